@@ -1,0 +1,244 @@
+"""Run-length codec and mask algebra; the only door to ``pycocotools.mask``.
+
+A mask is a COCO run-length encoding from birth: runs of 0s and 1s, alternating and starting with 0s, down the columns
+(Fortran order) of an (H, W) plane. Nothing here makes a plane unless its name says so (``decode``, ``encode``), so a
+large image with many objects costs what its outlines cost.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+class Rle(TypedDict):
+    """A compressed COCO run-length mask."""
+
+    size: list[int]  # [H, W]
+    counts: str  # COCO's ASCII run-length code
+
+
+def encode(mask: npt.NDArray[Any]) -> Rle:
+    """Encode a full plane.
+
+    Args:
+        mask: (H, W), nonzero where the object is.
+    """
+    rle = coco_mask.encode(np.asfortranarray(mask != 0, dtype=np.uint8))
+    return _text(rle)
+
+
+def decode(rle: Rle) -> BoolArray:
+    """The full (H, W) plane of a mask."""
+    plane: npt.NDArray[np.uint8] = coco_mask.decode(rle)
+    return plane.astype(bool)
+
+
+def encode_crop(crop: npt.NDArray[Any], x: int, y: int, size: tuple[int, int]) -> Rle:
+    """Encode a mask known by its crop, without making the plane around it.
+
+    Args:
+        crop: (h, w), nonzero where the object is.
+        x: column of the crop's left edge in the image; the part of the crop outside the image is cut off.
+        y: row of the crop's top edge.
+        size: (H, W) of the image.
+    """
+    height, width = size
+    crop = crop[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]
+    x, y = max(x, 0), max(y, 0)
+    # A frame of zeros above and below closes every vertical run inside its own column.
+    framed = np.zeros((crop.shape[1], crop.shape[0] + 2), dtype=np.int8)
+    framed[:, 1:-1] = crop.T != 0
+    column, row = np.nonzero(np.diff(framed, axis=1))
+    return _from_transitions((x + column) * height + y + row, size)
+
+
+def encode_labels(labels: npt.NDArray[np.integer[Any]]) -> list[Rle]:
+    """Encode every region of a label map in one pass over it.
+
+    Args:
+        labels: (H, W), 0 for background, region n has the value n.
+
+    Returns:
+        One mask for each n in 1..max; an unused number gives an empty mask.
+    """
+    height, width = labels.shape
+    framed = np.zeros((width, height + 2), dtype=np.int64)
+    framed[:, 1:-1] = labels.T
+    column, row = np.nonzero(np.diff(framed, axis=1))
+    above, below = framed[column, row], framed[column, row + 1]
+    position = column * height + row
+    # A change between two regions ends a run of the one and starts a run of the other.
+    owner = np.concatenate([above, below])
+    position = np.concatenate([position, position])[owner > 0]
+    owner = owner[owner > 0]
+    order = np.lexsort((position, owner))
+    owner, position = owner[order], position[order]
+    bounds = np.searchsorted(owner, np.arange(1, int(labels.max(initial=0)) + 2))
+    return [
+        _from_transitions(position[start:stop], (height, width))
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+    ]
+
+
+def decode_crop(rle: Rle) -> tuple[npt.NDArray[np.uint8], int, int]:
+    """The mask's bounding box alone.
+
+    Returns:
+        The (h, w) uint8 crop of 0 and 1, and the column x and row y of its top left pixel; (0, 0), 0, 0 if empty.
+    """
+    height = rle["size"][0]
+    starts, stops = _runs(rle)
+    if len(starts) == 0:
+        return np.zeros((0, 0), dtype=np.uint8), 0, 0
+    x0, y0, x1, y1 = (int(v) for v in boxes([rle])[0])
+    framed = np.zeros((x1 - x0) * height + 1, dtype=np.int8)
+    np.add.at(framed, starts - x0 * height, 1)
+    np.add.at(framed, stops - x0 * height, -1)
+    columns = np.cumsum(framed[:-1], dtype=np.int8).reshape(x1 - x0, height)
+    return np.ascontiguousarray(columns[:, y0:y1].T).astype(np.uint8), x0, y0
+
+
+def from_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
+    """Rasterise what a COCO annotation holds.
+
+    Args:
+        segmentation: polygons (a list of [x1, y1, x2, y2, ...], in pixels), or a run-length dictionary whose counts are
+            a list or a string.
+        size: (H, W) of the image.
+
+    Raises:
+        ValueError: the segmentation is none of these, or does not belong to an image of this size.
+    """
+    height, width = size
+    if isinstance(segmentation, dict):
+        return _from_rle(segmentation, size)
+    if not isinstance(segmentation, list) or not segmentation:
+        raise ValueError("the segmentation is empty")
+    parts = [part for part in segmentation if isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0]
+    if len(parts) < len(segmentation):
+        raise ValueError("a polygon needs an even count of at least 6 numbers")
+    coordinates = np.array([v for part in parts for v in part], dtype=np.float64)
+    # pycocotools computes in C integers: a wild coordinate would overflow them, or ask for gigabytes.
+    if not np.isfinite(coordinates).all() or np.abs(coordinates).max() > 16 * max(height, width, 1024):
+        raise ValueError("a polygon coordinate is not finite, or lies far outside the image")
+    return _text(coco_mask.merge(coco_mask.frPyObjects(parts, height, width)))
+
+
+def area(rles: Sequence[Rle]) -> IntArray:
+    """Pixels of each mask, int64 (pycocotools' own uint32 underflows when subtracted)."""
+    return np.asarray(coco_mask.area(list(rles)), dtype=np.int64).reshape(-1) if len(rles) else np.zeros(0, np.int64)
+
+
+def boxes(rles: Sequence[Rle]) -> FloatArray:
+    """Bounding boxes, (N, 4) xyxy in pixels, edges included: a single pixel at (0, 0) gives [0, 0, 1, 1]."""
+    if not len(rles):
+        return np.zeros((0, 4))
+    xywh = np.asarray(coco_mask.toBbox(list(rles)), dtype=np.float64).reshape(-1, 4)
+    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+
+
+def union(rles: Sequence[Rle], size: tuple[int, int]) -> Rle:
+    """Pixels that belong to any of the masks; the empty mask of the given (H, W) if there are none."""
+    return _text(coco_mask.merge(list(rles))) if len(rles) else empty(size)
+
+
+def intersection(first: Rle, second: Rle) -> Rle:
+    """Pixels that belong to both masks."""
+    return _text(coco_mask.merge([first, second], intersect=True))
+
+
+def difference(first: Rle, second: Rle) -> Rle:
+    """Pixels of the first mask that are not in the second."""
+    return intersection(first, complement(second))
+
+
+def complement(rle: Rle) -> Rle:
+    """Pixels that do not belong to the mask."""
+    counts = counts_of(rle).tolist()
+    counts = counts[1:] if counts and counts[0] == 0 else [0, *counts]
+    return _text(coco_mask.frPyObjects({"size": rle["size"], "counts": counts}, *rle["size"]))
+
+
+def empty(size: tuple[int, int]) -> Rle:
+    """The mask without a pixel."""
+    return _from_transitions(np.zeros(0, dtype=np.int64), size)
+
+
+def iou(detections: Sequence[Rle], truths: Sequence[Rle], crowd: Sequence[bool | int]) -> FloatArray:
+    """COCO's IoU, (D, G): against a crowd the union is the detection alone, so being inside it counts as 1."""
+    if not len(detections) or not len(truths):
+        return np.zeros((len(detections), len(truths)))
+    return np.asarray(coco_mask.iou(list(detections), list(truths), [int(c) for c in crowd]), dtype=np.float64)
+
+
+def counts_of(rle: Rle) -> IntArray:
+    """Lengths of the alternating runs, starting with 0s.
+
+    COCO's code (``maskApi.c``, ``rleFrString``): five bits a character, low bits first, bit 5 says that more follow, bit
+    4 of the last one is the sign; from the third run on, values are differences to the run two before.
+    """
+    code = np.frombuffer(rle["counts"].encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
+    if not len(code):
+        return np.zeros(0, dtype=np.int64)
+    last = (code & 0x20) == 0
+    first = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
+    place = np.arange(len(code)) - np.repeat(first, np.diff(np.append(first, len(code))))
+    values = np.add.reduceat((code & 0x1F) << (5 * place), first)
+    negative = (code[last] & 0x10) != 0
+    values[negative] -= np.int64(1) << (5 * (place[last][negative] + 1))
+    # Run 2 is stored as it is, run 3 relative to run 1, run 4 to run 2: two interleaved running sums.
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values
+
+
+def _runs(rle: Rle) -> tuple[IntArray, IntArray]:
+    """First and one-past-last column-major position of each run of 1s, empty runs left out."""
+    ends = np.cumsum(counts_of(rle))
+    starts, stops = ends[0::2][: len(ends) // 2], ends[1::2]
+    kept = stops > starts
+    return starts[kept], stops[kept]
+
+
+def _from_rle(segmentation: dict[str, Any], size: tuple[int, int]) -> Rle:
+    height, width = size
+    counts, stated = segmentation.get("counts"), segmentation.get("size")
+    if not isinstance(stated, list) or [int(v) for v in stated if isinstance(v, int)] != [height, width]:
+        raise ValueError(f"the run-length mask has size {stated}, its image is [{height}, {width}]")
+    if isinstance(counts, list):
+        if not all(isinstance(c, int) and c >= 0 for c in counts) or sum(counts) != height * width:
+            raise ValueError(f"the run lengths do not sum to {height} x {width} pixels")
+        return _text(coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width))
+    if not isinstance(counts, str):
+        raise ValueError("run-length counts are neither a list nor a string")
+    rle = Rle(size=[height, width], counts=counts)
+    # The C decoder trusts its input; a corrupt string must not reach it.
+    codes = counts.encode("ascii", "replace")
+    if not codes or min(codes) < 48 or max(codes) > 111 or (codes[-1] - 48) & 0x20:
+        raise ValueError("the run-length string is corrupt")
+    lengths = counts_of(rle)
+    if (lengths < 0).any() or int(lengths.sum()) != height * width:
+        raise ValueError(f"the run lengths do not sum to {height} x {width} pixels")
+    return rle
+
+
+def _from_transitions(position: IntArray, size: tuple[int, int]) -> Rle:
+    """Encode sorted column-major positions at which the mask flips between 0 and 1."""
+    height, width = size
+    flips, repeats = np.unique(position, return_counts=True)
+    # A run that ends at a column's foot and one that starts at the next one's head are a single run.
+    flips = flips[(repeats % 2 == 1) & (flips < height * width)]
+    counts = np.diff(flips, prepend=0, append=height * width)
+    return _text(coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width))
+
+
+def _text(rle: dict[str, Any]) -> Rle:
+    counts = rle["counts"]
+    return Rle(size=[int(v) for v in rle["size"]], counts=counts.decode("ascii") if isinstance(counts, bytes) else counts)
