@@ -1,0 +1,75 @@
+"""Segmentation by edges: pure functions from RGB to a label map."""
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage import feature, filters, measure
+from skimage.morphology import disk
+
+from segtrain.masks import BoolArray
+from segtrain.segmenters.regions import FloatArray, LabelMap, components, foreground, luminance, split_touching
+
+LAPLACE = np.array([[1, 1, 1], [1, -8, 1], [1, 1, 1]], dtype=np.float32)
+
+
+def sobel(rgb: FloatArray) -> LabelMap:
+    """Objects are the areas enclosed by edges, where Sobel's gradient magnitude exceeds its own mean.
+
+    Args:
+        rgb: (H, W, 3) in [0, 1].
+    """
+    return enclosed(_above_mean(filters.sobel(luminance(rgb))))
+
+
+def laplace(rgb: FloatArray) -> LabelMap:
+    """Objects are the areas enclosed by edges, where the 8-neighbour Laplacian's magnitude exceeds its own mean.
+
+    Args:
+        rgb: (H, W, 3) in [0, 1].
+    """
+    return enclosed(_above_mean(np.abs(ndimage.convolve(luminance(rgb), LAPLACE, mode="reflect"))))
+
+
+def canny(
+    rgb: FloatArray, *, sigma: float, low: float, high: float, close: int, smoothing: float, min_distance: int
+) -> LabelMap:
+    """Canny's edges (1986), closed; objects are what they cut off from the background, filled and split.
+
+    The areas between the edges are the segments of the border rule, so an object cut by the image's border is found.
+
+    Args:
+        rgb: (H, W, 3) in [0, 1].
+        sigma: of Canny's Gaussian, in pixels.
+        low: hysteresis threshold, a quantile of the gradient magnitude in [0, 1].
+        high: hysteresis threshold, a quantile of the gradient magnitude in [0, 1].
+        close: radius in pixels of the disc that closes gaps between edges.
+        smoothing: see ``regions.split_touching``.
+        min_distance: see ``regions.split_touching``.
+    """
+    grey = luminance(rgb)
+    edges = feature.canny(grey, sigma=sigma, low_threshold=low, high_threshold=high, use_quantiles=True, mode="nearest")
+    disc = disk(close)
+    # Padding by repetition: closing must not treat the outside of the image as empty.
+    height, width = grey.shape
+    edges = ndimage.binary_closing(np.pad(edges, close, mode="edge"), disc)
+    edges = edges[close : close + height, close : close + width]
+    # Edges are 8-connected lines, so the areas between them are 4-connected; number 0 is the edges themselves.
+    between = measure.label(~edges, connectivity=1)
+    objects = foreground(between)
+    # What is left of edges around nothing is thinner than the closing.
+    objects = ndimage.binary_opening(objects, disc)
+    return split_touching(objects, smoothing=smoothing, min_distance=min_distance)
+
+
+def enclosed(edges: BoolArray) -> LabelMap:
+    """The closed areas that edges enclose, without the edges; an area open to the image's border is not closed.
+
+    Args:
+        edges: (H, W), true on edges; a diagonal step of an edge is closed.
+    """
+    return components(ndimage.binary_fill_holes(edges) & ~edges)
+
+
+def _above_mean(magnitude: npt.NDArray[np.float32]) -> BoolArray:
+    above: BoolArray = magnitude > magnitude.mean(dtype=np.float64)
+    return above

@@ -1,0 +1,91 @@
+"""From segments of an image to objects: components, the border rule, the watershed.
+
+A label map is an int (H, W) array: 0 is background, region n has the value n.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage import color, feature, measure, segmentation
+
+from segtrain.masks import BoolArray
+
+FloatArray = npt.NDArray[np.float32]
+LabelMap = npt.NDArray[np.int64]
+
+
+def luminance(rgb: FloatArray) -> FloatArray:
+    """The grey of every pixel: Rec. 709 luma, .2125 R + .7154 G + .0721 B (``skimage.color.rgb2gray``).
+
+    Args:
+        rgb: (H, W, 3) in [0, 1].
+
+    Returns:
+        (H, W) in [0, 1].
+    """
+    # float32 on purpose: a float64 sum of equal float32 values is exact, so a constant image is not above its own mean.
+    return np.asarray(color.rgb2gray(rgb), dtype=np.float32)
+
+
+def components(segments: npt.NDArray[Any]) -> LabelMap:
+    """Number the 8-connected areas of equal value.
+
+    Args:
+        segments: (H, W), bool or int; 0 is background.
+    """
+    return np.asarray(measure.label(segments, background=0, connectivity=2), dtype=np.int64)
+
+
+def drop_small(labels: LabelMap, min_area: int) -> LabelMap:
+    """Remove the regions of fewer than ``min_area`` pixels and renumber the others 1..N in their order."""
+    kept = np.bincount(labels.ravel()) >= max(min_area, 1)
+    kept[0] = False
+    number: LabelMap = np.where(kept, np.cumsum(kept), 0)
+    return number[labels]
+
+
+def border_counts(segments: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+    """How many pixels of the image's one-pixel frame each segment holds, indexed by segment number."""
+    frame = np.ones(segments.shape, dtype=bool)
+    frame[1:-1, 1:-1] = False
+    return np.bincount(segments[frame], minlength=int(segments.max()) + 1)
+
+
+def foreground(segments: npt.NDArray[np.integer[Any]]) -> BoolArray:
+    """Tell objects from background by the image's border, whatever their polarity.
+
+    The background is the smallest set of segments, taken by number of border pixels, that holds more than half of the
+    border: few images have objects along most of their border.
+
+    Args:
+        segments: (H, W) segment numbers from 0.
+
+    Returns:
+        (H, W), true where a pixel belongs to none of the background's segments.
+    """
+    counts = border_counts(segments)
+    order = np.argsort(-counts, kind="stable")
+    enough = int(np.argmax(2 * np.cumsum(counts[order]) > counts.sum()))
+    return ~np.isin(segments, order[: enough + 1])
+
+
+def split_touching(objects: BoolArray, *, smoothing: float, min_distance: int) -> LabelMap:
+    """Cut touching objects at their waists: watershed of the distance to the background (Beucher and Lantuejoul, 1979).
+
+    Args:
+        objects: (H, W), true inside objects.
+        smoothing: sigma in pixels of the Gaussian over the distances; more of it gives fewer cuts.
+        min_distance: least distance in pixels between the seeds of two objects.
+    """
+    connected = components(objects)
+    # The frame keeps the distance finite where objects fill the image.
+    distance = ndimage.distance_transform_edt(np.pad(objects, 1))[1:-1, 1:-1]
+    height = ndimage.gaussian_filter(distance, smoothing)
+    peaks = feature.peak_local_max(
+        height, min_distance=min_distance, labels=connected, exclude_border=False, threshold_abs=0
+    )
+    seeds = np.zeros(objects.shape, dtype=np.int64)
+    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    return np.asarray(segmentation.watershed(-height, seeds, mask=objects), dtype=np.int64)
