@@ -1,0 +1,66 @@
+"""From images to the network's input batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.models.detection.image_list import ImageList
+
+# Of ImageNet, in RGB order, as all of torchvision's published weights expect.
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+DIVISOR = 32  # the coarsest stride of the backbone
+
+
+@dataclass(frozen=True)
+class InputSize:
+    """How images are resized before they enter the network.
+
+    Attributes:
+        min_size: the shorter side becomes this long, in pixels, ...
+        max_size: ... but the longer side never longer than this.
+        scale: instead of ``min_size``: a fixed factor, so that objects keep their size relation between images.
+    """
+
+    min_size: int | None
+    max_size: int
+    scale: float | None
+
+    def factor(self, height: int, width: int) -> float:
+        """The factor for an image of this size."""
+        wanted = self.scale if self.min_size is None else self.min_size / min(height, width)
+        assert wanted is not None
+        return min(wanted, self.max_size / max(height, width))
+
+
+def batch_images(images: Sequence[Tensor], input_size: InputSize, device: torch.device) -> ImageList:
+    """Normalise, resize and pad, as torchvision's ``GeneralizedRCNNTransform`` does.
+
+    Args:
+        images: uint8 RGB (3, H, W).
+        input_size: what to resize to.
+        device: where the batch is wanted.
+
+    Returns:
+        A channels-last float32 batch, padded at the right and bottom with zeros, and each image's own (H, W) in it.
+    """
+    resized = [_prepare(image.to(device, non_blocking=True), input_size) for image in images]
+    sizes = [(int(image.shape[1]), int(image.shape[2])) for image in resized]
+    height, width = (-(-max(side) // DIVISOR) * DIVISOR for side in zip(*sizes, strict=True))
+    batch = torch.zeros((len(resized), 3, height, width), device=device).to(memory_format=torch.channels_last)
+    for row, image in zip(batch, resized, strict=True):
+        row[:, : image.shape[1], : image.shape[2]] = image
+    return ImageList(batch, sizes)
+
+
+def _prepare(image: Tensor, input_size: InputSize) -> Tensor:
+    mean = torch.tensor(MEAN, device=image.device)[:, None, None]
+    deviation = torch.tensor(DEVIATION, device=image.device)[:, None, None]
+    normal = (image.float() / 255 - mean) / deviation
+    factor = input_size.factor(int(image.shape[1]), int(image.shape[2]))
+    if factor == 1:
+        return normal
+    return F.interpolate(
+        normal[None], scale_factor=factor, mode="bilinear", recompute_scale_factor=True, align_corners=False
+    )[0]

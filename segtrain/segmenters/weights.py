@@ -1,0 +1,190 @@
+"""Loading weights into a network: published ones, torchvision's files, our checkpoints, backbones alone."""
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models import WeightsEnum
+
+from segtrain.errors import SegtrainError
+
+# These were trained with batch normalisation of epsilon 0.
+ORIGINAL_COCO_WEIGHTS = "resnet50_fpn/COCO_V1"
+_PUBLISHED = {
+    "resnet50_fpn": ("MaskRCNN_ResNet50_FPN_Weights", "ResNet50_Weights"),
+    "resnet50_fpn_v2": ("MaskRCNN_ResNet50_FPN_V2_Weights", "ResNet50_Weights"),
+    "resnet18_fpn": ("ResNet18_Weights",),
+    "mobilenet_v2_fpn": ("MobileNet_V2_Weights",),
+}
+# The layers whose rows belong to categories; each category has `rows` of them.
+_CLASS_LAYERS = {
+    "roi_heads.box_predictor.cls_score": 1,
+    "roi_heads.box_predictor.bbox_pred": 4,
+    "roi_heads.mask_predictor.mask_fcn_logits": 1,
+}
+_CLASSIFIERS = ("fc.", "classifier.")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of a weights file.
+
+    Attributes:
+        source: the file or published name.
+        loaded: parameters and buffers taken over as they are.
+        kept_classes: categories whose rows of the class layers were taken over by name.
+        reinitialised: what keeps its random values.
+        unused: what the file has and the network has not.
+    """
+
+    source: str
+    loaded: Sequence[str]
+    kept_classes: Sequence[str]
+    reinitialised: Sequence[str]
+    unused: Sequence[str]
+
+    def describe(self) -> str:
+        """One line for the log: counts, and names by their first parts."""
+        parts = [f"weights {self.source}: {len(self.loaded)} tensors loaded ({_summary(self.loaded)})"]
+        if self.kept_classes:
+            parts.append(f"rows kept for {', '.join(self.kept_classes)}")
+        if self.reinitialised:
+            parts.append(f"re-initialised: {_summary(self.reinitialised)}")
+        if self.unused:
+            parts.append(f"not used: {_summary(self.unused)}")
+        return "; ".join(parts)
+
+
+def load_weights(network: nn.Module, weights: str, architecture: str, class_names: Sequence[str]) -> LoadReport:
+    """Load weights into a network of ours.
+
+    Args:
+        network: changed in place.
+        weights: a published name, or the path of a file.
+        architecture: of the network; decides which published names there are.
+        class_names: of labels 1..K; class layers keep the rows of categories that the weights know by the same name.
+
+    Raises:
+        SegtrainError: the weights cannot be had, are not weights, or belong to another network.
+    """
+    state, known_names = _read(weights, architecture)
+    state = {_target_name(name): value for name, value in state.items()}
+    own = network.state_dict()
+    has_heads = any(name.startswith("roi_heads.") for name in state)
+    loaded: dict[str, Tensor] = {}
+    reinitialised: list[str] = []
+    kept: list[str] = []
+    for name, value in own.items():
+        layer = name.rpartition(".")[0]
+        if name in state and state[name].shape == value.shape and layer not in _CLASS_LAYERS:
+            loaded[name] = state[name]
+        elif layer in _CLASS_LAYERS and name in state:
+            rows, kept = _class_rows(state[name], value, class_names, known_names, _CLASS_LAYERS[layer], weights)
+            loaded[name] = rows
+        elif name.endswith("num_batches_tracked"):
+            continue
+        elif name.startswith("backbone.body.") or has_heads:
+            found = f"{tuple(state[name].shape)}" if name in state else "missing"
+            raise SegtrainError(
+                f"weights {weights} do not fit {architecture}: {name} is {found} there and {tuple(value.shape)} here; "
+                "choose the segmenter they were made with, or segmenter.weights=null"
+            )
+        else:
+            reinitialised.append(name)
+    network.load_state_dict(loaded, strict=False)
+    whole = kept == ["background", *class_names]
+    if has_heads and not whole:
+        reinitialised += [f"rows of {name}" for name in class_names if name not in kept]
+    unused = [n for n in state if n not in own and not n.endswith("num_batches_tracked")]
+    return LoadReport(weights, list(loaded), [] if whole else kept, reinitialised, unused)
+
+
+def read_state(path: Path) -> dict[str, object]:
+    """What a file written by ``torch.save`` holds, without running any code of it.
+
+    Raises:
+        SegtrainError: there is no such file, or it is not a dictionary of tensors and plain values.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise SegtrainError(f"{path}: no such file; give the path of a checkpoint or weights file") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SegtrainError(f"{path}: not a checkpoint or weights file that can be read ({reason[:100]})") from None
+    if not isinstance(content, Mapping):
+        raise SegtrainError(f"{path}: holds a {type(content).__name__}, not weights by name")
+    return dict(content)
+
+
+def _read(weights: str, architecture: str) -> tuple[dict[str, Tensor], Sequence[str] | None]:
+    """The state_dict and, where known, the names of its labels 0..K."""
+    published = {}
+    for enum_name in _PUBLISHED[architecture]:
+        enum = getattr(torchvision.models, enum_name, None) or getattr(torchvision.models.detection, enum_name)
+        published.update({member.name: member for member in enum})
+    if weights in published:
+        return _download(published[weights]), published[weights].meta["categories"]
+    if not Path(weights).exists():
+        raise SegtrainError(
+            f"segmenter.weights={weights}: no such file, and {architecture} has no published weights of this name "
+            f"({', '.join(published)})"
+        )
+    content = read_state(Path(weights))
+    names = content.get("class_names")
+    state = content.get("model", content.get("state_dict", content))
+    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise SegtrainError(f"weights {weights}: holds no tensors by name; it is not a weights file")
+    return dict(state), ["background", *names] if isinstance(names, list) else None
+
+
+def _download(member: WeightsEnum) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = member.get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise SegtrainError(
+            f"weights {member.name} cannot be loaded ({str(error).splitlines()[0]}): download {member.url} elsewhere and "
+            f"put it into {folder}, or give the file by segmenter.weights=PATH"
+        ) from None
+    return state
+
+
+def _target_name(name: str) -> str:
+    """Names of a backbone alone, as torchvision's classifiers have them, become those of ``backbone.body``."""
+    name = name.removeprefix("module.")
+    if name.startswith("features."):
+        return "backbone.body." + name.removeprefix("features.")
+    if name.startswith(("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")):
+        return "backbone.body." + name
+    return name
+
+
+def _class_rows(
+    theirs: Tensor, ours: Tensor, names: Sequence[str], their_names: Sequence[str] | None, rows: int, weights: str
+) -> tuple[Tensor, list[str]]:
+    if theirs.shape[1:] != ours.shape[1:] or theirs.shape[0] % rows:
+        raise SegtrainError(f"weights {weights}: a class layer is {tuple(theirs.shape)} there, {tuple(ours.shape)} here")
+    result = ours.clone()
+    if their_names is None or len(their_names) * rows != len(theirs):
+        # Names unknown: the same number of classes is the best sign that they are the same.
+        same = theirs.shape == ours.shape
+        return (theirs, ["background", *names]) if same else (result, [])
+    position = {name: index for index, name in enumerate(["background", *their_names[1:]])}
+    kept = []
+    for index, name in enumerate(["background", *names]):
+        if name in position:
+            result[index * rows : (index + 1) * rows] = theirs[position[name] * rows : (position[name] + 1) * rows]
+            kept.append(name)
+    return result, kept
+
+
+def _summary(names: Sequence[str]) -> str:
+    """``backbone, rpn``: the first part of dotted names, others whole; at most eight."""
+    short = list(dict.fromkeys(n if n.startswith("rows of") else ".".join(n.split(".")[:2]) for n in names))
+    return ", ".join(short[:8]) + (f" and {len(short) - 8} more" if len(short) > 8 else "")
