@@ -1,0 +1,80 @@
+"""``report.md``: the report for a repository, a pull request, a mail."""
+
+from collections.abc import Sequence
+
+from jinja2 import Environment, PackageLoader
+
+from segtrain.reporting.tables import Results, Table, category_table, track_table, tracks_agree
+from segtrain.reporting.words import definitions, notes, verdict
+
+_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]|~#"} | {"<": "&lt;", ">": "&gt;"})
+
+
+def markdown_report(results: Results) -> str:
+    """The report as GitHub-flavoured Markdown, without images.
+
+    Args:
+        results: the content of ``results.json``.
+    """
+    environment = Environment(
+        loader=PackageLoader("segtrain.reporting"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown: every foreign text passes `text`, `code` or `fenced`
+    )
+    environment.filters |= {"text": text, "code": code, "fenced": fenced}
+    return environment.get_template("report.md.jinja").render(
+        results=results,
+        verdict=verdict(results),
+        headline=table_text(track_table(results, "class_agnostic")),
+        class_aware=table_text(track_table(results, "class_aware")),
+        categories=table_text(category_table(results)),
+        same_tracks=tracks_agree(results),
+        notes=notes(results),
+        definitions=definitions(results),
+    )
+
+
+def text(value: object) -> str:
+    """Foreign text in a line of Markdown: nothing in it is markup, nothing breaks the line."""
+    return " ".join(str(value).split()).translate(_SPECIAL)
+
+
+def code(value: object) -> str:
+    """Foreign text as a code span that is safe inside a table too."""
+    content = " ".join(str(value).split()).replace("`", "'").replace("|", "\\|")
+    return f"`{content}`" if content else ""
+
+
+def fenced(value: object) -> str:
+    """Foreign text as a code block that it cannot close."""
+    content = str(value)
+    fence = "```"
+    while fence in content:
+        fence += "`"
+    return f"{fence}sh\n{content}\n{fence}"
+
+
+def table_text(table: Table) -> str:
+    """A table with aligned columns, the best values in bold; empty if it has no rows."""
+    if not table.rows:
+        return ""
+    with_category = table.rows[0].category is not None
+    names = ["category", "method"] if with_category else ["method"]
+    lines = [[*names, *(column.title for column in table.columns)]]
+    for row in table.rows:
+        head = [text(row.category)] if with_category else []
+        cells = [f"**{cell.text}**" if cell.best else cell.text for cell in row.cells]
+        lines.append([*head, code(row.method), *cells])
+    return _aligned(lines, left=len(names))
+
+
+def _aligned(lines: Sequence[Sequence[str]], left: int) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * width if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    padded = [
+        [cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in cells]
+        for cells in (enumerate(zip(line, widths, strict=True)) for line in [lines[0], rule, *lines[1:]])
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in padded)

@@ -1,0 +1,139 @@
+"""Masks drawn on images."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from segtrain.masks import Rle, decode_crop
+
+Pixels = npt.NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+# Bright and far apart, so that neighbours differ and an outline is seen on dark and on light tissue.
+COLOURS: tuple[Colour, ...] = (
+    (255, 92, 87), (64, 196, 255), (255, 204, 0), (105, 219, 124), (224, 130, 255), (255, 146, 43),
+    (34, 211, 190), (255, 120, 180), (140, 158, 255), (190, 230, 60),
+)  # fmt: skip
+FILL = 0.28  # opacity inside an outline
+SHARP = 640  # an image whose longer side is below this is enlarged, at most threefold
+PAPER = (255, 255, 255)
+INK = (32, 34, 38)
+
+
+def draw(
+    image: Pixels,
+    masks: Sequence[Rle],
+    names: Sequence[str] | None = None,
+    colours: Sequence[Colour] | None = None,
+    longest: int | None = None,
+) -> Pixels:
+    """Draw masks as crisp outlines around a translucent fill.
+
+    Args:
+        image: (H, W, 3).
+        masks: of the image's size; later ones lie on top.
+        names: text at each mask's top left corner.
+        colours: one for each mask; by default they follow each other so that neighbours differ.
+        longest: longer side of the result in pixels; by default a small image is enlarged two or three times, so that
+            a one-pixel outline does not hide the object, and a large one keeps its size.
+
+    Returns:
+        (round(H * s), round(W * s), 3) at the scale s that follows from ``longest``.
+    """
+    height, width = image.shape[:2]
+    scale = longest / max(height, width) if longest else float(min(3, max(1, round(SHARP / max(height, width)))))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    chosen = colours or [COLOURS[i % len(COLOURS)] for i in range(len(masks))]
+    thickness = max(1, round(max(size) / 450))
+    outlines: list[tuple[tuple[slice, slice], npt.NDArray[np.bool_], Colour]] = []
+    labels: list[tuple[int, int, str, Colour]] = []
+    for n, (mask, colour) in enumerate(zip(masks, chosen, strict=True)):
+        inside, x, y = _scaled(mask, scale, size)
+        if inside.any():
+            place = (slice(y, y + inside.shape[0]), slice(x, x + inside.shape[1]))
+            pixels = canvas[place][inside].astype(np.float32)
+            canvas[place][inside] = (pixels + FILL * (np.array(colour, np.float32) - pixels)).astype(np.uint8)
+            outlines.append((place, inside & ~_eroded(inside, thickness), colour))
+            if names is not None:
+                labels.append((x + 2, y + 1, names[n], colour))
+    # After all fills: a neighbour's fill must not dull an outline.
+    for place, edge, colour in outlines:
+        canvas[place][edge] = colour
+    return _lettered(canvas, labels) if labels else canvas
+
+
+def side_by_side(panels: Sequence[Pixels], captions: Sequence[str]) -> Pixels:
+    """Panels of one height from left to right, each under its caption.
+
+    Args:
+        panels: (H, W, 3) each; lower ones are padded at the bottom.
+        captions: one for each panel.
+    """
+    bar = 24
+    height = max(panel.shape[0] for panel in panels) + bar
+    width = sum(panel.shape[1] for panel in panels) + 6 * (len(panels) - 1)
+    result = Image.new("RGB", (width, height), PAPER)
+    pen, x = ImageDraw.Draw(result), 0
+    for panel, caption in zip(panels, captions, strict=True):
+        pen.text((x + 6, 4), caption, fill=INK, font=ImageFont.load_default(14))
+        result.paste(Image.fromarray(panel), (x, bar))
+        x += panel.shape[1] + 6
+    return np.array(result)
+
+
+def sheet(images: Sequence[Pixels], columns: int) -> Pixels:
+    """Images in a grid of equal cells, row by row, each centred in its cell.
+
+    Args:
+        images: (H, W, 3) each, at least one.
+        columns: cells in a row, at least 1.
+    """
+    gap = 6
+    columns = min(columns, len(images))
+    cell_height, cell_width = max(i.shape[0] for i in images), max(i.shape[1] for i in images)
+    rows = math.ceil(len(images) / columns)
+    size = (rows * (cell_height + gap) + gap, columns * (cell_width + gap) + gap, 3)
+    result = np.full(size, PAPER, dtype=np.uint8)
+    for n, image in enumerate(images):
+        height, width = image.shape[:2]
+        y = gap + n // columns * (cell_height + gap) + (cell_height - height) // 2
+        x = gap + n % columns * (cell_width + gap) + (cell_width - width) // 2
+        result[y : y + height, x : x + width] = image
+    return result
+
+
+def _scaled(mask: Rle, scale: float, size: tuple[int, int]) -> tuple[npt.NDArray[np.bool_], int, int]:
+    """The mask's crop at a scale, and its place in an image of (width, height) ``size``."""
+    crop, x, y = decode_crop(mask)
+    if not crop.size:
+        return np.zeros((0, 0), dtype=bool), 0, 0
+    # Zeros around the crop let the resampling see where the mask ends, wherever the scaled pixels fall.
+    border = math.ceil(2 / scale) + 2
+    padded = Image.fromarray(np.pad(crop * np.uint8(255), border))
+    x0, y0 = max(0, math.floor(x * scale) - 1), max(0, math.floor(y * scale) - 1)
+    x1 = min(size[0], math.ceil((x + crop.shape[1]) * scale) + 1)
+    y1 = min(size[1], math.ceil((y + crop.shape[0]) * scale) + 1)
+    box = (x0 / scale - x + border, y0 / scale - y + border, x1 / scale - x + border, y1 / scale - y + border)
+    resized = padded.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(resized) >= 128, x0, y0
+
+
+def _eroded(mask: npt.NDArray[np.bool_], steps: int) -> npt.NDArray[np.bool_]:
+    """The mask without its outermost pixels (4-neighbours, ``steps`` times); beyond the crop there is nothing."""
+    for _ in range(steps):
+        framed = np.pad(mask, 1)
+        mask = mask & framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:]
+    return mask
+
+
+def _lettered(canvas: Pixels, labels: Sequence[tuple[int, int, str, Colour]]) -> Pixels:
+    """The canvas with (x, y, text, colour) written on it, legible on any ground."""
+    picture = Image.fromarray(canvas)
+    pen = ImageDraw.Draw(picture)
+    for x, y, name, colour in labels:
+        pen.text((x, y), name, fill=colour, font=ImageFont.load_default(13), stroke_width=2, stroke_fill=(0, 0, 0))
+    return np.array(picture)

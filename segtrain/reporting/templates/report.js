@@ -1,0 +1,76 @@
+"use strict";
+
+// Theme: follows the system until the reader chooses; the choice is kept where the browser allows it.
+const root = document.documentElement;
+const themeButton = document.getElementById("theme");
+const systemDark = window.matchMedia("(prefers-color-scheme: dark)");
+const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : systemDark.matches);
+const nameTheme = () => { themeButton.textContent = isDark() ? "Light theme" : "Dark theme"; };
+try {
+  const kept = localStorage.getItem("segtrain-theme");
+  if (kept === "dark" || kept === "light") root.dataset.theme = kept;
+} catch { /* storage is closed to this page: the system's choice stands */ }
+themeButton.hidden = false;
+themeButton.addEventListener("click", () => {
+  root.dataset.theme = isDark() ? "light" : "dark";
+  try { localStorage.setItem("segtrain-theme", root.dataset.theme); } catch { /* as above */ }
+  nameTheme();
+});
+systemDark.addEventListener("change", nameTheme);
+nameTheme();
+
+// Tables: a click on a header sorts, a second one turns the order round; undefined values stay at the end.
+function sortTable(table, column, ascending) {
+  const body = table.tBodies[0];
+  const valueOf = (row) => row.cells[column].dataset.value;
+  const compare = (a, b) => {
+    if (a === "" || b === "") return (a === "") - (b === "");
+    const difference = isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b;
+    return ascending ? difference : -difference;
+  };
+  const rows = [...body.rows].sort((a, b) => compare(valueOf(a), valueOf(b)));
+  rows.forEach((row) => row.classList.remove("group"));
+  body.append(...rows);
+}
+for (const table of document.querySelectorAll("table.sortable")) {
+  const headers = [...table.tHead.rows[0].cells];
+  headers.forEach((header, column) => {
+    header.querySelector("button").addEventListener("click", () => {
+      const now = header.getAttribute("aria-sort");
+      const first = header.dataset.first === "ascending";
+      const ascending = now === null ? first : now !== "ascending";
+      headers.forEach((other) => other.removeAttribute("aria-sort"));
+      header.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+      sortTable(table, column, ascending);
+    });
+  });
+}
+
+// Curves: a legend entry under the pointer, or pressed, stands out.
+const pair = document.querySelector(".pair");
+const entries = [...document.querySelectorAll(".legend button")];
+function highlight(series) {
+  pair.classList.toggle("dimmed", series !== null);
+  for (const curve of pair.querySelectorAll(".curve")) curve.classList.toggle("on", curve.dataset.series === series);
+}
+const pressed = () => entries.find((entry) => entry.getAttribute("aria-pressed") === "true")?.dataset.series ?? null;
+for (const entry of entries) {
+  entry.addEventListener("pointerenter", () => highlight(entry.dataset.series));
+  entry.addEventListener("pointerleave", () => highlight(pressed()));
+  entry.addEventListener("click", () => {
+    const on = entry.getAttribute("aria-pressed") !== "true";
+    entries.forEach((other) => other.setAttribute("aria-pressed", String(other === entry && on)));
+    highlight(pressed());
+  });
+}
+
+// Contents: mark the section being read.
+const links = new Map([...document.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
+const watcher = new IntersectionObserver((seen) => {
+  for (const { isIntersecting, target } of seen) {
+    if (!isIntersecting) continue;
+    links.forEach((link) => link.removeAttribute("aria-current"));
+    links.get(target.id)?.setAttribute("aria-current", "true");
+  }
+}, { rootMargin: "-15% 0px -75% 0px" });
+document.querySelectorAll("main > section[id]").forEach((section) => watcher.observe(section));
