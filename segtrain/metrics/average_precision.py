@@ -1,0 +1,148 @@
+"""COCO's average precision and recall; the only door to the AP backend (hotcoco)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import hotcoco
+import numpy as np
+import numpy.typing as npt
+
+from segtrain import masks
+from segtrain.instances import BoxPrediction, GroundTruth, Prediction
+
+FloatArray = npt.NDArray[np.float64]
+ALL, SMALL, MEDIUM, LARGE = range(4)  # the backend's area ranges
+IOU50, IOU75 = 0, 5  # positions in its thresholds .50, .55, ..., .95
+
+
+@dataclass(frozen=True)
+class AveragePrecision:
+    """COCO's numbers in [0, 1]; what has no ground truth is nan.
+
+    Attributes:
+        stats: COCO's twelve in COCO's order: AP, AP50, AP75, AP small, medium, large, AR at 1, at 10 and at max_dets
+            detections per image and category, AR small, medium, large at max_dets.
+        per_category: category id -> "ap", "ap50", "ap75", "ar".
+        precision_recall: the precision at recall 0, .01, ..., 1 (101 values), mean over categories: "iou50" at IoU .50,
+            "mean" over IoU .50 to .95.
+    """
+
+    stats: list[float]
+    per_category: dict[int, dict[str, float]]
+    precision_recall: dict[str, list[float]]
+
+
+def average_precision(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction] | Sequence[BoxPrediction],
+    *,
+    image_ids: Sequence[int],
+    category_ids: Sequence[int],
+    max_dets: int,
+    iou_type: Literal["segm", "bbox"],
+    sizes: Mapping[int, tuple[int, int]],
+) -> AveragePrecision:
+    """Average precision and recall of masks or boxes, as COCO defines them.
+
+    Unlike COCO's own program, AP is defined at any ``max_dets`` (that one gives -1 unless it is 100).
+
+    Args:
+        truths: all true instances; their own ``area`` decides small, medium and large, for boxes too.
+        predictions: all detections, in any order; of equal scores in an image the first counts as the better one.
+        image_ids: every image that was segmented, those without objects or detections included. Records of other
+            images are left out.
+        category_ids: the categories to average over. Records of other categories are left out.
+        max_dets: detections kept per image and category, best first; at least 1.
+        iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
+        sizes: image id -> (H, W).
+
+    Source: Lin et al., Microsoft COCO (2014), and its evaluation program, ``pycocotools.cocoeval``.
+    """
+    # The backend takes only ids >= 0, and annotation id 0 would mean "unmatched": it gets numbers of our own.
+    images = {image_id: number for number, image_id in enumerate(sorted(set(image_ids)), start=1)}
+    categories = {category_id: number for number, category_id in enumerate(sorted(set(category_ids)), start=1)}
+    truths = [t for t in truths if t["image_id"] in images and t["category_id"] in categories]
+    segmentations: list[Any] = [t["segmentation"] for t in truths]
+    dataset = hotcoco.COCO.from_arrays(
+        [{"id": images[i], "height": sizes[i][0], "width": sizes[i][1]} for i in images],
+        [{"id": number, "name": str(category_id)} for category_id, number in categories.items()],
+        [images[t["image_id"]] for t in truths],
+        [categories[t["category_id"]] for t in truths],
+        np.array([t["bbox"] for t in truths], dtype=np.float64).reshape(-1, 4),
+        area=[float(t["area"]) for t in truths],
+        iscrowd=[int(t["iscrowd"]) for t in truths],
+        segmentation=segmentations,
+    )
+    found = [p for p in predictions if p["image_id"] in images and p["category_id"] in categories]
+    results = dataset.load_res(_results(found, images, categories, iou_type))
+    backend = hotcoco.COCOeval(dataset, results, iou_type)
+    backend.params.max_dets = sorted({min(1, max_dets), min(10, max_dets), max_dets})
+    backend.evaluate()
+    backend.accumulate()
+    # Its summarize() would print, and warn about max_dets other than 100; these tables are what it would summarise.
+    tables: Any = backend.eval
+    return _summary(tables["precision"], tables["recall"], categories)
+
+
+def _results(
+    predictions: Sequence[Any], images: Mapping[int, int], categories: Mapping[int, int], iou_type: str
+) -> list[dict[str, Any]]:
+    """Records for the backend, which must hold a mask or a box, not both: given a box, it would take the box's area to
+    decide whether an unmatched mask is small, medium or large.
+    """
+    records = [
+        {"image_id": images[p["image_id"]], "category_id": categories[p["category_id"]], "score": float(p["score"])}
+        for p in predictions
+    ]
+    if iou_type == "segm":
+        return [record | {"segmentation": p["segmentation"]} for record, p in zip(records, predictions, strict=True)]
+    return [
+        record | {"bbox": p["bbox"] if "bbox" in p else _xywh(p["segmentation"])}
+        for record, p in zip(records, predictions, strict=True)
+    ]
+
+
+def _xywh(rle: masks.Rle) -> list[float]:
+    x0, y0, x1, y1 = masks.boxes([rle])[0].tolist()
+    return [x0, y0, x1 - x0, y1 - y0]
+
+
+def _summary(precision: FloatArray, recall: FloatArray, categories: Mapping[int, int]) -> AveragePrecision:
+    """Average the backend's tables.
+
+    Args:
+        precision: (10 IoU thresholds, 101 recalls, K categories, 4 areas, maxima of detections); -1 without truth.
+        recall: (10, K, 4, maxima).
+        categories: the K categories in their order.
+    """
+    ar_columns = [0, min(1, recall.shape[-1] - 1), -1]
+    best = precision[..., -1]
+    stats = [
+        _mean(best[:, :, :, ALL]),
+        _mean(best[IOU50, :, :, ALL]),
+        _mean(best[IOU75, :, :, ALL]),
+        *(_mean(best[:, :, :, area]) for area in (SMALL, MEDIUM, LARGE)),
+        *(_mean(recall[:, :, ALL, column]) for column in ar_columns),
+        *(_mean(recall[:, :, area, -1]) for area in (SMALL, MEDIUM, LARGE)),
+    ]
+    per_category = {
+        category_id: {
+            "ap": _mean(best[:, :, k, ALL]),
+            "ap50": _mean(best[IOU50, :, k, ALL]),
+            "ap75": _mean(best[IOU75, :, k, ALL]),
+            "ar": _mean(recall[:, k, ALL, -1]),
+        }
+        for k, category_id in enumerate(categories)
+    }
+    precision_recall = {
+        "iou50": [_mean(best[IOU50, r, :, ALL]) for r in range(best.shape[1])],
+        "mean": [_mean(best[:, r, :, ALL]) for r in range(best.shape[1])],
+    }
+    return AveragePrecision(stats, per_category, precision_recall)
+
+
+def _mean(values: FloatArray) -> float:
+    """Mean of the defined values; the backend writes -1 where there is no ground truth."""
+    defined = values[values > -1]
+    return float(defined.mean()) if defined.size else float("nan")
