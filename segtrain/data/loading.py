@@ -1,0 +1,138 @@
+"""Batches for training, and images one by one for evaluation."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from segtrain.data.batches import Batch, pack, unpack
+from segtrain.data.coco import CocoIndex
+from segtrain.data.dataset import CocoDataset, OnBadImage, Sample, Skipped, as_tensor
+from segtrain.data.images import image_path, read_image
+from segtrain.errors import SegtrainError
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """The batches of an epoch, as lists of (epoch, position); a function of (seed, epoch) alone.
+
+    Args:
+        length: number of samples.
+        batch_size: the last batch of an epoch may be smaller.
+        seed: not negative.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int) -> None:
+        self._length = length
+        self._batch_size = batch_size
+        self._seed = seed
+        self.epoch = 0
+        self.start = 0
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch."""
+        return -(-self._length // self._batch_size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng([self._seed, self.epoch]).permutation(self._length).tolist()
+        for first in range(self.start * self._batch_size, self._length, self._batch_size):
+            yield [(self.epoch, position) for position in order[first : first + self._batch_size]]
+
+
+class TrainingLoader:
+    """Loads the batches of any epoch, from any batch on.
+
+    Args:
+        dataset: where samples come from.
+        batch_size: images of a batch.
+        workers: processes that load ahead; 0 to load in this one.
+        seed: of the order; not negative.
+        pin_memory: for a faster way to a GPU.
+        start_method: of the workers, ``fork`` or ``spawn``; None for the system's own.
+    """
+
+    def __init__(
+        self,
+        dataset: CocoDataset,
+        *,
+        batch_size: int,
+        workers: int,
+        seed: int,
+        pin_memory: bool = False,
+        start_method: str | None = None,
+    ) -> None:
+        self._batches = EpochBatches(len(dataset), batch_size, seed)
+        self._loader = DataLoader(
+            _Records(dataset),
+            batch_sampler=self._batches,
+            num_workers=workers,
+            collate_fn=pack,
+            pin_memory=pin_memory,
+            worker_init_fn=_start_worker,
+            multiprocessing_context=start_method if workers else None,
+            # Torch draws a seed for its workers at each epoch: from here, lest training's own stream depend on that.
+            generator=torch.Generator(),
+            persistent_workers=workers > 0,
+        )
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return len(self._batches)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch.
+
+        Args:
+            epoch: from 0.
+            start: the batch to begin with, to go on in the midst of an epoch.
+
+        Raises:
+            SegtrainError: an image cannot be read, or the augmentation does not suit it.
+        """
+        self._batches.epoch, self._batches.start = epoch, start
+        for packed in self._loader:
+            yield unpack(packed)
+
+
+def evaluation_images(
+    index: CocoIndex, images: Path, on_bad_image: OnBadImage = "error"
+) -> Iterator[tuple[int, Tensor | None]]:
+    """The images of an index in its order, one at a time.
+
+    Yields:
+        The image's id, and the image as uint8 RGB (3, H, W); None if it could not be read and is to be skipped.
+
+    Raises:
+        SegtrainError: an image cannot be read.
+    """
+    for info in index.images:
+        try:
+            yield info.id, as_tensor(read_image(image_path(images, info.file_name), info.size))
+        except SegtrainError:
+            if on_bad_image == "error":
+                raise
+            yield info.id, None
+
+
+class _Records(torch.utils.data.Dataset[Sample | Skipped | SegtrainError]):
+    """The data set, with errors as values: torch would send them home as a traceback of many lines."""
+
+    def __init__(self, dataset: CocoDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample | Skipped | SegtrainError:
+        try:
+            return self._dataset[key]
+        except SegtrainError as error:
+            return error
+
+
+def _start_worker(_: int) -> None:
+    # One thread each: the workers are the parallelism. Ctrl-C is the parent's business.
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

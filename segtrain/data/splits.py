@@ -1,0 +1,162 @@
+"""Training and validation split, from the ``data.*`` settings."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from segtrain.data.coco import CocoIndex, load_index, require_instances
+from segtrain.data.images import image_path
+from segtrain.errors import SegtrainError
+
+SplitName = Literal["train", "val"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Annotations and where their images lie.
+
+    Attributes:
+        name: ``train`` or ``val``, as in the settings.
+        index: the annotations.
+        images: the image folder; None if no images were given, which is enough to score result files.
+    """
+
+    name: SplitName
+    index: CocoIndex
+    images: Path | None
+
+
+def open_splits(
+    *,
+    root: Path,
+    train_annotations: str | None,
+    train_images: str | None,
+    val_annotations: str | None,
+    val_images: str | None,
+    val_fraction: float | None,
+    seed: int,
+    need: Collection[SplitName],
+    val_ids: Collection[int] | None = None,
+) -> dict[SplitName, Split]:
+    """Open the splits that a command needs, and none that it does not.
+
+    Args:
+        root: what all other paths are relative to.
+        train_annotations: COCO json.
+        train_images: image folder.
+        val_annotations: COCO json; None to take ``val_fraction`` of the training images.
+        val_images: image folder.
+        val_fraction: in (0, 1); share of the images of ``train_annotations`` that validation takes.
+        seed: draws those images; not negative.
+        need: the splits to open.
+        val_ids: images that validation takes, if they were drawn before (from a checkpoint); nothing is drawn then.
+
+    Raises:
+        SegtrainError: a setting is missing, contradicts another, or names a file or folder that is not there; there is
+            nothing to learn from; the two splits have different categories.
+    """
+    drawn = val_annotations is None and (val_fraction is not None or val_ids is not None)
+    if "train" in need and val_annotations is not None and val_fraction is not None:
+        raise SegtrainError("data.val_annotations and data.val_fraction exclude each other; set one of them to null")
+    if "val" in need and val_annotations is None and not drawn:
+        raise SegtrainError(
+            "data.val_annotations is null; give a COCO json, or data.val_fraction to split data.train_annotations"
+        )
+    indices: dict[SplitName, CocoIndex] = {}
+    if drawn:
+        whole = _load(root, train_annotations, "data.train_annotations")
+        chosen = _draw(whole, val_fraction, seed) if val_ids is None else _known(whole, val_ids)
+        indices["train"] = whole.subset([image.id for image in whole.images if image.id not in chosen])
+        indices["val"] = whole.subset(chosen)
+        val_images = val_images or train_images
+    else:
+        if "train" in need:
+            indices["train"] = _load(root, train_annotations, "data.train_annotations")
+        if "val" in need:
+            indices["val"] = _load(root, val_annotations, "data.val_annotations")
+    folders: dict[SplitName, str | None] = {"train": train_images, "val": val_images}
+    splits = {name: Split(name, indices[name], _folder(root, folders[name], name)) for name in indices if name in need}
+    if "train" in splits:
+        require_instances(splits["train"].index)
+    if len(splits) == 2:
+        _require_same_categories(splits["train"].index, splits["val"].index)
+    return splits
+
+
+def check_images(split: Split) -> Path:
+    """Make sure, before anything expensive, that all images of a split are there.
+
+    Returns:
+        The image folder.
+
+    Raises:
+        SegtrainError: no folder was given, or an image is not in it.
+    """
+    key = f"data.{split.name}_images"
+    if split.images is None:
+        raise SegtrainError(f"{key} is null; give the folder of the images of {split.index.path}")
+    names = [image.file_name for image in split.index.images]
+    missing = [name for name in names if not image_path(split.images, name).is_file()]
+    if missing:
+        raise SegtrainError(
+            f"{split.images / missing[0]}: no such image ({len(missing)} of {len(names)} are missing); set {key} to "
+            f"the folder of the images of {split.index.path.name}"
+        )
+    return split.images
+
+
+def _load(root: Path, annotations: str | None, key: str) -> CocoIndex:
+    if annotations is None:
+        raise SegtrainError(f"{key} is null; give the path of a COCO json, relative to data.root")
+    path = root / annotations
+    if not path.is_file():
+        raise SegtrainError(f"{path}: no such file; set {key}, relative to data.root")
+    return load_index(path)
+
+
+def _folder(root: Path, images: str | None, name: SplitName) -> Path | None:
+    if images is None:
+        if name == "train":
+            raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
+        return None
+    folder = root / images
+    if not folder.is_dir():
+        raise SegtrainError(f"{folder}: no such image folder; set data.{name}_images, relative to data.root")
+    return folder
+
+
+def _draw(index: CocoIndex, fraction: float | None, seed: int) -> set[int]:
+    """Image ids for validation, neither none nor all of them."""
+    if fraction is None or not 0 < fraction < 1:
+        raise SegtrainError(f"data.val_fraction={fraction} lies outside (0, 1); give a share such as 0.2")
+    count = round(fraction * len(index.images))
+    if not 0 < count < len(index.images):
+        raise SegtrainError(
+            f"data.val_fraction={fraction} leaves one split of {index.path} ({len(index.images)} images) empty; "
+            "change it, or give data.val_annotations"
+        )
+    # By id, so that the order in the file does not matter.
+    ids = np.sort([image.id for image in index.images])
+    return {int(identifier) for identifier in np.random.default_rng(seed).permutation(ids)[:count]}
+
+
+def _known(index: CocoIndex, ids: Collection[int]) -> set[int]:
+    unknown = set(ids) - {image.id for image in index.images}
+    if unknown:
+        raise SegtrainError(
+            f"{index.path}: lacks {len(unknown)} of the {len(ids)} validation images of the checkpoint, first id "
+            f"{min(unknown)}; give the file that it was trained on, or data.val_annotations"
+        )
+    return set(ids)
+
+
+def _require_same_categories(train: CocoIndex, val: CocoIndex) -> None:
+    names = [[category.name for category in index.categories] for index in (train, val)]
+    if names[0] != names[1]:
+        raise SegtrainError(
+            f"{train.path} has the categories {names[0]}, {val.path} {names[1]}; "
+            "both need the same ones, in the order of their ids"
+        )
