@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -19,6 +20,7 @@ from segtrain.reporting.markdown import markdown_report
 from segtrain.reporting.tables import METRICS, Results, number, track_table
 
 _TIMINGS = (("data", "median"), ("data", "p95"), ("segmentation", "median"), ("segmentation", "p95"))
+_HEADLINE = ("mask_ap", "mask_ap50", "box_ap", "miou", "f1_50", "seconds")
 _COUNTS = ("images", "detections", "images_without_detections")
 
 
@@ -60,9 +62,9 @@ def write_report(output_dir: Path, results: Results, gallery: Sequence[GalleryIt
 def headline(results: Results) -> RichTable:
     """The class-agnostic table for the terminal, best method first, the best of each column in bold."""
     content = track_table(results, "class_agnostic")
-    # AP S/M/L stay in the report: a terminal of 100 columns holds the rest.
-    kept = [i for i, column in enumerate(content.columns) if not column.key.startswith("mask_ap_")]
-    table = RichTable(title="Class-agnostic, every method", title_justify="left", header_style="bold")
+    # What a terminal of 80 columns holds; the report has the rest.
+    kept = [i for i, column in enumerate(content.columns) if column.key in _HEADLINE]
+    table = RichTable(title="Class-agnostic, every method", title_justify="left", header_style="bold", box=SIMPLE_HEAD)
     table.add_column("method", no_wrap=True)
     for i in kept:
         table.add_column(content.columns[i].title, justify="right", no_wrap=True)

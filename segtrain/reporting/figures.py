@@ -1,13 +1,22 @@
 """Where the marks of a figure stand; ``templates/figures.svg.jinja`` draws them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from segtrain.reporting.labels import place_labels
 from segtrain.reporting.tables import Results, number, ranking, seconds
 
-PALETTE = 10  # colours in templates/report.css
-_LETTER, _LINE = 6.7, 13.0  # measure of a label: width of a letter and height of a line at 12 px
+PALETTE = 10  # colours --m0 to --m9 of templates/report.css.jinja
+
+
+@dataclass(frozen=True)
+class Hue:
+    """How a method looks everywhere: a colour of the palette and, from its second round on, rings and dashes."""
+
+    slot: int
+    ring: bool
+    dash: str
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class Point:
     x: float
     y: float
     label: str
-    colour: int
+    hue: Hue
     title: str
     label_x: float
     label_y: float
@@ -38,8 +47,7 @@ class Curve:
     """A line through the figure, as SVG path data."""
 
     label: str
-    colour: int
-    dash: str
+    hue: Hue
     path: str
 
 
@@ -64,14 +72,13 @@ class Figure:
     frontier: str = ""
 
 
-def colours(results: Results) -> dict[str, int]:
-    """Each method's place in the palette, by rank, so that tables and figures agree."""
-    return {name: i for i, name in enumerate(ranking(results))}
-
-
-def dash(place: int) -> str:
-    """SVG dash pattern of a method: the palette's second round is dashed, its third dotted."""
-    return ("", "7 4", "2 3")[min(place // PALETTE, 2)]
+def hues(results: Results) -> dict[str, Hue]:
+    """Each method's look, given out by rank, so that tables and figures agree."""
+    dashes = ("", "7 4", "2 3")
+    return {
+        name: Hue(i % PALETTE, i >= PALETTE, dashes[min(i // PALETTE, len(dashes) - 1)])
+        for i, name in enumerate(ranking(results))
+    }
 
 
 def speed_quality(results: Results, width: float) -> Figure | None:
@@ -84,8 +91,8 @@ def speed_quality(results: Results, width: float) -> Figure | None:
             measured.append((name, time, quality))
     if not measured:
         return None
-    height = 400.0 if width > 500 else 330.0
-    left, top, right, bottom = 52.0, 18.0, width - 14, height - 46
+    height = 400.0 if width > 500 else 370.0
+    left, top, right, bottom = 46.0, 30.0, width - 14, height - 46
     low, high = math.log10(min(t for _, t, _ in measured)), math.log10(max(t for _, t, _ in measured))
     pad = max(0.18, 0.12 * (high - low))
     low, high = low - pad, high + pad
@@ -96,10 +103,10 @@ def speed_quality(results: Results, width: float) -> Figure | None:
         return left + across * (right - left), bottom - quality / ceiling * (bottom - top)
 
     spots = [place(time, quality) for _, time, quality in measured]
-    labels = _labels(spots, [name for name, _, _ in measured], (left, top, right, bottom))
-    palette = colours(results)
+    labels = place_labels(spots, [name for name, _, _ in measured], (left, top, right, bottom))
+    look = hues(results)
     points = [
-        Point(x, y, name, palette[name], f"{name}: {_time(time)} per image, mask AP {quality:.3f}", *label)
+        Point(x, y, name, look[name], f"{name}: {_time(time)} per image, mask AP {quality:.3f}", *label)
         for (name, time, quality), (x, y), label in zip(measured, spots, labels, strict=True)
     ]
     best = "; ".join(point.title for point in points)
@@ -121,9 +128,9 @@ def precision_recall(results: Results, key: str, title: str, width: float) -> Fi
         title: the figure's title.
         width: in pixels.
     """
-    height = min(width * 0.82, 380.0)
-    left, top, right, bottom = 46.0, 16.0, width - 14, height - 44
-    palette = colours(results)
+    height = 0.86 * width
+    left, top, right, bottom = 40.0, 28.0, width - 10, height - 44
+    look = hues(results)
     curves = []
     for name in ranking(results):
         track = results["methods"][name].get("class_agnostic") or {}
@@ -131,7 +138,7 @@ def precision_recall(results: Results, key: str, title: str, width: float) -> Fi
         across = (right - left) / max(1, len(values) - 1)
         places = [(left + i * across, bottom - v * (bottom - top)) for i, v in enumerate(values) if v is not None]
         if len(places) > 1:
-            curves.append(Curve(name, palette[name], dash(palette[name]), _path(places)))
+            curves.append(Curve(name, look[name], _path(places)))
     if not curves:
         return None
     ticks = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -142,37 +149,6 @@ def precision_recall(results: Results, key: str, title: str, width: float) -> Fi
         [Tick(bottom - t * (bottom - top), f"{t:g}") for t in ticks],
         curves=curves[::-1],  # the best method's line is drawn last, on top
     )  # fmt: skip
-
-
-def _labels(
-    spots: Sequence[tuple[float, float]], names: Sequence[str], frame: tuple[float, float, float, float]
-) -> list[tuple[float, float, str, bool]]:
-    """A place for each label where it covers neither a mark nor another label, as near as there is one."""
-    left, top, right, bottom = frame
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in spots]
-    labels = []
-    for (x, y), name in zip(spots, names, strict=True):
-        length = _LETTER * len(name)
-        best: tuple[float, tuple[float, float, str, bool], tuple[float, float, float, float]] | None = None
-        for lift in (0, -14, 14, -28, 28, -42, 42, -56, 56, -70, 70):
-            for anchor in ("start", "end", "middle"):
-                if anchor == "middle" and not lift:
-                    continue
-                at = {"start": x + 10, "end": x - 10, "middle": x}[anchor]
-                start = {"start": at, "end": at - length, "middle": at - length / 2}[anchor]
-                box = (start, y + lift - _LINE / 2, start + length, y + lift + _LINE / 2)
-                outside = box[0] < left or box[2] > right or box[1] < top - 8 or box[3] > bottom
-                cost = 1000.0 * outside + 100.0 * sum(_overlap(box, other) for other in taken) + abs(lift)
-                if best is None or cost < best[0]:
-                    best = cost, (at, y + lift + 4, anchor, abs(lift) > 20), box
-        assert best is not None
-        labels.append(best[1])
-        taken.append(best[2])
-    return labels
-
-
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _frontier(spots: Sequence[tuple[float, float]], right: float) -> str:
@@ -211,13 +187,3 @@ def _time(value: float) -> str:
     if value < 0.9995:
         return f"{value * 1000:.3g} ms"
     return f"{value:.3g} s"
-
-
-def legend(results: Results) -> Mapping[str, int]:
-    """Methods that have a precision-recall curve, by rank, with their place in the palette."""
-    palette = colours(results)
-    return {
-        name: place
-        for name, place in palette.items()
-        if (results["methods"][name].get("class_agnostic") or {}).get("precision_recall")
-    }

@@ -108,16 +108,18 @@ def choose(scores: Mapping[str, Scores], objects: Mapping[int, int], each: int =
         if value > own[image_id]:
             lost.append((value - own[image_id], image_id, rival))
     lost.sort(key=lambda entry: (-entry[0], entry[1]))
-    picks = [
-        *((i, f"{rival} beats {name}") for _, i, rival in lost[:each]),
-        *((i, f"worst of {name}") for i in order[::-1][:each]),
-        *((i, f"best of {name}") for i in order[:each]),
-        *((i, f"median of {name}") for i in order[middle : middle + each]),
-    ]
-    # The rarer reason keeps an image that several apply to; the page then goes from good to bad.
-    reasons = dict(reversed(picks))
-    ranks = {"best": 0, "median": 1, "worst": 2}
-    return sorted(reasons.items(), key=lambda pick: (ranks.get(pick[1].split(" of ")[0], 3), order.index(pick[0])))
+    kinds = {
+        "won": [(i, f"{rival} beats {name}") for _, i, rival in lost[:each]],
+        "worst": [(i, f"Worst of {name}") for i in order[::-1][:each]],
+        "best": [(i, f"Best of {name}") for i in order[:each]],
+        "median": [(i, f"Median of {name}") for i in order[middle : middle + each]],
+    }
+    # An image that several reasons apply to is shown once, for the first of them.
+    seen: set[int] = set()
+    for kind, picks in kinds.items():
+        kinds[kind] = [pick for pick in picks if pick[0] not in seen]
+        seen.update(i for i, _ in picks)
+    return [*kinds["best"], *kinds["median"], *kinds["worst"][::-1], *kinds["won"]]
 
 
 def at_threshold(records: Sequence[Prediction] | Sequence[BoxPrediction], threshold: float) -> list[Prediction]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader
 
-from segtrain.reporting.figures import PALETTE, colours, dash, legend, precision_recall, speed_quality
+from segtrain.reporting.figures import hues, precision_recall, speed_quality
 from segtrain.reporting.gallery import GalleryItem
 from segtrain.reporting.pictures import exhibits
 from segtrain.reporting.tables import Results, category_table, ranking, seconds, track_table, tracks_agree
@@ -27,9 +27,8 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         lstrip_blocks=True,
     )
     order = ranking(results)
-    palette = colours(results)
     curve_titles = {"iou50": "At IoU 0.50", "mean": "Mean over IoU 0.50 to 0.95"}
-    curves = [precision_recall(results, key, title, width=420.0) for key, title in curve_titles.items()]
+    curves = [precision_recall(results, key, title, width=370.0) for key, title in curve_titles.items()]
     return environment.get_template("report.html.jinja").render(
         results=results,
         verdict=verdict(results),
@@ -40,10 +39,8 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         speed=[figure for width in (WIDE, NARROW) if (figure := speed_quality(results, width)) is not None],
         untimed=[name for name in order if seconds(results["methods"][name]) is None],
         curves=[figure for figure in curves if figure is not None],
-        legend=legend(results),
-        dash=dash,
         gallery=exhibits(gallery, order),
-        colour={name: place % PALETTE for name, place in palette.items()},
+        hues=hues(results),
         order=order,
         definitions=definitions(results),
         notes=notes(results),

@@ -1,5 +1,6 @@
 """``report.md``: the report for a repository, a pull request, a mail."""
 
+import re
 from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader
@@ -7,7 +8,7 @@ from jinja2 import Environment, PackageLoader
 from segtrain.reporting.tables import Results, Table, category_table, track_table, tracks_agree
 from segtrain.reporting.words import definitions, notes, verdict
 
-_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]|~#"} | {"<": "&lt;", ">": "&gt;"})
+_SPECIAL = re.compile(r"[\\`*\[\]|~#]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is no markup
 
 
 def markdown_report(results: Results) -> str:
@@ -38,7 +39,8 @@ def markdown_report(results: Results) -> str:
 
 def text(value: object) -> str:
     """Foreign text in a line of Markdown: nothing in it is markup, nothing breaks the line."""
-    return " ".join(str(value).split()).translate(_SPECIAL)
+    line = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(lambda match: "\\" + match[0], line)
 
 
 def code(value: object) -> str:

@@ -48,7 +48,7 @@ def draw(
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     canvas = np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
     chosen = colours or [COLOURS[i % len(COLOURS)] for i in range(len(masks))]
-    thickness = max(1, round(max(size) / 450))
+    thickness = max(1, round(max(size) / 260))
     outlines: list[tuple[tuple[slice, slice], npt.NDArray[np.bool_], Colour]] = []
     labels: list[tuple[int, int, str, Colour]] = []
     for n, (mask, colour) in enumerate(zip(masks, chosen, strict=True)):

@@ -12,14 +12,25 @@ from segtrain.reporting.gallery import GalleryItem
 from segtrain.reporting.overlays import Pixels, draw
 
 BUDGET = 8_000_000  # bytes of all images; leaves the page below 10 MB
-_SIZES = ((520, 84), (440, 82), (360, 80), (280, 78), (200, 74), (120, 70))  # longer side in pixels, JPEG quality
+# Longer side in pixels and JPEG quality, from what a sharp screen shows to what still gives an impression.
+_SIZES = ((520, 84), (480, 84), (440, 82), (400, 82), (360, 80), (320, 80), (280, 78), (220, 76), (160, 74), (100, 70))
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One image of the gallery; ``method`` is None for the truth; ``score`` is its F1, None if undefined."""
+    """One image of the gallery.
 
-    method: str | None
+    Attributes:
+        title: "image", "truth" or the method's name.
+        is_method: whether the title names a method.
+        uri: the JPEG.
+        width, height: its size in pixels.
+        objects: how many are outlined.
+        score: the method's F1 on this image, None if undefined.
+    """
+
+    title: str
+    is_method: bool
     uri: str
     width: int
     height: int
@@ -60,20 +71,23 @@ def exhibits(gallery: Sequence[GalleryItem], order: Sequence[str], budget: int =
 
 def _exhibit(item: GalleryItem, order: Sequence[str], longest: int, quality: int) -> Exhibit:
     truths = [truth["segmentation"] for truth in item.truths if not truth["iscrowd"]]
-    panels = [_panel(None, draw(item.image, truths, longest=longest), len(truths), None, quality)]
+    panels = [
+        _panel("image", False, draw(item.image, [], longest=longest), 0, None, quality),
+        _panel("truth", False, draw(item.image, truths, longest=longest), len(truths), None, quality),
+    ]
     for name in order:
         if name in item.predictions:
             masks = [prediction["segmentation"] for prediction in item.predictions[name]]
             picture = draw(item.image, masks, longest=longest)
-            panels.append(_panel(name, picture, len(masks), item.scores.get(name), quality))
+            panels.append(_panel(name, True, picture, len(masks), item.scores.get(name), quality))
     return Exhibit(item.file_name, item.reason, tuple(panels))
 
 
-def _panel(method: str | None, picture: Pixels, objects: int, score: float | None, quality: int) -> Panel:
+def _panel(title: str, is_method: bool, picture: Pixels, objects: int, score: float | None, quality: int) -> Panel:
     stream = io.BytesIO()
     # Full chroma: with the usual subsampling a one-pixel coloured outline turns grey. No `optimize`: Pillow's buffer
     # for it is too small for pictures full of noise.
     Image.fromarray(picture).save(stream, "JPEG", quality=quality, subsampling=0)
     uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
     defined = None if score is None or math.isnan(score) else score
-    return Panel(method, uri, picture.shape[1], picture.shape[0], objects, defined)
+    return Panel(title, is_method, uri, picture.shape[1], picture.shape[0], objects, defined)

@@ -14,8 +14,10 @@ def verdict(results: Results) -> str:
     parts = [part for part in (_lead(results, key, title), _lead(results, "miou", "mIoU")) if part is not None]
     if not parts:
         return "No method has a defined number on these data."
-    if len({winner for winner, _ in parts}) == 1:
-        return f"{parts[0][0]} {' and '.join(claim for _, claim in parts)}."
+    if len(parts) == 2 and parts[0][0] == parts[1][0]:
+        winner, first, second = parts[0][0], parts[0][1], parts[1][1]
+        verb = first.split()[0] + " "
+        return f"{winner} {first} and {second.removeprefix(verb) if second.startswith(verb) else second}."
     return "; ".join(f"{winner} {claim}" for winner, claim in parts) + "."
 
 
