@@ -1,0 +1,144 @@
+"""Opening the splits: what is needed, nothing else, and one line for everything that can be wrong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from segtrain.data.splits import Split, check_images, open_splits
+from segtrain.errors import SegtrainError
+
+SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name, ids in (("train", range(10, 30)), ("val", range(5))):
+        (tmp_path / name).mkdir()
+        for i in ids:
+            Image.new("L", (8, 8)).save(tmp_path / name / f"{i}.png")
+        write(tmp_path / f"{name}.json", list(ids))
+    return tmp_path
+
+
+def write(path: Path, ids: list[int], names: tuple[str, ...] = ("a", "b"), **changes: Any) -> None:
+    annotation = {"category_id": 1, "segmentation": SQUARE} | changes
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.png", "height": 8, "width": 8} for i in ids],
+        "annotations": [annotation | {"image_id": i} for i in ids],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(names, start=1)],
+    }
+    path.write_text(json.dumps(content))
+
+
+def open_with(root: Path, **changes: Any) -> dict[Any, Split]:
+    given = {
+        "root": root,
+        "train_annotations": "train.json",
+        "train_images": "train",
+        "val_annotations": "val.json",
+        "val_images": "val",
+        "val_fraction": None,
+        "seed": 0,
+        "need": ("train", "val"),
+    }
+    return open_splits(**given | changes)  # type: ignore[arg-type]
+
+
+def ids(split: Split) -> list[int]:
+    return [image.id for image in split.index.images]
+
+
+def test_two_files(root: Path) -> None:
+    splits = open_with(root)
+    assert ids(splits["train"]) == list(range(10, 30))
+    assert ids(splits["val"]) == list(range(5))
+    assert [check_images(split).name for split in splits.values()] == ["train", "val"]
+
+
+def test_only_what_is_needed_is_opened(root: Path) -> None:
+    (root / "train.json").unlink()
+    for absent in ("absent.json", None):
+        splits = open_with(root, train_annotations=absent, train_images=absent, need=["val"])
+        assert list(splits) == ["val"]
+    assert open_with(root, val_images=None, need=["val"])["val"].images is None
+
+
+def test_a_fraction_splits_one_file_by_image(root: Path) -> None:
+    one = {"val_annotations": None, "val_images": None, "val_fraction": 0.25}
+    splits = open_with(root, **one)
+    assert len(ids(splits["val"])) == 5
+    assert sorted(ids(splits["train"]) + ids(splits["val"])) == list(range(10, 30))
+    assert splits["val"].images == root / "train"
+    assert ids(open_with(root, **one, need=["val"])["val"]) == ids(splits["val"])
+    assert ids(open_with(root, **one, seed=1)["val"]) != ids(splits["val"])
+    write(root / "train.json", list(reversed(range(10, 30))))
+    assert set(ids(open_with(root, **one)["val"])) == set(ids(splits["val"]))
+
+
+def test_known_ids_win_over_drawing(root: Path) -> None:
+    for fraction in (0.25, None):
+        splits = open_with(root, val_annotations=None, val_fraction=fraction, val_ids=[12, 11], seed=9)
+        assert ids(splits["val"]) == [11, 12]
+        assert len(ids(splits["train"])) == 18
+
+
+def test_annotations_for_evaluation_alone_win_over_a_fraction(root: Path) -> None:
+    assert ids(open_with(root, val_fraction=0.5, val_ids=[11], need=["val"])["val"]) == list(range(5))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_annotations": None}, r"data\.train_annotations is null; give"),
+        ({"train_images": None}, r"data\.train_images is null; give"),
+        ({"val_annotations": None}, r"data\.val_annotations is null; give a COCO json, or data\.val_fraction"),
+        (
+            {"val_annotations": None, "val_fraction": 0.5, "train_annotations": None},
+            r"data\.train_annotations is null",
+        ),
+        ({"train_annotations": "x.json"}, r"x\.json: no such file; set data\.train_annotations"),
+        ({"val_annotations": "val"}, r"val: no such file; set data\.val_annotations"),
+        ({"train_images": "x"}, r"x: no such image folder; set data\.train_images"),
+        ({"val_images": "x"}, r"x: no such image folder; set data\.val_images"),
+        ({"val_fraction": 0.5}, r"data\.val_annotations and data\.val_fraction exclude each other"),
+        *(
+            ({"val_annotations": None, "val_fraction": fraction}, rf"data\.val_fraction={fraction} lies outside")
+            for fraction in (0, 1, -0.5, 2, float("nan"))
+        ),
+        ({"val_annotations": None, "val_fraction": 0.001}, r"leaves one split of .*train\.json \(20 images\) empty"),
+        ({"val_annotations": None, "val_fraction": 0.999}, r"leaves one split"),
+        ({"val_annotations": None, "val_ids": [11, 77, 99]}, r"lacks 2 of the 3 validation images .* first id 77"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_named_in_one_line(root: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SegtrainError, match=message) as caught:
+        open_with(root, **changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_there_must_be_something_to_learn(root: Path) -> None:
+    write(root / "train.json", [10, 11], iscrowd=1)
+    with pytest.raises(SegtrainError, match=r"train\.json: no usable annotation among 2 \(2 crowds"):
+        open_with(root)
+    write(root / "val.json", [1], segmentation=[])
+    assert open_with(root, need=["val"])["val"].index.counts.dropped == 1
+
+
+def test_both_splits_need_the_same_categories(root: Path) -> None:
+    write(root / "val.json", [1], names=("a", "c"))
+    with pytest.raises(SegtrainError, match=r"train\.json has the categories \['a', 'b'\], .*val\.json \['a', 'c'\]"):
+        open_with(root)
+
+
+def test_all_images_are_looked_for_at_once(root: Path) -> None:
+    split = open_with(root)["val"]
+    for i in (3, 1):
+        (root / "val" / f"{i}.png").unlink()
+    with pytest.raises(SegtrainError, match=r"1\.png: no such image \(2 of 5 are missing\); set data\.val_images"):
+        check_images(split)
+    with pytest.raises(SegtrainError, match=r"data\.val_images is null; give the folder"):
+        check_images(Split("val", split.index, None))
