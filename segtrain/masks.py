@@ -5,7 +5,10 @@ A mask is a COCO run-length encoding from birth: runs of 0s and 1s, alternating 
 large image with many objects costs what its outlines cost.
 """
 
+import re
+import reprlib
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, TypedDict
 
 import numpy as np
@@ -15,6 +18,9 @@ from pycocotools import mask as coco_mask
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+# Numbers of at most 7 characters, each but the last with bit 5 set (see counts_of): 7 x 5 bits hold any image's pixels.
+_CODE = re.compile(r"(?:[P-o]{0,6}[0-O])+", re.ASCII)
 
 
 class Rle(TypedDict):
@@ -36,8 +42,10 @@ def encode(mask: npt.NDArray[Any]) -> Rle:
 
 def decode(rle: Rle) -> BoolArray:
     """The full (H, W) plane of a mask."""
-    plane: npt.NDArray[np.uint8] = coco_mask.decode(rle)
-    return plane.astype(bool)
+    # Not pycocotools' decode, which warns with every mask under NumPy 2.
+    height, width = rle["size"]
+    counts = counts_of(rle)
+    return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(width, height).T
 
 
 def encode_crop(crop: npt.NDArray[Any], x: int, y: int, size: tuple[int, int]) -> Rle:
@@ -81,10 +89,7 @@ def encode_labels(labels: npt.NDArray[np.integer[Any]]) -> list[Rle]:
     order = np.lexsort((position, owner))
     owner, position = owner[order], position[order]
     bounds = np.searchsorted(owner, np.arange(1, int(labels.max(initial=0)) + 2))
-    return [
-        _from_transitions(position[start:stop], (height, width))
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
-    ]
+    return [_from_transitions(position[start:stop], (height, width)) for start, stop in pairwise(bounds.tolist())]
 
 
 def decode_crop(rle: Rle) -> tuple[npt.NDArray[np.uint8], int, int]:
@@ -121,14 +126,13 @@ def from_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
         return _from_rle(segmentation, size)
     if not isinstance(segmentation, list) or not segmentation:
         raise ValueError("the segmentation is empty")
-    parts = [part for part in segmentation if isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0]
-    if len(parts) < len(segmentation):
+    if not all(isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0 for part in segmentation):
         raise ValueError("a polygon needs an even count of at least 6 numbers")
-    coordinates = np.array([v for part in parts for v in part], dtype=np.float64)
     # pycocotools computes in C integers: a wild coordinate would overflow them, or ask for gigabytes.
-    if not np.isfinite(coordinates).all() or np.abs(coordinates).max() > 16 * max(height, width, 1024):
-        raise ValueError("a polygon coordinate is not finite, or lies far outside the image")
-    return _text(coco_mask.merge(coco_mask.frPyObjects(parts, height, width)))
+    limit = 16 * max(height, width, 1024)
+    if not all(isinstance(v, int | float) and -limit <= v <= limit for part in segmentation for v in part):
+        raise ValueError("a polygon coordinate is not a finite number, or lies far outside the image")
+    return _text(coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width)))
 
 
 def area(rles: Sequence[Rle]) -> IntArray:
@@ -181,8 +185,8 @@ def iou(detections: Sequence[Rle], truths: Sequence[Rle], crowd: Sequence[bool |
 def counts_of(rle: Rle) -> IntArray:
     """Lengths of the alternating runs, starting with 0s.
 
-    COCO's code (``maskApi.c``, ``rleFrString``): five bits a character, low bits first, bit 5 says that more follow, bit
-    4 of the last one is the sign; from the third run on, values are differences to the run two before.
+    COCO's code (``maskApi.c``, ``rleFrString``): five bits a character, low bits first, bit 5 says that more follow,
+    bit 4 of the last one is the sign; from the fourth run on, values are differences to the run two before.
     """
     code = np.frombuffer(rle["counts"].encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
     if not len(code):
@@ -210,23 +214,26 @@ def _runs(rle: Rle) -> tuple[IntArray, IntArray]:
 def _from_rle(segmentation: dict[str, Any], size: tuple[int, int]) -> Rle:
     height, width = size
     counts, stated = segmentation.get("counts"), segmentation.get("size")
-    if not isinstance(stated, list) or [int(v) for v in stated if isinstance(v, int)] != [height, width]:
-        raise ValueError(f"the run-length mask has size {stated}, its image is [{height}, {width}]")
+    if not isinstance(stated, list) or stated != [height, width]:
+        raise ValueError(f"the run-length mask has size {reprlib.repr(stated)}, its image is [{height}, {width}]")
     if isinstance(counts, list):
-        if not all(isinstance(c, int) and c >= 0 for c in counts) or sum(counts) != height * width:
-            raise ValueError(f"the run lengths do not sum to {height} x {width} pixels")
-        return _text(coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width))
-    if not isinstance(counts, str):
+        # The first test guards numpy, whose integers end at 64 bits.
+        if not all(isinstance(c, int) and 0 <= c <= height * width for c in counts):
+            raise ValueError(f"a run length is not a whole number from 0 to {height} x {width} pixels")
+        lengths = np.array(counts, dtype=np.int64)
+    elif isinstance(counts, str):
+        # The C decoder trusts its input: a string that is no code, or overflows its integers, must not reach it.
+        if not _CODE.fullmatch(counts):
+            raise ValueError("the run-length string is corrupt")
+        lengths = counts_of(Rle(size=[height, width], counts=counts))
+    else:
         raise ValueError("run-length counts are neither a list nor a string")
-    rle = Rle(size=[height, width], counts=counts)
-    # The C decoder trusts its input; a corrupt string must not reach it.
-    codes = counts.encode("ascii", "replace")
-    if not codes or min(codes) < 48 or max(codes) > 111 or (codes[-1] - 48) & 0x20:
-        raise ValueError("the run-length string is corrupt")
-    lengths = counts_of(rle)
-    if (lengths < 0).any() or int(lengths.sum()) != height * width:
+    if ((lengths < 0) | (lengths > height * width)).any() or int(lengths.sum()) != height * width:
         raise ValueError(f"the run lengths do not sum to {height} x {width} pixels")
-    return rle
+    # Runs of length 0 are legal after the first, but pycocotools' boxes and unions go wrong on them.
+    if isinstance(counts, str) and (lengths[1:] > 0).all():
+        return Rle(size=[height, width], counts=counts)
+    return _from_transitions(np.cumsum(lengths)[:-1], size)
 
 
 def _from_transitions(position: IntArray, size: tuple[int, int]) -> Rle:
@@ -240,5 +247,5 @@ def _from_transitions(position: IntArray, size: tuple[int, int]) -> Rle:
 
 
 def _text(rle: dict[str, Any]) -> Rle:
-    counts = rle["counts"]
-    return Rle(size=[int(v) for v in rle["size"]], counts=counts.decode("ascii") if isinstance(counts, bytes) else counts)
+    height, width = rle["size"]
+    return Rle(size=[int(height), int(width)], counts=rle["counts"].decode("ascii"))

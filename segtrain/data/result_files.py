@@ -1,0 +1,140 @@
+"""Detections of any tool, read from a COCO result file."""
+
+import json
+import reprlib
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from segtrain import masks
+from segtrain.errors import SegtrainError
+from segtrain.instances import BoxPrediction, Prediction
+
+NO_CATEGORY = -1  # what a tool writes that knows no categories
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """The detections of one result file, in its order.
+
+    Attributes:
+        masks: one record per detection; None if the file holds boxes only.
+        boxes: one record per detection, as given; None if the file holds masks only.
+        class_aware: False if every record has the category id -1.
+    """
+
+    masks: list[Prediction] | None
+    boxes: list[BoxPrediction] | None
+    class_aware: bool
+
+
+def load_results(
+    path: Path,
+    *,
+    image_ids: Collection[int],
+    category_ids: Collection[int],
+    sizes: Mapping[int, tuple[int, int]],
+) -> ResultFile:
+    """Read and check a COCO result file: a JSON list of records with masks, boxes or both.
+
+    Args:
+        path: the file; masks in it may be compressed or uncompressed run lengths, or polygons.
+        image_ids: the images that records may belong to.
+        category_ids: the category ids that records may carry; or all of them carry -1.
+        sizes: image id -> (H, W).
+
+    Raises:
+        SegtrainError: the file is no such list, or a record is broken or belongs to something unknown.
+    """
+    records = _read(path)
+    if not records:
+        return ResultFile(masks=[], boxes=None, class_aware=True)
+    image_ids, category_ids = frozenset(image_ids), frozenset(category_ids)
+    class_aware = records[0].category_id != NO_CATEGORY
+    known = category_ids if class_aware else frozenset([NO_CATEGORY])
+    has_masks, has_boxes = (value is not None for value in (records[0].segmentation, records[0].bbox))
+    predictions: list[Prediction] = []
+    boxes: list[BoxPrediction] = []
+    for number, record in enumerate(records, start=1):
+        try:
+            _check_ids(record, image_ids, known)
+            if (record.segmentation is not None, record.bbox is not None) != (has_masks, has_boxes):
+                raise ValueError("all records must hold the same of segmentation and bbox, but the first one differs")
+            image_id, category_id, score = record.image_id, record.category_id, _number(record.score, "score")
+            if has_masks:
+                rle = masks.from_segmentation(record.segmentation, sizes[image_id])
+                predictions.append(
+                    Prediction(image_id=image_id, category_id=category_id, segmentation=rle, score=score)
+                )
+            if has_boxes:
+                bbox = _xywh(record.bbox)
+                boxes.append(BoxPrediction(image_id=image_id, category_id=category_id, bbox=bbox, score=score))
+            if not has_masks and not has_boxes:
+                raise ValueError("it holds neither segmentation nor bbox")
+        except ValueError as error:
+            raise SegtrainError(f"{path}: record {number} (image {reprlib.repr(record.image_id)}): {error}") from error
+    return ResultFile(predictions if has_masks else None, boxes if has_boxes else None, class_aware)
+
+
+class _Record(msgspec.Struct, gc=False):
+    """One record as found; every value is still to be checked."""
+
+    image_id: Any = None
+    category_id: Any = None
+    segmentation: Any = None
+    bbox: Any = None
+    score: Any = None
+
+
+def _read(path: Path) -> list[_Record]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SegtrainError(f"{path}: cannot read the predictions ({error.strerror}); check the path") from error
+    try:
+        try:
+            return msgspec.json.decode(content, type=list[_Record])
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            # NaN is no JSON, yet Python writes it: the lenient parser reads on, so that the record can be named.
+            return msgspec.convert(json.loads(content), type=list[_Record])
+    except msgspec.ValidationError as error:
+        raise SegtrainError(f"{path}: not a COCO result file, which is a list of records: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise SegtrainError(f"{path}: not a JSON file ({error}); write the predictions again") from error
+
+
+def _check_ids(record: _Record, image_ids: Collection[int], known: Collection[int]) -> None:
+    # `type` because True == 1 in Python, and because a list cannot be looked up.
+    if type(record.image_id) is not int or record.image_id not in image_ids:
+        raise ValueError("no such image in the annotations; image_id must be an image's id there")
+    if type(record.category_id) is not int or record.category_id not in known:
+        raise ValueError(
+            f"no such category: {reprlib.repr(record.category_id)}; "
+            f"category_id must be a category's id in the annotations, or {NO_CATEGORY} in every record"
+        )
+
+
+def _number(value: object, name: str) -> float:
+    """A finite number.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
+        return float(value)
+    raise ValueError(f"{name} must be a finite number, not {reprlib.repr(value)}")
+
+
+def _xywh(value: object) -> list[float]:
+    if not isinstance(value, list) or len(value) != 4:
+        raise ValueError(f"bbox must be [x, y, width, height], not {reprlib.repr(value)}")
+    x, y, width, height = (_number(v, "each number of bbox") for v in value)
+    if width < 0 or height < 0:
+        raise ValueError(f"bbox has a negative width or height: {reprlib.repr(value)}")
+    return [x, y, width, height]
