@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segtrain.reporting.labels import place_labels
+from segtrain.reporting.labels import place_labels, shorten
 from segtrain.reporting.tables import Results, number, ranking, seconds
 
 PALETTE = 10  # colours --m0 to --m9 of templates/report.css.jinja
@@ -103,11 +103,12 @@ def speed_quality(results: Results, width: float) -> Figure | None:
         return left + across * (right - left), bottom - quality / ceiling * (bottom - top)
 
     spots = [place(time, quality) for _, time, quality in measured]
-    labels = place_labels(spots, [name for name, _, _ in measured], (left, top, right, bottom))
+    names = [shorten(name, 24) for name, _, _ in measured]
+    labels = place_labels(spots, names, (left, top, right, bottom))
     look = hues(results)
     points = [
-        Point(x, y, name, look[name], f"{name}: {_time(time)} per image, mask AP {quality:.3f}", *label)
-        for (name, time, quality), (x, y), label in zip(measured, spots, labels, strict=True)
+        Point(x, y, short, look[name], f"{name}: {_time(time)} per image, mask AP {quality:.3f}", *label)
+        for (name, time, quality), short, (x, y), label in zip(measured, names, spots, labels, strict=True)
     ]
     best = "; ".join(point.title for point in points)
     return Figure(

@@ -19,6 +19,12 @@ class Label(NamedTuple):
     leader: bool
 
 
+def shorten(name: str, letters: int) -> str:
+    """The name, its middle left out if it is longer than that many letters: both ends tell files apart."""
+    half = (letters - 1) // 2
+    return name if len(name) <= letters else f"{name[:half]}…{name[-half:]}"
+
+
 def place_labels(spots: Sequence[tuple[float, float]], names: Sequence[str], frame: Box) -> list[Label]:
     """A place for each label where it covers neither a mark nor another label, as near as there is one.
 

@@ -115,8 +115,9 @@ def notes(results: Results) -> list[str]:
     """What the reader should know before trusting the numbers."""
     data = results["data"]
     found = [str(warning) for warning in results.get("warnings") or []]
-    if data.get("dropped"):
-        found.append(f"{data['dropped']} annotations could not be used and were dropped.")
+    if dropped := data.get("dropped"):
+        what = "annotation could not be used and was" if dropped == 1 else "annotations could not be used and were"
+        found.append(f"{dropped} {what} dropped.")
     for name, method in results["methods"].items():
         track = method.get("class_agnostic") or {}
         if (track.get("coco") or {}).get("segm") is None:

@@ -1,0 +1,92 @@
+"""``results.json``: what an evaluation found, as plain values."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from segtrain.data.coco import CocoIndex
+from segtrain.evaluation import Findings, Reference, Track, TrackName
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method of the benchmark.
+
+    Attributes:
+        findings: what it found.
+        tracks: its numbers.
+        scoring_seconds: what computing them took.
+        description: one sentence.
+        score: what a classical method's scores mean; None where they are learned.
+    """
+
+    findings: Findings
+    tracks: Mapping[TrackName, Track | None]
+    scoring_seconds: float
+    description: str
+    score: str | None
+
+
+def assemble(
+    rows: Mapping[str, Row],
+    index: CocoIndex,
+    reference: Reference,
+    max_dets: int,
+    *,
+    environment: Mapping[str, Any],
+    command: str,
+    checkpoint: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The content of ``results.json``; undefined numbers are nan until it is written."""
+    crowded = Counter(truth["image_id"] for truth in reference.truths if not truth["iscrowd"])
+    above = sum(count > max_dets for count in crowded.values())
+    labelled = Counter(truth["category_id"] for truth in reference.truths if not truth["iscrowd"])
+    warnings = [f"{above} images have more objects than data.max_dets={max_dets}; AP and AR cannot count all"] if above else []
+    if not labelled:
+        warnings.append("there is no true instance, so most numbers are undefined")
+    return {
+        "methods": {name: _method(row, len(reference.sizes)) for name, row in rows.items()},
+        "data": {
+            **asdict(index.counts),
+            "categories": [{"id": c.id, "name": c.name, "annotations": labelled[c.id]} for c in index.categories],
+            "max_dets": max_dets,
+            "name": index.path.name,
+            "annotations_file": str(index.path),
+            "findings": index.findings,
+        },
+        "warnings": warnings,
+        "environment": dict(environment),
+        "command": command,
+        "checkpoint": checkpoint,
+    }
+
+
+def _method(row: Row, images: int) -> dict[str, Any]:
+    found = row.findings.masks if row.findings.masks is not None else row.findings.boxes
+    assert found is not None
+    return {
+        **row.tracks,
+        "timing": {
+            **{part: _spread(row.findings.seconds[part]) for part in ("data", "segmentation") if part in row.findings.seconds},
+            "scoring": {"total": row.scoring_seconds},
+        },
+        "counts": {
+            "images": images,
+            "detections": len(found),
+            "images_without_detections": images - len({record["image_id"] for record in found}),
+        },
+        "score_threshold": row.findings.score_threshold,
+        "description": row.description,
+        "score": row.score,
+    }
+
+
+def _spread(seconds: Sequence[float]) -> dict[str, float] | None:
+    """Median and 95th percentile; the first image, which warms caches up, is left out."""
+    kept = seconds[1:] if len(seconds) > 1 else seconds
+    if not kept:
+        return None
+    return {"median": float(np.median(kept)), "p95": float(np.percentile(kept, 95))}

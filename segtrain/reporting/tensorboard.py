@@ -1,0 +1,107 @@
+"""The journal of a training run: TensorBoard and ``metrics.jsonl``; the only door to TensorBoard."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from segtrain.instances import GroundTruth, Prediction, Target
+from segtrain.masks import Rle, encode_crop
+from segtrain.reporting.overlays import Pixels, draw, sheet, side_by_side
+from segtrain.runtime import write_atomically
+
+LONGEST = 512  # pixels of a drawn image's longer side
+
+
+class RunJournal:
+    """Records what happens in a run, under its folder.
+
+    Args:
+        folder: of the run.
+        step: where the run begins; what an interrupted run recorded beyond it is forgotten.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._folder = folder
+        self._lines = folder / "metrics.jsonl"
+        if self._lines.exists():
+            kept = [line for line in self._lines.read_text().splitlines() if json.loads(line)["step"] <= step]
+            write_atomically(self._lines, "".join(f"{line}\n" for line in kept))
+        self._writer = SummaryWriter(folder / "tensorboard", purge_step=step + 1 if step else None)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Record numbers by name; undefined ones become null in ``metrics.jsonl`` and stay out of the curves."""
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        with self._lines.open("a") as stream:
+            stream.write(json.dumps({"step": step, **finite}) + "\n")
+        for name, value in finite.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def config(self, yaml: str) -> None:
+        """Record the composed configuration as text."""
+        self._writer.add_text("config", "\n".join(f"    {line}" for line in yaml.splitlines()), 0)
+
+    def samples(self, images: Sequence[Tensor], targets: Sequence[Target], names: Sequence[str]) -> None:
+        """Record augmented training samples: ``preview.png``, and the same in TensorBoard.
+
+        Args:
+            images: uint8 RGB (3, H, W), as they enter the network.
+            targets: their instances.
+            names: of labels 1..K.
+        """
+        panels = [
+            draw(to_pixels(image), target_rles(target, image.shape[-2:]), _names(target.labels.tolist(), names))
+            for image, target in zip(images, targets, strict=True)
+        ]
+        picture = sheet(panels, columns=math.ceil(math.sqrt(len(panels))))
+        Image.fromarray(picture).save(self._folder / "preview.png")
+        self._writer.add_image("training samples", picture, 0, dataformats="HWC")
+        self._writer.flush()
+
+    def comparison(
+        self, step: int, name: str, image: Pixels, truths: Sequence[GroundTruth], found: Sequence[Prediction]
+    ) -> None:
+        """Record one validation image: ground truth on the left, prediction on the right.
+
+        Args:
+            step: of the training.
+            name: the same at every step, so that TensorBoard offers a slider.
+            image: (H, W, 3).
+            truths: its true instances.
+            found: what to draw of the predictions.
+        """
+        panels = [
+            draw(image, [record["segmentation"] for record in records], longest=LONGEST) for records in (truths, found)
+        ]
+        captions = [f"ground truth: {len(truths)}", f"prediction: {len(found)}"]
+        self._writer.add_image(f"validation/{name}", side_by_side(panels, captions), step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        self._writer.close()
+
+
+def to_pixels(image: Tensor) -> Pixels:
+    """(3, H, W) uint8 tensor -> (H, W, 3) array."""
+    pixels: Pixels = image.permute(1, 2, 0).contiguous().numpy()
+    return pixels
+
+
+def target_rles(target: Target, size: Sequence[int]) -> list[Rle]:
+    """The masks of a target as run lengths."""
+    corners: list[list[Any]] = target.boxes[:, :2].int().tolist()
+    return [
+        encode_crop(mask.numpy(), x, y, (int(size[0]), int(size[1])))
+        for mask, (x, y) in zip(target.masks, corners, strict=True)
+    ]
+
+
+def _names(labels: Sequence[int], names: Sequence[str]) -> list[str] | None:
+    return [names[label - 1] for label in labels] if len(names) > 1 else None

@@ -1,0 +1,118 @@
+"""Results as ``evaluate.py`` builds them, small and made up, for the tests of the report."""
+
+from typing import Any
+
+import numpy as np
+
+from segtrain import masks
+from segtrain.instances import GroundTruth, Prediction
+from segtrain.reporting.gallery import GalleryItem
+
+METRICS = (
+    "mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large", "mask_ar", "box_ap",
+    "miou", "fg_iou", "f1_50",
+)  # fmt: skip
+HOSTILE = "<script>alert('x')</script> & \"|\" `$` *_~# \n</style> {{ 7 * 7 }}"
+
+
+def track(quality: float, categories: list[str]) -> dict[str, Any]:
+    """All numbers of a track, different from each other, AP large undefined."""
+    values: dict[str, Any] = {key: quality * (1 - i / 50) for i, key in enumerate(METRICS)}
+    values["mask_ap_large"] = float("nan")
+    values["coco"] = {"segm": [quality] * 12, "bbox": [quality] * 12}
+    values["per_category"] = [
+        {"id": i, "name": name, "mask_ap": quality, "mask_ap50": quality, "box_ap": quality, "iou": quality,
+         "f1_50": None, "annotations": 10 * i}
+        for i, name in enumerate(categories, 1)
+    ]  # fmt: skip
+    curve = [max(0.0, 1 - i / 100 / quality) if quality else 0.0 for i in range(101)]
+    values["precision_recall"] = {"iou50": curve, "mean": curve}
+    return values
+
+
+def method(quality: float, seconds: float | None, categories: list[str], *, aware: bool) -> dict[str, Any]:
+    """One method of ``results.json``."""
+    return {
+        "class_agnostic": track(quality, ["object"]),
+        "class_aware": track(0.9 * quality, categories) if aware else None,
+        "timing": {
+            "data": {"median": 0.004, "p95": 0.005},
+            "segmentation": {"median": seconds, "p95": seconds},
+            "scoring": {"total": 1.5},
+        },
+        "counts": {"images": 4, "detections": 40, "images_without_detections": 1},
+        "score_threshold": 0.5 if aware else 0,
+        "description": "A description",
+        "score": None if aware else "contrast",
+    }
+
+
+def boxes_only(categories: list[str]) -> dict[str, Any]:
+    """A row read from a file of boxes: every mask number is undefined."""
+    row = method(0.3, None, categories, aware=True)
+    for values in (row["class_agnostic"], row["class_aware"]):
+        for key in METRICS:
+            if key != "box_ap":
+                values[key] = None
+        values["coco"]["segm"] = None
+        values["precision_recall"] = None
+        for entry in values["per_category"]:
+            entry.update(mask_ap=None, mask_ap50=None, iou=None, f1_50=None)
+    return row
+
+
+def results(methods: dict[str, dict[str, Any]] | None = None, categories: tuple[str, ...] = ("round", "lobed")) -> Any:
+    """The whole of ``results.json``; by default two classical rows, Mask R-CNN and a file of boxes."""
+    names = list(categories)
+    default = {
+        "kmeans": method(0.11, 0.02, names, aware=False),
+        "threshold_otsu": method(0.3, 0.001, names, aware=False),
+        "mask_rcnn": method(0.5, 0.2, names, aware=True),
+        "boxes": boxes_only(names),
+    }
+    return {
+        "methods": default if methods is None else methods,
+        "data": {
+            "name": "cells", "images": 4, "annotations": 23, "used": 20, "crowd": 2, "dropped": 1, "repaired": 3,
+            "categories": [{"id": i, "name": n, "annotations": 10 * i} for i, n in enumerate(names, 1)],
+            "max_dets": 100,
+        },
+        "environment": {"python": "3.11", "threads": 2},
+        "command": "python evaluate.py seed=1",
+        "checkpoint": {"path": "best.pt", "step": 12},
+    }  # fmt: skip
+
+
+def square(x: int, y: int, side: int, size: tuple[int, int] = (48, 64)) -> masks.Rle:
+    """The mask of a square."""
+    return masks.encode_crop(np.ones((side, side)), x, y, size)
+
+
+def truth(image_id: int, mask: masks.Rle, number: int = 1, iscrowd: int = 0) -> GroundTruth:
+    """A true instance of category 1."""
+    area = float(masks.area([mask])[0])
+    return GroundTruth(
+        id=number, image_id=image_id, category_id=1, segmentation=mask, bbox=[0, 0, 1, 1], area=area, iscrowd=iscrowd
+    )
+
+
+def prediction(image_id: int, mask: masks.Rle, score: float = 0.9, category_id: int = 1) -> Prediction:
+    """A detection."""
+    return Prediction(image_id=image_id, category_id=category_id, segmentation=mask, score=score)
+
+
+def gallery(count: int = 2, file_name: str = "a.png", size: tuple[int, int] = (48, 64)) -> list[GalleryItem]:
+    """Items of noise, which no compression makes small."""
+    rng = np.random.default_rng(0)
+    return [
+        GalleryItem(
+            image_id=i,
+            file_name=file_name,
+            reason="Best of mask_rcnn",
+            image=rng.integers(0, 256, (*size, 3), dtype=np.uint8),
+            truths=[truth(i, square(5, 5, 9, size)), truth(i, square(20, 5, 9, size), 2, iscrowd=1)],
+            predictions={"mask_rcnn": [prediction(i, square(6, 6, 9, size))], "kmeans": []},
+            scores={"mask_rcnn": 1.0, "kmeans": float("nan")},
+        )
+        for i in range(count)
+    ]

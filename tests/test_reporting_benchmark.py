@@ -1,0 +1,250 @@
+"""The files of a report: complete, valid, and safe whatever the names in them."""
+
+import csv
+import json
+import os
+import re
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reporting_examples import HOSTILE, METRICS, boxes_only, gallery, method, results
+from rich.console import Console
+
+from segtrain.errors import SegtrainError
+from segtrain.reporting.benchmark import csv_text, headline, plain, write_report
+
+FILES = {"results.json", "results.csv", "report.md", "report.html"}
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Checks that tags are balanced and collects what the tests ask about."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        for tag in self.open[-1:]:
+            self.texts.setdefault(tag, []).append(data)
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def report(folder: Path, content: object, items: object = ()) -> Page:
+    return Page(write_report(folder, content, items).read_text())  # type: ignore[arg-type]
+
+
+def test_writes_four_files_and_nothing_else(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "new" / "run", results(), gallery())
+    assert path == tmp_path / "new" / "run" / "report.html"
+    assert {p.name for p in path.parent.iterdir()} == FILES
+
+
+def test_page_has_every_section_and_the_contents_lead_to_them(tmp_path: Path) -> None:
+    page = report(tmp_path, results(), gallery())
+    sections = [a["id"] for a in page.named("section")]
+    assert sections == [
+        "headline", "aware", "speed", "curves", "categories", "gallery", "methods", "definitions", "data",
+        "environment", "reproduce",
+    ]  # fmt: skip
+    links = [a["href"] for a in page.named("a") if a.get("class") != "skip"]
+    assert links == [f"#{name}" for name in sections]
+
+
+def test_page_needs_no_network(tmp_path: Path) -> None:
+    page = report(tmp_path, results(), gallery())
+    for _, attributes in page.tags:
+        for key in ("src", "href"):
+            assert (attributes.get(key) or "#").startswith(("#", "data:"))
+    assert "url(" not in (tmp_path / "report.html").read_text()
+
+
+def test_page_is_accessible(tmp_path: Path) -> None:
+    page = report(tmp_path, results(), gallery())
+    assert all(image["alt"] for image in page.named("img"))
+    assert all(a.get("scope") in ("col", "row") for a in page.named("th"))
+    assert len(page.named("caption")) == len(page.named("table"))
+    drawings = [a for a in page.named("svg") if a.get("aria-hidden") != "true"]
+    assert drawings
+    assert all(a["role"] == "img" and a["aria-label"] for a in drawings)
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+
+
+def test_verdict_stands_at_the_head(tmp_path: Path) -> None:
+    write_report(tmp_path, results(), [])
+    for name in ("report.html", "report.md"):
+        # miou is the ninth metric: 0.84 of the quality; .42 against .252.
+        sentence = "mask_rcnn wins on mask AP (0.500, 0.200 above threshold_otsu) and on mIoU (0.420, 0.168 above"
+        assert sentence in (tmp_path / name).read_text()
+
+
+def test_json_has_no_nan_and_keeps_every_number(tmp_path: Path) -> None:
+    content = results()
+    write_report(tmp_path, content, [])
+    text = (tmp_path / "results.json").read_text()
+    stored = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in results.json"))
+    assert stored["methods"]["mask_rcnn"]["class_agnostic"]["mask_ap_large"] is None
+    assert stored == plain(content)
+    assert (
+        stored["methods"]["kmeans"]["class_agnostic"]["miou"] == content["methods"]["kmeans"]["class_agnostic"]["miou"]
+    )
+
+
+def test_plain_unwraps_numpy_and_paths() -> None:
+    value = {"a": np.float32(0.5), 3: np.array([1, 2]), "p": Path("x"), "t": (np.nan, -np.inf, True, np.int64(7))}
+    assert plain(value) == {"a": 0.5, "3": [1, 2], "p": "x", "t": [None, None, True, 7]}
+    json.dumps(plain(value), allow_nan=False)
+
+
+def test_csv_round_trip() -> None:
+    content = plain(results())
+    rows = list(csv.DictReader(StringIO(csv_text(content))))
+    assert [(row["method"], row["track"]) for row in rows] == [
+        (name, track)
+        for name, entry in content["methods"].items()
+        for track in ("class_agnostic", "class_aware")
+        if entry[track] is not None
+    ]
+    for row in rows:
+        entry = content["methods"][row["method"]]
+        for key in METRICS:
+            value = entry[row["track"]][key]
+            assert row[key] == "" if value is None else float(row[key]) == value
+        seconds = entry["timing"]["segmentation"]["median"]
+        assert row["segmentation_seconds_median"] == ("" if seconds is None else str(seconds))
+        assert float(row["score_threshold"]) == entry["score_threshold"]
+        assert int(row["detections"]) == 40
+
+
+def test_csv_keeps_hostile_names() -> None:
+    content = plain(results({HOSTILE: method(0.2, 0.1, ["a"], aware=False)}))
+    (row,) = csv.DictReader(StringIO(csv_text(content), newline=""))
+    assert row["method"] == HOSTILE
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    content = results({HOSTILE: method(0.2, 0.1, [HOSTILE], aware=True)}, categories=(HOSTILE,))
+    content["data"]["name"] = content["command"] = HOSTILE
+    content["environment"] = {HOSTILE: HOSTILE}
+    content["warnings"] = [HOSTILE]
+    page = report(tmp_path, content, gallery(file_name=HOSTILE))
+    assert len(page.named("script")) == 1
+    assert len(page.named("style")) == 1
+    assert "".join(page.texts["h1"]).endswith(HOSTILE)
+    assert "49" not in "".join(page.texts["h1"])
+    markdown = (tmp_path / "report.md").read_text()
+    outside = re.sub(r"```.*?```|`[^`\n]*`", "", markdown, flags=re.DOTALL)
+    assert "<" not in outside
+    for table in re.findall(r"(?:^\|.*\n)+", markdown, flags=re.MULTILINE):
+        cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(cells) == 1
+
+
+def test_a_command_cannot_close_its_code_block(tmp_path: Path) -> None:
+    content = results()
+    content["command"] = "python evaluate.py\n```\n# heading"
+    write_report(tmp_path, content, [])
+    assert "````sh\npython evaluate.py\n```\n# heading\n````" in (tmp_path / "report.md").read_text()
+
+
+def test_one_method_is_no_contest(tmp_path: Path) -> None:
+    page = report(tmp_path, results({"kmeans": method(0.2, 0.1, ["a"], aware=False)}), [])
+    assert not [a for a in page.named("td") if a.get("class") == "best"]
+    assert "kmeans reaches mask AP 0.200 and reaches mIoU" not in (tmp_path / "report.html").read_text()
+    assert "kmeans reaches mask AP 0.200 and mIoU 0.168." in (tmp_path / "report.html").read_text()
+    assert "No method here tells categories apart." in (tmp_path / "report.md").read_text()
+
+
+def test_boxes_only_row(tmp_path: Path) -> None:
+    page = report(tmp_path, results({"boxes": boxes_only(["a"])}), [])
+    assert not {"speed", "curves", "gallery"} & {a["id"] for a in page.named("section")}
+    text = (tmp_path / "report.html").read_text()
+    assert "boxes reaches box AP 0.258." in text
+    assert "boxes has boxes only" in text
+    assert "None" not in text
+    assert "nan" not in (tmp_path / "report.md").read_text()
+
+
+def test_nothing_is_measured(tmp_path: Path) -> None:
+    row = method(0.0, None, [], aware=False)
+    row["class_agnostic"].update(dict.fromkeys(METRICS), precision_recall=None)
+    write_report(tmp_path, results({"kmeans": row}, categories=()), [])
+    write_report(tmp_path, results({}, categories=()), [])
+    assert "No method has a defined number on these data." in (tmp_path / "report.md").read_text()
+
+
+def test_a_single_category_is_not_told_twice(tmp_path: Path) -> None:
+    row = method(0.4, 0.1, ["cell"], aware=True)
+    row["class_aware"] = row["class_agnostic"]
+    page = report(tmp_path, results({"mask_rcnn": row}, categories=("cell",)), [])
+    assert "categories" not in {a["id"] for a in page.named("section")}
+    assert len(page.named("details")) == 1
+
+
+def test_a_large_gallery_fits_in_ten_megabytes(tmp_path: Path) -> None:
+    items = gallery(count=12, size=(400, 500))
+    names = [f"m{i}" for i in range(12)]
+    for item in items:
+        item.predictions.update(dict.fromkeys(names, item.predictions["mask_rcnn"]))
+    path = write_report(tmp_path, results({n: method(0.3, 0.1, ["a"], aware=False) for n in names}), items)
+    assert path.stat().st_size < 10_000_000
+    assert len(Page(path.read_text()).named("img")) == 12 * 14
+
+
+def test_gallery_shows_image_truth_and_methods_once(tmp_path: Path) -> None:
+    page = report(tmp_path, results(), gallery(count=1))
+    alts = [a["alt"] for a in page.named("img")]
+    # The crowd is no object; the file of boxes has nothing to draw.
+    assert alts == ["a.png, image", "a.png, truth: 1 outlined objects", "a.png, mask_rcnn: 1 outlined objects",
+                    "a.png, kmeans: 0 outlined objects"]  # fmt: skip
+
+
+def test_report_replaces_an_older_one(tmp_path: Path) -> None:
+    write_report(tmp_path, results(), [])
+    write_report(tmp_path, results({"kmeans": method(0.2, 0.1, [], aware=False)}), [])
+    assert "mask_rcnn" not in (tmp_path / "report.md").read_text()
+    assert {p.name for p in tmp_path.iterdir()} == FILES
+
+
+def test_a_folder_that_is_a_file_is_the_users_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SegtrainError, match=r"file: cannot write the report .*output_dir"):
+        write_report(tmp_path / "file", results(), [])
+
+
+def test_headline_fits_a_terminal_of_80_columns() -> None:
+    console = Console(width=80, file=StringIO(), color_system=None)
+    content = results()
+    content["methods"]["threshold_local[red]"] = content["methods"].pop("kmeans")
+    console.print(headline(content))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "threshold_local[red]" in text
+    assert "0.500" in text
+    assert "…" not in text
+
+
+def test_templates_are_installed_with_the_package() -> None:
+    folder = Path(__file__).parent.parent / "segtrain" / "reporting" / "templates"
+    assert all(os.path.splitext(p.name)[1] in (".jinja", ".js") for p in folder.iterdir())  # noqa: PTH122

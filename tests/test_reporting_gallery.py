@@ -1,0 +1,75 @@
+"""Which images are shown, and why."""
+
+import math
+
+import numpy as np
+import pytest
+from reporting_examples import prediction, square, truth
+
+from segtrain.data.coco import ImageInfo
+from segtrain.instances import BoxPrediction
+from segtrain.reporting.gallery import at_threshold, build, choose, per_image_f1
+
+
+def test_reasons_and_no_image_twice() -> None:
+    own = {i: 1 - i / 20 for i in range(20)}
+    rival = dict.fromkeys(own, 0.0) | {4: 0.9, 19: 0.99}
+    picks = choose({"kmeans": rival, "mask_rcnn": own}, dict.fromkeys(own, 5), each=3)
+    assert [i for i, _ in picks] == [0, 1, 2, 8, 9, 10, 17, 18, 19, 4]
+    assert [reason for _, reason in picks] == (
+        ["Best of mask_rcnn"] * 3
+        + ["Median of mask_rcnn"] * 3
+        + ["Worst of mask_rcnn"] * 2
+        + ["kmeans beats mask_rcnn"] * 2
+    )
+
+
+def test_first_method_stands_in_and_nan_is_never_beaten_or_ranked() -> None:
+    picks = choose({"a": {1: math.nan, 2: 0.5, 3: 0.2}, "b": {1: 0.0, 2: math.nan, 3: 0.4}}, {1: 0, 2: 3, 3: 3}, each=1)
+    assert dict(picks) == {2: "Best of a", 3: "b beats a"}
+
+
+def test_among_equal_scores_the_fuller_image_comes_first() -> None:
+    picks = choose({"a": dict.fromkeys(range(9), 1.0)}, {i: i for i in range(9)}, each=1)
+    assert picks[0] == (8, "Best of a")
+
+
+def test_per_image_f1_ignores_categories() -> None:
+    truths = [truth(1, square(0, 0, 9)), truth(1, square(20, 20, 9), 2)]
+    found = [prediction(1, square(0, 0, 9), category_id=-1), prediction(2, square(0, 0, 9))]
+    scores = per_image_f1(truths, found, [1, 2, 3])
+    assert scores[1] == pytest.approx(2 / 3)
+    assert scores[2] == 0
+    assert math.isnan(scores[3])
+
+
+def test_threshold_includes_its_own_value() -> None:
+    records = [prediction(1, square(0, 0, 9), score) for score in (0.2, 0.5, 0.7)]
+    assert [r["score"] for r in at_threshold(records, 0.5)] == [0.7, 0.5]
+
+
+def test_build_reads_only_what_it_shows_and_skips_rows_of_boxes() -> None:
+    images = [ImageInfo(i, f"{i}.png", 48, 64) for i in range(30)]
+    truths = [truth(i, square(3, 3, 9), i + 1) for i in range(30)]
+    masks = [prediction(i, square(3, 3, 9) if i % 2 else square(30, 30, 9)) for i in range(30)]
+    low = [prediction(i, square(3, 3, 9), 0.1) for i in range(30)]
+    boxes: list[BoxPrediction] = [{"image_id": 0, "category_id": 1, "bbox": [0, 0, 2, 2], "score": 0.9}]
+    read: list[int] = []
+
+    def reader(info: ImageInfo) -> np.ndarray:
+        read.append(info.id)
+        return np.zeros((48, 64, 3), np.uint8)
+
+    found = {"mask_rcnn": masks, "kmeans": low, "file": boxes, "silent": []}
+    items = build(images, truths, found, {"mask_rcnn": 0.5, "kmeans": 0, "file": 0.5, "silent": 0}, reader)
+    assert read == [item.image_id for item in items]
+    assert len(set(read)) == len(read) <= 12
+    for item in items:
+        assert set(item.predictions) == {"mask_rcnn", "kmeans", "silent"}
+        assert item.scores["mask_rcnn"] == item.image_id % 2
+        assert [t["image_id"] for t in item.truths] == [item.image_id]
+
+
+def test_nothing_to_show() -> None:
+    assert build([], [], {}, {}, lambda info: np.zeros((1, 1, 3), np.uint8)) == []
+    assert build([], [], {"a": []}, {"a": 0}, lambda info: np.zeros((1, 1, 3), np.uint8)) == []

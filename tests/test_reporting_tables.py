@@ -1,0 +1,124 @@
+"""Tables and sentences: marks and margins against brute force."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+from reporting_examples import METRICS as KEYS
+from reporting_examples import method, results
+
+from segtrain.reporting.labels import place_labels
+from segtrain.reporting.tables import METRICS, SPEED, category_table, ranking, track_table, tracks_agree
+from segtrain.reporting.words import definitions, notes, verdict
+
+fractions = st.one_of(st.none(), st.just(math.nan), st.floats(0, 1), st.sampled_from([0.5, 0.5001, 0.4999]))
+
+
+@given(st.lists(st.tuples(fractions, fractions, st.one_of(st.none(), st.floats(1e-4, 100))), max_size=5))
+def test_marks_are_the_best_of_what_is_shown(numbers: list[tuple[float | None, float | None, float | None]]) -> None:
+    methods = {}
+    for i, (ap, miou, seconds) in enumerate(numbers):
+        methods[f"m{i}"] = method(0.5, seconds, [], aware=False)
+        methods[f"m{i}"]["class_agnostic"].update(mask_ap=ap, miou=miou)
+    table = track_table(results(methods), "class_agnostic")
+    for place, key in ((0, "mask_ap"), (8, "miou")):
+        raw = {name: m["class_agnostic"][key] for name, m in methods.items()}
+        shown = {n: f"{v:.3f}" for n, v in raw.items() if v is not None and not math.isnan(v)}
+        top = max(shown.values(), default="")
+        best = {n for n, text in shown.items() if text == top} if len(shown) > 1 else set()
+        assert {row.method for row in table.rows if row.cells[place].best} == best
+        assert {row.method: row.cells[place].text for row in table.rows} == {n: shown.get(n, "–") for n in methods}
+    times = {f"m{i}": round(t * 1000, 1) for i, (_, _, t) in enumerate(numbers) if t is not None}
+    fastest = {n for n, t in times.items() if t == min(times.values())} if len(times) > 1 else set()
+    assert {row.method for row in table.rows if row.cells[-1].best} == fastest
+
+
+def test_columns_are_all_numbers_of_a_track_then_the_time() -> None:
+    table = track_table(results(), "class_agnostic")
+    assert tuple(c.key for c in table.columns) == (*KEYS, "seconds")
+    assert table.columns == (*METRICS, SPEED)
+
+
+def test_rows_go_from_best_to_worst_and_boxes_come_last() -> None:
+    assert ranking(results()) == ["mask_rcnn", "threshold_otsu", "kmeans", "boxes"]
+
+
+def test_class_aware_table_holds_only_methods_that_know_categories() -> None:
+    assert [row.method for row in track_table(results(), "class_aware").rows] == ["mask_rcnn", "boxes"]
+
+
+def test_category_table_groups_by_category_and_marks_within() -> None:
+    table = category_table(results())
+    assert [(row.category, row.method) for row in table.rows] == [
+        ("round", "mask_rcnn"), ("round", "boxes"), ("lobed", "mask_rcnn"), ("lobed", "boxes"),
+    ]  # fmt: skip
+    box_ap = [column.key for column in table.columns].index("box_ap")
+    assert [row.cells[box_ap].best for row in table.rows] == [True, False, True, False]
+    assert not any(row.cells[0].best for row in table.rows)  # a count of objects is no achievement
+
+
+def test_tracks_agree_only_when_they_show_the_same() -> None:
+    content = results()
+    assert not tracks_agree(content)
+    for entry in content["methods"].values():
+        entry["class_aware"] = entry["class_agnostic"]
+    assert tracks_agree(content)
+
+
+def two(first: tuple[float | None, float | None], second: tuple[float | None, float | None]) -> str:
+    methods = {"a": method(0.5, 1, [], aware=False), "b": method(0.5, 1, [], aware=False)}
+    for name, (ap, miou) in (("a", first), ("b", second)):
+        methods[name]["class_agnostic"].update(mask_ap=ap, miou=miou, box_ap=None)
+    return verdict(results(methods))
+
+
+def test_verdict() -> None:
+    assert (
+        two((0.4, 0.7), (0.3, 0.65)) == "a wins on mask AP (0.400, 0.100 above b) and on mIoU (0.700, 0.050 above b)."
+    )
+    assert two((0.4, 0.6), (0.3, 0.65)) == (
+        "a wins on mask AP (0.400, 0.100 above b); b wins on mIoU (0.650, 0.050 above a)."
+    )
+    assert two((0.3, 0.7), (0.3, 0.65)).startswith("a ties with b on mask AP (0.300) and wins on mIoU")
+    assert two((0.4, 0.7), (None, math.nan)) == "a reaches mask AP 0.400 and mIoU 0.700."
+    assert two((None, None), (None, 0.5)) == "b reaches mIoU 0.500."
+    assert two((None, None), (None, None)) == "No method has a defined number on these data."
+
+
+def test_definitions_name_the_rows_they_speak_of() -> None:
+    text = dict(definitions(results()))
+    assert "0.5 for mask_rcnn, boxes; 0 for kmeans, threshold_otsu" in text["Operating point"]
+    assert "Literal rows (kmeans)" in text["Literal and sound rows"]
+    assert "Sound rows (threshold_otsu)" in text["Literal and sound rows"]
+    assert "the 100 best-scored" in text["Mask AP, box AP"]
+    only = definitions(results({"mask_rcnn": method(0.5, 1, [], aware=True)}))
+    assert not {"Literal and sound rows", "Scores of classical methods"} & {term for term, _ in only}
+
+
+def test_notes_pass_warnings_on_and_add_what_the_numbers_hide() -> None:
+    content = results()
+    content["warnings"] = ["Look here."]
+    assert notes(content) == [
+        "Look here.",
+        "1 annotation could not be used and was dropped.",
+        "boxes has boxes only: its mask numbers are undefined.",
+    ]
+
+
+@given(st.lists(st.tuples(st.floats(0, 800), st.floats(0, 300)), max_size=8))
+def test_every_point_gets_a_label(spots: list[tuple[float, float]]) -> None:
+    labels = place_labels(spots, [f"name{i}" for i in range(len(spots))], (0, 0, 800, 300))
+    assert len(labels) == len(spots)
+    assert all(label.anchor in ("start", "end", "middle") for label in labels)
+
+
+def test_crowded_labels_do_not_overlap() -> None:
+    spots = [(100.0 + 3 * i, 150.0 + 2 * i) for i in range(5)]
+    labels = place_labels(spots, ["threshold"] * 5, (0, 0, 400, 300))
+    boxes = []
+    for label in labels:
+        start = {"start": label.x, "end": label.x - 60, "middle": label.x - 30}[label.anchor]
+        boxes.append((start, label.y - 10, start + 60, label.y + 3))
+    for i, a in enumerate(boxes):
+        for b in boxes[:i]:
+            assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
