@@ -1,0 +1,77 @@
+"""Small random scenes of what evaluators disagree about: ties, crowds, areas of their own, images without records."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segtrain import masks
+from segtrain.instances import BoxPrediction, GroundTruth, Prediction
+
+CATEGORIES = [90, 3, 7]  # with gaps, and out of order
+
+
+@dataclass
+class Scene:
+    sizes: dict[int, tuple[int, int]]
+    truths: list[GroundTruth]
+    predictions: list[Prediction]
+
+    @property
+    def box_predictions(self) -> list[BoxPrediction]:
+        return [
+            BoxPrediction(
+                image_id=p["image_id"], category_id=p["category_id"], bbox=xywh(p["segmentation"]), score=p["score"]
+            )
+            for p in self.predictions
+        ]
+
+
+def xywh(rle: masks.Rle) -> list[float]:
+    x0, y0, x1, y1 = masks.boxes([rle])[0].tolist()
+    return [x0, y0, x1 - x0, y1 - y0]
+
+
+def scene(seed: int, truths: int = 60, predictions: int = 150) -> Scene:
+    rng = np.random.default_rng(seed)
+    # Ids neither in order nor from 1. The first image has no detections, the seventh no truths, the last two neither.
+    sizes = {int(i): (int(rng.integers(12, 40)), int(rng.integers(12, 40))) for i in rng.permutation(50)[:9]}
+    used = list(sizes)[:7]
+    real: list[GroundTruth] = []
+    for number in range(1, truths + 1):
+        image_id = int(rng.choice(used[:-1]))
+        rle = _blob(rng, sizes[image_id])
+        # The annotation's own area, which need not be that of the mask, and often lies at COCO's borders.
+        area = float(rng.choice([masks.area([rle])[0], 10, 32**2, 5000, 96**2, 96**2 + 0.5, 1e10, 2e10]))
+        real.append(
+            GroundTruth(
+                id=number,
+                image_id=image_id,
+                category_id=int(rng.choice(CATEGORIES)),
+                segmentation=rle,
+                bbox=xywh(rle),
+                area=area,
+                iscrowd=int(rng.random() < 0.15),
+            )
+        )
+    sources = [t for t in real if t["image_id"] != used[0]]
+    found: list[Prediction] = []
+    for _ in range(predictions):
+        source: Any = sources[rng.integers(len(sources))] if sources and rng.random() < 0.6 else None
+        image_id = source["image_id"] if source else int(rng.choice(used[1:]))
+        if source and rng.random() < 0.5:
+            rle = source["segmentation"]
+        elif source:
+            rle = masks.union([source["segmentation"], _blob(rng, sizes[image_id])], sizes[image_id])
+        else:
+            rle = _blob(rng, sizes[image_id])
+        category_id = source["category_id"] if source and rng.random() < 0.8 else int(rng.choice(CATEGORIES))
+        score = float(rng.integers(1, 6)) / 5  # few values: many ties
+        found.append(Prediction(image_id=image_id, category_id=category_id, segmentation=rle, score=score))
+    return Scene(sizes, real, found)
+
+
+def _blob(rng: np.random.Generator, size: tuple[int, int]) -> masks.Rle:
+    """A rectangle with a ragged edge; now and then it is empty."""
+    crop = rng.random((int(rng.integers(1, 16)), int(rng.integers(1, 16)))) < rng.choice([0.0, 0.6, 1.0, 1.0, 1.0])
+    return masks.encode_crop(crop, int(rng.integers(0, size[1])), int(rng.integers(0, size[0])), size)
