@@ -8,7 +8,7 @@ from reporting_examples import METRICS as KEYS
 from reporting_examples import method, results
 
 from segtrain.reporting.labels import place_labels
-from segtrain.reporting.tables import METRICS, SPEED, category_table, ranking, track_table, tracks_agree
+from segtrain.reporting.tables import METRICS, SPEED, category_table, cost_table, ranking, track_table, tracks_agree
 from segtrain.reporting.words import definitions, notes, verdict
 
 fractions = st.one_of(st.none(), st.just(math.nan), st.floats(0, 1), st.sampled_from([0.5, 0.5001, 0.4999]))
@@ -55,6 +55,12 @@ def test_category_table_groups_by_category_and_marks_within() -> None:
     box_ap = [column.key for column in table.columns].index("box_ap")
     assert [row.cells[box_ap].best for row in table.rows] == [True, False, True, False]
     assert not any(row.cells[0].best for row in table.rows)  # a count of objects is no achievement
+
+
+def test_cost_table_shows_milliseconds_and_counts() -> None:
+    rows = {row.method: [cell.text for cell in row.cells] for row in cost_table(results()).rows}
+    assert rows["mask_rcnn"] == ["4.0", "200.0", "200.0", "1.5", "40", "1"]
+    assert rows["boxes"] == ["4.0", "–", "–", "1.5", "40", "1"]
 
 
 def test_tracks_agree_only_when_they_show_the_same() -> None:

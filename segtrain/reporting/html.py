@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader
 from segtrain.reporting.figures import hues, precision_recall, speed_quality
 from segtrain.reporting.gallery import GalleryItem
 from segtrain.reporting.pictures import exhibits
-from segtrain.reporting.tables import Results, category_table, ranking, seconds, track_table, tracks_agree
+from segtrain.reporting.tables import Results, category_table, cost_table, ranking, seconds, track_table, tracks_agree
 from segtrain.reporting.words import definitions, notes, verdict
 
 WIDE, NARROW = 860.0, 340.0  # a figure is laid out for a desktop and again for a phone, so that its text stays legible
@@ -36,6 +36,7 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         class_aware=track_table(results, "class_aware"),
         same_tracks=tracks_agree(results),
         categories=category_table(results),
+        costs=cost_table(results),
         speed=[figure for width in (WIDE, NARROW) if (figure := speed_quality(results, width)) is not None],
         untimed=[name for name in order if seconds(results["methods"][name]) is None],
         curves=[figure for figure in curves if figure is not None],

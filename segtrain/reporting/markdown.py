@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader
 
-from segtrain.reporting.tables import Results, Table, category_table, track_table, tracks_agree
+from segtrain.reporting.tables import Results, Table, category_table, cost_table, track_table, tracks_agree
 from segtrain.reporting.words import definitions, notes, verdict
 
 _SPECIAL = re.compile(r"[\\`*\[\]|~#]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is no markup
@@ -31,6 +31,7 @@ def markdown_report(results: Results) -> str:
         headline=table_text(track_table(results, "class_agnostic")),
         class_aware=table_text(track_table(results, "class_aware")),
         categories=table_text(category_table(results)),
+        costs=table_text(cost_table(results)),
         same_tracks=tracks_agree(results),
         notes=notes(results),
         definitions=definitions(results),

@@ -53,6 +53,14 @@ CATEGORY_METRICS = (
     Column("iou", "IoU", "Intersection over union of this category's pixels"),
     Column("f1_50", "F1", METRICS[10].hint),
 )
+COSTS = (
+    Column("read", "read, ms", "Median milliseconds to read an image", None, 1, 1000.0),
+    Column("segment", "segment, ms", "Median milliseconds to segment an image", "low", 1, 1000.0),
+    Column("slow", "p95, ms", "95 of 100 images are segmented in fewer milliseconds", "low", 1, 1000.0),
+    Column("score", "score, s", "Seconds to compute all metrics of all images", None, 1),
+    Column("detections", "detections", "Detections on all images, whatever their score", None, 0),
+    Column("without", "images without", "Images on which nothing was detected", None, 0),
+)
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,24 @@ def category_table(results: Results) -> Table:
             found.setdefault(entry["id"], []).append(row)
     rows = [row for group in found.values() for row in _mark_best(CATEGORY_METRICS, group)]
     return Table(CATEGORY_METRICS, tuple(rows))
+
+
+def cost_table(results: Results) -> Table:
+    """What each method took and how much it returned, in the order of the other tables."""
+    rows = []
+    for name in ranking(results):
+        timing, counts = (results["methods"][name].get(key) or {} for key in ("timing", "counts"))
+        data, segmentation, scoring = (timing.get(part) or {} for part in ("data", "segmentation", "scoring"))
+        values = {
+            "read": data.get("median"),
+            "segment": segmentation.get("median"),
+            "slow": segmentation.get("p95"),
+            "score": scoring.get("total"),
+            "detections": counts.get("detections"),
+            "without": counts.get("images_without_detections"),
+        }
+        rows.append(Row(name, _cells(COSTS, values)))
+    return Table(COSTS, _mark_best(COSTS, rows))
 
 
 def tracks_agree(results: Results) -> bool:
