@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import msgspec
 import numpy as np
@@ -81,10 +81,10 @@ def tabulate(
         The table, and one line for each dropped annotation.
     """
     position = {image.id: place for place, image in enumerate(images)}
-    rows: list[tuple[Any, ...]] = []
-    codes: list[bytes] = []
+    # Filled in place: a list of rows would be several times larger than the table.
+    rows = np.zeros(len(annotations), dtype=_ROW)
+    codes = bytearray()
     dropped: list[str] = []
-    start = 0
     for number, annotation in enumerate(annotations, start=1):
         place = position[annotation.image_id]
         stated = annotation.iscrowd in (0, 1)
@@ -95,14 +95,11 @@ def tabulate(
             code, repaired = rle["counts"].encode("ascii"), cut or mended or not stated
         except ValueError as error:
             dropped.append(f"{describe(annotation, number)}: {error}")
-        stop = start + len(code)
-        crowd = stated and bool(annotation.iscrowd)
-        label = label_of[annotation.category_id]
-        rows.append((place, number, label, area, bbox, crowd, bool(code), repaired, start, stop))
-        codes.append(code)
-        start = stop
-    table = np.array(rows, dtype=_ROW)
-    return AnnotationTable(table[np.argsort(table["image"], kind="stable")], b"".join(codes)), dropped
+        label, crowd = label_of[annotation.category_id], stated and bool(annotation.iscrowd)
+        start, stop = len(codes), len(codes) + len(code)
+        rows[number - 1] = (place, number, label, area, bbox, crowd, bool(code), repaired, start, stop)
+        codes += code
+    return AnnotationTable(rows[np.argsort(rows["image"], kind="stable")], bytes(codes)), dropped
 
 
 def _rasterise(segmentation: bytes, size: tuple[int, int]) -> tuple[Rle, bool]:

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from segtrain.errors import SegtrainError
 
@@ -22,6 +22,8 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = (5, 6, 7, 8)
+
+_REMEDY = "replace the file, or set data.on_bad_image=skip"
 
 
 def image_path(folder: Path, file_name: str) -> Path:
@@ -67,6 +69,8 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> RgbArray:
                 orientation = _orientation(image)
                 stored = image.height, image.width
                 rgb = _to_rgb(image)
+    except UnidentifiedImageError as error:
+        raise SegtrainError(f"{path}: cannot read the image (not an image file); {_REMEDY}") from error
     except OSError as error:
         raise SegtrainError(f"{path}: cannot read the image ({error.strerror or error}); {_REMEDY}") from error
     except Exception as error:  # Pillow raises a dozen types on corrupt files
@@ -80,9 +84,6 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> RgbArray:
         f"{path}: the file is {upright[0]}x{upright[1]}, the annotations say {size[0]}x{size[1]} (height x width); "
         "correct the json or the image"
     )
-
-
-_REMEDY = "replace the file, or set data.on_bad_image=skip"
 
 
 def _orientation(image: Image.Image) -> int:

@@ -4,7 +4,6 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -111,11 +110,13 @@ def evaluation_images(
     """
     for info in index.images:
         try:
-            yield info.id, as_tensor(read_image(image_path(images, info.file_name), info.size))
+            image = as_tensor(read_image(image_path(images, info.file_name), info.size))
         except SegtrainError:
             if on_bad_image == "error":
                 raise
             yield info.id, None
+        else:
+            yield info.id, image
 
 
 class _Records(torch.utils.data.Dataset[Sample | Skipped | SegtrainError]):
@@ -132,7 +133,6 @@ class _Records(torch.utils.data.Dataset[Sample | Skipped | SegtrainError]):
 
 
 def _start_worker(_: int) -> None:
-    # One thread each: the workers are the parallelism. Ctrl-C is the parent's business.
+    # The workers are the parallelism (transforms.py keeps OpenCV at one thread). Ctrl-C is the parent's business.
     torch.set_num_threads(1)
-    cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

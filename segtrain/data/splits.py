@@ -22,11 +22,15 @@ class Split:
         name: ``train`` or ``val``, as in the settings.
         index: the annotations.
         images: the image folder; None if no images were given, which is enough to score result files.
+        unreadable_images: images of the file that are left out because they cannot be read.
+        unreadable_annotations: theirs.
     """
 
     name: SplitName
     index: CocoIndex
     images: Path | None
+    unreadable_images: int = 0
+    unreadable_annotations: int = 0
 
 
 def open_splits(
