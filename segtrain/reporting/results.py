@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from segtrain.data.coco import CocoIndex
+from segtrain.data.splits import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
 
 
@@ -32,7 +32,7 @@ class Row:
 
 def assemble(
     rows: Mapping[str, Row],
-    index: CocoIndex,
+    split: Split,
     reference: Reference,
     max_dets: int,
     *,
@@ -41,16 +41,23 @@ def assemble(
     checkpoint: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The content of ``results.json``; undefined numbers are nan until it is written."""
+    index, counts = split.index, split.index.counts
     crowded = Counter(truth["image_id"] for truth in reference.truths if not truth["iscrowd"])
     above = sum(count > max_dets for count in crowded.values())
     labelled = Counter(truth["category_id"] for truth in reference.truths if not truth["iscrowd"])
-    warnings = [f"{above} images have more objects than data.max_dets={max_dets}; AP and AR cannot count all"] if above else []
+    warnings = (
+        [f"{above} images have more objects than data.max_dets={max_dets}; AP and AR cannot count all"] if above else []
+    )
     if not labelled:
         warnings.append("there is no true instance, so most numbers are undefined")
     return {
         "methods": {name: _method(row, len(reference.sizes)) for name, row in rows.items()},
         "data": {
-            **asdict(index.counts),
+            **asdict(counts),
+            # Annotations of images that could not be read are dropped as well.
+            "annotations": counts.annotations + split.unreadable_annotations,
+            "dropped": counts.dropped + split.unreadable_annotations,
+            "unreadable_images": split.unreadable_images,
             "categories": [{"id": c.id, "name": c.name, "annotations": labelled[c.id]} for c in index.categories],
             "max_dets": max_dets,
             "name": index.path.name,
@@ -70,7 +77,11 @@ def _method(row: Row, images: int) -> dict[str, Any]:
     return {
         **row.tracks,
         "timing": {
-            **{part: _spread(row.findings.seconds[part]) for part in ("data", "segmentation") if part in row.findings.seconds},
+            **{
+                part: _spread(row.findings.seconds[part])
+                for part in ("data", "segmentation")
+                if part in row.findings.seconds
+            },
             "scoring": {"total": row.scoring_seconds},
         },
         "counts": {

@@ -1,0 +1,36 @@
+"""Evaluation images that cannot be read: an error, or left out and counted."""
+
+import logging
+from dataclasses import replace
+
+from segtrain.data.images import image_path, read_image
+from segtrain.data.splits import Split
+from segtrain.errors import SegtrainError
+
+logger = logging.getLogger(__name__)
+
+
+def readable(split: Split, on_bad_image: str) -> Split:
+    """The split without the images that cannot be read.
+
+    Args:
+        split: to be looked through; as it is if it has no image folder.
+        on_bad_image: "skip" decodes every image once; with "error" nothing is done here, because reading fails anyway.
+
+    Raises:
+        SegtrainError: no image is left.
+    """
+    if on_bad_image != "skip" or split.images is None:
+        return split
+    kept = []
+    for image in split.index.images:
+        try:
+            read_image(image_path(split.images, image.file_name), image.size)
+            kept.append(image.id)
+        except SegtrainError as error:
+            logger.warning("left out of the evaluation: %s", error)
+    if not kept:
+        raise SegtrainError(f"{split.images}: none of the {len(split.index.images)} images can be read")
+    index = split.index.subset(kept)
+    lost = split.index.counts.annotations - index.counts.annotations
+    return replace(split, index=index, unreadable_images=len(split.index.images) - len(kept), unreadable_annotations=lost)

@@ -1,0 +1,48 @@
+"""From the ``data.*`` settings to splits."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+
+from segtrain.data.readable import readable
+from segtrain.data.splits import Split, SplitName, open_splits
+from segtrain.errors import SegtrainError
+
+PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
+
+
+def open_data(
+    data: Mapping[str, Any], need: Collection[SplitName], seed: int, val_ids: Collection[int] | None = None
+) -> dict[SplitName, Split]:
+    """Open the splits that a command needs; a data set that is drawn is drawn now.
+
+    Args:
+        data: the ``data`` node.
+        need: which splits.
+        seed: draws a ``val_fraction`` split.
+        val_ids: the images of that split, if they are known already.
+
+    Raises:
+        SegtrainError: a setting is missing or wrong, or a file is not what it should be.
+    """
+    root = data_root(data)
+    if data["on_bad_image"] not in ("error", "skip"):
+        raise SegtrainError(f"data.on_bad_image={data['on_bad_image']}: use error or skip")
+    if not isinstance(data["max_dets"], int) or data["max_dets"] < 1:
+        raise SegtrainError(f"data.max_dets={data['max_dets']}: give a whole number from 1")
+    if data["generator"] is not None:
+        instantiate(data["generator"], _convert_="all").ensure(root)
+    paths = {key: data[key] for key in PATHS}
+    splits = open_splits(
+        root=root, **paths, val_fraction=data["val_fraction"], seed=seed, need=need, val_ids=val_ids
+    )
+    if "val" in splits:
+        splits["val"] = readable(splits["val"], data["on_bad_image"])
+    return splits
+
+
+def data_root(data: Mapping[str, Any]) -> Path:
+    """What the paths of a ``data`` node are relative to, absolute."""
+    return Path(data["root"] or ".").expanduser().absolute()

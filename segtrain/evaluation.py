@@ -1,0 +1,207 @@
+"""From a segmenter to numbers: the one path that validation in training and the benchmark share."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import nan
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from segtrain.data.coco import Category, CocoIndex
+from segtrain.instances import BoxPrediction, GroundTruth, Instances, Prediction
+from segtrain.metrics.average_precision import AveragePrecision, average_precision
+from segtrain.metrics.f1 import f1
+from segtrain.metrics.mean_iou import mean_iou
+from segtrain.segmenters.base import Segmenter, Trainable
+
+TrackName = Literal["class_agnostic", "class_aware"]
+TRACKS: tuple[TrackName, ...] = ("class_agnostic", "class_aware")
+Track = dict[str, Any]  # one track of results.json; undefined numbers are nan here
+NO_CATEGORY = -1
+_EVERYTHING = Category(1, "object")  # what all categories become in the class-agnostic track
+_SEGM_KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The truth about a set of images.
+
+    Attributes:
+        categories: by increasing id.
+        sizes: image id -> (H, W), of every image, those without objects included.
+        truths: all true instances, crowds included.
+    """
+
+    categories: Sequence[Category]
+    sizes: Mapping[int, tuple[int, int]]
+    truths: Sequence[GroundTruth]
+
+    @classmethod
+    def of(cls, index: CocoIndex) -> "Reference":
+        """The truth that an annotation file states."""
+        truths = [truth for image in index.images for truth in index.truths(image.id)]
+        return cls(index.categories, {image.id: image.size for image in index.images}, truths)
+
+    def class_agnostic(self) -> "Reference":
+        """The same with all categories made one."""
+        return Reference([_EVERYTHING], self.sizes, [_merged(truth) for truth in self.truths])
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What one method found in a set of images.
+
+    Attributes:
+        masks: COCO records; None if the method has boxes only.
+        boxes: COCO records of the boxes that the method itself predicts; None: a mask's box is its box.
+        class_aware: whether the category ids mean anything.
+        score_threshold: operating point of mIoU, foreground IoU and F1.
+        seconds: for each image, by "data" (reading) and "segmentation"; empty if not measured.
+    """
+
+    masks: Sequence[Prediction] | None
+    boxes: Sequence[BoxPrediction] | None
+    class_aware: bool
+    score_threshold: float
+    seconds: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+def predict(
+    segmenter: Segmenter,
+    images: Iterable[tuple[int, Tensor]],
+    categories: Sequence[Category],
+    score_threshold: float,
+    advance: Callable[[], None] = lambda: None,
+) -> Findings:
+    """Segment images one at a time.
+
+    Args:
+        segmenter: its label k is the k-th category; label 0 stands for the only category, or for none of several.
+        images: ids and uint8 RGB tensors (3, H, W).
+        categories: by increasing id.
+        score_threshold: operating point, for a segmenter that learned its scores; others are taken at 0, because their
+            scores only rank.
+        advance: called after each image.
+    """
+    found: list[Prediction] = []
+    boxes: list[BoxPrediction] = []
+    seconds: dict[str, list[float]] = {"data": [], "segmentation": []}
+    learned = isinstance(segmenter, Trainable)
+    before = time.perf_counter()
+    for image_id, image in images:
+        read = time.perf_counter()
+        instances = segmenter.segment([image])[0]
+        done = time.perf_counter()
+        seconds["data"].append(read - before)
+        seconds["segmentation"].append(done - read)
+        found += to_predictions(instances, image_id, categories)
+        if learned:
+            boxes += to_box_predictions(instances, image_id, categories)
+        advance()
+        before = time.perf_counter()
+    return Findings(found, boxes if learned else None, learned, score_threshold if learned else 0.0, seconds)
+
+
+def to_predictions(instances: Instances, image_id: int, categories: Sequence[Category]) -> list[Prediction]:
+    """COCO's result records of an image's masks."""
+    return [
+        Prediction(image_id=image_id, category_id=_category_id(label, categories), segmentation=rle, score=score)
+        for label, score, rle in zip(instances.labels, instances.scores.tolist(), instances.rles, strict=True)
+    ]
+
+
+def to_box_predictions(instances: Instances, image_id: int, categories: Sequence[Category]) -> list[BoxPrediction]:
+    """COCO's result records of an image's boxes."""
+    return [
+        BoxPrediction(
+            image_id=image_id,
+            category_id=_category_id(label, categories),
+            bbox=[box[0], box[1], box[2] - box[0], box[3] - box[1]],
+            score=score,
+        )
+        for label, score, box in zip(
+            instances.labels, instances.scores.tolist(), instances.boxes.astype(np.float64).tolist(), strict=True
+        )
+    ]
+
+
+def score(
+    findings: Findings, reference: Reference, max_dets: int, tracks: Sequence[TrackName] = TRACKS
+) -> dict[TrackName, Track | None]:
+    """The numbers of a method, by track; None where the track does not apply or was not asked for.
+
+    Args:
+        findings: what the method found.
+        reference: the truth.
+        max_dets: detections per image and category that AP and AR use.
+        tracks: which tracks to compute.
+    """
+    result: dict[TrackName, Track | None] = dict.fromkeys(TRACKS)
+    if "class_agnostic" in tracks:
+        merged = Findings(
+            None if findings.masks is None else [_merged(p) for p in findings.masks],
+            None if findings.boxes is None else [_merged(p) for p in findings.boxes],
+            True,
+            findings.score_threshold,
+        )
+        result["class_agnostic"] = _track(merged, reference.class_agnostic(), max_dets)
+    if "class_aware" in tracks and findings.class_aware:
+        result["class_aware"] = _track(findings, reference, max_dets)
+    return result
+
+
+def _track(findings: Findings, reference: Reference, max_dets: int) -> Track:
+    ids = [category.id for category in reference.categories]
+    images = list(reference.sizes)
+
+    def precision(found: Sequence[Prediction] | Sequence[BoxPrediction], kind: Literal["segm", "bbox"]) -> AveragePrecision:
+        return average_precision(
+            reference.truths, found, image_ids=images, category_ids=ids, max_dets=max_dets, iou_type=kind,
+            sizes=reference.sizes,
+        )  # fmt: skip
+
+    boxed = findings.boxes if findings.boxes is not None else findings.masks
+    assert boxed is not None
+    bbox = precision(boxed, "bbox")
+    segm = precision(findings.masks, "segm") if findings.masks is not None else None
+    operating = [p for p in findings.masks or () if p["score"] >= findings.score_threshold]
+    pixels = mean_iou(reference.truths, operating, category_ids=ids, sizes=reference.sizes)
+    matches = f1(reference.truths, operating, category_ids=ids, image_ids=images)
+    counts = {c: sum(t["category_id"] == c and not t["iscrowd"] for t in reference.truths) for c in ids}
+    has_masks = segm is not None
+    stats = segm.stats if segm else [nan] * 12
+    return {
+        **dict(zip(_SEGM_KEYS, stats, strict=False)),
+        "mask_ar": stats[8],
+        "box_ap": bbox.stats[0],
+        "miou": pixels.miou if has_masks else nan,
+        "fg_iou": pixels.fg_iou if has_masks else nan,
+        "f1_50": matches.f1 if has_masks else nan,
+        "coco": {"segm": segm.stats if segm else None, "bbox": bbox.stats},
+        "per_category": [
+            {
+                "id": category.id,
+                "name": category.name,
+                "mask_ap": segm.per_category[category.id]["ap"] if segm else nan,
+                "mask_ap50": segm.per_category[category.id]["ap50"] if segm else nan,
+                "box_ap": bbox.per_category[category.id]["ap"],
+                "iou": pixels.per_category[category.id] if has_masks else nan,
+                "f1_50": matches.per_category[category.id] if has_masks else nan,
+                "annotations": counts[category.id],
+            }
+            for category in reference.categories
+        ],
+        "precision_recall": (segm or bbox).precision_recall,
+    }
+
+
+def _category_id(label: int, categories: Sequence[Category]) -> int:
+    if label > 0:
+        return categories[label - 1].id
+    return categories[0].id if len(categories) == 1 else NO_CATEGORY
+
+
+def _merged(record: Any) -> Any:
+    return {**record, "category_id": _EVERYTHING.id}

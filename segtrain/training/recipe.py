@@ -1,0 +1,53 @@
+"""The settings of a training run."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+from segtrain.runtime import Precision
+from segtrain.training.schedule import Limits
+
+Positive = Annotated[int, Meta(ge=1)]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; every field is a key of ``configs/trainer/*.yaml``.
+
+    Attributes:
+        batch_size: images of a batch.
+        workers: processes that load images ahead.
+        epochs: limit, or None.
+        max_steps: limit in optimizer steps, or None.
+        max_minutes: limit in minutes of training steps and their waits for data, or None.
+        precision: what the network computes in.
+        clip_norm: gradients longer than this are shortened to it; None for no limit.
+        accumulate: batches whose gradients are averaged into one step.
+        ema_decay: of the averaged weights that are validated and saved; None for the weights as they are.
+        validate_every: epochs between validations; None for one at the end only.
+        checkpoint_minutes: minutes of training between saves within an epoch; None for one an epoch.
+        log_every: steps between entries of the journal.
+        preview_images: augmented samples on the sheet that is drawn before the first step.
+        validation_images: images drawn at each validation.
+    """
+
+    batch_size: Positive
+    workers: Annotated[int, Meta(ge=0)]
+    epochs: Annotated[int, Meta(ge=0)] | None
+    max_steps: Annotated[int, Meta(ge=0)] | None
+    max_minutes: Annotated[float, Meta(ge=0)] | None
+    precision: Precision
+    clip_norm: Annotated[float, Meta(gt=0)] | None
+    accumulate: Positive
+    ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None
+    validate_every: Positive | None
+    checkpoint_minutes: Annotated[float, Meta(gt=0)] | None
+    log_every: Positive
+    preview_images: Positive
+    validation_images: Annotated[int, Meta(ge=0)]
+
+    @property
+    def limits(self) -> Limits:
+        """When training ends."""
+        return Limits(self.epochs, self.max_steps, self.max_minutes)

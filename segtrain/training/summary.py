@@ -1,0 +1,45 @@
+"""What a run says before its first step."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from segtrain.data.dataset import CocoDataset, Sample
+from segtrain.data.splits import Split
+from segtrain.instances import Target
+from segtrain.segmenters.mask_rcnn import MaskRCNN
+
+logger = logging.getLogger(__name__)
+
+
+def training_samples(dataset: CocoDataset, count: int) -> tuple[list[Tensor], list[Target]]:
+    """The first augmented samples, as the network sees them but for its own resizing.
+
+    Returns:
+        Images uint8 RGB (3, H, W) and their targets; images that cannot be read are passed over.
+    """
+    records = (dataset[(0, position)] for position in range(min(count, len(dataset))))
+    samples = [record for record in records if isinstance(record, Sample)]
+    return [sample.image for sample in samples], [sample.target for sample in samples]
+
+
+def describe_run(splits: Mapping[str, Split], segmenter: MaskRCNN, max_dets: int, output_dir: Path) -> None:
+    """Log what is about to happen, in a few lines."""
+    for name, split in splits.items():
+        counts = split.index.counts
+        crowd = f", {counts.crowd} crowd" if counts.crowd else ""
+        mended = f", {counts.repaired} repaired" if counts.repaired else ""
+        dropped = f", {counts.dropped} dropped ({split.index.findings[0]})" if counts.dropped else ""
+        logger.info(f"{name}: {counts.images} images, {counts.used} objects{crowd}{mended}{dropped}: {split.index.path}")
+        most = max((sum(not t["iscrowd"] for t in split.index.truths(i.id)), i.file_name) for i in split.index.images)
+        if most[0] > max_dets:
+            logger.warning(f"{name}: {most[1]} has {most[0]} objects, data.max_dets is {max_dets}; raise it")
+    learning = sum(p.numel() for p in segmenter.parameters() if p.requires_grad)
+    logger.info(
+        f"Mask R-CNN: {learning / 1e6:.1f} M parameters learn; {segmenter.precision} on {segmenter.device}, "
+        f"{torch.get_num_threads()} threads"
+    )
+    logger.info(f"run folder: {output_dir} (tensorboard --logdir {output_dir})")

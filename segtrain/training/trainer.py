@@ -1,0 +1,243 @@
+"""The training loop."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from segtrain.data.loading import Batch, TrainingLoader
+from segtrain.errors import SegtrainError
+from segtrain.runtime import peak_memory
+from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.training.checkpoint import Checkpoint, restore_weights
+from segtrain.training.ema import WeightAverage
+from segtrain.training.meter import Meter
+from segtrain.training.progress import TrainingProgress
+from segtrain.training.recipe import Recipe
+from segtrain.training.schedule import Schedule
+
+logger = logging.getLogger(__name__)
+HEADLINE = "mask_ap"  # of the validation; decides which weights are the best
+
+Validate = Callable[[MaskRCNN, int], dict[str, float]]  # (segmenter, step) -> metrics
+
+
+class Journal(Protocol):
+    """Where a run's numbers go."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Record numbers by name, such as ``train/loss``."""
+        ...
+
+
+class Trainer:
+    """One training run.
+
+    Args:
+        recipe: how to train.
+        segmenter: on its device.
+        loader: of the training images.
+        optimizer: over the segmenter's parameters.
+        schedule: of the learning rate.
+        validate: gives the numbers of the current weights.
+        journal: where numbers go.
+        folder: for ``best.pt`` and ``last.pt``.
+        start: where to begin: an earlier run's state, or zeros with ``training`` None.
+
+    Raises:
+        SegtrainError: ``start`` belongs to another model.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        segmenter: MaskRCNN,
+        loader: TrainingLoader,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        validate: Validate,
+        journal: Journal,
+        folder: Path,
+        start: Checkpoint,
+    ) -> None:
+        self.recipe, self.segmenter, self.loader, self.schedule = recipe, segmenter, loader, schedule
+        self.validate, self.journal, self.folder, self.start = validate, journal, folder, start
+        self.optimizer = optimizer
+        self.base_rates = [group["lr"] for group in optimizer.param_groups]
+        self.epoch, self.step, self.seconds, self.metrics = start.epoch, start.step, start.minutes * 60, start.metrics
+        self.batch, self.best, self.validated_at = 0, math.nan, -1  # batches done of this epoch; ...; step
+        state = start.training
+        if state is not None:
+            restore_weights(segmenter, state["model"], "the checkpoint to resume")
+            optimizer.load_state_dict(state["optimizer"])
+            self.batch, self.best, self.validated_at = state["batch"], state["best"], state["validated_at"]
+        self.average = None if recipe.ema_decay is None else WeightAverage(segmenter, recipe.ema_decay)
+        if state is not None and self.average is not None and state["ema_updates"] is not None:
+            self.average.load(start.model, state["ema_updates"])
+        self.saved_at = self.seconds
+        self.meter = Meter()
+
+    @property
+    def progress(self) -> float:
+        """The share of the training that is done."""
+        return self.recipe.limits.progress(self.epochs, self.step, self.seconds / 60)
+
+    @property
+    def epochs(self) -> float:
+        """Epochs done, fractions included."""
+        return self.epoch + self.batch / len(self.loader)
+
+    def fit(self) -> float:
+        """Train until the first limit is reached, and validate.
+
+        Returns:
+            The best validation's mask AP; nan if it is undefined.
+
+        Raises:
+            SegtrainError: the loss is not finite, or no image can be read.
+        """
+        with TrainingProgress() as bar:
+            while self.progress < 1:
+                self._train_epoch(bar)
+                every = self.recipe.validate_every
+                if every is not None and self.batch == 0 and self.epoch % every == 0 and self.progress < 1:
+                    self._validate()
+                self._save_last()
+        if self.validated_at != self.step:
+            self._validate()
+            self._save_last()
+        return self.best
+
+    def _train_epoch(self, bar: TrainingProgress) -> None:
+        """Train to the end of the epoch, or to the limit within it."""
+        self.segmenter.train()
+        first_step = self.step
+        started = time.perf_counter()
+        for batches in self._batches_of_steps():
+            self.meter.start_step(waited=time.perf_counter() - started)
+            self._take_step(batches)
+            # Up to here, saving and logging left out: these are the minutes that count.
+            self.seconds += time.perf_counter() - started
+            if self.step % self.recipe.log_every == 0:
+                self._log()
+            bar.update(self.epoch, self.step, self.seconds / 60, self.progress, self.meter.last_loss)
+            minutes = self.recipe.checkpoint_minutes
+            if minutes is not None and self.seconds - self.saved_at >= minutes * 60:
+                self._save_last()
+            if self.progress >= 1:
+                break
+            started = time.perf_counter()
+        if self.batch == len(self.loader):
+            self.epoch, self.batch = self.epoch + 1, 0
+        if self.step == first_step:
+            raise SegtrainError("no image of a whole epoch could be read; see the skipped files above")
+
+    def _batches_of_steps(self) -> Iterator[list[Batch]]:
+        """The rest of the epoch, in groups of ``accumulate`` batches."""
+        group: list[Batch] = []
+        for batch in self.loader.epoch(self.epoch, self.batch):
+            self.batch += 1
+            self.meter.skip(batch.skipped)
+            if batch.images:
+                group.append(batch)
+            if group and (len(group) == self.recipe.accumulate or self.batch == len(self.loader)):
+                yield group
+                group = []
+
+    def _take_step(self, batches: Sequence[Batch]) -> None:
+        factor = self.schedule.factor(self.progress, self.step)
+        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * factor
+        # The draws of anchors and regions depend on the seed and the step alone, so a resumed run repeats them.
+        torch.manual_seed((self.start.seed << 32) + self.step)
+        for batch in batches:
+            terms = self.segmenter.losses(batch.images, batch.targets)
+            stacked = torch.stack(list(terms.values()))
+            values = dict(zip(terms, stacked.detach().tolist(), strict=True))
+            if not all(map(math.isfinite, values.values())):
+                raise SegtrainError(self._describe_divergence(batch, values))
+            (stacked.sum() / len(batches)).backward()
+            self.meter.add(values, len(batch.images), share=1 / len(batches))
+        norm = nn.utils.clip_grad_norm_(self.segmenter.parameters(), self.recipe.clip_norm or math.inf)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update()
+        self.step += 1
+        self.meter.end_step(float(norm))
+
+    def _describe_divergence(self, batch: Batch, values: Mapping[str, float]) -> str:
+        terms = ", ".join(f"{name}={value:.4g}" for name, value in values.items())
+        return (
+            f"the loss is not finite at step {self.step} (images {', '.join(map(str, batch.image_ids))}): {terms}; "
+            "try a lower optimizer.lr, a longer schedule.warmup_steps or trainer.precision=fp32"
+        )
+
+    def _log(self) -> None:
+        self.journal.scalars(
+            self.step,
+            {
+                **self.meter.flush(),
+                "train/learning_rate": self.optimizer.param_groups[0]["lr"],
+                "train/epoch": self.epochs,
+                "train/minutes": self.seconds / 60,
+                "train/memory_gib": peak_memory(self.segmenter.device),
+            },
+        )
+
+    def _validate(self) -> None:
+        started = time.perf_counter()
+        with self.average.applied() if self.average is not None else nullcontext():
+            self.metrics = self.validate(self.segmenter, self.step)
+        self.validated_at = self.step
+        took = time.perf_counter() - started
+        values = {f"validation/{name}": value for name, value in self.metrics.items()}
+        self.journal.scalars(self.step, {**values, "validation/seconds": took})
+        better = not self.best >= self.metrics[HEADLINE]  # true as well while either is nan
+        if better or not (self.folder / "best.pt").exists():
+            self.best = self.metrics[HEADLINE]
+            self._snapshot(None).save(self.folder / "best.pt")
+        numbers = "  ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
+        logger.info(
+            f"step {self.step}, epoch {self.epochs:.2f}, {self.seconds / 60:.1f} min of training, validated in "
+            f"{took:.0f} s: {numbers}{'  (best so far)' if better else ''}"
+        )
+
+    def _save_last(self) -> None:
+        training = {
+            "model": self.segmenter.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema_updates": None if self.average is None else self.average.updates,
+            "batch": self.batch,
+            "best": self.best,
+            "validated_at": self.validated_at,
+        }
+        self._snapshot(training).save(self.folder / "last.pt")
+        self.saved_at = self.seconds
+
+    def _snapshot(self, training: dict[str, object] | None) -> Checkpoint:
+        return replace(
+            self.start,
+            model=self.segmenter.state_dict() if self.average is None else self.average.state,
+            epoch=self.epoch,
+            step=self.step,
+            minutes=self.seconds / 60,
+            metrics=dict(self.metrics),
+            training=training,
+        )
+
+
+def parameter_groups(module: nn.Module) -> list[dict[str, object]]:
+    """What learns, in two groups: kernels and matrices, and norms and biases, which take no weight decay."""
+    learning = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in learning if p.ndim > 1]},
+        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+    ]
