@@ -75,7 +75,7 @@ def results(methods: dict[str, dict[str, Any]] | None = None, categories: tuple[
         "data": {
             "name": "cells", "images": 4, "annotations": 23, "used": 20, "crowd": 2, "dropped": 1, "repaired": 3,
             "categories": [{"id": i, "name": n, "annotations": 10 * i} for i, n in enumerate(names, 1)],
-            "max_dets": 100,
+            "max_dets": 100, "findings": ["annotation 7: the segmentation is empty"], "unreadable_images": 0,
         },
         "environment": {"python": "3.11", "threads": 2},
         "command": "python evaluate.py seed=1",

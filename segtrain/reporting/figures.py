@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segtrain.reporting.labels import place_labels, shorten
+from segtrain.reporting.axes import Frame, Tick, round_times, scale, time_text
+from segtrain.reporting.labels import Label, place_labels, shorten
 from segtrain.reporting.tables import Results, number, ranking, seconds
 
 PALETTE = 10  # colours --m0 to --m9 of templates/report.css.jinja
@@ -20,49 +21,33 @@ class Hue:
 
 
 @dataclass(frozen=True)
-class Tick:
-    """A place on an axis, in pixels, and its label."""
-
-    at: float
-    label: str
-
-
-@dataclass(frozen=True)
 class Point:
-    """A labelled mark; ``anchor`` is SVG's text-anchor of the label, ``leader`` says that a line joins the two."""
+    """A mark with its label; ``title`` is what a pointer over it shows."""
 
     x: float
     y: float
-    label: str
+    text: str
+    label: Label
     hue: Hue
     title: str
-    label_x: float
-    label_y: float
-    anchor: str
-    leader: bool
 
 
 @dataclass(frozen=True)
 class Curve:
     """A line through the figure, as SVG path data."""
 
-    label: str
+    method: str
     hue: Hue
     path: str
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure's frame, axes and marks, in pixels from the top left."""
+    """All that is drawn; ``description`` says the same to those who cannot see it."""
 
     title: str
     description: str
-    width: float
-    height: float
-    left: float
-    top: float
-    right: float
-    bottom: float
+    frame: Frame
     x_title: str
     y_title: str
     x_ticks: Sequence[Tick]
@@ -82,46 +67,49 @@ def hues(results: Results) -> dict[str, Hue]:
 
 
 def speed_quality(results: Results, width: float) -> Figure | None:
-    """Seconds per image (logarithmic) against class-agnostic mask AP; None if no method has both."""
-    measured: list[tuple[str, float, float]] = []
-    for name in ranking(results):
-        time = seconds(results["methods"][name])
-        quality = number((results["methods"][name].get("class_agnostic") or {}).get("mask_ap"))
-        if time is not None and time > 0 and quality is not None:
-            measured.append((name, time, quality))
+    """Seconds per image (logarithmic) against class-agnostic mask AP; None if no method has both.
+
+    Args:
+        results: the content of ``results.json``.
+        width: in pixels.
+    """
+    measured = _measured(results)
     if not measured:
         return None
     height = 400.0 if width > 500 else 370.0
-    left, top, right, bottom = 46.0, 30.0, width - 14, height - 46
-    low, high = math.log10(min(t for _, t, _ in measured)), math.log10(max(t for _, t, _ in measured))
-    pad = max(0.18, 0.12 * (high - low))
-    low, high = low - pad, high + pad
-    ceiling, step = _ceiling(max(q for _, _, q in measured))
+    frame = Frame(width, height, 46, 30, width - 14, height - 46)
+    logs = [math.log10(time) for _, time, _ in measured]
+    # A quarter of a decade on both sides is room for the marks, and always holds a tick.
+    pad = max(0.25, 0.12 * (max(logs) - min(logs)))
+    low, high = min(logs) - pad, max(logs) + pad
+    top, step = scale(max(quality for _, _, quality in measured))
 
     def place(time: float, quality: float) -> tuple[float, float]:
-        across = (math.log10(time) - low) / (high - low)
-        return left + across * (right - left), bottom - quality / ceiling * (bottom - top)
+        return frame.at((math.log10(time) - low) / (high - low), quality / top)
 
     spots = [place(time, quality) for _, time, quality in measured]
     names = [shorten(name, 24) for name, _, _ in measured]
-    labels = place_labels(spots, names, (left, top, right, bottom))
+    labels = place_labels(spots, names, (frame.left, frame.top, frame.right, frame.bottom))
     look = hues(results)
     points = [
-        Point(x, y, short, look[name], f"{name}: {_time(time)} per image, mask AP {quality:.3f}", *label)
-        for (name, time, quality), short, (x, y), label in zip(measured, names, spots, labels, strict=True)
+        Point(*spot, text, label, look[name], f"{name}: {time_text(time)} per image, mask AP {quality:.3f}")
+        for (name, time, quality), spot, text, label in zip(measured, spots, names, labels, strict=True)
     ]
-    best = "; ".join(point.title for point in points)
     return Figure(
-        "Speed against quality", f"Scatter plot. {best}.", width, height, left, top, right, bottom,
-        "seconds per image (logarithmic)", "mask AP",
-        [Tick(place(t, 0)[0], _time(t)) for t in _decades(low, high, few=width < 500)],
-        [Tick(place(1, q)[1], f"{q:.2f}") for q in _steps(ceiling, step)],
-        points=points, frontier=_frontier(spots, right),
-    )  # fmt: skip
+        title="Speed against quality",
+        description=f"Scatter plot. {'; '.join(point.title for point in points)}.",
+        frame=frame,
+        x_title="seconds per image (logarithmic)",
+        y_title="mask AP",
+        x_ticks=[Tick(place(time, 0)[0], time_text(time)) for time in round_times(low, high, few=width < 500)],
+        y_ticks=[Tick(frame.at(0, i * step / top)[1], f"{i * step:.2f}") for i in range(round(top / step) + 1)],
+        points=points,
+        frontier=_frontier(spots, frame.right),
+    )
 
 
 def precision_recall(results: Results, key: str, title: str, width: float) -> Figure | None:
-    """Precision over recall of every method that has a curve; None if none has.
+    """Class-agnostic precision over recall of every method that has a curve; None if none has.
 
     Args:
         results: the content of ``results.json``.
@@ -130,26 +118,40 @@ def precision_recall(results: Results, key: str, title: str, width: float) -> Fi
         width: in pixels.
     """
     height = 0.86 * width
-    left, top, right, bottom = 40.0, 28.0, width - 10, height - 44
+    frame = Frame(width, height, 40, 28, width - 10, height - 44)
     look = hues(results)
     curves = []
     for name in ranking(results):
         track = results["methods"][name].get("class_agnostic") or {}
         values = [number(v) for v in (track.get("precision_recall") or {}).get(key) or []]
-        across = (right - left) / max(1, len(values) - 1)
-        places = [(left + i * across, bottom - v * (bottom - top)) for i, v in enumerate(values) if v is not None]
+        last = max(1, len(values) - 1)
+        places = [frame.at(i / last, v) for i, v in enumerate(values) if v is not None]
         if len(places) > 1:
             curves.append(Curve(name, look[name], _path(places)))
     if not curves:
         return None
     ticks = (0.0, 0.25, 0.5, 0.75, 1.0)
     return Figure(
-        title, f"Precision-recall curves of {', '.join(curve.label for curve in curves)}.",
-        width, height, left, top, right, bottom, "recall", "precision",
-        [Tick(left + t * (right - left), f"{t:g}") for t in ticks],
-        [Tick(bottom - t * (bottom - top), f"{t:g}") for t in ticks],
+        title=title,
+        description=f"Precision-recall curves of {', '.join(curve.method for curve in curves)}.",
+        frame=frame,
+        x_title="recall",
+        y_title="precision",
+        x_ticks=[Tick(frame.at(t, 0)[0], f"{t:g}") for t in ticks],
+        y_ticks=[Tick(frame.at(0, t)[1], f"{t:g}") for t in ticks],
         curves=curves[::-1],  # the best method's line is drawn last, on top
-    )  # fmt: skip
+    )
+
+
+def _measured(results: Results) -> list[tuple[str, float, float]]:
+    """Name, seconds per image and mask AP of the methods that have both, best first."""
+    found = []
+    for name in ranking(results):
+        time = seconds(results["methods"][name])
+        quality = number((results["methods"][name].get("class_agnostic") or {}).get("mask_ap"))
+        if time is not None and time > 0 and quality is not None:
+            found.append((name, time, quality))
+    return found
 
 
 def _frontier(spots: Sequence[tuple[float, float]], right: float) -> str:
@@ -165,26 +167,3 @@ def _frontier(spots: Sequence[tuple[float, float]], right: float) -> str:
 
 def _path(places: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-
-
-def _ceiling(value: float) -> tuple[float, float]:
-    """The top of an axis that starts at 0 and its step: 4 to 7 ticks of a round size, a little air above."""
-    step = next((s for s in (0.01, 0.02, 0.05, 0.1, 0.2) if value / s <= 6), 0.2)
-    return step * max(1, math.ceil(value / step * 1.04)), step
-
-
-def _steps(ceiling: float, step: float) -> list[float]:
-    return [i * step for i in range(round(ceiling / step) + 1)]
-
-
-def _decades(low: float, high: float, few: bool) -> list[float]:
-    """Round times within 10**low..10**high: 1-2-5 steps where few decades show, else powers of ten."""
-    digits = (1, 2, 5) if high - low < (1.4 if few else 2.6) else (1,)
-    times = [d * 10.0**e for e in range(math.floor(low), math.ceil(high) + 1) for d in digits]
-    return [time for time in times if low <= math.log10(time) <= high]
-
-
-def _time(value: float) -> str:
-    if value < 0.9995:
-        return f"{value * 1000:.3g} ms"
-    return f"{value:.3g} s"

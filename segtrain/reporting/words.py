@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from segtrain.reporting.tables import Results, number, ranking
 
-# DESIGN section 4: rows that follow a textbook line to the letter, against rows that do it soundly.
+# Classical rows that follow a textbook line to the letter; the other classical rows do it soundly.
 LITERAL = ("threshold_mean", "threshold_multi", "edge_sobel", "edge_laplace", "kmeans")
 
 
@@ -118,6 +118,8 @@ def notes(results: Results) -> list[str]:
     if dropped := data.get("dropped"):
         what = "annotation could not be used and was" if dropped == 1 else "annotations could not be used and were"
         found.append(f"{dropped} {what} dropped.")
+    if unreadable := data.get("unreadable_images"):
+        found.append(f"{unreadable} image{'s' if unreadable > 1 else ''} could not be read; their objects are dropped.")
     for name, method in results["methods"].items():
         track = method.get("class_agnostic") or {}
         if (track.get("coco") or {}).get("segm") is None:
