@@ -25,6 +25,7 @@ class Look:
         blur: sigma in pixels of the optics' Gaussian.
         texture: strength of the mottling inside cells, as a share of the contrast.
         haze: standard deviation of the background's soft clouds, as a share of the contrast.
+        halo: depth of the rim of opposite polarity around cells, as in phase contrast, as a share of the contrast.
         shade: grey by which the light differs from one side of the image to the other.
         contact: share of cells put against another one, touching or overlapping.
         gap: pixels between all other cells, at least.
@@ -36,6 +37,7 @@ class Look:
     blur: Interval
     texture: Interval
     haze: Interval
+    halo: Interval
     shade: Interval
     contact: float
     gap: int
@@ -86,6 +88,7 @@ def draw(
         visible[window][depth > 0] = len(kinds)
         cover = np.clip(depth + 0.5, 0, 1)
         signal[window] += cover * (_cell_light(rng, depth, texture) - signal[window])
+    signal -= rng.uniform(*look.halo) * ndimage.gaussian_filter((visible > 0) * 2.0, 2) * (visible == 0)
     return Drawing(_photograph(rng, signal, look, dark), visible, kinds)
 
 
@@ -157,11 +160,11 @@ def _cell_light(rng: np.random.Generator, depth: Plane, texture: float) -> Plane
 
 
 def _debris(rng: np.random.Generator, size: int, count: int) -> Plane:
-    """Specks of 3 to 6 pixels across, about as bright as cells."""
+    """Specks of 3 to 8 pixels across, about as bright as cells."""
     y, x = np.ogrid[:size, :size]
     plane = np.zeros((size, size))
     for _ in range(count):
-        (cy, cx), radius = rng.uniform(0, size, 2), rng.uniform(1.5, 3)
+        (cy, cx), radius = rng.uniform(0, size, 2), rng.uniform(1.5, 4)
         cover = np.clip(radius + 0.5 - np.hypot(y - cy, x - cx), 0, 1)
         plane = np.maximum(plane, rng.uniform(0.7, 1.4) * cover)
     return plane

@@ -40,19 +40,19 @@ def canny(
     Args:
         rgb: (H, W, 3) in [0, 1].
         sigma: of Canny's Gaussian, in pixels.
-        low: hysteresis threshold, a quantile of the gradient magnitude in [0, 1].
-        high: hysteresis threshold, a quantile of the gradient magnitude in [0, 1].
+        low: hysteresis threshold, in units of Otsu's threshold of the gradient magnitude.
+        high: hysteresis threshold, in the same units.
         close: radius in pixels of the disc that closes gaps between edges.
         smoothing: see ``regions.split_touching``.
         min_distance: see ``regions.split_touching``.
     """
-    grey = luminance(rgb)
-    edges = feature.canny(grey, sigma=sigma, low_threshold=low, high_threshold=high, use_quantiles=True, mode="nearest")
     disc = disk(close)
-    # Padding by repetition: closing must not treat the outside of the image as empty.
-    height, width = grey.shape
-    edges = ndimage.binary_closing(np.pad(edges, close, mode="edge"), disc)
-    edges = edges[close : close + height, close : close + width]
+    # The border is repeated outside: neither Canny nor closing then sees an end of the image there.
+    grey = np.pad(luminance(rgb), close + 2, mode="edge")
+    strength = _gradient(ndimage.gaussian_filter(grey, sigma))
+    unit = filters.threshold_otsu(strength)
+    edges = feature.canny(grey, sigma=sigma, low_threshold=low * unit, high_threshold=high * unit, mode="nearest")
+    edges = ndimage.binary_closing(edges, disc)[close + 2 : -close - 2, close + 2 : -close - 2]
     # Edges are 8-connected lines, so the areas between them are 4-connected; number 0 is the edges themselves.
     between = measure.label(~edges, connectivity=1)
     objects = foreground(between)
@@ -73,3 +73,9 @@ def enclosed(edges: BoolArray) -> LabelMap:
 def _above_mean(magnitude: npt.NDArray[np.float32]) -> BoolArray:
     above: BoolArray = magnitude > magnitude.mean(dtype=np.float64)
     return above
+
+
+def _gradient(grey: FloatArray) -> FloatArray:
+    """Magnitude in the units of ``skimage.feature.canny``, which does not divide Sobel's kernel by its weight."""
+    magnitude: FloatArray = np.hypot(ndimage.sobel(grey, axis=0), ndimage.sobel(grey, axis=1))
+    return magnitude

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage import color, feature, measure, segmentation
+from skimage import feature, measure, segmentation
 
 from segtrain.masks import BoolArray
 
@@ -17,7 +17,9 @@ LabelMap = npt.NDArray[np.int64]
 
 
 def luminance(rgb: FloatArray) -> FloatArray:
-    """The grey of every pixel: Rec. 709 luma, .2125 R + .7154 G + .0721 B (``skimage.color.rgb2gray``).
+    """The grey of every pixel: Rec. 709 luma, .2125 R + .7154 G + .0721 B.
+
+    The weights are those of ``skimage.color.rgb2gray``, whose matrix product rounds equal pixels differently.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
@@ -25,8 +27,10 @@ def luminance(rgb: FloatArray) -> FloatArray:
     Returns:
         (H, W) in [0, 1].
     """
+    red, green, blue = np.moveaxis(rgb.astype(np.float64), -1, 0)
     # float32 on purpose: a float64 sum of equal float32 values is exact, so a constant image is not above its own mean.
-    return np.asarray(color.rgb2gray(rgb), dtype=np.float32)
+    grey: FloatArray = (0.2125 * red + 0.7154 * green + 0.0721 * blue).astype(np.float32)
+    return grey
 
 
 def components(segments: npt.NDArray[Any]) -> LabelMap:
@@ -88,4 +92,4 @@ def split_touching(objects: BoolArray, *, smoothing: float, min_distance: int) -
     )
     seeds = np.zeros(objects.shape, dtype=np.int64)
     seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    return np.asarray(segmentation.watershed(-height, seeds, mask=objects), dtype=np.int64)
+    return np.asarray(segmentation.watershed(-height, seeds, connectivity=2, mask=objects), dtype=np.int64)
