@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 from hydra.core.config_store import ConfigStore
-from hydra.utils import get_object
+from hydra.utils import get_object, instantiate
 from omegaconf import MISSING, OmegaConf
 
 from segtrain.errors import SegtrainError
@@ -77,6 +77,11 @@ def register_schemas() -> None:
     # The names of result files are the user's: the one dictionary that takes new keys without `+`.
     OmegaConf.set_struct(schema.predictions, False)
     store.store(name="evaluate_schema", node=schema)
+
+
+def build(node: Mapping[str, Any]) -> Any:
+    """What a ``_target_`` node stands for; with ``_partial_`` something that still waits for arguments."""
+    return instantiate(dict(node), _convert_="all")
 
 
 def check_targets(config: Mapping[str, Any]) -> None:

@@ -156,7 +156,9 @@ def _track(findings: Findings, reference: Reference, max_dets: int) -> Track:
     ids = [category.id for category in reference.categories]
     images = list(reference.sizes)
 
-    def precision(found: Sequence[Prediction] | Sequence[BoxPrediction], kind: Literal["segm", "bbox"]) -> AveragePrecision:
+    def precision(
+        found: Sequence[Prediction] | Sequence[BoxPrediction], kind: Literal["segm", "bbox"]
+    ) -> AveragePrecision:
         return average_precision(
             reference.truths, found, image_ids=images, category_ids=ids, max_dets=max_dets, iou_type=kind,
             sizes=reference.sizes,

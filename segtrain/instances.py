@@ -75,7 +75,9 @@ class Target:
     def __post_init__(self) -> None:
         count = len(self.masks)
         if self.boxes.shape != (count, 4) or self.labels.shape != (count,):
-            raise ValueError(f"{count} masks with boxes {tuple(self.boxes.shape)} and labels {tuple(self.labels.shape)}")
+            raise ValueError(
+                f"{count} masks with boxes {tuple(self.boxes.shape)} and labels {tuple(self.labels.shape)}"
+            )
 
     def __len__(self) -> int:
         return len(self.masks)

@@ -70,8 +70,10 @@ def to_values(cfg: DictConfig) -> dict[str, Any]:
 def _check_command(config_dir: Path, config_name: str) -> None:
     """Find mistakes before Hydra makes or changes the run's folder."""
     arguments = sys.argv[1:]
-    if any(a in ("-m", "--multirun") or a.startswith(("-h", "--h", "-c", "--c", "-i", "--i", "-s", "--s", "-p", "--p"))
-           for a in arguments):
+    if any(
+        a in ("-m", "--multirun") or a.startswith(("-h", "--h", "-c", "--c", "-i", "--i", "-s", "--s", "-p", "--p"))
+        for a in arguments
+    ):
         return
     overrides = [a for a in arguments if not a.startswith("-")]
     with hydra.initialize_config_dir(str(config_dir), version_base="1.3"):
@@ -89,7 +91,7 @@ def _check_command(config_dir: Path, config_name: str) -> None:
 def _each_mistake(config_name: str, overrides: list[str]) -> list[str]:
     """Hydra stops at the first bad override; a user wants to hear of all."""
     groups = [o for o in overrides if "." not in o.partition("=")[0]]
-    mistakes = []
+    mistakes: list[str] = []
     for override in dict.fromkeys([*groups, *overrides]):
         try:
             hydra.compose(config_name, [*(g for g in groups if not mistakes and g != override), override])

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from segtrain.data.batches import Batch, pack, unpack
 from segtrain.data.coco import CocoIndex
-from segtrain.data.dataset import CocoDataset, OnBadImage, Sample, Skipped, as_tensor
+from segtrain.data.dataset import CocoDataset, Sample, Skipped, as_tensor
 from segtrain.data.images import image_path, read_image
 from segtrain.errors import SegtrainError
 
@@ -97,26 +97,14 @@ class TrainingLoader:
             yield unpack(packed)
 
 
-def evaluation_images(
-    index: CocoIndex, images: Path, on_bad_image: OnBadImage = "error"
-) -> Iterator[tuple[int, Tensor | None]]:
-    """The images of an index in its order, one at a time.
-
-    Yields:
-        The image's id, and the image as uint8 RGB (3, H, W); None if it could not be read and is to be skipped.
+def evaluation_images(index: CocoIndex, images: Path) -> Iterator[tuple[int, Tensor]]:
+    """The images of an index in its order, one at a time: the id, and uint8 RGB (3, H, W).
 
     Raises:
-        SegtrainError: an image cannot be read.
+        SegtrainError: an image cannot be read; ``readable`` leaves such images out beforehand.
     """
     for info in index.images:
-        try:
-            image = as_tensor(read_image(image_path(images, info.file_name), info.size))
-        except SegtrainError:
-            if on_bad_image == "error":
-                raise
-            yield info.id, None
-        else:
-            yield info.id, image
+        yield info.id, as_tensor(read_image(image_path(images, info.file_name), info.size))
 
 
 class _Records(torch.utils.data.Dataset[Sample | Skipped | SegtrainError]):

@@ -53,31 +53,32 @@ def load_results(
     records = _read(path)
     if not records:
         return ResultFile(masks=[], boxes=None, class_aware=True)
-    image_ids, category_ids = frozenset(image_ids), frozenset(category_ids)
-    class_aware = records[0].category_id != NO_CATEGORY
-    known = category_ids if class_aware else frozenset([NO_CATEGORY])
-    has_masks, has_boxes = (value is not None for value in (records[0].segmentation, records[0].bbox))
-    predictions: list[Prediction] = []
-    boxes: list[BoxPrediction] = []
+    first = records[0]
+    class_aware = first.category_id != NO_CATEGORY
+    known_images = frozenset(image_ids)
+    known_categories = frozenset(category_ids if class_aware else [NO_CATEGORY])
+    mask_records: list[Prediction] = []
+    box_records: list[BoxPrediction] = []
     for number, record in enumerate(records, start=1):
         try:
-            _check_ids(record, image_ids, known)
-            if (record.segmentation is not None, record.bbox is not None) != (has_masks, has_boxes):
-                raise ValueError("all records must hold the same of segmentation and bbox, but the first one differs")
-            image_id, category_id, score = record.image_id, record.category_id, _number(record.score, "score")
-            if has_masks:
+            image_id, category_id = _known_ids(record, known_images, known_categories)
+            score = _number(record.score, "score")
+            if (record.has_mask, record.has_box) != (first.has_mask, first.has_box):
+                raise ValueError("segmentation and bbox must be in all records or in none, and record 1 differs")
+            if not record.has_mask and not record.has_box:
+                raise ValueError("there is neither segmentation nor bbox")
+            if record.has_mask:
                 rle = masks.from_segmentation(record.segmentation, sizes[image_id])
-                predictions.append(
-                    Prediction(image_id=image_id, category_id=category_id, segmentation=rle, score=score)
+                mask_records.append(
+                    {"image_id": image_id, "category_id": category_id, "segmentation": rle, "score": score}
                 )
-            if has_boxes:
+            if record.has_box:
                 bbox = _xywh(record.bbox)
-                boxes.append(BoxPrediction(image_id=image_id, category_id=category_id, bbox=bbox, score=score))
-            if not has_masks and not has_boxes:
-                raise ValueError("it holds neither segmentation nor bbox")
+                box_records.append({"image_id": image_id, "category_id": category_id, "bbox": bbox, "score": score})
         except ValueError as error:
-            raise SegtrainError(f"{path}: record {number} (image {reprlib.repr(record.image_id)}): {error}") from error
-    return ResultFile(predictions if has_masks else None, boxes if has_boxes else None, class_aware)
+            culprit = f"{path}: record {number} (image {reprlib.repr(record.image_id)})"
+            raise SegtrainError(f"{culprit}: {error}; correct the record or leave it out") from error
+    return ResultFile(mask_records if first.has_mask else None, box_records if first.has_box else None, class_aware)
 
 
 class _Record(msgspec.Struct, gc=False):
@@ -89,35 +90,47 @@ class _Record(msgspec.Struct, gc=False):
     bbox: Any = None
     score: Any = None
 
+    # Some tools write an empty list for what they do not have.
+    @property
+    def has_mask(self) -> bool:
+        return self.segmentation not in (None, [])
+
+    @property
+    def has_box(self) -> bool:
+        return self.bbox not in (None, [])
+
 
 def _read(path: Path) -> list[_Record]:
     try:
-        content = path.read_bytes()
+        return _parse(path.read_bytes())
     except OSError as error:
         raise SegtrainError(f"{path}: cannot read the predictions ({error.strerror}); check the path") from error
-    try:
-        try:
-            return msgspec.json.decode(content, type=list[_Record])
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError:
-            # NaN is no JSON, yet Python writes it: the lenient parser reads on, so that the record can be named.
-            return msgspec.convert(json.loads(content), type=list[_Record])
     except msgspec.ValidationError as error:
         raise SegtrainError(f"{path}: not a COCO result file, which is a list of records: {error}") from error
     except (ValueError, RecursionError) as error:
         raise SegtrainError(f"{path}: not a JSON file ({error}); write the predictions again") from error
 
 
-def _check_ids(record: _Record, image_ids: Collection[int], known: Collection[int]) -> None:
+def _parse(content: bytes) -> list[_Record]:
+    try:
+        return msgspec.json.decode(content, type=list[_Record])
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        # NaN is no JSON, yet Python writes it: the lenient parser reads on, so that the record can be named.
+        return msgspec.convert(json.loads(content), type=list[_Record])
+
+
+def _known_ids(record: _Record, images: Collection[int], categories: Collection[int]) -> tuple[int, int]:
     # `type` because True == 1 in Python, and because a list cannot be looked up.
-    if type(record.image_id) is not int or record.image_id not in image_ids:
-        raise ValueError("no such image in the annotations; image_id must be an image's id there")
-    if type(record.category_id) is not int or record.category_id not in known:
+    if type(record.image_id) is not int or record.image_id not in images:
+        raise ValueError("no such image in the annotations")
+    if type(record.category_id) is not int or record.category_id not in categories:
         raise ValueError(
-            f"no such category: {reprlib.repr(record.category_id)}; "
-            f"category_id must be a category's id in the annotations, or {NO_CATEGORY} in every record"
+            f"no such category in the annotations: {reprlib.repr(record.category_id)} "
+            f"({NO_CATEGORY} stands for none, in all records)"
         )
+    return record.image_id, record.category_id
 
 
 def _number(value: object, name: str) -> float:

@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
-
+from segtrain.config import build
+from segtrain.data.dataset import CocoDataset
 from segtrain.data.readable import readable
-from segtrain.data.splits import Split, SplitName, open_splits
+from segtrain.data.splits import Split, SplitName, check_images, open_splits
+from segtrain.data.transforms import Augmentation
 from segtrain.errors import SegtrainError
 
 PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
@@ -33,14 +34,35 @@ def open_data(
     if not isinstance(data["max_dets"], int) or data["max_dets"] < 1:
         raise SegtrainError(f"data.max_dets={data['max_dets']}: give a whole number from 1")
     if data["generator"] is not None:
-        instantiate(data["generator"], _convert_="all").ensure(root)
+        build(data["generator"]).ensure(root)
     paths = {key: data[key] for key in PATHS}
-    splits = open_splits(
-        root=root, **paths, val_fraction=data["val_fraction"], seed=seed, need=need, val_ids=val_ids
-    )
+    splits = open_splits(root=root, **paths, val_fraction=data["val_fraction"], seed=seed, need=need, val_ids=val_ids)
     if "val" in splits:
         splits["val"] = readable(splits["val"], data["on_bad_image"])
+    if "train" in splits and data["on_bad_image"] == "error":
+        check_images(splits["train"])
     return splits
+
+
+def training_samples(split: Split, augmentation: Augmentation, seed: int, data: Mapping[str, Any]) -> CocoDataset:
+    """The samples of the training split.
+
+    Args:
+        split: "train", with its image folder.
+        augmentation: what is done to each sample.
+        seed: of the augmentation.
+        data: the ``data`` node.
+    """
+    if split.images is None:
+        raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
+    return CocoDataset(
+        split.index,
+        split.images,
+        augmentation,
+        seed=seed,
+        on_bad_image=data["on_bad_image"],
+        min_object_pixels=data["min_object_pixels"],
+    )
 
 
 def data_root(data: Mapping[str, Any]) -> Path:

@@ -75,7 +75,7 @@ def _method(row: Row, images: int) -> dict[str, Any]:
     found = row.findings.masks if row.findings.masks is not None else row.findings.boxes
     assert found is not None
     return {
-        **row.tracks,
+        **{str(name): track for name, track in row.tracks.items()},
         "timing": {
             **{
                 part: _spread(row.findings.seconds[part])

@@ -72,4 +72,5 @@ class FoldedConv2d(nn.Conv2d):
         shift = norm.bias - norm.running_mean * scale
         if self.bias is not None:
             shift = shift + self.bias * scale
-        return self._conv_forward(x, self.weight * scale[:, None, None, None], shift)
+        folded: Tensor = self._conv_forward(x, self.weight * scale[:, None, None, None], shift)
+        return folded

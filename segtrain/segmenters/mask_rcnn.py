@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +52,7 @@ class MaskRCNN(nn.Module):
         """torchvision's five loss terms, float32 scalars; see ``Trainable``."""
         batch = batch_images(images, self.input_size, self.device)
         targets = [target.to(self.device) for target in targets]
-        scaled = [
+        scaled: list[dict[str, Any]] = [
             {"boxes": target.boxes * _ratio(image.shape[-2:], size, target.boxes), "labels": target.labels, "masks": ()}
             for image, target, size in zip(images, targets, batch.image_sizes, strict=True)
         ]
@@ -105,7 +106,7 @@ class MaskRCNN(nn.Module):
         )
 
     def _propose(
-        self, batch: ImageList, targets: list[dict[str, Tensor]] | None
+        self, batch: ImageList, targets: list[dict[str, Any]] | None
     ) -> tuple[list[Tensor], list[Tensor], dict[str, Tensor]]:
         """torchvision's ``RegionProposalNetwork.forward``, with everything behind the head in float32."""
         with self._autocast():

@@ -1,8 +1,8 @@
 """RoIAlign over a feature pyramid, as a weighted gather.
 
-With a fixed number of samples per bin, RoIAlign (He et al., Mask R-CNN, 2017, section 3) is linear in the features: every
-output is a weighted sum of ``4 * samples ** 2`` feature vectors. ``embedding_bag`` computes just that on channels-last
-rows, forward and backward on all cores, where the stock CPU kernel runs on one.
+With a fixed number of samples per bin, RoIAlign (He et al., Mask R-CNN, 2017, section 3) is linear in the features:
+every output is a weighted sum of ``4 * samples ** 2`` feature vectors. ``embedding_bag`` computes just that on
+channels-last rows, forward and backward on all cores, where the stock CPU kernel runs on one.
 """
 
 from collections.abc import Sequence

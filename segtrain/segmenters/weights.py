@@ -149,8 +149,8 @@ def _download(member: WeightsEnum) -> dict[str, Tensor]:
     except (URLError, OSError, RuntimeError) as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise SegtrainError(
-            f"weights {member.name} cannot be loaded ({str(error).splitlines()[0]}): download {member.url} elsewhere and "
-            f"put it into {folder}, or give the file by segmenter.weights=PATH"
+            f"weights {member.name} cannot be loaded ({str(error).splitlines()[0]}): download {member.url} elsewhere "
+            f"and put it into {folder}, or give the file by segmenter.weights=PATH"
         ) from None
     return state
 
@@ -169,7 +169,9 @@ def _class_rows(
     theirs: Tensor, ours: Tensor, names: Sequence[str], their_names: Sequence[str] | None, rows: int, weights: str
 ) -> tuple[Tensor, list[str]]:
     if theirs.shape[1:] != ours.shape[1:] or theirs.shape[0] % rows:
-        raise SegtrainError(f"weights {weights}: a class layer is {tuple(theirs.shape)} there, {tuple(ours.shape)} here")
+        raise SegtrainError(
+            f"weights {weights}: a class layer is {tuple(theirs.shape)} there, {tuple(ours.shape)} here"
+        )
     result = ours.clone()
     if their_names is None or len(their_names) * rows != len(theirs):
         # Names unknown: the same number of classes is the best sign that they are the same.

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from torch import Tensor
 
-from segtrain.config import check_targets, require_own_targets
+from segtrain.config import build, check_targets, require_own_targets
 from segtrain.data.settings import data_root
-from segtrain.data.splits import Split
+from segtrain.data.splits import Split, SplitName
 from segtrain.errors import SegtrainError
 from segtrain.runtime import write_atomically
 from segtrain.segmenters.mask_rcnn import MaskRCNN
@@ -91,7 +90,7 @@ def load_segmenter(path: str | Path | None, *, max_dets: int | None = None, prec
     path = newest_checkpoint() if path is None else path
     checkpoint = load_checkpoint(path)
     node = build_node(checkpoint, str(path), max_dets)
-    segmenter: MaskRCNN = instantiate(node, _convert_="all")(checkpoint.class_names, initialise=False)
+    segmenter: MaskRCNN = build(node)(checkpoint.class_names, initialise=False)
     restore_weights(segmenter, checkpoint.model, str(path))
     segmenter.precision = precision or checkpoint.precision
     return segmenter.eval()
@@ -145,24 +144,29 @@ def newest_checkpoint(runs: Path = Path("runs/train")) -> Path:
     return found[-1]
 
 
-
-
-def fresh_checkpoint(config: Mapping[str, Any], splits: Mapping[Any, Split], precision: str, drawn: bool) -> Checkpoint:
+def fresh_checkpoint(config: Mapping[str, Any], splits: Mapping[SplitName, Split], precision: str) -> Checkpoint:
     """What a run's checkpoints will say about it, at step 0 and without weights.
 
     Args:
         config: train.py's, resolved.
         splits: "train" and "val".
         precision: as resolved.
-        drawn: whether the validation images were drawn by ``data.val_fraction``.
     """
     categories = splits["train"].index.categories
     data = {**config["data"], "root": str(data_root(config["data"]))}
-    weights = config["segmenter"].get("weights")
-    segmenter = {**config["segmenter"], "weights": str(Path(weights).absolute()) if weights and Path(weights).exists() else weights}
+    segmenter = dict(config["segmenter"])
+    weights = segmenter.get("weights")
+    if weights is not None and Path(weights).exists():  # a file, not a published name
+        segmenter["weights"] = str(Path(weights).absolute())
+    drawn = config["data"]["val_annotations"] is None
     return Checkpoint(
         model={},
-        config={**config, "data": data, "segmenter": segmenter, "output_dir": str(Path(config["output_dir"]).absolute())},
+        config={
+            **config,
+            "data": data,
+            "segmenter": segmenter,
+            "output_dir": str(Path(config["output_dir"]).absolute()),
+        },
         class_names=[category.name for category in categories],
         category_ids=[category.id for category in categories],
         max_dets=config["data"]["max_dets"],

@@ -12,8 +12,8 @@ class WeightAverage:
 
     Args:
         module: what to follow.
-        decay: of the average, in (0, 1). The first updates use (1 + n) / (10 + n) where that is less, so that the random
-            start is forgotten at once (as in TensorFlow's ``ExponentialMovingAverage``).
+        decay: of the average, in (0, 1). The first updates use (1 + n) / (10 + n) where that is less, so that the
+            random start is forgotten at once (as in TensorFlow's ``ExponentialMovingAverage``).
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:

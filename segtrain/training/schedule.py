@@ -94,7 +94,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         if self.epochs is None and self.max_steps is None and self.max_minutes is None:
-            raise SegtrainError("training would never end: set trainer.epochs, trainer.max_steps or trainer.max_minutes")
+            raise SegtrainError(
+                "training would never end: set trainer.epochs, trainer.max_steps or trainer.max_minutes"
+            )
 
     def progress(self, epochs: float, steps: int, minutes: float) -> float:
         """The share of the training that is done: of whichever limit is nearest; 1 or more at the end.

@@ -1,6 +1,7 @@
-"""What evaluate.py takes from a checkpoint: the data it was trained with, and what its labels mean."""
+"""What evaluate.py takes from a checkpoint: the model, the data it was trained with, and what its labels mean."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,85 +9,112 @@ from segtrain.data.coco import Category
 from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint
 
-LOADER = "segtrain.training.checkpoint.load_segmenter"
-DEFAULT_SEED = 0  # of train.py; a `val_fraction` split without a checkpoint is drawn with it
+_LOADER = "segtrain.training.checkpoint.load_segmenter"
+_DEFAULT_SEED = 0  # of train.py; a `val_fraction` split without a checkpoint is drawn with it
+_DEFAULT_THRESHOLD = 0.5
 
 
-def find_checkpoint(config: Mapping[str, Any]) -> tuple[Path, Checkpoint] | None:
-    """The checkpoint that evaluate.py's configuration needs; None if no row and no data come from one.
+@dataclass(frozen=True)
+class Source:
+    """The checkpoint of an evaluation, or its absence.
 
-    Raises:
-        SegtrainError: it is needed and not there, or cannot be read.
+    Attributes:
+        path: absolute; None without a checkpoint.
+        checkpoint: None if no row and no data come from one.
     """
-    rows = [node for node in config["segmenters"].values() if node["_target_"] == LOADER]
-    if not rows and not config["data"]["from_checkpoint"]:
+
+    path: Path | None
+    checkpoint: Checkpoint | None
+
+    @classmethod
+    def find(cls, config: Mapping[str, Any]) -> "Source":
+        """The checkpoint that evaluate.py's configuration needs.
+
+        Raises:
+            SegtrainError: it is needed and not there, or cannot be read.
+        """
+        if not config["data"]["from_checkpoint"] and not any(map(cls.is_loader, config["segmenters"].values())):
+            return cls(None, None)
+        named = config["checkpoint"]
+        if isinstance(named, list):
+            if len(named) != 1:
+                raise SegtrainError(f"checkpoint={named}: give one checkpoint; evaluate several in several runs")
+            named = named[0]
+        path = newest_checkpoint() if named is None else Path(named)
+        return cls(path.absolute(), load_checkpoint(path))
+
+    @staticmethod
+    def is_loader(node: Mapping[str, Any]) -> bool:
+        """Whether a segmenter's node stands for the checkpoint's model."""
+        return bool(node["_target_"] == _LOADER)
+
+    @property
+    def seed(self) -> int:
+        """What a ``val_fraction`` split is drawn with: never evaluate.py's own seed, or the model meets images that it
+        has learned from."""
+        return _DEFAULT_SEED if self.checkpoint is None else self.checkpoint.seed
+
+    def score_threshold(self, given: float | None) -> float:
+        """The operating point of learned scores: as given, else the checkpoint's."""
+        if given is not None:
+            return given
+        return _DEFAULT_THRESHOLD if self.checkpoint is None else self.checkpoint.score_threshold
+
+    def precision(self, given: str | None) -> str:
+        """What the network computes in: as given, else as it was trained."""
+        return given or ("fp32" if self.checkpoint is None else self.checkpoint.precision)
+
+    def data_settings(self, data: Mapping[str, Any]) -> tuple[dict[str, Any], list[int] | None]:
+        """The ``data`` node with the checkpoint's values where the user gave none, and the ids of a drawn split."""
+        if not data["from_checkpoint"] or self.checkpoint is None:
+            return dict(data), None
+        given = {key: value for key, value in data.items() if value is not None}
+        merged = {**self.checkpoint.config["data"], **given, "generator": None}
+        # Whichever of the two ways to name a validation split the user chose replaces the other.
+        if "val_annotations" in given:
+            merged["val_fraction"] = None
+        elif "val_fraction" in given:
+            merged["val_annotations"] = None
+        own_split = given.keys() & {"train_annotations", "val_fraction", "val_annotations"}
+        return merged, None if own_split else self.checkpoint.val_ids
+
+    def segmenter_node(self, node: Mapping[str, Any], max_dets: int) -> dict[str, Any]:
+        """A segmenter's node, with the checkpoint's path filled in where the node stands for its model."""
+        return {**node, "path": str(self.path), "max_dets": max_dets} if self.is_loader(node) else dict(node)
+
+    def categories(
+        self, node: Mapping[str, Any], categories: Sequence[Category], need_names: bool
+    ) -> Sequence[Category] | None:
+        """The category of each of a segmenter's labels 1..K.
+
+        Args:
+            node: the segmenter's.
+            categories: of the data to evaluate on.
+            need_names: whether the class-aware track is wanted.
+
+        Returns:
+            None if the names differ and the class-aware track is not wanted.
+
+        Raises:
+            SegtrainError: the names differ and it is.
+        """
+        if self.checkpoint is None or not self.is_loader(node):
+            return categories
+        own, names = self.checkpoint.class_names, [category.name for category in categories]
+        if names == own:
+            return categories
+        if sorted(names) == sorted(own) and len(set(names)) == len(names):
+            return [categories[names.index(name)] for name in own]
+        if need_names:
+            raise SegtrainError(
+                f"the checkpoint's categories ({', '.join(own)}) are not the data's ({', '.join(names)}); use "
+                "tracks=class_agnostic, or data with the same categories"
+            )
         return None
-    named = config["checkpoint"]
-    if isinstance(named, list):
-        if len(named) != 1:
-            raise SegtrainError(f"checkpoint={named}: give one checkpoint; evaluate several in several runs")
-        named = named[0]
-    path = newest_checkpoint() if named is None else Path(named)
-    return path.absolute(), load_checkpoint(path)
 
-
-def data_settings(data: Mapping[str, Any], checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """The ``data`` node with the checkpoint's values where the user gave none.
-
-    The added key ``val_ids`` holds the images of a split that the training run drew; ``seed`` the seed to draw one with,
-    which is never evaluate.py's own: the split must not change under a model that has seen the other part.
-    """
-    seed = DEFAULT_SEED if checkpoint is None else checkpoint.seed
-    if not data["from_checkpoint"] or checkpoint is None:
-        return {**data, "val_ids": None, "seed": seed}
-    given = {key: value for key, value in data.items() if value is not None}
-    merged = {**checkpoint.config["data"], **given, "generator": None, "seed": seed, "val_ids": checkpoint.val_ids}
-    if given.keys() & {"train_annotations", "val_fraction", "val_annotations"}:
-        merged["val_ids"] = None
-    # Whichever of the two ways to name a validation split the user chose replaces the other.
-    if "val_annotations" in given:
-        merged["val_fraction"] = None
-    elif "val_fraction" in given:
-        merged["val_annotations"] = None
-    return merged
-
-
-def match_categories(checkpoint: Checkpoint, categories: Sequence[Category], need_names: bool) -> list[Category] | None:
-    """The category of each of the checkpoint's labels 1..K.
-
-    Args:
-        checkpoint: knows its categories by name.
-        categories: of the data to evaluate on.
-        need_names: whether the class-aware track is wanted.
-
-    Returns:
-        None if the names differ and the class-aware track is not wanted.
-
-    Raises:
-        SegtrainError: the names differ and it is.
-    """
-    names = [category.name for category in categories]
-    if names == checkpoint.class_names:
-        return list(categories)
-    if sorted(names) == sorted(checkpoint.class_names) and len(set(names)) == len(names):
-        by_name = {category.name: category for category in categories}
-        return [by_name[name] for name in checkpoint.class_names]
-    if need_names:
-        raise SegtrainError(
-            f"the checkpoint's categories ({', '.join(checkpoint.class_names)}) are not the data's ({', '.join(names)}); "
-            "use tracks=class_agnostic, or data with the same categories"
-        )
-    return None
-
-
-def describe_checkpoint(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What ``results.json`` says of the checkpoint."""
-    return {
-        "path": str(path),
-        "epoch": checkpoint.epoch,
-        "step": checkpoint.step,
-        "minutes": checkpoint.minutes,
-        "precision": checkpoint.precision,
-        "seed": checkpoint.seed,
-        "metrics": checkpoint.metrics,
-    }
+    def describe(self) -> dict[str, Any] | None:
+        """What ``results.json`` says of the checkpoint."""
+        if self.checkpoint is None:
+            return None
+        keys = ("epoch", "step", "minutes", "precision", "seed", "metrics")
+        return {"path": str(self.path), **{key: getattr(self.checkpoint, key) for key in keys}}

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from segtrain.data.dataset import CocoDataset, Sample
-from segtrain.data.splits import Split
+from segtrain.data.splits import Split, SplitName
 from segtrain.instances import Target
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 
 logger = logging.getLogger(__name__)
 
 
-def training_samples(dataset: CocoDataset, count: int) -> tuple[list[Tensor], list[Target]]:
+def first_samples(dataset: CocoDataset, count: int) -> tuple[list[Tensor], list[Target]]:
     """The first augmented samples, as the network sees them but for its own resizing.
 
     Returns:
@@ -26,14 +26,16 @@ def training_samples(dataset: CocoDataset, count: int) -> tuple[list[Tensor], li
     return [sample.image for sample in samples], [sample.target for sample in samples]
 
 
-def describe_run(splits: Mapping[str, Split], segmenter: MaskRCNN, max_dets: int, output_dir: Path) -> None:
+def describe_run(splits: Mapping[SplitName, Split], segmenter: MaskRCNN, max_dets: int, output_dir: Path) -> None:
     """Log what is about to happen, in a few lines."""
     for name, split in splits.items():
         counts = split.index.counts
         crowd = f", {counts.crowd} crowd" if counts.crowd else ""
         mended = f", {counts.repaired} repaired" if counts.repaired else ""
         dropped = f", {counts.dropped} dropped ({split.index.findings[0]})" if counts.dropped else ""
-        logger.info(f"{name}: {counts.images} images, {counts.used} objects{crowd}{mended}{dropped}: {split.index.path}")
+        logger.info(
+            f"{name}: {counts.images} images, {counts.used} objects{crowd}{mended}{dropped}: {split.index.path}"
+        )
         most = max((sum(not t["iscrowd"] for t in split.index.truths(i.id)), i.file_name) for i in split.index.images)
         if most[0] > max_dets:
             logger.warning(f"{name}: {most[1]} has {most[0]} objects, data.max_dets is {max_dets}; raise it")

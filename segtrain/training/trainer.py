@@ -12,7 +12,8 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from segtrain.data.loading import Batch, TrainingLoader
+from segtrain.data.batches import Batch
+from segtrain.data.loading import TrainingLoader
 from segtrain.errors import SegtrainError
 from segtrain.runtime import peak_memory
 from segtrain.segmenters.mask_rcnn import MaskRCNN
@@ -163,7 +164,7 @@ class Trainer:
             values = dict(zip(terms, stacked.detach().tolist(), strict=True))
             if not all(map(math.isfinite, values.values())):
                 raise SegtrainError(self._describe_divergence(batch, values))
-            (stacked.sum() / len(batches)).backward()
+            torch.autograd.backward(stacked.sum() / len(batches))
             self.meter.add(values, len(batch.images), share=1 / len(batches))
         norm = nn.utils.clip_grad_norm_(self.segmenter.parameters(), self.recipe.clip_norm or math.inf)
         self.optimizer.step()
@@ -211,7 +212,7 @@ class Trainer:
         )
 
     def _save_last(self) -> None:
-        training = {
+        training: dict[str, object] = {
             "model": self.segmenter.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema_updates": None if self.average is None else self.average.updates,
