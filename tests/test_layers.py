@@ -1,0 +1,163 @@
+"""The layers of the design and its one door for each library, read from the imports themselves."""
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Part -> layer; a part is a module or folder of the package, or a script. Imports go to lower layers or stay inside.
+LAYERS = {
+    "errors": 0,
+    "masks": 0,
+    "instances": 0,
+    "config": 0,
+    "runtime": 0,
+    "data": 1,
+    "segmenters": 1,
+    "metrics": 1,
+    "evaluation": 2,
+    "training": 3,
+    "reporting": 3,
+    "launch": 3,  # what the two scripts share
+    "train": 4,
+    "evaluate": 4,
+}
+
+# Library -> the modules that may import it; a folder allows all its modules.
+DOORS = {
+    "pycocotools": ["segtrain.masks"],
+    "hotcoco": ["segtrain.metrics.average_precision"],
+    "albumentations": ["segtrain.data.transforms"],
+    "tensorboard": ["segtrain.reporting.tensorboard"],
+    "torch.utils.tensorboard": ["segtrain.reporting.tensorboard"],
+    "skimage": ["segtrain.segmenters"],
+    "sklearn": ["segtrain.segmenters"],
+    "hydra": ["segtrain.config", "segtrain.launch", "train", "evaluate"],
+    "omegaconf": ["segtrain.config", "segtrain.launch", "train", "evaluate"],
+}
+
+
+def modules() -> dict[str, str]:
+    """Dotted name -> source, of the package and the scripts."""
+    files = [*(ROOT / "segtrain").rglob("*.py"), ROOT / "train.py", ROOT / "evaluate.py"]
+    names = {file: ".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files}
+    return {name.removesuffix(".__init__"): file.read_text() for file, name in names.items()}
+
+
+def imports(source: str) -> Iterator[str]:
+    """Every dotted name imported anywhere; of ``from a import b`` both a and a.b, since b may be a module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where they lead"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def part(name: str) -> str | None:
+    """The part of ours that a dotted name belongs to; None for other libraries and the package's own name."""
+    if within(name, "segtrain"):
+        return name.split(".")[1] if "." in name else None
+    return name if name in ("train", "evaluate") else None
+
+
+def layer_violations(sources: dict[str, str]) -> list[str]:
+    found = []
+    for name, source in sources.items():
+        here = part(name)
+        for there in sorted({part(imported) for imported in imports(source)} - {None, here}, key=str):
+            # The bottom layer is one whole: its modules may use each other.
+            allowed = here is not None and (LAYERS[there] < LAYERS[here] or LAYERS[there] == LAYERS[here] == 0)
+            if not allowed:
+                found.append(f"{name} imports {there}")
+    return found
+
+
+def door_violations(library: str, sources: dict[str, str]) -> list[str]:
+    return [
+        name
+        for name, source in sources.items()
+        if any(within(imported, library) for imported in imports(source))
+        and not any(within(name, door) for door in DOORS[library])
+    ]
+
+
+def test_every_part_has_a_layer() -> None:
+    assert {part(name) for name in modules()} - {None} == set(LAYERS)
+
+
+def test_imports_go_downwards() -> None:
+    assert layer_violations(modules()) == []
+
+
+def test_no_imports_in_a_circle() -> None:
+    sources = modules()
+    graph = {name: {i for i in imports(source) if i in sources and i != name} for name, source in sources.items()}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_one_door_for_each_library(library: str) -> None:
+    assert door_violations(library, modules()) == []
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_every_door_is_used(library: str) -> None:
+    users = [name for name, source in modules().items() if any(within(i, library) for i in imports(source))]
+    assert users or library == "tensorboard"  # reached through torch.utils.tensorboard
+
+
+def test_metrics_never_see_a_tensor() -> None:
+    """Nor do they see a model or a device."""
+    metrics = {name: source for name, source in modules().items() if within(name, "segtrain.metrics")}
+    assert metrics
+    assert not [
+        (n, i) for n, s in metrics.items() for i in imports(s) if within(i, "torch") or within(i, "torchvision")
+    ]
+
+
+def test_segmenters_never_see_coco_files() -> None:
+    """Category ids, json and msgspec's records belong to the data layer."""
+    segmenters = {name: source for name, source in modules().items() if within(name, "segtrain.segmenters")}
+    assert not [name for name, source in segmenters.items() if "json" in imports(source) or "category_id" in source]
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("segtrain.metrics.f1", "from segtrain.data.coco import CocoIndex"),
+        ("segtrain.data.coco", "from segtrain import metrics"),
+        ("segtrain.segmenters.kmeans", "def f():\n    import segtrain.data.coco"),
+        ("segtrain.masks", "from segtrain.evaluation import predict"),
+        ("segtrain.training.trainer", "from segtrain.reporting.tensorboard import RunJournal"),
+        ("segtrain.reporting.html", "import train"),
+        ("segtrain", "from segtrain.data.coco import load_index"),
+        ("train", "import evaluate"),
+    ],
+)
+def test_the_layer_rule_notices(name: str, source: str) -> None:
+    assert len(layer_violations({name: source})) == 1
+
+
+@pytest.mark.parametrize(
+    ("library", "source"),
+    [
+        ("pycocotools", "from pycocotools import mask"),
+        ("pycocotools", "def f():\n    import pycocotools.mask as m"),
+        ("torch.utils.tensorboard", "from torch.utils import tensorboard"),
+        ("hydra", "if True:\n    from hydra.utils import instantiate"),
+    ],
+)
+def test_the_door_rule_notices(library: str, source: str) -> None:
+    assert door_violations(library, {"segtrain.data.coco": source}) == ["segtrain.data.coco"]
+    assert door_violations(library, {DOORS[library][0]: source}) == []
