@@ -34,7 +34,7 @@ def scale(value: float) -> tuple[float, float]:
     Args:
         value: the largest one to show, in [0, 1].
     """
-    step = next((s for s in (0.01, 0.02, 0.05, 0.1) if value / s <= 6), 0.2)
+    step = next((s for s in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1) if value / s <= 6), 0.2)
     return min(1.0, step * max(1, math.ceil(value / step * 1.04))), step
 
 

@@ -91,6 +91,7 @@ def speed_quality(results: Results, width: float) -> Figure | None:
     names = [shorten(name, 24) for name, _, _ in measured]
     labels = place_labels(spots, names, (frame.left, frame.top, frame.right, frame.bottom))
     look = hues(results)
+    decimals = 2 if step >= 0.01 else 3
     points = [
         Point(*spot, text, label, look[name], f"{name}: {time_text(time)} per image, mask AP {quality:.3f}")
         for (name, time, quality), spot, text, label in zip(measured, spots, names, labels, strict=True)
@@ -102,7 +103,9 @@ def speed_quality(results: Results, width: float) -> Figure | None:
         x_title="seconds per image (logarithmic)",
         y_title="mask AP",
         x_ticks=[Tick(place(time, 0)[0], time_text(time)) for time in round_times(low, high, few=width < 500)],
-        y_ticks=[Tick(frame.at(0, i * step / top)[1], f"{i * step:.2f}") for i in range(round(top / step) + 1)],
+        y_ticks=[
+            Tick(frame.at(0, i * step / top)[1], f"{i * step:.{decimals}f}") for i in range(round(top / step) + 1)
+        ],
         points=points,
         frontier=_frontier(spots, frame.right),
     )

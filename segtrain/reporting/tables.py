@@ -172,11 +172,11 @@ def _cells(columns: Sequence[Column], values: Mapping[str, Any]) -> tuple[Cell, 
 
 
 def _mark_best(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Mark what reads as the best: values that are shown alike are marked alike; a lone value is no contest."""
+    """Mark what reads as the best: values shown alike are marked alike, and where all are alike nothing is best."""
     marked = [list(row.cells) for row in rows]
     for place, column in enumerate(columns):
         shown = [float(row.cells[place].text) for row in rows if row.cells[place].value is not None]
-        if column.better is None or len(shown) < 2:
+        if column.better is None or len(set(shown)) < 2:
             continue
         best = max(shown) if column.better == "high" else min(shown)
         for cells in marked:
