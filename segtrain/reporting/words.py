@@ -96,8 +96,8 @@ def definitions(results: Results) -> list[tuple[str, str]]:
     literal, sound = _families(results)
     if literal:
         text = (
-            f"Literal rows ({', '.join(literal)}) follow the textbook line as it stands: every region that passes is an "
-            "object, and objects that touch stay one."
+            f"Literal rows ({', '.join(literal)}) follow the textbook line as it stands: every region that passes is "
+            "an object, and objects that touch stay one."
         )
         if sound:
             text += (
