@@ -84,9 +84,10 @@ def _histogram(colours: npt.NDArray[np.float64], bits: int) -> tuple[npt.NDArray
     steps = 2**bits
     cell = np.minimum((colours - low) * (steps / np.where(spread > 0, spread, 1)), steps - 1).astype(np.int64)
     code = np.ravel_multi_index(tuple(cell.T), (steps,) * colours.shape[1])
-    _, member, weights = np.unique(code, return_inverse=True, return_counts=True)
-    sums = np.stack([np.bincount(member, channel) for channel in colours.T], axis=1)
-    return sums / weights[:, None], weights
+    weights = np.bincount(code)
+    used = weights > 0
+    sums = np.stack([np.bincount(code, channel)[used] for channel in colours.T], axis=1)
+    return sums / weights[used, None], weights[used]
 
 
 def _fit(
