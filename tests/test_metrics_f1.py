@@ -97,6 +97,15 @@ def test_a_second_detection_of_the_same_object_is_false() -> None:
     assert result.f1 == pytest.approx(2 / 3)
 
 
+def test_of_equal_overlaps_the_last_truth_wins() -> None:
+    """An arbitrary rule, but COCO's: the count depends on it."""
+    left, middle, right = (rectangle(x, 0, 4, 4) for x in (0, 1, 2))
+    found = [prediction(middle, score=0.9), prediction(left, score=0.8)]
+    for truths, counts in (([left, right], (2, 0, 0)), ([right, left], (1, 1, 1))):
+        result = f1([truth(rle) for rle in truths], found, category_ids=[1], image_ids=[1])
+        assert result.per_image == {1: counts}
+
+
 def test_many_detections_in_a_crowd_count_neither_way() -> None:
     crowd = truth(rectangle(0, 0, 10, 5), iscrowd=1)
     inside = [prediction(rectangle(x, 0, 2, 2)) for x in range(0, 8, 2)]

@@ -77,7 +77,7 @@ def average_precision(
     found = [p for p in predictions if p["image_id"] in images and p["category_id"] in categories]
     results = dataset.load_res(_results(found, images, categories, iou_type))
     backend = hotcoco.COCOeval(dataset, results, iou_type)
-    backend.params.max_dets = sorted({min(1, max_dets), min(10, max_dets), max_dets})
+    backend.params.max_dets = sorted({1, min(10, max_dets), max_dets})
     backend.evaluate()
     backend.accumulate()
     # Its summarize() would print, and warn about max_dets other than 100; these tables are what it would summarise.
