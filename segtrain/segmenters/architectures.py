@@ -64,11 +64,11 @@ def build_network(
     Raises:
         SegtrainError: the settings do not fit the architecture.
     """
+    if len(shape.anchor_sizes) != len(STRIDES) + 1 or len({len(s) for s in shape.anchor_sizes}) != 1:
+        raise SegtrainError("segmenter.anchor_sizes: give five lists of one length, one for each pyramid level")
     anchors = AnchorGenerator(
         tuple(tuple(s) for s in shape.anchor_sizes), (tuple(shape.anchor_ratios),) * len(shape.anchor_sizes)
     )
-    if len(shape.anchor_sizes) != len(STRIDES) + 1 or len({len(s) for s in shape.anchor_sizes}) != 1:
-        raise SegtrainError("segmenter.anchor_sizes: give five lists of one length, one for each pyramid level")
     if shape.architecture in ("resnet50_fpn", "resnet50_fpn_v2"):
         network = _stock_resnet50(shape, num_classes, anchors, settings)
     else:

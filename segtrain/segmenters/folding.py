@@ -12,7 +12,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 
 def freeze_batch_norms(module: nn.Module) -> None:
-    """Replace every ``BatchNorm2d`` below the module by torchvision's ``FrozenBatchNorm2d``, keeping names and values."""
+    """Replace every ``BatchNorm2d`` below the module by a ``FrozenBatchNorm2d``, keeping names and values."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             frozen = FrozenBatchNorm2d(child.num_features, eps=child.eps)

@@ -61,6 +61,6 @@ def _prepare(image: Tensor, input_size: InputSize) -> Tensor:
     factor = input_size.factor(int(image.shape[1]), int(image.shape[2]))
     if factor == 1:
         return normal
-    return F.interpolate(
-        normal[None], scale_factor=factor, mode="bilinear", recompute_scale_factor=True, align_corners=False
-    )[0]
+    # At least a pixel: a very long image keeps its other side.
+    size = [max(int(side * factor), 1) for side in image.shape[1:]]
+    return F.interpolate(normal[None], size=size, mode="bilinear", align_corners=False)[0]

@@ -1,7 +1,7 @@
 """The mask loss's targets, sampled from box crops: no full plane is ever made.
 
-torchvision resizes every true mask's plane to the input size (nearest) and pools it with RoIAlign at scale 1. Both steps
-are separable, so a target is ``Y @ crop @ X.T`` with one small matrix of weights for each axis.
+torchvision resizes every true mask's plane to the input size (nearest) and pools it with RoIAlign at scale 1. Both
+steps are separable, so a target is ``Y @ crop @ X.T`` with one small matrix of weights for each axis.
 """
 
 from collections.abc import Sequence

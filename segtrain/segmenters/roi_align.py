@@ -2,7 +2,8 @@
 
 With a fixed number of samples per bin, RoIAlign (He et al., Mask R-CNN, 2017, section 3) is linear in the features:
 every output is a weighted sum of ``4 * samples ** 2`` feature vectors. ``embedding_bag`` computes just that on
-channels-last rows, forward and backward on all cores, where the stock CPU kernel runs on one.
+channels-last rows, forward and backward on all cores, where the stock CPU kernel runs on one. Repeated runs on 2 and 4
+threads gave the same gradients to the bit.
 """
 
 from collections.abc import Sequence

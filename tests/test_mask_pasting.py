@@ -1,0 +1,83 @@
+"""Masks encoded inside their boxes equal torchvision's pasted planes, to the bit."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+from torch import Tensor
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+from segtrain import masks
+from segtrain.segmenters.mask_pasting import to_rles
+
+SIZE = (50, 70)
+
+
+def soft_masks(count: int, seed: int, side: int = 28) -> Tensor:
+    """Blobs with a soft edge and some noise, as a mask head answers."""
+    generator = torch.Generator().manual_seed(seed)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, side), torch.linspace(-1, 1, side), indexing="ij")
+    radius = torch.rand(count, 1, 1, generator=generator) * 1.2
+    return torch.sigmoid(5 * (radius - torch.hypot(x, y)) + 2 * torch.randn(count, side, side, generator=generator))
+
+
+def assert_as_pasted(probabilities: Tensor, boxes: Tensor, size: tuple[int, int] = SIZE) -> None:
+    planes = paste_masks_in_image(probabilities[:, None], boxes, size)[:, 0] > 0.5
+    for plane, rle in zip(planes.numpy(), to_rles(probabilities, boxes, size), strict=True):
+        expected = coco_mask.encode(np.asfortranarray(plane, dtype=np.uint8))
+        assert rle == {"size": list(size), "counts": expected["counts"].decode()}
+
+
+@pytest.mark.parametrize("side", [14, 28])
+def test_random_boxes(side: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    corner = torch.rand(300, 2, generator=generator) * torch.tensor([70.0, 50.0])
+    size = torch.exp(torch.rand(300, 2, generator=generator) * 4.2)
+    limit = torch.tensor([70.0, 50.0, 70.0, 50.0])
+    assert_as_pasted(soft_masks(300, 2, side), torch.cat([corner, corner + size], dim=1).minimum(limit))
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [0, 0, 70, 50],
+        [-10.5, -7.2, 20.3, 10.9],
+        [60, 40, 90, 80],
+        [-30, -30, 120, 90],
+        [12.4, 12.4, 12.4, 12.4],
+        [12.4, 3.0, 12.4, 44.0],
+        [69.9, 49.9, 70, 50],
+        [0, 0, 1, 1],
+    ],
+)
+def test_boxes_over_the_border_and_of_no_size(box: list[float]) -> None:
+    assert_as_pasted(soft_masks(3, 3), torch.tensor([box] * 3, dtype=torch.float32))
+
+
+@pytest.mark.parametrize("box", [[100, 10, 140, 30], [-90, -90, -40, -40], [10, 60, 30, 80], [10, -40, 30, -20]])
+def test_a_box_outside_the_image_has_no_pixels(box: list[float]) -> None:
+    (rle,) = to_rles(soft_masks(1, 4), torch.tensor([box], dtype=torch.float32), SIZE)
+    assert rle == masks.empty(SIZE)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(*[st.floats(-20, 60, width=32)] * 2, *[st.floats(0, 80, width=32)] * 2).filter(
+        lambda b: b[0] + b[2] > 0 and b[1] + b[3] > 0 and b[0] < 68 and b[1] < 48
+    ),
+    st.integers(0, 100),
+)
+def test_any_box_that_meets_the_image(box: tuple[float, ...], seed: int) -> None:
+    xyxy = torch.tensor([[box[0], box[1], box[0] + box[2], box[1] + box[3]]])
+    assert_as_pasted(soft_masks(1, seed), xyxy)
+
+
+def test_no_masks() -> None:
+    assert to_rles(torch.zeros(0, 28, 28), torch.zeros(0, 4), SIZE) == []
+
+
+def test_a_large_image_costs_what_its_objects_cost() -> None:
+    (rle,) = to_rles(torch.ones(1, 28, 28), torch.tensor([[100.0, 100.0, 120.0, 110.0]]), (40_000, 30_000))
+    assert masks.area([rle]) == pytest.approx(21 * 11, abs=32)

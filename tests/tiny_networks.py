@@ -1,0 +1,78 @@
+"""Mask R-CNNs that are small in everything that costs time, and images with objects to feed them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segtrain.instances import Target
+from segtrain.segmenters.build import mask_rcnn
+from segtrain.segmenters.mask_rcnn import MaskRCNN
+
+ARCHITECTURES = ("resnet18_fpn", "mobilenet_v2_fpn", "resnet50_fpn", "resnet50_fpn_v2")
+CLASSES = ["round", "square"]
+ANCHORS = ((8,), (16,), (32,), (64,), (128,))
+
+
+def settings(architecture: str = "mobilenet_v2_fpn", **changes: Any) -> dict[str, Any]:
+    """Arguments of ``mask_rcnn``."""
+    small = architecture in ("resnet18_fpn", "mobilenet_v2_fpn")
+    return {
+        "architecture": architecture,
+        "weights": None,
+        "norm": "frozen",
+        "frozen_stages": 0,
+        "fpn_channels": 16 if small else 256,
+        "box_head_width": 24 if small else 1024,
+        "mask_head_widths": [12, 8] if small else [256] * 4,
+        "anchor_sizes": [list(sizes) for sizes in ANCHORS],
+        "anchor_ratios": [0.5, 1.0, 2.0],
+        "min_size": None,
+        "max_size": 400,
+        "scale": 1.0,
+        "rpn_anchors_per_image": 16,
+        "rpn_candidates_train": 30,
+        "rpn_candidates_test": 30,
+        "rpn_proposals_train": 20,
+        "rpn_proposals_test": 20,
+        "rois_per_image": 8,
+        "positive_fraction": 0.5,
+        "detections_per_image": 10,
+        "min_score": 0.0,
+        "nms_iou": 0.5,
+    } | changes
+
+
+def tiny(architecture: str = "mobilenet_v2_fpn", classes: Sequence[str] = CLASSES, **changes: Any) -> MaskRCNN:
+    torch.manual_seed(0)
+    return mask_rcnn(classes, **settings(architecture, **changes))
+
+
+def picture(seed: int, height: int, width: int, objects: int) -> tuple[Tensor, Target]:
+    """Noise with bright discs (label 1) and rectangles (label 2)."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(60, 20, (height, width, 3))
+    boxes, labels, crops = [], [], []
+    for number in range(objects):
+        h, w = (int(v) for v in rng.integers(8, min(height, width) // 2, 2))
+        y, x = int(rng.integers(0, height - h)), int(rng.integers(0, width - w))
+        crop = np.ones((h, w), np.uint8)
+        if number % 2 == 0:
+            rows, columns = np.mgrid[:h, :w]
+            crop = (np.hypot(rows / (h - 1) - 0.5, columns / (w - 1) - 0.5) <= 0.501).astype(np.uint8)
+        image[y : y + h, x : x + w][crop > 0] = rng.integers(130, 255, 3) + rng.normal(0, 10, (int(crop.sum()), 3))
+        boxes.append([x, y, x + w, y + h])
+        labels.append(1 + number % 2)
+        crops.append(torch.from_numpy(crop))
+    pixels = torch.from_numpy(image.clip(0, 255).astype(np.uint8)).permute(2, 0, 1).contiguous()
+    return pixels, Target(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), torch.tensor(labels).long(), crops)
+
+
+def planes(image: Tensor, target: Target) -> Tensor:
+    """The (N, H, W) masks that torchvision wants."""
+    result = torch.zeros(len(target), *image.shape[1:], dtype=torch.uint8)
+    for plane, crop, (x0, y0, x1, y1) in zip(result, target.masks, target.boxes.int().tolist(), strict=True):
+        plane[y0:y1, x0:x1] = crop
+    return result
