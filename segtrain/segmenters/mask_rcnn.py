@@ -132,11 +132,34 @@ class MaskRCNN(nn.Module):
 
     def _mask_branch(self, features: list[Tensor], boxes: list[Tensor]) -> Tensor:
         pooled = pool_regions(features[: len(STRIDES)], STRIDES, boxes, MASK_BINS)
-        logits: Tensor = self.roi_heads.mask_predictor(self.roi_heads.mask_head(pooled))
+        predictor = self.roi_heads.mask_predictor
+        upsampled = predictor.relu(double_resolution(self.roi_heads.mask_head(pooled), predictor.conv5_mask))
+        logits: Tensor = predictor.mask_fcn_logits(upsampled)
         return logits
 
     def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def double_resolution(x: Tensor, deconvolution: nn.ConvTranspose2d) -> Tensor:
+    """A transposed convolution of kernel 2 and stride 2, as one matrix product: its output blocks do not overlap.
+
+    Args:
+        x: (N, C, H, W).
+        deconvolution: with weight (C, D, 2, 2) and bias (D,).
+
+    Returns:
+        (N, D, 2 H, 2 W). Several times faster than the stock kernel on the CPU, in the backward pass above all.
+    """
+    n, _, height, width = x.shape
+    weight, bias = deconvolution.weight, deconvolution.bias
+    assert bias is not None
+    channels = weight.shape[1]
+    # Columns in the order (row in the block, column in the block, channel).
+    matrix = weight.permute(2, 3, 1, 0).reshape(4 * channels, -1)
+    blocks = F.linear(x.permute(0, 2, 3, 1), matrix, bias.repeat(4))
+    blocks = blocks.reshape(n, height, width, 2, 2, channels).permute(0, 1, 3, 2, 4, 5)
+    return blocks.reshape(n, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
 
 
 def _mask_loss(
