@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.morphology import disk
 
 Plane = npt.NDArray[np.float64]
 Interval = tuple[float, float]
@@ -130,7 +129,7 @@ def _find_place(
     size, side = visible.shape[0], cell.shape[0]
     occupied = visible > 0
     contact = bool(occupied.any()) and rng.random() < look.contact
-    near = ndimage.binary_dilation(occupied, disk(1 if contact else look.gap))
+    near = ndimage.binary_dilation(occupied, _disc(1 if contact else look.gap))
     own_area = np.bincount(visible.ravel())
     for _ in range(TRIES):
         y, x = (int(v) - side // 2 for v in rng.integers(0, size, 2))
@@ -150,6 +149,12 @@ def _overlap(place: tuple[int, int], side: int, size: int) -> tuple[tuple[slice,
     window = tuple(slice(max(start, 0), min(start + side, size)) for start in place)
     crop = tuple(slice(w.start - start, w.stop - start) for w, start in zip(window, place, strict=True))
     return (window[0], window[1]), (crop[0], crop[1])
+
+
+def _disc(radius: int) -> npt.NDArray[np.bool_]:
+    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    inside: npt.NDArray[np.bool_] = x * x + y * y <= radius * radius
+    return inside
 
 
 def _cell_light(rng: np.random.Generator, depth: Plane, texture: float) -> Plane:
