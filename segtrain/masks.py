@@ -5,8 +5,6 @@ A mask is a COCO run-length encoding from birth: runs of 0s and 1s, alternating 
 large image with many objects costs what its outlines cost.
 """
 
-import re
-import reprlib
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, TypedDict
@@ -18,9 +16,6 @@ from pycocotools import mask as coco_mask
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-# Numbers of at most 7 characters, each but the last with bit 5 set (see counts_of): 7 x 5 bits hold any image's pixels.
-_CODE = re.compile(r"(?:[P-o]{0,6}[0-O])+", re.ASCII)
 
 
 class Rle(TypedDict):
@@ -110,29 +105,20 @@ def decode_crop(rle: Rle) -> tuple[npt.NDArray[np.uint8], int, int]:
     return np.ascontiguousarray(columns[:, y0:y1].T).astype(np.uint8), x0, y0
 
 
-def from_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
-    """Rasterise what a COCO annotation holds.
+def from_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Rle:
+    """Rasterise the union of polygons, as COCO does.
 
     Args:
-        segmentation: polygons (a list of [x1, y1, x2, y2, ...], in pixels), or a run-length dictionary whose counts are
-            a list or a string.
+        polygons: [x1, y1, x2, y2, ...] in pixels, each of at least six finite numbers near the image: the C code behind
+            this trusts its input (``segtrain.segmentations`` checks it).
         size: (H, W) of the image.
-
-    Raises:
-        ValueError: the segmentation is none of these, or does not belong to an image of this size.
     """
-    height, width = size
-    if isinstance(segmentation, dict):
-        return _from_rle(segmentation, size)
-    if not isinstance(segmentation, list) or not segmentation:
-        raise ValueError("the segmentation is empty")
-    if not all(isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0 for part in segmentation):
-        raise ValueError("a polygon needs an even count of at least 6 numbers")
-    # pycocotools computes in C integers: a wild coordinate would overflow them, or ask for gigabytes.
-    limit = 16 * max(height, width, 1024)
-    if not all(isinstance(v, int | float) and -limit <= v <= limit for part in segmentation for v in part):
-        raise ValueError("a polygon coordinate is not a finite number, or lies far outside the image")
-    return _text(coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width)))
+    return _text(coco_mask.merge(coco_mask.frPyObjects(list(polygons), *size)))
+
+
+def from_runs(lengths: IntArray, size: tuple[int, int]) -> Rle:
+    """Encode alternating run lengths, starting with 0s, that sum to H x W."""
+    return _from_transitions(np.cumsum(lengths)[:-1], size)
 
 
 def area(rles: Sequence[Rle]) -> IntArray:
@@ -209,31 +195,6 @@ def _runs(rle: Rle) -> tuple[IntArray, IntArray]:
     starts, stops = ends[0::2][: len(ends) // 2], ends[1::2]
     kept = stops > starts
     return starts[kept], stops[kept]
-
-
-def _from_rle(segmentation: dict[str, Any], size: tuple[int, int]) -> Rle:
-    height, width = size
-    counts, stated = segmentation.get("counts"), segmentation.get("size")
-    if not isinstance(stated, list) or stated != [height, width]:
-        raise ValueError(f"the run-length mask has size {reprlib.repr(stated)}, its image is [{height}, {width}]")
-    if isinstance(counts, list):
-        # The first test guards numpy, whose integers end at 64 bits.
-        if not all(isinstance(c, int) and 0 <= c <= height * width for c in counts):
-            raise ValueError(f"a run length is not a whole number from 0 to {height} x {width} pixels")
-        lengths = np.array(counts, dtype=np.int64)
-    elif isinstance(counts, str):
-        # The C decoder trusts its input: a string that is no code, or overflows its integers, must not reach it.
-        if not _CODE.fullmatch(counts):
-            raise ValueError("the run-length string is corrupt")
-        lengths = counts_of(Rle(size=[height, width], counts=counts))
-    else:
-        raise ValueError("run-length counts are neither a list nor a string")
-    if ((lengths < 0) | (lengths > height * width)).any() or int(lengths.sum()) != height * width:
-        raise ValueError(f"the run lengths do not sum to {height} x {width} pixels")
-    # Runs of length 0 are legal after the first, but pycocotools' boxes and unions go wrong on them.
-    if isinstance(counts, str) and (lengths[1:] > 0).all():
-        return Rle(size=[height, width], counts=counts)
-    return _from_transitions(np.cumsum(lengths)[:-1], size)
 
 
 def _from_transitions(position: IntArray, size: tuple[int, int]) -> Rle:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {
     "errors": 0,
     "masks": 0,
+    "segmentations": 0,
     "instances": 0,
     "config": 0,
     "runtime": 0,

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
 from segtrain import masks
+from segtrain.segmentations import from_segmentation
 
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 
@@ -145,22 +146,22 @@ def test_polygons_are_rasterised_as_coco_does(size: tuple[int, int], data: st.Da
     )
     polygons = data.draw(st.lists(points, min_size=1, max_size=3))
     expected = coco_mask.merge(coco_mask.frPyObjects([np.array(p, dtype=float).tolist() for p in polygons], *size))
-    assert masks.from_segmentation(polygons, size)["counts"] == expected["counts"].decode()
+    assert from_segmentation(polygons, size)["counts"] == expected["counts"].decode()
 
 
 @given(plane_alone, st.data())
 def test_run_lengths_are_read_in_any_spelling(plane: np.ndarray, data: st.DataObject) -> None:
     size, rle = plane.shape, masks.encode(plane)
-    assert masks.from_segmentation(rle, size) == rle
+    assert from_segmentation(rle, size) == rle
     runs = masks.counts_of(rle).tolist()
-    assert masks.from_segmentation({"size": list(size), "counts": runs}, size) == rle
+    assert from_segmentation({"size": list(size), "counts": runs}, size) == rle
     # A run of length 0 splits its neighbour; pycocotools' own boxes and unions go wrong on such masks.
     where = data.draw(st.integers(0, len(runs) - 1))
     part = data.draw(st.integers(0, runs[where]))
     split = [*runs[:where], part, 0, runs[where] - part, *runs[where + 1 :]]
-    assert masks.from_segmentation({"size": list(size), "counts": split}, size) == rle
+    assert from_segmentation({"size": list(size), "counts": split}, size) == rle
     text = coco_mask.frPyObjects({"size": list(size), "counts": split}, *size)["counts"].decode()
-    assert masks.from_segmentation({"size": list(size), "counts": text}, size) == rle
+    assert from_segmentation({"size": list(size), "counts": text}, size) == rle
 
 
 SIZE = (4, 5)
@@ -217,7 +218,7 @@ SIZE = (4, 5)
 )
 def test_what_is_no_mask_is_refused(segmentation: object) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        masks.from_segmentation(segmentation, SIZE)
+        from_segmentation(segmentation, SIZE)
 
 
 numbers = st.integers() | st.floats() | st.integers(0, 20) | st.booleans()
@@ -238,7 +239,7 @@ runs = st.fixed_dictionaries({"size": st.just([4, 5]), "counts": st.lists(st.int
 def check(segmentation: object) -> None:
     """A mask that COCO's own program reads the same way, or ValueError: never anything else."""
     try:
-        rle = masks.from_segmentation(segmentation, SIZE)
+        rle = from_segmentation(segmentation, SIZE)
     except ValueError:
         return
     plane = masks.decode(rle)

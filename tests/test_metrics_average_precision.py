@@ -14,8 +14,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from random_scenes import CATEGORIES, Scene, scene
 
-from segtrain import masks
 from segtrain.metrics.average_precision import AveragePrecision, average_precision
+from segtrain.segmentations import from_segmentation
 
 IouType = Literal["segm", "bbox"]
 IOU_TYPES: list[IouType] = ["segm", "bbox"]
@@ -194,7 +194,7 @@ def test_the_numbers_that_coco_published(iou_type: IouType) -> None:
     dataset = json.loads((folder / "ground_truth.json").read_text())
     sizes = {image["id"]: (image["height"], image["width"]) for image in dataset["images"]}
     truths = [
-        {**t, "segmentation": masks.from_segmentation(t["segmentation"], sizes[t["image_id"]])}
+        {**t, "segmentation": from_segmentation(t["segmentation"], sizes[t["image_id"]])}
         for t in dataset["annotations"]
     ]
     result = average_precision(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from segtrain import masks
 from segtrain.data.coco_file import FileAnnotation, FileImage, describe
 from segtrain.masks import Rle
+from segtrain.segmentations import from_segmentation
 
 _ROW = np.dtype(
     [
@@ -109,21 +110,21 @@ def _rasterise(segmentation: bytes, size: tuple[int, int]) -> tuple[Rle, bool]:
         ValueError: there is no mask in it.
     """
     if not segmentation.startswith(b"["):
-        return masks.from_segmentation(msgspec.json.decode(segmentation), size), False
+        return from_segmentation(msgspec.json.decode(segmentation), size), False
     try:
-        return masks.from_segmentation(_polygons.decode(segmentation), size), False
+        return from_segmentation(_polygons.decode(segmentation), size), False
     except ValueError:
         good = [polygon for part in _parts.decode(segmentation) if (polygon := _polygon(bytes(part), size))]
         if not good:
             raise
-        return masks.from_segmentation(good, size), True
+        return from_segmentation(good, size), True
 
 
 def _polygon(part: bytes, size: tuple[int, int]) -> list[float] | None:
     """One polygon by itself, or None if it cannot be drawn."""
     try:
         polygon = _part.decode(part)
-        masks.from_segmentation([polygon], size)
+        from_segmentation([polygon], size)
     except ValueError:
         return None
     return polygon

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from segtrain import masks
 from segtrain.data.coco import CocoIndex
-from segtrain.data.images import RgbArray, image_path, read_image
+from segtrain.data.images import RgbArray, as_tensor, image_path, read_image
 from segtrain.data.layers import Crop, pack, unpack
 from segtrain.data.transforms import Augmentation
 from segtrain.errors import SegtrainError
@@ -120,11 +120,6 @@ class CocoDataset(Dataset[Sample | Skipped]):
         image, planes = augmentation(image, layers.planes, seed)
         found = unpack(planes, layers.owners)
         return image, {i: crop for i, crop in found.items() if crop.mask.sum() >= self.min_object_pixels}
-
-
-def as_tensor(image: RgbArray) -> Tensor:
-    """(H, W, 3) uint8 to a contiguous (3, H, W) tensor."""
-    return torch.from_numpy(image).permute(2, 0, 1).contiguous()
 
 
 def _target(labels: list[int], crops: list[Crop]) -> Target:

@@ -5,7 +5,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from torch import Tensor
 
 from segtrain.errors import SegtrainError
 
@@ -84,6 +86,11 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> RgbArray:
         f"{path}: the file is {upright[0]}x{upright[1]}, the annotations say {size[0]}x{size[1]} (height x width); "
         "correct the json or the image"
     )
+
+
+def as_tensor(image: RgbArray) -> Tensor:
+    """(H, W, 3) uint8 to a contiguous (3, H, W) tensor, as segmenters take it."""
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous()
 
 
 def _orientation(image: Image.Image) -> int:

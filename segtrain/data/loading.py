@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from segtrain.data.batches import Batch, pack, unpack
 from segtrain.data.coco import CocoIndex
-from segtrain.data.dataset import CocoDataset, Sample, Skipped, as_tensor
-from segtrain.data.images import image_path, read_image
+from segtrain.data.dataset import CocoDataset, Sample, Skipped
+from segtrain.data.images import as_tensor, image_path, read_image
 from segtrain.errors import SegtrainError
 
 

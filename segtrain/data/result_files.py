@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from segtrain import masks
 from segtrain.errors import SegtrainError
 from segtrain.instances import BoxPrediction, Prediction
+from segtrain.segmentations import from_segmentation
 
 NO_CATEGORY = -1  # what a tool writes that knows no categories
 
@@ -68,7 +68,7 @@ def load_results(
             if not record.has_mask and not record.has_box:
                 raise ValueError("there is neither segmentation nor bbox")
             if record.has_mask:
-                rle = masks.from_segmentation(record.segmentation, sizes[image_id])
+                rle = from_segmentation(record.segmentation, sizes[image_id])
                 mask_records.append(
                     {"image_id": image_id, "category_id": category_id, "segmentation": rle, "score": score}
                 )
