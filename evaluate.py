@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+import rich
 
 from segtrain.config import build
 from segtrain.data.settings import open_data
@@ -35,10 +35,12 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     )
     for name, path in config["predictions"].items():
         benchmark.add_file(name, Path(path))
-    with progress_bar(config["segmenters"], len(split.index.images)) as bar:
-        for name, node in config["segmenters"].items():
-            categories = source.categories(node, split.index.categories, need_names=config["tracks"] == "all")
-            segmenter = to_device(build(source.segmenter_node(node, data["max_dets"])), device)
+    segmenters = {}  # built before the first one runs: what is wrong with the last must not come out hours later
+    for name, node in config["segmenters"].items():
+        categories = source.categories(node, split.index.categories, need_names=config["tracks"] == "all")
+        segmenters[name] = to_device(build(source.segmenter_node(node, data["max_dets"])), device), categories
+    with progress_bar(segmenters, len(split.index.images)) as bar:
+        for name, (segmenter, categories) in segmenters.items():
             benchmark.add_segmenter(name, segmenter, categories, bar(name))
 
     results = benchmark.results(
@@ -47,8 +49,8 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
         checkpoint=source.describe(),
     )
     report = write_report(output_dir, results, benchmark.gallery(config["gallery"]))
-    Console().print(headline(results))
-    Console().print(f"Report: {report}", soft_wrap=True)
+    rich.print(headline(results))
+    print(f"Report: {report}")
 
 
 if __name__ == "__main__":

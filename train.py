@@ -13,7 +13,7 @@ from segtrain.reporting.tensorboard import RunJournal
 from segtrain.reporting.watch import Watch
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything, set_threads
 from segtrain.training.checkpoint import fresh_checkpoint
-from segtrain.training.resume import starting_point
+from segtrain.training.resume import prepare_folder, starting_point
 from segtrain.training.summary import describe_run, first_samples
 from segtrain.training.trainer import Trainer, parameter_groups
 from segtrain.training.validation import Validation
@@ -36,8 +36,10 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
     segmenter = build(config["segmenter"])(start.class_names, initialise=start.training is None)
     segmenter.to(device).precision = precision
     dataset = training_samples(splits["train"], augmentation, config["seed"], config["data"])
+    optimizer = build(config["optimizer"], parameter_groups(segmenter))
 
     # What a person looks at.
+    prepare_folder(output_dir, config["resume"])
     journal = RunJournal(output_dir, start.step)
     journal.config(OmegaConf.to_yaml(config))
     journal.samples(*first_samples(dataset, recipe.preview_images), start.class_names)
@@ -54,7 +56,6 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
         seed=config["seed"],
         pin_memory=device.type == "cuda",
     )
-    optimizer = build(config["optimizer"])(parameter_groups(segmenter))
     folder = output_dir / "checkpoints"
     best = Trainer(recipe, segmenter, loader, optimizer, schedule, validation, journal, folder, start).fit()
     journal.close()

@@ -1,18 +1,17 @@
 """Schemas of the two roots, and the check that every part can be built before anything is."""
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Annotated, Any, Literal
 
-import msgspec
 from hydra.core.config_store import ConfigStore
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
+from msgspec import Meta
 from omegaconf import MISSING, OmegaConf
 
 from segtrain.errors import SegtrainError
-
-Node = dict[str, Any]
+from segtrain.signatures import check_node, check_value, target_nodes
 
 
 @dataclass
@@ -79,9 +78,57 @@ def register_schemas() -> None:
     store.store(name="evaluate_schema", node=schema)
 
 
-def build(node: Mapping[str, Any]) -> Any:
-    """What a ``_target_`` node stands for; with ``_partial_`` something that still waits for arguments."""
-    return instantiate(dict(node), _convert_="all")
+# What the schemas cannot say: OmegaConf knows neither choices nor ranges.
+_COUNT = Annotated[int, Meta(ge=1)]
+_VALUES: dict[str, Any] = {
+    "seed": Annotated[int, Meta(ge=0)],
+    "threads": Literal["auto"] | _COUNT,
+    "score_threshold": Annotated[float, Meta(ge=0, le=1)] | None,
+    "tracks": Literal["all", "class_agnostic"],
+    "precision": Literal["fp32", "bf16"] | None,
+    "gallery": Annotated[int, Meta(ge=0)],
+    "checkpoint": str | list[str] | None,
+    "data.max_dets": _COUNT | None,
+    "data.on_bad_image": Literal["error", "skip"] | None,
+    "data.min_object_pixels": Annotated[int, Meta(ge=0)] | None,
+    "data.val_fraction": Annotated[float, Meta(gt=0, lt=1)] | None,
+}
+
+
+def build(node: Mapping[str, Any], *missing: Any) -> Any:
+    """What a ``_target_`` node stands for.
+
+    Args:
+        node: of the configuration.
+        missing: the arguments that a ``_partial_`` node still waits for; without them it stays a function.
+
+    Raises:
+        SegtrainError: the part refuses its settings.
+    """
+    try:
+        part = instantiate(dict(node), _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, SegtrainError):
+            raise error.__cause__ from None
+        inner = str(error).rpartition("full_key: ")[2] if "full_key: " in str(error) else "settings"
+        raise SegtrainError(f"{node['_target_']}: {inner}: {_reason(error.__cause__ or error)}; change it") from error
+    try:
+        return part(*missing) if missing else part
+    except (TypeError, ValueError) as error:
+        raise SegtrainError(f"{node['_target_']}: {error}; change its settings") from error
+
+
+def _reason(error: BaseException) -> str:
+    # Of pydantic, which albumentations checks its arguments with.
+    details = getattr(error, "errors", None) or getattr(error.__context__, "errors", None)
+    if not callable(details):
+        return str(error)
+    return ", ".join(f"{'.'.join(map(str, d['loc']))}={d['input']}: {d['msg']}" for d in details())
+
+
+def find_problems(config: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the values of a root, and with the arguments of its parts; one line each."""
+    return [*_check_values(config), *_check_roles(config), *_check_parts(config)]
 
 
 def check_targets(config: Mapping[str, Any]) -> None:
@@ -92,21 +139,8 @@ def check_targets(config: Mapping[str, Any]) -> None:
     Raises:
         SegtrainError: lists every argument that is unknown, missing or of the wrong type, with its path.
     """
-    problems = [problem for path, node in target_nodes(config) for problem in _check_node(path, node)]
-    if problems:
+    if problems := list(_check_parts(config)):
         raise SegtrainError("; ".join(problems))
-
-
-def target_nodes(config: object, path: str = "") -> Iterator[tuple[str, Node]]:
-    """Every node with a ``_target_``, with its dotted path."""
-    if isinstance(config, Mapping):
-        if "_target_" in config:
-            yield path, dict(config)
-        for key, value in config.items():
-            yield from target_nodes(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(config, list):
-        for index, value in enumerate(config):
-            yield from target_nodes(value, f"{path}[{index}]")
 
 
 def require_own_targets(config: object, source: str) -> None:
@@ -130,33 +164,31 @@ def require_own_targets(config: object, source: str) -> None:
             )
 
 
-def _check_node(path: str, node: Node) -> Iterator[str]:
-    try:
-        target: Callable[..., object] = get_object(node["_target_"])
-    except (ImportError, ValueError) as error:
-        yield f"{path}._target_: {' '.join(str(error).split())}"
-        return
-    arguments = {key: value for key, value in node.items() if not (key.startswith("_") and key.endswith("_"))}
-    parameters = inspect.signature(target).parameters
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    for name in arguments:
-        if name not in parameters and not takes_any:
-            yield f"{path}.{name}: {node['_target_']} has no such argument (it has {', '.join(parameters)})"
-    for name, parameter in parameters.items():
-        fillable = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-        if parameter.default is parameter.empty and fillable and name not in arguments and not node.get("_partial_"):
-            yield f"{path}.{name}: missing, {node['_target_']} needs it"
-    if getattr(target, "__module__", "").startswith("segtrain"):
-        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
-        for name in arguments.keys() & hints.keys():
-            if next(target_nodes(arguments[name]), None) is None:
-                yield from _check_value(f"{path}.{name}", arguments[name], hints[name])
+def _check_parts(config: Mapping[str, Any]) -> Iterator[str]:
+    for path, node in target_nodes(config):
+        yield from check_node(path, node)
 
 
-def _check_value(path: str, value: object, hint: Any) -> Iterator[str]:
-    try:
-        msgspec.convert(value, hint)
-    except msgspec.ValidationError as error:
-        yield f"{path}={value}: {str(error)[:1].lower()}{str(error)[1:]}"
-    except TypeError:  # a type that plain values cannot have, such as a tensor's
-        return
+def _check_values(config: Mapping[str, Any]) -> Iterator[str]:
+    for path, hint in _VALUES.items():
+        group, _, key = path.rpartition(".")
+        values = config[group] if group else config
+        if key in values:
+            yield from check_value(path, values[key], hint)
+
+
+def _check_roles(config: Mapping[str, Any]) -> Iterator[str]:
+    """Parts that can be built, but not in this place."""
+    network = config.get("segmenter")
+    if network is not None and not network.get("_partial_"):
+        yield "segmenter: this one does not learn; choose a mask_rcnn_* option"
+    for name, node in config.get("segmenters", {}).items():
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            yield f"segmenters.{name}: not a segmenter; drop the row with '~segmenters.{name}'"
+        elif node.get("_partial_"):
+            yield f"segmenters.{name}: a network without weights; train it, then use option checkpoint"
+    for name, path in config.get("predictions", {}).items():
+        if not isinstance(path, str):
+            yield f"predictions.{name}: not a path; give a COCO result file, or drop it with '~predictions.{name}'"
+        if name in config["segmenters"]:
+            yield f"predictions.{name}: a segmenter has this name already; choose another"

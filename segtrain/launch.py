@@ -3,23 +3,28 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
+import rich
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
-from rich.logging import RichHandler
 
-from segtrain.config import check_targets, register_schemas
+from segtrain.config import find_problems, register_schemas
 from segtrain.errors import SegtrainError
+from segtrain.overrides import compose
 
 Task = Callable[[dict[str, Any], Path], float | None]
 _RESULTS = ("checkpoints", "results.json")
+# Hydra's own options; with one of them no task runs, or not on the configuration that is checked here.
+_QUESTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion", "config_path", "config_name", "config_dir")
 
 
 def launch(task: Task, config_dir: Path, config_name: str) -> None:
@@ -39,12 +44,21 @@ def launch(task: Task, config_dir: Path, config_name: str) -> None:
 
     def main(cfg: DictConfig) -> float | None:
         output_dir = Path(HydraConfig.get().runtime.output_dir)
-        _log_to(output_dir / f"{config_name}.log")
-        return task(to_values(cfg), output_dir)
+        # Here and not around Hydra, which would add a line of its own to the error.
+        with _errors_as_one_line(debugging):
+            values = {**_checked(cfg, []), "output_dir": str(output_dir)}
+            _log_to(output_dir / f"{config_name}.log")
+            return task(values, output_dir)
 
-    try:
+    with _errors_as_one_line(debugging):
         _check_command(config_dir, config_name)
         hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(main)()
+
+
+@contextmanager
+def _errors_as_one_line(debugging: bool) -> Iterator[None]:
+    try:
+        yield
     except (SegtrainError, HydraException, OmegaConfBaseException, OSError) as error:
         if debugging:
             raise
@@ -55,49 +69,41 @@ def launch(task: Task, config_dir: Path, config_name: str) -> None:
         sys.exit(130)
 
 
-def to_values(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as plain, resolved, checked values.
+def _checked(cfg: DictConfig, mistakes: list[str]) -> dict[str, Any]:
+    """The configuration as plain, resolved values.
+
+    Args:
+        cfg: composed.
+        mistakes: found so far.
 
     Raises:
-        SegtrainError: a part cannot be built from its arguments; all of them are listed.
+        SegtrainError: lists these, and every value and argument that is wrong.
     """
     values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
-    check_targets({str(key): value for key, value in values.items()})
-    return {str(key): value for key, value in values.items()}
+    named = {str(key): value for key, value in values.items()}
+    if problems := [*mistakes, *find_problems(named)]:
+        raise SegtrainError("; ".join(problems))
+    return named
 
 
 def _check_command(config_dir: Path, config_name: str) -> None:
     """Find mistakes before Hydra makes or changes the run's folder."""
-    arguments = sys.argv[1:]
-    if any(
-        a in ("-m", "--multirun") or a.startswith(("-h", "--h", "-c", "--c", "-i", "--i", "-s", "--s", "-p", "--p"))
-        for a in arguments
-    ):
+    flags, unknown = get_args_parser().parse_known_args()
+    if unknown:
+        raise SegtrainError(f"{unknown[0]}: no such option; settings are given as KEY=VALUE, see --help")
+    if any(getattr(flags, question) for question in _QUESTIONS):
         return
-    overrides = [a for a in arguments if not a.startswith("-")]
     with hydra.initialize_config_dir(str(config_dir), version_base="1.3"):
-        try:
-            cfg = hydra.compose(config_name, overrides)
-        except HydraException as error:
-            raise SegtrainError("; ".join(_each_mistake(config_name, overrides) or [str(error)])) from None
-    to_values(cfg)
-    resume = "resume" in cfg and cfg.resume == "auto"
-    if resume and not any(override.startswith("output_dir=") for override in overrides):
+        cfg, mistakes = compose(config_name, flags.overrides)
+        values = _checked(cfg, mistakes)
+    resume = values.get("resume") == "auto"
+    if resume and not any(override.startswith("output_dir=") for override in flags.overrides):
         raise SegtrainError("resume=auto needs output_dir=DIR, the folder of the run to go on with")
-    _check_output_dir(Path(str(cfg.output_dir)), bool(cfg.overwrite), resume)
-
-
-def _each_mistake(config_name: str, overrides: list[str]) -> list[str]:
-    """Hydra stops at the first bad override; a user wants to hear of all."""
-    groups = [o for o in overrides if "." not in o.partition("=")[0]]
-    mistakes: list[str] = []
-    for override in dict.fromkeys([*groups, *overrides]):
-        try:
-            hydra.compose(config_name, [*(g for g in groups if not mistakes and g != override), override])
-        except HydraException as error:
-            mistakes.append(f"{override}: {' '.join(str(error).split())}")
-    return mistakes
+    folder = Path(values["output_dir"])
+    jobs = [path for path in folder.glob("*") if path.name.isdecimal()] if flags.multirun else []
+    for path in (folder, *sorted(jobs)):
+        _check_output_dir(path, values["overwrite"], resume)
 
 
 def _check_output_dir(folder: Path, overwrite: bool, resume: bool) -> None:
@@ -108,16 +114,25 @@ def _check_output_dir(folder: Path, overwrite: bool, resume: bool) -> None:
             + (", or resume=auto to go on with it" if "checkpoints" in held else "")
         )
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        reason = "permission denied" if nearest.is_dir() else f"{nearest} is a file"
-        raise SegtrainError(f"output_dir {folder} cannot be written ({reason}); choose another output_dir=")
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        reason = error.strerror if nearest.is_dir() else f"{nearest} is a file"
+        raise SegtrainError(f"output_dir {folder} cannot be written ({reason}); choose another output_dir=") from error
+
+
+class _Terminal(logging.Handler):
+    """Short messages on stdout, above a progress bar if there is one; stderr is for errors."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name != "py.warnings":  # of libraries, about their own affairs; the file has them
+            rich.get_console().print(record.getMessage(), soft_wrap=True, markup=False, highlight=False)
 
 
 def _log_to(path: Path) -> None:
     """Messages to the terminal, in short, and to the run's folder, with time and origin."""
-    terminal = RichHandler(console=Console(stderr=True), show_time=False, show_level=False, show_path=False)
-    terminal.setFormatter(logging.Formatter("%(message)s"))
     file = logging.FileHandler(path)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[terminal, file], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[_Terminal(), file], force=True)
     logging.captureWarnings(True)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from segtrain.data.coco import Category
@@ -115,7 +114,7 @@ class Benchmark:
 def progress_bar(methods: Mapping[str, object], images: int) -> Iterator[Callable[[str], Callable[[], None]]]:
     """A bar over all images of all methods; given a method's name it returns what to call after each of its images."""
     columns = (TextColumn("{task.description:<16}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+    with Progress(*columns, TextColumn("left"), TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=len(methods) * images, visible=bool(methods))
 
         def start(name: str) -> Callable[[], None]:

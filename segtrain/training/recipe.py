@@ -30,6 +30,9 @@ class Recipe:
         log_every: steps between entries of the journal.
         preview_images: augmented samples on the sheet that is drawn before the first step.
         validation_images: images drawn at each validation.
+
+    Raises:
+        SegtrainError: there is no limit.
     """
 
     batch_size: Positive
@@ -46,6 +49,9 @@ class Recipe:
     log_every: Positive
     preview_images: Positive
     validation_images: Annotated[int, Meta(ge=0)]
+
+    def __post_init__(self) -> None:
+        _ = self.limits  # raises if there is none
 
     @property
     def limits(self) -> Limits:

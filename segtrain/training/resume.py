@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,39 +11,36 @@ from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 logger = logging.getLogger(__name__)
 # What a run leaves in its folder; overwriting it means removing all of it.
 _ARTIFACTS = ("checkpoints", "tensorboard", "metrics.jsonl", "preview.png")
+# What a saved state depends on.
+_DECISIVE = {
+    "segmenter": (
+        "architecture", "norm", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios",
+    ),
+    "optimizer": ("_target_",),
+}  # fmt: skip
 
 
 def starting_point(fresh: Checkpoint, resume: str | None, output_dir: Path) -> Checkpoint:
-    """The state to begin from.
+    """The state to begin from; nothing is written yet.
 
     Args:
         fresh: what this run's checkpoints say about it, at step 0.
-        resume: "auto": the state in ``output_dir`` if there is one; a path: that state; None: ``fresh``, and what an
-            earlier run left in ``output_dir`` is removed.
+        resume: "auto": the state in ``output_dir`` if there is one; a path: that state; None: ``fresh``.
         output_dir: the run's folder.
 
     Raises:
-        SegtrainError: the state cannot be read, or belongs to a run with other categories or another model.
+        SegtrainError: the state cannot be read, or belongs to a run with other categories, another model or optimizer.
     """
-    own = output_dir / "checkpoints" / "last.pt"
-    if resume is None:
-        for name in _ARTIFACTS:
-            path = output_dir / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    if resume is None or (resume == "auto" and not own.exists()):
+    source = _source(resume, output_dir)
+    if source is None:
         return fresh
-    source = own if resume == "auto" else Path(resume)
     state = load_checkpoint(source)
     if state.training is None:
         raise SegtrainError(f"{source}: holds weights to segment with, but no state to resume; use last.pt beside it")
-    _require_equal(source, "categories", state.class_names, fresh.class_names)
-    architectures = [c.config["segmenter"].get("architecture") for c in (state, fresh)]
-    _require_equal(source, "segmenter.architecture", architectures[:1], architectures[1:])
-    best = source.with_name("best.pt")
-    if source != own and best.exists():
-        (output_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
-        shutil.copy2(best, output_dir / "checkpoints" / "best.pt")
-    logger.info(f"resuming {source}: epoch {state.epoch}, step {state.step}, {state.minutes:.1f} min of training")
+    _require_equal(source, "categories", ", ".join(state.class_names), ", ".join(fresh.class_names))
+    for part, keys in _DECISIVE.items():
+        for key in keys:
+            _require_equal(source, f"{part}.{key}", state.config[part].get(key), fresh.config[part].get(key))
     # Progress, weights and results of then; settings of now.
     return replace(
         fresh, model=state.model, epoch=state.epoch, step=state.step, minutes=state.minutes, metrics=state.metrics,
@@ -52,9 +48,35 @@ def starting_point(fresh: Checkpoint, resume: str | None, output_dir: Path) -> C
     )  # fmt: skip
 
 
-def _require_equal(source: Path, what: str, there: Sequence[object], here: Sequence[object]) -> None:
-    if list(there) != list(here):
+def prepare_folder(output_dir: Path, resume: str | None) -> None:
+    """Make the run's folder ready, once nothing can go wrong any more.
+
+    What an earlier run left in it goes, unless that run is resumed; a run that goes on in a new folder takes its
+    predecessor's ``best.pt`` along.
+    """
+    source = _source(resume, output_dir)
+    if source is None:
+        for name in _ARTIFACTS:
+            path = output_dir / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        return
+    logger.info(f"resuming {source}")
+    best, own = source.with_name("best.pt"), output_dir / "checkpoints" / "best.pt"
+    if best.exists() and best.absolute() != own.absolute():
+        own.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(best, own)
+
+
+def _source(resume: str | None, output_dir: Path) -> Path | None:
+    """The file to resume; None to begin afresh."""
+    if resume != "auto":
+        return None if resume is None else Path(resume)
+    own = output_dir / "checkpoints" / "last.pt"
+    return own if own.exists() else None
+
+
+def _require_equal(source: Path, what: str, there: object, here: object) -> None:
+    if there != here:
         raise SegtrainError(
-            f"cannot resume {source}: its {what} are {', '.join(map(str, there))}, this run's are "
-            f"{', '.join(map(str, here))}; repeat the settings of that run"
+            f"cannot resume {source}: its {what} is {there}, this run's is {here}; repeat the settings of that run"
         )

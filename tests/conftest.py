@@ -1,0 +1,55 @@
+"""What several test files share."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# Before anything imports albumentations, which would ask a package index for news.
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+from scripts import SMALL, Finished, data_of, run, write_data
+
+
+@dataclass
+class Workplace:
+    """A folder with a small data set, a run and its evaluation; read-only for tests."""
+
+    folder: Path
+    training: Finished
+    evaluation: Finished
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report"
+
+    @property
+    def best(self) -> Path:
+        return self.run / "checkpoints" / "best.pt"
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    folder = tmp_path_factory.mktemp("workplace")
+    data = data_of(write_data(folder / "data"))
+    training = run("train", *SMALL, *data, "output_dir=run", folder=folder)
+    assert training.code == 0, training.err
+    evaluation = run("evaluate", "checkpoint=run/checkpoints/best.pt", "output_dir=report", "threads=1", folder=folder)
+    assert evaluation.code == 0, evaluation.err
+    return Workplace(folder, training, evaluation)
+
+
+@pytest.fixture()
+def data(workplace: Workplace, tmp_path: Path) -> Path:
+    """A copy of the small data set, to be spoilt."""
+    return Path(shutil.copytree(workplace.data, tmp_path / "data"))
