@@ -3,6 +3,7 @@
 import os
 import platform
 import random
+import re
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -26,9 +27,9 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()) or (kind == "cpu" and number):
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
         raise SegtrainError(f"device={name}: not a device; use auto, cpu, cuda or cuda:N")
+    kind, _, number = name.partition(":")
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise SegtrainError(
             f"device={name}: not there, this machine has {torch.cuda.device_count()} CUDA devices; use device=auto"
@@ -56,7 +57,12 @@ def set_threads(threads: Literal["auto"] | int, busy_workers: int) -> int:
 
     ``auto`` leaves one core to each busy worker process: two threads beside one busy process on two cores are slower
     than one.
+
+    Raises:
+        SegtrainError: it is neither ``auto`` nor a number of threads.
     """
+    if threads != "auto" and (type(threads) is not int or threads < 1):
+        raise SegtrainError(f"threads={threads}: not a number of threads; use auto, or a whole number from 1")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = max(1, cores - busy_workers) if threads == "auto" else threads
     torch.set_num_threads(count)
@@ -64,9 +70,15 @@ def set_threads(threads: Literal["auto"] | int, busy_workers: int) -> int:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch."""
+    """Seed Python, NumPy and torch.
+
+    Raises:
+        SegtrainError: not all of them take this seed.
+    """
+    if not 0 <= seed < 2**32:
+        raise SegtrainError(f"seed={seed}: out of range; use a whole number from 0 to {2**32 - 1}")
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries that still use the global generator
+    np.random.seed(seed)  # noqa: NPY002 - libraries that still use the global generator
     torch.manual_seed(seed)
 
 

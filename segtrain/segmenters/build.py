@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -12,7 +11,8 @@ from segtrain.errors import SegtrainError
 from segtrain.segmenters.architectures import ArchitectureName, Shape, build_network
 from segtrain.segmenters.inputs import InputSize
 from segtrain.segmenters.mask_rcnn import MaskRCNN
-from segtrain.segmenters.weights import ORIGINAL_COCO_WEIGHTS, load_weights
+from segtrain.segmenters.weight_files import trained_without_epsilon
+from segtrain.segmenters.weights import load_weights
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +98,8 @@ def mask_rcnn(
     )
     if weights is not None and initialise:
         logger.info(load_weights(network, weights, architecture, class_names).describe())
-    if weights is not None and ORIGINAL_COCO_WEIGHTS in (f"{architecture}/{weights}", Path(weights).stem):
-        # Trained elsewhere with an epsilon of 0; torchvision sets the same when it loads them.
+    if weights is not None and trained_without_epsilon(weights, architecture):
+        # As torchvision does when it loads them.
         for module in network.modules():
             if isinstance(module, FrozenBatchNorm2d):
                 module.eps = 0.0

@@ -1,33 +1,19 @@
-"""Loading weights into a network: published ones, torchvision's files, our checkpoints, backbones alone."""
+"""Taking weights over into a network: whole ones, backbones alone, and the rows of categories known by name."""
 
-import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.error import URLError
 
-import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum
 
 from segtrain.errors import SegtrainError
+from segtrain.segmenters.weight_files import read_weights
 
-# These were trained with batch normalisation of epsilon 0.
-ORIGINAL_COCO_WEIGHTS = "resnet50_fpn/COCO_V1"
-_PUBLISHED = {
-    "resnet50_fpn": ("MaskRCNN_ResNet50_FPN_Weights", "ResNet50_Weights"),
-    "resnet50_fpn_v2": ("MaskRCNN_ResNet50_FPN_V2_Weights", "ResNet50_Weights"),
-    "resnet18_fpn": ("ResNet18_Weights",),
-    "mobilenet_v2_fpn": ("MobileNet_V2_Weights",),
-}
 # The layers whose rows belong to categories; each category has `rows` of them.
 _CLASS_LAYERS = {
     "roi_heads.box_predictor.cls_score": 1,
     "roi_heads.box_predictor.bbox_pred": 4,
     "roi_heads.mask_predictor.mask_fcn_logits": 1,
 }
-_CLASSIFIERS = ("fc.", "classifier.")
 
 
 @dataclass(frozen=True)
@@ -72,7 +58,7 @@ def load_weights(network: nn.Module, weights: str, architecture: str, class_name
     Raises:
         SegtrainError: the weights cannot be had, are not weights, or belong to another network.
     """
-    state, known_names = _read(weights, architecture)
+    state, known_names = read_weights(weights, architecture)
     state = {_target_name(name): value for name, value in state.items()}
     own = network.state_dict()
     has_heads = any(name.startswith("roi_heads.") for name in state)
@@ -102,57 +88,6 @@ def load_weights(network: nn.Module, weights: str, architecture: str, class_name
         reinitialised += [f"rows of {name}" for name in class_names if name not in kept]
     unused = [n for n in state if n not in own and not n.endswith("num_batches_tracked")]
     return LoadReport(weights, list(loaded), [] if whole else kept, reinitialised, unused)
-
-
-def read_state(path: Path) -> dict[str, object]:
-    """What a file written by ``torch.save`` holds, without running any code of it.
-
-    Raises:
-        SegtrainError: there is no such file, or it is not a dictionary of tensors and plain values.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise SegtrainError(f"{path}: no such file; give the path of a checkpoint or weights file") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SegtrainError(f"{path}: not a checkpoint or weights file that can be read ({reason[:100]})") from None
-    if not isinstance(content, Mapping):
-        raise SegtrainError(f"{path}: holds a {type(content).__name__}, not weights by name")
-    return dict(content)
-
-
-def _read(weights: str, architecture: str) -> tuple[dict[str, Tensor], Sequence[str] | None]:
-    """The state_dict and, where known, the names of its labels 0..K."""
-    published = {}
-    for enum_name in _PUBLISHED[architecture]:
-        enum = getattr(torchvision.models, enum_name, None) or getattr(torchvision.models.detection, enum_name)
-        published.update({member.name: member for member in enum})
-    if weights in published:
-        return _download(published[weights]), published[weights].meta["categories"]
-    if not Path(weights).exists():
-        raise SegtrainError(
-            f"segmenter.weights={weights}: no such file, and {architecture} has no published weights of this name "
-            f"({', '.join(published)})"
-        )
-    content = read_state(Path(weights))
-    names = content.get("class_names")
-    state = content.get("model", content.get("state_dict", content))
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise SegtrainError(f"weights {weights}: holds no tensors by name; it is not a weights file")
-    return dict(state), ["background", *names] if isinstance(names, list) else None
-
-
-def _download(member: WeightsEnum) -> dict[str, Tensor]:
-    try:
-        state: dict[str, Tensor] = member.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise SegtrainError(
-            f"weights {member.name} cannot be loaded ({str(error).splitlines()[0]}): download {member.url} elsewhere "
-            f"and put it into {folder}, or give the file by segmenter.weights=PATH"
-        ) from None
-    return state
 
 
 def _target_name(name: str) -> str:

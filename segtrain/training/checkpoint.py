@@ -15,7 +15,7 @@ from segtrain.data.splits import Split, SplitName
 from segtrain.errors import SegtrainError
 from segtrain.runtime import write_atomically
 from segtrain.segmenters.mask_rcnn import MaskRCNN
-from segtrain.segmenters.weights import read_state
+from segtrain.segmenters.weight_files import read_state
 
 
 @dataclass(frozen=True)

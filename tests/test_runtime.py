@@ -1,0 +1,138 @@
+"""Device, precision, threads, seeds and files."""
+
+import random
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from segtrain.errors import SegtrainError
+from segtrain.runtime import (
+    describe_environment,
+    peak_memory,
+    resolve_device,
+    resolve_precision,
+    seed_everything,
+    set_threads,
+    to_device,
+    write_atomically,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_device("cpu") == CPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == CPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("auto") == torch.device("cuda")
+    assert resolve_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(SegtrainError, match="device=cuda:2: not there, this machine has 2"):
+        resolve_device("cuda:2")
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "cuda:-1", "cuda:0:1", "cuda:", "cpu:0", "CPU", "cuda:²"])
+def test_what_is_no_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    with pytest.raises(SegtrainError, match=f"device={name}: not a device; use auto, cpu, cuda or cuda:N"):
+        resolve_device(name)
+
+
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(SegtrainError, match="device=cuda: not there"):
+        resolve_device("cuda")
+
+
+def test_only_modules_move() -> None:
+    assert to_device("a classical segmenter", torch.device("meta")) == "a classical segmenter"
+    assert to_device(torch.nn.Linear(2, 2), torch.device("meta")).weight.is_meta
+
+
+def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_precision("fp32", CPU) == "fp32"
+    assert resolve_precision("bf16", CPU) == "bf16"
+    for native in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+        assert resolve_precision("auto", CPU) == ("bf16" if native else "fp32")
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda native=native, **_: native)
+        assert resolve_precision("auto", torch.device("cuda")) == ("bf16" if native else "fp32")
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4), raising=False)
+    assert [set_threads("auto", busy) for busy in (0, 1, 3, 9)] == [4, 3, 1, 1]
+    assert set_threads(2, 3) == torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("value", [0, -1, "many", 1.5, None, True])
+def test_what_is_no_thread_count(value: Any) -> None:
+    with pytest.raises(SegtrainError, match=f"threads={value}: "):
+        set_threads(value, 0)
+
+
+def test_a_seed_fixes_all_three_generators() -> None:
+    def draws() -> tuple[float, float, float]:
+        seed_everything(5)
+        return random.random(), float(np.random.rand()), float(torch.rand(1))  # noqa: NPY002
+
+    assert draws() == draws()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_not_all_generators_take(seed: int) -> None:
+    with pytest.raises(SegtrainError, match=f"seed={seed}: "):
+        seed_everything(seed)
+
+
+def test_the_environment_is_plain_and_complete() -> None:
+    environment = describe_environment(CPU, "fp32")
+    assert all(isinstance(value, str | int | float) for value in environment.values())
+    assert environment.keys() >= {"segtrain", "torch", "torchvision", "processor", "cores", "threads", "device"}
+    assert 0 < peak_memory(CPU) < 1e3
+
+
+@pytest.mark.parametrize("content", ["grün\n", b"\x00\xff"])
+def test_a_file_is_written_whole(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "new" / "file.bin"
+    for _ in range(2):  # anew, and over the old one
+        write_atomically(path, content)
+        assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert list(path.parent.iterdir()) == [path]
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+@pytest.mark.parametrize("failing", ["os.fdopen", "pathlib.Path.replace", "pathlib.Path.chmod"])
+@pytest.mark.parametrize("error", [OSError("no space left on device"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, error: BaseException
+) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(failing, fail)
+    with pytest.raises(type(error)):
+        write_atomically(path, "new")
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,141 @@
+"""Schedules against closed formulas; limits; the running means and the averaged weights."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from segtrain.errors import SegtrainError
+from segtrain.training.ema import WeightAverage
+from segtrain.training.meter import Meter
+from segtrain.training.schedule import Constant, Cosine, Limits, MultiStep
+from segtrain.training.trainer import parameter_groups
+
+GRID = np.linspace(0, 1, 41).tolist()
+
+
+def test_after_the_warm_up_each_shape_is_its_formula() -> None:
+    for progress in GRID:
+        assert Constant(10, 0.1).factor(progress, 10) == 1
+        cosine = 0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * progress))
+        assert Cosine(10, 0.1, 0.05).factor(progress, 10) == pytest.approx(cosine)
+        steps = 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
+        assert MultiStep(10, 0.1, [0.5, 0.75], 0.1).factor(progress, 10) == pytest.approx(steps)
+
+
+def test_the_warm_up_is_a_straight_line_times_the_shape() -> None:
+    for step in range(12):
+        ramp = min(0.1 + 0.9 * step / 10, 1)
+        assert Constant(10, 0.1).factor(0.0, step) == pytest.approx(ramp)
+        assert MultiStep(10, 0.1, [0.5], 0.1).factor(0.6, step) == pytest.approx(ramp * 0.1)
+        assert Cosine(10, 0.1, 0.0).factor(0.5, step) == pytest.approx(ramp * 0.5)
+    assert Constant(0, 0.1).factor(0, 0) == 1
+
+
+def test_a_cosine_ends_where_it_should_and_stays_there() -> None:
+    assert Cosine(0, 1, 0.01).factor(1.0, 5) == pytest.approx(0.01)
+    assert Cosine(0, 1, 0.01).factor(1.2, 5) == pytest.approx(0.01)
+
+
+def test_progress_is_that_of_the_nearest_limit() -> None:
+    limits = Limits(epochs=10, max_steps=200, max_minutes=5.0)
+    assert limits.progress(2.5, 20, 1) == pytest.approx(0.25)
+    assert limits.progress(1, 180, 1) == pytest.approx(0.9)
+    assert limits.progress(1, 20, 4) == pytest.approx(0.8)
+    assert limits.progress(10, 20, 4) == 1
+    assert Limits(None, None, 10.0).progress(3, 1000, 2.5) == 0.25
+    assert Limits(4, None, None).progress(0, 1000, 100) == 0
+
+
+@pytest.mark.parametrize("limits", [Limits(0, None, None), Limits(5, 0, None), Limits(None, None, 0.0)])
+def test_a_limit_of_nothing_is_reached_at_once(limits: Limits) -> None:
+    assert limits.progress(0, 0, 0) == 1
+
+
+def test_no_limit_is_an_error() -> None:
+    with pytest.raises(SegtrainError, match=r"trainer\.epochs, trainer\.max_steps or trainer\.max_minutes"):
+        Limits(None, None, None)
+
+
+def test_the_average_follows_weights_and_statistics() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    average = WeightAverage(module, 0.6)
+    expected = {name: value.double().numpy().copy() for name, value in module.state_dict().items()}
+    for update in range(1, 20):
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(torch.randn(parameter.shape))
+        module(torch.randn(5, 3))  # moves the statistics and counts a batch
+        average.update()
+        decay = min(0.6, (1 + update) / (10 + update))
+        for name, value in module.state_dict().items():
+            counted = name.endswith("num_batches_tracked")
+            now = value.double().numpy()
+            expected[name] = now.copy() if counted else decay * expected[name] + (1 - decay) * now
+    assert average.updates == 19
+    for name, value in average.state.items():
+        np.testing.assert_allclose(value.double().numpy(), expected[name], rtol=1e-5, atol=1e-6)
+    assert int(average.state["1.num_batches_tracked"]) == 19
+
+
+def test_the_average_is_lent_and_taken_back() -> None:
+    module = nn.Linear(2, 2)
+    average = WeightAverage(module, 0.9)
+    with torch.no_grad():
+        module.weight.add_(1)
+    average.update()
+    own, averaged = module.weight.detach().clone(), average.state["weight"].clone()
+    identity = id(module.weight)
+    with average.applied():
+        assert torch.equal(module.weight, averaged)
+    assert torch.equal(module.weight, own)
+    with pytest.raises(ValueError, match="validation failed"), average.applied():
+        raise ValueError("validation failed")
+    assert torch.equal(module.weight, own)
+    assert id(module.weight) == identity  # or the optimizer would train something else
+    assert not torch.equal(own, averaged)
+
+
+def test_an_average_goes_on_where_it_was_saved() -> None:
+    module = nn.Linear(2, 2)
+    first = WeightAverage(module, 0.9)
+    second = WeightAverage(nn.Linear(2, 2), 0.9)
+    second.load({name: value + 1 for name, value in first.state.items()}, 7)
+    assert second.updates == 7
+    assert torch.equal(second.state["bias"], first.state["bias"] + 1)
+
+
+def test_the_meter_gives_means_over_steps_and_starts_anew() -> None:
+    meter = Meter()
+    for step, (a, b) in enumerate([(1.0, 10.0), (3.0, 20.0)]):
+        meter.start_step(waited=0.0)
+        meter.add({"a": a, "b": b}, images=2, share=0.5)
+        meter.add({"a": a, "b": b + 10}, images=1, share=0.5)
+        meter.end_step(gradient_norm=step + 1.0)
+    assert meter.last_loss == 33.0
+    values = meter.flush()
+    assert values["train/a"] == 2
+    assert values["train/b"] == 20
+    assert values["train/loss"] == 22
+    assert values["train/gradient_norm"] == 1.5
+    assert values["train/images_per_second"] > 0
+    assert 0 <= values["train/data_wait_share"] <= 1
+    meter.add({"a": 5.0}, images=1, share=1.0)
+    meter.end_step(0.0)
+    assert meter.flush()["train/loss"] == 5
+    assert math.isnan(Meter().last_loss)
+
+
+def test_norms_and_biases_take_no_weight_decay() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    module[3].weight.requires_grad_(False)
+    decayed, plain = parameter_groups(module)
+    assert [id(p) for p in decayed["params"]] == [id(module[0].weight)]
+    assert {id(p) for p in plain["params"]} == {
+        id(p) for p in (module[0].bias, *module[1].parameters(), module[3].bias)
+    }
+    assert plain["weight_decay"] == 0
+    torch.optim.AdamW([decayed, plain], lr=1e-3, weight_decay=0.1)
