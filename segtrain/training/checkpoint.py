@@ -1,6 +1,7 @@
 """Checkpoints: one dictionary of tensors and plain values, loadable with ``weights_only=True``."""
 
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from segtrain.errors import SegtrainError
 from segtrain.runtime import write_atomically
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.segmenters.weight_files import read_state
+from segtrain.signatures import target_nodes
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,27 @@ def build_node(checkpoint: Checkpoint, source: str, max_dets: int | None) -> dic
     node = checkpoint.config.get("segmenter") if isinstance(checkpoint.config, Mapping) else None
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise SegtrainError(f"{source}: its config has no segmenter; the file is damaged")
+    node = _plain(node, source)
     require_own_targets({"segmenter": node}, source)
+    for path, part in target_nodes({"segmenter": node}):
+        # Other parts of segtrain write and read files: not at the request of a file.
+        if not part["_target_"].startswith("segtrain.segmenters."):
+            raise SegtrainError(f"{source}: its config asks for {part['_target_']!r} ({path}), which is no segmenter")
     node = {**node, "detections_per_image": max_dets or checkpoint.max_dets}
     check_targets({"segmenter": node})
     return node
+
+
+def _plain(node: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The node as json would hold it, so that nothing in it hides from the checks that follow."""
+    try:
+        text = json.dumps(node)
+    except (TypeError, ValueError):
+        raise SegtrainError(f"{source}: its config holds more than plain values; the file is damaged") from None
+    if "${" in text:  # resolved once already; what it says now could name code
+        raise SegtrainError(f"{source}: its config holds an interpolation, which segtrain never writes; do not use it")
+    plain: dict[str, Any] = json.loads(text)
+    return plain
 
 
 def restore_weights(segmenter: MaskRCNN, state: Mapping[str, Tensor], source: str) -> None:

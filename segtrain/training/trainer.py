@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -119,11 +120,12 @@ class Trainer:
     def _train_epoch(self, bar: TrainingProgress) -> None:
         """Train to the end of the epoch, or to the limit within it."""
         self.segmenter.train()
-        first_step = self.step
+        first_step, first_batch = self.step, self.batch
         started = time.perf_counter()
-        for batches in self._batches_of_steps():
+        for fetched, batches in self._batches_of_steps():
             self.meter.start_step(waited=time.perf_counter() - started)
             self._take_step(batches)
+            self.batch = fetched
             # Up to here, saving and logging left out: these are the minutes that count.
             self.seconds += time.perf_counter() - started
             if self.step % self.recipe.log_every == 0:
@@ -135,21 +137,23 @@ class Trainer:
             if self.progress >= 1:
                 break
             started = time.perf_counter()
+        else:
+            self.batch = len(self.loader)
+        began_at_the_end = first_batch >= len(self.loader)  # saved behind the last batch, or with smaller ones
         if self.batch == len(self.loader):
             self.epoch, self.batch = self.epoch + 1, 0
-        if self.step == first_step:
+        if self.step == first_step and not began_at_the_end:
             raise SegtrainError("no image of a whole epoch could be read; see the skipped files above")
 
-    def _batches_of_steps(self) -> Iterator[list[Batch]]:
-        """The rest of the epoch, in groups of ``accumulate`` batches."""
+    def _batches_of_steps(self) -> Iterator[tuple[int, list[Batch]]]:
+        """The rest of the epoch, in groups of ``accumulate`` batches, each with the batches fetched up to its end."""
         group: list[Batch] = []
-        for batch in self.loader.epoch(self.epoch, self.batch):
-            self.batch += 1
+        for fetched, batch in enumerate(self.loader.epoch(self.epoch, self.batch), self.batch + 1):
             self.meter.skip(batch.skipped)
             if batch.images:
                 group.append(batch)
-            if group and (len(group) == self.recipe.accumulate or self.batch == len(self.loader)):
-                yield group
+            if group and (len(group) == self.recipe.accumulate or fetched == len(self.loader)):
+                yield fetched, group
                 group = []
 
     def _take_step(self, batches: Sequence[Batch]) -> None:
@@ -157,7 +161,8 @@ class Trainer:
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
         # The draws of anchors and regions depend on the seed and the step alone, so a resumed run repeats them.
-        torch.manual_seed((self.start.seed << 32) + self.step)
+        # Mixed by NumPy: torch's generator on the CPU takes 32 bits of a seed and drops the rest.
+        torch.manual_seed(int(np.random.SeedSequence([self.start.seed, self.step]).generate_state(1)[0]))
         for batch in batches:
             terms = self.segmenter.losses(batch.images, batch.targets)
             stacked = torch.stack(list(terms.values()))

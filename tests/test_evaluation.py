@@ -1,0 +1,241 @@
+"""One path from a segmenter to numbers: records, categories, tracks, operating points."""
+
+import copy
+import json
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from math import isnan
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from random_scenes import CATEGORIES, Scene, scene
+from torch import Tensor
+
+from segtrain import masks
+from segtrain.data.coco import Category
+from segtrain.evaluation import (
+    NO_CATEGORY,
+    TRACKS,
+    Findings,
+    Reference,
+    TrackName,
+    predict,
+    score,
+    to_box_predictions,
+    to_predictions,
+)
+from segtrain.instances import Instances, Target
+
+NAMED = [Category(3, "spindle"), Category(7, "round"), Category(90, "lobed")]
+SIZE = (20, 30)
+
+
+def instances(labels: Sequence[int], scores: Sequence[float]) -> Instances:
+    """One 4 x 5 rectangle each, in a row, with boxes of their own that are not quite the masks'."""
+    count = len(labels)
+    boxes = np.array([[3 * i + 0.5, 2.25, 3 * i + 5, 6] for i in range(count)], np.float32).reshape(-1, 4)
+    rles = [masks.encode_crop(np.ones((4, 5)), 3 * i, 2, SIZE) for i in range(count)]
+    return Instances(SIZE, boxes, np.array(labels, np.int64), np.array(scores, np.float32), rles)
+
+
+class Fixed:
+    """Finds what it is told, by the first pixel of the image; a segmenter without labels of its own."""
+
+    def __init__(self, answers: Sequence[Instances]) -> None:
+        self.answers = answers
+        self.asked: list[int] = []
+
+    def segment(self, images: Sequence[Tensor]) -> list[Instances]:
+        assert len(images) == 1, "one at a time, or padding would change results"
+        self.asked.append(int(images[0][0, 0, 0]))
+        return [self.answers[self.asked[-1]]]
+
+
+class Learned(Fixed):
+    def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+def images(count: int) -> list[tuple[int, Tensor]]:
+    return [(100 + i, torch.full((3, *SIZE), i, dtype=torch.uint8)) for i in range(count)]
+
+
+def test_a_learned_segmenter_gives_masks_and_its_own_boxes() -> None:
+    answers = [instances([1, 3], [0.9, 0.4]), Instances.empty(SIZE), instances([2], [0.7])]
+    advanced: list[int] = []
+    found = predict(Learned(answers), images(3), NAMED, 0.5, lambda: advanced.append(1))
+    assert found.class_aware
+    assert found.score_threshold == 0.5
+    assert found.masks is not None
+    assert found.boxes is not None
+    assert [(p["image_id"], p["category_id"]) for p in found.masks] == [(100, 3), (100, 90), (102, 7)]
+    assert [(p["image_id"], p["category_id"]) for p in found.boxes] == [(100, 3), (100, 90), (102, 7)]
+    assert found.boxes[1]["bbox"] == [3.5, 2.25, 4.5, 3.75]  # xywh
+    assert [p["score"] for p in found.masks] == pytest.approx([0.9, 0.4, 0.7])
+    assert all(set(p) == {"image_id", "category_id", "segmentation", "score"} for p in found.masks)
+    assert len(advanced) == 3
+    assert {name: len(values) for name, values in found.seconds.items()} == {"data": 3, "segmentation": 3}
+    assert all(value >= 0 for values in found.seconds.values() for value in values)
+
+
+def test_a_segmenter_without_categories() -> None:
+    found = predict(Fixed([instances([0, 0], [0.9, 0.1])]), images(1), NAMED, 0.5)
+    assert not found.class_aware
+    assert found.score_threshold == 0  # its scores only rank
+    assert found.boxes is None
+    assert found.masks is not None
+    assert {p["category_id"] for p in found.masks} == {NO_CATEGORY}
+    alone = predict(Fixed([instances([0, 0], [0.9, 0.1])]), images(1), NAMED[1:2], 0.5)
+    assert alone.masks is not None
+    assert {p["category_id"] for p in alone.masks} == {7}
+
+
+def test_records_hold_plain_values_that_json_takes() -> None:
+    found = instances([1, 2], [0.9, 0.8])
+    text = json.dumps([to_predictions(found, 5, NAMED), to_box_predictions(found, 5, NAMED)])
+    assert json.loads(text)[0][0]["segmentation"] == found.rles[0]
+
+
+def reference(drawn: Scene) -> Reference:
+    return Reference(NAMED, drawn.sizes, drawn.truths)
+
+
+def merged(drawn: Scene) -> Scene:
+    drawn = copy.deepcopy(drawn)
+    for record in (*drawn.truths, *drawn.predictions):
+        record["category_id"] = 1
+    return drawn
+
+
+def pycocotools(drawn: Scene, found: Sequence[Any], categories: Sequence[int], kind: str, max_dets: int) -> Any:
+    """COCO's own twelve numbers, with max_dets in place of 100."""
+    with redirect_stdout(StringIO()):
+        truth = COCO()
+        truth.dataset = {
+            "images": [{"id": i, "height": h, "width": w} for i, (h, w) in drawn.sizes.items()],
+            "categories": [{"id": c} for c in categories],
+            "annotations": [dict(t) for t in drawn.truths],
+        }
+        truth.createIndex()
+        evaluator = COCOeval(truth, truth.loadRes([dict(p) for p in found]), kind)
+        evaluator.params.maxDets = [1, 10, max_dets]
+        evaluator.evaluate()
+        evaluator.accumulate()
+    precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
+
+    def mean(values: Any) -> float:
+        return float(values[values > -1].mean()) if (values > -1).any() else float("nan")
+
+    aps = [precision[..., 0, 2], precision[0, ..., 0, 2], precision[5, ..., 0, 2]]
+    aps += [precision[..., area, 2] for area in (1, 2, 3)]
+    ars = [recall[..., 0, cut] for cut in range(3)] + [recall[..., area, 2] for area in (1, 2, 3)]
+    return [mean(values) for values in (*aps, *ars)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("max_dets", [12, 100])
+def test_both_tracks_are_cocos_numbers(seed: int, max_dets: int) -> None:
+    drawn = scene(seed)
+    one = merged(drawn)
+    findings = Findings(drawn.predictions, drawn.box_predictions, True, 0.5)
+    tracks = score(findings, reference(drawn), max_dets)
+    for name, expected, categories in (
+        ("class_aware", drawn, sorted(CATEGORIES)),
+        ("class_agnostic", one, [1]),
+    ):
+        track = tracks[name]  # type: ignore[index]
+        assert track is not None
+        for kind, found in (("segm", expected.predictions), ("bbox", expected.box_predictions)):
+            numbers = pycocotools(expected, found, categories, kind, max_dets)
+            np.testing.assert_allclose(track["coco"][kind], numbers, atol=1e-12, equal_nan=True)
+        keys = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
+        np.testing.assert_equal([track[key] for key in keys], track["coco"]["segm"][:6])
+        np.testing.assert_equal(
+            [track["mask_ar"], track["box_ap"]], [track["coco"]["segm"][8], track["coco"]["bbox"][0]]
+        )
+
+
+def test_class_agnostic_numbers_do_not_see_categories() -> None:
+    drawn = scene(4)
+    aware = score(Findings(drawn.predictions, None, True, 0.0), reference(drawn), 50)
+    unknown = [{**p, "category_id": NO_CATEGORY} for p in drawn.predictions]
+    blind = score(Findings(unknown, None, False, 0.0), reference(drawn), 50)  # type: ignore[arg-type]
+    assert blind["class_aware"] is None
+    assert repr(blind["class_agnostic"]) == repr(aware["class_agnostic"])
+    assert [row["name"] for row in aware["class_agnostic"]["per_category"]] == ["object"]  # type: ignore[index]
+
+
+def test_the_operating_point_cuts_pixels_and_f1_but_not_ap() -> None:
+    drawn = scene(5)
+    kept = [p for p in drawn.predictions if p["score"] >= 0.6]
+    assert 0 < len(kept) < len(drawn.predictions)
+    low = score(Findings(drawn.predictions, None, True, 0.0), reference(drawn), 50)["class_aware"]
+    high = score(Findings(drawn.predictions, None, True, 0.6), reference(drawn), 50)["class_aware"]
+    cut = score(Findings(kept, None, True, 0.0), reference(drawn), 50)["class_aware"]
+    assert low is not None
+    assert high is not None
+    assert cut is not None
+    for key in ("miou", "fg_iou", "f1_50"):
+        assert high[key] == cut[key] != low[key]
+    assert high["mask_ap"] == low["mask_ap"] != cut["mask_ap"]
+
+
+def test_boxes_only() -> None:
+    drawn = scene(6)
+    findings = Findings(None, drawn.box_predictions, True, 0.5)
+    both = score(Findings(drawn.predictions, drawn.box_predictions, True, 0.5), reference(drawn), 50)
+    for name, track in score(findings, reference(drawn), 50).items():
+        full = both[name]
+        assert track is not None
+        assert full is not None
+        assert track["coco"] == {"segm": None, "bbox": full["coco"]["bbox"]}
+        undefined = {"mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large"}
+        undefined |= {"mask_ar", "miou", "fg_iou", "f1_50"}
+        assert all(isnan(track[key]) for key in undefined)
+        assert track.keys() == full.keys()
+        for row, other in zip(track["per_category"], full["per_category"], strict=True):
+            assert all(isnan(row[key]) for key in ("mask_ap", "mask_ap50", "iou", "f1_50"))
+            np.testing.assert_equal(row["box_ap"], other["box_ap"])
+        assert len(track["precision_recall"]["iou50"]) == 101
+
+
+def test_only_the_tracks_asked_for() -> None:
+    drawn = scene(7)
+    findings = Findings(drawn.predictions, None, True, 0.5)
+    assert get_args(TrackName) == TRACKS
+    for name in TRACKS:
+        tracks = score(findings, reference(drawn), 50, [name])
+        assert [key for key, track in tracks.items() if track is not None] == [name]
+
+
+def test_nothing_found_and_nothing_to_find() -> None:
+    drawn = scene(8)
+    nothing = score(Findings([], [], True, 0.5), reference(drawn), 50)["class_aware"]
+    assert nothing is not None
+    assert (nothing["mask_ap"], nothing["f1_50"], nothing["fg_iou"]) == (0, 0, 0)
+    empty = score(Findings([], [], True, 0.5), Reference(NAMED, drawn.sizes, []), 50)["class_aware"]
+    assert empty is not None
+    assert isnan(empty["mask_ap"])
+    assert isnan(empty["f1_50"])
+
+
+def test_counts_leave_crowds_out() -> None:
+    drawn = scene(9)
+    track = score(Findings(drawn.predictions, None, True, 0.5), reference(drawn), 50)["class_aware"]
+    assert track is not None
+    for row in track["per_category"]:
+        truths = [t for t in drawn.truths if t["category_id"] == row["id"]]
+        assert row["annotations"] == sum(not t["iscrowd"] for t in truths) < len(truths)
+    assert [row["name"] for row in track["per_category"]] == ["spindle", "round", "lobed"]
+
+
+def test_scoring_changes_no_record() -> None:
+    drawn = scene(10)
+    before = copy.deepcopy((drawn.truths, drawn.predictions))
+    score(Findings(drawn.predictions, None, True, 0.5), reference(drawn), 50)
+    assert (drawn.truths, drawn.predictions) == before

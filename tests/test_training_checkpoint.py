@@ -1,0 +1,212 @@
+"""Checkpoints: complete, plain, and no way in for foreign code."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_networks import CLASSES, picture, settings, tiny
+from tiny_runs import checkpoint
+
+from segtrain.errors import SegtrainError
+from segtrain.training.checkpoint import load_checkpoint, load_segmenter, newest_checkpoint
+from segtrain.training.resume import prepare_folder, starting_point
+
+
+def saved(path: Path, **changes: Any) -> Path:
+    checkpoint(**{"model": tiny().state_dict()} | changes).save(path)
+    return path
+
+
+def node(**changes: Any) -> dict[str, Any]:
+    """A configuration whose segmenter has these arguments changed."""
+    config = checkpoint().config
+    return {**config, "segmenter": {**config["segmenter"], **changes}}
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
+    training = {"model": tiny().state_dict(), "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}}, "best": 0.25}
+    path = tmp_path / "new" / "last.pt"
+    original = checkpoint(
+        model=tiny().state_dict(), training=training, val_ids=[3, 2**40], metrics={"mask_ap": float("nan")}, minutes=1.5
+    )
+    original.save(path)
+    assert set(torch.load(path, weights_only=True)) >= {"format", "model", "config", "class_names", "category_ids"}
+    loaded = load_checkpoint(path)
+    for name in ("config", "class_names", "category_ids", "max_dets", "precision", "seed", "val_ids", "minutes"):
+        assert getattr(loaded, name) == getattr(original, name)
+    assert np.isnan(loaded.metrics["mask_ap"])
+    assert all(torch.equal(value, loaded.model[name]) for name, value in original.model.items())
+    assert loaded.training is not None
+    assert loaded.training["best"] == 0.25
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_segmenter_of_a_checkpoint(tmp_path: Path) -> None:
+    model = tiny()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01)
+    path = saved(tmp_path / "best.pt", model=model.state_dict(), precision="bf16", max_dets=3)
+    segmenter = load_segmenter(path)
+    assert not segmenter.training
+    assert segmenter.precision == "bf16"
+    image, _ = picture(0, 64, 64, 2)
+    assert len(segmenter.segment([image])[0]) <= 3
+    exact = load_segmenter(path, max_dets=10, precision="fp32")
+    np.testing.assert_array_equal(exact.segment([image])[0].boxes, model.segment([image])[0].boxes)
+
+
+def test_weights_named_by_the_configuration_are_not_asked_for(tmp_path: Path) -> None:
+    """The file that the run began with may be gone."""
+    path = saved(tmp_path / "best.pt", config=node(weights="/gone/features.pt"))
+    load_segmenter(path)
+
+
+def test_the_newest_run(tmp_path: Path) -> None:
+    for age, name in ((30, "b"), (10, "c"), (20, "a")):
+        path = tmp_path / name / "checkpoints" / "best.pt"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (1e9 - age, 1e9 - age))
+    assert newest_checkpoint(tmp_path).parts[-3] == "c"
+    with pytest.raises(SegtrainError, match=r"train\.py"):
+        newest_checkpoint(tmp_path / "none")
+
+
+FOREIGN = [
+    "os.system",
+    "builtins.eval",
+    "segtrain.training.checkpoint.torch.load",
+    "segtrain.training.checkpoint.Path.write_text",
+    "segtrain.config.instantiate",
+    "segtrain.launch.os.system",
+    "segtrain.no.such.thing",
+    "segtrainevil.attack",
+    "segtrain.segmenters",
+    "${oc.env:HOME}",
+    "",
+    None,
+    7,
+    {"_target_": "os.system"},
+    # Ours, but no segmenters: calling them with arguments out of a file would write, read or run what it likes.
+    "segtrain.runtime.write_atomically",
+    "segtrain.config.build",
+    "segtrain.launch.launch",
+]
+
+
+@pytest.mark.parametrize("target", FOREIGN)
+def test_foreign_code_is_refused_by_name(tmp_path: Path, target: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = saved(tmp_path / "best.pt", config=node(_target_=target))
+    with pytest.raises(SegtrainError, match="segtrain") as caught:
+        load_segmenter(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+ATTACK = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": ["attacked"]}}
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        ATTACK,
+        [1, [ATTACK]],
+        {"deep": {"deeper": [ATTACK]}},
+        (ATTACK,),
+        [(1, {"x": (ATTACK,)})],
+        "${oc.create:{_target_:pathlib.Path.touch,self:{_target_:pathlib.Path,_args_:[attacked]}}}",
+        ["${oc.decode:'{_target_: pathlib.Path.touch}'}"],
+        "${oc.env:HOME}",
+    ],
+)
+def test_foreign_code_hidden_among_the_arguments(tmp_path: Path, hidden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = saved(tmp_path / "best.pt", config=node(weights=hidden))
+    with pytest.raises(SegtrainError) as caught:
+        load_segmenter(path)
+    assert str(path) in str(caught.value)
+    assert not (tmp_path / "attacked").exists()
+
+
+def test_a_configuration_with_more_than_plain_values(tmp_path: Path) -> None:
+    with pytest.raises(SegtrainError, match="plain values"):
+        load_segmenter(saved(tmp_path / "best.pt", config=node(weights=torch.zeros(1))))
+
+
+@pytest.mark.parametrize("config", [{}, None, [], {"segmenter": None}, {"segmenter": {"weights": None}}])
+def test_a_configuration_without_a_segmenter(tmp_path: Path, config: Any) -> None:
+    with pytest.raises(SegtrainError, match="has no segmenter"):
+        load_segmenter(saved(tmp_path / "best.pt", config=config))
+
+
+def test_arguments_that_this_version_does_not_have(tmp_path: Path) -> None:
+    with pytest.raises(SegtrainError, match=r"segmenter\.depth"):
+        load_segmenter(saved(tmp_path / "best.pt", config=node(depth=3)))
+
+
+def test_weights_of_another_network(tmp_path: Path) -> None:
+    path = saved(tmp_path / "best.pt", config=node(fpn_channels=24))
+    with pytest.raises(SegtrainError, match=r"is from another model: backbone\.fpn"):
+        load_segmenter(path)
+    path = saved(tmp_path / "best.pt", class_names=["one"])
+    with pytest.raises(SegtrainError, match=r"roi_heads\.box_predictor"):
+        load_segmenter(path)
+
+
+def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(SegtrainError, match="no such file"):
+        load_checkpoint(tmp_path / "none.pt")
+    torch.save(tiny().state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(SegtrainError, match=r"weights alone go into segmenter\.weights="):
+        load_checkpoint(tmp_path / "weights.pt")
+    whole = saved(tmp_path / "best.pt").read_bytes()
+    for share in (0.0, 0.1, 0.5, 0.99):
+        (tmp_path / "part.pt").write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(SegtrainError, match=r"part\.pt"):
+            load_checkpoint(tmp_path / "part.pt")
+
+
+TRAINING = {"model": {}, "optimizer": {}, "ema_updates": None, "batch": 0, "best": 0.0, "validated_at": 0}
+
+
+def test_where_a_run_starts(tmp_path: Path) -> None:
+    fresh, output = checkpoint(seed=9), tmp_path / "run"
+    assert starting_point(fresh, None, output) is fresh
+    assert starting_point(fresh, "auto", output) is fresh
+    last = saved(output / "checkpoints" / "last.pt", training=TRAINING, step=40, epoch=2, minutes=3.0)
+    state = starting_point(fresh, "auto", output)
+    assert (state.step, state.epoch, state.minutes, state.seed) == (40, 2, 3.0, 9)
+    saved(output / "checkpoints" / "best.pt")
+    other = tmp_path / "other"
+    assert starting_point(fresh, str(last), other).step == 40
+    prepare_folder(other, str(last))
+    assert (other / "checkpoints" / "best.pt").exists()
+    prepare_folder(output, "auto")
+    assert last.exists()
+    assert starting_point(fresh, None, output) is fresh
+    prepare_folder(output, None)
+    assert not last.exists(), "a run that starts anew keeps nothing of the old one"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_names": ["square", "round"]}, "its categories is square, round, this run's is round, square"),
+        ({"config": node(architecture="resnet18_fpn")}, "segmenter.architecture is resnet18_fpn"),
+        ({"training": None}, "no state to resume; use last.pt"),
+    ],
+)
+def test_states_of_other_runs(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = saved(tmp_path / "last.pt", **{"training": TRAINING} | changes)
+    with pytest.raises(SegtrainError, match=message):
+        starting_point(checkpoint(), str(path), tmp_path / "run")
+
+
+def test_the_examples_are_the_builders() -> None:
+    assert settings().keys() < checkpoint().config["segmenter"].keys()
+    assert checkpoint().class_names == CLASSES
