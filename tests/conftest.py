@@ -49,7 +49,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     return Workplace(folder, training, evaluation)
 
 
-@pytest.fixture()
+@pytest.fixture
 def data(workplace: Workplace, tmp_path: Path) -> Path:
     """A copy of the small data set, to be spoilt."""
     return Path(shutil.copytree(workplace.data, tmp_path / "data"))

@@ -21,6 +21,7 @@ from segtrain.launch import launch
 ROOT = Path(__file__).parent.parent
 CATEGORIES = [{"id": 3, "name": "square"}, {"id": 7, "name": "bar"}]
 SMALL_NETWORK = [
+    "segmenter=mask_rcnn_mobilenet_v2_fpn",
     "segmenter.fpn_channels=8",
     "segmenter.box_head_width=16",
     "segmenter.mask_head_widths=[8]",

@@ -1,0 +1,181 @@
+"""train.py from end to end on a small data set."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Workplace
+from PIL import Image
+from scripts import ROOT, SMALL, SMALL_NETWORK, data_of, run
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from segtrain.training.checkpoint import load_checkpoint
+
+
+def journal(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def steps(folder: Path, name: str = "train/loss") -> list[int]:
+    return [entry["step"] for entry in journal(folder) if name in entry]
+
+
+def test_the_folder_holds_what_others_rely_on(workplace: Workplace) -> None:
+    names = {str(path.relative_to(workplace.run)) for path in workplace.run.rglob("*")}
+    assert {"checkpoints/best.pt", "checkpoints/last.pt", "metrics.jsonl", "tensorboard", "preview.png"} <= names
+    assert {".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml", "train.log"} <= names
+    assert not [name for name in names if "tmp" in name]
+    assert workplace.training.err == ""
+    for part in ("train: 5 images, 12 objects", "val: 5 images, 12 objects", "fp32 on cpu, 1 threads", "mask_ap"):
+        assert part in workplace.training.out
+
+
+def test_checkpoints_hold_what_evaluation_needs(workplace: Workplace) -> None:
+    best, last = (load_checkpoint(workplace.run / "checkpoints" / f"{name}.pt") for name in ("best", "last"))
+    assert best.class_names == ["square", "bar"]
+    assert best.category_ids == [3, 7]
+    assert (best.max_dets, best.score_threshold, best.precision, best.seed) == (100, 0.5, "fp32", 0)
+    assert (best.step, best.val_ids) == (2, None)
+    assert best.training is None
+    assert last.training is not None
+    assert Path(best.config["data"]["root"]) == workplace.data
+    assert Path(best.config["output_dir"]) == workplace.run
+    assert workplace.training.result == best.metrics["mask_ap"]
+
+
+def test_a_preview_can_be_had_alone(workplace: Workplace, tmp_path: Path) -> None:
+    arguments = [*SMALL, *data_of(workplace.data), "trainer.max_steps=0", "output_dir=run"]
+    finished = run("train", *arguments, folder=tmp_path)
+    assert (finished.code, finished.err) == (0, "")
+    with Image.open(tmp_path / "run" / "preview.png") as picture:
+        assert min(picture.size) > 100
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_metrics_are_those_of_tensorboard(workplace: Workplace) -> None:
+    events = EventAccumulator(str(workplace.run / "tensorboard")).Reload()
+    told = {(tag, event.step): event.value for tag in events.Tags()["scalars"] for event in events.Scalars(tag)}
+    written = {
+        (name, entry["step"]): value
+        for entry in journal(workplace.run)
+        for name, value in entry.items()
+        if name != "step" and value is not None
+    }
+    assert told.keys() == written.keys()
+    for key, value in written.items():
+        assert told[key] == pytest.approx(value, rel=1e-6), key
+    names = {name for name, _ in written}
+    wanted = {"train/loss", "train/loss_mask", "train/learning_rate", "train/gradient_norm", "train/images_per_second"}
+    assert wanted | {"train/data_wait_share", "train/memory_gib"} <= names
+    assert {"validation/mask_ap", "validation/box_ap", "validation/miou"} <= names
+    assert "training samples" in events.Tags()["images"]
+    assert any(tag.startswith("validation/") for tag in events.Tags()["images"])
+    assert any(tag.startswith("config") for tag in events.Tags()["tensors"])
+
+
+def test_resume_auto_starts_afresh_then_goes_on(workplace: Workplace, tmp_path: Path) -> None:
+    arguments = [*SMALL, *data_of(workplace.data), "output_dir=run", "resume=auto", "trainer.validate_every=1"]
+    first = run("train", *arguments, folder=tmp_path)
+    assert (first.code, first.err) == (0, "")
+    assert steps(tmp_path / "run") == [1, 2]
+    second = run("train", *arguments, "trainer.max_steps=5", folder=tmp_path)
+    assert (second.code, second.err) == (0, "")
+    assert "resuming" in second.out
+    assert steps(tmp_path / "run") == [1, 2, 3, 4, 5]
+    assert steps(tmp_path / "run", "validation/mask_ap") == [2, 3, 5]  # an epoch is three batches
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt").step == 5
+
+
+def test_resume_from_a_path_in_a_new_folder(workplace: Workplace, tmp_path: Path) -> None:
+    last = workplace.best.with_name("last.pt")
+    before = last.read_bytes()
+    arguments = [*SMALL, *data_of(workplace.data), f"resume={last}", "output_dir=new", "trainer.max_steps=3"]
+    finished = run("train", *arguments, folder=tmp_path)
+    assert (finished.code, finished.err) == (0, "")
+    assert steps(tmp_path / "new") == [3]
+    assert (tmp_path / "new" / "checkpoints" / "best.pt").exists()
+    assert last.read_bytes() == before
+
+
+def test_overwriting_leaves_nothing_of_the_old_run(workplace: Workplace, tmp_path: Path) -> None:
+    arguments = [*SMALL, *data_of(workplace.data), "output_dir=run"]
+    assert run("train", *arguments, folder=tmp_path).code == 0
+    assert run("train", *arguments, "trainer.max_steps=1", "overwrite=true", folder=tmp_path).code == 0
+    assert steps(tmp_path / "run") == [1]
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
+
+
+def test_several_runs_have_folders_of_their_own(workplace: Workplace, tmp_path: Path) -> None:
+    arguments = [*SMALL, *data_of(workplace.data), "trainer.max_steps=1", "output_dir=sweep"]
+    finished = run("train", "--multirun", *arguments, "seed=0,1", folder=tmp_path)
+    assert (finished.code, finished.err) == (0, "")
+    for job in ("0", "1"):
+        checkpoint = load_checkpoint(tmp_path / "sweep" / job / "checkpoints" / "best.pt")
+        assert checkpoint.seed == int(job)
+        assert Path(checkpoint.config["output_dir"]) == tmp_path / "sweep" / job
+    again = run("train", "--multirun", *arguments, "seed=0,1", folder=tmp_path)
+    assert again.code == 1
+    assert "already holds checkpoints" in again.err
+    mistyped = run("train", "-m", *arguments, "sed=0,1", folder=tmp_path)
+    assert mistyped.code == 1
+    assert "did you mean seed?" in mistyped.err
+
+
+def test_relative_paths_start_where_the_command_was_typed(workplace: Workplace, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "data").symlink_to(workplace.data)
+    (tmp_path / "weights.pt").symlink_to(workplace.best)
+    arguments = [*SMALL, *data_of(Path("../data")), "segmenter.weights=../weights.pt", "trainer.max_steps=1"]
+    finished = run("train", *arguments, "output_dir=../run", folder=tmp_path / "here")
+    assert (finished.code, finished.err) == (0, "")
+    config = load_checkpoint(tmp_path / "run" / "checkpoints" / "best.pt").config
+    assert Path(config["data"]["root"]).resolve() == workplace.data
+    assert Path(config["segmenter"]["weights"]).is_absolute()
+    assert not list((tmp_path / "here").iterdir())
+
+
+def test_the_synthetic_data_set_is_made_and_learned(tmp_path: Path) -> None:
+    size = ["train_images=8", "val_images=4", "size=64", "cells=[3,5]"]
+    arguments = [*SMALL_NETWORK, *(f"data.generator.{s}" for s in size), "threads=1", "trainer.workers=0"]
+    limits = ["trainer.max_steps=2", "trainer.batch_size=2", "trainer.validation_images=0"]
+    finished = run("train", *arguments, *limits, folder=tmp_path)
+    assert (finished.code, finished.err) == (0, "")
+    assert (tmp_path / "data" / "synthetic" / "annotations" / "instances_val.json").exists()
+    (folder,) = (tmp_path / "runs" / "train").iterdir()
+    assert (folder / "checkpoints" / "best.pt").exists()
+    evaluation = run("evaluate", "methods=mask_rcnn", "threads=1", folder=tmp_path)
+    assert (evaluation.code, evaluation.err) == (0, "")
+    (report,) = (tmp_path / "runs" / "evaluate").iterdir()
+    found = json.loads((report / "results.json").read_text())
+    assert found["checkpoint"]["path"] == str(folder / "checkpoints" / "best.pt")
+    assert f"Report: {report / 'report.html'}" in evaluation.out.splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["train", "evaluate"])
+def test_nothing_is_said_on_stderr(script: str, workplace: Workplace, tmp_path: Path) -> None:
+    """With every warning on, which pytest's own filter would turn into errors, and with workers."""
+    arguments = {
+        "train": [*SMALL, *data_of(workplace.data), "trainer.workers=1", "augmentation=strong"],
+        "evaluate": [f"checkpoint={workplace.best}"],
+    }
+    finished = subprocess.run(
+        [sys.executable, "-W", "default", str(ROOT / f"{script}.py"), *arguments[script], "output_dir=out"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert finished.returncode == 0
+    assert finished.stderr == ""
+    assert "Warning" not in finished.stdout
+    assert "Warning" not in (tmp_path / "out" / f"{script}.log").read_text()
+
+
+def test_best_holds_the_weights_that_were_validated(workplace: Workplace) -> None:
+    best, last = (load_checkpoint(workplace.run / "checkpoints" / f"{name}.pt") for name in ("best", "last"))
+    assert last.training is not None
+    name = "roi_heads.box_head.fc6.weight"
+    assert torch.equal(best.model[name], last.model[name])  # averaged
+    assert not torch.equal(best.model[name], last.training["model"][name])  # as the optimizer left them
