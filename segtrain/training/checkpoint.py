@@ -126,8 +126,7 @@ def _plain(node: Mapping[str, Any], source: str) -> dict[str, Any]:
         raise SegtrainError(f"{source}: its config holds more than plain values; the file is damaged") from None
     if "${" in text:  # resolved once already; what it says now could name code
         raise SegtrainError(f"{source}: its config holds an interpolation, which segtrain never writes; do not use it")
-    plain: dict[str, Any] = json.loads(text)
-    return plain
+    return dict(json.loads(text))
 
 
 def restore_weights(segmenter: MaskRCNN, state: Mapping[str, Tensor], source: str) -> None:
