@@ -19,14 +19,14 @@ from segtrain.segmenters.architectures import ArchitectureName, Shape, build_net
 from segtrain.segmenters.base import Segmenter, Trainable
 from segtrain.segmenters.mask_rcnn import MaskRCNN, double_resolution
 
-# The large networks cost seconds each: one setting of them here, the rest among the slow tests.
+# The large networks cost seconds each: among the quick tests they only detect.
 LARGE = pytest.mark.slow
 NORMS = [
     *[(name, norm) for name in ARCHITECTURES[:2] for norm in ("frozen", "batch")],
     pytest.param("resnet50_fpn", "frozen", marks=LARGE),
     pytest.param("resnet50_fpn", "batch", marks=LARGE),
     pytest.param("resnet50_fpn_v2", "frozen", marks=LARGE),
-    ("resnet50_fpn_v2", "batch"),
+    pytest.param("resnet50_fpn_v2", "batch", marks=LARGE),
 ]
 
 
