@@ -64,7 +64,7 @@ def _sort(arguments: Sequence[str], mistakes: list[str]) -> tuple[list[Override]
             mistakes.append(f"{argument}: not of the form KEY=VALUE; special characters need quotes: 'KEY=\"VALUE\"'")
             continue
         known = loader.get_group_options(override.key_or_group)
-        chosen = [] if override.is_delete() else _first_value(override).partition("=")[2].strip("[]").split(",")
+        chosen = [] if override.is_delete() else _first_value(override).partition("=")[2].strip("[]'\"").split(",")
         unknown = [option for option in chosen if option not in known]
         if not known:
             values.append(override)

@@ -15,7 +15,9 @@ LAYERS = {
     "masks": 0,
     "segmentations": 0,
     "instances": 0,
+    "signatures": 0,
     "config": 0,
+    "overrides": 0,
     "runtime": 0,
     "data": 1,
     "segmenters": 1,
@@ -37,8 +39,8 @@ DOORS = {
     "torch.utils.tensorboard": ["segtrain.reporting.tensorboard"],
     "skimage": ["segtrain.segmenters"],
     "sklearn": ["segtrain.segmenters"],
-    "hydra": ["segtrain.config", "segtrain.launch", "train", "evaluate"],
-    "omegaconf": ["segtrain.config", "segtrain.launch", "train", "evaluate"],
+    "hydra": ["segtrain.config", "segtrain.signatures", "segtrain.overrides", "segtrain.launch", "train", "evaluate"],
+    "omegaconf": ["segtrain.config", "segtrain.overrides", "segtrain.launch", "train", "evaluate"],
 }
 
 
