@@ -13,9 +13,10 @@ from segtrain.reporting.tensorboard import RunJournal
 from segtrain.reporting.watch import Watch
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything, set_threads
 from segtrain.training.checkpoint import fresh_checkpoint
+from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.resume import prepare_folder, starting_point
 from segtrain.training.summary import describe_run, first_samples
-from segtrain.training.trainer import Trainer, parameter_groups
+from segtrain.training.trainer import Trainer
 from segtrain.training.validation import Validation
 
 
@@ -37,6 +38,14 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
     segmenter.to(device).precision = precision
     dataset = training_samples(splits["train"], augmentation, config["seed"], config["data"])
     optimizer = build(config["optimizer"], parameter_groups(segmenter))
+    learner = Learner(
+        segmenter,
+        optimizer,
+        schedule,
+        clip_norm=recipe.clip_norm,
+        ema_decay=recipe.ema_decay,
+        seed=config["seed"],
+    )
 
     # What a person looks at.
     prepare_folder(output_dir, config["resume"])
@@ -57,7 +66,7 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
         pin_memory=device.type == "cuda",
     )
     folder = output_dir / "checkpoints"
-    best = Trainer(recipe, segmenter, loader, optimizer, schedule, validation, journal, folder, start).fit()
+    best = Trainer(recipe, learner, loader, validation, journal, folder, start).fit()
     journal.close()
     return best
 

@@ -17,7 +17,7 @@ from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 from segtrain.training.trainer import Trainer
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -227,19 +227,19 @@ def gradients(trainer: Trainer) -> list[torch.Tensor]:
     found: list[torch.Tensor] = []
 
     def keep(*_: object) -> None:
-        found.extend(p.grad.clone() for p in trainer.segmenter.parameters() if p.grad is not None)
+        found.extend(p.grad.clone() for p in trainer.learner.segmenter.parameters() if p.grad is not None)
 
-    trainer.optimizer.register_step_pre_hook(keep)
+    trainer.learner.optimizer.register_step_pre_hook(keep)
     return found
 
 
 def test_accumulation_averages_the_gradients_of_its_batches(index: CocoIndex, tmp_path: Path) -> None:
     run = Run(index, tmp_path, changes={"batch_size": 1, "accumulate": 2, "clip_norm": None, "max_steps": 1})
     trainer = run.trainer()
-    trainer.segmenter.eval()
+    trainer.learner.segmenter.eval()
     found = gradients(trainer)
     batches = [batch for batch, _ in zip(trainer.loader.epoch(0), range(2), strict=False)]
-    reference = run.trainer().segmenter.eval()
+    reference = run.trainer().learner.segmenter.eval()
     trainer._take_step(batches)
     seed = torch.initial_seed()
     torch.manual_seed(seed)
@@ -278,7 +278,7 @@ def test_the_draws_depend_on_the_seed_and_on_the_step(index: CocoIndex, tmp_path
     def seeds(seed: int) -> list[int]:
         run = Run(index, tmp_path)
         trainer = run.trainer()
-        object.__setattr__(trainer.start, "seed", seed)
+        trainer.learner._seed = seed
         found = []
         for step in range(2):
             trainer.step = step
@@ -316,7 +316,7 @@ def test_a_loss_that_is_not_finite(index: CocoIndex, tmp_path: Path, monkeypatch
 def test_weights_that_have_become_nan_are_reported(index: CocoIndex, tmp_path: Path) -> None:
     trainer = Run(index, tmp_path).trainer()
     with torch.no_grad():
-        trainer.segmenter.backbone.fpn.layer_blocks[0][0].bias.fill_(math.nan)
+        trainer.learner.segmenter.backbone.fpn.layer_blocks[0][0].bias.fill_(math.nan)
     with pytest.raises(SegtrainError, match="not finite at step 0"):
         trainer.fit()
 

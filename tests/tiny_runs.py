@@ -15,9 +15,10 @@ from segtrain.data.dataset import CocoDataset
 from segtrain.data.loading import TrainingLoader
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint
+from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.recipe import Recipe
 from segtrain.training.schedule import Cosine
-from segtrain.training.trainer import Trainer, parameter_groups
+from segtrain.training.trainer import Trainer
 
 IDS = [5, 30, 70]  # category ids, with gaps; the third never appears
 
@@ -110,7 +111,15 @@ class Run:
         segmenter = tiny("mobilenet_v2_fpn", norm="batch", rois_per_image=16)
         optimizer = self.optimizer(parameter_groups(segmenter), lr=3e-3)
         schedule = Cosine(warmup_steps=2, warmup_factor=0.1, final_factor=0.01)
-        return Trainer(chosen, segmenter, loader, optimizer, schedule, self.validate, self, self.folder, self.start)
+        learner = Learner(
+            segmenter,
+            optimizer,
+            schedule,
+            clip_norm=chosen.clip_norm,
+            ema_decay=chosen.ema_decay,
+            seed=self.start.seed,
+        )
+        return Trainer(chosen, learner, loader, self.validate, self, self.folder, self.start)
 
     def fit(self) -> float:
         return self.trainer().fit()

@@ -4,26 +4,20 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
-
-import numpy as np
-import torch
-from torch import nn
 
 from segtrain.data.batches import Batch
 from segtrain.data.loading import TrainingLoader
 from segtrain.errors import SegtrainError
 from segtrain.runtime import peak_memory
 from segtrain.segmenters.mask_rcnn import MaskRCNN
-from segtrain.training.checkpoint import Checkpoint, restore_weights
-from segtrain.training.ema import WeightAverage
+from segtrain.training.checkpoint import Checkpoint
+from segtrain.training.learner import Learner
 from segtrain.training.meter import Meter
 from segtrain.training.progress import TrainingProgress
 from segtrain.training.recipe import Recipe
-from segtrain.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 HEADLINE = "mask_ap"  # of the validation; decides which weights are the best
@@ -44,10 +38,8 @@ class Trainer:
 
     Args:
         recipe: how to train.
-        segmenter: on its device.
+        learner: the segmenter and its optimizer.
         loader: of the training images.
-        optimizer: over the segmenter's parameters.
-        schedule: of the learning rate.
         validate: gives the numbers of the current weights.
         journal: where numbers go.
         folder: for ``best.pt`` and ``last.pt``.
@@ -60,30 +52,22 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        segmenter: MaskRCNN,
+        learner: Learner,
         loader: TrainingLoader,
-        optimizer: torch.optim.Optimizer,
-        schedule: Schedule,
         validate: Validate,
         journal: Journal,
         folder: Path,
         start: Checkpoint,
     ) -> None:
-        self.recipe, self.segmenter, self.loader, self.schedule = recipe, segmenter, loader, schedule
-        self.validate, self.journal, self.folder, self.start = validate, journal, folder, start
-        self.optimizer = optimizer
-        self.base_rates = [group["lr"] for group in optimizer.param_groups]
+        self.recipe, self.learner, self.loader, self.validate = recipe, learner, loader, validate
+        self.journal, self.folder, self.start = journal, folder, start
         self.epoch, self.step, self.seconds, self.metrics = start.epoch, start.step, start.minutes * 60, start.metrics
         self.batch, self.best, self.validated_at = 0, math.nan, -1  # batches done of this epoch; ...; step
-        state = start.training
-        if state is not None:
-            restore_weights(segmenter, state["model"], "the checkpoint to resume")
-            optimizer.load_state_dict(state["optimizer"])
-            self.batch, self.best, self.validated_at = state["batch"], state["best"], state["validated_at"]
-        self.average = None if recipe.ema_decay is None else WeightAverage(segmenter, recipe.ema_decay)
-        if state is not None and self.average is not None and state["ema_updates"] is not None:
-            self.average.load(start.model, state["ema_updates"])
+        if start.training is not None:
+            learner.restore(start.training, start.model)
+            self.batch, self.best, self.validated_at = (start.training[k] for k in ("batch", "best", "validated_at"))
         self.saved_at = self.seconds
+        self.validation_seconds = 0.0
         self.meter = Meter()
 
     @property
@@ -115,11 +99,13 @@ class Trainer:
         if self.validated_at != self.step:
             self._validate()
             self._save_last()
+        minutes = f"{self.seconds / 60:.1f} min of training, {self.validation_seconds / 60:.1f} min of validation"
+        logger.info(f"done: {self.step} steps, {self.epochs:.2f} epochs, {minutes}; best {HEADLINE} {self.best:.4f}")
         return self.best
 
     def _train_epoch(self, bar: TrainingProgress) -> None:
         """Train to the end of the epoch, or to the limit within it."""
-        self.segmenter.train()
+        self.learner.segmenter.train()
         first_step, first_batch = self.step, self.batch
         started = time.perf_counter()
         for fetched, batches in self._batches_of_steps():
@@ -157,53 +143,28 @@ class Trainer:
                 group = []
 
     def _take_step(self, batches: Sequence[Batch]) -> None:
-        factor = self.schedule.factor(self.progress, self.step)
-        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
-            group["lr"] = rate * factor
-        # The draws of anchors and regions depend on the seed and the step alone, so a resumed run repeats them.
-        # Mixed by NumPy: torch's generator on the CPU takes 32 bits of a seed and drops the rest.
-        torch.manual_seed(int(np.random.SeedSequence([self.start.seed, self.step]).generate_state(1)[0]))
-        for batch in batches:
-            terms = self.segmenter.losses(batch.images, batch.targets)
-            stacked = torch.stack(list(terms.values()))
-            values = dict(zip(terms, stacked.detach().tolist(), strict=True))
-            if not all(map(math.isfinite, values.values())):
-                raise SegtrainError(self._describe_divergence(batch, values))
-            torch.autograd.backward(stacked.sum() / len(batches))
-            self.meter.add(values, len(batch.images), share=1 / len(batches))
-        norm = nn.utils.clip_grad_norm_(self.segmenter.parameters(), self.recipe.clip_norm or math.inf)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        if self.average is not None:
-            self.average.update()
+        self.learner.take_step(batches, self.step, self.progress, self.meter)
         self.step += 1
-        self.meter.end_step(float(norm))
-
-    def _describe_divergence(self, batch: Batch, values: Mapping[str, float]) -> str:
-        terms = ", ".join(f"{name}={value:.4g}" for name, value in values.items())
-        return (
-            f"the loss is not finite at step {self.step} (images {', '.join(map(str, batch.image_ids))}): {terms}; "
-            "try a lower optimizer.lr, a longer schedule.warmup_steps or trainer.precision=fp32"
-        )
 
     def _log(self) -> None:
         self.journal.scalars(
             self.step,
             {
                 **self.meter.flush(),
-                "train/learning_rate": self.optimizer.param_groups[0]["lr"],
+                "train/learning_rate": self.learner.learning_rate,
                 "train/epoch": self.epochs,
                 "train/minutes": self.seconds / 60,
-                "train/memory_gib": peak_memory(self.segmenter.device),
+                "train/memory_gib": peak_memory(self.learner.segmenter.device),
             },
         )
 
     def _validate(self) -> None:
         started = time.perf_counter()
-        with self.average.applied() if self.average is not None else nullcontext():
-            self.metrics = self.validate(self.segmenter, self.step)
+        with self.learner.using_weights():
+            self.metrics = self.validate(self.learner.segmenter, self.step)
         self.validated_at = self.step
         took = time.perf_counter() - started
+        self.validation_seconds += took
         values = {f"validation/{name}": value for name, value in self.metrics.items()}
         self.journal.scalars(self.step, {**values, "validation/seconds": took})
         better = not self.best >= self.metrics[HEADLINE]  # true as well while either is nan
@@ -217,33 +178,17 @@ class Trainer:
         )
 
     def _save_last(self) -> None:
-        training: dict[str, object] = {
-            "model": self.segmenter.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema_updates": None if self.average is None else self.average.updates,
-            "batch": self.batch,
-            "best": self.best,
-            "validated_at": self.validated_at,
-        }
-        self._snapshot(training).save(self.folder / "last.pt")
+        position = {"batch": self.batch, "best": self.best, "validated_at": self.validated_at}
+        self._snapshot({**self.learner.state(), **position}).save(self.folder / "last.pt")
         self.saved_at = self.seconds
 
     def _snapshot(self, training: dict[str, object] | None) -> Checkpoint:
         return replace(
             self.start,
-            model=self.segmenter.state_dict() if self.average is None else self.average.state,
+            model=self.learner.weights,
             epoch=self.epoch,
             step=self.step,
             minutes=self.seconds / 60,
             metrics=dict(self.metrics),
             training=training,
         )
-
-
-def parameter_groups(module: nn.Module) -> list[dict[str, object]]:
-    """What learns, in two groups: kernels and matrices, and norms and biases, which take no weight decay."""
-    learning = [p for p in module.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in learning if p.ndim > 1]},
-        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
-    ]

@@ -1,0 +1,140 @@
+"""One optimizer step, and the state that it changes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segtrain.data.batches import Batch
+from segtrain.errors import SegtrainError
+from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.training.checkpoint import restore_weights
+from segtrain.training.ema import WeightAverage
+from segtrain.training.meter import Meter
+from segtrain.training.schedule import Schedule
+
+
+class Learner:
+    """A segmenter with all that makes it learn.
+
+    Args:
+        segmenter: on its device.
+        optimizer: over its parameters.
+        schedule: of the learning rate.
+        clip_norm: gradients longer than this are shortened to it; None for no limit.
+        ema_decay: of the averaged weights; None for none.
+        seed: of the draws of anchors and regions.
+    """
+
+    def __init__(
+        self,
+        segmenter: MaskRCNN,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        *,
+        clip_norm: float | None,
+        ema_decay: float | None,
+        seed: int,
+    ) -> None:
+        self.segmenter, self.optimizer, self.schedule = segmenter, optimizer, schedule
+        self.average = None if ema_decay is None else WeightAverage(segmenter, ema_decay)
+        self._base_rates = [group["lr"] for group in optimizer.param_groups]
+        self._clip_norm = math.inf if clip_norm is None else clip_norm
+        self._seed = seed
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """What to segment with: the average where there is one."""
+        return self.segmenter.state_dict() if self.average is None else self.average.state
+
+    def using_weights(self) -> AbstractContextManager[None]:
+        """The segmenter holds ``weights`` inside."""
+        return nullcontext() if self.average is None else self.average.applied()
+
+    def take_step(self, batches: Sequence[Batch], step: int, progress: float, meter: Meter) -> None:
+        """Take one step along the mean gradient of some batches.
+
+        Args:
+            batches: none of them empty.
+            step: steps taken so far.
+            progress: of the training, in [0, 1].
+            meter: takes in the losses and the gradient's norm.
+
+        Raises:
+            SegtrainError: a loss is not finite; names the step, the images and each term.
+        """
+        factor = self.schedule.factor(progress, step)
+        for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = rate * factor
+        # The draws of anchors and regions depend on the seed and the step alone, so a resumed run repeats them.
+        # Mixed by NumPy: torch's generator on the CPU takes 32 bits of a seed and drops the rest.
+        torch.manual_seed(int(np.random.SeedSequence([self._seed, step]).generate_state(1)[0]))
+        for batch in batches:
+            terms = self.segmenter.losses(batch.images, batch.targets)
+            stacked = torch.stack(list(terms.values()))
+            values = dict(zip(terms, stacked.detach().tolist(), strict=True))
+            if not all(map(math.isfinite, values.values())):
+                raise SegtrainError(_describe_divergence(step, batch, values))
+            torch.autograd.backward(stacked.sum() / len(batches))
+            meter.add(values, len(batch.images), share=1 / len(batches))
+        norm = nn.utils.clip_grad_norm_(self.segmenter.parameters(), self._clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update()
+        meter.end_step(float(norm))
+
+    def state(self) -> dict[str, Any]:
+        """What resuming needs beside ``weights``."""
+        return {
+            "model": self.segmenter.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema_updates": None if self.average is None else self.average.updates,
+        }
+
+    def restore(self, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            SegtrainError: it belongs to another model.
+        """
+        restore_weights(self.segmenter, state["model"], "the checkpoint to resume")
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (ValueError, KeyError) as error:
+            raise SegtrainError(
+                f"the checkpoint to resume has an optimizer over other parameters ({error}); repeat the optimizer and "
+                "segmenter.frozen_stages of that run"
+            ) from None
+        if self.average is not None:
+            # Without an average so far, it begins at the restored weights.
+            average, updates = (
+                (weights, state["ema_updates"]) if state["ema_updates"] is not None else (state["model"], 0)
+            )
+            self.average.load(dict(average), updates)
+
+
+def _describe_divergence(step: int, batch: Batch, values: Mapping[str, float]) -> str:
+    terms = ", ".join(f"{name}={value:.4g}" for name, value in values.items())
+    return (
+        f"the loss is not finite at step {step} (images {', '.join(map(str, batch.image_ids))}): {terms}; "
+        "try a lower optimizer.lr, a longer schedule.warmup_steps or trainer.precision=fp32"
+    )
+
+
+def parameter_groups(module: nn.Module) -> list[dict[str, object]]:
+    """What learns, in two groups: kernels and matrices, and norms and biases, which take no weight decay."""
+    learning = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in learning if p.ndim > 1]},
+        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+    ]
