@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import rich
+import torch
 
 from segtrain.config import build
 from segtrain.data.settings import open_data
@@ -13,14 +14,14 @@ from segtrain.evaluation import TRACKS
 from segtrain.launch import launch
 from segtrain.reporting.benchmark import headline, write_report
 from segtrain.reporting.rows import Benchmark, progress_bar
-from segtrain.runtime import describe_environment, resolve_device, seed_everything, set_threads, to_device
+from segtrain.runtime import describe_environment, resolve_device, seed_everything, thread_count, to_device
 from segtrain.training.source import Source
 
 
 def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     """Score every row of the configuration and write the report."""
     device = resolve_device(config["device"])
-    set_threads(config["threads"], busy_workers=0)
+    torch.set_num_threads(thread_count(config["threads"], busy_workers=0))
     seed_everything(config["seed"])
 
     source = Source.find(config)

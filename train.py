@@ -11,11 +11,12 @@ from segtrain.data.settings import open_data, training_samples
 from segtrain.launch import launch
 from segtrain.reporting.tensorboard import RunJournal
 from segtrain.reporting.watch import Watch
-from segtrain.runtime import resolve_device, resolve_precision, seed_everything, set_threads
+from segtrain.runtime import resolve_device, resolve_precision, seed_everything
 from segtrain.training.checkpoint import fresh_checkpoint
 from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.resume import prepare_folder, starting_point
 from segtrain.training.summary import describe_run, first_samples
+from segtrain.training.threads import choose_threads
 from segtrain.training.trainer import Trainer
 from segtrain.training.validation import Validation
 
@@ -28,7 +29,7 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
     augmentation = build(config["augmentation"])
     device = resolve_device(config["device"])
     precision = resolve_precision(recipe.precision, device)
-    set_threads(config["threads"], busy_workers=recipe.workers)
+    threads = choose_threads(config["threads"], recipe.workers, device)
     seed_everything(config["seed"])
 
     # Data and model.
@@ -47,11 +48,13 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
         seed=config["seed"],
     )
 
+    samples = first_samples(dataset, recipe.preview_images)
+
     # What a person looks at.
     prepare_folder(output_dir, config["resume"])
     journal = RunJournal(output_dir, start.step)
     journal.config(OmegaConf.to_yaml(config))
-    journal.samples(*first_samples(dataset, recipe.preview_images), start.class_names)
+    journal.samples(*samples, start.class_names)
     describe_run(splits, segmenter, start.max_dets, output_dir)
     if recipe.max_steps == 0:
         return float("nan")
@@ -66,7 +69,7 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
         pin_memory=device.type == "cuda",
     )
     folder = output_dir / "checkpoints"
-    best = Trainer(recipe, learner, loader, validation, journal, folder, start).fit()
+    best = Trainer(recipe, learner, loader, validation, journal, folder, start, threads).fit()
     journal.close()
     return best
 

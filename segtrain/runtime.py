@@ -52,8 +52,8 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp
     return "bf16" if any(asks() for asks in native) else "fp32"
 
 
-def set_threads(threads: Literal["auto"] | int, busy_workers: int) -> int:
-    """Set torch's thread count and return it.
+def thread_count(threads: Literal["auto"] | int, busy_workers: int) -> int:
+    """How many threads to compute with.
 
     ``auto`` leaves one core to each busy worker process: two threads beside one busy process on two cores are slower
     than one.
@@ -64,9 +64,7 @@ def set_threads(threads: Literal["auto"] | int, busy_workers: int) -> int:
     if threads != "auto" and (type(threads) is not int or threads < 1):
         raise SegtrainError(f"threads={threads}: not a number of threads; use auto, or a whole number from 1")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = max(1, cores - busy_workers) if threads == "auto" else threads
-    torch.set_num_threads(count)
-    return count
+    return max(1, cores - busy_workers) if threads == "auto" else threads
 
 
 def seed_everything(seed: int) -> None:

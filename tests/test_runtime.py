@@ -17,7 +17,7 @@ from segtrain.runtime import (
     resolve_device,
     resolve_precision,
     seed_everything,
-    set_threads,
+    thread_count,
     to_device,
     write_atomically,
 )
@@ -76,14 +76,14 @@ def threads() -> Iterator[None]:
 @pytest.mark.usefixtures("threads")
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4), raising=False)
-    assert [set_threads("auto", busy) for busy in (0, 1, 3, 9)] == [4, 3, 1, 1]
-    assert set_threads(2, 3) == torch.get_num_threads() == 2
+    assert [thread_count("auto", busy) for busy in (0, 1, 3, 9)] == [4, 3, 1, 1]
+    assert thread_count(2, 3) == 2
 
 
 @pytest.mark.parametrize("value", [0, -1, "many", 1.5, None, True])
 def test_what_is_no_thread_count(value: Any) -> None:
     with pytest.raises(SegtrainError, match=f"threads={value}: "):
-        set_threads(value, 0)
+        thread_count(value, 0)
 
 
 def test_a_seed_fixes_all_three_generators() -> None:

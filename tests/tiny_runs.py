@@ -18,6 +18,7 @@ from segtrain.training.checkpoint import Checkpoint
 from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.recipe import Recipe
 from segtrain.training.schedule import Cosine
+from segtrain.training.threads import ThreadTuner
 from segtrain.training.trainer import Trainer
 
 IDS = [5, 30, 70]  # category ids, with gaps; the third never appears
@@ -119,7 +120,8 @@ class Run:
             ema_decay=chosen.ema_decay,
             seed=self.start.seed,
         )
-        return Trainer(chosen, learner, loader, self.validate, self, self.folder, self.start)
+        threads = ThreadTuner([1], validation=1)
+        return Trainer(chosen, learner, loader, self.validate, self, self.folder, self.start, threads)
 
     def fit(self) -> float:
         return self.trainer().fit()

@@ -39,8 +39,10 @@ def open_data(
     splits = open_splits(root=root, **paths, val_fraction=data["val_fraction"], seed=seed, need=need, val_ids=val_ids)
     if "val" in splits:
         splits["val"] = readable(splits["val"], data["on_bad_image"])
-    if "train" in splits and data["on_bad_image"] == "error":
-        check_images(splits["train"])
+    if "train" in need:
+        for split in splits.values():
+            if split.images is None or data["on_bad_image"] == "error":
+                check_images(split)
     return splits
 
 

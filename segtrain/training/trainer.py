@@ -18,6 +18,7 @@ from segtrain.training.learner import Learner
 from segtrain.training.meter import Meter
 from segtrain.training.progress import TrainingProgress
 from segtrain.training.recipe import Recipe
+from segtrain.training.threads import ThreadTuner
 
 logger = logging.getLogger(__name__)
 HEADLINE = "mask_ap"  # of the validation; decides which weights are the best
@@ -44,6 +45,7 @@ class Trainer:
         journal: where numbers go.
         folder: for ``best.pt`` and ``last.pt``.
         start: where to begin: an earlier run's state, or zeros with ``training`` None.
+        threads: sets how many threads a step computes with.
 
     Raises:
         SegtrainError: ``start`` belongs to another model.
@@ -58,9 +60,10 @@ class Trainer:
         journal: Journal,
         folder: Path,
         start: Checkpoint,
+        threads: ThreadTuner,
     ) -> None:
         self.recipe, self.learner, self.loader, self.validate = recipe, learner, loader, validate
-        self.journal, self.folder, self.start = journal, folder, start
+        self.journal, self.folder, self.start, self.threads = journal, folder, start, threads
         self.epoch, self.step, self.seconds, self.metrics = start.epoch, start.step, start.minutes * 60, start.metrics
         self.batch, self.best, self.validated_at = 0, math.nan, -1  # batches done of this epoch; ...; step
         if start.training is not None:
@@ -113,7 +116,9 @@ class Trainer:
             self._take_step(batches)
             self.batch = fetched
             # Up to here, saving and logging left out: these are the minutes that count.
-            self.seconds += time.perf_counter() - started
+            took = time.perf_counter() - started
+            self.seconds += took
+            self.threads.step_took(took)
             if self.step % self.recipe.log_every == 0:
                 self._log()
             bar.update(self.epoch, self.step, self.seconds / 60, self.progress, self.meter.last_loss)
@@ -154,13 +159,14 @@ class Trainer:
                 "train/learning_rate": self.learner.learning_rate,
                 "train/epoch": self.epochs,
                 "train/minutes": self.seconds / 60,
+                "train/threads": self.threads.chosen,
                 "train/memory_gib": peak_memory(self.learner.segmenter.device),
             },
         )
 
     def _validate(self) -> None:
         started = time.perf_counter()
-        with self.learner.using_weights():
+        with self.learner.using_weights(), self.threads.validating():
             self.metrics = self.validate(self.learner.segmenter, self.step)
         self.validated_at = self.step
         took = time.perf_counter() - started

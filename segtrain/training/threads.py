@@ -1,0 +1,88 @@
+"""How many threads training computes with, found by timing its steps.
+
+Two threads that share two cores with another busy process wait for each other at every operation: a step then takes
+twice as long as on one thread, or more. Nothing tells beforehand, and it changes while a run lasts, so it is measured.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from statistics import median
+from typing import Literal
+
+import torch
+
+from segtrain.runtime import thread_count
+
+TRIAL = 5  # steps that a count is timed for, after one to settle
+HOLD = 120  # steps between two looks at the other counts
+GAIN = 0.95  # another count must take less than this share of the time
+
+
+def choose_threads(threads: Literal["auto"] | int, workers: int, device: torch.device) -> "ThreadTuner":
+    """The counts that a run may use.
+
+    Args:
+        threads: the setting; only ``auto`` leaves a choice, and only on the CPU.
+        workers: loader processes.
+        device: what the network computes on.
+
+    Raises:
+        SegtrainError: it is neither ``auto`` nor a number of threads.
+    """
+    most = thread_count(threads, busy_workers=workers)
+    tuned = threads == "auto" and device.type == "cpu" and most > 1
+    # Workers rest while a run validates, so evaluate.py finds the same count.
+    return ThreadTuner([most, max(1, most // 2)] if tuned else [most], thread_count(threads, busy_workers=0))
+
+
+class ThreadTuner:
+    """Tries thread counts on a few training steps each, keeps the fastest, and looks again now and then.
+
+    Args:
+        counts: to choose from, the first one first; a single count is simply used.
+        validation: count outside of training steps, always the same, so that validation can be repeated to the bit.
+    """
+
+    def __init__(self, counts: Sequence[int], validation: int) -> None:
+        self._counts, self._validation = list(counts), validation
+        self.chosen = self._counts[0]
+        self._pending = self._counts[1:]
+        self._trial: int | None = None  # the count on trial
+        self._times: list[float] = []
+        torch.set_num_threads(self.chosen)
+
+    def step_took(self, seconds: float) -> None:
+        """Take in the time of a step; may change the thread count of the next one."""
+        if len(self._counts) == 1:
+            return
+        self._times.append(seconds)
+        if self._trial is not None and len(self._times) > TRIAL:
+            self._judge(median(self._times[1:]))
+        elif self._trial is None and self._pending and len(self._times) > TRIAL:
+            self._reference = median(self._times[-TRIAL:])
+            self._begin(self._pending.pop())
+        elif self._trial is None and len(self._times) >= HOLD:
+            self._pending = [count for count in self._counts if count != self.chosen]
+
+    @contextmanager
+    def validating(self) -> Iterator[None]:
+        """The fixed thread count inside; the chosen one afterwards."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._validation)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def _begin(self, count: int) -> None:
+        self._trial, self._times = count, []
+        torch.set_num_threads(count)
+
+    def _judge(self, seconds: float) -> None:
+        assert self._trial is not None
+        if seconds < GAIN * self._reference:
+            self.chosen, self._reference = self._trial, seconds
+        self._trial, self._times = None, []
+        torch.set_num_threads(self.chosen)
+        if self._pending:
+            self._begin(self._pending.pop())
