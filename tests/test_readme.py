@@ -1,0 +1,39 @@
+"""The README says of every file what it is for, and of no file that is not there."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import Workplace
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_file_has_its_line() -> None:
+    text = (ROOT / "README.md").read_text()
+    block = text.split("## Where things are")[1].split("```")[1]
+    listed, folder = set(), ""
+    for line in block.splitlines():
+        if match := re.match(r"( +)(\w+)/$", line):
+            folder = f"{match[2]}/"
+        elif match := re.match(r"( +)(\w+\.py) +\S", line):
+            listed.add((folder if len(match[1]) == 4 else "") + match[2])
+    package = ROOT / "segtrain"
+    files = {str(p.relative_to(package)) for p in package.rglob("*.py") if p.name != "__init__.py"}
+    assert listed == files
+
+
+def test_the_commands_of_the_first_screen() -> None:
+    first = "\n".join((ROOT / "README.md").read_text().splitlines()[:25])
+    assert "pip install -e . && python train.py && python evaluate.py" in first
+    assert 'pip install -e ".[dev]" && pytest' in first
+
+
+def test_the_python_example_runs(tmp_path: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    image = next(path for path in sorted(workplace.data.rglob("*")) if path.suffix in (".png", ".jpg"))
+    shutil.copy(image, tmp_path / "cells.png")
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("runs/train/NAME/checkpoints/best.pt", str(workplace.best)), {})
+    assert (tmp_path / "found.png").stat().st_size > 0
