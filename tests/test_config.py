@@ -120,7 +120,7 @@ def test_the_whole_configuration_can_be_printed(script: str, tmp_path: Path) -> 
         ("train", ["segmentr=x"], "did you mean segmenter?"),
         ("train", ["experiment=nucle"], "experiment=nucle: no such option; did you mean nuclei?"),
         ("train", ["methods=all"], "methods=all: this script has no such group"),
-        ("train", ["trainer=null"], "trainer=null: no such option; use default"),
+        ("train", ["trainer=null"], "trainer=null: no such option; use coco or default or synthetic"),
         ("evaluate", ["methods=foo"], "use all or classical or mask_rcnn or none"),
         ("evaluate", ["+segmenter@segmenters.x=kmean"], "did you mean kmeans?"),
         ("evaluate", ["~segmenters.kmean"], "did you mean segmenters.kmeans?"),
