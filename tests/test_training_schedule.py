@@ -9,9 +9,9 @@ from torch import nn
 
 from segtrain.errors import SegtrainError
 from segtrain.training.ema import WeightAverage
+from segtrain.training.learner import parameter_groups
 from segtrain.training.meter import Meter
 from segtrain.training.schedule import Constant, Cosine, Limits, MultiStep
-from segtrain.training.trainer import parameter_groups
 
 GRID = np.linspace(0, 1, 41).tolist()
 
