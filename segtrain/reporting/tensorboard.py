@@ -30,7 +30,8 @@ class RunJournal:
         self._folder = folder
         self._lines = folder / "metrics.jsonl"
         if self._lines.exists():
-            kept = [line for line in self._lines.read_text().splitlines() if json.loads(line)["step"] <= step]
+            written = self._lines.read_text(errors="replace").splitlines()
+            kept = [line for line in written if _step_of(line) <= step]
             write_atomically(self._lines, "".join(f"{line}\n" for line in kept))
         self._writer = SummaryWriter(folder / "tensorboard", purge_step=step + 1 if step else None)
 
@@ -86,6 +87,16 @@ class RunJournal:
     def close(self) -> None:
         """Write what is still in memory."""
         self._writer.close()
+
+
+def _step_of(line: str) -> float:
+    """The step that a line of ``metrics.jsonl`` is about; infinite for what a crash left of one."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return math.inf
+    step = entry.get("step") if isinstance(entry, dict) else None
+    return step if isinstance(step, int) else math.inf
 
 
 def to_pixels(image: Tensor) -> Pixels:
