@@ -351,3 +351,9 @@ def test_another_model_cannot_go_on(index: CocoIndex, tmp_path: Path, whole: Run
     state.training["model"].pop("rpn.head.cls_logits.weight")
     with pytest.raises(SegtrainError, match=r"another model: rpn\.head\.cls_logits\.weight is missing"):
         Run(index, tmp_path, start=state).trainer()
+
+
+def test_the_last_steps_are_recorded_too(index: CocoIndex, tmp_path: Path) -> None:
+    run = Run(index, tmp_path, changes={"log_every": 4, "max_steps": 5})
+    run.fit()
+    assert [step for step, values in run.entries if "train/loss" in values] == [4, 5]

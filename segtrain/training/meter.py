@@ -1,7 +1,6 @@
 """Means between two entries of the journal."""
 
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -23,10 +22,6 @@ class Meter:
         self.skipped: set[int] = set()
         self._reset()
 
-    def start_step(self, waited: float) -> None:
-        """Open a step that waited so many seconds for its data."""
-        self._waited += waited
-
     def add(self, losses: Mapping[str, float], images: int, share: float) -> None:
         """Take in the loss terms of a batch.
 
@@ -45,6 +40,11 @@ class Meter:
         self._steps += 1
         self._norm += gradient_norm
 
+    def time_step(self, seconds: float, waited: float) -> None:
+        """Take in what a step took, and how much of that was waiting for data."""
+        self._seconds += seconds
+        self._waited += waited
+
     def skip(self, skipped: Sequence[Skipped]) -> None:
         """Say once of each image that it cannot be read."""
         for image in skipped:
@@ -54,14 +54,13 @@ class Meter:
 
     def flush(self) -> dict[str, float]:
         """Means over the steps since the last call."""
-        seconds = time.perf_counter() - self._since
         losses = {name: value / self._steps for name, value in self._losses.items()}
         values = {
             "train/loss": sum(losses.values()),
             **{f"train/{name}": value for name, value in losses.items()},
             "train/gradient_norm": self._norm / self._steps,
-            "train/images_per_second": self._images / seconds,
-            "train/data_wait_share": self._waited / seconds,
+            "train/images_per_second": self._images / self._seconds,
+            "train/data_wait_share": self._waited / self._seconds,
             "train/skipped_images": float(len(self.skipped)),
         }
         self._reset()
@@ -70,5 +69,4 @@ class Meter:
     def _reset(self) -> None:
         self._losses: defaultdict[str, float] = defaultdict(float)
         self._steps, self._images = 0, 0
-        self._waited, self._norm = 0.0, 0.0
-        self._since = time.perf_counter()
+        self._seconds, self._waited, self._norm = 0.0, 0.0, 0.0

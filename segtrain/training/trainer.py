@@ -112,14 +112,15 @@ class Trainer:
         first_step, first_batch = self.step, self.batch
         started = time.perf_counter()
         for fetched, batches in self._batches_of_steps():
-            self.meter.start_step(waited=time.perf_counter() - started)
+            waited = time.perf_counter() - started
             self._take_step(batches)
             self.batch = fetched
             # Up to here, saving and logging left out: these are the minutes that count.
             took = time.perf_counter() - started
             self.seconds += took
             self.threads.step_took(took)
-            if self.step % self.recipe.log_every == 0:
+            self.meter.time_step(took, waited)
+            if self.step % self.recipe.log_every == 0 or self.progress >= 1:
                 self._log()
             bar.update(self.epoch, self.step, self.seconds / 60, self.progress, self.meter.last_loss)
             minutes = self.recipe.checkpoint_minutes
