@@ -14,7 +14,7 @@ from segtrain.reporting.watch import Watch
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything
 from segtrain.training.checkpoint import fresh_checkpoint
 from segtrain.training.learner import Learner, parameter_groups
-from segtrain.training.resume import prepare_folder, starting_point
+from segtrain.training.resume import find_resumed, prepare_folder, starting_point
 from segtrain.training.summary import describe_run, first_samples
 from segtrain.training.threads import choose_threads
 from segtrain.training.trainer import Trainer
@@ -33,8 +33,10 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
     seed_everything(config["seed"])
 
     # Data and model.
-    splits = open_data(config["data"], ["train", "val"], config["seed"])
-    start = starting_point(fresh_checkpoint(config, splits, precision), config["resume"], output_dir)
+    resumed = find_resumed(config["resume"], output_dir)
+    val_ids = resumed.known_val_ids(config["data"]) if resumed else None
+    splits = open_data(config["data"], ["train", "val"], config["seed"], val_ids)
+    start = starting_point(fresh_checkpoint(config, splits, precision), resumed)
     segmenter = build(config["segmenter"])(start.class_names, initialise=start.training is None)
     segmenter.to(device).precision = precision
     dataset = training_samples(splits["train"], augmentation, config["seed"], config["data"])
@@ -51,7 +53,7 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
     samples = first_samples(dataset, recipe.preview_images)
 
     # What a person looks at.
-    prepare_folder(output_dir, config["resume"])
+    prepare_folder(output_dir, resumed)
     journal = RunJournal(output_dir, start.step)
     journal.config(OmegaConf.to_yaml(config))
     journal.samples(*samples, start.class_names)

@@ -101,6 +101,18 @@ def test_resume_from_a_path_in_a_new_folder(workplace: Workplace, tmp_path: Path
     assert last.read_bytes() == before
 
 
+def test_resuming_with_another_seed_keeps_the_drawn_split(workplace: Workplace, tmp_path: Path) -> None:
+    drawn = ["data.val_annotations=null", "data.val_images=null", "data.val_fraction=0.4", "output_dir=run"]
+    arguments = [*SMALL, *data_of(workplace.data), *drawn, "resume=auto"]
+    ids = []
+    for more in ([], ["seed=3", "trainer.max_steps=3"], ["seed=4", "data.val_fraction=0.6", "trainer.max_steps=4"]):
+        finished = run("train", *arguments, *more, folder=tmp_path)
+        assert (finished.code, finished.err) == (0, "")
+        ids.append(load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt").val_ids)
+    assert ids[0]
+    assert ids == [ids[0]] * 3
+
+
 def test_overwriting_leaves_nothing_of_the_old_run(workplace: Workplace, tmp_path: Path) -> None:
     arguments = [*SMALL, *data_of(workplace.data), "output_dir=run"]
     assert run("train", *arguments, folder=tmp_path).code == 0

@@ -12,7 +12,7 @@ from tiny_runs import checkpoint
 
 from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import load_checkpoint, load_segmenter, newest_checkpoint
-from segtrain.training.resume import prepare_folder, starting_point
+from segtrain.training.resume import find_resumed, prepare_folder, starting_point
 
 
 def saved(path: Path, **changes: Any) -> Path:
@@ -176,21 +176,43 @@ TRAINING = {"model": {}, "optimizer": {}, "ema_updates": None, "batch": 0, "best
 
 def test_where_a_run_starts(tmp_path: Path) -> None:
     fresh, output = checkpoint(seed=9), tmp_path / "run"
-    assert starting_point(fresh, None, output) is fresh
-    assert starting_point(fresh, "auto", output) is fresh
+    assert find_resumed(None, output) is None
+    assert find_resumed("auto", output) is None
+    assert starting_point(fresh, None) is fresh
     last = saved(output / "checkpoints" / "last.pt", training=TRAINING, step=40, epoch=2, minutes=3.0)
-    state = starting_point(fresh, "auto", output)
+    state = starting_point(fresh, find_resumed("auto", output))
     assert (state.step, state.epoch, state.minutes, state.seed) == (40, 2, 3.0, 9)
     saved(output / "checkpoints" / "best.pt")
     other = tmp_path / "other"
-    assert starting_point(fresh, str(last), other).step == 40
-    prepare_folder(other, str(last))
+    resumed = find_resumed(str(last), other)
+    assert starting_point(fresh, resumed).step == 40
+    prepare_folder(other, resumed)
     assert (other / "checkpoints" / "best.pt").exists()
-    prepare_folder(output, "auto")
+    prepare_folder(output, find_resumed("auto", output))
     assert last.exists()
-    assert starting_point(fresh, None, output) is fresh
+    assert find_resumed(None, output) is None
     prepare_folder(output, None)
     assert not last.exists(), "a run that starts anew keeps nothing of the old one"
+
+
+def test_a_state_that_is_not_there_is_named_with_its_key(tmp_path: Path) -> None:
+    with pytest.raises(SegtrainError, match=r"resume=nowhere\.pt: no such file; give the last\.pt"):
+        find_resumed("nowhere.pt", tmp_path)
+
+
+def test_validation_keeps_its_images(tmp_path: Path) -> None:
+    """Another draw would validate on images that were learned from."""
+    drawn, named = {"val_annotations": None, "val_fraction": 0.5}, {"val_annotations": "val.json"}
+    path = saved(tmp_path / "last.pt", training=TRAINING, val_ids=[4, 7])
+    resumed = find_resumed(str(path), tmp_path)
+    assert resumed is not None
+    assert resumed.known_val_ids(drawn) == [4, 7]
+    assert resumed.known_val_ids(named) is None
+    resumed = find_resumed(str(saved(path, training=TRAINING, val_ids=None)), tmp_path)
+    assert resumed is not None
+    assert resumed.known_val_ids(named) is None
+    with pytest.raises(SegtrainError, match=r"give data\.val_annotations, not data\.val_fraction"):
+        resumed.known_val_ids(drawn)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +226,7 @@ def test_where_a_run_starts(tmp_path: Path) -> None:
 def test_states_of_other_runs(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = saved(tmp_path / "last.pt", **{"training": TRAINING} | changes)
     with pytest.raises(SegtrainError, match=message):
-        starting_point(checkpoint(), str(path), tmp_path / "run")
+        starting_point(checkpoint(), find_resumed(str(path), tmp_path / "run"))
 
 
 def test_the_examples_are_the_builders() -> None:

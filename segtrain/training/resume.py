@@ -2,8 +2,10 @@
 
 import logging
 import shutil
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
@@ -20,23 +22,71 @@ _DECISIVE = {
 }  # fmt: skip
 
 
-def starting_point(fresh: Checkpoint, resume: str | None, output_dir: Path) -> Checkpoint:
+@dataclass(frozen=True)
+class Resumed:
+    """The state that a run goes on with.
+
+    Attributes:
+        path: where it was read.
+        state: with ``training``.
+    """
+
+    path: Path
+    state: Checkpoint
+
+    def known_val_ids(self, data: Mapping[str, Any]) -> list[int] | None:
+        """The images that validation must keep: another draw would bring in images that were learned from.
+
+        Args:
+            data: this run's ``data`` node.
+
+        Raises:
+            SegtrainError: validation images would be drawn, where all of them were learned from.
+        """
+        if data["val_annotations"] is not None:
+            return None
+        if self.state.val_ids is None:
+            raise SegtrainError(
+                f"cannot resume {self.path}: it has learned from all images of its data.train_annotations; "
+                "give data.val_annotations, not data.val_fraction"
+            )
+        return self.state.val_ids
+
+
+def find_resumed(resume: str | None, output_dir: Path) -> Resumed | None:
+    """The state to go on with; None to begin afresh.
+
+    Args:
+        resume: "auto": the state in ``output_dir`` if there is one; a path: that state; None: none.
+        output_dir: the run's folder.
+
+    Raises:
+        SegtrainError: there is no such file, or it holds no state.
+    """
+    path = output_dir / "checkpoints" / "last.pt" if resume == "auto" else Path(resume or "")
+    if resume is None or (resume == "auto" and not path.exists()):
+        return None
+    if not path.is_file():
+        raise SegtrainError(f"resume={resume}: no such file; give the last.pt of a run, or auto")
+    state = load_checkpoint(path)
+    if state.training is None:
+        raise SegtrainError(f"{path}: holds weights to segment with, but no state to resume; use last.pt beside it")
+    return Resumed(path, state)
+
+
+def starting_point(fresh: Checkpoint, resumed: Resumed | None) -> Checkpoint:
     """The state to begin from; nothing is written yet.
 
     Args:
         fresh: what this run's checkpoints say about it, at step 0.
-        resume: "auto": the state in ``output_dir`` if there is one; a path: that state; None: ``fresh``.
-        output_dir: the run's folder.
+        resumed: what to go on with; None: ``fresh``.
 
     Raises:
-        SegtrainError: the state cannot be read, or belongs to a run with other categories, another model or optimizer.
+        SegtrainError: the state belongs to a run with other categories, another model or optimizer.
     """
-    source = _source(resume, output_dir)
-    if source is None:
+    if resumed is None:
         return fresh
-    state = load_checkpoint(source)
-    if state.training is None:
-        raise SegtrainError(f"{source}: holds weights to segment with, but no state to resume; use last.pt beside it")
+    source, state = resumed.path, resumed.state
     _require_equal(source, "categories", ", ".join(state.class_names), ", ".join(fresh.class_names))
     for part, keys in _DECISIVE.items():
         for key in keys:
@@ -48,31 +98,22 @@ def starting_point(fresh: Checkpoint, resume: str | None, output_dir: Path) -> C
     )  # fmt: skip
 
 
-def prepare_folder(output_dir: Path, resume: str | None) -> None:
+def prepare_folder(output_dir: Path, resumed: Resumed | None) -> None:
     """Make the run's folder ready, once nothing can go wrong any more.
 
     What an earlier run left in it goes, unless that run is resumed; a run that goes on in a new folder takes its
     predecessor's ``best.pt`` along.
     """
-    source = _source(resume, output_dir)
-    if source is None:
+    if resumed is None:
         for name in _ARTIFACTS:
             path = output_dir / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return
-    logger.info(f"resuming {source}")
-    best, own = source.with_name("best.pt"), output_dir / "checkpoints" / "best.pt"
+    logger.info(f"resuming {resumed.path}")
+    best, own = resumed.path.with_name("best.pt"), output_dir / "checkpoints" / "best.pt"
     if best.exists() and best.absolute() != own.absolute():
         own.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(best, own)
-
-
-def _source(resume: str | None, output_dir: Path) -> Path | None:
-    """The file to resume; None to begin afresh."""
-    if resume != "auto":
-        return None if resume is None else Path(resume)
-    own = output_dir / "checkpoints" / "last.pt"
-    return own if own.exists() else None
 
 
 def _require_equal(source: Path, what: str, there: object, here: object) -> None:
