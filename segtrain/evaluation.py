@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any, Literal
 
@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from segtrain.data.coco import Category, CocoIndex
-from segtrain.instances import BoxPrediction, GroundTruth, Instances, Prediction
+from segtrain.data.records import to_box_predictions, to_predictions
+from segtrain.instances import BoxPrediction, GroundTruth, Prediction
 from segtrain.metrics.average_precision import AveragePrecision, average_precision
 from segtrain.metrics.f1 import f1
 from segtrain.metrics.mean_iou import mean_iou
@@ -19,7 +20,6 @@ from segtrain.segmenters.base import Segmenter, Trainable
 TrackName = Literal["class_agnostic", "class_aware"]
 TRACKS: tuple[TrackName, ...] = ("class_agnostic", "class_aware")
 Track = dict[str, Any]  # one track of results.json; undefined numbers are nan here
-NO_CATEGORY = -1
 _EVERYTHING = Category(1, "object")  # what all categories become in the class-agnostic track
 _SEGM_KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
 
@@ -74,6 +74,7 @@ def predict(
     categories: Sequence[Category],
     score_threshold: float,
     advance: Callable[[], None] = lambda: None,
+    foreign: bool = False,
 ) -> Findings:
     """Segment images one at a time.
 
@@ -84,6 +85,7 @@ def predict(
         score_threshold: operating point, for a segmenter that learned its scores; others are taken at 0, because their
             scores only rank.
         advance: called after each image.
+        foreign: its labels mean other categories than these; each is taken as 0.
     """
     found: list[Prediction] = []
     boxes: list[BoxPrediction] = []
@@ -94,6 +96,8 @@ def predict(
         read = time.perf_counter()
         instances = segmenter.segment([image])[0]
         done = time.perf_counter()
+        if foreign:
+            instances = replace(instances, labels=np.zeros_like(instances.labels))
         seconds["data"].append(read - before)
         seconds["segmentation"].append(done - read)
         found += to_predictions(instances, image_id, categories)
@@ -101,30 +105,8 @@ def predict(
             boxes += to_box_predictions(instances, image_id, categories)
         advance()
         before = time.perf_counter()
-    return Findings(found, boxes if learned else None, learned, score_threshold if learned else 0.0, seconds)
-
-
-def to_predictions(instances: Instances, image_id: int, categories: Sequence[Category]) -> list[Prediction]:
-    """COCO's result records of an image's masks."""
-    return [
-        Prediction(image_id=image_id, category_id=_category_id(label, categories), segmentation=rle, score=score)
-        for label, score, rle in zip(instances.labels, instances.scores.tolist(), instances.rles, strict=True)
-    ]
-
-
-def to_box_predictions(instances: Instances, image_id: int, categories: Sequence[Category]) -> list[BoxPrediction]:
-    """COCO's result records of an image's boxes."""
-    return [
-        BoxPrediction(
-            image_id=image_id,
-            category_id=_category_id(label, categories),
-            bbox=[box[0], box[1], box[2] - box[0], box[3] - box[1]],
-            score=score,
-        )
-        for label, score, box in zip(
-            instances.labels, instances.scores.tolist(), instances.boxes.astype(np.float64).tolist(), strict=True
-        )
-    ]
+    threshold = score_threshold if learned else 0.0
+    return Findings(found, boxes if learned else None, learned and not foreign, threshold, seconds)
 
 
 def score(
@@ -197,12 +179,6 @@ def _track(findings: Findings, reference: Reference, max_dets: int) -> Track:
         ],
         "precision_recall": (segm or bbox).precision_recall,
     }
-
-
-def _category_id(label: int, categories: Sequence[Category]) -> int:
-    if label > 0:
-        return categories[label - 1].id
-    return categories[0].id if len(categories) == 1 else NO_CATEGORY
 
 
 def _merged(record: Any) -> Any:

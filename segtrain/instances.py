@@ -10,6 +10,8 @@ import torch
 
 from segtrain.masks import Rle
 
+NO_CATEGORY = -1  # the category id in records of what knows no categories
+
 
 @dataclass(frozen=True)
 class Instances:

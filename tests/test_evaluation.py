@@ -18,18 +18,16 @@ from torch import Tensor
 
 from segtrain import masks
 from segtrain.data.coco import Category
+from segtrain.data.records import to_box_predictions, to_predictions
 from segtrain.evaluation import (
-    NO_CATEGORY,
     TRACKS,
     Findings,
     Reference,
     TrackName,
     predict,
     score,
-    to_box_predictions,
-    to_predictions,
 )
-from segtrain.instances import Instances, Target
+from segtrain.instances import NO_CATEGORY, Instances, Target
 
 NAMED = [Category(3, "spindle"), Category(7, "round"), Category(90, "lobed")]
 SIZE = (20, 30)
@@ -93,6 +91,22 @@ def test_a_segmenter_without_categories() -> None:
     alone = predict(Fixed([instances([0, 0], [0.9, 0.1])]), images(1), NAMED[1:2], 0.5)
     assert alone.masks is not None
     assert {p["category_id"] for p in alone.masks} == {7}
+
+
+@pytest.mark.parametrize(
+    ("labels", "categories", "expected"),
+    [([1, 3], NAMED[:1], 3), ([1, 1], NAMED, NO_CATEGORY), ([1, 3], NAMED, NO_CATEGORY)],
+    ids=["3 to 1", "1 to 3", "other names"],
+)
+def test_labels_of_other_categories_than_the_datas(
+    labels: list[int], categories: list[Category], expected: int
+) -> None:
+    found = predict(Learned([instances(labels, [0.9, 0.4])]), images(1), categories, 0.5, foreign=True)
+    assert not found.class_aware
+    assert found.score_threshold == 0.5
+    assert found.masks is not None
+    assert found.boxes is not None
+    assert {p["category_id"] for p in (*found.masks, *found.boxes)} == {expected}
 
 
 def test_records_hold_plain_values_that_json_takes() -> None:

@@ -187,6 +187,24 @@ def test_categories_in_another_order_keep_their_meaning(workplace: Workplace, da
     assert found["miou"] == pytest.approx(known["miou"])
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_checkpoint_of_other_categories_is_scored_class_agnostically(
+    count: int, workplace: Workplace, data: Path
+) -> None:
+    content = json.loads((data / "val.json").read_text())
+    content["categories"] = [{"id": i, "name": f"other {i}"} for i in range(1, count + 1)]
+    for number, entry in enumerate(content["annotations"]):
+        entry["category_id"] = 1 + number % count
+    (data / "val.json").write_text(json.dumps(content))
+    arguments = [f"checkpoint={workplace.best}", "methods=mask_rcnn", *data_of(data), "gallery=0"]
+    found = evaluate(data.parent, *arguments, "tracks=class_agnostic")["methods"]["mask_rcnn"]
+    known = results(workplace.report)["methods"]["mask_rcnn"]
+    assert found["class_agnostic"]["coco"] == known["class_agnostic"]["coco"]
+    assert found["class_aware"] is None
+    records = json.loads((data.parent / "report" / "predictions" / "mask_rcnn.json").read_text())
+    assert {record["category_id"] for record in records} == {1 if count == 1 else -1}
+
+
 def test_a_report_is_replaced_when_asked(workplace: Workplace, tmp_path: Path) -> None:
     shutil.copytree(workplace.report, tmp_path / "report")
     found = evaluate(tmp_path, "methods=none", *data_of(workplace.data), "overwrite=true",

@@ -11,10 +11,8 @@ from typing import Any
 import msgspec
 
 from segtrain.errors import SegtrainError
-from segtrain.instances import BoxPrediction, Prediction
+from segtrain.instances import NO_CATEGORY, BoxPrediction, Prediction
 from segtrain.segmentations import from_segmentation
-
-NO_CATEGORY = -1  # what a tool writes that knows no categories
 
 
 @dataclass(frozen=True)

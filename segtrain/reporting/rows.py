@@ -50,7 +50,7 @@ class Benchmark:
         sizes = self.reference.sizes
         content = load_results(path, image_ids=sizes, category_ids=ids, sizes=sizes)
         found = Findings(content.masks, content.boxes, content.class_aware, self.score_threshold)
-        self._add(name, found, self.tracks, f"Results from {path.name}", None)
+        self._add(name, found, f"Results from {path.name}", None)
 
     def add_segmenter(
         self, name: str, segmenter: Segmenter, categories: Sequence[Category] | None, advance: Callable[[], None]
@@ -73,7 +73,14 @@ class Benchmark:
                 "data.val_images is null: name the image folder, or use methods=none with predictions.NAME=FILE"
             )
         images = evaluation_images(self.split.index, self.split.images)
-        found = predict(segmenter, images, categories or self.reference.categories, self.score_threshold, advance)
+        found = predict(
+            segmenter,
+            images,
+            self.reference.categories if categories is None else categories,
+            self.score_threshold,
+            advance,
+            foreign=categories is None,
+        )
         for suffix, records in ((".json", found.masks), (".bbox.json", found.boxes)):
             if records is not None:
                 write_atomically(self.folder / "predictions" / f"{name}{suffix}", json.dumps(records))
@@ -81,8 +88,7 @@ class Benchmark:
         description = (
             "Fine-tuned Mask R-CNN" if learned else getattr(segmenter, "description", type(segmenter).__name__)
         )
-        tracks = self.tracks if categories is not None else self.tracks[:1]
-        self._add(name, found, tracks, description, getattr(segmenter, "score", None))
+        self._add(name, found, description, getattr(segmenter, "score", None))
 
     def results(self, **context: Any) -> dict[str, Any]:
         """The content of ``results.json``; see ``assemble``."""
@@ -102,11 +108,9 @@ class Benchmark:
             each,
         )
 
-    def _add(
-        self, name: str, found: Findings, tracks: Sequence[TrackName], description: str, own_score: str | None
-    ) -> None:
+    def _add(self, name: str, found: Findings, description: str, own_score: str | None) -> None:
         started = time.perf_counter()
-        numbers = score(found, self.reference, self.max_dets, tracks)
+        numbers = score(found, self.reference, self.max_dets, self.tracks)
         self.rows[name] = Row(found, numbers, time.perf_counter() - started, description, own_score)
 
 
