@@ -20,18 +20,29 @@ class Classical:
         score: ``contrast`` or ``constant`` (``segtrain.segmenters.scoring``).
         min_area: regions of fewer pixels are dropped.
         description: one sentence for the report.
+        family: ``literal`` follows a textbook line as it stands, ``sound`` mends it; None: neither.
 
     Raises:
-        SegtrainError: the score is neither of the two.
+        SegtrainError: the score or the family is none of these.
     """
 
-    def __init__(self, method: Callable[[FloatArray], LabelMap], score: str, min_area: int, description: str) -> None:
+    def __init__(
+        self,
+        method: Callable[[FloatArray], LabelMap],
+        score: str,
+        min_area: int,
+        description: str,
+        family: str | None,
+    ) -> None:
         if score not in ("contrast", "constant"):
             raise SegtrainError(f"score '{score}' is unknown; use contrast or constant")
+        if family not in ("literal", "sound", None):
+            raise SegtrainError(f"family '{family}' is unknown; use literal, sound or null")
         self.method = method
         self.score = score
         self.min_area = min_area
         self.description = description
+        self.family = family
 
     def segment(self, images: Sequence[Tensor]) -> list[Instances]:
         """Segment uint8 RGB tensors (3, H, W); labels are all 0, for no category."""
