@@ -9,7 +9,10 @@ import rich
 import torch
 
 from segtrain.config import build
+from segtrain.data.coco import require_instances
 from segtrain.data.settings import open_data
+from segtrain.data.splits import ImageUse
+from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS
 from segtrain.launch import launch
 from segtrain.reporting.benchmark import headline, write_report
@@ -24,9 +27,13 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     torch.set_num_threads(thread_count(config["threads"], busy_workers=0))
     seed_everything(config["seed"])
 
+    if not config["segmenters"] and not config["predictions"]:
+        raise SegtrainError("there is no row to evaluate; give predictions.NAME=FILE, or methods=all")
     source = Source.find(config)
     data, val_ids = source.data_settings(config["data"])
-    split = open_data(data, ["val"], source.seed, val_ids)["val"]
+    images: ImageUse = "needed" if config["segmenters"] else "welcome" if config["gallery"] else "unused"
+    split = open_data(data, ["val"], source.seed, val_ids, images)["val"]
+    require_instances(split.index)
     benchmark = Benchmark(
         split,
         output_dir,
@@ -40,13 +47,15 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     for name, node in config["segmenters"].items():
         categories = source.categories(node, split.index.categories, need_names=config["tracks"] == "all")
         segmenters[name] = to_device(build(source.segmenter_node(node, data["max_dets"])), device), categories
+    benchmark.prepare_folder(segmenters, config["overwrite"])
     with progress_bar(segmenters, len(split.index.images)) as bar:
         for name, (segmenter, categories) in segmenters.items():
             benchmark.add_segmenter(name, segmenter, categories, bar(name))
 
     results = benchmark.results(
         environment=describe_environment(device, source.precision(config["precision"])),
-        command=shlex.join(["python", *sys.argv]),
+        command=shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:], *source.override(config["checkpoint"])]),
+        directory=str(Path.cwd()),
         checkpoint=source.describe(),
     )
     report = write_report(output_dir, results, benchmark.gallery(config["gallery"]))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,16 @@ def test_result_files_give_the_numbers_of_the_row_that_wrote_them(workplace: Wor
         assert boxes[track]["coco"]["bbox"] == known["mask_rcnn"][track]["coco"]["bbox"]
         assert boxes[track]["coco"]["segm"] is None
         assert [key for key in NUMBERS if boxes[track][key] is not None] == ["box_ap"]
-    assert not (tmp_path / "report" / "predictions").exists()
+    for name in ("otsu.json", "net.json", "boxes.bbox.json"):
+        source = {"otsu.json": "threshold_otsu.json", "net.json": "mask_rcnn.json"}.get(name, "mask_rcnn.bbox.json")
+        copy = tmp_path / "report" / "predictions" / name
+        assert json.loads(copy.read_text()) == json.loads((written / source).read_text())
+    assert {path.name for path in (tmp_path / "report" / "predictions").iterdir()} == {
+        "otsu.json", "net.json", "boxes.bbox.json"
+    }  # fmt: skip
+    for method in (otsu, net, boxes):
+        assert method["timing"].keys() == known["mask_rcnn"]["timing"].keys()
+        assert (method["timing"]["data"], method["timing"]["segmentation"]) == (None, None)
 
 
 def test_operating_points_make_the_numbers_of_a_file_repeatable(workplace: Workplace, tmp_path: Path) -> None:
@@ -211,6 +221,81 @@ def test_a_report_is_replaced_when_asked(workplace: Workplace, tmp_path: Path) -
                      "+segmenter@segmenters.otsu=threshold_otsu")  # fmt: skip
     assert list(found["methods"]) == ["otsu"]
     assert "edge_sobel" not in (tmp_path / "report" / "report.md").read_text()
+    assert [path.name for path in (tmp_path / "report" / "predictions").iterdir()] == ["otsu.json"]
+
+
+def test_a_result_file_in_the_folder_itself_is_kept(workplace: Workplace, tmp_path: Path) -> None:
+    predictions = Path(shutil.copytree(workplace.report, tmp_path / "report")) / "predictions"
+    given = predictions / "mask_rcnn.json"
+    before = given.read_bytes()
+    arguments = ["methods=none", *data_of(workplace.data), "overwrite=true", "gallery=0"]
+    evaluate(tmp_path, *arguments, f"predictions.net={given}")
+    assert {path.name for path in predictions.iterdir()} == {"mask_rcnn.json", "net.json"}
+    evaluate(tmp_path, *arguments, f"predictions.mask_rcnn={given}")
+    assert {path.name for path in predictions.iterdir()} == {"mask_rcnn.json"}
+    assert given.read_bytes() == before
+    clash = [f"predictions.old={given}", "+segmenter@segmenters.mask_rcnn=threshold_otsu", "output_dir=report"]
+    finished = run("evaluate", *arguments, *clash, folder=tmp_path)
+    assert "predictions.old: " in message(finished)
+    assert "mask_rcnn.json would be replaced" in message(finished)
+    assert given.read_bytes() == before
+
+
+def test_nothing_is_removed_before_all_is_checked(workplace: Workplace, tmp_path: Path) -> None:
+    shutil.copytree(workplace.report, tmp_path / "report")
+    arguments = ["methods=none", *data_of(workplace.data), "overwrite=true", "output_dir=report"]
+    before = sorted(path.name for path in (tmp_path / "report" / "predictions").iterdir())
+    message(run("evaluate", *arguments, "predictions.a=absent.json", folder=tmp_path))
+    assert sorted(path.name for path in (tmp_path / "report" / "predictions").iterdir()) == before
+    assert (tmp_path / "report" / "results.json").exists()
+
+
+def test_images_are_needed_only_where_they_are_used(workplace: Workplace, data: Path) -> None:
+    shutil.rmtree(data / "val")
+    found = workplace.report / "predictions" / "mask_rcnn.json"
+    arguments = ["methods=none", *data_of(data), f"predictions.net={found}"]
+    for gallery in (0, 3):
+        finished = run("evaluate", *arguments, f"gallery={gallery}", f"output_dir={gallery}", folder=data.parent)
+        assert (finished.code, finished.err) == (0, "")
+        assert ("no gallery" in finished.out) == (gallery > 0)
+        assert (data.parent / str(gallery) / "report.html").exists()
+    finished = run("evaluate", *data_of(data), "methods=classical", "gallery=0", folder=data.parent)
+    assert "no such image folder; set data.val_images" in message(finished)
+
+
+def test_there_must_be_rows_and_true_instances(workplace: Workplace, data: Path) -> None:
+    finished = run("evaluate", *data_of(data), "methods=none", folder=data.parent)
+    assert "predictions.NAME=FILE" in message(finished)
+    assert "methods=" in message(finished)
+    content = json.loads((data / "val.json").read_text())
+    (data / "val.json").write_text(json.dumps({**content, "annotations": []}))
+    found = workplace.report / "predictions" / "mask_rcnn.json"
+    finished = run("evaluate", *data_of(data), "methods=none", f"predictions.net={found}", folder=data.parent)
+    assert "val.json: no usable annotation among 0" in message(finished)
+
+
+def test_the_command_names_the_checkpoint_that_was_chosen(workplace: Workplace, tmp_path: Path) -> None:
+    best = tmp_path / "runs" / "train" / "a b=(c)'s" / "checkpoints" / "best.pt"
+    best.parent.mkdir(parents=True)
+    shutil.copy(workplace.best, best)
+    arguments = ["methods=mask_rcnn", "gallery=0"]
+    found = evaluate(tmp_path, *arguments, output="first")
+    assert found["directory"] == str(tmp_path)
+    python, script, *typed = shlex.split(found["command"])
+    assert (python, script) == ("python", "evaluate.py")
+    again = evaluate(tmp_path, *typed, "overwrite=true", output="second")
+    assert again["checkpoint"]["path"] == found["checkpoint"]["path"] == str(best)
+
+
+def test_families_come_from_the_rows_not_from_their_names(workplace: Workplace, tmp_path: Path) -> None:
+    rows = [f"+segmenter@segmenters.my_{name}={name}" for name in ("threshold_mean", "threshold_otsu")]
+    found = evaluate(tmp_path, "methods=none", *data_of(workplace.data), "gallery=0", *rows)["methods"]
+    assert {name: method["family"] for name, method in found.items()} == {
+        "my_threshold_mean": "literal", "my_threshold_otsu": "sound"
+    }  # fmt: skip
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "Literal rows (my_threshold_mean)" in text
+    assert "Sound rows (my_threshold_otsu)" in text
 
 
 def test_the_numbers_that_coco_published(tmp_path: Path) -> None:

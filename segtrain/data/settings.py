@@ -6,8 +6,9 @@ from typing import Any
 
 from segtrain.config import build
 from segtrain.data.dataset import CocoDataset
+from segtrain.data.images import check_header, image_path
 from segtrain.data.readable import readable
-from segtrain.data.splits import Split, SplitName, check_images, open_splits
+from segtrain.data.splits import ImageUse, Split, SplitName, check_images, open_splits
 from segtrain.data.transforms import Augmentation
 from segtrain.errors import SegtrainError
 
@@ -15,7 +16,11 @@ PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
 
 
 def open_data(
-    data: Mapping[str, Any], need: Collection[SplitName], seed: int, val_ids: Collection[int] | None = None
+    data: Mapping[str, Any],
+    need: Collection[SplitName],
+    seed: int,
+    val_ids: Collection[int] | None = None,
+    images: ImageUse = "needed",
 ) -> dict[SplitName, Split]:
     """Open the splits that a command needs; a data set that is drawn is drawn now.
 
@@ -24,6 +29,7 @@ def open_data(
         need: which splits.
         seed: draws a ``val_fraction`` split.
         val_ids: the images of that split, if they are known already.
+        images: what becomes of an image folder that is not there; see ``open_splits``.
 
     Raises:
         SegtrainError: a setting is missing or wrong, or a file is not what it should be.
@@ -36,13 +42,19 @@ def open_data(
     if data["generator"] is not None:
         build(data["generator"]).ensure(root)
     paths = {key: data[key] for key in PATHS}
-    splits = open_splits(root=root, **paths, val_fraction=data["val_fraction"], seed=seed, need=need, val_ids=val_ids)
+    if images == "unused" and data["on_bad_image"] == "skip":
+        images = "welcome"  # or the numbers would depend on whether the report has a gallery
+    splits = open_splits(
+        root=root, **paths, val_fraction=data["val_fraction"], seed=seed, need=need, val_ids=val_ids, images=images
+    )
     if "val" in splits:
         splits["val"] = readable(splits["val"], data["on_bad_image"])
     if "train" in need:
         for split in splits.values():
             if split.images is None or data["on_bad_image"] == "error":
-                check_images(split)
+                folder = check_images(split)
+                for image in split.index.images:
+                    check_header(image_path(folder, image.file_name), image.size)
     return splits
 
 

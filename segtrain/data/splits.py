@@ -12,6 +12,7 @@ from segtrain.data.images import image_path
 from segtrain.errors import SegtrainError
 
 SplitName = Literal["train", "val"]
+ImageUse = Literal["needed", "welcome", "unused"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Split:
     Attributes:
         name: ``train`` or ``val``, as in the settings.
         index: the annotations.
-        images: the image folder; None if no images were given, which is enough to score result files.
+        images: the image folder; None if there is none, which is enough to score result files.
         unreadable_images: images of the file that are left out because they cannot be read.
         unreadable_annotations: theirs.
     """
@@ -44,6 +45,7 @@ def open_splits(
     seed: int,
     need: Collection[SplitName],
     val_ids: Collection[int] | None = None,
+    images: ImageUse = "needed",
 ) -> dict[SplitName, Split]:
     """Open the splits that a command needs, and none that it does not.
 
@@ -57,6 +59,8 @@ def open_splits(
         seed: draws those images; not negative.
         need: the splits to open.
         val_ids: images that validation takes, if they were drawn before (from a checkpoint); nothing is drawn then.
+        images: "needed": a folder that is not there is an error; "welcome": the split then has none; "unused": it has
+            none anyway.
 
     Raises:
         SegtrainError: a setting is missing, contradicts another, or names a file or folder that is not there; there is
@@ -82,7 +86,9 @@ def open_splits(
         if "val" in need:
             indices["val"] = _load(root, val_annotations, "data.val_annotations")
     folders: dict[SplitName, str | None] = {"train": train_images, "val": val_images}
-    splits = {name: Split(name, indices[name], _folder(root, folders[name], name)) for name in indices if name in need}
+    splits = {
+        name: Split(name, indices[name], _folder(root, folders[name], name, images)) for name in indices if name in need
+    }
     if "train" in splits:
         require_instances(splits["train"].index)
     if len(splits) == 2:
@@ -121,13 +127,17 @@ def _load(root: Path, annotations: str | None, key: str) -> CocoIndex:
     return load_index(path)
 
 
-def _folder(root: Path, images: str | None, name: SplitName) -> Path | None:
+def _folder(root: Path, images: str | None, name: SplitName, use: ImageUse) -> Path | None:
+    if use == "unused":
+        return None
     if images is None:
         if name == "train":
             raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
         return None
     folder = root / images
     if not folder.is_dir():
+        if use == "welcome":
+            return None
         raise SegtrainError(f"{folder}: no such image folder; set data.{name}_images, relative to data.root")
     return folder
 

@@ -17,7 +17,9 @@ from segtrain.errors import SegtrainError
 from segtrain.reporting.gallery import GalleryItem
 from segtrain.reporting.html import html_report
 from segtrain.reporting.markdown import markdown_report
+from segtrain.reporting.results import REPORT_FILES
 from segtrain.reporting.tables import METRICS, Results, number, track_table
+from segtrain.runtime import write_atomically
 
 _TIMINGS = (("data", "median"), ("data", "p95"), ("segmentation", "median"), ("segmentation", "p95"))
 _HEADLINE = ("mask_ap", "mask_ap50", "box_ap", "miou", "f1_50", "seconds")
@@ -39,19 +41,16 @@ def write_report(output_dir: Path, results: Results, gallery: Sequence[GalleryIt
         SegtrainError: the folder cannot be written.
     """
     results = plain(results)
-    texts = {
-        "results.json": json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        "results.csv": csv_text(results),
-        "report.md": markdown_report(results),
-        "report.html": html_report(results, gallery),
-    }
+    texts = (
+        json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        csv_text(results),
+        markdown_report(results),
+        html_report(results, gallery),
+    )
     try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            temporary = output_dir / f".{name}.tmp"
+        for name, text in zip(REPORT_FILES, texts, strict=True):
             # surrogatepass is no option: browsers reject it; a lone surrogate in a name is shown as "?".
-            temporary.write_bytes(text.encode("utf-8", errors="replace"))
-            temporary.replace(output_dir / name)
+            write_atomically(output_dir / name, text.encode("utf-8", errors="replace"))
     except OSError as error:
         raise SegtrainError(
             f"{output_dir}: cannot write the report ({error.strerror}); choose another output_dir"

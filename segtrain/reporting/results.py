@@ -10,6 +10,8 @@ import numpy as np
 from segtrain.data.splits import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
 
+REPORT_FILES = ("results.json", "results.csv", "report.md", "report.html")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -21,6 +23,7 @@ class Row:
         scoring_seconds: what computing them took.
         description: one sentence.
         score: what a classical method's scores mean; None where they are learned.
+        family: "literal" or "sound", of classical methods that say so.
     """
 
     findings: Findings
@@ -28,6 +31,7 @@ class Row:
     scoring_seconds: float
     description: str
     score: str | None
+    family: str | None
 
 
 def assemble(
@@ -38,6 +42,7 @@ def assemble(
     *,
     environment: Mapping[str, Any],
     command: str,
+    directory: str,
     checkpoint: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The content of ``results.json``; undefined numbers are nan until it is written."""
@@ -48,8 +53,6 @@ def assemble(
     warnings = (
         [f"{above} images have more objects than data.max_dets={max_dets}; AP and AR cannot count all"] if above else []
     )
-    if not labelled:
-        warnings.append("there is no true instance, so most numbers are undefined")
     return {
         "methods": {name: _method(row, len(reference.sizes)) for name, row in rows.items()},
         "data": {
@@ -67,6 +70,7 @@ def assemble(
         "warnings": warnings,
         "environment": dict(environment),
         "command": command,
+        "directory": directory,
         "checkpoint": checkpoint,
     }
 
@@ -77,11 +81,7 @@ def _method(row: Row, images: int) -> dict[str, Any]:
     return {
         **{str(name): track for name, track in row.tracks.items()},
         "timing": {
-            **{
-                part: _spread(row.findings.seconds[part])
-                for part in ("data", "segmentation")
-                if part in row.findings.seconds
-            },
+            **{part: _spread(row.findings.seconds.get(part, ())) for part in ("data", "segmentation")},
             "scoring": {"total": row.scoring_seconds},
         },
         "counts": {
@@ -92,6 +92,7 @@ def _method(row: Row, images: int) -> dict[str, Any]:
         "score_threshold": row.findings.score_threshold,
         "description": row.description,
         "score": row.score,
+        "family": row.family,
     }
 
 

@@ -1,8 +1,9 @@
 """The benchmark's rows: every method over the same images, through the same scoring."""
 
 import json
+import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference, TrackName, predict, score
 from segtrain.reporting.gallery import GalleryItem, build
-from segtrain.reporting.results import Row, assemble
+from segtrain.reporting.results import REPORT_FILES, Row, assemble
 from segtrain.runtime import write_atomically
 from segtrain.segmenters.base import Segmenter, Trainable
+
+logger = logging.getLogger(__name__)
 
 
 class Benchmark:
@@ -27,7 +30,7 @@ class Benchmark:
 
     Args:
         split: what is evaluated on; images are needed for segmenters and for the gallery.
-        folder: of the evaluation; ``predictions/`` in it receives each segmenter's records.
+        folder: of the evaluation; ``predictions/`` in it receives each row's records.
         max_dets: detections per image and category that AP and AR use.
         score_threshold: operating point of rows whose scores are learned.
         tracks: which tracks to compute.
@@ -39,9 +42,10 @@ class Benchmark:
         self.split, self.reference, self.folder = split, Reference.of(split.index), folder
         self.max_dets, self.score_threshold, self.tracks = max_dets, score_threshold, tracks
         self.rows: dict[str, Row] = {}
+        self.files: dict[Path, str] = {}  # given result files, links resolved -> their rows
 
     def add_file(self, name: str, path: Path) -> None:
-        """Score a COCO result file.
+        """Score a COCO result file; ``prepare_folder`` writes its records.
 
         Raises:
             SegtrainError: the file is not one, or does not belong to these images.
@@ -50,7 +54,31 @@ class Benchmark:
         sizes = self.reference.sizes
         content = load_results(path, image_ids=sizes, category_ids=ids, sizes=sizes)
         found = Findings(content.masks, content.boxes, content.class_aware, self.score_threshold)
-        self._add(name, found, f"Results from {path.name}", None)
+        self.files.setdefault(path.resolve(), name)
+        self._add(name, found, f"Results from {path.name}")
+
+    def prepare_folder(self, segmenters: Collection[str], overwrite: bool) -> None:
+        """Write the records of the rows so far; called when all that the user gave is read and checked.
+
+        Args:
+            segmenters: names of the rows to come.
+            overwrite: remove what an earlier evaluation left in the folder, but no file that a row was read from.
+
+        Raises:
+            SegtrainError: a file that a row was read from would be replaced.
+        """
+        for name in REPORT_FILES:
+            self._keep_given(self.folder / name, None)
+        for name in (*self.rows, *segmenters):
+            for path in self._record_paths(name):
+                self._keep_given(path, name)
+        if overwrite:
+            old = [*(self.folder / "predictions").glob("*.json"), *(self.folder / name for name in REPORT_FILES)]
+            for path in old:
+                if path.resolve() not in self.files:
+                    path.unlink(missing_ok=True)
+        for name, row in self.rows.items():
+            self._write_records(name, row.findings)
 
     def add_segmenter(
         self, name: str, segmenter: Segmenter, categories: Sequence[Category] | None, advance: Callable[[], None]
@@ -64,10 +92,8 @@ class Benchmark:
             advance: called after each image.
 
         Raises:
-            SegtrainError: there are no images, one cannot be read, or the name is taken.
+            SegtrainError: there are no images, or one cannot be read.
         """
-        if name in self.rows:
-            raise SegtrainError(f"predictions.{name}: a segmenter has this name already; choose another")
         if self.split.images is None:
             raise SegtrainError(
                 "data.val_images is null: name the image folder, or use methods=none with predictions.NAME=FILE"
@@ -81,14 +107,12 @@ class Benchmark:
             advance,
             foreign=categories is None,
         )
-        for suffix, records in ((".json", found.masks), (".bbox.json", found.boxes)):
-            if records is not None:
-                write_atomically(self.folder / "predictions" / f"{name}{suffix}", json.dumps(records))
+        self._write_records(name, found)
         learned = isinstance(segmenter, Trainable)
         description = (
             "Fine-tuned Mask R-CNN" if learned else getattr(segmenter, "description", type(segmenter).__name__)
         )
-        self._add(name, found, description, getattr(segmenter, "score", None))
+        self._add(name, found, description, getattr(segmenter, "score", None), getattr(segmenter, "family", None))
 
     def results(self, **context: Any) -> dict[str, Any]:
         """The content of ``results.json``; see ``assemble``."""
@@ -97,7 +121,10 @@ class Benchmark:
     def gallery(self, each: int) -> list[GalleryItem]:
         """The report's images, ``each`` of each kind; none without images."""
         folder = self.split.images
-        if folder is None or not each:
+        if not each:
+            return []
+        if folder is None:
+            logger.info("no images, so the report has no gallery; data.val_images names their folder")
             return []
         return build(
             self.split.index.images,
@@ -108,10 +135,29 @@ class Benchmark:
             each,
         )
 
-    def _add(self, name: str, found: Findings, description: str, own_score: str | None) -> None:
+    def _record_paths(self, name: str) -> tuple[Path, Path]:
+        """Where a row's masks and its boxes go."""
+        folder = self.folder / "predictions"
+        return folder / f"{name}.json", folder / f"{name}.bbox.json"
+
+    def _write_records(self, name: str, found: Findings) -> None:
+        for path, records in zip(self._record_paths(name), (found.masks, found.boxes), strict=True):
+            if records is not None and path.resolve() not in self.files:
+                write_atomically(path, json.dumps(records))
+
+    def _keep_given(self, path: Path, row: str | None) -> None:
+        owner = self.files.get(path.resolve())
+        if owner not in (None, row):
+            raise SegtrainError(
+                f"predictions.{owner}: {path} would be replaced by this evaluation; choose another output_dir"
+            )
+
+    def _add(
+        self, name: str, found: Findings, description: str, own_score: str | None = None, family: str | None = None
+    ) -> None:
         started = time.perf_counter()
         numbers = score(found, self.reference, self.max_dets, self.tracks)
-        self.rows[name] = Row(found, numbers, time.perf_counter() - started, description, own_score)
+        self.rows[name] = Row(found, numbers, time.perf_counter() - started, description, own_score, family)
 
 
 @contextmanager

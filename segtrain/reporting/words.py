@@ -4,9 +4,6 @@ from collections.abc import Sequence
 
 from segtrain.reporting.tables import Results, number, ranking
 
-# Classical rows that follow a textbook line to the letter; the other classical rows do it soundly.
-LITERAL = ("threshold_mean", "threshold_multi", "edge_sobel", "edge_laplace", "kmeans")
-
 
 def verdict(results: Results) -> str:
     """Which method wins on mask AP and on mIoU, and by how much; one sentence of plain text."""
@@ -94,17 +91,19 @@ def definitions(results: Results) -> list[tuple[str, str]]:
             )
         )
     literal, sound = _families(results)
+    parts = []
     if literal:
-        text = (
+        parts.append(
             f"Literal rows ({', '.join(literal)}) follow the textbook line as it stands: every region that passes is "
             "an object, and objects that touch stay one."
         )
-        if sound:
-            text += (
-                f" Sound rows ({', '.join(sound)}) decide by the image border which side is background, and take "
-                "touching objects apart."
-            )
-        entries.append(("Literal and sound rows", text))
+    if sound:
+        parts.append(
+            f"Sound rows ({', '.join(sound)}) decide by the image border which side is background, and take touching "
+            "objects apart."
+        )
+    if parts:
+        entries.append(("Literal and sound rows", " ".join(parts)))
     timing = "Median time to segment one image, after warm-up; reading images and scoring are timed apart."
     entries.append(("ms/image", timing))
     entries.append(("–", "Not defined: nothing to measure, or the method does not provide it (boxes without masks)."))
@@ -128,8 +127,10 @@ def notes(results: Results) -> list[str]:
 
 
 def _families(results: Results) -> tuple[Sequence[str], Sequence[str]]:
-    classical = [name for name, method in results["methods"].items() if method.get("score")]
-    return [n for n in classical if n in LITERAL], [n for n in classical if n not in LITERAL]
+    """Names of the literal rows and of the sound ones; other rows are neither."""
+    methods = results["methods"]
+    literal, sound = ([n for n in methods if methods[n].get("family") == family] for family in ("literal", "sound"))
+    return literal, sound
 
 
 def _thresholds(results: Results) -> str:

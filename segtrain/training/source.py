@@ -1,5 +1,6 @@
 """What evaluate.py takes from a checkpoint: the model, the data it was trained with, and what its labels mean."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,19 @@ class Source:
                 "tracks=class_agnostic, or data with the same categories"
             )
         return None
+
+    def override(self, named: str | list[str] | None) -> list[str]:
+        """What names the checkpoint on a command line where the user left it to the newest run; nothing if he did not.
+
+        Args:
+            named: ``checkpoint`` as given.
+        """
+        if named is not None or self.path is None:
+            return []
+        path = str(self.path)
+        if not re.fullmatch(r"[\w./:-]+", path):  # Hydra's grammar wants the rest in quotes
+            path = "'" + path.replace("'", r"\'") + "'"
+        return [f"checkpoint={path}"]
 
     def describe(self) -> dict[str, Any] | None:
         """What ``results.json`` says of the checkpoint."""
