@@ -14,7 +14,7 @@ from segtrain.data.settings import open_data
 from segtrain.data.splits import ImageUse
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS
-from segtrain.launch import launch
+from segtrain.launch import launch, record_command
 from segtrain.reporting.benchmark import headline, write_report
 from segtrain.reporting.rows import Benchmark, progress_bar
 from segtrain.runtime import describe_environment, resolve_device, seed_everything, thread_count, to_device
@@ -47,6 +47,7 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     for name, node in config["segmenters"].items():
         categories = source.categories(node, split.index.categories, need_names=config["tracks"] == "all")
         segmenters[name] = to_device(build(source.segmenter_node(node, data["max_dets"])), device), categories
+    record_command(config, output_dir)
     benchmark.prepare_folder(segmenters, config["overwrite"])
     with progress_bar(segmenters, len(split.index.images)) as bar:
         for name, (segmenter, categories) in segmenters.items():

@@ -8,13 +8,13 @@ from omegaconf import OmegaConf
 from segtrain.config import build
 from segtrain.data.loading import TrainingLoader
 from segtrain.data.settings import open_data, training_samples
-from segtrain.launch import launch
+from segtrain.launch import launch, record_command
 from segtrain.reporting.tensorboard import RunJournal
 from segtrain.reporting.watch import Watch
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything
 from segtrain.training.checkpoint import fresh_checkpoint
 from segtrain.training.learner import Learner, parameter_groups
-from segtrain.training.resume import find_resumed, prepare_folder, starting_point
+from segtrain.training.resume import find_resumed, prepared_folder, starting_point
 from segtrain.training.summary import describe_run, first_samples
 from segtrain.training.threads import choose_threads
 from segtrain.training.trainer import Trainer
@@ -52,28 +52,29 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
 
     samples = first_samples(dataset, recipe.preview_images)
 
-    # What a person looks at.
-    prepare_folder(output_dir, resumed)
-    journal = RunJournal(output_dir, start.step)
-    journal.config(OmegaConf.to_yaml(config))
-    journal.samples(*samples, start.class_names)
-    describe_run(splits, segmenter, start.max_dets, output_dir)
-    if recipe.max_steps == 0:
-        return float("nan")
+    # All is checked: from here on the folder is this run's.
+    with prepared_folder(output_dir, resumed):
+        record_command(config, output_dir)
+        journal = RunJournal(output_dir, start.step)
+        journal.config(OmegaConf.to_yaml(config))
+        journal.samples(*samples, start.class_names)
+        describe_run(splits, segmenter, start.max_dets, output_dir)
+        if recipe.max_steps == 0:
+            return float("nan")
 
-    watch = Watch(journal, splits["val"], recipe.validation_images)
-    validation = Validation(splits["val"], start.max_dets, start.score_threshold, watch)
-    loader = TrainingLoader(
-        dataset,
-        batch_size=recipe.batch_size,
-        workers=recipe.workers,
-        seed=config["seed"],
-        pin_memory=device.type == "cuda",
-    )
-    folder = output_dir / "checkpoints"
-    best = Trainer(recipe, learner, loader, validation, journal, folder, start, threads).fit()
-    journal.close()
-    return best
+        watch = Watch(journal, splits["val"], recipe.validation_images)
+        validation = Validation(splits["val"], start.max_dets, start.score_threshold, watch)
+        loader = TrainingLoader(
+            dataset,
+            batch_size=recipe.batch_size,
+            workers=recipe.workers,
+            seed=config["seed"],
+            pin_memory=device.type == "cuda",
+        )
+        folder = output_dir / "checkpoints"
+        best = Trainer(recipe, learner, loader, validation, journal, folder, start, threads).fit()
+        journal.close()
+        return best
 
 
 if __name__ == "__main__":

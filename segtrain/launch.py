@@ -4,8 +4,9 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,38 @@ def launch(task: Task, config_dir: Path, config_name: str) -> None:
         # Here and not around Hydra, which would add a line of its own to the error.
         with _errors_as_one_line(debugging):
             values = {**_checked(cfg, []), "output_dir": str(output_dir)}
-            _log_to(output_dir / f"{config_name}.log")
+            _start_logging()
             return task(values, output_dir)
 
     with _errors_as_one_line(debugging):
         _check_command(config_dir, config_name)
         hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(main)()
+
+
+def record_command(config: Mapping[str, Any], output_dir: Path) -> None:
+    """Write down what was asked for, and from now on every message; a task calls it before its first output.
+
+    Hydra would write before anything is checked, and so into the folder of another run that this one must not touch.
+
+    Args:
+        config: of the task.
+        output_dir: gets ``.hydra/config.yaml``, ``overrides.yaml`` and ``hydra.yaml``, and the log with the messages
+            so far.
+    """
+    hydra_config = HydraConfig.get()
+    records = {"config": config, "overrides": hydra_config.overrides.task, "hydra": {"hydra": hydra_config}}
+    folder = output_dir / ".hydra"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, record in records.items():
+        (folder / f"{name}.yaml").write_text(OmegaConf.to_yaml(record), encoding="utf-8")
+    root = logging.getLogger()
+    file = logging.FileHandler(output_dir / f"{hydra_config.job.config_name}.log")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for handler in [handler for handler in root.handlers if isinstance(handler, MemoryHandler)]:
+        handler.setTarget(file)
+        root.removeHandler(handler)
+        handler.close()  # hands on what it has kept
+    root.addHandler(file)
 
 
 @contextmanager
@@ -130,9 +157,8 @@ class _Terminal(logging.Handler):
             rich.get_console().print(record.getMessage(), soft_wrap=True, markup=False, highlight=False)
 
 
-def _log_to(path: Path) -> None:
-    """Messages to the terminal, in short, and to the run's folder, with time and origin."""
-    file = logging.FileHandler(path)
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[_Terminal(), file], force=True)
+def _start_logging() -> None:
+    """Messages to the terminal, in short; kept for the run's folder as well, until it may be written into."""
+    kept = MemoryHandler(capacity=sys.maxsize, flushLevel=sys.maxsize)
+    logging.basicConfig(level=logging.INFO, handlers=[_Terminal(), kept], force=True)
     logging.captureWarnings(True)

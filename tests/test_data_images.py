@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from segtrain.data.images import image_path, read_image
+from segtrain.data.images import check_header, image_path, read_image
 from segtrain.errors import SegtrainError
 
 NASTY = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")) / "data" / "nasty"
@@ -74,15 +74,20 @@ def test_orientation(tmp_path: Path, orientation: int) -> None:
         upright = np.array(ImageOps.exif_transpose(stored))
     assert np.array_equal(read_image(tmp_path / "a.png"), upright)
     assert np.array_equal(read_image(tmp_path / "a.png", exif_size), upright)
+    check_header(tmp_path / "a.png", exif_size)
     if orientation in (5, 6, 7, 8):
         assert np.array_equal(read_image(tmp_path / "a.png", (4, 6)), picture())
+        check_header(tmp_path / "a.png", (4, 6))
     with pytest.raises(SegtrainError, match=f"a.png: the file is {exif_size[0]}x{exif_size[1]}, .* say 5x6"):
         read_image(tmp_path / "a.png", (5, 6))
+    with pytest.raises(SegtrainError, match=f"a.png: the file is {exif_size[0]}x{exif_size[1]}, .* say 5x6"):
+        check_header(tmp_path / "a.png", (5, 6))
 
 
 def test_a_tiff_is_turned_once(tmp_path: Path) -> None:
     Image.fromarray(picture()).save(tmp_path / "a.tif", tiffinfo={0x0112: 6})
     assert np.array_equal(read_image(tmp_path / "a.tif", (6, 4)), np.rot90(picture(), -1))
+    check_header(tmp_path / "a.tif", (6, 4))
 
 
 def test_damage_names_the_file(tmp_path: Path) -> None:
@@ -98,6 +103,9 @@ def test_damage_names_the_file(tmp_path: Path) -> None:
         with pytest.raises(SegtrainError, match=f"{name}.png: cannot read the image") as caught:
             read_image(path)
         assert "\n" not in str(caught.value)
+        if name != "cut":  # behind its header
+            with pytest.raises(SegtrainError, match=f"{name}.png: cannot read the image"):
+                check_header(path, (64, 64))
     with pytest.raises(SegtrainError, match="folder"):
         read_image(tmp_path / "folder.png")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from conftest import Workplace
 from PIL import Image
 from scripts import ROOT, SMALL, SMALL_NETWORK, data_of, run
@@ -54,6 +55,19 @@ def test_a_preview_can_be_had_alone(workplace: Workplace, tmp_path: Path) -> Non
     with Image.open(tmp_path / "run" / "preview.png") as picture:
         assert min(picture.size) > 100
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_each_job_of_a_sweep_records_its_command(workplace: Workplace, tmp_path: Path) -> None:
+    arguments = [*SMALL, *data_of(workplace.data), "trainer.max_steps=0", "output_dir=runs", "seed=3,4", "--multirun"]
+    finished = run("train", *arguments, folder=tmp_path)
+    assert (finished.code, finished.err) == (0, "")
+    for job, seed in (("0", 3), ("1", 4)):
+        record = tmp_path / "runs" / job / ".hydra"
+        assert f"seed={seed}" in yaml.safe_load((record / "overrides.yaml").read_text())
+        assert yaml.safe_load((record / "config.yaml").read_text())["seed"] == seed
+        assert yaml.safe_load((record / "hydra.yaml").read_text())["hydra"]["job"]["config_name"] == "train"
+        assert "run folder" in (tmp_path / "runs" / job / "train.log").read_text()
+    assert "runs/1" not in (tmp_path / "runs" / "0" / "train.log").read_text()
 
 
 def test_metrics_are_those_of_tensorboard(workplace: Workplace) -> None:

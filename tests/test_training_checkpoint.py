@@ -1,5 +1,6 @@
 """Checkpoints: complete, plain, and no way in for foreign code."""
 
+import shutil
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tiny_runs import checkpoint
 
 from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import load_checkpoint, load_segmenter, newest_checkpoint
-from segtrain.training.resume import find_resumed, prepare_folder, starting_point
+from segtrain.training.resume import find_resumed, prepared_folder, starting_point
 
 
 def saved(path: Path, **changes: Any) -> Path:
@@ -186,13 +187,42 @@ def test_where_a_run_starts(tmp_path: Path) -> None:
     other = tmp_path / "other"
     resumed = find_resumed(str(last), other)
     assert starting_point(fresh, resumed).step == 40
-    prepare_folder(other, resumed)
-    assert (other / "checkpoints" / "best.pt").exists()
-    prepare_folder(output, find_resumed("auto", output))
+    with prepared_folder(other, resumed):
+        assert (other / "checkpoints" / "best.pt").exists()
+    with prepared_folder(output, find_resumed("auto", output)):
+        assert last.exists()
     assert last.exists()
     assert find_resumed(None, output) is None
-    prepare_folder(output, None)
-    assert not last.exists(), "a run that starts anew keeps nothing of the old one"
+    with prepared_folder(output, None):
+        assert not last.exists(), "a run that starts anew keeps nothing of the old one"
+    assert not list(output.iterdir())
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("saved_one", [False, True])
+def test_a_replaced_run_comes_back_if_the_new_one_saves_nothing(tmp_path: Path, saved_one: bool, killed: bool) -> None:
+    last = saved(tmp_path / "checkpoints" / "last.pt", step=40)
+    (tmp_path / "metrics.jsonl").write_text("old")
+
+    def fail() -> None:
+        with prepared_folder(tmp_path, None):
+            (tmp_path / "metrics.jsonl").write_text("new")
+            if saved_one:
+                saved(last, step=1)
+            if killed:
+                shutil.copytree(tmp_path, tmp_path.with_name("killed"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    if killed:  # the folder as such an end leaves it; the next run tidies up
+        shutil.rmtree(tmp_path)
+        tmp_path.with_name("killed").rename(tmp_path)
+        with pytest.raises(KeyboardInterrupt), prepared_folder(tmp_path, None):
+            raise KeyboardInterrupt
+    assert load_checkpoint(last).step == (1 if saved_one else 40)
+    assert (tmp_path / "metrics.jsonl").read_text() == ("new" if saved_one else "old")
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "metrics.jsonl"}
 
 
 def test_a_state_that_is_not_there_is_named_with_its_key(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Image files to RGB arrays: any mode, any bit depth, any orientation; the only door to Pillow's readers."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -62,35 +64,65 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> RgbArray:
     Raises:
         SegtrainError: the file is missing, corrupt, truncated, absurdly large, or of another size than stated.
     """
+    with _opened(path) as image:
+        image.load()
+        orientation = _orientation(image)
+        stored = image.height, image.width
+        rgb = _to_rgb(image)
+    upright = stored[::-1] if orientation in _SIDEWAYS else stored
+    if size is None or upright == size:
+        return _turn(rgb, orientation)
+    if stored == size:
+        return rgb
+    raise _other_size(path, upright, size)
+
+
+def check_header(path: Path, size: tuple[int, int]) -> None:
+    """Make sure, without decoding the image, that it can be opened and has the size that the annotations state.
+
+    Args:
+        path: the file.
+        size: (H, W), of the image as it is stored or as its EXIF orientation turns it.
+
+    Raises:
+        SegtrainError: the file is missing, no image, absurdly large, or of another size.
+    """
+    with _opened(path) as image:
+        stored = image.height, image.width
+        # Last, as it makes Pillow decode some formats.
+        sideways = stored != size and _orientation(image) in _SIDEWAYS
+    found = stored[::-1] if sideways else stored
+    if found != size:
+        raise _other_size(path, found, size)
+
+
+def as_tensor(image: RgbArray) -> Tensor:
+    """(H, W, 3) uint8 to a contiguous (3, H, W) tensor, as segmenters take it."""
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image whose header is read; what goes wrong in the block is an error that names the file."""
     try:
         with warnings.catch_warnings():
-            # Pillow warns of broken EXIF blocks and of large images; both are read, or refused below.
+            # Pillow warns of broken EXIF blocks and of large images; both are read, or refused.
             warnings.simplefilter("ignore")
             with path.open("rb") as stream, Image.open(stream) as image:
-                image.load()
-                orientation = _orientation(image)
-                stored = image.height, image.width
-                rgb = _to_rgb(image)
+                yield image
     except UnidentifiedImageError as error:
         raise SegtrainError(f"{path}: cannot read the image (not an image file); {_REMEDY}") from error
     except OSError as error:
         raise SegtrainError(f"{path}: cannot read the image ({error.strerror or error}); {_REMEDY}") from error
     except Exception as error:  # Pillow raises a dozen types on corrupt files
         raise SegtrainError(f"{path}: cannot read the image ({error}); {_REMEDY}") from error
-    upright = stored[::-1] if orientation in _SIDEWAYS else stored
-    if size is None or upright == size:
-        return _turn(rgb, orientation)
-    if stored == size:
-        return rgb
-    raise SegtrainError(
-        f"{path}: the file is {upright[0]}x{upright[1]}, the annotations say {size[0]}x{size[1]} (height x width); "
+
+
+def _other_size(path: Path, found: tuple[int, int], stated: tuple[int, int]) -> SegtrainError:
+    return SegtrainError(
+        f"{path}: the file is {found[0]}x{found[1]}, the annotations say {stated[0]}x{stated[1]} (height x width); "
         "correct the json or the image"
     )
-
-
-def as_tensor(image: RgbArray) -> Tensor:
-    """(H, W, 3) uint8 to a contiguous (3, H, W) tensor, as segmenters take it."""
-    return torch.from_numpy(image).permute(2, 0, 1).contiguous()
 
 
 def _orientation(image: Image.Image) -> int:

@@ -2,7 +2,8 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 
 logger = logging.getLogger(__name__)
 # What a run leaves in its folder; overwriting it means removing all of it.
-_ARTIFACTS = ("checkpoints", "tensorboard", "metrics.jsonl", "preview.png")
+_ARTIFACTS = ("checkpoints", "tensorboard", "metrics.jsonl", "preview.png", ".hydra")
+_ASIDE = ".replaced"  # holds these while the run that replaces them has no checkpoint of its own
 # What a saved state depends on.
 _DECISIVE = {
     "segmenter": (
@@ -98,22 +100,53 @@ def starting_point(fresh: Checkpoint, resumed: Resumed | None) -> Checkpoint:
     )  # fmt: skip
 
 
-def prepare_folder(output_dir: Path, resumed: Resumed | None) -> None:
-    """Make the run's folder ready, once nothing can go wrong any more.
+@contextmanager
+def prepared_folder(output_dir: Path, resumed: Resumed | None) -> Iterator[None]:
+    """Make the run's folder ready, for as long as the run takes.
 
-    What an earlier run left in it goes, unless that run is resumed; a run that goes on in a new folder takes its
-    predecessor's ``best.pt`` along.
+    What an earlier run left in it goes, unless that run is resumed; but it comes back if this run fails before its
+    first checkpoint. A run that goes on in a new folder takes its predecessor's ``best.pt`` along.
     """
+    _settle(output_dir, finished=False)  # what a run that was killed has left
     if resumed is None:
-        for name in _ARTIFACTS:
-            path = output_dir / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        return
-    logger.info(f"resuming {resumed.path}")
-    best, own = resumed.path.with_name("best.pt"), output_dir / "checkpoints" / "best.pt"
+        _move(output_dir, output_dir / _ASIDE)
+    else:
+        _take_over(resumed.path, output_dir)
+    finished = False
+    try:
+        yield
+        finished = True
+    finally:
+        _settle(output_dir, finished)
+
+
+def _take_over(source: Path, output_dir: Path) -> None:
+    logger.info(f"resuming {source}")
+    best, own = source.with_name("best.pt"), output_dir / "checkpoints" / "best.pt"
     if best.exists() and best.absolute() != own.absolute():
         own.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(best, own)
+
+
+def _settle(output_dir: Path, finished: bool) -> None:
+    """Decide between a run and what it replaces, if it replaces anything."""
+    aside = output_dir / _ASIDE
+    if not aside.exists():
+        return
+    if not finished and not any((output_dir / "checkpoints").glob("*.pt")):
+        for name in _ARTIFACTS:
+            path = output_dir / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        _move(aside, output_dir)
+    shutil.rmtree(aside)
+
+
+def _move(source: Path, target: Path) -> None:
+    """What a run leaves, to another folder on the same disk."""
+    for name in _ARTIFACTS:
+        if (source / name).exists():
+            target.mkdir(parents=True, exist_ok=True)
+            (source / name).rename(target / name)
 
 
 def _require_equal(source: Path, what: str, there: object, here: object) -> None:
