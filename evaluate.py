@@ -27,13 +27,13 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     torch.set_num_threads(thread_count(config["threads"], busy_workers=0))
     seed_everything(config["seed"])
 
-    if not config["segmenters"] and not config["predictions"]:
-        raise SegtrainError("there is no row to evaluate; give predictions.NAME=FILE, or methods=all")
     source = Source.find(config)
     data, val_ids = source.data_settings(config["data"])
     images: ImageUse = "needed" if config["segmenters"] else "welcome" if config["gallery"] else "unused"
     split = open_data(data, ["val"], source.seed, val_ids, images)["val"]
     require_instances(split.index)
+    if not config["segmenters"] and not config["predictions"]:
+        raise SegtrainError("there is no row to evaluate; give predictions.NAME=FILE, or methods=all")
     benchmark = Benchmark(
         split,
         output_dir,
