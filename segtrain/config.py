@@ -179,6 +179,8 @@ def _check_values(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _check_roles(config: Mapping[str, Any]) -> Iterator[str]:
     """Parts that can be built, but not in this place."""
+    if "trainer" in config and config["data"]["from_checkpoint"]:
+        yield "data: evaluate.py alone takes it from a checkpoint; choose another option, such as data=coco"
     network = config.get("segmenter")
     if network is not None and not network.get("_partial_"):
         yield "segmenter: this one does not learn; choose a mask_rcnn_* option"

@@ -8,7 +8,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import ConfigCompositionException, HydraException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
@@ -77,6 +77,10 @@ def _sort(arguments: Sequence[str], mistakes: list[str]) -> tuple[list[Override]
 
 def _reason(error: Exception, override: Override, cfg: DictConfig) -> str:
     cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        # One choice implies another: `trainer: ${data}`.
+        group = error.missing_cfg_file.rpartition("/")[0]
+        return f"no {group} goes with it; choose other {override.key_or_group}, or {group}={' or '.join(error.options)}"
     if "defaults list" in str(error):
         return "this script has no such group; --help lists them"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) or override.is_delete():

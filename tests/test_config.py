@@ -95,8 +95,12 @@ def test_help_fits_one_screen(script: str, tmp_path: Path) -> None:
     assert finished.err == ""
     lines = finished.out.rstrip().splitlines()
     assert len(lines) <= 40
-    for group in {group for group, _ in OPTIONS}:
-        assert re.search(rf"^{group}: ", finished.out, re.MULTILINE), group
+    assert max(map(len, lines)) <= 100
+    _, groups, _ = re.split(r"^Groups.*:$|^Keys:", finished.out, maxsplit=2, flags=re.MULTILINE)
+    listed = re.findall(r"^(\w+): ((?:.*,\n)*.*)$", groups, re.MULTILINE)
+    assert {(group, option.strip()) for group, options in listed for option in options.split(",")} == {
+        option for option in OPTIONS for root, _ in overrides_of(*option) if root == script
+    }
     for key in ("output_dir", "seed", "device", "data.{root", "max_dets", "_schema"):
         assert (key in finished.out) == (key != "_schema"), key
     assert not list(tmp_path.iterdir())
@@ -120,6 +124,8 @@ def test_the_whole_configuration_can_be_printed(script: str, tmp_path: Path) -> 
         ("train", ["segmentr=x"], "did you mean segmenter?"),
         ("train", ["experiment=nucle"], "experiment=nucle: no such option; did you mean nuclei?"),
         ("train", ["methods=all"], "methods=all: this script has no such group"),
+        ("train", ["data=checkpoint"], "checkpoint: no trainer goes with it; choose other data, or trainer=coco"),
+        ("train", ["data=checkpoint", "trainer=coco"], "data: evaluate.py alone takes it from a checkpoint; choose"),
         ("train", ["trainer=null"], "trainer=null: no such option; use coco or default or synthetic"),
         ("evaluate", ["methods=foo"], "use all or classical or mask_rcnn or none"),
         ("evaluate", ["+segmenter@segmenters.x=kmean"], "did you mean kmeans?"),

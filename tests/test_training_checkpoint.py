@@ -1,7 +1,7 @@
 """Checkpoints: complete, plain, and no way in for foreign code."""
 
-import shutil
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
