@@ -288,3 +288,22 @@ def test_real_backbone_weights() -> None:
             expected = layer(expected)
             if name == "18":
                 torch.testing.assert_close(found["3"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_torch_says_of_a_file_becomes_one_plain_reason(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(torch.nn.Linear(1, 1), path)
+    with pytest.raises(
+        SegtrainError, match=r"\(it holds more than .*: torch\.nn\.modules\.linear\.Linear\); give"
+    ) as caught:
+        read_state(path)
+    assert "\x1b" not in str(caught.value)
+    assert "weights_only" not in str(caught.value), "torch's advice is to run foreign code"
+    for content, reason in {b"": "EOFError", b"hello": "KeyError"}.items():
+        path.write_bytes(content)
+        with pytest.raises(SegtrainError, match=rf"can be read \({reason}\); give another file"):
+            read_state(path)
+    torch.save({"a": 1}, path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(SegtrainError, match=r"failed finding central directory\); give another file"):
+        read_state(path)

@@ -1,5 +1,7 @@
 """Reading weights: published ones, torchvision's files, our checkpoints, backbones alone."""
 
+import re
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from segtrain.errors import SegtrainError
 
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # torch prints in bold
 _PUBLISHED = {
     "resnet50_fpn": ("MaskRCNN_ResNet50_FPN_Weights", "ResNet50_Weights"),
     "resnet50_fpn_v2": ("MaskRCNN_ResNet50_FPN_V2_Weights", "ResNet50_Weights"),
@@ -46,7 +49,7 @@ def read_weights(weights: str, architecture: str) -> tuple[dict[str, Tensor], Se
     names = content.get("class_names")
     state = content.get("model", content.get("state_dict", content))
     if not state or not _is_state(state):
-        raise SegtrainError(f"weights {weights}: holds no tensors by name; it is not a weights file")
+        raise SegtrainError(f"weights {weights}: holds no tensors by name; give a file with a state_dict")
     return dict(state), ["background", *names] if isinstance(names, list) else None
 
 
@@ -64,10 +67,11 @@ def read_state(path: Path) -> dict[str, object]:
         raise SegtrainError(f"{path}: no such file; give the path of a checkpoint or weights file") from None
     except Exception as error:  # a damaged pickle fails in whatever way it stumbles
         raise SegtrainError(
-            f"{path}: not a checkpoint or weights file that can be read ({_reason(error)[:100]})"
+            f"{path}: not a checkpoint or weights file that can be read ({_reason(error)}); give another file, or "
+            "write it anew with torch.save(model.state_dict(), PATH)"
         ) from None
     if not isinstance(content, Mapping):
-        raise SegtrainError(f"{path}: holds a {type(content).__name__}, not weights by name")
+        raise SegtrainError(f"{path}: holds a {type(content).__name__}, not weights by name; save a state_dict")
     return dict(content)
 
 
@@ -88,7 +92,7 @@ def _download(member: WeightsEnum) -> dict[str, Tensor]:
     except Exception as error:  # no network, no space, or a damaged file from an earlier attempt
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise SegtrainError(
-            f"weights {member.name} cannot be loaded ({_reason(error)[:100]}): download {member.url} elsewhere "
+            f"weights {member.name} cannot be loaded ({_reason(error)}): download {member.url} elsewhere "
             f"and put it into {folder}, or give the file by segmenter.weights=PATH"
         ) from None
     return state
@@ -101,5 +105,9 @@ def _is_state(content: object) -> TypeGuard[Mapping[str, Tensor]]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what an error says, or its kind."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    """The first sentence of what an error says, or its kind; of code in a pickle, what it would have called."""
+    text = _ESCAPES.sub("", str(error))
+    if foreign := re.search(r"GLOBAL (\S+)", text):
+        return f"it holds more than tensors and plain values: {foreign[1]}"
+    sentence = re.split(r"\.\s|\n", text.strip(), maxsplit=1)[0] if not isinstance(error, KeyError) else ""
+    return textwrap.shorten(sentence, 100, placeholder=" ...") or type(error).__name__
