@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 from conftest import Workplace
-from PIL import Image
 from scripts import ROOT, SMALL, data_of, message, run
 
 from segtrain.training.checkpoint import load_checkpoint
