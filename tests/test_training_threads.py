@@ -1,11 +1,13 @@
 """The thread tuner, on a simulated machine."""
 
+import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 
-from segtrain.training.threads import HOLD, TRIAL, ThreadTuner
+from segtrain.training.threads import HOLD, TRIAL, ThreadTuner, choose_threads
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +62,22 @@ def test_validation_has_its_own_count() -> None:
     with tuner.validating():
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("threads", "workers", "device", "first", "counts"),
+    [
+        ("auto", 0, "cpu", 4, {4, 2}),
+        ("auto", 1, "cpu", 3, {3, 4, 2}),
+        ("auto", 3, "cpu", 1, {1, 4, 2}),
+        ("auto", 0, "cuda", 4, {4}),
+        (3, 1, "cpu", 3, {3}),
+    ],
+)
+def test_what_may_be_chosen_from(
+    threads: Any, workers: int, device: str, first: int, counts: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
+    tuner = choose_threads(threads, workers, torch.device(device))
+    assert torch.get_num_threads() == first
+    assert set(run(tuner, HOLD, dict.fromkeys(range(1, 5), 1.0))) == counts

@@ -29,10 +29,12 @@ def choose_threads(threads: Literal["auto"] | int, workers: int, device: torch.d
     Raises:
         SegtrainError: it is neither ``auto`` nor a number of threads.
     """
-    most = thread_count(threads, busy_workers=workers)
-    tuned = threads == "auto" and device.type == "cpu" and most > 1
+    beside_workers = thread_count(threads, busy_workers=workers)
+    most = thread_count(threads, busy_workers=0)
+    # Workers that are not busy all the time may leave enough of their cores.
+    choice = [beside_workers, most, max(1, most // 2)] if threads == "auto" and device.type == "cpu" else [most]
     # Workers rest while a run validates, so evaluate.py finds the same count.
-    return ThreadTuner([most, max(1, most // 2)] if tuned else [most], thread_count(threads, busy_workers=0))
+    return ThreadTuner(list(dict.fromkeys(choice)), validation=most)
 
 
 class ThreadTuner:
