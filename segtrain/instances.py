@@ -1,12 +1,11 @@
-"""The records that everything else exchanges."""
+"""The records that everything else exchanges, in NumPy; the one of tensors is in ``segtrain.targets``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from segtrain.masks import Rle
 
@@ -55,46 +54,6 @@ class Instances:
     def empty(cls, size: tuple[int, int]) -> "Instances":
         """Nothing was found in an image of this (H, W)."""
         return cls(size, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32), [])
-
-
-@dataclass(frozen=True)
-class Target:
-    """The true instances of one training image.
-
-    Attributes:
-        boxes: (N, 4) float32, xyxy in pixels, whole numbers: the tight box of each mask.
-        labels: (N,) int64, 1..K.
-        masks: N uint8 tensors (h, w) of 0 and 1, each mask cropped to its box.
-
-    Raises:
-        ValueError: the fields do not fit together.
-    """
-
-    boxes: torch.Tensor
-    labels: torch.Tensor
-    masks: list[torch.Tensor]
-
-    def __post_init__(self) -> None:
-        count = len(self.masks)
-        if self.boxes.shape != (count, 4) or self.labels.shape != (count,):
-            raise ValueError(
-                f"{count} masks with boxes {tuple(self.boxes.shape)} and labels {tuple(self.labels.shape)}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.masks)
-
-    @classmethod
-    def empty(cls) -> "Target":
-        """An image without objects."""
-        return cls(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), [])
-
-    def to(self, device: torch.device) -> "Target":
-        """The same target on another device."""
-        move: dict[str, Any] = {"non_blocking": True}
-        return Target(
-            self.boxes.to(device, **move), self.labels.to(device, **move), [m.to(device, **move) for m in self.masks]
-        )
 
 
 class Prediction(TypedDict):

@@ -27,7 +27,8 @@ from segtrain.evaluation import (
     predict,
     score,
 )
-from segtrain.instances import NO_CATEGORY, Instances, Target
+from segtrain.instances import NO_CATEGORY, Instances
+from segtrain.targets import Target
 
 NAMED = [Category(3, "spindle"), Category(7, "round"), Category(90, "lobed")]
 SIZE = (20, 30)

@@ -15,6 +15,7 @@ LAYERS = {
     "masks": 0,
     "segmentations": 0,
     "instances": 0,
+    "targets": 0,
     "signatures": 0,
     "config": 0,
     "overrides": 0,

@@ -14,10 +14,10 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain import masks
-from segtrain.instances import Target
 from segtrain.segmenters.architectures import ArchitectureName, Shape, build_network
 from segtrain.segmenters.base import Segmenter, Trainable
 from segtrain.segmenters.mask_rcnn import MaskRCNN, double_resolution
+from segtrain.targets import Target
 
 # The large networks cost seconds each: among the quick tests they only detect.
 LARGE = pytest.mark.slow

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segtrain.instances import Target
 from segtrain.segmenters.build import mask_rcnn
 from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.targets import Target
 
 ARCHITECTURES = ("resnet18_fpn", "mobilenet_v2_fpn", "resnet50_fpn", "resnet50_fpn_v2")
 CLASSES = ["round", "square"]

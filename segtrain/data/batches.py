@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segtrain.data.dataset import Sample, Skipped
 from segtrain.errors import SegtrainError
-from segtrain.instances import Target
+from segtrain.targets import Target
 
 
 @dataclass(frozen=True)

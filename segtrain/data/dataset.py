@@ -15,7 +15,7 @@ from segtrain.data.images import RgbArray, as_tensor, image_path, read_image
 from segtrain.data.layers import Crop, pack, unpack
 from segtrain.data.transforms import Augmentation
 from segtrain.errors import SegtrainError
-from segtrain.instances import Target
+from segtrain.targets import Target
 
 OnBadImage = Literal["error", "skip"]
 

@@ -4,14 +4,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
-from torch import Tensor
 
 from segtrain.errors import SegtrainError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RgbArray = npt.NDArray[np.uint8]
 
@@ -96,8 +98,10 @@ def check_header(path: Path, size: tuple[int, int]) -> None:
         raise _other_size(path, found, size)
 
 
-def as_tensor(image: RgbArray) -> Tensor:
+def as_tensor(image: RgbArray) -> "Tensor":
     """(H, W, 3) uint8 to a contiguous (3, H, W) tensor, as segmenters take it."""
+    import torch  # here, so that what only checks files starts without it
+
     return torch.from_numpy(image).permute(2, 0, 1).contiguous()
 
 

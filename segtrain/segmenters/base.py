@@ -5,7 +5,8 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from segtrain.instances import Instances, Target
+from segtrain.instances import Instances
+from segtrain.targets import Target
 
 
 @runtime_checkable

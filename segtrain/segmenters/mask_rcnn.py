@@ -12,13 +12,14 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import fastrcnn_loss
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 
-from segtrain.instances import Instances, Target
+from segtrain.instances import Instances
 from segtrain.segmenters.architectures import STRIDES
 from segtrain.segmenters.folding import fold_frozen_norms
 from segtrain.segmenters.inputs import InputSize, batch_images
 from segtrain.segmenters.mask_pasting import to_rles
 from segtrain.segmenters.mask_targets import sample_targets
 from segtrain.segmenters.roi_align import pool_regions
+from segtrain.targets import Target
 
 BOX_BINS, MASK_BINS = 7, 14
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from segtrain.data.dataset import CocoDataset, Sample
 from segtrain.data.splits import Split, SplitName
-from segtrain.instances import Target
 from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.targets import Target
 
 logger = logging.getLogger(__name__)
 
