@@ -1,7 +1,9 @@
 """What COCO files hold for a mask, checked and rasterised."""
 
+import math
 import re
 import reprlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,20 @@ from segtrain.masks import Rle, counts_of, from_polygons, from_runs
 _CODE = re.compile(r"(?:[P-o]{0,6}[0-O])+", re.ASCII)
 
 
+class SegmentationError(ValueError):
+    """A segmentation, or one polygon of it, that cannot be drawn.
+
+    Attributes:
+        kind: what is wrong, a key of ``segtrain.data.findings.KINDS``.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
 def from_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
-    """Rasterise what a COCO annotation holds.
+    """Rasterise what a COCO annotation holds; all of it must be right.
 
     Args:
         segmentation: polygons (a list of [x1, y1, x2, y2, ...], in pixels), or a run-length dictionary whose counts are
@@ -21,41 +35,107 @@ def from_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
         size: (H, W) of the image.
 
     Raises:
-        ValueError: the segmentation is none of these, or does not belong to an image of this size.
+        SegmentationError: the segmentation is none of these, or does not belong to an image of this size.
     """
-    height, width = size
-    if isinstance(segmentation, dict):
+    if not isinstance(segmentation, list):
         return _from_rle(segmentation, size)
-    if not isinstance(segmentation, list) or not segmentation:
-        raise ValueError("the segmentation is empty")
-    if not all(isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0 for part in segmentation):
-        raise ValueError("a polygon needs an even count of at least 6 numbers")
-    # pycocotools computes in C integers: a wild coordinate would overflow them, or ask for gigabytes.
-    limit = 16 * max(height, width, 1024)
-    if not all(isinstance(v, int | float) and -limit <= v <= limit for part in segmentation for v in part):
-        raise ValueError("a polygon coordinate is not a finite number, or lies far outside the image")
+    if not segmentation:
+        raise SegmentationError("segmentation-empty", "the segmentation is empty")
+    for polygon in segmentation:
+        check_polygon(polygon, size)
     return from_polygons(segmentation, size)
 
 
-def _from_rle(segmentation: dict[str, Any], size: tuple[int, int]) -> Rle:
+def from_drawable(segmentation: object, size: tuple[int, int]) -> tuple[Rle, list[SegmentationError]]:
+    """Rasterise what a COCO annotation holds, without the polygons that cannot be drawn.
+
+    Args:
+        segmentation: as of ``from_segmentation``.
+        size: (H, W) of the image.
+
+    Returns:
+        The mask, and what is wrong with each polygon that was left out.
+
+    Raises:
+        SegmentationError: nothing can be drawn.
+    """
+    if not isinstance(segmentation, list):
+        return _from_rle(segmentation, size), []
+    good, bad = drawable_polygons(segmentation, size)
+    if good:
+        return from_polygons(good, size), bad
+    if not any(segmentation):  # [], [[]], [null]
+        raise SegmentationError("segmentation-empty", "the segmentation is empty")
+    raise SegmentationError("mask-lost", str(bad[0]))
+
+
+def drawable_polygons(
+    segmentation: Sequence[Any], size: tuple[int, int]
+) -> tuple[list[list[float]], list[SegmentationError]]:
+    """The polygons of a list that can be drawn, and what is wrong with each of the others."""
+    good, bad = [], []
+    for polygon in segmentation:
+        try:
+            check_polygon(polygon, size)
+            good.append(polygon)
+        except SegmentationError as error:
+            bad.append(error)
+    return good, bad
+
+
+def check_polygon(polygon: Any, size: tuple[int, int]) -> None:
+    """Make sure that a polygon can be drawn.
+
+    Raises:
+        SegmentationError: it cannot.
+    """
+    if not isinstance(polygon, list):
+        raise SegmentationError("polygon-not-finite", f"{reprlib.repr(polygon)} stands where a polygon should")
+    count = len(polygon)
+    if count == 4:
+        raise SegmentationError("polygon-four-numbers", "a polygon has 4 numbers, and needs an even count of 6 or more")
+    if count % 2:
+        raise SegmentationError("polygon-odd-count", f"a polygon has {count} numbers, and needs an even count")
+    if count < 6:
+        raise SegmentationError("polygon-few-points", f"a polygon has {count // 2} points, and needs 3 or more")
+    # pycocotools computes in C integers: a wild coordinate would overflow them, or ask for gigabytes.
+    limit = 16 * max(*size, 1024)
+    numbers = set(map(type, polygon)) <= {float, int}
+    # NaN compares as it likes, but no sum with it is a number.
+    if numbers and -limit <= min(polygon) <= max(polygon) <= limit and not math.isnan(sum(polygon)):
+        return
+    for value in polygon:
+        if type(value) is not int and not (type(value) is float and math.isfinite(value)):
+            reason = f"a polygon coordinate is not a finite number: {reprlib.repr(value)}"
+            raise SegmentationError("polygon-not-finite", reason)
+    farthest = reprlib.repr(max(polygon, key=abs))
+    raise SegmentationError("polygon-huge", f"a polygon coordinate lies far outside the image: {farthest}")
+
+
+def _from_rle(segmentation: object, size: tuple[int, int]) -> Rle:
+    if segmentation is None:
+        raise SegmentationError("segmentation-empty", "there is no segmentation")
+    if not isinstance(segmentation, dict):
+        raise SegmentationError("segmentation-type", f"the segmentation is {reprlib.repr(segmentation)}")
     height, width = size
     counts, stated = segmentation.get("counts"), segmentation.get("size")
+    if not isinstance(counts, list | str):
+        raise SegmentationError("segmentation-type", "the run-length counts are neither a list nor a string")
     if not isinstance(stated, list) or stated != [height, width]:
-        raise ValueError(f"the run-length mask has size {reprlib.repr(stated)}, its image is [{height}, {width}]")
+        given = reprlib.repr(stated)
+        raise SegmentationError("rle-size", f"the run-length mask has size {given}, its image is [{height}, {width}]")
     if isinstance(counts, list):
         # The first test guards numpy, whose integers end at 64 bits.
-        if not all(isinstance(c, int) and 0 <= c <= height * width for c in counts):
-            raise ValueError(f"a run length is not a whole number from 0 to {height} x {width} pixels")
+        if not all(type(c) is int and 0 <= c <= height * width for c in counts):
+            raise SegmentationError("rle-sum", f"a run length is no whole number from 0 to {height} x {width} pixels")
         lengths = np.array(counts, dtype=np.int64)
-    elif isinstance(counts, str):
+    else:
         # The C decoder trusts its input: a string that is no code, or overflows its integers, must not reach it.
         if not _CODE.fullmatch(counts):
-            raise ValueError("the run-length string is corrupt")
+            raise SegmentationError("rle-corrupt", f"the run-length string {reprlib.repr(counts)} is corrupt")
         lengths = counts_of(Rle(size=[height, width], counts=counts))
-    else:
-        raise ValueError("run-length counts are neither a list nor a string")
     if ((lengths < 0) | (lengths > height * width)).any() or int(lengths.sum()) != height * width:
-        raise ValueError(f"the run lengths do not sum to {height} x {width} pixels")
+        raise SegmentationError("rle-sum", f"the run lengths do not sum to {height} x {width} pixels")
     # Runs of length 0 are legal after the first, but pycocotools' boxes and unions go wrong on them.
     if isinstance(counts, str) and (lengths[1:] > 0).all():
         return Rle(size=[height, width], counts=counts)
