@@ -123,7 +123,9 @@ def from_runs(lengths: IntArray, size: tuple[int, int]) -> Rle:
 
 def area(rles: Sequence[Rle]) -> IntArray:
     """Pixels of each mask, int64 (pycocotools' own uint32 underflows when subtracted)."""
-    return np.asarray(coco_mask.area(list(rles)), dtype=np.int64).reshape(-1) if len(rles) else np.zeros(0, np.int64)
+    # Piece by piece: under NumPy 2 pycocotools 2.0.11 keeps the number of masks in 8 bits, and fails at 256.
+    pieces = [coco_mask.area(list(rles[start : start + 255])) for start in range(0, len(rles), 255)]
+    return np.concatenate([np.zeros(0, np.int64), *pieces]).astype(np.int64)
 
 
 def boxes(rles: Sequence[Rle]) -> FloatArray:

@@ -88,6 +88,12 @@ def test_area_and_boxes(stack: list[np.ndarray]) -> None:
     np.testing.assert_array_equal(masks.boxes(rles), expected)
 
 
+def test_areas_of_more_masks_than_pycocotools_counts() -> None:
+    plane = np.zeros((4, 5), dtype=np.bool_)
+    plane[1, :3] = True
+    assert masks.area([masks.encode(plane)] * 256 + [masks.empty((4, 5))]).tolist() == [3] * 256 + [0]
+
+
 def test_areas_can_be_subtracted() -> None:
     small, large = masks.area([masks.empty((4, 4)), masks.complement(masks.empty((4, 4)))])
     assert small - large == -16

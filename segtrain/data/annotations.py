@@ -1,163 +1,207 @@
-"""Annotations as a table: mended, rasterised, and ordered by image."""
+"""Annotations as a table: fixed-width rows ordered by image, and one buffer with what is seldom needed, still as text."""
 
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from segtrain import masks
-from segtrain.data.coco_file import FileAnnotation, FileImage, describe
-from segtrain.masks import Rle
-from segtrain.segmentations import from_segmentation
+from segtrain.data.coco_file import EntryReader, FileAnnotation, RawFile, batches
+from segtrain.data.findings import Findings
+from segtrain.data.ids import Ids, as_whole_number
+from segtrain.data.shared import SharedArray
 
-_ROW = np.dtype(
+ROW = np.dtype(
     [
-        ("image", np.int64),  # position of the image in the index
-        ("number", np.int64),  # position of the annotation in the file, from 1
-        ("label", np.int64),  # 1..K
-        ("area", np.float64),  # pixels
-        ("bbox", np.float64, 4),  # xywh in pixels
+        ("image", np.int32),  # place of the image in the table; -1 for none
+        ("label", np.int32),  # 1..K; 0 for none
+        ("number", np.int64),  # place of the annotation in the file, from 1
+        ("id", np.int64),  # the file's own; -1 where that is no whole number
+        ("area", np.float64),  # pixels; nan where the file states none that can be
         ("crowd", np.bool_),  # a region to ignore
-        ("usable", np.bool_),  # it has a mask; the others are dropped, and only counted
+        ("usable", np.bool_),  # False: dropped, and only counted
         ("repaired", np.bool_),  # usable, but something had to be mended
-        ("start", np.int64),  # where the mask's run-length string lies in the code
-        ("stop", np.int64),
+        ("start", np.int64),  # where the segmentation lies in the text, ...
+        ("box", np.int64),  # ... where the box begins, one byte behind it, ...
+        ("stop", np.int64),  # ... and where that ends
     ]
 )
-# Beyond any image, and below where whole numbers lose their meaning as floats.
-_HUGE = 1e15
-
-_polygons = msgspec.json.Decoder(list[list[float]])
-_parts = msgspec.json.Decoder(list[msgspec.Raw])
-_part = msgspec.json.Decoder(list[float])
+_BATCH = 20_000  # entries that are objects at a time
+_GAP = b"\0"  # not in any json
+_INT32, _INT64 = 2**31, 2**63
+_HUGE = 1e15  # beyond any image, and below where whole numbers lose their meaning as floats
 
 
 @dataclass(frozen=True, eq=False)
 class AnnotationTable:
     """All annotations of a COCO file.
 
-    One array and one byte string instead of objects: 860,000 annotations stay small, and forked workers share them,
-    since nobody touches reference counts inside.
-
     Attributes:
-        rows: (N,) structured array, one row an annotation, ``image`` not decreasing.
-        code: the run-length strings of all masks, one after the other.
+        shared_rows: (N,) structured array, one row an annotation, ``image`` not decreasing.
+        text: (bytes,) uint8, the segmentations and boxes as the file has them.
     """
 
-    rows: npt.NDArray[np.void]
-    code: bytes
+    shared_rows: SharedArray
+    text: SharedArray
+
+    @property
+    def rows(self) -> npt.NDArray[np.void]:
+        """(N,) structured array, see ``ROW``."""
+        return self.shared_rows.array
 
     def of_image(self, image: int) -> npt.NDArray[np.void]:
-        """The usable rows of the image at this position, in file order."""
+        """The usable rows of the image at this place, in file order."""
         first, last = np.searchsorted(self.rows["image"], [image, image + 1])
         rows = self.rows[first:last]
         usable: npt.NDArray[np.void] = rows[rows["usable"]]
         return usable
 
-    def rle(self, row: np.void, size: tuple[int, int]) -> Rle:
-        """The mask of a row, whose image has this (H, W)."""
-        return Rle(size=list(size), counts=self.code[row["start"] : row["stop"]].decode("ascii"))
+    def segmentation(self, row: np.void) -> bytes:
+        """The json of a row's segmentation; empty if it has none."""
+        return self.text.array[row["start"] : row["box"] - 1].tobytes()
 
-    def of_images(self, images: Sequence[int]) -> "AnnotationTable":
-        """The annotations of the images at these increasing positions, which become 0, 1, 2, ..."""
-        rows = self.rows[np.isin(self.rows["image"], images)]
-        rows["image"] = np.searchsorted(images, rows["image"])
-        return AnnotationTable(rows, self.code)
+    def box(self, row: np.void) -> bytes:
+        """The json of a row's box; empty if it has none."""
+        return self.text.array[row["box"] : row["stop"]].tobytes()
+
+    def of_images(self, places: npt.NDArray[np.int64]) -> "AnnotationTable":
+        """The annotations of the images at these increasing places, which become 0, 1, 2, ..."""
+        rows = self.rows[np.isin(self.rows["image"], places)]
+        rows["image"] = np.searchsorted(places, rows["image"])
+        return AnnotationTable(SharedArray(rows), self.text)
+
+    def with_rows(self, rows: npt.NDArray[np.void]) -> "AnnotationTable":
+        """The same text behind other rows."""
+        return AnnotationTable(SharedArray(rows), self.text)
 
 
-def tabulate(
-    annotations: Sequence[FileAnnotation], images: Sequence[FileImage], label_of: Mapping[int, int]
-) -> tuple[AnnotationTable, list[str]]:
-    """Rasterise every annotation, mend what can be mended, and mark the rest as dropped.
+def name_of(row: np.void) -> str:
+    """What messages call an annotation: its id, or its place (from 1) if that is no whole number."""
+    return f"annotation {row['id']}" if row["id"] != -1 else f"annotation number {row['number']}"
+
+
+def read_annotations(file: RawFile, images: Ids, categories: Ids, findings: Findings) -> AnnotationTable:
+    """Tabulate the annotations of a file. Takes the file apart: its buffer becomes the table's text.
 
     Args:
-        annotations: as in the file; their image and category ids are known.
-        images: as in the file; their order gives the images' positions.
-        label_of: 1..K by category id.
-
-    Returns:
-        The table, and one line for each dropped annotation.
+        file: as it lies on disk; nothing else of it may be read afterwards.
+        images: of the image table.
+        categories: of the categories by increasing id; place 0 has label 1.
+        findings: receives what is wrong.
     """
-    position = {image.id: place for place, image in enumerate(images)}
-    # Filled in place: a list of rows would be several times larger than the table.
-    rows = np.zeros(len(annotations), dtype=_ROW)
-    codes = bytearray()
-    dropped: list[str] = []
-    for number, annotation in enumerate(annotations, start=1):
-        place = position[annotation.image_id]
-        stated = annotation.iscrowd in (0, 1)
-        area, bbox, code, repaired = 0.0, [0.0] * 4, b"", False
-        try:
-            rle, cut = _rasterise(bytes(annotation.segmentation), (int(images[place].height), int(images[place].width)))
-            area, bbox, mended = _measure(annotation, rle)
-            code, repaired = rle["counts"].encode("ascii"), cut or mended or not stated
-        except ValueError as error:
-            dropped.append(f"{describe(annotation, number)}: {error}")
-        label, crowd = label_of[annotation.category_id], stated and bool(annotation.iscrowd)
-        start, stop = len(codes), len(codes) + len(code)
-        rows[number - 1] = (place, number, label, area, bbox, crowd, bool(code), repaired, start, stop)
-        codes += code
-    return AnnotationTable(rows[np.argsort(rows["image"], kind="stable")], bytes(codes)), dropped
+    reader = EntryReader(FileAnnotation, "annotations", findings)
+    rows = np.zeros(len(file.annotations), dtype=ROW)
+    rows["number"] = np.arange(1, len(rows) + 1)
+    written = 0
+    for first, raws in batches(file.annotations, _BATCH):
+        entries = reader.read(raws, first)
+        known = [entry if entry is not None else FileAnnotation() for entry in entries]
+        part = rows[first : first + len(raws)]
+        part["usable"] = [entry is not None for entry in entries]
+        _fill_ids(part, known, findings)
+        _fill_references(part, known, images, categories, findings)
+        _fill_values(part, known, findings)
+        # Over the text that these entries came from. It fits: a gap of two bytes replaces keys, or a comma.
+        texts = [raw for entry in known for raw in (entry.segmentation, entry.bbox)]
+        text = np.frombuffer(_GAP.join(texts), dtype=np.uint8)
+        file.buffer[written : written + len(text)] = text
+        _fill_places(part, text, written)
+        written += len(text)
+    _check_ids(rows, findings)
+    file.annotations, file.images, file.categories = [], [], []  # views of the buffer, which is cut now
+    file.buffer.resize(written, refcheck=False)
+    ordered = rows if (np.diff(rows["image"]) >= 0).all() else rows[np.argsort(rows["image"], kind="stable")]
+    return AnnotationTable(SharedArray(ordered), SharedArray(file.buffer))
 
 
-def _rasterise(segmentation: bytes, size: tuple[int, int]) -> tuple[Rle, bool]:
-    """The mask of a json segmentation, and whether bad polygons were left out of it.
+def _fill_ids(rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], findings: Findings) -> None:
+    ids = [entry.id for entry in entries]
+    if set(map(type, ids)) <= {int} and -_INT64 <= min(ids, default=0) <= max(ids, default=0) < _INT64:
+        rows["id"] = ids
+        return
+    for row, value in zip(rows, ids, strict=True):
+        number = as_whole_number(value)
+        row["id"] = number if number is not None and -_INT64 <= number < _INT64 else -1
+        if type(value) is not int and row["usable"]:
+            text = "has no id" if value is None else f"has the id {reprlib.repr(value)}"
+            findings.add("id-not-integer", f"annotation number {row['number']} {text}")
+        elif row["id"] == -1 and row["usable"]:
+            findings.add("id-beyond-int32", f"annotation number {row['number']} has the id {reprlib.repr(value)}")
 
-    Raises:
-        ValueError: there is no mask in it.
-    """
-    if not segmentation.startswith(b"["):
-        return from_segmentation(msgspec.json.decode(segmentation), size), False
+
+def _fill_references(
+    rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], images: Ids, categories: Ids, findings: Findings
+) -> None:
+    named_images, named_categories = [e.image_id for e in entries], [e.category_id for e in entries]
+    (rows["image"], whole), (labels, also_whole) = images.find_all(named_images), categories.find_all(named_categories)
+    rows["label"] = labels + 1
+    for kind, named, found in (("image", named_images, rows["image"]), ("category", named_categories, labels)):
+        unknown = np.flatnonzero(rows["usable"] & (found < 0))
+
+        def said(place: int, kind: str = kind, named: Sequence[Any] = named) -> str:
+            value = named[place]
+            what = f"names no {kind}" if value is None else f"names the unknown {kind} {reprlib.repr(value)}"
+            return f"{name_of(rows[place])} {what}"
+
+        findings.extend(f"unknown-{kind}", unknown, said)
+        if not (whole and also_whole):
+            odd = [p for p, v in enumerate(named) if type(v) is not int and found[p] >= 0]
+            findings.extend("id-not-integer", odd, lambda p, kind=kind, named=named: (  # type: ignore[misc]
+                f"{name_of(rows[p])} names {kind} {reprlib.repr(named[p])}"
+            ))  # fmt: skip
+    rows["usable"] &= (rows["image"] >= 0) & (rows["label"] > 0)
+
+
+def _fill_values(rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], findings: Findings) -> None:
+    areas, crowds = [entry.area for entry in entries], [entry.iscrowd for entry in entries]
+    numbers = set(map(type, areas)) <= {float, int}
+    all_good = numbers and 0 < min(areas) <= max(areas) < _HUGE
+    rows["area"] = areas if all_good else [a if type(a) in (float, int) and 0 < a < _HUGE else np.nan for a in areas]
+    for place in np.flatnonzero(rows["usable"] & np.isnan(rows["area"])).tolist():
+        kind = "area-missing" if areas[place] is None else "area-invalid"
+        text = "" if areas[place] is None else f": {reprlib.repr(areas[place])}"
+        findings.add(kind, f"{name_of(rows[place])}{text}")
+    stated = np.ones(len(crowds), dtype=np.bool_)
+    if not (set(map(type, crowds)) <= {int, bool} and set(crowds) <= {0, 1}):
+        stated[:] = [type(crowd) in (int, bool, float) and crowd in (0, 1) for crowd in crowds]
+    rows["crowd"] = crowds if stated.all() else [bool(c) and s for c, s in zip(crowds, stated.tolist(), strict=True)]
+    findings.extend("crowd-missing", np.flatnonzero(rows["usable"] & ~stated), lambda place: (
+        f"{name_of(rows[place])}{'' if crowds[place] is None else f': {reprlib.repr(crowds[place])}'}"
+    ))  # fmt: skip
+    rows["repaired"] = ~stated | np.isnan(rows["area"])
+
+
+def _fill_places(rows: npt.NDArray[np.void], text: npt.NDArray[np.uint8], offset: int) -> None:
+    gaps = np.flatnonzero(text == _GAP[0])
+    rows["box"] = offset + gaps[0::2] + 1
+    rows["stop"] = offset + np.append(gaps[1::2], len(text))
+    rows["start"][:1] = offset
+    rows["start"][1:] = rows["stop"][:-1] + 1
+
+
+def _check_ids(rows: npt.NDArray[np.void], findings: Findings) -> None:
+    ids = rows["id"]
+    findings.extend("annotation-id-zero", rows[ids == 0], lambda row: f"annotation number {row['number']}")
+    beyond = rows[(ids >= _INT32) | (ids < -_INT32)]
+    findings.extend("id-beyond-int32", beyond, lambda row: name_of(row))
+    _, first, counts = np.unique(ids, return_index=True, return_counts=True)
+    for place, times in zip(first[counts > 1].tolist(), counts[counts > 1].tolist(), strict=True):
+        if ids[place] != -1:
+            findings.add("duplicate-annotation-id", f"{name_of(rows[place])} occurs {times} times", times - 1)
+
+
+def decode_box(text: bytes) -> list[float] | None:
+    """The xywh box of a row, in pixels; None if there is none that can be: four finite numbers of positive size."""
     try:
-        return from_segmentation(_polygons.decode(segmentation), size), False
-    except ValueError:
-        good = [polygon for part in _parts.decode(segmentation) if (polygon := _polygon(bytes(part), size))]
-        if not good:
-            raise
-        return from_segmentation(good, size), True
-
-
-def _polygon(part: bytes, size: tuple[int, int]) -> list[float] | None:
-    """One polygon by itself, or None if it cannot be drawn."""
-    try:
-        polygon = _part.decode(part)
-        from_segmentation([polygon], size)
-    except ValueError:
+        x, y, width, height = _box.decode(text)
+    except (ValueError, RecursionError):
         return None
-    return polygon
+    if not (max(abs(x), abs(y), width, height) < _HUGE and width > 0 and height > 0):
+        return None
+    return [x, y, width, height]
 
 
-def _measure(annotation: FileAnnotation, rle: Rle) -> tuple[float, list[float], bool]:
-    """The annotation's own area and xywh box; whether one was missing or impossible, and taken from the mask instead.
-
-    A valid value is never touched: COCO's areas come from the polygons, and decide what is small, medium and large.
-
-    Raises:
-        ValueError: the mask has no pixel.
-    """
-    pixels = int(masks.area([rle])[0])
-    if pixels == 0:
-        raise ValueError("the mask has no pixel inside the image")
-    area, bbox = annotation.area, annotation.bbox
-    area_known = _is_length(area)
-    bbox_known = (
-        isinstance(bbox, list)
-        and len(bbox) == 4
-        and all(_is_number(v) for v in bbox[:2])
-        and all(_is_length(v) for v in bbox[2:])
-    )
-    if not bbox_known:
-        x0, y0, x1, y1 = masks.boxes([rle])[0].tolist()
-        bbox = [x0, y0, x1 - x0, y1 - y0]
-    return float(area) if area_known else float(pixels), bbox, not (area_known and bbox_known)
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -_HUGE < value < _HUGE
-
-
-def _is_length(value: object) -> TypeGuard[float]:
-    return _is_number(value) and value > 0
+_box = msgspec.json.Decoder(tuple[float, float, float, float])

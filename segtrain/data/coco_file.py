@@ -1,114 +1,208 @@
-"""The COCO json as it lies on disk: parsed into typed records, and refused where it contradicts itself."""
+"""The COCO json as it lies on disk: one buffer, and the raw entries of its three lists."""
 
-from collections.abc import Iterable
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
+from segtrain.data.findings import Findings
 from segtrain.errors import SegtrainError
 
-# Larger planes would overflow the 32-bit integers of COCO's run-length code.
-MAX_PIXELS = 2**31
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_SHAPE = "COCO json is an object with the lists images, annotations and categories"
 
 
-class FileImage(msgspec.Struct):
-    """An entry of ``images``; keys that are not named here are ignored."""
+class FileError(SegtrainError):
+    """A file of which nothing can be used.
 
-    id: int
-    file_name: str
-    height: float  # whole, but some exporters write 480.0
-    width: float
+    Attributes:
+        kind: what is wrong, a key of ``segtrain.data.findings.KINDS``.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class FileImage(msgspec.Struct, gc=False):
+    """An entry of ``images``; nothing is taken for granted, and keys that are not named here are ignored."""
+
+    id: Any = None
+    file_name: Any = None
+    height: Any = None
+    width: Any = None
     difficulty: Any = None
 
 
-class FileCategory(msgspec.Struct):
+class FileCategory(msgspec.Struct, gc=False):
     """An entry of ``categories``."""
 
-    id: int
-    name: str
+    id: Any = None
+    name: Any = None
 
 
 class FileAnnotation(msgspec.Struct, gc=False):
-    """An entry of ``annotations``; what may be missing or wrong and can be mended has no type here."""
+    """An entry of ``annotations``; what is seldom needed stays as it is written, and is empty where it is missing."""
 
-    image_id: int
-    category_id: int
     id: Any = None
-    segmentation: msgspec.Raw = msgspec.Raw(b"null")
-    bbox: Any = None
+    image_id: Any = None
+    category_id: Any = None
     area: Any = None
     iscrowd: Any = None
+    segmentation: msgspec.Raw = msgspec.Raw(b"")
+    bbox: msgspec.Raw = msgspec.Raw(b"")
 
 
-class CocoFile(msgspec.Struct):
-    """The three lists of a COCO file."""
-
-    images: list[FileImage]
-    annotations: list[FileAnnotation]
-    categories: list[FileCategory]
+class _Root(msgspec.Struct):
+    images: list[msgspec.Raw]
+    annotations: list[msgspec.Raw]
+    categories: list[msgspec.Raw]
 
 
-def read_coco_file(path: Path) -> CocoFile:
-    """Parse and cross-check a COCO file.
+@dataclass
+class RawFile:
+    """A file whose lists are known, and whose entries are still text.
+
+    Attributes:
+        path: the file.
+        buffer: (bytes,) uint8, its content.
+        images: views of the buffer, one for each entry; likewise the other two.
+    """
+
+    path: Path
+    buffer: npt.NDArray[np.uint8]
+    images: list[msgspec.Raw]
+    annotations: list[msgspec.Raw]
+    categories: list[msgspec.Raw]
+
+
+def read_coco_file(path: Path) -> RawFile:
+    """Read a file up to the entries of its lists.
 
     Raises:
-        SegtrainError: it cannot be read, is not COCO json, names unknown or duplicate ids, or lists no images or
-            categories.
+        FileError: it cannot be read, is not COCO json, or lists no images or categories.
+    """
+    buffer = _read(path)
+    try:
+        root = _decode(buffer)
+    except msgspec.ValidationError as error:
+        raise _wrong_shape(path, error) from error
+    except (ValueError, RecursionError) as error:
+        buffer = _as_strict_json(path, buffer, error)
+        try:
+            root = _decode(buffer)
+        except msgspec.ValidationError as wrong:
+            raise _wrong_shape(path, wrong) from wrong
+        except (ValueError, RecursionError) as wrong:
+            raise FileError("not-json", f"{path}: not a json file ({wrong}); export it again") from wrong
+    for kind, entries in (("images", root.images), ("categories", root.categories)):
+        if not entries:
+            raise FileError("empty-list", f"{path}: the list {kind} is empty; nothing can be learnt or measured")
+    return RawFile(path, buffer, root.images, root.annotations, root.categories)
+
+
+Entry = TypeVar("Entry", FileImage, FileCategory, FileAnnotation)
+
+
+class EntryReader(Generic[Entry]):
+    """Decodes the entries of a list.
+
+    Args:
+        kind: of the entries.
+        name: of the list, for messages.
+        findings: receives the entries that are no objects.
+    """
+
+    def __init__(self, kind: type[Entry], name: str, findings: Findings) -> None:
+        self._kind, self._name, self._findings = kind, name, findings
+        self._decoder = msgspec.json.Decoder(kind)
+        fields = [(field, msgspec.Raw, msgspec.Raw(b"")) for field in kind.__struct_fields__]
+        self._raw_decoder = msgspec.json.Decoder(msgspec.defstruct("RawEntry", fields, gc=False))
+
+    def read(self, raws: list[msgspec.Raw], first: int = 0) -> list[Entry | None]:
+        """Decode entries; None stands for one that is no object.
+
+        Args:
+            raws: of the list.
+            first: place of the first of them in the list.
+        """
+        try:
+            return list(map(self._decoder.decode, raws))
+        except (ValueError, RecursionError):
+            return [self._read_alone(raw, place) for place, raw in enumerate(raws, first)]
+
+    def _read_alone(self, raw: msgspec.Raw, place: int) -> Entry | None:
+        try:
+            texts: Any = self._raw_decoder.decode(raw)
+        except (ValueError, RecursionError):
+            self._findings.add("wrong-type", f"{self._name}[{place}] is no object")
+            return None
+        values = {field: getattr(texts, field) for field in self._kind.__struct_fields__}
+        raw_fields = ("segmentation", "bbox") if self._kind is FileAnnotation else ()
+        return self._kind(**{k: v if k in raw_fields else decode_leniently(bytes(v)) for k, v in values.items()})
+
+
+def decode_leniently(text: bytes) -> Any:
+    """The value of a piece of json; None if there is none, the text itself where no value can stand for it.
+
+    Raises nothing: numbers beyond all ranges, half surrogates and bottomless nests stay text.
+    """
+    if not text:
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return text.decode("utf-8", "replace")
+
+
+def _read(path: Path) -> npt.NDArray[np.uint8]:
+    try:
+        with path.open("rb") as stream:
+            buffer = np.empty(path.stat().st_size, dtype=np.uint8)
+            buffer.resize(stream.readinto(buffer.data), refcheck=False)  # it may have been cut in the meantime
+    except OSError as error:
+        raise FileError(
+            "file-unreadable", f"{path}: cannot read the annotations ({error.strerror}); check the path"
+        ) from error
+    if not bytes(buffer[:64]).strip() and not buffer.tobytes().strip():
+        raise FileError("not-json", f"{path}: the file is empty; give a COCO json")
+    return buffer
+
+
+def _decode(buffer: npt.NDArray[np.uint8]) -> _Root:
+    marked = bytes(buffer[: len(_BYTE_ORDER_MARK)]) == _BYTE_ORDER_MARK
+    return msgspec.json.decode(buffer.data[len(_BYTE_ORDER_MARK) if marked else 0 :], type=_Root)
+
+
+def _wrong_shape(path: Path, error: msgspec.ValidationError) -> FileError:
+    kind = "missing-list" if "missing required" in str(error) else "wrong-type" if "`$." in str(error) else "wrong-root"
+    return FileError(kind, f"{path}: {error}; {_SHAPE}")
+
+
+def _as_strict_json(path: Path, buffer: npt.NDArray[np.uint8], reason: Exception) -> npt.NDArray[np.uint8]:
+    """What Python's own parser makes of a file: NaN and infinity, which it writes as well, become strings.
+
+    Raises:
+        FileError: it cannot read the file either.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SegtrainError(f"{path}: cannot read the annotations ({error.strerror}); check the path") from error
-    if not content.strip():
-        raise SegtrainError(f"{path}: the file is empty; give a COCO json")
-    try:
-        file = msgspec.json.decode(content.removeprefix(b"\xef\xbb\xbf"), type=CocoFile)
-    except msgspec.ValidationError as error:
-        raise SegtrainError(
-            f"{path}: {error}; COCO json is an object with the lists images, annotations and categories"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise SegtrainError(f"{path}: not a json file ({error}); export it again") from error
-    _check(file, path)
-    return file
+        content = json.loads(buffer.tobytes().removeprefix(_BYTE_ORDER_MARK), parse_constant=str, parse_float=_finite)
+        return np.frombuffer(json.dumps(content).encode("ascii"), dtype=np.uint8).copy()
+    except (ValueError, RecursionError):
+        raise FileError("not-json", f"{path}: not a json file ({reason}); export it again") from reason
 
 
-def _check(file: CocoFile, path: Path) -> None:
-    for kind, entries in (("images", file.images), ("categories", file.categories)):
-        if not entries:
-            raise SegtrainError(f"{path}: the list {kind} is empty; nothing can be learnt or measured")
-    image_ids = _unique((image.id for image in file.images), "image", path)
-    category_ids = _unique((category.id for category in file.categories), "category", path)
-    if min(category_ids) < 0:
-        raise SegtrainError(f"{path}: category id {min(category_ids)} is negative; number categories from 0 or 1")
-    for image in file.images:
-        height, width = image.height, image.width
-        if not (height.is_integer() and width.is_integer() and min(height, width) > 0 and height * width < MAX_PIXELS):
-            raise SegtrainError(
-                f"{path}: image {image.id} has height {height:g} and width {width:g}; give its size in pixels"
-            )
-    for number, annotation in enumerate(file.annotations, start=1):
-        for kind, named, known in (
-            ("image", annotation.image_id, image_ids),
-            ("category", annotation.category_id, category_ids),
-        ):
-            if named not in known:
-                raise SegtrainError(
-                    f"{path}: {describe(annotation, number)} names the unknown {kind} {named}; "
-                    f"add that {kind} or remove the annotation"
-                )
+def _finite(text: str) -> float | str:
+    return value if math.isfinite(value := float(text)) else text
 
 
-def describe(annotation: FileAnnotation, number: int) -> str:
-    """Name an annotation for a message: by its id, or by its position (from 1) if it has none."""
-    return f"annotation number {number}" if annotation.id is None else f"annotation {annotation.id}"
-
-
-def _unique(ids: Iterable[int], kind: str, path: Path) -> set[int]:
-    seen: set[int] = set()
-    for identifier in ids:
-        if identifier in seen:
-            raise SegtrainError(f"{path}: {kind} id {identifier} occurs twice; ids must be unique")
-        seen.add(identifier)
-    return seen
+def batches(entries: list[msgspec.Raw], size: int) -> Iterator[tuple[int, list[msgspec.Raw]]]:
+    """The entries in runs of at most ``size``, each with the place of its first."""
+    starts: Iterable[int] = range(0, len(entries), size)
+    return ((start, entries[start : start + size]) for start in starts)

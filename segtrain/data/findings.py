@@ -1,8 +1,10 @@
 """What can be wrong with a data set, how grave it is, and what is done about it: one table."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import numpy.typing as npt
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -136,6 +138,19 @@ class Findings:
         finding.count += count
         if len(finding.examples) < _EXAMPLES_KEPT:
             finding.examples.append(example)
+
+    def extend(self, kind: str, places: Sequence[Any] | npt.NDArray[Any], example: Callable[[Any], str]) -> None:
+        """Count an occurrence at each place.
+
+        Args:
+            kind: a key of ``KINDS``.
+            places: anything that ``example`` can tell apart.
+            example: one line about a place; asked for the first few only.
+        """
+        for place in places[:_EXAMPLES_KEPT]:
+            self.add(kind, example(place))
+        if len(places) > _EXAMPLES_KEPT:
+            self._found[kind].count += len(places) - _EXAMPLES_KEPT
 
     def merge(self, other: "Findings") -> None:
         """Take over what another collector holds."""

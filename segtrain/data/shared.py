@@ -1,0 +1,2 @@
+class SharedArray:
+    def __init__(self, array): self.array = array
