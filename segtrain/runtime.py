@@ -1,10 +1,9 @@
-"""The machine: device, precision, threads, seeds, files, and a description of all that for reports."""
+"""The machine: device, precision, threads, seeds, and a description of all that for reports."""
 
 import os
 import platform
 import random
 import re
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -123,19 +122,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write to a temporary name beside the file, then rename: a reader sees the old file or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

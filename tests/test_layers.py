@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 # Part -> layer; a part is a module or folder of the package, or a script. Imports go to lower layers or stay inside.
 LAYERS = {
     "errors": 0,
+    "files": 0,
     "masks": 0,
     "segmentations": 0,
     "instances": 0,

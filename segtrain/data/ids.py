@@ -69,9 +69,7 @@ class Ids:
         self._keys, self._places = keys[order], places[order]
 
     def _find(self, value: Any) -> int:
-        if isinstance(value, str) and value not in self._place:
-            value = as_whole_number(value)
-        elif isinstance(value, float):
+        if (isinstance(value, str) and value not in self._place) or isinstance(value, float):
             value = as_whole_number(value)
         if type(value) not in (int, str):
             return -1

@@ -17,9 +17,9 @@ from segtrain.data.result_files import load_results
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference, TrackName, predict, score
+from segtrain.files import write_atomically
 from segtrain.reporting.gallery import GalleryItem, build
 from segtrain.reporting.results import REPORT_FILES, Row, assemble
-from segtrain.runtime import write_atomically
 from segtrain.segmenters.base import Segmenter, Trainable
 
 logger = logging.getLogger(__name__)

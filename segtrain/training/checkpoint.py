@@ -14,7 +14,7 @@ from segtrain.config import build, check_targets, require_own_targets
 from segtrain.data.settings import data_root
 from segtrain.data.splits import Split, SplitName
 from segtrain.errors import SegtrainError
-from segtrain.runtime import write_atomically
+from segtrain.files import write_atomically
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.segmenters.weight_files import read_state
 from segtrain.signatures import target_nodes

@@ -1,2 +1,0 @@
-class SharedArray:
-    def __init__(self, array): self.array = array
