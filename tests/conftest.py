@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 # Before anything imports albumentations, which would ask a package index for news.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+# Verdicts of the check go where nobody's own are.
+_cache = tempfile.TemporaryDirectory(prefix="segtrain-cache-")
+os.environ["XDG_CACHE_HOME"] = _cache.name
 
 from scripts import SMALL, Finished, data_of, run, write_data
 

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from segtrain.data.batches import Batch, pack, unpack
-from segtrain.data.coco import CocoIndex, load_index
+from segtrain.data.checked import load_index
+from segtrain.data.coco import CocoIndex
 from segtrain.data.dataset import CocoDataset, Sample, Skipped
 from segtrain.data.loading import EpochBatches, TrainingLoader, evaluation_images
 from segtrain.data.transforms import Augmentation

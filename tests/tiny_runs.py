@@ -10,7 +10,8 @@ from PIL import Image
 from tiny_networks import CLASSES, picture, planes, settings, tiny
 
 from segtrain import masks
-from segtrain.data.coco import CocoIndex, load_index
+from segtrain.data.checked import load_index
+from segtrain.data.coco import CocoIndex
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.loading import TrainingLoader
 from segtrain.segmenters.mask_rcnn import MaskRCNN

@@ -100,17 +100,16 @@ class CocoDataset(Dataset[Sample | Skipped]):
             if self.on_bad_image == "error":
                 raise
             return Skipped(info.id, str(error))
-        labels, crops = self._instances(info.id)
+        labels, crops = self._instances(position)
         if self.augmentation:
             seed = int(np.random.SeedSequence([self.seed, epoch, position]).generate_state(1)[0])
             image, kept = self._augment(self.augmentation, image, crops, seed)
             labels, crops = [labels[i] for i in kept], list(kept.values())
         return Sample(as_tensor(image), _target(labels, crops), info.id)
 
-    def _instances(self, image_id: int) -> tuple[list[int], list[Crop]]:
-        truths = [truth for truth in self.index.truths(image_id) if not truth["iscrowd"]]
-        labels = [self.index.label_of[truth["category_id"]] for truth in truths]
-        return labels, [Crop(*masks.decode_crop(truth["segmentation"])) for truth in truths]
+    def _instances(self, position: int) -> tuple[list[int], list[Crop]]:
+        labels, rles = self.index.objects(position)
+        return labels.tolist(), [Crop(*masks.decode_crop(rle)) for rle in rles]
 
     def _augment(
         self, augmentation: Augmentation, image: RgbArray, crops: list[Crop], seed: int

@@ -1,6 +1,6 @@
 """What was found in a data set: by kind, counted, with a few examples."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,12 @@ class Finding:
     def severity(self) -> Severity:
         """Of its kind."""
         return KINDS[self.kind].severity
+
+    @property
+    def line(self) -> str:
+        """What, how often, the first example, and what was done or can be."""
+        kind = KINDS[self.kind]
+        return f"{kind.title}: {self.count}, {'first ' if self.count > 1 else ''}{self.examples[0]}; {kind.action}"
 
 
 class Findings:
@@ -64,7 +70,7 @@ class Findings:
         if len(places) > _EXAMPLES_KEPT:
             self._found[kind].count += len(places) - _EXAMPLES_KEPT
 
-    def merge(self, other: "Findings") -> None:
+    def merge(self, other: Iterable[Finding]) -> None:
         """Take over what another collector holds."""
         for finding in other:
             own = self._found.setdefault(finding.kind, Finding(finding.kind))
@@ -74,6 +80,10 @@ class Findings:
     def of(self, severity: Severity) -> list[Finding]:
         """Those of one severity."""
         return [finding for finding in self if finding.severity == severity]
+
+    def lines(self, severities: Collection[Severity]) -> list[str]:
+        """A sentence for each kind of these severities: what, how often, the first example, and what was done."""
+        return [finding.line for finding in self if finding.severity in severities]
 
     def __iter__(self) -> Iterator[Finding]:
         order = {kind: (SEVERITIES.index(entry.severity), place) for place, (kind, entry) in enumerate(KINDS.items())}

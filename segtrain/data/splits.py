@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from segtrain.data.coco import CocoIndex, load_index, require_instances
+from segtrain.data.checked import load_index
+from segtrain.data.coco import CocoIndex, require_instances
 from segtrain.data.images import image_path
 from segtrain.errors import SegtrainError
 

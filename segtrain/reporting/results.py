@@ -65,7 +65,7 @@ def assemble(
             "max_dets": max_dets,
             "name": index.path.name,
             "annotations_file": str(index.path),
-            "findings": index.findings,
+            "findings": index.findings.lines(("error", "warning")),
         },
         "warnings": warnings,
         "environment": dict(environment),

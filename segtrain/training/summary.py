@@ -32,13 +32,10 @@ def describe_run(splits: Mapping[SplitName, Split], segmenter: MaskRCNN, max_det
         counts = split.index.counts
         crowd = f", {counts.crowd} crowd" if counts.crowd else ""
         mended = f", {counts.repaired} repaired" if counts.repaired else ""
-        dropped = f", {counts.dropped} dropped ({split.index.findings[0]})" if counts.dropped else ""
+        dropped = f", {counts.dropped} dropped" if counts.dropped else ""
         logger.info(
             f"{name}: {counts.images} images, {counts.used} objects{crowd}{mended}{dropped}: {split.index.path}"
         )
-        most = max((sum(not t["iscrowd"] for t in split.index.truths(i.id)), i.file_name) for i in split.index.images)
-        if most[0] > max_dets:
-            logger.warning(f"{name}: {most[1]} has {most[0]} objects, data.max_dets is {max_dets}; raise it")
     learning = sum(p.numel() for p in segmenter.parameters() if p.requires_grad)
     logger.info(
         f"Mask R-CNN: {learning / 1e6:.1f} M parameters learn; {segmenter.precision} on {segmenter.device}, "

@@ -1,0 +1,85 @@
+"""From a json file to an index that is checked as far as ``data.check`` says."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from segtrain.data.coco import CocoIndex, read_index
+from segtrain.data.finding_kinds import KINDS
+from segtrain.data.findings import Finding, Findings
+from segtrain.data.verdicts import remembered, signature
+from segtrain.data.verification import Verification
+from segtrain.errors import SegtrainError
+
+CheckMode = Literal["strict", "warn", "off"]
+_NAMED = 3  # kinds of errors in one line
+
+
+class _Verdict(msgspec.Struct):
+    """What is known of a file's annotations: for each row of the table, in its order, eight to a byte."""
+
+    usable: bytes
+    repaired: bytes
+    findings: list[Finding]
+
+
+def load_index(path: Path, check: CheckMode = "strict") -> CocoIndex:
+    """Read a COCO json file and check its annotations.
+
+    What can be repaired is repaired, and what cannot be used is left out; both are counted.
+
+    Args:
+        path: the file.
+        check: "strict": what cannot be used is an error; "warn": it is left out; "off": nobody looks at the masks.
+
+    Raises:
+        SegtrainError: the file cannot be used at all; or something in it cannot, and the check is strict.
+    """
+    asked = signature(path)
+    index = read_index(path)
+    if check != "off":
+        verdict = remembered(asked, _Verdict, lambda: _verify(index))
+        rows = index.annotations.rows.copy()
+        for name in ("usable", "repaired"):
+            packed = np.frombuffer(getattr(verdict, name), dtype=np.uint8)
+            rows[name] = np.unpackbits(packed, count=len(rows)).astype(np.bool_)
+        findings = Findings()
+        for part in (index.findings, verdict.findings):
+            findings.merge(part)
+        index = replace(index, annotations=index.annotations.with_rows(rows), findings=findings)
+    if check == "strict":
+        refuse_errors(index.findings, str(path))
+    return index
+
+
+def refuse_errors(findings: Findings, culprit: str) -> None:
+    """Stop if anything found is an error.
+
+    Args:
+        findings: of a data set.
+        culprit: the file or folder they are about.
+
+    Raises:
+        SegtrainError: names the first example of the first few kinds.
+    """
+    if errors := findings.of("error"):
+        named = "; ".join(_in_words(finding) for finding in errors[:_NAMED])
+        more = f"; and {len(errors) - _NAMED} kinds of errors more" if len(errors) > _NAMED else ""
+        raise SegtrainError(
+            f"{culprit}: {named}{more}. data.check=warn goes on without what cannot be used; "
+            "python -m segtrain.data.check lists all and writes a corrected json"
+        )
+
+
+def _in_words(finding: Finding) -> str:
+    of = f" (1 of {finding.count}: {KINDS[finding.kind].title})" if finding.count > 1 else ""
+    return f"{finding.examples[0]}{of}; {KINDS[finding.kind].action.partition(';')[0]}"
+
+
+def _verify(index: CocoIndex) -> _Verdict:
+    verification = Verification(index.images, index.annotations)
+    usable, repaired = (np.packbits(verification.rows[name]).tobytes() for name in ("usable", "repaired"))
+    return _Verdict(usable, repaired, list(verification.findings))

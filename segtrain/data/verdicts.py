@@ -1,0 +1,58 @@
+"""What a check has found, kept until the files change: the second start is free."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from segtrain.files import cache_folder, write_atomically
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+# Part of every key: what an older version found may not be what this one would find.
+_VERSION = 1
+_KEPT = 500  # verdicts; the oldest ones go
+
+
+def remembered(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) -> T:
+    """The answer to a question, from the cache if it is known.
+
+    A cache that cannot be read or written is no error: the answer is found out again.
+
+    Args:
+        question: plain values that decide the answer, such as ``signature`` of the files it depends on.
+        kind: of the answer, for msgspec.
+        answer: finds it out.
+    """
+    text = msgspec.json.encode([_VERSION, kind.__qualname__, *question])
+    path = cache_folder() / "verdicts" / f"{hashlib.sha256(text).hexdigest()[:32]}.msgpack"
+    try:
+        return msgspec.msgpack.decode(path.read_bytes(), type=kind)
+    except (OSError, ValueError):
+        pass
+    found = answer()
+    try:
+        write_atomically(path, msgspec.msgpack.encode(found))
+        _forget_oldest(path.parent)
+    except OSError as error:
+        logger.info("the verdict of the check is not kept (%s)", error)
+    return found
+
+
+def signature(path: Path) -> tuple[str, int, int]:
+    """What changes when a file does: its path, size, and time of change; zeros if there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.abspath(path), 0, 0
+    return os.path.abspath(path), status.st_size, status.st_mtime_ns
+
+
+def _forget_oldest(folder: Path) -> None:
+    files = sorted(folder.glob("*.msgpack"), key=lambda path: path.stat().st_mtime)
+    for path in files[:-_KEPT]:
+        path.unlink(missing_ok=True)
