@@ -18,12 +18,13 @@ class SegmentationError(ValueError):
     """A segmentation, or one polygon of it, that cannot be drawn.
 
     Attributes:
-        kind: what is wrong, a key of ``segtrain.data.findings.KINDS``.
+        kind: what is wrong, a key of ``segtrain.data.finding_kinds.KINDS``.
+        parts: of a segmentation whose polygons cannot be drawn: what is wrong with each.
     """
 
-    def __init__(self, kind: str, reason: str) -> None:
+    def __init__(self, kind: str, reason: str, parts: Sequence["SegmentationError"] = ()) -> None:
         super().__init__(reason)
-        self.kind = kind
+        self.kind, self.parts = kind, parts
 
 
 def from_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
@@ -66,7 +67,7 @@ def from_drawable(segmentation: object, size: tuple[int, int]) -> tuple[Rle, lis
         return from_polygons(good, size), bad
     if not any(segmentation):  # [], [[]], [null]
         raise SegmentationError("segmentation-empty", "the segmentation is empty")
-    raise SegmentationError("mask-lost", str(bad[0]))
+    raise SegmentationError("mask-lost", str(bad[0]), bad)
 
 
 def drawable_polygons(

@@ -1,4 +1,4 @@
-"""Annotations as a table: fixed-width rows ordered by image, and one buffer with what is seldom needed, still as text."""
+"""Annotations as a table: rows of fixed width, ordered by image, and one buffer with what is seldom needed, as text."""
 
 import reprlib
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from segtrain.data.coco_file import EntryReader, FileAnnotation, RawFile, batches
 from segtrain.data.findings import Findings
 from segtrain.data.ids import Ids, as_whole_number
+from segtrain.data.image_table import ImageTable
 from segtrain.data.shared import SharedArray
 
 ROW = np.dtype(
@@ -78,18 +79,27 @@ class AnnotationTable:
         return AnnotationTable(SharedArray(rows), self.text)
 
 
-def name_of(row: np.void) -> str:
-    """What messages call an annotation: its id, or its place (from 1) if that is no whole number."""
-    return f"annotation {row['id']}" if row["id"] != -1 else f"annotation number {row['number']}"
+def name_of(row: np.void, images: ImageTable | None = None) -> str:
+    """What messages call an annotation: its id, or its place (from 1) if that is no whole number.
+
+    Args:
+        row: of a table.
+        images: to name the image file as well.
+    """
+    name = f"annotation {row['id']}" if row["id"] != -1 else f"annotation number {row['number']}"
+    return f"{images[int(row['image'])].file_name}, {name}" if images is not None and row["image"] >= 0 else name
 
 
-def read_annotations(file: RawFile, images: Ids, categories: Ids, findings: Findings) -> AnnotationTable:
+def read_annotations(
+    file: RawFile, images: ImageTable, image_ids: Ids, category_ids: Ids, findings: Findings
+) -> AnnotationTable:
     """Tabulate the annotations of a file. Takes the file apart: its buffer becomes the table's text.
 
     Args:
         file: as it lies on disk; nothing else of it may be read afterwards.
-        images: of the image table.
-        categories: of the categories by increasing id; place 0 has label 1.
+        images: of the file.
+        image_ids: theirs.
+        category_ids: of the categories by increasing id; place 0 has label 1.
         findings: receives what is wrong.
     """
     reader = EntryReader(FileAnnotation, "annotations", findings)
@@ -102,15 +112,15 @@ def read_annotations(file: RawFile, images: Ids, categories: Ids, findings: Find
         part = rows[first : first + len(raws)]
         part["usable"] = [entry is not None for entry in entries]
         _fill_ids(part, known, findings)
-        _fill_references(part, known, images, categories, findings)
-        _fill_values(part, known, findings)
+        _fill_references(part, known, image_ids, category_ids, findings)
+        _fill_values(part, known, images, findings)
         # Over the text that these entries came from. It fits: a gap of two bytes replaces keys, or a comma.
         texts = [raw for entry in known for raw in (entry.segmentation, entry.bbox)]
         text = np.frombuffer(_GAP.join(texts), dtype=np.uint8)
         file.buffer[written : written + len(text)] = text
         _fill_places(part, text, written)
         written += len(text)
-    _check_ids(rows, findings)
+    _check_ids(rows, images, findings)
     file.annotations, file.images, file.categories = [], [], []  # views of the buffer, which is cut now
     file.buffer.resize(written, refcheck=False)
     ordered = rows if (np.diff(rows["image"]) >= 0).all() else rows[np.argsort(rows["image"], kind="stable")]
@@ -155,7 +165,9 @@ def _fill_references(
     rows["usable"] &= (rows["image"] >= 0) & (rows["label"] > 0)
 
 
-def _fill_values(rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], findings: Findings) -> None:
+def _fill_values(
+    rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], images: ImageTable, findings: Findings
+) -> None:
     areas, crowds = [entry.area for entry in entries], [entry.iscrowd for entry in entries]
     numbers = set(map(type, areas)) <= {float, int}
     all_good = numbers and 0 < min(areas) <= max(areas) < _HUGE
@@ -163,13 +175,13 @@ def _fill_values(rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], 
     for place in np.flatnonzero(rows["usable"] & np.isnan(rows["area"])).tolist():
         kind = "area-missing" if areas[place] is None else "area-invalid"
         text = "" if areas[place] is None else f": {reprlib.repr(areas[place])}"
-        findings.add(kind, f"{name_of(rows[place])}{text}")
+        findings.add(kind, f"{name_of(rows[place], images)}{text}")
     stated = np.ones(len(crowds), dtype=np.bool_)
     if not (set(map(type, crowds)) <= {int, bool} and set(crowds) <= {0, 1}):
         stated[:] = [type(crowd) in (int, bool, float) and crowd in (0, 1) for crowd in crowds]
     rows["crowd"] = crowds if stated.all() else [bool(c) and s for c, s in zip(crowds, stated.tolist(), strict=True)]
     findings.extend("crowd-missing", np.flatnonzero(rows["usable"] & ~stated), lambda place: (
-        f"{name_of(rows[place])}{'' if crowds[place] is None else f': {reprlib.repr(crowds[place])}'}"
+        f"{name_of(rows[place], images)}{'' if crowds[place] is None else f': {reprlib.repr(crowds[place])}'}"
     ))  # fmt: skip
     rows["repaired"] = ~stated | np.isnan(rows["area"])
 
@@ -182,15 +194,15 @@ def _fill_places(rows: npt.NDArray[np.void], text: npt.NDArray[np.uint8], offset
     rows["start"][1:] = rows["stop"][:-1] + 1
 
 
-def _check_ids(rows: npt.NDArray[np.void], findings: Findings) -> None:
+def _check_ids(rows: npt.NDArray[np.void], images: ImageTable, findings: Findings) -> None:
     ids = rows["id"]
-    findings.extend("annotation-id-zero", rows[ids == 0], lambda row: f"annotation number {row['number']}")
+    findings.extend("annotation-id-zero", rows[ids == 0], lambda row: name_of(row, images))
     beyond = rows[(ids >= _INT32) | (ids < -_INT32)]
-    findings.extend("id-beyond-int32", beyond, lambda row: name_of(row))
+    findings.extend("id-beyond-int32", beyond, lambda row: name_of(row, images))
     _, first, counts = np.unique(ids, return_index=True, return_counts=True)
     for place, times in zip(first[counts > 1].tolist(), counts[counts > 1].tolist(), strict=True):
         if ids[place] != -1:
-            findings.add("duplicate-annotation-id", f"{name_of(rows[place])} occurs {times} times", times - 1)
+            findings.add("duplicate-annotation-id", f"{name_of(rows[place], images)} occurs {times} times", times - 1)
 
 
 def decode_box(text: bytes) -> list[float] | None:

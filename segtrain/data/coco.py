@@ -116,8 +116,30 @@ class CocoIndex:
             SegtrainError: a mask that nobody has checked cannot be drawn.
         """
         place = int(self.images.places([image_id])[0])
-        size = self.images[place].size
-        return [self._truth(row, image_id, size) for row in self.annotations.of_image(place)]
+        image = self.images[place]
+        return [self.truth(row, image) for row in self.annotations.of_image(place)]
+
+    def truth(self, row: np.void, image: ImageInfo) -> GroundTruth:
+        """What a usable row of the table says of its image; see ``truths``.
+
+        Raises:
+            SegtrainError: a mask that nobody has checked cannot be drawn.
+        """
+        rle = self.mask(row, image.size)
+        box = decode_box(self.annotations.box(row))
+        if box is None:
+            x0, y0, x1, y1 = masks.boxes([rle])[0].tolist()
+            box = [x0, y0, x1 - x0, y1 - y0]
+        area = float(row["area"])
+        return GroundTruth(
+            id=int(row["number"]),
+            image_id=image.id,
+            category_id=self.categories[row["label"] - 1].id,
+            segmentation=rle,
+            bbox=box,
+            area=float(masks.area([rle])[0]) if np.isnan(area) else area,
+            iscrowd=int(row["crowd"]),
+        )
 
     def objects(self, place: int) -> tuple[npt.NDArray[np.int64], list[Rle]]:
         """Labels (N,) 1..K and masks of the true instances of the image at a place, in file order, without crowds.
@@ -156,23 +178,6 @@ class CocoIndex:
         places = np.unique(self.images.places(image_ids))
         return replace(self, images=self.images.subset(places), annotations=self.annotations.of_images(places))
 
-    def _truth(self, row: np.void, image_id: int, size: tuple[int, int]) -> GroundTruth:
-        rle = self.mask(row, size)
-        box = decode_box(self.annotations.box(row))
-        if box is None:
-            x0, y0, x1, y1 = masks.boxes([rle])[0].tolist()
-            box = [x0, y0, x1 - x0, y1 - y0]
-        area = float(row["area"])
-        return GroundTruth(
-            id=int(row["number"]),
-            image_id=image_id,
-            category_id=self.categories[row["label"] - 1].id,
-            segmentation=rle,
-            bbox=box,
-            area=float(masks.area([rle])[0]) if np.isnan(area) else area,
-            iscrowd=int(row["crowd"]),
-        )
-
 
 def read_index(path: Path) -> CocoIndex:
     """Read a COCO json file: its structure is checked and mended, its masks are left as text until they are used.
@@ -186,7 +191,7 @@ def read_index(path: Path) -> CocoIndex:
         if not len(images):
             raise SegtrainError(f"{path}: none of its images can be used ({findings['wrong-type'].examples[0]})")
         categories, category_ids = _read_categories(file, findings)
-        annotations = read_annotations(file, image_ids, category_ids, findings)
+        annotations = read_annotations(file, images, image_ids, category_ids, findings)
         return CocoIndex(path, categories, images, annotations, findings)
 
 

@@ -22,7 +22,7 @@ class FileError(SegtrainError):
     """A file of which nothing can be used.
 
     Attributes:
-        kind: what is wrong, a key of ``segtrain.data.findings.KINDS``.
+        kind: what is wrong, a key of ``segtrain.data.finding_kinds.KINDS``.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -159,6 +159,20 @@ def decode_leniently(text: bytes) -> Any:
         return msgspec.json.decode(text)
     except (ValueError, RecursionError):
         return text.decode("utf-8", "replace")
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A whole file as Python's values; it is known to be COCO json.
+
+    Raises:
+        FileError: it can no longer be read.
+    """
+    buffer = _read(path)
+    try:
+        document: dict[str, Any] = msgspec.json.decode(buffer.tobytes().removeprefix(_BYTE_ORDER_MARK))
+    except (ValueError, RecursionError) as error:
+        document = json.loads(_as_strict_json(path, buffer, error).tobytes())
+    return document
 
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:

@@ -75,6 +75,8 @@ class Verification:
                 segmentation = decode_segmentation(self._annotations.segmentation(row))
                 rle, bad = from_drawable(segmentation, size)
             except SegmentationError as error:
+                for part in error.parts:
+                    self._add(part.kind, row, str(part))
                 self._drop(place, error.kind, str(error))
                 continue
             for error in bad:
@@ -115,7 +117,8 @@ class Verification:
         elsewhere &= np.abs(corners - mask_boxes).max(axis=1) > 2 * _SLACK
         for kind, wrong in (("box-outside", outside), ("box-contradicts-mask", elsewhere)):
             for number in np.flatnonzero(wrong & batch.rows["usable"]).tolist():
-                self._add(kind, batch.rows[number], f"box {_short(texts[number])}, {self._contrast(kind, batch, number)}")
+                contrast = self._contrast(kind, batch, number)
+                self._add(kind, batch.rows[number], f"box {_short(texts[number])}, {contrast}")
 
     def _check_polygons(self, batch: _Batch) -> None:
         if not batch.polygons:
@@ -144,7 +147,8 @@ class Verification:
                 break
             for low in np.flatnonzero(near).tolist():
                 first, second = sorted((int(order[low]), int(order[low + step])))
-                if second not in repeated and masks.iou([batch.rles[first]], [batch.rles[second]], [0])[0, 0] > _SAME_MASK:
+                pair = [batch.rles[first]], [batch.rles[second]]
+                if second not in repeated and masks.iou(*pair, [0])[0, 0] > _SAME_MASK:
                     repeated.add(second)
                     self._add("annotation-duplicate", batch.rows[second], f"repeats {name_of(batch.rows[first])}")
 
@@ -160,7 +164,7 @@ class Verification:
         self.rows["usable"][place] = False
 
     def _add(self, kind: str, row: np.void, reason: str) -> None:
-        text = f"{self._images[int(row['image'])].file_name}, {name_of(row)}"
+        text = name_of(row, self._images)
         self.findings.add(kind, f"{text}: {reason}" if reason else text)
 
     def _place(self, row: np.void) -> int:
