@@ -143,26 +143,24 @@ def _fill_ids(rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], fin
 
 
 def _fill_references(
-    rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], images: Ids, categories: Ids, findings: Findings
+    rows: npt.NDArray[np.void],
+    entries: Sequence[FileAnnotation],
+    image_ids: Ids,
+    category_ids: Ids,
+    findings: Findings,
 ) -> None:
-    named_images, named_categories = [e.image_id for e in entries], [e.category_id for e in entries]
-    (rows["image"], whole), (labels, also_whole) = images.find_all(named_images), categories.find_all(named_categories)
-    rows["label"] = labels + 1
-    for kind, named, found in (("image", named_images, rows["image"]), ("category", named_categories, labels)):
-        unknown = np.flatnonzero(rows["usable"] & (found < 0))
-
-        def said(place: int, kind: str = kind, named: Sequence[Any] = named) -> str:
-            value = named[place]
-            what = f"names no {kind}" if value is None else f"names the unknown {kind} {reprlib.repr(value)}"
-            return f"{name_of(rows[place])} {what}"
-
-        findings.extend(f"unknown-{kind}", unknown, said)
-        if not (whole and also_whole):
-            odd = [p for p, v in enumerate(named) if type(v) is not int and found[p] >= 0]
-            findings.extend("id-not-integer", odd, lambda p, kind=kind, named=named: (  # type: ignore[misc]
-                f"{name_of(rows[p])} names {kind} {reprlib.repr(named[p])}"
-            ))  # fmt: skip
-    rows["usable"] &= (rows["image"] >= 0) & (rows["label"] > 0)
+    known = rows["usable"].copy()
+    for field, kind, ids, offset in (("image", "image", image_ids, 0), ("label", "category", category_ids, 1)):
+        named = [getattr(entry, f"{kind}_id") for entry in entries]
+        places, plain = ids.find_all(named)
+        rows[field] = places + offset
+        for place in np.flatnonzero(known & (places < 0)).tolist():
+            said = f"no {kind}" if named[place] is None else f"the unknown {kind} {reprlib.repr(named[place])}"
+            findings.add(f"unknown-{kind}", f"{name_of(rows[place])} names {said}")
+        for place, value in () if plain else enumerate(named):
+            if type(value) is not int and places[place] >= 0:
+                findings.add("id-not-integer", f"{name_of(rows[place])} names {kind} {reprlib.repr(value)}")
+        rows["usable"] &= places >= 0
 
 
 def _fill_values(

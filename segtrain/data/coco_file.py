@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -120,9 +120,10 @@ class EntryReader(Generic[Entry]):
     """
 
     def __init__(self, kind: type[Entry], name: str, findings: Findings) -> None:
-        self._kind, self._name, self._findings = kind, name, findings
-        self._decoder = msgspec.json.Decoder(kind)
-        fields = [(field, msgspec.Raw, msgspec.Raw(b"")) for field in kind.__struct_fields__]
+        self._kind: Callable[..., Entry] = kind
+        self._fields, self._name, self._findings = kind.__struct_fields__, name, findings
+        self._decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(kind)
+        fields = [(field, msgspec.Raw, msgspec.Raw(b"")) for field in self._fields]
         self._raw_decoder = msgspec.json.Decoder(msgspec.defstruct("RawEntry", fields, gc=False))
 
     def read(self, raws: list[msgspec.Raw], first: int = 0) -> list[Entry | None]:
@@ -143,7 +144,7 @@ class EntryReader(Generic[Entry]):
         except (ValueError, RecursionError):
             self._findings.add("wrong-type", f"{self._name}[{place}] is no object")
             return None
-        values = {field: getattr(texts, field) for field in self._kind.__struct_fields__}
+        values = {field: getattr(texts, field) for field in self._fields}
         raw_fields = ("segmentation", "bbox") if self._kind is FileAnnotation else ()
         return self._kind(**{k: v if k in raw_fields else decode_leniently(bytes(v)) for k, v in values.items()})
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,10 +45,10 @@ def remembered(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) 
 def signature(path: Path) -> tuple[str, int, int]:
     """What changes when a file does: its path, size, and time of change; zeros if there is none."""
     try:
-        status = os.stat(path)
+        status = path.stat()
     except (OSError, ValueError):
-        return os.path.abspath(path), 0, 0
-    return os.path.abspath(path), status.st_size, status.st_mtime_ns
+        return str(path.absolute()), 0, 0
+    return str(path.absolute()), status.st_size, status.st_mtime_ns
 
 
 def _forget_oldest(folder: Path) -> None:

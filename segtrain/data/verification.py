@@ -68,7 +68,8 @@ class Verification:
         """Draw masks; rows without one are dropped."""
         image_rows = self._images.rows[self.rows["image"][places]]
         sizes = np.stack([image_rows["height"], image_rows["width"]], axis=1).astype(np.int64)
-        batch, kept = _Batch(self.rows[:0], sizes[:0]), []
+        batch = _Batch(self.rows[:0], sizes[:0])
+        kept: list[int] = []
         for number, (place, size) in enumerate(zip(places.tolist(), map(tuple, sizes.tolist()), strict=True)):
             row = self.rows[place]
             try:
@@ -79,8 +80,8 @@ class Verification:
                     self._add(part.kind, row, str(part))
                 self._drop(place, error.kind, str(error))
                 continue
-            for error in bad:
-                self._add(error.kind, row, str(error))
+            for part in bad:
+                self._add(part.kind, row, str(part))
                 self.rows["repaired"][place] = True
             if isinstance(segmentation, list):
                 good = drawable_polygons(segmentation, size)[0] if bad else segmentation
