@@ -146,7 +146,7 @@ def test_segmenters_never_see_coco_files() -> None:
         ("segtrain.masks", "from segtrain.evaluation import predict"),
         ("segtrain.training.trainer", "from segtrain.reporting.tensorboard import RunJournal"),
         ("segtrain.reporting.html", "import train"),
-        ("segtrain", "from segtrain.data.coco import read_index"),
+        ("segtrain", "from segtrain.data.reading import read_index"),
         ("train", "import evaluate"),
     ],
 )

@@ -7,9 +7,10 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from segtrain.data.coco import CocoIndex, read_index
+from segtrain.data.coco import CocoIndex
 from segtrain.data.finding_kinds import KINDS
 from segtrain.data.findings import Finding, Findings
+from segtrain.data.reading import read_index
 from segtrain.data.verdicts import remembered, signature
 from segtrain.data.verification import Verification
 from segtrain.errors import SegtrainError

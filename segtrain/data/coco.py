@@ -1,8 +1,6 @@
 """The index of a COCO data set: which images, which categories, which true instances."""
 
-import gc
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,18 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.data.annotations import AnnotationTable, decode_box, name_of, read_annotations
-from segtrain.data.coco_file import EntryReader, FileCategory, RawFile, read_coco_file
+from segtrain.data.annotations import AnnotationTable, decode_box, name_of
 from segtrain.data.findings import Findings
 from segtrain.data.geometry import draw
-from segtrain.data.ids import Ids
-from segtrain.data.image_table import ImageInfo, ImageTable, read_images
+from segtrain.data.image_table import ImageInfo, ImageTable
 from segtrain.errors import SegtrainError
 from segtrain.instances import GroundTruth
 from segtrain.masks import Rle
 from segtrain.segmentations import SegmentationError
-
-__all__ = ["Category", "CocoIndex", "Counts", "ImageInfo", "read_index"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,22 +173,6 @@ class CocoIndex:
         return replace(self, images=self.images.subset(places), annotations=self.annotations.of_images(places))
 
 
-def read_index(path: Path) -> CocoIndex:
-    """Read a COCO json file: its structure is checked and mended, its masks are left as text until they are used.
-
-    Raises:
-        FileError: nothing of the file can be used.
-    """
-    with _without_garbage_collection():
-        file, findings = read_coco_file(path), Findings()
-        images, image_ids = read_images(file, findings)
-        if not len(images):
-            raise SegtrainError(f"{path}: none of its images can be used ({findings['wrong-type'].examples[0]})")
-        categories, category_ids = _read_categories(file, findings)
-        annotations = read_annotations(file, images, image_ids, category_ids, findings)
-        return CocoIndex(path, categories, images, annotations, findings)
-
-
 def require_instances(index: CocoIndex) -> None:
     """Refuse an index that holds nothing to learn from.
 
@@ -212,34 +190,3 @@ def require_instances(index: CocoIndex) -> None:
 
 
 _DROPPING = ("segmentation-empty", "mask-empty", "mask-lost", "segmentation-type", "rle-sum", "rle-corrupt", "rle-size")
-
-
-def _read_categories(file: RawFile, findings: Findings) -> tuple[list[Category], Ids]:
-    """The categories by increasing id, and their ids, whose places are those of that list."""
-    entries = EntryReader(FileCategory, "categories", findings).read(file.categories)
-    kept = [(place, entry) for place, entry in enumerate(entries) if entry is not None]
-    ids = Ids([entry.id for _, entry in kept], "category", findings)
-    categories: list[Category] = []
-    names: set[str] = set()
-    for old in ids.sort().tolist():
-        identifier, (place, entry) = int(ids.values[len(categories)]), kept[old]
-        name = entry.name if isinstance(entry.name, str) and entry.name.strip() else f"category {identifier}"
-        if name is not entry.name:
-            findings.add("category-unnamed", f"category {identifier} becomes {name!r}")
-        if name in names:
-            findings.add("category-same-name", f"category {identifier}: {name!r}")
-        names.add(name)
-        categories.append(Category(identifier, name, place))
-    return categories, ids
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Millions of short-lived objects without a cycle: looking for cycles among them takes a fifth of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

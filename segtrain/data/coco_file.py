@@ -2,16 +2,14 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.data.findings import Findings
 from segtrain.errors import SegtrainError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -28,35 +26,6 @@ class FileError(SegtrainError):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
-
-
-class FileImage(msgspec.Struct, gc=False):
-    """An entry of ``images``; nothing is taken for granted, and keys that are not named here are ignored."""
-
-    id: Any = None
-    file_name: Any = None
-    height: Any = None
-    width: Any = None
-    difficulty: Any = None
-
-
-class FileCategory(msgspec.Struct, gc=False):
-    """An entry of ``categories``."""
-
-    id: Any = None
-    name: Any = None
-
-
-class FileAnnotation(msgspec.Struct, gc=False):
-    """An entry of ``annotations``; what is seldom needed stays as it is written, and is empty where it is missing."""
-
-    id: Any = None
-    image_id: Any = None
-    category_id: Any = None
-    area: Any = None
-    iscrowd: Any = None
-    segmentation: msgspec.Raw = msgspec.Raw(b"")
-    bbox: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Root(msgspec.Struct):
@@ -105,61 +74,6 @@ def read_coco_file(path: Path) -> RawFile:
         if not entries:
             raise FileError("empty-list", f"{path}: the list {kind} is empty; nothing can be learnt or measured")
     return RawFile(path, buffer, root.images, root.annotations, root.categories)
-
-
-Entry = TypeVar("Entry", FileImage, FileCategory, FileAnnotation)
-
-
-class EntryReader(Generic[Entry]):
-    """Decodes the entries of a list.
-
-    Args:
-        kind: of the entries.
-        name: of the list, for messages.
-        findings: receives the entries that are no objects.
-    """
-
-    def __init__(self, kind: type[Entry], name: str, findings: Findings) -> None:
-        self._kind: Callable[..., Entry] = kind
-        self._fields, self._name, self._findings = kind.__struct_fields__, name, findings
-        self._decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(kind)
-        fields = [(field, msgspec.Raw, msgspec.Raw(b"")) for field in self._fields]
-        self._raw_decoder = msgspec.json.Decoder(msgspec.defstruct("RawEntry", fields, gc=False))
-
-    def read(self, raws: list[msgspec.Raw], first: int = 0) -> list[Entry | None]:
-        """Decode entries; None stands for one that is no object.
-
-        Args:
-            raws: of the list.
-            first: place of the first of them in the list.
-        """
-        try:
-            return list(map(self._decoder.decode, raws))
-        except (ValueError, RecursionError):
-            return [self._read_alone(raw, place) for place, raw in enumerate(raws, first)]
-
-    def _read_alone(self, raw: msgspec.Raw, place: int) -> Entry | None:
-        try:
-            texts: Any = self._raw_decoder.decode(raw)
-        except (ValueError, RecursionError):
-            self._findings.add("wrong-type", f"{self._name}[{place}] is no object")
-            return None
-        values = {field: getattr(texts, field) for field in self._fields}
-        raw_fields = ("segmentation", "bbox") if self._kind is FileAnnotation else ()
-        return self._kind(**{k: v if k in raw_fields else decode_leniently(bytes(v)) for k, v in values.items()})
-
-
-def decode_leniently(text: bytes) -> Any:
-    """The value of a piece of json; None if there is none, the text itself where no value can stand for it.
-
-    Raises nothing: numbers beyond all ranges, half surrogates and bottomless nests stay text.
-    """
-    if not text:
-        return None
-    try:
-        return msgspec.json.decode(text)
-    except (ValueError, RecursionError):
-        return text.decode("utf-8", "replace")
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -215,9 +129,3 @@ def _as_strict_json(path: Path, buffer: npt.NDArray[np.uint8], reason: Exception
 
 def _finite(text: str) -> float | str:
     return value if math.isfinite(value := float(text)) else text
-
-
-def batches(entries: list[msgspec.Raw], size: int) -> Iterator[tuple[int, list[msgspec.Raw]]]:
-    """The entries in runs of at most ``size``, each with the place of its first."""
-    starts: Iterable[int] = range(0, len(entries), size)
-    return ((start, entries[start : start + size]) for start in starts)

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.data.coco_file import decode_leniently
+from segtrain.data.entries import decode_leniently
 from segtrain.masks import Rle
 from segtrain.segmentations import SegmentationError, from_drawable
 

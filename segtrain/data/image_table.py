@@ -9,7 +9,8 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.data.coco_file import EntryReader, FileImage, RawFile
+from segtrain.data.coco_file import RawFile
+from segtrain.data.entries import EntryReader, FileImage
 from segtrain.data.findings import Findings
 from segtrain.data.ids import Ids
 from segtrain.data.shared import SharedArray
