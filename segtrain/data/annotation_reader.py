@@ -53,7 +53,7 @@ def read_annotations(
     file.annotations, file.images, file.categories = [], [], []  # views of the buffer, which is cut now
     file.buffer.resize(written, refcheck=False)
     ordered = rows if (np.diff(rows["image"]) >= 0).all() else rows[np.argsort(rows["image"], kind="stable")]
-    return AnnotationTable(SharedArray(ordered), SharedArray(file.buffer))
+    return AnnotationTable.of(ordered, len(images), SharedArray(file.buffer))
 
 
 def _fill_ids(rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], findings: Findings) -> None:

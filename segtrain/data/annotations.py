@@ -33,11 +33,19 @@ class AnnotationTable:
 
     Attributes:
         shared_rows: (N,) structured array, one row an annotation, ``image`` not decreasing.
+        starts: (images + 1,) int64, the first row of each image, and the end.
         text: (bytes,) uint8, the segmentations and boxes as the file has them.
     """
 
     shared_rows: SharedArray
+    starts: SharedArray
     text: SharedArray
+
+    @classmethod
+    def of(cls, rows: npt.NDArray[np.void], images: int, text: SharedArray) -> "AnnotationTable":
+        """The table of these ordered rows of so many images."""
+        starts = np.searchsorted(rows["image"], np.arange(images + 1, dtype=rows["image"].dtype))
+        return cls(SharedArray(rows), SharedArray(starts), text)
 
     @property
     def rows(self) -> npt.NDArray[np.void]:
@@ -46,8 +54,7 @@ class AnnotationTable:
 
     def of_image(self, image: int) -> npt.NDArray[np.void]:
         """The usable rows of the image at this place, in file order."""
-        first, last = np.searchsorted(self.rows["image"], [image, image + 1])
-        rows = self.rows[first:last]
+        rows = self.rows[self.starts.array[image] : self.starts.array[image + 1]]
         usable: npt.NDArray[np.void] = rows[rows["usable"]]
         return usable
 
@@ -63,11 +70,11 @@ class AnnotationTable:
         """The annotations of the images at these increasing places, which become 0, 1, 2, ..."""
         rows = self.rows[np.isin(self.rows["image"], places)]
         rows["image"] = np.searchsorted(places, rows["image"])
-        return AnnotationTable(SharedArray(rows), self.text)
+        return AnnotationTable.of(rows, len(places), self.text)
 
     def with_rows(self, rows: npt.NDArray[np.void]) -> "AnnotationTable":
-        """The same text behind other rows."""
-        return AnnotationTable(SharedArray(rows), self.text)
+        """The same annotations, about which more is known now."""
+        return AnnotationTable(SharedArray(rows), self.starts, self.text)
 
 
 def name_of(row: np.void, images: ImageTable | None = None) -> str:

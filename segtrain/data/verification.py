@@ -170,7 +170,7 @@ class Verification:
 
     def _place(self, row: np.void) -> int:
         """Where a row stands in the table: rows are ordered by image, and then by number."""
-        first, last = np.searchsorted(self.rows["image"], [row["image"], row["image"] + 1])
+        first, last = self._annotations.starts.array[row["image"] :][:2]
         return int(first + np.searchsorted(self.rows["number"][first:last], row["number"]))
 
 

@@ -1,0 +1,203 @@
+"""The index of a large COCO json, and the full check of a data set.
+
+    python benchmarks/index.py --nuclei DIR --check
+
+A json of 118,000 images and 860,000 polygon annotations, as many as COCO's training split, is generated for the run. Each
+measurement has a process of its own, and the sides take turns.
+
+- ours: ``segtrain.data.reading.read_index(file)``: structure checked and mended, masks left as text. (``train.py`` also
+  draws every mask once, the first time it meets a file; pycocotools does not look at them.)
+- stock: ``pycocotools.coco.COCO(file)``, which prints, and leaves masks as Python lists.
+
+Rows: ``index_time``; ``index_memory``, the peak of the resident memory above that before the call; ``index_workers``,
+what four loader workers that hold and use the index take beyond what four without one do, as a share of the index, by
+proportional set size, the worse of fork and spawn; ``check_nuclei`` and ``check_nuclei_cached``, the command
+``python -m segtrain.data.check`` on both splits, from start to end, for the first and for the second time.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import psutil
+from harness import Row, arguments, finish
+from stand_ins import splits_of_nuclei
+
+from segtrain.data.coco import CocoIndex
+from segtrain.data.reading import read_index
+
+IMAGES, ANNOTATIONS, CATEGORIES = 118_000, 860_000, 80
+WORKERS = 4
+TOUCHED = 2_000  # images whose masks each worker draws
+
+
+def main() -> None:
+    """Print a line for each row."""
+    options = arguments("Index and check: segtrain against pycocotools.")
+    options.add_argument("--measure", nargs=2, metavar=("SIDE", "FILE"), help=argparse.SUPPRESS)
+    chosen = options.parse_args()
+    if chosen.measure:
+        print(json.dumps(measure_here(chosen.measure[0], Path(chosen.measure[1]))))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        large = Path(folder) / "large.json"
+        generate(large, IMAGES, ANNOTATIONS)
+        rows = [*loading_rows(large, chosen.repeats), worker_row(large)]
+    finish([*rows, *check_rows(chosen)], chosen)
+
+
+def generate(path: Path, images: int, annotations: int) -> None:
+    """Write a COCO json of polygons of 6 to 35 points, with COCO's usual keys, about 430 MB at full size."""
+    rng = np.random.default_rng(0)
+    ids = np.sort(rng.permutation(6 * images)[:images]).tolist()
+    owners = rng.integers(0, images, annotations).tolist()
+    angles = [np.linspace(0, 2 * np.pi, points, endpoint=False) for points in range(6, 36)]
+    with path.open("w") as file:
+        file.write('{"info": {"year": 2017}, "licenses": [], "images": [')
+        file.write(", ".join(_image(identifier) for identifier in ids))
+        file.write('], "annotations": [')
+        for number in range(annotations):
+            turn = angles[number % len(angles)]
+            x, y, radius = 100 + number % 440, 100 + number % 280, 5 + number % 91
+            points = np.stack([x + radius * np.cos(turn), y + radius * np.sin(turn)], axis=1).round(2)
+            box = [x - radius, y - radius, 2 * radius, 2 * radius]
+            file.write(
+                f'{", " if number else ""}{{"segmentation": [{points.ravel().tolist()}], "area": {3.1 * radius**2:.4f}, '
+                f'"iscrowd": 0, "image_id": {ids[owners[number]]}, "bbox": {box}, '
+                f'"category_id": {1 + number % CATEGORIES}, "id": {number + 1}}}'
+            )
+        names = ", ".join(f'{{"supercategory": "a", "id": {i}, "name": "c{i}"}}' for i in range(1, CATEGORIES + 1))
+        file.write(f'], "categories": [{names}]}}')
+
+
+def _image(identifier: int) -> str:
+    name = f"{identifier:012d}.jpg"
+    return (
+        f'{{"license": 3, "file_name": "{name}", "coco_url": "http://images.cocodataset.org/train2017/{name}", '
+        f'"height": 480, "width": 640, "date_captured": "2013-11-14 16:28:13", "id": {identifier}}}'
+    )
+
+
+def loading_rows(large: Path, repeats: int) -> list[Row]:
+    """Time and memory, in processes that take turns."""
+    found: dict[str, list[dict[str, float]]] = {"ours": [], "stock": []}
+    for _ in range(repeats):
+        for side, measurements in found.items():
+            command = [sys.executable, __file__, "--measure", side, str(large)]
+            measurements.append(json.loads(subprocess.run(command, capture_output=True, check=True).stdout))
+    seconds, memory = ({side: median(m[key] for m in ms) for side, ms in found.items()} for key in ("seconds", "mib"))
+    what = f"{IMAGES:,} images, {ANNOTATIONS:,} polygons, generated"
+    return [
+        Row("index_time", what, "s", seconds["ours"], seconds["stock"], 8),
+        Row("index_memory", f"{what}; peak", "MiB", memory["ours"], memory["stock"], 3),
+    ]
+
+
+def measure_here(side: str, path: Path) -> dict[str, float]:
+    """Load the file in this process: seconds, and mebibytes of peak memory above the memory before."""
+    load: Callable[[Path], object] = read_index
+    if side == "stock":
+        from pycocotools.coco import COCO
+
+        load = lambda file: COCO(str(file))  # noqa: E731
+    before = psutil.Process().memory_info().rss
+    started = time.perf_counter()
+    with redirect_stdout(sys.stderr):
+        kept = load(path)
+    seconds = time.perf_counter() - started
+    del kept
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {"seconds": seconds, "mib": (peak - before) / 2**20}
+
+
+def worker_row(large: Path) -> Row:
+    """What workers add to an index, as a share of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        small = Path(folder) / "small.json"
+        generate(small, 1_000, 2_000)
+        shares = {}
+        for method in ("fork", "spawn"):
+            with_large, without = (memory_of_workers(path, method) for path in (large, small))
+            size = with_large[0] - without[0]
+            shares[method] = 100 * (with_large[1] - without[1]) / size
+    what = ", ".join(f"{share:.1f} % by {method}" for method, share in shares.items())
+    return Row("index_workers", f"{WORKERS} workers: {what}", "%", max(shares.values()), None, 10)
+
+
+def memory_of_workers(path: Path, method: str) -> tuple[int, int]:
+    """Bytes of the process that holds an index before there are workers, and what all of them take more with them."""
+    context = multiprocessing.get_context("spawn")  # a process without a past
+    here, there = context.Pipe()
+    process = context.Process(target=_parent, args=(path, method, there))
+    process.start()
+    alone, together = here.recv()
+    process.join()
+    return alone, together - alone
+
+
+def _parent(path: Path, method: str, connection: Connection) -> None:
+    import torch  # noqa: F401 - as in training; its own memory is there before and after
+
+    index = read_index(path)
+    alone = _proportional([os.getpid()])
+    context = multiprocessing.get_context(method)
+    pipes = [context.Pipe() for _ in range(WORKERS)]
+    workers = [context.Process(target=_worker, args=(index, there)) for _, there in pipes]
+    for worker in workers:
+        worker.start()
+    for here, _ in pipes:
+        here.recv()  # all have touched the index
+    connection.send((alone, _proportional([os.getpid(), *(worker.pid or 0 for worker in workers)])))
+    for here, _ in pipes:
+        here.send(None)
+    for worker in workers:
+        worker.join()
+
+
+def _worker(index: CocoIndex, connection: Connection) -> None:
+    for place in range(min(TOUCHED, len(index.images))):
+        index.objects(place)
+    connection.send(None)
+    connection.recv()
+
+
+def _proportional(processes: list[int]) -> int:
+    return sum(psutil.Process(process).memory_full_info().pss for process in processes)
+
+
+def check_rows(options: argparse.Namespace) -> Iterator[Row]:
+    """The command on both splits, with an empty cache and with its own."""
+    with splits_of_nuclei(options) as splits, _empty_cache() as environment:
+        times = []
+        for _ in range(2):
+            started = time.perf_counter()
+            for split in splits:
+                command = [sys.executable, "-m", "segtrain.data.check", str(split.annotations), str(split.images)]
+                subprocess.run(command, capture_output=True, check=True, env=environment)
+            times.append(time.perf_counter() - started)
+        name = splits[0].name
+    yield Row("check_nuclei", f"full check, {name}", "s", times[0], None, 30)
+    yield Row("check_nuclei_cached", f"the same again, {name}", "s", times[1], None, 2)
+
+
+@contextmanager
+def _empty_cache() -> Iterator[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield {**os.environ, "XDG_CACHE_HOME": folder}
+
+
+if __name__ == "__main__":
+    main()
