@@ -1,5 +1,6 @@
 """From a json file to an index that is checked as far as ``data.check`` says."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -15,8 +16,10 @@ from segtrain.data.verdicts import remembered, signature
 from segtrain.data.verification import Verification
 from segtrain.errors import SegtrainError
 
+logger = logging.getLogger(__name__)
 CheckMode = Literal["strict", "warn", "off"]
 _NAMED = 3  # kinds of errors in one line
+_MANY = 100_000  # annotations that take seconds to look at
 
 
 class _Verdict(msgspec.Struct):
@@ -81,6 +84,8 @@ def _in_words(finding: Finding) -> str:
 
 
 def _verify(index: CocoIndex) -> _Verdict:
+    if len(index.annotations.rows) > _MANY:
+        logger.info("%s: looking at every mask; the verdict is kept, so this happens once", index.path)
     verification = Verification(index.images, index.annotations)
     usable, repaired = (np.packbits(verification.rows[name]).tobytes() for name in ("usable", "repaired"))
     return _Verdict(usable, repaired, list(verification.findings))

@@ -27,6 +27,7 @@ class _Batch:
     rows: npt.NDArray[np.void]
     sizes: npt.NDArray[np.int64]  # (N, 2) of their images
     rles: list[Rle] = field(default_factory=list)
+    pixels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # (N,) of each mask
     polygons: list[npt.NDArray[np.float64]] = field(default_factory=list)  # (points, 2) each
     owners: list[int] = field(default_factory=list)  # the row of each polygon
 
@@ -89,11 +90,11 @@ class Verification:
                 batch.owners += [len(kept)] * len(good)
             kept.append(number)
             batch.rles.append(rle)
-        batch.rows, batch.sizes = self.rows[places[kept]], sizes[kept]
+        batch.rows, batch.sizes, batch.pixels = self.rows[places[kept]], sizes[kept], masks.area(batch.rles)
         return batch
 
     def _check_sizes(self, batch: _Batch) -> None:
-        pixels, areas = masks.area(batch.rles), batch.rows["area"]
+        pixels, areas = batch.pixels, batch.rows["area"]
         for row in batch.rows[pixels == 0]:
             self._drop(self._place(row), "mask-empty", "no pixel of the mask lies inside the image")
         batch.rows["usable"] = pixels > 0
@@ -135,9 +136,9 @@ class Verification:
                 self._add("polygon-outside", row, f"coordinates {low[number]:g} to {high[number].max():g}")
 
     def _check_duplicates(self, batch: _Batch) -> None:
-        order = np.lexsort((masks.area(batch.rles), batch.rows["crowd"], batch.rows["label"], batch.rows["image"]))
+        order = np.lexsort((batch.pixels, batch.rows["crowd"], batch.rows["label"], batch.rows["image"]))
         order = order[batch.rows["usable"][order]]
-        rows, areas = batch.rows[order], masks.area([batch.rles[i] for i in order])
+        rows, areas = batch.rows[order], batch.pixels[order]
         keys = [rows[name] for name in ("image", "label", "crowd")]
         repeated: set[int] = set()
         for step in range(1, len(order)):
