@@ -21,11 +21,12 @@ class FileError(SegtrainError):
 
     Attributes:
         kind: what is wrong, a key of ``segtrain.data.finding_kinds.KINDS``.
+        path: the file.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+    def __init__(self, kind: str, path: Path, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.kind, self.path = kind, path
 
 
 class _Root(msgspec.Struct):
@@ -69,10 +70,10 @@ def read_coco_file(path: Path) -> RawFile:
         except msgspec.ValidationError as wrong:
             raise _wrong_shape(path, wrong) from wrong
         except (ValueError, RecursionError) as wrong:
-            raise FileError("not-json", f"{path}: not a json file ({wrong}); export it again") from wrong
+            raise FileError("not-json", path, f"not a json file ({wrong}); export it again") from wrong
     for kind, entries in (("images", root.images), ("categories", root.categories)):
         if not entries:
-            raise FileError("empty-list", f"{path}: the list {kind} is empty; nothing can be learnt or measured")
+            raise FileError("empty-list", path, f"the list {kind} is empty; nothing can be learnt or measured")
     return RawFile(path, buffer, root.images, root.annotations, root.categories)
 
 
@@ -97,10 +98,10 @@ def _read(path: Path) -> npt.NDArray[np.uint8]:
             buffer.resize(stream.readinto(buffer.data), refcheck=False)  # it may have been cut in the meantime
     except OSError as error:
         raise FileError(
-            "file-unreadable", f"{path}: cannot read the annotations ({error.strerror}); check the path"
+            "file-unreadable", path, f"cannot read the annotations ({error.strerror}); check the path"
         ) from error
     if not bytes(buffer[:64]).strip() and not buffer.tobytes().strip():
-        raise FileError("not-json", f"{path}: the file is empty; give a COCO json")
+        raise FileError("not-json", path, "the file is empty; give a COCO json")
     return buffer
 
 
@@ -111,7 +112,7 @@ def _decode(buffer: npt.NDArray[np.uint8]) -> _Root:
 
 def _wrong_shape(path: Path, error: msgspec.ValidationError) -> FileError:
     kind = "missing-list" if "missing required" in str(error) else "wrong-type" if "`$." in str(error) else "wrong-root"
-    return FileError(kind, f"{path}: {error}; {_SHAPE}")
+    return FileError(kind, path, f"{error}; {_SHAPE}")
 
 
 def _as_strict_json(path: Path, buffer: npt.NDArray[np.uint8], reason: Exception) -> npt.NDArray[np.uint8]:
@@ -124,7 +125,7 @@ def _as_strict_json(path: Path, buffer: npt.NDArray[np.uint8], reason: Exception
         content = json.loads(buffer.tobytes().removeprefix(_BYTE_ORDER_MARK), parse_constant=str, parse_float=_finite)
         return np.frombuffer(json.dumps(content).encode("ascii"), dtype=np.uint8).copy()
     except (ValueError, RecursionError):
-        raise FileError("not-json", f"{path}: not a json file ({reason}); export it again") from reason
+        raise FileError("not-json", path, f"not a json file ({reason}); export it again") from reason
 
 
 def _finite(text: str) -> float | str:

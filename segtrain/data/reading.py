@@ -7,12 +7,11 @@ from pathlib import Path
 
 from segtrain.data.annotation_reader import read_annotations
 from segtrain.data.coco import Category, CocoIndex
-from segtrain.data.coco_file import RawFile, read_coco_file
+from segtrain.data.coco_file import FileError, RawFile, read_coco_file
 from segtrain.data.entries import EntryReader, FileCategory
 from segtrain.data.findings import Findings
 from segtrain.data.ids import Ids
 from segtrain.data.image_table import read_images
-from segtrain.errors import SegtrainError
 
 
 def read_index(path: Path) -> CocoIndex:
@@ -25,7 +24,7 @@ def read_index(path: Path) -> CocoIndex:
         file, findings = read_coco_file(path), Findings()
         images, image_ids = read_images(file, findings)
         if not len(images):
-            raise SegtrainError(f"{path}: none of its images can be used ({findings['wrong-type'].examples[0]})")
+            raise FileError("wrong-type", path, f"no image can be used ({findings['wrong-type'].examples[0]})")
         categories, category_ids = _read_categories(file, findings)
         annotations = read_annotations(file, images, image_ids, category_ids, findings)
         return CocoIndex(path, categories, images, annotations, findings)
