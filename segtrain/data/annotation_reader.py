@@ -2,13 +2,14 @@
 
 import reprlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from segtrain.data.annotations import HUGE, ROW, AnnotationTable, name_of
 from segtrain.data.coco_file import RawFile
-from segtrain.data.entries import EntryReader, FileAnnotation, batches
+from segtrain.data.entries import EntryReader, FileAnnotation
 from segtrain.data.findings import Findings
 from segtrain.data.ids import Ids, as_whole_number
 from segtrain.data.image_table import ImageTable
@@ -35,17 +36,16 @@ def read_annotations(
     rows = np.zeros(len(file.annotations), dtype=ROW)
     rows["number"] = np.arange(1, len(rows) + 1)
     written = 0
-    for first, raws in batches(file.annotations, _BATCH):
-        entries = reader.read(raws, first)
-        known = [entry if entry is not None else FileAnnotation() for entry in entries]
-        part = rows[first : first + len(raws)]
-        part["usable"] = [entry is not None for entry in entries]
-        _fill_ids(part, known, findings)
-        _fill_references(part, known, image_ids, category_ids, findings)
-        _fill_values(part, known, images, findings)
+    for first in range(0, len(rows), _BATCH):
+        entries, blank = reader.read(file.annotations[first : first + _BATCH], first)
+        part = rows[first : first + _BATCH]
+        part["usable"] = True
+        part["usable"][blank] = False
+        _fill_ids(part, entries, findings)
+        _fill_references(part, entries, image_ids, category_ids, findings)
+        _fill_values(part, entries, images, findings)
         # Over the text that these entries came from. It fits: a gap of two bytes replaces keys, or a comma.
-        texts = [raw for entry in known for raw in (entry.segmentation, entry.bbox)]
-        text = np.frombuffer(_GAP.join(texts), dtype=np.uint8)
+        text = _joined(entries)
         file.buffer[written : written + len(text)] = text
         _fill_places(part, text, written)
         written += len(text)
@@ -79,8 +79,11 @@ def _fill_references(
     findings: Findings,
 ) -> None:
     known = rows["usable"].copy()
-    for field, kind, ids, offset in (("image", "image", image_ids, 0), ("label", "category", category_ids, 1)):
-        named = [getattr(entry, f"{kind}_id") for entry in entries]
+    image, category = [entry.image_id for entry in entries], [entry.category_id for entry in entries]
+    for field, kind, named, ids, offset in (
+        ("image", "image", image, image_ids, 0),
+        ("label", "category", category, category_ids, 1),
+    ):
         places, plain = ids.find_all(named)
         rows[field] = places + offset
         for place in np.flatnonzero(known & (places < 0)).tolist():
@@ -111,6 +114,14 @@ def _fill_values(
         f"{name_of(rows[place], images)}{'' if crowds[place] is None else f': {reprlib.repr(crowds[place])}'}"
     ))  # fmt: skip
     rows["repaired"] = ~stated | np.isnan(rows["area"])
+
+
+def _joined(entries: Sequence[FileAnnotation]) -> npt.NDArray[np.uint8]:
+    """The segmentation and the box of each entry, with gaps between all of them."""
+    texts: list[Any] = [b""] * (2 * len(entries))
+    texts[0::2] = [entry.segmentation for entry in entries]
+    texts[1::2] = [entry.bbox for entry in entries]
+    return np.frombuffer(_GAP.join(texts), dtype=np.uint8)
 
 
 def _fill_places(rows: npt.NDArray[np.void], text: npt.NDArray[np.uint8], offset: int) -> None:

@@ -1,6 +1,6 @@
 """The entries of a COCO file's lists, decoded without taking anything for granted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -56,17 +56,22 @@ class EntryReader(Generic[Entry]):
         fields = [(field, msgspec.Raw, msgspec.Raw(b"")) for field in self._fields]
         self._raw_decoder = msgspec.json.Decoder(msgspec.defstruct("RawEntry", fields, gc=False))
 
-    def read(self, raws: list[msgspec.Raw], first: int = 0) -> list[Entry | None]:
-        """Decode entries; None stands for one that is no object.
+    def read(self, raws: list[msgspec.Raw], first: int = 0) -> tuple[list[Entry], list[int]]:
+        """Decode entries.
 
         Args:
             raws: of the list.
             first: place of the first of them in the list.
+
+        Returns:
+            The entries; and the places, counted from 0 here, of those that are no objects, for which blank ones stand.
         """
         try:
-            return list(map(self._decoder.decode, raws))
+            return list(map(self._decoder.decode, raws)), []
         except (ValueError, RecursionError):
-            return [self._read_alone(raw, place) for place, raw in enumerate(raws, first)]
+            alone = [self._read_alone(raw, place) for place, raw in enumerate(raws, first)]
+        blank = [place for place, entry in enumerate(alone) if entry is None]
+        return [self._kind() if entry is None else entry for entry in alone], blank
 
     def _read_alone(self, raw: msgspec.Raw, place: int) -> Entry | None:
         try:
@@ -90,8 +95,3 @@ def decode_leniently(text: bytes) -> Any:
         return msgspec.json.decode(text)
     except (ValueError, RecursionError):
         return text.decode("utf-8", "replace")
-
-
-def batches(entries: list[msgspec.Raw], size: int) -> Iterator[tuple[int, list[msgspec.Raw]]]:
-    """The entries in runs of at most ``size``, each with the place of its first."""
-    return ((start, entries[start : start + size]) for start in range(0, len(entries), size))

@@ -120,9 +120,10 @@ def read_images(file: RawFile, findings: Findings) -> tuple[ImageTable, Ids]:
     Returns:
         The table; and the ids, whose places are those of the table.
     """
-    entries = EntryReader(FileImage, "images", findings).read(file.images)
-    places = [place for place, entry in enumerate(entries) if entry is not None and _is_usable(entry, place, findings)]
-    kept = [entry for entry in map(entries.__getitem__, places) if entry is not None]
+    entries, blank = EntryReader(FileImage, "images", findings).read(file.images)
+    objects = np.setdiff1d(np.arange(len(entries)), blank).tolist()
+    places = [place for place in objects if _is_usable(entries[place], place, findings)]
+    kept = [entries[place] for place in places]
     ids = Ids([entry.id for entry in kept], "image", findings)
     names = [entry.file_name.encode("utf-8") for entry in kept]
     words = [entry.difficulty if isinstance(entry.difficulty, str) else None for entry in kept]

@@ -32,8 +32,8 @@ def read_index(path: Path) -> CocoIndex:
 
 def _read_categories(file: RawFile, findings: Findings) -> tuple[list[Category], Ids]:
     """The categories by increasing id, and their ids, whose places are those of that list."""
-    entries = EntryReader(FileCategory, "categories", findings).read(file.categories)
-    kept = [(place, entry) for place, entry in enumerate(entries) if entry is not None]
+    entries, blank = EntryReader(FileCategory, "categories", findings).read(file.categories)
+    kept = [(place, entry) for place, entry in enumerate(entries) if place not in blank]
     ids = Ids([entry.id for _, entry in kept], "category", findings)
     categories: list[Category] = []
     names: set[str] = set()
