@@ -69,6 +69,8 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
             batch_size=recipe.batch_size,
             workers=recipe.workers,
             seed=config["seed"],
+            aspect_grouping=recipe.aspect_grouping,
+            repeat_threshold=recipe.repeat_threshold,
             pin_memory=device.type == "cuda",
         )
         folder = output_dir / "checkpoints"

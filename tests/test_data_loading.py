@@ -13,7 +13,8 @@ from PIL import Image
 from segtrain.data.batches import Batch, pack, unpack
 from segtrain.data.coco import CocoIndex, load_index
 from segtrain.data.dataset import CocoDataset, Sample, Skipped
-from segtrain.data.loading import EpochBatches, TrainingLoader, evaluation_images
+from segtrain.data.loading import TrainingLoader, evaluation_images
+from segtrain.data.sampling import EpochBatches
 from segtrain.data.transforms import Augmentation
 from segtrain.errors import SegtrainError
 

@@ -4,6 +4,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from segtrain.data.annotations import AnnotationTable, tabulate
 from segtrain.data.coco_file import read_coco_file
@@ -67,6 +71,20 @@ class Counts:
     dropped: int
 
 
+class CategoryCounts(NamedTuple):
+    """How many true instances of which category the images hold; one entry for each pair that occurs.
+
+    Attributes:
+        images: (P,) positions of the images in the index, not decreasing.
+        labels: (P,) 1..K, increasing within an image.
+        objects: (P,) instances, from 1.
+    """
+
+    images: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    objects: npt.NDArray[np.int64]
+
+
 @dataclass(frozen=True, eq=False)
 class CocoIndex:
     """A COCO data set without its pixels.
@@ -127,6 +145,14 @@ class CocoIndex:
             )
             for row in self.annotations.of_image(position)
         ]
+
+    def category_counts(self) -> CategoryCounts:
+        """How many usable annotations of each category each image holds, crowds left out."""
+        rows = self.annotations.rows
+        true = rows[["image", "label"]][rows["usable"] & ~rows["crowd"]]
+        pairs, objects = np.unique(true["image"] * (len(self.categories) + 1) + true["label"], return_counts=True)
+        images, labels = np.divmod(pairs, len(self.categories) + 1)
+        return CategoryCounts(images, labels, objects)
 
     def subset(self, image_ids: Collection[int]) -> "CocoIndex":
         """The index of some of the images, in file order; the masks stay shared.
