@@ -24,6 +24,7 @@ class DataConfig:
     val_annotations: str | None = None
     val_images: str | None = None
     val_fraction: float | None = None
+    split_by: str | None = None
     max_dets: int | None = None
     on_bad_image: str | None = None
     min_object_pixels: int | None = None

@@ -45,7 +45,14 @@ def open_data(
     if images == "unused" and data["on_bad_image"] == "skip":
         images = "welcome"  # or the numbers would depend on whether the report has a gallery
     splits = open_splits(
-        root=root, **paths, val_fraction=data["val_fraction"], seed=seed, need=need, val_ids=val_ids, images=images
+        root=root,
+        **paths,
+        val_fraction=data["val_fraction"],
+        split_by=data["split_by"],
+        seed=seed,
+        need=need,
+        val_ids=val_ids,
+        images=images,
     )
     if "val" in splits:
         splits["val"] = readable(splits["val"], data["on_bad_image"])
