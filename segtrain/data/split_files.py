@@ -101,8 +101,12 @@ def _assemble(source: Path, root: Mapping[str, msgspec.Raw], sides: Mapping[str,
         parts += [b",\n" if parts else b"{", msgspec.json.encode(key), b": "]
         if key in sides:
             entries = _decode(source, value, list[msgspec.Raw])
-            kept = [entry for entry, its in zip(entries, sides[key], strict=True) if its is side]
-            parts += [b"[", b",\n".join(kept), b"]"]
+            kept = (entry for entry, its in zip(entries, sides[key], strict=True) if its is side)
+            parts.append(b"[")
+            # Joined but once, at the end: the lists are most of the file.
+            for number, entry in enumerate(kept):
+                parts += [b",\n", entry] if number else [entry]
+            parts.append(b"]")
         else:
             parts.append(value)
     return b"".join([*parts, b"}\n"])
