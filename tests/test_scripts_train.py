@@ -57,6 +57,23 @@ def test_a_preview_can_be_had_alone(workplace: Workplace, tmp_path: Path) -> Non
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+def test_images_held_in_memory_change_nothing(workplace: Workplace, tmp_path: Path) -> None:
+    finished = run("train", *SMALL, *data_of(workplace.data), "data.cache=ram", "output_dir=run", folder=tmp_path)
+    assert (finished.code, finished.err) == (0, "")
+    assert "data.cache=ram: 5 images" in finished.out
+    losses = [[entry.get("train/loss") for entry in journal(folder)] for folder in (tmp_path / "run", workplace.run)]
+    assert losses[0] == losses[1]
+
+
+def test_samplers_are_recipes(workplace: Workplace, tmp_path: Path) -> None:
+    sampling = ["trainer.aspect_grouping=true", "trainer.repeat_threshold=1", "trainer.max_steps=null"]
+    epochs = ["trainer.epochs=1", "output_dir=run"]
+    finished = run("train", *SMALL, *data_of(workplace.data), *sampling, *epochs, folder=tmp_path)
+    assert (finished.code, finished.err) == (0, "")
+    # Both categories are in four of five images, shown sqrt(5/4) times each: no whole image more.
+    assert steps(tmp_path / "run") == [1, 2, 3]
+
+
 def test_each_job_of_a_sweep_records_its_command(workplace: Workplace, tmp_path: Path) -> None:
     arguments = [*SMALL, *data_of(workplace.data), "trainer.max_steps=0", "output_dir=runs", "seed=3,4", "--multirun"]
     finished = run("train", *arguments, folder=tmp_path)
