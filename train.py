@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from segtrain.config import build
 from segtrain.data.loading import TrainingLoader
 from segtrain.data.settings import open_data, training_samples
+from segtrain.data.splits import record_split
 from segtrain.launch import launch, record_command
 from segtrain.reporting.tensorboard import RunJournal
 from segtrain.reporting.watch import Watch
@@ -55,6 +56,7 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
     # All is checked: from here on the folder is this run's.
     with prepared_folder(output_dir, resumed):
         record_command(config, output_dir)
+        record_split(splits, output_dir)
         journal = RunJournal(output_dir, start.step)
         journal.config(OmegaConf.to_yaml(config))
         journal.samples(*samples, start.class_names)
@@ -69,6 +71,8 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
             batch_size=recipe.batch_size,
             workers=recipe.workers,
             seed=config["seed"],
+            aspect_grouping=recipe.aspect_grouping,
+            repeat_threshold=recipe.repeat_threshold,
             pin_memory=device.type == "cuda",
         )
         folder = output_dir / "checkpoints"

@@ -24,9 +24,11 @@ class DataConfig:
     val_annotations: str | None = None
     val_images: str | None = None
     val_fraction: float | None = None
+    split_by: str | None = None
     max_dets: int | None = None
     on_bad_image: str | None = None
     min_object_pixels: int | None = None
+    cache: str | None = None
     generator: Any = None
     from_checkpoint: bool = False
 
@@ -90,6 +92,7 @@ _VALUES: dict[str, Any] = {
     "checkpoint": str | list[str] | None,
     "data.max_dets": _COUNT | None,
     "data.on_bad_image": Literal["error", "skip"] | None,
+    "data.cache": Literal["none", "ram"] | None,
     "data.min_object_pixels": Annotated[int, Meta(ge=0)] | None,
     "data.val_fraction": Annotated[float, Meta(gt=0, lt=1)] | None,
 }

@@ -106,7 +106,7 @@ def test_unreadable_json(content: str, data: Path, tmp_path: Path) -> None:
         ("data.train_images=null", ["data.train_images is null"]),
         ("data.val_annotations=null", ["data.val_annotations is null", "data.val_fraction"]),
         ("data.val_images=no", ["no such image folder", "data.val_images"]),
-        ("data.val_images=null", ["data.val_images is null"]),
+        ("data.val_images=null", ["no such image", "data.val_images"]),
         ("data.val_fraction=0.5", ["exclude each other"]),
         ("device=gpu", ["device=gpu", "use auto, cpu, cuda"]),
         ("device=cuda:99", ["device=cuda:99", "device=auto"]),

@@ -14,7 +14,8 @@ from segtrain.data.batches import Batch, pack, unpack
 from segtrain.data.checked import load_index
 from segtrain.data.coco import CocoIndex
 from segtrain.data.dataset import CocoDataset, Sample, Skipped
-from segtrain.data.loading import EpochBatches, TrainingLoader, evaluation_images
+from segtrain.data.loading import TrainingLoader, evaluation_images
+from segtrain.data.sampling import EpochBatches
 from segtrain.data.transforms import Augmentation
 from segtrain.errors import SegtrainError
 

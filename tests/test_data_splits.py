@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from segtrain.data.splits import Split, check_images, open_splits
+from segtrain.data.readable import readable
+from segtrain.data.splits import Split, check_images, open_splits, record_split
 from segtrain.errors import SegtrainError
 
 SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]
@@ -63,7 +64,9 @@ def test_only_what_is_needed_is_opened(root: Path) -> None:
     for absent in ("absent.json", None):
         splits = open_with(root, train_annotations=absent, train_images=absent, need=["val"])
         assert list(splits) == ["val"]
-    assert open_with(root, val_images=None, need=["val"])["val"].images is None
+    assert open_with(root, val_images=None, train_images=None, need=["val"])["val"].images is None
+    assert open_with(root, val_images=None, need=["val"])["val"].images == root / "train"
+    assert open_with(root, val_images=None, need=["val"], images="welcome")["val"].images is None
 
 
 def test_a_fraction_splits_one_file_by_image(root: Path) -> None:
@@ -76,6 +79,49 @@ def test_a_fraction_splits_one_file_by_image(root: Path) -> None:
     assert ids(open_with(root, **one, seed=1)["val"]) != ids(splits["val"])
     write(root / "train.json", list(reversed(range(10, 30))))
     assert set(ids(open_with(root, **one)["val"])) == set(ids(splits["val"]))
+
+
+def patients(root: Path, *names: Any) -> None:
+    """Give the training images a patient each, these in turn."""
+    content = json.loads((root / "train.json").read_text())
+    for image, name in zip(content["images"], names * 20, strict=False):
+        image["extra"] = {"patient": name}
+    (root / "train.json").write_text(json.dumps(content))
+
+
+def test_images_of_a_group_stay_together(root: Path) -> None:
+    one = {"val_annotations": None, "val_images": None, "val_fraction": 0.25, "split_by": "extra.patient"}
+    patients(root, "ann", 7, "bob", 2.5)
+    splits = open_with(root, **one)
+    assert len(ids(splits["val"])) == 5
+    assert len({i % 4 for i in ids(splits["val"])}) == 1  # every fourth image is of the same patient
+    assert ids(open_with(root, **one | {"split_by": "file_name"})["val"]) != ids(splits["val"])
+    assert ids(open_with(root, **one, val_ids=[11, 12])["val"]) == [11, 12]
+
+
+def test_a_drawn_split_is_recorded_as_two_files(root: Path) -> None:
+    one: dict[str, Any] = {"val_annotations": None, "val_images": None}
+    drawn = open_with(root, **one, val_fraction=0.25)
+    record_split(drawn, root / "run")
+    files = {f"{name}_annotations": str(root / "run" / "split" / f"{name}.json") for name in ("train", "val")}
+    again = open_with(root, **files, val_images=None)
+    for name, split in drawn.items():
+        assert list(again[name].index.images) == list(split.index.images)
+        assert again[name].index.categories == split.index.categories
+        assert [again[name].index.truths(i) != [] for i in ids(split)] == [True] * len(ids(split))
+        assert again[name].images == split.images
+        assert again[name].entries is None
+    record_split(again, root / "other")
+    assert not (root / "other").exists()
+    record_split(open_with(root, **one, val_ids=[12, 11]), root / "known")
+    assert [image["id"] for image in json.loads((root / "known/split/val.json").read_text())["images"]] == [11, 12]
+
+
+def test_images_that_cannot_be_read_are_recorded_where_they_were_drawn(root: Path) -> None:
+    drawn = open_with(root, val_annotations=None, val_images=None, val_ids=[11, 12, 13])
+    (root / "train" / "12.png").write_bytes(b"broken")
+    record_split({**drawn, "val": readable(drawn["val"], "skip")}, root)
+    assert [image["id"] for image in json.loads((root / "split/val.json").read_text())["images"]] == [11, 12, 13]
 
 
 def test_known_ids_win_over_drawing(root: Path) -> None:
@@ -110,6 +156,12 @@ def test_annotations_for_evaluation_alone_win_over_a_fraction(root: Path) -> Non
         ),
         ({"val_annotations": None, "val_fraction": 0.001}, r"leaves one split of .*train\.json \(20 images\) empty"),
         ({"val_annotations": None, "val_fraction": 0.999}, r"leaves one split"),
+        ({"split_by": "patient"}, r"data\.split_by=patient says how to draw a split, but data\.val_fraction is null"),
+        (
+            {"val_annotations": None, "val_fraction": 0.5, "split_by": "height"},
+            r"all images have the height 8, so data",
+        ),
+        ({"val_annotations": None, "val_fraction": 0.5, "split_by": "slide"}, r"no image has the field 'slide'"),
         ({"val_annotations": None, "val_ids": [11, 77, 99]}, r"lacks 2 of the 3 validation images .* first id 77"),
     ],
     ids=str,

@@ -57,6 +57,23 @@ def test_a_preview_can_be_had_alone(workplace: Workplace, tmp_path: Path) -> Non
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+def test_images_held_in_memory_change_nothing(workplace: Workplace, tmp_path: Path) -> None:
+    finished = run("train", *SMALL, *data_of(workplace.data), "data.cache=ram", "output_dir=run", folder=tmp_path)
+    assert (finished.code, finished.err) == (0, "")
+    assert "data.cache=ram: 5 images" in finished.out
+    losses = [[entry.get("train/loss") for entry in journal(folder)] for folder in (tmp_path / "run", workplace.run)]
+    assert losses[0] == losses[1]
+
+
+def test_samplers_are_recipes(workplace: Workplace, tmp_path: Path) -> None:
+    sampling = ["trainer.aspect_grouping=true", "trainer.repeat_threshold=1", "trainer.max_steps=null"]
+    epochs = ["trainer.epochs=1", "output_dir=run"]
+    finished = run("train", *SMALL, *data_of(workplace.data), *sampling, *epochs, folder=tmp_path)
+    assert (finished.code, finished.err) == (0, "")
+    # Both categories are in four of five images, shown sqrt(5/4) times each: no whole image more.
+    assert steps(tmp_path / "run") == [1, 2, 3]
+
+
 def test_each_job_of_a_sweep_records_its_command(workplace: Workplace, tmp_path: Path) -> None:
     arguments = [*SMALL, *data_of(workplace.data), "trainer.max_steps=0", "output_dir=runs", "seed=3,4", "--multirun"]
     finished = run("train", *arguments, folder=tmp_path)
@@ -118,13 +135,46 @@ def test_resume_from_a_path_in_a_new_folder(workplace: Workplace, tmp_path: Path
 def test_resuming_with_another_seed_keeps_the_drawn_split(workplace: Workplace, tmp_path: Path) -> None:
     drawn = ["data.val_annotations=null", "data.val_images=null", "data.val_fraction=0.4", "output_dir=run"]
     arguments = [*SMALL, *data_of(workplace.data), *drawn, "resume=auto"]
-    ids = []
+    ids, recorded = [], []
     for more in ([], ["seed=3", "trainer.max_steps=3"], ["seed=4", "data.val_fraction=0.6", "trainer.max_steps=4"]):
         finished = run("train", *arguments, *more, folder=tmp_path)
         assert (finished.code, finished.err) == (0, "")
         ids.append(load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt").val_ids)
+        recorded.append([(tmp_path / "run" / "split" / f"{name}.json").read_text() for name in ("train", "val")])
+        assert ("keeps its split, drawn with 0.4" in finished.out) == ("data.val_fraction=0.6" in more)
     assert ids[0]
     assert ids == [ids[0]] * 3
+    assert recorded == [recorded[0]] * 3
+
+
+def test_a_recorded_split_can_be_given_in_place_of_the_fraction(workplace: Workplace, data: Path) -> None:
+    content = json.loads((data / "train.json").read_text())
+    for image in content["images"]:
+        image["slide"] = "ab"[image["id"] % 2]
+    (data / "train.json").write_text(json.dumps(content))
+    drawn = ["data.val_annotations=null", "data.val_images=null", "data.val_fraction=0.4", "data.split_by=slide"]
+    first = run("train", *SMALL, *data_of(data), *drawn, "output_dir=first", folder=data.parent)
+    assert (first.code, first.err) == (0, "")
+    split = data.parent / "first" / "split"
+    parts = [json.loads((split / f"{name}.json").read_text()) for name in ("train", "val")]
+    assert sorted(len({image["slide"] for image in part["images"]}) for part in parts) == [1, 1]
+    files = [f"data.{name}_annotations={split / name}.json" for name in ("train", "val")]
+    again = run(
+        "train", *SMALL, *data_of(data), *files, "data.val_images=null", "output_dir=second", folder=data.parent
+    )
+    assert (again.code, again.err) == (0, "")
+    journals = [journal(data.parent / name) for name in ("first", "second")]
+    keys = ("step", "train/loss", "validation/mask_ap", "validation/miou")
+    losses = [[{k: entry[k] for k in keys if k in entry} for entry in each] for each in journals]
+    assert losses[0] == losses[1]
+    assert not (data.parent / "second" / "split").exists()
+    evaluation = ["methods=mask_rcnn", "gallery=0", "threads=1"]
+    for name in ("first", "second"):
+        checkpoint = f"checkpoint={data.parent / name}/checkpoints/best.pt"
+        assert run("evaluate", checkpoint, *evaluation, f"output_dir=e_{name}", folder=data.parent).code == 0
+    found = [json.loads((data.parent / f"e_{name}" / "results.json").read_text()) for name in ("first", "second")]
+    assert found[0]["data"]["used"] == found[1]["data"]["used"]
+    assert found[0]["methods"]["mask_rcnn"]["class_aware"] == found[1]["methods"]["mask_rcnn"]["class_aware"]
 
 
 def test_overwriting_leaves_nothing_of_the_old_run(workplace: Workplace, tmp_path: Path) -> None:

@@ -230,13 +230,20 @@ def test_a_state_that_is_not_there_is_named_with_its_key(tmp_path: Path) -> None
         find_resumed("nowhere.pt", tmp_path)
 
 
-def test_validation_keeps_its_images(tmp_path: Path) -> None:
+def test_validation_keeps_its_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Another draw would validate on images that were learned from."""
-    drawn, named = {"val_annotations": None, "val_fraction": 0.5}, {"val_annotations": "val.json"}
-    path = saved(tmp_path / "last.pt", training=TRAINING, val_ids=[4, 7])
+    drawn, named = {"val_annotations": None, "val_fraction": 0.5, "split_by": None}, {"val_annotations": "val.json"}
+    config = {**checkpoint().config, "data": {"val_fraction": 0.5}}  # as before there was a data.split_by
+    path = saved(tmp_path / "last.pt", training=TRAINING, val_ids=[4, 7], config=config)
     resumed = find_resumed(str(path), tmp_path)
     assert resumed is not None
     assert resumed.known_val_ids(drawn) == [4, 7]
+    assert caplog.messages == []
+    assert resumed.known_val_ids({**drawn, "val_fraction": 0.6, "split_by": "slide"}) == [4, 7]
+    assert caplog.messages == [
+        "data.val_fraction=0.6 draws nothing here: the run keeps its split, drawn with 0.5",
+        "data.split_by=slide draws nothing here: the run keeps its split, drawn with None",
+    ]
     assert resumed.known_val_ids(named) is None
     resumed = find_resumed(str(saved(path, training=TRAINING, val_ids=None)), tmp_path)
     assert resumed is not None

@@ -56,6 +56,8 @@ def recipe(**changes: Any) -> Recipe:
         "epochs": 2,
         "max_steps": None,
         "max_minutes": None,
+        "aspect_grouping": False,
+        "repeat_threshold": None,
         "precision": "fp32",
         "clip_norm": 10.0,
         "accumulate": 1,

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,20 @@ class Counts:
     crowd: int
     repaired: int
     dropped: int
+
+
+class CategoryCounts(NamedTuple):
+    """How many true instances of which category the images hold; one entry for each pair that occurs.
+
+    Attributes:
+        images: (P,) positions of the images in the index, not decreasing.
+        labels: (P,) 1..K, increasing within an image.
+        objects: (P,) instances, from 1.
+    """
+
+    images: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    objects: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +177,15 @@ class CocoIndex:
             raise SegtrainError(
                 f"{self.path}: {name_of(row)}: {error}; correct it, or leave it out with data.check=warn"
             ) from error
+
+    def category_counts(self) -> CategoryCounts:
+        """How many usable annotations of each category each image holds, crowds left out."""
+        rows = self.annotations.rows
+        true = rows[rows["usable"] & ~rows["crowd"]]
+        many = np.int64(len(self.categories) + 1)
+        pairs, objects = np.unique(true["image"] * many + true["label"], return_counts=True)
+        images, labels = np.divmod(pairs, many)
+        return CategoryCounts(images, labels, objects)
 
     def subset(self, image_ids: Collection[int]) -> "CocoIndex":
         """The index of some of the images, in file order; the masks stay shared.

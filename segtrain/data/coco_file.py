@@ -77,17 +77,33 @@ def read_coco_file(path: Path) -> RawFile:
     return RawFile(path, buffer, root.images, root.annotations, root.categories)
 
 
+def read_strictly(path: Path) -> bytes:
+    """The content of a file as strict json in UTF-8, whatever Python and other tools have written there.
+
+    Raises:
+        FileError: it cannot be read, or is no json.
+    """
+    buffer = _read(path)
+    try:
+        _decode(buffer)
+    except msgspec.ValidationError:
+        pass
+    except (ValueError, RecursionError) as error:
+        buffer = _as_strict_json(path, buffer, error)
+    return buffer.tobytes().removeprefix(_BYTE_ORDER_MARK)
+
+
 def read_document(path: Path) -> dict[str, Any]:
     """A whole file as Python's values; it is known to be COCO json.
 
     Raises:
         FileError: it can no longer be read.
     """
-    buffer = _read(path)
+    content = read_strictly(path)
     try:
-        document: dict[str, Any] = msgspec.json.decode(buffer.tobytes().removeprefix(_BYTE_ORDER_MARK))
-    except (ValueError, RecursionError) as error:
-        document = json.loads(_as_strict_json(path, buffer, error).tobytes())
+        document: dict[str, Any] = msgspec.json.decode(content)
+    except (ValueError, RecursionError):  # numbers beyond all ranges, half surrogates
+        document = json.loads(content, parse_float=_finite)
     return document
 
 

@@ -13,6 +13,7 @@ from segtrain import masks
 from segtrain.data.coco import CocoIndex
 from segtrain.data.images import RgbArray, as_tensor, image_path, read_image
 from segtrain.data.layers import Crop, pack, unpack
+from segtrain.data.pixel_cache import PixelCache
 from segtrain.data.transforms import Augmentation
 from segtrain.errors import SegtrainError
 from segtrain.targets import Target
@@ -61,6 +62,7 @@ class CocoDataset(Dataset[Sample | Skipped]):
         seed: not negative.
         on_bad_image: whether an image that cannot be read is an error or a ``Skipped``.
         min_object_pixels: instances that augmentation leaves with fewer pixels are dropped.
+        cache: holds the decoded images; None to read the files.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class CocoDataset(Dataset[Sample | Skipped]):
         seed: int,
         on_bad_image: OnBadImage = "error",
         min_object_pixels: int = 1,
+        cache: PixelCache | None = None,
     ) -> None:
         self.index = index
         self.images = images
@@ -79,6 +82,7 @@ class CocoDataset(Dataset[Sample | Skipped]):
         self.seed = seed
         self.on_bad_image = on_bad_image
         self.min_object_pixels = max(min_object_pixels, 1)
+        self.cache = cache
 
     def __len__(self) -> int:
         return len(self.index.images)
@@ -95,7 +99,9 @@ class CocoDataset(Dataset[Sample | Skipped]):
         epoch, position = key
         info = self.index.images[position]
         try:
-            image = read_image(image_path(self.images, info.file_name), info.size)
+            image = (
+                self.cache.read(info) if self.cache else read_image(image_path(self.images, info.file_name), info.size)
+            )
         except SegtrainError as error:
             if self.on_bad_image == "error":
                 raise

@@ -4,42 +4,16 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from segtrain.data.batches import Batch, pack, unpack
 from segtrain.data.coco import CocoIndex
 from segtrain.data.dataset import CocoDataset, Sample, Skipped
 from segtrain.data.images import as_tensor, image_path, read_image
+from segtrain.data.sampling import EpochBatches, aspect_bins, repeat_factors
 from segtrain.errors import SegtrainError
-
-
-class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """The batches of an epoch, as lists of (epoch, position); a function of (seed, epoch) alone.
-
-    Args:
-        length: number of samples.
-        batch_size: the last batch of an epoch may be smaller.
-        seed: not negative.
-    """
-
-    def __init__(self, length: int, batch_size: int, seed: int) -> None:
-        self._length = length
-        self._batch_size = batch_size
-        self._seed = seed
-        self.epoch = 0
-        self.start = 0
-
-    def __len__(self) -> int:
-        """Batches of a whole epoch."""
-        return -(-self._length // self._batch_size)
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng([self._seed, self.epoch]).permutation(self._length).tolist()
-        for first in range(self.start * self._batch_size, self._length, self._batch_size):
-            yield [(self.epoch, position) for position in order[first : first + self._batch_size]]
 
 
 class TrainingLoader:
@@ -50,6 +24,9 @@ class TrainingLoader:
         batch_size: images of a batch.
         workers: processes that load ahead; 0 to load in this one.
         seed: of the order; not negative.
+        aspect_grouping: whether a batch holds images of like width/height, which need little padding.
+        repeat_threshold: share of images below which a category is rare, and its images are shown more often; None to
+            show each image once an epoch.
         pin_memory: for a faster way to a GPU.
         start_method: of the workers, ``fork`` or ``spawn``; None for the system's own.
     """
@@ -61,10 +38,19 @@ class TrainingLoader:
         batch_size: int,
         workers: int,
         seed: int,
+        aspect_grouping: bool = False,
+        repeat_threshold: float | None = None,
         pin_memory: bool = False,
         start_method: str | None = None,
     ) -> None:
-        self._batches = EpochBatches(len(dataset), batch_size, seed)
+        index, rare = dataset.index, repeat_threshold
+        self._batches = EpochBatches(
+            len(dataset),
+            batch_size,
+            seed,
+            factors=None if rare is None else repeat_factors(index.category_counts(), len(dataset), rare),
+            bins=aspect_bins([image.size for image in index.images]) if aspect_grouping else None,
+        )
         self._loader = DataLoader(
             _Records(dataset),
             batch_sampler=self._batches,

@@ -6,7 +6,8 @@ from typing import Any
 
 from segtrain.config import build
 from segtrain.data.dataset import CocoDataset
-from segtrain.data.images import check_header, image_path
+from segtrain.data.images import check_header, image_path, read_image
+from segtrain.data.pixel_cache import PixelCache
 from segtrain.data.readable import readable
 from segtrain.data.splits import ImageUse, Split, SplitName, check_images, open_splits
 from segtrain.data.transforms import Augmentation
@@ -45,7 +46,14 @@ def open_data(
     if images == "unused" and data["on_bad_image"] == "skip":
         images = "welcome"  # or the numbers would depend on whether the report has a gallery
     splits = open_splits(
-        root=root, **paths, val_fraction=data["val_fraction"], seed=seed, need=need, val_ids=val_ids, images=images
+        root=root,
+        **paths,
+        val_fraction=data["val_fraction"],
+        split_by=data["split_by"],
+        seed=seed,
+        need=need,
+        val_ids=val_ids,
+        images=images,
     )
     if "val" in splits:
         splits["val"] = readable(splits["val"], data["on_bad_image"])
@@ -66,9 +74,21 @@ def training_samples(split: Split, augmentation: Augmentation, seed: int, data: 
         augmentation: what is done to each sample.
         seed: of the augmentation.
         data: the ``data`` node.
+
+    Raises:
+        SegtrainError: a setting is missing or wrong, or the images do not fit into memory.
     """
+    if data["cache"] not in ("none", "ram"):
+        raise SegtrainError(f"data.cache={data['cache']}: use none or ram")
     if split.images is None:
         raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
+    folder, cache = split.images, None
+    if data["cache"] == "ram":
+        cache = PixelCache(
+            split.index.images,
+            lambda info: read_image(image_path(folder, info.file_name), info.size),
+            keep_errors=data["on_bad_image"] == "skip",
+        )
     return CocoDataset(
         split.index,
         split.images,
@@ -76,6 +96,7 @@ def training_samples(split: Split, augmentation: Augmentation, seed: int, data: 
         seed=seed,
         on_bad_image=data["on_bad_image"],
         min_object_pixels=data["min_object_pixels"],
+        cache=cache,
     )
 
 

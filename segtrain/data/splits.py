@@ -1,17 +1,22 @@
 """Training and validation split, from the ``data.*`` settings."""
 
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from segtrain.data.checked import load_index
 from segtrain.data.coco import CocoIndex, require_instances
+from segtrain.data.drawing import draw, known
 from segtrain.data.images import image_path
+from segtrain.data.split_files import write_split
 from segtrain.errors import SegtrainError
 
+logger = logging.getLogger(__name__)
 SplitName = Literal["train", "val"]
 ImageUse = Literal["needed", "welcome", "unused"]
 
@@ -26,6 +31,7 @@ class Split:
         images: the image folder; None if there is none, which is enough to score result files.
         unreadable_images: images of the file that are left out because they cannot be read.
         unreadable_annotations: theirs.
+        entries: positions of its images in the file's ``images``, unreadable ones included, if it was drawn from there.
     """
 
     name: SplitName
@@ -33,6 +39,7 @@ class Split:
     images: Path | None
     unreadable_images: int = 0
     unreadable_annotations: int = 0
+    entries: list[int] | None = None
 
 
 def open_splits(
@@ -45,6 +52,7 @@ def open_splits(
     val_fraction: float | None,
     seed: int,
     need: Collection[SplitName],
+    split_by: str | None = None,
     val_ids: Collection[int] | None = None,
     images: ImageUse = "needed",
 ) -> dict[SplitName, Split]:
@@ -55,10 +63,12 @@ def open_splits(
         train_annotations: COCO json.
         train_images: image folder.
         val_annotations: COCO json; None to take ``val_fraction`` of the training images.
-        val_images: image folder.
-        val_fraction: in (0, 1); share of the images of ``train_annotations`` that validation takes.
+        val_images: image folder; None for ``train_images``, where images are needed.
+        val_fraction: in (0, 1); share of ``train_annotations``, of its images and of each category, that validation
+            takes.
         seed: draws those images; not negative.
         need: the splits to open.
+        split_by: field of the images; those with the same value (patient, slide, video) stay in one split.
         val_ids: images that validation takes, if they were drawn before (from a checkpoint); nothing is drawn then.
         images: "needed": a folder that is not there is an error; "welcome": the split then has none; "unused": it has
             none anyway.
@@ -74,13 +84,27 @@ def open_splits(
         raise SegtrainError(
             "data.val_annotations is null; give a COCO json, or data.val_fraction to split data.train_annotations"
         )
+    if split_by is not None and val_fraction is None and val_ids is None:
+        raise SegtrainError(
+            f"data.split_by={split_by} says how to draw a split, but data.val_fraction is null; give both or neither"
+        )
+    if drawn or images == "needed":
+        val_images = val_images or train_images
     indices: dict[SplitName, CocoIndex] = {}
+    entries: dict[SplitName, list[int]] = {}
     if drawn:
         whole = _load(root, train_annotations, "data.train_annotations")
-        chosen = _draw(whole, val_fraction, seed) if val_ids is None else _known(whole, val_ids)
-        indices["train"] = whole.subset([image.id for image in whole.images if image.id not in chosen])
-        indices["val"] = whole.subset(chosen)
-        val_images = val_images or train_images
+        if val_ids is not None:
+            chosen = known(whole, val_ids)
+        else:
+            assert val_fraction is not None
+            chosen = draw(whole, val_fraction, seed, split_by)
+        rows = whole.images.rows
+        taken = np.isin(rows["id"], list(chosen))
+        sides: dict[SplitName, npt.NDArray[np.void]] = {"train": rows[~taken], "val": rows[taken]}
+        for name, own in sides.items():
+            entries[name] = own["entry"].tolist()
+            indices[name] = whole.subset(own["id"].tolist())
     else:
         if "train" in need:
             indices["train"] = _load(root, train_annotations, "data.train_annotations")
@@ -88,13 +112,28 @@ def open_splits(
             indices["val"] = _load(root, val_annotations, "data.val_annotations")
     folders: dict[SplitName, str | None] = {"train": train_images, "val": val_images}
     splits = {
-        name: Split(name, indices[name], _folder(root, folders[name], name, images)) for name in indices if name in need
+        name: Split(name, indices[name], _folder(root, folders[name], name, images), entries=entries.get(name))
+        for name in indices
+        if name in need
     }
     if "train" in splits:
         require_instances(splits["train"].index)
     if len(splits) == 2:
         _require_same_categories(splits["train"].index, splits["val"].index)
     return splits
+
+
+def record_split(splits: Mapping[SplitName, Split], output_dir: Path) -> None:
+    """Write a drawn split into a run's folder, as two COCO files that can be given in place of ``val_fraction``.
+
+    Args:
+        splits: "train" and "val"; nothing is written if they come from two files.
+        output_dir: gets ``split/train.json`` and ``split/val.json``.
+    """
+    val = splits["val"]
+    if val.entries is not None:
+        write_split(val.index.path, val.entries, output_dir / "split")
+        logger.info(f"drawn split: {output_dir / 'split'}, train.json and val.json")
 
 
 def check_images(split: Split) -> Path:
@@ -141,31 +180,6 @@ def _folder(root: Path, images: str | None, name: SplitName, use: ImageUse) -> P
             return None
         raise SegtrainError(f"{folder}: no such image folder; set data.{name}_images, relative to data.root")
     return folder
-
-
-def _draw(index: CocoIndex, fraction: float | None, seed: int) -> set[int]:
-    """Image ids for validation, neither none nor all of them."""
-    if fraction is None or not 0 < fraction < 1:
-        raise SegtrainError(f"data.val_fraction={fraction} lies outside (0, 1); give a share such as 0.2")
-    count = round(fraction * len(index.images))
-    if not 0 < count < len(index.images):
-        raise SegtrainError(
-            f"data.val_fraction={fraction} leaves one split of {index.path} ({len(index.images)} images) empty; "
-            "change it, or give data.val_annotations"
-        )
-    # By id, so that the order in the file does not matter.
-    ids = np.sort([image.id for image in index.images])
-    return {int(identifier) for identifier in np.random.default_rng(seed).permutation(ids)[:count]}
-
-
-def _known(index: CocoIndex, ids: Collection[int]) -> set[int]:
-    unknown = set(ids) - {image.id for image in index.images}
-    if unknown:
-        raise SegtrainError(
-            f"{index.path}: lacks {len(unknown)} of the {len(ids)} validation images of the checkpoint, first id "
-            f"{min(unknown)}; give the file that it was trained on, or data.val_annotations"
-        )
-    return set(ids)
 
 
 def _require_same_categories(train: CocoIndex, val: CocoIndex) -> None:

@@ -21,6 +21,9 @@ class Recipe:
         epochs: limit, or None.
         max_steps: limit in optimizer steps, or None.
         max_minutes: limit in minutes of training steps and their waits for data, or None.
+        aspect_grouping: whether a batch holds images of like width/height.
+        repeat_threshold: share of images below which a category is rare, and its images are shown more often; None to
+            show each image once an epoch.
         precision: what the network computes in.
         clip_norm: gradients longer than this are shortened to it; None for no limit.
         accumulate: batches whose gradients are averaged into one step.
@@ -40,6 +43,8 @@ class Recipe:
     epochs: Annotated[int, Meta(ge=0)] | None
     max_steps: Annotated[int, Meta(ge=0)] | None
     max_minutes: Annotated[float, Meta(ge=0)] | None
+    aspect_grouping: bool
+    repeat_threshold: Annotated[float, Meta(gt=0, le=1)] | None
     precision: Precision
     clip_norm: Annotated[float, Meta(gt=0)] | None
     accumulate: Positive

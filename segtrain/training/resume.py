@@ -13,7 +13,7 @@ from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 
 logger = logging.getLogger(__name__)
 # What a run leaves in its folder; overwriting it means removing all of it.
-_ARTIFACTS = ("checkpoints", "tensorboard", "metrics.jsonl", "preview.png", ".hydra")
+_ARTIFACTS = ("checkpoints", "tensorboard", "metrics.jsonl", "preview.png", "split", ".hydra")
 _ASIDE = ".replaced"  # holds these while the run that replaces them has no checkpoint of its own
 # What a saved state depends on.
 _DECISIVE = {
@@ -52,6 +52,10 @@ class Resumed:
                 f"cannot resume {self.path}: it has learned from all images of its data.train_annotations; "
                 "give data.val_annotations, not data.val_fraction"
             )
+        for key in ("val_fraction", "split_by"):
+            there, here = self.state.config["data"].get(key), data[key]
+            if there != here:
+                logger.warning(f"data.{key}={here} draws nothing here: the run keeps its split, drawn with {there}")
         return self.state.val_ids
 
 

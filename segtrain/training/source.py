@@ -70,13 +70,13 @@ class Source:
         if not data["from_checkpoint"] or self.checkpoint is None:
             return dict(data), None
         given = {key: value for key, value in data.items() if value is not None}
-        merged = {**self.checkpoint.config["data"], **given, "generator": None}
+        merged = {**data, **self.checkpoint.config["data"], **given, "generator": None}
         # Whichever of the two ways to name a validation split the user chose replaces the other.
         if "val_annotations" in given:
-            merged["val_fraction"] = None
+            merged["val_fraction"] = merged["split_by"] = None
         elif "val_fraction" in given:
             merged["val_annotations"] = None
-        own_split = given.keys() & {"train_annotations", "val_fraction", "val_annotations"}
+        own_split = given.keys() & {"train_annotations", "val_fraction", "split_by", "val_annotations"}
         return merged, None if own_split else self.checkpoint.val_ids
 
     def segmenter_node(self, node: Mapping[str, Any], max_dets: int) -> dict[str, Any]:
