@@ -26,6 +26,8 @@ class DataConfig:
     val_fraction: float | None = None
     max_dets: int | None = None
     on_bad_image: str | None = None
+    exif: str | None = None
+    max_image_pixels: int | None = None
     min_object_pixels: int | None = None
     generator: Any = None
     from_checkpoint: bool = False
@@ -90,6 +92,8 @@ _VALUES: dict[str, Any] = {
     "checkpoint": str | list[str] | None,
     "data.max_dets": _COUNT | None,
     "data.on_bad_image": Literal["error", "skip"] | None,
+    "data.exif": Literal["apply", "ignore", "auto"] | None,
+    "data.max_image_pixels": _COUNT | None,
     "data.min_object_pixels": Annotated[int, Meta(ge=0)] | None,
     "data.val_fraction": Annotated[float, Meta(gt=0, lt=1)] | None,
 }

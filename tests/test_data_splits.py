@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from segtrain.data.images import ImageReader
 from segtrain.data.splits import Split, check_images, open_splits
 from segtrain.errors import SegtrainError
 
@@ -41,6 +42,8 @@ def open_with(root: Path, **changes: Any) -> dict[Any, Split]:
         "val_annotations": "val.json",
         "val_images": "val",
         "val_fraction": None,
+        "exif": "auto",
+        "max_image_pixels": 10**6,
         "seed": 0,
         "need": ("train", "val"),
     }
@@ -55,7 +58,7 @@ def test_two_files(root: Path) -> None:
     splits = open_with(root)
     assert ids(splits["train"]) == list(range(10, 30))
     assert ids(splits["val"]) == list(range(5))
-    assert [check_images(split).name for split in splits.values()] == ["train", "val"]
+    assert [check_images(split).folder.name for split in splits.values()] == ["train", "val"]
 
 
 def test_only_what_is_needed_is_opened(root: Path) -> None:
@@ -71,7 +74,7 @@ def test_a_fraction_splits_one_file_by_image(root: Path) -> None:
     splits = open_with(root, **one)
     assert len(ids(splits["val"])) == 5
     assert sorted(ids(splits["train"]) + ids(splits["val"])) == list(range(10, 30))
-    assert splits["val"].images == root / "train"
+    assert splits["val"].images == ImageReader(root / "train", "auto", 10**6)
     assert ids(open_with(root, **one, need=["val"])["val"]) == ids(splits["val"])
     assert ids(open_with(root, **one, seed=1)["val"]) != ids(splits["val"])
     write(root / "train.json", list(reversed(range(10, 30))))

@@ -4,7 +4,6 @@ import logging
 from dataclasses import replace
 
 from segtrain.data.dataset import OnBadImage
-from segtrain.data.images import image_path, read_image
 from segtrain.data.splits import Split, check_images
 from segtrain.errors import SegtrainError
 
@@ -29,12 +28,12 @@ def readable(split: Split, on_bad_image: OnBadImage) -> Split:
     kept = []
     for image in split.index.images:
         try:
-            read_image(image_path(split.images, image.file_name), image.size)
+            split.images.read(image)
             kept.append(image.id)
         except SegtrainError as error:
             logger.warning("left out of the evaluation: %s", error)
     if not kept:
-        raise SegtrainError(f"{split.images}: none of the {len(split.index.images)} images can be read")
+        raise SegtrainError(f"{split.images.folder}: none of the {len(split.index.images)} images can be read")
     index = split.index.subset(kept)
     lost = split.index.counts.annotations - index.counts.annotations
     return replace(

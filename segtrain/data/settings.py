@@ -6,7 +6,6 @@ from typing import Any
 
 from segtrain.config import build
 from segtrain.data.dataset import CocoDataset
-from segtrain.data.images import check_header, image_path
 from segtrain.data.readable import readable
 from segtrain.data.splits import ImageUse, Split, SplitName, check_images, open_splits
 from segtrain.data.transforms import Augmentation
@@ -39,22 +38,34 @@ def open_data(
         raise SegtrainError(f"data.on_bad_image={data['on_bad_image']}: use error or skip")
     if not isinstance(data["max_dets"], int) or data["max_dets"] < 1:
         raise SegtrainError(f"data.max_dets={data['max_dets']}: give a whole number from 1")
+    if data["exif"] not in ("apply", "ignore", "auto"):
+        raise SegtrainError(f"data.exif={data['exif']}: use apply, ignore or auto")
+    if not isinstance(data["max_image_pixels"], int) or data["max_image_pixels"] < 1:
+        raise SegtrainError(f"data.max_image_pixels={data['max_image_pixels']}: give a whole number from 1")
     if data["generator"] is not None:
         build(data["generator"]).ensure(root)
     paths = {key: data[key] for key in PATHS}
     if images == "unused" and data["on_bad_image"] == "skip":
         images = "welcome"  # or the numbers would depend on whether the report has a gallery
     splits = open_splits(
-        root=root, **paths, val_fraction=data["val_fraction"], seed=seed, need=need, val_ids=val_ids, images=images
+        root=root,
+        **paths,
+        val_fraction=data["val_fraction"],
+        exif=data["exif"],
+        max_image_pixels=data["max_image_pixels"],
+        seed=seed,
+        need=need,
+        val_ids=val_ids,
+        images=images,
     )
     if "val" in splits:
         splits["val"] = readable(splits["val"], data["on_bad_image"])
     if "train" in need:
         for split in splits.values():
             if split.images is None or data["on_bad_image"] == "error":
-                folder = check_images(split)
+                reader = check_images(split)
                 for image in split.index.images:
-                    check_header(image_path(folder, image.file_name), image.size)
+                    reader.check(image)
     return splits
 
 

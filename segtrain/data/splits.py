@@ -8,7 +8,9 @@ from typing import Literal
 import numpy as np
 
 from segtrain.data.coco import CocoIndex, load_index, require_instances
-from segtrain.data.images import image_path
+from segtrain.data.image_files import printable
+from segtrain.data.image_orientation import Exif
+from segtrain.data.images import ImageReader
 from segtrain.errors import SegtrainError
 
 SplitName = Literal["train", "val"]
@@ -22,14 +24,14 @@ class Split:
     Attributes:
         name: ``train`` or ``val``, as in the settings.
         index: the annotations.
-        images: the image folder; None if there is none, which is enough to score result files.
+        images: reads them; None if there is no image folder, which is enough to score result files.
         unreadable_images: images of the file that are left out because they cannot be read.
         unreadable_annotations: theirs.
     """
 
     name: SplitName
     index: CocoIndex
-    images: Path | None
+    images: ImageReader | None
     unreadable_images: int = 0
     unreadable_annotations: int = 0
 
@@ -42,6 +44,8 @@ def open_splits(
     val_annotations: str | None,
     val_images: str | None,
     val_fraction: float | None,
+    exif: Exif,
+    max_image_pixels: int,
     seed: int,
     need: Collection[SplitName],
     val_ids: Collection[int] | None = None,
@@ -56,6 +60,8 @@ def open_splits(
         val_annotations: COCO json; None to take ``val_fraction`` of the training images.
         val_images: image folder.
         val_fraction: in (0, 1); share of the images of ``train_annotations`` that validation takes.
+        exif: what becomes of EXIF orientations; see ``read_image``.
+        max_image_pixels: images of more are refused.
         seed: draws those images; not negative.
         need: the splits to open.
         val_ids: images that validation takes, if they were drawn before (from a checkpoint); nothing is drawn then.
@@ -86,9 +92,12 @@ def open_splits(
         if "val" in need:
             indices["val"] = _load(root, val_annotations, "data.val_annotations")
     folders: dict[SplitName, str | None] = {"train": train_images, "val": val_images}
-    splits = {
-        name: Split(name, indices[name], _folder(root, folders[name], name, images)) for name in indices if name in need
-    }
+    splits: dict[SplitName, Split] = {}
+    for name in indices:
+        if name in need:
+            folder = _folder(root, folders[name], name, images)
+            reader = None if folder is None else ImageReader(folder, exif, max_image_pixels)
+            splits[name] = Split(name, indices[name], reader)
     if "train" in splits:
         require_instances(splits["train"].index)
     if len(splits) == 2:
@@ -96,11 +105,11 @@ def open_splits(
     return splits
 
 
-def check_images(split: Split) -> Path:
+def check_images(split: Split) -> ImageReader:
     """Make sure, before anything expensive, that all images of a split are there.
 
     Returns:
-        The image folder.
+        What reads them.
 
     Raises:
         SegtrainError: no folder was given, or an image is not in it.
@@ -109,11 +118,11 @@ def check_images(split: Split) -> Path:
     if split.images is None:
         raise SegtrainError(f"{key} is null; give the folder of the images of {split.index.path}")
     names = [image.file_name for image in split.index.images]
-    missing = [name for name in names if not image_path(split.images, name).is_file()]
+    missing = [name for name in names if not split.images.path(name).is_file()]
     if missing:
         raise SegtrainError(
-            f"{split.images / missing[0]}: no such image ({len(missing)} of {len(names)} are missing); set {key} to "
-            f"the folder of the images of {split.index.path.name}"
+            f"{printable(split.images.folder / missing[0])}: no such image ({len(missing)} of {len(names)} are "
+            f"missing); set {key} to the folder of the images of {split.index.path.name}"
         )
     return split.images
 
