@@ -27,6 +27,9 @@ class DataConfig:
     split_by: str | None = None
     max_dets: int | None = None
     on_bad_image: str | None = None
+    check: str | None = None
+    exif: str | None = None
+    max_image_pixels: int | None = None
     min_object_pixels: int | None = None
     cache: str | None = None
     generator: Any = None
@@ -93,6 +96,9 @@ _VALUES: dict[str, Any] = {
     "data.max_dets": _COUNT | None,
     "data.on_bad_image": Literal["error", "skip"] | None,
     "data.cache": Literal["none", "ram"] | None,
+    "data.check": Literal["strict", "warn", "off"] | None,
+    "data.exif": Literal["apply", "ignore", "auto"] | None,
+    "data.max_image_pixels": _COUNT | None,
     "data.min_object_pixels": Annotated[int, Meta(ge=0)] | None,
     "data.val_fraction": Annotated[float, Meta(gt=0, lt=1)] | None,
 }

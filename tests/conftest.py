@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,16 @@ import pytest
 
 # Before anything imports albumentations, which would ask a package index for news.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
-# Verdicts of the check go where nobody's own are.
-_cache = tempfile.TemporaryDirectory(prefix="segtrain-cache-")
-os.environ["XDG_CACHE_HOME"] = _cache.name
 
 from scripts import SMALL, Finished, data_of, run, write_data
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache() -> Iterator[None]:
+    """Verdicts of the check go where nobody's own are."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", folder)
+        yield
 
 
 @dataclass

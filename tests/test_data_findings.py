@@ -13,7 +13,7 @@ from segtrain import masks
 from segtrain.data.checked import load_index
 from segtrain.data.coco_file import FileError
 from segtrain.data.finding_kinds import KINDS
-from segtrain.data.geometry import crossing
+from segtrain.data.outlines import crossing
 from segtrain.data.set_checks import check_set, check_visibility
 from segtrain.errors import SegtrainError
 

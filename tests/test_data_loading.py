@@ -14,6 +14,7 @@ from segtrain.data.batches import Batch, pack, unpack
 from segtrain.data.checked import load_index
 from segtrain.data.coco import CocoIndex
 from segtrain.data.dataset import CocoDataset, Sample, Skipped
+from segtrain.data.images import ImageReader
 from segtrain.data.loading import TrainingLoader, evaluation_images
 from segtrain.data.sampling import EpochBatches
 from segtrain.data.transforms import Augmentation
@@ -64,9 +65,13 @@ def augmentation() -> Augmentation:
     )
 
 
+def reader(index: CocoIndex) -> ImageReader:
+    return ImageReader(index.path.parent, exif="auto", max_pixels=10**6)
+
+
 def dataset(index: CocoIndex, **changes: Any) -> CocoDataset:
     options: dict[str, Any] = {"augmentation": augmentation(), "seed": 3} | changes
-    return CocoDataset(index, index.path.parent, options.pop("augmentation"), **options)
+    return CocoDataset(index, reader(index), options.pop("augmentation"), **options)
 
 
 def flatten(batch: Batch) -> list[Any]:
@@ -231,8 +236,8 @@ def test_a_bad_augmentation_is_never_skipped(index: CocoIndex) -> None:
 
 def test_evaluation_sees_all_images_in_file_order(index: CocoIndex) -> None:
     folder = index.path.parent
-    for info, (image_id, image) in zip(index.images, evaluation_images(index, folder), strict=True):
+    for info, (image_id, image) in zip(index.images, evaluation_images(index, reader(index)), strict=True):
         assert (image_id, image.shape, image.dtype) == (info.id, (3, *info.size), torch.uint8)
     (folder / "2.png").unlink()
     with pytest.raises(SegtrainError, match=r"2\.png: cannot read the image \(No such file"):
-        list(evaluation_images(index, folder))
+        list(evaluation_images(index, reader(index)))

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from segtrain.data.coco import require_instances
+from segtrain.data.images import ImageReader
 from segtrain.data.readable import readable
 from segtrain.data.splits import Split, check_images, open_splits, record_split
 from segtrain.errors import SegtrainError
@@ -42,6 +44,9 @@ def open_with(root: Path, **changes: Any) -> dict[Any, Split]:
         "val_annotations": "val.json",
         "val_images": "val",
         "val_fraction": None,
+        "exif": "auto",
+        "max_image_pixels": 10**6,
+        "check": "strict",
         "seed": 0,
         "need": ("train", "val"),
     }
@@ -56,7 +61,7 @@ def test_two_files(root: Path) -> None:
     splits = open_with(root)
     assert ids(splits["train"]) == list(range(10, 30))
     assert ids(splits["val"]) == list(range(5))
-    assert [check_images(split).name for split in splits.values()] == ["train", "val"]
+    assert [check_images(split).folder.name for split in splits.values()] == ["train", "val"]
 
 
 def test_only_what_is_needed_is_opened(root: Path) -> None:
@@ -65,7 +70,9 @@ def test_only_what_is_needed_is_opened(root: Path) -> None:
         splits = open_with(root, train_annotations=absent, train_images=absent, need=["val"])
         assert list(splits) == ["val"]
     assert open_with(root, val_images=None, train_images=None, need=["val"])["val"].images is None
-    assert open_with(root, val_images=None, need=["val"])["val"].images == root / "train"
+    fallback = open_with(root, val_images=None, need=["val"])["val"].images
+    assert fallback is not None
+    assert fallback.folder == root / "train"
     assert open_with(root, val_images=None, need=["val"], images="welcome")["val"].images is None
 
 
@@ -74,7 +81,7 @@ def test_a_fraction_splits_one_file_by_image(root: Path) -> None:
     splits = open_with(root, **one)
     assert len(ids(splits["val"])) == 5
     assert sorted(ids(splits["train"]) + ids(splits["val"])) == list(range(10, 30))
-    assert splits["val"].images == root / "train"
+    assert splits["val"].images == ImageReader(root / "train", "auto", 10**6)
     assert ids(open_with(root, **one, need=["val"])["val"]) == ids(splits["val"])
     assert ids(open_with(root, **one, seed=1)["val"]) != ids(splits["val"])
     write(root / "train.json", list(reversed(range(10, 30))))
@@ -120,7 +127,7 @@ def test_a_drawn_split_is_recorded_as_two_files(root: Path) -> None:
 def test_images_that_cannot_be_read_are_recorded_where_they_were_drawn(root: Path) -> None:
     drawn = open_with(root, val_annotations=None, val_images=None, val_ids=[11, 12, 13])
     (root / "train" / "12.png").write_bytes(b"broken")
-    record_split({**drawn, "val": readable(drawn["val"], "skip")}, root)
+    record_split({**drawn, "val": readable(drawn["val"])}, root)
     assert [image["id"] for image in json.loads((root / "split/val.json").read_text())["images"]] == [11, 12, 13]
 
 
@@ -175,7 +182,7 @@ def test_a_wrong_setting_is_named_in_one_line(root: Path, changes: dict[str, Any
 def test_there_must_be_something_to_learn(root: Path) -> None:
     write(root / "train.json", [10, 11], iscrowd=1)
     with pytest.raises(SegtrainError, match=r"train\.json: no usable annotation among 2 \(2 crowds"):
-        open_with(root)
+        require_instances(open_with(root)["train"].index)
     write(root / "val.json", [1], segmentation=[])
     assert open_with(root, need=["val"])["val"].index.counts.dropped == 1
 

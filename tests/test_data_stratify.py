@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segtrain.data.checked import load_index
-from segtrain.data.coco import CategoryCounts
+from segtrain.data.counts import CategoryCounts
 from segtrain.data.stratify import stratified
 
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")) / "data"

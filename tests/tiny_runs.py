@@ -13,6 +13,7 @@ from segtrain import masks
 from segtrain.data.checked import load_index
 from segtrain.data.coco import CocoIndex
 from segtrain.data.dataset import CocoDataset
+from segtrain.data.images import ImageReader
 from segtrain.data.loading import TrainingLoader
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint
@@ -110,7 +111,8 @@ class Run:
 
     def trainer(self) -> Trainer:
         chosen = recipe(**self.changes)
-        dataset = CocoDataset(self.index, self.index.path.parent, None, seed=3, on_bad_image=self.on_bad_image)
+        reader = ImageReader(self.index.path.parent, exif="auto", max_pixels=10**6)
+        dataset = CocoDataset(self.index, reader, None, seed=3, on_bad_image=self.on_bad_image)
         loader = TrainingLoader(dataset, batch_size=chosen.batch_size, workers=0, seed=3)
         segmenter = tiny("mobilenet_v2_fpn", norm="batch", rois_per_image=16)
         optimizer = self.optimizer(parameter_groups(segmenter), lr=3e-3)

@@ -74,7 +74,7 @@ def refuse_errors(findings: Findings, culprit: str) -> None:
         more = f"; and {len(errors) - _NAMED} kinds of errors more" if len(errors) > _NAMED else ""
         raise SegtrainError(
             f"{culprit}: {named}{more}. data.check=warn goes on without what cannot be used; "
-            "python -m segtrain.data.check lists all and writes a corrected json"
+            "python -m segtrain.data.check ANNOTATIONS IMAGES lists all of it"
         )
 
 

@@ -4,15 +4,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
 from segtrain.data.annotations import AnnotationTable, decode_box, name_of
+from segtrain.data.counts import CategoryCounts, Counts
 from segtrain.data.findings import Findings
-from segtrain.data.geometry import draw
+from segtrain.data.outlines import draw
 from segtrain.data.image_table import ImageInfo, ImageTable
 from segtrain.errors import SegtrainError
 from segtrain.instances import GroundTruth
@@ -33,41 +33,6 @@ class Category:
     id: int
     name: str
     entry: int = 0
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What became of a file's annotations: ``used + crowd + dropped == annotations``.
-
-    Attributes:
-        images: images, those without annotations included.
-        annotations: entries of the file.
-        used: true instances.
-        crowd: regions to ignore.
-        repaired: those among the used and the crowds in which something was mended.
-        dropped: entries that cannot be used.
-    """
-
-    images: int
-    annotations: int
-    used: int
-    crowd: int
-    repaired: int
-    dropped: int
-
-
-class CategoryCounts(NamedTuple):
-    """How many true instances of which category the images hold; one entry for each pair that occurs.
-
-    Attributes:
-        images: (P,) positions of the images in the index, not decreasing.
-        labels: (P,) 1..K, increasing within an image.
-        objects: (P,) instances, from 1.
-    """
-
-    images: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
-    objects: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

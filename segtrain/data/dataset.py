@@ -1,7 +1,6 @@
 """Training samples: image, instances, augmentation."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch.utils.data import Dataset
 
 from segtrain import masks
 from segtrain.data.coco import CocoIndex
-from segtrain.data.images import RgbArray, as_tensor, image_path, read_image
+from segtrain.data.images import ImageReader, RgbArray, as_tensor
 from segtrain.data.layers import Crop, pack, unpack
 from segtrain.data.pixel_cache import PixelCache
 from segtrain.data.transforms import Augmentation
@@ -57,7 +56,7 @@ class CocoDataset(Dataset[Sample | Skipped]):
 
     Args:
         index: images and instances; images without instances are kept as negatives.
-        images: the image folder.
+        images: reads them.
         augmentation: None, or an empty one, for the images and instances as they are.
         seed: not negative.
         on_bad_image: whether an image that cannot be read is an error or a ``Skipped``.
@@ -68,7 +67,7 @@ class CocoDataset(Dataset[Sample | Skipped]):
     def __init__(
         self,
         index: CocoIndex,
-        images: Path,
+        images: ImageReader,
         augmentation: Augmentation | None,
         *,
         seed: int,
@@ -99,9 +98,7 @@ class CocoDataset(Dataset[Sample | Skipped]):
         epoch, position = key
         info = self.index.images[position]
         try:
-            image = (
-                self.cache.read(info) if self.cache else read_image(image_path(self.images, info.file_name), info.size)
-            )
+            image = self.cache.read(info) if self.cache else self.images.read(info)
         except SegtrainError as error:
             if self.on_bad_image == "error":
                 raise

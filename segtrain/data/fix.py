@@ -13,7 +13,7 @@ import numpy as np
 from segtrain.data.annotations import name_of
 from segtrain.data.coco import CocoIndex
 from segtrain.data.coco_file import read_document
-from segtrain.data.geometry import decode_segmentation, draw
+from segtrain.data.outlines import decode_segmentation, draw
 from segtrain.errors import SegtrainError
 from segtrain.files import write_atomically
 from segtrain.segmentations import SegmentationError, drawable_polygons

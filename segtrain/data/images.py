@@ -1,23 +1,23 @@
-"""Image files to RGB arrays: any mode, any bit depth, any orientation; the only door to Pillow's readers."""
+"""Image files to RGB arrays: any mode, any bit depth, any orientation."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms
 
-from segtrain.errors import SegtrainError
+from segtrain.data.image_files import image_path
+from segtrain.data.image_headers import Header, open_image, read_header
+from segtrain.data.image_orientation import Exif, exif_orientation, stands_upright, stored_size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 RgbArray = npt.NDArray[np.uint8]
 
-# How an image must be turned to stand upright, by its EXIF orientation.
+# How an image must be turned to stand upright, by its EXIF orientation; and back again.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -27,29 +27,54 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIDEWAYS = (5, 6, 7, 8)
-
-_REMEDY = "replace the file, or set data.on_bad_image=skip"
+_BACK = {**_UPRIGHT, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 
 
-def image_path(folder: Path, file_name: str) -> Path:
-    """Where an image lies.
+class ImageEntry(Protocol):
+    """An image of an annotation file, as far as its file is concerned."""
 
-    Args:
-        folder: the image folder.
-        file_name: relative to it, as the json says.
+    @property
+    def id(self) -> int:
+        """The file's own."""
 
-    Raises:
-        SegtrainError: the name is empty or leads out of the folder.
+    @property
+    def file_name(self) -> str:
+        """Relative to the image folder."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+
+
+@dataclass(frozen=True)
+class ImageReader:
+    """Reads the images of a folder.
+
+    Attributes:
+        folder: the image folder; nothing outside of it is read.
+        exif: what becomes of EXIF orientations; see ``read_image``.
+        max_pixels: images of more are refused.
     """
-    parts = {*PurePosixPath(file_name).parts, *PureWindowsPath(file_name).parts}
-    if not file_name or ".." in parts or PurePosixPath(file_name).is_absolute() or PureWindowsPath(file_name).drive:
-        raise SegtrainError(f"{folder}: the file name {file_name!r} leads out of the image folder; make it relative")
-    return folder / file_name
+
+    folder: Path
+    exif: Exif
+    max_pixels: int
+
+    def path(self, file_name: str) -> Path:
+        """Where an image lies; see ``image_path``."""
+        return image_path(self.folder, file_name)
+
+    def read(self, image: ImageEntry) -> RgbArray:
+        """The pixels of an image; see ``read_image``."""
+        return read_image(self.path(image.file_name), image.size, exif=self.exif, max_pixels=self.max_pixels)
+
+    def check(self, image: ImageEntry) -> Header:
+        """What is known of an image without its pixels; see ``read_header``."""
+        return read_header(self.path(image.file_name), image.size, exif=self.exif, max_pixels=self.max_pixels)
 
 
-def read_image(path: Path, size: tuple[int, int] | None = None) -> RgbArray:
-    """Read an image as 8-bit RGB, upright.
+def read_image(path: Path, size: tuple[int, int] | None = None, *, exif: Exif = "auto", max_pixels: int) -> RgbArray:
+    """Read an image as 8-bit RGB.
 
     Grey becomes three equal channels, alpha is discarded, the first frame stands for an animation. 16-bit grey is
     divided by 257 (65535 becomes 255), whatever range the image uses. Floating-point grey is taken to reach from 0 to
@@ -57,45 +82,29 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> RgbArray:
 
     Args:
         path: the file.
-        size: (H, W) that the annotations state. If the file's EXIF orientation turns it by 90 degrees, and only the
-            unturned image has this size, the annotations were drawn on that one, and it is not turned.
+        size: (H, W) that the annotations state; None if anything will do.
+        exif: "apply": the image is turned upright by its EXIF orientation; "ignore": it is read as it is stored;
+            "auto": it is read in the way that has the stated size, upright if both have, as the annotations were drawn
+            on that one.
+        max_pixels: an image of more is refused before it is decoded.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        SegtrainError: the file is missing, corrupt, truncated, absurdly large, or of another size than stated.
+        ImageError: the file is missing, corrupt, truncated, too large, or of another size than stated.
     """
-    with _opened(path) as image:
+    with open_image(path, max_pixels) as (image, _):
+        stored = stored_size(image)
+        before = exif_orientation(image, decoded=False) if image.format == "TIFF" else 1
         image.load()
-        orientation = _orientation(image)
-        stored = image.height, image.width
+        left = exif_orientation(image, decoded=True)
         rgb = _to_rgb(image)
-    upright = stored[::-1] if orientation in _SIDEWAYS else stored
-    if size is None or upright == size:
-        return _turn(rgb, orientation)
-    if stored == size:
-        return rgb
-    raise _other_size(path, upright, size)
-
-
-def check_header(path: Path, size: tuple[int, int]) -> None:
-    """Make sure, without decoding the image, that it can be opened and has the size that the annotations state.
-
-    Args:
-        path: the file.
-        size: (H, W), of the image as it is stored or as its EXIF orientation turns it.
-
-    Raises:
-        SegtrainError: the file is missing, no image, absurdly large, or of another size.
-    """
-    with _opened(path) as image:
-        stored = image.height, image.width
-        # Last, as it makes Pillow decode some formats.
-        sideways = stored != size and _orientation(image) in _SIDEWAYS
-    found = stored[::-1] if sideways else stored
-    if found != size:
-        raise _other_size(path, found, size)
+    # Pillow turns a TIFF by itself as it decodes it, and then no orientation is left.
+    orientation = max(before, left)
+    turned = left != orientation
+    upright = stands_upright(path, stored, orientation, size, exif)
+    return rgb if upright == turned else _turn(rgb, (_BACK if turned else _UPRIGHT).get(orientation))
 
 
 def as_tensor(image: RgbArray) -> "Tensor":
@@ -105,43 +114,8 @@ def as_tensor(image: RgbArray) -> "Tensor":
     return torch.from_numpy(image).permute(2, 0, 1).contiguous()
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image whose header is read; what goes wrong in the block is an error that names the file."""
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of broken EXIF blocks and of large images; both are read, or refused.
-            warnings.simplefilter("ignore")
-            with path.open("rb") as stream, Image.open(stream) as image:
-                yield image
-    except UnidentifiedImageError as error:
-        raise SegtrainError(f"{path}: cannot read the image (not an image file); {_REMEDY}") from error
-    except OSError as error:
-        raise SegtrainError(f"{path}: cannot read the image ({error.strerror or error}); {_REMEDY}") from error
-    except Exception as error:  # Pillow raises a dozen types on corrupt files
-        raise SegtrainError(f"{path}: cannot read the image ({error}); {_REMEDY}") from error
-
-
-def _other_size(path: Path, found: tuple[int, int], stated: tuple[int, int]) -> SegtrainError:
-    return SegtrainError(
-        f"{path}: the file is {found[0]}x{found[1]}, the annotations say {stated[0]}x{stated[1]} (height x width); "
-        "correct the json or the image"
-    )
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation 1..8; 1 if there is none, or a broken one."""
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a broken EXIF block is no reason to lose the image
-        return 1
-    return value if value in _UPRIGHT else 1
-
-
-def _turn(rgb: RgbArray, orientation: int) -> RgbArray:
-    if orientation not in _UPRIGHT:
-        return rgb
-    return np.array(Image.fromarray(rgb).transpose(_UPRIGHT[orientation]))
+def _turn(rgb: RgbArray, how: Image.Transpose | None) -> RgbArray:
+    return rgb if how is None else np.array(Image.fromarray(rgb).transpose(how))
 
 
 def _to_rgb(image: Image.Image) -> RgbArray:

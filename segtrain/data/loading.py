@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch.utils.data import DataLoader
 from segtrain.data.batches import Batch, pack, unpack
 from segtrain.data.coco import CocoIndex
 from segtrain.data.dataset import CocoDataset, Sample, Skipped
-from segtrain.data.images import as_tensor, image_path, read_image
+from segtrain.data.images import ImageReader, as_tensor
 from segtrain.data.sampling import EpochBatches, aspect_bins, repeat_factors
 from segtrain.errors import SegtrainError
 
@@ -83,14 +82,14 @@ class TrainingLoader:
             yield unpack(packed)
 
 
-def evaluation_images(index: CocoIndex, images: Path) -> Iterator[tuple[int, Tensor]]:
+def evaluation_images(index: CocoIndex, images: ImageReader) -> Iterator[tuple[int, Tensor]]:
     """The images of an index in its order, one at a time: the id, and uint8 RGB (3, H, W).
 
     Raises:
         SegtrainError: an image cannot be read; ``readable`` leaves such images out beforehand.
     """
     for info in index.images:
-        yield info.id, as_tensor(read_image(image_path(images, info.file_name), info.size))
+        yield info.id, as_tensor(images.read(info))
 
 
 class _Records(torch.utils.data.Dataset[Sample | Skipped | SegtrainError]):

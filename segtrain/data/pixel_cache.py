@@ -3,7 +3,6 @@
 import logging
 import multiprocessing
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -57,9 +56,7 @@ class PixelCache:
                     raise
                 self._errors[info.id] = str(error)
 
-        with warnings.catch_warnings(), ThreadPoolExecutor(thread_count("auto", busy_workers=0)) as threads:
-            # The filters are of the process: set here, no thread can restore another's too early.
-            warnings.simplefilter("ignore")
+        with ThreadPoolExecutor(thread_count("auto", busy_workers=0)) as threads:
             for _ in threads.map(hold, images):
                 pass
         took = time.perf_counter() - started

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
-from segtrain.data.coco import CategoryCounts
+from segtrain.data.counts import CategoryCounts
 
 # Bins of width/height between 1/2 and 2; torchvision's reference for detection takes three to an octave as well.
 _BINS_PER_OCTAVE = 3

@@ -32,12 +32,9 @@ class CategoryCount:
 
 def category_histogram(index: CocoIndex) -> list[CategoryCount]:
     """Objects and images of each category, in the index's order."""
-    rows = index.annotations.rows
-    rows = rows[rows["usable"] & ~rows["crowd"]]
-    count = len(index.categories)
-    objects = np.bincount(rows["label"] - 1, minlength=count)
-    pairs = np.unique(np.stack([rows["image"], rows["label"] - 1], axis=1), axis=0)
-    images = np.bincount(pairs[:, 1], minlength=count)
+    counts, many = index.category_counts(), len(index.categories)
+    objects = np.bincount(counts.labels - 1, counts.objects, minlength=many).astype(np.int64)
+    images = np.bincount(counts.labels - 1, minlength=many)
     return [
         CategoryCount(category.id, category.name, int(objects[place]), int(images[place]))
         for place, category in enumerate(index.categories)

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.config import build
+from segtrain.data.coco import require_instances
 from segtrain.data.dataset import CocoDataset
-from segtrain.data.images import check_header, image_path, read_image
 from segtrain.data.pixel_cache import PixelCache
 from segtrain.data.readable import readable
+from segtrain.data.split_checks import check_leaks, check_split, tell
 from segtrain.data.splits import ImageUse, Split, SplitName, check_images, open_splits
 from segtrain.data.transforms import Augmentation
 from segtrain.errors import SegtrainError
@@ -36,10 +37,6 @@ def open_data(
         SegtrainError: a setting is missing or wrong, or a file is not what it should be.
     """
     root = data_root(data)
-    if data["on_bad_image"] not in ("error", "skip"):
-        raise SegtrainError(f"data.on_bad_image={data['on_bad_image']}: use error or skip")
-    if not isinstance(data["max_dets"], int) or data["max_dets"] < 1:
-        raise SegtrainError(f"data.max_dets={data['max_dets']}: give a whole number from 1")
     if data["generator"] is not None:
         build(data["generator"]).ensure(root)
     paths = {key: data[key] for key in PATHS}
@@ -50,19 +47,27 @@ def open_data(
         **paths,
         val_fraction=data["val_fraction"],
         split_by=data["split_by"],
+        exif=data["exif"],
+        max_image_pixels=data["max_image_pixels"],
+        check=data["check"],
         seed=seed,
         need=need,
         val_ids=val_ids,
         images=images,
     )
-    if "val" in splits:
-        splits["val"] = readable(splits["val"], data["on_bad_image"])
-    if "train" in need:
-        for split in splits.values():
-            if split.images is None or data["on_bad_image"] == "error":
-                folder = check_images(split)
-                for image in split.index.images:
-                    check_header(image_path(folder, image.file_name), image.size)
+    skip = data["on_bad_image"] == "skip"
+    for name, split in splits.items():
+        if data["check"] == "strict" and not skip and (split.images is not None or "train" in need):
+            check_images(split)
+        splits[name] = check_split(split, data["check"], data["max_dets"], skip=skip)
+    if data["check"] != "off":
+        for name, split in splits.items():
+            tell(name, split.index.findings)
+        tell("train and val", check_leaks(splits))
+    if "val" in splits and skip:
+        splits["val"] = readable(splits["val"])
+    if "train" in splits:
+        require_instances(splits["train"].index)
     return splits
 
 
@@ -78,17 +83,11 @@ def training_samples(split: Split, augmentation: Augmentation, seed: int, data: 
     Raises:
         SegtrainError: a setting is missing or wrong, or the images do not fit into memory.
     """
-    if data["cache"] not in ("none", "ram"):
-        raise SegtrainError(f"data.cache={data['cache']}: use none or ram")
     if split.images is None:
         raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
-    folder, cache = split.images, None
+    cache = None
     if data["cache"] == "ram":
-        cache = PixelCache(
-            split.index.images,
-            lambda info: read_image(image_path(folder, info.file_name), info.size),
-            keep_errors=data["on_bad_image"] == "skip",
-        )
+        cache = PixelCache(split.index.images, split.images.read, keep_errors=data["on_bad_image"] == "skip")
     return CocoDataset(
         split.index,
         split.images,

@@ -9,10 +9,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.data.checked import load_index
-from segtrain.data.coco import CocoIndex, require_instances
+from segtrain.data.checked import CheckMode, load_index
+from segtrain.data.coco import CocoIndex
 from segtrain.data.drawing import draw, known
-from segtrain.data.images import image_path
+from segtrain.data.image_files import printable
+from segtrain.data.image_orientation import Exif
+from segtrain.data.images import ImageReader
 from segtrain.data.split_files import write_split
 from segtrain.errors import SegtrainError
 
@@ -28,7 +30,7 @@ class Split:
     Attributes:
         name: ``train`` or ``val``, as in the settings.
         index: the annotations.
-        images: the image folder; None if there is none, which is enough to score result files.
+        images: reads them; None if there is no image folder, which is enough to score result files.
         unreadable_images: images of the file that are left out because they cannot be read.
         unreadable_annotations: theirs.
         entries: positions of its images in the file's ``images``, unreadable ones included, if it was drawn from there.
@@ -36,7 +38,7 @@ class Split:
 
     name: SplitName
     index: CocoIndex
-    images: Path | None
+    images: ImageReader | None
     unreadable_images: int = 0
     unreadable_annotations: int = 0
     entries: list[int] | None = None
@@ -50,6 +52,9 @@ def open_splits(
     val_annotations: str | None,
     val_images: str | None,
     val_fraction: float | None,
+    exif: Exif,
+    max_image_pixels: int,
+    check: CheckMode,
     seed: int,
     need: Collection[SplitName],
     split_by: str | None = None,
@@ -66,6 +71,9 @@ def open_splits(
         val_images: image folder; None for ``train_images``, where images are needed.
         val_fraction: in (0, 1); share of ``train_annotations``, of its images and of each category, that validation
             takes.
+        exif: what becomes of EXIF orientations; see ``read_image``.
+        max_image_pixels: images of more are refused.
+        check: what becomes of annotations that cannot be used; see ``load_index``.
         seed: draws those images; not negative.
         need: the splits to open.
         split_by: field of the images; those with the same value (patient, slide, video) stay in one split.
@@ -93,7 +101,7 @@ def open_splits(
     indices: dict[SplitName, CocoIndex] = {}
     entries: dict[SplitName, list[int]] = {}
     if drawn:
-        whole = _load(root, train_annotations, "data.train_annotations")
+        whole = _load(root, train_annotations, "data.train_annotations", check)
         if val_ids is not None:
             chosen = known(whole, val_ids)
         else:
@@ -107,17 +115,16 @@ def open_splits(
             indices[name] = whole.subset(own["id"].tolist())
     else:
         if "train" in need:
-            indices["train"] = _load(root, train_annotations, "data.train_annotations")
+            indices["train"] = _load(root, train_annotations, "data.train_annotations", check)
         if "val" in need:
-            indices["val"] = _load(root, val_annotations, "data.val_annotations")
+            indices["val"] = _load(root, val_annotations, "data.val_annotations", check)
     folders: dict[SplitName, str | None] = {"train": train_images, "val": val_images}
-    splits = {
-        name: Split(name, indices[name], _folder(root, folders[name], name, images), entries=entries.get(name))
-        for name in indices
-        if name in need
-    }
-    if "train" in splits:
-        require_instances(splits["train"].index)
+    splits: dict[SplitName, Split] = {}
+    for name in indices:
+        if name in need:
+            folder = _folder(root, folders[name], name, images)
+            reader = None if folder is None else ImageReader(folder, exif, max_image_pixels)
+            splits[name] = Split(name, indices[name], reader, entries=entries.get(name))
     if len(splits) == 2:
         _require_same_categories(splits["train"].index, splits["val"].index)
     return splits
@@ -136,11 +143,11 @@ def record_split(splits: Mapping[SplitName, Split], output_dir: Path) -> None:
         logger.info(f"drawn split: {output_dir / 'split'}, train.json and val.json")
 
 
-def check_images(split: Split) -> Path:
+def check_images(split: Split) -> ImageReader:
     """Make sure, before anything expensive, that all images of a split are there.
 
     Returns:
-        The image folder.
+        What reads them.
 
     Raises:
         SegtrainError: no folder was given, or an image is not in it.
@@ -149,22 +156,22 @@ def check_images(split: Split) -> Path:
     if split.images is None:
         raise SegtrainError(f"{key} is null; give the folder of the images of {split.index.path}")
     names = [image.file_name for image in split.index.images]
-    missing = [name for name in names if not image_path(split.images, name).is_file()]
+    missing = [name for name in names if not split.images.path(name).is_file()]
     if missing:
         raise SegtrainError(
-            f"{split.images / missing[0]}: no such image ({len(missing)} of {len(names)} are missing); set {key} to "
-            f"the folder of the images of {split.index.path.name}"
+            f"{printable(split.images.folder / missing[0])}: no such image ({len(missing)} of {len(names)} are "
+            f"missing); set {key} to the folder of the images of {split.index.path.name}"
         )
     return split.images
 
 
-def _load(root: Path, annotations: str | None, key: str) -> CocoIndex:
+def _load(root: Path, annotations: str | None, key: str, check: CheckMode) -> CocoIndex:
     if annotations is None:
         raise SegtrainError(f"{key} is null; give the path of a COCO json, relative to data.root")
     path = root / annotations
     if not path.is_file():
         raise SegtrainError(f"{path}: no such file; set {key}, relative to data.root")
-    return load_index(path)
+    return load_index(path, check)
 
 
 def _folder(root: Path, images: str | None, name: SplitName, use: ImageUse) -> Path | None:

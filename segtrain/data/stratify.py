@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.data.coco import CategoryCounts
+from segtrain.data.counts import CategoryCounts
 
 _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]

@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,6 +50,18 @@ def signature(path: Path) -> tuple[str, int, int]:
     except (OSError, ValueError):
         return str(path.absolute()), 0, 0
     return str(path.absolute()), status.st_size, status.st_mtime_ns
+
+
+def signatures(folder: Path, names: Iterable[str]) -> list[tuple[int, int]]:
+    """Size and time of change of each file of a folder; zeros where there is none."""
+    found = []
+    for name in names:
+        try:
+            status = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - a Path each would take ten times as long
+            found.append((status.st_size, status.st_mtime_ns))
+        except (OSError, ValueError):
+            found.append((0, 0))
+    return found
 
 
 def _forget_oldest(folder: Path) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from segtrain.data.coco import Category
-from segtrain.data.images import image_path, read_image
 from segtrain.data.loading import evaluation_images
 from segtrain.data.result_files import load_results
 from segtrain.data.splits import Split
@@ -120,10 +119,10 @@ class Benchmark:
 
     def gallery(self, each: int) -> list[GalleryItem]:
         """The report's images, ``each`` of each kind; none without images."""
-        folder = self.split.images
+        reader = self.split.images
         if not each:
             return []
-        if folder is None:
+        if reader is None:
             logger.info("no images, so the report has no gallery; data.val_images names their folder")
             return []
         return build(
@@ -131,7 +130,7 @@ class Benchmark:
             self.reference.truths,
             {name: row.findings.masks for name, row in self.rows.items() if row.findings.masks is not None},
             {name: row.findings.score_threshold for name, row in self.rows.items()},
-            lambda image: read_image(image_path(folder, image.file_name), image.size),
+            reader.read,
             each,
         )
 

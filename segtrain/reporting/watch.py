@@ -1,6 +1,5 @@
 """A fixed set of validation images, drawn at every validation."""
 
-from segtrain.data.images import image_path, read_image
 from segtrain.data.splits import Split
 from segtrain.evaluation import Findings
 from segtrain.reporting.tensorboard import RunJournal
@@ -26,5 +25,5 @@ class Watch:
         assert self._split.images is not None
         for image in self._watched:
             own = [p for p in found.masks or () if p["image_id"] == image.id and p["score"] >= found.score_threshold]
-            pixels = read_image(image_path(self._split.images, image.file_name), image.size)
+            pixels = self._split.images.read(image)
             self._journal.comparison(step, image.file_name, pixels, self._split.index.truths(image.id), own)

@@ -13,6 +13,8 @@ from segtrain.training.checkpoint import Checkpoint, load_checkpoint, newest_che
 _LOADER = "segtrain.training.checkpoint.load_segmenter"
 _DEFAULT_SEED = 0  # of train.py; a `val_fraction` split without a checkpoint is drawn with it
 _DEFAULT_THRESHOLD = 0.5
+# What held for the data of checkpoints that are older than these settings.
+_BEFORE = {"check": "strict", "exif": "auto", "max_image_pixels": 178_956_970, "cache": "none"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Source:
         if not data["from_checkpoint"] or self.checkpoint is None:
             return dict(data), None
         given = {key: value for key, value in data.items() if value is not None}
-        merged = {**data, **self.checkpoint.config["data"], **given, "generator": None}
+        merged = {**data, **_BEFORE, **self.checkpoint.config["data"], **given, "generator": None}
         # Whichever of the two ways to name a validation split the user chose replaces the other.
         if "val_annotations" in given:
             merged["val_fraction"] = merged["split_by"] = None
