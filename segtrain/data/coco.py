@@ -5,10 +5,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from segtrain.data.annotations import AnnotationTable, tabulate
 from segtrain.data.coco_file import read_coco_file
 from segtrain.errors import SegtrainError
 from segtrain.instances import GroundTruth
+from segtrain.masks import Rle
 
 # Enough to see what is wrong with the dropped annotations of a file.
 _FINDINGS_KEPT = 3
@@ -127,6 +131,20 @@ class CocoIndex:
             )
             for row in self.annotations.of_image(position)
         ]
+
+    def objects(self, position: int) -> tuple[npt.NDArray[np.int64], list[Rle]]:
+        """What there is to learn in an image: its usable annotations without the crowds, in file order.
+
+        Args:
+            position: of the image in the index.
+
+        Returns:
+            (N,) labels 1..K, and N compressed run-length masks.
+        """
+        rows = self.annotations.of_image(position)
+        rows = rows[~rows["crowd"]]
+        size = self.images[position].size
+        return rows["label"].copy(), [self.annotations.rle(row, size) for row in rows]
 
     def subset(self, image_ids: Collection[int]) -> "CocoIndex":
         """The index of some of the images, in file order; the masks stay shared.
