@@ -105,7 +105,8 @@ def unpack(planes: Sequence[npt.NDArray[Any]], owners: Sequence[Sequence[int]], 
     y0, y1 = row[first], row[first + counts - 1] + 1
     kept = areas >= least[instance[first]]
     sizes = np.where(kept, (x1 - x0) * (y1 - y0), 0)
-    place = np.repeat(np.cumsum(sizes) - sizes - x0, counts) + (row - np.repeat(y0, counts)) * np.repeat(x1 - x0, counts)
+    corner = np.cumsum(sizes) - sizes - y0 * (x1 - x0) - x0
+    place = np.repeat(corner, counts) + row * np.repeat(x1 - x0, counts)
     drawn = np.repeat(kept, counts)
     starts, stops = (place + start)[drawn], (place + stop)[drawn]
     pixels = _draw(starts, stops, np.ones(len(starts), dtype=np.uint8), int(sizes.sum()))

@@ -39,7 +39,7 @@ class Augmentation:
         SegtrainError: something is no transform, or does not know one of its arguments.
     """
 
-    def __init__(self, transforms: Mapping[str, Any], mix: CopyPaste | None = None) -> None:
+    def __init__(self, transforms: Mapping[str, Any], mix: CopyPaste | None) -> None:
         self.mix = mix
         chain = {name: transform for name, transform in transforms.items() if transform is not None}
         for name, transform in chain.items():
