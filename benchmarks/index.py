@@ -2,8 +2,8 @@
 
     python benchmarks/index.py --nuclei DIR --check
 
-A json of 118,000 images and 860,000 polygon annotations, as many as COCO's training split, is generated for the run. Each
-measurement has a process of its own, and the sides take turns.
+A json of 118,000 images and 860,000 polygon annotations, as many as COCO's training split, is generated for the run.
+Each measurement has a process of its own, and the sides take turns.
 
 - ours: ``segtrain.data.reading.read_index(file)``: structure checked and mended, masks left as text. (``train.py`` also
   draws every mask once, the first time it meets a file; pycocotools does not look at them.)
@@ -75,8 +75,8 @@ def generate(path: Path, images: int, annotations: int) -> None:
             points = np.stack([x + radius * np.cos(turn), y + radius * np.sin(turn)], axis=1).round(2)
             box = [x - radius, y - radius, 2 * radius, 2 * radius]
             file.write(
-                f'{", " if number else ""}{{"segmentation": [{points.ravel().tolist()}], "area": {3.1 * radius**2:.4f}, '
-                f'"iscrowd": 0, "image_id": {ids[owners[number]]}, "bbox": {box}, '
+                f'{", " if number else ""}{{"segmentation": [{points.ravel().tolist()}], '
+                f'"area": {3.1 * radius**2:.4f}, "iscrowd": 0, "image_id": {ids[owners[number]]}, "bbox": {box}, '
                 f'"category_id": {1 + number % CATEGORIES}, "id": {number + 1}}}'
             )
         names = ", ".join(f'{{"supercategory": "a", "id": {i}, "name": "c{i}"}}' for i in range(1, CATEGORIES + 1))

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from segtrain import run_lengths
+
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -94,7 +96,7 @@ def decode_crop(rle: Rle) -> tuple[npt.NDArray[np.uint8], int, int]:
         The (h, w) uint8 crop of 0 and 1, and the column x and row y of its top left pixel; (0, 0), 0, 0 if empty.
     """
     height = rle["size"][0]
-    starts, stops = _runs(rle)
+    _, starts, stops = runs([rle])
     if len(starts) == 0:
         return np.zeros((0, 0), dtype=np.uint8), 0, 0
     x0, y0, x1, y1 = (int(v) for v in boxes([rle])[0])
@@ -171,32 +173,22 @@ def iou(detections: Sequence[Rle], truths: Sequence[Rle], crowd: Sequence[bool |
 
 
 def counts_of(rle: Rle) -> IntArray:
-    """Lengths of the alternating runs, starting with 0s.
+    """Lengths of the alternating runs, starting with 0s."""
+    return run_lengths.counts(rle["counts"])
 
-    COCO's code (``maskApi.c``, ``rleFrString``): five bits a character, low bits first, bit 5 says that more follow,
-    bit 4 of the last one is the sign; from the fourth run on, values are differences to the run two before.
+
+def runs(rles: Sequence[Rle]) -> tuple[IntArray, IntArray, IntArray]:
+    """The runs of 1s of all masks of an image, decoded together: many short masks cost little more than one long one.
+
+    Args:
+        rles: masks of one size, whose runs sum to it.
+
+    Returns:
+        For each run its mask's number, not decreasing, and its first and one-past-last column-major position in the
+        plane; runs of length 0 are left out.
     """
-    code = np.frombuffer(rle["counts"].encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
-    if not len(code):
-        return np.zeros(0, dtype=np.int64)
-    last = (code & 0x20) == 0
-    first = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
-    place = np.arange(len(code)) - np.repeat(first, np.diff(np.append(first, len(code))))
-    values = np.add.reduceat((code & 0x1F) << (5 * place), first)
-    negative = (code[last] & 0x10) != 0
-    values[negative] -= np.int64(1) << (5 * (place[last][negative] + 1))
-    # Run 2 is stored as it is, run 3 relative to run 1, run 4 to run 2: two interleaved running sums.
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
-    return values
-
-
-def _runs(rle: Rle) -> tuple[IntArray, IntArray]:
-    """First and one-past-last column-major position of each run of 1s, empty runs left out."""
-    ends = np.cumsum(counts_of(rle))
-    starts, stops = ends[0::2][: len(ends) // 2], ends[1::2]
-    kept = stops > starts
-    return starts[kept], stops[kept]
+    height, width = rles[0]["size"] if len(rles) else (0, 0)
+    return run_lengths.runs([rle["counts"] for rle in rles], height * width)
 
 
 def _from_transitions(position: IntArray, size: tuple[int, int]) -> Rle:

@@ -61,7 +61,8 @@ def augmentation() -> Augmentation:
             "flip": A.HorizontalFlip(p=0.5),
             "affine": A.Affine(rotate=(-30, 30), p=0.8),
             "noise": A.GaussNoise(p=0.5),
-        }
+        },
+        mix=None,
     )
 
 
@@ -108,7 +109,7 @@ def test_images_without_instances_are_negatives(index: CocoIndex) -> None:
 def test_augmentation_drops_what_it_makes_too_small(index: CocoIndex) -> None:
     keep = {"keep": A.HorizontalFlip(p=1)}
     for choice, least, count in ((keep, 1, 6), (keep, 4, 6), (keep, 5, 5), (keep, 10, 4), ({}, 10, 6), (None, 10, 6)):
-        chosen = None if choice is None else Augmentation(choice)
+        chosen = None if choice is None else Augmentation(choice, mix=None)
         sample = dataset(index, augmentation=chosen, min_object_pixels=least)[0, 6]
         assert isinstance(sample, Sample)
         assert len(sample.target) == count
@@ -229,7 +230,7 @@ def test_skipped_images_reach_the_parent(index: CocoIndex, workers: int) -> None
 
 
 def test_a_bad_augmentation_is_never_skipped(index: CocoIndex) -> None:
-    crop = Augmentation({"crop": A.RandomCrop(1000, 1000)})
+    crop = Augmentation({"crop": A.RandomCrop(1000, 1000)}, mix=None)
     with pytest.raises(SegtrainError, match="augmentation: CropSizeError"):
         dataset(index, augmentation=crop, on_bad_image="skip")[0, 1]
 

@@ -3,6 +3,8 @@
 import os
 import pickle
 import random
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
+from random_instances import Planes, assert_same, layers_of, left, scene, scenes
 
-from segtrain.data.layers import Crop, pack, unpack
+from segtrain.data.copy_paste import CopyPaste
+from segtrain.data.geometry import BoxSafeCrop, ScaleJitter, ShorterSide
 from segtrain.data.transforms import Augmentation, RgbArray
 from segtrain.errors import SegtrainError
 
@@ -22,74 +26,114 @@ import albumentations as A  # isort: skip  # after segtrain, which keeps it from
 CONFIGS = sorted((Path(__file__).parent.parent / "configs" / "augmentation").glob("*.yaml"))
 
 
-def scene(size: tuple[int, int], count: int, seed: int) -> tuple[RgbArray, list[np.ndarray]]:
-    """A random image and overlapping ellipses as full planes."""
-    drawing = np.random.default_rng(seed)
-    image = drawing.integers(0, 256, (*size, 3), dtype=np.uint8)
-    rows, columns = np.mgrid[: size[0], : size[1]]
-    planes = []
-    for _ in range(count):
-        y, x, ry, rx = drawing.uniform((0, 0, 2, 2), (*size, 14, 14))
-        planes.append(((rows - y) / ry) ** 2 + ((columns - x) / rx) ** 2 <= 1)
-    return image, [plane for plane in planes if plane.any()]
+Draw = Callable[[random.Random], Any]
 
 
-def tight(plane: np.ndarray) -> Crop:
-    rows, columns = np.nonzero(plane)
-    window = plane[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    return Crop(window.astype(np.uint8), int(columns.min()), int(rows.min()))
+def interval(r: random.Random, low: float, high: float) -> tuple[float, float]:
+    first, second = sorted(r.uniform(low, high) for _ in range(2))
+    return first, second
 
 
-PIPELINE = {
-    "crop": lambda: A.RandomCrop(40, 40, pad_if_needed=True, p=0.8),
-    "flip": lambda: A.HorizontalFlip(p=0.5),
-    "turn": lambda: A.D4(p=0.5),
-    "affine": lambda: A.Affine(scale=(0.7, 1.4), rotate=(-45, 45), shear=(-10, 10), translate_percent=(-0.2, 0.2), p=1),
+# Each with parameters of its own at every draw.
+TRANSFORMS: dict[str, Draw] = {
+    "crop": lambda r: A.RandomCrop(
+        r.randint(1, 50), r.randint(1, 50), pad_if_needed=True, pad_position=r.choice(["center", "top_left"]), p=0.8
+    ),
+    "box_safe": lambda r: BoxSafeCrop(least=r.randint(1, 40), p=0.8),
+    "jitter": lambda r: ScaleJitter(scale=interval(r, 0.1, 2), p=0.8),
+    "shorter": lambda r: ShorterSide(sizes=[r.randint(1, 60) for _ in range(3)], longest=80, p=0.8),
+    "flip": lambda r: A.HorizontalFlip(p=r.random()),
+    "turn": lambda r: A.D4(p=0.5),
+    "transpose": lambda r: A.Transpose(p=0.5),
+    "affine": lambda r: A.Affine(
+        scale=interval(r, 0.5, 2),
+        rotate=interval(r, -180, 180),
+        shear=interval(r, -20, 20),
+        translate_percent=interval(r, -0.4, 0.4),
+        fit_output=r.random() < 0.2,
+        p=0.9,
+    ),
     # Asks for another interpolation of masks, which would invent labels.
-    "scale": lambda: A.RandomScale((-0.3, 0.3), mask_interpolation=1, p=1),
-    "perspective": lambda: A.Perspective(p=0.7),
-    "elastic": lambda: A.ElasticTransform(alpha=20, sigma=4, p=0.7),
-    "grid": lambda: A.GridDistortion(p=0.7),
-    "one_of": lambda: A.OneOf([A.RandomRotate90(p=1), A.SafeRotate((-30, 30), p=1)], p=0.7),
-    "dropout": lambda: A.CoarseDropout(fill_mask=0, p=0.7),
-    "light": lambda: A.RandomBrightnessContrast(p=0.5),
-    "noise": lambda: A.GaussNoise(p=0.5),
+    "scale": lambda r: A.RandomScale(interval(r, -0.5, 0.5), mask_interpolation=1, p=1),
+    "perspective": lambda r: A.Perspective(scale=interval(r, 0.05, 0.2), p=0.7),
+    "elastic": lambda r: A.ElasticTransform(alpha=r.uniform(1, 40), sigma=r.uniform(2, 6), p=0.7),
+    "grid": lambda r: A.GridDistortion(distort_limit=r.uniform(0, 0.5), p=0.7),
+    "one_of": lambda r: A.OneOf([A.RandomRotate90(p=1), A.SafeRotate(interval(r, -90, 90), p=1)], p=0.7),
+    "dropout": lambda r: A.CoarseDropout(fill_mask=0, p=0.7),
+    "light": lambda r: A.RandomBrightnessContrast(r.random(), r.random(), p=0.5),
+    "invert": lambda r: A.InvertImg(p=0.5),
+    "blur": lambda r: A.GaussianBlur(sigma_limit=interval(r, 0.3, 2), blur_limit=0, p=0.5),
+    "shade": lambda r: A.Illumination(p=0.5),
+    "noise": lambda r: A.GaussNoise(p=0.5),
 }
 
 
-@settings(max_examples=80, deadline=None)
-@given(
-    names=st.lists(st.sampled_from(sorted(PIPELINE)), unique=True, max_size=5),
-    size=st.tuples(st.integers(24, 64), st.integers(24, 64)),
-    count=st.integers(1, 12),
-    seed=st.integers(0, 2**31),
-)
-def test_layers_move_like_one_plane_for_each_instance(
-    names: list[str], size: tuple[int, int], count: int, seed: int
-) -> None:
-    image, planes = scene(size, count, seed)
-    augmentation = Augmentation({name: PIPELINE[name]() for name in names})
-    layers = pack([tight(plane) for plane in planes], size)
-    result, moved = augmentation(image, layers.planes, seed)
-    found = unpack(moved, layers.owners)
+def chain(names: list[str], seed: int) -> dict[str, Any]:
+    return {name: TRANSFORMS[name](random.Random(f"{seed} {name}")) for name in names}
 
-    # The same chain, as its authors meant it: one plane for each instance.
-    reference = A.Compose([PIPELINE[name]() for name in names], mask_interpolation=0)
-    reference.set_random_state(np.random.default_rng(seed), random.Random(seed))
-    expected = reference(image=image, masks=[plane.astype(np.uint8) for plane in planes])
-    assert np.array_equal(result, expected["image"])
-    left = {n: tight(plane) for n, plane in enumerate(expected["masks"]) if plane.any()}
-    assert list(found) == list(left)
-    for n, crop in left.items():
-        assert found[n].box == crop.box
-        assert np.array_equal(found[n].mask, crop.mask)
+
+def picture(size: tuple[int, int], seed: int) -> RgbArray:
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def expect(names: list[str], image: RgbArray, planes: Planes, seed: int) -> tuple[RgbArray, Planes]:
+    """The same chain, as its authors meant it: one plane for each instance."""
+    compose = A.Compose(list(chain(names, seed).values()), mask_interpolation=0)
+    compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+    data = {"masks": [plane.astype(np.uint8) for plane in planes]} if planes else {}
+    result = compose(image=image, **data)
+    return result["image"], [plane.astype(bool) for plane in result.get("masks", [])]
+
+
+def check(names: list[str], size: tuple[int, int], planes: Planes, seed: int, least: int) -> None:
+    image = picture(size, seed)
+    layers = layers_of(planes, size)
+    augmentation = Augmentation(chain(names, seed), mix=None)
+    try:
+        expected, left_over = expect(names, image, planes, seed)
+    except Exception:  # some transforms fail on images of a few pixels
+        assert min(size) < 16 or {"crop", "box_safe", "jitter", "shorter", "scale", "affine"} & set(names)
+        with pytest.raises(SegtrainError, match=r"change augmentation\.transforms"):
+            augmentation(image, layers.planes, seed)
+        return
+    result, moved = augmentation(image, layers.planes, seed)
+    assert np.array_equal(result, expected)
+    assert all(plane.shape == result.shape[:2] for plane in moved)
+    assert_same(left(layers, moved, least), left_over, least)
+
+
+PIPELINES = st.tuples(st.permutations(sorted(TRANSFORMS)), st.integers(0, 6)).map(lambda drawn: drawn[0][: drawn[1]])
+
+
+@settings(max_examples=100, deadline=None)
+@given(names=PIPELINES, drawn=scenes(4, 64), seed=st.integers(0, 2**31), least=st.integers(0, 12))
+def test_layers_move_like_one_plane_for_each_instance(
+    names: list[str], drawn: tuple[tuple[int, int], Planes], seed: int, least: int
+) -> None:
+    check(names, *drawn, seed, least)
+
+
+@pytest.mark.slow
+@settings(max_examples=3000, deadline=None)
+@given(names=PIPELINES, drawn=scenes(1, 96), seed=st.integers(0, 2**31), least=st.integers(0, 12))
+def test_layers_move_like_one_plane_for_each_instance_at_length(
+    names: list[str], drawn: tuple[tuple[int, int], Planes], seed: int, least: int
+) -> None:
+    check(names, *drawn, seed, least)
+
+
+def test_hundreds_of_instances_move_in_step() -> None:
+    planes = scene(np.random.default_rng(0), (60, 70), 400)
+    assert len(planes) > 300
+    for seed, names in enumerate((["affine", "crop"], ["turn", "jitter", "light"], ["elastic", "flip", "scale"])):
+        check(names, (60, 70), planes, seed, 4)
 
 
 def test_same_seed_same_result_whatever_came_before() -> None:
-    image, planes = scene((48, 40), 5, 0)
+    image, planes = picture((48, 40), 0), scene(np.random.default_rng(0), (48, 40), 5)
     names = ["affine", "light", "noise", "one_of"]
-    first, second = (Augmentation({name: PIPELINE[name]() for name in names}) for _ in range(2))
-    layers = pack([tight(plane) for plane in planes], (48, 40))
+    first, second = (Augmentation(chain(names, 0), mix=None) for _ in range(2))
+    layers = layers_of(planes, (48, 40))
     first(image, layers.planes, 3)
     results = [
         augmentation(image, layers.planes, 7) for augmentation in (first, second, pickle.loads(pickle.dumps(first)))
@@ -101,7 +145,7 @@ def test_same_seed_same_result_whatever_came_before() -> None:
 
 
 def test_transforms_throw_coins_of_their_own() -> None:
-    augmentation = Augmentation({"flip": A.HorizontalFlip(p=0.5), "invert": A.InvertImg(p=0.5)})
+    augmentation = Augmentation({"flip": A.HorizontalFlip(p=0.5), "invert": A.InvertImg(p=0.5)}, mix=None)
     image = np.zeros((1, 2, 3), dtype=np.uint8)
     image[:, 0] = 100
     outcomes = [augmentation(image, [], seed)[0][0, :, 0].tolist() for seed in range(400)]
@@ -114,25 +158,31 @@ def test_the_update_check_is_off() -> None:
 
 
 def test_null_leaves_a_transform_out() -> None:
-    assert len(Augmentation({"crop": None, "flip": A.HorizontalFlip()})) == 1
-    assert not Augmentation({})
+    assert len(Augmentation({"crop": None, "flip": A.HorizontalFlip()}, mix=None)) == 1
+    assert not Augmentation({}, mix=None)
+    assert Augmentation({}, mix=CopyPaste(p=0.5, most=1, least_visible=0))
 
 
 @pytest.mark.filterwarnings("ignore:Argument.*not valid")
 def test_an_unknown_argument_is_refused() -> None:
     with pytest.raises(SegtrainError, match=r"augmentation\.transforms\.a\.q: HorizontalFlip knows no such argument"):
-        Augmentation({"a": A.HorizontalFlip(p=0.5, q=1)})
+        Augmentation({"a": A.HorizontalFlip(p=0.5, q=1)}, mix=None)
+
+
+def test_what_changes_a_transform_that_is_not_there_is_refused() -> None:
+    with pytest.raises(SegtrainError, match=r"transforms\.flip=\{'p': 1\}: this option has no transform of that name"):
+        Augmentation({"flip": {"p": 1}}, mix=None)
 
 
 @pytest.mark.parametrize("transform", [A.Normalize(p=1), A.ToFloat(p=1), A.ToTensorV2(p=1)], ids=repr)
 def test_anything_but_8_bit_rgb_is_refused(transform: Any) -> None:
     with pytest.raises(SegtrainError, match="must return 8-bit RGB"):
-        Augmentation({"a": transform})(np.zeros((8, 8, 3), np.uint8), [], 0)
+        Augmentation({"a": transform}, mix=None)(np.zeros((8, 8, 3), np.uint8), [], 0)
 
 
 def test_a_transform_that_does_not_suit_the_image_is_named() -> None:
     with pytest.raises(SegtrainError, match="CropSizeError on an image of 8x9"):
-        Augmentation({"a": A.RandomCrop(10, 10)})(np.zeros((8, 9, 3), np.uint8), [], 0)
+        Augmentation({"a": A.RandomCrop(10, 10)}, mix=None)(np.zeros((8, 9, 3), np.uint8), [], 0)
 
 
 def config(path: Path) -> DictConfig:
@@ -143,18 +193,33 @@ def config(path: Path) -> DictConfig:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_option_builds_and_runs(path: Path) -> None:
-    assert path.read_text().startswith(f"# python train.py augmentation={path.stem}\n")
+    assert re.match(rf"# python train.py augmentation={path.stem}( segmenter\.\S+)*\n", path.read_text())
     augmentation = instantiate(config(path), _convert_="all")
-    image, planes = scene((60, 50), 6, 0)
-    layers = pack([tight(plane) for plane in planes], (60, 50))
+    image, planes = picture((60, 50), 0), scene(np.random.default_rng(0), (60, 50), 6)
+    layers = layers_of(planes, (60, 50))
     for seed in range(20):
         result, moved = augmentation(image, layers.planes, seed)
         assert result.shape[:2] == moved[0].shape
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem != "none"], ids=lambda path: path.stem)
+def test_an_experiment_can_change_every_option(path: Path) -> None:
+    experiment = OmegaConf.load(path.parent.parent / "experiment" / "nuclei.yaml")
+    merged = OmegaConf.merge(config(path), experiment["augmentation"])
+    augmentation = instantiate(merged, _convert_="all")
+    assert {augmentation(picture((256, 300), 0), [], seed)[0].shape for seed in range(5)} == {(192, 192, 3)} or (
+        path.stem == "box_safe_crop"  # which comes after the experiment's crop
+    )
+
+
+def test_an_experiment_cannot_change_what_is_not_there() -> None:
+    with pytest.raises(Exception, match="has no transform of that name to change"):
+        instantiate(OmegaConf.merge(config(CONFIGS[0].parent / "none.yaml"), {"transforms": {"transpose": {"p": 0.5}}}))
 
 
 def test_overrides_reach_a_transform_by_its_name() -> None:
     changed = config(next(path for path in CONFIGS if path.stem == "default"))
     changed.merge_with_dotlist(["transforms.light.p=0", "transforms.gamma=null", "transforms.flip.p=1"])
     augmentation = instantiate(changed, _convert_="all")
-    image, _ = scene((20, 20), 1, 0)
+    image = picture((20, 20), 0)
     assert all(np.array_equal(augmentation(image, [], seed)[0], image[:, ::-1]) for seed in range(10))

@@ -14,6 +14,7 @@ LAYERS = {
     "errors": 0,
     "files": 0,
     "masks": 0,
+    "run_lengths": 0,
     "segmentations": 0,
     "instances": 0,
     "targets": 0,
@@ -36,7 +37,7 @@ LAYERS = {
 DOORS = {
     "pycocotools": ["segtrain.masks"],
     "hotcoco": ["segtrain.metrics.average_precision"],
-    "albumentations": ["segtrain.data.transforms"],
+    "albumentations": ["segtrain.data.transforms", "segtrain.data.geometry"],
     "tensorboard": ["segtrain.reporting.tensorboard"],
     "torch.utils.tensorboard": ["segtrain.reporting.tensorboard"],
     "skimage": ["segtrain.segmenters"],

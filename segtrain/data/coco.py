@@ -12,8 +12,8 @@ from segtrain import masks
 from segtrain.data.annotations import AnnotationTable, decode_box, name_of
 from segtrain.data.counts import CategoryCounts, Counts
 from segtrain.data.findings import Findings
-from segtrain.data.outlines import draw
 from segtrain.data.image_table import ImageInfo, ImageTable
+from segtrain.data.outlines import draw
 from segtrain.errors import SegtrainError
 from segtrain.instances import GroundTruth
 from segtrain.masks import Rle

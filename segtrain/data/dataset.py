@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from segtrain import masks
 from segtrain.data.coco import CocoIndex
-from segtrain.data.images import ImageReader, RgbArray, as_tensor
-from segtrain.data.layers import Crop, pack, unpack
+from segtrain.data.images import ImageReader, as_tensor
+from segtrain.data.layers import Crops, Layers, pack
 from segtrain.data.pixel_cache import PixelCache
+from segtrain.data.scenes import Scene
 from segtrain.data.transforms import Augmentation
 from segtrain.errors import SegtrainError
 from segtrain.targets import Target
@@ -96,37 +97,52 @@ class CocoDataset(Dataset[Sample | Skipped]):
             SegtrainError: the image cannot be read (unless skipped), or the augmentation does not suit it.
         """
         epoch, position = key
-        info = self.index.images[position]
         try:
-            image = self.cache.read(info) if self.cache else self.images.read(info)
+            scene = self._scene(position)
         except SegtrainError as error:
             if self.on_bad_image == "error":
                 raise
-            return Skipped(info.id, str(error))
-        labels, crops = self._instances(position)
+            return Skipped(self.index.images[position].id, str(error))
         if self.augmentation:
-            seed = int(np.random.SeedSequence([self.seed, epoch, position]).generate_state(1)[0])
-            image, kept = self._augment(self.augmentation, image, crops, seed)
-            labels, crops = [labels[i] for i in kept], list(kept.values())
-        return Sample(as_tensor(image), _target(labels, crops), info.id)
+            scene = self._augment(self.augmentation, scene, np.random.SeedSequence([self.seed, epoch, position]))
+        crops = scene.crops()
+        target = _target(scene.labels[crops.instances], crops)
+        return Sample(as_tensor(scene.image), target, self.index.images[position].id)
 
-    def _instances(self, position: int) -> tuple[list[int], list[Crop]]:
+    def _scene(self, position: int) -> Scene:
+        """An image as it is."""
+        info = self.index.images[position]
+        image = self.cache.read(info) if self.cache else self.images.read(info)
         labels, rles = self.index.objects(position)
-        return labels.tolist(), [Crop(*masks.decode_crop(rle)) for rle in rles]
+        # What is as it was drawn is never too small.
+        return Scene(image, pack(rles, info.size), labels, np.ones_like(labels))
 
-    def _augment(
-        self, augmentation: Augmentation, image: RgbArray, crops: list[Crop], seed: int
-    ) -> tuple[RgbArray, dict[int, Crop]]:
-        """The transformed image, and the instances that remain in it by their former position."""
-        layers = pack(crops, (image.shape[0], image.shape[1]))
-        image, planes = augmentation(image, layers.planes, seed)
-        found = unpack(planes, layers.owners)
-        return image, {i: crop for i, crop in found.items() if crop.mask.sum() >= self.min_object_pixels}
+    def _augment(self, augmentation: Augmentation, scene: Scene, seed: np.random.SeedSequence) -> Scene:
+        own, mixing, others = (int(word) for word in seed.generate_state(3))
+        scene = self._transform(augmentation, scene, own)
+        if augmentation.mix is None:
+            return scene
+        rng = np.random.default_rng(mixing)
+        partner = augmentation.mix.partner(rng, len(self))
+        if partner is None:
+            return scene
+        try:
+            source = self._scene(partner)
+        except SegtrainError:
+            if self.on_bad_image == "error":
+                raise
+            return scene
+        return augmentation.mix.paste(rng, scene, self._transform(augmentation, source, others))
+
+    def _transform(self, augmentation: Augmentation, scene: Scene, seed: int) -> Scene:
+        image, planes = augmentation(scene.image, scene.layers.planes, seed)
+        least = np.full_like(scene.least, self.min_object_pixels)
+        return Scene(image, Layers(planes, scene.layers.owners), scene.labels, least)
 
 
-def _target(labels: list[int], crops: list[Crop]) -> Target:
+def _target(labels: npt.NDArray[np.int64], crops: Crops) -> Target:
     return Target(
-        boxes=torch.tensor([crop.box for crop in crops], dtype=torch.float32).reshape(-1, 4),
-        labels=torch.tensor(labels, dtype=torch.int64),
-        masks=[torch.from_numpy(crop.mask) for crop in crops],
+        boxes=torch.from_numpy(crops.boxes.astype(np.float32)),
+        labels=torch.from_numpy(labels),
+        masks=[torch.from_numpy(mask) for mask in crops.masks],
     )

@@ -109,9 +109,12 @@ def read_image(path: Path, size: tuple[int, int] | None = None, *, exif: Exif = 
 
 def as_tensor(image: RgbArray) -> "Tensor":
     """(H, W, 3) uint8 to a contiguous (3, H, W) tensor, as segmenters take it."""
-    import torch  # here, so that what only checks files starts without it
+    import cv2  # here, so that what only checks files starts without them
+    import torch
 
-    return torch.from_numpy(image).permute(2, 0, 1).contiguous()
+    planes = np.empty((3, *image.shape[:2]), dtype=np.uint8)
+    cv2.split(image, list(planes))  # several times faster than a permuted copy
+    return torch.from_numpy(planes)
 
 
 def _turn(rgb: RgbArray, how: Image.Transpose | None) -> RgbArray:

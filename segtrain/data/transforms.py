@@ -14,6 +14,7 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 import albumentations
 import cv2
 
+from segtrain.data.copy_paste import CopyPaste
 from segtrain.data.layers import Plane
 from segtrain.errors import SegtrainError
 
@@ -26,17 +27,27 @@ cv2.setNumThreads(0)
 class Augmentation:
     """A chain of albumentations transforms, applied to an image and its label layers in step.
 
+    Attributes:
+        mix: what puts a second image into the transformed one, which the data set has to fetch; None for nothing.
+
     Args:
         transforms: by a name of one's own, in order of application; None stands for a transform that is left out. The
             names let a command line change one of them (``augmentation.transforms.flip.p=0``).
+        mix: see above.
 
     Raises:
-        SegtrainError: a transform does not know one of its arguments.
+        SegtrainError: something is no transform, or does not know one of its arguments.
     """
 
-    def __init__(self, transforms: Mapping[str, Any]) -> None:
+    def __init__(self, transforms: Mapping[str, Any], mix: CopyPaste | None) -> None:
+        self.mix = mix
         chain = {name: transform for name, transform in transforms.items() if transform is not None}
         for name, transform in chain.items():
+            if not isinstance(transform, albumentations.BasicTransform | albumentations.BaseCompose):
+                raise SegtrainError(
+                    f"augmentation.transforms.{name}={transform}: this option has no transform of that name to change; "
+                    f"give it a _target_, set augmentation.transforms.{name}=null, or choose another option"
+                )
             # albumentations ignores what it does not know, with a warning that scrolls away.
             if unknown := getattr(transform, "invalid_args", None):
                 raise SegtrainError(
@@ -46,8 +57,8 @@ class Augmentation:
         self._chain = albumentations.Compose(list(chain.values()), mask_interpolation=cv2.INTER_NEAREST)
 
     def __len__(self) -> int:
-        """Number of transforms."""
-        return len(self._chain.transforms)
+        """Number of transforms, mixing included."""
+        return len(self._chain.transforms) + (self.mix is not None)
 
     def __call__(self, image: RgbArray, planes: list[Plane], seed: int) -> tuple[RgbArray, list[Plane]]:
         """Transform an image.

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from segtrain import masks
 from segtrain.data.annotations import AnnotationTable, decode_box, name_of
 from segtrain.data.findings import Findings
-from segtrain.data.outlines import crossing, decode_segmentation, paired_iou, xyxy
 from segtrain.data.image_table import ImageTable
+from segtrain.data.outlines import crossing, decode_segmentation, paired_iou, xyxy
 from segtrain.masks import Rle
 from segtrain.segmentations import SegmentationError, drawable_polygons, from_drawable
 

@@ -1,0 +1,89 @@
+"""The benchmarks' harness, and that each of them runs on drawn data."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+sys.path.append(str(FOLDER))
+
+from harness import Row, alternate, arguments, finish, table  # noqa: E402
+
+
+def row(ours: float, stock: float | None, bound: float, greater: bool = False) -> Row:
+    return Row("r", "what", "ms", ours, stock, bound, greater)
+
+
+@pytest.mark.parametrize(
+    ("measured", "ratio", "held"),
+    [
+        (row(2, 10, 5), 5, True),
+        (row(2.1, 10, 5), 10 / 2.1, False),
+        (row(10, 2, 5, greater=True), 5, True),
+        (row(2, 10, 5, greater=True), 0.2, False),
+        (row(0, 10, 5), math.inf, True),
+        (row(30, None, 30), None, True),
+        (row(30.5, None, 30), None, False),
+        (row(30.5, None, 30, greater=True), None, True),
+        (row(29, None, 30, greater=True), None, False),
+    ],
+)
+def test_bounds(measured: Row, ratio: float | None, held: bool) -> None:
+    assert measured.ratio == ratio
+    assert (measured.miss is None) == held
+
+
+def test_a_miss_says_by_how_much() -> None:
+    assert row(4, 10, 5).miss == "r: 2.50x, 5x is the least"
+    assert row(31, None, 30).miss == "r: 31 ms, 30 ms is the most"
+
+
+def test_the_sides_take_turns_and_the_warm_up_does_not_count() -> None:
+    calls: list[str] = []
+    now = 0.0
+
+    def side(name: str, seconds: float) -> None:
+        nonlocal now
+        calls.append(name)
+        now += seconds * (100 if len(calls) <= 4 else 1)
+
+    times = alternate(
+        lambda item: side(f"a{item}", 2), lambda item: side(f"b{item}", 6), [0, 1], repeats=3, clock=lambda: now
+    )
+    assert times == (2, 6)
+    assert calls[:8] == ["a0", "b0", "b1", "a1", "b0", "a0", "a1", "b1"]
+    assert len(calls) == 16
+
+
+def test_json_table_and_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [Row("fast", "an image", "ms", 2, 10, 4), Row("slow", "a file", "s", 40, None, 30)]
+    options = arguments("d").parse_args(["--json", str(tmp_path / "rows.json")])
+    finish(rows, options)
+    assert json.loads((tmp_path / "rows.json").read_text()) == {
+        "fast": {"ours": 2, "stock": 10, "ratio": 5, "bound": 4, "unit": "ms"},
+        "slow": {"ours": 40, "stock": None, "ratio": None, "bound": 30, "unit": "s"},
+    }
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == table(rows).splitlines()
+    assert printed.err == "missed: slow: 40 s, 30 s is the most\n"
+    with pytest.raises(SystemExit) as exit_code:
+        finish(rows, arguments("d").parse_args(["--check"]))
+    assert exit_code.value.code == 1
+    finish(rows[:1], arguments("d").parse_args(["--check"]))
+
+
+@pytest.mark.slow
+def test_samples_run_on_drawn_data(tmp_path: Path) -> None:
+    command = [sys.executable, str(FOLDER / "samples.py"), "--repeats", "1", "--json", str(tmp_path / "rows.json")]
+    # Whatever is installed, it is this tree that is measured.
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert list(rows) == ["sample_mean", "sample_dense", "sample_coco"]
+    assert all(values["ratio"] > 1 for values in rows.values())
+    assert finished.stdout.count("drawn data") == 3
