@@ -19,6 +19,7 @@ ROW = np.dtype(
         ("crowd", np.bool_),  # a region to ignore
         ("usable", np.bool_),  # False: dropped, and only counted
         ("repaired", np.bool_),  # usable, but something had to be mended
+        ("plain", np.bool_),  # the segmentation is known to be a compressed run-length mask without any fault
         ("start", np.int64),  # where the segmentation lies in the text, ...
         ("box", np.int64),  # ... where the box begins, one byte behind it, ...
         ("stop", np.int64),  # ... and where that ends
@@ -58,9 +59,10 @@ class AnnotationTable:
         usable: npt.NDArray[np.void] = rows[rows["usable"]]
         return usable
 
-    def segmentation(self, row: np.void) -> bytes:
-        """The json of a row's segmentation; empty if it has none."""
-        return self.text.array[row["start"] : row["box"] - 1].tobytes()
+    def segmentations(self, rows: npt.NDArray[np.void]) -> list[memoryview]:
+        """The json of each row's segmentation; empty for one that has none."""
+        text = self.text.array.data
+        return [text[a : b - 1] for a, b in zip(rows["start"].tolist(), rows["box"].tolist(), strict=True)]
 
     def box(self, row: np.void) -> bytes:
         """The json of a row's box; empty if it has none."""

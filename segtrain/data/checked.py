@@ -18,6 +18,7 @@ from segtrain.errors import SegtrainError
 
 logger = logging.getLogger(__name__)
 CheckMode = Literal["strict", "warn", "off"]
+_STATES = ("usable", "repaired", "plain")  # what a row's mask decides
 _NAMED = 3  # kinds of errors in one line
 _MANY = 100_000  # annotations that take seconds to look at
 
@@ -27,6 +28,7 @@ class _Verdict(msgspec.Struct):
 
     usable: bytes
     repaired: bytes
+    plain: bytes
     findings: list[Finding]
 
 
@@ -47,7 +49,7 @@ def load_index(path: Path, check: CheckMode = "strict") -> CocoIndex:
     if check != "off":
         verdict = remembered(asked, _Verdict, lambda: _verify(index))
         rows = index.annotations.rows.copy()
-        for name in ("usable", "repaired"):
+        for name in _STATES:
             packed = np.frombuffer(getattr(verdict, name), dtype=np.uint8)
             rows[name] = np.unpackbits(packed, count=len(rows)).astype(np.bool_)
         findings = Findings()
@@ -87,5 +89,5 @@ def _verify(index: CocoIndex) -> _Verdict:
     if len(index.annotations.rows) > _MANY:
         logger.info("%s: looking at every mask; the verdict is kept, so this happens once", index.path)
     verification = Verification(index.images, index.annotations)
-    usable, repaired = (np.packbits(verification.rows[name]).tobytes() for name in ("usable", "repaired"))
-    return _Verdict(usable, repaired, list(verification.findings))
+    states = {name: np.packbits(verification.rows[name]).tobytes() for name in _STATES}
+    return _Verdict(**states, findings=list(verification.findings))

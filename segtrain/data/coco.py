@@ -13,7 +13,7 @@ from segtrain.data.annotations import AnnotationTable, decode_box, name_of
 from segtrain.data.counts import CategoryCounts, Counts
 from segtrain.data.findings import Findings
 from segtrain.data.image_table import ImageInfo, ImageTable
-from segtrain.data.outlines import draw
+from segtrain.data.outlines import decode_plain, draw
 from segtrain.errors import SegtrainError
 from segtrain.instances import GroundTruth
 from segtrain.masks import Rle
@@ -91,15 +91,17 @@ class CocoIndex:
         """
         place = int(self.images.places([image_id])[0])
         image = self.images[place]
-        return [self.truth(row, image) for row in self.annotations.of_image(place)]
+        return self.truths_of(self.annotations.of_image(place), image)
 
-    def truth(self, row: np.void, image: ImageInfo) -> GroundTruth:
-        """What a usable row of the table says of its image; see ``truths``.
+    def truths_of(self, rows: npt.NDArray[np.void], image: ImageInfo) -> list[GroundTruth]:
+        """What usable rows of the table say of their image; see ``truths``.
 
         Raises:
             SegtrainError: a mask that nobody has checked cannot be drawn.
         """
-        rle = self.mask(row, image.size)
+        return [self._truth(row, rle, image) for row, rle in zip(rows, self.masks(rows, image.size), strict=True)]
+
+    def _truth(self, row: np.void, rle: Rle, image: ImageInfo) -> GroundTruth:
         box = decode_box(self.annotations.box(row))
         if box is None:
             x0, y0, x1, y1 = masks.boxes([rle])[0].tolist()
@@ -123,25 +125,30 @@ class CocoIndex:
         """
         rows = self.annotations.of_image(place)
         rows = rows[~rows["crowd"]]
-        size = self.images[place].size
-        return rows["label"].astype(np.int64), [self.mask(row, size) for row in rows]
+        return rows["label"].astype(np.int64), self.masks(rows, self.images[place].size)
 
-    def mask(self, row: np.void, size: tuple[int, int]) -> Rle:
-        """The mask of a row of the table.
+    def masks(self, rows: npt.NDArray[np.void], size: tuple[int, int]) -> list[Rle]:
+        """The masks of rows of the table.
 
         Args:
-            row: of an image of this (H, W).
+            rows: of images of this (H, W).
             size: of the image.
 
         Raises:
-            SegtrainError: nobody has checked it, and it cannot be drawn.
+            SegtrainError: nobody has checked a mask, and it cannot be drawn.
         """
-        try:
-            return draw(self.annotations.segmentation(row), size)[0]
-        except SegmentationError as error:
-            raise SegtrainError(
-                f"{self.path}: {name_of(row)}: {error}; correct it, or leave it out with data.check=warn"
-            ) from error
+        texts = self.annotations.segmentations(rows)
+        if rows["plain"].all():
+            return list(map(decode_plain, texts))
+        found = []
+        for row, text in zip(rows, texts, strict=True):
+            try:
+                found.append(decode_plain(text) if row["plain"] else draw(text, size)[0])
+            except SegmentationError as error:
+                raise SegtrainError(
+                    f"{self.path}: {name_of(row)}: {error}; correct it, or leave it out with data.check=warn"
+                ) from error
+        return found
 
     def category_counts(self) -> CategoryCounts:
         """How many usable annotations of each category each image holds, crowds left out."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from segtrain.data.annotations import name_of
 from segtrain.data.coco import CocoIndex
@@ -19,6 +20,7 @@ from segtrain.files import write_atomically
 from segtrain.segmentations import SegmentationError, drawable_polygons
 
 Entry = dict[str, Any]
+Rows = npt.NDArray[np.void]
 
 
 def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> Path:
@@ -92,35 +94,37 @@ def _annotations(
 ) -> Iterator[Entry]:
     rows = index.annotations.rows
     numbers = count(1)
-    for row in rows[np.argsort(rows["number"])]:
+    for spot in np.argsort(rows["number"]).tolist():
+        row, alone = rows[spot], rows[spot : spot + 1]
         place = int(row["image"])
         if not row["usable"] or place not in kept_images:
-            reason = "its image is left out" if row["usable"] else _reason(index, row)
+            reason = "its image is left out" if row["usable"] else _reason(index, alone)
             lines.append(f"{name_of(row)} (entry {row['number']}) is left out: {reason}")
             continue
         entry = entries[row["number"] - 1]
         new = {"id": next(numbers), "image_id": image_ids[place], "category_id": category_ids[row["label"] - 1]}
         if entry.get("id") != new["id"]:
             lines.append(f"annotation entry {row['number']}: id {reprlib.repr(entry.get('id'))} -> {new['id']}")
-        yield {**entry, **new, **(_mended(index, row) if row["repaired"] else {})}
+        yield {**entry, **new, **(_mended(index, alone) if row["repaired"] else {})}
 
 
-def _mended(index: CocoIndex, row: np.void) -> Entry:
+def _mended(index: CocoIndex, alone: Rows) -> Entry:
     """What a repaired annotation says now; values that were good are the same as before."""
-    image = index.images[int(row["image"])]
-    truth = index.truth(row, image)
+    image = index.images[int(alone["image"][0])]
+    (truth,) = index.truths_of(alone, image)
     mended: Entry = {"area": truth["area"], "bbox": truth["bbox"], "iscrowd": truth["iscrowd"]}
-    segmentation = decode_segmentation(index.annotations.segmentation(row))
+    segmentation = decode_segmentation(index.annotations.segmentations(alone)[0])
     if isinstance(segmentation, list):
         mended["segmentation"] = drawable_polygons(segmentation, image.size)[0]
     return mended
 
 
-def _reason(index: CocoIndex, row: np.void) -> str:
-    if row["image"] < 0 or row["label"] < 1:
+def _reason(index: CocoIndex, alone: Rows) -> str:
+    place = int(alone["image"][0])
+    if place < 0 or alone["label"][0] < 1:
         return "its image or category is not listed"
     try:
-        draw(index.annotations.segmentation(row), index.images[int(row["image"])].size)
+        draw(index.annotations.segmentations(alone)[0], index.images[place].size)
     except SegmentationError as error:
         return str(error)
     return "no pixel of its mask lies inside the image"

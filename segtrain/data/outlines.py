@@ -13,25 +13,31 @@ from segtrain.segmentations import SegmentationError, from_drawable
 
 # Beyond, the comparison of all pairs of edges would take seconds and gigabytes.
 _MOST_POINTS = 2000
+_rle = msgspec.json.Decoder(Rle)
 _polygons = msgspec.json.Decoder(list[list[float]])
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def decode_segmentation(text: bytes) -> Any:
+def decode_segmentation(text: bytes | memoryview) -> Any:
     """The value of a segmentation's json; what is wrong in it stays visible, and nothing is raised.
 
     Args:
         text: strict json, or empty.
     """
-    if not text.startswith(b"["):
-        return decode_leniently(text)
+    if text[:1] != b"[":
+        return decode_leniently(bytes(text))
     try:
         return _polygons.decode(text)
     except (ValueError, RecursionError):
         return [decode_leniently(bytes(part)) for part in _parts.decode(text)]
 
 
-def draw(text: bytes, size: tuple[int, int]) -> tuple[Rle, list[SegmentationError]]:
+def decode_plain(text: bytes | memoryview) -> Rle:
+    """The mask of a segmentation's json that is known to be a compressed run-length mask without any fault."""
+    return _rle.decode(text)
+
+
+def draw(text: bytes | memoryview, size: tuple[int, int]) -> tuple[Rle, list[SegmentationError]]:
     """The mask of a segmentation's json; see ``from_drawable``."""
     return from_drawable(decode_segmentation(text), size)
 

@@ -40,7 +40,7 @@ class Verification:
         annotations: of the index.
 
     Attributes:
-        rows: the table's, with ``usable`` and ``repaired`` set as the masks demand.
+        rows: the table's, with ``usable``, ``repaired`` and ``plain`` set as the masks demand.
         findings: what was found.
     """
 
@@ -71,10 +71,13 @@ class Verification:
         sizes = np.stack([image_rows["height"], image_rows["width"]], axis=1).astype(np.int64)
         batch = _Batch(self.rows[:0], sizes[:0])
         kept: list[int] = []
-        for number, (place, size) in enumerate(zip(places.tolist(), map(tuple, sizes.tolist()), strict=True)):
+        texts = self._annotations.segmentations(self.rows[places])
+        for number, (place, size, text) in enumerate(
+            zip(places.tolist(), map(tuple, sizes.tolist()), texts, strict=True)
+        ):
             row = self.rows[place]
+            segmentation = decode_segmentation(text)
             try:
-                segmentation = decode_segmentation(self._annotations.segmentation(row))
                 rle, bad = from_drawable(segmentation, size)
             except SegmentationError as error:
                 for part in error.parts:
@@ -84,6 +87,7 @@ class Verification:
             for part in bad:
                 self._add(part.kind, row, str(part))
                 self.rows["repaired"][place] = True
+            self.rows["plain"][place] = segmentation == rle
             if isinstance(segmentation, list):
                 good = drawable_polygons(segmentation, size)[0] if bad else segmentation
                 batch.polygons += [np.array(polygon, dtype=np.float64).reshape(-1, 2) for polygon in good]
