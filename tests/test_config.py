@@ -184,6 +184,8 @@ def test_all_mistakes_are_listed_once(tmp_path: Path) -> None:
         ("evaluate", "checkpoint=3"),
         ("evaluate", "predictions.x=null"),
         ("evaluate", "data.on_bad_image=ignore"),
+        ("train", "data.exif=upright"),
+        ("evaluate", "data.max_image_pixels=0"),
         ("evaluate", "segmenters.kmeans.method.clusters=abc"),
     ],
 )

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from segtrain.data import identical_files
+from segtrain.data import identical_files, image_checks
 from segtrain.data.checked import load_index
 from segtrain.data.findings import KINDS, Finding, Findings
 from segtrain.data.identical_files import find_duplicates, find_leaks
@@ -200,7 +200,11 @@ def test_pixels_that_break_off_are_told_from_what_is_no_image(tmp_path: Path) ->
     assert "a.png: cannot read the image (image file is truncated); replace the file" in report.unusable[5]
 
 
-def test_examples_come_in_file_order_and_all_are_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("waits", [False, True])
+def test_examples_come_in_file_order_and_all_are_counted(
+    tmp_path: Path, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_checks, "_waits_for_disk", lambda *_: waits)
     names = [f"{i}.png" for i in range(100)]
     for name in names[::2]:
         picture().convert("L").save(tmp_path / name)
@@ -216,6 +220,19 @@ def test_examples_come_in_file_order_and_all_are_counted(tmp_path: Path) -> None
     assert list(report.headers) == list(range(0, 100, 2))
     pixels = check_pixels(entries, reader, lambda: calls.append(0))
     assert (calls[100:], list(pixels.unusable)) == ([0] * 100, list(range(1, 100, 2)))
+
+
+def test_threads_help_where_the_disk_has_to_be_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(ImageReader):
+        def check(self, image: image_checks.ImageEntry) -> image_checks.Header:
+            time.sleep(0.005)
+            return super().check(image)
+
+    picture().save(tmp_path / "a.png")
+    entries = [Entry(i, "a.png") for i in range(640)]
+    started = time.perf_counter()
+    assert len(check_headers(entries, Slow(tmp_path, "auto", 100)).headers) == 640
+    assert time.perf_counter() - started < 640 * 0.005 / 2
 
 
 def test_nothing_of_pillows_own_settings_is_left_changed(tmp_path: Path) -> None:

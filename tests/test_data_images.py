@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from segtrain.data.findings import KINDS
@@ -313,7 +315,9 @@ def test_names_stay_in_the_folder(name: str) -> None:
     assert "leads out of the image folder; make it relative" in message
 
 
-@pytest.mark.parametrize("name", ["a\0.png", "\ud800.png", "a" * 5000, "a/" * 5000 + "b.png", "a\0" * 3000])
+@pytest.mark.parametrize(
+    "name", ["a\0.png", "none/a\0.png", "\ud800.png", "a" * 5000, "a/" * 5000 + "b.png", "a\0" * 3000]
+)
 def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
     kind, message = refusal(image_path, tmp_path, name)
     assert kind == "image-missing"
@@ -384,6 +388,19 @@ def test_links_inside_the_folder_are_followed(tmp_path: Path, name: str) -> None
     alias.symlink_to(folder)
     assert np.array_equal(read(image_path(alias, name)), picture())
     assert refusal(image_path, alias, "out.png")[0] == "image-outside-folder"
+
+
+PARTS = st.sampled_from(["..", ".", "", "a.png", "in", "out", "up", "images", "secret", "inner", "out.png", "loop.png"])
+
+
+@given(name=st.lists(PARTS | st.text(max_size=5), max_size=6).map("/".join) | st.text(max_size=20))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "images" if (tmp_path / "images").exists() else linked_folders(tmp_path)
+    with contextlib.suppress(ImageError):
+        path = image_path(folder, name)
+        assert Path(os.path.realpath(path)).is_relative_to(folder)
+        assert np.array_equal(read(path), picture())
 
 
 def test_a_link_to_itself_ends(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tiny_runs import checkpoint
 from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import load_checkpoint, load_segmenter, newest_checkpoint
 from segtrain.training.resume import find_resumed, prepared_folder, starting_point
+from segtrain.training.source import Source
 
 
 def saved(path: Path, **changes: Any) -> Path:
@@ -269,3 +270,13 @@ def test_states_of_other_runs(tmp_path: Path, changes: dict[str, Any], message: 
 def test_the_examples_are_the_builders() -> None:
     assert settings().keys() < checkpoint().config["segmenter"].keys()
     assert checkpoint().class_names == CLASSES
+
+
+def test_data_of_a_checkpoint_that_is_older_than_a_setting(tmp_path: Path) -> None:
+    """It is read as it was then; what the user gives, and what a newer checkpoint says, comes first."""
+    given = {"from_checkpoint": True, "exif": None, "max_image_pixels": None}
+    for own, expected in (({}, ("auto", 178_956_970)), ({"exif": "apply", "max_image_pixels": 7}, ("apply", 7))):
+        source = Source(tmp_path, checkpoint(config={"data": {"root": "here", **own}}))
+        data, _ = source.data_settings(given)
+        assert (data["root"], data["exif"], data["max_image_pixels"]) == ("here", *expected)
+        assert source.data_settings({**given, "exif": "ignore"})[0]["exif"] == "ignore"

@@ -1,9 +1,10 @@
 """What can be found out about the images of a data set: from their headers in seconds, from their pixels in minutes."""
 
 import os
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
@@ -15,8 +16,9 @@ from segtrain.data.images import ImageEntry, ImageReader
 
 Result = TypeVar("Result")
 
-# They wait for the disk; from memory, one thread would be as fast.
+# Of a disk that has to be waited for; elsewhere they would only wait for each other.
 _HEADER_THREADS = 16
+_PROBES = 32
 # Images a task: a task costs as much as a header.
 _CHUNK = 16
 _GREY = ("1", "L", "LA", "La", "I", "F")
@@ -63,7 +65,8 @@ def check_headers(
         advance: called after each image.
     """
     report = HeaderReport(Findings(), {}, {})
-    with closing(_in_threads(reader.check, images, reader.max_pixels, _HEADER_THREADS)) as results:
+    threads = _HEADER_THREADS if _waits_for_disk(images, reader) else 1
+    with closing(_in_threads(reader.check, images, reader.max_pixels, threads)) as results:
         for image, header in results:
             advance()
             if isinstance(header, ImageError):
@@ -96,6 +99,15 @@ def check_pixels(
             if error is not None:
                 _count(report, image, error)
     return report
+
+
+def _waits_for_disk(images: Sequence[ImageEntry], reader: ImageReader) -> bool:
+    """Whether a few headers, from all over the list, take much longer than the work on them."""
+    wall, work = time.perf_counter(), time.thread_time()
+    for image in images[:: len(images) // _PROBES + 1]:
+        with suppress(ImageError):
+            reader.check(image)
+    return time.perf_counter() - wall > 3 * (time.thread_time() - work)
 
 
 def _count(report: ImageReport, image: ImageEntry, error: ImageError) -> None:
@@ -144,6 +156,9 @@ def _in_threads(
     pool = ThreadPoolExecutor(threads)
     try:
         with pillow_settings(max_pixels):
+            if threads == 1:
+                yield from zip(images, map(attempt, images), strict=True)
+                return
             yield from zip(images, chain.from_iterable(pool.map(attempt_all, chunks)), strict=True)
     finally:
         pool.shutdown(cancel_futures=True)

@@ -68,11 +68,10 @@ def image_path(folder: Path, file_name: str) -> Path:
             if stat.S_ISLNK(os.lstat(step).st_mode):
                 _follow(folder, file_name)
                 break
-    except ValueError as error:  # a zero byte, or a character that the disk has no code for
-        raise _impossible(folder, file_name, "it holds a character that no file name can hold") from error
-    except OSError as error:  # not there, most likely
-        if _is_too_long(folder / file_name):
-            raise _impossible(folder, file_name, "it is too long") from error
+    except (OSError, ValueError) as error:  # not there, most likely
+        if why := _why_impossible(folder / file_name):
+            reason = f"there is no file of the name {_quoted(file_name)}: {why}"
+            raise ImageError("image-missing", folder, reason, "correct the json") from error
     return folder / file_name
 
 
@@ -91,12 +90,14 @@ def open_file(path: Path) -> tuple[BinaryIO, os.stat_result]:
     return os.fdopen(descriptor, "rb"), status
 
 
-def _is_too_long(path: Path) -> bool:
+def _why_impossible(path: Path) -> str | None:
     try:
         os.lstat(path)
+    except ValueError:  # a zero byte, or a character that the disk has no code for
+        return "it holds a character that no file name can hold"
     except OSError as error:
-        return error.errno == errno.ENAMETOOLONG
-    return False
+        return "it is too long" if error.errno == errno.ENAMETOOLONG else None
+    return None
 
 
 def _follow(folder: Path, file_name: str) -> None:
@@ -113,11 +114,6 @@ def _follow(folder: Path, file_name: str) -> None:
 def _outside(folder: Path, file_name: str, how: str, remedy: str) -> ImageError:
     reason = f"the file name {_quoted(file_name)} leads out of the image folder{how}"
     return ImageError("image-outside-folder", folder, reason, remedy)
-
-
-def _impossible(folder: Path, file_name: str, why: str) -> ImageError:
-    reason = f"there is no file of the name {_quoted(file_name)}: {why}"
-    return ImageError("image-missing", folder, reason, "correct the json")
 
 
 def _quoted(name: str) -> str:

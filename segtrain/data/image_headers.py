@@ -15,6 +15,8 @@ from segtrain.data.image_files import REPLACE, ImageError, open_file
 from segtrain.data.image_orientation import Exif, exif_orientation, stands_upright, stored_size, upright_size
 from segtrain.errors import SegtrainError
 
+PILLOW_LIMIT = 178_956_970  # pixels; of which it takes an image for a bomb, unless it is told otherwise
+
 _LIMIT = "if the file is honest, raise that; else replace it, or set data.on_bad_image=skip"
 # What Pillow says of files that break off, or whose pixels do not follow their own code.
 _BROKEN = ("truncated", "data stream", "decoder error")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 from segtrain.data.image_files import image_path
-from segtrain.data.image_headers import Header, open_image, read_header
+from segtrain.data.image_headers import PILLOW_LIMIT, Header, open_image, read_header
 from segtrain.data.image_orientation import Exif, exif_orientation, stands_upright, stored_size
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ class ImageReader:
         return read_header(self.path(image.file_name), image.size, exif=self.exif, max_pixels=self.max_pixels)
 
 
-def read_image(path: Path, size: tuple[int, int] | None = None, *, exif: Exif = "auto", max_pixels: int) -> RgbArray:
+def read_image(
+    path: Path, size: tuple[int, int] | None = None, *, exif: Exif = "auto", max_pixels: int = PILLOW_LIMIT
+) -> RgbArray:
     """Read an image as 8-bit RGB.
 
     Grey becomes three equal channels, alpha is discarded, the first frame stands for an animation. 16-bit grey is
@@ -86,7 +88,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None, *, exif: Exif = 
         exif: "apply": the image is turned upright by its EXIF orientation; "ignore": it is read as it is stored;
             "auto": it is read in the way that has the stated size, upright if both have, as the annotations were drawn
             on that one.
-        max_pixels: an image of more is refused before it is decoded.
+        max_pixels: an image of more is refused before it is decoded; Pillow's own limit unless it is given.
 
     Returns:
         (H, W, 3) uint8.

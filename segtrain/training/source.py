@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.data.coco import Category
+from segtrain.data.image_headers import PILLOW_LIMIT
 from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint
 
@@ -14,7 +15,7 @@ _LOADER = "segtrain.training.checkpoint.load_segmenter"
 _DEFAULT_SEED = 0  # of train.py; a `val_fraction` split without a checkpoint is drawn with it
 _DEFAULT_THRESHOLD = 0.5
 # What held for the data of checkpoints that are older than these settings.
-_BEFORE = {"check": "strict", "exif": "auto", "max_image_pixels": 178_956_970, "cache": "none"}
+_BEFORE = {"check": "strict", "exif": "auto", "max_image_pixels": PILLOW_LIMIT, "cache": "none"}
 
 
 @dataclass(frozen=True)
