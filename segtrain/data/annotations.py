@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from segtrain.data.image_files import printable
 from segtrain.data.image_table import ImageTable
 from segtrain.data.shared import SharedArray
 
@@ -87,7 +88,9 @@ def name_of(row: np.void, images: ImageTable | None = None) -> str:
         images: to name the image file as well.
     """
     name = f"annotation {row['id']}" if row["id"] != -1 else f"annotation number {row['number']}"
-    return f"{images[int(row['image'])].file_name}, {name}" if images is not None and row["image"] >= 0 else name
+    if images is None or row["image"] < 0:
+        return name
+    return f"{printable(images[int(row['image'])].file_name)}, {name}"
 
 
 def decode_box(text: bytes) -> list[float] | None:

@@ -48,7 +48,7 @@ KINDS: dict[str, Kind] = {
     "id-zero": Kind("note", "image or category id 0", "kept; --fix gives it another id"),
     "id-beyond-int32": Kind("note", "id beyond 32 bits", "kept; some tools cannot read it"),
     "id-gaps": Kind("note", "category ids with gaps", "kept; labels are 1 to K inside"),
-    "category-unused": Kind("note", "category without annotations", "kept; its scores are undefined"),
+    "category-unused": Kind("note", "category without objects", "kept; its scores are undefined"),
     # Segmentations.
     "segmentation-type": Kind("error", "segmentation that is neither polygons nor run lengths", _ANNOTATION),
     "mask-lost": Kind("error", "segmentation of which no polygon can be drawn", _ANNOTATION),

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from segtrain.data.coco import CocoIndex
 from segtrain.data.findings import Findings
+from segtrain.data.image_files import printable
 
 # Gupta et al., LVIS, 2019: categories in 1 to 10 images are rare.
 _RARE = 10
@@ -64,7 +65,7 @@ def check_set(index: CocoIndex, max_dets: int) -> Findings:
     findings.extend("category-unused", unused, lambda category: f"category {category.id} ({category.name})")
     rare = sorted((c for c in histogram if 0 < c.images <= _RARE), key=lambda category: category.images)
     findings.extend("category-rare", rare, lambda c: (
-        f"category {c.id} ({c.name}): {c.objects} objects in {c.images} image{'s' if c.images > 1 else ''}"
+        f"category {c.id} ({c.name}): {_many(c.objects, 'object')} in {_many(c.images, 'image')}"
     ))  # fmt: skip
     return findings
 
@@ -91,4 +92,8 @@ def check_visibility(index: CocoIndex, factors: Sequence[float], stride: int) ->
 
 def _image(index: CocoIndex, place: int) -> str:
     image = index.images[int(place)]
-    return f"{image.file_name} (image {image.id})"
+    return f"{printable(image.file_name)} (image {image.id})"
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
