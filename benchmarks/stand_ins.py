@@ -48,6 +48,16 @@ def nuclei(options: argparse.Namespace) -> Iterator[list[Split]]:
 
 
 @contextmanager
+def splits_of_nuclei(options: argparse.Namespace) -> Iterator[list[Split]]:
+    """Training and validation split of the nuclei; without ``--nuclei`` as many drawn images."""
+    with tempfile.TemporaryDirectory() as folder:
+        root, name = options.nuclei or Path(folder), "nuclei train and val" if options.nuclei else DRAWN
+        if not options.nuclei:
+            _draw_cells(root, train_images=441, val_images=100, size=256, cells=[20, 60], radius=[5, 8])
+        yield [_split(root, f"instances_{part}.json", f"images/{part}", name) for part in ("train", "val")]
+
+
+@contextmanager
 def coco(options: argparse.Namespace) -> Iterator[list[Split]]:
     """Both splits of COCO 2017; without ``--coco`` photograph-sized scenes of drawn polygons."""
     if options.coco:

@@ -147,6 +147,6 @@ def test_a_mixed_sample_depends_on_seed_epoch_and_position_alone(dataset: CocoDa
 
 def test_an_unreadable_partner_leaves_the_sample_unmixed(dataset: CocoDataset) -> None:
     for number in range(1, 6):
-        (dataset.images / f"{number}.png").write_bytes(b"no image")
+        (dataset.images.folder / f"{number}.png").write_bytes(b"no image")
     samples = [dataset[epoch, 0] for epoch in range(10)]
     assert all(isinstance(sample, Sample) for sample in samples)

@@ -1,9 +1,7 @@
-"""Device, precision, threads, seeds and files."""
+"""Device, precision, threads and seeds."""
 
 import random
-import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,6 @@ from segtrain.runtime import (
     seed_everything,
     thread_count,
     to_device,
-    write_atomically,
 )
 
 CPU = torch.device("cpu")
@@ -105,34 +102,3 @@ def test_the_environment_is_plain_and_complete() -> None:
     assert all(isinstance(value, str | int | float) for value in environment.values())
     assert environment.keys() >= {"segtrain", "torch", "torchvision", "processor", "cores", "threads", "device"}
     assert 0 < peak_memory(CPU) < 1e3
-
-
-@pytest.mark.parametrize("content", ["grün\n", b"\x00\xff"])
-def test_a_file_is_written_whole(tmp_path: Path, content: str | bytes) -> None:
-    path = tmp_path / "new" / "file.bin"
-    for _ in range(2):  # anew, and over the old one
-        write_atomically(path, content)
-        assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
-    assert list(path.parent.iterdir()) == [path]
-    plain = tmp_path / "plain"
-    plain.touch()
-    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
-
-
-@pytest.mark.parametrize("failing", ["os.fdopen", "pathlib.Path.replace", "pathlib.Path.chmod"])
-@pytest.mark.parametrize("error", [OSError("no space left on device"), KeyboardInterrupt()])
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, error: BaseException
-) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, "old")
-
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(failing, fail)
-    with pytest.raises(type(error)):
-        write_atomically(path, "new")
-    monkeypatch.undo()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -151,7 +151,7 @@ def test_the_gallery_needs_images_and_nothing_else_does(workplace: Workplace, tm
     pages = [(tmp_path / name / "report.html").read_text() for name in ("with", "without")]
     assert ["data:image" in page for page in pages] == [True, False], sizes
     finished = run("evaluate", *data_of(workplace.data), "methods=classical", "data.val_images=null", folder=tmp_path)
-    assert "data.val_images is null" in message(finished)
+    assert "set data.val_images" in message(finished)
 
 
 def test_data_of_the_checkpoint_key_by_key(workplace: Workplace, data: Path) -> None:

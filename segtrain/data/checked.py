@@ -74,8 +74,10 @@ def refuse_errors(findings: Findings, culprit: str) -> None:
     if errors := findings.of("error"):
         named = "; ".join(_in_words(finding) for finding in errors[:_NAMED])
         more = f"; and {len(errors) - _NAMED} kinds of errors more" if len(errors) > _NAMED else ""
+        files = any(finding.kind.startswith("image-") for finding in errors)
+        without = "data.check=warn or data.on_bad_image=skip" if files else "data.check=warn"
         raise SegtrainError(
-            f"{culprit}: {named}{more}. data.check=warn goes on without what cannot be used; "
+            f"{culprit}: {named}{more}. {without} goes on without what cannot be used; "
             "python -m segtrain.data.check ANNOTATIONS IMAGES lists all of it"
         )
 

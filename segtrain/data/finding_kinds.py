@@ -38,8 +38,8 @@ KINDS: dict[str, Kind] = {
     # Ids and categories.
     "duplicate-image-id": Kind("error", "image id that occurs twice", _RENUMBERED),
     "duplicate-category-id": Kind("error", "category id that occurs twice", _RENUMBERED),
-    "unknown-image": Kind("error", "annotation of an image that is not listed", _ANNOTATION),
-    "unknown-category": Kind("error", "annotation of a category that is not listed", _ANNOTATION),
+    "unknown-image": Kind("error", "annotation of an image that is not listed", "add that image; else it is left out"),
+    "unknown-category": Kind("error", "annotation of an unlisted category", "add that category; else it is left out"),
     "duplicate-annotation-id": Kind("warning", "annotation id that occurs twice", "numbered anew"),
     "annotation-id-zero": Kind("warning", "annotation id 0, which COCO counts as a miss", "numbered anew"),
     "id-not-integer": Kind("warning", "id that is missing or no whole number", "replaced by a whole number"),
@@ -92,7 +92,7 @@ KINDS: dict[str, Kind] = {
     # The set.
     "leak": Kind("note", "identical file in training and validation", "kept; remove one, or the numbers flatter"),
     "images-empty": Kind("note", "image without annotations", "kept as a negative"),
-    "over-max-dets": Kind("note", "image with more objects than max_dets", "raise data.max_dets, or recall is cut"),
+    "over-max-dets": Kind("warning", "image with more objects than max_dets", "raise data.max_dets, or recall is cut"),
     "category-rare": Kind("note", "category in at most 10 images", "expect noisy numbers for it"),
     "object-too-small": Kind("note", "object too small for the network", "raise segmenter.scale or min_size"),
 }

@@ -1,5 +1,6 @@
 """From the ``data.*`` settings to splits."""
 
+import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from segtrain.data.splits import ImageUse, Split, SplitName, check_images, open_
 from segtrain.data.transforms import Augmentation
 from segtrain.errors import SegtrainError
 
+logger = logging.getLogger(__name__)
 PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
 
 
@@ -63,7 +65,8 @@ def open_data(
     if data["check"] != "off":
         for name, split in splits.items():
             tell(name, split.index.findings)
-        tell("train and val", check_leaks(splits))
+        for leak in check_leaks(splits):
+            logger.warning("train and val: %s", leak.line)  # a note, but one that nobody should miss
     if "val" in splits and skip:
         splits["val"] = readable(splits["val"])
     if "train" in splits:

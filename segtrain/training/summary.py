@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from segtrain.data.dataset import CocoDataset, Sample
+from segtrain.data.set_checks import check_visibility
 from segtrain.data.splits import Split, SplitName
+from segtrain.segmenters.architectures import STRIDES
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.targets import Target
 
@@ -26,7 +28,7 @@ def first_samples(dataset: CocoDataset, count: int) -> tuple[list[Tensor], list[
     return [sample.image for sample in samples], [sample.target for sample in samples]
 
 
-def describe_run(splits: Mapping[SplitName, Split], segmenter: MaskRCNN, max_dets: int, output_dir: Path) -> None:
+def describe_run(splits: Mapping[SplitName, Split], segmenter: MaskRCNN, output_dir: Path) -> None:
     """Log what is about to happen, in a few lines."""
     for name, split in splits.items():
         counts = split.index.counts
@@ -36,6 +38,10 @@ def describe_run(splits: Mapping[SplitName, Split], segmenter: MaskRCNN, max_det
         logger.info(
             f"{name}: {counts.images} images, {counts.used} objects{crowd}{mended}{dropped}: {split.index.path}"
         )
+    images = splits["train"].index.images
+    factors = [segmenter.input_size.factor(image.height, image.width) for image in images]
+    for finding in check_visibility(splits["train"].index, factors, STRIDES[0]):
+        logger.info(f"train, note: {finding.line}")
     learning = sum(p.numel() for p in segmenter.parameters() if p.requires_grad)
     logger.info(
         f"Mask R-CNN: {learning / 1e6:.1f} M parameters learn; {segmenter.precision} on {segmenter.device}, "
