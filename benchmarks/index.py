@@ -39,7 +39,7 @@ from stand_ins import splits_of_nuclei
 from segtrain.data.coco import CocoIndex
 from segtrain.data.reading import read_index
 
-IMAGES, ANNOTATIONS, CATEGORIES = 118_000, 860_000, 80
+CATEGORIES = 80
 WORKERS = 4
 TOUCHED = 2_000  # images whose masks each worker draws
 
@@ -47,6 +47,8 @@ TOUCHED = 2_000  # images whose masks each worker draws
 def main() -> None:
     """Print a line for each row."""
     options = arguments("Index and check: segtrain against pycocotools.")
+    options.add_argument("--images", type=int, default=118_000, help="of the generated json")
+    options.add_argument("--annotations", type=int, default=860_000, help="likewise")
     options.add_argument("--measure", nargs=2, metavar=("SIDE", "FILE"), help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.measure:
@@ -54,8 +56,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         large = Path(folder) / "large.json"
-        generate(large, IMAGES, ANNOTATIONS)
-        rows = [*loading_rows(large, chosen.repeats), worker_row(large)]
+        generate(large, chosen.images, chosen.annotations)
+        what = f"{chosen.images:,} images, {chosen.annotations:,} polygons, generated"
+        rows = [*loading_rows(large, chosen.repeats, what), worker_row(large)]
     finish([*rows, *check_rows(chosen)], chosen)
 
 
@@ -91,7 +94,7 @@ def _image(identifier: int) -> str:
     )
 
 
-def loading_rows(large: Path, repeats: int) -> list[Row]:
+def loading_rows(large: Path, repeats: int, what: str) -> list[Row]:
     """Time and memory, in processes that take turns."""
     found: dict[str, list[dict[str, float]]] = {"ours": [], "stock": []}
     for _ in range(repeats):
@@ -99,7 +102,6 @@ def loading_rows(large: Path, repeats: int) -> list[Row]:
             command = [sys.executable, __file__, "--measure", side, str(large)]
             measurements.append(json.loads(subprocess.run(command, capture_output=True, check=True).stdout))
     seconds, memory = ({side: median(m[key] for m in ms) for side, ms in found.items()} for key in ("seconds", "mib"))
-    what = f"{IMAGES:,} images, {ANNOTATIONS:,} polygons, generated"
     return [
         Row("index_time", what, "s", seconds["ours"], seconds["stock"], 8),
         Row("index_memory", f"{what}; peak", "MiB", memory["ours"], memory["stock"], 3),

@@ -77,13 +77,29 @@ def test_json_table_and_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[st
     finish(rows[:1], arguments("d").parse_args(["--check"]))
 
 
-@pytest.mark.slow
-def test_samples_run_on_drawn_data(tmp_path: Path) -> None:
-    command = [sys.executable, str(FOLDER / "samples.py"), "--repeats", "1", "--json", str(tmp_path / "rows.json")]
+def measured(script: str, folder: Path, *options: str) -> tuple[dict[str, dict[str, float]], str]:
+    """The rows that a benchmark writes, and what it prints."""
+    command = [sys.executable, str(FOLDER / script), "--repeats", "1", "--json", str(folder / "rows.json"), *options]
     # Whatever is installed, it is this tree that is measured.
     environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    rows = json.loads((tmp_path / "rows.json").read_text())
+    return json.loads((folder / "rows.json").read_text()), finished.stdout
+
+
+@pytest.mark.slow
+def test_samples_run_on_drawn_data(tmp_path: Path) -> None:
+    rows, printed = measured("samples.py", tmp_path)
     assert list(rows) == ["sample_mean", "sample_dense", "sample_coco"]
     assert all(values["ratio"] > 1 for values in rows.values())
-    assert finished.stdout.count("drawn data") == 3
+    assert printed.count("drawn data") == 3
+
+
+@pytest.mark.slow
+def test_the_index_runs_on_drawn_data(tmp_path: Path) -> None:
+    rows, printed = measured("index.py", tmp_path, "--images", "4000", "--annotations", "40000")
+    assert list(rows) == ["index_time", "index_memory", "index_workers", "check_nuclei", "check_nuclei_cached"]
+    assert rows["index_time"]["ratio"] > 1
+    assert rows["index_memory"]["ratio"] > 1
+    assert rows["check_nuclei_cached"]["ours"] < rows["check_nuclei"]["ours"]
+    assert "4,000 images, 40,000 polygons, generated" in printed
+    assert printed.count("drawn data") == 2

@@ -15,7 +15,7 @@ from segtrain.data.ids import Ids, as_whole_number
 from segtrain.data.image_table import ImageTable
 from segtrain.data.shared import SharedArray
 
-_BATCH = 20_000  # entries that are objects at a time
+_BATCH = 4_000  # entries that are objects at a time
 _GAP = b"\0"  # not in any json
 _INT32, _INT64 = 2**31, 2**63
 
@@ -52,7 +52,9 @@ def read_annotations(
     _check_ids(rows, images, findings)
     file.annotations, file.images, file.categories = [], [], []  # views of the buffer, which is cut now
     file.buffer.resize(written, refcheck=False)
-    ordered = rows if (np.diff(rows["image"]) >= 0).all() else rows[np.argsort(rows["image"], kind="stable")]
+    images_in_order = np.ascontiguousarray(rows["image"])
+    in_order = (images_in_order[1:] >= images_in_order[:-1]).all()
+    ordered = rows if in_order else rows.take(np.argsort(images_in_order, kind="stable"))
     return AnnotationTable.of(ordered, len(images), SharedArray(file.buffer))
 
 
@@ -137,6 +139,8 @@ def _check_ids(rows: npt.NDArray[np.void], images: ImageTable, findings: Finding
     findings.extend("annotation-id-zero", rows[ids == 0], lambda row: name_of(row, images))
     beyond = rows[(ids >= _INT32) | (ids < -_INT32)]
     findings.extend("id-beyond-int32", beyond, lambda row: name_of(row, images))
+    if (np.diff(ids) > 0).all():
+        return
     _, first, counts = np.unique(ids, return_index=True, return_counts=True)
     for place, times in zip(first[counts > 1].tolist(), counts[counts > 1].tolist(), strict=True):
         if ids[place] != -1:

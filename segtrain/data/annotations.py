@@ -46,7 +46,9 @@ class AnnotationTable:
     @classmethod
     def of(cls, rows: npt.NDArray[np.void], images: int, text: SharedArray) -> "AnnotationTable":
         """The table of these ordered rows of so many images."""
-        starts = np.searchsorted(rows["image"], np.arange(images + 1, dtype=rows["image"].dtype))
+        first = int(np.searchsorted(rows["image"], 0))  # behind those without an image
+        counts = np.bincount(rows["image"][first:], minlength=images)
+        starts = first + np.concatenate([[0], np.cumsum(counts)])
         return cls(SharedArray(rows), SharedArray(starts), text)
 
     @property

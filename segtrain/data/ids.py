@@ -27,9 +27,9 @@ class Ids:
     """
 
     def __init__(self, written: Sequence[Any], kind: Literal["image", "category"], findings: Findings) -> None:
-        self._place: dict[int | str, int] = {}
+        self._named: dict[int | str, int] | None = None  # where ids had to be mended: the place by what is written
         self.values = self._assign(written, kind, findings)
-        self._sort_keys()
+        self._index()
 
     def sort(self) -> IntArray:
         """Number the entries anew, by increasing id.
@@ -40,8 +40,9 @@ class Ids:
         order = np.argsort(self.values)
         rank = np.argsort(order).tolist()
         self.values = self.values[order]
-        self._place = {key: rank[place] for key, place in self._place.items()}
-        self._sort_keys()
+        if self._named is not None:
+            self._named = {key: rank[place] for key, place in self._named.items()}
+        self._index()
         return order
 
     def find_all(self, named: Sequence[Any]) -> tuple[IntArray, bool]:
@@ -52,28 +53,42 @@ class Ids:
         """
         if set(map(type, named)) <= {int}:
             try:
-                wanted = np.array(named, dtype=np.int64)
+                return self._lookup(np.array(named, dtype=np.int64)), True
             except OverflowError:
                 pass
-            else:
-                if not len(self._keys):
-                    return np.full(len(named), -1), True
-                spot = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
-                return np.where(self._keys[spot] == wanted, self._places[spot], -1), True
         return np.array([self._find(value) for value in named], dtype=np.int64), False
 
-    def _sort_keys(self) -> None:
-        known = [(key, place) for key, place in self._place.items() if isinstance(key, int)]
-        keys, places = np.array(known, dtype=np.int64).reshape(-1, 2).T
+    def _index(self) -> None:
+        """Make ready for ``_lookup``: a table by id where ids are dense, else ids in order."""
+        keys, places = self.values, np.arange(len(self.values))
+        if self._named is not None:
+            known = [(key, place) for key, place in self._named.items() if isinstance(key, int)]
+            keys, places = np.array(known, dtype=np.int64).reshape(-1, 2).T
+        self._lowest = int(keys.min(initial=0))
+        span = int(keys.max(initial=0)) - self._lowest + 1
+        self._table = None
+        if span <= 16 * len(keys) + 2**16:
+            self._table = np.full(span, -1, dtype=np.int32)
+            self._table[keys - self._lowest] = places
         order = np.argsort(keys)
         self._keys, self._places = keys[order], places[order]
 
+    def _lookup(self, wanted: IntArray) -> IntArray:
+        if not len(self._keys):
+            return np.full(len(wanted), -1)
+        if self._table is not None:
+            spot = np.clip(wanted, self._lowest, self._lowest + len(self._table) - 1)
+            return np.where(spot == wanted, self._table[spot - self._lowest], -1)
+        spot = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        return np.where(self._keys[spot] == wanted, self._places[spot], -1)
+
     def _find(self, value: Any) -> int:
-        if (isinstance(value, str) and value not in self._place) or isinstance(value, float):
-            value = as_whole_number(value)
-        if type(value) not in (int, str):
+        if isinstance(value, str) and self._named is not None and value in self._named:
+            return self._named[value]
+        number = as_whole_number(value)
+        if number is None or not -_INT64 <= number < _INT64:
             return -1
-        return self._place.get(value, -1)
+        return int(self._lookup(np.array([number], dtype=np.int64))[0])
 
     def _assign(self, written: Sequence[Any], kind: str, findings: Findings) -> IntArray:
         lowest = 0 if kind == "category" else -_INT64  # -1 stands for "no category" in result files
@@ -81,7 +96,6 @@ class Ids:
         if not plain or (len(written) and not lowest <= min(written) <= max(written) < _INT64):
             values = self._mend(written, kind, lowest, findings)
         else:
-            self._place = {value: place for place, value in enumerate(written)}
             values = np.array(written, dtype=np.int64)
         for note, told in (("id-zero", values == 0), ("id-beyond-int32", (values >= _INT32) | (values < -_INT32))):
             findings.extend(note, np.flatnonzero(told), lambda place: f"{kind} {values[place]}")
@@ -91,6 +105,7 @@ class Ids:
 
     def _mend(self, written: Sequence[Any], kind: str, lowest: int, findings: Findings) -> IntArray:
         values: dict[int, int] = {}  # by place
+        self._named = {}
         taken: set[int] = set()
         for stage in (int, float, str):  # what is a number already has the first claim to it
             for place, value in enumerate(written):
@@ -100,7 +115,7 @@ class Ids:
                 if number not in taken:
                     values[place] = number
                     taken.add(number)
-                    self._place[number] = place
+                    self._named[number] = place
                 elif stage is not str:
                     example = f"{kind} id {number} occurs twice, again in entry {place + 1}"
                     findings.add(f"duplicate-{kind}-id", example)
@@ -110,7 +125,7 @@ class Ids:
             if place not in values:
                 values[place] = next(free)
             if isinstance(value, str):
-                self._place.setdefault(value, place)
+                self._named.setdefault(value, place)
             if type(value) is not int or not lowest <= value < _INT64:
                 text = "is missing" if value is None else f"is {reprlib.repr(value)}"
                 findings.add("id-not-integer", f"the id of {kind} entry {place + 1} {text}: {values[place]} instead")

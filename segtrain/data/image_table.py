@@ -121,8 +121,10 @@ def read_images(file: RawFile, findings: Findings) -> tuple[ImageTable, Ids]:
         The table; and the ids, whose places are those of the table.
     """
     entries, blank = EntryReader(FileImage, "images", findings).read(file.images)
-    objects = np.setdiff1d(np.arange(len(entries)), blank).tolist()
-    places = [place for place in objects if _is_usable(entries[place], place, findings)]
+    places = list(range(len(entries)))
+    if blank or not _are_plain(entries):
+        objects = (place for place in places if place not in set(blank))
+        places = [place for place in objects if _is_usable(entries[place], place, findings)]
     kept = [entries[place] for place in places]
     ids = Ids([entry.id for entry in kept], "image", findings)
     names = [entry.file_name.encode("utf-8") for entry in kept]
@@ -139,6 +141,14 @@ def read_images(file: RawFile, findings: Findings) -> tuple[ImageTable, Ids]:
     rows["name_start"][1:] = rows["name_stop"][:-1]
     text = np.frombuffer(b"".join(names), dtype=np.uint8)
     return ImageTable(SharedArray(rows), SharedArray(text), vocabulary), ids
+
+
+def _are_plain(entries: Sequence[FileImage]) -> bool:
+    """Whether all entries are usable without a doubt; those of most files are."""
+    names, sides = [entry.file_name for entry in entries], [side for e in entries for side in (e.height, e.width)]
+    if not (set(map(type, names)) <= {str} and set(map(type, sides)) <= {int} and all(names)):
+        return False
+    return _is_utf8("".join(names)) and min(sides) > 0 and max(sides) ** 2 < MAX_PIXELS
 
 
 def _is_usable(entry: FileImage, place: int, findings: Findings) -> bool:
