@@ -1,7 +1,7 @@
 """From the entries of a file to the table of its annotations."""
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from segtrain.data.entries import EntryReader, FileAnnotation
 from segtrain.data.findings import Findings
 from segtrain.data.ids import Ids, as_whole_number
 from segtrain.data.image_table import ImageTable
+from segtrain.data.pieces import read_pieces
 from segtrain.data.shared import SharedArray
 
 _BATCH = 4_000  # entries that are objects at a time
@@ -31,31 +32,46 @@ def read_annotations(
         image_ids: theirs.
         category_ids: of the categories by increasing id; place 0 has label 1.
         findings: receives what is wrong.
+
+    Raises:
+        ValueError: the file is read in pieces, and there is one that is no list of objects.
     """
-    reader = EntryReader(FileAnnotation, "annotations", findings)
-    rows = np.zeros(len(file.annotations), dtype=ROW)
-    rows["number"] = np.arange(1, len(rows) + 1)
+    parts: list[npt.NDArray[np.void]] = []
     written = 0
-    for first in range(0, len(rows), _BATCH):
-        entries, blank = reader.read(file.annotations[first : first + _BATCH], first)
-        part = rows[first : first + _BATCH]
+    for entries, blank in _batches(file, findings):
+        part = np.zeros(len(entries), dtype=ROW)
+        part["number"] = np.arange(1, len(part) + 1) + sum(map(len, parts))
         part["usable"] = True
         part["usable"][blank] = False
         _fill_ids(part, entries, findings)
         _fill_references(part, entries, image_ids, category_ids, findings)
         _fill_values(part, entries, images, findings)
-        # Over the text that these entries came from. It fits: a gap of two bytes replaces keys, or a comma.
+        # Over the text that these entries came from, if it is there: gaps of a byte replace keys and commas.
         text = _joined(entries)
         file.buffer[written : written + len(text)] = text
         _fill_places(part, text, written)
         written += len(text)
+        parts.append(part)
+    rows = np.concatenate([np.zeros(0, dtype=ROW), *parts])
     _check_ids(rows, images, findings)
     file.annotations, file.images, file.categories = [], [], []  # views of the buffer, which is cut now
-    file.buffer.resize(written, refcheck=False)
+    if file.buffer.flags.owndata:
+        file.buffer.resize(written, refcheck=False)
     images_in_order = np.ascontiguousarray(rows["image"])
     in_order = (images_in_order[1:] >= images_in_order[:-1]).all()
     ordered = rows if in_order else rows.take(np.argsort(images_in_order, kind="stable"))
-    return AnnotationTable.of(ordered, len(images), SharedArray(file.buffer))
+    return AnnotationTable.of(ordered, len(images), SharedArray(file.buffer[:written]))
+
+
+def _batches(file: RawFile, findings: Findings) -> Iterator[tuple[list[FileAnnotation], list[int]]]:
+    """The annotations, some thousands at a time, and which of them are blank."""
+    if file.pieces is not None:
+        for entries in read_pieces(file.path, *file.pieces):
+            yield entries, []
+        return
+    reader = EntryReader(FileAnnotation, "annotations", findings)
+    for first in range(0, len(file.annotations), _BATCH):
+        yield reader.read(file.annotations[first : first + _BATCH], first)
 
 
 def _fill_ids(rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], findings: Findings) -> None:

@@ -10,9 +10,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from segtrain.data.pieces import cut_out
 from segtrain.errors import SegtrainError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LARGE = 2**22  # bytes; smaller files take no time in any way
 _SHAPE = "COCO json is an object with the lists images, annotations and categories"
 
 
@@ -41,8 +43,9 @@ class RawFile:
 
     Attributes:
         path: the file.
-        buffer: (bytes,) uint8, its content.
-        images: views of the buffer, one for each entry; likewise the other two.
+        buffer: (bytes,) uint8, its content, or room for that.
+        images: the text of each entry; likewise the other two.
+        pieces: where in the file the annotations lie, if they are to be read in pieces; there are none here then.
     """
 
     path: Path
@@ -50,6 +53,29 @@ class RawFile:
     images: list[msgspec.Raw]
     annotations: list[msgspec.Raw]
     categories: list[msgspec.Raw]
+    pieces: tuple[int, int] | None = None
+
+
+def open_in_pieces(path: Path) -> RawFile | None:
+    """A large file of the usual order, whose annotations are still on the disk; None for any other.
+
+    Raises:
+        FileError: it cannot be read.
+    """
+    try:
+        found = cut_out(path) if path.stat().st_size >= _LARGE else None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if found is None:
+        return None
+    room, held, start, stop = found
+    try:
+        root = _decode(room[:held])
+    except (ValueError, RecursionError):
+        return None
+    if root.annotations or not root.images or not root.categories:
+        return None
+    return RawFile(path, room, root.images, [], root.categories, (start, stop))
 
 
 def read_coco_file(path: Path) -> RawFile:
@@ -113,12 +139,14 @@ def _read(path: Path) -> npt.NDArray[np.uint8]:
             buffer = np.empty(path.stat().st_size, dtype=np.uint8)
             buffer.resize(stream.readinto(buffer.data), refcheck=False)  # it may have been cut in the meantime
     except OSError as error:
-        raise FileError(
-            "file-unreadable", path, f"cannot read the annotations ({error.strerror}); check the path"
-        ) from error
+        raise _unreadable(path, error) from error
     if not bytes(buffer[:64]).strip() and not buffer.tobytes().strip():
         raise FileError("not-json", path, "the file is empty; give a COCO json")
     return buffer
+
+
+def _unreadable(path: Path, error: OSError) -> FileError:
+    return FileError("file-unreadable", path, f"cannot read the annotations ({error.strerror}); check the path")
 
 
 def _decode(buffer: npt.NDArray[np.uint8]) -> _Root:

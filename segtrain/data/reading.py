@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segtrain.data.annotation_reader import read_annotations
 from segtrain.data.coco import Category, CocoIndex
-from segtrain.data.coco_file import FileError, RawFile, read_coco_file
+from segtrain.data.coco_file import FileError, RawFile, open_in_pieces, read_coco_file
 from segtrain.data.entries import EntryReader, FileCategory
 from segtrain.data.findings import Findings
 from segtrain.data.ids import Ids
@@ -21,13 +21,22 @@ def read_index(path: Path) -> CocoIndex:
         FileError: nothing of the file can be used.
     """
     with _without_garbage_collection():
-        file, findings = read_coco_file(path), Findings()
-        images, image_ids = read_images(file, findings)
-        if not len(images):
-            raise FileError("wrong-type", path, f"no image can be used ({findings['wrong-type'].examples[0]})")
-        categories, category_ids = _read_categories(file, findings)
-        annotations = read_annotations(file, images, image_ids, category_ids, findings)
-        return CocoIndex(path, categories, images, annotations, findings)
+        if (file := open_in_pieces(path)) is not None:
+            try:
+                return _tabulate(file)
+            except (ValueError, RecursionError, OSError):
+                del file  # read again, without haste
+        return _tabulate(read_coco_file(path))
+
+
+def _tabulate(file: RawFile) -> CocoIndex:
+    findings = Findings()
+    images, image_ids = read_images(file, findings)
+    if not len(images):
+        raise FileError("wrong-type", file.path, f"no image can be used ({findings['wrong-type'].examples[0]})")
+    categories, category_ids = _read_categories(file, findings)
+    annotations = read_annotations(file, images, image_ids, category_ids, findings)
+    return CocoIndex(file.path, categories, images, annotations, findings)
 
 
 def _read_categories(file: RawFile, findings: Findings) -> tuple[list[Category], Ids]:
