@@ -1,6 +1,7 @@
 """From a json file to an index, at the speed of the disk: masks stay text until they are used."""
 
 import gc
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ def _read_categories(file: RawFile, findings: Findings) -> tuple[list[Category],
         if name is not entry.name:
             findings.add("category-unnamed", f"category {identifier} becomes {name!r}")
         if name in names:
-            findings.add("category-same-name", f"category {identifier}: {name!r}")
+            findings.add("category-same-name", f"category {identifier}: {reprlib.repr(name)}")
         names.add(name)
         categories.append(Category(identifier, name, place))
     return categories, ids
