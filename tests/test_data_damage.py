@@ -130,6 +130,13 @@ def test_a_copy_holds_at_least_one_image(tmp_path: Path) -> None:
     assert not (tmp_path / "fixed.json").exists()
 
 
+@pytest.mark.parametrize("categories", [[5], [None, "x"]])
+def test_without_a_category_nothing_can_be_used(categories: list[Any], tmp_path: Path) -> None:
+    """Or the copy would be refused."""
+    with pytest.raises(FileError, match=r"coco\.json: no category can be used \(categories\[0\] is no object\)"):
+        load_index(write(tmp_path, coco(annotation(), categories=categories)), "warn")
+
+
 @pytest.mark.parametrize("name", ["fixed.log", "fixed", "fixed.tar.json"])
 def test_the_log_never_replaces_the_copy(name: str, tmp_path: Path) -> None:
     index = load_index(write(tmp_path, coco(annotation())))

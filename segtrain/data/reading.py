@@ -27,6 +27,8 @@ def read_index(path: Path) -> CocoIndex:
         if not len(images):
             raise FileError("wrong-type", path, f"no image can be used ({findings['wrong-type'].examples[0]})")
         categories, category_ids = _read_categories(file, findings)
+        if not categories:
+            raise FileError("wrong-type", path, "no category can be used (categories[0] is no object)")
         annotations = read_annotations(file, images, image_ids, category_ids, findings)
         return CocoIndex(path, categories, images, annotations, findings)
 
