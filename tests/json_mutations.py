@@ -122,8 +122,8 @@ def extra_key(rng: random.Random, document: Json) -> None:
 
 def repeat_entry(rng: random.Random, document: Json) -> None:
     name = rng.choice(["images", "annotations", "categories"])
-    if document.get(name):
-        entries = document[name]
+    entries = document.get(name)
+    if isinstance(entries, list) and entries:
         entries.insert(rng.randrange(len(entries) + 1), copy.deepcopy(rng.choice(entries)))
 
 
