@@ -404,16 +404,41 @@ def test_as_a_person_types_it(data: Path) -> None:
 @needs_real_data
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("annotations", "images", "counts"),
+    ("folder", "annotations", "images", "counts"),
     [
-        ("coco/annotations/instances_train2017.json", "coco/train2017", (92, 829, 820, 9, 0, 0)),
-        ("coco/annotations/instances_val2017.json", "coco/val2017", (66, 560, 552, 8, 0, 0)),
-        ("nuclei/annotations/instances_train.json", "nuclei/images/train", (541, 22119, 22119, 0, 0, 0)),
-        ("nuclei/annotations/instances_val.json", "nuclei/images/val", (100, 3814, 3814, 0, 0, 0)),
+        ("coco", "annotations/instances_train2017.json", "train2017", (92, 829, 820, 9, 0, 0)),
+        ("coco", "annotations/instances_val2017.json", "val2017", (66, 560, 552, 8, 0, 0)),
+        ("nuclei", "annotations/instances_train.json", "images/train", (441, 18305, 18305, 0, 0, 0)),
+        ("nuclei", "annotations/instances_val.json", "images/val", (100, 3814, 3814, 0, 0, 0)),
+        ("nasty/coco_mini/coco_instances", "annotations/instances_train.json", "images/train", (1, 1, 0, 0, 0, 1)),
+        ("nasty/coco_mini/coco_instances", "annotations/instances_val.json", "images/val", (1, 2, 1, 1, 0, 0)),
     ],
 )
-def test_real_data_is_clean(annotations: str, images: str, counts: tuple[int, ...], capsys: Capture) -> None:
-    found = report(capsys, REAL / annotations, REAL / images)
+def test_real_data_is_clean(
+    folder: str, annotations: str, images: str, counts: tuple[int, ...], tmp_path: Path, capsys: Capture
+) -> None:
+    path, fixed = REAL / folder / annotations, tmp_path / "fixed.json"
+    found = report(capsys, path, REAL / folder / images, "--fix", fixed)
     assert found["errors"] == 0
     assert tuple(found["counts"].values()) == counts
-    assert found["counts"] == asdict(load_index(REAL / annotations).counts)
+    assert found["counts"] == asdict(load_index(path).counts)
+    again = report(capsys, fixed, REAL / folder / images)["counts"]
+    left = counts[1] - counts[5]
+    assert tuple(again.values()) == (counts[0], left, counts[2], counts[3], 0, 0)
+
+
+@needs_real_data
+def test_the_evaluators_own_reference_is_clean() -> None:
+    index = load_index(REAL / "evaluator_reference" / "ground_truth.json")
+    assert tuple(asdict(index.counts).values()) == (100, 839, 830, 9, 0, 0)
+    assert [finding.kind for finding in index.findings] == ["id-beyond-int32", "id-gaps"]
+
+
+@needs_real_data
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["coco", "nuclei"])
+def test_real_splits_share_no_image(name: str, capsys: Capture) -> None:
+    train, val = {"coco": ("train2017", "val2017"), "nuclei": ("train", "val")}[name]
+    folder, images = REAL / name / "annotations", REAL / name / {"coco": ".", "nuclei": "images"}[name]
+    arguments = [folder / f"instances_{train}.json", images / train, "--against", folder / f"instances_{val}.json"]
+    assert "leak" not in counted(report(capsys, *arguments))

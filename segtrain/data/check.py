@@ -98,11 +98,12 @@ def _show(report: Report, options: argparse.Namespace) -> None:
     if report.categories:
         _show_categories(report.categories, console)
     if counts := report.counts:
-        console.print(Text(
+        line = (
             f"{options.annotations}: {counts['images']} images, {counts['annotations']} annotations = "
             f"{counts['used']} used + {counts['crowd']} crowd + {counts['dropped']} left out; "
             f"{counts['repaired']} repaired"
-        ))  # fmt: skip
+        )
+        console.print(Text(line), soft_wrap=True)
     console.print(Text(f"{report.errors} errors", _COLOURS["error"] if report.errors else "green"))
 
 
