@@ -17,6 +17,7 @@ from segtrain.data import check
 from segtrain.data.checked import load_index
 from segtrain.data.coco_file import FileError
 from segtrain.data.fix import write_fixed
+from segtrain.data.split_files import write_split
 from segtrain.data.splits import open_splits
 from segtrain.errors import SegtrainError
 
@@ -46,7 +47,7 @@ def test_no_outline_is_longer_than_memory(shape: tuple[int, int], far: int, tmp_
 
 
 def test_an_honest_outline_may_be_long(tmp_path: Path) -> None:
-    """A comb of 2,000 teeth in an image of 36 megapixels: 24 million pixels would be too many, 4 are not."""
+    """A comb of 2,000 teeth in an image of 36 megapixels: 4 million pixels."""
     teeth = [[2.0 * n, 1000.0 * (n % 2)] for n in range(4000)]
     outline = [value for point in [*teeth, [8000.0, 4000.0], [0.0, 4000.0]] for value in point]
     content = coco(annotation(segmentation=[outline]), images=[image(height=4500, width=8000)])
@@ -230,3 +231,19 @@ def test_what_the_terminal_cannot_show_is_escaped(tmp_path: Path, monkeypatch: p
     assert "\\u7d30\\u80de" in out
     assert "\\xe9.png" in out
     assert "#####" in out
+
+
+@pytest.mark.parametrize("written", [" 1", "1", 1.0, "01", "a", None])
+@pytest.mark.parametrize("named", [1, "1", " 1", 1.0, "a"])
+def test_annotations_follow_their_image_into_a_split(written: Any, named: Any, tmp_path: Path) -> None:
+    """Whichever way its id is written: in a split as in the index."""
+    images = [image(written, file_name="a.png"), image(2, file_name="b.png")]
+    path = write(tmp_path, coco(annotation(image_id=named), annotation(image_id=2), images=images))
+    whole = load_index(path, "warn")
+    for val in (0, 1):
+        write_split(path, [val], tmp_path / "split")
+        parts = {name: load_index(tmp_path / "split" / f"{name}.json", "warn") for name in ("train", "val")}
+        for name, place in (("val", val), ("train", 1 - val)):
+            (entry,) = parts[name].images
+            assert entry.file_name == whole.images[place].file_name
+            assert len(parts[name].truths(entry.id)) == len(whole.truths(whole.images[place].id))

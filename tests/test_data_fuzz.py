@@ -8,6 +8,10 @@ from pathlib import Path
 
 import data_fuzz
 import pytest
+from damaged_data import DAMAGES, REAL, SOURCES, original, write
+from reading_guard import Hang, guarded
+
+from segtrain.data.checked import load_index
 
 # Seeds go through all kinds of damage in turn: these many see each of them twice.
 QUICK = 94
@@ -20,21 +24,21 @@ BATCHES = [
 
 
 def require(kind: str) -> None:
-    if kind in data_fuzz.SOURCES and not data_fuzz.REAL.is_dir():
+    if kind in SOURCES and not REAL.is_dir():
         pytest.skip("SEGTRAIN_REAL_DATA names no folder with real data")
 
 
 def test_there_are_as_many_as_promised() -> None:
     assert sum(count for _, _, count in BATCHES) == 2000
-    assert len(data_fuzz.DAMAGES) * 2 == QUICK
+    assert len(DAMAGES) * 2 == QUICK
 
 
 @pytest.mark.parametrize("kind", ["generated", "coco", "nuclei"])
 def test_a_good_one_is_found_good(kind: str, tmp_path: Path) -> None:
     """Or the others would prove nothing."""
     require(kind)
-    data_fuzz.write(data_fuzz.original(kind), tmp_path)
-    counts = data_fuzz.counts_of(tmp_path)
+    write(original(kind), tmp_path)
+    counts = load_index(tmp_path / "coco.json").counts
     assert counts.used >= 9
     assert counts.crowd >= (kind != "nuclei")
     assert (counts.repaired, counts.dropped) == (0, 0)
@@ -42,20 +46,20 @@ def test_a_good_one_is_found_good(kind: str, tmp_path: Path) -> None:
 
 def test_what_is_forbidden_is_noticed(tmp_path: Path) -> None:
     folder = tmp_path / "case"
-    data_fuzz.write(data_fuzz.original("generated"), folder)
+    write(original("generated"), folder)
     (tmp_path / "secret").write_bytes(b"x")
     os.mkfifo(folder / "images" / "pipe")
-    with pytest.raises(AssertionError, match="secret"), data_fuzz.guarded(folder):
+    with pytest.raises(AssertionError, match="secret"), guarded(folder):
         (tmp_path / "secret").read_bytes()
     (folder / "images" / "link").symlink_to(tmp_path / "secret")
-    with pytest.raises(AssertionError, match="secret"), data_fuzz.guarded(folder):
+    with pytest.raises(AssertionError, match="secret"), guarded(folder):
         (folder / "images" / "link").read_bytes()
-    with pytest.raises(AssertionError, match="would wait"), data_fuzz.guarded(folder):
+    with pytest.raises(AssertionError, match="would wait"), guarded(folder):
         os.close(os.open(folder / "images" / "pipe", os.O_RDWR))
-    with data_fuzz.guarded(folder):
+    with guarded(folder):
         (folder / "images" / "a.png").read_bytes()
         os.close(os.open(folder / "images" / "pipe", os.O_RDONLY | os.O_NONBLOCK))
-    with pytest.raises(data_fuzz.Hang), data_fuzz.guarded(folder, seconds=0.05):
+    with pytest.raises(Hang), guarded(folder, seconds=0.05):
         time.sleep(1)
 
 

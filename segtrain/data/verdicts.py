@@ -15,7 +15,7 @@ from segtrain.files import cache_folder, write_atomically
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 # Part of every key: what an older version found may not be what this one would find.
-_VERSION = 2
+_VERSION = 3
 _KEPT = 500  # verdicts; the oldest ones go
 
 
