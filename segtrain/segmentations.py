@@ -12,6 +12,9 @@ from segtrain.masks import Rle, counts_of, from_polygons, from_runs
 
 # Numbers of at most 7 characters, each but the last with bit 5 set (see counts_of): 7 x 5 bits hold any image's pixels.
 _CODE = re.compile(r"(?:[P-o]{0,6}[0-O])+", re.ASCII)
+# pycocotools walks along an outline in fifths of a pixel, keeps some 20 bytes a step, and counts in 32-bit integers.
+_FARTHEST = 2.0**28  # pixels
+_LONGEST = 2.0**23  # pixels: 0.8 GB for a moment; a megapixel's outline has some thousands
 
 
 class SegmentationError(ValueError):
@@ -99,18 +102,26 @@ def check_polygon(polygon: Any, size: tuple[int, int]) -> None:
         raise SegmentationError("polygon-odd-count", f"a polygon has {count} numbers, and needs an even count")
     if count < 6:
         raise SegmentationError("polygon-few-points", f"a polygon has {count // 2} points, and needs 3 or more")
-    # pycocotools computes in C integers: a wild coordinate would overflow them, or ask for gigabytes.
-    limit = 16 * max(*size, 1024)
+    limit = min(16 * max(*size, 1024), _FARTHEST)
     numbers = set(map(type, polygon)) <= {float, int}
     # NaN compares as it likes, but no sum with it is a number.
-    if numbers and -limit <= min(polygon) <= max(polygon) <= limit and not math.isnan(sum(polygon)):
-        return
+    if numbers and -limit <= (low := min(polygon)) <= (high := max(polygon)) <= limit and not math.isnan(sum(polygon)):
+        # Each edge is at most as long as the way from the lowest to the highest coordinate.
+        if (high - low) * count / 2 <= _LONGEST or (length := _length(polygon)) <= _LONGEST:
+            return
+        raise SegmentationError("polygon-huge", f"a polygon's outline is {length:.3g} pixels long")
     for value in polygon:
         if type(value) is not int and not (type(value) is float and math.isfinite(value)):
             reason = f"a polygon coordinate is not a finite number: {reprlib.repr(value)}"
             raise SegmentationError("polygon-not-finite", reason)
     farthest = reprlib.repr(max(polygon, key=abs))
     raise SegmentationError("polygon-huge", f"a polygon coordinate lies far outside the image: {farthest}")
+
+
+def _length(polygon: Sequence[float]) -> float:
+    """How long the outline is where steps to all eight neighbours count as 1."""
+    points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+    return float(np.abs(np.roll(points, -1, axis=0) - points).max(axis=1).sum())
 
 
 def _from_rle(segmentation: object, size: tuple[int, int]) -> Rle:
@@ -122,7 +133,7 @@ def _from_rle(segmentation: object, size: tuple[int, int]) -> Rle:
     counts, stated = segmentation.get("counts"), segmentation.get("size")
     if not isinstance(counts, list | str):
         raise SegmentationError("segmentation-type", "the run-length counts are neither a list nor a string")
-    if not isinstance(stated, list) or stated != [height, width]:
+    if not isinstance(stated, list) or stated != [height, width] or not set(map(type, stated)) <= {int, float}:
         given = reprlib.repr(stated)
         raise SegmentationError("rle-size", f"the run-length mask has size {given}, its image is [{height}, {width}]")
     if isinstance(counts, list):

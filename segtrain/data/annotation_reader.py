@@ -81,11 +81,12 @@ def _fill_ids(rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], fin
         return
     for row, value in zip(rows, ids, strict=True):
         number = as_whole_number(value)
-        row["id"] = number if number is not None and -_INT64 <= number < _INT64 else -1
+        known = number is not None and -_INT64 <= number < _INT64
+        row["id"] = number if known else -1
         if type(value) is not int and row["usable"]:
             text = "has no id" if value is None else f"has the id {reprlib.repr(value)}"
             findings.add("id-not-integer", f"annotation number {row['number']} {text}")
-        elif row["id"] == -1 and row["usable"]:
+        elif not known and row["usable"]:
             findings.add("id-beyond-int32", f"annotation number {row['number']} has the id {reprlib.repr(value)}")
 
 

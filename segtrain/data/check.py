@@ -6,6 +6,7 @@ Exits with 1 if there are errors: what ``data.check=strict`` stops at.
 """
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from segtrain.data.coco_file import FileError
 from segtrain.data.finding_kinds import KINDS
 from segtrain.data.findings import Finding
 from segtrain.data.fix import write_fixed
+from segtrain.data.image_files import printable
 from segtrain.data.inspection import Question, Report, inspect
 from segtrain.data.set_checks import CategoryCount
 from segtrain.errors import SegtrainError
@@ -35,6 +37,9 @@ _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files and categories may be beyond what it can show
+            stream.reconfigure(errors="backslashreplace")
     try:
         report, index = _inspect(options)
         if not options.json:
@@ -93,11 +98,12 @@ def _show(report: Report, options: argparse.Namespace) -> None:
     if report.categories:
         _show_categories(report.categories, console)
     if counts := report.counts:
-        console.print(
+        line = (
             f"{options.annotations}: {counts['images']} images, {counts['annotations']} annotations = "
             f"{counts['used']} used + {counts['crowd']} crowd + {counts['dropped']} left out; "
             f"{counts['repaired']} repaired"
         )
+        console.print(Text(line), soft_wrap=True)
     console.print(Text(f"{report.errors} errors", _COLOURS["error"] if report.errors else "green"))
 
 
@@ -106,8 +112,9 @@ def _show_categories(categories: Sequence[CategoryCount], console: Console) -> N
     table = Table("category", "id", "objects", "images", "", box=box.SIMPLE_HEAD)
     most = max(category.objects for category in categories) or 1
     for category in sorted(categories, key=lambda category: -category.objects):
-        bar = "█" * round(30 * category.objects / most) or ("▏" if category.objects else "")
-        cells = (category.name, str(category.id), f"{category.objects:,}", f"{category.images:,}", bar)
+        full, sliver = "#|" if console.options.ascii_only else "█▏"
+        bar = full * round(30 * category.objects / most) or (sliver if category.objects else "")
+        cells = (printable(category.name), str(category.id), f"{category.objects:,}", f"{category.images:,}", bar)
         table.add_row(*map(Text, cells))
     console.print(table)
 

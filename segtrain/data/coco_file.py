@@ -123,18 +123,24 @@ def read_document(path: Path) -> dict[str, Any]:
     """A whole file as Python's values; it is known to be COCO json.
 
     Raises:
-        FileError: it can no longer be read.
+        FileError: it can no longer be read, or is no json where nobody has looked yet.
     """
     content = read_strictly(path)
     try:
         document: dict[str, Any] = msgspec.json.decode(content)
-    except (ValueError, RecursionError):  # numbers beyond all ranges, half surrogates
-        document = json.loads(content, parse_float=_finite)
+    except (ValueError, RecursionError) as error:  # numbers beyond all ranges, half surrogates, text that is no UTF-8
+        try:
+            document = _loads(content.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            raise FileError("not-json", path, f"not a json file throughout ({error}); export it again") from error
     return document
 
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:
     try:
+        if path.exists() and not path.is_file():  # a pipe would keep its reader waiting
+            reason = "cannot read the annotations (a directory, pipe or device); give a file"
+            raise FileError("file-unreadable", path, reason)
         with path.open("rb") as stream:
             buffer = np.empty(path.stat().st_size, dtype=np.uint8)
             buffer.resize(stream.readinto(buffer.data), refcheck=False)  # it may have been cut in the meantime
@@ -160,16 +166,30 @@ def _wrong_shape(path: Path, error: msgspec.ValidationError) -> FileError:
 
 
 def _as_strict_json(path: Path, buffer: npt.NDArray[np.uint8], reason: Exception) -> npt.NDArray[np.uint8]:
-    """What Python's own parser makes of a file: NaN and infinity, which it writes as well, become strings.
+    """What Python's own parser makes of a file: NaN and infinity, which it writes as well, become strings, and half
+    surrogates question marks.
 
     Raises:
         FileError: it cannot read the file either.
     """
     try:
-        content = json.loads(buffer.tobytes().removeprefix(_BYTE_ORDER_MARK), parse_constant=str, parse_float=_finite)
-        return np.frombuffer(json.dumps(content).encode("ascii"), dtype=np.uint8).copy()
+        content = _loads(buffer.tobytes().removeprefix(_BYTE_ORDER_MARK))
+        strict = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")  # half surrogates are not in UTF-8
+        return np.frombuffer(strict, dtype=np.uint8).copy()
     except (ValueError, RecursionError):
         raise FileError("not-json", path, f"not a json file ({reason}); export it again") from reason
+
+
+def _loads(text: str | bytes) -> Any:
+    """The value of json in which numbers that Python has no finite ones for become strings."""
+    return json.loads(text, parse_constant=str, parse_float=_finite, parse_int=_short)
+
+
+def _short(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:  # Python takes thousands of digits for an attack
+        return text
 
 
 def _finite(text: str) -> float | str:

@@ -20,6 +20,7 @@ from segtrain.files import write_atomically
 from segtrain.segmentations import SegmentationError, drawable_polygons
 
 Entry = dict[str, Any]
+_INT32 = 2**31 - 1
 Rows = npt.NDArray[np.void]
 
 
@@ -38,17 +39,21 @@ def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> 
         The log.
 
     Raises:
-        SegtrainError: one of the two files exists already.
+        SegtrainError: one of the two files exists already, or no image can be used.
     """
-    log = out.with_suffix(".log")
+    log = out.with_name(f"{out.stem}.log" if out.suffix.lower() == ".json" else f"{out.name}.log") if out.name else out
     for path in (out, log):
         if path.exists() or path.resolve() == index.path.resolve():
             raise SegtrainError(f"{path}: exists already, and nothing is changed in place; choose another name")
+    kept = [place for place, image in enumerate(index.images) if image.id not in lost_images]
+    if not kept:
+        raise SegtrainError(
+            f"{index.path}: no image can be used ({next(iter(lost_images.values()))}); nothing is written"
+        )
     document = read_document(index.path)
     lines = [f"{index.path} -> {out}"]
     image_ids = _new_ids("image", index.images.rows["id"].tolist())
     category_ids = _new_ids("category", [category.id for category in index.categories])
-    kept = [place for place, image in enumerate(index.images) if image.id not in lost_images]
     images = [_image(index, place, document["images"], image_ids, lines) for place in kept]
     categories = [_category(index, label, document["categories"], category_ids, lines) for label in category_ids]
     lines += [f"image {identifier} is left out: {reason}" for identifier, reason in lost_images.items()]
@@ -61,7 +66,8 @@ def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> 
 
 def _new_ids(kind: str, ids: list[int]) -> dict[int, int]:
     """The id to write, by place; 0 is replaced."""
-    free = count(max(ids, default=0) + 1)
+    highest, taken = max(ids, default=0), set(ids)
+    free = (n for n in count(highest + 1 if 0 <= highest < _INT32 else 1) if n not in taken)
     return {place: identifier if identifier else next(free) for place, identifier in enumerate(ids)}
 
 
@@ -105,7 +111,15 @@ def _annotations(
         new = {"id": next(numbers), "image_id": image_ids[place], "category_id": category_ids[row["label"] - 1]}
         if entry.get("id") != new["id"]:
             lines.append(f"annotation entry {row['number']}: id {reprlib.repr(entry.get('id'))} -> {new['id']}")
-        yield {**entry, **new, **(_mended(index, alone) if row["repaired"] else {})}
+        yield {**entry, **new, **_integer_size(entry), **(_mended(index, alone) if row["repaired"] else {})}
+
+
+def _integer_size(entry: Entry) -> Entry:
+    """A segmentation whose size is written as floats, which pycocotools does not take."""
+    segmentation = entry["segmentation"]
+    if not isinstance(segmentation, dict) or set(map(type, segmentation["size"])) == {int}:
+        return {}
+    return {"segmentation": {**segmentation, "size": [int(side) for side in segmentation["size"]]}}
 
 
 def _mended(index: CocoIndex, alone: Rows) -> Entry:
@@ -133,5 +147,5 @@ def _reason(index: CocoIndex, alone: Rows) -> str:
 def _encode(document: Entry) -> bytes:
     try:
         return msgspec.json.encode(document)
-    except (ValueError, OverflowError, msgspec.MsgspecError):  # half surrogates, huge numbers
+    except (ValueError, OverflowError):  # half surrogates, huge numbers
         return json.dumps(document).encode("ascii")

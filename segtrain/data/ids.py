@@ -119,8 +119,8 @@ class Ids:
                 elif stage is not str:
                     example = f"{kind} id {number} occurs twice, again in entry {place + 1}"
                     findings.add(f"duplicate-{kind}-id", example)
-        highest = max(taken, default=0)
-        free = (n for n in count(highest + 1 if highest < _INT64 - len(written) else 1) if n > 0 and n not in taken)
+        highest = max(taken | {0})
+        free = (n for n in count(highest + 1 if highest < _INT32 else 1) if n not in taken)
         for place, value in enumerate(written):
             if place not in values:
                 values[place] = next(free)

@@ -11,11 +11,14 @@ from segtrain.data.coco import CocoIndex
 from segtrain.data.findings import Finding, Findings
 from segtrain.data.identical_files import find_duplicates, find_leaks
 from segtrain.data.image_checks import check_headers, check_pixels
+from segtrain.data.image_files import image_path
 from segtrain.data.image_orientation import Exif
 from segtrain.data.images import ImageReader
 from segtrain.data.set_checks import CategoryCount, category_histogram, check_set
 from segtrain.data.verdicts import remembered, signature, signatures
 from segtrain.errors import SegtrainError
+
+_TRIED = 50  # images, to find their folder
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Question:
         annotations: the json.
         images: the image folder.
         against: another json whose images should not be among these.
-        against_images: their folder; None: ``images``, or the folder beside it that holds the first of them.
+        against_images: their folder; None: ``images`` or a folder beside it, whichever holds the most of them.
         exif: as ``data.exif``.
         max_dets: as ``data.max_dets``.
         max_pixels: as ``data.max_image_pixels``.
@@ -93,12 +96,24 @@ def inspect(question: Question, advance: Callable[[str, int], Callable[[], None]
 
 
 def _folder_of(index: CocoIndex, images: Path) -> Path:
-    """Where the images of another json lie: where the first of them is."""
+    """Where the images of another json lie: in this folder or in one beside it, whichever holds the most of them."""
+    some = index.images[:: len(index.images) // _TRIED + 1]
     beside = sorted(path for path in images.absolute().parent.iterdir() if path.is_dir())
-    for folder in (images, *beside):
-        if (folder / index.images[0].file_name).is_file():
-            return folder
-    raise SegtrainError(f"{index.path}: its images are neither in {images} nor beside it; give --against-images")
+    folders = {path.resolve(): path for path in (*beside, images)}
+    held = {path: sum(_is_in(path, image.file_name) for image in some) for path in folders.values()}
+    best = [path for path, count in held.items() if 0 < count == max(held.values())]
+    if not best:
+        raise SegtrainError(f"{index.path}: its images are neither in {images} nor beside it; give --against-images")
+    if len(best) > 1:  # 1.png, 2.png, ...: the wrong one would make leaks of them all
+        raise SegtrainError(f"{index.path}: its images may lie in {best[0]} or in {best[1]}; give --against-images")
+    return best[0]
+
+
+def _is_in(folder: Path, file_name: str) -> bool:
+    try:
+        return image_path(folder, file_name).is_file()
+    except (SegtrainError, OSError):  # such as a folder that only others may enter
+        return False
 
 
 def _files(index: CocoIndex, folder: Path) -> list[tuple[int, int]]:

@@ -1,6 +1,7 @@
 """From a json file to an index, at the speed of the disk: masks stay text until they are used."""
 
 import gc
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,8 @@ def _tabulate(file: RawFile) -> CocoIndex:
     if not len(images):
         raise FileError("wrong-type", file.path, f"no image can be used ({findings['wrong-type'].examples[0]})")
     categories, category_ids = _read_categories(file, findings)
+    if not categories:
+        raise FileError("wrong-type", file.path, "no category can be used (categories[0] is no object)")
     annotations = read_annotations(file, images, image_ids, category_ids, findings)
     return CocoIndex(file.path, categories, images, annotations, findings)
 
@@ -52,7 +55,7 @@ def _read_categories(file: RawFile, findings: Findings) -> tuple[list[Category],
         if name is not entry.name:
             findings.add("category-unnamed", f"category {identifier} becomes {name!r}")
         if name in names:
-            findings.add("category-same-name", f"category {identifier}: {name!r}")
+            findings.add("category-same-name", f"category {identifier}: {reprlib.repr(name)}")
         names.add(name)
         categories.append(Category(identifier, name, place))
     return categories, ids

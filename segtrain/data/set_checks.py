@@ -62,10 +62,10 @@ def check_set(index: CocoIndex, max_dets: int) -> Findings:
     ))  # fmt: skip
     histogram = category_histogram(index)
     unused = [category for category in histogram if not category.objects]
-    findings.extend("category-unused", unused, lambda category: f"category {category.id} ({category.name})")
+    findings.extend("category-unused", unused, lambda category: f"category {category.id} ({printable(category.name)})")
     rare = sorted((c for c in histogram if 0 < c.images <= _RARE), key=lambda category: category.images)
     findings.extend("category-rare", rare, lambda c: (
-        f"category {c.id} ({c.name}): {_many(c.objects, 'object')} in {_many(c.images, 'image')}"
+        f"category {c.id} ({printable(c.name)}): {_many(c.objects, 'object')} in {_many(c.images, 'image')}"
     ))  # fmt: skip
     return findings
 

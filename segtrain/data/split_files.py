@@ -9,6 +9,8 @@ import msgspec
 
 from segtrain.data.coco_file import read_strictly
 from segtrain.data.entries import decode_leniently
+from segtrain.data.findings import Findings
+from segtrain.data.ids import Ids
 from segtrain.errors import SegtrainError
 from segtrain.files import write_atomically
 
@@ -75,15 +77,12 @@ def write_split(source: Path, val: Collection[int], folder: Path) -> None:
         SegtrainError: the file is not COCO json any more.
     """
     root = _decode(source, read_strictly(source), dict[str, msgspec.Raw])
-    ids = _read_key(source, root["images"], "id")
-    place: dict[str, int] = {}
-    for position, identifier in enumerate(ids):
-        place.setdefault(identifier, position)  # of images with the same id, the first one has the annotations
+    images = _read_key(source, root["images"], "id")
     chosen = frozenset(val)
-    owners = _read_key(source, root["annotations"], "image_id")
+    owners, _ = Ids(images, "image", Findings()).find_all(_read_key(source, root["annotations"], "image_id"))
     sides = {
-        "images": [position in chosen for position in range(len(ids))],
-        "annotations": [place.get(owner) in chosen for owner in owners],
+        "images": [position in chosen for position in range(len(images))],
+        "annotations": [owner in chosen for owner in owners.tolist()],
     }
     for name, side in (("train", False), ("val", True)):
         write_atomically(folder / f"{name}.json", _assemble(source, root, sides, side))
@@ -107,16 +106,16 @@ def _assemble(source: Path, root: Mapping[str, msgspec.Raw], sides: Mapping[str,
     return b"".join([*parts, b"}\n"])
 
 
-def _read_key(path: Path, entries: msgspec.Raw, key: str) -> list[str]:
-    """A key of each entry, as text; of what is no object, nothing."""
+def _read_key(path: Path, entries: msgspec.Raw, key: str) -> list[Any]:
+    """A key of each entry; of what is no object, None."""
     kind = msgspec.defstruct("_Entry", [(key, msgspec.Raw, msgspec.Raw(b""))], gc=False)
     decoder = msgspec.json.Decoder(kind)
     found = []
     for entry in _decode(path, entries, list[msgspec.Raw]):
         try:
-            found.append(_as_text(decode_leniently(bytes(getattr(decoder.decode(entry), key)))))
+            found.append(decode_leniently(bytes(getattr(decoder.decode(entry), key))))
         except (ValueError, RecursionError):
-            found.append("")
+            found.append(None)
     return found
 
 
@@ -125,12 +124,6 @@ def _decode(path: Path, content: bytes | msgspec.Raw, kind: type[T]) -> T:
         return msgspec.json.decode(content, type=kind)
     except (ValueError, RecursionError) as error:
         raise SegtrainError(f"{path}: cannot be split ({error}); export it again as COCO json") from error
-
-
-def _as_text(identifier: object) -> str:
-    """An id as text: 7, 7.0 and "7" are the same, as exporters mix them."""
-    whole = isinstance(identifier, float) and identifier.is_integer()
-    return str(int(identifier) if whole else identifier)  # type: ignore[call-overload]
 
 
 def _value(entry: Mapping[str, Any], field: str) -> Any:

@@ -1,8 +1,10 @@
 """Training and validation split, from the ``data.*`` settings."""
 
 import logging
+import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -192,7 +194,8 @@ def _folder(root: Path, images: str | None, name: SplitName, use: ImageUse) -> P
 def _require_same_categories(train: CocoIndex, val: CocoIndex) -> None:
     names = [[category.name for category in index.categories] for index in (train, val)]
     if names[0] != names[1]:
+        place, pair = next((n, pair) for n, pair in enumerate(zip_longest(*names), start=1) if len(set(pair)) == 2)
         raise SegtrainError(
-            f"{train.path} has the categories {names[0]}, {val.path} {names[1]}; "
-            "both need the same ones, in the order of their ids"
+            f"{train.path} has the categories {reprlib.repr(names[0])}, {val.path} {reprlib.repr(names[1])}; both need "
+            f"the same ones, in the order of their ids: number {place} is {' and '.join(map(reprlib.repr, pair))}"
         )

@@ -1,6 +1,7 @@
 """What a check has found, kept until the files change: the second start is free."""
 
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,7 @@ from segtrain.files import cache_folder, write_atomically
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 # Part of every key: what an older version found may not be what this one would find.
-_VERSION = 2
+_VERSION = 3
 _KEPT = 500  # verdicts; the oldest ones go
 
 
@@ -28,7 +29,7 @@ def remembered(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) 
         kind: of the answer, for msgspec.
         answer: finds it out.
     """
-    text = msgspec.json.encode([_VERSION, kind.__qualname__, *question])
+    text = json.dumps([_VERSION, kind.__qualname__, *question]).encode("ascii")  # a path may be no text for msgspec
     path = cache_folder() / "verdicts" / f"{hashlib.sha256(text).hexdigest()[:32]}.msgpack"
     try:
         return msgspec.msgpack.decode(path.read_bytes(), type=kind)

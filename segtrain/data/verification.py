@@ -9,6 +9,7 @@ import numpy.typing as npt
 from segtrain import masks
 from segtrain.data.annotations import AnnotationTable, decode_box, name_of
 from segtrain.data.findings import Findings
+from segtrain.data.image_files import printable
 from segtrain.data.image_table import ImageTable
 from segtrain.data.outlines import crossing, decode_segmentation, paired_iou, xyxy
 from segtrain.masks import Rle
@@ -87,7 +88,8 @@ class Verification:
             for part in bad:
                 self._add(part.kind, row, str(part))
                 self.rows["repaired"][place] = True
-            self.rows["plain"][place] = segmentation == rle
+            # 10.0 equals 10, but is another text.
+            self.rows["plain"][place] = segmentation == rle and set(map(type, segmentation["size"])) == {int}
             if isinstance(segmentation, list):
                 good = drawable_polygons(segmentation, size)[0] if bad else segmentation
                 batch.polygons += [np.array(polygon, dtype=np.float64).reshape(-1, 2) for polygon in good]
@@ -180,5 +182,5 @@ class Verification:
 
 
 def _short(text: bytes) -> str:
-    shown = text.decode("utf-8", "replace")
+    shown = printable(" ".join(text.decode("utf-8", "replace").split()))
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
