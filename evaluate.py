@@ -9,9 +9,9 @@ import rich
 import torch
 
 from segtrain.config import build
-from segtrain.data.coco import require_instances
-from segtrain.data.settings import open_data
-from segtrain.data.splits import ImageUse
+from segtrain.data.index.coco import require_instances
+from segtrain.data.splits.opening import ImageUse
+from segtrain.data.splits.settings import open_data
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS
 from segtrain.launch import launch, record_command

@@ -6,9 +6,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from segtrain.config import build
-from segtrain.data.loading import TrainingLoader
-from segtrain.data.settings import open_data, training_samples
-from segtrain.data.splits import record_split
+from segtrain.data.samples.loading import TrainingLoader
+from segtrain.data.splits.opening import record_split
+from segtrain.data.splits.settings import open_data, training_samples
 from segtrain.launch import launch, record_command
 from segtrain.reporting.tensorboard import RunJournal
 from segtrain.reporting.watch import Watch

@@ -5,8 +5,8 @@
 A json of 118,000 images and 860,000 polygon annotations, as many as COCO's training split, is generated for the run.
 Each measurement has a process of its own, and the sides take turns.
 
-- ours: ``segtrain.data.reading.read_index(file)``: structure checked and mended, masks left as text. (``train.py`` also
-  draws every mask once, the first time it meets a file; pycocotools does not look at them.)
+- ours: ``segtrain.data.index.reading.read_index(file)``: structure checked and mended, masks left as text.
+  (``train.py`` also draws every mask once, the first time it meets a file; pycocotools does not look at them.)
 - stock: ``pycocotools.coco.COCO(file)``, which prints, and leaves masks as Python lists.
 
 Rows: ``index_time``; ``index_memory``, the peak of the resident memory above that before the call; ``index_workers``,
@@ -36,8 +36,8 @@ import psutil
 from harness import Row, arguments, finish
 from stand_ins import splits_of_nuclei
 
-from segtrain.data.coco import CocoIndex
-from segtrain.data.reading import read_index
+from segtrain.data.index.coco import CocoIndex
+from segtrain.data.index.reading import read_index
 
 CATEGORIES = 80
 WORKERS = 4

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from segtrain.data.coco import Category, CocoIndex
+from segtrain.data.index.coco import Category, CocoIndex
 from segtrain.data.records import to_box_predictions, to_predictions
 from segtrain.instances import BoxPrediction, GroundTruth, Prediction
 from segtrain.metrics.average_precision import AveragePrecision, average_precision

@@ -27,13 +27,13 @@ from pycocotools.coco import COCO
 from reading_guard import guarded
 
 from segtrain import masks
-from segtrain.data import check
-from segtrain.data.checked import load_index
-from segtrain.data.coco import CocoIndex
-from segtrain.data.dataset import Sample, Skipped
-from segtrain.data.settings import open_data, training_samples
-from segtrain.data.splits import open_splits, record_split
-from segtrain.data.transforms import Augmentation
+from segtrain.data.check import command
+from segtrain.data.check.checked import load_index
+from segtrain.data.index.coco import CocoIndex
+from segtrain.data.samples.dataset import Sample, Skipped
+from segtrain.data.samples.transforms import Augmentation
+from segtrain.data.splits.opening import open_splits, record_split
+from segtrain.data.splits.settings import open_data, training_samples
 from segtrain.errors import SegtrainError
 
 ROOT = Path(__file__).parent.parent
@@ -151,7 +151,7 @@ def _split(folder: Path) -> None:
 def _run_check(*arguments: object) -> tuple[int, str]:
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        code = check.main([str(argument) for argument in arguments])
+        code = command.main([str(argument) for argument in arguments])
     text = out.getvalue() + err.getvalue()
     assert code in (0, 1)
     assert "Traceback" not in text

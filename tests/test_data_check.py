@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from scripts import ROOT, write_data
 
-from segtrain.data import check, inspection
-from segtrain.data.checked import load_index
+from segtrain.data.check import command, inspection
+from segtrain.data.check.checked import load_index
 from segtrain.data.finding_kinds import KINDS
 from segtrain.files import cache_folder
 
@@ -41,7 +41,7 @@ def spoil(data: Path, place: int = 0, split: str = "train", **changes: Any) -> N
 
 def run(capsys: Capture, *arguments: object) -> tuple[int, str, str]:
     """Exit code, stdout, stderr."""
-    code = check.main([str(argument) for argument in arguments])
+    code = command.main([str(argument) for argument in arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
@@ -148,7 +148,7 @@ def test_options_decide_what_is_found(data: Path, capsys: Capture) -> None:
 def test_defaults_are_those_of_the_configuration() -> None:
     from omegaconf import OmegaConf
 
-    options = check._parser().parse_args(["a.json", "images"])
+    options = command._parser().parse_args(["a.json", "images"])
     settings = OmegaConf.load(ROOT / "configs" / "data" / "coco.yaml")
     assert (options.exif, options.max_dets, options.max_image_pixels) == (
         settings.exif, settings.max_dets, settings.max_image_pixels,
@@ -207,7 +207,7 @@ def test_without_images(data: Path, capsys: Capture) -> None:
 def test_arguments_are_explained(capsys: Capture) -> None:
     for arguments in ([], ["a.json"], ["a.json", "b", "--exif", "maybe"]):
         with pytest.raises(SystemExit) as caught:
-            check.main(arguments)
+            command.main(arguments)
         assert caught.value.code == 2
         assert "usage: python -m segtrain.data.check" in capsys.readouterr().err
 
@@ -300,7 +300,7 @@ def test_the_second_look_is_free(
     first = report(capsys, *arguments)
     assert len(looks) == 1
     with monkeypatch.context() as patch:
-        patch.setattr("segtrain.data.checked.Verification", None)  # must not be asked again
+        patch.setattr("segtrain.data.check.checked.Verification", None)  # must not be asked again
         assert report(capsys, *arguments) == first
     assert len(looks) == 1
     changes: list[tuple[str, Any]] = [
@@ -379,7 +379,7 @@ def test_odd_file_names_stay_in_their_line(name: str, data: Path, capsys: Captur
 def test_it_starts_without_torch(data: Path) -> None:
     """Torch takes seconds to import; so do OpenCV, SciPy and what else training needs."""
     program = (
-        "import sys; from segtrain.data.check import main; code = main(sys.argv[1:]); "
+        "import sys; from segtrain.data.check.command import main; code = main(sys.argv[1:]); "
         "heavy = {'torch', 'cv2', 'scipy', 'albumentations', 'torchvision', 'hydra', 'skimage', 'sklearn'}; "
         "print(sorted(heavy & set(sys.modules)), code)"
     )

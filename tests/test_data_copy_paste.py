@@ -11,12 +11,12 @@ from PIL import Image
 from random_instances import Planes, assert_same, layers_of, scene, scenes
 
 from segtrain import masks
-from segtrain.data.checked import load_index
-from segtrain.data.copy_paste import CopyPaste
-from segtrain.data.dataset import CocoDataset, Sample
-from segtrain.data.images import ImageReader
-from segtrain.data.scenes import Scene
-from segtrain.data.transforms import Augmentation
+from segtrain.data.check.checked import load_index
+from segtrain.data.images.reader import ImageReader
+from segtrain.data.samples.copy_paste import CopyPaste
+from segtrain.data.samples.dataset import CocoDataset, Sample
+from segtrain.data.samples.scenes import Scene
+from segtrain.data.samples.transforms import Augmentation
 
 import albumentations as A  # isort: skip  # after segtrain, which keeps it from asking the network
 

@@ -13,12 +13,12 @@ from pycocotools.coco import COCO
 from test_data_findings import CELL, annotation, coco, image, write
 
 from segtrain import masks
-from segtrain.data import check
-from segtrain.data.checked import load_index
-from segtrain.data.coco_file import FileError
-from segtrain.data.fix import write_fixed
-from segtrain.data.split_files import write_split
-from segtrain.data.splits import open_splits
+from segtrain.data.check import command
+from segtrain.data.check.checked import load_index
+from segtrain.data.check.fix import write_fixed
+from segtrain.data.index.coco_file import FileError
+from segtrain.data.splits.files import write_split
+from segtrain.data.splits.opening import open_splits
 from segtrain.errors import SegtrainError
 
 # pycocotools 2.0.11 under NumPy 2.
@@ -107,7 +107,7 @@ def test_fields_that_nobody_reads_are_no_obstacle(extra: bytes, nan: bytes, tmp_
 def test_what_cannot_be_copied_is_one_error(extra: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = json.dumps(coco(annotation(), info="EXTRA")).encode().replace(b'"EXTRA"', extra)
     arguments = with_images(tmp_path, text)
-    assert check.main([*arguments, "--fix", str(tmp_path / "fixed.json"), "--json"]) == 1
+    assert command.main([*arguments, "--fix", str(tmp_path / "fixed.json"), "--json"]) == 1
     assert not (tmp_path / "fixed.json").exists()
     captured = capsys.readouterr()
     assert "coco.json" in captured.out + captured.err
@@ -175,16 +175,16 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_path_may_be_no_text(tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     arguments = with_images(folder, coco(annotation()))
-    assert [check.main([*arguments, "--json"]) for _ in range(2)] == [0, 0]
+    assert [command.main([*arguments, "--json"]) for _ in range(2)] == [0, 0]
 
 
 @pytest.mark.parametrize("name", ["[", "[red]", "a[", ":smile:"])
 def test_a_path_is_no_markup(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = with_images(tmp_path / name / "]" / "x", coco(annotation()))
-    assert check.main(arguments) == 0
+    assert command.main(arguments) == 0
     assert f"{name}/]/x/coco.json" in "".join(capsys.readouterr().out.split())
     arguments = with_images(tmp_path / "a[" / "b]", coco(annotation()))
-    assert check.main(arguments) == 0
+    assert command.main(arguments) == 0
 
 
 def test_messages_stay_in_one_line_whatever_the_file_looks_like(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_messages_stay_in_one_line_whatever_the_file_looks_like(tmp_path: Path) 
 def test_category_names_stay_in_one_line(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = coco(annotation(), categories=[{"id": 3, "name": name}, {"id": 4, "name": name}])
     arguments = with_images(tmp_path, content)
-    assert check.main(arguments) == 0
+    assert command.main(arguments) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "\u202e" not in out
@@ -226,7 +226,7 @@ def test_what_the_terminal_cannot_show_is_escaped(tmp_path: Path, monkeypatch: p
         content = coco(
             annotation(), categories=[CELL | {"name": "細胞"}], images=[image(), image(8, file_name="é.png")]
         )
-        assert check.main(with_images(tmp_path / "x", content)) == 1
+        assert command.main(with_images(tmp_path / "x", content)) == 1
     out = (tmp_path / "out").read_text(encoding="ascii")
     assert "\\u7d30\\u80de" in out
     assert "\\xe9.png" in out

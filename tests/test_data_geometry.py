@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_instances import Planes, layers_of, left, scenes
 
-from segtrain.data.geometry import BoxSafeCrop, ScaleJitter, ShorterSide
-from segtrain.data.transforms import Augmentation
+from segtrain.data.samples.geometry import BoxSafeCrop, ScaleJitter, ShorterSide
+from segtrain.data.samples.transforms import Augmentation
 
 
 def alone(transform: Any) -> Augmentation:

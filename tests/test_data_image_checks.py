@@ -16,13 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from segtrain.data import identical_files, image_checks
-from segtrain.data.checked import load_index
+from segtrain.data.check import identical_files
+from segtrain.data.check import images as image_checks
+from segtrain.data.check.checked import load_index
+from segtrain.data.check.identical_files import find_duplicates, find_leaks
+from segtrain.data.check.images import check_headers, check_pixels
 from segtrain.data.findings import KINDS, Finding, Findings
-from segtrain.data.identical_files import find_duplicates, find_leaks
-from segtrain.data.image_checks import check_headers, check_pixels
-from segtrain.data.image_headers import Exif, pillow_settings
-from segtrain.data.images import ImageReader
+from segtrain.data.images.headers import Exif, pillow_settings
+from segtrain.data.images.reader import ImageReader
 
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")) / "data"
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="SEGTRAIN_REAL_DATA names no folder with real data")

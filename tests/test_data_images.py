@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from segtrain.data.findings import KINDS
-from segtrain.data.image_files import ImageError, image_path
-from segtrain.data.image_headers import read_header
-from segtrain.data.images import ImageReader, read_image
+from segtrain.data.images.files import ImageError, image_path
+from segtrain.data.images.headers import read_header
+from segtrain.data.images.reader import ImageReader, read_image
 
 LIMIT = 10_000_000
 read = partial(read_image, max_pixels=LIMIT)
@@ -429,7 +429,7 @@ def test_pillow_reads_files_in_one_place_only() -> None:
         calls = [node.func for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
         if any(isinstance(call, ast.Attribute) and ast.unparse(call) == "Image.open" for call in calls):
             users.append(file.name)
-    assert users == ["image_headers.py"]
+    assert users == ["headers.py"]
 
 
 @needs_nasty_files

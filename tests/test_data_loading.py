@@ -10,14 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from segtrain.data.batches import Batch, pack, unpack
-from segtrain.data.checked import load_index
-from segtrain.data.coco import CocoIndex
-from segtrain.data.dataset import CocoDataset, Sample, Skipped
-from segtrain.data.images import ImageReader
-from segtrain.data.loading import TrainingLoader, evaluation_images
-from segtrain.data.sampling import EpochBatches
-from segtrain.data.transforms import Augmentation
+from segtrain.data.check.checked import load_index
+from segtrain.data.images.reader import ImageReader
+from segtrain.data.index.coco import CocoIndex
+from segtrain.data.samples.batches import Batch, pack, unpack
+from segtrain.data.samples.dataset import CocoDataset, Sample, Skipped
+from segtrain.data.samples.loading import TrainingLoader, evaluation_images
+from segtrain.data.samples.sampling import EpochBatches
+from segtrain.data.samples.transforms import Augmentation
 from segtrain.errors import SegtrainError
 
 import albumentations as A  # isort: skip  # after segtrain, which keeps it from asking the network

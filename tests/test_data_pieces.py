@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_data_findings import annotation, coco, image, rle
 
-from segtrain.data import coco_file, pieces
-from segtrain.data.coco import CocoIndex
-from segtrain.data.coco_file import open_in_pieces
-from segtrain.data.reading import read_index
+from segtrain.data.index import coco_file, pieces
+from segtrain.data.index.coco import CocoIndex
+from segtrain.data.index.coco_file import open_in_pieces
+from segtrain.data.index.reading import read_index
 from segtrain.errors import SegtrainError
 
 

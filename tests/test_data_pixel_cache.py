@@ -14,15 +14,15 @@ import pytest
 from PIL import Image
 from tiny_runs import write_data
 
-from segtrain.data.batches import Batch
-from segtrain.data.coco import CocoIndex
-from segtrain.data.dataset import CocoDataset, Sample, Skipped
-from segtrain.data.image_table import ImageInfo
-from segtrain.data.images import ImageReader, RgbArray, read_image
-from segtrain.data.loading import TrainingLoader
-from segtrain.data.pixel_cache import PixelCache
-from segtrain.data.settings import training_samples
-from segtrain.data.splits import Split
+from segtrain.data.images.pixel_cache import PixelCache
+from segtrain.data.images.reader import ImageReader, RgbArray, read_image
+from segtrain.data.index.coco import CocoIndex
+from segtrain.data.index.image_table import ImageInfo
+from segtrain.data.samples.batches import Batch
+from segtrain.data.samples.dataset import CocoDataset, Sample, Skipped
+from segtrain.data.samples.loading import TrainingLoader
+from segtrain.data.splits.opening import Split
+from segtrain.data.splits.settings import training_samples
 from segtrain.errors import SegtrainError
 
 

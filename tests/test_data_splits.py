@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from segtrain.data.coco import require_instances
-from segtrain.data.images import ImageReader
-from segtrain.data.readable import readable
-from segtrain.data.splits import Split, check_images, open_splits, record_split
+from segtrain.data.images.reader import ImageReader
+from segtrain.data.index.coco import require_instances
+from segtrain.data.splits.opening import Split, check_images, open_splits, record_split
+from segtrain.data.splits.readable import readable
 from segtrain.errors import SegtrainError
 
 SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]

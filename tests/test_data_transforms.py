@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from random_instances import Planes, assert_same, layers_of, left, scene, scenes
 
-from segtrain.data.copy_paste import CopyPaste
-from segtrain.data.geometry import BoxSafeCrop, ScaleJitter, ShorterSide
-from segtrain.data.transforms import Augmentation, RgbArray
+from segtrain.data.samples.copy_paste import CopyPaste
+from segtrain.data.samples.geometry import BoxSafeCrop, ScaleJitter, ShorterSide
+from segtrain.data.samples.transforms import Augmentation, RgbArray
 from segtrain.errors import SegtrainError
 
 import albumentations as A  # isort: skip  # after segtrain, which keeps it from asking the network

@@ -17,7 +17,7 @@ from random_scenes import CATEGORIES, Scene, scene
 from torch import Tensor
 
 from segtrain import masks
-from segtrain.data.coco import Category
+from segtrain.data.index.coco import Category
 from segtrain.data.records import to_box_predictions, to_predictions
 from segtrain.evaluation import (
     TRACKS,

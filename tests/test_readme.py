@@ -13,12 +13,13 @@ ROOT = Path(__file__).parent.parent
 def test_every_file_has_its_line() -> None:
     text = (ROOT / "README.md").read_text()
     block = text.split("## Where things are")[1].split("```")[1]
-    listed, folder = set(), ""
+    listed: set[str] = set()
+    folders: list[str] = []
     for line in block.splitlines():
-        if match := re.match(r"( +)(\w+)/$", line):
-            folder = f"{match[2]}/"
+        if match := re.match(r"( *)(\w+)/$", line):
+            folders = [*folders[: len(match[1]) // 2], match[2]]
         elif match := re.match(r"( +)(\w+\.py) +\S", line):
-            listed.add((folder if len(match[1]) == 4 else "") + match[2])
+            listed.add("/".join([*folders[1 : len(match[1]) // 2], match[2]]))
     package = ROOT / "segtrain"
     files = {str(p.relative_to(package)) for p in package.rglob("*.py") if p.name != "__init__.py"}
     assert listed == files

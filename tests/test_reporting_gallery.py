@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from reporting_examples import prediction, square, truth
 
-from segtrain.data.image_table import ImageInfo
+from segtrain.data.index.image_table import ImageInfo
 from segtrain.instances import BoxPrediction
 from segtrain.reporting.gallery import at_threshold, build, choose, per_image_f1
 

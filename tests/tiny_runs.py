@@ -10,11 +10,11 @@ from PIL import Image
 from tiny_networks import CLASSES, picture, planes, settings, tiny
 
 from segtrain import masks
-from segtrain.data.checked import load_index
-from segtrain.data.coco import CocoIndex
-from segtrain.data.dataset import CocoDataset
-from segtrain.data.images import ImageReader
-from segtrain.data.loading import TrainingLoader
+from segtrain.data.check.checked import load_index
+from segtrain.data.images.reader import ImageReader
+from segtrain.data.index.coco import CocoIndex
+from segtrain.data.samples.dataset import CocoDataset
+from segtrain.data.samples.loading import TrainingLoader
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint
 from segtrain.training.learner import Learner, parameter_groups

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segtrain.data.coco import Category
+from segtrain.data.index.coco import Category
 from segtrain.instances import NO_CATEGORY, BoxPrediction, Instances, Prediction
 
 

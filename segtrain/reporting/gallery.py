@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from segtrain.data.image_table import ImageInfo
+from segtrain.data.index.image_table import ImageInfo
 from segtrain.instances import BoxPrediction, GroundTruth, Prediction
 from segtrain.metrics.f1 import f1
 from segtrain.reporting.overlays import Pixels

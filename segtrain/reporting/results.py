@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from segtrain.data.splits import Split
+from segtrain.data.splits.opening import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
 
 REPORT_FILES = ("results.json", "results.csv", "report.md", "report.html")

@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from segtrain.data.coco import Category
-from segtrain.data.loading import evaluation_images
+from segtrain.data.index.coco import Category
 from segtrain.data.result_files import load_results
-from segtrain.data.splits import Split
+from segtrain.data.samples.loading import evaluation_images
+from segtrain.data.splits.opening import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference, TrackName, predict, score
 from segtrain.files import write_atomically

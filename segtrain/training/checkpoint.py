@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from segtrain.config import build, check_targets, require_own_targets
-from segtrain.data.settings import data_root
-from segtrain.data.splits import Split, SplitName
+from segtrain.data.splits.opening import Split, SplitName
+from segtrain.data.splits.settings import data_root
 from segtrain.errors import SegtrainError
 from segtrain.files import write_atomically
 from segtrain.segmenters.mask_rcnn import MaskRCNN

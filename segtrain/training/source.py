@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segtrain.data.coco import Category
-from segtrain.data.image_headers import PILLOW_LIMIT
+from segtrain.data.images.headers import PILLOW_LIMIT
+from segtrain.data.index.coco import Category
 from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint
 

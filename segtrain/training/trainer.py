@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from segtrain.data.batches import Batch
-from segtrain.data.loading import TrainingLoader
+from segtrain.data.samples.batches import Batch
+from segtrain.data.samples.loading import TrainingLoader
 from segtrain.errors import SegtrainError
 from segtrain.runtime import peak_memory
 from segtrain.segmenters.mask_rcnn import MaskRCNN

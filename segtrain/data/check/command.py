@@ -1,0 +1,160 @@
+"""Check a COCO data set before it costs an hour.
+
+    python -m segtrain.data.check ANNOTATIONS IMAGES [--fix OUT.json] [--json] [--against OTHER.json]
+
+Exits with 1 if there are errors: what ``data.check=strict`` stops at.
+"""
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from segtrain.data.check.fix import write_fixed
+from segtrain.data.check.inspection import Question, Report, inspect
+from segtrain.data.check.sets import CategoryCount
+from segtrain.data.finding_kinds import KINDS
+from segtrain.data.findings import Finding
+from segtrain.data.images.files import printable
+from segtrain.data.index.coco import CocoIndex
+from segtrain.data.index.coco_file import FileError
+from segtrain.errors import SegtrainError
+
+_WIDTH = 140  # characters
+_COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files and categories may be beyond what it can show
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        report, index = _inspect(options)
+        if not options.json:
+            _show(report, options)
+        log = write_fixed(index, report.lost_images, options.fix) if options.fix and index else None
+    except (SegtrainError, OSError) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps(_as_values(report, options), indent=2))
+    elif log:
+        print(f"Corrected: {options.fix} (what differs: {log})")
+    return 1 if report.errors else 0
+
+
+def _inspect(options: argparse.Namespace) -> tuple[Report, CocoIndex | None]:
+    question = Question(
+        annotations=options.annotations,
+        images=options.images,
+        against=options.against,
+        against_images=options.against_images,
+        exif=options.exif,
+        max_dets=options.max_dets,
+        max_pixels=options.max_image_pixels,
+    )
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+
+        def advance(name: str, steps: int) -> Callable[[], None]:
+            task = progress.add_task(name, total=steps)
+            return lambda: progress.advance(task)
+
+        try:
+            return inspect(question, advance)
+        except FileError as error:
+            if error.path != options.annotations:
+                raise
+            return Report([Finding(error.kind, 1, [str(error)])], {}, [], {}), None
+
+
+def _show(report: Report, options: argparse.Namespace) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a file or a pipe has no width of its own
+        console.width = _WIDTH
+    table = Table(
+        "severity", "count", "finding, and what was or can be done", box=box.SIMPLE_HEAD, padding=(0, 1, 1, 1)
+    )
+    table.add_column("first examples", overflow="fold")
+    for finding in report.findings:
+        kind = KINDS[finding.kind]
+        what = Text.assemble(kind.title, "\n", (kind.action, "dim"))
+        table.add_row(
+            Text(kind.severity, _COLOURS[kind.severity]), f"{finding.count:,}", what, Text("\n".join(finding.examples))
+        )
+    console.print(table if report.findings else "nothing found")
+    if report.categories:
+        _show_categories(report.categories, console)
+    if counts := report.counts:
+        line = (
+            f"{options.annotations}: {counts['images']} images, {counts['annotations']} annotations = "
+            f"{counts['used']} used + {counts['crowd']} crowd + {counts['dropped']} left out; "
+            f"{counts['repaired']} repaired"
+        )
+        console.print(Text(line), soft_wrap=True)
+    console.print(Text(f"{report.errors} errors", _COLOURS["error"] if report.errors else "green"))
+
+
+def _show_categories(categories: Sequence[CategoryCount], console: Console) -> None:
+    """The histogram; a bar is as long as the share of the most frequent category."""
+    table = Table("category", "id", "objects", "images", "", box=box.SIMPLE_HEAD)
+    most = max(category.objects for category in categories) or 1
+    for category in sorted(categories, key=lambda category: -category.objects):
+        full, sliver = "#|" if console.options.ascii_only else "█▏"
+        bar = full * round(30 * category.objects / most) or (sliver if category.objects else "")
+        cells = (printable(category.name), str(category.id), f"{category.objects:,}", f"{category.images:,}", bar)
+        table.add_row(*map(Text, cells))
+    console.print(table)
+
+
+def _as_values(report: Report, options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "annotations": str(options.annotations),
+        "images": str(options.images),
+        "errors": report.errors,
+        "findings": [
+            {
+                "kind": finding.kind,
+                "severity": finding.severity,
+                "finding": KINDS[finding.kind].title,
+                "count": finding.count,
+                "examples": finding.examples,
+                "action": KINDS[finding.kind].action,
+            }
+            for finding in report.findings
+        ],
+        "counts": report.counts,
+        "categories": [asdict(category) for category in report.categories],
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m segtrain.data.check",
+        description="Check a COCO data set. Exits with 1 if there are errors: what data.check=strict stops at.",
+    )
+    parser.add_argument("annotations", type=Path, metavar="ANNOTATIONS", help="COCO json")
+    parser.add_argument("images", type=Path, metavar="IMAGES", help="folder of its images")
+    parser.add_argument("--fix", type=Path, metavar="OUT.json", help="write a corrected copy, and a log beside it")
+    parser.add_argument("--json", action="store_true", help="print the findings as json")
+    parser.add_argument("--against", type=Path, metavar="OTHER.json", help="look for images shared with this one")
+    parser.add_argument(
+        "--against-images", type=Path, metavar="DIR", help="folder of those, unless IMAGES or beside it"
+    )
+    # As configs/data/coco.yaml has them.
+    parser.add_argument("--exif", choices=("auto", "apply", "ignore"), default="auto", help="as data.exif")
+    parser.add_argument("--max-dets", type=int, default=100, metavar="N", help="as data.max_dets")
+    parser.add_argument("--max-image-pixels", type=int, default=200_000_000, metavar="N", help="as the key of data")
+    return parser

@@ -1,0 +1,151 @@
+"""A corrected copy of a COCO file: what loading repairs in memory, written down."""
+
+import json
+import reprlib
+from collections.abc import Collection, Iterator, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from segtrain.data.index.annotations import name_of
+from segtrain.data.index.coco import CocoIndex
+from segtrain.data.index.coco_file import read_document
+from segtrain.data.index.outlines import decode_segmentation, draw
+from segtrain.errors import SegtrainError
+from segtrain.files import write_atomically
+from segtrain.segmentations import SegmentationError, drawable_polygons
+
+Entry = dict[str, Any]
+_INT32 = 2**31 - 1
+Rows = npt.NDArray[np.void]
+
+
+def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> Path:
+    """Write a complete json without what cannot be used, and a log of all that differs.
+
+    Annotations are numbered from 1; ids of images and categories stay unless they are 0, no whole numbers, or taken by
+    an earlier entry. Keys that segtrain does not know are kept.
+
+    Args:
+        index: of the file, checked.
+        lost_images: why an image cannot be used, by its id in the index.
+        out: the new file; the log lies beside it.
+
+    Returns:
+        The log.
+
+    Raises:
+        SegtrainError: one of the two files exists already, or no image can be used.
+    """
+    log = out.with_name(f"{out.stem}.log" if out.suffix.lower() == ".json" else f"{out.name}.log") if out.name else out
+    for path in (out, log):
+        if path.exists() or path.resolve() == index.path.resolve():
+            raise SegtrainError(f"{path}: exists already, and nothing is changed in place; choose another name")
+    kept = [place for place, image in enumerate(index.images) if image.id not in lost_images]
+    if not kept:
+        raise SegtrainError(
+            f"{index.path}: no image can be used ({next(iter(lost_images.values()))}); nothing is written"
+        )
+    document = read_document(index.path)
+    lines = [f"{index.path} -> {out}"]
+    image_ids = _new_ids("image", index.images.rows["id"].tolist())
+    category_ids = _new_ids("category", [category.id for category in index.categories])
+    images = [_image(index, place, document["images"], image_ids, lines) for place in kept]
+    categories = [_category(index, label, document["categories"], category_ids, lines) for label in category_ids]
+    lines += [f"image {identifier} is left out: {reason}" for identifier, reason in lost_images.items()]
+    annotations = list(_annotations(index, document["annotations"], set(kept), image_ids, category_ids, lines))
+    fixed = {**document, "images": images, "categories": categories, "annotations": annotations}
+    write_atomically(out, _encode(fixed))
+    write_atomically(log, "\n".join(lines) + "\n")
+    return log
+
+
+def _new_ids(kind: str, ids: list[int]) -> dict[int, int]:
+    """The id to write, by place; 0 is replaced."""
+    highest, taken = max(ids, default=0), set(ids)
+    free = (n for n in count(highest + 1 if 0 <= highest < _INT32 else 1) if n not in taken)
+    return {place: identifier if identifier else next(free) for place, identifier in enumerate(ids)}
+
+
+def _image(index: CocoIndex, place: int, entries: list[Entry], ids: Mapping[int, int], lines: list[str]) -> Entry:
+    row = index.images.rows[place]
+    entry = entries[row["entry"]]
+    _log_id("image", entry, ids[place], int(row["entry"]), lines)
+    return {**entry, "id": ids[place], "height": int(row["height"]), "width": int(row["width"])}
+
+
+def _category(index: CocoIndex, place: int, entries: list[Entry], ids: Mapping[int, int], lines: list[str]) -> Entry:
+    category = index.categories[place]
+    entry = entries[category.entry]
+    _log_id("category", entry, ids[place], category.entry, lines)
+    return {**entry, "id": ids[place], "name": category.name}
+
+
+def _log_id(kind: str, entry: Entry, new: int, place: int, lines: list[str]) -> None:
+    if (old := entry.get("id")) != new or type(old) is not int:
+        lines.append(f"{kind} entry {place + 1}: id {reprlib.repr(old)} -> {new}")
+
+
+def _annotations(
+    index: CocoIndex,
+    entries: list[Entry],
+    kept_images: Collection[int],
+    image_ids: Mapping[int, int],
+    category_ids: Mapping[int, int],
+    lines: list[str],
+) -> Iterator[Entry]:
+    rows = index.annotations.rows
+    numbers = count(1)
+    for spot in np.argsort(rows["number"]).tolist():
+        row, alone = rows[spot], rows[spot : spot + 1]
+        place = int(row["image"])
+        if not row["usable"] or place not in kept_images:
+            reason = "its image is left out" if row["usable"] else _reason(index, alone)
+            lines.append(f"{name_of(row)} (entry {row['number']}) is left out: {reason}")
+            continue
+        entry = entries[row["number"] - 1]
+        new = {"id": next(numbers), "image_id": image_ids[place], "category_id": category_ids[row["label"] - 1]}
+        if entry.get("id") != new["id"]:
+            lines.append(f"annotation entry {row['number']}: id {reprlib.repr(entry.get('id'))} -> {new['id']}")
+        yield {**entry, **new, **_integer_size(entry), **(_mended(index, alone) if row["repaired"] else {})}
+
+
+def _integer_size(entry: Entry) -> Entry:
+    """A segmentation whose size is written as floats, which pycocotools does not take."""
+    segmentation = entry["segmentation"]
+    if not isinstance(segmentation, dict) or set(map(type, segmentation["size"])) == {int}:
+        return {}
+    return {"segmentation": {**segmentation, "size": [int(side) for side in segmentation["size"]]}}
+
+
+def _mended(index: CocoIndex, alone: Rows) -> Entry:
+    """What a repaired annotation says now; values that were good are the same as before."""
+    image = index.images[int(alone["image"][0])]
+    (truth,) = index.truths_of(alone, image)
+    mended: Entry = {"area": truth["area"], "bbox": truth["bbox"], "iscrowd": truth["iscrowd"]}
+    segmentation = decode_segmentation(index.annotations.segmentations(alone)[0])
+    if isinstance(segmentation, list):
+        mended["segmentation"] = drawable_polygons(segmentation, image.size)[0]
+    return mended
+
+
+def _reason(index: CocoIndex, alone: Rows) -> str:
+    place = int(alone["image"][0])
+    if place < 0 or alone["label"][0] < 1:
+        return "its image or category is not listed"
+    try:
+        draw(index.annotations.segmentations(alone)[0], index.images[place].size)
+    except SegmentationError as error:
+        return str(error)
+    return "no pixel of its mask lies inside the image"
+
+
+def _encode(document: Entry) -> bytes:
+    try:
+        return msgspec.json.encode(document)
+    except (ValueError, OverflowError):  # half surrogates, huge numbers
+        return json.dumps(document).encode("ascii")

@@ -1,0 +1,91 @@
+"""Decoded images in memory, once for all workers: ``data.cache=ram``."""
+
+import logging
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import psutil
+
+from segtrain.data.images.reader import RgbArray
+from segtrain.data.index.image_table import ImageInfo
+from segtrain.data.shared import SharedArray
+from segtrain.errors import SegtrainError
+from segtrain.runtime import thread_count
+
+logger = logging.getLogger(__name__)
+# Of the memory that is free now. The rest is for the network, its gradients, and batches on their way.
+_LARGEST_SHARE = 0.8
+
+
+class PixelCache:
+    """All images of a data set, decoded, in one buffer.
+
+    Reads every image when it is made, several at a time (Pillow decodes outside of Python's lock).
+
+    Args:
+        images: to be held; their ids are unique.
+        read: gives an image as (H, W, 3) uint8 of the stated size.
+        keep_errors: whether an image that cannot be read is an error each time it is asked for, and not at once.
+
+    Raises:
+        SegtrainError: the images need more memory than there is, or one cannot be read and errors are not kept.
+    """
+
+    def __init__(
+        self, images: Sequence[ImageInfo], read: Callable[[ImageInfo], RgbArray], *, keep_errors: bool
+    ) -> None:
+        started = time.perf_counter()
+        images = sorted(images, key=lambda info: info.id)
+        # Arrays rather than a dictionary: worker processes would copy its pages as they count references.
+        self._ids = np.array([info.id for info in images], dtype=np.int64)
+        self._starts = np.cumsum([0, *(3 * info.height * info.width for info in images)], dtype=np.int64)
+        _require_memory(int(self._starts[-1]), len(images))
+        self._pixels = SharedArray(np.empty(self._starts[-1], dtype=np.uint8))
+        if multiprocessing.get_start_method() != "fork":
+            self._pixels.share()  # while it is still empty
+        self._errors: dict[int, str] = {}
+
+        def hold(info: ImageInfo) -> None:
+            try:
+                self._place(info)[...] = read(info)
+            except SegtrainError as error:
+                if not keep_errors:
+                    raise
+                self._errors[info.id] = str(error)
+
+        with ThreadPoolExecutor(thread_count("auto", busy_workers=0)) as threads:
+            for _ in threads.map(hold, images):
+                pass
+        took = time.perf_counter() - started
+        logger.info(f"data.cache=ram: {len(images)} images, {_gib(self._starts[-1])}, decoded in {took:.0f} s")
+
+    def read(self, info: ImageInfo) -> RgbArray:
+        """An image, (H, W, 3) uint8; the caller's own.
+
+        Raises:
+            SegtrainError: it could not be read.
+        """
+        if info.id in self._errors:
+            raise SegtrainError(self._errors[info.id])
+        return self._place(info).copy()
+
+    def _place(self, info: ImageInfo) -> RgbArray:
+        first = self._starts[np.searchsorted(self._ids, info.id)]
+        place: RgbArray = self._pixels.array[first : first + 3 * info.height * info.width]
+        return place.reshape(info.height, info.width, 3)
+
+
+def _require_memory(needed: int, images: int) -> None:
+    available = psutil.virtual_memory().available
+    if needed > _LARGEST_SHARE * available:
+        raise SegtrainError(
+            f"data.cache=ram needs {_gib(needed)} for {images} decoded images, but may take {_LARGEST_SHARE:.0%} of "
+            f"the {_gib(available)} of memory that are free; use data.cache=none"
+        )
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.2f} GiB"
