@@ -21,14 +21,17 @@ from typing import Any
 import albumentations
 import numpy as np
 import pycocotools.mask
+import pytest
 import torch
 from damaged_data import damage, original, write
 from pycocotools.coco import COCO
 from reading_guard import guarded
+from test_data_pieces import assert_same
 
 from segtrain import masks
 from segtrain.data.check import command
 from segtrain.data.check.checked import load_index
+from segtrain.data.index import coco_file, pieces
 from segtrain.data.index.coco import CocoIndex
 from segtrain.data.samples.dataset import Sample, Skipped
 from segtrain.data.samples.transforms import Augmentation
@@ -51,6 +54,7 @@ def examine(kind: str, seed: int, folder: Path) -> None:
                 _load(folder, mode)
             for mode, skip in (("strict", False), ("warn", False), ("warn", True), ("off", False), ("off", True)):
                 _use(folder, mode, skip)
+            _read_in_pieces(folder / "coco.json")
             _split(folder)
             _check(folder, as_json=bool(seed % 2))
     except BaseException as error:
@@ -130,6 +134,15 @@ def _use(folder: Path, mode: str, skip: bool) -> None:
             assert sample.image_id == image.id
     except SegtrainError as error:
         _is_one_line(error, folder)
+
+
+def _read_in_pieces(path: Path) -> None:
+    """As if it were large: the same index, or the same error."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coco_file, "_LARGE", 1)
+        patch.setattr(pieces, "_PIECE", 700)
+        patch.setattr(pieces, "_HEAD", 50)
+        assert_same(path)
 
 
 def _split(folder: Path) -> None:

@@ -16,7 +16,9 @@ from segtrain import masks
 from segtrain.data.check import command
 from segtrain.data.check.checked import load_index
 from segtrain.data.check.fix import write_fixed
+from segtrain.data.index import coco_file
 from segtrain.data.index.coco_file import FileError
+from segtrain.data.index.reading import read_index
 from segtrain.data.splits.files import write_split
 from segtrain.data.splits.opening import open_splits
 from segtrain.errors import SegtrainError
@@ -247,3 +249,19 @@ def test_annotations_follow_their_image_into_a_split(written: Any, named: Any, t
             (entry,) = parts[name].images
             assert entry.file_name == whole.images[place].file_name
             assert len(parts[name].truths(entry.id)) == len(whole.truths(whole.images[place].id))
+
+
+def test_of_two_lists_the_last_one_counts_in_large_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in small ones, and as any parser has it."""
+    lists = json.dumps(coco(annotation(), annotation(id=6)))[1:-1]
+    within = '"x": [{"annotations": [{"id": 1}], "images": 0}]'
+    for text in (f'{{{lists}, "annotations": []}}', f'{{"annotations": [], {within}, {lists}}}'):
+        path = tmp_path / "coco.json"
+        path.write_text(text)
+        expected = load_index(path).counts
+        with monkeypatch.context() as patch:
+            patch.setattr(coco_file, "_LARGE", 0)
+            assert read_index(path).counts.annotations == expected.annotations
+    path.write_text(json.dumps(coco())[1:-1].join(("{", f", {within}}}")))
+    monkeypatch.setattr(coco_file, "_LARGE", 0)
+    assert read_index(path).counts.annotations == 0

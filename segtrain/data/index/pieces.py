@@ -18,7 +18,8 @@ from segtrain.data.index.entries import FileAnnotation
 
 _PIECE = 2**20  # bytes, about: its objects stay in the processor's cache
 _HEAD = 2**23  # bytes read at a time before the annotations; whatever comes behind them must fit into one piece
-_FIRST = re.compile(rb'"annotations"\s*:\s*(?=\[\s*\{)')
+_NAME = re.compile(rb'"annotations"\s*:')
+_FIRST = re.compile(_NAME.pattern + rb"\s*(?=\[\s*(\{)|\[\s*[^\s{]|[^\s\[])")
 _LAST = re.compile(rb'\}\s*\](?=\s*(?:\}\s*\Z|,\s*"(?:images|categories|info|licenses|type)"\s*:))')
 _BETWEEN = re.compile(rb"\}\s*(,)\s*\{")
 
@@ -52,7 +53,7 @@ def cut_out(path: Path) -> tuple[npt.NDArray[np.uint8], int, int, int] | None:
         file.seek(tail_start)
         tail = file.read()
     last = _LAST.search(tail)
-    if last is None:
+    if first[1] is None or last is None or _NAME.search(tail, last.end()):  # no list of objects, or several
         return None
     rest = b"[]" + tail[last.end() :]
     if start + len(rest) > size:
