@@ -54,7 +54,8 @@ def examine(kind: str, seed: int, folder: Path) -> None:
                 _load(folder, mode)
             for mode, skip in (("strict", False), ("warn", False), ("warn", True), ("off", False), ("off", True)):
                 _use(folder, mode, skip)
-            _read_in_pieces(folder / "coco.json")
+            if "deep_nest" not in done:  # how deep one may be depends on how deep its reader is called
+                _read_in_pieces(folder / "coco.json")
             _split(folder)
             _check(folder, as_json=bool(seed % 2))
     except BaseException as error:
