@@ -65,6 +65,11 @@ def from_drawable(segmentation: object, size: tuple[int, int]) -> tuple[Rle, lis
     """
     if not isinstance(segmentation, list):
         return _from_rle(segmentation, size), []
+    if segmentation and not any(isinstance(part, list) for part in segmentation) and any(segmentation):
+        what = "one flat list; write [[x1, y1, x2, y2, ...]], a list of polygons"
+        if not set(map(type, segmentation)) <= {int, float}:
+            what = f"a list of {reprlib.repr(segmentation[0])}; write polygons, or one run-length object"
+        raise SegmentationError("segmentation-type", f"the segmentation is {what}")
     good, bad = drawable_polygons(segmentation, size)
     if good:
         return from_polygons(good, size), bad
@@ -96,12 +101,15 @@ def check_polygon(polygon: Any, size: tuple[int, int]) -> None:
     if not isinstance(polygon, list):
         raise SegmentationError("polygon-not-finite", f"{reprlib.repr(polygon)} stands where a polygon should")
     count = len(polygon)
+    if any(isinstance(value, list) for value in polygon):
+        reason = "a polygon is written as pairs [x, y]; write its numbers in one flat list"
+        raise SegmentationError("polygon-not-finite", reason)
     if count == 4:
         raise SegmentationError("polygon-four-numbers", "a polygon has 4 numbers, and needs an even count of 6 or more")
     if count % 2:
         raise SegmentationError("polygon-odd-count", f"a polygon has {count} numbers, and needs an even count")
     if count < 6:
-        raise SegmentationError("polygon-few-points", f"a polygon has {count // 2} points, and needs 3 or more")
+        raise SegmentationError("polygon-few-points", f"a polygon has only {count} numbers, and needs 3 points or more")
     limit = min(16 * max(*size, 1024), _FARTHEST)
     numbers = set(map(type, polygon)) <= {float, int}
     # NaN compares as it likes, but no sum with it is a number.

@@ -11,6 +11,8 @@ import pytest
 
 # Before anything imports albumentations, which would ask a package index for news.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+# Tests run in as many processes as there are cores: one thread each, before torch counts them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from scripts import SMALL, Finished, data_of, run, write_data
 

@@ -140,7 +140,7 @@ def test_what_is_mended_is_counted(data: Path) -> None:
     for line in (
         "val: annotation without a box: 1, 101.png, annotation 1; taken from the mask",
         "val: area that is zero, negative or no number: 1, 101.png, annotation 2: -1; taken from the mask",
-        "val: iscrowd missing, or neither 0 nor 1: 1, 101.png, annotation 2; taken as 0",
+        "val: iscrowd missing, or neither 0 nor 1: 1, 101.png, annotation 2; taken as 1 if another number, else 0",
     ):
         assert line in finished.out.splitlines()
 

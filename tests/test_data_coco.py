@@ -87,7 +87,6 @@ def test_labels_are_contiguous_and_ids_start_at_one(tmp_path: Path) -> None:
         {"bbox": {"x": 1}},
         {"iscrowd": ...},
         {"iscrowd": None},
-        {"iscrowd": 2},
         {"iscrowd": []},
         {"segmentation": [SQUARE, [1.0, 1.0, 2.0, 2.0]]},
         {"segmentation": [[], SQUARE]},
@@ -107,6 +106,13 @@ def test_what_can_be_mended_is_mended_and_counted(tmp_path: Path, changes: dict[
     assert asdict(index.counts) == {
         "images": 1, "annotations": 2, "used": 2, "crowd": 0, "repaired": 1, "dropped": 0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("written", "crowd"), [(2, 1), ("1", 1), (0.0, 0), ("0", 0), ("no", 0), (None, 0), (True, 1)])
+def test_a_crowd_is_what_coco_takes_for_one(tmp_path: Path, written: Any, crowd: int) -> None:
+    index = load(tmp_path, annotation(iscrowd=written))
+    assert [truth["iscrowd"] for truth in index.truths(7)] == [crowd]
+    assert index.counts.repaired == (type(written) not in (bool, float))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class Kind(NamedTuple):
 
 _ANNOTATION = "correct it; else the annotation is left out"
 _IMAGE = "correct it; else the image is left out"
-_RENUMBERED = "correct it; else the later one gets a new id, and the annotations stay with the first"
+_RENUMBERED = "correct it; else a repetition is left out, another entry gets a new id, without annotations"
 _POLYGON = "the polygon is left out"
 
 KINDS: dict[str, Kind] = {
@@ -42,7 +42,7 @@ KINDS: dict[str, Kind] = {
     "unknown-category": Kind("error", "annotation of an unlisted category", "add that category; else it is left out"),
     "duplicate-annotation-id": Kind("warning", "annotation id that occurs twice", "numbered anew"),
     "annotation-id-zero": Kind("warning", "annotation id 0, which COCO counts as a miss", "numbered anew"),
-    "id-not-integer": Kind("warning", "id that is missing or no whole number", "replaced by a whole number"),
+    "id-not-integer": Kind("warning", "id that is missing, negative or no whole number", "replaced by a whole number"),
     "category-unnamed": Kind("warning", "category without a name", "named after its id"),
     "category-same-name": Kind("warning", "category with the name of another", "kept apart; rename or merge them"),
     "id-zero": Kind("note", "image or category id 0", "kept; --fix gives it another id"),
@@ -63,16 +63,16 @@ KINDS: dict[str, Kind] = {
     "polygon-not-finite": Kind("warning", "polygon with NaN, infinity, or what is no number", _POLYGON),
     "polygon-huge": Kind("warning", "polygon with coordinates far outside any image", _POLYGON),
     "polygon-outside": Kind("note", "polygon that reaches outside the image", "cut at its border"),
-    "polygon-self-intersecting": Kind("note", "polygon that crosses itself", "kept; drawn as COCO draws it"),
+    "polygon-self-intersecting": Kind("note", "polygon that crosses or touches itself", "kept; drawn as COCO draws it"),
     # The rest of an annotation.
     "box-missing": Kind("warning", "annotation without a box", "taken from the mask"),
-    "box-invalid": Kind("warning", "box of zero or negative size, or no box at all", "taken from the mask"),
+    "box-invalid": Kind("warning", "box without size, outside the image, or no box at all", "taken from the mask"),
     "box-outside": Kind("warning", "box that reaches outside the image", "kept as given"),
     "box-contradicts-mask": Kind("warning", "box that lies elsewhere than its mask", "kept; training takes the mask's"),
     "area-missing": Kind("warning", "annotation without an area", "taken from the mask"),
     "area-invalid": Kind("warning", "area that is zero, negative or no number", "taken from the mask"),
     "area-far-off": Kind("warning", "area more than 2x away from the mask's pixels", "kept as given"),
-    "crowd-missing": Kind("warning", "iscrowd missing, or neither 0 nor 1", "taken as 0"),
+    "crowd-missing": Kind("warning", "iscrowd missing, or neither 0 nor 1", "taken as 1 if another number, else 0"),
     "annotation-duplicate": Kind("note", "annotation that repeats another (mask IoU > .98)", "kept"),
     # Image files.
     "image-outside-folder": Kind("error", "file name that leads out of the image folder", _IMAGE),
@@ -93,6 +93,7 @@ KINDS: dict[str, Kind] = {
     "leak": Kind("note", "identical file in training and validation", "kept; remove one, or the numbers flatter"),
     "images-empty": Kind("note", "image without annotations", "kept as a negative"),
     "over-max-dets": Kind("warning", "image with more objects than max_dets", "raise data.max_dets, or recall is cut"),
+    "no-objects": Kind("warning", "no usable object in the whole file", "nothing can be learnt or measured with it"),
     "category-rare": Kind("note", "category in at most 10 images", "expect noisy numbers for it"),
     "object-too-small": Kind("note", "object too small for the network", "raise segmenter.scale or min_size"),
 }

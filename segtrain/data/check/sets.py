@@ -60,6 +60,10 @@ def check_set(index: CocoIndex, max_dets: int) -> Findings:
     findings.extend("over-max-dets", fullest, lambda place: (
         f"{_image(index, place)}: {objects[place]} objects, max_dets is {max_dets}"
     ))  # fmt: skip
+    counts = index.counts
+    if not counts.used:
+        crowds = f"{counts.crowd} crowds, {counts.dropped} left out"
+        findings.add("no-objects", f"{index.path.name}: {_many(counts.annotations, 'annotation')}, {crowds}")
     histogram = category_histogram(index)
     unused = [category for category in histogram if not category.objects]
     findings.extend("category-unused", unused, lambda category: f"category {category.id} ({printable(category.name)})")

@@ -11,7 +11,7 @@ from segtrain.data.check.checked import CheckMode, refuse_errors
 from segtrain.data.check.identical_files import find_leaks
 from segtrain.data.check.images import check_headers
 from segtrain.data.check.sets import check_set
-from segtrain.data.check.verdicts import remembered, signatures
+from segtrain.data.check.verdicts import remembered, signature, signatures
 from segtrain.data.finding_kinds import KINDS
 from segtrain.data.findings import Finding, Findings
 from segtrain.data.images.reader import ImageReader
@@ -74,7 +74,7 @@ def check_leaks(splits: Mapping[SplitName, Split]) -> Findings:
     files = {name: _files(split) for name, split in splits.items()}
     if len(files) == 2 and all(files.values()):
         paths = [[str(path.absolute()) for path in own.values()] for own in files.values()]
-        found = [signatures(Path(), own) for own in paths]
+        found = [[signature(Path(path))[1:] for path in own] for own in paths]
         verdict = remembered([paths, found], _Leaks, lambda: _Leaks(list(find_leaks(files["train"], files["val"]))))
         findings.merge(verdict.findings)
     return findings

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from segtrain.files import cache_folder, write_atomically
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 # Part of every key: what an older version found may not be what this one would find.
-_VERSION = 3
+_VERSION = 4
 _KEPT = 500  # verdicts; the oldest ones go
 
 
@@ -29,10 +30,15 @@ def remembered(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) 
         kind: of the answer, for msgspec.
         answer: finds it out.
     """
-    text = json.dumps([_VERSION, kind.__qualname__, *question]).encode("ascii")  # a path may be no text for msgspec
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    text = json.dumps([_VERSION, version("segtrain"), name, *question]).encode(
+        "ascii"
+    )  # a path may be no text for msgspec
     path = cache_folder() / "verdicts" / f"{hashlib.sha256(text).hexdigest()[:32]}.msgpack"
     try:
-        return msgspec.msgpack.decode(path.read_bytes(), type=kind)
+        known = msgspec.msgpack.decode(path.read_bytes(), type=kind)
+        os.utime(path)  # what is asked for stays
+        return known
     except (OSError, ValueError):
         pass
     found = answer()
@@ -57,6 +63,9 @@ def signatures(folder: Path, names: Iterable[str]) -> list[tuple[int, int]]:
     """Size and time of change of each file of a folder; zeros where there is none."""
     found = []
     for name in names:
+        if os.path.isabs(name) or ".." in name:  # noqa: PTH117 - nothing is asked about what lies elsewhere
+            found.append((0, 0))
+            continue
         try:
             status = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - a Path each would take ten times as long
             found.append((status.st_size, status.st_mtime_ns))

@@ -11,7 +11,7 @@ from segtrain.data.findings import Findings
 from segtrain.data.images.files import printable
 from segtrain.data.index.annotations import AnnotationTable, decode_box, name_of
 from segtrain.data.index.image_table import ImageTable
-from segtrain.data.index.outlines import crossing, decode_segmentation, paired_iou, xyxy
+from segtrain.data.index.outlines import crossing, decode_segmentation, paired_iou, shared_area, xyxy
 from segtrain.masks import Rle
 from segtrain.segmentations import SegmentationError, drawable_polygons, from_drawable
 
@@ -102,7 +102,7 @@ class Verification:
     def _check_sizes(self, batch: _Batch) -> None:
         pixels, areas = batch.pixels, batch.rows["area"]
         for row in batch.rows[pixels == 0]:
-            self._drop(self._place(row), "mask-empty", "no pixel of the mask lies inside the image")
+            self._drop(self._place(row), "mask-empty", "the mask covers no pixel of the image")
         batch.rows["usable"] = pixels > 0
         odd = (areas > 2 * pixels) | (2 * areas < pixels)
         for number in np.flatnonzero(odd & (pixels > 0)).tolist():
@@ -111,7 +111,7 @@ class Verification:
     def _check_boxes(self, batch: _Batch) -> None:
         mask_boxes = masks.boxes(batch.rles)
         texts = [self._annotations.box(row) for row in batch.rows]
-        boxes = [decode_box(text) for text in texts]
+        boxes = [decode_box(text, size) for text, size in zip(texts, map(tuple, batch.sizes.tolist()), strict=True)]
         for row, text, box in zip(batch.rows, texts, boxes, strict=True):
             if box is None and row["usable"]:
                 self.rows["repaired"][self._place(row)] = True
@@ -146,19 +146,26 @@ class Verification:
         order = order[batch.rows["usable"][order]]
         rows, areas = batch.rows[order], batch.pixels[order]
         keys = [rows[name] for name in ("image", "label", "crowd")]
-        repeated: set[int] = set()
+        boxes = masks.boxes([batch.rles[number] for number in order])
+        repeated = np.zeros(len(batch.rows), dtype=np.bool_)
         for step in range(1, len(order)):
             # Sorted by area: a pair that is `step` apart is too unlike if the pairs nearer to each other all were.
             near = np.logical_and.reduce([key[step:] == key[:-step] for key in keys])
             near &= areas[:-step] > _SAME_MASK * areas[step:]
             if not near.any():
                 break
-            for low in np.flatnonzero(near).tolist():
-                first, second = sorted((int(order[low]), int(order[low + step])))
-                pair = [batch.rles[first]], [batch.rles[second]]
-                if second not in repeated and masks.iou(*pair, [0])[0, 0] > _SAME_MASK:
-                    repeated.add(second)
-                    self._add("annotation-duplicate", batch.rows[second], f"repeats {name_of(batch.rows[first])}")
+            low = np.flatnonzero(near)
+            # Most are elsewhere: what two masks share lies in what their boxes share.
+            low = low[shared_area(boxes[low], boxes[low + step]) > _SAME_MASK * areas[low + step]]
+            pairs = np.sort(np.stack([order[low], order[low + step]], axis=1), axis=1)
+            for first, second in pairs[~repeated[pairs[:, 1]]].tolist():
+                if (
+                    not repeated[second]
+                    and masks.iou([batch.rles[first]], [batch.rles[second]], [0])[0, 0] > _SAME_MASK
+                ):
+                    repeated[second] = True
+                    number = batch.rows["number"][first]
+                    self._add("annotation-duplicate", batch.rows[second], f"repeats entry {number} of the annotations")
 
     def _contrast(self, kind: str, batch: _Batch, number: int) -> str:
         height, width = batch.sizes[number].tolist()

@@ -44,7 +44,7 @@ def read_annotations(
         part["usable"] = True
         part["usable"][blank] = False
         _fill_ids(part, entries, findings)
-        _fill_references(part, entries, image_ids, category_ids, findings)
+        _fill_references(part, entries, images, image_ids, category_ids, findings)
         _fill_values(part, entries, images, findings)
         # Over the text that these entries came from, if it is there: gaps of a byte replace keys and commas.
         text = _joined(entries)
@@ -93,6 +93,7 @@ def _fill_ids(rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], fin
 def _fill_references(
     rows: npt.NDArray[np.void],
     entries: Sequence[FileAnnotation],
+    images: ImageTable,
     image_ids: Ids,
     category_ids: Ids,
     findings: Findings,
@@ -107,10 +108,10 @@ def _fill_references(
         rows[field] = places + offset
         for place in np.flatnonzero(known & (places < 0)).tolist():
             said = f"no {kind}" if named[place] is None else f"the unknown {kind} {reprlib.repr(named[place])}"
-            findings.add(f"unknown-{kind}", f"{name_of(rows[place])} names {said}")
+            findings.add(f"unknown-{kind}", f"{name_of(rows[place], images)} names {said}")
         for place, value in () if plain else enumerate(named):
             if type(value) is not int and places[place] >= 0:
-                findings.add("id-not-integer", f"{name_of(rows[place])} names {kind} {reprlib.repr(value)}")
+                findings.add("id-not-integer", f"{name_of(rows[place], images)} names {kind} {reprlib.repr(value)}")
         rows["usable"] &= places >= 0
 
 
@@ -128,7 +129,8 @@ def _fill_values(
     stated = np.ones(len(crowds), dtype=np.bool_)
     if not (set(map(type, crowds)) <= {int, bool} and set(crowds) <= {0, 1}):
         stated[:] = [type(crowd) in (int, bool, float) and crowd in (0, 1) for crowd in crowds]
-    rows["crowd"] = crowds if stated.all() else [bool(c) and s for c, s in zip(crowds, stated.tolist(), strict=True)]
+    # COCO takes any number but 0 for a crowd, and so does who writes "1".
+    rows["crowd"] = crowds if stated.all() else [as_whole_number(crowd) not in (None, 0) for crowd in crowds]
     findings.extend("crowd-missing", np.flatnonzero(rows["usable"] & ~stated), lambda place: (
         f"{name_of(rows[place], images)}{'' if crowds[place] is None else f': {reprlib.repr(crowds[place])}'}"
     ))  # fmt: skip

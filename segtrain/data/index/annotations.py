@@ -95,13 +95,20 @@ def name_of(row: np.void, images: ImageTable | None = None) -> str:
     return f"{printable(images[int(row['image'])].file_name)}, {name}"
 
 
-def decode_box(text: bytes) -> list[float] | None:
-    """The xywh box of a row, in pixels; None if there is none that can be: four finite numbers of positive size."""
+def decode_box(text: bytes, size: tuple[int, int]) -> list[float] | None:
+    """The xywh box of a row, in pixels; None if there is none that can be.
+
+    Args:
+        text: json.
+        size: (H, W) of the image; a box can be if it has a positive size and shares a part of it.
+    """
     try:
         x, y, width, height = _box.decode(text)
     except (ValueError, RecursionError):
         return None
     if not (max(abs(x), abs(y), width, height) < HUGE and width > 0 and height > 0):
+        return None
+    if x >= size[1] or y >= size[0] or x + width <= 0 or y + height <= 0:
         return None
     return [x, y, width, height]
 

@@ -102,7 +102,7 @@ class CocoIndex:
         return [self._truth(row, rle, image) for row, rle in zip(rows, self.masks(rows, image.size), strict=True)]
 
     def _truth(self, row: np.void, rle: Rle, image: ImageInfo) -> GroundTruth:
-        box = decode_box(self.annotations.box(row))
+        box = decode_box(self.annotations.box(row), image.size)
         if box is None:
             x0, y0, x1, y1 = masks.boxes([rle])[0].tolist()
             box = [x0, y0, x1 - x0, y1 - y0]

@@ -1,5 +1,6 @@
 """The ids of a COCO file: whole numbers, each once; what is written otherwise is mended."""
 
+import json
 import reprlib
 from collections.abc import Sequence
 from itertools import count
@@ -27,7 +28,8 @@ class Ids:
     """
 
     def __init__(self, written: Sequence[Any], kind: Literal["image", "category"], findings: Findings) -> None:
-        self._named: dict[int | str, int] | None = None  # where ids had to be mended: the place by what is written
+        self._known: dict[int, int] | None = None  # where ids had to be mended: the place by number, ...
+        self._named: dict[str, int] = {}  # ... and by whatever else is written
         self.values = self._assign(written, kind, findings)
         self._index()
 
@@ -40,8 +42,9 @@ class Ids:
         order = np.argsort(self.values)
         rank = np.argsort(order).tolist()
         self.values = self.values[order]
-        if self._named is not None:
-            self._named = {key: rank[place] for key, place in self._named.items()}
+        if self._known is not None:
+            self._known = {key: rank[place] for key, place in self._known.items()}
+        self._named = {key: rank[place] for key, place in self._named.items()}
         self._index()
         return order
 
@@ -53,7 +56,9 @@ class Ids:
         """
         if set(map(type, named)) <= {int}:
             try:
-                return self._lookup(np.array(named, dtype=np.int64)), True
+                places = self._lookup(np.array(named, dtype=np.int64))
+                if not self._named or (places >= 0).all():
+                    return places, True
             except OverflowError:
                 pass
         return np.array([self._find(value) for value in named], dtype=np.int64), False
@@ -61,9 +66,8 @@ class Ids:
     def _index(self) -> None:
         """Make ready for ``_lookup``: a table by id where ids are dense, else ids in order."""
         keys, places = self.values, np.arange(len(self.values))
-        if self._named is not None:
-            known = [(key, place) for key, place in self._named.items() if isinstance(key, int)]
-            keys, places = np.array(known, dtype=np.int64).reshape(-1, 2).T
+        if self._known is not None:
+            keys, places = np.array(list(self._known.items()), dtype=np.int64).reshape(-1, 2).T
         self._lowest = int(keys.min(initial=0))
         span = int(keys.max(initial=0)) - self._lowest + 1
         self._table = None
@@ -83,8 +87,8 @@ class Ids:
         return np.where(self._keys[spot] == wanted, self._places[spot], -1)
 
     def _find(self, value: Any) -> int:
-        if isinstance(value, str) and self._named is not None and value in self._named:
-            return self._named[value]
+        if (key := _key(value)) in self._named:
+            return self._named[key]
         number = as_whole_number(value)
         if number is None or not -_INT64 <= number < _INT64:
             return -1
@@ -105,7 +109,7 @@ class Ids:
 
     def _mend(self, written: Sequence[Any], kind: str, lowest: int, findings: Findings) -> IntArray:
         values: dict[int, int] = {}  # by place
-        self._named = {}
+        self._known = {}
         taken: set[int] = set()
         for stage in (int, float, str):  # what is a number already has the first claim to it
             for place, value in enumerate(written):
@@ -115,7 +119,7 @@ class Ids:
                 if number not in taken:
                     values[place] = number
                     taken.add(number)
-                    self._named[number] = place
+                    self._known[number] = place
                 elif stage is not str:
                     example = f"{kind} id {number} occurs twice, again in entry {place + 1}"
                     findings.add(f"duplicate-{kind}-id", example)
@@ -124,12 +128,49 @@ class Ids:
         for place, value in enumerate(written):
             if place not in values:
                 values[place] = next(free)
-            if isinstance(value, str):
-                self._named.setdefault(value, place)
             if type(value) is not int or not lowest <= value < _INT64:
+                if value is not None:
+                    self._named.setdefault(_key(value), place)
                 text = "is missing" if value is None else f"is {reprlib.repr(value)}"
                 findings.add("id-not-integer", f"the id of {kind} entry {place + 1} {text}: {values[place]} instead")
         return np.array([values[place] for place in range(len(written))], dtype=np.int64)
+
+
+def without_repetitions(
+    places: list[int], named: Sequence[tuple[Any, Any]], kind: Literal["image", "category"], findings: Findings
+) -> list[int]:
+    """The places of entries without those that say the same id and name as an earlier one.
+
+    Whoever joins files often has the same entry twice. Its annotations belong to the one that stays; numbered anew, the
+    other would count as an image without objects.
+
+    Args:
+        places: of entries in the file's list.
+        named: id and name of each, as written.
+        kind: of the entries.
+        findings: receives the repetitions.
+    """
+    identifiers = [identifier for identifier, _ in named]
+    if set(map(type, identifiers)) <= {int} and len(set(identifiers)) == len(identifiers):
+        return places
+    seen: set[str] = set()
+    kept = []
+    for place, pair in zip(places, named, strict=True):
+        key = _key(list(pair))
+        if pair[0] is not None and key in seen:
+            findings.add(
+                f"duplicate-{kind}-id",
+                f"{kind} id {reprlib.repr(pair[0])} occurs twice, entry {place + 1} is a repetition",
+            )
+        else:
+            kept.append(place)
+        seen.add(key)
+    return kept
+
+
+def _key(value: Any) -> str:
+    """What is written, as a key: text stands for itself."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
 def as_whole_number(value: Any) -> int | None:

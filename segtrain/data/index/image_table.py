@@ -12,7 +12,7 @@ import numpy.typing as npt
 from segtrain.data.findings import Findings
 from segtrain.data.index.coco_file import RawFile
 from segtrain.data.index.entries import EntryReader, FileImage
-from segtrain.data.index.ids import Ids
+from segtrain.data.index.ids import Ids, without_repetitions
 from segtrain.data.shared import SharedArray
 
 # Larger planes would overflow the 32-bit integers of COCO's run-length code.
@@ -125,6 +125,7 @@ def read_images(file: RawFile, findings: Findings) -> tuple[ImageTable, Ids]:
     if blank or not _are_plain(entries):
         objects = (place for place in places if place not in set(blank))
         places = [place for place in objects if _is_usable(entries[place], place, findings)]
+    places = without_repetitions(places, [(entries[p].id, entries[p].file_name) for p in places], "image", findings)
     kept = [entries[place] for place in places]
     ids = Ids([entry.id for entry in kept], "image", findings)
     names = [entry.file_name.encode("utf-8") for entry in kept]

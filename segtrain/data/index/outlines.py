@@ -11,8 +11,6 @@ from segtrain.data.index.entries import decode_leniently
 from segtrain.masks import Rle
 from segtrain.segmentations import SegmentationError, from_drawable
 
-# Beyond, the comparison of all pairs of edges would take seconds and gigabytes.
-_MOST_POINTS = 2000
 _rle = msgspec.json.Decoder(Rle)
 _polygons = msgspec.json.Decoder(list[list[float]])
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
@@ -43,34 +41,16 @@ def draw(text: bytes | memoryview, size: tuple[int, int]) -> tuple[Rle, list[Seg
 
 
 def crossing(polygons: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.bool_]:
-    """Whether each polygon crosses itself.
-
-    Two edges cross where the ends of each lie strictly on different sides of the other; edges that only touch do not.
-    Polygons of more than 2,000 points are not looked at, and count as simple.
+    """Whether the outline of each polygon crosses or touches itself; points that repeat their predecessor do not count.
 
     Args:
-        polygons: (points, 2) each, in pixels.
+        polygons: (points, 2) each, three or more points, in pixels.
     """
-    found = np.zeros(len(polygons), dtype=np.bool_)
-    by_length: dict[int, list[int]] = {}
-    for place, polygon in enumerate(polygons):
-        if 4 <= len(polygon) <= _MOST_POINTS:
-            by_length.setdefault(len(polygon), []).append(place)
-    for length, places in by_length.items():
-        step = max(1, 2**20 // length**2)  # a few dozen megabytes at a time
-        for first in range(0, len(places), step):
-            chosen = places[first : first + step]
-            found[chosen] = _crossing(np.stack([polygons[place] for place in chosen]))
-    return found
+    import shapely  # here: a verdict that is remembered needs no geometry
 
-
-def _crossing(points: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Whether each of several polygons of equal length, (B, N, 2), crosses itself."""
-    edges = np.roll(points, -1, axis=1) - points
-    away = points[:, None, :, :] - points[:, :, None, :]  # from the start of edge i to point j
-    side = np.sign(edges[:, :, None, 0] * away[..., 1] - edges[:, :, None, 1] * away[..., 0])
-    split = side * np.roll(side, -1, axis=2) < 0  # edge i lies between the ends of edge j
-    return np.asarray((split & split.transpose(0, 2, 1)).any(axis=(1, 2)))
+    closed = [np.concatenate([polygon, polygon[:1]]) for polygon in polygons]
+    owners = np.repeat(np.arange(len(closed)), [len(polygon) for polygon in closed])
+    return ~np.asarray(shapely.is_simple(shapely.linearrings(np.concatenate(closed), indices=owners)), dtype=np.bool_)
 
 
 def xyxy(xywh: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -78,9 +58,14 @@ def xyxy(xywh: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
 
 
+def shared_area(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What the n-th box of one list shares with the n-th of another, (N,) pixels; both (N, 4) xyxy."""
+    low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
+    return np.asarray(np.clip(high - low, 0, None).prod(axis=1))
+
+
 def paired_iou(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Intersection over union of the n-th box of one list with the n-th of another, (N,); both (N, 4) xyxy."""
-    low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=1)
+    shared = shared_area(first, second)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
     return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, np.finfo(np.float64).tiny))

@@ -11,7 +11,7 @@ from segtrain.data.index.annotation_reader import read_annotations
 from segtrain.data.index.coco import Category, CocoIndex
 from segtrain.data.index.coco_file import FileError, RawFile, open_in_pieces, read_coco_file
 from segtrain.data.index.entries import EntryReader, FileCategory
-from segtrain.data.index.ids import Ids
+from segtrain.data.index.ids import Ids, without_repetitions
 from segtrain.data.index.image_table import read_images
 
 
@@ -45,7 +45,9 @@ def _tabulate(file: RawFile) -> CocoIndex:
 def _read_categories(file: RawFile, findings: Findings) -> tuple[list[Category], Ids]:
     """The categories by increasing id, and their ids, whose places are those of that list."""
     entries, blank = EntryReader(FileCategory, "categories", findings).read(file.categories)
-    kept = [(place, entry) for place, entry in enumerate(entries) if place not in blank]
+    places = [place for place in range(len(entries)) if place not in blank]
+    named = [(entries[place].id, entries[place].name) for place in places]
+    kept = [(place, entries[place]) for place in without_repetitions(places, named, "category", findings)]
     ids = Ids([entry.id for _, entry in kept], "category", findings)
     categories: list[Category] = []
     names: set[str] = set()

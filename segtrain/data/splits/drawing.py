@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.data.index.coco import CocoIndex
+from segtrain.data.index.ids import as_whole_number
 from segtrain.data.splits.files import image_field
 from segtrain.data.splits.stratify import stratified
 from segtrain.errors import SegtrainError
@@ -55,7 +56,7 @@ def _groups(index: CocoIndex, field: str) -> npt.NDArray[np.int64]:
     """The group of each image, by number."""
     number: dict[str | float, int] = {}
     groups = [
-        number.setdefault(value, len(number))
+        number.setdefault(as_whole_number(value) or value, len(number))  # 1, 1.0 and "1" are the same patient
         for value in image_field(index.path, field, index.images.rows["entry"].tolist())
     ]
     if len(number) < 2:
