@@ -60,7 +60,7 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
         journal = RunJournal(output_dir, start.step)
         journal.config(OmegaConf.to_yaml(config))
         journal.samples(*samples, start.class_names)
-        describe_run(splits, segmenter, output_dir)
+        describe_run(splits, segmenter, output_dir, check=config["data"]["check"] != "off")
         if recipe.max_steps == 0:
             return float("nan")
 

@@ -85,7 +85,8 @@ def test_the_table(data: Path, capsys: Capture) -> None:
     severities = [line.split()[0] for line in lines if line.startswith(("error ", "warning ", "note "))]
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
     assert set(severities) == {"error", "warning", "note"}
-    assert f"{data / 'train.json'}: 5 images, 12 annotations = 8 used + 0 crowd + 4 left out; 8 repaired" in lines
+    counted = "5 images, 12 annotations = 8 used + 0 crowd + 4 left out; 8 repaired; 1 of the images cannot be used"
+    assert f"{data / 'train.json'}: {counted}" in lines
     assert lines[-1] == "5 errors"
     square, bar = (next(line.split() for line in lines if line.startswith(name)) for name in ("square 3 ", "bar 7 "))
     assert [square[2:4], bar[2:4]] == [["5", "3"], ["3", "3"]]

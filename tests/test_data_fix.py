@@ -124,3 +124,39 @@ def test_nothing_is_written_over(name: str, tmp_path: Path) -> None:
     with pytest.raises(SegtrainError, match="exists already"):
         write_fixed(load_index(path), {}, out)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted({"coco.json", name})
+
+
+def test_every_mended_value_is_in_the_log(tmp_path: Path) -> None:
+    content = coco(
+        annotation(bbox=..., area=-1, iscrowd=None),
+        annotation(id=2, segmentation=[[1, 2, 3], SQUARE], image_id="7"),
+        5,
+        images=[image(height=10.5), image(), image(), 4],
+        categories=[CELL, {"id": 4, "name": ""}, CELL],
+    )
+    _, fixed, log = fix(tmp_path, content)
+    assert [entry.id for entry in fixed.images] == [7]
+    assert [category.id for category in fixed.categories] == [3, 4]
+    lines = log.splitlines()
+    for line in (
+        "annotation entry 1: area -1 -> 12.0",
+        "annotation entry 1: bbox missing -> [2.0, 2.0, 4.0, 3.0]",
+        "annotation entry 1: iscrowd missing -> 0",
+        "annotation entry 2: image_id '7' -> 7",
+        "annotation number 3 (entry 3) is left out: it is no annotation",
+        "category entry 2: name '' -> 'category 4'",
+        "category entry 3 is left out: it cannot be used, or repeats another",
+        "image entry 1 is left out: it cannot be used, or repeats another",
+        "image entry 3 is left out: it cannot be used, or repeats another",
+    ):
+        assert line in lines
+    assert any(line.startswith("annotation entry 2: segmentation ") for line in lines)
+
+
+@pytest.mark.parametrize("written", [-1, 1.5, 2**70, "q", [1], {"a": 1}])
+def test_what_names_a_replaced_id_stays_with_it(written: Any, tmp_path: Path) -> None:
+    content = coco(annotation(category_id=written), annotation(id=6), categories=[{"id": written, "name": "x"}, CELL])
+    index, fixed, _ = fix(tmp_path, content)
+    assert (index.counts.used, fixed.counts.used) == (2, 2)
+    by_name = {category.name: category.id for category in fixed.categories}
+    assert [truth["category_id"] for truth in fixed.truths(7)] == [by_name["x"], 3]

@@ -33,8 +33,18 @@ class Finding:
     @property
     def line(self) -> str:
         """What, how often, the first example, and what was done or can be."""
-        kind = KINDS[self.kind]
-        return f"{kind.title}: {self.count}, {'first ' if self.count > 1 else ''}{self.examples[0]}; {kind.action}"
+        return self.told(KINDS[self.kind].action)
+
+    @property
+    def done(self) -> str:
+        """The same where all has been done that can be: what is left to the user otherwise has been left out."""
+        action = KINDS[self.kind].action
+        return self.told(action.partition("; else ")[2] or action)
+
+    def told(self, action: str) -> str:
+        """What, how often, the first example, and an action."""
+        title = KINDS[self.kind].title
+        return f"{title}: {self.count}, {'first ' if self.count > 1 else ''}{self.examples[0]}; {action}"
 
 
 class Findings:

@@ -28,20 +28,22 @@ def first_samples(dataset: CocoDataset, count: int) -> tuple[list[Tensor], list[
     return [sample.image for sample in samples], [sample.target for sample in samples]
 
 
-def describe_run(splits: Mapping[SplitName, Split], segmenter: MaskRCNN, output_dir: Path) -> None:
-    """Log what is about to happen, in a few lines."""
+def describe_run(splits: Mapping[SplitName, Split], segmenter: MaskRCNN, output_dir: Path, *, check: bool) -> None:
+    """Log what is about to happen, in a few lines; with ``check`` also which objects the network cannot see."""
     for name, split in splits.items():
         counts = split.index.counts
         crowd = f", {counts.crowd} crowd" if counts.crowd else ""
         mended = f", {counts.repaired} repaired" if counts.repaired else ""
         dropped = f", {counts.dropped} dropped" if counts.dropped else ""
+        lost = f", {split.unreadable_images} images left out" if split.unreadable_images else ""
         logger.info(
-            f"{name}: {counts.images} images, {counts.used} objects{crowd}{mended}{dropped}: {split.index.path}"
+            f"{name}: {counts.images} images, {counts.used} objects{crowd}{mended}{dropped}{lost}: {split.index.path}"
         )
-    images = splits["train"].index.images
-    factors = [segmenter.input_size.factor(image.height, image.width) for image in images]
-    for finding in check_visibility(splits["train"].index, factors, STRIDES[0]):
-        logger.info(f"train, note: {finding.line}")
+    if check:
+        index = splits["train"].index
+        factors = [segmenter.input_size.factor(image.height, image.width) for image in index.images]
+        for finding in check_visibility(index, factors, STRIDES[0]):
+            logger.info(f"train, note: {finding.line}")
     learning = sum(p.numel() for p in segmenter.parameters() if p.requires_grad)
     logger.info(
         f"Mask R-CNN: {learning / 1e6:.1f} M parameters learn; {segmenter.precision} on {segmenter.device}, "

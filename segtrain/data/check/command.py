@@ -20,7 +20,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from segtrain.data.check.fix import write_fixed
+from segtrain.data.check.fix import require_free, write_fixed
 from segtrain.data.check.inspection import Question, Report, inspect
 from segtrain.data.check.sets import CategoryCount
 from segtrain.data.finding_kinds import KINDS
@@ -37,10 +37,15 @@ _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
+    for name in ("max_dets", "max_image_pixels"):
+        if getattr(options, name) < 1:
+            _parser().error(f"--{name.replace('_', '-')} must be 1 or more")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files and categories may be beyond what it can show
             stream.reconfigure(errors="backslashreplace")
     try:
+        if options.fix:
+            require_free(options.fix, options.annotations)
         report, index = _inspect(options)
         if not options.json:
             _show(report, options)
@@ -52,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(_as_values(report, options), indent=2))
     elif log:
         print(f"Corrected: {options.fix} (what differs: {log})")
+    elif options.fix:
+        print("Nothing of it can be used, so nothing is written.")
     return 1 if report.errors else 0
 
 
@@ -103,8 +110,11 @@ def _show(report: Report, options: argparse.Namespace) -> None:
             f"{counts['used']} used + {counts['crowd']} crowd + {counts['dropped']} left out; "
             f"{counts['repaired']} repaired"
         )
+        if report.lost_images:
+            line += f"; {len(report.lost_images)} of the images cannot be used"
         console.print(Text(line), soft_wrap=True)
-    console.print(Text(f"{report.errors} errors", _COLOURS["error"] if report.errors else "green"))
+    errors = f"{report.errors} error{'' if report.errors == 1 else 's'}"
+    console.print(Text(errors, _COLOURS["error"] if report.errors else "green"))
 
 
 def _show_categories(categories: Sequence[CategoryCount], console: Console) -> None:

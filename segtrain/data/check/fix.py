@@ -41,10 +41,7 @@ def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> 
     Raises:
         SegtrainError: one of the two files exists already, or no image can be used.
     """
-    log = out.with_name(f"{out.stem}.log" if out.suffix.lower() == ".json" else f"{out.name}.log") if out.name else out
-    for path in (out, log):
-        if path.exists() or path.resolve() == index.path.resolve():
-            raise SegtrainError(f"{path}: exists already, and nothing is changed in place; choose another name")
+    log = require_free(out, index.path)
     kept = [place for place, image in enumerate(index.images) if image.id not in lost_images]
     if not kept:
         raise SegtrainError(
@@ -57,10 +54,32 @@ def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> 
     images = [_image(index, place, document["images"], image_ids, lines) for place in kept]
     categories = [_category(index, label, document["categories"], category_ids, lines) for label in category_ids]
     lines += [f"image {identifier} is left out: {reason}" for identifier, reason in lost_images.items()]
+    lines += _unused("image", document["images"], index.images.rows["entry"].tolist())
+    lines += _unused("category", document["categories"], [category.entry for category in index.categories])
     annotations = list(_annotations(index, document["annotations"], set(kept), image_ids, category_ids, lines))
     fixed = {**document, "images": images, "categories": categories, "annotations": annotations}
     write_atomically(out, _encode(fixed))
     write_atomically(log, "\n".join(lines) + "\n")
+    return log
+
+
+def require_free(out: Path, source: Path) -> Path:
+    """Make sure that a corrected copy replaces nothing.
+
+    Args:
+        out: the copy.
+        source: what it is a copy of.
+
+    Returns:
+        Where its log belongs.
+
+    Raises:
+        SegtrainError: one of the two files exists already.
+    """
+    log = out.with_name(f"{out.stem}.log" if out.suffix.lower() == ".json" else f"{out.name}.log") if out.name else out
+    for path in (out, log):
+        if path.exists() or path.resolve() == source.resolve():
+            raise SegtrainError(f"{path}: exists already, and nothing is changed in place; choose another name")
     return log
 
 
@@ -73,21 +92,33 @@ def _new_ids(kind: str, ids: list[int]) -> dict[int, int]:
 
 def _image(index: CocoIndex, place: int, entries: list[Entry], ids: Mapping[int, int], lines: list[str]) -> Entry:
     row = index.images.rows[place]
-    entry = entries[row["entry"]]
-    _log_id("image", entry, ids[place], int(row["entry"]), lines)
-    return {**entry, "id": ids[place], "height": int(row["height"]), "width": int(row["width"])}
+    new = {"id": ids[place], "height": int(row["height"]), "width": int(row["width"])}
+    return _changed(entries[row["entry"]], new, f"image entry {row['entry'] + 1}", lines)
 
 
 def _category(index: CocoIndex, place: int, entries: list[Entry], ids: Mapping[int, int], lines: list[str]) -> Entry:
     category = index.categories[place]
-    entry = entries[category.entry]
-    _log_id("category", entry, ids[place], category.entry, lines)
-    return {**entry, "id": ids[place], "name": category.name}
+    new = {"id": ids[place], "name": category.name}
+    return _changed(entries[category.entry], new, f"category entry {category.entry + 1}", lines)
 
 
-def _log_id(kind: str, entry: Entry, new: int, place: int, lines: list[str]) -> None:
-    if (old := entry.get("id")) != new or type(old) is not int:
-        lines.append(f"{kind} entry {place + 1}: id {reprlib.repr(old)} -> {new}")
+def _changed(entry: Entry, new: Entry, where: str, lines: list[str]) -> Entry:
+    """An entry with new values; those that differ are logged."""
+    for key, value in new.items():
+        old = entry.get(key)
+        if old != value or type(old) is bool:
+            lines.append(f"{where}: {key} {'missing' if old is None else _said(old)} -> {_said(value)}")
+    return {**entry, **new}
+
+
+def _said(value: Any) -> str:
+    return " ".join(reprlib.repr(value).split())
+
+
+def _unused(kind: str, entries: list[Entry], used: Collection[int]) -> list[str]:
+    """A line for each entry that is in no table."""
+    lost = sorted(set(range(len(entries))) - set(used))
+    return [f"{kind} entry {place + 1} is left out: it cannot be used, or repeats another" for place in lost]
 
 
 def _annotations(
@@ -109,9 +140,8 @@ def _annotations(
             continue
         entry = entries[row["number"] - 1]
         new = {"id": next(numbers), "image_id": image_ids[place], "category_id": category_ids[row["label"] - 1]}
-        if entry.get("id") != new["id"]:
-            lines.append(f"annotation entry {row['number']}: id {reprlib.repr(entry.get('id'))} -> {new['id']}")
-        yield {**entry, **new, **_integer_size(entry), **(_mended(index, alone) if row["repaired"] else {})}
+        new |= _integer_size(entry) | (_mended(index, alone) if row["repaired"] else {})
+        yield _changed(entry, new, f"annotation entry {row['number']}", lines)
 
 
 def _integer_size(entry: Entry) -> Entry:
@@ -135,13 +165,15 @@ def _mended(index: CocoIndex, alone: Rows) -> Entry:
 
 def _reason(index: CocoIndex, alone: Rows) -> str:
     place = int(alone["image"][0])
+    if place < 0 and alone["label"][0] < 1 and alone["start"][0] == alone["box"][0] - 1 == alone["stop"][0] - 1:
+        return "it is no annotation"
     if place < 0 or alone["label"][0] < 1:
         return "its image or category is not listed"
     try:
         draw(index.annotations.segmentations(alone)[0], index.images[place].size)
     except SegmentationError as error:
         return str(error)
-    return "no pixel of its mask lies inside the image"
+    return "its mask covers no pixel of the image"
 
 
 def _encode(document: Entry) -> bytes:

@@ -82,8 +82,8 @@ def check_leaks(splits: Mapping[SplitName, Split]) -> Findings:
 
 def tell(name: str, findings: Findings) -> None:
     """Log what was found: a line for each error and warning, and one for all notes."""
-    for line in findings.lines(("error", "warning")):
-        logger.warning("%s: %s", name, line)
+    for finding in (*findings.of("error"), *findings.of("warning")):
+        logger.warning("%s: %s", name, finding.done)
     if notes := findings.of("note"):
         counted = ", ".join(f"{KINDS[finding.kind].title} ({finding.count})" for finding in notes)
         logger.info("%s, notes: %s", name, counted)
