@@ -20,7 +20,7 @@ class ImageError(SegtrainError):
     """An image that cannot be used.
 
     Args:
-        kind: a key of ``findings.KINDS``.
+        kind: a key of ``finding_kinds.KINDS``.
         place: the file, or its folder.
         reason: what is wrong, without the place.
         remedy: what to do about it.
