@@ -140,4 +140,5 @@ def test_four_workers_hold_one_copy(method: str) -> None:
     before = memory_of_workers(method, first)
     shared = SharedArray(np.ones(size, np.uint8))
     added = memory_of_workers(method, shared) - before
-    assert 0.97 * size < added < 1.03 * size
+    # What is shared with other processes that come and go counts in parts; copies would make it five times the size.
+    assert 0.8 * size < added < 1.2 * size

@@ -167,3 +167,17 @@ def test_a_field_that_does_not_serve_is_named_in_one_line(
     with pytest.raises(SegtrainError, match=message) as caught:
         image_field(write(tmp_path / "a.json", images), field, range(len(images)))
     assert re.match(r".*a\.json: [^\n]*$", str(caught.value))
+
+
+def test_a_repeated_entry_goes_the_way_of_the_first(tmp_path: Path) -> None:
+    content = json.loads(write(tmp_path / "a.json", [{"id": i} for i in (1, 2, 3)]).read_text())
+    content["images"].insert(1, content["images"][2])  # as whoever joins files has it
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    for val in ({1}, {2}, {1, 3}):
+        write_split(tmp_path / "a.json", val, tmp_path / "split")
+        ids = [
+            {image["id"] for image in json.loads((tmp_path / "split" / f"{part}.json").read_text())["images"]}
+            for part in ("train", "val")
+        ]
+        assert not ids[0] & ids[1]
+        assert ids[0] | ids[1] == {1, 2, 3}

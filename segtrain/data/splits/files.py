@@ -77,11 +77,11 @@ def write_split(source: Path, val: Collection[int], folder: Path) -> None:
         SegtrainError: the file is not COCO json any more.
     """
     root = _decode(source, read_strictly(source), dict[str, msgspec.Raw])
-    images = _read_key(source, root["images"], "id")
+    images, names = (_read_key(source, root["images"], key) for key in ("id", "file_name"))
     chosen = frozenset(val)
     owners, _ = Ids(images, "image", Findings()).find_all(_read_key(source, root["annotations"], "image_id"))
     sides = {
-        "images": [position in chosen for position in range(len(images))],
+        "images": [position in chosen for position in _originals(images, names)],
         "annotations": [owner in chosen for owner in owners.tolist()],
     }
     for name, side in (("train", False), ("val", True)):
@@ -104,6 +104,13 @@ def _assemble(source: Path, root: Mapping[str, msgspec.Raw], sides: Mapping[str,
         else:
             parts.append(value)
     return b"".join([*parts, b"}\n"])
+
+
+def _originals(identifiers: Sequence[Any], names: Sequence[Any]) -> list[int]:
+    """For each image its own position, or that of the one it repeats: both go the same way, or it would be a leak."""
+    first: dict[str, int] = {}
+    keys = (repr(pair) for pair in zip(identifiers, names, strict=True))
+    return [first.setdefault(key, position) for position, key in enumerate(keys)]
 
 
 def _read_key(path: Path, entries: msgspec.Raw, key: str) -> list[Any]:
