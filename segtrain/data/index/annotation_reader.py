@@ -76,9 +76,12 @@ def _batches(file: RawFile, findings: Findings) -> Iterator[tuple[list[FileAnnot
 
 def _fill_ids(rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], findings: Findings) -> None:
     ids = [entry.id for entry in entries]
-    if set(map(type, ids)) <= {int} and -_INT64 <= min(ids, default=0) <= max(ids, default=0) < _INT64:
-        rows["id"] = ids
-        return
+    if set(map(type, ids)) <= {int}:
+        try:
+            rows["id"] = np.array(ids, dtype=np.int64)
+            return
+        except OverflowError:
+            pass
     for row, value in zip(rows, ids, strict=True):
         number = as_whole_number(value)
         known = number is not None and -_INT64 <= number < _INT64
@@ -119,9 +122,11 @@ def _fill_values(
     rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], images: ImageTable, findings: Findings
 ) -> None:
     areas, crowds = [entry.area for entry in entries], [entry.iscrowd for entry in entries]
-    numbers = set(map(type, areas)) <= {float, int}
-    all_good = numbers and 0 < min(areas) <= max(areas) < HUGE
-    rows["area"] = areas if all_good else [a if type(a) in (float, int) and 0 < a < HUGE else np.nan for a in areas]
+    if set(map(type, areas)) <= {float}:
+        stated_areas = np.array(areas, dtype=np.float64)
+        rows["area"] = np.where((stated_areas > 0) & (stated_areas < HUGE), stated_areas, np.nan)
+    else:
+        rows["area"] = [a if type(a) in (float, int) and 0 < a < HUGE else np.nan for a in areas]
     for place in np.flatnonzero(rows["usable"] & np.isnan(rows["area"])).tolist():
         kind = "area-missing" if areas[place] is None else "area-invalid"
         text = "" if areas[place] is None else f": {reprlib.repr(areas[place])}"

@@ -137,7 +137,11 @@ class Ids:
 
 
 def without_repetitions(
-    places: list[int], named: Sequence[tuple[Any, Any]], kind: Literal["image", "category"], findings: Findings
+    places: list[int],
+    identifiers: Sequence[Any],
+    names: Sequence[Any],
+    kind: Literal["image", "category"],
+    findings: Findings,
 ) -> list[int]:
     """The places of entries without those that say the same id and name as an earlier one.
 
@@ -146,17 +150,17 @@ def without_repetitions(
 
     Args:
         places: of entries in the file's list.
-        named: id and name of each, as written.
+        identifiers: of each, as written.
+        names: likewise.
         kind: of the entries.
         findings: receives the repetitions.
     """
-    identifiers = [identifier for identifier, _ in named]
     if set(map(type, identifiers)) <= {int} and len(set(identifiers)) == len(identifiers):
         return places
     seen: set[str] = set()
     kept = []
-    for place, pair in zip(places, named, strict=True):
-        key = _key(list(pair))
+    for place, *pair in zip(places, identifiers, names, strict=True):
+        key = _key(pair)
         if pair[0] is not None and key in seen:
             findings.add(
                 f"duplicate-{kind}-id",

@@ -125,7 +125,8 @@ def read_images(file: RawFile, findings: Findings) -> tuple[ImageTable, Ids]:
     if blank or not _are_plain(entries):
         objects = (place for place in places if place not in set(blank))
         places = [place for place in objects if _is_usable(entries[place], place, findings)]
-    places = without_repetitions(places, [(entries[p].id, entries[p].file_name) for p in places], "image", findings)
+    identifiers, file_names = [entries[place].id for place in places], [entries[place].file_name for place in places]
+    places = without_repetitions(places, identifiers, file_names, "image", findings)
     kept = [entries[place] for place in places]
     ids = Ids([entry.id for entry in kept], "image", findings)
     names = [entry.file_name.encode("utf-8") for entry in kept]

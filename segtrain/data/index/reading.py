@@ -46,8 +46,9 @@ def _read_categories(file: RawFile, findings: Findings) -> tuple[list[Category],
     """The categories by increasing id, and their ids, whose places are those of that list."""
     entries, blank = EntryReader(FileCategory, "categories", findings).read(file.categories)
     places = [place for place in range(len(entries)) if place not in blank]
-    named = [(entries[place].id, entries[place].name) for place in places]
-    kept = [(place, entries[place]) for place in without_repetitions(places, named, "category", findings)]
+    identifiers, names_written = [entries[place].id for place in places], [entries[place].name for place in places]
+    places = without_repetitions(places, identifiers, names_written, "category", findings)
+    kept = [(place, entries[place]) for place in places]
     ids = Ids([entry.id for _, entry in kept], "category", findings)
     categories: list[Category] = []
     names: set[str] = set()
