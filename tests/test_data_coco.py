@@ -113,6 +113,8 @@ def test_a_crowd_is_what_coco_takes_for_one(tmp_path: Path, written: Any, crowd:
     index = load(tmp_path, annotation(iscrowd=written))
     assert [truth["iscrowd"] for truth in index.truths(7)] == [crowd]
     assert index.counts.repaired == (type(written) not in (bool, float))
+    beside_others = load(tmp_path, annotation(iscrowd=written), annotation(iscrowd=None), annotation(iscrowd=3))
+    assert [truth["iscrowd"] for truth in beside_others.truths(7)] == [crowd, 0, 1]
 
 
 @pytest.mark.parametrize(

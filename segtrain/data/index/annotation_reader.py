@@ -2,6 +2,7 @@
 
 import reprlib
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,10 @@ def read_annotations(
         part["number"] = np.arange(1, len(part) + 1) + sum(map(len, parts))
         part["usable"] = True
         part["usable"][blank] = False
-        _fill_ids(part, entries, findings)
-        _fill_references(part, entries, images, image_ids, category_ids, findings)
+        odd = _fill_ids(part, entries, findings)
+        odd += _fill_references(part, entries, images, image_ids, category_ids, findings)
+        for _, message in sorted(odd, key=itemgetter(0)):  # by place: how the file is read leaves no trace in messages
+            findings.add("id-not-integer", message)
         _fill_values(part, entries, images, findings)
         # Over the text that these entries came from, if it is there: gaps of a byte replace keys and commas.
         text = _joined(entries)
@@ -74,23 +77,28 @@ def _batches(file: RawFile, findings: Findings) -> Iterator[tuple[list[FileAnnot
         yield reader.read(file.annotations[first : first + _BATCH], first)
 
 
-def _fill_ids(rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], findings: Findings) -> None:
+def _fill_ids(
+    rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], findings: Findings
+) -> list[tuple[int, str]]:
+    """Fill in the ids; the places of those that are no whole numbers are returned, with what to say."""
+    odd: list[tuple[int, str]] = []
     ids = [entry.id for entry in entries]
     if set(map(type, ids)) <= {int}:
         try:
             rows["id"] = np.array(ids, dtype=np.int64)
-            return
+            return odd
         except OverflowError:
             pass
-    for row, value in zip(rows, ids, strict=True):
+    for place, (row, value) in enumerate(zip(rows, ids, strict=True)):
         number = as_whole_number(value)
         known = number is not None and -_INT64 <= number < _INT64
         row["id"] = number if known else -1
         if type(value) is not int and row["usable"]:
             text = "has no id" if value is None else f"has the id {reprlib.repr(value)}"
-            findings.add("id-not-integer", f"annotation number {row['number']} {text}")
+            odd.append((place, f"annotation number {row['number']} {text}"))
         elif not known and row["usable"]:
             findings.add("id-beyond-int32", f"annotation number {row['number']} has the id {reprlib.repr(value)}")
+    return odd
 
 
 def _fill_references(
@@ -100,7 +108,9 @@ def _fill_references(
     image_ids: Ids,
     category_ids: Ids,
     findings: Findings,
-) -> None:
+) -> list[tuple[int, str]]:
+    """Fill in images and labels; the places of ids that are no whole numbers are returned, with what to say."""
+    odd: list[tuple[int, str]] = []
     known = rows["usable"].copy()
     image, category = [entry.image_id for entry in entries], [entry.category_id for entry in entries]
     for field, kind, named, ids, offset in (
@@ -114,8 +124,9 @@ def _fill_references(
             findings.add(f"unknown-{kind}", f"{name_of(rows[place], images)} names {said}")
         for place, value in () if plain else enumerate(named):
             if type(value) is not int and places[place] >= 0:
-                findings.add("id-not-integer", f"{name_of(rows[place], images)} names {kind} {reprlib.repr(value)}")
+                odd.append((place, f"{name_of(rows[place], images)} names {kind} {reprlib.repr(value)}"))
         rows["usable"] &= places >= 0
+    return odd
 
 
 def _fill_values(
@@ -134,12 +145,16 @@ def _fill_values(
     stated = np.ones(len(crowds), dtype=np.bool_)
     if not (set(map(type, crowds)) <= {int, bool} and set(crowds) <= {0, 1}):
         stated[:] = [type(crowd) in (int, bool, float) and crowd in (0, 1) for crowd in crowds]
-    # COCO takes any number but 0 for a crowd, and so does who writes "1".
-    rows["crowd"] = crowds if stated.all() else [as_whole_number(crowd) not in (None, 0) for crowd in crowds]
+    rows["crowd"] = crowds if stated.all() else list(map(_is_crowd, crowds))
     findings.extend("crowd-missing", np.flatnonzero(rows["usable"] & ~stated), lambda place: (
         f"{name_of(rows[place], images)}{'' if crowds[place] is None else f': {reprlib.repr(crowds[place])}'}"
     ))  # fmt: skip
     rows["repaired"] = ~stated | np.isnan(rows["area"])
+
+
+def _is_crowd(value: Any) -> bool:
+    """COCO takes any number but 0 for a crowd; so does who writes true or "1"."""
+    return value is True or as_whole_number(value) not in (None, 0)
 
 
 def _joined(entries: Sequence[FileAnnotation]) -> npt.NDArray[np.uint8]:
