@@ -14,8 +14,10 @@ from torchvision.models.detection.rpn import concat_box_prediction_layers
 
 from segtrain.instances import Instances
 from segtrain.segmenters.architectures import STRIDES
+from segtrain.segmenters.detections import select_detections
 from segtrain.segmenters.folding import fold_frozen_norms
 from segtrain.segmenters.inputs import InputSize, batch_images
+from segtrain.segmenters.mask_head import own_class_logits
 from segtrain.segmenters.mask_pasting import to_rles
 from segtrain.segmenters.mask_targets import sample_targets
 from segtrain.segmenters.roi_align import pool_regions
@@ -89,21 +91,21 @@ class MaskRCNN(nn.Module):
         features, proposals, _ = self._propose(batch, None)
         with self._autocast():
             class_logits, box_deltas = self._box_branch(features, proposals)
-        (boxes,), (scores,), (labels,) = self.roi_heads.postprocess_detections(
-            class_logits.float(), box_deltas.float(), proposals, batch.image_sizes
+        boxes, scores, labels = select_detections(
+            class_logits.float(), box_deltas.float(), proposals[0], batch.image_sizes[0], self.roi_heads
         )
         if not len(boxes):
             return Instances.empty((height, width))
         with self._autocast():
-            mask_logits = self._mask_branch(features, [boxes])
-        probabilities = mask_logits.float().sigmoid()[torch.arange(len(labels), device=labels.device), labels]
+            pooled = pool_regions(features[: len(STRIDES)], STRIDES, [boxes], MASK_BINS)
+            logits = own_class_logits(self.roi_heads.mask_head(pooled), self.roi_heads.mask_predictor, labels)
         boxes = boxes * _ratio(batch.image_sizes[0], (height, width), boxes)
         return Instances(
             (height, width),
             boxes.cpu().numpy(),
             labels.cpu().numpy(),
             scores.cpu().numpy(),
-            to_rles(probabilities, boxes, (height, width)),
+            to_rles(logits.sigmoid(), boxes, (height, width)),
         )
 
     def _propose(
