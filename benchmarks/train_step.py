@@ -19,7 +19,9 @@ always is; their frozen statistics are then those of the images themselves. In f
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -41,26 +43,54 @@ from segtrain.segmenters import mask_rcnn
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 
 SAME = 1e-4  # relative difference of a loss in float32
-BATCHES = 3
 LEARNING_RATE = 1e-6
 
 Batch = list[Sample]
 Losses = Callable[[Batch], dict[str, Tensor]]
 
 
-def batches_of(split: Split, crop: int, size: int) -> tuple[list[Batch], list[str]]:
-    """Batches of so many parts of images, each with at least an object, and the names of the categories."""
+@dataclass(frozen=True)
+class Case:
+    """A network and what it learns from.
+
+    Attributes:
+        name: of the rows, before the precision.
+        overrides: of ``train.py``, that make the network.
+        crop: pixels of an image that are shown, a square.
+        side: pixels of the input that they become.
+        size: images of a batch.
+        batches: how many.
+        bounds: of the ratio in each precision.
+    """
+
+    name: str
+    overrides: tuple[str, ...]
+    crop: int
+    side: int
+    size: int
+    batches: int
+    bounds: dict[Precision, float]
+
+
+MOBILENET = Case("mobilenet", ("experiment=nuclei",), 192, 384, 4, 3, {"bf16": 3, "fp32": 1.8})
+RESNET50 = Case(
+    "resnet50", ("data=coco", "segmenter=mask_rcnn_resnet50_fpn"), 512, 512, 2, 1, {"bf16": 2.2, "fp32": 1.35}
+)
+
+
+def batches_of(split: Split, case: Case) -> tuple[list[Batch], list[str]]:
+    """Batches of parts of images, each with at least an object, and the names of the categories."""
     index = load_index(split.annotations)
-    chain = {"crop": albumentations.RandomCrop(crop, crop, pad_if_needed=True, p=1)}
+    chain = {"crop": albumentations.RandomCrop(case.crop, case.crop, pad_if_needed=True, p=1)}
     dataset = CocoDataset(index, ImageReader(split.images, "auto", 10**8), Augmentation(chain, mix=None), seed=0)
+    wanted = case.batches * case.size
     samples: Batch = []
-    for epoch in range(100):
-        for position in range(0, len(index.images), max(len(index.images) // (BATCHES * size), 1)):
-            sample = dataset[epoch, position]
-            if isinstance(sample, Sample) and len(sample.target) and len(samples) < BATCHES * size:
-                samples.append(sample)
+    for draw in range(100 * wanted):  # spread over the images, and from the start again with other parts
+        sample = dataset[draw // wanted, (draw % wanted) * len(index.images) // wanted]
+        if isinstance(sample, Sample) and len(sample.target) and len(samples) < wanted:
+            samples.append(sample)
     names = [category.name for category in index.categories]
-    return [samples[start : start + size] for start in range(0, len(samples), size)], names
+    return [samples[start : start + case.size] for start in range(0, len(samples), case.size)], names
 
 
 def our_losses(model: MaskRCNN, precision: Precision, batch: Batch) -> dict[str, Tensor]:
@@ -114,63 +144,46 @@ def compare(ours: MaskRCNN, stock: StockMaskRCNN, batches: Sequence[Batch]) -> f
     return worst
 
 
-def measure(
-    name: str,
-    settings: dict[str, object],
-    split: Split,
-    options: argparse.Namespace,
-    crop: int,
-    side: int,
-    size: int,
-    bounds: dict[Precision, float],
-) -> list[Row]:
-    """The rows of a network.
-
-    Args:
-        name: of the rows, before the precision.
-        settings: of the network.
-        split: the images.
-        options: of the command.
-        crop: pixels of an image that are shown, a square.
-        side: pixels of the input that they become.
-        size: images of a batch.
-        bounds: of the ratios.
-    """
-    batches, class_names = batches_of(split, crop, size)
-    ours, stock = pair(settings, class_names, [sample.image for batch in batches for sample in batch], side)
+def measure(case: Case, split: Split, weights: Path | None, repeats: int) -> list[Row]:
+    """The rows of a case; ends the program where the losses differ."""
+    batches, class_names = batches_of(split, case)
+    settings = settings_of(*case.overrides) | {"weights": str(weights) if weights else None}
+    ours, stock = pair(settings, class_names, [sample.image for batch in batches for sample in batch], case.side)
     ours.train()
     stock.train()
     difference = compare(ours, stock, batches)
     if difference > SAME:
-        sys.exit(f"{name}: a loss differs by {difference:.1e} of its value; {SAME:g} is the most")
+        sys.exit(f"{case.name}: a loss differs by {difference:.1e} of its value; {SAME:g} is the most")
     parameters, others = ([p for p in m.parameters() if p.requires_grad] for m in (ours, stock))
     fused = torch.optim.AdamW(parameters, lr=LEARNING_RATE, fused=True)
     default = torch.optim.AdamW(others, lr=LEARNING_RATE)
     rows = []
-    for precision, bound in bounds.items():
+    for precision, bound in case.bounds.items():
         times = alternate(
             partial(step, partial(our_losses, ours, precision), fused),
             partial(step, partial(stock_losses, stock), default),
             batches,
-            options.repeats,
+            repeats,
         )
-        what = f"step, {size} images of {side} px, {split.name}; losses agree to {difference:.0e} in float32"
-        rows.append(Row(f"{name}_{precision}", what, "ms", times[0] * 1e3, times[1] * 1e3, bound))
+        what = f"{case.size} images of {case.side} px, {split.name}; losses agree to {difference:.0e} in float32"
+        rows.append(Row(f"{case.name}_{precision}", what, "ms", times[0] * 1e3, times[1] * 1e3, bound))
     return rows
 
 
 def main(options: argparse.Namespace) -> None:
-    """Measure the four rows."""
-    weights = {"weights": str(options.weights) if options.weights else None}
+    """Measure the rows."""
     rows = []
-    with nuclei(options) as splits:
-        settings = settings_of("experiment=nuclei") | weights
-        rows += measure("mobilenet", settings, splits[0], options, 192, 384, 4, {"bf16": 3, "fp32": 1.8})
-    with coco(options) as splits:
-        settings = settings_of("data=coco", "segmenter=mask_rcnn_resnet50_fpn") | {"weights": None}
-        rows += measure("resnet50", settings, splits[0], options, 512, 512, 2, {"bf16": 2.2, "fp32": 1.35})
+    if MOBILENET.name in options.networks:
+        with nuclei(options) as splits:
+            rows += measure(MOBILENET, splits[0], options.weights, options.repeats)
+    if RESNET50.name in options.networks:
+        with coco(options) as splits:
+            rows += measure(RESNET50, splits[0], None, options.repeats)
     finish(rows, options)
 
 
 if __name__ == "__main__":
-    main(arguments("One training step: segtrain against torchvision.").parse_args())
+    parser = arguments("One training step: segtrain against torchvision.")
+    names = [MOBILENET.name, RESNET50.name]
+    parser.add_argument("--networks", nargs="+", choices=names, default=names)
+    main(parser.parse_args())

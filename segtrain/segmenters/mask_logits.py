@@ -30,4 +30,5 @@ def own_class_logits(predictor: MaskRCNNPredictor, x: Tensor, labels: Tensor) ->
     own = last.weight.flatten(1)[labels]
     cells = torch.bmm(blocks.reshape(count, height * width * 4, channels), own[:, :, None])
     cells = cells.reshape(count, height, width, 2, 2).permute(0, 1, 3, 2, 4).reshape(count, 2 * height, 2 * width)
-    return cells + last.bias[labels][:, None, None]
+    logits: Tensor = cells + last.bias[labels][:, None, None]
+    return logits

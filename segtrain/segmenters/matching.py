@@ -28,7 +28,7 @@ def match_anchors(anchors: Tensor, boxes: Tensor, low: float, high: float) -> Te
     fits_best = torch.zeros(count, dtype=torch.bool, device=anchors.device)
     sides = tuple(side.contiguous() for side in anchors.unbind(1))
     rows = max(_PAIRS // max(count, 1), 1)
-    for first, part in enumerate(boxes.split(rows)):
+    for first, part in enumerate(torch.split(boxes, rows)):
         iou = _iou(part, sides)
         value, index = iou.max(dim=0)
         better = value > best
