@@ -33,6 +33,7 @@ from segtrain.data.images.reader import ImageReader
 from segtrain.segmenters.kmeans import cluster
 
 CONFIG = Path(__file__).parent.parent / "configs" / "segmenter" / "kmeans.yaml"
+SETTINGS = {name: int(OmegaConf.load(CONFIG)["method"][name]) for name in ("bits", "restarts", "seed")}
 IMAGES = 6
 SIZE = (480, 640)  # rows, columns
 CLUSTERS = 5
@@ -43,15 +44,9 @@ Pixels = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.integer]
 
 
-def settings() -> dict[str, int]:
-    """Of our side."""
-    method = OmegaConf.load(CONFIG)["method"]
-    return {name: int(method[name]) for name in ("bits", "restarts", "seed")}
-
-
 def ours(pixels: Pixels) -> Numbers:
     """Our side."""
-    return cluster(pixels, clusters=CLUSTERS, **settings())
+    return cluster(pixels, clusters=CLUSTERS, **SETTINGS)
 
 
 def stock(pixels: Pixels) -> Numbers:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from scipy import ndimage
 
 from segtrain.segmenters import kmeans
-from segtrain.segmenters.weighted_kmeans import BLOCK, Points, fit, histogram, nearest
+from segtrain.segmenters.weighted_kmeans import BLOCK, ENOUGH_CELLS, Points, fit, histogram, nearest
 
 CONFIG = OmegaConf.load(Path(__file__).parents[1] / "configs" / "segmenter" / "kmeans.yaml")["method"]
 SHIPPED = {name: int(CONFIG[name]) for name in ("clusters", "bits", "restarts", "seed")}
@@ -99,12 +99,14 @@ def test_inertia_is_scikit_learns(seed: int) -> None:
     assert inertia(pixels, kmeans.cluster(pixels, **SHIPPED)) < 1.01 * inertia(pixels, full)
 
 
-def test_grey_images_keep_their_quality() -> None:
+def test_grey_and_noise_keep_their_quality() -> None:
     from sklearn.cluster import KMeans
 
-    pixels = picture(1)[..., :1].repeat(3, axis=2)
-    full = KMeans(5, n_init=10, random_state=0).fit_predict(pixels.reshape(-1, 3))
-    assert inertia(pixels, kmeans.cluster(pixels, **SHIPPED)) < 1.01 * inertia(pixels, full)
+    noise = np.random.default_rng(0).random((180, 200, 3)).astype(np.float32)
+    assert len(histogram(noise.reshape(-1, 3).T.astype(float), SHIPPED["bits"]).weights) > ENOUGH_CELLS
+    for pixels in (picture(1)[..., :1].repeat(3, axis=2), noise):
+        full = KMeans(5, n_init=10, random_state=0).fit_predict(pixels.reshape(-1, 3))
+        assert inertia(pixels, kmeans.cluster(pixels, **SHIPPED)) < 1.01 * inertia(pixels, full)
 
 
 def test_one_seed_is_one_result() -> None:

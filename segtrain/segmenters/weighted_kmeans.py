@@ -15,6 +15,7 @@ IntArray = npt.NDArray[np.int64]
 
 BLOCK = 2**14  # columns: what is computed of so many stays in a core's cache
 START_CELLS = 1000  # the coarsest histogram has no more, if one can be so coarse
+ENOUGH_CELLS = 25_000  # of spread-out colours: a histogram of more is left out where there is a coarser one
 KEPT = 4  # one start out of so many goes on to the next finer histogram
 TOLERANCE = 1e-3  # of the inertia: Lloyd's steps a start is done where a step gains no more
 STEPS = 100  # at most, on each histogram
@@ -56,7 +57,7 @@ def histogram(channels: Float64Array, bits: int, weights: Float64Array | None = 
 def fit(points: Points, *, clusters: int, bits: int, restarts: int, seed: int) -> Float64Array:
     """The centres of k-means, by Lloyd's steps (1982) from the best of several starts by k-means++ (Arthur, 2007).
 
-    The starts run on a coarse histogram of the points, the best of them on finer ones, the very best on the points: a
+    The starts run on a coarse histogram of the points, the best of them on finer ones, up to the points themselves: a
     start costs little, and which one is best is not left to the coarse histogram. scikit-learn's KMeans hands on one
     start only: on photographs it took twice the time for an inertia more often 1 % and more above a fit of all pixels.
 
@@ -74,6 +75,7 @@ def fit(points: Points, *, clusters: int, bits: int, restarts: int, seed: int) -
     while len(levels[-1].weights) > START_CELLS and bits > 1:
         bits -= 1
         levels.append(histogram(levels[-1].channels, bits, levels[-1].weights))
+    levels = [level for level in levels[:-1] if len(level.weights) <= ENOUGH_CELLS] + levels[-1:]
     starts = min(clusters, len(levels[-1].weights))
     centres = _starts(levels[-1], starts, restarts, np.random.default_rng(seed))
     for level in reversed(levels):
