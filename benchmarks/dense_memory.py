@@ -20,7 +20,6 @@ mask loss has its 28x28 targets of 128 regions (stock: ``GeneralizedRCNNTransfor
 import argparse
 import ctypes
 import gc
-import json
 import resource
 import subprocess
 import sys

@@ -99,7 +99,7 @@ def _peak_resident() -> int:
 def describe_environment(device: torch.device, precision: str) -> dict[str, str | int | float]:
     """What a reader needs to judge times and to reproduce numbers."""
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
-    packages = ("torch", "torchvision", "numpy", "scikit-image", "scikit-learn", "pycocotools", "hotcoco")
+    packages = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "pycocotools", "hotcoco")
     return {
         "segtrain": version("segtrain"),
         "python": platform.python_version(),

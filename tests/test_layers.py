@@ -41,7 +41,6 @@ DOORS = {
     "tensorboard": ["segtrain.reporting.tensorboard"],
     "torch.utils.tensorboard": ["segtrain.reporting.tensorboard"],
     "skimage": ["segtrain.segmenters"],
-    "sklearn": ["segtrain.segmenters"],
     "hydra": ["segtrain.config", "segtrain.signatures", "segtrain.overrides", "segtrain.launch", "train", "evaluate"],
     "omegaconf": ["segtrain.config", "segtrain.overrides", "segtrain.launch", "train", "evaluate"],
 }

@@ -11,12 +11,14 @@ from tiny_networks import ANCHORS, ARCHITECTURES, CLASSES, picture, planes, sett
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain import masks
 from segtrain.segmenters.architectures import ArchitectureName, Shape, build_network
 from segtrain.segmenters.base import Segmenter, Trainable
-from segtrain.segmenters.mask_rcnn import MaskRCNN, double_resolution
+from segtrain.segmenters.mask_logits import own_class_logits
+from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.targets import Target
 
 # The large networks cost seconds each: among the quick tests they only detect.
@@ -85,17 +87,21 @@ BATCH = [picture(0, 96, 128, 5), picture(1, 120, 90, 0), picture(2, 70, 64, 3)]
 
 
 @pytest.mark.parametrize("size", [(0, 14, 14), (3, 14, 14), (2, 5, 7)])
-def test_doubling_the_resolution_is_a_transposed_convolution(size: tuple[int, int, int]) -> None:
+def test_logits_of_the_own_class_are_those_of_the_whole_predictor(size: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
-    layer = torch.nn.ConvTranspose2d(6, 4, 2, stride=2)
+    predictor = MaskRCNNPredictor(6, 4, 3)
+    labels = torch.tensor([2, 1, 2])[: size[0]]
     results = []
     inputs = torch.randn(size[0], 6, *size[1:])
-    for function in (layer, lambda x: double_resolution(x, layer)):
+    for function in (
+        lambda x: predictor(x)[torch.arange(len(x)), labels],
+        lambda x: own_class_logits(predictor, x, labels),
+    ):
         x = inputs.clone().requires_grad_()
-        layer.zero_grad()
+        predictor.zero_grad()
         output = function(x)
         output.square().sum().backward()
-        results.append([output, x.grad, *(p.grad.clone() for p in layer.parameters())])
+        results.append([output, x.grad, *(p.grad.clone() for p in predictor.parameters())])
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-5)
 
 

@@ -1,33 +1,40 @@
 """Segmentation by edges: pure functions from RGB to a label map."""
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 from skimage import feature, filters, measure
 from skimage.morphology import disk
 
 from segtrain.masks import BoolArray
-from segtrain.segmenters.regions import FloatArray, LabelMap, components, foreground, luminance, split_touching
+from segtrain.segmenters.regions import (
+    FloatArray,
+    LabelMap,
+    above_mean,
+    components,
+    foreground,
+    luminance,
+    split_touching,
+)
 
 LAPLACE = np.array([[1, 1, 1], [1, -8, 1], [1, 1, 1]], dtype=np.float32)
 
 
 def sobel(rgb: FloatArray) -> LabelMap:
-    """Objects are the areas enclosed by edges, where Sobel's gradient magnitude exceeds its own mean.
+    """Objects are the areas that ``sobel_edges`` enclose.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
     """
-    return enclosed(_above_mean(filters.sobel(luminance(rgb))))
+    return enclosed(sobel_edges(luminance(rgb)))
 
 
 def laplace(rgb: FloatArray) -> LabelMap:
-    """Objects are the areas enclosed by edges, where the 8-neighbour Laplacian's magnitude exceeds its own mean.
+    """Objects are the areas that ``laplace_edges`` enclose.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
     """
-    return enclosed(_above_mean(np.abs(ndimage.convolve(luminance(rgb), LAPLACE, mode="reflect"))))
+    return enclosed(laplace_edges(luminance(rgb)))
 
 
 def canny(
@@ -61,6 +68,24 @@ def canny(
     return split_touching(objects, smoothing=smoothing, min_distance=min_distance)
 
 
+def sobel_edges(grey: FloatArray) -> BoolArray:
+    """Where the magnitude of Sobel's gradient exceeds its own mean; the image's border is repeated outside.
+
+    Args:
+        grey: (H, W) in [0, 1].
+    """
+    return above_mean(filters.sobel(grey))
+
+
+def laplace_edges(grey: FloatArray) -> BoolArray:
+    """Where the magnitude of the 8-neighbour Laplacian exceeds its own mean; the image's border is repeated outside.
+
+    Args:
+        grey: (H, W) in [0, 1].
+    """
+    return above_mean(np.abs(ndimage.convolve(grey, LAPLACE, mode="reflect")))
+
+
 def enclosed(edges: BoolArray) -> LabelMap:
     """The closed areas that edges enclose, without the edges; an area open to the image's border is not closed.
 
@@ -68,11 +93,6 @@ def enclosed(edges: BoolArray) -> LabelMap:
         edges: (H, W), true on edges; a diagonal step of an edge is closed.
     """
     return components(ndimage.binary_fill_holes(edges) & ~edges)
-
-
-def _above_mean(magnitude: npt.NDArray[np.float32]) -> BoolArray:
-    above: BoolArray = magnitude > magnitude.mean(dtype=np.float64)
-    return above
 
 
 def _gradient(grey: FloatArray) -> FloatArray:

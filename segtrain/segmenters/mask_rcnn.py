@@ -10,20 +10,22 @@ from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import fastrcnn_loss
-from torchvision.models.detection.rpn import concat_box_prediction_layers
 
 from segtrain.instances import Instances
 from segtrain.segmenters.architectures import STRIDES
 from segtrain.segmenters.detections import select_detections
 from segtrain.segmenters.folding import fold_frozen_norms
 from segtrain.segmenters.inputs import InputSize, batch_images
-from segtrain.segmenters.mask_head import own_class_logits
+from segtrain.segmenters.mask_logits import own_class_logits
 from segtrain.segmenters.mask_pasting import to_rles
 from segtrain.segmenters.mask_targets import sample_targets
+from segtrain.segmenters.proposal_loss import answer_at, proposal_losses, sample_anchors
+from segtrain.segmenters.proposals import select_proposals
 from segtrain.segmenters.roi_align import pool_regions
 from segtrain.targets import Target
 
 BOX_BINS, MASK_BINS = 7, 14
+_Proposed = tuple[list[Tensor], list[Tensor], dict[str, Tensor]]
 
 
 class MaskRCNN(nn.Module):
@@ -59,7 +61,7 @@ class MaskRCNN(nn.Module):
             {"boxes": target.boxes * _ratio(image.shape[-2:], size, target.boxes), "labels": target.labels, "masks": ()}
             for image, target, size in zip(images, targets, batch.image_sizes, strict=True)
         ]
-        features, proposals, losses = self._propose(batch, scaled)
+        features, proposals, losses = self._propose(batch, [target["boxes"] for target in scaled])
         proposals, matches, labels, box_targets = self.roi_heads.select_training_samples(proposals, scaled)
         with self._autocast():
             class_logits, box_deltas = self._box_branch(features, proposals)
@@ -71,8 +73,8 @@ class MaskRCNN(nn.Module):
         owners = [match[chosen] for match, chosen in zip(matches, positive, strict=True)]
         classes = torch.cat([label[chosen] for label, chosen in zip(labels, positive, strict=True)])
         with self._autocast():
-            mask_logits = self._mask_branch(features, regions)
-        losses["loss_mask"] = _mask_loss(mask_logits.float(), classes, images, targets, batch, regions, owners)
+            mask_logits = self._mask_branch(features, regions, classes)
+        losses["loss_mask"] = _mask_loss(mask_logits.float(), images, targets, batch, regions, owners)
         return losses
 
     def segment(self, images: Sequence[Tensor]) -> list[Instances]:
@@ -97,85 +99,67 @@ class MaskRCNN(nn.Module):
         if not len(boxes):
             return Instances.empty((height, width))
         with self._autocast():
-            pooled = pool_regions(features[: len(STRIDES)], STRIDES, [boxes], MASK_BINS)
-            logits = own_class_logits(self.roi_heads.mask_head(pooled), self.roi_heads.mask_predictor, labels)
+            mask_logits = self._mask_branch(features, [boxes], labels)
+        probabilities = mask_logits.float().sigmoid()
         boxes = boxes * _ratio(batch.image_sizes[0], (height, width), boxes)
         return Instances(
             (height, width),
             boxes.cpu().numpy(),
             labels.cpu().numpy(),
             scores.cpu().numpy(),
-            to_rles(logits.sigmoid(), boxes, (height, width)),
+            to_rles(probabilities, boxes, (height, width)),
         )
 
-    def _propose(
-        self, batch: ImageList, targets: list[dict[str, Any]] | None
-    ) -> tuple[list[Tensor], list[Tensor], dict[str, Tensor]]:
-        """torchvision's ``RegionProposalNetwork.forward``, with everything behind the head in float32."""
+    def _propose(self, batch: ImageList, true_boxes: list[Tensor] | None) -> _Proposed:
+        """Features, proposals and, where true boxes are given, the proposal network's losses."""
         with self._autocast():
             features = list(self.backbone(batch.tensors).values())
+        with torch.no_grad(), self._autocast():
             objectness, deltas = self.rpn.head(features)
-        # The generator takes the anchors' dtype from the features; bfloat16 has no whole numbers beyond 256.
-        anchors = self.rpn.anchor_generator(batch, [feature[:, :1].float() for feature in features])
-        per_level = [o.shape[1] * o.shape[2] * o.shape[3] for o in objectness]
-        logits, regression = concat_box_prediction_layers([o.float() for o in objectness], [d.float() for d in deltas])
-        decoded = self.rpn.box_coder.decode(regression.detach(), anchors).view(len(anchors), -1, 4)
-        proposals, _ = self.rpn.filter_proposals(decoded, logits, batch.image_sizes, per_level)
-        if targets is None:
+        anchors = self._anchors(batch, features)
+        proposals = select_proposals(self.rpn, objectness, deltas, anchors, batch.image_sizes)
+        if true_boxes is None:
             return features, proposals, {}
-        labels, matched_boxes = self.rpn.assign_targets_to_anchors(anchors, targets)
-        box_targets = self.rpn.box_coder.encode(matched_boxes, anchors)
-        loss_objectness, loss_box = self.rpn.compute_loss(logits, regression, labels, box_targets)
-        return features, proposals, {"loss_objectness": loss_objectness, "loss_rpn_box_reg": loss_box}
+        every_anchor = torch.cat(anchors)
+        image, anchor, true = sample_anchors(self.rpn, every_anchor, true_boxes)
+        # A context of its own: autocast would hand on the head's weights as cast without gradients above.
+        with self._autocast():
+            logits, offsets = answer_at(self.rpn.head, features, image, anchor)
+        return features, proposals, proposal_losses(self.rpn, logits, offsets, every_anchor[anchor], true)
+
+    def _anchors(self, batch: ImageList, features: list[Tensor]) -> list[Tensor]:
+        """(H * W * A, 4) of each level; the same for all images of a batch."""
+        first = ImageList(batch.tensors, batch.image_sizes[:1])
+        # The generator takes the anchors' dtype from the features; bfloat16 has no whole numbers beyond 256.
+        (anchors,) = self.rpn.anchor_generator(first, [feature[:, :1].float() for feature in features])
+        per_place = self.rpn.anchor_generator.num_anchors_per_location()
+        sizes = [f.shape[2] * f.shape[3] * count for f, count in zip(features, per_place, strict=True)]
+        return list(anchors.split(sizes))
 
     def _box_branch(self, features: list[Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
         pooled = pool_regions(features[: len(STRIDES)], STRIDES, boxes, BOX_BINS)
         class_logits, box_deltas = self.roi_heads.box_predictor(self.roi_heads.box_head(pooled))
         return class_logits, box_deltas
 
-    def _mask_branch(self, features: list[Tensor], boxes: list[Tensor]) -> Tensor:
+    def _mask_branch(self, features: list[Tensor], boxes: list[Tensor], labels: Tensor) -> Tensor:
+        """(R, 28, 28) logits of each region's own class."""
         pooled = pool_regions(features[: len(STRIDES)], STRIDES, boxes, MASK_BINS)
-        predictor = self.roi_heads.mask_predictor
-        upsampled = predictor.relu(double_resolution(self.roi_heads.mask_head(pooled), predictor.conv5_mask))
-        logits: Tensor = predictor.mask_fcn_logits(upsampled)
-        return logits
+        return own_class_logits(self.roi_heads.mask_predictor, self.roi_heads.mask_head(pooled), labels)
 
     def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
-def double_resolution(x: Tensor, deconvolution: nn.ConvTranspose2d) -> Tensor:
-    """A transposed convolution of kernel 2 and stride 2, as one matrix product: its output blocks do not overlap.
-
-    Args:
-        x: (N, C, H, W).
-        deconvolution: with weight (C, D, 2, 2) and bias (D,).
-
-    Returns:
-        (N, D, 2 H, 2 W). Several times faster than the stock kernel on the CPU, in the backward pass above all.
-    """
-    n, _, height, width = x.shape
-    weight, bias = deconvolution.weight, deconvolution.bias
-    assert bias is not None
-    channels = weight.shape[1]
-    # Columns in the order (row in the block, column in the block, channel).
-    matrix = weight.permute(2, 3, 1, 0).reshape(4 * channels, -1)
-    blocks = F.linear(x.permute(0, 2, 3, 1), matrix, bias.repeat(4))
-    blocks = blocks.reshape(n, height, width, 2, 2, channels).permute(0, 1, 3, 2, 4, 5)
-    return blocks.reshape(n, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
-
-
 def _mask_loss(
     logits: Tensor,
-    classes: Tensor,
     images: Sequence[Tensor],
     targets: Sequence[Target],
     batch: ImageList,
     regions: list[Tensor],
     owners: list[Tensor],
 ) -> Tensor:
-    """Binary cross-entropy of the true class's mask, averaged over all cells of all positive regions."""
-    if not len(classes):
+    """Binary cross-entropy, averaged over all cells of all positive regions."""
+    if not len(logits):
         return logits.sum() * 0
     expected = [
         sample_targets(
@@ -188,8 +172,7 @@ def _mask_loss(
         )
         for image, target, size, boxes, owner in zip(images, targets, batch.image_sizes, regions, owners, strict=True)
     ]
-    own_class = logits[torch.arange(len(classes), device=classes.device), classes]
-    return F.binary_cross_entropy_with_logits(own_class, torch.cat(expected))
+    return F.binary_cross_entropy_with_logits(logits, torch.cat(expected))
 
 
 def _ratio(source: Sequence[int], destination: Sequence[int], like: Tensor) -> Tensor:

@@ -33,6 +33,16 @@ def luminance(rgb: FloatArray) -> FloatArray:
     return grey
 
 
+def above_mean(values: FloatArray) -> BoolArray:
+    """Where a plane is above its own mean, which is summed in float64.
+
+    Args:
+        values: (H, W).
+    """
+    above: BoolArray = values > values.mean(dtype=np.float64)
+    return above
+
+
 def components(segments: npt.NDArray[Any]) -> LabelMap:
     """Number the 8-connected areas of equal value.
 

@@ -4,7 +4,15 @@ import numpy as np
 from scipy import ndimage
 from skimage import filters
 
-from segtrain.segmenters.regions import FloatArray, LabelMap, components, foreground, luminance, split_touching
+from segtrain.segmenters.regions import (
+    FloatArray,
+    LabelMap,
+    above_mean,
+    components,
+    foreground,
+    luminance,
+    split_touching,
+)
 
 
 def mean(rgb: FloatArray) -> LabelMap:
@@ -13,23 +21,32 @@ def mean(rgb: FloatArray) -> LabelMap:
     Args:
         rgb: (H, W, 3) in [0, 1].
     """
-    grey = luminance(rgb)
-    return components(grey > grey.mean(dtype=np.float64))
+    return components(above_mean(luminance(rgb)))
 
 
 def multi(rgb: FloatArray, *, low: float, high: float) -> LabelMap:
     """Objects are the components of levels 1 to 3.
 
-    Level 3 where grey > its mean, else 2 where > ``high``, else 1 where > ``low``, else 0: in this order, so that a
-    level may be empty.
-
     Args:
         rgb: (H, W, 3) in [0, 1].
+        low: see ``levels``.
+        high: see ``levels``.
+    """
+    return components(levels(luminance(rgb), low=low, high=high))
+
+
+def levels(grey: FloatArray, *, low: float, high: float) -> LabelMap:
+    """Level 3 where grey > its mean, else 2 where > ``high``, else 1 where > ``low``, else 0.
+
+    In this order, so that a level may be empty.
+
+    Args:
+        grey: (H, W) in [0, 1].
         low: grey in [0, 1].
         high: grey in [0, 1].
     """
-    grey = luminance(rgb)
-    return components(np.select([grey > grey.mean(dtype=np.float64), grey > high, grey > low], [3, 2, 1], 0))
+    level: LabelMap = np.select([above_mean(grey), grey > high, grey > low], [3, 2, 1], 0)
+    return level
 
 
 def otsu(rgb: FloatArray, *, denoise: float, smoothing: float, min_distance: int) -> LabelMap:

@@ -1,0 +1,95 @@
+"""The networks that benchmarks compare: ours as a preset builds it, and torchvision's of the same shape and weights."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN as StockMaskRCNN
+from torchvision.ops import FrozenBatchNorm2d
+
+from segtrain.config import register_schemas
+from segtrain.segmenters.architectures import Shape, build_network
+from segtrain.segmenters.build import mask_rcnn
+from segtrain.segmenters.inputs import batch_images
+from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.targets import Target
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def settings_of(*overrides: str) -> dict[str, Any]:
+    """The segmenter's settings that ``train.py`` would take with these overrides."""
+    register_schemas()
+    with initialize_config_dir(str(CONFIGS), version_base=None):
+        config = compose("train", [*overrides, "data.root=."])
+    settings: Any = OmegaConf.to_container(config.segmenter, resolve=True)
+    return {name: value for name, value in settings.items() if not name.startswith("_")}
+
+
+def pair(
+    settings: dict[str, Any], class_names: Sequence[str], images: Sequence[Tensor], min_size: int
+) -> tuple[MaskRCNN, StockMaskRCNN]:
+    """Our network and torchvision's, with the same weights.
+
+    Args:
+        settings: of ours.
+        class_names: of labels 1..K.
+        images: uint8 (3, H, W); a random backbone gets its frozen statistics from them.
+        min_size: shorter side of the input, for both.
+    """
+    torch.manual_seed(0)
+    settings = {**settings, "norm": "frozen", "min_size": min_size, "scale": None}
+    ours = mask_rcnn(class_names, **settings)
+    if settings["weights"] is None:
+        _measure_statistics(ours, images)
+    names = ("architecture", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios")
+    stock = build_network(
+        Shape(*(settings[name] for name in names)),
+        len(class_names) + 1,
+        norm="frozen",
+        frozen_stages=settings["frozen_stages"],
+        min_size=min_size,
+        max_size=settings["max_size"],
+        rpn_batch_size_per_image=settings["rpn_anchors_per_image"],
+        rpn_pre_nms_top_n_train=settings["rpn_candidates_train"],
+        rpn_pre_nms_top_n_test=settings["rpn_candidates_test"],
+        rpn_post_nms_top_n_train=settings["rpn_proposals_train"],
+        rpn_post_nms_top_n_test=settings["rpn_proposals_test"],
+        box_batch_size_per_image=settings["rois_per_image"],
+        box_positive_fraction=settings["positive_fraction"],
+        box_detections_per_img=settings["detections_per_image"],
+        box_score_thresh=settings["min_score"],
+        box_nms_thresh=settings["nms_iou"],
+    )
+    stock.load_state_dict(ours.state_dict())
+    return ours, stock
+
+
+@torch.no_grad()
+def _measure_statistics(network: MaskRCNN, images: Sequence[Tensor]) -> None:
+    """Give frozen normalisations the statistics of these images, layer by layer, as training would have."""
+    norms = [module for module in network.modules() if isinstance(module, FrozenBatchNorm2d)]
+
+    def measure(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        # A folded normalisation comes behind a convolution that has applied it already: with neutral values, until now.
+        module.running_mean.copy_(output.mean((0, 2, 3)))
+        module.running_var.copy_(output.var((0, 2, 3)))
+        shape = (1, -1, 1, 1)
+        return (output - module.running_mean.view(shape)) * torch.rsqrt(module.running_var.view(shape) + module.eps)
+
+    handles = [module.register_forward_hook(measure) for module in norms]
+    network.backbone(batch_images(images, network.input_size, network.device).tensors)
+    for handle in handles:
+        handle.remove()
+
+
+def planes(image: Tensor, target: Target) -> Tensor:
+    """(N, H, W) uint8: the masks as torchvision takes them."""
+    result = torch.zeros(len(target), *image.shape[1:], dtype=torch.uint8)
+    for plane, crop, (x0, y0, x1, y1) in zip(result, target.masks, target.boxes.int().tolist(), strict=True):
+        plane[y0:y1, x0:x1] = crop
+    return result

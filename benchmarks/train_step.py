@@ -1,0 +1,189 @@
+"""One training step of Mask R-CNN: from images and targets to new weights.
+
+    python benchmarks/train_step.py --nuclei DIR --coco DIR --weights FILE --check
+
+Both sides hold the same network with the same weights, learn from the same batches and draw the same anchors and
+regions; they take turns in one process. The learning rate is 1e-6, so that they stay the same network.
+
+- ours: ``segtrain.segmenters.mask_rcnn.MaskRCNN.losses``, backward, ``AdamW(fused=True)``, as ``train.py`` does; in
+  bfloat16 (autocast) or float32. True masks are crops.
+- stock: ``torchvision.models.detection.MaskRCNN`` of the very same modules, called as its documentation says: float32,
+  default memory layout, a full plane for each true mask, ``RoIHeads`` with ``MultiScaleRoIAlign``, ``AdamW``.
+
+Rows: ``mobilenet_bf16`` and ``mobilenet_fp32``, the network of experiment=nuclei on samples of it, 4 images a batch,
+384 pixels (parts of 192 pixels, enlarged twofold); ``resnet50_bf16`` and ``resnet50_fp32``, ResNet-50-FPN with
+torchvision's settings on 2 photographs of 512 pixels. Without ``--weights`` the MobileNet is random, as the ResNet
+always is; their frozen statistics are then those of the images themselves. In float32 every loss must agree to 1e-4.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from segtrain.data.samples.transforms import Augmentation  # first: it keeps albumentations from asking the network
+
+import albumentations  # isort: skip
+import torch
+from harness import Row, alternate, arguments, finish
+from networks import pair, planes, settings_of
+from stand_ins import Split, coco, nuclei
+from torch import Tensor
+from torchvision.models.detection import MaskRCNN as StockMaskRCNN
+
+from segtrain.data.check.checked import load_index
+from segtrain.data.images.reader import ImageReader
+from segtrain.data.samples.dataset import CocoDataset, Sample
+from segtrain.runtime import Precision
+from segtrain.segmenters import mask_rcnn
+from segtrain.segmenters.mask_rcnn import MaskRCNN
+
+SAME = 1e-4  # relative difference of a loss in float32
+LEARNING_RATE = 1e-6
+
+Batch = list[Sample]
+Losses = Callable[[Batch], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and what it learns from.
+
+    Attributes:
+        name: of the rows, before the precision.
+        overrides: of ``train.py``, that make the network.
+        crop: pixels of an image that are shown, a square.
+        side: pixels of the input that they become.
+        size: images of a batch.
+        batches: how many.
+        bounds: of the ratio in each precision.
+    """
+
+    name: str
+    overrides: tuple[str, ...]
+    crop: int
+    side: int
+    size: int
+    batches: int
+    bounds: dict[Precision, float]
+
+
+MOBILENET = Case("mobilenet", ("experiment=nuclei",), 192, 384, 4, 3, {"bf16": 3, "fp32": 1.8})
+RESNET50 = Case(
+    "resnet50", ("data=coco", "segmenter=mask_rcnn_resnet50_fpn"), 512, 512, 2, 1, {"bf16": 2.2, "fp32": 1.35}
+)
+
+
+def batches_of(split: Split, case: Case) -> tuple[list[Batch], list[str]]:
+    """Batches of parts of images, each with at least an object, and the names of the categories."""
+    index = load_index(split.annotations)
+    chain = {"crop": albumentations.RandomCrop(case.crop, case.crop, pad_if_needed=True, p=1)}
+    dataset = CocoDataset(index, ImageReader(split.images, "auto", 10**8), Augmentation(chain, mix=None), seed=0)
+    wanted = case.batches * case.size
+    samples: Batch = []
+    for draw in range(100 * wanted):  # spread over the images, and from the start again with other parts
+        sample = dataset[draw // wanted, (draw % wanted) * len(index.images) // wanted]
+        if isinstance(sample, Sample) and len(sample.target) and len(samples) < wanted:
+            samples.append(sample)
+    names = [category.name for category in index.categories]
+    return [samples[start : start + case.size] for start in range(0, len(samples), case.size)], names
+
+
+def our_losses(model: MaskRCNN, precision: Precision, batch: Batch) -> dict[str, Tensor]:
+    """As ``train.py`` computes them."""
+    model.precision = "bf16" if precision == "bf16" else "fp32"
+    for _ in batch:  # torchvision's transform draws one of its sizes for each image
+        torch.empty(1).uniform_()
+    return model.losses([sample.image for sample in batch], [sample.target for sample in batch])
+
+
+def stock_losses(model: StockMaskRCNN, batch: Batch) -> dict[str, Tensor]:
+    """As torchvision computes them."""
+    targets = [{"boxes": s.target.boxes, "labels": s.target.labels, "masks": planes(s.image, s.target)} for s in batch]
+    losses: dict[str, Tensor] = model([sample.image / 255 for sample in batch], targets)
+    return losses
+
+
+def step(losses: Losses, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
+    """Take one step."""
+    torch.manual_seed(0)
+    torch.stack(list(losses(batch).values())).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def compare(ours: MaskRCNN, stock: StockMaskRCNN, batches: Sequence[Batch]) -> float:
+    """The largest relative difference of a loss in float32.
+
+    Our side takes torchvision's proposals: of those whose scores are equal up to rounding, it might keep others.
+    """
+    proposals: list[Tensor] = []
+    filter_proposals = stock.rpn.filter_proposals
+
+    def record(*arguments: Any) -> tuple[list[Tensor], list[Tensor]]:
+        result: tuple[list[Tensor], list[Tensor]] = filter_proposals(*arguments)
+        proposals[:] = result[0]
+        return result
+
+    worst = 0.0
+    with (
+        torch.no_grad(),
+        patch.object(stock.rpn, "filter_proposals", record),
+        patch.object(mask_rcnn, "select_proposals", lambda *arguments: list(proposals)),
+    ):
+        for batch in batches:
+            torch.manual_seed(0)
+            expected = stock_losses(stock, batch)
+            torch.manual_seed(0)
+            found = our_losses(ours, "fp32", batch)
+            worst = max(worst, *(float(abs(found[name] / value - 1)) for name, value in expected.items()))
+    return worst
+
+
+def measure(case: Case, split: Split, weights: Path | None, repeats: int) -> list[Row]:
+    """The rows of a case; ends the program where the losses differ."""
+    batches, class_names = batches_of(split, case)
+    settings = settings_of(*case.overrides) | {"weights": str(weights) if weights else None}
+    ours, stock = pair(settings, class_names, [sample.image for batch in batches for sample in batch], case.side)
+    ours.train()
+    stock.train()
+    difference = compare(ours, stock, batches)
+    if difference > SAME:
+        sys.exit(f"{case.name}: a loss differs by {difference:.1e} of its value; {SAME:g} is the most")
+    parameters, others = ([p for p in m.parameters() if p.requires_grad] for m in (ours, stock))
+    fused = torch.optim.AdamW(parameters, lr=LEARNING_RATE, fused=True)
+    default = torch.optim.AdamW(others, lr=LEARNING_RATE)
+    rows = []
+    for precision, bound in case.bounds.items():
+        times = alternate(
+            partial(step, partial(our_losses, ours, precision), fused),
+            partial(step, partial(stock_losses, stock), default),
+            batches,
+            repeats,
+        )
+        what = f"{case.size} images of {case.side} px, {split.name}; losses agree to {difference:.0e} in float32"
+        rows.append(Row(f"{case.name}_{precision}", what, "ms", times[0] * 1e3, times[1] * 1e3, bound))
+    return rows
+
+
+def main(options: argparse.Namespace) -> None:
+    """Measure the rows."""
+    rows = []
+    if MOBILENET.name in options.networks:
+        with nuclei(options) as splits:
+            rows += measure(MOBILENET, splits[0], options.weights, options.repeats)
+    if RESNET50.name in options.networks:
+        with coco(options) as splits:
+            rows += measure(RESNET50, splits[0], None, options.repeats)
+    finish(rows, options)
+
+
+if __name__ == "__main__":
+    parser = arguments("One training step: segtrain against torchvision.")
+    names = [MOBILENET.name, RESNET50.name]
+    parser.add_argument("--networks", nargs="+", choices=names, default=names)
+    main(parser.parse_args())

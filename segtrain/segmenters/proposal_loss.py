@@ -1,0 +1,109 @@
+"""What the proposal network learns from: a few sampled anchors, and the head's answers at those alone.
+
+torchvision runs the head's convolution over every place of the pyramid and backwards through all of it, although the
+loss looks at 256 anchors an image: the gradient is zero elsewhere. Here proposals come from a pass without gradients,
+and the loss from a second one over the 3x3 surroundings of the sampled places. Values and gradients are the same.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+
+from segtrain.segmenters.matching import BELOW, BETWEEN, match_anchors
+
+
+def sample_anchors(
+    rpn: RegionProposalNetwork, anchors: Tensor, boxes: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw the anchors of a batch that the loss looks at, as torchvision does, from torch's global generator.
+
+    Args:
+        rpn: its thresholds and its sampler.
+        anchors: (A, 4) xyxy.
+        boxes: (G, 4) xyxy for each of the B images, the true ones in pixels of the input.
+
+    Returns:
+        (S,) the image of each, (S,) its place among the anchors, and (P, 4) the true boxes of the first P of them; the
+        others are background.
+    """
+    matcher = rpn.proposal_matcher
+    match = torch.stack(
+        [
+            match_anchors(anchors, true, matcher.low_threshold, matcher.high_threshold)
+            if len(true)
+            else torch.full((len(anchors),), BELOW, device=anchors.device)
+            for true in boxes
+        ]
+    )
+    labels = (match >= 0).float() - (match == BETWEEN).float()
+    objects, background = (torch.where(torch.stack(drawn)) for drawn in rpn.fg_bg_sampler(list(labels)))
+    counts = [len(true) for true in boxes]
+    first_box = torch.tensor([sum(counts[:image]) for image in range(len(counts))], device=anchors.device)
+    true = torch.cat(list(boxes))[first_box[objects[0]] + match[objects]]
+    return torch.cat([objects[0], background[0]]), torch.cat([objects[1], background[1]]), true
+
+
+def proposal_losses(
+    rpn: RegionProposalNetwork, logits: Tensor, deltas: Tensor, anchors: Tensor, true: Tensor
+) -> dict[str, Tensor]:
+    """torchvision's two terms.
+
+    Args:
+        rpn: its box code.
+        logits: (S,) float32, of the sampled anchors.
+        deltas: (S, 4) float32, likewise.
+        anchors: (S, 4) xyxy.
+        true: (P, 4) xyxy, the true boxes of the first P anchors; the others are background.
+    """
+    count = len(true)
+    expected = (torch.arange(len(logits), device=logits.device) < count).float()
+    offsets = rpn.box_coder.encode_single(true, anchors[:count])
+    return {
+        "loss_objectness": F.binary_cross_entropy_with_logits(logits, expected),
+        "loss_rpn_box_reg": F.smooth_l1_loss(deltas[:count], offsets, beta=1 / 9, reduction="sum") / len(logits),
+    }
+
+
+def answer_at(head: RPNHead, features: Sequence[Tensor], image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
+    """What the proposal head says of some anchors, with gradients.
+
+    Args:
+        head: of any depth of 3x3 convolutions.
+        features: (B, C, H, W) of each level.
+        image: (S,) which of the B images.
+        anchor: (S,) place among the anchors of all levels, those of a place together.
+
+    Returns:
+        (S,) logits and (S, 4) box deltas.
+    """
+    channels, anchors_per_place = features[0].shape[1], head.cls_logits.out_channels
+    rows = torch.cat([level.permute(0, 2, 3, 1).reshape(-1, channels) for level in features]).float()
+    shapes = torch.tensor([[level.shape[0], *level.shape[2:]] for level in features], device=image.device)
+    places = shapes[:, 1] * shapes[:, 2]
+    ends = torch.cumsum(places * anchors_per_place, 0)
+    level = torch.bucketize(anchor, ends, right=True)
+    within = anchor - (ends - places * anchors_per_place)[level]
+    place, kind = within // anchors_per_place, within % anchors_per_place
+    height, width = shapes[level, 1][:, None, None], shapes[level, 2][:, None, None]
+    first_row = (torch.cumsum(places * shapes[:, 0], 0) - places * shapes[:, 0])[level] + image * places[level]
+
+    reach = len(head.conv)  # each convolution looks one cell further
+    step = torch.arange(-reach, reach + 1, device=image.device)
+    y = (place // shapes[level, 2])[:, None, None] + step[:, None]
+    x = (place % shapes[level, 2])[:, None, None] + step
+    inside = ((y >= 0) & (y < height) & (x >= 0) & (x < width))[..., None]
+    index = first_row[:, None, None] + y.clamp(min=0).minimum(height - 1) * width + x.clamp(min=0).minimum(width - 1)
+    # As embedding: its backward pass adds up on all cores, always in the same order.
+    around = F.embedding(index, rows) * inside
+    for convolution, *_ in head.conv:
+        windows = around.unfold(1, 3, 1).unfold(2, 3, 1).flatten(3)
+        inside = inside[:, 1:-1, 1:-1]  # beyond the map there are zeros, not what a convolution makes of them
+        around = F.linear(windows, convolution.weight.flatten(1), convolution.bias).relu() * inside
+    hidden = around.flatten(1)
+    logits = F.linear(hidden, head.cls_logits.weight.flatten(1), head.cls_logits.bias)
+    deltas = F.linear(hidden, head.bbox_pred.weight.flatten(1), head.bbox_pred.bias).reshape(len(hidden), -1, 4)
+    chosen = torch.arange(len(kind), device=kind.device), kind
+    return logits[chosen].float(), deltas[chosen].float()

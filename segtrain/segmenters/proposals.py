@@ -1,0 +1,86 @@
+"""Region proposals: from the maps of the proposal head to the boxes that the second stage looks at."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import torch
+from torch import Tensor
+from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.ops import batched_nms, nms
+
+
+@torch.no_grad()
+def select_proposals(
+    rpn: RegionProposalNetwork,
+    objectness: Sequence[Tensor],
+    deltas: Sequence[Tensor],
+    anchors: Sequence[Tensor],
+    image_sizes: Sequence[tuple[int, int]],
+) -> list[Tensor]:
+    """torchvision's ``filter_proposals``, decoding only the candidates, for all images at once.
+
+    Args:
+        rpn: its thresholds and counts, which depend on whether it trains.
+        objectness: (B, A, H, W) logits of each level.
+        deltas: (B, 4 A, H, W) of each level.
+        anchors: (H * W * A, 4) xyxy of each level, the anchors of a place together.
+        image_sizes: (H, W) of each image in the batch.
+
+    Returns:
+        For each image (R, 4) xyxy in pixels of the input, best first.
+    """
+    boxes_of_levels, scores_of_levels = [], []
+    for logits, offsets, places in zip(objectness, deltas, anchors, strict=True):
+        flat = logits.permute(0, 2, 3, 1).flatten(1).float()
+        best, index = flat.topk(min(rpn.pre_nms_top_n(), flat.shape[1]), dim=1)
+        chosen = offsets.permute(0, 2, 3, 1).reshape(len(flat), -1, 4).gather(1, index[..., None].expand(-1, -1, 4))
+        boxes_of_levels.append(rpn.box_coder.decode(chosen.float(), [places[index].flatten(0, 1)]).view_as(chosen))
+        scores_of_levels.append(best.sigmoid())
+    boxes, scores = torch.cat(boxes_of_levels, dim=1), torch.cat(scores_of_levels, dim=1)
+    limits = torch.tensor([[w, h, w, h] for h, w in image_sizes], device=boxes.device)[:, None]
+    boxes = torch.minimum(boxes.clamp(min=0), limits)
+    # Boxes too small to keep come last, where they suppress nothing: no need to take them out before.
+    too_small = (boxes[..., 2:] - boxes[..., :2] < rpn.min_size).any(dim=-1) | (scores < rpn.score_thresh)
+    scores = scores.masked_fill(too_small, -1.0)
+    kept = suppress(boxes, scores, [level.shape[1] for level in scores_of_levels], rpn.nms_thresh)
+    best, place = scores.masked_fill(~kept, -1.0).topk(min(rpn.post_nms_top_n(), scores.shape[1]), dim=1)
+    counts = (best >= 0).sum(dim=1).tolist()  # the only time that the host waits for the device
+    return [boxes[image, place[image, :count]] for image, count in enumerate(counts)]
+
+
+def suppress(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: float) -> Tensor:
+    """Greedy non-maximum suppression within groups.
+
+    Args:
+        boxes: (B, N, 4) xyxy.
+        scores: (B, N).
+        groups: how many of the N belong to each group, in their order; suppression stays within image and group.
+        threshold: a box is dropped if its IoU with a better one that is kept exceeds it.
+
+    Returns:
+        (B, N) bool, what is kept.
+    """
+    kept = torch.zeros_like(scores, dtype=torch.bool)
+    if boxes.device.type != "cpu":
+        of_group = torch.arange(len(groups), device=boxes.device).repeat_interleave(
+            torch.tensor(groups, device=boxes.device)
+        )
+        numbers = of_group + len(groups) * torch.arange(len(boxes), device=boxes.device)[:, None]
+        kept.view(-1)[batched_nms(boxes.flatten(0, 1), scores.flatten(), numbers.flatten(), threshold)] = True
+        return kept
+    # torchvision's CPU kernel runs on one core and lets go of Python: the groups share the cores.
+    parts = [
+        part
+        for image in zip(boxes, scores, kept, strict=True)
+        for part in zip(*(x.split(list(groups)) for x in image), strict=True)
+    ]
+    indices = _threads(torch.get_num_threads()).map(lambda part: nms(part[0], part[1], threshold), parts)
+    for (_, _, mask), index in zip(parts, indices, strict=True):
+        mask[index] = True
+    return kept
+
+
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count)
