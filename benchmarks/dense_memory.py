@@ -2,18 +2,18 @@
 
     python benchmarks/dense_memory.py --check
 
-One drawn image of 1333x800 pixels with 300 objects; on the CPU, by the peak of the resident memory. Each measurement has
-a process of its own, and the sides take turns.
+One drawn image of 1333x800 pixels with 300 objects; on the CPU, by the peak of the resident memory. Each measurement
+has a process of its own, and the sides take turns.
 
-- ours: ``MaskRCNN.losses`` on a ``Target`` of mask crops, backward, ``AdamW(fused=True)``, as ``train.py`` runs them; in
-  bfloat16 where the machine computes it natively.
+- ours: ``MaskRCNN.losses`` on a ``Target`` of mask crops, backward, ``AdamW(fused=True)``, as ``train.py`` runs them;
+  in bfloat16 where the machine computes it natively.
 - stock: ``torchvision.models.detection.maskrcnn_resnet50_fpn`` called as its documentation says, float32, with a uint8
   plane for each object as torchvision's references/detection makes them; ``AdamW``.
 
-Rows: ``total``, forward, losses, backward and optimizer step of ResNet-50-FPN with torchvision's settings and 91 classes:
-what image, targets and step take beyond the process that holds the network and the optimizer's state (a step on a tiny
-image has made it). ``targets``, what the true masks take of that: the record itself, and what becomes of it until the
-mask loss has its 28x28 targets of 128 regions (stock: ``GeneralizedRCNNTransform`` and ``project_masks_on_boxes``; ours:
+Rows: ``total``, forward, losses, backward and optimizer step of ResNet-50-FPN with torchvision's settings and 91
+classes: what image, targets and step take beyond the process that holds the network and the optimizer's state.
+``targets``, what the true masks take of that: the record itself, and what becomes of it until the mask loss has its
+28x28 targets of 128 regions (stock: ``GeneralizedRCNNTransform`` and ``project_masks_on_boxes``; ours:
 ``sample_targets``), measured apart from the network.
 """
 
@@ -120,7 +120,7 @@ def measure_targets(side: str, size: tuple[int, int], objects: int) -> float:
     """The row ``targets`` in this process."""
     image, target = scene(*size, objects)
     owners = torch.arange(REGIONS) % objects
-    # Near their object, as positive regions are; the input is as large as the image, or the other way round resized.
+    # Near their object, as positive regions are.
     regions = target.boxes[owners] + torch.linspace(-4, 4, REGIONS)[:, None]
     transform = GeneralizedRCNNTransform(min(size), max(size), [0.0] * 3, [1.0] * 3)
     boxes = target.boxes

@@ -15,11 +15,12 @@ from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.training.checkpoint import build_node, load_checkpoint, load_segmenter
 
 LEARNING_RATE, WARM_UP = 1.5e-3, 10  # of the short training: experiment=nuclei's, reached in so many steps
-CLASS_SPREAD = 2.0  # standard deviation of the logits of random classes
+LOGIT = 8.0  # of a region that a class knows
 BIASES = (-20.0, 20.0)  # between which the background's lies
 HALVINGS = 14  # of that interval
 
-BoxOutputs = tuple[Tensor, Tensor, list[Tensor], list[tuple[int, int]]]  # class logits, deltas, proposals, sizes
+Sizes = list[tuple[int, int]]
+BoxOutputs = tuple[Tensor, Tensor, list[Tensor], Sizes]  # class logits, deltas, proposals, sizes of the inputs
 
 
 def from_checkpoint(path: Path) -> tuple[MaskRCNN, StockMaskRCNN]:
@@ -65,9 +66,25 @@ def train_briefly(model: MaskRCNN, batches: Iterable[Batch]) -> None:
 
 
 @torch.inference_mode()
-def find_as_many(
-    stock: StockMaskRCNN, size: InputSize, images: Sequence[Tensor], detections: float, *, spread: bool = False
-) -> None:
+def recognise_regions(stock: StockMaskRCNN, size: InputSize, images: Sequence[Tensor]) -> None:
+    """Make the class layer know a region of these images for each class: scores of a random one hardly differ.
+
+    A class's row is the region's feature less the mean of all, scaled so that its own logit is ``LOGIT``; the
+    background's is 0.
+    """
+    layer = stock.roi_heads.box_predictor.cls_score
+    each = -(-(layer.out_features - 1) // len(images))
+    features = [_box_features(stock, size, image)[0] for image in images]
+    mean = torch.cat(features).mean(0)
+    # Best proposals come first: the chosen ones are spread over good and bad.
+    chosen = torch.cat([feature[torch.linspace(0, len(feature) - 1, each).long()] for feature in features]) - mean
+    rows = chosen[: layer.out_features - 1] * LOGIT / chosen.square().sum(1, keepdim=True)[: layer.out_features - 1]
+    layer.weight.copy_(torch.cat([torch.zeros_like(rows[:1]), rows]))
+    layer.bias.copy_(-layer.weight @ mean)
+
+
+@torch.inference_mode()
+def find_as_many(stock: StockMaskRCNN, size: InputSize, images: Sequence[Tensor], detections: float) -> None:
     """Shift the background's bias until the network finds a given number of objects in an image, on average.
 
     Args:
@@ -75,31 +92,27 @@ def find_as_many(
         size: of its input.
         images: to count in, uint8 (3, H, W).
         detections: wanted.
-        spread: whether to stretch the class layer first: the scores of a random one hardly differ.
     """
-    layer = stock.roi_heads.box_predictor.cls_score
-    outputs = [_box_outputs(stock, size, image) for image in images]
-    if spread:
-        factor = CLASS_SPREAD / torch.cat([logits for logits, *_ in outputs]).std().item()
-        layer.weight.mul_(factor)
-        layer.bias.mul_(factor)
-        outputs = [(logits * factor, *rest) for logits, *rest in outputs]
+    predictor = stock.roi_heads.box_predictor
+    outputs: list[BoxOutputs] = []
+    for image in images:
+        features, proposals, sizes = _box_features(stock, size, image)
+        outputs.append((*predictor(features), proposals, sizes))
     low, high = BIASES
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         found = sum(_count(stock, middle, output) for output in outputs) / len(outputs)
         low, high = (middle, high) if found > detections else (low, middle)
-    layer.bias[0] += high
+    predictor.cls_score.bias[0] += high
 
 
-def _box_outputs(stock: StockMaskRCNN, size: InputSize, image: Tensor) -> BoxOutputs:
+def _box_features(stock: StockMaskRCNN, size: InputSize, image: Tensor) -> tuple[Tensor, list[Tensor], Sizes]:
     set_stock_size(stock, size, image)
     batch, _ = stock.transform([image / 255])
-    features = stock.backbone(batch.tensors)
-    proposals, _ = stock.rpn(batch, features)
-    heads = stock.roi_heads
-    logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, batch.image_sizes)))
-    return logits, deltas, proposals, batch.image_sizes
+    maps = stock.backbone(batch.tensors)
+    proposals, _ = stock.rpn(batch, maps)
+    pooled = stock.roi_heads.box_roi_pool(maps, proposals, batch.image_sizes)
+    return stock.roi_heads.box_head(pooled), proposals, batch.image_sizes
 
 
 def _count(stock: StockMaskRCNN, bias: float, outputs: BoxOutputs) -> int:

@@ -13,11 +13,12 @@ image id, category id, score and compressed run-length mask; all cores, in turns
   references/detection/coco_eval.py does. ``transform.min_size`` makes the inputs as large as ours.
 
 Rows: ``nuclei``, the network of experiment=nuclei on validation images of all sizes, the densest among them;
-``coco_resnet50``, ResNet-50-FPN at torchvision's 800 pixels on photographs; ``nuclei_rate``, ours alone on nuclei images of
-256x256. The nuclei's network is the one of ``--checkpoint``; without one it starts at ``--weights`` (or at random),
-learns for ``--steps`` steps, and its background class is shifted until it finds as many objects as the images have.
-The ResNet is random: frozen statistics are those of an image, and the class layer is stretched and shifted until it
-finds ``--detections`` objects in a photograph. Before the clock runs, both sides must find the same in float32.
+``coco_resnet50``, ResNet-50-FPN at torchvision's 800 pixels on photographs; ``nuclei_rate``, ours alone on nuclei
+images of 256x256. The nuclei's network is the one of ``--checkpoint``; without one it starts at ``--weights`` (or at
+random), learns for ``--steps`` steps, and its background class is shifted until it finds as many objects as the images
+have. The ResNet is random: frozen statistics are those of an image, each class knows one region of the photographs, and
+the background class is shifted until ``--detections`` are found in a photograph. Before the clock runs, both sides must
+find the same in float32.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from segtrain.data.samples.transforms import Augmentation  # first: it keeps alb
 import albumentations  # isort: skip
 import numpy as np
 import torch
-from detectors import find_as_many, from_checkpoint, stock_detections, train_briefly
+from detectors import find_as_many, from_checkpoint, recognise_regions, stock_detections, train_briefly
 from harness import Row, alternate, arguments, finish
 from networks import pair, settings_of
 from pycocotools import mask as coco_mask
@@ -91,7 +92,9 @@ class Sides:
         """As torchvision's references do."""
         found = stock_detections(self.stock, self.ours.input_size, item.image)
         planes = found["masks"] > 0.5
-        rles = [coco_mask.encode(np.array(plane[0, :, :, None], dtype=np.uint8, order="F"))[0] for plane in planes]
+        rles = [
+            coco_mask.encode(np.array(plane.numpy()[0, :, :, None], dtype=np.uint8, order="F"))[0] for plane in planes
+        ]
         for rle in rles:
             rle["counts"] = rle["counts"].decode("utf-8")
         ids = [self.categories[label - 1].id for label in found["labels"].tolist()]
@@ -177,7 +180,8 @@ def photograph_sides(split: Split, items: Sequence[Item], detections: int) -> Si
     names, images = [category.name for category in categories], [item.image for item in items]
     settings = settings_of("segmenter=mask_rcnn_resnet50_fpn", "segmenter.weights=null")
     ours, stock = pair(settings, names, images[:1], min_size=settings["min_size"])
-    find_as_many(stock.eval(), ours.input_size, images, detections, spread=True)
+    recognise_regions(stock.eval(), ours.input_size, images)
+    find_as_many(stock, ours.input_size, images, detections)
     ours.load_state_dict(stock.state_dict())
     return Sides(ours.eval(), stock, categories)
 
