@@ -118,23 +118,31 @@ def stock_losses(model: StockMaskRCNN, image: Tensor, target: Target) -> dict[st
 
 def measure_targets(side: str, size: tuple[int, int], objects: int) -> float:
     """The row ``targets`` in this process."""
+    make = _targets_of_crops if side == "ours" else _targets_of_planes
+    make(*scene(64, 64, 2))  # what libraries hold from their first call on is not the targets'
     image, target = scene(*size, objects)
-    owners = torch.arange(REGIONS) % objects
-    # Near their object, as positive regions are.
-    regions = target.boxes[owners] + torch.linspace(-4, 4, REGIONS)[:, None]
-    transform = GeneralizedRCNNTransform(min(size), max(size), [0.0] * 3, [1.0] * 3)
-    boxes = target.boxes
+    return peak_growth(lambda: make(image, target))
 
-    def ours() -> Tensor:
-        again = Target(boxes, target.labels, [mask.clone() for mask in target.masks])
-        return sample_targets([again.masks[i] for i in owners.tolist()], boxes[owners, :2], regions, size, size, BINS)
 
-    def stock() -> Tensor:
-        record = {"boxes": boxes, "labels": target.labels, "masks": planes(image, target)}
-        _, (moved,) = transform([image / 255], [record])
-        return project_masks_on_boxes(moved["masks"], regions, owners, BINS)
+def _regions(target: Target) -> tuple[Tensor, Tensor]:
+    """As many as the mask loss samples at most, near their objects, and whose they are."""
+    owners = torch.arange(REGIONS) % len(target)
+    return target.boxes[owners] + torch.linspace(-4, 4, REGIONS)[:, None], owners
 
-    return peak_growth(ours if side == "ours" else stock)
+
+def _targets_of_crops(image: Tensor, target: Target) -> Tensor:
+    record = Target(target.boxes.clone(), target.labels.clone(), [mask.clone() for mask in target.masks])
+    regions, owners = _regions(target)
+    size = (image.shape[1], image.shape[2])
+    return sample_targets([record], [regions], [owners], [size], [size], BINS)
+
+
+def _targets_of_planes(image: Tensor, target: Target) -> Tensor:
+    record = {"boxes": target.boxes.clone(), "labels": target.labels.clone(), "masks": planes(image, target)}
+    sides = image.shape[1:]
+    _, (moved,) = GeneralizedRCNNTransform(min(sides), max(sides), [0.0] * 3, [1.0] * 3)([image / 255], [record])
+    targets: Tensor = project_masks_on_boxes(moved["masks"], *_regions(target), BINS)
+    return targets
 
 
 def measure_apart(row: str, side: str, options: argparse.Namespace) -> float:

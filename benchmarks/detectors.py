@@ -17,7 +17,7 @@ from segtrain.training.checkpoint import build_node, load_checkpoint, load_segme
 LEARNING_RATE, WARM_UP = 1.5e-3, 10  # of the short training: experiment=nuclei's, reached in so many steps
 LOGIT = 8.0  # of a region that a class knows
 BIASES = (-20.0, 20.0)  # between which the background's lies
-HALVINGS = 14  # of that interval
+HALVINGS = 9  # of that interval: not so many that a score lies at the threshold itself
 
 Sizes = list[tuple[int, int]]
 BoxOutputs = tuple[Tensor, Tensor, list[Tensor], Sizes]  # class logits, deltas, proposals, sizes of the inputs

@@ -161,18 +161,9 @@ def _mask_loss(
     """Binary cross-entropy, averaged over all cells of all positive regions."""
     if not len(logits):
         return logits.sum() * 0
-    expected = [
-        sample_targets(
-            [target.masks[i] for i in owner.tolist()],
-            target.boxes[owner, :2],
-            boxes,
-            (int(image.shape[1]), int(image.shape[2])),
-            size,
-            logits.shape[-1],
-        )
-        for image, target, size, boxes, owner in zip(images, targets, batch.image_sizes, regions, owners, strict=True)
-    ]
-    return F.binary_cross_entropy_with_logits(logits, torch.cat(expected))
+    sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
+    expected = sample_targets(targets, regions, owners, sizes, batch.image_sizes, logits.shape[-1])
+    return F.binary_cross_entropy_with_logits(logits, expected)
 
 
 def _ratio(source: Sequence[int], destination: Sequence[int], like: Tensor) -> Tensor:
