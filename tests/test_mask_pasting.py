@@ -74,6 +74,54 @@ def test_any_box_that_meets_the_image(box: tuple[float, ...], seed: int) -> None
     assert_as_pasted(soft_masks(1, seed), xyxy)
 
 
+COARSE = [0.0, 0.25, 0.5, 0.75, 1.0]  # halfway between them, pixels lie exactly on the threshold
+NEAR = [0.5, float(np.nextafter(np.float32(0.5), np.float32(1))), float(np.nextafter(np.float32(0.5), np.float32(0)))]
+
+
+@st.composite
+def crowded_images(draw: st.DrawFn) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """Probabilities of many kinds in boxes of any size: over the borders, of no size, larger than the image."""
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
+    size = draw(st.tuples(st.integers(1, 160), st.integers(1, 160)))
+    limit = torch.tensor([size[1], size[0]])
+    count, side = draw(st.integers(1, 12)), draw(st.sampled_from([1, 2, 7, 28]))
+    kind = draw(st.sampled_from(["soft", "hard", "coarse", "near", "bf16"]))
+    drawn = torch.rand(count, side, side, generator=generator)
+    probabilities = {
+        "soft": lambda: soft_masks(count, 0, side),
+        "hard": lambda: (drawn > 0.5).float(),
+        "coarse": lambda: torch.tensor(COARSE)[(drawn * len(COARSE)).long()],
+        "near": lambda: torch.tensor([*COARSE, *NEAR * 3])[(drawn * (len(COARSE) + 3 * len(NEAR))).long()],
+        "bf16": lambda: drawn.bfloat16(),
+    }[kind]()
+    extent = torch.exp(torch.rand(count, 2, generator=generator) * draw(st.sampled_from([1.0, 4.0, 6.0]))) - 1
+    center = torch.rand(count, 2, generator=generator) * limit
+    boxes = torch.cat([center - extent / 2, center + extent / 2], dim=1)
+    return probabilities, boxes.round() if draw(st.booleans()) else boxes, size
+
+
+@settings(max_examples=150, deadline=None)
+@given(crowded_images())
+def test_all_masks_of_an_image(image: tuple[Tensor, Tensor, tuple[int, int]]) -> None:
+    probabilities, boxes, size = image
+    assert_as_pasted(probabilities.float(), boxes, size)
+    assert to_rles(probabilities, boxes, size) == to_rles(probabilities.float(), boxes, size)
+
+
+@pytest.mark.parametrize("size", [(700, 900), (900, 700)])
+def test_large_boxes(size: tuple[int, int]) -> None:
+    """Where a cell has many pixels, some of them always come so close to the threshold that rounding decides."""
+    probabilities = torch.cat([soft_masks(6, 5), torch.full((1, 28, 28), 0.5), soft_masks(3, 6).gt(0.5).float()])
+    shift = torch.arange(10.0)[:, None] * 7.3
+    boxes = torch.cat([shift.expand(-1, 2), torch.tensor([[size[1], size[0]]]) - shift], dim=1)
+    assert_as_pasted(probabilities, boxes, size)
+
+
+def test_more_columns_than_are_worked_on_together() -> None:
+    corner = torch.rand(120, 2, generator=torch.Generator().manual_seed(7)) * 20 - 5
+    assert_as_pasted(soft_masks(120, 7), torch.cat([corner, corner + 50], dim=1))
+
+
 def test_no_masks() -> None:
     assert to_rles(torch.zeros(0, 28, 28), torch.zeros(0, 4), SIZE) == []
 
