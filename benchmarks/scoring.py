@@ -10,9 +10,9 @@ than 1e-12.
 
 - ours: ``segtrain.metrics.average_precision.average_precision(truths, predictions, iou_type="segm", max_dets=100)``,
   as ``segtrain.evaluation`` calls it; its backend uses all cores.
-- stock: pycocotools, which uses one: ``COCO().createIndex()``, ``loadRes``, then ``COCOeval``'s ``evaluate``, ``accumulate`` and
-  ``summarize``; what it prints is thrown away. Since it writes into the records, each turn of either side gets copies
-  of its own, made while the clock stands.
+- stock: pycocotools, which uses one: ``COCO().createIndex()``, ``loadRes``, then ``COCOeval``'s ``evaluate``,
+  ``accumulate`` and ``summarize``; what it prints is thrown away. Since it writes into the records, each turn of either
+  side gets copies of its own, made while the clock stands.
 
 Row: ``scoring``.
 """

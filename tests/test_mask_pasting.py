@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
@@ -115,6 +116,17 @@ def test_large_boxes(size: tuple[int, int]) -> None:
     shift = torch.arange(10.0)[:, None] * 7.3
     boxes = torch.cat([shift.expand(-1, 2), torch.tensor([[size[1], size[0]]]) - shift], dim=1)
     assert_as_pasted(probabilities, boxes, size)
+
+
+def test_flat_masks_are_resized_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an untrained network answers: near the threshold everywhere."""
+    probabilities = torch.full((3, 28, 28), 0.5) + torch.tensor([0.0, 1e-7, -1e-7])[:, None, None]
+    boxes = torch.tensor([[3.0, 4.0, 303.0, 204.0]]).expand(3, 4)
+    calls = []
+    monkeypatch.setattr(F, "interpolate", lambda *a, _resize=F.interpolate, **k: calls.append(1) or _resize(*a, **k))
+    to_rles(probabilities, boxes, (300, 400))
+    assert len(calls) <= 2 * len(boxes)
+    assert_as_pasted(probabilities, boxes, (300, 400))
 
 
 def test_more_columns_than_are_worked_on_together() -> None:

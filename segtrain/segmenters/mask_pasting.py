@@ -22,11 +22,11 @@ from segtrain.masks import Rle, from_flips
 PADDING = 1  # a frame of zeros, so that the mask can fall to 0 at the box's edge
 THRESHOLD = 0.5
 COLUMNS = 4096  # that are worked on together: they stay in the processor's cache
+FEW = 8  # columns of a mask that take less time pixel by pixel than torch takes for the mask
 EPSILON = float(np.finfo(np.float32).eps)  # twice the most that a rounding adds, relatively
 ROUNDINGS = 1.3 * EPSILON  # of torch's sum of four products near .5: five half units at most, in whatever order
 
 BoolArray = npt.NDArray[np.bool_]
-
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
 
@@ -94,11 +94,12 @@ def _flips(
         columns: their numbers in the image.
 
     Returns:
-        Column-major positions of the changes, sorted in each mask, and the mask of each, not decreasing.
+        Column-major positions of the changes, sorted in each mask, and their masks.
     """
     side = squares.shape[-1]
     scales = _scales(extents, side)
-    profiles = _profiles(squares, owners, (columns - corners[owners, 0] + 0.5) * scales[owners, 0] - 0.5)
+    from_left = columns - corners[owners, 0]
+    profiles = _profiles(squares, owners, (from_left + 0.5) * scales[owners, 0] - 0.5)
     inside = profiles > 0
     column, cell = np.divmod(np.flatnonzero(inside[:, 1:] != inside[:, :-1]), side - 1)
     before, after = (profiles[column, cell + step].astype(np.float64) for step in (0, 1))
@@ -110,16 +111,19 @@ def _flips(
     pixels = np.rint(crossings)
     near = np.flatnonzero(np.abs(crossings - pixels) * scale * np.abs(after - before) <= tolerance[column])
     beside = pixels[near].astype(np.int64)
-    drawn = _inside(squares, extents, owners[column[near]], (columns - corners[owners, 0])[column[near]], beside)
+    drawn = _inside(squares, extents, owners[column[near]], from_left[column[near]], beside)
     rows[near] = beside + (drawn != (after > before)[near])
     # Where a cell itself is that close, whether there is a crossing at all is not certain.
-    for number in np.flatnonzero((np.abs(profiles) <= 3 * tolerance[:, None]).any(axis=1)).tolist():
-        owner, pixels = owners[number], np.arange(extents[owners[number], 1])
-        drawn = _inside(squares, extents, owner, columns[number] - corners[owner, 0], pixels)
-        changes = np.flatnonzero(np.diff(drawn, prepend=False, append=False))
-        start, stop = np.searchsorted(column, [number, number + 1])
-        rows = np.concatenate([rows[:start], changes, rows[stop:]])
-        column = np.concatenate([column[:start], np.full(len(changes), number), column[stop:]])
+    close = np.flatnonzero((np.abs(profiles) <= 3 * tolerance[:, None]).any(axis=1))
+    kept = ~np.isin(column, close)
+    column, rows = column[kept], rows[kept]
+    for owner in np.unique(owners[close]).tolist():
+        own = close[owners[close] == owner]
+        drawn = _columns_inside(squares, extents, owner, from_left[own])
+        which, changes = np.nonzero(np.diff(drawn, axis=1, prepend=False, append=False))
+        column, rows = np.concatenate([column, own[which]]), np.concatenate([rows, changes])
+    order = np.argsort(column, kind="stable")
+    column, rows = column[order], rows[order]
     owner = owners[column]
     return columns[column] * size[0] + np.clip(corners[owner, 1] + rows, 0, size[0]), owner
 
@@ -139,6 +143,15 @@ def _profiles(squares: FloatArray, owners: IntArray, places: FloatArray) -> Floa
     return profiles
 
 
+def _columns_inside(squares: FloatArray, extents: IntArray, owner: int, x: IntArray) -> BoolArray:
+    """Whole columns of one mask, (columns, height); x as below."""
+    height = int(extents[owner, 1])
+    if len(x) > FEW:
+        return _resized(squares[owner], extents[owner])[:, x].T > THRESHOLD
+    pixels = np.full(len(x) * height, owner), np.repeat(x, height), np.tile(np.arange(height), len(x))
+    return _inside(squares, extents, *pixels).reshape(len(x), height)
+
+
 def _inside(squares: FloatArray, extents: IntArray, owners: IntArray, x: IntArray, y: IntArray) -> BoolArray:
     """Whether pixels belong to their masks, in torch's arithmetic.
 
@@ -149,7 +162,6 @@ def _inside(squares: FloatArray, extents: IntArray, owners: IntArray, x: IntArra
         x: its column, counted from its box's left edge.
         y: its row, counted from the upper edge.
     """
-    owners, x, y = np.broadcast_arrays(owners, x, y)
     across, down = (_places(p, extents[owners, axis], squares.shape[-1]) for axis, p in enumerate((x, y)))
     away = np.zeros((4, len(owners)))
     for number, (columns, rows) in enumerate(product(across, down)):
@@ -159,11 +171,17 @@ def _inside(squares: FloatArray, extents: IntArray, owners: IntArray, x: IntArra
     inside: BoolArray = away[0] > 0
     uncertain = (np.abs(away) <= ROUNDINGS).any(axis=0) | ((away > 0) != inside).any(axis=0)
     for owner in np.unique(owners[uncertain]).tolist():
-        mask = torch.from_numpy(squares[owner].T.copy())[None, None]
-        resized = F.interpolate(mask, size=extents[owner, ::-1].tolist(), mode="bilinear", align_corners=False)[0, 0]
         asked = np.flatnonzero(uncertain & (owners == owner))
-        inside[asked] = resized.numpy()[y[asked], x[asked]] > THRESHOLD
+        inside[asked] = _resized(squares[owner], extents[owner])[y[asked], x[asked]] > THRESHOLD
     return inside
+
+
+def _resized(square: FloatArray, extent: IntArray) -> FloatArray:
+    """A square in its box, (height, width), by torch."""
+    width, height = extent.tolist()
+    mask = torch.from_numpy(square.T.copy())[None, None]
+    resized: FloatArray = F.interpolate(mask, size=(height, width), mode="bilinear", align_corners=False).numpy()[0, 0]
+    return resized
 
 
 def _places(pixels: IntArray, lengths: IntArray, side: int) -> list[tuple[tuple[IntArray, FloatArray], ...]]:
