@@ -74,14 +74,9 @@ def _columns(corners: IntArray, extents: IntArray, size: tuple[int, int]) -> Ite
 
 
 def _flips(
-    squares: FloatArray,
-    corners: IntArray,
-    extents: IntArray,
-    tolerances: FloatArray,
-    size: tuple[int, int],
-    owners: IntArray,
-    columns: IntArray,
-) -> tuple[IntArray, IntArray]:
+    squares: FloatArray, corners: IntArray, extents: IntArray, tolerances: FloatArray, size: tuple[int, int],
+    owners: IntArray, columns: IntArray,
+) -> tuple[IntArray, IntArray]:  # fmt: skip
     """Where masks change between 0 and 1 in some columns.
 
     Args:
