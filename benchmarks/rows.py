@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 
@@ -78,26 +78,20 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def write_json(rows: Iterable[Row], path: Path) -> None:
-    """Write the rows by name."""
+    """Write the figures by name; what JSON cannot say is null."""
     path.write_text(json.dumps({row.name: _record(row) for row in rows}, indent=2) + "\n")
 
 
-def read_json(path: Path) -> list[Row]:
-    """The rows of a file that ``write_json`` wrote."""
-    records = json.loads(path.read_text())
-    return [
-        Row(name, **{key: value for key, value in record.items() if key != "ratio"}) for name, record in records.items()
-    ]
+def write_rows(rows: Iterable[Row], path: Path) -> None:
+    """Write whole rows, for ``read_rows``."""
+    path.write_text(json.dumps([asdict(row) for row in rows]))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows that ``write_rows`` wrote."""
+    return [Row(**record) for record in json.loads(path.read_text())]
 
 
 def _record(row: Row) -> dict[str, float | str | None]:
     ratio = row.ratio if row.ratio is None or math.isfinite(row.ratio) else None
-    return {
-        "what": row.what,
-        "unit": row.unit,
-        "ours": row.ours,
-        "stock": row.stock,
-        "ratio": ratio,
-        "bound": row.bound,
-        "greater": row.greater,
-    }
+    return {"ours": row.ours, "stock": row.stock, "ratio": ratio, "bound": row.bound, "unit": row.unit}

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from harness import arguments, verdict
-from rows import Row, read_json, table, write_json
+from rows import Row, read_rows, table, write_json
 
 FOLDER = Path(__file__).parent
 TRAININGS = ("time_to_quality.py",)
@@ -69,9 +69,9 @@ def measure(script: Path, options: list[str]) -> tuple[list[Row] | None, int]:
         written = Path(folder) / "rows.json"
         # Whatever is installed, it is this tree that is measured.
         path = os.pathsep.join(filter(None, [str(FOLDER.parent.absolute()), os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, str(script), *options, "--json", str(written)]
+        command = [sys.executable, str(script), *options, "--rows", str(written)]
         code = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}).returncode
-        return read_json(written) if code == 0 and written.exists() else None, code
+        return read_rows(written) if code == 0 and written.exists() else None, code
 
 
 if __name__ == "__main__":
