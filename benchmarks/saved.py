@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 from rows import Row, cells
@@ -16,7 +17,7 @@ Written by the benchmarks themselves, with `--save`: each replaces the section o
 medians; the docstring of each script says what both sides do, and on which data. A ratio says how many times better
 ours is, and *bound* how good it has to be.
 """
-VERSIONS = ("python", "torch", "torchvision", "numpy", "scikit-image", "scikit-learn", "pycocotools", "hotcoco")
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-image", "scikit-learn", "pycocotools", "hotcoco")
 COLUMNS = ("row", "what", "ours", "stock", "ratio", "bound", "verdict")
 
 
@@ -55,7 +56,7 @@ def _circumstances(repeats: int) -> str:
     found = describe_environment(torch.device("cuda" if torch.cuda.is_available() else "cpu"), "auto")
     gpu = f", {found['gpu']}" if "gpu" in found else ""
     machine = f"{found['processor']}, {found['cores']} cores, {found['memory_gib']} GiB{gpu}; {found['platform']}"
-    versions = ", ".join(f"{name} {found[name]}" for name in VERSIONS)
+    versions = ", ".join([f"python {found['python']}", *(f"{name} {version(name)}" for name in PACKAGES)])
     return (
         f"- measured: {date.today().isoformat()}, medians of {repeats}, torch threads: {found['threads']}\n"
         f"- machine: {machine}\n"
