@@ -3,11 +3,13 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from scripts import write_data
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 sys.path.append(str(FOLDER))
@@ -15,8 +17,8 @@ sys.path.append(str(FOLDER))
 from harness import Row, alternate, arguments, finish, table  # noqa: E402
 
 
-def row(ours: float, stock: float | None, bound: float, greater: bool = False) -> Row:
-    return Row("r", "what", "ms", ours, stock, bound, greater)
+def row(ours: float, stock: float | None, bound: float, greater: bool = False, beside: float | None = None) -> Row:
+    return Row("r", "what", "ms", ours, stock, bound, greater, beside)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,8 @@ def row(ours: float, stock: float | None, bound: float, greater: bool = False) -
         (row(30.5, None, 30), None, False),
         (row(30.5, None, 30, greater=True), None, True),
         (row(29, None, 30, greater=True), None, False),
+        (row(0.6, None, 0.54, greater=True, beside=0.15), 4, True),
+        (row(0.5, None, 0.54, greater=True, beside=0.1), 5, False),
     ],
 )
 def test_bounds(measured: Row, ratio: float | None, held: bool) -> None:
@@ -77,6 +81,16 @@ def test_json_table_and_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[st
     finish(rows[:1], arguments("d").parse_args(["--check"]))
 
 
+def test_a_figure_beside_the_bound_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = arguments("d").parse_args(["--json", str(tmp_path / "rows.json")])
+    finish([Row("quality", "data", "AP", 0.6, None, 0.54, greater=True, beside=0.15)], options)
+    assert json.loads((tmp_path / "rows.json").read_text()) == {
+        "quality": {"ours": 0.6, "stock": 0.15, "ratio": 4, "bound": 0.54, "unit": "AP"}
+    }
+    cells = capsys.readouterr().out.splitlines()[1].split("  ")
+    assert [cell.strip() for cell in cells if cell] == ["quality", "0.6 AP", "0.15 AP", "4.00x", "≥ 0.54 AP", "data"]
+
+
 def measured(script: str, folder: Path, *options: str) -> tuple[dict[str, dict[str, float]], str]:
     """The rows that a benchmark writes, and what it prints."""
     command = [sys.executable, str(FOLDER / script), "--repeats", "1", "--json", str(folder / "rows.json"), *options]
@@ -103,3 +117,20 @@ def test_the_index_runs_on_drawn_data(tmp_path: Path) -> None:
     assert rows["check_nuclei_cached"]["ours"] < rows["check_nuclei"]["ours"]
     assert "4,000 images, 40,000 polygons, generated" in printed
     assert printed.count("drawn data") == 2
+
+
+@pytest.mark.slow
+def test_quality_is_compared_on_drawn_data(tmp_path: Path) -> None:
+    folder, drawn = tmp_path / "data", write_data(tmp_path / "drawn", images=3)
+    (folder / "annotations").mkdir(parents=True)
+    for split in ("train", "val"):
+        shutil.copytree(drawn / split, folder / "images" / split)
+        records = json.loads((drawn / f"{split}.json").read_text())
+        for record in records["annotations"]:  # the stock side trusts them
+            x, y, right, _, _, bottom = record["segmentation"][0][:6]
+            record["bbox"] = [x, y, right - x, bottom - y]
+        (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(records))
+    rows, printed = measured("time_to_quality.py", tmp_path, "--steps", "2", "--nuclei", str(folder))
+    assert list(rows) == ["time_to_quality"]
+    assert rows["time_to_quality"]["bound"] == 0.54
+    assert "after 2 steps: 2 steps of ours" in printed
