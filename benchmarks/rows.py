@@ -19,6 +19,7 @@ class Row:
         stock: the other side's; None where the bound is on ours alone.
         bound: how many times better than stock ours must be; without a stock side, the most that ours may be.
         greater: whether more is better, as with images per second; without a stock side ``bound`` is then the least.
+        beside: the other side's median where the bound is on ours alone nevertheless; for the reader.
     """
 
     name: str
@@ -28,28 +29,35 @@ class Row:
     stock: float | None
     bound: float
     greater: bool = False
+    beside: float | None = None
+
+    @property
+    def other(self) -> float | None:
+        """The other side's median, whether or not the bound is on it."""
+        return self.beside if self.stock is None else self.stock
 
     @property
     def ratio(self) -> float | None:
-        """How many times better than stock ours is; None without a stock side."""
-        if self.stock is None:
+        """How many times better than the other side ours is; None without one."""
+        if self.other is None:
             return None
-        better, worse = (self.ours, self.stock) if self.greater else (self.stock, self.ours)
+        better, worse = (self.ours, self.other) if self.greater else (self.other, self.ours)
         return better / worse if worse > 0 else math.inf
 
     @property
     def margin(self) -> float:
         """How many times better than its bound the row is: from 1 on the bound is held."""
-        reached, least = (self.ours, self.bound) if self.ratio is None else (self.ratio, self.bound)
-        if self.ratio is None and not self.greater:
-            reached, least = least, reached
+        if self.stock is not None and self.ratio is not None:
+            reached, least = self.ratio, self.bound
+        else:
+            reached, least = (self.ours, self.bound) if self.greater else (self.bound, self.ours)
         return reached / least if least > 0 else math.inf
 
     @property
     def miss(self) -> str | None:
         """By how much the bound is missed; None if it is held."""
         ratio, bound = self.ratio, self.bound
-        if ratio is not None:
+        if self.stock is not None and ratio is not None:
             return None if ratio >= bound else f"{self.name}: {ratio:.2f}x, {bound:g}x is the least"
         held = self.ours >= bound if self.greater else self.ours <= bound
         side = "least" if self.greater else "most"
@@ -72,9 +80,9 @@ def cells(row: Row) -> tuple[str, ...]:
     def amount(value: float) -> str:
         return f"{value:.4g} {row.unit}"
 
-    if row.stock is None or row.ratio is None:
-        return row.name, amount(row.ours), "", "", f"{'≥' if row.greater else '≤'} {amount(row.bound)}", row.what
-    return row.name, amount(row.ours), amount(row.stock), f"{row.ratio:.2f}x", f"≥ {row.bound:g}x", row.what
+    other, ratio = "" if row.other is None else amount(row.other), "" if row.ratio is None else f"{row.ratio:.2f}x"
+    bound = f"≥ {row.bound:g}x" if row.stock is not None else f"{'≥' if row.greater else '≤'} {amount(row.bound)}"
+    return row.name, amount(row.ours), other, ratio, bound, row.what
 
 
 def write_json(rows: Iterable[Row], path: Path) -> None:
@@ -94,4 +102,4 @@ def read_rows(path: Path) -> list[Row]:
 
 def _record(row: Row) -> dict[str, float | str | None]:
     ratio = row.ratio if row.ratio is None or math.isfinite(row.ratio) else None
-    return {"ours": row.ours, "stock": row.stock, "ratio": ratio, "bound": row.bound, "unit": row.unit}
+    return {"ours": row.ours, "stock": row.other, "ratio": ratio, "bound": row.bound, "unit": row.unit}

@@ -47,13 +47,14 @@ def main(options: argparse.Namespace) -> None:
 
 
 def scripts(folder: Path, trainings: bool) -> list[Path]:
-    """What can be run in the folder, but for this script: whatever has a main part."""
+    """The benchmarks of the folder: whatever ends with the harness's table."""
     return [
         path
         for path in sorted(folder.glob("*.py"))
         if path.name != Path(__file__).name
         and (trainings or path.name not in TRAININGS)
-        and '\nif __name__ == "__main__":\n' in path.read_text(encoding="utf-8")
+        and "\nfrom harness import " in (text := path.read_text(encoding="utf-8"))
+        and '\nif __name__ == "__main__":\n' in text
     ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from scripts import write_data
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 sys.path.append(str(FOLDER))
@@ -22,8 +23,8 @@ from run import scripts  # noqa: E402
 from saved import save  # noqa: E402
 
 
-def row(ours: float, stock: float | None, bound: float, greater: bool = False) -> Row:
-    return Row("r", "what", "ms", ours, stock, bound, greater)
+def row(ours: float, stock: float | None, bound: float, greater: bool = False, beside: float | None = None) -> Row:
+    return Row("r", "what", "ms", ours, stock, bound, greater, beside)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,8 @@ def row(ours: float, stock: float | None, bound: float, greater: bool = False) -
         (row(30.5, None, 30), None, False),
         (row(30.5, None, 30, greater=True), None, True),
         (row(29, None, 30, greater=True), None, False),
+        (row(0.6, None, 0.54, greater=True, beside=0.15), 4, True),
+        (row(0.5, None, 0.54, greater=True, beside=0.1), 5, False),
     ],
 )
 def test_bounds(measured: Row, ratio: float | None, held: bool) -> None:
@@ -94,11 +97,22 @@ def test_json_table_and_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[st
     finish(rows[:1], arguments("d").parse_args(["--check"]))
 
 
+def test_a_figure_beside_the_bound_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = arguments("d").parse_args(["--json", str(tmp_path / "rows.json")])
+    finish([Row("quality", "data", "AP", 0.6, None, 0.54, greater=True, beside=0.15)], options)
+    assert json.loads((tmp_path / "rows.json").read_text()) == {
+        "quality": {"ours": 0.6, "stock": 0.15, "ratio": 4, "bound": 0.54, "unit": "AP"}
+    }
+    cells = capsys.readouterr().out.splitlines()[1].split("  ")
+    assert [cell.strip() for cell in cells if cell] == ["quality", "0.6 AP", "0.15 AP", "4.00x", "≥ 0.54 AP", "data"]
+
+
 SAVED = [
     Row("fast", "an image", "ms", 2, 10, 4),
     Row("faster", "files | folders", "ms", 1, 40, 4),
     Row("slow", "a file", "s", 40, None, 30),
     Row("rate", "a\nstream", "images/s", 12, None, 10, greater=True),
+    Row("quality", "nuclei", "AP", 0.6, None, 0.54, greater=True, beside=0.15),
 ]
 
 
@@ -113,11 +127,12 @@ def test_saved_rows_say_what_was_held(tmp_path: Path) -> None:
     assert f"- measured: {date.today().isoformat()}, medians of 7, torch threads: {torch.get_num_threads()}" in section
     assert f"torch {torch.__version__.partition('+')[0]}" in section
     assert f"{os.cpu_count()} cores" in section
-    assert section.splitlines()[-4:] == [
+    assert section.splitlines()[-5:] == [
         "| `fast` | an image | 2 ms | 10 ms | 5.00x | ≥ 4x | held by 25% |",
         r"| `faster` | files \| folders | 1 ms | 40 ms | 40.00x | ≥ 4x | held 10 times over |",
         "| `slow` | a file | 40 s |  |  | ≤ 30 s | **missed by 25.0%** |",
         "| `rate` | a stream | 12 images/s |  |  | ≥ 10 images/s | held by 20% |",
+        "| `quality` | nuclei | 0.6 AP | 0.15 AP | 4.00x | ≥ 0.54 AP | held by 11% |",
     ]
 
 
@@ -182,7 +197,9 @@ def script(row: str, bound: float) -> str:
 
 
 def test_all_scripts_run_though_one_fails(tmp_path: Path) -> None:
-    broken = "print('here')\nif __name__ == \"__main__\":\n    raise ValueError('no such thing')\n"
+    broken = (
+        "from harness import Row\nprint('here')\nif __name__ == \"__main__\":\n    raise ValueError('no such thing')\n"
+    )
     held, missed = script("held", 4), script("missed", 6)
     options = ["--repeats", "2", "--coco", "DIR", "--json", str(tmp_path / "rows.json"), "--save", "R.md"]
     finished = suite(tmp_path, *options, held=held, broken=broken, missed=missed, time_to_quality=script("never", 1))
@@ -208,7 +225,7 @@ def test_a_missed_bound_counts_with_check(options: list[str], bound: float, code
 def test_the_suite_finds_the_benchmarks() -> None:
     found = [path.stem for path in scripts(FOLDER, trainings=False)]
     assert {"index", "masks_to_rle", "samples", "scoring"} <= set(found)
-    assert not {"harness", "rows", "run", "saved", "stand_ins", "time_to_quality"} & set(found)
+    assert not {"harness", "rows", "run", "saved", "stand_ins", "stock_training", "time_to_quality"} & set(found)
 
 
 def smoke(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path, *options: str) -> dict[str, Row]:
@@ -269,3 +286,20 @@ def test_the_index_runs_on_drawn_data(tmp_path: Path) -> None:
     assert rows["check_nuclei_cached"]["ours"] < rows["check_nuclei"]["ours"]
     assert "4,000 images, 40,000 polygons, generated" in printed
     assert printed.count("drawn data") == 2
+
+
+@pytest.mark.slow
+def test_quality_is_compared_on_drawn_data(tmp_path: Path) -> None:
+    folder, drawn = tmp_path / "data", write_data(tmp_path / "drawn", images=3)
+    (folder / "annotations").mkdir(parents=True)
+    for split in ("train", "val"):
+        shutil.copytree(drawn / split, folder / "images" / split)
+        records = json.loads((drawn / f"{split}.json").read_text())
+        for record in records["annotations"]:  # the stock side trusts them
+            x, y, right, _, _, bottom = record["segmentation"][0][:6]
+            record["bbox"] = [x, y, right - x, bottom - y]
+        (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(records))
+    rows, printed = measured("time_to_quality.py", tmp_path, "--steps", "2", "--nuclei", str(folder))
+    assert list(rows) == ["time_to_quality"]
+    assert rows["time_to_quality"]["bound"] == 0.54
+    assert "after 2 steps: 2 steps of ours" in printed

@@ -20,10 +20,12 @@ from torchvision.ops import batched_nms, box_iou
 from segtrain.segmenters import matching
 from segtrain.segmenters.matching import match_anchors
 from segtrain.segmenters.proposal_loss import answer_at, proposal_losses, sample_anchors
+from segtrain.segmenters.roi_align import Pyramid
 from segtrain.segmenters.proposals import select_proposals, suppress
 
 CHANNELS = 6
 SHAPES = ((9, 7), (5, 4), (1, 2))
+STRIDES = (8, 16)  # regions are pooled from fewer levels than proposals come from
 
 
 def network(depth: int = 1, **changes: Any) -> RegionProposalNetwork:
@@ -120,7 +122,7 @@ def test_sampled_answers_and_their_gradients_are_those_of_the_whole_head(depth: 
     weight = torch.randn(2 * count, 1)
     results = []
     for features, values in ((dense_features, (logits, deltas)), (sparse_features, None)):
-        own, offsets = values or answer_at(head, features, image, anchor)
+        own, offsets = values or answer_at(head, Pyramid(features, STRIDES), image, anchor)
         head.zero_grad()
         ((own.reshape(-1, 1) + offsets) * weight).sum().backward()
         gradients = [f.grad for f in features] + [p.grad.clone() for p in head.parameters()]
@@ -141,7 +143,7 @@ def test_losses_are_torchvisions() -> None:
     )
     torch.manual_seed(5)
     image, anchor, true = sample_anchors(rpn, anchors, boxes)
-    logits, deltas = answer_at(rpn.head, features, image, anchor)
+    logits, deltas = answer_at(rpn.head, Pyramid(features, STRIDES), image, anchor)
     found = proposal_losses(rpn, logits, deltas, anchors[anchor], true)
     torch.testing.assert_close(tuple(found.values()), expected)
     assert list(found) == ["loss_objectness", "loss_rpn_box_reg"]
