@@ -13,6 +13,7 @@ from torchvision.models.detection.roi_heads import fastrcnn_loss
 
 from segtrain.instances import Instances
 from segtrain.segmenters.architectures import STRIDES
+from segtrain.segmenters.detections import select_detections
 from segtrain.segmenters.folding import fold_frozen_norms
 from segtrain.segmenters.inputs import InputSize, batch_images
 from segtrain.segmenters.mask_logits import own_class_logits
@@ -92,8 +93,8 @@ class MaskRCNN(nn.Module):
         features, proposals, _ = self._propose(batch, None)
         with self._autocast():
             class_logits, box_deltas = self._box_branch(features, proposals)
-        (boxes,), (scores,), (labels,) = self.roi_heads.postprocess_detections(
-            class_logits.float(), box_deltas.float(), proposals, batch.image_sizes
+        boxes, scores, labels = select_detections(
+            class_logits.float(), box_deltas.float(), proposals[0], batch.image_sizes[0], self.roi_heads
         )
         if not len(boxes):
             return Instances.empty((height, width))

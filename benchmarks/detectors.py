@@ -1,0 +1,122 @@
+"""Networks that find something, for the benchmarks of inference: trained ones, or random ones brought to it."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from networks import pair
+from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN as StockMaskRCNN
+from torchvision.ops import FrozenBatchNorm2d
+
+from segtrain.data.samples.batches import Batch
+from segtrain.segmenters.inputs import InputSize
+from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.training.checkpoint import build_node, load_checkpoint, load_segmenter
+
+LEARNING_RATE, WARM_UP = 1.5e-3, 10  # of the short training: experiment=nuclei's, reached in so many steps
+LOGIT = 8.0  # of a region that a class knows
+BIASES = (-20.0, 20.0)  # between which the background's lies
+HALVINGS = 14  # of that interval
+
+Sizes = list[tuple[int, int]]
+BoxOutputs = tuple[Tensor, Tensor, list[Tensor], Sizes]  # class logits, deltas, proposals, sizes of the inputs
+
+
+def from_checkpoint(path: Path) -> tuple[MaskRCNN, StockMaskRCNN]:
+    """Our network of a checkpoint, and torchvision's with its weights; both in evaluation mode, ours in float32."""
+    checkpoint = load_checkpoint(path)
+    ours = load_segmenter(path, precision="fp32")
+    node = {key: value for key, value in build_node(checkpoint, str(path), None).items() if not key.startswith("_")}
+    blank = torch.zeros((3, 64, 64), dtype=torch.uint8)
+    _, stock = pair({**node, "weights": None}, checkpoint.class_names, [blank], min_size=64)
+    for name, module in ours.named_modules():
+        if isinstance(module, FrozenBatchNorm2d):
+            stock.get_submodule(name).eps = module.eps
+    stock.transform.max_size = ours.input_size.max_size
+    stock.load_state_dict(ours.state_dict())
+    return ours, stock.eval()
+
+
+def set_stock_size(stock: StockMaskRCNN, size: InputSize, image: Tensor) -> None:
+    """Let torchvision resize an image as ours does: a fixed factor is a shorter side that depends on the image."""
+    stock.transform.min_size = (size.min_size if size.scale is None else min(image.shape[-2:]) * size.scale,)
+    stock.transform.max_size = size.max_size
+
+
+def stock_detections(stock: StockMaskRCNN, size: InputSize, image: Tensor) -> dict[str, Tensor]:
+    """What torchvision finds in a uint8 image (3, H, W), called as its documentation says."""
+    set_stock_size(stock, size, image)
+    with torch.inference_mode():
+        (found,) = stock([image / 255])
+    return dict(found)
+
+
+def train_briefly(model: MaskRCNN, batches: Iterable[Batch]) -> None:
+    """One AdamW step a batch, at the rate of experiment=nuclei."""
+    model.train()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE, fused=True)
+    for step, batch in enumerate(batches):
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * min((step + 1) / WARM_UP, 1)
+        torch.stack(list(model.losses(batch.images, batch.targets).values())).sum().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    model.eval()
+
+
+@torch.inference_mode()
+def recognise_regions(stock: StockMaskRCNN, size: InputSize, images: Sequence[Tensor]) -> None:
+    """Make the class layer know a region of these images for each class: scores of a random one hardly differ.
+
+    A class's row is the region's feature less the mean of all, scaled so that its own logit is ``LOGIT``; the
+    background's is 0.
+    """
+    layer = stock.roi_heads.box_predictor.cls_score
+    each = -(-(layer.out_features - 1) // len(images))
+    features = [_box_features(stock, size, image)[0] for image in images]
+    mean = torch.cat(features).mean(0)
+    # Best proposals come first: the chosen ones are spread over good and bad.
+    chosen = torch.cat([feature[torch.linspace(0, len(feature) - 1, each).long()] for feature in features]) - mean
+    rows = chosen[: layer.out_features - 1] * LOGIT / chosen.square().sum(1, keepdim=True)[: layer.out_features - 1]
+    layer.weight.copy_(torch.cat([torch.zeros_like(rows[:1]), rows]))
+    layer.bias.copy_(-layer.weight @ mean)
+
+
+@torch.inference_mode()
+def find_as_many(stock: StockMaskRCNN, size: InputSize, images: Sequence[Tensor], detections: float) -> None:
+    """Shift the background's bias until the network finds a given number of objects in an image, on average.
+
+    Args:
+        stock: in evaluation mode; changed in place.
+        size: of its input.
+        images: to count in, uint8 (3, H, W).
+        detections: wanted.
+    """
+    predictor = stock.roi_heads.box_predictor
+    outputs: list[BoxOutputs] = []
+    for image in images:
+        features, proposals, sizes = _box_features(stock, size, image)
+        outputs.append((*predictor(features), proposals, sizes))
+    low, high = BIASES
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        found = sum(_count(stock, middle, output) for output in outputs) / len(outputs)
+        low, high = (middle, high) if found > detections else (low, middle)
+    predictor.cls_score.bias[0] += high
+
+
+def _box_features(stock: StockMaskRCNN, size: InputSize, image: Tensor) -> tuple[Tensor, list[Tensor], Sizes]:
+    set_stock_size(stock, size, image)
+    batch, _ = stock.transform([image / 255])
+    maps = stock.backbone(batch.tensors)
+    proposals, _ = stock.rpn(batch, maps)
+    pooled = stock.roi_heads.box_roi_pool(maps, proposals, batch.image_sizes)
+    return stock.roi_heads.box_head(pooled), proposals, batch.image_sizes
+
+
+def _count(stock: StockMaskRCNN, bias: float, outputs: BoxOutputs) -> int:
+    logits, deltas, proposals, sizes = outputs
+    shift = torch.tensor([bias, *[0.0] * (logits.shape[1] - 1)])
+    (boxes,), _, _ = stock.roi_heads.postprocess_detections(logits + shift, deltas, proposals, sizes)
+    return len(boxes)

@@ -1,0 +1,239 @@
+"""From an image to COCO records: segtrain's Mask R-CNN against torchvision's with pasted planes.
+
+    python benchmarks/predict.py --nuclei DIR --coco DIR --weights FILE --check
+
+Both sides hold the same network with the same weights, take a uint8 image tensor (3, H, W) and end with records of
+image id, category id, score and compressed run-length mask; all cores, in turns, image by image.
+
+- ours: ``MaskRCNN.segment`` and ``segtrain.data.records.to_predictions`` as ``evaluate.py`` runs them, in bfloat16
+  where the machine computes it natively.
+- stock: ``torchvision.models.detection.MaskRCNN`` as its documentation calls it: ``model([image / 255])`` in evaluation
+  mode without gradients, float32, default memory layout. It pastes each mask into a plane of the image itself
+  (``paste_masks_in_image``); then ``> 0.5``, ``pycocotools.mask.encode`` mask by mask and records, as torchvision's
+  references/detection/coco_eval.py does. ``transform.min_size`` makes the inputs as large as ours.
+
+Rows: ``nuclei``, the network of experiment=nuclei on validation images of all sizes, the densest among them;
+``coco_resnet50``, ResNet-50-FPN at torchvision's 800 pixels on photographs; ``nuclei_rate``, ours alone on nuclei
+images of 256x256. The nuclei's network is the one of ``--checkpoint``; without one it starts at ``--weights`` (or at
+random), learns for ``--steps`` steps, and its background class is shifted until it finds as many objects as the images
+have. The ResNet is random: frozen statistics are those of an image, each class knows one region of the photographs, and
+the background class is shifted until ``--detections`` are found in a photograph. Before the clock runs, both sides must
+find the same in float32.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+from statistics import mean
+from typing import Any
+
+from segtrain.data.samples.transforms import Augmentation  # first: it keeps albumentations from asking the network
+
+import albumentations  # isort: skip
+import numpy as np
+import torch
+from detectors import find_as_many, from_checkpoint, recognise_regions, stock_detections, train_briefly
+from harness import Row, alternate, arguments, finish
+from networks import pair, settings_of
+from pycocotools import mask as coco_mask
+from stand_ins import Split, coco, nuclei
+from torch import Tensor
+from torchvision.models.detection import MaskRCNN as StockMaskRCNN
+
+from segtrain.data.check.checked import load_index
+from segtrain.data.images.reader import ImageReader, as_tensor
+from segtrain.data.index.coco import Category
+from segtrain.data.records import to_predictions
+from segtrain.data.samples.batches import Batch
+from segtrain.data.samples.dataset import CocoDataset
+from segtrain.data.samples.loading import TrainingLoader
+from segtrain.instances import Prediction
+from segtrain.runtime import resolve_precision, thread_count
+from segtrain.segmenters.inputs import InputSize
+from segtrain.segmenters.mask_rcnn import MaskRCNN
+
+RATE_SIZE = (256, 256)  # pixels of the images of nuclei_rate
+CROP, BATCH = 192, 4  # of the short training: experiment=nuclei's
+MAX_PIXELS = 10**8
+SAME_BOXES, SAME_SCORES = 1e-2, 1e-4  # what both sides may differ by in float32: pixels, and units of score
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image to segment.
+
+    Attributes:
+        image_id: the file's.
+        image: uint8 (3, H, W).
+        objects: how many it shows.
+    """
+
+    image_id: int
+    image: Tensor
+    objects: int
+
+
+@dataclass(frozen=True)
+class Sides:
+    """One network twice, and what its labels mean."""
+
+    ours: MaskRCNN
+    stock: StockMaskRCNN
+    categories: Sequence[Category]
+
+    def run_ours(self, item: Item) -> list[Prediction]:
+        """As ``evaluate.py`` does."""
+        (found,) = self.ours.segment([item.image])
+        return to_predictions(found, item.image_id, self.categories)
+
+    def run_stock(self, item: Item) -> list[dict[str, Any]]:
+        """As torchvision's references do."""
+        found = stock_detections(self.stock, self.ours.input_size, item.image)
+        planes = found["masks"] > 0.5
+        rles = [
+            coco_mask.encode(np.array(plane.numpy()[0, :, :, None], dtype=np.uint8, order="F"))[0] for plane in planes
+        ]
+        for rle in rles:
+            rle["counts"] = rle["counts"].decode("utf-8")
+        ids = [self.categories[label - 1].id for label in found["labels"].tolist()]
+        return [
+            {"image_id": item.image_id, "category_id": category, "segmentation": rle, "score": score}
+            for category, rle, score in zip(ids, rles, found["scores"].tolist(), strict=True)
+        ]
+
+    def check(self, items: Sequence[Item]) -> None:
+        """Stop unless both sides find the same in float32."""
+        for item in items:
+            (ours,), stock = (
+                self.ours.segment([item.image]),
+                stock_detections(self.stock, self.ours.input_size, item.image),
+            )
+            same = np.array_equal(ours.labels, stock["labels"])
+            same = same and np.allclose(ours.boxes, stock["boxes"], rtol=0, atol=SAME_BOXES)
+            if not same or not np.allclose(ours.scores, stock["scores"], rtol=0, atol=SAME_SCORES):
+                sys.exit(
+                    f"image {item.image_id}: {len(ours)} detections, stock {len(stock['labels'])}: not the same ones"
+                )
+
+    def row(self, name: str, what: str, items: Sequence[Item], bound: float, repeats: int) -> Row:
+        """Both sides in turns, after they agreed."""
+        self.check(items)
+        self.ours.precision = resolve_precision("auto", self.ours.device)
+        times = alternate(self.run_ours, self.run_stock, items, repeats)
+        ours, stock = (mean(len(run(item)) for item in items) for run in (self.run_ours, self.run_stock))
+        what = (
+            f"{len(items)} images of {what}; {ours:.1f} detections an image in {self.ours.precision}, stock {stock:.1f}"
+        )
+        return Row(name, what, "ms", times[0] * 1e3, times[1] * 1e3, bound)
+
+
+def items_of(split: Split, size: tuple[int, int] | None = None) -> list[Item]:
+    """Images of a split with at least an object, all or of one (H, W), by size and number of objects."""
+    index, reader = load_index(split.annotations), ImageReader(split.images, "auto", MAX_PIXELS)
+    objects = index.objects_per_image
+    places = [p for p, image in enumerate(index.images) if objects[p] and size in (None, image.size)]
+    places.sort(key=lambda place: (index.images[place].size, objects[place]))
+    return [Item(index.images[p].id, as_tensor(reader.read(index.images[p])), int(objects[p])) for p in places]
+
+
+def spread_over(items: Sequence[Item], number: int) -> list[Item]:
+    """So many of them at even distances, and the densest."""
+    chosen = items[:: max(len(items) // max(number - 1, 1), 1)][: number - 1]
+    return [*chosen, max(items, key=lambda item: item.objects)]
+
+
+def nuclei_sides(options: argparse.Namespace, split: Split, items: Sequence[Item]) -> Sides:
+    """The network of the checkpoint, or one that has learned a little and finds as many objects as there are."""
+    categories = load_index(split.annotations).categories
+    if options.checkpoint:
+        return Sides(*from_checkpoint(options.checkpoint), categories)
+    weights = f"segmenter.weights={options.weights or 'null'}"
+    names, images = [category.name for category in categories], [item.image for item in items]
+    settings = settings_of("experiment=nuclei", weights)
+    size = InputSize(settings["min_size"], settings["max_size"], settings["scale"])
+    ours, stock = pair(settings, names, [images[0]], min_size=int(min(images[0].shape[1:]) * settings["scale"]))
+    ours.input_size = size
+    ours.precision = resolve_precision("auto", ours.device)
+    if options.steps:
+        train_briefly(ours, _training_batches(split, options.steps))
+    ours.precision = "fp32"
+    stock.load_state_dict(ours.state_dict())
+    sides = Sides(ours.eval(), stock.eval(), categories)
+    find_as_many(stock, size, images, mean(item.objects for item in items))
+    ours.load_state_dict(stock.state_dict())
+    return sides
+
+
+def _training_batches(split: Split, steps: int) -> Iterator[Batch]:
+    crop = {"crop": albumentations.RandomCrop(CROP, CROP, pad_if_needed=True, p=1)}
+    reader = ImageReader(split.images, "auto", MAX_PIXELS)
+    dataset = CocoDataset(load_index(split.annotations), reader, Augmentation(crop, mix=None), seed=0)
+    loader = TrainingLoader(dataset, batch_size=BATCH, workers=0, seed=0)
+    return islice((batch for epoch in count() for batch in loader.epoch(epoch)), steps)
+
+
+def photograph_sides(split: Split, items: Sequence[Item], detections: int) -> Sides:
+    """The random ResNet-50."""
+    categories = load_index(split.annotations).categories
+    names, images = [category.name for category in categories], [item.image for item in items]
+    settings = settings_of("segmenter=mask_rcnn_resnet50_fpn", "segmenter.weights=null")
+    ours, stock = pair(settings, names, images[:1], min_size=settings["min_size"])
+    recognise_regions(stock.eval(), ours.input_size, images)
+    find_as_many(stock, ours.input_size, images, detections)
+    ours.load_state_dict(stock.state_dict())
+    return Sides(ours.eval(), stock, categories)
+
+
+def validation(options: argparse.Namespace, training: Split) -> Split:
+    """The split to segment: nuclei that the network has not seen, where there are any."""
+    if not options.nuclei:
+        return training
+    return Split(options.nuclei / "annotations" / "instances_val.json", options.nuclei / "images" / "val", "nuclei val")
+
+
+def nuclei_rows(options: argparse.Namespace) -> Iterator[Row]:
+    """``nuclei`` and ``nuclei_rate``."""
+    with nuclei(options) as splits:
+        items = [item for split in (splits[0], *splits[1:]) for item in items_of(validation(options, split))]
+        name = validation(options, splits[0]).name
+        chosen = spread_over(items, options.images)
+        sides = nuclei_sides(options, splits[0], chosen)
+    yield sides.row("nuclei", name, chosen, 3, options.repeats)
+    square = spread_over([item for item in items if item.image.shape[1:] == RATE_SIZE], options.images)
+    seconds, _ = alternate(sides.run_ours, lambda item: None, square, options.repeats)
+    what = f"{len(square)} images of {name}, 256x256; {_detections(sides, square):.1f} detections an image"
+    yield Row("nuclei_rate", what, "images/s", 1 / seconds, None, 10, greater=True)
+
+
+def _detections(sides: Sides, items: Sequence[Item]) -> float:
+    return mean(len(sides.run_ours(item)) for item in items)
+
+
+def photograph_row(options: argparse.Namespace) -> Row:
+    """``coco_resnet50``."""
+    with coco(options) as splits:
+        items = spread_over(items_of(splits[-1]), options.photographs)
+        sides = photograph_sides(splits[-1], items, options.detections)
+    return sides.row("coco_resnet50", splits[-1].name, items, 1.5, options.repeats)
+
+
+def main(options: argparse.Namespace) -> None:
+    """Measure the three rows."""
+    torch.set_num_threads(thread_count("auto", busy_workers=0))
+    wanted = options.rows
+    rows = [*nuclei_rows(options)] if "nuclei" in wanted else []
+    if "coco" in wanted:
+        rows.insert(1, photograph_row(options))
+    finish(rows, options)
+
+
+if __name__ == "__main__":
+    parser = arguments("From an image to COCO records: segtrain against torchvision with pasted planes.")
+    parser.add_argument("--images", type=int, default=12, help="of the nuclei's rows")
+    parser.add_argument("--photographs", type=int, default=4, help="of the row of COCO")
+    parser.add_argument("--steps", type=int, default=80, help="of the nuclei network's training, without --checkpoint")
+    parser.add_argument("--detections", type=int, default=30, help="of the random network in a photograph")
+    parser.add_argument("--rows", nargs="+", choices=("nuclei", "coco"), default=("nuclei", "coco"))
+    main(parser.parse_args())
