@@ -22,7 +22,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--weights", type=Path, metavar="FILE", help="published weights of a network")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="of a training by segtrain")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the rows")
-    parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)  # whole rows, for run.py
+    parser.add_argument("--hand-on", type=Path, help=argparse.SUPPRESS)  # whole rows, for run.py
     parser.add_argument("--check", action="store_true", help="exit with 1 where a bound is missed")
     parser.add_argument("--save", type=Path, nargs="?", const=RESULTS, metavar="FILE", help=f"write {RESULTS.name}")
     parser.add_argument("--repeats", type=int, default=5, help="of each measurement, the warm-up not counted")
@@ -74,8 +74,8 @@ def finish(rows: Iterable[Row], options: argparse.Namespace) -> None:
     print(table(rows))
     if options.json:
         write_json(rows, options.json)
-    if options.rows:
-        write_rows(rows, options.rows)
+    if options.hand_on:
+        write_rows(rows, options.hand_on)
     if options.save:
         save(options.save, Path(sys.argv[0]).name, rows, options.repeats)
     if verdict(rows) and options.check:

@@ -70,7 +70,7 @@ def measure(script: Path, options: list[str]) -> tuple[list[Row] | None, int]:
         written = Path(folder) / "rows.json"
         # Whatever is installed, it is this tree that is measured.
         path = os.pathsep.join(filter(None, [str(FOLDER.parent.absolute()), os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, str(script), *options, "--rows", str(written)]
+        command = [sys.executable, str(script), *options, "--hand-on", str(written)]
         code = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}).returncode
         return read_rows(written) if code == 0 and written.exists() else None, code
 

@@ -158,7 +158,7 @@ def test_a_script_replaces_its_own_section_alone(tmp_path: Path) -> None:
 
 
 def test_whole_rows_are_handed_on(tmp_path: Path) -> None:
-    finish(SAVED, arguments("d").parse_args(["--rows", str(tmp_path / "rows.json")]))
+    finish(SAVED, arguments("d").parse_args(["--hand-on", str(tmp_path / "rows.json")]))
     assert read_rows(tmp_path / "rows.json") == SAVED
 
 
@@ -197,9 +197,7 @@ def script(row: str, bound: float) -> str:
 
 
 def test_all_scripts_run_though_one_fails(tmp_path: Path) -> None:
-    broken = (
-        "from harness import Row\nprint('here')\nif __name__ == \"__main__\":\n    raise ValueError('no such thing')\n"
-    )
+    broken = "\nfrom harness import Row\nif __name__ == \"__main__\":\n    raise ValueError('no such thing')\n"
     held, missed = script("held", 4), script("missed", 6)
     options = ["--repeats", "2", "--coco", "DIR", "--json", str(tmp_path / "rows.json"), "--save", "R.md"]
     finished = suite(tmp_path, *options, held=held, broken=broken, missed=missed, time_to_quality=script("never", 1))
@@ -231,7 +229,7 @@ def test_the_suite_finds_the_benchmarks() -> None:
 def smoke(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path, *options: str) -> dict[str, Row]:
     """The rows of a benchmark that runs in this process."""
     path = folder / "rows.json"
-    monkeypatch.setattr(sys, "argv", [name, "--repeats", "1", "--rows", str(path), *options])
+    monkeypatch.setattr(sys, "argv", [name, "--repeats", "1", "--hand-on", str(path), *options])
     runpy.run_path(str(FOLDER / name), run_name="__main__")
     return {row.name: row for row in read_rows(path)}
 

@@ -20,8 +20,8 @@ from torchvision.ops import batched_nms, box_iou
 from segtrain.segmenters import matching
 from segtrain.segmenters.matching import match_anchors
 from segtrain.segmenters.proposal_loss import answer_at, proposal_losses, sample_anchors
-from segtrain.segmenters.roi_align import Pyramid
 from segtrain.segmenters.proposals import select_proposals, suppress
+from segtrain.segmenters.roi_align import Pyramid
 
 CHANNELS = 6
 SHAPES = ((9, 7), (5, 4), (1, 2))

@@ -82,7 +82,9 @@ class Pyramid:
         for index, (feature, stride) in enumerate(zip(self._features, self._strides, strict=False)):
             chosen = torch.where(level == index)[0]
             indexed = torch.cat([image[chosen, None].to(rois), rois[chosen]], dim=1)
-            pooled[chosen] = stock_roi_align(feature.to(self._dtype), indexed, bins, 1 / stride, SAMPLES_PER_AXIS, self._aligned)
+            pooled[chosen] = stock_roi_align(
+                feature.to(self._dtype), indexed, bins, 1 / stride, SAMPLES_PER_AXIS, self._aligned
+            )
         return pooled
 
     def _gather(self, rois: Tensor, image: Tensor, level: Tensor, bins: int) -> Tensor:
