@@ -1,58 +1,17 @@
-"""What every benchmark shares: its options, fair timing, and the table, json and verdict at its end."""
+"""What every benchmark shares: its options, fair timing, and the table, files and verdict at its end."""
 
 import argparse
-import json
-import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
+from rows import Row, table, write_json, write_rows
+from saved import RESULTS, save
+
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One figure of a benchmark.
-
-    Attributes:
-        name: unique among all benchmarks.
-        what: was measured, and on which data.
-        unit: of the two medians, such as ``ms``.
-        ours: our median.
-        stock: the other side's; None where the bound is on ours alone.
-        bound: how many times better than stock ours must be; without a stock side, the most that ours may be.
-        greater: whether more is better, as with images per second; without a stock side ``bound`` is then the least.
-    """
-
-    name: str
-    what: str
-    unit: str
-    ours: float
-    stock: float | None
-    bound: float
-    greater: bool = False
-
-    @property
-    def ratio(self) -> float | None:
-        """How many times better than stock ours is; None without a stock side."""
-        if self.stock is None:
-            return None
-        better, worse = (self.ours, self.stock) if self.greater else (self.stock, self.ours)
-        return better / worse if worse > 0 else math.inf
-
-    @property
-    def miss(self) -> str | None:
-        """By how much the bound is missed; None if it is held."""
-        ratio, bound = self.ratio, self.bound
-        if ratio is not None:
-            return None if ratio >= bound else f"{self.name}: {ratio:.2f}x, {bound:g}x is the least"
-        held = self.ours >= bound if self.greater else self.ours <= bound
-        side = "least" if self.greater else "most"
-        return None if held else f"{self.name}: {self.ours:.4g} {self.unit}, {bound:g} {self.unit} is the {side}"
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
@@ -63,7 +22,9 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--weights", type=Path, metavar="FILE", help="published weights of a network")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="of a training by segtrain")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the rows")
+    parser.add_argument("--hand-on", type=Path, help=argparse.SUPPRESS)  # whole rows, for run.py
     parser.add_argument("--check", action="store_true", help="exit with 1 where a bound is missed")
+    parser.add_argument("--save", type=Path, nargs="?", const=RESULTS, metavar="FILE", help=f"write {RESULTS.name}")
     parser.add_argument("--repeats", type=int, default=5, help="of each measurement, the warm-up not counted")
     return parser
 
@@ -74,6 +35,7 @@ def alternate(
     items: Sequence[T],
     repeats: int,
     clock: Callable[[], float] = time.perf_counter,
+    fresh: Callable[[T], T] = lambda item: item,
 ) -> tuple[float, float]:
     """Seconds that each side takes for one item: the median over the repetitions of the mean over the items.
 
@@ -86,6 +48,7 @@ def alternate(
         items: what both are called with.
         repeats: repetitions that count.
         clock: seconds; ``time.process_time`` for processor time.
+        fresh: makes what a side is called with out of an item, while the clock stands: for a side that writes into it.
     """
     sides = (ours, stock)
     means: tuple[list[float], list[float]] = ([], [])
@@ -94,8 +57,9 @@ def alternate(
         for number, item in enumerate(items):
             for turn in (0, 1):
                 side = (repeat + number + turn) % 2
+                given = fresh(item)
                 started = clock()
-                sides[side](item)
+                sides[side](given)
                 spent[side] += clock() - started
         if repeat:
             for kept, total in zip(means, spent, strict=True):
@@ -104,37 +68,23 @@ def alternate(
 
 
 def finish(rows: Iterable[Row], options: argparse.Namespace) -> None:
-    """Print the rows, write them where ``--json`` says, and with ``--check`` exit with 1 if a bound is missed."""
+    """Print the rows, write them where ``--json`` and ``--save`` say, and with ``--check`` exit with 1 if a bound is
+    missed."""
     rows = list(rows)
     print(table(rows))
     if options.json:
-        options.json.write_text(json.dumps({row.name: _record(row) for row in rows}, indent=2) + "\n")
-    misses = [row.miss for row in rows if row.miss]
-    for miss in misses:
-        print(f"missed: {miss}", file=sys.stderr)
-    if misses and options.check:
+        write_json(rows, options.json)
+    if options.hand_on:
+        write_rows(rows, options.hand_on)
+    if options.save:
+        save(options.save, Path(sys.argv[0]).name, rows, options.repeats)
+    if verdict(rows) and options.check:
         sys.exit(1)
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows as aligned text."""
-    head = ("row", "ours", "stock", "ratio", "bound", "what")
-    lines = [head, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head) - 1)]
-    return "\n".join(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines
-    )
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    def amount(value: float) -> str:
-        return f"{value:.4g} {row.unit}"
-
-    if row.stock is None or row.ratio is None:
-        return row.name, amount(row.ours), "", "", f"{'≥' if row.greater else '≤'} {amount(row.bound)}", row.what
-    return row.name, amount(row.ours), amount(row.stock), f"{row.ratio:.2f}x", f"≥ {row.bound:g}x", row.what
-
-
-def _record(row: Row) -> dict[str, float | str | None]:
-    ratio = row.ratio if row.ratio is None or math.isfinite(row.ratio) else None
-    return {"ours": row.ours, "stock": row.stock, "ratio": ratio, "bound": row.bound, "unit": row.unit}
+def verdict(rows: Iterable[Row]) -> bool:
+    """Name the bounds that are missed; whether there are any."""
+    misses = [row.miss for row in rows if row.miss]
+    for miss in misses:
+        print(f"missed: {miss}", file=sys.stderr)
+    return bool(misses)

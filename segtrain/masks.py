@@ -6,7 +6,6 @@ large image with many objects costs what its outlines cost.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, TypedDict
 
 import numpy as np
@@ -61,7 +60,7 @@ def encode_crop(crop: npt.NDArray[Any], x: int, y: int, size: tuple[int, int]) -
     framed = np.zeros((crop.shape[1], crop.shape[0] + 2), dtype=np.int8)
     framed[:, 1:-1] = crop.T != 0
     column, row = np.nonzero(np.diff(framed, axis=1))
-    return _from_transitions((x + column) * height + y + row, size)
+    return _from_flips((x + column) * height + y + row, size)
 
 
 def encode_labels(labels: npt.NDArray[np.integer[Any]]) -> list[Rle]:
@@ -84,9 +83,7 @@ def encode_labels(labels: npt.NDArray[np.integer[Any]]) -> list[Rle]:
     position = np.concatenate([position, position])[owner > 0]
     owner = owner[owner > 0]
     order = np.lexsort((position, owner))
-    owner, position = owner[order], position[order]
-    bounds = np.searchsorted(owner, np.arange(1, int(labels.max(initial=0)) + 2))
-    return [_from_transitions(position[start:stop], (height, width)) for start, stop in pairwise(bounds.tolist())]
+    return from_flips(position[order], owner[order] - 1, int(labels.max(initial=0)), (height, width))
 
 
 def decode_crop(rle: Rle) -> tuple[npt.NDArray[np.uint8], int, int]:
@@ -118,9 +115,19 @@ def from_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) ->
     return _text(coco_mask.merge(coco_mask.frPyObjects(list(polygons), *size)))
 
 
+def from_flips(positions: IntArray, owners: IntArray, count: int, size: tuple[int, int]) -> list[Rle]:
+    """Encode many masks by the column-major positions at which they change between 0 and 1; see ``run_lengths.codes``.
+
+    A run that ends at a column's foot and one that starts at the next one's head become a single run.
+    """
+    height, width = size
+    codes = run_lengths.codes(positions, owners, count, height * width)
+    return [Rle(size=[int(height), int(width)], counts=code) for code in codes]
+
+
 def from_runs(lengths: IntArray, size: tuple[int, int]) -> Rle:
     """Encode alternating run lengths, starting with 0s, that sum to H x W."""
-    return _from_transitions(np.cumsum(lengths)[:-1], size)
+    return _from_flips(np.cumsum(lengths)[:-1], size)
 
 
 def area(rles: Sequence[Rle]) -> IntArray:
@@ -155,14 +162,13 @@ def difference(first: Rle, second: Rle) -> Rle:
 
 def complement(rle: Rle) -> Rle:
     """Pixels that do not belong to the mask."""
-    counts = counts_of(rle).tolist()
-    counts = counts[1:] if counts and counts[0] == 0 else [0, *counts]
-    return _text(coco_mask.frPyObjects({"size": rle["size"], "counts": counts}, *rle["size"]))
+    height, width = rle["size"]
+    return from_runs(np.concatenate([[0], counts_of(rle)]), (height, width))
 
 
 def empty(size: tuple[int, int]) -> Rle:
     """The mask without a pixel."""
-    return _from_transitions(np.zeros(0, dtype=np.int64), size)
+    return _from_flips(np.zeros(0, dtype=np.int64), size)
 
 
 def iou(detections: Sequence[Rle], truths: Sequence[Rle], crowd: Sequence[bool | int]) -> FloatArray:
@@ -191,14 +197,8 @@ def runs(rles: Sequence[Rle]) -> tuple[IntArray, IntArray, IntArray]:
     return run_lengths.runs([rle["counts"] for rle in rles], height * width)
 
 
-def _from_transitions(position: IntArray, size: tuple[int, int]) -> Rle:
-    """Encode sorted column-major positions at which the mask flips between 0 and 1."""
-    height, width = size
-    flips, repeats = np.unique(position, return_counts=True)
-    # A run that ends at a column's foot and one that starts at the next one's head are a single run.
-    flips = flips[(repeats % 2 == 1) & (flips < height * width)]
-    counts = np.diff(flips, prepend=0, append=height * width)
-    return _text(coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width))
+def _from_flips(positions: IntArray, size: tuple[int, int]) -> Rle:
+    return from_flips(positions, np.zeros_like(positions), 1, size)[0]
 
 
 def _text(rle: dict[str, Any]) -> Rle:

@@ -6,11 +6,13 @@ first; bit 5 says that more follow, bit 4 of the last one is the sign.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
+LIMITS = 1 << np.arange(4, 60, 5)  # the least number that needs more than one character, more than two, ...
 
 
 def counts(code: str) -> IntArray:
@@ -53,6 +55,53 @@ def runs(codes: Sequence[str], pixels: int) -> tuple[IntArray, IntArray, IntArra
     stops = np.cumsum(sums.sum(axis=1)) - mask * pixels
     kept = sums[:, 1] > 0
     return mask[kept], (stops - sums[:, 1])[kept], stops[kept]
+
+
+def codes(flips: IntArray, owners: IntArray, count: int, pixels: int) -> list[str]:
+    """Encode many masks at once, without a loop over them.
+
+    Args:
+        flips: positions in 0..``pixels`` at which a mask changes between 0 and 1, starting with 0s, sorted in each;
+            one that comes twice is no change.
+        owners: the mask of each, not decreasing, in 0..``count`` - 1.
+        count: of masks; one without flips is empty.
+        pixels: of the plane that they all belong to.
+    """
+    # Only odd repetitions flip; and a run that ends at the plane's end needs no end.
+    new = np.ones(len(flips), dtype=np.bool_)
+    new[1:] = (flips[1:] != flips[:-1]) | (owners[1:] != owners[:-1])
+    first = np.flatnonzero(new)
+    kept = first[(np.diff(first, append=len(flips)) % 2 == 1) & (flips[first] < pixels)]
+    flips, owners = flips[kept], owners[kept]
+    # Each mask's flips, then the plane's end: the differences are its runs.
+    lengths = np.bincount(owners, minlength=count) + 1
+    ends = np.cumsum(lengths)
+    stops = np.full(len(flips) + count, pixels, dtype=np.int64)
+    stops[np.arange(len(flips)) + owners] = flips
+    runs = np.diff(stops, prepend=0)
+    starts = ends - lengths
+    runs[starts] = stops[starts]
+    numbers = runs.copy()
+    numbers[2:] -= runs[:-2]
+    for place in range(3):  # these are stored as they are
+        early = starts[lengths > place] + place
+        numbers[early] = runs[early]
+    return _characters(numbers, ends)
+
+
+def _characters(numbers: IntArray, ends: IntArray) -> list[str]:
+    """The codes of numbers that follow one another, cut at ``ends``."""
+    # Five bits hold a number from -16 to 15, ten one from -512 to 511, and so on.
+    sizes = np.searchsorted(LIMITS, numbers ^ (numbers >> 63), side="right") + 1
+    last = np.cumsum(sizes)
+    digits = np.empty(int(sizes.sum()), dtype=np.uint8)
+    for place in range(int(sizes.max(initial=0))):
+        long = np.flatnonzero(sizes > place)
+        more = (sizes[long] > place + 1) << 5
+        digits[last[long] - sizes[long] + place] = ((numbers[long] >> (5 * place)) & 0x1F | more) + 48
+    text = digits.tobytes().decode("ascii")
+    cuts = [0, *last[ends - 1].tolist()]
+    return [text[start:stop] for start, stop in pairwise(cuts)]
 
 
 def _numbers(code: str) -> tuple[IntArray, IntArray]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from tiny_networks import ANCHORS, ARCHITECTURES, CLASSES, picture, planes, settings, tiny
+from tiny_networks import ANCHORS, ARCHITECTURES, CLASSES, picture, planes, stock, tiny
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -15,7 +15,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain import masks
-from segtrain.segmenters.architectures import ArchitectureName, Shape, build_network
+from segtrain.segmenters.architectures import ArchitectureName
 from segtrain.segmenters.base import Segmenter, Trainable
 from segtrain.segmenters.mask_logits import own_class_logits
 from segtrain.segmenters.mask_rcnn import MaskRCNN
@@ -38,32 +38,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def stock(architecture: ArchitectureName, **changes: Any) -> StockMaskRCNN:
-    """torchvision's network of the same shape, with torchvision's own transform, RoIAlign, losses and pasting."""
-    s = settings(architecture, **changes)
-    names = ("architecture", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios")
-    network = build_network(
-        Shape(*(s[name] for name in names)),
-        len(CLASSES) + 1,
-        norm=s["norm"],
-        frozen_stages=s["frozen_stages"],
-        rpn_batch_size_per_image=s["rpn_anchors_per_image"],
-        rpn_pre_nms_top_n_train=s["rpn_candidates_train"],
-        rpn_pre_nms_top_n_test=s["rpn_candidates_test"],
-        rpn_post_nms_top_n_train=s["rpn_proposals_train"],
-        rpn_post_nms_top_n_test=s["rpn_proposals_test"],
-        box_batch_size_per_image=s["rois_per_image"],
-        box_positive_fraction=s["positive_fraction"],
-        box_detections_per_img=s["detections_per_image"],
-        box_score_thresh=s["min_score"],
-        box_nms_thresh=s["nms_iou"],
-        min_size=s["min_size"],
-        max_size=s["max_size"],
-    )
-    assert type(network) is StockMaskRCNN
-    return network
 
 
 def pair(architecture: ArchitectureName, **changes: Any) -> tuple[MaskRCNN, StockMaskRCNN]:

@@ -8,15 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import MultiScaleRoIAlign, roi_align
 from torchvision.ops.poolers import LevelMapper
 
-from segtrain.segmenters.roi_align import assign_levels, pool_regions
+from segtrain.segmenters.roi_align import Method, Pyramid, assign_levels, pool_regions
 
 STRIDES = (4, 8, 16, 32)
 SIZE = (96, 160)  # of the padded input, (H, W)
 CHANNELS = 5
-WEIGHTED = [pytest.param(True, id="gather"), pytest.param(False, id="kernel")]
+METHODS: tuple[Method, ...] = ("gather", "kernel")
 
 
 def pyramid(images: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
@@ -41,14 +41,14 @@ def stock(features: list[Tensor], boxes: list[Tensor], bins: int) -> Tensor:
     return pooled
 
 
-@pytest.mark.parametrize("gather", WEIGHTED)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("bins", [7, 14])
-def test_values_and_gradients_are_torchvisions(gather: bool, bins: int) -> None:
+def test_values_and_gradients_are_torchvisions(method: Method, bins: int) -> None:
     boxes = [regions(40, 1), torch.zeros(0, 4), regions(25, 2)]  # the second image has no regions
     levels = assign_levels(torch.cat(boxes), STRIDES)
     assert set(levels.tolist()) == {0, 1, 2, 3}
     ours, theirs = pyramid(3), pyramid(3)
-    result, expected = pool_regions(ours, STRIDES, boxes, bins, gather), stock(theirs, boxes, bins)
+    result, expected = pool_regions(ours, STRIDES, boxes, bins, method), stock(theirs, boxes, bins)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
     weight = torch.randn(expected.shape, generator=torch.Generator().manual_seed(3))
     (result * weight).sum().backward()
@@ -57,8 +57,8 @@ def test_values_and_gradients_are_torchvisions(gather: bool, bins: int) -> None:
         torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("gather", WEIGHTED)
-def test_regions_at_and_beyond_the_border(gather: bool) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_regions_at_and_beyond_the_border(method: Method) -> None:
     height, width = SIZE
     boxes = torch.tensor(
         [
@@ -76,52 +76,137 @@ def test_regions_at_and_beyond_the_border(gather: bool) -> None:
         dtype=torch.float32,
     )
     features = pyramid(1)
-    result, expected = pool_regions(features, STRIDES, [boxes], 7, gather), stock(features, [boxes], 7)
+    result, expected = pool_regions(features, STRIDES, [boxes], 7, method), stock(features, [boxes], 7)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
     assert (result[6] == 0).all()
     assert (result[7] == 0).all()
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.tuples(*[st.floats(-300, 500, width=32)] * 2, *[st.floats(0, 600, width=32)] * 2), st.sampled_from([1, 2, 7]))
-def test_any_box_gives_the_kernels_values(box: tuple[float, ...], bins: int) -> None:
-    boxes = torch.tensor([[box[0], box[1], box[0] + box[2], box[1] + box[3]]])
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(*[st.floats(-300, 500, width=32)] * 2, *[st.floats(-20, 600, width=32)] * 2), min_size=0, max_size=4
+    ),
+    st.sampled_from([1, 2, 7]),
+    st.sampled_from(STRIDES),
+    st.tuples(st.integers(1, 9), st.integers(1, 12)),
+    st.booleans(),
+)
+def test_any_box_on_any_map_gives_the_kernels_values(
+    sides: list[tuple[float, ...]], bins: int, stride: int, size: tuple[int, int], aligned: bool
+) -> None:
+    """Boxes across borders and far outside, empty and upside down; maps of a single cell; no boxes."""
+    boxes = torch.tensor([[x, y, x + width, y + height] for x, y, width, height in sides]).reshape(-1, 4)
     # On a smooth map, so that a sample moved by rounding is no difference (it is one only where a map ends: left out).
-    ramps = [ramp(stride) for stride in STRIDES]
-    gathered, kernel = (pool_regions(ramps, STRIDES, [boxes], bins, gather) for gather in (True, False))
-    if not at_an_end(boxes, bins):
-        torch.testing.assert_close(gathered, kernel, rtol=1e-4, atol=1e-2)
+    feature = ramp(stride, size)
+    boxes = boxes[[not at_an_end(box, bins, stride, size, aligned) for box in boxes]].reshape(-1, 4)
+    # In float64, where rounding cannot move the least box either.
+    for dtype, tolerance in ((torch.float32, 1e-4), (torch.float64, 1e-10)):
+        feature, boxes = feature.to(dtype), boxes.to(dtype)
+        indexed = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
+        expected = roi_align(feature, indexed, bins, 1 / stride, 2, aligned)
+        found = Pyramid([feature], [stride], "gather", aligned).pool([boxes], bins)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found, expected, rtol=tolerance, atol=1e2 * tolerance)
 
 
-def ramp(stride: int) -> Tensor:
-    y = torch.arange(SIZE[0] // stride)[:, None] * stride + 0.0
-    x = torch.arange(SIZE[1] // stride)[None, :] * stride + 0.0
+def ramp(stride: int, size: tuple[int, int]) -> Tensor:
+    y = torch.arange(size[0])[:, None] * stride + 0.0
+    x = torch.arange(size[1])[None, :] * stride + 0.0
     return torch.stack([x + 0 * y, y + 0 * x])[None]
 
 
-def at_an_end(boxes: Tensor, bins: int) -> bool:
+def at_an_end(box: Tensor, bins: int, stride: int, size: tuple[int, int], aligned: bool) -> bool:
     """Whether a sample lies within rounding of where the kernel stops reading: one cell before, or the map's size."""
-    stride = STRIDES[int(assign_levels(boxes, STRIDES)[0])]
-    for start, stop, size in zip(boxes[0, :2], boxes[0, 2:], (SIZE[1], SIZE[0]), strict=True):
-        step = torch.clamp((stop - start) / stride, min=1.0) / (2 * bins)
-        position = start / stride + (torch.arange(2 * bins) + 0.5) * step
-        if (torch.stack([position + 1, position - size // stride]).abs() < 1e-3).any():
+    for start, stop, cells in zip(box[:2], box[2:], size[::-1], strict=True):
+        extent = (stop - start) / stride
+        step = (extent if aligned else torch.clamp(extent, min=1.0)) / (2 * bins)
+        position = start / stride - 0.5 * aligned + (torch.arange(2 * bins) + 0.5) * step
+        if (torch.stack([position + 1, position - cells]).abs() < 1e-3).any():
             return True
     return False
 
 
-@pytest.mark.parametrize("gather", WEIGHTED)
-def test_no_regions_at_all(gather: bool) -> None:
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("bins", [1, 3])
+def test_gradcheck(aligned: bool, bins: int) -> None:
+    """Against finite differences, in float64: two images, two levels, boxes inside, across borders and outside."""
+    generator = torch.Generator().manual_seed(0)
+    features = [torch.rand(2, 3, *size, dtype=torch.float64, generator=generator) for size in ((6, 8), (3, 4))]
+    boxes = [
+        torch.tensor([[3.0, 2, 21, 17], [-9, -5, 4, 30], [60, 60, 90, 90], [7, 7, 7, 7], [9, 9, 7, 8]]),
+        torch.tensor([[0.0, 0, 224, 224]]),
+    ]
+    assert assign_levels(torch.cat(boxes), STRIDES[2:]).tolist() == [0] * 6
+    boxes[1] *= 2.5  # the second level
+    assert assign_levels(torch.cat(boxes), STRIDES[2:]).tolist() == [0] * 5 + [1]
+
+    def pooled(*maps: Tensor) -> Tensor:
+        return Pyramid(maps, STRIDES[2:], "gather", aligned).pool(boxes, bins)
+
+    assert torch.autograd.gradcheck(pooled, [f.requires_grad_() for f in features])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_changes_nothing(method: Method, dtype: torch.dtype) -> None:
+    boxes = [regions(30, 4)]
+    results = []
+    for enabled in (False, True):
+        features = pyramid(1, dtype)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            result = pool_regions(features, STRIDES, boxes, 7, method)
+        assert result.dtype == torch.float32
+        result.square().sum().backward()
+        results.append([result, *(f.grad for f in features)])
+    assert all(map(torch.equal, *results))
+
+
+def test_two_poolings_of_one_pyramid_add_their_gradients() -> None:
+    boxes, bins = [[regions(20, 6)], [regions(9, 7)]], [7, 14]
+    together, apart = pyramid(1), pyramid(1)
+    shared = Pyramid(together, STRIDES)
+    sum(shared.pool(b, n).square().sum() for b, n in zip(boxes, bins, strict=True)).backward()
+    for b, n in zip(boxes, bins, strict=True):
+        pool_regions(apart, STRIDES, b, n).square().sum().backward()
+    for own, other in zip(together, apart, strict=True):
+        torch.testing.assert_close(own.grad, other.grad)
+
+
+def test_boxes_get_no_gradient() -> None:
+    boxes = regions(5, 8).requires_grad_()
+    pool_regions(pyramid(1), STRIDES, [boxes], 7, "gather").sum().backward()
+    assert boxes.grad is None
+
+
+def test_what_is_not_a_number_stays_visible() -> None:
+    boxes = torch.tensor([[float("nan"), 0, 10, 10], [0, 0, 10, 10]])
+    result = pool_regions(pyramid(1), STRIDES, [boxes], 7, "gather")
+    assert result[0].isnan().all()
+    assert result[1].isfinite().all()
+
+
+def test_the_method_is_chosen_by_device_and_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr("segtrain.segmenters.roi_align.stock_roi_align", lambda *a: calls.append(a) or roi_align(*a))
+    for method, expected in (("auto", 0), ("gather", 0), ("kernel", len(STRIDES))):
+        calls.clear()
+        pool_regions(pyramid(1), STRIDES, [regions(3, 1)], 7, method)
+        assert len(calls) == expected
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_regions_at_all(method: Method) -> None:
     features = pyramid(2)
-    result = pool_regions(features, STRIDES, [torch.zeros(0, 4)] * 2, 14, gather)
+    result = pool_regions(features, STRIDES, [torch.zeros(0, 4)] * 2, 14, method)
     assert result.shape == (0, CHANNELS, 14, 14)
     result.sum().backward()  # a batch without objects must train on
 
 
-@pytest.mark.parametrize("gather", WEIGHTED)
-def test_bfloat16_features_are_pooled_in_float32(gather: bool) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_bfloat16_features_are_pooled_in_float32(method: Method) -> None:
     features, boxes = pyramid(1, torch.bfloat16), [regions(30, 4)]
-    result = pool_regions(features, STRIDES, boxes, 7, gather)
+    result = pool_regions(features, STRIDES, boxes, 7, method)
     assert result.dtype == torch.float32
     expected = stock([f.detach().float() for f in features], boxes, 7)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
@@ -139,23 +224,24 @@ def test_levels_are_torchvisions_up_to_the_last_bit() -> None:
 
 
 @pytest.fixture
-def two_threads() -> Iterator[None]:
+def threads() -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
 
 
-@pytest.mark.usefixtures("two_threads")
-def test_the_gather_repeats_itself_on_several_threads() -> None:
-    boxes = [regions(60, 5)]
+@pytest.mark.usefixtures("threads")
+def test_the_gather_repeats_itself_to_the_bit_on_any_number_of_threads() -> None:
+    boxes = [regions(80, 5)]
 
-    def gradients() -> list[Tensor]:
+    def values_and_gradients(count: int) -> list[Tensor]:
+        torch.set_num_threads(count)
         features = pyramid(1)
-        (pool_regions(features, STRIDES, boxes, 14, gather=True) ** 2).sum().backward()
-        return [f.grad for f in features if f.grad is not None]
+        pooled = pool_regions(features, STRIDES, boxes, 14, "gather")
+        pooled.square().sum().backward()
+        return [pooled, *(f.grad for f in features if f.grad is not None)]
 
-    first = gradients()
-    assert len(first) == 4
-    for _ in range(3):
-        assert all(map(torch.equal, first, gradients()))
+    first = values_and_gradients(1)
+    assert len(first) == 5
+    for count in (1, 2, 2, 3, 4):
+        assert all(map(torch.equal, first, values_and_gradients(count)))

@@ -1,7 +1,10 @@
 """Run-length code of many masks at once, against pycocotools' own decoder."""
 
+from random import Random
+
 import numpy as np
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 from random_instances import Planes, scenes
 
@@ -35,5 +38,33 @@ def test_long_runs_and_empty_runs() -> None:
     assert found == expected
 
 
+@settings(max_examples=200, deadline=None)
+@given(scenes(), st.randoms())
+def test_codes_are_cocos(drawn: tuple[tuple[int, int], Planes], random: Random) -> None:
+    size, planes = drawn
+    planes = [*planes, np.zeros(size, dtype=bool), np.ones(size, dtype=bool)]
+    flips: list[int] = []
+    owners: list[int] = []
+    for number, plane in enumerate(planes):
+        changes = np.flatnonzero(np.diff(plane.ravel(order="F"), prepend=False)).tolist()
+        # What comes twice is no change, and the end of the plane is none.
+        unchanged = [random.randrange(plane.size + 1) for _ in range(3)] * 2
+        mine = sorted([*changes, *unchanged, *[plane.size] * random.randrange(2)])
+        flips += mine
+        owners += [number] * len(mine)
+    found = run_lengths.codes(np.array(flips), np.array(owners), len(planes), size[0] * size[1])
+    assert found == [coco_mask.encode(np.asfortranarray(p, dtype=np.uint8))["counts"].decode() for p in planes]
+
+
+@given(st.lists(st.integers(1, 2**31 - 1), max_size=9))
+def test_codes_of_long_runs(lengths: list[int]) -> None:
+    pixels = sum(lengths) + 1
+    (code,) = run_lengths.codes(np.cumsum(lengths, dtype=np.int64), np.zeros(len(lengths), np.int64), 1, pixels)
+    expected = coco_mask.frPyObjects({"size": [pixels, 1], "counts": [*lengths, 1]}, pixels, 1)
+    assert code == expected["counts"].decode()
+    assert run_lengths.counts(code).tolist() == [*lengths, 1]
+
+
 def test_no_masks() -> None:
+    assert run_lengths.codes(np.zeros(0, np.int64), np.zeros(0, np.int64), 0, 12) == []
     assert [len(part) for part in masks.runs([])] == [0, 0, 0]

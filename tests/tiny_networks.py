@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 
+from segtrain.segmenters.architectures import Shape, build_network
 from segtrain.segmenters.build import mask_rcnn
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.targets import Target
@@ -48,6 +50,32 @@ def settings(architecture: str = "mobilenet_v2_fpn", **changes: Any) -> dict[str
 def tiny(architecture: str = "mobilenet_v2_fpn", classes: Sequence[str] = CLASSES, **changes: Any) -> MaskRCNN:
     torch.manual_seed(0)
     return mask_rcnn(classes, **settings(architecture, **changes))
+
+
+def stock(architecture: str = "mobilenet_v2_fpn", classes: Sequence[str] = CLASSES, **changes: Any) -> StockMaskRCNN:
+    """torchvision's network of the same shape, with torchvision's own transform, RoIAlign, losses and pasting."""
+    s = settings(architecture, **changes)
+    names = ("architecture", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios")
+    network = build_network(
+        Shape(*(s[name] for name in names)),
+        len(classes) + 1,
+        norm=s["norm"],
+        frozen_stages=s["frozen_stages"],
+        rpn_batch_size_per_image=s["rpn_anchors_per_image"],
+        rpn_pre_nms_top_n_train=s["rpn_candidates_train"],
+        rpn_pre_nms_top_n_test=s["rpn_candidates_test"],
+        rpn_post_nms_top_n_train=s["rpn_proposals_train"],
+        rpn_post_nms_top_n_test=s["rpn_proposals_test"],
+        box_batch_size_per_image=s["rois_per_image"],
+        box_positive_fraction=s["positive_fraction"],
+        box_detections_per_img=s["detections_per_image"],
+        box_score_thresh=s["min_score"],
+        box_nms_thresh=s["nms_iou"],
+        min_size=s["min_size"] or 96,  # torchvision knows no fixed scale
+        max_size=s["max_size"],
+    )
+    assert type(network) is StockMaskRCNN
+    return network
 
 
 def picture(seed: int, height: int, width: int, objects: int) -> tuple[Tensor, Target]:

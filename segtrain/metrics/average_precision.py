@@ -75,7 +75,7 @@ def average_precision(
         segmentation=segmentations,
     )
     found = [p for p in predictions if p["image_id"] in images and p["category_id"] in categories]
-    results = dataset.load_res(_results(found, images, categories, iou_type))
+    results = _results(dataset, found, images, categories, iou_type)
     backend = hotcoco.COCOeval(dataset, results, iou_type)
     backend.params.max_dets = sorted({1, min(10, max_dets), max_dets})
     backend.evaluate()
@@ -86,26 +86,31 @@ def average_precision(
 
 
 def _results(
-    predictions: Sequence[Any], images: Mapping[int, int], categories: Mapping[int, int], iou_type: str
-) -> list[dict[str, Any]]:
-    """Records for the backend, which must hold a mask or a box, not both: given a box, it would take the box's area to
-    decide whether an unmatched mask is small, medium or large.
-    """
-    records = [
-        {"image_id": images[p["image_id"]], "category_id": categories[p["category_id"]], "score": float(p["score"])}
-        for p in predictions
-    ]
-    if iou_type == "segm":
-        return [record | {"segmentation": p["segmentation"]} for record, p in zip(records, predictions, strict=True)]
-    return [
-        record | {"bbox": p["bbox"] if "bbox" in p else _xywh(p["segmentation"])}
-        for record, p in zip(records, predictions, strict=True)
-    ]
+    dataset: Any, predictions: Sequence[Any], images: Mapping[int, int], categories: Mapping[int, int], iou_type: str
+) -> Any:
+    """The detections as the backend holds them; it takes columns several times faster than records."""
+    columns = np.zeros((len(predictions), 7))  # image, x, y, w, h, score, category
+    columns[:, 0] = [images[p["image_id"]] for p in predictions]
+    columns[:, 5] = [p["score"] for p in predictions]
+    columns[:, 6] = [categories[p["category_id"]] for p in predictions]
+    if iou_type == "bbox":
+        columns[:, 1:5] = _xywh(predictions)
+        return dataset.load_res(columns)
+    rles = [p["segmentation"] for p in predictions]
+    results = dataset.load_res(columns, segmentation=rles)
+    # It would take a box's area to decide whether an unmatched mask is small, medium or large.
+    results.update_anns(ids=np.arange(1, len(rles) + 1), area=masks.area(rles))
+    return results
 
 
-def _xywh(rle: masks.Rle) -> list[float]:
-    x0, y0, x1, y1 = masks.boxes([rle])[0].tolist()
-    return [x0, y0, x1 - x0, y1 - y0]
+def _xywh(predictions: Sequence[Any]) -> FloatArray:
+    """The boxes of all predictions, (N, 4): each one's own, or that of its mask."""
+    boxes = np.zeros((len(predictions), 4))
+    own = np.array(["bbox" in p for p in predictions], dtype=np.bool_)
+    boxes[own] = np.array([p["bbox"] for p in predictions if "bbox" in p], dtype=np.float64).reshape(-1, 4)
+    xyxy = masks.boxes([p["segmentation"] for p in predictions if "bbox" not in p])
+    boxes[~own] = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
+    return boxes
 
 
 def _summary(precision: FloatArray, recall: FloatArray, categories: Mapping[int, int]) -> AveragePrecision:

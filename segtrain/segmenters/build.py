@@ -11,6 +11,7 @@ from segtrain.errors import SegtrainError
 from segtrain.segmenters.architectures import ArchitectureName, Shape, build_network
 from segtrain.segmenters.inputs import InputSize
 from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.roi_align import Method
 from segtrain.segmenters.weight_files import trained_without_epsilon
 from segtrain.segmenters.weights import load_weights
 
@@ -45,6 +46,7 @@ def mask_rcnn(
     detections_per_image: Positive,
     min_score: Fraction,
     nms_iou: Fraction,
+    roi_align: Method = "auto",
     initialise: bool = True,
 ) -> MaskRCNN:
     """Build Mask R-CNN for the given categories.
@@ -73,6 +75,7 @@ def mask_rcnn(
         detections_per_image: at most this many are returned.
         min_score: weaker detections are not returned.
         nms_iou: of two boxes of one category that overlap more, the weaker is dropped.
+        roi_align: "gather", "kernel" or "auto"; see ``Pyramid``. Checkpoints from before this setting do not have it.
         initialise: False leaves the weights random although ``weights`` names some: a checkpoint is about to be loaded.
 
     Raises:
@@ -103,4 +106,6 @@ def mask_rcnn(
         for module in network.modules():
             if isinstance(module, FrozenBatchNorm2d):
                 module.eps = 0.0
-    return MaskRCNN(network, InputSize(min_size, max_size, scale))
+    model = MaskRCNN(network, InputSize(min_size, max_size, scale))
+    model.roi_align = roi_align
+    return model

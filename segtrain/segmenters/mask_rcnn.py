@@ -21,11 +21,10 @@ from segtrain.segmenters.mask_pasting import to_rles
 from segtrain.segmenters.mask_targets import sample_targets
 from segtrain.segmenters.proposal_loss import answer_at, proposal_losses, sample_anchors
 from segtrain.segmenters.proposals import select_proposals
-from segtrain.segmenters.roi_align import pool_regions
+from segtrain.segmenters.roi_align import Method, Pyramid
 from segtrain.targets import Target
 
 BOX_BINS, MASK_BINS = 7, 14
-_Proposed = tuple[list[Tensor], list[Tensor], dict[str, Tensor]]
 
 
 class MaskRCNN(nn.Module):
@@ -36,6 +35,7 @@ class MaskRCNN(nn.Module):
         input_size: what images are resized to.
 
     Attributes:
+        roi_align: how regions are pooled; see ``Pyramid``.
         precision: what matrix products and convolutions compute in; "fp32" or "bf16" (autocast; boxes, scores, mask
             probabilities and losses stay float32).
     """
@@ -46,6 +46,7 @@ class MaskRCNN(nn.Module):
         fold_frozen_norms(self)
         self.to(memory_format=torch.channels_last)
         self.input_size = input_size
+        self.roi_align: Method = "auto"
         self.precision = "fp32"
 
     @property
@@ -61,10 +62,11 @@ class MaskRCNN(nn.Module):
             {"boxes": target.boxes * _ratio(image.shape[-2:], size, target.boxes), "labels": target.labels, "masks": ()}
             for image, target, size in zip(images, targets, batch.image_sizes, strict=True)
         ]
-        features, proposals, losses = self._propose(batch, [target["boxes"] for target in scaled])
+        pyramid, anchors, proposals = self._propose(batch)
+        losses = self._proposal_losses(pyramid, anchors, [target["boxes"] for target in scaled])
         proposals, matches, labels, box_targets = self.roi_heads.select_training_samples(proposals, scaled)
         with self._autocast():
-            class_logits, box_deltas = self._box_branch(features, proposals)
+            class_logits, box_deltas = self._box_branch(pyramid, proposals)
         losses["loss_classifier"], losses["loss_box_reg"] = fastrcnn_loss(
             class_logits.float(), box_deltas.float(), labels, box_targets
         )
@@ -73,7 +75,7 @@ class MaskRCNN(nn.Module):
         owners = [match[chosen] for match, chosen in zip(matches, positive, strict=True)]
         classes = torch.cat([label[chosen] for label, chosen in zip(labels, positive, strict=True)])
         with self._autocast():
-            mask_logits = self._mask_branch(features, regions, classes)
+            mask_logits = self._mask_branch(pyramid, regions, classes)
         losses["loss_mask"] = _mask_loss(mask_logits.float(), images, targets, batch, regions, owners)
         return losses
 
@@ -90,16 +92,16 @@ class MaskRCNN(nn.Module):
     def _segment_one(self, image: Tensor) -> Instances:
         height, width = int(image.shape[1]), int(image.shape[2])
         batch = batch_images([image], self.input_size, self.device)
-        features, proposals, _ = self._propose(batch, None)
+        pyramid, _, proposals = self._propose(batch)
         with self._autocast():
-            class_logits, box_deltas = self._box_branch(features, proposals)
+            class_logits, box_deltas = self._box_branch(pyramid, proposals)
         boxes, scores, labels = select_detections(
             class_logits.float(), box_deltas.float(), proposals[0], batch.image_sizes[0], self.roi_heads
         )
         if not len(boxes):
             return Instances.empty((height, width))
         with self._autocast():
-            mask_logits = self._mask_branch(features, [boxes], labels)
+            mask_logits = self._mask_branch(pyramid, [boxes], labels)
         probabilities = mask_logits.float().sigmoid()
         boxes = boxes * _ratio(batch.image_sizes[0], (height, width), boxes)
         return Instances(
@@ -110,22 +112,23 @@ class MaskRCNN(nn.Module):
             to_rles(probabilities, boxes, (height, width)),
         )
 
-    def _propose(self, batch: ImageList, true_boxes: list[Tensor] | None) -> _Proposed:
-        """Features, proposals and, where true boxes are given, the proposal network's losses."""
+    def _propose(self, batch: ImageList) -> tuple[Pyramid, Tensor, list[Tensor]]:
+        """The features, all anchors (A, 4), and each image's proposals (R, 4)."""
         with self._autocast():
             features = list(self.backbone(batch.tensors).values())
+        # Proposals take no gradients: what the loss looks at, a few places, is computed once more for it.
         with torch.no_grad(), self._autocast():
             objectness, deltas = self.rpn.head(features)
         anchors = self._anchors(batch, features)
         proposals = select_proposals(self.rpn, objectness, deltas, anchors, batch.image_sizes)
-        if true_boxes is None:
-            return features, proposals, {}
-        every_anchor = torch.cat(anchors)
-        image, anchor, true = sample_anchors(self.rpn, every_anchor, true_boxes)
-        # A context of its own: autocast would hand on the head's weights as cast without gradients above.
+        return Pyramid(features, STRIDES, self.roi_align), torch.cat(anchors), proposals
+
+    def _proposal_losses(self, pyramid: Pyramid, anchors: Tensor, boxes: list[Tensor]) -> dict[str, Tensor]:
+        image, anchor, true = sample_anchors(self.rpn, anchors, boxes)
+        # A context of its own: autocast would hand on the head's weights as they were cast without gradients.
         with self._autocast():
-            logits, offsets = answer_at(self.rpn.head, features, image, anchor)
-        return features, proposals, proposal_losses(self.rpn, logits, offsets, every_anchor[anchor], true)
+            logits, deltas = answer_at(self.rpn.head, pyramid, image, anchor)
+        return proposal_losses(self.rpn, logits, deltas, anchors[anchor], true)
 
     def _anchors(self, batch: ImageList, features: list[Tensor]) -> list[Tensor]:
         """(H * W * A, 4) of each level; the same for all images of a batch."""
@@ -136,14 +139,14 @@ class MaskRCNN(nn.Module):
         sizes = [f.shape[2] * f.shape[3] * count for f, count in zip(features, per_place, strict=True)]
         return list(anchors.split(sizes))
 
-    def _box_branch(self, features: list[Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
-        pooled = pool_regions(features[: len(STRIDES)], STRIDES, boxes, BOX_BINS)
+    def _box_branch(self, pyramid: Pyramid, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
+        pooled = pyramid.pool(boxes, BOX_BINS)
         class_logits, box_deltas = self.roi_heads.box_predictor(self.roi_heads.box_head(pooled))
         return class_logits, box_deltas
 
-    def _mask_branch(self, features: list[Tensor], boxes: list[Tensor], labels: Tensor) -> Tensor:
+    def _mask_branch(self, pyramid: Pyramid, boxes: list[Tensor], labels: Tensor) -> Tensor:
         """(R, 28, 28) logits of each region's own class."""
-        pooled = pool_regions(features[: len(STRIDES)], STRIDES, boxes, MASK_BINS)
+        pooled = pyramid.pool(boxes, MASK_BINS)
         return own_class_logits(self.roi_heads.mask_predictor, self.roi_heads.mask_head(pooled), labels)
 
     def _autocast(self) -> AbstractContextManager[None]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
 from segtrain.segmenters.matching import BELOW, BETWEEN, match_anchors
+from segtrain.segmenters.roi_align import Pyramid
 
 
 def sample_anchors(
@@ -67,37 +68,36 @@ def proposal_losses(
     }
 
 
-def answer_at(head: RPNHead, features: Sequence[Tensor], image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
+def answer_at(head: RPNHead, pyramid: Pyramid, image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
     """What the proposal head says of some anchors, with gradients.
 
     Args:
         head: of any depth of 3x3 convolutions.
-        features: (B, C, H, W) of each level.
+        pyramid: the features of B images.
         image: (S,) which of the B images.
         anchor: (S,) place among the anchors of all levels, those of a place together.
 
     Returns:
         (S,) logits and (S, 4) box deltas.
     """
-    channels, anchors_per_place = features[0].shape[1], head.cls_logits.out_channels
-    rows = torch.cat([level.permute(0, 2, 3, 1).reshape(-1, channels) for level in features]).float()
-    shapes = torch.tensor([[level.shape[0], *level.shape[2:]] for level in features], device=image.device)
-    places = shapes[:, 1] * shapes[:, 2]
+    anchors_per_place = head.cls_logits.out_channels
+    _, heights, widths = torch.tensor(pyramid.sizes, device=image.device).T
+    places = heights * widths
     ends = torch.cumsum(places * anchors_per_place, 0)
     level = torch.bucketize(anchor, ends, right=True)
     within = anchor - (ends - places * anchors_per_place)[level]
     place, kind = within // anchors_per_place, within % anchors_per_place
-    height, width = shapes[level, 1][:, None, None], shapes[level, 2][:, None, None]
-    first_row = (torch.cumsum(places * shapes[:, 0], 0) - places * shapes[:, 0])[level] + image * places[level]
+    height, width = heights[level][:, None, None], widths[level][:, None, None]
+    first_row = pyramid.level_starts()[level] + image * places[level]
 
     reach = len(head.conv)  # each convolution looks one cell further
     step = torch.arange(-reach, reach + 1, device=image.device)
-    y = (place // shapes[level, 2])[:, None, None] + step[:, None]
-    x = (place % shapes[level, 2])[:, None, None] + step
+    y = place[:, None, None] // width + step[:, None]
+    x = place[:, None, None] % width + step
     inside = ((y >= 0) & (y < height) & (x >= 0) & (x < width))[..., None]
     index = first_row[:, None, None] + y.clamp(min=0).minimum(height - 1) * width + x.clamp(min=0).minimum(width - 1)
     # As embedding: its backward pass adds up on all cores, always in the same order.
-    around = F.embedding(index, rows) * inside
+    around = F.embedding(index, pyramid.rows) * inside
     for convolution, *_ in head.conv:
         windows = around.unfold(1, 3, 1).unfold(2, 3, 1).flatten(3)
         inside = inside[:, 1:-1, 1:-1]  # beyond the map there are zeros, not what a convolution makes of them

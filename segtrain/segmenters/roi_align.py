@@ -1,20 +1,108 @@
 """RoIAlign over a feature pyramid, as a weighted gather.
 
 With a fixed number of samples per bin, RoIAlign (He et al., Mask R-CNN, 2017, section 3) is linear in the features:
-every output is a weighted sum of ``4 * samples ** 2`` feature vectors. ``embedding_bag`` computes just that on
-channels-last rows, forward and backward on all cores, where the stock CPU kernel runs on one. Repeated runs on 2 and 4
-threads gave the same gradients to the bit.
+every output is a weighted sum of ``4 * samples ** 2`` feature vectors, and every gradient one of output gradients.
+``embedding_bag`` computes such sums on channels-last rows with vector instructions and on all cores, where the stock
+CPU kernel takes number by number on one. Each sum is taken by one thread in a fixed order: on the CPU a repeated pass
+gives the same values and gradients to the bit, on any number of threads.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.sparse import csr_array
 from torch import Tensor
 from torchvision.ops import roi_align as stock_roi_align
 
 SAMPLES_PER_AXIS = 2  # torchvision's ``sampling_ratio`` for Faster and Mask R-CNN
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4  # equation 1 of Lin et al., Feature Pyramid Networks, 2017
+
+Method = Literal["auto", "gather", "kernel"]
+
+
+class Pyramid:
+    """The feature maps of a batch, from which regions are pooled as often as needed.
+
+    Attributes:
+        sizes: (B, H, W) of each level.
+
+    Args:
+        features: one map a level, finest first, (B, C, H, W). Float64 is pooled in float64, any other type in float32,
+            under autocast as well.
+        strides: pixels of the input per cell of each map; powers of two. Levels beyond these are not pooled from.
+        method: "gather", "kernel" (torchvision's), or "auto": the gather on the CPU and the kernel on other devices,
+            where it is the faster one.
+        aligned: whether to take the centre of a cell for its place, as later versions of RoIAlign do; torchvision's
+            detection models do not.
+    """
+
+    def __init__(
+        self, features: Sequence[Tensor], strides: Sequence[int], method: Method = "auto", aligned: bool = False
+    ) -> None:
+        self._features, self._strides, self._aligned = features, strides, aligned
+        self._device, self._channels = features[0].device, features[0].shape[1]
+        self._dtype = torch.float64 if features[0].dtype == torch.float64 else torch.float32
+        self._gathers = method == "gather" or (method == "auto" and self._device.type == "cpu")
+        self.sizes = [(f.shape[0], f.shape[2], f.shape[3]) for f in features]
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """(sum of B * H * W, C): every cell of every level. Made once, as it copies the whole pyramid."""
+        return torch.cat([f.permute(0, 2, 3, 1).reshape(-1, self._channels) for f in self._features]).to(self._dtype)
+
+    def level_starts(self) -> Tensor:
+        """(levels,) int32: the row at which each level begins."""
+        counts = [batch * height * width for batch, height, width in self.sizes]
+        return torch.tensor(list(accumulate([0, *counts[:-1]])), device=self._device, dtype=torch.int32)
+
+    def pool(self, boxes: Sequence[Tensor], output_size: int) -> Tensor:
+        """Pool each box from the pyramid level that fits its size.
+
+        Args:
+            boxes: for each of the B images, (R, 4) xyxy in pixels of the input; they may leave it, be empty or even
+                upside down.
+            output_size: P, bins along each side.
+
+        Returns:
+            (sum of R, C, P, P), equal to ``torchvision.ops.MultiScaleRoIAlign`` with ``sampling_ratio=2`` up to
+            rounding. Gradients flow to the features, not to the boxes.
+        """
+        rois = torch.cat(list(boxes)).detach().to(self._dtype)
+        image = torch.cat([torch.full((len(b),), i, device=self._device) for i, b in enumerate(boxes)])
+        level = assign_levels(rois, self._strides)
+        return (self._gather if self._gathers else self._call_kernel)(rois, image, level, output_size)
+
+    def _call_kernel(self, rois: Tensor, image: Tensor, level: Tensor, bins: int) -> Tensor:
+        pooled = rois.new_zeros((len(rois), self._channels, bins, bins))
+        for index, (feature, stride) in enumerate(zip(self._features, self._strides, strict=False)):
+            chosen = torch.where(level == index)[0]
+            indexed = torch.cat([image[chosen, None].to(rois), rois[chosen]], dim=1)
+            pooled[chosen] = stock_roi_align(
+                feature.to(self._dtype), indexed, bins, 1 / stride, SAMPLES_PER_AXIS, self._aligned
+            )
+        return pooled
+
+    def _gather(self, rois: Tensor, image: Tensor, level: Tensor, bins: int) -> Tensor:
+        _, heights, widths = torch.tensor(self.sizes, device=self._device, dtype=torch.int32).T
+        first = self.level_starts()
+        height, width = heights[level], widths[level]
+        scale = 1 / torch.tensor(self._strides, device=self._device, dtype=self._dtype)
+        scaled = rois * scale[level, None]
+        y, y_weight = _samples(scaled[:, 1], scaled[:, 3], height, bins, self._aligned)
+        x, x_weight = _samples(scaled[:, 0], scaled[:, 2], width, bins, self._aligned)
+        y = y * width[:, None, None] + (first[level] + image.int() * height * width)[:, None, None]
+        # Every bin sums the outer product of its samples along y and along x. Repeated before they are combined: the
+        # large tensors are then written in runs of 16 instead of 4.
+        repeats = 2 * SAMPLES_PER_AXIS
+        y, y_weight = (t.repeat_interleave(repeats, dim=2)[:, :, None] for t in (y, y_weight))
+        x, x_weight = (t.repeat(1, 1, repeats)[:, None] for t in (x, x_weight))
+        pooled = _weighted_sums(self.rows, (y + x).flatten(0, 2), (y_weight * x_weight).flatten(0, 2))
+        return pooled.reshape(len(rois), bins, bins, self._channels).permute(0, 3, 1, 2)
 
 
 def pool_regions(
@@ -22,35 +110,10 @@ def pool_regions(
     strides: Sequence[int],
     boxes: Sequence[Tensor],
     output_size: int,
-    gather: bool | None = None,
+    method: Method = "auto",
 ) -> Tensor:
-    """Pool each box from the pyramid level that fits its size.
-
-    Args:
-        features: one map a level, finest first, (B, C, H, W); any float type, pooled in float32.
-        strides: pixels of the input per cell of each map; powers of two.
-        boxes: for each of the B images, (R, 4) xyxy in pixels of the input.
-        output_size: P, bins along each side.
-        gather: whether to use the weighted gather; by default on the CPU only: CUDA's stock kernel is better there.
-
-    Returns:
-        (sum of R, C, P, P) float32, equal to ``torchvision.ops.MultiScaleRoIAlign`` with ``sampling_ratio=2``.
-    """
-    rois = torch.cat(list(boxes)).float()
-    image = torch.repeat_interleave(
-        torch.arange(len(boxes), device=rois.device), torch.tensor([len(b) for b in boxes], device=rois.device)
-    )
-    level = assign_levels(rois, strides)
-    if gather is None:
-        gather = rois.device.type == "cpu"
-    if gather:
-        return _gather(features, strides, rois, image, level, output_size)
-    pooled = rois.new_zeros((len(rois), features[0].shape[1], output_size, output_size))
-    for index, (feature, stride) in enumerate(zip(features, strides, strict=True)):
-        chosen = torch.where(level == index)[0]
-        indexed = torch.cat([image[chosen, None].to(rois), rois[chosen]], dim=1)
-        pooled[chosen] = stock_roi_align(feature.float(), indexed, output_size, 1 / stride, SAMPLES_PER_AXIS)
-    return pooled
+    """``Pyramid(features, strides, method).pool(boxes, output_size)``."""
+    return Pyramid(features, strides, method).pool(boxes, output_size)
 
 
 def assign_levels(rois: Tensor, strides: Sequence[int]) -> Tensor:
@@ -59,55 +122,82 @@ def assign_levels(rois: Tensor, strides: Sequence[int]) -> Tensor:
     size = torch.sqrt((rois[:, 2] - rois[:, 0]) * (rois[:, 3] - rois[:, 1]))
     # The same guard against round-off as torchvision's, or boxes at a boundary change level.
     level = torch.floor(CANONICAL_LEVEL + torch.log2(size / CANONICAL_SIZE) + 1e-6)
-    return level.clamp(first, last).long() - first
+    # Clamped again: what is not a number has no level, and takes the first.
+    return level.clamp(first, last).long().clamp(first, last) - first
 
 
-def _gather(
-    features: Sequence[Tensor], strides: Sequence[int], rois: Tensor, image: Tensor, level: Tensor, bins: int
-) -> Tensor:
-    channels = features[0].shape[1]
-    rows = torch.cat([f.permute(0, 2, 3, 1).reshape(-1, channels) for f in features]).float()
-    heights = torch.tensor([f.shape[2] for f in features], device=rois.device)
-    widths = torch.tensor([f.shape[3] for f in features], device=rois.device)
-    maps = torch.tensor([f.shape[0] * f.shape[2] * f.shape[3] for f in features], device=rois.device)
-    scale = 1 / torch.tensor(strides, device=rois.device, dtype=torch.float32)
-
-    boxes = rois * scale[level, None]
-    height, width = heights[level], widths[level]
-    y, y_weight = _samples(boxes[:, 1], boxes[:, 3], height, bins)
-    x, x_weight = _samples(boxes[:, 0], boxes[:, 2], width, bins)
-    first_row = (torch.cumsum(maps, 0) - maps)[level] + image * height * width
-    # Every bin sums the outer product of its samples along y and along x.
-    index = (
-        first_row[:, None, None, None, None] + (y * width[:, None, None])[:, :, None, :, None] + x[:, None, :, None, :]
-    )
-    weight = y_weight[:, :, None, :, None] * x_weight[:, None, :, None, :]
-    terms = (2 * SAMPLES_PER_AXIS) ** 2
-    pooled = F.embedding_bag(index.reshape(-1, terms), rows, per_sample_weights=weight.reshape(-1, terms), mode="sum")
-    return pooled.reshape(len(rois), bins, bins, channels).permute(0, 3, 1, 2)
-
-
-def _samples(start: Tensor, stop: Tensor, size: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+def _samples(start: Tensor, stop: Tensor, size: Tensor, bins: int, aligned: bool) -> tuple[Tensor, Tensor]:
     """Cells and weights that one axis of each bin reads.
 
     Args:
         start: (R,) in cells.
         stop: (R,) in cells.
-        size: (R,) cells of the map along this axis.
+        size: (R,) int32, cells of the map along this axis.
+        bins: along this axis.
+        aligned: see ``Pyramid``.
 
     Returns:
-        Indices (R, bins, 2 * samples) and their weights, the mean over samples included.
+        Indices (R, bins, 2 * samples), int32, and their weights, the mean over samples included.
     """
-    # Without the half-pixel shift of later versions (``aligned=False``), as torchvision's models were trained.
-    bin_size = (stop - start).clamp(min=1.0) / bins
-    steps = torch.arange(bins * SAMPLES_PER_AXIS, device=start.device, dtype=torch.float32)
-    position = start[:, None] + (steps + 0.5) / SAMPLES_PER_AXIS * bin_size[:, None]
+    extent = stop - start
+    if aligned:
+        start = start - 0.5
+    else:  # nothing is smaller than a cell
+        extent = extent.clamp(min=1.0)
+    steps = torch.arange(bins * SAMPLES_PER_AXIS, device=start.device, dtype=start.dtype)
+    position = start[:, None] + (steps + 0.5) / SAMPLES_PER_AXIS * (extent / bins)[:, None]
     last = (size - 1)[:, None]
-    inside = (position >= -1.0) & (position <= size[:, None])
+    # A sample up to one cell outside takes the value at the border; further out it counts as zero.
+    outside = (position < -1.0) | (position > size[:, None])
     position = position.clamp(min=0.0)
-    low = torch.minimum(position.long(), last)
+    low = torch.minimum(position.int().clamp(min=0), last)  # twice, as what is not a number becomes negative
     fraction = torch.where(low >= last, 0.0, position - low)
+    weight = torch.stack([1 - fraction, fraction], dim=-1) / SAMPLES_PER_AXIS
+    weight = torch.where(outside[..., None], 0.0, weight)
     index = torch.stack([low, torch.minimum(low + 1, last)], dim=-1)
-    weight = torch.stack([1 - fraction, fraction], dim=-1) * inside[..., None] / SAMPLES_PER_AXIS
     shape = (len(start), bins, 2 * SAMPLES_PER_AXIS)
     return index.reshape(shape), weight.reshape(shape)
+
+
+def _weighted_sums(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """(M, C): for each of M outputs, the sum of K of the (N, C) rows, by index (M, K) and weight (M, K)."""
+    if rows.device.type != "cpu":
+        return F.embedding_bag(index, rows, per_sample_weights=weight, mode="sum")
+    sums: Tensor = _WeightedSums.apply(rows, index, weight)
+    return sums
+
+
+class _WeightedSums(torch.autograd.Function):
+    """``embedding_bag`` both ways: the backward pass is the transposed sum.
+
+    torch's own backward pass sorts the indices and adds vector by vector, which takes seven times as long.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(index, weight)
+        ctx.count = len(rows)
+        return F.embedding_bag(index, rows, per_sample_weights=weight, mode="sum")
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        index, weight = ctx.saved_tensors
+        outputs, terms = index.shape
+        if not outputs:
+            return gradient.new_zeros((ctx.count, gradient.shape[1])), None, None
+        starts = np.arange(0, outputs * terms + 1, terms, dtype=np.int32)
+        matrix = csr_array((weight.flatten().numpy(), index.flatten().numpy(), starts), shape=(outputs, ctx.count))
+        transposed = matrix.tocsc()
+        return (
+            F.embedding_bag(
+                torch.from_numpy(transposed.indices),
+                gradient.contiguous(),
+                torch.from_numpy(transposed.indptr),
+                per_sample_weights=torch.from_numpy(transposed.data),
+                mode="sum",
+                include_last_offset=True,
+            ),
+            None,
+            None,
+        )

@@ -1,0 +1,106 @@
+"""From a mask head's squares to COCO's run-length strings.
+
+    python benchmarks/masks_to_rle.py --coco DIR --check
+
+Both sides begin with the same 28x28 probabilities and boxes and end with a compressed string for each mask; the strings
+are compared, and the run fails where one differs.
+
+- ours: ``segtrain.segmenters.mask_pasting.to_rles``: from the squares to run lengths, without a plane.
+- stock: ``torchvision.models.detection.roi_heads.paste_masks_in_image``, as the model's own postprocessing calls it,
+  then ``> 0.5`` and ``pycocotools.mask.encode``, mask by mask in Fortran order, as COCO evaluation in torchvision's
+  references/detection/coco_eval.py does it.
+
+Rows: ``masks_to_rle_640x480``, ``masks_to_rle_1280x960``, ``masks_to_rle_4000x3000``, named after the image. With
+``--coco`` the boxes are those of its annotations, drawn at random and scaled to the image; without, their sides are
+log-normal and as long as COCO's (geometric mean of both sides: median .086 of the image's, deviation 1.07 of its
+logarithm; deviation of the logarithm of the aspect: .79). The probabilities are soft blobs with an uneven outline.
+"""
+
+import argparse
+import json
+import sys
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from harness import Row, alternate, arguments, finish
+from pycocotools import mask as coco_mask
+from torch import Tensor
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+from segtrain.segmenters.mask_pasting import to_rles
+
+SIDE = 28
+CASES = (((480, 640), 100, 8), ((960, 1280), 100, 15), ((3000, 4000), 20, 80))  # (H, W), masks, bound
+Images = tuple[Tensor, Tensor, tuple[int, int]]  # probabilities (N, 28, 28), boxes (N, 4) xyxy, (H, W)
+FloatArray = npt.NDArray[np.float64]
+
+
+def ours(image: Images) -> list[str]:
+    """The strings, by run lengths alone."""
+    return [rle["counts"] for rle in to_rles(*image)]
+
+
+def stock(image: Images) -> list[str]:
+    """The strings, by planes."""
+    probabilities, boxes, size = image
+    planes = (paste_masks_in_image(probabilities[:, None], boxes, size) > 0.5).numpy()
+    rles = [coco_mask.encode(np.array(plane[0, :, :, np.newaxis], dtype=np.uint8, order="F"))[0] for plane in planes]
+    return [rle["counts"].decode("utf-8") for rle in rles]
+
+
+def soft_blobs(count: int, generator: torch.Generator) -> Tensor:
+    """Probabilities (N, 28, 28) that fall from the inside to the outside over two or three cells."""
+    line = torch.linspace(-1, 1, SIDE)
+    noise = F.interpolate(torch.randn(count, 1, 7, 7, generator=generator), (SIDE, SIDE), mode="bicubic")[:, 0]
+    return torch.sigmoid(12 * (0.85 - torch.hypot(line[:, None], line)) + 2 * noise)
+
+
+def shares_of_coco(options: argparse.Namespace) -> FloatArray:
+    """The boxes of all annotations, crowds left out, xyxy as shares of their image's sides."""
+    shares = []
+    for name in ("train2017", "val2017"):
+        content = json.loads((options.coco / "annotations" / f"instances_{name}.json").read_text())
+        sides = {image["id"]: [image["width"], image["height"]] * 2 for image in content["images"]}
+        for record in content["annotations"]:
+            x, y, width, height = record["bbox"]
+            if not record["iscrowd"] and width >= 1 and height >= 1:
+                shares.append(np.divide([x, y, x + width, y + height], sides[record["image_id"]]))
+    return np.array(shares)
+
+
+def shares_like_coco(count: int, rng: np.random.Generator) -> FloatArray:
+    """As many boxes, drawn."""
+    side = np.exp(rng.normal(np.log(0.086), 1.07, count))
+    stretch = np.exp(rng.normal(0, 0.79 / 2, count))
+    sides = np.stack([side * stretch, side / stretch], axis=1).clip(max=1)
+    corner = rng.uniform(0, 1 - sides)
+    return np.concatenate([corner, corner + sides], axis=1)
+
+
+def main(options: argparse.Namespace) -> None:
+    """Measure the three rows."""
+    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    shares = shares_of_coco(options) if options.coco else shares_like_coco(1000, rng)
+    data = "coco" if options.coco else "drawn data like coco's"
+    rows = []
+    for size, most, bound in CASES:
+        count = min(most, options.masks)
+        chosen = rng.choice(shares, count, replace=False)
+        boxes = torch.tensor(chosen * [size[1], size[0], size[1], size[0]], dtype=torch.float32)
+        image = soft_blobs(count, generator), boxes, size
+        name = f"masks_to_rle_{size[1]}x{size[0]}"
+        different = sum(a != b for a, b in zip(ours(image), stock(image), strict=True))
+        if different:
+            sys.exit(f"{name}: {different} of {count} strings differ from pycocotools'")
+        times = alternate(ours, stock, [image], options.repeats)
+        what = f"{count} masks at {size[1]}x{size[0]}, boxes of {data}"
+        rows.append(Row(name, what, "ms", times[0] * 1e3, times[1] * 1e3, bound))
+    finish(rows, options)
+
+
+if __name__ == "__main__":
+    parser = arguments("Masks of a head to run-length strings: segtrain against torchvision and pycocotools.")
+    parser.add_argument("--masks", type=int, default=100, help="at most so many an image")
+    main(parser.parse_args())

@@ -1,0 +1,105 @@
+"""What a benchmark measured: a figure, its bound, and both as text and as json."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of a benchmark.
+
+    Attributes:
+        name: unique among all benchmarks.
+        what: was measured, and on which data.
+        unit: of the two medians, such as ``ms``.
+        ours: our median.
+        stock: the other side's; None where the bound is on ours alone.
+        bound: how many times better than stock ours must be; without a stock side, the most that ours may be.
+        greater: whether more is better, as with images per second; without a stock side ``bound`` is then the least.
+        beside: the other side's median where the bound is on ours alone nevertheless; for the reader.
+    """
+
+    name: str
+    what: str
+    unit: str
+    ours: float
+    stock: float | None
+    bound: float
+    greater: bool = False
+    beside: float | None = None
+
+    @property
+    def other(self) -> float | None:
+        """The other side's median, whether or not the bound is on it."""
+        return self.beside if self.stock is None else self.stock
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times better than the other side ours is; None without one."""
+        if self.other is None:
+            return None
+        better, worse = (self.ours, self.other) if self.greater else (self.other, self.ours)
+        return better / worse if worse > 0 else math.inf
+
+    @property
+    def margin(self) -> float:
+        """How many times better than its bound the row is: from 1 on the bound is held."""
+        if self.stock is not None and self.ratio is not None:
+            reached, least = self.ratio, self.bound
+        else:
+            reached, least = (self.ours, self.bound) if self.greater else (self.bound, self.ours)
+        return reached / least if least > 0 else math.inf
+
+    @property
+    def miss(self) -> str | None:
+        """By how much the bound is missed; None if it is held."""
+        ratio, bound = self.ratio, self.bound
+        if self.stock is not None and ratio is not None:
+            return None if ratio >= bound else f"{self.name}: {ratio:.2f}x, {bound:g}x is the least"
+        held = self.ours >= bound if self.greater else self.ours <= bound
+        side = "least" if self.greater else "most"
+        return None if held else f"{self.name}: {self.ours:.4g} {self.unit}, {bound:g} {self.unit} is the {side}"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as aligned text."""
+    head = ("row", "ours", "stock", "ratio", "bound", "what")
+    lines = [head, *(cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head) - 1)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines
+    )
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as text: name, ours, stock, ratio, bound, what."""
+
+    def amount(value: float) -> str:
+        return f"{value:.4g} {row.unit}"
+
+    other, ratio = "" if row.other is None else amount(row.other), "" if row.ratio is None else f"{row.ratio:.2f}x"
+    bound = f"≥ {row.bound:g}x" if row.stock is not None else f"{'≥' if row.greater else '≤'} {amount(row.bound)}"
+    return row.name, amount(row.ours), other, ratio, bound, row.what
+
+
+def write_json(rows: Iterable[Row], path: Path) -> None:
+    """Write the figures by name; what JSON cannot say is null."""
+    path.write_text(json.dumps({row.name: _record(row) for row in rows}, indent=2) + "\n")
+
+
+def write_rows(rows: Iterable[Row], path: Path) -> None:
+    """Write whole rows, for ``read_rows``."""
+    path.write_text(json.dumps([asdict(row) for row in rows]))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows that ``write_rows`` wrote."""
+    return [Row(**record) for record in json.loads(path.read_text())]
+
+
+def _record(row: Row) -> dict[str, float | str | None]:
+    ratio = row.ratio if row.ratio is None or math.isfinite(row.ratio) else None
+    return {"ours": row.ours, "stock": row.other, "ratio": ratio, "bound": row.bound, "unit": row.unit}

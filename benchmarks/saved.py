@@ -1,0 +1,77 @@
+"""The file that keeps what was measured: a section for each benchmark, with the machine and the versions it ran on."""
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+from rows import Row, cells
+
+from segtrain.files import write_atomically
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+HEAD = """# Measured
+
+Written by the benchmarks themselves, with `--save`: each replaces the section of its own name. *Ours* and *stock* are
+medians; the docstring of each script says what both sides do, and on which data. A ratio says how many times better
+ours is, and *bound* how good it has to be.
+"""
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-image", "scikit-learn", "pycocotools", "hotcoco")
+COLUMNS = ("row", "what", "ours", "stock", "ratio", "bound", "verdict")
+
+
+def save(path: Path, script: str, rows: Sequence[Row], repeats: int) -> None:
+    """Write a script's section, and leave those of the others as they are.
+
+    Args:
+        path: of the Markdown file; it need not exist.
+        script: file name.
+        rows: what it measured.
+        repeats: of each measurement.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    # What stands before the first heading is the head, which is written anew.
+    sections = {_heading(part): part.strip() for part in re.split(r"^(?=## )", text, flags=re.MULTILINE)[1:]}
+    sections[script] = _section(script, rows, repeats)
+    parts = [HEAD.strip(), *(sections[name] for name in sorted(sections))]
+    write_atomically(path, "\n\n".join(parts) + "\n")
+
+
+def _heading(section: str) -> str:
+    return section.partition("\n")[0].removeprefix("## ").strip()
+
+
+def _section(script: str, rows: Sequence[Row], repeats: int) -> str:
+    lines = [COLUMNS, ("---", "---", *["---:"] * 4, "---"), *(_line(row) for row in rows)]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"## {script}\n\n{_circumstances(repeats)}\n\n{table}"
+
+
+def _circumstances(repeats: int) -> str:
+    import torch
+
+    from segtrain.runtime import describe_environment
+
+    found = describe_environment(torch.device("cuda" if torch.cuda.is_available() else "cpu"), "auto")
+    gpu = f", {found['gpu']}" if "gpu" in found else ""
+    machine = f"{found['processor']}, {found['cores']} cores, {found['memory_gib']} GiB{gpu}; {found['platform']}"
+    versions = ", ".join([f"python {found['python']}", *(f"{name} {version(name)}" for name in PACKAGES)])
+    return (
+        f"- measured: {date.today().isoformat()}, medians of {repeats}, torch threads: {found['threads']}\n"
+        f"- machine: {machine}\n"
+        f"- versions: {versions}"
+    )
+
+
+def _line(row: Row) -> tuple[str, ...]:
+    name, ours, stock, ratio, bound, what = cells(row)
+    return f"`{name}`", " ".join(what.replace("|", "\\|").split()), ours, stock, ratio, bound, _verdict(row)
+
+
+def _verdict(row: Row) -> str:
+    """Whether the bound is held, and by how much."""
+    share = row.margin
+    if row.miss:
+        return f"**missed by {1 - share:.1%}**"
+    return f"held by {share - 1:.0%}" if share < 2 else f"held {share:.3g} times over"
