@@ -15,10 +15,10 @@ image id, category id, score and compressed run-length mask; all cores, in turns
 Rows: ``nuclei``, the network of experiment=nuclei on validation images of all sizes, the densest among them;
 ``coco_resnet50``, ResNet-50-FPN at torchvision's 800 pixels on photographs; ``nuclei_rate``, ours alone on nuclei
 images of 256x256. The nuclei's network is the one of ``--checkpoint``; without one it starts at ``--weights`` (or at
-random), learns for ``--steps`` steps, and its background class is shifted until it finds as many objects as the images
-have. The ResNet is random: frozen statistics are the photographs', each class knows one region of the photographs, and
-the background class is shifted until ``--detections`` are found in a photograph. Before the clock runs, both sides must
-find the same in float32.
+random), learns for ``--steps`` steps, and its background class is shifted until it finds as many objects in the median
+image as there are. The ResNet is random: frozen statistics are the photographs', each class knows one region of them,
+and the background class is shifted until ``--detections`` are found in the median photograph. Before the clock runs,
+both sides must find the same in float32.
 """
 
 import argparse
@@ -161,7 +161,7 @@ def nuclei_sides(options: argparse.Namespace, split: Split, items: Sequence[Item
     ours.precision = "fp32"
     stock.load_state_dict(ours.state_dict())
     sides = Sides(ours.eval(), stock.eval(), categories)
-    find_as_many(stock, size, images, mean(item.objects for item in items))
+    find_as_many(stock, size, images, [item.objects for item in items])
     ours.load_state_dict(stock.state_dict())
     return sides
 
@@ -181,7 +181,7 @@ def photograph_sides(split: Split, items: Sequence[Item], detections: int) -> Si
     settings = settings_of("segmenter=mask_rcnn_resnet50_fpn", "segmenter.weights=null")
     ours, stock = pair(settings, names, images, min_size=settings["min_size"])
     recognise_regions(stock.eval(), ours.input_size, images)
-    find_as_many(stock, ours.input_size, images, detections)
+    find_as_many(stock, ours.input_size, images, [detections] * len(images))
     ours.load_state_dict(stock.state_dict())
     return Sides(ours.eval(), stock, categories)
 

@@ -38,11 +38,11 @@ def items() -> list[Item]:
 def test_both_sides_find_as_many_as_they_are_told_and_the_same(sides: Sides) -> None:
     images = [item.image for item in items()]
     recognise_regions(sides.stock, sides.ours.input_size, images)
-    find_as_many(sides.stock, sides.ours.input_size, images, 5)
+    find_as_many(sides.stock, sides.ours.input_size, images, [5, 5])
     sides.ours.load_state_dict(sides.stock.state_dict())
     sides.check(items())
     counts = [len(stock_detections(sides.stock, sides.ours.input_size, image)["scores"]) for image in images]
-    assert sum(counts) == pytest.approx(10, abs=3)
+    assert sum(counts) == pytest.approx(10, abs=5)
     assert min(counts) > 0
     for item in items():
         ours, stock = sides.run_ours(item), sides.run_stock(item)
