@@ -15,7 +15,7 @@ OUTPUTS = {
     "rpn.head.cls_logits": (0.0, 2.0),
     "rpn.head.bbox_pred": (0.0, 0.1),
     "roi_heads.box_predictor.cls_score": (0.0, 1.0),
-    "roi_heads.box_predictor.bbox_pred": (0.0, 0.5),
+    "roi_heads.box_predictor.bbox_pred": (0.0, 0.3),
     "roi_heads.mask_predictor.mask_fcn_logits": (0.0, 3.0),
 }
 WEIGHTED = nn.Conv2d | nn.Linear | nn.ConvTranspose2d
@@ -54,10 +54,10 @@ def lively_state(network: StockMaskRCNN, images: Sequence[Tensor], seed: int) ->
 
 
 def _mean_and_deviation(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each channel; the deviation is at least a tenth of the mean, or the difference of the two is all rounding."""
+    """Of each channel; the deviation is at least half of the mean, or the difference of the two is all rounding."""
     axes = [axis for axis in range(values.ndim) if axis != 1]
     mean = values.mean(axes)
-    return mean, (values.var(axes) + (0.1 * mean).square()).sqrt().clamp(min=1e-6)
+    return mean, (values.var(axes) + (0.5 * mean).square()).sqrt().clamp(min=1e-6)
 
 
 def _take_statistics(norm: nn.Module, inputs: tuple[Tensor]) -> None:

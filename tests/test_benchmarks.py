@@ -287,6 +287,15 @@ def test_the_index_runs_on_drawn_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_roi_align_is_compared(tmp_path: Path) -> None:
+    rows, printed = measured("roi_align.py", tmp_path)
+    cases = [f"roi_align_{part}_{case}" for case in ("box", "wide", "mask") for part in ("forward", "backward")]
+    assert list(rows) == cases
+    assert all(values["ratio"] > 1 for values in rows.values())
+    assert "512 regions, 128 channels, 7x7 bins" in printed
+
+
+@pytest.mark.slow
 def test_quality_is_compared_on_drawn_data(tmp_path: Path) -> None:
     folder, drawn = tmp_path / "data", write_data(tmp_path / "drawn", images=3)
     (folder / "annotations").mkdir(parents=True)

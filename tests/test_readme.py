@@ -19,9 +19,9 @@ def test_every_file_has_its_line() -> None:
         if match := re.match(r"( *)(\w+)/$", line):
             folders = [*folders[: len(match[1]) // 2], match[2]]
         elif match := re.match(r"( +)(\w+\.py) +\S", line):
-            listed.add("/".join([*folders[1 : len(match[1]) // 2], match[2]]))
-    package = ROOT / "segtrain"
-    files = {str(p.relative_to(package)) for p in package.rglob("*.py") if p.name != "__init__.py"}
+            listed.add("/".join([*folders[: len(match[1]) // 2], match[2]]))
+    paths = [path for folder in ("segtrain", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    files = {str(path.relative_to(ROOT)) for path in paths if path.name != "__init__.py"}
     assert listed == files
 
 

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import fastrcnn_loss
 
 from segtrain.instances import Instances
 from segtrain.segmenters.architectures import STRIDES
@@ -21,10 +19,12 @@ from segtrain.segmenters.mask_pasting import to_rles
 from segtrain.segmenters.mask_targets import sample_targets
 from segtrain.segmenters.proposal_loss import answer_at, proposal_losses, sample_anchors
 from segtrain.segmenters.proposals import select_proposals
+from segtrain.segmenters.region_loss import box_losses, sample_regions
 from segtrain.segmenters.roi_align import Method, Pyramid
 from segtrain.targets import Target
 
 BOX_BINS, MASK_BINS = 7, 14
+MASK_SIDE = 2 * MASK_BINS  # of the mask head's answers
 
 
 class MaskRCNN(nn.Module):
@@ -58,26 +58,22 @@ class MaskRCNN(nn.Module):
         """torchvision's five loss terms, float32 scalars; see ``Trainable``."""
         batch = batch_images(images, self.input_size, self.device)
         targets = [target.to(self.device) for target in targets]
-        scaled: list[dict[str, Any]] = [
-            {"boxes": target.boxes * _ratio(image.shape[-2:], size, target.boxes), "labels": target.labels, "masks": ()}
-            for image, target, size in zip(images, targets, batch.image_sizes, strict=True)
+        sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
+        boxes = [
+            target.boxes * _ratio(size, inner, target.boxes)
+            for target, size, inner in zip(targets, sizes, batch.image_sizes, strict=True)
         ]
         pyramid, anchors, proposals = self._propose(batch)
-        losses = self._proposal_losses(pyramid, anchors, [target["boxes"] for target in scaled])
-        proposals, matches, labels, box_targets = self.roi_heads.select_training_samples(proposals, scaled)
+        losses = self._proposal_losses(pyramid, anchors, boxes)
+        regions = sample_regions(self.roi_heads, proposals, boxes, [target.labels for target in targets])
         with self._autocast():
-            class_logits, box_deltas = self._box_branch(pyramid, proposals)
-        losses["loss_classifier"], losses["loss_box_reg"] = fastrcnn_loss(
-            class_logits.float(), box_deltas.float(), labels, box_targets
-        )
-        positive = [torch.where(label > 0)[0] for label in labels]
-        regions = [boxes[chosen] for boxes, chosen in zip(proposals, positive, strict=True)]
-        owners = [match[chosen] for match, chosen in zip(matches, positive, strict=True)]
-        classes = torch.cat([label[chosen] for label, chosen in zip(labels, positive, strict=True)])
-        with self._autocast():
-            mask_logits = self._mask_branch(pyramid, regions, classes)
-        losses["loss_mask"] = _mask_loss(mask_logits.float(), images, targets, batch, regions, owners)
-        return losses
+            class_logits, box_deltas = self._box_branch(pyramid, regions.boxes)
+            mask_logits = self._mask_branch(pyramid, regions.shown_boxes, regions.labels[regions.shown])
+        losses |= box_losses(regions, class_logits.float(), box_deltas.float())
+        truth = sample_targets(targets, regions.shown_boxes, regions.owners, sizes, batch.image_sizes, MASK_SIDE)
+        # The mean over no region at all is not a number.
+        mask_loss = F.binary_cross_entropy_with_logits(mask_logits.float(), truth, reduction="sum")
+        return losses | {"loss_mask": mask_loss / max(truth.numel(), 1)}
 
     def segment(self, images: Sequence[Tensor]) -> list[Instances]:
         """See ``Segmenter``. One image at a time: in a batch the padding would change the results."""
@@ -139,34 +135,18 @@ class MaskRCNN(nn.Module):
         sizes = [f.shape[2] * f.shape[3] * count for f, count in zip(features, per_place, strict=True)]
         return list(anchors.split(sizes))
 
-    def _box_branch(self, pyramid: Pyramid, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def _box_branch(self, pyramid: Pyramid, boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         pooled = pyramid.pool(boxes, BOX_BINS)
         class_logits, box_deltas = self.roi_heads.box_predictor(self.roi_heads.box_head(pooled))
         return class_logits, box_deltas
 
-    def _mask_branch(self, pyramid: Pyramid, boxes: list[Tensor], labels: Tensor) -> Tensor:
+    def _mask_branch(self, pyramid: Pyramid, boxes: Sequence[Tensor], labels: Tensor) -> Tensor:
         """(R, 28, 28) logits of each region's own class."""
         pooled = pyramid.pool(boxes, MASK_BINS)
         return own_class_logits(self.roi_heads.mask_predictor, self.roi_heads.mask_head(pooled), labels)
 
     def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
-
-
-def _mask_loss(
-    logits: Tensor,
-    images: Sequence[Tensor],
-    targets: Sequence[Target],
-    batch: ImageList,
-    regions: list[Tensor],
-    owners: list[Tensor],
-) -> Tensor:
-    """Binary cross-entropy, averaged over all cells of all positive regions."""
-    if not len(logits):
-        return logits.sum() * 0
-    sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
-    expected = sample_targets(targets, regions, owners, sizes, batch.image_sizes, logits.shape[-1])
-    return F.binary_cross_entropy_with_logits(logits, expected)
 
 
 def _ratio(source: Sequence[int], destination: Sequence[int], like: Tensor) -> Tensor:

@@ -6,12 +6,14 @@ and the loss from a second one over the 3x3 surroundings of the sampled places. 
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
+from segtrain.segmenters.balanced_draws import draw_balanced
 from segtrain.segmenters.matching import BELOW, BETWEEN, match_anchors
 from segtrain.segmenters.roi_align import Pyramid
 
@@ -39,12 +41,13 @@ def sample_anchors(
             for true in boxes
         ]
     )
-    labels = (match >= 0).float() - (match == BETWEEN).float()
-    objects, background = (torch.where(torch.stack(drawn)) for drawn in rpn.fg_bg_sampler(list(labels)))
-    counts = [len(true) for true in boxes]
-    first_box = torch.tensor([sum(counts[:image]) for image in range(len(counts))], device=anchors.device)
-    true = torch.cat(list(boxes))[first_box[objects[0]] + match[objects]]
-    return torch.cat([objects[0], background[0]]), torch.cat([objects[1], background[1]]), true
+    labels = torch.where(match >= 0, 1, torch.where(match == BETWEEN, -1, 0))
+    sampler = rpn.fg_bg_sampler
+    draws = draw_balanced(labels, sampler.batch_size_per_image, sampler.positive_fraction)
+    first_box = torch.tensor([0, *accumulate(len(true) for true in boxes)], device=anchors.device)
+    true = torch.cat(list(boxes))[first_box[draws.objects[0]] + match[draws.objects]]
+    image, place = (torch.cat(pair) for pair in zip(draws.objects, draws.background, strict=True))
+    return image, place, true
 
 
 def proposal_losses(

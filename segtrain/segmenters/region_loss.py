@@ -1,0 +1,97 @@
+"""What the second stage learns from: sampled regions, and the losses of the box head on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.ops import box_iou
+
+from segtrain.segmenters.balanced_draws import draw_balanced
+
+
+@dataclass(frozen=True)
+class Regions:
+    """S regions of B images, P of which show an object.
+
+    Attributes:
+        boxes: for each image (R, 4) xyxy in pixels of the input, those that show an object first.
+        labels: (S,) int64 of all of them, 0 for background.
+        shown: (P,) which of the S show an object.
+        box_targets: (P, 4) the way from these to their true boxes, in the heads' code.
+        shown_boxes: for each image, the boxes of its own among these.
+        owners: for each image, the object that each of them shows.
+    """
+
+    boxes: Sequence[Tensor]
+    labels: Tensor
+    shown: Tensor
+    box_targets: Tensor
+    shown_boxes: Sequence[Tensor]
+    owners: Sequence[Tensor]
+
+
+def sample_regions(
+    heads: RoIHeads, proposals: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor]
+) -> Regions:
+    """torchvision's ``select_training_samples``, for all images at once; the same seed gives the same regions.
+
+    Args:
+        heads: their sampler, thresholds and box code.
+        proposals: for each image (R, 4) xyxy; the true boxes are added to them.
+        boxes: for each image (G, 4) xyxy, the true ones.
+        labels: for each image (G,) int64 in 1..K.
+    """
+    candidates = [torch.cat(pair) for pair in zip(proposals, boxes, strict=True)]
+    matches = [_match(heads, *image) for image in zip(candidates, boxes, labels, strict=True)]
+    padded = pad_sequence([label for label, _ in matches], batch_first=True, padding_value=-1)
+    sampler = heads.fg_bg_sampler
+    draws = draw_balanced(padded, sampler.batch_size_per_image, sampler.positive_fraction)
+    image, place = (torch.cat(pair) for pair in zip(draws.objects, draws.background, strict=True))
+    order = image.argsort(stable=True)
+    image, place = image[order], place[order]
+    all_boxes = pad_sequence(candidates, batch_first=True)[image, place]
+
+    shown = torch.where(order < len(draws.objects[0]))[0]
+    owners = pad_sequence([owner for _, owner in matches], batch_first=True)[draws.objects]
+    first_box = torch.tensor([0, *accumulate(len(true) for true in boxes)], device=image.device)
+    true = torch.cat(list(boxes))[first_box[draws.objects[0]] + owners]
+    return Regions(
+        torch.split(all_boxes, draws.counts),
+        padded[image, place],
+        shown,
+        heads.box_coder.encode_single(true, all_boxes[shown]),
+        torch.split(all_boxes[shown], draws.object_counts),
+        torch.split(owners, draws.object_counts),
+    )
+
+
+def box_losses(regions: Regions, class_logits: Tensor, box_deltas: Tensor) -> dict[str, Tensor]:
+    """torchvision's ``fastrcnn_loss``.
+
+    Args:
+        regions: S of them.
+        class_logits: (S, K + 1) float32, the background first.
+        box_deltas: (S, 4 (K + 1)) float32.
+    """
+    count, classes = class_logits.shape
+    deltas = box_deltas.reshape(count, classes, 4)[regions.shown, regions.labels[regions.shown]]
+    return {
+        "loss_classifier": F.cross_entropy(class_logits, regions.labels),
+        "loss_box_reg": F.smooth_l1_loss(deltas, regions.box_targets, beta=1 / 9, reduction="sum") / count,
+    }
+
+
+def _match(heads: RoIHeads, candidates: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Each candidate's label, 0 for background and -1 for neither, and the true box it overlaps most."""
+    if not len(boxes):
+        nothing = torch.zeros(len(candidates), dtype=torch.int64, device=candidates.device)
+        return nothing, nothing
+    overlap, owner = box_iou(boxes, candidates).max(dim=0)
+    matcher = heads.proposal_matcher
+    label = torch.where(overlap < matcher.low_threshold, 0, -1)
+    return torch.where(overlap >= matcher.high_threshold, labels[owner], label), owner
