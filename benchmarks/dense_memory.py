@@ -85,7 +85,7 @@ def _peak() -> int:
 def measure_step(side: str, size: tuple[int, int], objects: int) -> float:
     """The row ``total`` in this process."""
     settings = settings_of("segmenter=mask_rcnn_resnet50_fpn", "segmenter.weights=null")
-    ours, stock = pair(settings, CLASSES, [scene(64, 64, 1)[0]], settings["min_size"])
+    ours, stock = pair(settings, CLASSES, [scene(64, 64, 1)[0]], min_size=min(size))
     ours.precision = resolve_precision("fp32" if side == "ours_fp32" else "auto", ours.device)
     model: nn.Module = (stock if side == "stock" else ours).train()
     losses = partial(stock_losses, stock) if side == "stock" else partial(our_losses, ours)

@@ -36,14 +36,14 @@ import numpy as np
 import torch
 from detectors import find_as_many, from_checkpoint, recognise_regions, stock_detections, train_briefly
 from harness import Row, alternate, arguments, finish
+from items import MAX_PIXELS, Item, items_of, spread_over, validation
 from networks import pair, settings_of
 from pycocotools import mask as coco_mask
 from stand_ins import Split, coco, nuclei
-from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 
 from segtrain.data.check.checked import load_index
-from segtrain.data.images.reader import ImageReader, as_tensor
+from segtrain.data.images.reader import ImageReader
 from segtrain.data.index.coco import Category
 from segtrain.data.records import to_predictions
 from segtrain.data.samples.batches import Batch
@@ -56,25 +56,9 @@ from segtrain.segmenters.mask_rcnn import MaskRCNN
 
 RATE_SIZE = (256, 256)  # pixels of the images of nuclei_rate
 CROP, BATCH = 192, 4  # of the short training: experiment=nuclei's
-MAX_PIXELS = 10**8
 # What is the same detection in float32, in pixels and units of score, and how many must be: one whose score or overlap
 # lies at a threshold may be found by one side alone.
 SAME_BOXES, SAME_SCORES, SAME_SHARE = 1e-2, 1e-4, 0.95
-
-
-@dataclass(frozen=True)
-class Item:
-    """An image to segment.
-
-    Attributes:
-        image_id: the file's.
-        image: uint8 (3, H, W).
-        objects: how many it shows.
-    """
-
-    image_id: int
-    image: Tensor
-    objects: int
 
 
 @dataclass(frozen=True)
@@ -129,21 +113,6 @@ class Sides:
         return Row(name, what, "ms", times[0] * 1e3, times[1] * 1e3, bound)
 
 
-def items_of(split: Split, size: tuple[int, int] | None = None) -> list[Item]:
-    """Images of a split with at least an object, all or of one (H, W), by size and number of objects."""
-    index, reader = load_index(split.annotations), ImageReader(split.images, "auto", MAX_PIXELS)
-    objects = index.objects_per_image
-    places = [p for p, image in enumerate(index.images) if objects[p] and size in (None, image.size)]
-    places.sort(key=lambda place: (index.images[place].size, objects[place]))
-    return [Item(index.images[p].id, as_tensor(reader.read(index.images[p])), int(objects[p])) for p in places]
-
-
-def spread_over(items: Sequence[Item], number: int) -> list[Item]:
-    """So many of them at even distances, and the densest."""
-    chosen = items[:: max(len(items) // max(number - 1, 1), 1)][: number - 1]
-    return [*chosen, max(items, key=lambda item: item.objects)]
-
-
 def nuclei_sides(options: argparse.Namespace, split: Split, items: Sequence[Item]) -> Sides:
     """The network of the checkpoint, or one that has learned a little and finds as many objects as there are."""
     categories = load_index(split.annotations).categories
@@ -186,13 +155,6 @@ def photograph_sides(split: Split, items: Sequence[Item], detections: int) -> Si
     return Sides(ours.eval(), stock, categories)
 
 
-def validation(options: argparse.Namespace, training: Split) -> Split:
-    """The split to segment: nuclei that the network has not seen, where there are any."""
-    if not options.nuclei:
-        return training
-    return Split(options.nuclei / "annotations" / "instances_val.json", options.nuclei / "images" / "val", "nuclei val")
-
-
 def nuclei_rows(options: argparse.Namespace) -> Iterator[Row]:
     """``nuclei`` and ``nuclei_rate``."""
     with nuclei(options) as splits:
@@ -203,12 +165,9 @@ def nuclei_rows(options: argparse.Namespace) -> Iterator[Row]:
     yield sides.row("nuclei", name, chosen, 3, options.repeats)
     square = spread_over([item for item in items if item.image.shape[1:] == RATE_SIZE], options.images)
     seconds, _ = alternate(sides.run_ours, lambda item: None, square, options.repeats)
-    what = f"{len(square)} images of {name}, 256x256; {_detections(sides, square):.1f} detections an image"
+    found = mean(len(sides.run_ours(item)) for item in square)
+    what = f"{len(square)} images of {name}, 256x256; {found:.1f} detections an image"
     yield Row("nuclei_rate", what, "images/s", 1 / seconds, None, 10, greater=True)
-
-
-def _detections(sides: Sides, items: Sequence[Item]) -> float:
-    return mean(len(sides.run_ours(item)) for item in items)
 
 
 def photograph_row(options: argparse.Namespace) -> Row:

@@ -13,8 +13,9 @@ sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 
 from dense_memory import measure_targets, peak_growth, scene
 from detectors import find_as_many, recognise_regions, stock_detections
+from items import Item, spread_over
 from networks import pair
-from predict import Item, Sides, spread_over
+from predict import Sides
 from tiny_networks import CLASSES, picture, settings
 
 from segtrain import masks
