@@ -144,8 +144,11 @@ def _samples(start: Tensor, stop: Tensor, size: Tensor, bins: int, aligned: bool
         start = start - 0.5
     else:  # nothing is smaller than a cell
         extent = extent.clamp(min=1.0)
-    steps = torch.arange(bins * SAMPLES_PER_AXIS, device=start.device, dtype=start.dtype)
-    position = start[:, None] + (steps + 0.5) / SAMPLES_PER_AXIS * (extent / bins)[:, None]
+    # Rounded as the kernel rounds: first the bin, then the sample in it.
+    step = torch.arange(bins * SAMPLES_PER_AXIS, device=start.device)
+    bin_size = (extent / bins)[:, None]
+    position = start[:, None] + (step // SAMPLES_PER_AXIS) * bin_size
+    position = position + (step % SAMPLES_PER_AXIS + 0.5) * bin_size / SAMPLES_PER_AXIS
     last = (size - 1)[:, None]
     # A sample up to one cell outside takes the value at the border; further out it counts as zero.
     outside = (position < -1.0) | (position > size[:, None])
