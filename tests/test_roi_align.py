@@ -1,7 +1,7 @@
 """RoIAlign by weighted gather equals torchvision's, values and gradients, wherever the regions lie."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -11,12 +11,18 @@ from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 from torchvision.ops.poolers import LevelMapper
 
-from segtrain.segmenters.roi_align import Method, Pyramid, assign_levels, pool_regions
+from segtrain.segmenters.roi_align import Method, Pyramid, assign_levels
 
 STRIDES = (4, 8, 16, 32)
 SIZE = (96, 160)  # of the padded input, (H, W)
 CHANNELS = 5
 METHODS: tuple[Method, ...] = ("gather", "kernel")
+
+
+def pool_regions(
+    features: Sequence[Tensor], strides: Sequence[int], boxes: Sequence[Tensor], bins: int, method: Method = "auto"
+) -> Tensor:
+    return Pyramid(features, strides, method).pool(boxes, bins)
 
 
 def pyramid(images: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
