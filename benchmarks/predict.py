@@ -158,12 +158,15 @@ def photograph_sides(split: Split, items: Sequence[Item], detections: int) -> Si
 def nuclei_rows(options: argparse.Namespace) -> Iterator[Row]:
     """``nuclei`` and ``nuclei_rate``."""
     with nuclei(options) as splits:
-        items = [item for split in (splits[0], *splits[1:]) for item in items_of(validation(options, split))]
+        items = [item for split in splits for item in items_of(validation(options, split))]
         name = validation(options, splits[0]).name
         chosen = spread_over(items, options.images)
+        squares = [item for item in items if item.image.shape[1:] == RATE_SIZE]
+        if not squares:
+            sys.exit(f"{validation(options, splits[0]).annotations}: no image of 256x256 pixels with an object")
         sides = nuclei_sides(options, splits[0], chosen)
     yield sides.row("nuclei", name, chosen, 3, options.repeats)
-    square = spread_over([item for item in items if item.image.shape[1:] == RATE_SIZE], options.images)
+    square = spread_over(squares, options.images)
     seconds, _ = alternate(sides.run_ours, lambda item: None, square, options.repeats)
     found = mean(len(sides.run_ours(item)) for item in square)
     what = f"{len(square)} images of {name}, 256x256; {found:.1f} detections an image"

@@ -2,12 +2,13 @@
 
     python benchmarks/roi_align.py --check
 
-Both sides pool the same regions from the same channels-last float32 maps (levels of strides 4 to 32 of one image of 384
-pixels), in turns in one process on all cores.
+Both sides pool the same regions from the same float32 maps (levels of strides 4 to 32 of one image of 384 pixels), in
+turns in one process on all cores.
 
-- ours: ``segtrain.segmenters.roi_align.pool_regions``, copying the pyramid into rows included, which in training is
-  done once for both heads.
-- stock: ``torchvision.ops.MultiScaleRoIAlign`` as torchvision's Mask R-CNN calls it (sampling ratio 2, four levels).
+- ours: ``segtrain.segmenters.roi_align.Pyramid`` of channels-last maps, copying them into rows included, which in
+  training is done once for both heads.
+- stock: ``torchvision.ops.MultiScaleRoIAlign`` as torchvision's Mask R-CNN calls it (sampling ratio 2, four levels), on
+  maps in the default layout.
 
 Rows: ``roi_align_forward_CASE`` and ``roi_align_backward_CASE`` for 512 regions of 128 channels in 7x7 bins (``box``),
 1024 of 256 in 7x7 (``wide``, a network of torchvision's width) and 128 of 128 in 14x14 (``mask``).
@@ -23,7 +24,7 @@ from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign
 
 from segtrain.segmenters.architectures import STRIDES
-from segtrain.segmenters.roi_align import pool_regions
+from segtrain.segmenters.roi_align import Pyramid
 
 SIZE = 384  # pixels of the input's side
 CASES = {"box": (512, 128, 7), "wide": (1024, 256, 7), "mask": (128, 128, 14)}  # regions, channels, bins
@@ -32,14 +33,14 @@ FORWARD, BACKWARD = 5, 5  # times faster than stock, at least
 Pool = Callable[[], Tensor]
 
 
-def scene(regions: int, channels: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Maps and boxes, drawn."""
+def scene(regions: int, channels: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Drawn maps, channels-last and in the default layout, and boxes."""
     generator = torch.Generator().manual_seed(0)
     maps = [torch.randn(1, channels, SIZE // stride, SIZE // stride, generator=generator) for stride in STRIDES]
-    features = [m.to(memory_format=torch.channels_last).requires_grad_() for m in maps]
+    channels_last = [m.to(memory_format=torch.channels_last).requires_grad_() for m in maps]
     corners = torch.rand(regions, 2, generator=generator) * SIZE * 0.8
     sides = 4 + torch.rand(regions, 2, generator=generator) * SIZE * 0.2
-    return features, [torch.cat([corners, corners + sides], dim=1)]
+    return channels_last, [m.requires_grad_() for m in maps], [torch.cat([corners, corners + sides], dim=1)]
 
 
 def backward(pool: Pool, features: Sequence[Tensor]) -> Callable[[int], object]:
@@ -53,15 +54,18 @@ def backward(pool: Pool, features: Sequence[Tensor]) -> Callable[[int], object]:
 def measure(case: str, repeats: int) -> list[Row]:
     """The two rows of a case."""
     regions, channels, bins = CASES[case]
-    features, boxes = scene(regions, channels)
+    features, stock_features, boxes = scene(regions, channels)
     kernel = MultiScaleRoIAlign(["0", "1", "2", "3"], bins, sampling_ratio=2)
-    ours = partial(pool_regions, features, STRIDES, boxes, bins, "gather")
-    stock = partial(kernel, dict(zip("0123", features, strict=True)), boxes, [(SIZE, SIZE)])
-    torch.testing.assert_close(ours(), stock(), rtol=1e-4, atol=5e-5)
+    stock = partial(kernel, dict(zip("0123", stock_features, strict=True)), boxes, [(SIZE, SIZE)])
+
+    def ours() -> Tensor:
+        return Pyramid(features, STRIDES, "gather").pool(boxes, bins)
+
+    torch.testing.assert_close(ours(), stock(), rtol=1e-5, atol=1e-5)
     what = f"{regions} regions, {channels} channels, {bins}x{bins} bins, {torch.get_num_threads()} threads"
     times = {
         "forward": alternate(lambda _: ours(), lambda _: stock(), [0], repeats),
-        "backward": alternate(backward(ours, features), backward(stock, features), [0], repeats),
+        "backward": alternate(backward(ours, features), backward(stock, stock_features), [0], repeats),
     }
     bounds = {"forward": FORWARD, "backward": BACKWARD}
     return [

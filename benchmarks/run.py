@@ -28,6 +28,7 @@ def main(options: argparse.Namespace) -> None:
     """Run the scripts and sum up."""
     rows: list[Row] = []
     failures = []
+    began = time.perf_counter()
     for script in scripts(FOLDER, options.trainings):
         print(f"\n{script.name}", flush=True)
         started = time.perf_counter()
@@ -36,7 +37,7 @@ def main(options: argparse.Namespace) -> None:
         rows += found or []
         if found is None:
             failures.append(f"failed: {script.name}: exit code {code}; its last lines stand above")
-    print(f"\n{table(rows)}", flush=True)
+    print(f"\n{table(rows)}\n\n{(time.perf_counter() - began) / 60:.1f} minutes in all", flush=True)
     if options.json:
         write_json(rows, options.json)
     missed = verdict(rows)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rows import Row, cells
@@ -14,8 +14,8 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 HEAD = """# Measured
 
 Written by the benchmarks themselves, with `--save`: each replaces the section of its own name. *Ours* and *stock* are
-medians; the docstring of each script says what both sides do, and on which data. A ratio says how many times better
-ours is, and *bound* how good it has to be.
+medians, where a section says of how many; the docstring of each script says what both sides do, and on which data. A
+ratio says how many times better ours is, and *bound* how good it has to be.
 """
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-image", "scikit-learn", "pycocotools", "hotcoco")
 COLUMNS = ("row", "what", "ours", "stock", "ratio", "bound", "verdict")
@@ -56,12 +56,20 @@ def _circumstances(repeats: int) -> str:
     found = describe_environment(torch.device("cuda" if torch.cuda.is_available() else "cpu"), "auto")
     gpu = f", {found['gpu']}" if "gpu" in found else ""
     machine = f"{found['processor']}, {found['cores']} cores, {found['memory_gib']} GiB{gpu}; {found['platform']}"
-    versions = ", ".join([f"python {found['python']}", *(f"{name} {version(name)}" for name in PACKAGES)])
+    versions = ", ".join([f"python {found['python']}", *(f"{name} {_version(name)}" for name in PACKAGES)])
+    times = f"medians of {repeats}" if repeats > 1 else "once"
     return (
-        f"- measured: {date.today().isoformat()}, medians of {repeats}, torch threads: {found['threads']}\n"
+        f"- measured: {date.today().isoformat()}, {times}, torch threads: {found['threads']}\n"
         f"- machine: {machine}\n"
         f"- versions: {versions}"
     )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # one that only some benchmarks need
+        return "absent"
 
 
 def _line(row: Row) -> tuple[str, ...]:

@@ -2,18 +2,20 @@
 
     python benchmarks/train_step.py --nuclei DIR --coco DIR --weights FILE --check
 
-Both sides hold the same network with the same weights, learn from the same batches and draw the same anchors and
-regions; they take turns in one process. The learning rate is 1e-6, so that they stay the same network.
+Both sides hold the same network with the same weights, learn from the same batches and draw from the same seed; they
+take turns in one process. The learning rate is 1e-6, so that they stay the same network. What the data sets hand over
+is ready before the clock runs: uint8 images and mask crops, or float32 images and a full plane for each true mask.
 
-- ours: ``segtrain.segmenters.mask_rcnn.MaskRCNN.losses``, backward, ``AdamW(fused=True)``, as ``train.py`` does; in
-  bfloat16 (autocast) or float32. True masks are crops.
+- ours: ``segtrain.segmenters.mask_rcnn.MaskRCNN.losses``, backward, ``AdamW(fused=True)``, in bfloat16 (autocast) or
+  float32: a step of ``train.py`` but for the clipping and averaging that stock has not.
 - stock: ``torchvision.models.detection.MaskRCNN`` of the very same modules, called as its documentation says: float32,
-  default memory layout, a full plane for each true mask, ``RoIHeads`` with ``MultiScaleRoIAlign``, ``AdamW``.
+  default memory layout, ``RoIHeads`` with ``MultiScaleRoIAlign``, ``AdamW``.
 
 Rows: ``mobilenet_bf16`` and ``mobilenet_fp32``, the network of experiment=nuclei on samples of it, 4 images a batch,
 384 pixels (parts of 192 pixels, enlarged twofold); ``resnet50_bf16`` and ``resnet50_fp32``, ResNet-50-FPN with
 torchvision's settings on 2 photographs of 512 pixels. Without ``--weights`` the MobileNet is random, as the ResNet
-always is; their frozen statistics are then those of the images themselves. In float32 every loss must agree to 1e-4.
+always is; their frozen statistics are then those of the images themselves. Before the clock runs, every loss must agree
+to 1e-4 in float32, with the same proposals on both sides.
 """
 
 import argparse
@@ -45,7 +47,30 @@ from segtrain.segmenters.mask_rcnn import MaskRCNN
 SAME = 1e-4  # relative difference of a loss in float32
 LEARNING_RATE = 1e-6
 
-Batch = list[Sample]
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch as both sides take it from their data sets.
+
+    Attributes:
+        samples: ours.
+        images: float32 (3, H, W) in [0, 1], as torchvision takes them.
+        targets: with a plane for each object, likewise.
+    """
+
+    samples: list[Sample]
+    images: list[Tensor]
+    targets: list[dict[str, Tensor]]
+
+    @classmethod
+    def of(cls, samples: list[Sample]) -> "Batch":
+        """The batch of these samples."""
+        targets = [
+            {"boxes": s.target.boxes, "labels": s.target.labels, "masks": planes(s.image, s.target)} for s in samples
+        ]
+        return cls(samples, [sample.image / 255 for sample in samples], targets)
+
+
 Losses = Callable[[Batch], dict[str, Tensor]]
 
 
@@ -84,27 +109,26 @@ def batches_of(split: Split, case: Case) -> tuple[list[Batch], list[str]]:
     chain = {"crop": albumentations.RandomCrop(case.crop, case.crop, pad_if_needed=True, p=1)}
     dataset = CocoDataset(index, ImageReader(split.images, "auto", 10**8), Augmentation(chain, mix=None), seed=0)
     wanted = case.batches * case.size
-    samples: Batch = []
+    samples: list[Sample] = []
     for draw in range(100 * wanted):  # spread over the images, and from the start again with other parts
         sample = dataset[draw // wanted, (draw % wanted) * len(index.images) // wanted]
         if isinstance(sample, Sample) and len(sample.target) and len(samples) < wanted:
             samples.append(sample)
     names = [category.name for category in index.categories]
-    return [samples[start : start + case.size] for start in range(0, len(samples), case.size)], names
+    return [Batch.of(samples[start : start + case.size]) for start in range(0, len(samples), case.size)], names
 
 
 def our_losses(model: MaskRCNN, precision: Precision, batch: Batch) -> dict[str, Tensor]:
     """As ``train.py`` computes them."""
     model.precision = "bf16" if precision == "bf16" else "fp32"
-    for _ in batch:  # torchvision's transform draws one of its sizes for each image
+    for _ in batch.samples:  # torchvision's transform draws one of its sizes for each image
         torch.empty(1).uniform_()
-    return model.losses([sample.image for sample in batch], [sample.target for sample in batch])
+    return model.losses([sample.image for sample in batch.samples], [sample.target for sample in batch.samples])
 
 
 def stock_losses(model: StockMaskRCNN, batch: Batch) -> dict[str, Tensor]:
     """As torchvision computes them."""
-    targets = [{"boxes": s.target.boxes, "labels": s.target.labels, "masks": planes(s.image, s.target)} for s in batch]
-    losses: dict[str, Tensor] = model([sample.image / 255 for sample in batch], targets)
+    losses: dict[str, Tensor] = model(batch.images, batch.targets)
     return losses
 
 
@@ -148,7 +172,7 @@ def measure(case: Case, split: Split, weights: Path | None, repeats: int) -> lis
     """The rows of a case; ends the program where the losses differ."""
     batches, class_names = batches_of(split, case)
     settings = settings_of(*case.overrides) | {"weights": str(weights) if weights else None}
-    ours, stock = pair(settings, class_names, [sample.image for batch in batches for sample in batch], case.side)
+    ours, stock = pair(settings, class_names, [s.image for batch in batches for s in batch.samples], case.side)
     ours.train()
     stock.train()
     difference = compare(ours, stock, batches)

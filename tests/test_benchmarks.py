@@ -207,7 +207,7 @@ def test_all_scripts_run_though_one_fails(tmp_path: Path) -> None:
     assert "ValueError: no such thing" in finished.stderr
     assert "failed: broken.py: exit code 1" in finished.stderr
     assert "missed: missed: 5.00x, 6x is the least" in finished.stderr
-    assert finished.stdout.splitlines()[-2].startswith("held")
+    assert finished.stdout.splitlines()[-4].startswith("held")
     assert list(json.loads((tmp_path / "rows.json").read_text())) == ["held", "missed"]
 
 

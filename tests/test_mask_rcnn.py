@@ -79,6 +79,20 @@ def test_logits_of_the_own_class_are_those_of_the_whole_predictor(size: tuple[in
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-5)
 
 
+def test_gradients_of_the_mask_predictor_repeat_themselves() -> None:
+    """At a size at which torch adds up the gradient of an index in parallel, in any order."""
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    predictor = MaskRCNNPredictor(256, 256, 91)
+    labels, x = torch.randint(1, 4, (256,)), torch.randn(256, 256, 1, 1)
+    gradients = []
+    for _ in range(10):
+        predictor.zero_grad()
+        own_class_logits(predictor, x, labels).square().sum().backward()
+        gradients.append(predictor.mask_fcn_logits.weight.grad.clone())
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
+
+
 def our_losses(model: MaskRCNN, batch: list[tuple[Tensor, Target]]) -> dict[str, Tensor]:
     torch.manual_seed(7)
     for _ in batch:  # torchvision's transform draws one of its min_sizes for each image

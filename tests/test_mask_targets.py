@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torchvision.models.detection.roi_heads import project_masks_on_boxes
+from torchvision.models.detection.roi_heads import maskrcnn_loss, project_masks_on_boxes
 
 from segtrain.segmenters import mask_targets
 from segtrain.segmenters.mask_targets import sample_targets
@@ -66,6 +66,22 @@ def test_targets_are_torchvisions(scale: float, size: tuple[int, int]) -> None:
     for regions in (inside, rois):
         torch.testing.assert_close(scene.ours(scale, regions), scene.stock(scale, regions), rtol=1e-4, atol=1e-4)
     assert 0 < scene.ours(scale, inside).mean() < 1
+
+
+@pytest.mark.parametrize("scale", [0.61, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_loss_is_torchvisions_on_full_planes(scale: float, seed: int) -> None:
+    scene = Scene(seed, (120, 160), objects=6)
+    height, width = scene.resized(scale)
+    rois = (scene.rois * scale).clamp(min=0).minimum(torch.tensor([width, height, width, height]))
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(len(rois), 4, BINS, BINS, generator=generator)
+    labels = torch.randint(1, 4, (len(scene.planes),), generator=generator)
+    planes = F.interpolate(scene.planes[:, None].float(), scale_factor=scale, recompute_scale_factor=True)[:, 0].byte()
+    expected = maskrcnn_loss(logits, [rois], [planes], [labels], [scene.owner])
+    own = logits[torch.arange(len(rois)), labels[scene.owner]]
+    found = F.binary_cross_entropy_with_logits(own, scene.ours(scale, rois))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @settings(max_examples=40, deadline=None)

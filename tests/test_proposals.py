@@ -1,5 +1,6 @@
 """Proposals, matches and the proposal head's sampled answers are torchvision's."""
 
+from multiprocessing import get_context
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from torchvision.ops import batched_nms, box_iou
 from segtrain.segmenters import matching
 from segtrain.segmenters.matching import match_anchors
 from segtrain.segmenters.proposal_loss import answer_at, proposal_losses, sample_anchors
-from segtrain.segmenters.proposals import select_proposals, suppress
+from segtrain.segmenters.proposals import _suppress_in_threads, _suppress_together, select_proposals
 from segtrain.segmenters.roi_align import Pyramid
 
 CHANNELS = 6
@@ -97,18 +98,30 @@ def test_proposals_are_torchvisions(training: bool, min_size: float) -> None:
         torch.testing.assert_close(mine, theirs)
 
 
-def test_suppression_stays_within_image_and_group() -> None:
+@pytest.mark.parametrize("method", [_suppress_together, _suppress_in_threads])
+def test_suppression_stays_within_image_and_group(method: Any) -> None:
     torch.manual_seed(0)
     corners = torch.rand(2, 60, 2) * 20
     boxes = torch.cat([corners, corners + 8], dim=-1)
     scores = torch.rand(2, 60)
     groups = [10, 0, 30, 20]
-    kept = suppress(boxes, scores, groups, 0.4)
+    kept = method(boxes, scores, groups, 0.4)
     numbers = torch.repeat_interleave(torch.arange(4), torch.tensor(groups))
     for image in range(2):
         expected = torch.zeros(60, dtype=torch.bool)
         expected[batched_nms(boxes[image], scores[image], numbers, 0.4)] = True
         assert torch.equal(kept[image], expected)
+
+
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    boxes, scores = torch.tensor([[[0.0, 0, 5, 5], [0, 0, 5, 5]]]), torch.tensor([[0.9, 0.8]])
+    assert _suppress_in_threads(boxes, scores, [2], 0.5).tolist() == [[True, False]]
+    process = get_context("fork").Process(target=_suppress_in_threads, args=(boxes, scores, [2], 0.5))
+    process.start()
+    process.join(20)
+    if process.is_alive():
+        process.kill()
+    assert process.exitcode == 0
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

@@ -61,10 +61,10 @@ def test_regions_and_losses_are_torchvisions() -> None:
     assert min(shown[0], shown[2]) > 1
     for image, places in enumerate(order):
         assert torch.equal(regions.boxes[image], expected[image][places])
-        assert torch.equal(regions.shown_boxes[image], expected[image][places[: shown[image]]])
-        assert torch.equal(regions.owners[image], owners[image][places[: shown[image]]])
+        assert torch.equal(regions.positive_boxes[image], expected[image][places[: shown[image]]])
+        assert torch.equal(regions.matched[image], owners[image][places[: shown[image]]])
     assert torch.equal(regions.labels, torch.cat([e[o] for e, o in zip(expected_labels, order, strict=True)]))
-    assert torch.equal(regions.shown, torch.where(regions.labels > 0)[0])
+    assert torch.equal(regions.positive, torch.where(regions.labels > 0)[0])
 
     count = len(regions.labels)
     logits, deltas = torch.randn(count, 3, generator=generator), torch.randn(count, 12, generator=generator)

@@ -5,7 +5,8 @@ torchvision's model with its own transform, RoIAlign, sampling, losses on full p
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 
 from segtrain import masks
-from segtrain.instances import Instances
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.targets import Target
 
@@ -109,55 +109,91 @@ def test_losses_and_every_gradient(architecture: str, shape: dict[str, Any]) -> 
         assert error <= 1e-3, f"{name}: {error}"
 
 
-def stock_detections(model: StockMaskRCNN, image: Tensor) -> dict[str, Tensor]:
+Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # boxes, labels, scores, planes
+
+
+def our_detections(model: MaskRCNN, image: Tensor) -> Found:
+    (found,) = model.segment([image])
+    planes = [masks.decode(rle) for rle in found.rles]
+    return found.boxes, found.labels, found.scores, np.array(planes, dtype=bool).reshape(-1, *found.size)
+
+
+def stock_detections(model: StockMaskRCNN, image: Tensor) -> Found:
+    """Of an image of 0 to 1."""
     with torch.inference_mode():
-        return model.eval()([image / 255])[0]
+        found = model.eval()([image])[0]
+    boxes, labels, scores = (found[name].numpy() for name in ("boxes", "labels", "scores"))
+    return boxes, labels, scores, (found["masks"][:, 0] > 0.5).numpy()
 
 
-def assert_same_detections(found: Instances, expected: dict[str, Tensor]) -> tuple[int, int]:
-    """Count, labels, boxes to 1e-3 px, scores to 1e-5, masks to 0.1 % of the image's pixels.
+def pairs(found: Found, others: Found) -> np.ndarray:
+    """(N, M): the same label, boxes to 1e-3 px and scores to 1e-5."""
+    same = np.abs(found[0][:, None] - others[0]).max(axis=-1) <= 1e-3
+    same &= found[1][:, None] == others[1]
+    same &= np.abs(found[2][:, None] - others[2]) <= 1e-5
+    return same
 
-    Two detections whose scores differ by less than that may come in either order.
 
-    Returns:
-        Pixels that differ, and pixels of torchvision's masks.
+def difference(found: Found, expected: Found) -> str:
+    """Empty where all detections have a partner, and masks are the same to 0.1 % of their image.
+
+    Two detections whose scores differ by less than 1e-5 may come in either order.
     """
-    scores, boxes, labels = (expected[name].numpy() for name in ("scores", "boxes", "labels"))
-    assert len(found) == len(scores)
-    same = np.abs(found.scores[:, None] - scores) <= 1e-5
-    same &= found.labels[:, None] == labels
-    same &= np.abs(found.boxes[:, None] - boxes).max(axis=-1) <= 1e-3
-    rank, partner = np.nonzero(same)
-    assert np.array_equal(rank, np.arange(len(scores))), "ours alone, or ambiguous"
-    assert np.array_equal(np.sort(partner), np.arange(len(scores))), "torchvision's alone"
-    planes = (expected["masks"][:, 0] > 0.5).numpy()[partner]
-    wrong = [int((masks.decode(rle) != plane).sum()) for rle, plane in zip(found.rles, planes, strict=True)]
-    assert max(wrong) <= 1e-3 * planes[0].size
-    return sum(wrong), int(planes.sum())
+    if len(found[0]) != len(expected[0]):
+        return f"{len(found[0])} detections instead of {len(expected[0])}"
+    same = pairs(found, expected)
+    if (same.sum(axis=0) != 1).any() or (same.sum(axis=1) != 1).any():
+        return f"{(~same.any(axis=1)).sum()} detections of {len(same)} are others"
+    if not len(same):
+        return ""
+    wrong = (found[3] != expected[3][same.argmax(axis=1)]).sum(axis=(1, 2))
+    if (wrong > 1e-3 * found[3][0].size).any() or wrong.sum() > 1e-3 * expected[3].sum():
+        return f"{wrong.sum()} pixels of {expected[3].sum()} differ, {wrong.max()} in one mask"
+    return ""
 
 
-def assert_same_on(ours: MaskRCNN, theirs: StockMaskRCNN, images: Sequence[Tensor]) -> None:
-    detections = wrong = pixels = 0
+def is_undecided(theirs: StockMaskRCNN, image: Tensor, found: Found, expected: Found) -> bool:
+    """Whether all that differs is what torchvision's own answer is not sure of under noise of the size of rounding.
+
+    Regions of one colour give equal scores, and some overlaps lie at a threshold of suppression.
+    """
+    generator = torch.Generator().manual_seed(0)
+    noise = (1e-6 * torch.randn(image.shape, generator=generator) for _ in range(10))
+    answers = [stock_detections(theirs, image + n) for n in noise]
+    same = pairs(found, expected)
+    ours_alone, theirs_alone = ~same.any(axis=1), ~same.any(axis=0)
+    comes = np.any([pairs(found, answer).any(axis=1) for answer in answers], axis=0)
+    goes = ~np.all([pairs(answer, expected).any(axis=0) for answer in answers], axis=0)
+    return bool((ours_alone.any() or theirs_alone.any()) and comes[ours_alone].all() and goes[theirs_alone].all())
+
+
+def assert_same_on(ours: MaskRCNN, theirs: StockMaskRCNN, images: Iterable[Tensor], count: int) -> None:
+    """On the first images, up to a number, that torchvision itself is sure about."""
+    agreed, undecided, detections = 0, 0, 0
     for image in images:
-        (found,), expected = ours.segment([image]), stock_detections(theirs, image)
-        differing, size = assert_same_detections(found, expected)
-        detections, wrong, pixels = detections + len(found), wrong + differing, pixels + size
-    assert detections > 20 * len(images), "too few answers to compare"
-    assert pixels > 10 * detections
-    assert wrong <= 1e-3 * pixels
+        found, expected = our_detections(ours, image), stock_detections(theirs, image / 255)
+        if differs := difference(found, expected):
+            assert is_undecided(theirs, image / 255, found, expected), differs
+            undecided += 1
+            continue
+        agreed, detections = agreed + 1, detections + len(found[0])
+        if agreed == count:
+            break
+    assert agreed == count
+    assert undecided <= count / 4
+    assert detections > 20 * count, "too few answers to compare"
 
 
 @pytest.mark.parametrize(("architecture", "shape"), NETWORKS)
 def test_detections_on_drawn_images(architecture: str, shape: dict[str, Any]) -> None:
     images = [picture(number, 160 - 9 * number, 120 + 11 * number, 6)[0] for number in range(4)]
-    assert_same_on(*pair(architecture, images[:3], **shape), images)
+    assert_same_on(*pair(architecture, images[:3], **shape), images, len(images))
 
 
-def first_images(folder: Path) -> list[Tensor]:
-    paths = sorted(folder.iterdir())[:IMAGES]
-    assert len(paths) == IMAGES
-    arrays = [np.array(Image.open(path).convert("RGB")) for path in paths]
-    return [torch.from_numpy(array).permute(2, 0, 1).contiguous() for array in arrays]
+def images_of(folder: Path) -> Iterator[Tensor]:
+    for path in sorted(folder.iterdir()):
+        with Image.open(path) as file:
+            yield torch.from_numpy(np.array(file.convert("RGB"))).permute(2, 0, 1).contiguous()
 
 
 @pytest.mark.slow
@@ -174,8 +210,9 @@ def test_detections_on_nuclei() -> None:
         "rpn_proposals_test": 500,
         "detections_per_image": 400,
     }
-    images = first_images(REAL / "nuclei" / "images" / "val")
-    assert_same_on(*pair("mobilenet_v2_fpn", images[:2], ["nucleus"], **shape), images)
+    folder = REAL / "nuclei" / "images" / "val"
+    first = list(islice(images_of(folder), 2))
+    assert_same_on(*pair("mobilenet_v2_fpn", first, ["nucleus"], **shape), images_of(folder), IMAGES)
 
 
 @pytest.mark.slow
@@ -183,5 +220,6 @@ def test_detections_on_nuclei() -> None:
 def test_detections_on_coco() -> None:
     """torchvision's own network, anchors and counts; smaller images, for time."""
     shape = LARGE | {"anchor_sizes": [[32], [64], [128], [256], [512]], "min_size": 512, "max_size": 853}
-    images = first_images(REAL / "coco" / "val2017")
-    assert_same_on(*pair("resnet50_fpn", images[:1], [f"thing {n}" for n in range(90)], **shape), images)
+    folder = REAL / "coco" / "val2017"
+    first, classes = list(islice(images_of(folder), 1)), [f"thing {n}" for n in range(90)]
+    assert_same_on(*pair("resnet50_fpn", first, classes, **shape), images_of(folder), IMAGES)

@@ -1,9 +1,13 @@
 """Draws with a fixed share of objects among them, for all images of a batch at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
+
+from segtrain.segmenters.transfer import send
 
 Places = tuple[Tensor, Tensor]  # image of the batch, and place within it
 
@@ -53,3 +57,18 @@ def draw_balanced(labels: Tensor, count: int, positive_fraction: float) -> Draws
         chosen = torch.cat(parts).sort().values
         places.append((image[chosen], place[chosen]))
     return Draws(places[0], places[1], [pair[0] for pair in wanted], [sum(pair) for pair in wanted])
+
+
+def boxes_of(objects: Places, matched: Tensor, boxes: Sequence[Tensor]) -> Tensor:
+    """The true boxes that drawn objects stand for.
+
+    Args:
+        objects: (P,) each.
+        matched: (P,) which of their image's boxes.
+        boxes: for each image (G, 4).
+
+    Returns:
+        (P, 4).
+    """
+    first = send([0, *accumulate(len(true) for true in boxes)], matched.device)
+    return torch.cat(list(boxes))[first[objects[0]] + matched]

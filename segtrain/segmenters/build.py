@@ -106,6 +106,4 @@ def mask_rcnn(
         for module in network.modules():
             if isinstance(module, FrozenBatchNorm2d):
                 module.eps = 0.0
-    model = MaskRCNN(network, InputSize(min_size, max_size, scale))
-    model.roi_align = roi_align
-    return model
+    return MaskRCNN(network, InputSize(min_size, max_size, scale), roi_align)

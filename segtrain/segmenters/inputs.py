@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
 
+from segtrain.segmenters.transfer import send
+
 # Of ImageNet, in RGB order, as all of torchvision's published weights expect.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DIVISOR = 32  # the coarsest stride of the backbone
@@ -55,8 +57,7 @@ def batch_images(images: Sequence[Tensor], input_size: InputSize, device: torch.
 
 
 def _prepare(image: Tensor, input_size: InputSize) -> Tensor:
-    mean = torch.tensor(MEAN, device=image.device)[:, None, None]
-    deviation = torch.tensor(DEVIATION, device=image.device)[:, None, None]
+    mean, deviation = (send(values, image.device)[:, None, None] for values in (MEAN, DEVIATION))
     normal = (image.float() / 255 - mean) / deviation
     factor = input_size.factor(int(image.shape[1]), int(image.shape[2]))
     if factor == 1:

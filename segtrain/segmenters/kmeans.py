@@ -60,7 +60,8 @@ def cluster(pixels: FloatArray, *, clusters: int, bits: int, restarts: int, seed
     Args:
         pixels: (H, W, C).
         clusters: how many, at most; fewer where the image has fewer colours.
-        bits: the histogram has 2 ** bits steps per channel, over the image's own range.
+        bits: the histogram has 2 ** bits steps per channel, over the image's own range; fewer where more than
+            ``weighted_kmeans.ENOUGH_CELLS`` cells would be in use.
         restarts: fits from different starts, of which the best is taken.
         seed: of those starts.
 

@@ -21,6 +21,7 @@ from segtrain.segmenters.proposal_loss import answer_at, proposal_losses, sample
 from segtrain.segmenters.proposals import select_proposals
 from segtrain.segmenters.region_loss import box_losses, sample_regions
 from segtrain.segmenters.roi_align import Method, Pyramid
+from segtrain.segmenters.transfer import send
 from segtrain.targets import Target
 
 BOX_BINS, MASK_BINS = 7, 14
@@ -33,20 +34,19 @@ class MaskRCNN(nn.Module):
     Args:
         network: a stock network; its modules are taken over.
         input_size: what images are resized to.
+        roi_align: how regions are pooled; see ``Pyramid``.
 
     Attributes:
-        roi_align: how regions are pooled; see ``Pyramid``.
         precision: what matrix products and convolutions compute in; "fp32" or "bf16" (autocast; boxes, scores, mask
             probabilities and losses stay float32).
     """
 
-    def __init__(self, network: StockMaskRCNN, input_size: InputSize) -> None:
+    def __init__(self, network: StockMaskRCNN, input_size: InputSize, roi_align: Method = "auto") -> None:
         super().__init__()
         self.backbone, self.rpn, self.roi_heads = network.backbone, network.rpn, network.roi_heads
         fold_frozen_norms(self)
         self.to(memory_format=torch.channels_last)
-        self.input_size = input_size
-        self.roi_align: Method = "auto"
+        self.input_size, self.roi_align = input_size, roi_align
         self.precision = "fp32"
 
     @property
@@ -57,20 +57,20 @@ class MaskRCNN(nn.Module):
     def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
         """torchvision's five loss terms, float32 scalars; see ``Trainable``."""
         batch = batch_images(images, self.input_size, self.device)
-        targets = [target.to(self.device) for target in targets]
         sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
         boxes = [
-            target.boxes * _ratio(size, inner, target.boxes)
+            (target.boxes * _ratio(size, inner, target.boxes.device)).to(self.device, non_blocking=True)
             for target, size, inner in zip(targets, sizes, batch.image_sizes, strict=True)
         ]
         pyramid, anchors, proposals = self._propose(batch)
         losses = self._proposal_losses(pyramid, anchors, boxes)
-        regions = sample_regions(self.roi_heads, proposals, boxes, [target.labels for target in targets])
+        labels = [target.labels.to(self.device, non_blocking=True) for target in targets]
+        regions = sample_regions(self.roi_heads, proposals, boxes, labels)
         with self._autocast():
             class_logits, box_deltas = self._box_branch(pyramid, regions.boxes)
-            mask_logits = self._mask_branch(pyramid, regions.shown_boxes, regions.labels[regions.shown])
+            mask_logits = self._mask_branch(pyramid, regions.positive_boxes, regions.labels[regions.positive])
         losses |= box_losses(regions, class_logits.float(), box_deltas.float())
-        truth = sample_targets(targets, regions.shown_boxes, regions.owners, sizes, batch.image_sizes, MASK_SIDE)
+        truth = sample_targets(targets, regions.positive_boxes, regions.matched, sizes, batch.image_sizes, MASK_SIDE)
         # The mean over no region at all is not a number.
         mask_loss = F.binary_cross_entropy_with_logits(mask_logits.float(), truth, reduction="sum")
         return losses | {"loss_mask": mask_loss / max(truth.numel(), 1)}
@@ -99,7 +99,7 @@ class MaskRCNN(nn.Module):
         with self._autocast():
             mask_logits = self._mask_branch(pyramid, [boxes], labels)
         probabilities = mask_logits.float().sigmoid()
-        boxes = boxes * _ratio(batch.image_sizes[0], (height, width), boxes)
+        boxes = boxes * _ratio(batch.image_sizes[0], (height, width), boxes.device)
         return Instances(
             (height, width),
             boxes.cpu().numpy(),
@@ -149,7 +149,7 @@ class MaskRCNN(nn.Module):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
-def _ratio(source: Sequence[int], destination: Sequence[int], like: Tensor) -> Tensor:
+def _ratio(source: Sequence[int], destination: Sequence[int], device: torch.device) -> Tensor:
     """Factors that take xyxy boxes from one (H, W) frame to another."""
     y, x = destination[0] / source[0], destination[1] / source[1]
-    return like.new_tensor([x, y, x, y])
+    return send([x, y, x, y], device)

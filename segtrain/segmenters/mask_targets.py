@@ -6,11 +6,11 @@ steps are separable, so a target is ``Y @ crop @ X.T`` with one small matrix of 
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from math import prod
 
 import torch
 from torch import Tensor
 
+from segtrain.segmenters.transfer import send
 from segtrain.targets import Target
 
 CHUNK = 2**17  # pixels of crops that are multiplied at a time: a few megabytes with their index
@@ -43,18 +43,17 @@ def sample_targets(
     masks = [mask for target in targets for mask in target.masks]
     firsts = accumulate((len(target) for target in targets), initial=0)
     owner = torch.cat([own + first for own, first in zip(owners, firsts, strict=False)])
-    corners = torch.cat([target.boxes[:, :2] for target in targets])[owner].long()
+    corners = torch.cat([target.boxes[:, :2] for target in targets]).to(rois.device, non_blocking=True)[owner].long()
     samples = torch.ceil((rois[:, 2:] - rois[:, :2]).clamp(min=1.0) / bins).long()
-    # The only time that the host waits for the device: from here on it knows the size of everything.
+    # The only answer that the host waits for: from here on it knows the size of everything.
     known = torch.cat([owner[:, None], samples], dim=1).tolist()
     crops = _Crops(masks, [own for own, _, _ in known], rois.device)
     frames = [(*image, *inner) for image, inner in zip(image_sizes, input_sizes, strict=True)]
-    frame = torch.tensor([frames[image] for image, own in enumerate(owners) for _ in range(len(own))])
-    frame = frame.to(rois.device, non_blocking=True)
+    frame = send([frames[image] for image, own in enumerate(owners) for _ in range(len(own))], rois.device)
 
     result = rois.new_empty((len(rois), bins, bins))
     for chunk in crops.chunks():
-        part = torch.tensor(chunk, device=rois.device)
+        part = send(chunk, rois.device)
         pixels, heights, widths = crops.padded(chunk)
         weights = [
             _axis_weights(
@@ -92,18 +91,20 @@ class _Crops:
     def chunks(self) -> Iterator[list[int]]:
         """The regions, those with crops of like size together, and not more than ``CHUNK`` pixels if it can be."""
         chunk: list[int] = []
+        highest = widest = 0
         for region in sorted(range(len(self._places)), key=lambda region: self._places[region][1:]):
-            sides = zip(*(self._places[other][1:] for other in (*chunk, region)), strict=True)
-            if chunk and (len(chunk) + 1) * prod(max(side) for side in sides) > CHUNK:
+            height, width = self._places[region][1:]
+            highest, widest = max(highest, height), max(widest, width)
+            if chunk and (len(chunk) + 1) * highest * widest > CHUNK:
                 yield chunk
-                chunk = []
+                chunk, highest, widest = [], height, width
             chunk.append(region)
         yield chunk
 
     def padded(self, chunk: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """(R, h, w) float32 crops with anything behind their ends, and their true heights and widths (R,)."""
         device = self._pixels.device
-        places = torch.tensor([self._places[region] for region in chunk]).to(device, non_blocking=True)
+        places = send([self._places[region] for region in chunk], device)
         start, heights, widths = places.unbind(1)
         h, w = (max(self._places[region][side] for region in chunk) for side in (1, 2))
         if len(chunk) == 1:  # a large one, maybe: without an index of eight bytes a pixel

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 BELOW, BETWEEN = -1, -2  # torchvision's ``Matcher`` codes: background, and neither object nor background
-_PAIRS = 2**20  # at a time: a few buffers of this size stay in the processor's cache
+# Pairs at a time: a few buffers of this size stay in a processor's cache; elsewhere fewer and longer passes are better.
+_PAIRS, _PAIRS_ELSEWHERE = 2**20, 2**25
 
 
 def match_anchors(anchors: Tensor, boxes: Tensor, low: float, high: float) -> Tensor:
@@ -27,7 +28,7 @@ def match_anchors(anchors: Tensor, boxes: Tensor, low: float, high: float) -> Te
     owner = torch.zeros(count, dtype=torch.int64, device=anchors.device)
     fits_best = torch.zeros(count, dtype=torch.bool, device=anchors.device)
     sides = tuple(side.contiguous() for side in anchors.unbind(1))
-    rows = max(_PAIRS // max(count, 1), 1)
+    rows = max((_PAIRS if anchors.device.type == "cpu" else _PAIRS_ELSEWHERE) // max(count, 1), 1)
     for first, part in enumerate(torch.split(boxes, rows)):
         iou = _iou(part, sides)
         value, index = iou.max(dim=0)

@@ -6,16 +6,16 @@ and the loss from a second one over the 3x3 surroundings of the sampled places. 
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
-from segtrain.segmenters.balanced_draws import draw_balanced
+from segtrain.segmenters.balanced_draws import boxes_of, draw_balanced
 from segtrain.segmenters.matching import BELOW, BETWEEN, match_anchors
 from segtrain.segmenters.roi_align import Pyramid
+from segtrain.segmenters.transfer import send
 
 
 def sample_anchors(
@@ -44,10 +44,8 @@ def sample_anchors(
     labels = torch.where(match >= 0, 1, torch.where(match == BETWEEN, -1, 0))
     sampler = rpn.fg_bg_sampler
     draws = draw_balanced(labels, sampler.batch_size_per_image, sampler.positive_fraction)
-    first_box = torch.tensor([0, *accumulate(len(true) for true in boxes)], device=anchors.device)
-    true = torch.cat(list(boxes))[first_box[draws.objects[0]] + match[draws.objects]]
     image, place = (torch.cat(pair) for pair in zip(draws.objects, draws.background, strict=True))
-    return image, place, true
+    return image, place, boxes_of(draws.objects, match[draws.objects], boxes)
 
 
 def proposal_losses(
@@ -84,7 +82,7 @@ def answer_at(head: RPNHead, pyramid: Pyramid, image: Tensor, anchor: Tensor) ->
         (S,) logits and (S, 4) box deltas.
     """
     anchors_per_place = head.cls_logits.out_channels
-    _, heights, widths = torch.tensor(pyramid.sizes, device=image.device).T
+    _, heights, widths = send(pyramid.sizes, image.device).T
     places = heights * widths
     ends = torch.cumsum(places * anchors_per_place, 0)
     level = torch.bucketize(anchor, ends, right=True)

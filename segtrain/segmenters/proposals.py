@@ -1,5 +1,6 @@
 """Region proposals: from the maps of the proposal head to the boxes that the second stage looks at."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -7,7 +8,9 @@ from functools import cache
 import torch
 from torch import Tensor
 from torchvision.models.detection.rpn import RegionProposalNetwork
-from torchvision.ops import batched_nms, nms
+from torchvision.ops import nms
+
+from segtrain.segmenters.transfer import send
 
 
 @torch.no_grad()
@@ -38,14 +41,14 @@ def select_proposals(
         boxes_of_levels.append(rpn.box_coder.decode(chosen.float(), [places[index].flatten(0, 1)]).view_as(chosen))
         scores_of_levels.append(best.sigmoid())
     boxes, scores = torch.cat(boxes_of_levels, dim=1), torch.cat(scores_of_levels, dim=1)
-    limits = torch.tensor([[w, h, w, h] for h, w in image_sizes], device=boxes.device)[:, None]
+    limits = send([[w, h, w, h] for h, w in image_sizes], boxes.device)[:, None]
     boxes = torch.minimum(boxes.clamp(min=0), limits)
     # Boxes too small to keep come last, where they suppress nothing: no need to take them out before.
     too_small = (boxes[..., 2:] - boxes[..., :2] < rpn.min_size).any(dim=-1) | (scores < rpn.score_thresh)
     scores = scores.masked_fill(too_small, -1.0)
     kept = suppress(boxes, scores, [level.shape[1] for level in scores_of_levels], rpn.nms_thresh)
     best, place = scores.masked_fill(~kept, -1.0).topk(min(rpn.post_nms_top_n(), scores.shape[1]), dim=1)
-    counts = (best >= 0).sum(dim=1).tolist()  # the only time that the host waits for the device
+    counts = (best >= 0).sum(dim=1).tolist()
     return [boxes[image, place[image, :count]] for image, count in enumerate(counts)]
 
 
@@ -61,19 +64,28 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: fl
     Returns:
         (B, N) bool, what is kept.
     """
+    return (_suppress_in_threads if boxes.device.type == "cpu" else _suppress_together)(
+        boxes, scores, groups, threshold
+    )
+
+
+def _suppress_together(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: float) -> Tensor:
+    """In one call of the kernel, each group moved to a place of its own."""
+    group = send(torch.arange(len(groups)).repeat_interleave(torch.tensor(groups)).tolist(), boxes.device)
+    number = group + len(groups) * torch.arange(len(boxes), device=boxes.device)[:, None]
+    apart = boxes + (number * (boxes.max() + 1))[..., None]
     kept = torch.zeros_like(scores, dtype=torch.bool)
-    if boxes.device.type != "cpu":
-        of_group = torch.arange(len(groups), device=boxes.device).repeat_interleave(
-            torch.tensor(groups, device=boxes.device)
-        )
-        numbers = of_group + len(groups) * torch.arange(len(boxes), device=boxes.device)[:, None]
-        kept.view(-1)[batched_nms(boxes.flatten(0, 1), scores.flatten(), numbers.flatten(), threshold)] = True
-        return kept
-    # torchvision's CPU kernel runs on one core and lets go of Python: the groups share the cores.
+    kept.view(-1)[nms(apart.flatten(0, 1), scores.flatten(), threshold)] = True
+    return kept
+
+
+def _suppress_in_threads(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: float) -> Tensor:
+    """torchvision's CPU kernel runs on one core and lets go of Python: the groups share the cores."""
+    kept = torch.zeros_like(scores, dtype=torch.bool)
     parts = [
         part
         for image in zip(boxes, scores, kept, strict=True)
-        for part in zip(*(x.split(list(groups)) for x in image), strict=True)
+        for part in zip(*(torch.split(values, list(groups)) for values in image), strict=True)
     ]
     indices = _threads(torch.get_num_threads()).map(lambda part: nms(part[0], part[1], threshold), parts)
     for (_, _, mask), index in zip(parts, indices, strict=True):
@@ -84,3 +96,7 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: fl
 @cache
 def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count)
+
+
+if hasattr(os, "register_at_fork"):  # threads do not survive a fork: a child starts its own
+    os.register_at_fork(after_in_child=_threads.cache_clear)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import box_iou
 
-from segtrain.segmenters.balanced_draws import draw_balanced
+from segtrain.segmenters.balanced_draws import boxes_of, draw_balanced
 
 
 @dataclass(frozen=True)
@@ -21,18 +20,18 @@ class Regions:
     Attributes:
         boxes: for each image (R, 4) xyxy in pixels of the input, those that show an object first.
         labels: (S,) int64 of all of them, 0 for background.
-        shown: (P,) which of the S show an object.
+        positive: (P,) which of the S show an object.
         box_targets: (P, 4) the way from these to their true boxes, in the heads' code.
-        shown_boxes: for each image, the boxes of its own among these.
-        owners: for each image, the object that each of them shows.
+        positive_boxes: for each image, the boxes of its own among these.
+        matched: for each image, the object that each of them shows.
     """
 
     boxes: Sequence[Tensor]
     labels: Tensor
-    shown: Tensor
+    positive: Tensor
     box_targets: Tensor
-    shown_boxes: Sequence[Tensor]
-    owners: Sequence[Tensor]
+    positive_boxes: Sequence[Tensor]
+    matched: Sequence[Tensor]
 
 
 def sample_regions(
@@ -56,22 +55,20 @@ def sample_regions(
     image, place = image[order], place[order]
     all_boxes = pad_sequence(candidates, batch_first=True)[image, place]
 
-    shown = torch.where(order < len(draws.objects[0]))[0]
-    owners = pad_sequence([owner for _, owner in matches], batch_first=True)[draws.objects]
-    first_box = torch.tensor([0, *accumulate(len(true) for true in boxes)], device=image.device)
-    true = torch.cat(list(boxes))[first_box[draws.objects[0]] + owners]
+    positive = torch.where(order < len(draws.objects[0]))[0]
+    matched = pad_sequence([owner for _, owner in matches], batch_first=True)[draws.objects]
     return Regions(
         torch.split(all_boxes, draws.counts),
         padded[image, place],
-        shown,
-        heads.box_coder.encode_single(true, all_boxes[shown]),
-        torch.split(all_boxes[shown], draws.object_counts),
-        torch.split(owners, draws.object_counts),
+        positive,
+        heads.box_coder.encode_single(boxes_of(draws.objects, matched, boxes), all_boxes[positive]),
+        torch.split(all_boxes[positive], draws.object_counts),
+        torch.split(matched, draws.object_counts),
     )
 
 
 def box_losses(regions: Regions, class_logits: Tensor, box_deltas: Tensor) -> dict[str, Tensor]:
-    """torchvision's ``fastrcnn_loss``.
+    """torchvision's ``fastrcnn_loss``; 0 where there is no region at all.
 
     Args:
         regions: S of them.
@@ -79,10 +76,10 @@ def box_losses(regions: Regions, class_logits: Tensor, box_deltas: Tensor) -> di
         box_deltas: (S, 4 (K + 1)) float32.
     """
     count, classes = class_logits.shape
-    deltas = box_deltas.reshape(count, classes, 4)[regions.shown, regions.labels[regions.shown]]
+    deltas = box_deltas.reshape(count, classes, 4)[regions.positive, regions.labels[regions.positive]]
     return {
-        "loss_classifier": F.cross_entropy(class_logits, regions.labels),
-        "loss_box_reg": F.smooth_l1_loss(deltas, regions.box_targets, beta=1 / 9, reduction="sum") / count,
+        "loss_classifier": F.cross_entropy(class_logits, regions.labels, reduction="sum") / max(count, 1),
+        "loss_box_reg": F.smooth_l1_loss(deltas, regions.box_targets, beta=1 / 9, reduction="sum") / max(count, 1),
     }
 
 

@@ -4,7 +4,7 @@ With a fixed number of samples per bin, RoIAlign (He et al., Mask R-CNN, 2017, s
 every output is a weighted sum of ``4 * samples ** 2`` feature vectors, and every gradient one of output gradients.
 ``embedding_bag`` computes such sums on channels-last rows with vector instructions and on all cores, where the stock
 CPU kernel takes number by number on one. Each sum is taken by one thread in a fixed order: on the CPU a repeated pass
-gives the same values and gradients to the bit, on any number of threads.
+gives the same values and gradients to the bit, on any number of threads. (CUDA's kernel adds gradients in any order.)
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from scipy.sparse import csr_array
 from torch import Tensor
 from torchvision.ops import roi_align as stock_roi_align
+
+from segtrain.segmenters.transfer import send
 
 SAMPLES_PER_AXIS = 2  # torchvision's ``sampling_ratio`` for Faster and Mask R-CNN
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4  # equation 1 of Lin et al., Feature Pyramid Networks, 2017
@@ -55,10 +57,15 @@ class Pyramid:
         """(sum of B * H * W, C): every cell of every level. Made once, as it copies the whole pyramid."""
         return torch.cat([f.permute(0, 2, 3, 1).reshape(-1, self._channels) for f in self._features]).to(self._dtype)
 
+    @cached_property
+    def _maps(self) -> list[Tensor]:
+        """The features in the type that they are pooled in."""
+        return [feature.to(self._dtype) for feature in self._features]
+
     def level_starts(self) -> Tensor:
         """(levels,) int32: the row at which each level begins."""
         counts = [batch * height * width for batch, height, width in self.sizes]
-        return torch.tensor(list(accumulate([0, *counts[:-1]])), device=self._device, dtype=torch.int32)
+        return send(list(accumulate([0, *counts[:-1]])), self._device).int()
 
     def pool(self, boxes: Sequence[Tensor], output_size: int) -> Tensor:
         """Pool each box from the pyramid level that fits its size.
@@ -79,7 +86,7 @@ class Pyramid:
 
     def _call_kernel(self, rois: Tensor, image: Tensor, level: Tensor, bins: int) -> Tensor:
         pooled = rois.new_zeros((len(rois), self._channels, bins, bins))
-        for index, (feature, stride) in enumerate(zip(self._features, self._strides, strict=False)):
+        for index, (feature, stride) in enumerate(zip(self._maps, self._strides, strict=False)):
             chosen = torch.where(level == index)[0]
             indexed = torch.cat([image[chosen, None].to(rois), rois[chosen]], dim=1)
             pooled[chosen] = stock_roi_align(
@@ -88,10 +95,10 @@ class Pyramid:
         return pooled
 
     def _gather(self, rois: Tensor, image: Tensor, level: Tensor, bins: int) -> Tensor:
-        _, heights, widths = torch.tensor(self.sizes, device=self._device, dtype=torch.int32).T
+        _, heights, widths = send(self.sizes, self._device).int().T
         first = self.level_starts()
         height, width = heights[level], widths[level]
-        scale = 1 / torch.tensor(self._strides, device=self._device, dtype=self._dtype)
+        scale = 1 / send(self._strides, self._device).to(self._dtype)
         scaled = rois * scale[level, None]
         y, y_weight = _samples(scaled[:, 1], scaled[:, 3], height, bins, self._aligned)
         x, x_weight = _samples(scaled[:, 0], scaled[:, 2], width, bins, self._aligned)
@@ -103,17 +110,6 @@ class Pyramid:
         x, x_weight = (t.repeat(1, 1, repeats)[:, None] for t in (x, x_weight))
         pooled = _weighted_sums(self.rows, (y + x).flatten(0, 2), (y_weight * x_weight).flatten(0, 2))
         return pooled.reshape(len(rois), bins, bins, self._channels).permute(0, 3, 1, 2)
-
-
-def pool_regions(
-    features: Sequence[Tensor],
-    strides: Sequence[int],
-    boxes: Sequence[Tensor],
-    output_size: int,
-    method: Method = "auto",
-) -> Tensor:
-    """``Pyramid(features, strides, method).pool(boxes, output_size)``."""
-    return Pyramid(features, strides, method).pool(boxes, output_size)
 
 
 def assign_levels(rois: Tensor, strides: Sequence[int]) -> Tensor:
@@ -144,8 +140,11 @@ def _samples(start: Tensor, stop: Tensor, size: Tensor, bins: int, aligned: bool
         start = start - 0.5
     else:  # nothing is smaller than a cell
         extent = extent.clamp(min=1.0)
-    steps = torch.arange(bins * SAMPLES_PER_AXIS, device=start.device, dtype=start.dtype)
-    position = start[:, None] + (steps + 0.5) / SAMPLES_PER_AXIS * (extent / bins)[:, None]
+    # Rounded as the kernel rounds: first the bin, then the sample in it.
+    step = torch.arange(bins * SAMPLES_PER_AXIS, device=start.device)
+    bin_size = (extent / bins)[:, None]
+    position = start[:, None] + (step // SAMPLES_PER_AXIS) * bin_size
+    position = position + (step % SAMPLES_PER_AXIS + 0.5) * bin_size / SAMPLES_PER_AXIS
     last = (size - 1)[:, None]
     # A sample up to one cell outside takes the value at the border; further out it counts as zero.
     outside = (position < -1.0) | (position > size[:, None])

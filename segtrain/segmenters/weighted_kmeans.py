@@ -57,9 +57,10 @@ def histogram(channels: Float64Array, bits: int, weights: Float64Array | None = 
 def fit(points: Points, *, clusters: int, bits: int, restarts: int, seed: int) -> Float64Array:
     """The centres of k-means, by Lloyd's steps (1982) from the best of several starts by k-means++ (Arthur, 2007).
 
-    The starts run on a coarse histogram of the points, the best of them on finer ones, up to the points themselves: a
-    start costs little, and which one is best is not left to the coarse histogram. scikit-learn's KMeans hands on one
-    start only: on photographs it took twice the time for an inertia more often 1 % and more above a fit of all pixels.
+    The starts run on a coarse histogram of the points, the best of them on finer ones, up to the points themselves or
+    ``ENOUGH_CELLS`` of them: a start costs little, and which one is best is not left to the coarse histogram.
+    scikit-learn's KMeans hands on one start only: on photographs it took twice the time for an inertia more often 1 %
+    and more above a fit of all pixels.
 
     Args:
         points: a histogram's, distinct.
