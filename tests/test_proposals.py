@@ -1,5 +1,6 @@
 """Proposals, matches and the proposal head's sampled answers are torchvision's."""
 
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -98,7 +99,7 @@ def test_proposals_are_torchvisions(training: bool, min_size: float) -> None:
         torch.testing.assert_close(mine, theirs)
 
 
-@pytest.mark.parametrize("method", [_suppress_together, _suppress_in_threads])
+@pytest.mark.parametrize("method", [_suppress_together, partial(_suppress_in_threads, wanted=60)])
 def test_suppression_stays_within_image_and_group(method: Any) -> None:
     torch.manual_seed(0)
     corners = torch.rand(2, 60, 2) * 20
@@ -113,10 +114,23 @@ def test_suppression_stays_within_image_and_group(method: Any) -> None:
         assert torch.equal(kept[image], expected)
 
 
+@pytest.mark.parametrize("wanted", [1, 3, 10, 200])
+def test_the_best_that_are_kept_do_not_depend_on_how_many_are_wanted(wanted: int) -> None:
+    torch.manual_seed(1)
+    corners = torch.rand(2, 200, 2) * 40
+    boxes, scores = torch.cat([corners, corners + 8], dim=-1), torch.rand(2, 200)
+    every = _suppress_in_threads(boxes, scores, [120, 80], 0.3, 200)
+    some = _suppress_in_threads(boxes, scores, [120, 80], 0.3, wanted)
+    assert (some <= every).all()
+    for kept, all_kept, score in zip(some, every, scores, strict=True):
+        best = score.masked_fill(~all_kept, -1).topk(min(wanted, int(all_kept.sum()))).indices
+        assert kept[best].all()
+
+
 def test_a_forked_child_has_threads_of_its_own() -> None:
     boxes, scores = torch.tensor([[[0.0, 0, 5, 5], [0, 0, 5, 5]]]), torch.tensor([[0.9, 0.8]])
-    assert _suppress_in_threads(boxes, scores, [2], 0.5).tolist() == [[True, False]]
-    process = get_context("fork").Process(target=_suppress_in_threads, args=(boxes, scores, [2], 0.5))
+    assert _suppress_in_threads(boxes, scores, [2], 0.5, 2).tolist() == [[True, False]]
+    process = get_context("fork").Process(target=_suppress_in_threads, args=(boxes, scores, [2], 0.5, 2))
     process.start()
     process.join(20)
     if process.is_alive():

@@ -136,14 +136,19 @@ class MaskRCNN(nn.Module):
         return list(anchors.split(sizes))
 
     def _box_branch(self, pyramid: Pyramid, boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        pooled = pyramid.pool(boxes, BOX_BINS)
+        pooled = self._pool(pyramid, boxes, BOX_BINS)
         class_logits, box_deltas = self.roi_heads.box_predictor(self.roi_heads.box_head(pooled))
         return class_logits, box_deltas
 
     def _mask_branch(self, pyramid: Pyramid, boxes: Sequence[Tensor], labels: Tensor) -> Tensor:
         """(R, 28, 28) logits of each region's own class."""
-        pooled = pyramid.pool(boxes, MASK_BINS)
+        pooled = self._pool(pyramid, boxes, MASK_BINS)
         return own_class_logits(self.roi_heads.mask_predictor, self.roi_heads.mask_head(pooled), labels)
+
+    def _pool(self, pyramid: Pyramid, boxes: Sequence[Tensor], bins: int) -> Tensor:
+        pooled = pyramid.pool(boxes, bins)
+        # Autocast would do the same, but after the box head has copied all of it into another order.
+        return pooled.bfloat16() if self.precision == "bf16" else pooled
 
     def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")

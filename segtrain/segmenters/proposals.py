@@ -46,13 +46,14 @@ def select_proposals(
     # Boxes too small to keep come last, where they suppress nothing: no need to take them out before.
     too_small = (boxes[..., 2:] - boxes[..., :2] < rpn.min_size).any(dim=-1) | (scores < rpn.score_thresh)
     scores = scores.masked_fill(too_small, -1.0)
-    kept = suppress(boxes, scores, [level.shape[1] for level in scores_of_levels], rpn.nms_thresh)
-    best, place = scores.masked_fill(~kept, -1.0).topk(min(rpn.post_nms_top_n(), scores.shape[1]), dim=1)
+    wanted = min(rpn.post_nms_top_n(), scores.shape[1])
+    kept = suppress(boxes, scores, [level.shape[1] for level in scores_of_levels], rpn.nms_thresh, wanted)
+    best, place = scores.masked_fill(~kept, -1.0).topk(wanted, dim=1)
     counts = (best >= 0).sum(dim=1).tolist()
     return [boxes[image, place[image, :count]] for image, count in enumerate(counts)]
 
 
-def suppress(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: float) -> Tensor:
+def suppress(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: float, wanted: int) -> Tensor:
     """Greedy non-maximum suppression within groups.
 
     Args:
@@ -60,13 +61,14 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: fl
         scores: (B, N).
         groups: how many of the N belong to each group, in their order; suppression stays within image and group.
         threshold: a box is dropped if its IoU with a better one that is kept exceeds it.
+        wanted: how many of the best that are kept matter in each image.
 
     Returns:
-        (B, N) bool, what is kept.
+        (B, N) bool, what is kept; worse ones than the ``wanted`` best may be missing.
     """
-    return (_suppress_in_threads if boxes.device.type == "cpu" else _suppress_together)(
-        boxes, scores, groups, threshold
-    )
+    if boxes.device.type == "cpu":
+        return _suppress_in_threads(boxes, scores, groups, threshold, wanted)
+    return _suppress_together(boxes, scores, groups, threshold)
 
 
 def _suppress_together(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: float) -> Tensor:
@@ -79,18 +81,33 @@ def _suppress_together(boxes: Tensor, scores: Tensor, groups: Sequence[int], thr
     return kept
 
 
-def _suppress_in_threads(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: float) -> Tensor:
-    """torchvision's CPU kernel runs on one core and lets go of Python: the groups share the cores."""
+def _suppress_in_threads(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: float, wanted: int) -> Tensor:
+    """torchvision's CPU kernel runs on one core and lets go of Python: the images share the cores."""
     kept = torch.zeros_like(scores, dtype=torch.bool)
-    parts = [
-        part
-        for image in zip(boxes, scores, kept, strict=True)
-        for part in zip(*(torch.split(values, list(groups)) for values in image), strict=True)
-    ]
-    indices = _threads(torch.get_num_threads()).map(lambda part: nms(part[0], part[1], threshold), parts)
-    for (_, _, mask), index in zip(parts, indices, strict=True):
-        mask[index] = True
+    survivors = _threads(torch.get_num_threads()).map(
+        lambda image, score: _best_survivors(image, score, groups, threshold, wanted), boxes, scores
+    )
+    for mask, places in zip(kept, survivors, strict=True):
+        mask[places] = True
     return kept
+
+
+def _best_survivors(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: float, wanted: int) -> Tensor:
+    """Places of the ``wanted`` best (N,) that are kept, and some more, or of all.
+
+    What is kept among the best boxes does not depend on worse ones: some of all boxes are enough as a rule, and the
+    cost grows with the square of their number.
+    """
+    group = torch.arange(len(groups)).repeat_interleave(torch.tensor(groups))
+    order = scores.argsort(descending=True, stable=True)
+    count = 2 * wanted
+    while True:
+        best = order[:count]
+        parts = [best[group[best] == number] for number in range(len(groups))]
+        survivors = torch.cat([part[nms(boxes[part], scores[part], threshold)] for part in parts])
+        if len(survivors) >= wanted or count >= len(order):
+            return survivors
+        count *= 2
 
 
 @cache
