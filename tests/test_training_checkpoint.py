@@ -146,6 +146,13 @@ def test_a_configuration_without_a_segmenter(tmp_path: Path, config: Any) -> Non
         load_segmenter(saved(tmp_path / "best.pt", config=config))
 
 
+def test_a_checkpoint_that_is_older_than_a_setting(tmp_path: Path) -> None:
+    config = node(roi_align="kernel")
+    assert load_segmenter(saved(tmp_path / "new.pt", config=config)).roi_align == "kernel"
+    del config["segmenter"]["roi_align"]
+    assert load_segmenter(saved(tmp_path / "old.pt", config=config)).roi_align == "auto"
+
+
 def test_arguments_that_this_version_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(SegtrainError, match=r"segmenter\.depth"):
         load_segmenter(saved(tmp_path / "best.pt", config=node(depth=3)))

@@ -44,6 +44,7 @@ def settings(architecture: str = "mobilenet_v2_fpn", **changes: Any) -> dict[str
         "detections_per_image": 10,
         "min_score": 0.0,
         "nms_iou": 0.5,
+        "roi_align": "auto",
     } | changes
 
 

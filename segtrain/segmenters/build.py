@@ -46,7 +46,7 @@ def mask_rcnn(
     detections_per_image: Positive,
     min_score: Fraction,
     nms_iou: Fraction,
-    roi_align: Method = "auto",
+    roi_align: Method,
     initialise: bool = True,
 ) -> MaskRCNN:
     """Build Mask R-CNN for the given categories.
@@ -75,7 +75,7 @@ def mask_rcnn(
         detections_per_image: at most this many are returned.
         min_score: weaker detections are not returned.
         nms_iou: of two boxes of one category that overlap more, the weaker is dropped.
-        roi_align: "gather", "kernel" or "auto"; see ``Pyramid``. Checkpoints from before this setting do not have it.
+        roi_align: "gather", "kernel" or "auto"; see ``Pyramid``.
         initialise: False leaves the weights random although ``weights`` names some: a checkpoint is about to be loaded.
 
     Raises:

@@ -19,6 +19,8 @@ from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.segmenters.weight_files import read_state
 from segtrain.signatures import target_nodes
 
+LATER_SETTINGS = {"roi_align": "auto"}  # of Mask R-CNN, with the value that older checkpoints were trained with
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -113,7 +115,8 @@ def build_node(checkpoint: Checkpoint, source: str, max_dets: int | None) -> dic
         # Other parts of segtrain write and read files: not at the request of a file.
         if not part["_target_"].startswith("segtrain.segmenters."):
             raise SegtrainError(f"{source}: its config asks for {part['_target_']!r} ({path}), which is no segmenter")
-    node = {**node, "detections_per_image": max_dets or checkpoint.max_dets}
+    later = LATER_SETTINGS if node["_target_"] == "segtrain.segmenters.build.mask_rcnn" else {}
+    node = {**later, **node, "detections_per_image": max_dets or checkpoint.max_dets}
     check_targets({"segmenter": node})
     return node
 
