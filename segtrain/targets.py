@@ -4,7 +4,6 @@ Apart from the other records, so that what only looks at data, such as the check
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -40,10 +39,3 @@ class Target:
     def empty(cls) -> "Target":
         """An image without objects."""
         return cls(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), [])
-
-    def to(self, device: torch.device) -> "Target":
-        """The same target on another device."""
-        move: dict[str, Any] = {"non_blocking": True}
-        return Target(
-            self.boxes.to(device, **move), self.labels.to(device, **move), [m.to(device, **move) for m in self.masks]
-        )

@@ -81,10 +81,12 @@ def test_matches_are_torchvisions(true: list[tuple[int, ...]], anchors: list[tup
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("min_size", [1e-3, 9.0])
-def test_proposals_are_torchvisions(training: bool, min_size: float) -> None:
+@pytest.mark.parametrize("plain", [False, True])
+def test_proposals_are_torchvisions(training: bool, min_size: float, plain: bool) -> None:
+    """On a plain image as well, where all scores of a level and a kind of anchor are equal."""
     rpn = network().train(training)
     rpn.min_size = min_size
-    features = maps(3)
+    features = [torch.ones_like(level) for level in maps(3)] if plain else maps(3)
     sizes = [(72, 56), (40, 50), (64, 30)]
     objectness, deltas = rpn.head(features)
     anchors = anchors_of(rpn, features)

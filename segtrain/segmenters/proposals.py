@@ -48,8 +48,9 @@ def select_proposals(
     scores = scores.masked_fill(too_small, -1.0)
     wanted = min(rpn.post_nms_top_n(), scores.shape[1])
     kept = suppress(boxes, scores, [level.shape[1] for level in scores_of_levels], rpn.nms_thresh, wanted)
-    best, place = scores.masked_fill(~kept, -1.0).topk(wanted, dim=1)
-    counts = (best >= 0).sum(dim=1).tolist()
+    # Stable, as torchvision's: on a plain background many scores are equal, and the first ones of them are taken.
+    best, place = scores.masked_fill(~kept, -1.0).sort(dim=1, descending=True, stable=True)
+    counts = (best[:, :wanted] >= 0).sum(dim=1).tolist()
     return [boxes[image, place[image, :count]] for image, count in enumerate(counts)]
 
 
