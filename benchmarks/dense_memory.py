@@ -25,6 +25,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from statistics import median
 
 import numpy as np
@@ -43,7 +44,7 @@ from segtrain.segmenters.mask_targets import sample_targets
 from segtrain.targets import Target
 
 CLASSES = [str(number) for number in range(1, 91)]
-SIDES = {"total": ("ours", "stock", "ours_fp32"), "targets": ("ours", "stock")}
+ROWS, SIDES = ("total", "targets"), ("ours", "stock")
 REGIONS, BINS = 128, 28  # positive regions of an image at most, and the mask head's output: torchvision's
 UNIT = 2**20
 
@@ -160,14 +161,15 @@ def main(options: argparse.Namespace) -> None:
         measure = measure_step if name == "total" else measure_targets
         print(measure(side, tuple(options.size), options.objects))
         return
-    found: dict[tuple[str, str], list[float]] = {(name, side): [] for name, sides in SIDES.items() for side in sides}
+    found: dict[tuple[str, str], list[float]] = {key: [] for key in product(ROWS, SIDES)}
     for repeat in range(options.repeats):
         for (name, side), values in list(found.items())[:: -1 if repeat % 2 else 1]:
             values.append(measure_apart(name, side, options))
     middle = {key: median(values) for key, values in found.items()}
     precision = resolve_precision("auto", torch.device("cpu"))
     scale = f"{options.size[1]}x{options.size[0]} pixels, {options.objects} objects"
-    step = f"a step, {scale}, in {precision}; in fp32 {middle['total', 'ours_fp32']:.0f} MiB"
+    single = measure_apart("total", "ours_fp32", options)
+    step = f"a step, {scale}, in {precision}; once in fp32: {single:.0f} MiB"
     rows = [
         Row("total", step, "MiB", middle["total", "ours"], middle["total", "stock"], 2),
         Row("targets", f"true masks, {scale}", "MiB", middle["targets", "ours"], middle["targets", "stock"], 10),

@@ -19,6 +19,20 @@ from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.targets import Target
 
 CONFIGS = Path(__file__).parent.parent / "configs"
+SHAPE = ("architecture", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios")
+TORCHVISION_NAMES = {  # of our settings
+    "rpn_anchors_per_image": "rpn_batch_size_per_image",
+    "rpn_candidates_train": "rpn_pre_nms_top_n_train",
+    "rpn_candidates_test": "rpn_pre_nms_top_n_test",
+    "rpn_proposals_train": "rpn_post_nms_top_n_train",
+    "rpn_proposals_test": "rpn_post_nms_top_n_test",
+    "rois_per_image": "box_batch_size_per_image",
+    "positive_fraction": "box_positive_fraction",
+    "detections_per_image": "box_detections_per_img",
+    "min_score": "box_score_thresh",
+    "nms_iou": "box_nms_thresh",
+    "max_size": "max_size",
+}
 
 
 def settings_of(*overrides: str) -> dict[str, Any]:
@@ -46,27 +60,21 @@ def pair(
     ours = mask_rcnn(class_names, **settings)
     if settings["weights"] is None:
         _measure_statistics(ours, images)
-    names = ("architecture", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios")
-    stock = build_network(
-        Shape(*(settings[name] for name in names)),
-        len(class_names) + 1,
-        norm="frozen",
-        frozen_stages=settings["frozen_stages"],
-        min_size=min_size,
-        max_size=settings["max_size"],
-        rpn_batch_size_per_image=settings["rpn_anchors_per_image"],
-        rpn_pre_nms_top_n_train=settings["rpn_candidates_train"],
-        rpn_pre_nms_top_n_test=settings["rpn_candidates_test"],
-        rpn_post_nms_top_n_train=settings["rpn_proposals_train"],
-        rpn_post_nms_top_n_test=settings["rpn_proposals_test"],
-        box_batch_size_per_image=settings["rois_per_image"],
-        box_positive_fraction=settings["positive_fraction"],
-        box_detections_per_img=settings["detections_per_image"],
-        box_score_thresh=settings["min_score"],
-        box_nms_thresh=settings["nms_iou"],
-    )
+    stock = stock_network(settings, class_names, min_size)
     stock.load_state_dict(ours.state_dict())
     return ours, stock
+
+
+def stock_network(settings: dict[str, Any], class_names: Sequence[str], min_size: int) -> StockMaskRCNN:
+    """torchvision's network with our settings, its own transform, RoIAlign, losses and pasting, and random weights."""
+    return build_network(
+        Shape(*(settings[name] for name in SHAPE)),
+        len(class_names) + 1,
+        norm=settings["norm"],
+        frozen_stages=settings["frozen_stages"],
+        min_size=min_size,
+        **{theirs: settings[ours] for ours, theirs in TORCHVISION_NAMES.items()},
+    )
 
 
 @torch.no_grad()

@@ -193,8 +193,8 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = arguments("From an image to COCO records: segtrain against torchvision with pasted planes.")
-    parser.add_argument("--images", type=int, default=12, help="of the nuclei's rows")
-    parser.add_argument("--photographs", type=int, default=4, help="of the row of COCO")
+    parser.add_argument("--images", type=int, default=10, help="of the nuclei's rows")
+    parser.add_argument("--photographs", type=int, default=3, help="of the row of COCO")
     parser.add_argument("--steps", type=int, default=80, help="of the nuclei network's training, without --checkpoint")
     parser.add_argument("--detections", type=int, default=30, help="of the random network in a photograph")
     parser.add_argument("--rows", nargs="+", choices=("nuclei", "coco"), default=("nuclei", "coco"))

@@ -12,15 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from harness import Row, alternate, arguments, finish, table
+from rows import read_rows
+from run import scripts
+from saved import save
 from scripts import write_data
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
-sys.path.append(str(FOLDER))
-
-from harness import Row, alternate, arguments, finish, table  # noqa: E402
-from rows import read_rows  # noqa: E402
-from run import scripts  # noqa: E402
-from saved import save  # noqa: E402
 
 
 def row(ours: float, stock: float | None, bound: float, greater: bool = False, beside: float | None = None) -> Row:

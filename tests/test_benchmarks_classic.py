@@ -1,19 +1,15 @@
 """The benchmarks of the classical methods on small images, and their pixel loops against the package's functions."""
 
-import sys
 from pathlib import Path
 
+import clustering
+import literal
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from test_benchmarks import FOLDER, measured
-
-sys.path.append(str(FOLDER))
-
-import clustering
-import literal
+from test_benchmarks import measured
 
 from segtrain.segmenters import regions, threshold
 

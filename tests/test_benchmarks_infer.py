@@ -1,21 +1,17 @@
 """The benchmarks of inference and of a step's memory: that they run, on drawn data, and measure what they say."""
 
 import mmap
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from test_benchmarks import measured
-
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
-
 from dense_memory import measure_targets, peak_growth, scene
 from detectors import find_as_many, recognise_regions, stock_detections
 from items import Item, spread_over
 from networks import pair
 from predict import Sides
+from test_benchmarks import measured
 from tiny_networks import CLASSES, picture, settings
 
 from segtrain import masks

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from tiny_networks import ANCHORS, ARCHITECTURES, CLASSES, picture, planes, stock, tiny
+from networks import planes
+from tiny_networks import ANCHORS, ARCHITECTURES, CLASSES, picture, stock, tiny
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 from lively_networks import lively_state
+from networks import planes
 from PIL import Image
-from tiny_networks import CLASSES, picture, planes, stock, tiny
+from tiny_networks import CLASSES, picture, stock, tiny
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from networks import stock_network
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 
-from segtrain.segmenters.architectures import Shape, build_network
 from segtrain.segmenters.build import mask_rcnn
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.targets import Target
@@ -55,26 +55,8 @@ def tiny(architecture: str = "mobilenet_v2_fpn", classes: Sequence[str] = CLASSE
 
 def stock(architecture: str = "mobilenet_v2_fpn", classes: Sequence[str] = CLASSES, **changes: Any) -> StockMaskRCNN:
     """torchvision's network of the same shape, with torchvision's own transform, RoIAlign, losses and pasting."""
-    s = settings(architecture, **changes)
-    names = ("architecture", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios")
-    network = build_network(
-        Shape(*(s[name] for name in names)),
-        len(classes) + 1,
-        norm=s["norm"],
-        frozen_stages=s["frozen_stages"],
-        rpn_batch_size_per_image=s["rpn_anchors_per_image"],
-        rpn_pre_nms_top_n_train=s["rpn_candidates_train"],
-        rpn_pre_nms_top_n_test=s["rpn_candidates_test"],
-        rpn_post_nms_top_n_train=s["rpn_proposals_train"],
-        rpn_post_nms_top_n_test=s["rpn_proposals_test"],
-        box_batch_size_per_image=s["rois_per_image"],
-        box_positive_fraction=s["positive_fraction"],
-        box_detections_per_img=s["detections_per_image"],
-        box_score_thresh=s["min_score"],
-        box_nms_thresh=s["nms_iou"],
-        min_size=s["min_size"] or 96,  # torchvision knows no fixed scale
-        max_size=s["max_size"],
-    )
+    chosen = settings(architecture, **changes)
+    network = stock_network(chosen, classes, min_size=chosen["min_size"] or 96)  # torchvision knows no fixed scale
     assert type(network) is StockMaskRCNN
     return network
 
@@ -97,11 +79,3 @@ def picture(seed: int, height: int, width: int, objects: int) -> tuple[Tensor, T
         crops.append(torch.from_numpy(crop))
     pixels = torch.from_numpy(image.clip(0, 255).astype(np.uint8)).permute(2, 0, 1).contiguous()
     return pixels, Target(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), torch.tensor(labels).long(), crops)
-
-
-def planes(image: Tensor, target: Target) -> Tensor:
-    """The (N, H, W) masks that torchvision wants."""
-    result = torch.zeros(len(target), *image.shape[1:], dtype=torch.uint8)
-    for plane, crop, (x0, y0, x1, y1) in zip(result, target.masks, target.boxes.int().tolist(), strict=True):
-        plane[y0:y1, x0:x1] = crop
-    return result

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from networks import planes
 from PIL import Image
-from tiny_networks import CLASSES, picture, planes, settings, tiny
+from tiny_networks import CLASSES, picture, settings, tiny
 
 from segtrain import masks
 from segtrain.data.check.checked import load_index
