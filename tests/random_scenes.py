@@ -75,3 +75,17 @@ def _blob(rng: np.random.Generator, size: tuple[int, int]) -> masks.Rle:
     """A rectangle with a ragged edge; now and then it is empty."""
     crop = rng.random((int(rng.integers(1, 16)), int(rng.integers(1, 16)))) < rng.choice([0.0, 0.6, 1.0, 1.0, 1.0])
     return masks.encode_crop(crop, int(rng.integers(0, size[1])), int(rng.integers(0, size[0])), size)
+
+
+def truth_of(rle: masks.Rle, category_id: int = 1, image_id: int = 1, *, iscrowd: bool = False) -> GroundTruth:
+    """A true instance with its mask's own box and area."""
+    area = float(masks.area([rle])[0])
+    return GroundTruth(
+        id=1,
+        image_id=image_id,
+        category_id=category_id,
+        segmentation=rle,
+        bbox=xywh(rle),
+        area=area,
+        iscrowd=int(iscrowd),
+    )

@@ -1,4 +1,4 @@
-"""F1 of instances at one IoU: found, missed and false objects, counted as COCO matches them."""
+"""F1 of instances at one IoU or over many: found, missed and false objects, counted as COCO matches them."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -7,11 +7,15 @@ from math import isnan, nan
 from statistics import fmean
 
 import numpy as np
+import numpy.typing as npt
 
 from segtrain import masks
 from segtrain.instances import GroundTruth, Prediction
 
 MAX_AREA = 1e5**2  # COCO's "all areas" ends here; a larger truth is ignored
+IOU_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # COCO's
+
+Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -37,16 +41,34 @@ def f1(
     image_ids: Collection[int],
     iou_threshold: float = 0.5,
 ) -> F1:
+    """F1 at one IoU threshold; see ``f1_curve``."""
+    return f1_curve(
+        truths, predictions, category_ids=category_ids, image_ids=image_ids, iou_thresholds=[iou_threshold]
+    )[0]
+
+
+def f1_curve(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction],
+    *,
+    category_ids: Collection[int],
+    image_ids: Collection[int],
+    iou_thresholds: Sequence[float] = IOU_THRESHOLDS,
+) -> list[F1]:
     """Match detections to true instances of their image and category as COCO does, and count.
 
-    There is no cut at a number of detections. Detections matched to a crowd count neither way.
+    There is no cut at a number of detections. Detections matched to a crowd count neither way. Masks are compared once,
+    whatever the number of thresholds.
 
     Args:
         truths: all true instances.
         predictions: the detections at the operating point: the caller has applied the score threshold.
         category_ids: the categories to average over; records of others are left out.
         image_ids: every image that was segmented; records of others are left out.
-        iou_threshold: a match needs at least this IoU of masks, in (0, 1].
+        iou_thresholds: a match needs at least this IoU of masks, in (0, 1]; at least one.
+
+    Returns:
+        F1 at each threshold.
     """
     pairs: dict[tuple[int, int], tuple[list[GroundTruth], list[Prediction]]] = defaultdict(lambda: ([], []))
     for truth in truths:
@@ -54,14 +76,24 @@ def f1(
     for prediction in predictions:
         pairs[prediction["image_id"], prediction["category_id"]][1].append(prediction)
 
-    per_image = {image_id: np.zeros(3, dtype=np.int64) for image_id in image_ids}
-    totals = {category_id: np.zeros(3, dtype=np.int64) for category_id in sorted(category_ids)}
+    shape = len(iou_thresholds), 3
+    per_image = {image_id: np.zeros(shape, dtype=np.int64) for image_id in image_ids}
+    totals = {category_id: np.zeros(shape, dtype=np.int64) for category_id in sorted(category_ids)}
     for (image_id, category_id), (real, found) in pairs.items():
         if image_id in per_image and category_id in totals:
-            counts = _match(real, found, iou_threshold)
+            counts = _match(real, found, iou_thresholds)
             per_image[image_id] += counts
             totals[category_id] += counts
+    return [
+        _summary(
+            {category_id: counts[place] for category_id, counts in totals.items()},
+            {image_id: counts[place] for image_id, counts in per_image.items()},
+        )
+        for place in range(len(iou_thresholds))
+    ]
 
+
+def _summary(totals: dict[int, Counts], per_image: dict[int, Counts]) -> F1:
     per_category = {category_id: _f1(*counts.tolist()) for category_id, counts in totals.items()}
     defined = [value for value in per_category.values() if not isnan(value)]
     return F1(
@@ -75,29 +107,33 @@ def _f1(tp: int, fp: int, fn: int) -> float:
     return 2 * tp / (2 * tp + fp + fn) if tp + fn else nan
 
 
-def _match(
-    truths: Sequence[GroundTruth], predictions: Sequence[Prediction], iou_threshold: float
-) -> tuple[int, int, int]:
-    """TP, FP, FN of one category in one image.
+def _match(truths: Sequence[GroundTruth], predictions: Sequence[Prediction], iou_thresholds: Sequence[float]) -> Counts:
+    """TP, FP, FN of one category in one image, (T, 3).
 
     COCO's greedy matching (``pycocotools.cocoeval.evaluateImg``): best score first, each detection takes the free truth
     it overlaps most; a truth to ignore only when no other will do. A crowd is never used up.
     """
-    # Both sorts are stable, and of equal overlaps the last wins, as in COCO.
-    predictions = sorted(predictions, key=lambda p: -p["score"])
+    predictions = sorted(predictions, key=lambda p: -p["score"])  # stable: of equal scores the first comes first
     crowd = np.array([bool(t["iscrowd"]) for t in truths], dtype=bool)
     ignored = crowd | np.array([not 0 <= t["area"] <= MAX_AREA for t in truths], dtype=bool)
     overlaps = masks.iou([p["segmentation"] for p in predictions], [t["segmentation"] for t in truths], crowd.tolist())
-    free = np.ones(len(truths), dtype=bool)
-    tp = fp = 0
-    for overlap in overlaps if len(truths) else np.zeros((len(predictions), 0)):
-        candidates = free & (overlap >= min(iou_threshold, 1 - 1e-10))
-        if (candidates & ~ignored).any():
-            candidates &= ~ignored
-            tp += 1
-        elif not candidates.any():
-            fp += 1
-            continue
-        best = np.flatnonzero(candidates & (overlap == overlap[candidates].max()))[-1]
-        free[best] = crowd[best]
-    return tp, fp, int((~ignored).sum()) - tp
+    least = [min(threshold, 1 - 1e-10) for threshold in iou_thresholds]
+    rows, columns = np.nonzero(overlaps >= min(least))
+    # What a detection would take, best first; of equal overlaps the last truth wins, as in COCO.
+    wishes = np.lexsort((-columns, -overlaps[rows, columns], ignored[columns], rows))
+    rows, columns = rows[wishes], columns[wishes]
+    real = int((~ignored).sum())
+    counts = np.zeros((len(least), 3), dtype=np.int64)
+    for place, threshold in enumerate(least):
+        enough = overlaps[rows, columns] >= threshold
+        settled: set[int] = set()
+        taken: set[int] = set()
+        hits = 0
+        for row, column in zip(rows[enough].tolist(), columns[enough].tolist(), strict=True):
+            if row not in settled and column not in taken:
+                settled.add(row)
+                hits += not ignored[column]
+                if not crowd[column]:
+                    taken.add(column)
+        counts[place] = hits, len(predictions) - len(settled), real - hits
+    return counts

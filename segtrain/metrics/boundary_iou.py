@@ -1,0 +1,165 @@
+"""Boundary IoU: intersection over union of outlines, which large objects cannot hide behind their insides."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import hypot
+
+import numpy as np
+import numpy.typing as npt
+
+from segtrain import masks
+from segtrain.instances import GroundTruth, Prediction
+from segtrain.masks import Rle
+from segtrain.metrics.pieces import IntArray, Pieces, mean_of_defined, ranges
+
+FloatArray = npt.NDArray[np.float64]
+Runs = tuple[IntArray, IntArray, IntArray]  # mask, first position, one past the last
+WIDTH = 0.02  # of a boundary, in image diagonals
+TRUE, BOTH, EITHER = range(3)  # columns of the sums
+
+
+@dataclass(frozen=True)
+class BoundaryIou:
+    """Boundary IoU in [0, 1]; what is undefined is nan.
+
+    Attributes:
+        boundary_iou: mean over the categories with at least one true boundary pixel.
+        per_category: category id -> boundary IoU; nan without a true boundary pixel.
+        sums: (images, categories, 3), pixels of the true boundaries, of those that are also found, and of either;
+            images in the order of ``sizes``, categories by increasing id.
+    """
+
+    boundary_iou: float
+    per_category: dict[int, float]
+    sums: FloatArray
+
+
+def boundary_iou(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction],
+    *,
+    category_ids: Collection[int],
+    sizes: Mapping[int, tuple[int, int]],
+) -> BoundaryIou:
+    """IoU of the boundaries of objects: sums over all images, then one division, as mean IoU does it.
+
+    The boundary of an object is the part of it within d pixels of its outline, d being 2 % of the image diagonal,
+    rounded, and at least 1; distances are the larger of both axes', and the image's border counts as outline. For each
+    category G and P are the unions of the boundaries of its true and of its found objects, minus all crowds, whatever
+    their category. The boundary IoU is the sum over images of |P n G| over the sum of |P u G|. With one true and one
+    found object it is that of the source. Since each object has a boundary of its own, one mask over two that touch
+    lacks the line between them.
+
+    Args:
+        truths: all true instances.
+        predictions: the detections at the operating point: the caller has applied the score threshold.
+        category_ids: the categories to average over; records of others are left out, except that their crowds are
+            ignored all the same.
+        sizes: image id -> (H, W) of every image, those without objects included; records of others are left out.
+
+    Source: Cheng et al., Boundary IoU: Improving Object-Centric Image Segmentation Evaluation (2021), for a pair of
+    masks; distance and border as in the authors' program (erosions with a 3 x 3 square, zeros around the image).
+    """
+    places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
+    layers: defaultdict[int, list[tuple[int, Rle]]] = defaultdict(list)  # image id -> layer and mask
+    for truth in truths:
+        if truth["iscrowd"]:
+            layers[truth["image_id"]].append((_CROWD, truth["segmentation"]))
+        elif truth["category_id"] in places:
+            layers[truth["image_id"]].append((2 * places[truth["category_id"]], truth["segmentation"]))
+    for prediction in predictions:
+        if prediction["category_id"] in places:
+            layers[prediction["image_id"]].append(
+                (2 * places[prediction["category_id"]] + 1, prediction["segmentation"])
+            )
+    sums = np.zeros((len(sizes), len(places), 3))
+    for image, (image_id, size) in enumerate(sizes.items()):
+        if image_id in layers:
+            numbers, rles = zip(*layers[image_id], strict=True)
+            _count(np.array(numbers), rles, size, sums[image])
+    per_category = ratios(sums.sum(axis=0))
+    return BoundaryIou(
+        float(mean_of_defined(per_category)), dict(zip(places, per_category.tolist(), strict=True)), sums
+    )
+
+
+def ratios(sums: FloatArray) -> FloatArray:
+    """Boundary IoU of a category, (...), from ``sums`` added up over images, (..., 3)."""
+    with np.errstate(invalid="ignore"):
+        ratio = sums[..., BOTH] / sums[..., EITHER]
+    return np.where(sums[..., TRUE] > 0, ratio, np.nan)
+
+
+_CROWD = -1  # layers: crowds, then true and found objects of each category in turn
+
+
+def _count(layers: IntArray, rles: Sequence[Rle], size: tuple[int, int], sums: FloatArray) -> None:
+    """Add an image's boundaries to its (categories, 3) sums."""
+    outer = masks.runs(rles)
+    distance = max(1, round(WIDTH * hypot(*size)))
+    inner = eroded(*outer, size, distance)
+    pieces = Pieces(np.concatenate([outer[1], inner[1]]), np.concatenate([outer[2], inner[2]]))
+
+    def covered(layer: int, mask: IntArray, starts: IntArray, stops: IntArray) -> IntArray:
+        chosen = layers[mask] == layer
+        return pieces.total(*pieces.span(starts[chosen], stops[chosen]))
+
+    visible = covered(_CROWD, *outer) == 0
+    for place in np.unique(layers[layers != _CROWD] // 2).tolist():
+        # An object's boundary is what erosion takes away from it.
+        true, found = (
+            visible & (covered(layer, *outer) > covered(layer, *inner)) for layer in (2 * place, 2 * place + 1)
+        )
+        for column, chosen in ((TRUE, true), (BOTH, true & found), (EITHER, true | found)):
+            sums[place, column] += pieces.lengths[chosen].sum()
+
+
+def eroded(mask: IntArray, starts: IntArray, stops: IntArray, size: tuple[int, int], distance: int) -> Runs:
+    """Erode all masks of an image by a square, as runs; the time does not depend on the areas of the masks.
+
+    Args:
+        mask: (R,) the mask of each run, not decreasing.
+        starts: (R,) its first column-major position in the plane.
+        stops: (R,) one past its last; the runs of a mask neither overlap nor touch.
+        size: (H, W) of the image, outside which there is nothing.
+        distance: half the side of the square without its centre, in pixels, at least 1.
+
+    Returns:
+        The runs of what is left, as they were given.
+    """
+    height, width = size
+    # Cut into columns, each with a row of zeros below it and each mask with a column of zeros behind it, so that all
+    # masks can lie in one row of numbers.
+    first, last = starts // height, (stops - 1) // height + 1
+    column, run = ranges(first, last), np.repeat(np.arange(len(first)), last - first)
+    step = height + 1
+    offset = (mask[run] * (width + 1) + column) * step - column * height
+    starts = offset + np.maximum(starts[run], column * height) + distance
+    stops = offset + np.minimum(stops[run], (column + 1) * height) - distance
+    kept = starts < stops
+    starts, stops = starts[kept], stops[kept]
+    # What lies in a column and in the ones right of it; in each round twice as many of them.
+    columns = 1
+    while columns < 2 * distance + 1:
+        shift = min(columns, 2 * distance + 1 - columns)
+        starts, stops = _both(starts, stops, starts - shift * step, stops - shift * step)
+        columns += shift
+    lengths = stops - starts
+    mask, starts = np.divmod(starts + distance * step, (width + 1) * step)
+    starts -= starts // step
+    return mask, starts, starts + lengths
+
+
+def _both(
+    starts: IntArray, stops: IntArray, other_starts: IntArray, other_stops: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Where runs and other runs overlap; neither overlap among themselves.
+
+    No more than two runs are open at a time, so the second opens with the next start and one of them closes with the
+    stop in turn.
+    """
+    opened = np.sort(np.concatenate([starts, other_starts]), kind="stable")[1:]
+    closed = np.sort(np.concatenate([stops, other_stops]), kind="stable")[:-1]
+    kept = opened < closed
+    return opened[kept], closed[kept]

@@ -1,0 +1,162 @@
+"""Panoptic quality of instances: how well the found objects fit, times how many of them are right."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from segtrain import masks
+from segtrain.instances import GroundTruth, Prediction
+from segtrain.metrics.pieces import IntArray, Pieces, mean_of_defined, ranges
+
+FloatArray = npt.NDArray[np.float64]
+Runs = tuple[IntArray, IntArray, IntArray]  # mask, first piece, one past the last
+_Record = TypeVar("_Record", GroundTruth, Prediction)
+OVERLAP, TP, FP, FN = range(4)  # columns of the sums
+LEAST_SHARE = 0.5  # a detection that keeps no more of its pixels is dropped
+
+
+@dataclass(frozen=True)
+class PanopticQuality:
+    """Panoptic, segmentation and recognition quality in [0, 1]; what is undefined is nan.
+
+    Attributes:
+        pq: mean of the categories' PQ = SQ x RQ.
+        sq: mean of the categories' SQ, the mean IoU of matched segments; nan without a match.
+        rq: mean of the categories' RQ = TP / (TP + FP / 2 + FN / 2).
+        per_category: category id -> (PQ, SQ, RQ); nan without a true segment.
+        sums: (images, categories, 4), the IoUs of matched segments summed, TP, FP and FN; images in the order of
+            ``sizes``, categories by increasing id.
+    """
+
+    pq: float
+    sq: float
+    rq: float
+    per_category: dict[int, tuple[float, float, float]]
+    sums: FloatArray
+
+
+def panoptic_quality(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction],
+    *,
+    category_ids: Collection[int],
+    sizes: Mapping[int, tuple[int, int]],
+) -> PanopticQuality:
+    """Compare instances as segments of a panoptic map, in which a pixel belongs to one segment at most.
+
+    Detections paint by score, the highest first, onto pixels that are still free; of equal scores the first paints
+    first. One that loses half of its pixels or more is dropped and paints nothing. True instances paint by size, the
+    smallest first (a small thing lies upon a large one); of equal ones the first paints first.
+
+    A true and a found segment of the same category match if their IoU exceeds .5, which no segment can with two others.
+    Crowds match nothing: an unmatched detection that lies by more than half on crowds of its category is not false.
+    Unlike in COCO's panoptic data, where pixels without a label are void, here they are background, and a detection
+    there is false.
+
+    Args:
+        truths: all true instances.
+        predictions: the detections at the operating point: the caller has applied the score threshold.
+        category_ids: the categories to average over; records of others are left out.
+        sizes: image id -> (H, W) of every image, those without objects included; records of others are left out.
+
+    Source: Kirillov et al., Panoptic Segmentation (2019), for the quality and for making detections disjoint, and COCO's
+    panoptic evaluation program for crowds.
+    """
+    places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
+    truths = [t for t in truths if t["category_id"] in places]
+    areas = masks.area([t["segmentation"] for t in truths])
+    by_area = [truths[number] for number in np.argsort(areas, kind="stable").tolist()]
+    real = _by_image(t for t in by_area if not t["iscrowd"])
+    crowds = _by_image(t for t in by_area if t["iscrowd"])
+    by_score = sorted((p for p in predictions if p["category_id"] in places), key=lambda p: -p["score"])
+    found = _by_image(by_score)
+    sums = np.zeros((len(sizes), len(places), 4))
+    for image, image_id in enumerate(sizes):
+        _count(real[image_id], found[image_id], crowds[image_id], places, sums[image])
+    per_category = qualities(sums.sum(axis=0))
+    pq, sq, rq = mean_of_defined(per_category.T).tolist()
+    values = (tuple(row) for row in per_category.tolist())
+    return PanopticQuality(pq, sq, rq, dict(zip(places, values, strict=True)), sums)
+
+
+def qualities(sums: FloatArray) -> FloatArray:
+    """PQ, SQ and RQ of a category, (..., 3), from ``sums`` added up over images, (..., 4)."""
+    overlap, hits, false, missed = np.moveaxis(sums, -1, 0)
+    with np.errstate(invalid="ignore"):
+        weight = hits + false / 2 + missed / 2
+        values = np.stack([overlap / weight, overlap / hits, hits / weight], axis=-1)
+    values[hits + missed == 0] = np.nan
+    return values
+
+
+def _by_image(records: Iterable[_Record]) -> defaultdict[int, list[_Record]]:
+    groups: defaultdict[int, list[_Record]] = defaultdict(list)
+    for record in records:
+        groups[record["image_id"]].append(record)
+    return groups
+
+
+def _count(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction],
+    crowds: Sequence[GroundTruth],
+    places: Mapping[int, int],
+    sums: FloatArray,
+) -> None:
+    """Add an image's matches to its (categories, 4) sums; truths and predictions come in the order of painting."""
+    runs = [masks.runs([record["segmentation"] for record in group]) for group in (truths, predictions, crowds)]
+    pieces = Pieces(np.concatenate([starts for _, starts, _ in runs]), np.concatenate([stops for *_, stops in runs]))
+    real, found, ignored = ((mask, *pieces.span(starts, stops)) for mask, starts, stops in runs)
+    real_owner, found_owner = _painted(pieces, real, 0), _painted(pieces, found, LEAST_SHARE)
+    real_area = pieces.areas(real_owner, len(truths))
+    found_area = pieces.areas(found_owner, len(predictions))
+    real_place = np.array([places[t["category_id"]] for t in truths], dtype=np.int64)
+    found_place = np.array([places[p["category_id"]] for p in predictions], dtype=np.int64)
+
+    pairs = np.where((real_owner >= 0) & (found_owner >= 0), real_owner * len(predictions) + found_owner, -1)
+    meeting = np.unique(pairs[pairs >= 0])
+    t, p = np.divmod(meeting, max(len(predictions), 1))
+    shared = pieces.areas(np.where(pairs < 0, -1, np.searchsorted(meeting, pairs)), len(meeting))
+    either = real_area[t] + found_area[p] - shared
+    matched = (real_place[t] == found_place[p]) & (2 * shared > either)
+    t, p = t[matched], p[matched]
+    np.add.at(sums, (real_place[t], OVERLAP), (shared / either)[matched])
+    np.add.at(sums, (real_place[t], TP), 1)
+
+    missed, false = real_area > 0, found_area > 0
+    missed[t] = false[p] = False
+    crowd_place = np.array([places[c["category_id"]] for c in crowds], dtype=np.int64)
+    for place in np.unique(crowd_place).tolist():
+        mask, first, last = ignored
+        chosen = crowd_place[mask] == place
+        inside = (pieces.total(first[chosen], last[chosen]) > 0) & (real_owner < 0)
+        hidden = pieces.areas(np.where(inside, found_owner, -1), len(predictions))
+        false &= (found_place != place) | (2 * hidden <= found_area)
+    np.add.at(sums, (real_place[missed], FN), 1)
+    np.add.at(sums, (found_place[false], FP), 1)
+
+
+def _painted(pieces: Pieces, runs: Runs, least_share: float) -> IntArray:
+    """The mask that each piece belongs to, (P,), -1 for none.
+
+    Args:
+        pieces: of the image.
+        runs: of its masks, which paint in their order.
+        least_share: one that keeps no more of its pixels than this share paints nothing.
+    """
+    mask, first, last = runs
+    depth = pieces.total(first, last)
+    owner = np.where(depth == 1, pieces.total(first, last, mask), -1)
+    # Only masks that meet others have to take turns; in most images they are few.
+    crossings = np.concatenate([[0], np.cumsum(depth > 1)])
+    for number in np.unique(mask[crossings[last] > crossings[first]]).tolist():
+        low, high = np.searchsorted(mask, [number, number + 1])
+        own = ranges(first[low:high], last[low:high])
+        kept = own[(owner[own] < 0) | (depth[own] == 1)]
+        enough = pieces.lengths[kept].sum() > least_share * pieces.lengths[own].sum()
+        owner[kept] = number if enough else -1
+    return owner
