@@ -13,8 +13,7 @@ from segtrain.data.index.coco import Category, CocoIndex
 from segtrain.data.records import to_box_predictions, to_predictions
 from segtrain.instances import BoxPrediction, GroundTruth, Prediction
 from segtrain.metrics.average_precision import AveragePrecision, average_precision
-from segtrain.metrics.f1 import f1
-from segtrain.metrics.mean_iou import mean_iou
+from segtrain.metrics.decisions import decision_metrics
 from segtrain.segmenters.base import Segmenter, Trainable
 
 TrackName = Literal["class_agnostic", "class_aware"]
@@ -57,7 +56,7 @@ class Findings:
         masks: COCO records; None if the method has boxes only.
         boxes: COCO records of the boxes that the method itself predicts; None: a mask's box is its box.
         class_aware: whether the category ids mean anything.
-        score_threshold: operating point of mIoU, foreground IoU and F1.
+        score_threshold: operating point of all mask metrics but AP and AR.
         seconds: for each image, by "data" (reading) and "segmentation"; empty if not measured.
     """
 
@@ -150,19 +149,17 @@ def _track(findings: Findings, reference: Reference, max_dets: int) -> Track:
     assert boxed is not None
     bbox = precision(boxed, "bbox")
     segm = precision(findings.masks, "segm") if findings.masks is not None else None
-    operating = [p for p in findings.masks or () if p["score"] >= findings.score_threshold]
-    pixels = mean_iou(reference.truths, operating, category_ids=ids, sizes=reference.sizes)
-    matches = f1(reference.truths, operating, category_ids=ids, image_ids=images)
-    counts = {c: sum(t["category_id"] == c and not t["iscrowd"] for t in reference.truths) for c in ids}
-    has_masks = segm is not None
     stats = segm.stats if segm else [nan] * 12
+    counts = {c: sum(t["category_id"] == c and not t["iscrowd"] for t in reference.truths) for c in ids}
+    decided = decision_metrics(
+        reference.truths, findings.masks, score_threshold=findings.score_threshold, category_ids=ids,
+        sizes=reference.sizes,
+    )  # fmt: skip
     return {
         **dict(zip(_SEGM_KEYS, stats, strict=False)),
         "mask_ar": stats[8],
         "box_ap": bbox.stats[0],
-        "miou": pixels.miou if has_masks else nan,
-        "fg_iou": pixels.fg_iou if has_masks else nan,
-        "f1_50": matches.f1 if has_masks else nan,
+        **decided.numbers,
         "coco": {"segm": segm.stats if segm else None, "bbox": bbox.stats},
         "per_category": [
             {
@@ -171,8 +168,7 @@ def _track(findings: Findings, reference: Reference, max_dets: int) -> Track:
                 "mask_ap": segm.per_category[category.id]["ap"] if segm else nan,
                 "mask_ap50": segm.per_category[category.id]["ap50"] if segm else nan,
                 "box_ap": bbox.per_category[category.id]["ap"],
-                "iou": pixels.per_category[category.id] if has_masks else nan,
-                "f1_50": matches.per_category[category.id] if has_masks else nan,
+                **decided.per_category[category.id],
                 "annotations": counts[category.id],
             }
             for category in reference.categories

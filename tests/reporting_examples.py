@@ -10,7 +10,7 @@ from segtrain.reporting.gallery import GalleryItem
 
 METRICS = (
     "mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large", "mask_ar", "box_ap",
-    "miou", "fg_iou", "f1_50",
+    "miou", "fg_iou", "f1_50", "pq", "boundary_iou",
 )  # fmt: skip
 HOSTILE = "<script>alert('x')</script> & \"|\" `$` *_~# \n</style> {{ 7 * 7 }}"
 
@@ -22,7 +22,7 @@ def track(quality: float, categories: list[str]) -> dict[str, Any]:
     values["coco"] = {"segm": [quality] * 12, "bbox": [quality] * 12}
     values["per_category"] = [
         {"id": i, "name": name, "mask_ap": quality, "mask_ap50": quality, "box_ap": quality, "iou": quality,
-         "f1_50": None, "annotations": 10 * i}
+         "f1_50": None, "pq": quality, "boundary_iou": quality, "annotations": 10 * i}
         for i, name in enumerate(categories, 1)
     ]  # fmt: skip
     curve = [max(0.0, 1 - i / 100 / quality) if quality else 0.0 for i in range(101)]
@@ -57,7 +57,7 @@ def boxes_only(categories: list[str]) -> dict[str, Any]:
         values["coco"]["segm"] = None
         values["precision_recall"] = None
         for entry in values["per_category"]:
-            entry.update(mask_ap=None, mask_ap50=None, iou=None, f1_50=None)
+            entry.update(mask_ap=None, mask_ap50=None, iou=None, f1_50=None, pq=None, boundary_iou=None)
     return row
 
 

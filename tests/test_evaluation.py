@@ -195,7 +195,7 @@ def test_the_operating_point_cuts_pixels_and_f1_but_not_ap() -> None:
     assert low is not None
     assert high is not None
     assert cut is not None
-    for key in ("miou", "fg_iou", "f1_50"):
+    for key in ("miou", "fg_iou", "f1_50", "pq", "sq", "rq", "boundary_iou", "f1_curve"):
         assert high[key] == cut[key] != low[key]
     assert high["mask_ap"] == low["mask_ap"] != cut["mask_ap"]
 
@@ -210,11 +210,16 @@ def test_boxes_only() -> None:
         assert full is not None
         assert track["coco"] == {"segm": None, "bbox": full["coco"]["bbox"]}
         undefined = {"mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large"}
-        undefined |= {"mask_ar", "miou", "fg_iou", "f1_50"}
+        undefined |= {"mask_ar", "miou", "fg_iou", "f1_50", "pq", "sq", "rq", "boundary_iou"}
         assert all(isnan(track[key]) for key in undefined)
+        assert track["f1_curve"]["thresholds"] == full["f1_curve"]["thresholds"]
+        assert all(isnan(value) for value in track["f1_curve"]["f1"])
         assert track.keys() == full.keys()
         for row, other in zip(track["per_category"], full["per_category"], strict=True):
-            assert all(isnan(row[key]) for key in ("mask_ap", "mask_ap50", "iou", "f1_50"))
+            assert row.keys() == other.keys()
+            keys = ("mask_ap", "mask_ap50", "iou", "f1_50", "pq", "boundary_iou")
+            assert all(isnan(row[key]) for key in keys)
+            assert not any(isnan(other[key]) for key in keys)
             np.testing.assert_equal(row["box_ap"], other["box_ap"])
         assert len(track["precision_recall"]["iou50"]) == 101
 
@@ -232,11 +237,20 @@ def test_nothing_found_and_nothing_to_find() -> None:
     drawn = scene(8)
     nothing = score(Findings([], [], True, 0.5), reference(drawn), 50)["class_aware"]
     assert nothing is not None
-    assert (nothing["mask_ap"], nothing["f1_50"], nothing["fg_iou"]) == (0, 0, 0)
+    assert [nothing[key] for key in ("mask_ap", "f1_50", "fg_iou", "pq", "rq", "boundary_iou")] == [0] * 6
+    assert isnan(nothing["sq"])  # no match has a fit
     empty = score(Findings([], [], True, 0.5), Reference(NAMED, drawn.sizes, []), 50)["class_aware"]
     assert empty is not None
-    assert isnan(empty["mask_ap"])
-    assert isnan(empty["f1_50"])
+    assert all(isnan(empty[key]) for key in ("mask_ap", "f1_50", "pq", "sq", "rq", "boundary_iou"))
+
+
+def test_the_curve_of_f1_starts_at_its_number_and_falls() -> None:
+    drawn = scene(5)
+    track = score(Findings(drawn.predictions, None, True, 0.3), reference(drawn), 50)["class_aware"]
+    assert track is not None
+    curve = track["f1_curve"]
+    assert curve["thresholds"] == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
+    assert curve["f1"][0] == track["f1_50"] > curve["f1"][-1] > 0
 
 
 def test_counts_leave_crowds_out() -> None:

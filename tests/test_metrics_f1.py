@@ -13,7 +13,7 @@ from random_scenes import CATEGORIES, Scene, scene, xywh
 
 from segtrain import masks
 from segtrain.instances import GroundTruth, Prediction
-from segtrain.metrics.f1 import f1
+from segtrain.metrics.f1 import IOU_THRESHOLDS, f1, f1_curve
 
 
 def referee(drawn: Scene, iou_threshold: float) -> dict[tuple[int, int], list[int]]:
@@ -67,6 +67,24 @@ def test_the_matches_are_cocos(seed: int, iou_threshold: float) -> None:
         assert value == pytest.approx(2 * tp / (2 * tp + fp + fn))
     assert result.f1 == pytest.approx(np.mean(list(result.per_category.values())))
     assert 0 < result.f1 < 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_curve_is_f1_at_each_threshold(seed: int) -> None:
+    drawn = scene(seed, predictions=200)
+    thresholds = [*IOU_THRESHOLDS, 0.1, 1.0]  # in any order
+    curve = f1_curve(
+        drawn.truths, drawn.predictions, category_ids=CATEGORIES, image_ids=drawn.sizes, iou_thresholds=thresholds
+    )
+    for threshold, got in zip(thresholds, curve, strict=True):
+        alone = f1(
+            drawn.truths,
+            drawn.predictions,
+            category_ids=CATEGORIES,
+            image_ids=drawn.sizes,
+            iou_threshold=threshold,
+        )
+        assert got == alone
 
 
 SIZE = (10, 10)

@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import hypot
+from math import hypot, isnan, nan
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from segtrain import masks
 from segtrain.instances import GroundTruth, Prediction
 from segtrain.masks import Rle
-from segtrain.metrics.pieces import IntArray, Pieces, mean_of_defined, ranges
+from segtrain.metrics.partition import IntArray, Partition, ranges
 
 FloatArray = npt.NDArray[np.float64]
 Runs = tuple[IntArray, IntArray, IntArray]  # mask, first position, one past the last
@@ -78,10 +79,9 @@ def boundary_iou(
         if image_id in layers:
             numbers, rles = zip(*layers[image_id], strict=True)
             _count(np.array(numbers), rles, size, sums[image])
-    per_category = ratios(sums.sum(axis=0))
-    return BoundaryIou(
-        float(mean_of_defined(per_category)), dict(zip(places, per_category.tolist(), strict=True)), sums
-    )
+    per_category = dict(zip(places, ratios(sums.sum(axis=0)).tolist(), strict=True))
+    defined = [value for value in per_category.values() if not isnan(value)]
+    return BoundaryIou(fmean(defined) if defined else nan, per_category, sums)
 
 
 def ratios(sums: FloatArray) -> FloatArray:
@@ -99,11 +99,11 @@ def _count(layers: IntArray, rles: Sequence[Rle], size: tuple[int, int], sums: F
     outer = masks.runs(rles)
     distance = max(1, round(WIDTH * hypot(*size)))
     inner = eroded(*outer, size, distance)
-    pieces = Pieces(np.concatenate([outer[1], inner[1]]), np.concatenate([outer[2], inner[2]]))
+    partition = Partition(np.concatenate([outer[1], inner[1]]), np.concatenate([outer[2], inner[2]]))
 
     def covered(layer: int, mask: IntArray, starts: IntArray, stops: IntArray) -> IntArray:
         chosen = layers[mask] == layer
-        return pieces.total(*pieces.span(starts[chosen], stops[chosen]))
+        return partition.total(*partition.span(starts[chosen], stops[chosen]))
 
     visible = covered(_CROWD, *outer) == 0
     for place in np.unique(layers[layers != _CROWD] // 2).tolist():
@@ -112,7 +112,7 @@ def _count(layers: IntArray, rles: Sequence[Rle], size: tuple[int, int], sums: F
             visible & (covered(layer, *outer) > covered(layer, *inner)) for layer in (2 * place, 2 * place + 1)
         )
         for column, chosen in ((TRUE, true), (BOTH, true & found), (EITHER, true | found)):
-            sums[place, column] += pieces.lengths[chosen].sum()
+            sums[place, column] += partition.lengths[chosen].sum()
 
 
 def eroded(mask: IntArray, starts: IntArray, stops: IntArray, size: tuple[int, int], distance: int) -> Runs:

@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan, nan
+from statistics import fmean
 from typing import TypeVar
 
 import numpy as np
@@ -10,10 +12,10 @@ import numpy.typing as npt
 
 from segtrain import masks
 from segtrain.instances import GroundTruth, Prediction
-from segtrain.metrics.pieces import IntArray, Pieces, mean_of_defined, ranges
+from segtrain.metrics.partition import IntArray, Partition, ranges
 
 FloatArray = npt.NDArray[np.float64]
-Runs = tuple[IntArray, IntArray, IntArray]  # mask, first piece, one past the last
+Runs = tuple[IntArray, IntArray, IntArray]  # mask, first part, one past the last
 _Record = TypeVar("_Record", GroundTruth, Prediction)
 OVERLAP, TP, FP, FN = range(4)  # columns of the sums
 LEAST_SHARE = 0.5  # a detection that keeps no more of its pixels is dropped
@@ -63,8 +65,8 @@ def panoptic_quality(
         category_ids: the categories to average over; records of others are left out.
         sizes: image id -> (H, W) of every image, those without objects included; records of others are left out.
 
-    Source: Kirillov et al., Panoptic Segmentation (2019), for the quality and for making detections disjoint, and COCO's
-    panoptic evaluation program for crowds.
+    Source: Kirillov et al., Panoptic Segmentation (2019), for the quality and for making detections disjoint; COCO's
+    panoptic evaluation program, for crowds.
     """
     places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
     truths = [t for t in truths if t["category_id"] in places]
@@ -78,9 +80,9 @@ def panoptic_quality(
     for image, image_id in enumerate(sizes):
         _count(real[image_id], found[image_id], crowds[image_id], places, sums[image])
     per_category = qualities(sums.sum(axis=0))
-    pq, sq, rq = mean_of_defined(per_category.T).tolist()
-    values = (tuple(row) for row in per_category.tolist())
-    return PanopticQuality(pq, sq, rq, dict(zip(places, values, strict=True)), sums)
+    pq, sq, rq = (_mean_of_defined(values) for values in per_category.T.tolist())
+    triples = ((pq, sq, rq) for pq, sq, rq in per_category.tolist())
+    return PanopticQuality(pq, sq, rq, dict(zip(places, triples, strict=True)), sums)
 
 
 def qualities(sums: FloatArray) -> FloatArray:
@@ -91,6 +93,11 @@ def qualities(sums: FloatArray) -> FloatArray:
         values = np.stack([overlap / weight, overlap / hits, hits / weight], axis=-1)
     values[hits + missed == 0] = np.nan
     return values
+
+
+def _mean_of_defined(values: Sequence[float]) -> float:
+    defined = [value for value in values if not isnan(value)]
+    return fmean(defined) if defined else nan
 
 
 def _by_image(records: Iterable[_Record]) -> defaultdict[int, list[_Record]]:
@@ -108,19 +115,19 @@ def _count(
     sums: FloatArray,
 ) -> None:
     """Add an image's matches to its (categories, 4) sums; truths and predictions come in the order of painting."""
-    runs = [masks.runs([record["segmentation"] for record in group]) for group in (truths, predictions, crowds)]
-    pieces = Pieces(np.concatenate([starts for _, starts, _ in runs]), np.concatenate([stops for *_, stops in runs]))
-    real, found, ignored = ((mask, *pieces.span(starts, stops)) for mask, starts, stops in runs)
-    real_owner, found_owner = _painted(pieces, real, 0), _painted(pieces, found, LEAST_SHARE)
-    real_area = pieces.areas(real_owner, len(truths))
-    found_area = pieces.areas(found_owner, len(predictions))
+    groups = [masks.runs([record["segmentation"] for record in group]) for group in (truths, predictions, crowds)]
+    partition = Partition(*(np.concatenate([runs[ends] for runs in groups]) for ends in (1, 2)))
+    real, found, ignored = ((mask, *partition.span(starts, stops)) for mask, starts, stops in groups)
+    real_owner, found_owner = _painted(partition, real, 0), _painted(partition, found, LEAST_SHARE)
+    real_area = partition.areas(real_owner, len(truths))
+    found_area = partition.areas(found_owner, len(predictions))
     real_place = np.array([places[t["category_id"]] for t in truths], dtype=np.int64)
     found_place = np.array([places[p["category_id"]] for p in predictions], dtype=np.int64)
 
     pairs = np.where((real_owner >= 0) & (found_owner >= 0), real_owner * len(predictions) + found_owner, -1)
     meeting = np.unique(pairs[pairs >= 0])
     t, p = np.divmod(meeting, max(len(predictions), 1))
-    shared = pieces.areas(np.where(pairs < 0, -1, np.searchsorted(meeting, pairs)), len(meeting))
+    shared = partition.areas(np.where(pairs < 0, -1, np.searchsorted(meeting, pairs)), len(meeting))
     either = real_area[t] + found_area[p] - shared
     matched = (real_place[t] == found_place[p]) & (2 * shared > either)
     t, p = t[matched], p[matched]
@@ -133,30 +140,30 @@ def _count(
     for place in np.unique(crowd_place).tolist():
         mask, first, last = ignored
         chosen = crowd_place[mask] == place
-        inside = (pieces.total(first[chosen], last[chosen]) > 0) & (real_owner < 0)
-        hidden = pieces.areas(np.where(inside, found_owner, -1), len(predictions))
+        inside = (partition.total(first[chosen], last[chosen]) > 0) & (real_owner < 0)
+        hidden = partition.areas(np.where(inside, found_owner, -1), len(predictions))
         false &= (found_place != place) | (2 * hidden <= found_area)
     np.add.at(sums, (real_place[missed], FN), 1)
     np.add.at(sums, (found_place[false], FP), 1)
 
 
-def _painted(pieces: Pieces, runs: Runs, least_share: float) -> IntArray:
-    """The mask that each piece belongs to, (P,), -1 for none.
+def _painted(partition: Partition, runs: Runs, least_share: float) -> IntArray:
+    """The mask that each part belongs to, (P,), -1 for none.
 
     Args:
-        pieces: of the image.
+        partition: of the image.
         runs: of its masks, which paint in their order.
         least_share: one that keeps no more of its pixels than this share paints nothing.
     """
     mask, first, last = runs
-    depth = pieces.total(first, last)
-    owner = np.where(depth == 1, pieces.total(first, last, mask), -1)
+    depth = partition.total(first, last)
+    owner = np.where(depth == 1, partition.total(first, last, mask), -1)
     # Only masks that meet others have to take turns; in most images they are few.
     crossings = np.concatenate([[0], np.cumsum(depth > 1)])
     for number in np.unique(mask[crossings[last] > crossings[first]]).tolist():
         low, high = np.searchsorted(mask, [number, number + 1])
         own = ranges(first[low:high], last[low:high])
         kept = own[(owner[own] < 0) | (depth[own] == 1)]
-        enough = pieces.lengths[kept].sum() > least_share * pieces.lengths[own].sum()
+        enough = partition.lengths[kept].sum() > least_share * partition.lengths[own].sum()
         owner[kept] = number if enough else -1
     return owner

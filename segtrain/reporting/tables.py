@@ -43,6 +43,10 @@ METRICS = (
     Column("miou", "mIoU", "Mean intersection over union of background and classes"),
     Column("fg_iou", "fg IoU", "Intersection over union of all objects against background"),
     Column("f1_50", "F1", "F1 of matched objects at IoU 0.50, at the row's score threshold"),
+    Column("pq", "PQ", "Panoptic quality: mean IoU of matched objects times their F1, no pixel used twice"),
+    Column(
+        "boundary_iou", "boundary IoU", "Intersection over union of the objects' outlines, 2 % of the diagonal wide"
+    ),
 )
 SPEED = Column("seconds", "ms/image", "Median milliseconds to segment an image", "low", 1, 1000.0)
 CATEGORY_METRICS = (
@@ -52,6 +56,8 @@ CATEGORY_METRICS = (
     Column("box_ap", "box AP", METRICS[7].hint),
     Column("iou", "IoU", "Intersection over union of this category's pixels"),
     Column("f1_50", "F1", METRICS[10].hint),
+    Column("pq", "PQ", METRICS[11].hint),
+    Column("boundary_iou", "boundary IoU", METRICS[12].hint),
 )
 COSTS = (
     Column("read", "read, ms", "Median milliseconds to read an image", None, 1, 1000.0),

@@ -60,8 +60,8 @@ def definitions(results: Results) -> list[tuple[str, str]]:
         ),
         (
             "Operating point",
-            "AP and AR use every detection, ranked by score. mIoU, foreground IoU and F1 need a decision instead: "
-            f"they use the detections whose score reaches the row's threshold ({_thresholds(results)}).",
+            "AP and AR use every detection, ranked by score. All other mask metrics need a decision instead: they use "
+            f"the detections whose score reaches the row's threshold ({_thresholds(results)}).",
         ),
         (
             "mIoU, foreground IoU",
@@ -72,7 +72,23 @@ def definitions(results: Results) -> list[tuple[str, str]]:
         (
             "F1",
             "Detections at the operating point, matched one to one with true objects at IoU 0.50 or more: "
-            "2 TP / (2 TP + FP + FN), summed over the images. It needs no ranking.",
+            "2 TP / (2 TP + FP + FN), summed over the images. It needs no ranking. F1 over IoU thresholds repeats this "
+            "at 0.50, 0.55, …, 0.95: how strictly outlines may be judged before the matches are lost.",
+        ),
+        (
+            "PQ, SQ, RQ",
+            "Panoptic quality (Kirillov et al., 2019), with no pixel in two objects: detections take theirs by score, "
+            "the highest first, and one that loses half of its area is dropped; of true objects that overlap the "
+            "smallest is on top. A true and a found object of one category match if their IoU exceeds 0.50. SQ is the "
+            "mean IoU of the matches, RQ is TP / (TP + FP/2 + FN/2), and PQ is SQ × RQ, for each category, then the "
+            "mean over those that have objects. An unmatched detection mostly on a crowd of its category is not false.",
+        ),
+        (
+            "Boundary IoU",
+            "IoU of outlines (Cheng et al., 2021), since the inside of a large object hides errors at its edge: only "
+            "pixels of an object within 2 % of the image diagonal of its outline count. All predicted against all true "
+            "outlines, summed over the images before dividing, then the mean over the categories that have objects. "
+            "Each object has an outline of its own, also where two touch. Crowd regions are left out.",
         ),
         (
             "Class-agnostic, class-aware",

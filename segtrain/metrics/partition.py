@@ -1,6 +1,6 @@
 """An image cut wherever one of its masks begins or ends: what label planes would hold, at the cost of outlines.
 
-All pixels of a piece, in column-major order, belong to the same masks, so a piece is as good as a pixel with a weight.
+All pixels of a part, in column-major order, belong to the same masks, so a part is as good as a pixel with a weight.
 """
 
 import numpy as np
@@ -9,15 +9,15 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 
 
-class Pieces:
-    """The pieces of an image.
+class Partition:
+    """The parts of an image.
 
     Args:
         starts: column-major position of the first pixel of each run of each mask.
         stops: one past its last.
 
     Attributes:
-        lengths: (P,) pixels of each piece.
+        lengths: (P,) pixels of each part.
     """
 
     def __init__(self, starts: IntArray, stops: IntArray) -> None:
@@ -25,11 +25,11 @@ class Pieces:
         self.lengths = np.diff(self._cuts)
 
     def span(self, starts: IntArray, stops: IntArray) -> tuple[IntArray, IntArray]:
-        """The first piece of each of the runs, and one past its last."""
+        """The first part of each of the runs, and one past its last."""
         return np.searchsorted(self._cuts, starts), np.searchsorted(self._cuts, stops)
 
     def total(self, first: IntArray, last: IntArray, values: IntArray | int = 1) -> IntArray:
-        """The sum of the values of the runs that cover each piece, (P,); of runs without values, their number."""
+        """The sum of the values of the runs that cover each part, (P,); of runs without values, their number."""
         change = np.zeros(len(self.lengths) + 1, dtype=np.int64)
         np.add.at(change, first, values)
         np.subtract.at(change, last, values)
@@ -39,7 +39,7 @@ class Pieces:
         """Pixels of each of the owners 0 to ``count`` - 1, (count,).
 
         Args:
-            owner: (P,) of each piece; -1 for none.
+            owner: (P,) of each part; -1 for none.
             count: of owners.
         """
         owned = owner >= 0
@@ -51,11 +51,3 @@ def ranges(first: IntArray, last: IntArray) -> IntArray:
     """All numbers from each first to before its last, one range after the other."""
     lengths = last - first
     return np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
-
-
-def mean_of_defined(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mean over the last axis, nan left out; nan where all are."""
-    defined = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        mean: npt.NDArray[np.float64] = np.where(defined, values, 0).sum(axis=-1) / defined.sum(axis=-1)
-    return mean
