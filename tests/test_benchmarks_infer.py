@@ -4,8 +4,10 @@ import mmap
 from pathlib import Path
 from types import SimpleNamespace
 
+import agreement
 import pytest
 import torch
+from agreement import require_agreement
 from dense_memory import measure_targets, peak_growth, scene
 from detectors import find_as_many, recognise_regions, stock_detections
 from items import Item, spread_over
@@ -13,6 +15,7 @@ from networks import pair
 from predict import Sides
 from test_benchmarks import measured
 from tiny_networks import CLASSES, picture, settings
+from torch import Tensor
 
 from segtrain import masks
 from segtrain.data.index.coco import Category
@@ -37,7 +40,7 @@ def test_both_sides_find_as_many_as_they_are_told_and_the_same(sides: Sides) -> 
     recognise_regions(sides.stock, sides.ours.input_size, images)
     find_as_many(sides.stock, sides.ours.input_size, images, [5, 5])
     sides.ours.load_state_dict(sides.stock.state_dict())
-    sides.check(items())
+    require_agreement(sides.ours, sides.stock, items())
     counts = [len(stock_detections(sides.stock, sides.ours.input_size, image)["scores"]) for image in images]
     assert sum(counts) == pytest.approx(10, abs=5)
     assert min(counts) > 0
@@ -58,10 +61,26 @@ def test_a_difference_stops_the_benchmark(sides: Sides) -> None:
         layer.bias += 0.5
     try:
         with pytest.raises(SystemExit, match="image 1"):
-            sides.check(items())
+            require_agreement(sides.ours, sides.stock, items())
     finally:
         with torch.no_grad():
             layer.bias -= 0.5
+
+
+def test_an_image_on_which_torchvision_is_unsure_does_not(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = items()[0]
+    found = stock_detections(sides.stock, sides.ours.input_size, item.image)
+    moved = {**found, "boxes": found["boxes"] + 1}
+
+    def answer(stock: object, size: object, image: Tensor) -> dict[str, Tensor]:
+        return moved if torch.equal(image, item.image) or surely else found
+
+    monkeypatch.setattr(agreement, "stock_detections", answer)
+    surely = False
+    require_agreement(sides.ours, sides.stock, [item])
+    surely = True
+    with pytest.raises(SystemExit, match="image 1"):
+        require_agreement(sides.ours, sides.stock, [item])
 
 
 def test_images_are_spread_over_all_sizes_with_the_densest() -> None:
