@@ -18,7 +18,7 @@ images of 256x256. The nuclei's network is the one of ``--checkpoint``; without 
 random), learns for ``--steps`` steps, and its background class is shifted until it finds as many objects in the median
 image as there are. The ResNet is random: frozen statistics are the photographs', each class knows one region of them,
 and the background class is shifted until ``--detections`` are found in the median photograph. Before the clock runs,
-both sides must find the same in float32, on images where torchvision's own answer does not hang on rounding.
+both sides must find the same in float32, from the same proposals.
 """
 
 import argparse
