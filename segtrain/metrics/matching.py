@@ -13,10 +13,12 @@ import numpy.typing as npt
 from segtrain import masks
 from segtrain.instances import BoxPrediction, GroundTruth, Prediction
 from segtrain.metrics import boxes
+from segtrain.metrics.greedy_matching import match_greedily
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+PlaceArray = npt.NDArray[np.int32]  # the largest tables: half the memory
 
 IOU_THRESHOLDS: FloatArray = np.linspace(0.5, 0.95, 10)
 AREAS = (
@@ -58,13 +60,13 @@ class Matches:
     image: IntArray
     category: IntArray
     rank: IntArray
-    truth: IntArray
+    truth: PlaceArray
     ignored: BoolArray
     truth_record: IntArray
     truth_image: IntArray
     truth_category: IntArray
     truth_ignored: BoolArray
-    detection: IntArray
+    detection: PlaceArray
 
 
 def match(
@@ -106,8 +108,8 @@ def match(
     shapes = _Shapes.of(known, [predictions[n] for n in found], iou_type)
 
     shape = (len(thresholds), len(areas))
-    truth = np.full((*shape, len(found)), -1, dtype=np.int64)
-    detection = np.full((*shape, len(known)), -1, dtype=np.int64)
+    truth = np.full((*shape, len(found)), -1, dtype=np.int32)
+    detection = np.full((*shape, len(known)), -1, dtype=np.int32)
     by_group = _groups(category * len(images) + image)
     truths_by_group = _groups(truth_category * len(images) + truth_image)
     rank = np.zeros(len(found), dtype=np.int64)
@@ -116,7 +118,7 @@ def match(
         there = truths_by_group.get(group)
         if there is not None:
             overlaps = shapes.iou(here, there, crowd[there])
-            matched, taken = _match(overlaps, crowd[there], truth_ignored[:, there], thresholds)
+            matched, taken = match_greedily(overlaps, crowd[there], truth_ignored[:, there], thresholds)
             truth[:, :, here] = np.where(matched >= 0, there[matched], -1)
             detection[:, :, there] = np.where(taken >= 0, here[taken], -1)
 
@@ -131,7 +133,7 @@ def match(
         image=image,
         category=category,
         rank=rank,
-        truth=np.where(truth >= 0, real[truth], -1) if len(known) else truth,
+        truth=np.where(truth >= 0, real.astype(np.int32)[truth], np.int32(-1)) if len(known) else truth,
         ignored=ignored,
         truth_record=real,
         truth_image=truth_image,
@@ -139,48 +141,6 @@ def match(
         truth_ignored=truth_ignored,
         detection=detection,
     )
-
-
-def _match(
-    overlaps: FloatArray, crowd: BoolArray, ignored: BoolArray, thresholds: FloatArray
-) -> tuple[IntArray, IntArray]:
-    """Match the detections of one image and category.
-
-    Best score first, each takes the free truth that it overlaps most, the last of equal ones; a truth to ignore only
-    where no other will do. A crowd is never used up.
-
-    Args:
-        overlaps: (D, G) IoU, best detection first.
-        crowd: (G,).
-        ignored: (A, G).
-        thresholds: (T,).
-
-    Returns:
-        For each detection its truth, (T, A, D), and for each truth its last detection, (T, A, G); -1 for none.
-    """
-    least = np.minimum(thresholds, 1 - 1e-10)
-    shape = (len(thresholds), len(ignored))
-    matched = np.full((*shape, overlaps.shape[0]), -1, dtype=np.int64)
-    taken = np.full((*shape, overlaps.shape[1]), -1, dtype=np.int64)
-    near = overlaps >= least.min()
-    # Most pairs have no rival; those that have are settled one after the other.
-    alone = near & (near.sum(axis=1, keepdims=True) == 1) & (near.sum(axis=0) == 1)
-    row, column = np.nonzero(alone)
-    enough = (overlaps[row, column] >= least[:, None])[:, None]
-    matched[:, :, row] = np.where(enough, column, -1)
-    taken[:, :, column] = np.where(enough, row, -1)
-    for d in np.flatnonzero((near & ~alone).any(axis=1)):
-        rivals = np.flatnonzero(near[d])
-        overlap = overlaps[d, rivals]
-        free = ((taken[:, :, rivals] < 0) | crowd[rivals]) & (overlap >= least[:, None, None])
-        regular = free & ~ignored[:, rivals]
-        wanted = np.where(regular.any(axis=2, keepdims=True), regular, free)
-        last_best = len(rivals) - 1 - np.where(wanted, overlap, -1.0)[:, :, ::-1].argmax(axis=2)
-        t, a = np.nonzero(wanted.any(axis=2))
-        chosen = rivals[last_best[t, a]]
-        matched[t, a, d] = chosen
-        taken[t, a, chosen] = d
-    return matched, taken
 
 
 @dataclass(frozen=True)
