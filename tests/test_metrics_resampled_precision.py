@@ -11,6 +11,7 @@ from random_scenes import CATEGORIES, Scene, scene
 
 from segtrain.metrics import resampled_precision as module
 from segtrain.metrics.average_precision import average_precision
+from segtrain.metrics.curves import reached_recalls
 from segtrain.metrics.matching import match
 from segtrain.metrics.resampled_precision import ResampledPrecision, resampled_precision
 
@@ -108,7 +109,7 @@ def test_a_recall_of_hundredths_is_reached_as_the_evaluator_reaches_it() -> None
     """.29 is less than 29 / 100 in floating point or more: both are asked the same question."""
     hits, truths = np.meshgrid(np.arange(301), np.arange(1, 301))
     recall = (hits / truths)[hits <= truths]
-    got = module._reached(recall)
+    got = reached_recalls(recall)
     assert np.array_equal(got, np.searchsorted(np.linspace(0, 1, 101), recall, side="right"))
 
 

@@ -11,12 +11,13 @@ the end of a run of hits, and of recalls reached within a run each has that prec
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from segtrain.metrics.curves import area_under
 from segtrain.metrics.matching import Matches
 
 BoolArray = npt.NDArray[np.bool_]
@@ -24,7 +25,6 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 CountArray = npt.NDArray[np.int32]
 
-RECALLS: FloatArray = np.linspace(0.0, 1.0, 101)
 _CELLS = 2**20  # of a table of runs by resamples; bounds the memory
 _DRAWS = 2**25  # of the table of draws, copies included
 
@@ -64,20 +64,20 @@ def resampled_precision(matches: Matches, draws: IntArray, *, max_dets: int) -> 
 
 def _resample(matches: Matches, draws: IntArray, most: int, max_dets: int) -> ResampledPrecision:
     thresholds, areas = matches.truth.shape[:2]
-    columns = np.ascontiguousarray(draws.T, dtype=np.int32)
+    drawn = _Draws(np.ascontiguousarray(draws.T, dtype=np.int32), most)
     precision, recall = np.zeros((2, thresholds, areas, len(draws)))
     defined = np.zeros((areas, len(draws)))
     for category in range(len(matches.category_ids)):
-        ranked = _Ranking.of(matches, category, max_dets, columns, most)
+        ranked = _Ranking.of(matches, category, max_dets)
         for a in range(areas):
-            truths = _per_image(matches, category, a) @ columns
+            truths = _per_image(matches, category, a) @ drawn.times
             there = truths > 0
             if not there.any():
                 continue
             defined[a] += there
             for t in range(thresholds):
-                hits, sums = ranked.curve(matches, t, a, truths)
-                precision[t, a] += np.where(there, sums, 0)
+                hits, mean = ranked.curve(matches, t, a, drawn, truths)
+                precision[t, a] += np.where(there, mean, 0)
                 recall[t, a] += np.where(there, hits / np.maximum(truths, 1), 0)
     defined[defined == 0] = np.nan
     return ResampledPrecision(precision / defined, recall / defined)
@@ -90,6 +90,25 @@ def _per_image(matches: Matches, category: int, area: int) -> IntArray:
 
 
 @dataclass(frozen=True)
+class _Draws:
+    """How often each image is drawn.
+
+    Attributes:
+        times: (I, B).
+        most: the largest of them.
+    """
+
+    times: CountArray
+    most: int
+
+    @cached_property
+    def copies(self) -> CountArray:
+        """(I + most I, B) the same, then whether each image is drawn more than 0 times, more than once, and so on."""
+        more = self.times > np.arange(self.most, dtype=np.int32)[:, None, None]
+        return np.concatenate([self.times, more.reshape(-1, self.times.shape[1])], dtype=np.int32)
+
+
+@dataclass(frozen=True)
 class _Ranking:
     """The detections of a category, best first.
 
@@ -97,62 +116,58 @@ class _Ranking:
         found: (D,) their places in the matches.
         image: (D,).
         tie: (D,) the same number where image and score are the same.
-        draws: (I, B) how often each image is drawn, and after these rows, (copies I, B), whether it is drawn more than
-            0, 1, ... times.
-        most: the largest number of draws.
     """
 
     found: IntArray
     image: IntArray
     tie: IntArray
-    draws: CountArray
-    most: int
 
     @classmethod
-    def of(cls, matches: Matches, category: int, max_dets: int, draws: CountArray, most: int) -> "_Ranking":
+    def of(cls, matches: Matches, category: int, max_dets: int) -> "_Ranking":
         found = np.flatnonzero((matches.category == category) & (matches.rank < max_dets))
         image, score = matches.image[found], matches.score[found]
         changes = (np.diff(image) != 0) | (np.diff(score) != 0)
-        tie = np.concatenate([np.zeros(min(len(found), 1), dtype=np.int64), np.cumsum(changes)])
-        if len(found) and not changes.all():
-            copies = draws > np.arange(most, dtype=np.int32)[:, None, None]
-            draws = np.concatenate([draws, copies.reshape(-1, draws.shape[1]).astype(np.int32)])
-        return cls(found, image, tie, draws, most)
+        return cls(found, image, np.concatenate([np.zeros(min(len(found), 1), dtype=np.int64), np.cumsum(changes)]))
 
-    def curve(self, matches: Matches, t: int, a: int, truths: IntArray) -> tuple[IntArray, FloatArray]:
+    def curve(self, matches: Matches, t: int, a: int, drawn: _Draws, truths: IntArray) -> tuple[IntArray, FloatArray]:
         """Hits of each resample, (B,), and the mean precision over all recalls, (B,)."""
         counted = np.flatnonzero(~matches.ignored[t, a, self.found])
-        hit = matches.truth[t, a, self.found[counted]] >= 0
-        hit, row = self._unroll(hit, self.image[counted], self.tie[counted])
+        hit, row, draws = matches.truth[t, a, self.found[counted]] >= 0, self.image[counted], drawn.times
+        mixed = _mixed(hit, self.tie[counted])
+        if mixed.any():
+            hit, row = _unroll(hit, row, self.tie[counted], mixed, drawn)
+            draws = drawn.copies
         ends = hit & ~np.append(hit[1:], False)
         run = np.cumsum(ends) - ends
         count = int(ends.sum())
-        hits, misses = (_table(run[kept], row[kept], count, len(self.draws)) for kept in (hit, ~hit & (run < count)))
+        hits, misses = (_table(run[kept], row[kept], count, len(draws)) for kept in (hit, ~hit & (run < count)))
         total, mean = np.zeros(len(truths), dtype=np.int64), np.zeros(len(truths))
         for part in _parts(len(truths), count):
-            draws = self.draws[:, part]
-            total[part], mean[part] = _area_under(hits @ draws, misses @ draws, truths[part])
+            total[part], mean[part] = area_under(hits @ draws[:, part], misses @ draws[:, part], truths[part])
         return total, mean
 
-    def _unroll(self, hit: BoolArray, image: IntArray, tie: IntArray) -> tuple[BoolArray, IntArray]:
-        """Write out the copies of an image where equal scores in it are both hits and misses: there order matters.
 
-        Returns:
-            Whether each entry is a hit, and its row in the table of draws.
-        """
-        number = np.cumsum(np.diff(tie, prepend=-1) != 0) - 1
-        entries = np.bincount(number)
-        hits = np.bincount(number, weights=hit)
-        mixed = ((hits > 0) & (hits < entries))[number]
-        if not mixed.any():
-            return hit, image
-        times = np.where(mixed, self.most, 1)
-        place = np.repeat(np.arange(len(hit)), times)
-        copy = np.arange(len(place)) - np.repeat(np.cumsum(times) - times, times)
-        order = np.lexsort((place, copy, number[place]))
-        place, copy = place[order], copy[order]
-        images = len(self.draws) // (self.most + 1)
-        return hit[place], np.where(mixed[place], (copy + 1) * images, 0) + image[place]
+def _mixed(hit: BoolArray, tie: IntArray) -> BoolArray:
+    """(D,) whether a detection ties with others of its image, hits and misses among them."""
+    number = np.cumsum(np.diff(tie, prepend=-1) != 0) - 1
+    hits = np.bincount(number, weights=hit)
+    return ((hits > 0) & (hits < np.bincount(number)))[number]
+
+
+def _unroll(
+    hit: BoolArray, image: IntArray, tie: IntArray, mixed: BoolArray, drawn: _Draws
+) -> tuple[BoolArray, IntArray]:
+    """Write out the copies of an image where equal scores in it are both hits and misses: there order matters.
+
+    Returns:
+        Whether each entry is a hit, and its row in the table of draws with copies.
+    """
+    times = np.where(mixed, drawn.most, 1)
+    place = np.repeat(np.arange(len(hit)), times)
+    copy = np.arange(len(place)) - np.repeat(np.cumsum(times) - times, times)
+    order = np.lexsort((place, copy, tie[place]))
+    place, copy = place[order], copy[order]
+    return hit[place], np.where(mixed[place], (copy + 1) * len(drawn.times), 0) + image[place]
 
 
 def _table(run: IntArray, row: IntArray, runs: int, rows: int) -> csr_array:
@@ -164,31 +179,3 @@ def _table(run: IntArray, row: IntArray, runs: int, rows: int) -> csr_array:
 def _parts(resamples: int, runs: int) -> Iterator[slice]:
     size = max(1, _CELLS // max(runs, 1))
     return (slice(start, min(start + size, resamples)) for start in range(0, resamples, size))
-
-
-def _area_under(hits: CountArray, misses: CountArray, truths: IntArray) -> tuple[IntArray, FloatArray]:
-    """Hits in all, and the mean over all recalls of the largest precision at that recall or a higher one.
-
-    Args:
-        hits: (R, B) detections of each run that are right; changed.
-        misses: (R, B) detections before them, since the last run, that are wrong; changed.
-        truths: (B,).
-    """
-    if not len(hits):
-        return np.zeros(len(truths), dtype=np.int64), np.zeros(len(truths))
-    for counts in (hits, misses):
-        for before, row in pairwise(counts):
-            row += before
-    precision = hits / np.maximum(hits + misses, 1)
-    for after, row in pairwise(precision[::-1]):
-        np.maximum(after, row, out=row)
-    reached = _reached(hits / np.maximum(truths, 1))
-    reached[1:] -= reached[:-1].copy()
-    return hits[-1].astype(np.int64), np.einsum("rb,rb->b", reached, precision) / len(RECALLS)
-
-
-def _reached(recall: FloatArray) -> IntArray:
-    """How many of the recalls 0, .01, ..., 1 do not lie above each of these, as floating point compares them."""
-    # The hundredths are not exact, and a recall of one of them may fall on either side; all others are far from one.
-    nearest = (recall * 100 + 1e-9).astype(np.int64)
-    return nearest + (RECALLS[nearest] <= recall)
