@@ -29,7 +29,7 @@ def test_draws_are_of_as_many_images_and_depend_on_the_seed() -> None:
 
 def test_an_interval_is_the_middle_of_the_resamples() -> None:
     values = np.random.default_rng(0).permutation(np.arange(1001.0))
-    assert interval(400, values) == (25, 975)
+    assert interval(400, values) == pytest.approx((25, 975))
 
 
 @pytest.mark.parametrize(
