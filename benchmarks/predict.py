@@ -18,7 +18,7 @@ images of 256x256. The nuclei's network is the one of ``--checkpoint``; without 
 random), learns for ``--steps`` steps, and its background class is shifted until it finds as many objects in the median
 image as there are. The ResNet is random: frozen statistics are the photographs', each class knows one region of them,
 and the background class is shifted until ``--detections`` are found in the median photograph. Before the clock runs,
-both sides must find the same in float32.
+both sides must find the same in float32, from the same proposals.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from segtrain.data.samples.transforms import Augmentation  # first: it keeps alb
 import albumentations  # isort: skip
 import numpy as np
 import torch
+from agreement import require_agreement
 from detectors import find_as_many, from_checkpoint, recognise_regions, stock_detections, train_briefly
 from harness import Row, alternate, arguments, finish
 from items import MAX_PIXELS, Item, items_of, spread_over, validation
@@ -56,9 +57,6 @@ from segtrain.segmenters.mask_rcnn import MaskRCNN
 
 RATE_SIZE = (256, 256)  # pixels of the images of nuclei_rate
 CROP, BATCH = 192, 4  # of the short training: experiment=nuclei's
-# What is the same detection in float32, in pixels and units of score, and how many must be: one whose score or overlap
-# lies at a threshold may be found by one side alone.
-SAME_BOXES, SAME_SCORES, SAME_SHARE = 1e-2, 1e-4, 0.95
 
 
 @dataclass(frozen=True)
@@ -89,21 +87,9 @@ class Sides:
             for category, rle, score in zip(ids, rles, found["scores"].tolist(), strict=True)
         ]
 
-    def check(self, items: Sequence[Item]) -> None:
-        """Stop unless both sides find the same in float32."""
-        for item in items:
-            (ours,) = self.ours.segment([item.image])
-            stock = stock_detections(self.stock, self.ours.input_size, item.image)
-            same = ours.labels[:, None] == stock["labels"].numpy()
-            same &= np.abs(ours.boxes[:, None] - stock["boxes"].numpy()).max(axis=2, initial=0) < SAME_BOXES
-            same &= np.abs(ours.scores[:, None] - stock["scores"].numpy()) < SAME_SCORES
-            shared = min(same.any(axis=0).sum(), same.any(axis=1).sum())
-            if shared < SAME_SHARE * max(same.shape):
-                sys.exit(f"image {item.image_id}: {len(ours)} detections, stock {same.shape[1]}, the same {shared}")
-
     def row(self, name: str, what: str, items: Sequence[Item], bound: float, repeats: int) -> Row:
         """Both sides in turns, after they agreed."""
-        self.check(items)
+        require_agreement(self.ours, self.stock, items)
         self.ours.precision = resolve_precision("auto", self.ours.device)
         times = alternate(self.run_ours, self.run_stock, items, repeats)
         ours, stock = (mean(len(run(item)) for item in items) for run in (self.run_ours, self.run_stock))

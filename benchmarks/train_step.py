@@ -24,13 +24,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 from segtrain.data.samples.transforms import Augmentation  # first: it keeps albumentations from asking the network
 
 import albumentations  # isort: skip
 import torch
+from agreement import same_proposals
 from harness import Row, alternate, arguments, finish
 from networks import pair, planes, settings_of
 from stand_ins import Split, coco, nuclei
@@ -41,7 +40,6 @@ from segtrain.data.check.checked import load_index
 from segtrain.data.images.reader import ImageReader
 from segtrain.data.samples.dataset import CocoDataset, Sample
 from segtrain.runtime import Precision
-from segtrain.segmenters import mask_rcnn
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 
 SAME = 1e-4  # relative difference of a loss in float32
@@ -141,24 +139,9 @@ def step(losses: Losses, optimizer: torch.optim.Optimizer, batch: Batch) -> None
 
 
 def compare(ours: MaskRCNN, stock: StockMaskRCNN, batches: Sequence[Batch]) -> float:
-    """The largest relative difference of a loss in float32.
-
-    Our side takes torchvision's proposals: of those whose scores are equal up to rounding, it might keep others.
-    """
-    proposals: list[Tensor] = []
-    filter_proposals = stock.rpn.filter_proposals
-
-    def record(*arguments: Any) -> tuple[list[Tensor], list[Tensor]]:
-        result: tuple[list[Tensor], list[Tensor]] = filter_proposals(*arguments)
-        proposals[:] = result[0]
-        return result
-
+    """The largest relative difference of a loss in float32, from the same proposals."""
     worst = 0.0
-    with (
-        torch.no_grad(),
-        patch.object(stock.rpn, "filter_proposals", record),
-        patch.object(mask_rcnn, "select_proposals", lambda *arguments: list(proposals)),
-    ):
+    with torch.no_grad(), same_proposals(stock):
         for batch in batches:
             torch.manual_seed(0)
             expected = stock_losses(stock, batch)

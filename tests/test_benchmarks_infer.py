@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from agreement import require_agreement
 from dense_memory import measure_targets, peak_growth, scene
 from detectors import find_as_many, recognise_regions, stock_detections
 from items import Item, spread_over
@@ -37,7 +38,7 @@ def test_both_sides_find_as_many_as_they_are_told_and_the_same(sides: Sides) -> 
     recognise_regions(sides.stock, sides.ours.input_size, images)
     find_as_many(sides.stock, sides.ours.input_size, images, [5, 5])
     sides.ours.load_state_dict(sides.stock.state_dict())
-    sides.check(items())
+    require_agreement(sides.ours, sides.stock, items())
     counts = [len(stock_detections(sides.stock, sides.ours.input_size, image)["scores"]) for image in images]
     assert sum(counts) == pytest.approx(10, abs=5)
     assert min(counts) > 0
@@ -58,10 +59,19 @@ def test_a_difference_stops_the_benchmark(sides: Sides) -> None:
         layer.bias += 0.5
     try:
         with pytest.raises(SystemExit, match="image 1"):
-            sides.check(items())
+            require_agreement(sides.ours, sides.stock, items())
     finally:
         with torch.no_grad():
             layer.bias -= 0.5
+
+
+def test_only_proposals_may_differ(sides: Sides) -> None:
+    dropped = sides.ours.rpn.nms_thresh
+    sides.ours.rpn.nms_thresh = 0.1  # keeps others
+    try:
+        require_agreement(sides.ours, sides.stock, items())
+    finally:
+        sides.ours.rpn.nms_thresh = dropped
 
 
 def test_images_are_spread_over_all_sizes_with_the_densest() -> None:

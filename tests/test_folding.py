@@ -115,3 +115,25 @@ def test_a_fixed_kernel_stays_fixed() -> None:
     frozen: Tensor = module[0].weight
     assert not frozen.requires_grad
     assert [name for name, p in module.named_parameters() if p.requires_grad] == ["4.weight", "4.bias"]
+
+
+def test_a_strided_depthwise_convolution_learns_in_float32_under_autocast() -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(6, 6, 3, stride=2, padding=1, groups=6, bias=False)
+    folded = nn.Sequential(conv, FrozenBatchNorm2d(6))
+    fold_frozen_norms(folded)
+    x = torch.randn(2, 6, 9, 8).bfloat16().float().requires_grad_()  # nothing is lost where it enters
+    expected = folded(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = folded(x)
+        with torch.no_grad():
+            alone = folded(x)
+    assert found.dtype == alone.dtype == torch.bfloat16
+    assert torch.equal(found, expected.bfloat16())
+    assert not torch.equal(alone, found)  # the weights are rounded as well
+    torch.testing.assert_close(alone, found, rtol=0.05, atol=0.05)
+    weights = torch.randn_like(found)
+    gradients = torch.autograd.grad((found * weights).sum(), [x, folded[0].weight])
+    references = torch.autograd.grad((expected * weights.float()).sum(), [x, folded[0].weight])
+    for gradient, reference in zip(gradients, references, strict=True):
+        torch.testing.assert_close(gradient, reference, rtol=1e-4, atol=1e-4)

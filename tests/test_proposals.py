@@ -69,7 +69,8 @@ def test_matches_are_torchvisions(true: list[tuple[int, ...]], anchors: list[tup
     boxes[:, 2:] += 1
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matching, "_PAIRS", pairs)  # many passes over few boxes
-        found = match_anchors(candidates, boxes, 0.3, 0.7)
+        nothing, found = match_anchors(candidates, [boxes[:0], boxes], 0.3, 0.7)
+    assert (nothing == matching.BELOW).all()
     quality = box_iou(boxes, candidates)
     expected = Matcher(0.7, 0.3, allow_low_quality_matches=True)(quality)
     # Of several boxes with the same overlap either is right.

@@ -72,5 +72,13 @@ class FoldedConv2d(nn.Conv2d):
         shift = norm.bias - norm.running_mean * scale
         if self.bias is not None:
             shift = shift + self.bias * scale
-        folded: Tensor = self._conv_forward(x, self.weight * scale[:, None, None, None], shift)
-        return folded
+        return self._convolve(x, self.weight * scale[:, None, None, None], shift)
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        depthwise = self.groups == self.in_channels and self.stride != (1, 1)
+        learns = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+        if depthwise and learns and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # The CPU's backward pass of a strided depthwise convolution takes in bfloat16 five times as long or more.
+            with torch.autocast("cpu", enabled=False):
+                return cast("Tensor", self._conv_forward(x.float(), weight, bias)).to(torch.get_autocast_dtype("cpu"))
+        return cast("Tensor", self._conv_forward(x, weight, bias))

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
 from segtrain.segmenters.balanced_draws import boxes_of, draw_balanced
-from segtrain.segmenters.matching import BELOW, BETWEEN, match_anchors
+from segtrain.segmenters.matching import BETWEEN, match_anchors
 from segtrain.segmenters.roi_align import Pyramid
 from segtrain.segmenters.transfer import send
 
@@ -33,14 +33,7 @@ def sample_anchors(
         others are background.
     """
     matcher = rpn.proposal_matcher
-    match = torch.stack(
-        [
-            match_anchors(anchors, true, matcher.low_threshold, matcher.high_threshold)
-            if len(true)
-            else torch.full((len(anchors),), BELOW, device=anchors.device)
-            for true in boxes
-        ]
-    )
+    match = match_anchors(anchors, boxes, matcher.low_threshold, matcher.high_threshold)
     labels = torch.where(match >= 0, 1, torch.where(match == BETWEEN, -1, 0))
     sampler = rpn.fg_bg_sampler
     draws = draw_balanced(labels, sampler.batch_size_per_image, sampler.positive_fraction)

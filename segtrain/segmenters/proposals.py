@@ -33,22 +33,27 @@ def select_proposals(
     Returns:
         For each image (R, 4) xyxy in pixels of the input, best first.
     """
-    boxes_of_levels, scores_of_levels = [], []
-    for logits, offsets, places in zip(objectness, deltas, anchors, strict=True):
-        flat = logits.permute(0, 2, 3, 1).flatten(1).float()
+    logits, offsets, places = [], [], []
+    for level, deltas_of_level, anchors_of_level in zip(objectness, deltas, anchors, strict=True):
+        flat = level.permute(0, 2, 3, 1).flatten(1).float()
         best, index = flat.topk(min(rpn.pre_nms_top_n(), flat.shape[1]), dim=1)
-        chosen = offsets.permute(0, 2, 3, 1).reshape(len(flat), -1, 4).gather(1, index[..., None].expand(-1, -1, 4))
-        boxes_of_levels.append(rpn.box_coder.decode(chosen.float(), [places[index].flatten(0, 1)]).view_as(chosen))
-        scores_of_levels.append(best.sigmoid())
-    boxes, scores = torch.cat(boxes_of_levels, dim=1), torch.cat(scores_of_levels, dim=1)
+        all_offsets = deltas_of_level.permute(0, 2, 3, 1).reshape(len(flat), -1, 4)
+        logits.append(best)
+        offsets.append(all_offsets.gather(1, index[..., None].expand(-1, -1, 4)))
+        places.append(anchors_of_level[index])
+    scores = torch.cat(logits, dim=1).sigmoid()
+    boxes = rpn.box_coder.decode(
+        torch.cat(offsets, dim=1).float().flatten(0, 1), [torch.cat(places, dim=1).flatten(0, 1)]
+    )
+    boxes = boxes.view(*scores.shape, 4)
     limits = send([[w, h, w, h] for h, w in image_sizes], boxes.device)[:, None]
     boxes = torch.minimum(boxes.clamp(min=0), limits)
     # Boxes too small to keep come last, where they suppress nothing: no need to take them out before.
     too_small = (boxes[..., 2:] - boxes[..., :2] < rpn.min_size).any(dim=-1) | (scores < rpn.score_thresh)
     scores = scores.masked_fill(too_small, -1.0)
     wanted = min(rpn.post_nms_top_n(), scores.shape[1])
-    kept = suppress(boxes, scores, [level.shape[1] for level in scores_of_levels], rpn.nms_thresh, wanted)
-    # Stable, as torchvision's: on a plain background many scores are equal, and the first ones of them are taken.
+    kept = suppress(boxes, scores, [level.shape[1] for level in logits], rpn.nms_thresh, wanted)
+    # Stable: on a plain background many scores are equal, and on every machine the first of them are taken.
     best, place = scores.masked_fill(~kept, -1.0).sort(dim=1, descending=True, stable=True)
     counts = (best[:, :wanted] >= 0).sum(dim=1).tolist()
     return [boxes[image, place[image, :count]] for image, count in enumerate(counts)]

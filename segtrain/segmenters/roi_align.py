@@ -10,16 +10,14 @@ gives the same values and gradients to the bit, on any number of threads. (CUDA'
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from scipy.sparse import csr_array
 from torch import Tensor
 from torchvision.ops import roi_align as stock_roi_align
 
 from segtrain.segmenters.transfer import send
+from segtrain.segmenters.weighted_sums import weighted_sums
 
 SAMPLES_PER_AXIS = 2  # torchvision's ``sampling_ratio`` for Faster and Mask R-CNN
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4  # equation 1 of Lin et al., Feature Pyramid Networks, 2017
@@ -108,7 +106,7 @@ class Pyramid:
         repeats = 2 * SAMPLES_PER_AXIS
         y, y_weight = (t.repeat_interleave(repeats, dim=2)[:, :, None] for t in (y, y_weight))
         x, x_weight = (t.repeat(1, 1, repeats)[:, None] for t in (x, x_weight))
-        pooled = _weighted_sums(self.rows, (y + x).flatten(0, 2), (y_weight * x_weight).flatten(0, 2))
+        pooled = weighted_sums(self.rows, (y + x).flatten(0, 2), (y_weight * x_weight).flatten(0, 2))
         return pooled.reshape(len(rois), bins, bins, self._channels).permute(0, 3, 1, 2)
 
 
@@ -156,47 +154,3 @@ def _samples(start: Tensor, stop: Tensor, size: Tensor, bins: int, aligned: bool
     index = torch.stack([low, torch.minimum(low + 1, last)], dim=-1)
     shape = (len(start), bins, 2 * SAMPLES_PER_AXIS)
     return index.reshape(shape), weight.reshape(shape)
-
-
-def _weighted_sums(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """(M, C): for each of M outputs, the sum of K of the (N, C) rows, by index (M, K) and weight (M, K)."""
-    if rows.device.type != "cpu":
-        return F.embedding_bag(index, rows, per_sample_weights=weight, mode="sum")
-    sums: Tensor = _WeightedSums.apply(rows, index, weight)
-    return sums
-
-
-class _WeightedSums(torch.autograd.Function):
-    """``embedding_bag`` both ways: the backward pass is the transposed sum.
-
-    torch's own backward pass sorts the indices and adds vector by vector, which takes seven times as long.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(index, weight)
-        ctx.count = len(rows)
-        return F.embedding_bag(index, rows, per_sample_weights=weight, mode="sum")
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        index, weight = ctx.saved_tensors
-        outputs, terms = index.shape
-        if not outputs:
-            return gradient.new_zeros((ctx.count, gradient.shape[1])), None, None
-        starts = np.arange(0, outputs * terms + 1, terms, dtype=np.int32)
-        matrix = csr_array((weight.flatten().numpy(), index.flatten().numpy(), starts), shape=(outputs, ctx.count))
-        transposed = matrix.tocsc()
-        return (
-            F.embedding_bag(
-                torch.from_numpy(transposed.indices),
-                gradient.contiguous(),
-                torch.from_numpy(transposed.indptr),
-                per_sample_weights=torch.from_numpy(transposed.data),
-                mode="sum",
-                include_last_offset=True,
-            ),
-            None,
-            None,
-        )
