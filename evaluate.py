@@ -58,6 +58,7 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
         command=shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:], *source.override(config["checkpoint"])]),
         directory=str(Path.cwd()),
         checkpoint=source.describe(),
+        bootstrap=config["bootstrap"],
     )
     report = write_report(output_dir, results, benchmark.gallery(config["gallery"]))
     rich.print(headline(results))

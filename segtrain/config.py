@@ -62,6 +62,14 @@ class TrainConfig(RunConfig):
 
 
 @dataclass
+class BootstrapConfig:
+    """Resamples of the images behind the intervals of ``evaluate.py``."""
+
+    resamples: int = MISSING
+    seed: int = MISSING
+
+
+@dataclass
 class EvaluateConfig(RunConfig):
     """Root of evaluate.py."""
 
@@ -69,6 +77,7 @@ class EvaluateConfig(RunConfig):
     tracks: str = MISSING
     precision: str | None = None
     gallery: int = MISSING
+    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
     segmenters: dict[str, Any] = field(default_factory=dict)
     predictions: dict[str, Any] = field(default_factory=dict)
 
@@ -92,6 +101,8 @@ _VALUES: dict[str, Any] = {
     "tracks": Literal["all", "class_agnostic"],
     "precision": Literal["fp32", "bf16"] | None,
     "gallery": Annotated[int, Meta(ge=0)],
+    "bootstrap.resamples": Annotated[int, Meta(ge=0)],
+    "bootstrap.seed": Annotated[int, Meta(ge=0)],
     "checkpoint": str | list[str] | None,
     "data.max_dets": _COUNT | None,
     "data.on_bad_image": Literal["error", "skip"] | None,
@@ -181,7 +192,7 @@ def _check_parts(config: Mapping[str, Any]) -> Iterator[str]:
 def _check_values(config: Mapping[str, Any]) -> Iterator[str]:
     for path, hint in _VALUES.items():
         group, _, key = path.rpartition(".")
-        values = config[group] if group else config
+        values = config.get(group, {}) if group else config
         if key in values:
             yield from check_value(path, values[key], hint)
 

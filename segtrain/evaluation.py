@@ -66,6 +66,15 @@ class Findings:
     score_threshold: float
     seconds: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
+    def class_agnostic(self) -> "Findings":
+        """The same with all categories made one."""
+        return replace(
+            self,
+            masks=None if self.masks is None else [_merged(p) for p in self.masks],
+            boxes=None if self.boxes is None else [_merged(p) for p in self.boxes],
+            class_aware=True,
+        )
+
 
 def predict(
     segmenter: Segmenter,
@@ -121,13 +130,7 @@ def score(
     """
     result: dict[TrackName, Track | None] = dict.fromkeys(TRACKS)
     if "class_agnostic" in tracks:
-        merged = Findings(
-            None if findings.masks is None else [_merged(p) for p in findings.masks],
-            None if findings.boxes is None else [_merged(p) for p in findings.boxes],
-            True,
-            findings.score_threshold,
-        )
-        result["class_agnostic"] = _track(merged, reference.class_agnostic(), max_dets)
+        result["class_agnostic"] = _track(findings.class_agnostic(), reference.class_agnostic(), max_dets)
     if "class_aware" in tracks and findings.class_aware:
         result["class_aware"] = _track(findings, reference, max_dets)
     return result

@@ -256,6 +256,13 @@ def test_scoring_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows["scoring"].bound == 20
 
 
+def test_bootstrap_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--images", "6", "--methods", "2", "--resamples", "20"]
+    rows = smoke("bootstrap.py", monkeypatch, tmp_path, *options)
+    assert list(rows) == ["bootstrap"]
+    assert 0 < rows["bootstrap"].ours < rows["bootstrap"].bound == 30
+
+
 def measured(script: str, folder: Path, *options: str) -> tuple[dict[str, dict[str, float]], str]:
     """The rows that a benchmark writes, and what it prints."""
     command = [sys.executable, str(FOLDER / script), "--repeats", "1", "--json", str(folder / "rows.json"), *options]

@@ -181,6 +181,8 @@ def test_all_mistakes_are_listed_once(tmp_path: Path) -> None:
         ("evaluate", "precision=foo"),
         ("evaluate", "score_threshold=2"),
         ("evaluate", "gallery=-1"),
+        ("evaluate", "bootstrap.resamples=-1"),
+        ("evaluate", "bootstrap.seed=x"),
         ("evaluate", "checkpoint=3"),
         ("evaluate", "predictions.x=null"),
         ("evaluate", "data.on_bad_image=ignore"),

@@ -62,6 +62,18 @@ def test_results_have_the_agreed_shape(workplace: Workplace) -> None:
                 assert track["mask_ap"] == track["coco"]["segm"][0]
                 assert track["box_ap"] == track["coco"]["bbox"][0]
                 assert track["mask_ap_large"] is None  # nothing is large in images of 48 pixels
+                assert track["intervals"].keys() <= set(NUMBERS) - {"mask_ap_large"}
+                assert all(0 <= low <= high <= 1 for low, high in track["intervals"].values())
+                assert {"mask_ap", "box_ap", "miou", "f1_50"} <= track["intervals"].keys()
+    assert list(found["comparisons"]) == [name for name in ROWS if name != "mask_rcnn"]
+    for name, entries in found["comparisons"].items():
+        own, standard = (found["methods"][row]["class_agnostic"] for row in (name, "mask_rcnn"))
+        assert entries.keys() <= set(NUMBERS)
+        for key, entry in entries.items():
+            assert entry["difference"] == pytest.approx(own[key] - standard[key])
+            assert entry["low"] <= entry["high"]
+            assert 0 < entry["p"] <= 1
+    assert "has the best mask AP" in found["verdict"][0] or "have the same mask AP" in found["verdict"][0]
     aware = found["methods"]["mask_rcnn"]["class_aware"]
     assert [(entry["id"], entry["name"]) for entry in aware["per_category"]] == [(3, "square"), (7, "bar")]
     data = found["data"]

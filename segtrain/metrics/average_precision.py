@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from segtrain import masks
 from segtrain.instances import BoxPrediction, GroundTruth, Prediction
+from segtrain.metrics import boxes
 
 FloatArray = npt.NDArray[np.float64]
 ALL, SMALL, MEDIUM, LARGE = range(4)  # the backend's area ranges
@@ -94,23 +95,13 @@ def _results(
     columns[:, 5] = [p["score"] for p in predictions]
     columns[:, 6] = [categories[p["category_id"]] for p in predictions]
     if iou_type == "bbox":
-        columns[:, 1:5] = _xywh(predictions)
+        columns[:, 1:5] = boxes.xywh(predictions)
         return dataset.load_res(columns)
     rles = [p["segmentation"] for p in predictions]
     results = dataset.load_res(columns, segmentation=rles)
     # It would take a box's area to decide whether an unmatched mask is small, medium or large.
     results.update_anns(ids=np.arange(1, len(rles) + 1), area=masks.area(rles))
     return results
-
-
-def _xywh(predictions: Sequence[Any]) -> FloatArray:
-    """The boxes of all predictions, (N, 4): each one's own, or that of its mask."""
-    boxes = np.zeros((len(predictions), 4))
-    own = np.array(["bbox" in p for p in predictions], dtype=np.bool_)
-    boxes[own] = np.array([p["bbox"] for p in predictions if "bbox" in p], dtype=np.float64).reshape(-1, 4)
-    xyxy = masks.boxes([p["segmentation"] for p in predictions if "bbox" not in p])
-    boxes[~own] = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
-    return boxes
 
 
 def _summary(precision: FloatArray, recall: FloatArray, categories: Mapping[int, int]) -> AveragePrecision:

@@ -9,6 +9,8 @@ import numpy as np
 
 from segtrain.data.splits.opening import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
+from segtrain.reporting.comparisons import certainty
+from segtrain.reporting.verdict import verdict
 
 REPORT_FILES = ("results.json", "results.csv", "report.md", "report.html")
 
@@ -44,8 +46,21 @@ def assemble(
     command: str,
     directory: str,
     checkpoint: Mapping[str, Any] | None,
+    bootstrap: Mapping[str, int],
 ) -> dict[str, Any]:
-    """The content of ``results.json``; undefined numbers are nan until it is written."""
+    """The content of ``results.json``; undefined numbers are nan until it is written.
+
+    Args:
+        rows: by name.
+        split: what was evaluated on.
+        reference: its truth.
+        max_dets: detections per image and category that AP and AR use.
+        environment: of this run.
+        command: that repeats it.
+        directory: in which it was typed.
+        checkpoint: what Mask R-CNN came from.
+        bootstrap: "resamples" of the images behind the intervals, 0 for none, and their "seed".
+    """
     index, counts = split.index, split.index.counts
     crowded = Counter(truth["image_id"] for truth in reference.truths if not truth["iscrowd"])
     above = sum(count > max_dets for count in crowded.values())
@@ -53,8 +68,15 @@ def assemble(
     warnings = (
         [f"{above} images have more objects than data.max_dets={max_dets}; AP and AR cannot count all"] if above else []
     )
-    return {
-        "methods": {name: _method(row, len(reference.sizes)) for name, row in rows.items()},
+    methods = {name: _method(row, len(reference.sizes)) for name, row in rows.items()}
+    apart = {name for name, method in methods.items() if method.get("oracle")}
+    sure = certainty(rows, reference, max_dets, **bootstrap, apart=apart)
+    for name, tracks in sure.intervals.items():
+        for track, intervals in tracks.items():
+            methods[name][track]["intervals"] = intervals
+    results = {
+        "methods": methods,
+        "comparisons": sure.comparisons,
         "data": {
             **asdict(counts),
             # Annotations of images that could not be read are dropped as well.
@@ -73,13 +95,14 @@ def assemble(
         "directory": directory,
         "checkpoint": checkpoint,
     }
+    return {**results, "verdict": verdict(results)}
 
 
 def _method(row: Row, images: int) -> dict[str, Any]:
     found = row.findings.masks if row.findings.masks is not None else row.findings.boxes
     assert found is not None
     return {
-        **{str(name): track for name, track in row.tracks.items()},
+        **{str(name): track and dict(track) for name, track in row.tracks.items()},
         "timing": {
             **{part: _spread(row.findings.seconds.get(part, ())) for part in ("data", "segmentation")},
             "scoring": {"total": row.scoring_seconds},

@@ -1,0 +1,189 @@
+"""COCO's matching of detections to true instances, kept for every detection so that numbers can be drawn from it again.
+
+The same matches as ``pycocotools.cocoeval`` makes (Lin et al., Microsoft COCO, 2014), at all IoU thresholds and areas.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from segtrain import masks
+from segtrain.instances import BoxPrediction, GroundTruth, Prediction
+from segtrain.metrics import boxes
+from segtrain.metrics.greedy_matching import match_greedily
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+PlaceArray = npt.NDArray[np.int32]  # the largest tables: half the memory
+
+IOU_THRESHOLDS: FloatArray = np.linspace(0.5, 0.95, 10)
+AREAS = (
+    (0.0, 1e5**2),
+    (0.0, 32.0**2),
+    (32.0**2, 96.0**2),
+    (96.0**2, 1e5**2),
+)  # all, small, medium, large; ends included
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What each of D detections was matched to, and each of G true instances, at T IoU thresholds and A areas.
+
+    The detections stand by category, best score first, then by image, then as they were given. Categories and images
+    are counted from 0 in the order of their ids.
+
+    Attributes:
+        image_ids: the I images, increasing.
+        category_ids: the K categories, increasing.
+        record: (D,) where in the given predictions the detection stood.
+        score: (D,).
+        image: (D,).
+        category: (D,).
+        rank: (D,) how many detections of its image and category come before it.
+        truth: (T, A, D) the true instance it was matched to, as a position in the given truths; -1 for none.
+        ignored: (T, A, D) whether it counts neither way: matched to what is ignored, or unmatched and of other size.
+        truth_record: (G,) where in the given truths the instance stood.
+        truth_image: (G,).
+        truth_category: (G,).
+        truth_ignored: (A, G) crowds, and instances of other size.
+        detection: (T, A, G) the last detection matched to the instance (only a crowd has several); -1 for none.
+    """
+
+    image_ids: IntArray
+    category_ids: IntArray
+    record: IntArray
+    score: FloatArray
+    image: IntArray
+    category: IntArray
+    rank: IntArray
+    truth: PlaceArray
+    ignored: BoolArray
+    truth_record: IntArray
+    truth_image: IntArray
+    truth_category: IntArray
+    truth_ignored: BoolArray
+    detection: PlaceArray
+
+
+def match(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction] | Sequence[BoxPrediction],
+    *,
+    image_ids: Sequence[int],
+    category_ids: Sequence[int],
+    iou_type: Literal["segm", "bbox"],
+    thresholds: FloatArray = IOU_THRESHOLDS,
+    areas: Sequence[tuple[float, float]] = AREAS,
+) -> Matches:
+    """Match all detections, however many an image has.
+
+    A detection's match does not depend on those of lower score, so a cut at ``max_dets`` detections or at a score can
+    be made afterwards, by ``rank`` or by ``score``.
+
+    Args:
+        truths: all true instances.
+        predictions: all detections; of equal scores in an image the first counts as the better one.
+        image_ids: every image that was segmented; records of others are left out.
+        category_ids: records of other categories are left out.
+        iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
+        thresholds: (T,) IoU that a match needs at least, each in (0, 1].
+        areas: least and largest area in pixels, A of them; instances of other size are ignored.
+    """
+    images = {image_id: number for number, image_id in enumerate(sorted(set(image_ids)))}
+    categories = {category_id: number for number, category_id in enumerate(sorted(set(category_ids)))}
+    found, found_image, found_category = _columns(predictions, images, categories)
+    real, truth_image, truth_category = _columns(truths, images, categories)
+    score = np.array([predictions[n]["score"] for n in found], dtype=np.float64)
+    order = np.lexsort((found, found_image, -score, found_category))
+    found, score, image, category = found[order], score[order], found_image[order], found_category[order]
+
+    known = [truths[n] for n in real]
+    crowd = np.array([bool(t["iscrowd"]) for t in known], dtype=np.bool_)
+    area = np.array([t["area"] for t in known], dtype=np.float64)
+    truth_ignored = crowd | _outside(area, areas)
+    shapes = _Shapes.of(known, [predictions[n] for n in found], iou_type)
+
+    shape = (len(thresholds), len(areas))
+    truth = np.full((*shape, len(found)), -1, dtype=np.int32)
+    detection = np.full((*shape, len(known)), -1, dtype=np.int32)
+    by_group = _groups(category * len(images) + image)
+    truths_by_group = _groups(truth_category * len(images) + truth_image)
+    rank = np.zeros(len(found), dtype=np.int64)
+    for group, here in by_group.items():
+        rank[here] = np.arange(len(here))
+        there = truths_by_group.get(group)
+        if there is not None:
+            overlaps = shapes.iou(here, there, crowd[there])
+            matched, taken = match_greedily(overlaps, crowd[there], truth_ignored[:, there], thresholds)
+            truth[:, :, here] = np.where(matched >= 0, there[matched], -1)
+            detection[:, :, there] = np.where(taken >= 0, here[taken], -1)
+
+    a = np.arange(len(areas))[:, None]
+    of_ignored = truth_ignored[a, truth] if len(known) else np.zeros(truth.shape, dtype=np.bool_)
+    ignored = np.where(truth >= 0, of_ignored, _outside(shapes.area, areas))
+    return Matches(
+        image_ids=np.array(list(images), dtype=np.int64),
+        category_ids=np.array(list(categories), dtype=np.int64),
+        record=found,
+        score=score,
+        image=image,
+        category=category,
+        rank=rank,
+        truth=np.where(truth >= 0, real.astype(np.int32)[truth], np.int32(-1)) if len(known) else truth,
+        ignored=ignored,
+        truth_record=real,
+        truth_image=truth_image,
+        truth_category=truth_category,
+        truth_ignored=truth_ignored,
+        detection=detection,
+    )
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """Masks or boxes (xywh) of all truths and detections."""
+
+    truths: Any
+    detections: Any
+    area: FloatArray  # of the detections
+
+    @classmethod
+    def of(cls, truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: str) -> "_Shapes":
+        if iou_type == "segm":
+            rles = [p["segmentation"] for p in predictions]
+            return cls([t["segmentation"] for t in truths], rles, masks.area(rles).astype(np.float64))
+        found = boxes.xywh(predictions)
+        real = np.array([t["bbox"] for t in truths], dtype=np.float64).reshape(-1, 4)
+        return cls(real, found, found[:, 2] * found[:, 3])
+
+    def iou(self, detections: IntArray, truths: IntArray, crowd: BoolArray) -> FloatArray:
+        if isinstance(self.truths, list):
+            found = [self.detections[n] for n in detections]
+            return masks.iou(found, [self.truths[n] for n in truths], crowd.tolist())
+        return boxes.iou(self.detections[detections], self.truths[truths], crowd)
+
+
+def _columns(
+    records: Sequence[Any], images: Mapping[int, int], categories: Mapping[int, int]
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Positions of the records of known images and categories, and their image and category as numbers."""
+    kept = [n for n, r in enumerate(records) if r["image_id"] in images and r["category_id"] in categories]
+    image = [images[records[n]["image_id"]] for n in kept]
+    category = [categories[records[n]["category_id"]] for n in kept]
+    return np.array(kept, np.int64), np.array(image, np.int64), np.array(category, np.int64)
+
+
+def _groups(key: IntArray) -> dict[int, IntArray]:
+    """Where each value of the key stands, in order."""
+    order = np.argsort(key, kind="stable")
+    starts = np.flatnonzero(np.diff(key[order], prepend=-1))
+    return {int(key[part[0]]): part for part in np.split(order, starts)[1:]}
+
+
+def _outside(area: FloatArray, areas: Sequence[tuple[float, float]]) -> BoolArray:
+    """(A, N) whether an area lies outside a range."""
+    return np.array([(area < low) | (area > high) for low, high in areas], dtype=np.bool_).reshape(len(areas), -1)

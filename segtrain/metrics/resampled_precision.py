@@ -1,0 +1,181 @@
+"""Average precision of many resamples of the images, from one matching.
+
+A match depends on its own image alone, so drawing images again changes only how often each detection counts. COCO sorts
+the detections of a category by score once (``pycocotools.cocoeval.accumulate``); a resample with copies of an image
+runs through the same order, each detection as often as its image was drawn.
+
+Order of equal scores: by image, and copies of an image lie side by side, so that equal scores within an image stand
+once for each copy, as they would if the evaluator were run on the resample under new ids. A largest precision lies at
+the end of a run of hits, and of recalls reached within a run each has that precision: a row for each run is enough.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from segtrain.metrics.curves import area_under
+from segtrain.metrics.matching import Matches
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+CountArray = npt.NDArray[np.int32]
+
+_CELLS = 2**20  # of a table of runs by resamples; bounds the memory
+_DRAWS = 2**25  # of the table of draws, copies included
+
+
+@dataclass(frozen=True)
+class ResampledPrecision:
+    """COCO's numbers of B resamples at T IoU thresholds and A areas, means over the categories; nan without truth.
+
+    Attributes:
+        precision: (T, A, B) mean precision at recall 0, .01, ..., 1.
+        recall: (T, A, B).
+    """
+
+    precision: FloatArray
+    recall: FloatArray
+
+
+def resampled_precision(matches: Matches, draws: IntArray, *, max_dets: int) -> ResampledPrecision:
+    """Average precision and recall of each resample, as COCO defines them.
+
+    Args:
+        matches: of all images.
+        draws: (B, I) how often each image is drawn.
+        max_dets: detections kept per image and category, best first; at least 1.
+
+    Returns:
+        What the evaluator finds for the images of a resample, in increasing order, copies side by side.
+    """
+    most = int(draws.max(initial=1))
+    pieces = max(1, -(-draws.size * (most + 1) // _DRAWS))
+    parts = [_resample(matches, part, most, max_dets) for part in np.array_split(draws, pieces)]
+    return ResampledPrecision(
+        np.concatenate([part.precision for part in parts], axis=-1),
+        np.concatenate([part.recall for part in parts], axis=-1),
+    )
+
+
+def _resample(matches: Matches, draws: IntArray, most: int, max_dets: int) -> ResampledPrecision:
+    thresholds, areas = matches.truth.shape[:2]
+    drawn = _Draws(np.ascontiguousarray(draws.T, dtype=np.int32), most)
+    precision, recall = np.zeros((2, thresholds, areas, len(draws)))
+    defined = np.zeros((areas, len(draws)))
+    for category in range(len(matches.category_ids)):
+        ranked = _Ranking.of(matches, category, max_dets)
+        for a in range(areas):
+            truths = _per_image(matches, category, a) @ drawn.times
+            there = truths > 0
+            if not there.any():
+                continue
+            defined[a] += there
+            for t in range(thresholds):
+                hits, mean = ranked.curve(matches, t, a, drawn, truths)
+                precision[t, a] += np.where(there, mean, 0)
+                recall[t, a] += np.where(there, hits / np.maximum(truths, 1), 0)
+    defined[defined == 0] = np.nan
+    return ResampledPrecision(precision / defined, recall / defined)
+
+
+def _per_image(matches: Matches, category: int, area: int) -> IntArray:
+    """(I,) true instances that count."""
+    counted = (matches.truth_category == category) & ~matches.truth_ignored[area]
+    return np.bincount(matches.truth_image[counted], minlength=len(matches.image_ids))
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """How often each image is drawn.
+
+    Attributes:
+        times: (I, B).
+        most: the largest of them.
+    """
+
+    times: CountArray
+    most: int
+
+    @cached_property
+    def copies(self) -> CountArray:
+        """(I + most I, B) the same, then whether each image is drawn more than 0 times, more than once, and so on."""
+        more = self.times > np.arange(self.most, dtype=np.int32)[:, None, None]
+        return np.concatenate([self.times, more.reshape(-1, self.times.shape[1])], dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """The detections of a category, best first.
+
+    Attributes:
+        found: (D,) their places in the matches.
+        image: (D,).
+        tie: (D,) the same number where image and score are the same.
+    """
+
+    found: IntArray
+    image: IntArray
+    tie: IntArray
+
+    @classmethod
+    def of(cls, matches: Matches, category: int, max_dets: int) -> "_Ranking":
+        found = np.flatnonzero((matches.category == category) & (matches.rank < max_dets))
+        image, score = matches.image[found], matches.score[found]
+        changes = (np.diff(image) != 0) | (np.diff(score) != 0)
+        return cls(found, image, np.concatenate([np.zeros(min(len(found), 1), dtype=np.int64), np.cumsum(changes)]))
+
+    def curve(self, matches: Matches, t: int, a: int, drawn: _Draws, truths: IntArray) -> tuple[IntArray, FloatArray]:
+        """Hits of each resample, (B,), and the mean precision over all recalls, (B,)."""
+        counted = np.flatnonzero(~matches.ignored[t, a, self.found])
+        hit, row, draws = matches.truth[t, a, self.found[counted]] >= 0, self.image[counted], drawn.times
+        mixed = _mixed(hit, self.tie[counted])
+        if mixed.any():
+            hit, row = _unroll(hit, row, self.tie[counted], mixed, drawn)
+            draws = drawn.copies
+        ends = hit & ~np.append(hit[1:], False)
+        run = np.cumsum(ends) - ends
+        count = int(ends.sum())
+        hits, misses = (_table(run[kept], row[kept], count, len(draws)) for kept in (hit, ~hit & (run < count)))
+        total, mean = np.zeros(len(truths), dtype=np.int64), np.zeros(len(truths))
+        for part in _parts(len(truths), count):
+            total[part], mean[part] = area_under(hits @ draws[:, part], misses @ draws[:, part], truths[part])
+        return total, mean
+
+
+def _mixed(hit: BoolArray, tie: IntArray) -> BoolArray:
+    """(D,) whether a detection ties with others of its image, hits and misses among them."""
+    number = np.cumsum(np.diff(tie, prepend=-1) != 0) - 1
+    hits = np.bincount(number, weights=hit)
+    return ((hits > 0) & (hits < np.bincount(number)))[number]
+
+
+def _unroll(
+    hit: BoolArray, image: IntArray, tie: IntArray, mixed: BoolArray, drawn: _Draws
+) -> tuple[BoolArray, IntArray]:
+    """Write out the copies of an image where equal scores in it are both hits and misses: there order matters.
+
+    Returns:
+        Whether each entry is a hit, and its row in the table of draws with copies.
+    """
+    times = np.where(mixed, drawn.most, 1)
+    place = np.repeat(np.arange(len(hit)), times)
+    copy = np.arange(len(place)) - np.repeat(np.cumsum(times) - times, times)
+    order = np.lexsort((place, copy, tie[place]))
+    place, copy = place[order], copy[order]
+    return hit[place], np.where(mixed[place], (copy + 1) * len(drawn.times), 0) + image[place]
+
+
+def _table(run: IntArray, row: IntArray, runs: int, rows: int) -> csr_array:
+    """(runs, rows) entries of each row of draws that belong to each run."""
+    starts = np.searchsorted(run, np.arange(runs + 1)).astype(np.int32)
+    return csr_array((np.ones(len(row), dtype=np.int32), row.astype(np.int32), starts), shape=(runs, rows))
+
+
+def _parts(resamples: int, runs: int) -> Iterator[slice]:
+    size = max(1, _CELLS // max(runs, 1))
+    return (slice(start, min(start + size, resamples)) for start in range(0, resamples, size))

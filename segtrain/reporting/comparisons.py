@@ -1,0 +1,132 @@
+"""How sure a benchmark's numbers are: their intervals, and every method against Mask R-CNN, on the same resamples."""
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from math import isnan, nan
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from segtrain.evaluation import Findings, Reference, Track, TrackName
+from segtrain.metrics.bootstrap import Difference, draw_images, holm, interval, paired_difference
+from segtrain.metrics.resampled import resampled_numbers
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+logger = logging.getLogger(__name__)
+
+STANDARD = "mask_rcnn"  # the row that all others are compared with
+
+
+class Measured(Protocol):
+    """A row of the benchmark."""
+
+    @property
+    def findings(self) -> Findings: ...
+    @property
+    def tracks(self) -> Mapping[TrackName, Track | None]: ...
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """What resampling the images says about the numbers.
+
+    Attributes:
+        intervals: row -> track -> key -> lower and upper end of the 95 % interval; undefined ones are left out.
+        comparisons: row -> key -> "difference" (row minus Mask R-CNN, class-agnostic), "low" and "high" of its 95 %
+            interval, and "p", corrected for the number of rows; undefined ones are left out.
+    """
+
+    intervals: dict[str, dict[TrackName, dict[str, list[float]]]]
+    comparisons: dict[str, dict[str, dict[str, float]]]
+
+
+def certainty(
+    rows: Mapping[str, Measured],
+    reference: Reference,
+    max_dets: int,
+    *,
+    resamples: int,
+    seed: int,
+    apart: Collection[str] = (),
+) -> Certainty:
+    """Draw the images again and again, the same ones for all rows, and compute every row's numbers on each draw.
+
+    Args:
+        rows: by name.
+        reference: the truth.
+        max_dets: detections per image and category that AP and AR use.
+        resamples: how many; 0 leaves all out.
+        seed: of the draws.
+        apart: rows that are not compared: no method can be had that does what they do.
+    """
+    if not resamples:
+        return Certainty({}, {})
+    logger.info(f"{resamples:,} resamples of the images, for intervals; bootstrap.resamples=0 leaves them out")
+    draws = draw_images(len(reference.sizes), resamples, seed)
+    merged = reference.class_agnostic()
+    resampled = {name: _resample(row, reference, merged, max_dets, draws) for name, row in rows.items()}
+    intervals = {
+        name: {track: _intervals(row.tracks[track] or {}, drawn) for track, drawn in resampled[name].items()}
+        for name, row in rows.items()
+    }
+    headline = {
+        name: (row.tracks["class_agnostic"] or {}, resampled[name]["class_agnostic"])
+        for name, row in rows.items()
+        if row.tracks.get("class_agnostic") and name not in apart
+    }
+    return Certainty(intervals, _comparisons(headline))
+
+
+def _resample(
+    row: Measured, reference: Reference, merged: Reference, max_dets: int, draws: IntArray
+) -> dict[TrackName, dict[str, FloatArray]]:
+    """The numbers of a row on each resample, in the tracks that it has."""
+
+    def numbers(findings: Findings, truth: Reference) -> dict[str, FloatArray]:
+        return resampled_numbers(
+            truth.truths,
+            findings.masks,
+            findings.boxes,
+            draws,
+            category_ids=[category.id for category in truth.categories],
+            sizes=truth.sizes,
+            max_dets=max_dets,
+            score_threshold=findings.score_threshold,
+        )
+
+    result: dict[TrackName, dict[str, FloatArray]] = {}
+    if row.tracks.get("class_agnostic"):
+        result["class_agnostic"] = numbers(row.findings.class_agnostic(), merged)
+    if row.tracks.get("class_aware"):
+        # With a single category the two tracks are one.
+        same = len(reference.categories) == 1 and "class_agnostic" in result
+        result["class_aware"] = result["class_agnostic"] if same else numbers(row.findings, reference)
+    return result
+
+
+def _intervals(track: Track, drawn: Mapping[str, FloatArray]) -> dict[str, list[float]]:
+    ends = {key: interval(float(track.get(key, nan)), values) for key, values in drawn.items()}
+    return {key: [low, high] for key, (low, high) in ends.items() if not isnan(low)}
+
+
+def _comparisons(rows: Mapping[str, tuple[Track, Mapping[str, FloatArray]]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Every row minus Mask R-CNN; each key's p are corrected for the number of rows."""
+    if STANDARD not in rows:
+        return {}
+    standard, standard_drawn = rows[STANDARD]
+    found: dict[str, dict[str, Any]] = {name: {} for name in rows if name != STANDARD}
+    for key in standard_drawn:
+        differences: dict[str, Difference] = {}
+        for name in found:
+            track, drawn = rows[name]
+            if key in drawn:
+                differences[name] = paired_difference(track[key], standard[key], drawn[key], standard_drawn[key])
+        corrected = holm({name: difference.p for name, difference in differences.items()})
+        for name, difference in differences.items():
+            if not isnan(difference.p):
+                found[name][key] = {**asdict(difference), "p": corrected[name]}
+    return found

@@ -1,0 +1,150 @@
+"""The verdict: what the numbers say, in sentences, and whether the data can tell."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from segtrain.reporting.comparisons import STANDARD
+from segtrain.reporting.tables import METRICS, Results, number, ranking, seconds
+
+CLEAR = 0.05  # a corrected p below it: the data can tell
+NEGLIGIBLE = 0.02  # a loss up to this in AP, IoU or F1 is taken as none
+_TITLES = {column.key: column.title for column in METRICS}
+
+
+class _Lead(NamedTuple):
+    """By how much one row is better than another: the ends of its 95 % interval, and the corrected p."""
+
+    low: float
+    high: float
+    p: float
+
+
+def verdict(results: Results) -> list[str]:
+    """Plain sentences: who wins on mask AP and on mIoU, where a baseline is good enough, what Mask R-CNN costs.
+
+    Rows that cannot be had, because the ground truth chose their settings, are left out. The data can tell two rows
+    apart where p, corrected for the number of rows, is below 0.05. A baseline is good enough where the whole 95 %
+    interval of what it loses against Mask R-CNN lies below 0.02.
+    """
+    names = [name for name in ranking(results) if not results["methods"][name].get("oracle")]
+    ap = "mask_ap" if _standing(results, names, "mask_ap") else "box_ap"
+    sentences = [sentence for key in (ap, "miou") if (sentence := _winner(results, names, key))]
+    if not sentences:
+        return ["No method has a defined number on these data."]
+    # A classical method says what its scores mean; learned ones have none to explain.
+    baselines = [name for name in names if results["methods"][name].get("score") is not None]
+    if baselines and STANDARD in names:
+        sentences += _good_enough(results, baselines)
+        sentences += [sentence for sentence in (_time(results, baselines), _training(results)) if sentence]
+    return sentences
+
+
+def _winner(results: Results, names: Sequence[str], key: str) -> str:
+    """Who is best on a number, by how much, and whether the data can tell; nothing where it is undefined."""
+    standing = _standing(results, names, key)
+    if not standing:
+        return ""
+    winner, title = standing[0], _TITLES[key]
+    value = _value(results, winner, key)
+    best = f"{winner} has the best {title}, {_with_interval(results, winner, key)}"
+    if len(standing) == 1:
+        return f"{best}; no other method has one."
+    # Differences are measured against Mask R-CNN: where it did not win, it is the other one.
+    other = STANDARD if STANDARD in standing[1:] else standing[1]
+    # The margin of what the table shows, so that a reader who subtracts gets the same.
+    margin = round(value, 3) - round(_value(results, other, key), 3)
+    place = "the next best" if other == standing[1] else f"number {standing.index(other) + 1} of {len(standing)}"
+    if margin < 0.0005:
+        sentence = f"{winner} and {other} have the same {title}, {_with_interval(results, winner, key)}."
+    else:
+        sentence = f"{best}, {margin:.3f} above {other}, {place}."
+    lead = _lead(results, winner, other, key)
+    if lead is None:
+        return sentence
+    tells = "The data can tell them apart" if lead.p < CLEAR else "The data cannot tell them apart"
+    return f"{sentence} {tells}: the difference lies between {lead.low:.3f} and {lead.high:.3f}, {_p(lead.p)}."
+
+
+def _good_enough(results: Results, baselines: Sequence[str]) -> list[str]:
+    """Where the best baseline loses next to nothing, where the data cannot tell, and where it is clearly worse."""
+    enough, unsure, worse = [], [], []
+    for key, title in _TITLES.items():
+        standing = _standing(results, baselines, key)
+        lead = _lead(results, STANDARD, standing[0], key) if standing else None
+        if lead is None:
+            continue
+        loss = _value(results, STANDARD, key) - _value(results, standing[0], key)
+        entry = f"{title} ({standing[0]}, {abs(loss):.3f} {'below' if loss > 0 else 'above'})"
+        (enough if lead.high < NEGLIGIBLE else unsure if lead.p >= CLEAR or loss <= 0 else worse).append(entry)
+    sentences = []
+    if enough:
+        sentences.append(f"A baseline is good enough, losing less than {NEGLIGIBLE} to {STANDARD}, on {_list(enough)}.")
+    if unsure:
+        sentences.append(f"The data cannot tell whether the best baseline is as good as {STANDARD} on {_list(unsure)}.")
+    if worse:
+        everywhere = "No baseline is good enough: the best one" if not enough and not unsure else "The best baseline"
+        sentences.append(f"{everywhere} is clearly worse than {STANDARD} on {_list(worse)}.")
+    return sentences
+
+
+def _time(results: Results, baselines: Sequence[str]) -> str:
+    """What an image takes, against the baseline of best AP."""
+    slow, quick = (seconds(results["methods"][name]) for name in (STANDARD, baselines[0]))
+    if not slow or not quick:
+        return ""
+    ratio = max(slow, quick) / min(slow, quick)
+    times = f"{ratio:.0f} times" if ratio >= 10 else f"{ratio:.1f} times"
+    than = f"{times} as long as" if slow >= quick else f"1/{ratio:.1f} of"
+    return (
+        f"{STANDARD} takes {1000 * slow:.1f} ms per image, {than} {baselines[0]}, the best baseline "
+        f"({1000 * quick:.1f} ms)."
+    )
+
+
+def _training(results: Results) -> str:
+    """What had to be learned and labelled before; nothing where it is not known."""
+    costs = results["methods"][STANDARD].get("costs") or {}
+    minutes, images, objects = (number(costs.get(f"training_{what}")) for what in ("minutes", "images", "objects"))
+    if minutes is None:
+        return ""
+    labelled = f" on {images:,.0f} images" if images else ""
+    labelled += f" with {objects:,.0f} labelled objects" if images and objects else ""
+    return f"Its training took {minutes:.1f} minutes{labelled}."
+
+
+def _value(results: Results, name: str, key: str) -> float:
+    value = number((results["methods"][name].get("class_agnostic") or {}).get(key))
+    return float("nan") if value is None else value
+
+
+def _standing(results: Results, names: Sequence[str], key: str) -> list[str]:
+    """The rows in which a class-agnostic number is defined, best first; equal ones keep the order of the tables."""
+    defined = [name for name in names if _value(results, name, key) == _value(results, name, key)]
+    return sorted(defined, key=lambda name: -_value(results, name, key))
+
+
+def _lead(results: Results, better: str, worse: str, key: str) -> _Lead | None:
+    """How sure the difference of two rows is; None unless one of them is Mask R-CNN and the images were resampled."""
+    known = results.get("comparisons") or {}
+    entry = ((known.get(worse) if better == STANDARD else known.get(better)) or {}).get(key)
+    if STANDARD not in (better, worse) or not entry:
+        return None
+    low, high, p = (number(entry.get(part)) for part in ("low", "high", "p"))
+    if low is None or high is None or p is None:
+        return None
+    return _Lead(-high, -low, p) if better == STANDARD else _Lead(low, high, p)
+
+
+def _with_interval(results: Results, name: str, key: str) -> str:
+    track = results["methods"][name]["class_agnostic"]
+    ends = (track.get("intervals") or {}).get(key)
+    text = f"{_value(results, name, key):.3f}"
+    return f"{text} (95 % interval {ends[0]:.3f} to {ends[1]:.3f})" if ends else text
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _list(entries: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(entries[:-1]), entries[-1]]))
