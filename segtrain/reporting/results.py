@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,9 @@ import numpy as np
 from segtrain.data.splits.opening import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
 
+NO_COSTS: Mapping[str, float | None] = dict.fromkeys(
+    ("training_minutes", "training_images", "training_objects", "tuning_seconds", "peak_memory_gib")
+)
 REPORT_FILES = ("results.json", "results.csv", "report.md", "report.html")
 
 
@@ -23,7 +26,9 @@ class Row:
         scoring_seconds: what computing them took.
         description: one sentence.
         score: what a classical method's scores mean; None where they are learned.
-        family: "literal" or "sound", of classical methods that say so.
+        family: "literal", "sound" or "tuned", of classical methods that say so.
+        costs: what it took beside its time on the images; see ``NO_COSTS``.
+        oracle: whether it was shown the truth, and so is an upper bound and no method.
     """
 
     findings: Findings
@@ -32,6 +37,8 @@ class Row:
     description: str
     score: str | None
     family: str | None
+    costs: Mapping[str, float | None] = field(default_factory=dict)
+    oracle: bool = False
 
 
 def assemble(
@@ -44,6 +51,7 @@ def assemble(
     command: str,
     directory: str,
     checkpoint: Mapping[str, Any] | None,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The content of ``results.json``; undefined numbers are nan until it is written."""
     index, counts = split.index, split.index.counts
@@ -67,7 +75,7 @@ def assemble(
             "annotations_file": str(index.path),
             "findings": index.findings.lines(("error", "warning")),
         },
-        "warnings": warnings,
+        "warnings": [*warnings, *notes],
         "environment": dict(environment),
         "command": command,
         "directory": directory,
@@ -93,6 +101,8 @@ def _method(row: Row, images: int) -> dict[str, Any]:
         "description": row.description,
         "score": row.score,
         "family": row.family,
+        "costs": {**NO_COSTS, **row.costs},
+        **({"oracle": True} if row.oracle else {}),
     }
 
 

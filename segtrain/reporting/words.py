@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from segtrain.reporting.tables import Results, number, ranking
+from segtrain.reporting.tables import Results, is_oracle, number, ranking
 
 
 def verdict(results: Results) -> str:
@@ -23,7 +23,8 @@ def _standing(results: Results, key: str) -> list[tuple[float, str]]:
     values = [
         (value, name)
         for name in ranking(results)
-        if (value := number((results["methods"][name].get("class_agnostic") or {}).get(key))) is not None
+        if not is_oracle(results, name)
+        and (value := number((results["methods"][name].get("class_agnostic") or {}).get(key))) is not None
     ]
     return sorted(values, key=lambda pair: -pair[0])
 
