@@ -20,7 +20,7 @@ from segtrain.reporting.progress import progress_bar
 from segtrain.reporting.rows import Benchmark
 from segtrain.runtime import describe_environment, resolve_device, seed_everything, thread_count, to_device
 from segtrain.training.source import Source
-from segtrain.tuning.oracle import Oracle
+from segtrain.tuning.oracle import Oracle, find
 from segtrain.tuning.rows import Tuning
 from segtrain.tuning.search import Tuned
 
@@ -63,7 +63,8 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     with progress_bar(segmenters, len(split.index.images)) as bar:
         for name, (segmenter, categories) in segmenters.items():
             if isinstance(segmenter, Oracle):
-                benchmark.add_oracle(name, segmenter, bar(name))
+                found = find(segmenter, benchmark.images(), benchmark.reference, bar(name))
+                benchmark.add_oracle(name, found, segmenter.description, segmenter.score)
             else:
                 costs = tuning.costs.get(name) or source.costs(config["segmenters"][name])
                 benchmark.add_segmenter(name, winners.get(name, segmenter), categories, bar(name), costs)

@@ -133,5 +133,5 @@ def test_a_drawn_validation_split_is_not_searched_on(root: Path) -> None:
     held_out = {image.id for image in splits["val"].index.images}
     assert held_out
     assert not held_out & set(searched)
-    with pytest.raises(SegtrainError, match="train_images"):
+    with pytest.raises(ValueError, match="not on val"):
         TrainingImages(splits["val"], None, 0, skip=False)

@@ -5,20 +5,18 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from segtrain.data.index.coco import Category
-from segtrain.data.records import to_predictions
 from segtrain.data.result_files import load_results
 from segtrain.data.samples.loading import evaluation_images
 from segtrain.data.splits.opening import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference, TrackName, predict, score
 from segtrain.files import write_atomically
-from segtrain.instances import GroundTruth, Instances, Prediction
 from segtrain.reporting.gallery import GalleryItem, build
 from segtrain.reporting.results import REPORT_FILES, Row, assemble
 from segtrain.runtime import MemoryAbove
@@ -26,17 +24,6 @@ from segtrain.segmenters.base import Segmenter, Trainable
 
 logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")
-
-
-class InformedSegmenter(Protocol):
-    """What is shown the truth of an image before it decides."""
-
-    description: str
-    score: str | None
-
-    def segment_knowing(self, image: Tensor, truths: Sequence[GroundTruth]) -> Instances:
-        """Segment a uint8 RGB image (3, H, W) whose true instances, made of category 1, are known."""
-        ...
 
 
 class Benchmark:
@@ -126,7 +113,7 @@ class Benchmark:
         with MemoryAbove(getattr(segmenter, "device", CPU)) as memory:
             found = predict(
                 segmenter,
-                self._images(),
+                self.images(),
                 self.reference.categories if categories is None else categories,
                 self.score_threshold,
                 advance,
@@ -139,25 +126,17 @@ class Benchmark:
         own = [getattr(segmenter, key, None) for key in ("score", "family")]
         self._add(name, found, description, *own, costs=costs)
 
-    def add_oracle(self, name: str, oracle: InformedSegmenter, advance: Callable[[], None]) -> None:
-        """Run what is shown the truth: an upper bound, marked as such; its time says nothing and is left out.
+    def add_oracle(self, name: str, found: Findings, description: str, own_score: str | None) -> None:
+        """Score what was found with the truth at hand, and write its records; the row is marked as an upper bound.
 
         Args:
             name: of the row.
-            oracle: what chooses by the truth.
-            advance: called after each image.
+            found: by what was shown the truth.
+            description: one sentence.
+            own_score: what its scores mean.
         """
-        truths: dict[int, list[GroundTruth]] = {image_id: [] for image_id in self.reference.sizes}
-        for truth in self.reference.class_agnostic().truths:
-            truths[truth["image_id"]].append(truth)
-        found: list[Prediction] = []
-        for image_id, image in self._images():
-            instances = oracle.segment_knowing(image, truths[image_id])
-            found += to_predictions(instances, image_id, self.reference.categories)
-            advance()
-        findings = Findings(found, None, False, 0.0)
-        self._write_records(name, findings)
-        self._add(name, findings, oracle.description, oracle.score, oracle=True)
+        self._write_records(name, found)
+        self._add(name, found, description, own_score, oracle=True)
 
     def results(self, **context: Any) -> dict[str, Any]:
         """The content of ``results.json``; see ``assemble``."""
@@ -180,7 +159,12 @@ class Benchmark:
             each,
         )
 
-    def _images(self) -> Iterator[tuple[int, Tensor]]:
+    def images(self) -> Iterator[tuple[int, Tensor]]:
+        """The images that rows are computed on: ids, and uint8 RGB (3, H, W).
+
+        Raises:
+            SegtrainError: there are none, or one cannot be read.
+        """
         if self.split.images is None:
             raise SegtrainError(
                 "data.val_images is null: name the image folder, or use methods=none with predictions.NAME=FILE"

@@ -60,10 +60,12 @@ COSTS = (
     Column("score", "score, s", "Seconds to compute all metrics of all images", None, 1),
     Column("detections", "detections", "Detections on all images, whatever their score", None, 0),
     Column("without", "images without", "Images on which nothing was detected", None, 0),
-    Column("training_minutes", "training, min", "Minutes of training", "low", 1),
-    Column("training_images", "images used", "Labelled training images that training or tuning used", "low", 0),
-    Column("training_objects", "objects used", "Labelled objects in those images", "low", 0),
-    Column("tuning_seconds", "tuning, s", "Seconds of search for the settings", "low", 0),
+)
+SPENT = (  # each is left out where no row has it
+    Column("training_minutes", "training, min", "Minutes of training", None, 1),
+    Column("training_images", "images used", "Labelled training images that training or tuning used", None, 0),
+    Column("training_objects", "objects used", "Labelled objects in those images", None, 0),
+    Column("tuning_seconds", "tuning, s", "Seconds of search for the settings", None, 0),
     Column("peak_memory_gib", "memory, GiB", "Peak memory on these images, above that at the row's start", "low", 2),
 )
 
@@ -147,6 +149,8 @@ def category_table(results: Results) -> Table:
 
 def cost_table(results: Results) -> Table:
     """What each method took and how much it returned, in the order of the other tables."""
+    spent = [method.get("costs") or {} for method in results["methods"].values()]
+    columns = (*COSTS, *(c for c in SPENT if any(number(costs.get(c.key)) is not None for costs in spent)))
     rows = []
     for name in ranking(results):
         timing, counts = (results["methods"][name].get(key) or {} for key in ("timing", "counts"))
@@ -160,8 +164,8 @@ def cost_table(results: Results) -> Table:
             "without": counts.get("images_without_detections"),
             **(results["methods"][name].get("costs") or {}),
         }
-        rows.append(Row(name, _cells(COSTS, values)))
-    return Table(COSTS, _mark_best(results, COSTS, rows))
+        rows.append(Row(name, _cells(columns, values)))
+    return Table(columns, _mark_best(results, columns, rows))
 
 
 def tracks_agree(results: Results) -> bool:

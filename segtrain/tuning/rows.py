@@ -13,7 +13,8 @@ from segtrain.data.splits.settings import open_data
 from segtrain.errors import SegtrainError
 from segtrain.files import write_atomically
 from segtrain.segmenters.base import Segmenter
-from segtrain.tuning.search import Budget, Metric, Tuned, Winner, search
+from segtrain.tuning.objective import Metric
+from segtrain.tuning.search import Budget, Tuned, Winner, search
 from segtrain.tuning.space import Node, build_segmenter
 from segtrain.tuning.training_images import TrainingImages
 

@@ -4,24 +4,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from msgspec import Meta
 
-from segtrain.data.index.coco import Category
-from segtrain.data.records import to_predictions
 from segtrain.errors import SegtrainError
-from segtrain.instances import Prediction
-from segtrain.metrics.average_precision import average_precision
-from segtrain.metrics.mean_iou import mean_iou
 from segtrain.tuning import space as spaces
-from segtrain.tuning.space import Candidate, Node, build_segmenter
+from segtrain.tuning.objective import Metric, Objective
+from segtrain.tuning.space import Candidate, Node
 from segtrain.tuning.training_images import TrainingImages
 
-Metric = Literal["mask_ap", "miou"]
-_OBJECT = [Category(1, "object")]
-RUNGS = (6, 3)  # a trial is first scored on a sixth of the images, then on a third, then on all
-PROMISING = 33.0  # percentile: at each rung this share of the trials goes on
+PROMISING = 50.0  # percentile: a trial goes on if it is among this share of those that were scored on all images
 STARTUP = 10  # trials drawn at random before the sampler models them
 
 
@@ -132,7 +125,7 @@ def search(
     started = time.perf_counter()
     best, value, trials, completed = row.candidates[0].node, nan, 0, 0
     known: dict[str, float] = {}  # by settings: the sampler may propose the same ones again
-    objective = _Objective(images, metric, max_dets, None if budget.seconds is None else started + budget.seconds)
+    objective = Objective(images, metric, max_dets, None if budget.seconds is None else started + budget.seconds)
     settings = sum(candidate.size for candidate in row.candidates)
     while not objective.late and trials != budget.trials and len(known) < settings:
         trial = study.ask()
@@ -168,42 +161,3 @@ def _proposed(trial: Any, row: Sequence[Candidate]) -> Node:
         place = trial.suggest_int(name, 0, places[-1]) if dimension.ordered else trial.suggest_categorical(name, places)
         values.append(dimension.values[place])
     return candidate.with_values(values)
-
-
-class _Objective:
-    """Scores settings, on few images first."""
-
-    def __init__(self, images: TrainingImages, metric: Metric, max_dets: int, deadline: float | None) -> None:
-        self._images, self._metric, self._max_dets, self._deadline = images, metric, max_dets, deadline
-        count = len(images.ids)
-        self._rungs = sorted({max(1, count // rung) for rung in RUNGS} | {count})
-
-    @property
-    def late(self) -> bool:
-        return self._deadline is not None and time.perf_counter() >= self._deadline
-
-    def __call__(self, node: Node, trial: Any) -> float:
-        """The metric on all images; nan if the trial was ended early, or the time ran out."""
-        segmenter, found, value = build_segmenter(node), list[Prediction](), nan
-        for start, stop in zip([0, *self._rungs], self._rungs, strict=False):
-            for image_id, image in self._images.read(self._images.ids[start:stop]):
-                if self.late:
-                    return nan
-                found += to_predictions(segmenter.segment([image])[0], image_id, _OBJECT)
-            value = self._score(found, self._images.ids[:stop])
-            if stop < len(self._images.ids) and not isnan(value):
-                trial.report(value, stop)
-                if trial.should_prune():
-                    return nan
-        return value
-
-    def _score(self, found: Sequence[Prediction], ids: Sequence[int]) -> float:
-        reference = self._images.reference
-        sizes = {image_id: reference.sizes[image_id] for image_id in ids}
-        if self._metric == "miou":
-            return mean_iou(reference.truths, found, category_ids=[1], sizes=sizes).miou
-        precision = average_precision(
-            reference.truths, found, image_ids=ids, category_ids=[1], max_dets=self._max_dets, iou_type="segm",
-            sizes=sizes,
-        )  # fmt: skip
-        return precision.stats[0]

@@ -31,10 +31,13 @@ class TrainingImages:
 
     Raises:
         SegtrainError: there are no images, they hold no object, or one cannot be read.
+        ValueError: it is another split.
     """
 
     def __init__(self, split: Split, count: int | None, seed: int, *, skip: bool) -> None:
-        if split.name != "train" or split.images is None:
+        if split.name != "train":
+            raise ValueError(f"settings are searched on the training split alone, not on {split.name}")
+        if split.images is None:
             raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
         every = [image.id for image in split.index.images]
         drawn = np.random.default_rng(seed).permutation(every)[: len(every) if count is None else count].tolist()
