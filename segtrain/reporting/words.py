@@ -71,7 +71,8 @@ def definitions(results: Results) -> list[tuple[str, str]]:
         (
             "Operating point",
             "AP and AR use every detection, ranked by score. mIoU, foreground IoU and F1 need a decision instead: "
-            f"they use the detections whose score reaches the row's threshold ({_thresholds(results)}).{_chosen(results)}",
+            f"they use the detections whose score reaches the row's threshold ({_thresholds(results)})."
+            + _chosen(results),
         ),
         (
             "mIoU, foreground IoU",
@@ -154,10 +155,8 @@ def _chosen(results: Results) -> str:
     checkpoint = results.get("checkpoint") or {}
     if not (images := checkpoint.get("threshold_images")):
         return ""
-    return (
-        f" The checkpoint's own, {checkpoint['score_threshold']:g}, had the highest F1 on {images} images of the training "
-        "split."
-    )
+    threshold = checkpoint["score_threshold"]
+    return f" The checkpoint's own, {threshold:g}, had the highest F1 on {images} images of the training split."
 
 
 def _thresholds(results: Results) -> str:
