@@ -32,6 +32,7 @@ class DataConfig:
     max_image_pixels: int | None = None
     min_object_pixels: int | None = None
     cache: str | None = None
+    tune_seconds: float | None = None
     generator: Any = None
     from_checkpoint: bool = False
 
@@ -45,7 +46,7 @@ class RunConfig:
     seed: int = MISSING
     device: str = MISSING
     threads: Any = MISSING  # auto | int
-    score_threshold: float | None = MISSING
+    score_threshold: Any = MISSING  # auto (train.py) | float | null (evaluate.py)
     data: DataConfig = field(default_factory=DataConfig)
 
 
@@ -70,6 +71,16 @@ class BootstrapConfig:
 
 
 @dataclass
+class TuneConfig:
+    """What a search for settings may cost, and what it maximises."""
+
+    metric: str = MISSING
+    images: int | None = None
+    seconds: float | None = None
+    trials: int | None = None
+
+
+@dataclass
 class EvaluateConfig(RunConfig):
     """Root of evaluate.py."""
 
@@ -78,6 +89,7 @@ class EvaluateConfig(RunConfig):
     precision: str | None = None
     gallery: int = MISSING
     bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
     segmenters: dict[str, Any] = field(default_factory=dict)
     predictions: dict[str, Any] = field(default_factory=dict)
 
@@ -97,7 +109,7 @@ _COUNT = Annotated[int, Meta(ge=1)]
 _VALUES: dict[str, Any] = {
     "seed": Annotated[int, Meta(ge=0)],
     "threads": Literal["auto"] | _COUNT,
-    "score_threshold": Annotated[float, Meta(ge=0, le=1)] | None,
+    "score_threshold": Literal["auto"] | Annotated[float, Meta(ge=0, le=1)] | None,
     "tracks": Literal["all", "class_agnostic"],
     "precision": Literal["fp32", "bf16"] | None,
     "gallery": Annotated[int, Meta(ge=0)],
@@ -111,6 +123,11 @@ _VALUES: dict[str, Any] = {
     "data.exif": Literal["apply", "ignore", "auto"] | None,
     "data.max_image_pixels": _COUNT | None,
     "data.min_object_pixels": Annotated[int, Meta(ge=0)] | None,
+    "data.tune_seconds": Annotated[float, Meta(gt=0)] | None,
+    "tune.metric": Literal["mask_ap", "miou"],
+    "tune.images": _COUNT | None,
+    "tune.seconds": Annotated[float, Meta(gt=0)] | None,
+    "tune.trials": _COUNT | None,
     "data.val_fraction": Annotated[float, Meta(gt=0, lt=1)] | None,
 }
 
@@ -144,6 +161,11 @@ def _reason(error: BaseException) -> str:
     if not callable(details):
         return str(error)
     return ", ".join(f"{'.'.join(map(str, d['loc']))}={d['input']}: {d['msg']}" for d in details())
+
+
+def as_yaml(node: Mapping[str, Any]) -> str:
+    """A node as the text of a configuration file."""
+    return OmegaConf.to_yaml(dict(node))
 
 
 def find_problems(config: Mapping[str, Any]) -> list[str]:
@@ -201,6 +223,10 @@ def _check_roles(config: Mapping[str, Any]) -> Iterator[str]:
     """Parts that can be built, but not in this place."""
     if "trainer" in config and config["data"]["from_checkpoint"]:
         yield "data: evaluate.py alone takes it from a checkpoint; choose another option, such as data=coco"
+    if "trainer" in config and config["score_threshold"] is None:
+        yield "score_threshold=null: there is no checkpoint to take it from; give a number, or auto"
+    if "segmenters" in config and config["score_threshold"] == "auto":
+        yield "score_threshold=auto: train.py alone chooses one; give a number, or null for the checkpoint's"
     network = config.get("segmenter")
     if network is not None and not network.get("_partial_"):
         yield "segmenter: this one does not learn; choose a mask_rcnn_* option"

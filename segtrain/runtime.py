@@ -6,7 +6,7 @@ import random
 import re
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 import psutil
@@ -94,6 +94,53 @@ def _peak_resident() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if platform.system() == "Darwin" else peak * 1024
+
+
+class MemoryAbove:
+    """The most memory held within a ``with`` block above what was held at its start.
+
+    Args:
+        device: whose memory; the process's resident memory on the CPU.
+
+    Attributes:
+        gib: set at the end of the block; None where the system cannot tell (it needs Linux, or a CUDA device).
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._start: int | None = None
+        self.gib: float | None = None
+
+    def __enter__(self) -> Self:
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._start = torch.cuda.memory_allocated(self._device)
+        else:
+            self._start = _restart_peak()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        cuda = self._device.type == "cuda"
+        peak = torch.cuda.max_memory_allocated(self._device) if cuda else _status_bytes("VmHWM")
+        if self._start is not None and peak is not None:
+            self.gib = max(0, peak - self._start) / 2**30
+
+
+def _restart_peak() -> int | None:
+    """Let the kernel take the peak of this process anew (proc(5), ``clear_refs``); the resident bytes of now."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return None
+    return _status_bytes("VmRSS")
+
+
+def _status_bytes(name: str) -> int | None:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
 
 
 def describe_environment(device: torch.device, precision: str) -> dict[str, str | int | float]:

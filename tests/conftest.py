@@ -56,7 +56,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     data = data_of(write_data(folder / "data"))
     training = run("train", *SMALL, *data, "output_dir=run", folder=folder)
     assert training.code == 0, training.err
-    evaluation = run("evaluate", "checkpoint=run/checkpoints/best.pt", "output_dir=report", "threads=1", folder=folder)
+    arguments = ["checkpoint=run/checkpoints/best.pt", "output_dir=report", "threads=1", "tune.trials=2"]
+    evaluation = run("evaluate", *arguments, folder=folder)
     assert evaluation.code == 0, evaluation.err
     return Workplace(folder, training, evaluation)
 

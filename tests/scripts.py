@@ -39,6 +39,7 @@ SHORT_RUN = [
     "trainer.validation_images=1",
     "threads=1",
     "trainer.precision=fp32",
+    "score_threshold=0.5",
 ]
 SMALL = ["data=coco", *SMALL_NETWORK, *SHORT_RUN]
 

@@ -28,6 +28,7 @@ LAYERS = {
     "evaluation": 2,
     "training": 3,
     "reporting": 3,
+    "tuning": 3,
     "launch": 3,  # what the two scripts share
     "train": 4,
     "evaluate": 4,
@@ -41,6 +42,7 @@ DOORS = {
     "tensorboard": ["segtrain.reporting.tensorboard"],
     "torch.utils.tensorboard": ["segtrain.reporting.tensorboard"],
     "skimage": ["segtrain.segmenters"],
+    "optuna": ["segtrain.tuning.search"],
     "hydra": ["segtrain.config", "segtrain.signatures", "segtrain.overrides", "segtrain.launch", "train", "evaluate"],
     "omegaconf": ["segtrain.config", "segtrain.overrides", "segtrain.launch", "train", "evaluate"],
 }

@@ -63,6 +63,46 @@ def test_cost_table_shows_milliseconds_and_counts() -> None:
     assert rows["boxes"] == ["4.0", "–", "–", "1.5", "40", "1"]
 
 
+def test_costs_that_no_row_has_are_left_out() -> None:
+    content = results()
+    before = len(cost_table(content).columns)
+    content["methods"]["mask_rcnn"]["costs"] = {
+        "training_minutes": 10.04,
+        "training_images": 441,
+        "peak_memory_gib": 0.5,
+    }
+    content["methods"]["kmeans"]["costs"] = {"training_minutes": None, "peak_memory_gib": 0.125}
+    table = cost_table(content)
+    assert [c.key for c in table.columns[before:]] == ["training_minutes", "training_images", "peak_memory_gib"]
+    rows = {row.method: row.cells[before:] for row in table.rows}
+    assert [cell.text for cell in rows["mask_rcnn"]] == ["10.0", "441", "0.50"]
+    assert [cell.text for cell in rows["kmeans"]] == ["–", "–", "0.12"]
+    assert [cell.best for cell in rows["kmeans"]] == [False, False, True]  # smaller is no merit of labels
+
+
+def test_oracles_come_last_and_win_nothing() -> None:
+    content = results()
+    content["methods"]["best_of_all"] = method(0.99, None, [], aware=False) | {"oracle": True}
+    content["methods"]["kmeans"]["family"] = "tuned"
+    assert ranking(content) == ["mask_rcnn", "threshold_otsu", "kmeans", "boxes", "best_of_all"]
+    without = {row.method: row.cells for row in track_table(results(), "class_agnostic").rows}
+    with_it = {row.method: row.cells for row in track_table(content, "class_agnostic").rows}
+    assert not any(cell.best for cell in with_it.pop("best_of_all"))
+    assert with_it == without
+    assert verdict(content) == verdict(results())
+    text = dict(definitions(content))
+    assert text["Oracle rows"].startswith("best_of_all: ")
+    assert text["Tuned rows"].startswith("kmeans: ")
+    assert not {"Oracle rows", "Tuned rows"} & dict(definitions(results())).keys()
+
+
+def test_the_report_says_where_a_threshold_comes_from() -> None:
+    content = results()
+    assert "training split" not in dict(definitions(content))["Operating point"]
+    content["checkpoint"] |= {"score_threshold": 0.35, "threshold_images": 60}
+    assert "own, 0.35, had the highest F1 on 60 images" in dict(definitions(content))["Operating point"]
+
+
 def test_tracks_agree_only_when_they_show_the_same() -> None:
     content = results()
     assert not tracks_agree(content)

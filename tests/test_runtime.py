@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from segtrain.errors import SegtrainError
 from segtrain.runtime import (
+    MemoryAbove,
     describe_environment,
     peak_memory,
     resolve_device,
@@ -102,3 +104,28 @@ def test_the_environment_is_plain_and_complete() -> None:
     assert all(isinstance(value, str | int | float) for value in environment.values())
     assert environment.keys() >= {"segtrain", "torch", "torchvision", "processor", "cores", "threads", "device"}
     assert 0 < peak_memory(CPU) < 1e3
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of a stretch of time")
+def test_memory_above_is_the_peak_within() -> None:
+    outside = np.ones(2**26, np.uint8)  # 64 MiB: held before, and a peak from before is no matter
+    with MemoryAbove(CPU) as memory:
+        for _ in range(2):
+            assert np.ones(2**25, np.uint8).any()  # 32 MiB, one after the other
+    assert outside.any()
+    assert memory.gib is not None
+    assert memory.gib == pytest.approx(2**25 / 2**30, abs=2**23 / 2**30)
+    with MemoryAbove(CPU) as memory:
+        pass
+    assert memory.gib is not None
+    assert memory.gib < 2**23 / 2**30
+
+
+def test_memory_that_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with MemoryAbove(CPU) as memory:
+        pass
+    assert memory.gib is None

@@ -48,6 +48,23 @@ def test_checkpoints_hold_what_evaluation_needs(workplace: Workplace) -> None:
     assert workplace.training.result == best.metrics["mask_ap"]
 
 
+def test_the_score_threshold_is_chosen_at_the_end(workplace: Workplace, tmp_path: Path) -> None:
+    arguments = [*SMALL, *data_of(workplace.data), "score_threshold=auto", "trainer.threshold_images=3"]
+    finished = run("train", *arguments, "output_dir=run", folder=tmp_path)
+    assert (finished.code, finished.err) == (0, "")
+    best, last = (load_checkpoint(tmp_path / "run" / "checkpoints" / f"{name}.pt") for name in ("best", "last"))
+    assert (best.threshold_images, last.threshold_images, last.score_threshold) == (3, None, 0.5)
+    assert f"score threshold {best.score_threshold:g}: F1 " in finished.out
+    assert (best.training_images, best.training_objects) == (5, 12)
+    evaluated = run("evaluate", "methods=mask_rcnn", "checkpoint=run/checkpoints/best.pt", "output_dir=report",
+                    "gallery=0", "threads=1", folder=tmp_path)  # fmt: skip
+    assert (evaluated.code, evaluated.err) == (0, "")
+    row = json.loads((tmp_path / "report" / "results.json").read_text())["methods"]["mask_rcnn"]
+    assert row["score_threshold"] == best.score_threshold
+    assert row["description"] == "Fine-tuned Mask R-CNN, its score threshold chosen on 3 training images"
+    assert (row["costs"]["training_images"], row["costs"]["training_objects"]) == (5, 12)
+
+
 def test_a_preview_can_be_had_alone(workplace: Workplace, tmp_path: Path) -> None:
     arguments = [*SMALL, *data_of(workplace.data), "trainer.max_steps=0", "output_dir=run"]
     finished = run("train", *arguments, folder=tmp_path)

@@ -1,5 +1,7 @@
 """Each classical method against its definition, pixel by pixel where the definition is one."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from segtrain.errors import SegtrainError
 from segtrain.segmenters import edges, kmeans, threshold
 from segtrain.segmenters.classical import Classical
+from segtrain.segmenters.finishing import Finish
 from segtrain.segmenters.regions import components, luminance
 
 CLUSTERING = {"bits": 5, "restarts": 10, "seed": 0}
@@ -21,6 +24,12 @@ def random_rgb(seed: int, height: int = 12, width: int = 15) -> np.ndarray:
 
 def grey_rgb(grey: np.ndarray) -> np.ndarray:
     return np.asarray(grey, dtype=np.float32)[..., None].repeat(3, axis=2)
+
+
+def finish(**changes: Any) -> Finish:
+    """The watershed of the sound rows, and nothing else."""
+    settings = {"closing": 0, "fill": False, "opening": 0, "watershed": True, "smoothing": 2.0, "min_distance": 7}
+    return Finish(**{**settings, "grow": 0, **changes})
 
 
 def neighbours(grey: np.ndarray, y: int, x: int) -> np.ndarray:
@@ -120,7 +129,7 @@ def test_canny_finds_squares_inside_and_at_the_border(close: int) -> None:
     grey = np.zeros((60, 60))
     grey[20:40, 22:42] = 1
     grey[0:14, 40:60] = 1
-    settings = {"sigma": 1.0, "low": 0.4, "high": 0.8, "smoothing": 2.0, "min_distance": 7}
+    settings = {"sigma": 1.0, "low": 0.4, "high": 0.8, "polarity": "border", "finish": finish()}
     labels = edges.canny(grey_rgb(grey), close=close, **settings)
     assert labels.max() == 2
     assert (labels > 0).sum() == pytest.approx(grey.sum(), rel=0.2)
@@ -130,7 +139,7 @@ def test_local_threshold_follows_uneven_light() -> None:
     y, x = np.mgrid[:96, :96]
     cells = ((y % 32 - 16) ** 2 + (x % 32 - 16) ** 2) < 64
     bright = x / 96 * 0.6 + 0.2 * cells
-    settings = {"denoise": 1.0, "window": 16.0, "offset": 0.03, "smoothing": 2.0, "min_distance": 7}
+    settings = {"denoise": 1.0, "window": 16.0, "offset": 0.03, "polarity": "border", "finish": finish(fill=True)}
     for grey in (bright, 1 - bright):
         labels = components(threshold.local(grey_rgb(grey), **settings))
         assert [(labels == labels[j, i]).sum() > 100 for j in (16, 48, 80) for i in (16, 48, 80) if labels[j, i]] == [
@@ -203,5 +212,5 @@ def test_an_unknown_score_is_one_line() -> None:
 
 
 def test_an_unknown_family_is_refused() -> None:
-    with pytest.raises(SegtrainError, match="family 'textbook' is unknown; use literal, sound or null"):
+    with pytest.raises(SegtrainError, match="family 'textbook' is unknown; use literal, sound, tuned or null"):
         Classical(threshold.mean, score="contrast", min_area=16, description="", family="textbook")

@@ -69,6 +69,7 @@ def recipe(**changes: Any) -> Recipe:
         "log_every": 1,
         "preview_images": 1,
         "validation_images": 0,
+        "threshold_images": 4,
     }
     return Recipe(**(values | changes))
 
@@ -92,6 +93,9 @@ def checkpoint(**changes: Any) -> Checkpoint:
         "minutes": 0.0,
         "metrics": {},
         "training": None,
+        "threshold_images": None,
+        "training_images": None,
+        "training_objects": None,
     }
     return Checkpoint(**(values | changes))
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from segtrain.evaluation import Findings, Reference, Track, TrackName
 from segtrain.reporting.comparisons import certainty
 from segtrain.reporting.verdict import verdict
 
+NO_COSTS: Mapping[str, float | None] = dict.fromkeys(
+    ("training_minutes", "training_images", "training_objects", "tuning_seconds", "peak_memory_gib")
+)
 REPORT_FILES = ("results.json", "results.csv", "report.md", "report.html")
 
 
@@ -25,7 +28,9 @@ class Row:
         scoring_seconds: what computing them took.
         description: one sentence.
         score: what a classical method's scores mean; None where they are learned.
-        family: "literal" or "sound", of classical methods that say so.
+        family: "literal", "sound" or "tuned", of classical methods that say so.
+        costs: what it took beside its time on the images; see ``NO_COSTS``.
+        oracle: whether it was shown the truth, and so is an upper bound and no method.
     """
 
     findings: Findings
@@ -34,6 +39,8 @@ class Row:
     description: str
     score: str | None
     family: str | None
+    costs: Mapping[str, float | None] = field(default_factory=dict)
+    oracle: bool = False
 
 
 def assemble(
@@ -47,6 +54,7 @@ def assemble(
     directory: str,
     checkpoint: Mapping[str, Any] | None,
     bootstrap: Mapping[str, int],
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The content of ``results.json``; undefined numbers are nan until it is written.
 
@@ -60,6 +68,7 @@ def assemble(
         directory: in which it was typed.
         checkpoint: what Mask R-CNN came from.
         bootstrap: "resamples" of the images behind the intervals, 0 for none, and their "seed".
+        notes: what else a reader must know.
     """
     index, counts = split.index, split.index.counts
     crowded = Counter(truth["image_id"] for truth in reference.truths if not truth["iscrowd"])
@@ -89,7 +98,7 @@ def assemble(
             "annotations_file": str(index.path),
             "findings": index.findings.lines(("error", "warning")),
         },
-        "warnings": warnings,
+        "warnings": [*warnings, *notes],
         "environment": dict(environment),
         "command": command,
         "directory": directory,
@@ -116,6 +125,8 @@ def _method(row: Row, images: int) -> dict[str, Any]:
         "description": row.description,
         "score": row.score,
         "family": row.family,
+        "costs": {**NO_COSTS, **row.costs},
+        **({"oracle": True} if row.oracle else {}),
     }
 
 

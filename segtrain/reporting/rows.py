@@ -4,11 +4,11 @@ import json
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+import torch
+from torch import Tensor
 
 from segtrain.data.index.coco import Category
 from segtrain.data.result_files import load_results
@@ -19,9 +19,11 @@ from segtrain.evaluation import Findings, Reference, TrackName, predict, score
 from segtrain.files import write_atomically
 from segtrain.reporting.gallery import GalleryItem, build
 from segtrain.reporting.results import REPORT_FILES, Row, assemble
+from segtrain.runtime import MemoryAbove
 from segtrain.segmenters.base import Segmenter, Trainable
 
 logger = logging.getLogger(__name__)
+CPU = torch.device("cpu")
 
 
 class Benchmark:
@@ -33,13 +35,22 @@ class Benchmark:
         max_dets: detections per image and category that AP and AR use.
         score_threshold: operating point of rows whose scores are learned.
         tracks: which tracks to compute.
+        learned: what the report says of rows whose scores are learned.
     """
 
     def __init__(
-        self, split: Split, folder: Path, *, max_dets: int, score_threshold: float, tracks: Sequence[TrackName]
+        self,
+        split: Split,
+        folder: Path,
+        *,
+        max_dets: int,
+        score_threshold: float,
+        tracks: Sequence[TrackName],
+        learned: str,
     ) -> None:
         self.split, self.reference, self.folder = split, Reference.of(split.index), folder
         self.max_dets, self.score_threshold, self.tracks = max_dets, score_threshold, tracks
+        self.learned = learned
         self.rows: dict[str, Row] = {}
         self.files: dict[Path, str] = {}  # given result files, links resolved -> their rows
 
@@ -80,7 +91,12 @@ class Benchmark:
             self._write_records(name, row.findings)
 
     def add_segmenter(
-        self, name: str, segmenter: Segmenter, categories: Sequence[Category] | None, advance: Callable[[], None]
+        self,
+        name: str,
+        segmenter: Segmenter,
+        categories: Sequence[Category] | None,
+        advance: Callable[[], None],
+        costs: Mapping[str, float | None],
     ) -> None:
         """Run a segmenter over the images, write its records and score them.
 
@@ -89,29 +105,38 @@ class Benchmark:
             segmenter: on its device.
             categories: of its labels 1..K; None if they are not those of the data.
             advance: called after each image.
+            costs: what training and tuning took; see ``results.NO_COSTS``.
 
         Raises:
             SegtrainError: there are no images, or one cannot be read.
         """
-        if self.split.images is None:
-            raise SegtrainError(
-                "data.val_images is null: name the image folder, or use methods=none with predictions.NAME=FILE"
+        with MemoryAbove(getattr(segmenter, "device", CPU)) as memory:
+            found = predict(
+                segmenter,
+                self.images(),
+                self.reference.categories if categories is None else categories,
+                self.score_threshold,
+                advance,
+                foreign=categories is None,
             )
-        images = evaluation_images(self.split.index, self.split.images)
-        found = predict(
-            segmenter,
-            images,
-            self.reference.categories if categories is None else categories,
-            self.score_threshold,
-            advance,
-            foreign=categories is None,
-        )
         self._write_records(name, found)
+        costs = {**costs, "peak_memory_gib": memory.gib}
         learned = isinstance(segmenter, Trainable)
-        description = (
-            "Fine-tuned Mask R-CNN" if learned else getattr(segmenter, "description", type(segmenter).__name__)
-        )
-        self._add(name, found, description, getattr(segmenter, "score", None), getattr(segmenter, "family", None))
+        description = self.learned if learned else getattr(segmenter, "description", type(segmenter).__name__)
+        own = [getattr(segmenter, key, None) for key in ("score", "family")]
+        self._add(name, found, description, *own, costs=costs)
+
+    def add_oracle(self, name: str, found: Findings, description: str, own_score: str | None) -> None:
+        """Score what was found with the truth at hand, and write its records; the row is marked as an upper bound.
+
+        Args:
+            name: of the row.
+            found: by what was shown the truth.
+            description: one sentence.
+            own_score: what its scores mean.
+        """
+        self._write_records(name, found)
+        self._add(name, found, description, own_score, oracle=True)
 
     def results(self, **context: Any) -> dict[str, Any]:
         """The content of ``results.json``; see ``assemble``."""
@@ -134,6 +159,18 @@ class Benchmark:
             each,
         )
 
+    def images(self) -> Iterator[tuple[int, Tensor]]:
+        """The images that rows are computed on: ids, and uint8 RGB (3, H, W).
+
+        Raises:
+            SegtrainError: there are none, or one cannot be read.
+        """
+        if self.split.images is None:
+            raise SegtrainError(
+                "data.val_images is null: name the image folder, or use methods=none with predictions.NAME=FILE"
+            )
+        return evaluation_images(self.split.index, self.split.images)
+
     def _record_paths(self, name: str) -> tuple[Path, Path]:
         """Where a row's masks and its boxes go."""
         folder = self.folder / "predictions"
@@ -152,22 +189,16 @@ class Benchmark:
             )
 
     def _add(
-        self, name: str, found: Findings, description: str, own_score: str | None = None, family: str | None = None
+        self,
+        name: str,
+        found: Findings,
+        description: str,
+        own_score: str | None = None,
+        family: str | None = None,
+        costs: Mapping[str, float | None] | None = None,
+        oracle: bool = False,
     ) -> None:
         started = time.perf_counter()
         numbers = score(found, self.reference, self.max_dets, self.tracks)
-        self.rows[name] = Row(found, numbers, time.perf_counter() - started, description, own_score, family)
-
-
-@contextmanager
-def progress_bar(methods: Mapping[str, object], images: int) -> Iterator[Callable[[str], Callable[[], None]]]:
-    """A bar over all images of all methods; given a method's name it returns what to call after each of its images."""
-    columns = (TextColumn("{task.description:<16}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("left"), TimeRemainingColumn()) as progress:
-        task = progress.add_task("", total=len(methods) * images, visible=bool(methods))
-
-        def start(name: str) -> Callable[[], None]:
-            progress.update(task, description=name)
-            return lambda: progress.advance(task)
-
-        yield start
+        took = time.perf_counter() - started
+        self.rows[name] = Row(found, numbers, took, description, own_score, family, costs or {}, oracle)

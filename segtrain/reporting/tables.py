@@ -67,6 +67,13 @@ COSTS = (
     Column("detections", "detections", "Detections on all images, whatever their score", None, 0),
     Column("without", "images without", "Images on which nothing was detected", None, 0),
 )
+SPENT = (  # each is left out where no row has it
+    Column("training_minutes", "training, min", "Minutes of training", None, 1),
+    Column("training_images", "images used", "Labelled training images that training or tuning used", None, 0),
+    Column("training_objects", "objects used", "Labelled objects in those images", None, 0),
+    Column("tuning_seconds", "tuning, s", "Seconds of search for the settings", None, 0),
+    Column("peak_memory_gib", "memory, GiB", "Peak memory on these images, above that at the row's start", "low", 2),
+)
 
 
 @dataclass(frozen=True)
@@ -108,13 +115,18 @@ def seconds(method: Mapping[str, Any]) -> float | None:
     return number(((method.get("timing") or {}).get("segmentation") or {}).get("median"))
 
 
-def ranking(results: Results) -> list[str]:
-    """Names of the methods, best class-agnostic mask AP first (box AP where a row has no masks)."""
+def is_oracle(results: Results, name: str) -> bool:
+    """Whether a row was shown the truth, and so is an upper bound that competes with no method."""
+    return bool(results["methods"][name].get("oracle"))
 
-    def quality(name: str) -> tuple[float, float]:
+
+def ranking(results: Results) -> list[str]:
+    """Names of the methods, best class-agnostic mask AP first (box AP where a row has no masks); oracles come last."""
+
+    def quality(name: str) -> tuple[bool, float, float]:
         track = results["methods"][name].get("class_agnostic") or {}
         mask, box = number(track.get("mask_ap")), number(track.get("box_ap"))
-        return (-1.0 if mask is None else mask, -1.0 if box is None else box)
+        return (not is_oracle(results, name), -1.0 if mask is None else mask, -1.0 if box is None else box)
 
     return sorted(results["methods"], key=quality, reverse=True)
 
@@ -127,7 +139,7 @@ def track_table(results: Results, track: Track) -> Table:
         method = results["methods"][name]
         if (values := method.get(track)) is not None:
             rows.append(Row(name, _cells(columns, {**values, "seconds": seconds(method)})))
-    return Table(columns, _mark_best(columns, rows))
+    return Table(columns, _mark_best(results, columns, rows))
 
 
 def category_table(results: Results) -> Table:
@@ -137,12 +149,14 @@ def category_table(results: Results) -> Table:
         for entry in (results["methods"][name].get("class_aware") or {}).get("per_category") or []:
             row = Row(name, _cells(CATEGORY_METRICS, entry), str(entry["name"]))
             found.setdefault(entry["id"], []).append(row)
-    rows = [row for group in found.values() for row in _mark_best(CATEGORY_METRICS, group)]
+    rows = [row for group in found.values() for row in _mark_best(results, CATEGORY_METRICS, group)]
     return Table(CATEGORY_METRICS, tuple(rows))
 
 
 def cost_table(results: Results) -> Table:
     """What each method took and how much it returned, in the order of the other tables."""
+    spent = [method.get("costs") or {} for method in results["methods"].values()]
+    columns = (*COSTS, *(c for c in SPENT if any(number(costs.get(c.key)) is not None for costs in spent)))
     rows = []
     for name in ranking(results):
         timing, counts = (results["methods"][name].get(key) or {} for key in ("timing", "counts"))
@@ -154,9 +168,10 @@ def cost_table(results: Results) -> Table:
             "score": scoring.get("total"),
             "detections": counts.get("detections"),
             "without": counts.get("images_without_detections"),
+            **(results["methods"][name].get("costs") or {}),
         }
-        rows.append(Row(name, _cells(COSTS, values)))
-    return Table(COSTS, _mark_best(COSTS, rows))
+        rows.append(Row(name, _cells(columns, values)))
+    return Table(columns, _mark_best(results, columns, rows))
 
 
 def tracks_agree(results: Results) -> bool:
@@ -177,15 +192,19 @@ def _cells(columns: Sequence[Column], values: Mapping[str, Any]) -> tuple[Cell, 
     return tuple(cells)
 
 
-def _mark_best(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Mark what reads as the best: values shown alike are marked alike, and where all are alike nothing is best."""
+def _mark_best(results: Results, columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Mark what reads as the best: values shown alike are marked alike, and where all are alike nothing is best.
+
+    Oracles neither win nor keep others from it.
+    """
     marked = [list(row.cells) for row in rows]
+    competing = [cells for row, cells in zip(rows, marked, strict=True) if not is_oracle(results, row.method)]
     for place, column in enumerate(columns):
-        shown = [float(row.cells[place].text) for row in rows if row.cells[place].value is not None]
+        shown = [float(cells[place].text) for cells in competing if cells[place].value is not None]
         if column.better is None or len(set(shown)) < 2:
             continue
         best = max(shown) if column.better == "high" else min(shown)
-        for cells in marked:
+        for cells in competing:
             if cells[place].value is not None and float(cells[place].text) == best:
                 cells[place] = replace(cells[place], best=True)
     return tuple(replace(row, cells=tuple(cells)) for row, cells in zip(rows, marked, strict=True))

@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from segtrain.reporting.tables import Results, number, ranking
+from segtrain.reporting.tables import Results, is_oracle, number, ranking
+
+_TUNED = (
+    "{}: their settings were searched on images of the training split, within the budget of the cost table; the "
+    "validation images were not looked at. Their YAML files are in tuned/segmenter of the evaluation's folder."
+)
+_ORACLE = (
+    "{}: of a fixed grid of settings, the best one for each image, chosen with its ground truth (F1 at IoU 0.50, then "
+    "foreground IoU). An upper bound that no one can have: no method, so they win nothing."
+)
 
 
 def verdict(results: Results) -> str:
@@ -23,7 +32,8 @@ def _standing(results: Results, key: str) -> list[tuple[float, str]]:
     values = [
         (value, name)
         for name in ranking(results)
-        if (value := number((results["methods"][name].get("class_agnostic") or {}).get(key))) is not None
+        if not is_oracle(results, name)
+        and (value := number((results["methods"][name].get("class_agnostic") or {}).get(key))) is not None
     ]
     return sorted(values, key=lambda pair: -pair[0])
 
@@ -61,7 +71,7 @@ def definitions(results: Results) -> list[tuple[str, str]]:
         (
             "Operating point",
             "AP and AR use every detection, ranked by score. All other mask metrics need a decision instead: they use "
-            f"the detections whose score reaches the row's threshold ({_thresholds(results)}).",
+            f"the detections whose score reaches the row's threshold ({_thresholds(results)}).{_chosen(results)}",
         ),
         (
             "mIoU, foreground IoU",
@@ -120,6 +130,12 @@ def definitions(results: Results) -> list[tuple[str, str]]:
         )
     if parts:
         entries.append(("Literal and sound rows", " ".join(parts)))
+    for title, text, names in (
+        ("Tuned rows", _TUNED, [name for name in methods if methods[name].get("family") == "tuned"]),
+        ("Oracle rows", _ORACLE, [name for name in methods if is_oracle(results, name)]),
+    ):
+        if names:
+            entries.append((title, text.format(", ".join(names))))
     timing = "Median time to segment one image, after warm-up; reading images and scoring are timed apart."
     entries.append(("ms/image", timing))
     entries.append(("–", "Not defined: nothing to measure, or the method does not provide it (boxes without masks)."))
@@ -147,6 +163,15 @@ def _families(results: Results) -> tuple[Sequence[str], Sequence[str]]:
     methods = results["methods"]
     literal, sound = ([n for n in methods if methods[n].get("family") == family] for family in ("literal", "sound"))
     return literal, sound
+
+
+def _chosen(results: Results) -> str:
+    """Where Mask R-CNN's threshold comes from, if that is known."""
+    checkpoint = results.get("checkpoint") or {}
+    if not (images := checkpoint.get("threshold_images")):
+        return ""
+    threshold = checkpoint["score_threshold"]
+    return f" The checkpoint's own, {threshold:g}, had the highest F1 on {images} images of the training split."
 
 
 def _thresholds(results: Results) -> str:

@@ -20,7 +20,8 @@ class Classical:
         score: ``contrast`` or ``constant`` (``segtrain.segmenters.scoring``).
         min_area: regions of fewer pixels are dropped.
         description: one sentence for the report.
-        family: ``literal`` follows a textbook line as it stands, ``sound`` mends it; None: neither.
+        family: ``literal`` follows a textbook line as it stands, ``sound`` mends it, ``tuned`` was searched for; None:
+            none of these.
 
     Raises:
         SegtrainError: the score or the family is none of these.
@@ -36,8 +37,8 @@ class Classical:
     ) -> None:
         if score not in ("contrast", "constant"):
             raise SegtrainError(f"score '{score}' is unknown; use contrast or constant")
-        if family not in ("literal", "sound", None):
-            raise SegtrainError(f"family '{family}' is unknown; use literal, sound or null")
+        if family not in ("literal", "sound", "tuned", None):
+            raise SegtrainError(f"family '{family}' is unknown; use literal, sound, tuned or null")
         self.method = method
         self.score = score
         self.min_area = min_area

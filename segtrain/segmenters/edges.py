@@ -6,14 +6,15 @@ from skimage import feature, filters, measure
 from skimage.morphology import disk
 
 from segtrain.masks import BoolArray
+from segtrain.segmenters.finishing import Finish
 from segtrain.segmenters.regions import (
     FloatArray,
     LabelMap,
+    Polarity,
     above_mean,
     components,
-    foreground,
     luminance,
-    split_touching,
+    objects_among,
 )
 
 LAPLACE = np.array([[1, 1, 1], [1, -8, 1], [1, 1, 1]], dtype=np.float32)
@@ -38,11 +39,12 @@ def laplace(rgb: FloatArray) -> LabelMap:
 
 
 def canny(
-    rgb: FloatArray, *, sigma: float, low: float, high: float, close: int, smoothing: float, min_distance: int
+    rgb: FloatArray, *, sigma: float, low: float, high: float, close: int, polarity: Polarity, finish: Finish
 ) -> LabelMap:
     """Canny's edges (1986), closed; objects are what they cut off from the background, filled and split.
 
-    The areas between the edges are the segments of the border rule, so an object cut by the image's border is found.
+    The areas between the edges are the segments that the polarity rule chooses from, so an object cut by the image's
+    border is found.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
@@ -50,8 +52,8 @@ def canny(
         low: hysteresis threshold, in units of Otsu's threshold of the gradient magnitude.
         high: hysteresis threshold, in the same units.
         close: radius in pixels of the disc that closes gaps between edges.
-        smoothing: see ``regions.split_touching``.
-        min_distance: see ``regions.split_touching``.
+        polarity: see ``regions.objects_among``.
+        finish: what takes the objects apart.
     """
     disc = disk(close)
     # The border is repeated outside: neither Canny nor closing then sees an end of the image there.
@@ -62,10 +64,12 @@ def canny(
     edges = ndimage.binary_closing(edges, disc)[close + 2 : -close - 2, close + 2 : -close - 2]
     # Edges are 8-connected lines, so the areas between them are 4-connected; number 0 is the edges themselves.
     between = measure.label(~edges, connectivity=1)
-    objects = foreground(between)
+    objects = objects_among(between, luminance(rgb), polarity)
+    if polarity != "border":
+        objects |= edges
     # What is left of edges around nothing is thinner than the closing.
     objects = ndimage.binary_opening(objects, disc)
-    return split_touching(objects, smoothing=smoothing, min_distance=min_distance)
+    return finish(objects)
 
 
 def sobel_edges(grey: FloatArray) -> BoolArray:

@@ -1,11 +1,24 @@
 """Segmentation by colour clusters: pure functions from RGB to a label map."""
 
+from typing import Literal
+
 import numpy as np
 from scipy import ndimage
 from skimage import color
 
-from segtrain.segmenters.regions import FloatArray, LabelMap, border_counts, components, foreground, split_touching
+from segtrain.segmenters.finishing import Finish
+from segtrain.segmenters.regions import (
+    FloatArray,
+    LabelMap,
+    Polarity,
+    border_counts,
+    components,
+    luminance,
+    objects_among,
+)
 from segtrain.segmenters.weighted_kmeans import fit, histogram, nearest
+
+Space = Literal["rgb", "lab", "grey"]
 
 
 def rgb_clusters(rgb: FloatArray, *, clusters: int, bits: int, restarts: int, seed: int) -> LabelMap:
@@ -23,32 +36,39 @@ def rgb_clusters(rgb: FloatArray, *, clusters: int, bits: int, restarts: int, se
     return components(np.where(segments == background, 0, segments + 1))
 
 
-def lab_clusters(
+def colour_clusters(
     rgb: FloatArray,
     *,
+    space: Space,
     denoise: float,
     clusters: int,
     bits: int,
     restarts: int,
     seed: int,
-    smoothing: float,
-    min_distance: int,
+    polarity: Polarity,
+    finish: Finish,
 ) -> LabelMap:
-    """CIELAB clusters, the border rule for the background, watershed for touching objects.
+    """Clusters in a colour space, a rule for which of them are background, watershed for touching objects.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
+        space: "rgb", "lab" (CIELAB) or "grey".
         denoise: sigma in pixels of a Gaussian over each channel; 0 for none.
         clusters: how many; see ``cluster``.
         bits: see ``cluster``.
         restarts: see ``cluster``.
         seed: see ``cluster``.
-        smoothing: see ``regions.split_touching``.
-        min_distance: see ``regions.split_touching``.
+        polarity: see ``regions.objects_among``.
+        finish: what takes the objects apart.
     """
-    lab = np.asarray(color.rgb2lab(ndimage.gaussian_filter(rgb, denoise, axes=(0, 1))), dtype=np.float32)
-    objects = foreground(cluster(lab, clusters=clusters, bits=bits, restarts=restarts, seed=seed))
-    return split_touching(objects, smoothing=smoothing, min_distance=min_distance)
+    rgb = ndimage.gaussian_filter(rgb, denoise, axes=(0, 1))
+    grey = luminance(rgb)
+    if space == "grey":
+        colours = grey[..., None]
+    else:
+        colours = np.asarray(color.rgb2lab(rgb), dtype=np.float32) if space == "lab" else rgb
+    segments = cluster(colours, clusters=clusters, bits=bits, restarts=restarts, seed=seed)
+    return finish(objects_among(segments, grey, polarity))
 
 
 def cluster(pixels: FloatArray, *, clusters: int, bits: int, restarts: int, seed: int) -> LabelMap:

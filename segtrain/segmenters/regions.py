@@ -3,7 +3,7 @@
 A label map is an int (H, W) array: 0 is background, region n has the value n.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from segtrain.masks import BoolArray
 
 FloatArray = npt.NDArray[np.float32]
 LabelMap = npt.NDArray[np.int64]
+Polarity = Literal["border", "bright", "dark"]
 
 
 def luminance(rgb: FloatArray) -> FloatArray:
@@ -83,6 +84,24 @@ def foreground(segments: npt.NDArray[np.integer[Any]]) -> BoolArray:
     order = np.argsort(-counts, kind="stable")
     enough = int(np.argmax(2 * np.cumsum(counts[order]) > counts.sum()))
     return ~np.isin(segments, order[: enough + 1])
+
+
+def objects_among(segments: npt.NDArray[np.integer[Any]], grey: FloatArray, polarity: Polarity) -> BoolArray:
+    """Which segments are objects.
+
+    Args:
+        segments: (H, W) segment numbers from 0.
+        grey: (H, W) in [0, 1].
+        polarity: "border": those that ``foreground`` finds; "bright" ("dark"): those whose mean grey is above (below)
+            that of the image.
+    """
+    if polarity == "border":
+        return foreground(segments)
+    numbers = segments.ravel()
+    totals, counts = np.bincount(numbers, grey.ravel()), np.bincount(numbers)
+    difference = totals / np.maximum(counts, 1) - grey.mean(dtype=np.float64)
+    chosen: BoolArray = difference > 0 if polarity == "bright" else difference < 0
+    return chosen[segments]
 
 
 def split_touching(objects: BoolArray, *, smoothing: float, min_distance: int) -> LabelMap:

@@ -4,14 +4,15 @@ import numpy as np
 from scipy import ndimage
 from skimage import filters
 
+from segtrain.segmenters.finishing import Finish
 from segtrain.segmenters.regions import (
     FloatArray,
     LabelMap,
+    Polarity,
     above_mean,
     components,
-    foreground,
     luminance,
-    split_touching,
+    objects_among,
 )
 
 
@@ -49,38 +50,43 @@ def levels(grey: FloatArray, *, low: float, high: float) -> LabelMap:
     return level
 
 
-def otsu(rgb: FloatArray, *, denoise: float, smoothing: float, min_distance: int) -> LabelMap:
-    """Otsu's threshold (1979), the border rule for the polarity, watershed for touching objects.
+def otsu(rgb: FloatArray, *, denoise: float, offset: float, polarity: Polarity, finish: Finish) -> LabelMap:
+    """Otsu's threshold (1979), a rule for the polarity, watershed for touching objects.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
         denoise: sigma in pixels of a Gaussian over the grey image; 0 for none.
-        smoothing: see ``regions.split_touching``.
-        min_distance: see ``regions.split_touching``.
+        offset: how much further than the threshold from the background an object is, in units of the grey image's
+            range.
+        polarity: see ``regions.objects_among``.
+        finish: what takes the objects apart.
     """
     grey = ndimage.gaussian_filter(luminance(rgb), denoise)
-    objects = foreground((grey > filters.threshold_otsu(grey)).astype(np.int64))
-    return split_touching(objects, smoothing=smoothing, min_distance=min_distance)
+    level, shift = filters.threshold_otsu(grey), offset * np.ptp(grey)
+    bright = grey > level
+    objects = objects_among(bright.astype(np.int64), grey, polarity)
+    if objects.any():
+        objects = grey > level + shift if (objects & bright).any() else grey <= level - shift
+    return finish(objects)
 
 
 def local(
-    rgb: FloatArray, *, denoise: float, window: float, offset: float, smoothing: float, min_distance: int
+    rgb: FloatArray, *, denoise: float, window: float, offset: float, polarity: Polarity, finish: Finish
 ) -> LabelMap:
     """A threshold that follows uneven light: the Gaussian mean around each pixel, plus an offset.
 
-    Otsu's threshold and the border rule say whether objects are bright or dark; dark ones are inverted first.
+    Otsu's threshold and the polarity rule say whether objects are bright or dark; dark ones are inverted first.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
         denoise: sigma in pixels of a Gaussian over the grey image; 0 for none.
         window: sigma in pixels of the mean; objects should be smaller than it.
         offset: how far above the local mean an object is, in units of the grey image's range.
-        smoothing: see ``regions.split_touching``.
-        min_distance: see ``regions.split_touching``.
+        polarity: see ``regions.objects_among``.
+        finish: what takes the objects apart.
     """
     grey = ndimage.gaussian_filter(luminance(rgb), denoise)
     bright = grey > filters.threshold_otsu(grey)
-    if (foreground(bright.astype(np.int64)) & ~bright).any():
+    if (objects_among(bright.astype(np.int64), grey, polarity) & ~bright).any():
         grey = -grey
-    objects = grey > ndimage.gaussian_filter(grey, window) + offset * np.ptp(grey)
-    return split_touching(ndimage.binary_fill_holes(objects), smoothing=smoothing, min_distance=min_distance)
+    return finish(grey > ndimage.gaussian_filter(grey, window) + offset * np.ptp(grey))

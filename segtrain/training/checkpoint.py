@@ -19,6 +19,9 @@ from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.segmenters.weight_files import read_state
 from segtrain.signatures import target_nodes
 
+PROVISIONAL_THRESHOLD = 0.5  # of scores: while training goes on, and where nothing tells the thresholds apart
+# Fields that older checkpoints lack.
+LATER_FIELDS = {"threshold_images": None, "training_images": None, "training_objects": None}
 LATER_SETTINGS = {"roi_align": "auto"}  # of Mask R-CNN, with the value that older checkpoints were trained with
 
 
@@ -41,6 +44,9 @@ class Checkpoint:
         minutes: of training.
         metrics: of the last validation.
         training: what only resuming needs; None in ``best.pt``.
+        threshold_images: how many training images the score threshold was chosen on; None: it was given.
+        training_images: of the training split; None in old checkpoints.
+        training_objects: labelled in them, crowds not counted; None in old checkpoints.
     """
 
     model: dict[str, Tensor]
@@ -57,6 +63,9 @@ class Checkpoint:
     minutes: float
     metrics: dict[str, float]
     training: dict[str, Any] | None
+    threshold_images: int | None
+    training_images: int | None
+    training_objects: int | None
 
     def save(self, path: Path) -> None:
         """Write to a temporary name, then rename."""
@@ -71,7 +80,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         SegtrainError: there is none, or it is something else.
     """
-    content = read_state(Path(path))
+    content = {**LATER_FIELDS, **read_state(Path(path))}
     missing = [f.name for f in fields(Checkpoint) if f.name not in content]
     if missing:
         raise SegtrainError(
@@ -191,7 +200,7 @@ def fresh_checkpoint(config: Mapping[str, Any], splits: Mapping[SplitName, Split
         class_names=[category.name for category in categories],
         category_ids=[category.id for category in categories],
         max_dets=config["data"]["max_dets"],
-        score_threshold=config["score_threshold"],
+        score_threshold=PROVISIONAL_THRESHOLD if config["score_threshold"] == "auto" else config["score_threshold"],
         precision=precision,
         seed=config["seed"],
         val_ids=[image.id for image in splits["val"].index.images] if drawn else None,
@@ -200,4 +209,7 @@ def fresh_checkpoint(config: Mapping[str, Any], splits: Mapping[SplitName, Split
         minutes=0.0,
         metrics={},
         training=None,
+        threshold_images=None,
+        training_images=len(splits["train"].index.images),
+        training_objects=splits["train"].index.counts.used,
     )

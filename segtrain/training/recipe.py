@@ -33,6 +33,7 @@ class Recipe:
         log_every: steps between entries of the journal.
         preview_images: augmented samples on the sheet that is drawn before the first step.
         validation_images: images drawn at each validation.
+        threshold_images: training images that ``score_threshold=auto`` is chosen on, at most.
 
     Raises:
         SegtrainError: there is no limit.
@@ -54,6 +55,7 @@ class Recipe:
     log_every: Positive
     preview_images: Positive
     validation_images: Annotated[int, Meta(ge=0)]
+    threshold_images: Positive
 
     def __post_init__(self) -> None:
         _ = self.limits  # raises if there is none

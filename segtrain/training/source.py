@@ -15,7 +15,7 @@ _LOADER = "segtrain.training.checkpoint.load_segmenter"
 _DEFAULT_SEED = 0  # of train.py; a `val_fraction` split without a checkpoint is drawn with it
 _DEFAULT_THRESHOLD = 0.5
 # What held for the data of checkpoints that are older than these settings.
-_BEFORE = {"check": "strict", "exif": "auto", "max_image_pixels": PILLOW_LIMIT, "cache": "none"}
+_BEFORE = {"check": "strict", "exif": "auto", "max_image_pixels": PILLOW_LIMIT, "cache": "none", "tune_seconds": 60}
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,13 @@ class Source:
         if given is not None:
             return given
         return _DEFAULT_THRESHOLD if self.checkpoint is None else self.checkpoint.score_threshold
+
+    def description(self, given: float | None) -> str:
+        """What the report says of the checkpoint's model, and of its operating point."""
+        count = None if self.checkpoint is None else self.checkpoint.threshold_images
+        if given is not None or count is None:
+            return "Fine-tuned Mask R-CNN"
+        return f"Fine-tuned Mask R-CNN, its score threshold chosen on {count} training images"
 
     def precision(self, given: str | None) -> str:
         """What the network computes in: as given, else as it was trained."""
@@ -116,6 +123,17 @@ class Source:
             )
         return None
 
+    def costs(self, node: Mapping[str, Any]) -> dict[str, float | None]:
+        """What training took, of a segmenter's node that stands for the checkpoint's model; else nothing."""
+        if self.checkpoint is None or not self.is_loader(node):
+            return {}
+        own = self.checkpoint
+        return {
+            "training_minutes": own.minutes,
+            "training_images": own.training_images,
+            "training_objects": own.training_objects,
+        }
+
     def override(self, named: str | list[str] | None) -> list[str]:
         """What names the checkpoint on a command line where the user left it to the newest run; nothing if he did not.
 
@@ -133,5 +151,5 @@ class Source:
         """What ``results.json`` says of the checkpoint."""
         if self.checkpoint is None:
             return None
-        keys = ("epoch", "step", "minutes", "precision", "seed", "metrics")
+        keys = ("epoch", "step", "minutes", "precision", "seed", "metrics", "score_threshold", "threshold_images")
         return {"path": str(self.path), **{key: getattr(self.checkpoint, key) for key in keys}}

@@ -1,0 +1,70 @@
+"""From a mask of all objects to the objects: tidied, taken apart, grown."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+from scipy import ndimage
+from skimage import segmentation
+from skimage.morphology import disk
+
+from segtrain.masks import BoolArray
+from segtrain.segmenters.regions import LabelMap, components, split_touching
+
+Radius = Annotated[int, Meta(ge=0)]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What is done to a mask, in this order; each step can be switched off.
+
+    Attributes:
+        closing: radius in pixels of the disc that closes gaps; 0 for none.
+        fill: whether holes become object.
+        opening: radius in pixels of the disc in which an object must be wide; 0 for none.
+        watershed: whether touching objects are cut at their waists; otherwise they stay one.
+        smoothing: see ``regions.split_touching``.
+        min_distance: see ``regions.split_touching``.
+        grow: pixels by which every object grows into the background, or shrinks where negative.
+    """
+
+    closing: Radius
+    fill: bool
+    opening: Radius
+    watershed: bool
+    smoothing: Annotated[float, Meta(ge=0)]
+    min_distance: Annotated[int, Meta(ge=1)]
+    grow: int
+
+    def __call__(self, objects: BoolArray) -> LabelMap:
+        """Take a mask apart.
+
+        Args:
+            objects: (H, W), true inside objects.
+        """
+        objects = self._tidy(objects)
+        if self.watershed:
+            labels = split_touching(objects, smoothing=self.smoothing, min_distance=self.min_distance)
+        else:
+            labels = components(objects)
+        if self.grow > 0:
+            return np.asarray(segmentation.expand_labels(labels, self.grow), dtype=np.int64)
+        if self.grow < 0:
+            # What lies outside the image counts as object: an object cut by the border keeps its straight side.
+            return labels * ndimage.binary_erosion(labels > 0, disk(-self.grow), border_value=1)
+        return labels
+
+    def _tidy(self, objects: BoolArray) -> BoolArray:
+        if self.closing:
+            # The frame keeps the border's zeros from eating objects: closing ends with an erosion.
+            framed = np.pad(objects, self.closing, mode="edge")
+            inner = slice(self.closing, -self.closing)
+            objects = ndimage.binary_closing(framed, disk(self.closing))[inner, inner]
+        if self.fill:
+            objects = ndimage.binary_fill_holes(objects)
+        if self.opening:
+            framed = np.pad(objects, self.opening, mode="edge")
+            inner = slice(self.opening, -self.opening)
+            objects = ndimage.binary_opening(framed, disk(self.opening))[inner, inner]
+        return objects

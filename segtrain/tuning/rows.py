@@ -1,0 +1,146 @@
+"""Tuned rows of the benchmark: searched on the training split, then segmenters like any other."""
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from segtrain.config import as_yaml
+from segtrain.data.splits.settings import open_data
+from segtrain.errors import SegtrainError
+from segtrain.files import write_atomically
+from segtrain.segmenters.base import Segmenter
+from segtrain.tuning.objective import Metric
+from segtrain.tuning.search import Budget, Tuned, Winner, search
+from segtrain.tuning.space import Node, build_segmenter
+from segtrain.tuning.training_images import TrainingImages
+
+logger = logging.getLogger(__name__)
+
+
+class Tuning:
+    """The searches of an evaluation.
+
+    Args:
+        rows: to be searched, by name.
+        data: the ``data`` node, the checkpoint's values filled in.
+        seed: of the draw of images and of the searches.
+        metric: see ``search.search``.
+        images: how many training images the searches use; None for all.
+        seconds: for each row; None for ``data.tune_seconds``, or for no limit where there is one of trials.
+        trials: for each row; None for no limit.
+
+    Attributes:
+        rows: those that can be searched.
+        notes: what the report says about the others.
+        costs: of each row that was searched: "tuning_seconds", and of the images "training_images" and
+            "training_objects".
+
+    Raises:
+        SegtrainError: nothing would end a search.
+    """
+
+    def __init__(
+        self,
+        rows: Mapping[str, Tuned],
+        data: Mapping[str, Any],
+        seed: int,
+        *,
+        metric: Metric,
+        images: int | None,
+        seconds: float | None,
+        trials: int | None,
+    ) -> None:
+        self.rows = dict(rows)
+        self.notes: list[str] = []
+        self.costs: dict[str, dict[str, float | None]] = {}
+        self._data, self._seed, self._metric, self._count = data, seed, metric, images
+        self._images: TrainingImages | None = None
+        if rows:
+            self._budget = Budget(data["tune_seconds"] if seconds is None and trials is None else seconds, trials)
+
+    def open(self, split_seed: int, val_ids: Collection[int] | None) -> None:
+        """Open the training split and draw the images to search on; where that fails, all rows are left out.
+
+        Args:
+            split_seed: that a ``val_fraction`` split is drawn with.
+            val_ids: the images of that split, if they are known already.
+        """
+        if not self.rows:
+            return
+        skip = self._data["on_bad_image"] == "skip"
+        try:
+            split = open_data(self._data, ["train"], split_seed, val_ids)["train"]
+            self._images = TrainingImages(split, self._count, self._seed, skip=skip)
+        except SegtrainError as error:
+            self.notes.append(f"{', '.join(self.rows)} left out, for want of a training split to tune on: {error}")
+            logger.warning(self.notes[-1])
+            self.rows = {}
+
+    def run(self, folder: Path) -> dict[str, Segmenter]:
+        """Search the settings of every row, and write the best ones down.
+
+        Args:
+            folder: gets ``tuned/segmenter/NAME_winner.yaml``: options of the group ``segmenter``, once ``folder/tuned``
+                is in Hydra's search path.
+
+        Raises:
+            SegtrainError: an image cannot be read.
+        """
+        found: dict[str, Segmenter] = {}
+        for name, row in self.rows.items():
+            assert self._images is not None
+            images = len(self._images.ids)
+            with _progress(name, self._budget) as show:
+                winner = search(
+                    row,
+                    self._images,
+                    metric=self._metric,
+                    max_dets=self._data["max_dets"],
+                    budget=self._budget,
+                    seed=self._seed,
+                    show=show,
+                )
+            result = (
+                f"{self._metric} {winner.value:.4f}" if winner.completed else "no trial ended in time, as it stands"
+            )
+            result += f", on {images} training images; {winner.trials} trials, {winner.seconds:.0f} s"
+            logger.info("%s: %s", name, result)
+            if not winner.completed:
+                self.notes.append(f"{name} is not tuned: {result}; give it more with tune.seconds=")
+            found[name] = self._write(name, winner, result, folder / "tuned", images)
+            used = {"training_images": images, "training_objects": self._images.objects}
+            self.costs[name] = {"tuning_seconds": winner.seconds, **used}
+        return found
+
+    def _write(self, name: str, winner: Winner, result: str, folder: Path, images: int) -> Segmenter:
+        node = _described(winner.node, images)
+        option = f"{name}_winner"
+        command = f"'hydra.searchpath=[file://{folder.absolute()}]' +segmenter@segmenters.{name}={option}"
+        head = f"# python evaluate.py methods=none {command}\n# Found for {name}: {result}.\n"
+        write_atomically(folder / "segmenter" / f"{option}.yaml", head + as_yaml(node))
+        return build_segmenter(node)
+
+
+def _described(node: Node, images: int) -> Node:
+    """The winner as an option of its own; only what the node has already is changed."""
+    words = {"description": f"{node.get('description', '')} Tuned on {images} training images.", "family": "tuned"}
+    return {**node, **{key: value for key, value in words.items() if key in node}}
+
+
+@contextmanager
+def _progress(name: str, budget: Budget) -> Iterator[Callable[[int, float, float], None]]:
+    """A bar to the nearest limit of a search, with the best value so far."""
+    columns = (TextColumn(f"tuning {name:<16}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, TextColumn("{task.fields[state]}"), TimeElapsedColumn()) as progress:
+        task = progress.add_task("", total=1.0, state="")
+
+        def show(trials: int, best: float, seconds: float) -> None:
+            done = max(trials / (budget.trials or float("inf")), seconds / (budget.seconds or float("inf")))
+            progress.update(task, completed=min(done, 1.0), state=f"{trials} trials, best {best:.3f}")
+
+        yield show
+        progress.update(task, completed=1.0)

@@ -1,0 +1,163 @@
+"""The best settings on training images; the only door to Optuna."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan, nan
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from segtrain.errors import SegtrainError
+from segtrain.tuning import space as spaces
+from segtrain.tuning.objective import Metric, Objective
+from segtrain.tuning.space import Candidate, Node
+from segtrain.tuning.training_images import TrainingImages
+
+PROMISING = 50.0  # percentile: a trial goes on if it is among this share of those that were scored on all images
+STARTUP = 10  # trials drawn at random before the sampler models them
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a search ends: at the first of the two.
+
+    Attributes:
+        seconds: None for no limit.
+        trials: None for no limit.
+
+    Raises:
+        SegtrainError: there is no limit.
+    """
+
+    seconds: Annotated[float, Meta(gt=0)] | None
+    trials: Annotated[int, Meta(ge=1)] | None
+
+    def __post_init__(self) -> None:
+        if self.seconds is None and self.trials is None:
+            raise SegtrainError("tune.seconds and tune.trials are both null; a search needs one of them to end")
+
+
+@dataclass(frozen=True)
+class Winner:
+    """What a search found.
+
+    Attributes:
+        node: the segmenter with the best settings; the first candidate as it stands if no trial was completed.
+        value: its metric on all images; nan if no trial was completed.
+        trials: how many were begun and told.
+        completed: how many of them were scored on all images.
+        seconds: what the search took.
+    """
+
+    node: Node
+    value: float
+    trials: int
+    completed: int
+    seconds: float
+
+
+class Tuned:
+    """A row whose settings are searched on the training split.
+
+    Args:
+        candidates: segmenters by name, as nodes.
+        space: for each of them, the values to try; see ``space.candidates``.
+        description: one sentence for the report.
+
+    Raises:
+        SegtrainError: the space does not fit the candidates.
+    """
+
+    def __init__(self, candidates: dict[str, Any], space: dict[str, Any], description: str) -> None:
+        self.candidates = _candidates(candidates, space)
+        self.description = description
+
+
+def _candidates(nodes: Mapping[str, Any], space: Mapping[str, Any]) -> list[Candidate]:
+    found = spaces.candidates(nodes, space)
+    for candidate in found:
+        for dimension, own in zip(candidate.dimensions, candidate.own_values(), strict=True):
+            if own not in dimension.values:
+                where = f"space.{candidate.name}.{dimension.name}"
+                raise SegtrainError(
+                    f"{where}: {list(dimension.values)} lacks {own}, which the candidate itself has and which is tried "
+                    "first; add it"
+                )
+    return found
+
+
+def search(
+    row: Tuned,
+    images: TrainingImages,
+    *,
+    metric: Metric,
+    max_dets: int,
+    budget: Budget,
+    seed: int,
+    show: Callable[[int, float, float], None],
+) -> Winner:
+    """Search by a tree of Parzen estimators (Bergstra et al., 2011), with hopeless trials ended early.
+
+    The candidates as they stand are the first trials. Within ``budget.trials`` the result depends on the seed alone;
+    within ``budget.seconds`` also on the speed of the machine.
+
+    Args:
+        row: what is searched.
+        images: what on.
+        metric: class-agnostic, to be maximised; mIoU takes every detection.
+        max_dets: detections per image that average precision uses.
+        budget: when it ends.
+        seed: of the sampler.
+        show: told after each trial how many there were, the best value so far (nan: none) and the seconds passed.
+    """
+    import optuna  # half a second to import
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP),
+        pruner=optuna.pruners.PercentilePruner(PROMISING, n_startup_trials=len(row.candidates)),
+    )
+    for candidate in row.candidates:
+        own = [d.values.index(value) for d, value in zip(candidate.dimensions, candidate.own_values(), strict=True)]
+        study.enqueue_trial({"candidate": candidate.name, **_named(candidate, own)})
+    started = time.perf_counter()
+    best, value, trials, completed = row.candidates[0].node, nan, 0, 0
+    known: dict[str, float] = {}  # by settings: the sampler may propose the same ones again
+    objective = Objective(images, metric, max_dets, None if budget.seconds is None else started + budget.seconds)
+    settings = sum(candidate.size for candidate in row.candidates)
+    while not objective.late and trials != budget.trials and len(known) < settings:
+        trial = study.ask()
+        node = _proposed(trial, row.candidates)
+        key = repr(node)
+        if key not in known:
+            known[key] = objective(node, trial)
+        if objective.late and isnan(known[key]):
+            break
+        trials += 1
+        if isnan(known[key]):
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, known[key])
+            completed += 1
+            if not known[key] <= value:  # true as well while there is none
+                best, value = node, known[key]
+        show(trials, value, time.perf_counter() - started)
+    return Winner(best, value, trials, completed, time.perf_counter() - started)
+
+
+def _named(candidate: Candidate, places: Sequence[int]) -> dict[str, int]:
+    return {f"{candidate.name}.{d.name}": place for d, place in zip(candidate.dimensions, places, strict=True)}
+
+
+def _proposed(trial: Any, row: Sequence[Candidate]) -> Node:
+    """The settings that the sampler wants tried; it draws places in the lists of values."""
+    names = [candidate.name for candidate in row]
+    candidate = row[names.index(trial.suggest_categorical("candidate", names))]
+    values = []
+    for dimension in candidate.dimensions:
+        name, places = f"{candidate.name}.{dimension.name}", range(len(dimension.values))
+        place = trial.suggest_int(name, 0, places[-1]) if dimension.ordered else trial.suggest_categorical(name, places)
+        values.append(dimension.values[place])
+    return candidate.with_values(values)

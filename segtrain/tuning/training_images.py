@@ -1,0 +1,64 @@
+"""What settings are searched on: some images of the training split, with their truth."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from segtrain.data.images.reader import as_tensor
+from segtrain.data.index.coco import require_instances
+from segtrain.data.splits.opening import Split
+from segtrain.data.splits.readable import readable
+from segtrain.errors import SegtrainError
+from segtrain.evaluation import Reference
+
+KEPT = 2**29  # bytes of decoded images that are held; the others are read again each time
+
+
+class TrainingImages:
+    """A fixed draw of training images.
+
+    Args:
+        split: "train", with its image folder.
+        count: how many; None for all.
+        seed: of the draw.
+        skip: whether images that cannot be read are left out.
+
+    Attributes:
+        ids: in the order of the draw, so that the first n of them are a draw as well.
+        reference: the truth about them, all categories made one.
+        objects: how many labelled objects they hold, crowds not counted.
+
+    Raises:
+        SegtrainError: there are no images, they hold no object, or one cannot be read.
+        ValueError: it is another split.
+    """
+
+    def __init__(self, split: Split, count: int | None, seed: int, *, skip: bool) -> None:
+        if split.name != "train":
+            raise ValueError(f"settings are searched on the training split alone, not on {split.name}")
+        if split.images is None:
+            raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
+        every = [image.id for image in split.index.images]
+        drawn = np.random.default_rng(seed).permutation(every)[: len(every) if count is None else count].tolist()
+        part = Split(split.name, split.index.subset(drawn), split.images)
+        part = readable(part) if skip else part
+        require_instances(part.index)
+        self._images, self._reader = {image.id: image for image in part.index.images}, split.images
+        self.ids: Sequence[int] = [image_id for image_id in drawn if image_id in self._images]
+        self.reference = Reference.of(part.index).class_agnostic()
+        self.objects = sum(not truth["iscrowd"] for truth in self.reference.truths)
+        self._kept: dict[int, Tensor] = {}
+        self._bytes = 0
+
+    def read(self, ids: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """Some of the images: the id, and uint8 RGB (3, H, W)."""
+        for image_id in ids:
+            if image_id in self._kept:
+                yield image_id, self._kept[image_id]
+                continue
+            pixels = as_tensor(self._reader.read(self._images[image_id]))
+            if self._bytes + pixels.numel() <= KEPT:
+                self._kept[image_id] = pixels
+                self._bytes += pixels.numel()
+            yield image_id, pixels

@@ -1,0 +1,68 @@
+"""The oracle: never worse on an image than any setting of its grid."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from test_tuning_space import OTSU
+
+from segtrain import masks
+from segtrain.data.index.coco import Category
+from segtrain.data.records import to_predictions
+from segtrain.instances import GroundTruth
+from segtrain.metrics.f1 import f1
+from segtrain.tuning.oracle import Oracle
+
+SPACE = {"method": {"polarity": ["bright", "dark"], "finish": {"watershed": [False, True]}}, "min_area": [16, 60]}
+
+
+def scene(seed: int, dark: bool) -> tuple[torch.Tensor, list[GroundTruth]]:
+    """Squares, some of them touching; the truth keeps them apart."""
+    rng = np.random.default_rng(seed)
+    plane, truths = np.zeros((60, 60)), list[GroundTruth]()
+    for x in (4, 14, 32, 48):
+        side, y = int(rng.integers(4, 11)), int(rng.integers(2, 45))
+        plane[y : y + side, x : x + side] = 1
+        rle = masks.encode_crop(np.ones((side, side)), x, y, (60, 60))
+        truths.append(
+            GroundTruth(id=len(truths) + 1, image_id=seed, category_id=1, segmentation=rle, bbox=[0, 0, 1, 1],
+                        area=float(side**2), iscrowd=0)
+        )  # fmt: skip
+    grey = 40 + 160 * (1 - plane if dark else plane) + rng.normal(0, 4, plane.shape)
+    return torch.from_numpy(grey.clip(0, 255).astype(np.uint8))[None].repeat(3, 1, 1), truths
+
+
+def quality(found: Any, truths: list[GroundTruth]) -> tuple[float, float]:
+    image_id = truths[0]["image_id"]
+    records = to_predictions(found, image_id, [Category(1, "object")])
+    both = [masks.union([r["segmentation"] for r in part], found.size) for part in (records, truths)]
+    planes = [masks.decode(rle) for rle in both]
+    iou = (planes[0] & planes[1]).sum() / (planes[0] | planes[1]).sum()
+    return f1(truths, records, category_ids=[1], image_ids=[image_id]).f1, float(iou)
+
+
+def test_an_oracle_takes_the_best_of_its_grid() -> None:
+    oracle = Oracle({"otsu": OTSU}, {"otsu": SPACE}, "Words.")
+    assert len(oracle.segmenters) == 8
+    assert oracle.description == "Words. 8 settings. An upper bound that no one can have."
+    assert oracle.score == "contrast"
+    chosen = set()
+    for seed, dark in ((1, False), (2, True), (3, True), (4, False)):
+        image, truths = scene(seed, dark)
+        found = [segmenter.segment([image])[0] for segmenter in oracle.segmenters]
+        qualities = [quality(one, truths) for one in found]
+        best = oracle.segment_knowing(image, truths)
+        assert quality(best, truths) == max(qualities)
+        place = qualities.index(max(qualities))
+        assert best.rles == found[place].rles  # of equal ones the first
+        chosen.add(place)
+    assert len(chosen) > 1
+
+
+def test_where_nothing_is_true_the_oracle_finds_as_little_as_it_can() -> None:
+    oracle = Oracle({"otsu": OTSU}, {"otsu": SPACE}, "")
+    image, truths = scene(1, False)
+    counts = [len(segmenter.segment([image])[0]) for segmenter in oracle.segmenters]
+    crowd = GroundTruth(**{**truths[0], "iscrowd": 1})
+    for given in ([], [crowd]):
+        assert len(oracle.segment_knowing(image, given)) == min(counts)
