@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from segtrain.reporting.tables import Results, number, ranking
+from segtrain.reporting.tables import Results, contenders, number
 
 
 def verdict(results: Results) -> str:
@@ -22,7 +22,7 @@ def _standing(results: Results, key: str) -> list[tuple[float, str]]:
     """Values of a class-agnostic metric, best first; equal ones keep the order of the tables."""
     values = [
         (value, name)
-        for name in ranking(results)
+        for name in contenders(results)
         if (value := number((results["methods"][name].get("class_agnostic") or {}).get(key))) is not None
     ]
     return sorted(values, key=lambda pair: -pair[0])
