@@ -5,10 +5,13 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 from reporting_examples import METRICS as KEYS
-from reporting_examples import method, results
+from reporting_examples import complete, method, results
 
+from segtrain.reporting.categories import category_table, tracks_agree
+from segtrain.reporting.costs import cost_table
 from segtrain.reporting.labels import place_labels
-from segtrain.reporting.tables import METRICS, SPEED, category_table, cost_table, ranking, track_table, tracks_agree
+from segtrain.reporting.standings import difference_table, headline_table, p_text
+from segtrain.reporting.tables import METRICS, SPEED, contenders, ranking, track_table
 from segtrain.reporting.words import definitions, notes, verdict
 
 fractions = st.one_of(st.none(), st.just(math.nan), st.floats(0, 1), st.sampled_from([0.5, 0.5001, 0.4999]))
@@ -36,7 +39,7 @@ def test_marks_are_the_best_of_what_is_shown(numbers: list[tuple[float | None, f
 def test_columns_are_all_numbers_of_a_track_then_the_time() -> None:
     table = track_table(results(), "class_agnostic")
     assert tuple(c.key for c in table.columns) == (*KEYS, "seconds")
-    assert table.columns == (*METRICS, SPEED)
+    assert table.columns == (*(c for c in METRICS if c.key in KEYS), SPEED)
 
 
 def test_rows_go_from_best_to_worst_and_boxes_come_last() -> None:
@@ -61,6 +64,62 @@ def test_cost_table_shows_milliseconds_and_counts() -> None:
     rows = {row.method: [cell.text for cell in row.cells] for row in cost_table(results()).rows}
     assert rows["mask_rcnn"] == ["4.0", "200.0", "200.0", "1.5", "40", "1"]
     assert rows["boxes"] == ["4.0", "–", "–", "1.5", "40", "1"]
+
+
+def test_costs_that_nobody_has_take_no_column() -> None:
+    table = cost_table(complete())
+    assert [c.key for c in table.columns[6:]] == ["training_minutes", "training_objects"]
+    texts = {row.method: [cell.text for cell in row.cells[6:]] for row in table.rows}
+    assert texts["mask_rcnn"] == ["9.8", "2311"]
+    assert texts["kmeans"] == ["–", "–"]
+
+
+def test_oracles_rank_last_and_take_no_mark() -> None:
+    content = complete()
+    assert ranking(content)[-1] == "kmeans_oracle"  # of all rows it has the highest numbers
+    assert contenders(content) == ranking(content)[:-1]
+    for table in (headline_table(content), track_table(content, "class_agnostic"), cost_table(content)):
+        assert [row.method for row in table.rows if row.oracle] == ["kmeans_oracle"]
+        assert not any(cell.best for cell in table.rows[-1].cells)
+    best = [row.method for row in headline_table(content).rows if row.cells[0].best]
+    assert best == ["mask_rcnn"]
+    assert "kmeans_oracle" not in verdict(content)
+
+
+def test_headline_shows_intervals_and_the_difference_to_mask_rcnn() -> None:
+    table = headline_table(complete())
+    rows = {row.method: row.cells for row in table.rows}
+    assert [c.title for c in table.columns][-3:] == ["ms/image", "Δ mask AP", "p"]
+    assert rows["mask_rcnn"][0].details == ("[0.400, 0.550]",)
+    assert rows["boxes"][0].details == ()
+    assert [c.text for c in rows["mask_rcnn"][-2:]] == ["–", "–"]
+    assert (rows["kmeans"][-2].text, rows["kmeans"][-2].details) == ("−0.390", ("[−0.450, −0.330]",))
+    # An interval with one end is none, and a difference of nothing has no sign that misleads.
+    assert (rows["threshold_otsu"][-2].text, rows["threshold_otsu"][-2].details) == ("+0.000", ())
+    assert rows["kmeans"][-1].text == "< 0.001"
+
+
+def test_headline_of_old_results_has_neither() -> None:
+    table = headline_table(results())
+    assert [c.key for c in table.columns] == ["mask_ap", "mask_ap50", "box_ap", "miou", "f1_50", "seconds"]
+    assert not any(cell.details for row in table.rows for cell in row.cells)
+    assert difference_table(results()) is None
+    assert difference_table(results() | {"comparisons": {"gone": {"mask_ap": {"difference": 1}}}}) is None
+
+
+def test_every_difference_has_its_p() -> None:
+    table = difference_table(complete())
+    assert table is not None
+    assert [c.title for c in table.columns] == ["Δ mask AP"]
+    assert {row.method: row.cells[0].details for row in table.rows} == {
+        "threshold_otsu": ("p = 0.61",),
+        "kmeans": ("[−0.450, −0.330]", "p < 0.001"),
+        "kmeans_oracle": ("[+0.310, +0.480]", "p = 0.034"),
+    }
+
+
+def test_p_has_the_digits_it_deserves() -> None:
+    assert [p_text(p) for p in (0.0002, 0.001, 0.0341, 0.5, 1.0)] == ["< 0.001", "0.001", "0.034", "0.50", "1.00"]
 
 
 def test_tracks_agree_only_when_they_show_the_same() -> None:
