@@ -130,7 +130,7 @@ def test_the_headline_table_of_a_repository(tmp_path: Path) -> None:
     rows = {cells[0]: cells[1:] for line in table[:7] if (cells := [c.strip() for c in line.strip("|").split("|")])}
     assert rows["method"] == ["mask AP", "AP50", "box AP", "mIoU", "F1", "ms/image", "Δ mask AP", "p"]
     assert rows["`mask_rcnn`"][0] == "**0.500** [0.400, 0.550]"
-    assert rows["`kmeans`"][-2:] == ["−0.390 [−0.450, −0.330]", "&lt; 0.001"]
+    assert rows["`kmeans`"][-2:] == ["−0.390 [−0.450, −0.330]", "< 0.001"]
     assert rows["*`kmeans_oracle`*"][-2:] == ["+0.400 [+0.310, +0.480]", "0.034"]
 
 

@@ -52,7 +52,7 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         marks=_drawn(interval_plot(results, key, width=400.0) for key in ("mask_ap", "miou")),
         differences=difference_table(results),
         agnostic=track_table(results, "class_agnostic", intervals=False),
-        class_aware=track_table(results, "class_aware"),
+        class_aware=track_table(results, "class_aware", intervals=False),
         same_tracks=tracks_agree(results),
         categories=category_table(results),
         costs=cost_table(results),

@@ -39,7 +39,7 @@ def markdown_report(results: Results) -> str:
         with_intervals=any(cell.details for row in headline.rows for cell in row.cells),
         oracles=any(is_oracle(method) for method in results["methods"].values()),
         order=ranking(results),
-        class_aware=table_text(track_table(results, "class_aware")),
+        class_aware=table_text(track_table(results, "class_aware", intervals=False)),
         categories=table_text(category_table(results)),
         costs=table_text(cost_table(results)),
         same_tracks=tracks_agree(results),
@@ -84,8 +84,8 @@ def table_text(table: Table) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    number = f"**{cell.text}**" if cell.best else cell.text.replace("<", "&lt;")
-    return " ".join([number, *(detail.replace("<", "&lt;") for detail in cell.details)])
+    number = f"**{cell.text}**" if cell.best else cell.text
+    return " ".join([number, *cell.details])
 
 
 def _aligned(lines: Sequence[Sequence[str]], left: int) -> str:
