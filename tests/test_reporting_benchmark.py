@@ -238,7 +238,7 @@ def test_a_single_category_is_not_told_twice(tmp_path: Path) -> None:
     row["class_aware"] = row["class_agnostic"]
     page = report(tmp_path, results({"mask_rcnn": row}, categories=("cell",)), [])
     assert "categories" not in {a["id"] for a in page.named("section")}
-    assert page.texts["summary"][0] == "Show them"
+    assert "Show them" in page.texts["summary"]
 
 
 @pytest.mark.parametrize(("count", "size", "squares"), [(12, (400, 500), 4), (100, (64, 80), 40)])
