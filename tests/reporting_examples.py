@@ -80,7 +80,34 @@ def results(methods: dict[str, dict[str, Any]] | None = None, categories: tuple[
         "environment": {"python": "3.11", "threads": 2},
         "command": "python evaluate.py seed=1",
         "checkpoint": {"path": "best.pt", "step": 12},
+        "reference": "mask_rcnn",
+        "comparisons": {},
+        "verdict": ["mask_rcnn has the best mask AP."],
     }  # fmt: skip
+
+
+def complete(categories: tuple[str, ...] = ("round", "lobed")) -> Any:
+    """Results that have all a report can show: intervals, differences, a verdict, costs, an oracle, F1 over IoU."""
+    content = results(categories=categories)
+    content["methods"]["kmeans_oracle"] = method(0.9, 0.02, list(categories), aware=False) | {"oracle": True}
+    for row in content["methods"].values():
+        for values in filter(None, (row["class_agnostic"], row["class_aware"])):
+            known = [key for key in METRICS if values[key] is not None and values[key] == values[key]]
+            values["intervals"] = {key: [0.8 * values[key], 1.1 * values[key]] for key in known}
+            steps = range(10)
+            values["f1_curve"] = {"thresholds": [0.5 + i / 20 for i in steps], "f1": [0.9 - i / 12 for i in steps]}
+        row["costs"] = dict.fromkeys(
+            ("training_minutes", "training_images", "training_objects", "tuning_seconds", "peak_memory_gib")
+        )
+    content["methods"]["mask_rcnn"]["costs"] |= {"training_minutes": 9.75, "training_objects": 2311}
+    content["methods"]["boxes"]["class_agnostic"]["f1_curve"] = None
+    content["comparisons"] = {
+        "kmeans": {"mask_ap": {"difference": -0.39, "low": -0.45, "high": -0.33, "p": 0.0002}},
+        "threshold_otsu": {"mask_ap": {"difference": 0.0004, "low": -0.02, "high": None, "p": 0.61}},
+        "kmeans_oracle": {"mask_ap": {"difference": 0.4, "low": 0.31, "high": 0.48, "p": 0.034}},
+    }
+    content["verdict"] = ["mask_rcnn wins by a lot.", "On mIoU the data cannot tell."]
+    return content
 
 
 def square(x: int, y: int, side: int, size: tuple[int, int] = (48, 64)) -> masks.Rle:
@@ -109,6 +136,7 @@ def gallery(count: int = 2, file_name: str = "a.png", size: tuple[int, int] = (4
             image_id=i,
             file_name=file_name,
             reason="Best of mask_rcnn",
+            size=size,
             image=rng.integers(0, 256, (*size, 3), dtype=np.uint8),
             truths=[truth(i, square(5, 5, 9, size)), truth(i, square(20, 5, 9, size), 2, iscrowd=1)],
             predictions={"mask_rcnn": [prediction(i, square(6, 6, 9, size))], "kmeans": []},

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reporting_examples import HOSTILE, METRICS, boxes_only, gallery, method, results
+from reporting_examples import HOSTILE, METRICS, boxes_only, complete, gallery, method, prediction, results, square
 from rich.console import Console
 
 from segtrain.errors import SegtrainError
@@ -60,13 +60,17 @@ def test_writes_four_files_and_nothing_else(tmp_path: Path) -> None:
     assert {p.name for p in path.parent.iterdir()} == FILES
 
 
-def test_page_has_every_section_and_the_contents_lead_to_them(tmp_path: Path) -> None:
-    page = report(tmp_path, results(), gallery())
+SECTIONS = [
+    "verdict", "headline", "speed", "curves", "gallery", "numbers", "aware", "categories", "methods", "definitions", "data",
+    "environment", "reproduce",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_page_has_every_section_and_the_contents_lead_to_them(tmp_path: Path, whole: bool) -> None:
+    page = report(tmp_path, complete() if whole else results(), gallery())
     sections = [a["id"] for a in page.named("section")]
-    assert sections == [
-        "headline", "aware", "speed", "curves", "categories", "gallery", "methods", "definitions", "data",
-        "environment", "reproduce",
-    ]  # fmt: skip
+    assert sections == ([*SECTIONS[:5], "differences", *SECTIONS[5:]] if whole else SECTIONS)
     links = [a["href"] for a in page.named("a") if a.get("class") != "skip"]
     assert links == [f"#{name}" for name in sections]
 
@@ -80,9 +84,10 @@ def test_page_needs_no_network(tmp_path: Path) -> None:
 
 
 def test_page_is_accessible(tmp_path: Path) -> None:
-    page = report(tmp_path, results(), gallery())
+    page = report(tmp_path, complete(), gallery())
     assert all(image["alt"] for image in page.named("img"))
-    assert all(a.get("scope") in ("col", "row") for a in page.named("th"))
+    assert all(a.get("scope") in ("col", "row", "rowgroup") for a in page.named("th"))
+    assert {"header", "nav", "main", "footer"} <= {tag for tag, _ in page.tags}
     assert len(page.named("caption")) == len(page.named("table"))
     drawings = [a for a in page.named("svg") if a.get("aria-hidden") != "true"]
     assert drawings
@@ -92,11 +97,33 @@ def test_page_is_accessible(tmp_path: Path) -> None:
 
 
 def test_verdict_stands_at_the_head(tmp_path: Path) -> None:
-    write_report(tmp_path, results(), [])
-    for name in ("report.html", "report.md"):
-        # miou is the ninth metric: 0.84 of the quality; .42 against .252.
-        sentence = "mask_rcnn wins on mask AP (0.500, 0.200 above threshold_otsu) and on mIoU (0.420, 0.168 above"
-        assert sentence in (tmp_path / name).read_text()
+    write_report(tmp_path, complete(), [])
+    for name, first_table in (("report.html", "<table"), ("report.md", "\n| ")):
+        head = (tmp_path / name).read_text().split(first_table)[0]
+        assert "mask_rcnn wins by a lot." in head
+        assert "On mIoU the data cannot tell." in head
+        assert "wins on mask AP" not in head
+
+
+def test_oracles_are_set_apart(tmp_path: Path) -> None:
+    page = report(tmp_path, complete(), gallery())
+    assert "Upper bounds" in "".join(page.texts["span"])
+    assert [a["class"] for a in page.named("tbody") if a.get("class")] == ["bounds"] * 4
+    markdown = (tmp_path / "report.md").read_text()
+    assert markdown.count("| *`kmeans_oracle`*") == 4
+    assert "upper bounds" in markdown
+    assert "Upper bounds" not in "".join(report(tmp_path, results()).texts["span"])
+
+
+def test_the_headline_table_of_a_repository(tmp_path: Path) -> None:
+    write_report(tmp_path, complete(), [])
+    lines = (tmp_path / "report.md").read_text().splitlines()
+    table = [line for line in lines if line.startswith("| ")]
+    rows = {cells[0]: cells[1:] for line in table[:7] if (cells := [c.strip() for c in line.strip("|").split("|")])}
+    assert rows["method"] == ["mask AP", "AP50", "box AP", "mIoU", "F1", "ms/image", "Δ mask AP", "p"]
+    assert rows["`mask_rcnn`"][0] == "**0.500** [0.400, 0.550]"
+    assert rows["`kmeans`"][-2:] == ["−0.390 [−0.450, −0.330]", "< 0.001"]
+    assert rows["*`kmeans_oracle`*"][-2:] == ["+0.400 [+0.310, +0.480]", "0.034"]
 
 
 def test_json_has_no_nan_and_keeps_every_number(tmp_path: Path) -> None:
@@ -147,8 +174,12 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     content = results({HOSTILE: method(0.2, 0.1, [HOSTILE], aware=True)}, categories=(HOSTILE,))
     content["data"]["name"] = content["command"] = HOSTILE
     content["environment"] = {HOSTILE: HOSTILE}
-    content["warnings"] = [HOSTILE]
-    page = report(tmp_path, content, gallery(file_name=HOSTILE))
+    content["warnings"] = content["verdict"] = [HOSTILE]
+    content["comparisons"] = {HOSTILE: {"mask_ap": {"difference": 0.1, "low": 0, "high": 0.2, "p": 0.5}}}
+    items = gallery(file_name=HOSTILE)
+    for item in items:
+        item.predictions[HOSTILE], item.scores[HOSTILE] = item.predictions["mask_rcnn"], 0.5
+    page = report(tmp_path, content, items)
     assert len(page.named("script")) == 1
     assert len(page.named("style")) == 1
     assert "".join(page.texts["h1"]).endswith(HOSTILE)
@@ -199,25 +230,33 @@ def test_a_single_category_is_not_told_twice(tmp_path: Path) -> None:
     row["class_aware"] = row["class_agnostic"]
     page = report(tmp_path, results({"mask_rcnn": row}, categories=("cell",)), [])
     assert "categories" not in {a["id"] for a in page.named("section")}
-    assert page.texts["summary"][0] == "Show them"
+    assert "Show them" in page.texts["summary"]
 
 
-def test_a_large_gallery_fits_in_ten_megabytes(tmp_path: Path) -> None:
-    items = gallery(count=12, size=(400, 500))
-    names = [f"m{i}" for i in range(12)]
+@pytest.mark.parametrize(("count", "size", "squares"), [(12, (400, 500), 4), (100, (64, 80), 40)])
+def test_a_large_gallery_fits_in_ten_megabytes(tmp_path: Path, count: int, size: tuple[int, int], squares: int) -> None:
+    items = gallery(count=count, size=size)
+    names = [f"m{i}" for i in range(16)]
+    found = [prediction(1, square(x % 8 * 7, x // 8 * 7, 6, size)) for x in range(squares)]
     for item in items:
-        item.predictions.update(dict.fromkeys(names, item.predictions["mask_rcnn"]))
+        item.predictions.update(dict.fromkeys(names, found))
     path = write_report(tmp_path, results({n: method(0.3, 0.1, ["a"], aware=False) for n in names}), items)
     assert path.stat().st_size < 10_000_000
-    assert len(Page(path.read_text()).named("img")) == 12 * 14
+    page = Page(path.read_text())
+    assert len(page.named("img")) == count  # each image once, whatever the number of methods
+    layers = [a["class"] for a in page.named("g") if (a.get("class") or "").startswith("layer ")]
+    assert len(layers) == 17 * count
 
 
-def test_gallery_shows_image_truth_and_methods_once(tmp_path: Path) -> None:
+def test_gallery_says_what_each_layer_shows(tmp_path: Path) -> None:
     page = report(tmp_path, results(), gallery(count=1))
-    alts = [a["alt"] for a in page.named("img")]
+    assert [a["alt"] for a in page.named("img")] == ["a.png"]
+    assert [a.get("aria-label") for a in page.named("button") if a.get("class") == "enlarge"] == ["Enlarge a.png"]
     # The crowd is no object; the file of boxes has nothing to draw.
-    assert alts == ["a.png, image", "a.png, truth: 1 outlined objects", "a.png, mask_rcnn: 1 outlined objects",
-                    "a.png, kmeans: 0 outlined objects"]  # fmt: skip
+    text = re.sub(r"<[^>]+>", "", (tmp_path / "report.html").read_text())
+    for said in ("truth: 1 object\n", "mask_rcnn: 1 object, F1 1.00\n", "kmeans: 0 objects, F1 –\n"):
+        assert said in text
+    assert "boxes: " not in text.split("Gallery")[-1].split("All numbers")[0]
 
 
 def test_report_replaces_an_older_one(tmp_path: Path) -> None:

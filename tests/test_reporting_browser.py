@@ -1,100 +1,297 @@
-"""The report in a real browser: no error, nothing wider than the window, tables that sort."""
+"""The report in a real browser: no error, no request, nothing wider than the window, and all that can be pressed works.
 
-import json
-import os
-import re
+Playwright drives the Chromium that the system has (Debian: apt-get install chromium); without one the tests skip.
+"""
+
 import shutil
-import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
+import numpy as np
 import pytest
-from reporting_examples import HOSTILE, gallery, method, results
+from reporting_examples import HOSTILE, complete, gallery, method, prediction, results, square
 
 from segtrain.reporting.benchmark import write_report
 
-BROWSER = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (pip install '.[dev]')")
+CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium on the PATH (Debian: apt-get install chromium)"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH (Debian: apt-get install chromium)"),
 ]
 LONG = "a_method_with_a_name_that_nobody_would_choose_because_it_never_ends_" * 2
-
-PROBE = """
-<script>
-addEventListener("load", () => {
-  const first = document.querySelector("#headline table");
-  const last = first.tHead.rows[0].cells[first.tHead.rows[0].cells.length - 1];
-  const column = () => [...first.tBodies[0].rows].map((row) => row.cells[row.cells.length - 1].dataset.value);
-  const press = () => { last.querySelector("button").click(); return [last.getAttribute("aria-sort"), column()]; };
-  const wide = [...document.querySelectorAll("body *")]
-    .filter((e) => !e.closest(".scroll, .skip") && e.getBoundingClientRect().right > innerWidth + 1)
-    .map((e) => e.outerHTML.slice(0, 200));
-  const before = getComputedStyle(document.body).backgroundColor;
-  const sorted = [press(), press()];
-  document.getElementById("theme").click();
-  const legend = document.querySelector(".legend button");
-  legend.click();
-  const result = { width: innerWidth, page: document.documentElement.scrollWidth, wide, sorted,
-    themes: [before, getComputedStyle(document.body).backgroundColor],
-    bright: document.querySelectorAll(".pair .curve.on").length, shown: legend.dataset.series,
-    figures: [...document.querySelectorAll("svg.figure")].filter((f) => f.getBoundingClientRect().width > 0).length };
-  console.log("PROBE" + encodeURIComponent(JSON.stringify(result)) + "PROBE");
-});
-</script>
-</body>
-"""
+METHODS = ("mask_rcnn", "threshold_otsu", "kmeans", "kmeans_oracle")
+F1 = {"mask_rcnn": (0.9, 0.5, 0.7, 0.2), "threshold_otsu": (0.1, 0.5, 0.8, np.nan), "kmeans": (0.5, 0.4, 0.75, 0.2)}
 
 
-def probe(folder: Path, page: Path, width: int) -> tuple[dict[str, Any], str]:
-    """Open a page with the probe in it, ``width`` pixels wide; what it found and what the console said."""
-    inner = folder / "probed.html"
-    inner.write_text(page.read_text().replace("</body>", PROBE))
-    # A window is at least 500 pixels wide, a frame may be as narrow as a phone.
-    outer = folder / "frame.html"
-    outer.write_text(f'<iframe src="probed.html" style="width: {width}px; height: 900px; border: 0"></iframe>')
-    assert BROWSER is not None
-    command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=1500,1000",
-        f"--user-data-dir={folder / 'profile'}", "--dump-dom", "--virtual-time-budget=3000", outer.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=True, env={**os.environ, "LC_ALL": "C"}
-    )
-    found = re.search(r"PROBE(.*?)PROBE", done.stderr)
-    assert found, done.stderr[-2000:]
-    console = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line and "PROBE" not in line)
-    return json.loads(unquote(found[1])), console
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page that has everything, with four images."""
+    items = []
+    for i, item in enumerate(gallery(count=4)):
+        found = {name: [prediction(i, square(6 + 9 * n, 6, 9))] for n, name in enumerate(METHODS)}
+        scores = {name: values[i] for name, values in F1.items()} | {"kmeans_oracle": float(i == 3)}
+        items.append(replace(item, file_name=f"{i}.png", predictions=found, scores=scores))
+    return write_report(tmp_path_factory.mktemp("whole"), complete(), items)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page whose every name is a script, or longer than a line."""
+    evil, names = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>", ("round", HOSTILE, LONG)
+    content = complete(categories=(*names, evil))
+    for name in (evil, LONG):
+        content["methods"][name] = method(0.2, 0.004, [*names, evil], aware=True)
+        content["comparisons"][name] = {"mask_ap": {"difference": -0.1, "low": -0.2, "high": 0.1, "p": 0.2}}
+    content["verdict"] += [evil, LONG * 3]
+    content["warnings"] = [evil]
+    content["environment"] = {evil: evil}
+    content["data"]["name"], content["command"] = evil, f"{evil} predictions.x={LONG * 3}"
+    items = gallery(count=3, file_name=f"{evil}{LONG}.png")
+    for item in items:
+        for name in (evil, LONG):
+            item.predictions[name], item.scores[name] = item.predictions["mask_rcnn"], 0.5
+    return write_report(tmp_path_factory.mktemp("hostile"), content, items)
+
+
+@pytest.fixture
+def load(browser: Any) -> Iterator[Any]:
+    """Opens a page; at the end of the test nothing may have gone to the console or left the page."""
+    contexts, said = [], []
+
+    def open_page(path: Path, width: int = 1400, **settings: Any) -> Any:
+        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, **settings))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda r: r.url.startswith(("data:", path.as_uri())) or said.append(r.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []
 
 
 @pytest.mark.parametrize("width", [360, 768, 1400])
-def test_page_fits_and_works(tmp_path: Path, width: int) -> None:
-    content = results(categories=("round", HOSTILE, LONG))
-    content["methods"][LONG] = method(0.2, 0.004, ["round", HOSTILE, LONG], aware=True)
-    content["command"] += f" predictions.x={LONG * 3}"
-    page = write_report(tmp_path, content, gallery(file_name=f"{LONG}.png"))
-    found, console = probe(tmp_path, page, width)
-    assert console == ""
-    assert found["width"] == width
-    assert found["wide"] == []
-    assert found["page"] <= width
-    assert found["figures"] == 3  # one of the two layouts of the scatter plot, and both curves
-    assert found["themes"][0] != found["themes"][1]
-    assert (found["bright"], found["shown"]) == (2, "mask_rcnn")
-    times = sorted([0.001, 0.004, 0.02, 0.2])
-    (first, ascending), (second, descending) = found["sorted"]
-    assert (first, second) == ("ascending", "descending")
-    assert ascending == [*(str(t) for t in times), ""]
-    assert descending == [*(str(t) for t in times[::-1]), ""]
+def test_nothing_is_wider_than_the_window(load: Any, whole: Path, hostile: Path, width: int) -> None:
+    outside = """() => [...document.querySelectorAll("body *")]
+        .filter((e) => !e.closest(".scroll, .layers, .skip, .hidden"))
+        .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
+        .map((e) => e.outerHTML.slice(0, 200))"""
+    for path in (whole, hostile):
+        page = load(path, width)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate(outside) == []
+        page.locator(".enlarge").first.click()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate("(({left, right}) => left >= 0 && right <= innerWidth)(viewer.getBoundingClientRect())")
+        assert page.evaluate("viewer.scrollWidth <= viewer.clientWidth")
 
 
-def test_page_without_anything_has_no_script_error(tmp_path: Path) -> None:
-    page = write_report(tmp_path, results({"kmeans": method(0.2, None, [], aware=False)}, categories=()), [])
-    assert BROWSER is not None
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
-    done = subprocess.run(
-        [*command, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    assert "CONSOLE" not in done.stderr
+def test_names_are_never_executed(load: Any, hostile: Path) -> None:
+    page = load(hostile)
+    for chip in page.locator(".chip").all():
+        chip.click()
+    page.locator(".enlarge").first.click()
+    for _ in range(6):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("script").count() == 1
+    assert page.locator("#viewer-name").inner_text().startswith("<script>")
+
+
+def test_headers_sort_and_oracles_stay_below(load: Any, whole: Path) -> None:
+    page = load(whole)
+    table = page.locator("#headline table")
+    time = table.get_by_role("button", name="ms/image")
+    header = table.locator("th", has=time)
+
+    def order() -> list[str]:
+        return table.locator("tbody th[scope=row]").all_inner_texts()
+
+    assert order() == ["mask_rcnn", "threshold_otsu", "kmeans", "boxes", "kmeans_oracle"]
+    assert table.locator("th[aria-sort]").all_inner_texts() == ["mask AP"]
+    time.click()
+    assert header.get_attribute("aria-sort") == "ascending"
+    assert order() == ["threshold_otsu", "kmeans", "mask_rcnn", "boxes", "kmeans_oracle"]
+    page.keyboard.press("Enter")  # the header has the focus
+    assert header.get_attribute("aria-sort") == "descending"
+    assert order() == ["mask_rcnn", "kmeans", "threshold_otsu", "boxes", "kmeans_oracle"]
+    assert table.locator("th[aria-sort]").count() == 1
+    assert "Upper bounds" in table.locator("tbody").last.locator("tr").first.inner_text()
+
+
+def test_gallery_shows_the_chosen_layer(load: Any, whole: Path) -> None:
+    page = load(whole)
+    card = page.locator(".card").first
+
+    def seen() -> list[str | None]:
+        shown = "(layers) => layers.filter((l) => getComputedStyle(l).display !== 'none').map((l) => l.classList[1])"
+        return card.locator(".layer").evaluate_all(shown)
+
+    assert seen() == ["layer-0"]
+    assert "mask_rcnn: 1 object, F1 0.90" in card.inner_text()
+    page.get_by_role("radio", name="threshold_otsu").press("ArrowDown")
+    assert seen() == ["layer-2"]
+    assert "kmeans: 1 object, F1 0.50" in card.inner_text()
+    page.locator("#with-truth").check()
+    assert seen() == ["layer-2", "layer-t"]
+    page.get_by_text("truth", exact=True).first.click()
+    assert seen() == ["layer-t"]
+    assert "truth: 1 object" in card.inner_text()
+    page.locator("#with-truth").uncheck()
+    page.get_by_text("image", exact=True).first.click()
+    assert seen() == []
+
+
+def test_gallery_filters(load: Any, whole: Path) -> None:
+    page = load(whole)
+
+    def shown(choice: str) -> list[str | None]:
+        page.locator("#filters").get_by_text(choice, exact=True).click()
+        return [card.get_attribute("data-name") for card in page.locator(".card:visible").all()]
+
+    assert shown("worst") == ["3.png", "1.png"]
+    assert page.locator("#filter-status").inner_text() == "2 of 4 images, lowest F1 of mask_rcnn first"
+    assert shown("best") == ["0.png", "2.png"]
+    spread = {i: np.std([values[i] for values in F1.values()]) for i in range(3)} | {3: 0}  # the oracle does not count
+    order = sorted(spread, key=lambda i: -spread[i])
+    assert shown("disagreement") == [f"{i}.png" for i in order[:2]]
+    page.get_by_text("threshold_otsu", exact=True).locator("visible=true").last.scroll_into_view_if_needed()
+    page.get_by_role("radio", name="threshold_otsu").check(force=True)
+    assert shown("worst") == ["0.png", "1.png"]  # of the three that have an F1
+    assert shown("all") == [f"{i}.png" for i in range(4)]
+
+
+def test_an_image_enlarges_and_the_focus_returns(load: Any, whole: Path) -> None:
+    page = load(whole)
+    viewer = page.get_by_role("dialog")
+    page.locator(".enlarge").nth(1).focus()
+    page.keyboard.press("Enter")
+    assert viewer.is_visible()
+    assert page.locator("#viewer-name").inner_text() == "1.png"
+    assert page.evaluate("viewer.contains(document.activeElement)")
+    stage = page.locator("#viewer-stage .stack")
+    assert stage.bounding_box()["width"] > 2 * page.locator(".card .stack").first.bounding_box()["width"]
+    page.keyboard.press("Escape")
+    assert not viewer.is_visible()
+    assert page.evaluate("document.activeElement.ariaLabel") == "Enlarge 1.png"
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#viewer-name").inner_text() == "0.png"  # round the end
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowDown")
+    assert page.locator("#viewer-name").inner_text() == "3.png"
+    assert page.locator("#viewer-layer").input_value() == "1"
+    assert "threshold_otsu: 1 object, F1 –" in page.locator("#viewer-says").inner_text()
+    page.locator("#viewer-layer").select_option(label="truth")
+    assert "truth: 1 object" in page.locator("#viewer-says").inner_text()
+    assert stage.locator(".layer-t").is_visible()
+    page.get_by_role("button", name="Close").click()
+    assert page.evaluate("document.activeElement.ariaLabel") == "Enlarge 3.png"
+    assert "truth: 1 object" in page.locator(".card").last.inner_text()
+
+
+def test_curves_stand_out(load: Any, whole: Path) -> None:
+    page = load(whole)
+    entry = page.locator(".legend button").first
+    entry.click()
+    assert entry.get_attribute("aria-pressed") == "true"
+    names = page.locator("#curves .curve.on").evaluate_all("(curves) => curves.map((c) => c.dataset.series)")
+    assert names == ["mask_rcnn"] * 3
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_theme_follows_the_system_until_it_is_switched(load: Any, whole: Path, scheme: str) -> None:
+    page = load(whole, color_scheme=scheme)
+    lightness = "() => getComputedStyle(document.body).backgroundColor.match(/\\d+/g).reduce((a, b) => a + +b, 0) / 765"
+    assert (page.evaluate(lightness) > 0.5) == (scheme == "light")
+    page.locator("#theme").click()
+    assert (page.evaluate(lightness) > 0.5) == (scheme == "dark")
+    page.emulate_media(media="print")
+    assert page.evaluate(lightness) > 0.95 or page.evaluate(lightness) == 0  # paper is light, or has no colour
+
+
+CONTRAST = """() => {
+  const channels = (text) => text.match(/[\\d.]+/g).map(Number);
+  const linear = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const ground = (e) => {
+    for (; e; e = e.parentElement) {
+      const c = channels(getComputedStyle(e).backgroundColor);
+      if (c.length < 4 || c[3] === 1) return c;
+    }
+    return [255, 255, 255];
+  };
+  const low = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const e = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !e.checkVisibility() || e.closest("script, style, title")) continue;
+    const style = getComputedStyle(e);
+    const ink = luminance(channels(e.closest("svg") ? style.fill : style.color)), paper = luminance(ground(e));
+    const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+    if (ratio < 4.5) low.push([walker.currentNode.data.trim().slice(0, 40), ratio.toFixed(2)]);
+  }
+  return low;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_has_contrast(load: Any, whole: Path, scheme: str) -> None:
+    page = load(whole, color_scheme=scheme)
+    assert page.evaluate(CONTRAST) == []
+    page.locator(".enlarge").first.click()
+    assert page.evaluate(CONTRAST) == []
+
+
+def test_contents_fold_where_there_is_no_room_for_a_column(load: Any, whole: Path) -> None:
+    narrow, wide = load(whole, 360), load(whole, 1400)
+    links = "nav.contents a"
+    assert wide.locator(links).first.is_visible()
+    assert not narrow.locator(links).first.is_visible()
+    narrow.locator("nav.contents summary").click()
+    narrow.locator(links, has_text="Gallery").click()
+    assert not narrow.locator(links).first.is_visible()
+    narrow.wait_for_function("Math.abs(document.getElementById('gallery').getBoundingClientRect().top) < 200")
+    wide.evaluate("document.getElementById('data').scrollIntoView({behavior: 'instant'})")
+    wide.wait_for_function("document.querySelector('nav.contents a[aria-current]')?.hash === '#data'")
+    assert 0 <= wide.locator(links).first.bounding_box()["y"] < 900  # sticky
+
+
+def test_paper_has_no_controls_and_no_cut_tables(load: Any, whole: Path) -> None:
+    page = load(whole, 700, color_scheme="dark")  # the width of A4 between its margins
+    page.emulate_media(media="print")
+    for control in ("#theme", "nav.contents", ".toolbar", "#viewer"):
+        assert not page.locator(control).first.is_visible()
+    cut = "(boxes) => boxes.filter((b) => b.scrollWidth > b.clientWidth + 1).map((b) => b.ariaLabel)"
+    assert page.locator(".scroll").evaluate_all(cut) == []
+    assert len(page.pdf(prefer_css_page_size=True)) > 20_000
+
+
+def test_page_without_anything(load: Any, tmp_path: Path) -> None:
+    page = load(write_report(tmp_path, results({"kmeans": method(0.2, None, [], aware=False)}, categories=()), []))
+    assert page.locator("h1").is_visible()
+    load(write_report(tmp_path / "none", results({}, categories=()), []))
+
+
+def test_layers_work_without_scripts(load: Any, whole: Path) -> None:
+    page = load(whole, java_script_enabled=False)
+    page.locator("label.chip", has_text="kmeans").first.click()
+    assert "kmeans: 1 object, F1 0.50" in page.locator(".card").first.inner_text()
+    assert page.locator("#theme").is_hidden()

@@ -5,9 +5,12 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reporting_examples import boxes_only, method, results
+from reporting_examples import boxes_only, complete, method, results
 
-from segtrain.reporting.figures import PALETTE, Figure, hues, precision_recall, speed_quality
+from segtrain.reporting.curves import f1_over_iou, precision_recall
+from segtrain.reporting.figures import PALETTE, Figure, hues
+from segtrain.reporting.interval_plot import interval_plot
+from segtrain.reporting.scatter import speed_quality
 
 measured = st.tuples(st.floats(1e-5, 1e3), st.floats(0, 1))
 
@@ -76,9 +79,59 @@ def test_no_figure_without_numbers() -> None:
     content = results({"boxes": boxes_only([])})
     assert speed_quality(content, 860) is None
     assert precision_recall(content, "mean", "title", 400) is None
+    assert interval_plot(content, "mask_ap", 400) is None
+    assert f1_over_iou(results(), 400) is None  # results from before there was such a curve
 
 
 def test_no_two_methods_look_alike() -> None:
     rows = {f"m{i}": method(0.5, 1, [], aware=False) for i in range(3 * PALETTE)}
     looks = hues(results(rows))
     assert len({(look.slot, look.dash) for look in looks.values()}) == 3 * PALETTE
+
+
+def test_whiskers_span_the_interval_around_the_mark() -> None:
+    plot = interval_plot(complete(), "mask_ap", 400)
+    assert plot is not None
+    assert [mark.name for mark in plot.marks] == ["mask_rcnn", "threshold_otsu", "kmeans", "kmeans_oracle"]
+    zero, step = plot.x_ticks[0].at, plot.x_ticks[1].at - plot.x_ticks[0].at
+    unit = step / float(plot.x_ticks[1].label)
+    for mark, value in zip(plot.marks, (0.5, 0.3, 0.11, 0.9), strict=True):
+        assert mark.whisker is not None
+        assert [(x - zero) / unit for x in (*mark.whisker, mark.x)] == pytest.approx([0.8 * value, 1.1 * value, value])
+        assert plot.frame.left <= mark.whisker[0] < mark.x < mark.whisker[1] <= plot.frame.right + 1e-9
+        assert plot.frame.top < mark.y < plot.frame.bottom
+    assert plot.bounds_at is not None
+    assert plot.marks[-2].y < plot.bounds_at < plot.marks[-1].y  # the oracle stands below the line
+    assert "kmeans_oracle: mask AP 0.900, 95 % interval 0.720 to 0.990 (upper bound)" in plot.description
+    figure = speed_quality(complete(), 860)
+    assert figure is not None
+    for point in figure.points:
+        assert point.whisker is not None
+        assert point.whisker[0] > point.y > point.whisker[1] >= figure.frame.top
+
+
+def test_marks_without_intervals_and_without_oracles() -> None:
+    plot = interval_plot(results(), "miou", 400)
+    assert plot is not None
+    assert plot.bounds_at is None
+    assert all(mark.whisker is None for mark in plot.marks)
+
+
+def test_oracles_have_no_curve_no_point_and_look_alike() -> None:
+    content = complete()
+    for figure in (precision_recall(content, "mean", "title", 400), f1_over_iou(content, 400)):
+        assert figure is not None
+        assert [curve.method for curve in figure.curves] == ["kmeans", "threshold_otsu", "mask_rcnn"]
+    assert "kmeans_oracle" not in {point.text for point in getattr(speed_quality(content, 860), "points", ())}
+    assert hues(content)["kmeans_oracle"].slot == PALETTE
+    assert {name: hue for name, hue in hues(content).items() if name != "kmeans_oracle"} == hues(results())
+
+
+def test_f1_over_iou_runs_from_50_to_95() -> None:
+    figure = f1_over_iou(complete(), 400)
+    assert figure is not None
+    frame, path = figure.frame, figure.curves[-1].path
+    first, last = path[1:].split("L")[0], path.split("L")[-1]
+    assert [float(v) for v in first.split()] == pytest.approx([frame.left, *frame.at(0, 0.9)[1:]], abs=0.06)
+    assert [float(v) for v in last.split()] == pytest.approx([frame.right, *frame.at(1, 0.15)[1:]], abs=0.06)
+    assert figure.x_ticks[0].at == pytest.approx(frame.left)

@@ -11,6 +11,10 @@ from segtrain.instances import BoxPrediction
 from segtrain.reporting.gallery import at_threshold, build, choose, per_image_f1
 
 
+def black(info: ImageInfo) -> np.ndarray:
+    return np.zeros((*info.size, 3), np.uint8)
+
+
 def test_reasons_and_no_image_twice() -> None:
     own = {i: 1 - i / 20 for i in range(20)}
     rival = dict.fromkeys(own, 0.0) | {4: 0.9, 19: 0.99}
@@ -70,6 +74,29 @@ def test_build_reads_only_what_it_shows_and_skips_rows_of_boxes() -> None:
         assert [t["image_id"] for t in item.truths] == [item.image_id]
 
 
+def test_large_images_are_scaled_down_as_they_are_read() -> None:
+    images = [ImageInfo(1, "1.png", 1500, 2000)]
+    truths = [truth(1, square(300, 300, 90, (1500, 2000)))]
+    (item,) = build(images, truths, {"a": []}, {"a": 0}, black, each=1)
+    assert item.size == (1500, 2000)
+    assert item.image.shape == (720, 960, 3)
+
+
+def test_oracles_are_shown_but_decide_nothing() -> None:
+    images = [ImageInfo(i, f"{i}.png", 48, 64) for i in range(4)]
+    truths = [truth(i, square(3, 3, 9), i + 1) for i in range(4)]
+    perfect = [prediction(i, square(3, 3, 9)) for i in range(4)]
+
+    def reasons(oracles: tuple[str, ...]) -> set[str]:
+        found = {"b_oracle": perfect, "mask_rcnn": perfect[:2]}
+        items = build(images, truths, found, dict.fromkeys(found, 0.0), black, oracles=oracles)
+        assert all("b_oracle" in item.predictions for item in items)
+        return {item.reason for item in items}
+
+    assert "b_oracle beats mask_rcnn" in reasons(())
+    assert "b_oracle beats mask_rcnn" not in reasons(("b_oracle",))
+
+
 def test_nothing_to_show() -> None:
-    assert build([], [], {}, {}, lambda info: np.zeros((1, 1, 3), np.uint8)) == []
-    assert build([], [], {"a": []}, {"a": 0}, lambda info: np.zeros((1, 1, 3), np.uint8)) == []
+    assert build([], [], {}, {}, black) == []
+    assert build([], [], {"a": []}, {"a": 0}, black) == []

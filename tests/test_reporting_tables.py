@@ -5,11 +5,14 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 from reporting_examples import METRICS as KEYS
-from reporting_examples import method, results
+from reporting_examples import complete, method, results
 
+from segtrain.reporting.categories import category_table, tracks_agree
+from segtrain.reporting.costs import cost_table
 from segtrain.reporting.labels import place_labels
-from segtrain.reporting.tables import METRICS, SPEED, category_table, cost_table, ranking, track_table, tracks_agree
-from segtrain.reporting.words import definitions, notes, verdict
+from segtrain.reporting.standings import difference_table, headline_table, p_text
+from segtrain.reporting.tables import METRICS, SPEED, contenders, ranking, track_table
+from segtrain.reporting.words import definitions, notes
 
 fractions = st.one_of(st.none(), st.just(math.nan), st.floats(0, 1), st.sampled_from([0.5, 0.5001, 0.4999]))
 
@@ -36,7 +39,7 @@ def test_marks_are_the_best_of_what_is_shown(numbers: list[tuple[float | None, f
 def test_columns_are_all_numbers_of_a_track_then_the_time() -> None:
     table = track_table(results(), "class_agnostic")
     assert tuple(c.key for c in table.columns) == (*KEYS, "seconds")
-    assert table.columns == (*METRICS, SPEED)
+    assert table.columns == (*(c for c in METRICS if c.key in KEYS), SPEED)
 
 
 def test_rows_go_from_best_to_worst_and_boxes_come_last() -> None:
@@ -63,44 +66,68 @@ def test_cost_table_shows_milliseconds_and_counts() -> None:
     assert rows["boxes"] == ["4.0", "–", "–", "1.5", "40", "1"]
 
 
-def test_costs_that_no_row_has_are_left_out() -> None:
-    content = results()
-    before = len(cost_table(content).columns)
-    content["methods"]["mask_rcnn"]["costs"] = {
-        "training_minutes": 10.04,
-        "training_images": 441,
-        "peak_memory_gib": 0.5,
+def test_costs_that_nobody_has_take_no_column() -> None:
+    table = cost_table(complete())
+    assert [c.key for c in table.columns[6:]] == ["training_minutes", "training_objects"]
+    texts = {row.method: [cell.text for cell in row.cells[6:]] for row in table.rows}
+    assert texts["mask_rcnn"] == ["9.8", "2311"]
+    assert texts["kmeans"] == ["–", "–"]
+
+
+def test_oracles_rank_last_and_take_no_mark() -> None:
+    content = complete()
+    assert ranking(content)[-1] == "kmeans_oracle"  # of all rows it has the highest numbers
+    assert contenders(content) == ranking(content)[:-1]
+    for table in (headline_table(content), track_table(content, "class_agnostic"), cost_table(content)):
+        assert [row.method for row in table.rows if row.oracle] == ["kmeans_oracle"]
+        assert not any(cell.best for cell in table.rows[-1].cells)
+    best = [row.method for row in headline_table(content).rows if row.cells[0].best]
+    assert best == ["mask_rcnn"]
+
+
+def test_headline_shows_intervals_and_the_difference_to_mask_rcnn() -> None:
+    table = headline_table(complete())
+    rows = {row.method: row.cells for row in table.rows}
+    assert [c.title for c in table.columns][-3:] == ["ms/image", "Δ mask AP", "p"]
+    assert rows["mask_rcnn"][0].details == ("[0.400, 0.550]",)
+    assert rows["boxes"][0].details == ()
+    assert [c.text for c in rows["mask_rcnn"][-2:]] == ["–", "–"]
+    assert (rows["kmeans"][-2].text, rows["kmeans"][-2].details) == ("−0.390", ("[−0.450, −0.330]",))
+    # An interval with one end is none, and a difference of nothing has no sign that misleads.
+    assert (rows["threshold_otsu"][-2].text, rows["threshold_otsu"][-2].details) == ("+0.000", ())
+    assert rows["kmeans"][-1].text == "< 0.001"
+
+
+def test_headline_of_old_results_has_neither() -> None:
+    table = headline_table(results())
+    assert [c.key for c in table.columns] == [
+        "mask_ap",
+        "mask_ap50",
+        "box_ap",
+        "miou",
+        "f1_50",
+        "pq",
+        "boundary_iou",
+        "seconds",
+    ]
+    assert not any(cell.details for row in table.rows for cell in row.cells)
+    assert difference_table(results()) is None
+    assert difference_table(results() | {"comparisons": {"gone": {"mask_ap": {"difference": 1}}}}) is None
+
+
+def test_every_difference_has_its_p() -> None:
+    table = difference_table(complete())
+    assert table is not None
+    assert [c.title for c in table.columns] == ["Δ mask AP"]
+    assert {row.method: row.cells[0].details for row in table.rows} == {
+        "threshold_otsu": ("p = 0.61",),
+        "kmeans": ("[−0.450, −0.330]", "p < 0.001"),
+        "kmeans_oracle": ("[+0.310, +0.480]", "p = 0.034"),
     }
-    content["methods"]["kmeans"]["costs"] = {"training_minutes": None, "peak_memory_gib": 0.125}
-    table = cost_table(content)
-    assert [c.key for c in table.columns[before:]] == ["training_minutes", "training_images", "peak_memory_gib"]
-    rows = {row.method: row.cells[before:] for row in table.rows}
-    assert [cell.text for cell in rows["mask_rcnn"]] == ["10.0", "441", "0.50"]
-    assert [cell.text for cell in rows["kmeans"]] == ["–", "–", "0.12"]
-    assert [cell.best for cell in rows["kmeans"]] == [False, False, True]  # smaller is no merit of labels
 
 
-def test_oracles_come_last_and_win_nothing() -> None:
-    content = results()
-    content["methods"]["best_of_all"] = method(0.99, None, [], aware=False) | {"oracle": True}
-    content["methods"]["kmeans"]["family"] = "tuned"
-    assert ranking(content) == ["mask_rcnn", "threshold_otsu", "kmeans", "boxes", "best_of_all"]
-    without = {row.method: row.cells for row in track_table(results(), "class_agnostic").rows}
-    with_it = {row.method: row.cells for row in track_table(content, "class_agnostic").rows}
-    assert not any(cell.best for cell in with_it.pop("best_of_all"))
-    assert with_it == without
-    assert verdict(content) == verdict(results())
-    text = dict(definitions(content))
-    assert text["Oracle rows"].startswith("best_of_all: ")
-    assert text["Tuned rows"].startswith("kmeans: ")
-    assert not {"Oracle rows", "Tuned rows"} & dict(definitions(results())).keys()
-
-
-def test_the_report_says_where_a_threshold_comes_from() -> None:
-    content = results()
-    assert "training split" not in dict(definitions(content))["Operating point"]
-    content["checkpoint"] |= {"score_threshold": 0.35, "threshold_images": 60}
-    assert "own, 0.35, had the highest F1 on 60 images" in dict(definitions(content))["Operating point"]
+def test_p_has_the_digits_it_deserves() -> None:
+    assert [p_text(p) for p in (0.0002, 0.001, 0.0341, 0.5, 1.0)] == ["< 0.001", "0.001", "0.034", "0.50", "1.00"]
 
 
 def test_tracks_agree_only_when_they_show_the_same() -> None:
@@ -111,26 +138,6 @@ def test_tracks_agree_only_when_they_show_the_same() -> None:
     assert tracks_agree(content)
 
 
-def two(first: tuple[float | None, float | None], second: tuple[float | None, float | None]) -> str:
-    methods = {"a": method(0.5, 1, [], aware=False), "b": method(0.5, 1, [], aware=False)}
-    for name, (ap, miou) in (("a", first), ("b", second)):
-        methods[name]["class_agnostic"].update(mask_ap=ap, miou=miou, box_ap=None)
-    return verdict(results(methods))
-
-
-def test_verdict() -> None:
-    assert (
-        two((0.4, 0.7), (0.3, 0.65)) == "a wins on mask AP (0.400, 0.100 above b) and on mIoU (0.700, 0.050 above b)."
-    )
-    assert two((0.4, 0.6), (0.3, 0.65)) == (
-        "a wins on mask AP (0.400, 0.100 above b); b wins on mIoU (0.650, 0.050 above a)."
-    )
-    assert two((0.3, 0.7), (0.3, 0.65)).startswith("a ties with b on mask AP (0.300) and wins on mIoU")
-    assert two((0.4, 0.7), (None, math.nan)) == "a reaches mask AP 0.400 and mIoU 0.700."
-    assert two((None, None), (None, 0.5)) == "b reaches mIoU 0.500."
-    assert two((None, None), (None, None)) == "No method has a defined number on these data."
-
-
 def test_definitions_name_the_rows_they_speak_of() -> None:
     text = dict(definitions(results()))
     assert "0.5 for mask_rcnn, boxes; 0 for kmeans, threshold_otsu" in text["Operating point"]
@@ -139,6 +146,22 @@ def test_definitions_name_the_rows_they_speak_of() -> None:
     assert "the 100 best-scored" in text["Mask AP, box AP"]
     only = definitions(results({"mask_rcnn": method(0.5, 1, [], aware=True)}))
     assert not {"Literal and sound rows", "Scores of classical methods"} & {term for term, _ in only}
+
+
+def test_definitions_say_what_tuned_rows_and_oracles_are() -> None:
+    content = complete()
+    content["methods"]["kmeans"]["family"] = "tuned"
+    text = dict(definitions(content))
+    assert text["Oracle rows"].startswith("kmeans_oracle: ")
+    assert text["Tuned rows"].startswith("kmeans: ")
+    assert not {"Oracle rows", "Tuned rows"} & dict(definitions(results())).keys()
+
+
+def test_the_report_says_where_a_threshold_comes_from() -> None:
+    content = results()
+    assert "training split" not in dict(definitions(content))["Operating point"]
+    content["checkpoint"] |= {"score_threshold": 0.35, "threshold_images": 60}
+    assert "own, 0.35, had the highest F1 on 60 images" in dict(definitions(content))["Operating point"]
 
 
 def test_notes_pass_warnings_on_and_add_what_the_numbers_hide() -> None:

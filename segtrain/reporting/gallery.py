@@ -1,15 +1,19 @@
 """Which validation images a report shows, and what belongs to each."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
+
+import numpy as np
+from PIL import Image
 
 from segtrain.data.index.image_table import ImageInfo
 from segtrain.instances import BoxPrediction, GroundTruth, Prediction
 from segtrain.metrics.f1 import f1
 from segtrain.reporting.overlays import Pixels
 
+LONGEST = 960  # longer side of an image in the page, in pixels; larger ones are scaled down as they are read
 Scores = dict[int, float]  # image id -> F1 of the image, nan where there is nothing to find and nothing was found
 
 
@@ -21,7 +25,8 @@ class GalleryItem:
         image_id: COCO id.
         file_name: as in the annotation file.
         reason: why it is shown.
-        image: (H, W, 3) uint8.
+        size: (H, W) of the image, and of the masks.
+        image: (h, w, 3) uint8, the image or a smaller copy of it.
         truths: its true instances, crowds included.
         predictions: by method, those at the method's score threshold.
         scores: F1 at IoU .50 by method, in [0, 1]; nan: nothing to find and nothing found.
@@ -30,6 +35,7 @@ class GalleryItem:
     image_id: int
     file_name: str
     reason: str
+    size: tuple[int, int]
     image: Pixels
     truths: Sequence[GroundTruth]
     predictions: dict[str, list[Prediction]]
@@ -43,6 +49,7 @@ def build(
     thresholds: Mapping[str, float],
     read: Callable[[ImageInfo], Pixels],
     each: int = 3,
+    oracles: Collection[str] = (),
 ) -> list[GalleryItem]:
     """Choose images and gather what the report draws on them.
 
@@ -53,6 +60,7 @@ def build(
         thresholds: each method's score threshold.
         read: gives an image's pixels; called for the chosen ones only.
         each: images for each of the four reasons.
+        oracles: rows that were set with the truth in hand; shown, but they decide nothing.
 
     Returns:
         At most 4 * ``each`` items, none twice; empty if there are no masks to show.
@@ -66,6 +74,7 @@ def build(
         return []
     ids = [image.id for image in images]
     scores = {name: per_image_f1(truths, records, ids) for name, records in shown.items()}
+    fair = {name: values for name, values in scores.items() if name not in oracles}
     found = {name: _by_image(records) for name, records in shown.items()}
     true_of: dict[int, list[GroundTruth]] = {}
     for truth in truths:
@@ -76,12 +85,13 @@ def build(
             image_id=chosen,
             file_name=info[chosen].file_name,
             reason=reason,
-            image=read(info[chosen]),
+            size=info[chosen].size,
+            image=_shrunk(read(info[chosen])),
             truths=true_of.get(chosen, []),
             predictions={name: records.get(chosen, []) for name, records in found.items()},
             scores={name: values[chosen] for name, values in scores.items()},
         )
-        for chosen, reason in choose(scores, {i: len(true_of.get(i, [])) for i in ids}, each)
+        for chosen, reason in choose(fair or scores, {i: len(true_of.get(i, [])) for i in ids}, each)
     ]
 
 
@@ -137,6 +147,12 @@ def per_image_f1(truths: Sequence[GroundTruth], predictions: Sequence[Prediction
         i: 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else math.nan
         for i, (tp, fp, fn) in ((i, counts[i]) for i in image_ids)
     }
+
+
+def _shrunk(image: Pixels) -> Pixels:
+    picture = Image.fromarray(image)
+    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS, reducing_gap=3)
+    return np.asarray(picture)
 
 
 def _by_image(records: Sequence[Prediction]) -> dict[int, list[Prediction]]:

@@ -1,16 +1,27 @@
 """``report.html``: one file that needs no network, for a browser, a phone or a printer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import TypeVar
 
 from jinja2 import Environment, PackageLoader
 
-from segtrain.reporting.figures import hues, precision_recall, speed_quality
+from segtrain.reporting.categories import category_table, tracks_agree
+from segtrain.reporting.costs import cost_table
+from segtrain.reporting.curves import f1_over_iou, precision_recall
+from segtrain.reporting.figures import hues
 from segtrain.reporting.gallery import GalleryItem
+from segtrain.reporting.interval_plot import interval_plot
+from segtrain.reporting.overlays import COLOURS
 from segtrain.reporting.pictures import exhibits
-from segtrain.reporting.tables import Results, category_table, cost_table, ranking, seconds, track_table, tracks_agree
-from segtrain.reporting.words import definitions, notes, verdict
+from segtrain.reporting.scatter import speed_quality
+from segtrain.reporting.standings import REFERENCE, difference_table, headline_table
+from segtrain.reporting.tables import Results, contenders, ranking, seconds, track_table
+from segtrain.reporting.words import definitions, notes
 
 WIDE, NARROW = 860.0, 340.0  # a figure is laid out for a desktop and again for a phone, so that its text stays legible
+
+Drawn = TypeVar("Drawn")
 
 
 def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
@@ -26,23 +37,40 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    order = ranking(results)
-    curve_titles = {"iou50": "At IoU 0.50", "mean": "Mean over IoU 0.50 to 0.95"}
-    curves = [precision_recall(results, key, title, width=370.0) for key, title in curve_titles.items()]
+    order, fair = ranking(results), contenders(results)
+    headline = headline_table(results)
+    f1_curve = f1_over_iou(results, width=370.0)
+    shown = exhibits(gallery, order)
+    titles = {"iou50": "Precision-recall at IoU 0.50", "mean": "Precision-recall, mean over IoU"}
     return environment.get_template("report.html.jinja").render(
         results=results,
-        verdict=verdict(results),
-        headline=track_table(results, "class_agnostic"),
-        class_aware=track_table(results, "class_aware"),
+        sentences=results["verdict"],
+        headline=headline,
+        reference=REFERENCE,
+        with_intervals=any(cell.details for row in headline.rows for cell in row.cells),
+        marks=_drawn(interval_plot(results, key, width=400.0) for key in ("mask_ap", "miou")),
+        differences=difference_table(results),
+        agnostic=track_table(results, "class_agnostic", intervals=False),
+        class_aware=track_table(results, "class_aware", intervals=False),
         same_tracks=tracks_agree(results),
         categories=category_table(results),
         costs=cost_table(results),
-        speed=[figure for width in (WIDE, NARROW) if (figure := speed_quality(results, width)) is not None],
-        untimed=[name for name in order if seconds(results["methods"][name]) is None],
-        curves=[figure for figure in curves if figure is not None],
-        gallery=exhibits(gallery, order),
+        speed=_drawn(speed_quality(results, width) for width in (WIDE, NARROW)),
+        untimed=[name for name in fair if seconds(results["methods"][name]) is None],
+        curves=_drawn([*(precision_recall(results, *pair, width=370.0) for pair in titles.items()), f1_curve]),
+        with_f1=f1_curve is not None,
+        gallery=shown,
+        shown_methods=[layer.title for layer in shown[0].layers if layer.is_method] if shown else [],
+        ratio=min(1.6, max(0.75, median(item.width / item.height for item in shown))) if shown else 1.0,
+        colours=COLOURS,
         hues=hues(results),
         order=order,
+        oracles=[name for name in order if name not in fair],
         definitions=definitions(results),
         notes=notes(results),
     )
+
+
+def _drawn(figures: Iterable[Drawn | None]) -> list[Drawn]:
+    """Those for which there was something to draw."""
+    return [figure for figure in figures if figure is not None]

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader
 
-from segtrain.reporting.tables import Results, Table, category_table, cost_table, track_table, tracks_agree
-from segtrain.reporting.words import definitions, notes, verdict
+from segtrain.reporting.categories import category_table, tracks_agree
+from segtrain.reporting.costs import cost_table
+from segtrain.reporting.standings import REFERENCE, difference_table, headline_table
+from segtrain.reporting.tables import Cell, Results, Table, is_oracle, ranking, track_table
+from segtrain.reporting.words import definitions, notes
 
 _SPECIAL = re.compile(r"[\\`*\[\]|~#]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is no markup
 
@@ -25,11 +28,18 @@ def markdown_report(results: Results) -> str:
         autoescape=False,  # Markdown: every foreign text passes `text`, `code` or `fenced`
     )
     environment.filters |= {"text": text, "code": code, "fenced": fenced}
+    headline = headline_table(results)
     return environment.get_template("report.md.jinja").render(
         results=results,
-        verdict=verdict(results),
-        headline=table_text(track_table(results, "class_agnostic")),
-        class_aware=table_text(track_table(results, "class_aware")),
+        sentences=results["verdict"],
+        headline=table_text(headline),
+        differences=table_text(differences) if (differences := difference_table(results)) else "",
+        agnostic=table_text(track_table(results, "class_agnostic", intervals=False)),
+        reference=REFERENCE if results.get("comparisons") else None,
+        with_intervals=any(cell.details for row in headline.rows for cell in row.cells),
+        oracles=any(is_oracle(method) for method in results["methods"].values()),
+        order=ranking(results),
+        class_aware=table_text(track_table(results, "class_aware", intervals=False)),
         categories=table_text(category_table(results)),
         costs=table_text(cost_table(results)),
         same_tracks=tracks_agree(results),
@@ -60,7 +70,7 @@ def fenced(value: object) -> str:
 
 
 def table_text(table: Table) -> str:
-    """A table with aligned columns, the best values in bold; empty if it has no rows."""
+    """A table with aligned columns, the best values in bold, oracles in italics; empty if it has no rows."""
     if not table.rows:
         return ""
     with_category = table.rows[0].category is not None
@@ -68,9 +78,14 @@ def table_text(table: Table) -> str:
     lines = [[*names, *(column.title for column in table.columns)]]
     for row in table.rows:
         head = [text(row.category)] if with_category else []
-        cells = [f"**{cell.text}**" if cell.best else cell.text for cell in row.cells]
-        lines.append([*head, code(row.method), *cells])
+        name = code(row.method)
+        lines.append([*head, f"*{name}*" if row.oracle else name, *map(_cell, row.cells)])
     return _aligned(lines, left=len(names))
+
+
+def _cell(cell: Cell) -> str:
+    number = f"**{cell.text}**" if cell.best else cell.text
+    return " ".join([number, *cell.details])
 
 
 def _aligned(lines: Sequence[Sequence[str]], left: int) -> str:

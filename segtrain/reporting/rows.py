@@ -157,6 +157,7 @@ class Benchmark:
             {name: row.findings.score_threshold for name, row in self.rows.items()},
             reader.read,
             each,
+            [name for name, row in self.rows.items() if row.oracle],
         )
 
     def images(self) -> Iterator[tuple[int, Tensor]]:

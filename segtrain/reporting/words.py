@@ -1,8 +1,8 @@
-"""The sentences of a report: its verdict, its definitions and its notes."""
+"""The sentences of a report: its definitions and its notes."""
 
 from collections.abc import Sequence
 
-from segtrain.reporting.tables import Results, is_oracle, number, ranking
+from segtrain.reporting.tables import Results, is_oracle, number
 
 _TUNED = (
     "{}: their settings were searched on images of the training split, within the budget of the cost table; the "
@@ -12,46 +12,6 @@ _ORACLE = (
     "{}: of a fixed grid of settings, the best one for each image, chosen with its ground truth (F1 at IoU 0.50, then "
     "foreground IoU). An upper bound that no one can have: no method, so they win nothing."
 )
-
-
-def verdict(results: Results) -> str:
-    """Which method wins on mask AP and on mIoU, and by how much; one sentence of plain text."""
-    key, title = ("mask_ap", "mask AP") if _standing(results, "mask_ap") else ("box_ap", "box AP")
-    parts = [part for part in (_lead(results, key, title), _lead(results, "miou", "mIoU")) if part is not None]
-    if not parts:
-        return "No method has a defined number on these data."
-    if len(parts) == 2 and parts[0][0] == parts[1][0]:
-        winner, first, second = parts[0][0], parts[0][1], parts[1][1]
-        verb = first.split()[0] + " "
-        return f"{winner} {first} and {second.removeprefix(verb) if second.startswith(verb) else second}."
-    return "; ".join(f"{winner} {claim}" for winner, claim in parts) + "."
-
-
-def _standing(results: Results, key: str) -> list[tuple[float, str]]:
-    """Values of a class-agnostic metric, best first; equal ones keep the order of the tables."""
-    values = [
-        (value, name)
-        for name in ranking(results)
-        if not is_oracle(results, name)
-        and (value := number((results["methods"][name].get("class_agnostic") or {}).get(key))) is not None
-    ]
-    return sorted(values, key=lambda pair: -pair[0])
-
-
-def _lead(results: Results, key: str, title: str) -> tuple[str, str] | None:
-    """The winner of a metric, and what is to be said of it."""
-    standing = _standing(results, key)
-    if not standing:
-        return None
-    value, winner = standing[0]
-    if len(standing) == 1:
-        return winner, f"reaches {title} {value:.3f}"
-    second, runner_up = standing[1]
-    # The margin of what the table shows, so that a reader who subtracts gets the same.
-    margin = round(value, 3) - round(second, 3)
-    if margin < 0.0005:
-        return winner, f"ties with {runner_up} on {title} ({value:.3f})"
-    return winner, f"wins on {title} ({value:.3f}, {margin:.3f} above {runner_up})"
 
 
 def definitions(results: Results) -> list[tuple[str, str]]:
@@ -132,7 +92,7 @@ def definitions(results: Results) -> list[tuple[str, str]]:
         entries.append(("Literal and sound rows", " ".join(parts)))
     for title, text, names in (
         ("Tuned rows", _TUNED, [name for name in methods if methods[name].get("family") == "tuned"]),
-        ("Oracle rows", _ORACLE, [name for name in methods if is_oracle(results, name)]),
+        ("Oracle rows", _ORACLE, [name for name in methods if is_oracle(methods[name])]),
     ):
         if names:
             entries.append((title, text.format(", ".join(names))))

@@ -20,15 +20,15 @@ systemDark.addEventListener("change", nameTheme);
 nameTheme();
 
 // Tables: a click on a header sorts, a second one turns the order round; undefined values stay at the end.
-function sortTable(table, column, ascending) {
-  const body = table.tBodies[0];
+// Upper bounds have a body of their own and stay below.
+function sortBody(body, column, ascending) {
   const valueOf = (row) => row.cells[column].dataset.value;
   const compare = (a, b) => {
     if (a === "" || b === "") return (a === "") - (b === "");
     const difference = isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b;
     return ascending ? difference : -difference;
   };
-  const rows = [...body.rows].sort((a, b) => compare(valueOf(a), valueOf(b)));
+  const rows = [...body.rows].filter((row) => !row.classList.contains("banner")).sort((a, b) => compare(valueOf(a), valueOf(b)));
   rows.forEach((row) => row.classList.remove("group"));
   body.append(...rows);
 }
@@ -41,17 +41,17 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const ascending = now === null ? first : now !== "ascending";
       headers.forEach((other) => other.removeAttribute("aria-sort"));
       header.setAttribute("aria-sort", ascending ? "ascending" : "descending");
-      sortTable(table, column, ascending);
+      [...table.tBodies].forEach((body) => sortBody(body, column, ascending));
     });
   });
 }
 
 // Curves: a legend entry under the pointer, or pressed, stands out.
-const pair = document.querySelector(".pair");
+const charts = document.querySelector("#curves .charts");
 const entries = [...document.querySelectorAll(".legend button")];
 function highlight(series) {
-  pair.classList.toggle("dimmed", series !== null);
-  for (const curve of pair.querySelectorAll(".curve")) curve.classList.toggle("on", curve.dataset.series === series);
+  charts.classList.toggle("dimmed", series !== null);
+  for (const curve of charts.querySelectorAll(".curve")) curve.classList.toggle("on", curve.dataset.series === series);
 }
 const pressed = () => entries.find((entry) => entry.getAttribute("aria-pressed") === "true")?.dataset.series ?? null;
 for (const entry of entries) {
@@ -64,7 +64,13 @@ for (const entry of entries) {
   });
 }
 
-// Contents: mark the section being read.
+// Contents: a column that stays open where there is room for one, else folded; the section being read is marked.
+const contents = document.querySelector(".contents details");
+const roomy = window.matchMedia("(min-width: 1100px)");
+const fold = () => { contents.open = roomy.matches; };
+roomy.addEventListener("change", fold);
+fold();
+contents.addEventListener("click", (event) => { if (event.target.closest("a")) fold(); });
 const links = new Map([...document.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
 const watcher = new IntersectionObserver((seen) => {
   for (const { isIntersecting, target } of seen) {
@@ -74,3 +80,10 @@ const watcher = new IntersectionObserver((seen) => {
   }
 }, { rootMargin: "-15% 0px -75% 0px" });
 document.querySelectorAll("main > section[id]").forEach((section) => watcher.observe(section));
+
+// Paper has no switches: what is folded is printed too.
+const folded = [];
+window.addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("main details:not([open])")) { folded.push(details); details.open = true; }
+});
+window.addEventListener("afterprint", () => { while (folded.length) folded.pop().open = false; });

@@ -1,0 +1,45 @@
+"""What each method cost: time, memory, and what had to be there before it could run."""
+
+from segtrain.reporting.tables import Column, Results, Row, Table, cells, is_oracle, mark_best, number, ranking
+
+COSTS = (
+    Column("read", "read, ms", "Median milliseconds to read an image", None, 1, 1000.0),
+    Column("segment", "segment, ms", "Median milliseconds to segment an image", "low", 1, 1000.0),
+    Column("slow", "p95, ms", "95 of 100 images are segmented in fewer milliseconds", "low", 1, 1000.0),
+    Column("score", "score, s", "Seconds to compute all metrics of all images", None, 1),
+    Column("detections", "detections", "Detections on all images, whatever their score", None, 0),
+    Column("without", "images without", "Images on which nothing was detected", None, 0),
+    # Shown where any method has them.
+    Column("peak_memory_gib", "memory, GiB", "Peak memory above that at the start of the row", None, 2),
+    Column("training_minutes", "training, min", "Minutes that training took", None, 1),
+    Column("training_images", "trained on images", "Images with labels that training used", None, 0),
+    Column("training_objects", "trained on objects", "Labelled objects that training used", None, 0),
+    Column("tuning_seconds", "tuning, s", "Seconds that the search for the setting took", None, 0),
+)
+_ALWAYS = 6
+
+
+def cost_table(results: Results) -> Table:
+    """What each method took and how much it returned, in the order of the other tables."""
+    found = {}
+    for name in ranking(results):
+        timing, counts, costs = (results["methods"][name].get(key) or {} for key in ("timing", "counts", "costs"))
+        data, segmentation, scoring = (timing.get(part) or {} for part in ("data", "segmentation", "scoring"))
+        found[name] = {
+            **costs,
+            "read": data.get("median"),
+            "segment": segmentation.get("median"),
+            "slow": segmentation.get("p95"),
+            "score": scoring.get("total"),
+            "detections": counts.get("detections"),
+            "without": counts.get("images_without_detections"),
+        }
+    columns = tuple(
+        column
+        for i, column in enumerate(COSTS)
+        if i < _ALWAYS or any(number(values.get(column.key)) is not None for values in found.values())
+    )
+    rows = [
+        Row(name, cells(columns, values), oracle=is_oracle(results["methods"][name])) for name, values in found.items()
+    ]
+    return Table(columns, mark_best(columns, rows))

@@ -1,0 +1,85 @@
+"""Speed against quality."""
+
+import math
+from collections.abc import Sequence
+
+from segtrain.reporting.axes import Frame, Tick, round_times, scale, time_text
+from segtrain.reporting.figures import Figure, Point, hues, line
+from segtrain.reporting.labels import place_labels, shorten
+from segtrain.reporting.tables import Results, contenders, interval, number, seconds
+
+
+def speed_quality(results: Results, width: float) -> Figure | None:
+    """Seconds per image (logarithmic) against class-agnostic mask AP and its interval; None if no method has both.
+
+    Oracles are left out: what they do to find their setting has no time worth comparing.
+
+    Args:
+        results: the content of ``results.json``.
+        width: in pixels.
+    """
+    measured = _measured(results)
+    if not measured:
+        return None
+    height = 400.0 if width > 500 else 370.0
+    frame = Frame(width, height, 46, 30, width - 14, height - 46)
+    logs = [math.log10(time) for _, time, _, _ in measured]
+    # A quarter of a decade on both sides is room for the marks, and always holds a tick.
+    pad = max(0.25, 0.12 * (max(logs) - min(logs)))
+    low, high = min(logs) - pad, max(logs) + pad
+    top, step = scale(max(max(quality, ends[1] if ends else 0.0) for _, _, quality, ends in measured))
+
+    def place(time: float, quality: float) -> tuple[float, float]:
+        return frame.at((math.log10(time) - low) / (high - low), quality / top)
+
+    spots = [place(time, quality) for _, time, quality, _ in measured]
+    names = [shorten(name, 24) for name, *_ in measured]
+    labels = place_labels(spots, names, (frame.left, frame.top, frame.right, frame.bottom))
+    look = hues(results)
+    decimals = 2 if step >= 0.01 else 3
+    points = [
+        Point(
+            *spot,
+            text,
+            label,
+            look[name],
+            f"{name}: {time_text(time)} per image, mask AP {quality:.3f}",
+            (place(time, ends[0])[1], place(time, ends[1])[1]) if ends else None,
+        )
+        for (name, time, quality, ends), spot, text, label in zip(measured, spots, names, labels, strict=True)
+    ]
+    return Figure(
+        title="Speed against quality",
+        description=f"Scatter plot. {'; '.join(point.title for point in points)}.",
+        frame=frame,
+        x_title="seconds per image (logarithmic)",
+        y_title="mask AP",
+        x_ticks=[Tick(place(time, 0)[0], time_text(time)) for time in round_times(low, high, few=width < 500)],
+        y_ticks=[
+            Tick(frame.at(0, i * step / top)[1], f"{i * step:.{decimals}f}") for i in range(round(top / step) + 1)
+        ],
+        points=points,
+        frontier=_frontier(spots, frame.right),
+    )
+
+
+def _measured(results: Results) -> list[tuple[str, float, float, tuple[float, float] | None]]:
+    """Name, seconds per image, mask AP and its interval of the methods that have the first two, best first."""
+    found = []
+    for name in contenders(results):
+        track = results["methods"][name].get("class_agnostic") or {}
+        time, quality = seconds(results["methods"][name]), number(track.get("mask_ap"))
+        if time is not None and time > 0 and quality is not None:
+            found.append((name, time, quality, interval(track, "mask_ap")))
+    return found
+
+
+def _frontier(spots: Sequence[tuple[float, float]], right: float) -> str:
+    """The staircase that only the methods not beaten in both speed and quality touch."""
+    corners: list[tuple[float, float]] = []
+    for x, y in sorted(spots):
+        if not corners or y < corners[-1][1]:
+            if corners:
+                corners.append((x, corners[-1][1]))
+            corners.append((x, y))
+    return line([*corners, (right, corners[-1][1])])
