@@ -120,5 +120,6 @@ def test_memory_is_bounded_and_pieces_change_nothing(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "_CELLS", 64)
     monkeypatch.setattr(module, "_DRAWS", 500)
     parts = ours(drawn, draws, "segm", 100)
-    assert np.array_equal(whole.precision, parts.precision, equal_nan=True)
-    assert np.array_equal(whole.recall, parts.recall, equal_nan=True)
+    # Sums of floating point are taken in another order where a piece has another shape.
+    np.testing.assert_allclose(parts.precision, whole.precision, rtol=0, atol=1e-14)
+    np.testing.assert_array_equal(parts.recall, whole.recall)

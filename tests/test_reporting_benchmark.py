@@ -61,8 +61,8 @@ def test_writes_four_files_and_nothing_else(tmp_path: Path) -> None:
 
 
 SECTIONS = [
-    "verdict", "headline", "speed", "curves", "gallery", "numbers", "aware", "categories", "methods", "definitions", "data",
-    "environment", "reproduce",
+    "verdict", "headline", "speed", "curves", "gallery", "numbers", "aware", "categories", "methods", "definitions",
+    "data", "environment", "reproduce",
 ]  # fmt: skip
 
 

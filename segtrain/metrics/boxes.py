@@ -36,4 +36,5 @@ def iou(detections: FloatArray, truths: FloatArray, crowd: BoolArray) -> FloatAr
     shared = sides[..., 0] * sides[..., 1]
     own = (detections[:, 2] * detections[:, 3])[:, None]
     union = np.where(crowd, own, own + truths[:, 2] * truths[:, 3] - shared)
-    return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+    result: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+    return result

@@ -131,8 +131,8 @@ def _count(
     either = real_area[t] + found_area[p] - shared
     matched = (real_place[t] == found_place[p]) & (2 * shared > either)
     t, p = t[matched], p[matched]
-    np.add.at(sums, (real_place[t], OVERLAP), (shared / either)[matched])
-    np.add.at(sums, (real_place[t], TP), 1)
+    sums[:, OVERLAP] += np.bincount(real_place[t], (shared / either)[matched], minlength=len(places))
+    sums[:, TP] += np.bincount(real_place[t], minlength=len(places))
 
     missed, false = real_area > 0, found_area > 0
     missed[t] = false[p] = False
@@ -143,8 +143,8 @@ def _count(
         inside = (partition.total(first[chosen], last[chosen]) > 0) & (real_owner < 0)
         hidden = partition.areas(np.where(inside, found_owner, -1), len(predictions))
         false &= (found_place != place) | (2 * hidden <= found_area)
-    np.add.at(sums, (real_place[missed], FN), 1)
-    np.add.at(sums, (found_place[false], FP), 1)
+    sums[:, FN] += np.bincount(real_place[missed], minlength=len(places))
+    sums[:, FP] += np.bincount(found_place[false], minlength=len(places))
 
 
 def _painted(partition: Partition, runs: Runs, least_share: float) -> IntArray:

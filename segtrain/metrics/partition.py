@@ -50,4 +50,5 @@ class Partition:
 def ranges(first: IntArray, last: IntArray) -> IntArray:
     """All numbers from each first to before its last, one range after the other."""
     lengths = last - first
-    return np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
+    numbers: IntArray = np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
+    return numbers

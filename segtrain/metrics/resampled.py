@@ -97,4 +97,5 @@ def resampled_f1(matches: Matches, draws: IntArray, score_threshold: float, iou_
     true = in_resamples(matches.truth_category, matches.truth_image, ~matches.truth_ignored[_ALL])
     f1 = np.divide(2 * tp, tp + fp + true, out=np.full(tp.shape, np.nan), where=true > 0)
     number = (true > 0).sum(axis=1)
-    return np.divide(np.nansum(f1, axis=1), number, out=np.full(len(draws), np.nan), where=number > 0)
+    mean: FloatArray = np.divide(np.nansum(f1, axis=1), number, out=np.full(len(draws), np.nan), where=number > 0)
+    return mean

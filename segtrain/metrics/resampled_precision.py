@@ -151,7 +151,9 @@ def _mixed(hit: BoolArray, tie: IntArray) -> BoolArray:
     """(D,) whether a detection ties with others of its image, hits and misses among them."""
     number = np.cumsum(np.diff(tie, prepend=-1) != 0) - 1
     hits = np.bincount(number, weights=hit)
-    return ((hits > 0) & (hits < np.bincount(number)))[number]
+    mixed: BoolArray = (hits > 0) & (hits < np.bincount(number))
+    of_detections: BoolArray = mixed[number]
+    return of_detections
 
 
 def _unroll(

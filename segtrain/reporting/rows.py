@@ -123,8 +123,8 @@ class Benchmark:
         costs = {**costs, "peak_memory_gib": memory.gib}
         learned = isinstance(segmenter, Trainable)
         description = self.learned if learned else getattr(segmenter, "description", type(segmenter).__name__)
-        own = [getattr(segmenter, key, None) for key in ("score", "family")]
-        self._add(name, found, description, *own, costs=costs)
+        own_score, family = (getattr(segmenter, key, None) for key in ("score", "family"))
+        self._add(name, found, description, own_score, family, costs)
 
     def add_oracle(self, name: str, found: Findings, description: str, own_score: str | None) -> None:
         """Score what was found with the truth at hand, and write its records; the row is marked as an upper bound.

@@ -67,7 +67,9 @@ def _winner(results: Results, names: Sequence[str], key: str) -> str:
 
 def _good_enough(results: Results, baselines: Sequence[str]) -> list[str]:
     """Where the best baseline loses next to nothing, where the data cannot tell, and where it is clearly worse."""
-    enough, unsure, worse = [], [], []
+    enough: list[str] = []
+    unsure: list[str] = []
+    worse: list[str] = []
     for key, title in _TITLES.items():
         standing = _standing(results, baselines, key)
         lead = _lead(results, STANDARD, standing[0], key) if standing else None

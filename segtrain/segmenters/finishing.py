@@ -52,7 +52,7 @@ class Finish:
             return np.asarray(segmentation.expand_labels(labels, self.grow), dtype=np.int64)
         if self.grow < 0:
             # What lies outside the image counts as object: an object cut by the border keeps its straight side.
-            return labels * ndimage.binary_erosion(labels > 0, disk(-self.grow), border_value=1)
+            return np.where(ndimage.binary_erosion(labels > 0, disk(-self.grow), border_value=1), labels, 0)
         return labels
 
     def _tidy(self, objects: BoolArray) -> BoolArray:

@@ -101,7 +101,8 @@ def objects_among(segments: npt.NDArray[np.integer[Any]], grey: FloatArray, pola
     totals, counts = np.bincount(numbers, grey.ravel()), np.bincount(numbers)
     difference = totals / np.maximum(counts, 1) - grey.mean(dtype=np.float64)
     chosen: BoolArray = difference > 0 if polarity == "bright" else difference < 0
-    return chosen[segments]
+    of_pixels: BoolArray = chosen[segments]
+    return of_pixels
 
 
 def split_touching(objects: BoolArray, *, smoothing: float, min_distance: int) -> LabelMap:

@@ -56,12 +56,11 @@ def best_threshold(found: Findings, reference: Reference) -> tuple[float, float]
         found: detections of every score.
         reference: the truth about the same images.
     """
-    reference = reference.class_agnostic()
-    records = [{**record, "category_id": 1} for record in found.masks or ()]
-    values = {}
+    reference, found = reference.class_agnostic(), found.class_agnostic()
+    values: dict[float, float] = {}
     for threshold in THRESHOLDS:
-        kept = [record for record in records if record["score"] >= threshold]
-        value = f1(reference.truths, kept, category_ids=[1], image_ids=list(reference.sizes)).f1  # type: ignore[arg-type]
+        kept = [record for record in found.masks or () if record["score"] >= threshold]
+        value = f1(reference.truths, kept, category_ids=[1], image_ids=reference.sizes).f1
         values[threshold] = 0.0 if isnan(value) else value
     best = max(THRESHOLDS, key=lambda threshold: (values[threshold], -abs(threshold - PROVISIONAL_THRESHOLD)))
     return best, values[best]

@@ -45,7 +45,6 @@ class Objective:
         count = len(images.ids)
         self._rungs = sorted({max(1, count // rung) for rung in RUNGS} | {count})
 
-    @property
     def late(self) -> bool:
         """Whether the deadline has passed."""
         return self._deadline is not None and time.perf_counter() >= self._deadline
@@ -60,7 +59,7 @@ class Objective:
         segmenter, found, value = build_segmenter(node), list[Prediction](), nan
         for start, stop in zip([0, *self._rungs], self._rungs, strict=False):
             for image_id, image in self._images.read(self._images.ids[start:stop]):
-                if self.late:
+                if self.late():
                     return nan
                 found += to_predictions(segmenter.segment([image])[0], image_id, _OBJECT)
             value = self._score(found, self._images.ids[:stop])

@@ -127,13 +127,13 @@ def search(
     known: dict[str, float] = {}  # by settings: the sampler may propose the same ones again
     objective = Objective(images, metric, max_dets, None if budget.seconds is None else started + budget.seconds)
     settings = sum(candidate.size for candidate in row.candidates)
-    while not objective.late and trials != budget.trials and len(known) < settings:
+    while not objective.late() and trials != budget.trials and len(known) < settings:
         trial = study.ask()
         node = _proposed(trial, row.candidates)
         key = repr(node)
         if key not in known:
             known[key] = objective(node, trial)
-        if objective.late and isnan(known[key]):
+        if objective.late() and isnan(known[key]):
             break
         trials += 1
         if isnan(known[key]):
