@@ -9,8 +9,11 @@ import numpy as np
 
 from segtrain.data.splits.opening import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
+from segtrain.reporting.calibrated import calibrations
 from segtrain.reporting.comparisons import certainty
+from segtrain.reporting.mask_ceiling import mask_ceiling
 from segtrain.reporting.verdict import verdict
+from segtrain.segmenters.inputs import InputSize
 
 NO_COSTS: Mapping[str, float | None] = dict.fromkeys(
     ("training_minutes", "training_images", "training_objects", "tuning_seconds", "peak_memory_gib")
@@ -31,6 +34,7 @@ class Row:
         family: "literal", "sound" or "tuned", of classical methods that say so.
         costs: what it took beside its time on the images; see ``NO_COSTS``.
         oracle: whether it was shown the truth, and so is an upper bound and no method.
+        input_size: what its network resizes images to, if it is one.
     """
 
     findings: Findings
@@ -41,6 +45,7 @@ class Row:
     family: str | None
     costs: Mapping[str, float | None] = field(default_factory=dict)
     oracle: bool = False
+    input_size: InputSize | None = None
 
 
 def assemble(
@@ -83,9 +88,12 @@ def assemble(
     for name, tracks in sure.intervals.items():
         for track, intervals in tracks.items():
             methods[name][track]["intervals"] = intervals
+    for name, measured in calibrations(rows, reference).items():
+        methods[name]["calibration"] = measured
     results = {
         "methods": methods,
         "comparisons": sure.comparisons,
+        "mask_ceiling": mask_ceiling(rows, reference, max_dets),
         "data": {
             **asdict(counts),
             # Annotations of images that could not be read are dropped as well.

@@ -21,6 +21,7 @@ from segtrain.reporting.gallery import GalleryItem, build
 from segtrain.reporting.results import REPORT_FILES, Row, assemble
 from segtrain.runtime import MemoryAbove
 from segtrain.segmenters.base import Segmenter, Trainable
+from segtrain.segmenters.inputs import InputSize
 
 logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")
@@ -123,8 +124,8 @@ class Benchmark:
         costs = {**costs, "peak_memory_gib": memory.gib}
         learned = isinstance(segmenter, Trainable)
         description = self.learned if learned else getattr(segmenter, "description", type(segmenter).__name__)
-        own_score, family = (getattr(segmenter, key, None) for key in ("score", "family"))
-        self._add(name, found, description, own_score, family, costs)
+        own_score, family, input_size = (getattr(segmenter, key, None) for key in ("score", "family", "input_size"))
+        self._add(name, found, description, own_score, family, costs, input_size=input_size)
 
     def add_oracle(self, name: str, found: Findings, description: str, own_score: str | None) -> None:
         """Score what was found with the truth at hand, and write its records; the row is marked as an upper bound.
@@ -198,8 +199,9 @@ class Benchmark:
         family: str | None = None,
         costs: Mapping[str, float | None] | None = None,
         oracle: bool = False,
+        input_size: InputSize | None = None,
     ) -> None:
         started = time.perf_counter()
         numbers = score(found, self.reference, self.max_dets, self.tracks)
         took = time.perf_counter() - started
-        self.rows[name] = Row(found, numbers, took, description, own_score, family, costs or {}, oracle)
+        self.rows[name] = Row(found, numbers, took, description, own_score, family, costs or {}, oracle, input_size)

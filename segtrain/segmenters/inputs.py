@@ -35,6 +35,11 @@ class InputSize:
         assert wanted is not None
         return min(wanted, self.max_size / max(height, width))
 
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """(H, W) that an image of this size gets; at least a pixel: a very long image keeps its other side."""
+        factor = self.factor(height, width)
+        return max(int(height * factor), 1), max(int(width * factor), 1)
+
 
 def batch_images(images: Sequence[Tensor], input_size: InputSize, device: torch.device) -> ImageList:
     """Normalise, resize and pad, as torchvision's ``GeneralizedRCNNTransform`` does.
@@ -59,9 +64,8 @@ def batch_images(images: Sequence[Tensor], input_size: InputSize, device: torch.
 def _prepare(image: Tensor, input_size: InputSize) -> Tensor:
     mean, deviation = (send(values, image.device)[:, None, None] for values in (MEAN, DEVIATION))
     normal = (image.float() / 255 - mean) / deviation
-    factor = input_size.factor(int(image.shape[1]), int(image.shape[2]))
-    if factor == 1:
+    height, width = int(image.shape[1]), int(image.shape[2])
+    if input_size.factor(height, width) == 1:
         return normal
-    # At least a pixel: a very long image keeps its other side.
-    size = [max(int(side * factor), 1) for side in image.shape[1:]]
+    size = input_size.resized(height, width)
     return F.interpolate(normal[None], size=size, mode="bilinear", align_corners=False)[0]

@@ -1,0 +1,102 @@
+"""Calibration: whether a detection's score says how likely it is right, and how well it fits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from segtrain.instances import GroundTruth, Prediction
+from segtrain.metrics.matching import AREAS, match
+from segtrain.metrics.overlaps import best_overlaps
+
+FloatArray = npt.NDArray[np.float64]
+BINS = 10
+RIGHT = 0.5  # IoU from which on a matched detection is right
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The detections of one range of scores, all but the lower end of the range; the first one has both.
+
+    Attributes:
+        low: end of the range.
+        high: end of the range.
+        count: of detections.
+        mean_score: nan without detections.
+        precision: the share that is right; nan without detections.
+        mean_iou: with the true object that each overlaps most; nan without detections.
+    """
+
+    low: float
+    high: float
+    count: int
+    mean_score: float
+    precision: float
+    mean_iou: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Reliability of scores.
+
+    Attributes:
+        bins: by increasing score, of equal width.
+        ece: expected calibration error: mean distance of score and share of right detections, weighted by the bins'
+            counts; in [0, 1].
+        ece_iou: the same distance to the mean IoU.
+    """
+
+    bins: list[Bin]
+    ece: float
+    ece_iou: float
+
+
+def calibration(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction],
+    *,
+    image_ids: Sequence[int],
+    category_ids: Sequence[int],
+) -> Calibration | None:
+    """Compare scores with what became of the detections; None without any, or where scores are no probabilities.
+
+    A detection is right if COCO's matching at IoU .50 gives it a true object, so a duplicate is wrong. Detections that
+    are matched with crowds are left out; all others count, however low their score.
+
+    Args:
+        truths: all true instances.
+        predictions: all detections; scores outside [0, 1] are no probabilities.
+        image_ids: every image that was segmented.
+        category_ids: records of others are left out.
+
+    Sources: Guo et al., On Calibration of Modern Neural Networks (2017): equal bins and their weighted mean distance;
+    Küppers et al., Multivariate Confidence Calibration for Object Detection (2020): precision in place of accuracy;
+    Oksuz et al., Towards Building Self-Aware Object Detectors (2023): scores compared with IoU.
+    """
+    matches = match(
+        truths, predictions, image_ids=image_ids, category_ids=category_ids, iou_type="segm",
+        thresholds=np.array([RIGHT]), areas=AREAS[:1],
+    )  # fmt: skip
+    counted = ~matches.ignored[0, 0]
+    score = matches.score[counted]
+    if not len(score) or score.min() < 0 or score.max() > 1:
+        return None
+    right = matches.truth[0, 0, counted] >= 0
+    iou = best_overlaps(truths, [predictions[record] for record in matches.record[counted]])
+    edges = np.linspace(0, 1, BINS + 1)
+    place = np.clip(np.searchsorted(edges, score, side="left") - 1, 0, BINS - 1)
+    count = np.bincount(place, minlength=BINS)
+
+    def mean(values: npt.NDArray[np.generic]) -> FloatArray:
+        sums = np.bincount(place, weights=values.astype(np.float64), minlength=BINS)
+        return np.divide(sums, count, out=np.full(BINS, np.nan), where=count > 0)
+
+    columns = mean(score), mean(right), mean(iou)
+    share = count / len(score)
+    bins = [
+        Bin(float(edges[n]), float(edges[n + 1]), int(count[n]), *(float(column[n]) for column in columns))
+        for n in range(BINS)
+    ]
+    errors = (float(np.nansum(share * np.abs(columns[0] - column))) for column in columns[1:])
+    return Calibration(bins, *errors)
