@@ -90,7 +90,8 @@ def calibration(
 
     def mean(values: npt.NDArray[np.generic]) -> FloatArray:
         sums = np.bincount(place, weights=values.astype(np.float64), minlength=BINS)
-        return np.divide(sums, count, out=np.full(BINS, np.nan), where=count > 0)
+        result: FloatArray = np.divide(sums, count, out=np.full(BINS, np.nan), where=count > 0)
+        return result
 
     columns = mean(score), mean(right), mean(iou)
     share = count / len(score)

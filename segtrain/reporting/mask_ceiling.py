@@ -11,7 +11,8 @@ from segtrain.evaluation import Reference
 from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.average_precision import average_precision
 from segtrain.segmenters.inputs import InputSize
-from segtrain.segmenters.mask_resolution import MASK_SIDE, OWN_SIZE, through_mask_head
+from segtrain.segmenters.mask_rcnn import MASK_SIDE
+from segtrain.segmenters.mask_resolution import OWN_SIZE, through_mask_head
 
 KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
 TOGETHER = 1024  # objects, more or less: large ones side by side cost less, and all at once would cost memory

@@ -12,6 +12,7 @@ from segtrain.evaluation import Findings, Reference, Track, TrackName
 from segtrain.reporting.calibrated import calibrations
 from segtrain.reporting.comparisons import certainty
 from segtrain.reporting.mask_ceiling import mask_ceiling
+from segtrain.reporting.reasons import reasons
 from segtrain.reporting.verdict import verdict
 from segtrain.segmenters.inputs import InputSize
 
@@ -94,6 +95,7 @@ def assemble(
         "methods": methods,
         "comparisons": sure.comparisons,
         "mask_ceiling": mask_ceiling(rows, reference, max_dets),
+        "reasons": reasons(rows, methods, reference, max_dets),
         "data": {
             **asdict(counts),
             # Annotations of images that could not be read are dropped as well.

@@ -22,6 +22,7 @@ from segtrain.reporting.results import REPORT_FILES, Row, assemble
 from segtrain.runtime import MemoryAbove
 from segtrain.segmenters.base import Segmenter, Trainable
 from segtrain.segmenters.inputs import InputSize
+from segtrain.segmenters.mask_rcnn import MaskRCNN
 
 logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")
@@ -124,7 +125,8 @@ class Benchmark:
         costs = {**costs, "peak_memory_gib": memory.gib}
         learned = isinstance(segmenter, Trainable)
         description = self.learned if learned else getattr(segmenter, "description", type(segmenter).__name__)
-        own_score, family, input_size = (getattr(segmenter, key, None) for key in ("score", "family", "input_size"))
+        own_score, family = (getattr(segmenter, key, None) for key in ("score", "family"))
+        input_size = segmenter.input_size if isinstance(segmenter, MaskRCNN) else None
         self._add(name, found, description, own_score, family, costs, input_size=input_size)
 
     def add_oracle(self, name: str, found: Findings, description: str, own_score: str | None) -> None:

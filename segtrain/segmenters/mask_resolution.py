@@ -36,8 +36,9 @@ def through_mask_head(
         for target, (height, width), (h, w) in zip(targets, sizes, inner, strict=True)
     ]
     own = [torch.arange(len(target)) for target in targets]
-    squares = sample_targets(targets, scaled, own, sizes, inner, MASK_SIDE).split([len(target) for target in targets])
-    return [_pasted(*image) for image in zip(rles, squares, targets, sizes, strict=True)]
+    squares = sample_targets(targets, scaled, own, sizes, inner, MASK_SIDE)
+    parts = torch.split(squares, [len(target) for target in targets])
+    return [_pasted(*image) for image in zip(rles, parts, targets, sizes, strict=True)]
 
 
 def _target(rles: Sequence[Rle]) -> Target:

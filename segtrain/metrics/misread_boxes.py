@@ -1,0 +1,134 @@
+"""Boxes that meet no true object as they are written, and would in another notation, scale or order of images."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segtrain.instances import GroundTruth
+from segtrain.metrics import boxes
+
+FloatArray = npt.NDArray[np.float64]
+Pairs = list[tuple[FloatArray, FloatArray]]  # of each image: found and true boxes, (D, 4) and (G, 4) xywh
+
+POOR, GOOD = 0.3, 0.5  # median IoU of boxes as they stand, and of boxes read rightly
+IMAGES, EACH = 20, 50  # that are looked at: images, and detections of an image
+ALIKE = 0.08  # by how much the logarithms of a pair's four ratios may differ
+AS_WRITTEN = "[x, y, width, height]"
+LAYOUTS: Mapping[str, Callable[[FloatArray], FloatArray]] = {
+    AS_WRITTEN: lambda b: b,
+    "[x1, y1, x2, y2]": lambda b: np.concatenate([b[:, :2], b[:, 2:] - b[:, :2]], axis=1),
+    "[centre x, centre y, width, height]": lambda b: np.concatenate([b[:, :2] - b[:, 2:] / 2, b[:, 2:]], axis=1),
+    "[y, x, height, width]": lambda b: b[:, [1, 0, 3, 2]],
+    "[y1, x1, y2, x2]": lambda b: np.concatenate([b[:, [1, 0]], b[:, [3, 2]] - b[:, [1, 0]]], axis=1),
+}
+
+
+@dataclass(frozen=True)
+class Misreading:
+    """How boxes must be read to fit.
+
+    Attributes:
+        layout: what their four numbers are; a key of ``LAYOUTS``.
+        relative: whether they count in image widths and heights instead of pixels.
+        factor: what they are to be multiplied by, besides.
+        shift: how many places further, by id, the image stands that they belong to.
+        before: median over detections of the best IoU with a true box, as they stand.
+        after: the same, read so.
+    """
+
+    layout: str
+    relative: bool
+    factor: float
+    shift: int
+    before: float
+    after: float
+
+
+def misreading(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Any],
+    sizes: Mapping[int, tuple[int, int]],
+) -> Misreading | None:
+    """The simplest other way to read boxes that makes most of them fit; None if they fit, or if nothing helps.
+
+    Only the best-scored detections are looked at, no more in an image than it has true objects.
+
+    Args:
+        truths: true instances; crowds are left out.
+        predictions: detections with ``bbox`` or mask.
+        sizes: image id -> (H, W) of every image.
+    """
+    true_boxes: defaultdict[int, list[list[float]]] = defaultdict(list)
+    for truth in truths:
+        if not truth["iscrowd"]:
+            true_boxes[truth["image_id"]].append(truth["bbox"])
+    found = _best_scored(predictions, {image_id: len(own) for image_id, own in true_boxes.items()})
+    order = sorted(sizes)
+
+    def pairs(shift: int = 0) -> tuple[list[tuple[int, int]], Pairs]:
+        places = [(a, order[n + shift]) for n, a in enumerate(order) if 0 <= n + shift < len(order)]
+        both = [(a, b) for a, b in places if a in found and b in true_boxes]
+        both = both[:: -(-len(both) // IMAGES) or 1]
+        return [sizes[a] for a, _ in both], [(found[a], np.array(true_boxes[b], dtype=np.float64)) for a, b in both]
+
+    image_sizes, own = pairs()
+    before = _fit(own)
+    if before >= POOR:
+        return None
+    tried: list[tuple[int, Misreading]] = []  # with the number of things that would be wrong
+    for shift in (-1, 1):
+        tried.append((1, Misreading(AS_WRITTEN, False, 1.0, shift, before, _fit(pairs(shift)[1]))))
+    for (layout, read), relative in product(LAYOUTS.items(), (False, True)):
+        units = [np.array([w, h, w, h]) if relative else np.ones(4) for h, w in image_sizes]
+        scaled = [(read(f) * unit, t) for (f, t), unit in zip(own, units, strict=True)]
+        wrong = (layout != AS_WRITTEN) + relative
+        for factor in filter(None, (1.0, _common_factor(scaled))):
+            after = _fit([(f * factor, t) for f, t in scaled])
+            tried.append((wrong + (factor != 1.0), Misreading(layout, relative, factor, 0, before, after)))
+    highest = max(way.after for _, way in tried)
+    fitting = [(wrong, way) for wrong, way in tried if way.after >= max(GOOD, highest - 0.05)]
+    return min(fitting, key=lambda entry: entry[0])[1] if fitting else None
+
+
+def _best_scored(predictions: Sequence[Any], count: Mapping[int, int]) -> dict[int, FloatArray]:
+    """Image id -> boxes of its best-scored detections."""
+    numbers: defaultdict[int, list[int]] = defaultdict(list)
+    for number in sorted(range(len(predictions)), key=lambda n: -predictions[n]["score"]):
+        numbers[predictions[number]["image_id"]].append(number)
+    every = boxes.xywh(predictions)
+    return {image_id: every[own[: min(EACH, count.get(image_id, EACH))]] for image_id, own in numbers.items()}
+
+
+def _fit(pairs: Pairs) -> float:
+    """Median over all detections of the best IoU with a true box of their image; 0 without any."""
+    best = [boxes.iou(found, true, np.zeros(len(true), np.bool_)).max(axis=1) for found, true in pairs if len(found)]
+    return float(np.median(np.concatenate(best))) if best else 0.0
+
+
+def _common_factor(pairs: Pairs) -> float | None:
+    """What most pairs agree on, of a found and a true box whose places and sides have one ratio; None without any."""
+    votes = [np.zeros(0)]
+    for found, true in pairs:
+        own, real = (_logarithms(part) for part in (found, true))
+        ratios = real[None] - own[:, None]
+        alike = ratios.max(axis=2) - ratios.min(axis=2) < ALIKE
+        votes.append(ratios.mean(axis=2)[alike])
+    ratio = np.sort(np.concatenate(votes))
+    if not len(ratio):
+        return None
+    within = np.searchsorted(ratio, ratio + ALIKE) - np.arange(len(ratio))
+    start = int(within.argmax())
+    factor = float(np.exp(np.median(ratio[start : start + within[start]])))
+    return None if abs(np.log(factor)) < ALIKE else factor
+
+
+def _logarithms(xywh: FloatArray) -> FloatArray:
+    """Of centre and sides of the boxes that lie right of and below the origin."""
+    values = np.concatenate([xywh[:, :2] + xywh[:, 2:] / 2, xywh[:, 2:]], axis=1)
+    result: FloatArray = np.log(values[(values > 0).all(axis=1)])
+    return result
