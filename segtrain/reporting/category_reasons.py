@@ -38,7 +38,7 @@ def category_reasons(row: Found, method: Mapping[str, Any], reference: Reference
     track, agnostic = method.get(AWARE), method.get("class_agnostic") or {}
     if track is None:
         if from_file and not row.findings.class_aware:
-            yield AWARE, AWARE, "all its records carry category_id -1, which stands for none; write the data's ids"
+            yield AWARE, AWARE, "all records carry category_id -1, which stands for none; write the data's ids"
         return
     zero = [
         column.key
@@ -77,13 +77,13 @@ def _confused(findings: Findings, reference: Reference) -> str:
     total = int(right.sum())
     agreeing = sum(true[category] for category, true in votes.items())
     names = {category.id: f"{category.name} (id {category.id})" for category in reference.categories}
-    head = f"{agreeing:,} of the {total:,} detections that overlap a true object by 0.50 have its category"
+    head = f"{agreeing:,} of the {total:,} detections that overlap a true object by 0.50 have the right category"
     if not total:
         return "the few detections that are right without categories are lost with them"
     commonest = {category: true.most_common(1)[0] for category, true in sorted(votes.items())}
     if sum(count for _, count in commonest.values()) >= 0.8 * total and len(commonest) > 1:
         mapping = _listed([f"{category} to {true}" for category, (true, _) in commonest.items()])
-        return f"{head}; its category ids would fit if {mapping} were changed: compare them with the annotation file's"
+        return f"{head}; the ids would fit if {mapping} were changed: compare them with the annotation file's"
     category, (true, count) = max(commonest.items(), key=lambda entry: entry[1][1])
     return f"{head}; most often {names[true]} was called {names[category]} ({count:,} times)"
 
@@ -104,9 +104,9 @@ def _lost(entries: Sequence[Mapping[str, Any]], findings: Findings, reference: R
         else:
             beside.append(f"{entry['name']} (next to none right of {len(found):,})")
     if never:
-        yield f"nothing it found is called {_listed(never)}"
+        yield f"nothing that was found is called {_listed(never)}"
     if beside:
-        yield f"what it calls by these names does not fit a true one by 0.50: {_listed(beside)}"
+        yield f"what is called by these names does not fit a true one by 0.50: {_listed(beside)}"
 
 
 def _listed(names: Sequence[str]) -> str:

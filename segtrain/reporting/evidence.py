@@ -82,7 +82,7 @@ class Evidence:
     def _nothing(self) -> str:
         images = f"{len(self._reference.sizes):,} image{'s' if len(self._reference.sizes) > 1 else ''}"
         if self._source == "file":
-            return f"its file holds no detection for any of the {images}"
+            return f"the file holds no detection for any of the {images}"
         remedy = {
             "learned": "train longer, or set a lower segmenter.min_score",
             "classical": "a smaller min_area or another foreground rule may find some",
@@ -97,7 +97,7 @@ class Evidence:
         if 2 * empty <= len(found):
             return ""
         return (
-            f"{empty:,} of its {len(found):,} masks have no pixel; polygons must be in pixels of the image, not in "
+            f"{empty:,} of {len(found):,} masks have no pixel; polygons must be in pixels of the image, not in "
             "fractions of it"
         )
 
@@ -145,7 +145,7 @@ class Evidence:
             among += f" ({(~taken).sum():,} more lie beyond the {self._max_dets} that count in an image: data.max_dets)"
         objects = f"{len(of_size(self._real, place)):,} true objects{' ' + size if size else ''}"
         disjoint = "; in PQ, besides, no pixel belongs to two objects" if key == "pq" else ""
-        return f"{right:,} of {objects} are found at IoU {_needed(key):.2f}, among {among}{disjoint}"
+        return f"only {right:,} of {objects} are found at IoU {_needed(key):.2f}, among {among}{disjoint}"
 
     def _pixels(self, key: str) -> str:
         found = [record for record in self._found("segm") if record["score"] >= self._findings.score_threshold]
@@ -153,7 +153,7 @@ class Evidence:
         true, both, either = counts.counts.sum(axis=0)[1].tolist()
         seen = both + either - true  # pixels that were found
         what = f"detections cover {both / max(true, 1):.1%} of the true pixels, and {1 - both / max(seen, 1):.1%} of "
-        return f"its {what}theirs lie beside" + (", so outlines do not meet" if key == "boundary_iou" else "")
+        return f"{what}theirs lie beside" + (", so outlines do not meet" if key == "boundary_iou" else "")
 
 
 def of_size(truths: Sequence[GroundTruth], place: int) -> list[GroundTruth]:
@@ -169,18 +169,18 @@ def _needed(key: str) -> float:
 
 def _reading(way: Misreading, kind: Kind) -> str:
     what = "boxes" if kind == "bbox" else "masks"
-    head = f"its {what} miss the true objects (median of the best IoU {way.before:.2f}), but "
+    head = f"{what} miss the true objects (median of the best IoU {way.before:.2f}), but "
     if way.shift:
         next_one = "next" if way.shift > 0 else "previous"
         return (
-            f"{head}fit those of the {next_one} image ({way.after:.2f}); its image ids are one place off: write those "
+            f"{head}fit those of the {next_one} image ({way.after:.2f}); the image ids are one place off: write those "
             "of the annotation file"
         )
     parts = [] if way.layout == AS_WRITTEN else [f"read as {way.layout}"]
     if way.relative and way.factor == 1:
         parts.append("taken as fractions of the image's width and height")
     elif way.relative:
-        side = f"{1 / way.factor:.4g}"
+        side = f"{float(f'{1 / way.factor:.3g}'):,.0f}"  # as exact as it can be known
         parts.append(f"scaled from images of {side} × {side} pixels to the image's own size")
     elif way.factor != 1:
         parts.append(f"multiplied by {way.factor:.3g}")

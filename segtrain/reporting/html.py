@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader
 
@@ -12,8 +12,11 @@ from segtrain.reporting.curves import f1_over_iou, precision_recall
 from segtrain.reporting.figures import hues
 from segtrain.reporting.gallery import GalleryItem
 from segtrain.reporting.interval_plot import interval_plot
+from segtrain.reporting.limits import calibration_sentences, calibration_table, ceiling_sentences, ceiling_table
 from segtrain.reporting.overlays import COLOURS
 from segtrain.reporting.pictures import exhibits
+from segtrain.reporting.reason_lines import explained, reason_lines
+from segtrain.reporting.reliability import reliability_plots
 from segtrain.reporting.scatter import speed_quality
 from segtrain.reporting.standings import REFERENCE, difference_table, headline_table
 from segtrain.reporting.tables import Results, contenders, ranking, seconds, track_table
@@ -38,7 +41,7 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         lstrip_blocks=True,
     )
     order, fair = ranking(results), contenders(results)
-    headline = headline_table(results)
+    headline = explained(headline_table(results), results, "class_agnostic")
     f1_curve = f1_over_iou(results, width=370.0)
     shown = exhibits(gallery, order)
     titles = {"iou50": "Precision-recall at IoU 0.50", "mean": "Precision-recall, mean over IoU"}
@@ -50,8 +53,8 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         with_intervals=any(cell.details for row in headline.rows for cell in row.cells),
         marks=_drawn(interval_plot(results, key, width=400.0) for key in ("mask_ap", "miou")),
         differences=difference_table(results),
-        agnostic=track_table(results, "class_agnostic", intervals=False),
-        class_aware=track_table(results, "class_aware", intervals=False),
+        agnostic=explained(track_table(results, "class_agnostic", intervals=False), results, "class_agnostic"),
+        class_aware=explained(track_table(results, "class_aware", intervals=False), results, "class_aware"),
         same_tracks=tracks_agree(results),
         categories=category_table(results),
         costs=cost_table(results),
@@ -68,7 +71,23 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         oracles=[name for name in order if name not in fair],
         definitions=definitions(results),
         notes=notes(results),
+        limits=limits_shown(results),
+        reasons=reason_lines(results),
     )
+
+
+def limits_shown(results: Results) -> dict[str, Any] | None:
+    """What the section on Mask R-CNN's limits shows; None if nothing of it is known."""
+    ceiling, calibration = ceiling_table(results), calibration_table(results)
+    if not ceiling and not calibration:
+        return None
+    return {
+        "sentences": ceiling_sentences(results),
+        "ceiling": ceiling,
+        "calibration": calibration,
+        "said": calibration_sentences(results),
+        "plots": reliability_plots(results, width=340.0),
+    }
 
 
 def _drawn(figures: Iterable[Drawn | None]) -> list[Drawn]:

@@ -7,6 +7,14 @@ from jinja2 import Environment, PackageLoader
 
 from segtrain.reporting.categories import category_table, tracks_agree
 from segtrain.reporting.costs import cost_table
+from segtrain.reporting.limits import (
+    calibration_sentences,
+    calibration_table,
+    ceiling_sentences,
+    ceiling_table,
+    reliability_rows,
+)
+from segtrain.reporting.reason_lines import reason_lines
 from segtrain.reporting.standings import REFERENCE, difference_table, headline_table
 from segtrain.reporting.tables import Cell, Results, Table, is_oracle, ranking, track_table
 from segtrain.reporting.words import definitions, notes
@@ -44,8 +52,20 @@ def markdown_report(results: Results) -> str:
         costs=table_text(cost_table(results)),
         same_tracks=tracks_agree(results),
         notes=notes(results),
+        reasons=reason_lines(results),
+        ceiling=table_text(ceiling) if (ceiling := ceiling_table(results)) else "",
+        ceiling_said=ceiling_sentences(results),
+        calibration=table_text(calibration) if (calibration := calibration_table(results)) else "",
+        calibration_said=calibration_sentences(results),
+        reliability=_reliability(results),
         definitions=definitions(results),
     )
+
+
+def _reliability(results: Results) -> str:
+    """The reliability diagrams as a table."""
+    lines = [[code(name), scores, *numbers] for name, scores, numbers in reliability_rows(results)]
+    return _aligned([["method", "scores", "detections", "mean score", "right", "mean IoU"], *lines], left=2)
 
 
 def text(value: object) -> str:

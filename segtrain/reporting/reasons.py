@@ -79,9 +79,10 @@ def _of_row(
                 yield track, key, why
     kinds: tuple[tuple[str, Kind], ...] = (("box_ap", "bbox"), ("mask_ap", "segm"))
     for key, kind in kinds:
-        value = number(agnostic.get(key))
-        if value is not None and not blank(value) and value < LOW and (why := evidence.misread(kind)):
-            yield "class_agnostic", key, why
+        for track in TRACKS:
+            value = number((method.get(track) or {}).get(key))
+            if value is not None and not blank(value) and value < LOW and (why := evidence.misread(kind)):
+                yield track, key, why
     if not row.findings.seconds:
         yield "class_agnostic", SPEED.key, _untimed(row)
 
@@ -89,12 +90,12 @@ def _of_row(
 def _untimed(row: Found) -> str:
     if row.oracle:
         return "choosing settings with the truth in hand takes a time that says nothing, so it is not shown"
-    return "its results were read from a file, so there was nothing to time"
+    return "read from a file, so there was nothing to time"
 
 
 def _undefined(findings: Findings, key: str, truths: Sequence[GroundTruth]) -> str:
     if findings.masks is None and key != "box_ap":
-        return "it has boxes only; records with a segmentation would give it mask numbers"
+        return "boxes only; with a segmentation in each record there would be mask numbers"
     real = [truth for truth in truths if not truth["iscrowd"]]
     if not real:
         crowds = f", only {len(truths):,} crowd region{'s' if len(truths) > 1 else ''}" if truths else ""
@@ -102,5 +103,7 @@ def _undefined(findings: Findings, key: str, truths: Sequence[GroundTruth]) -> s
     if key in SIZES and not of_size(real, SIZES[key][0]):
         areas = [truth["area"] for truth in real]
         low, high = (f"{area**0.5:,.0f}" for area in (min(areas), max(areas)))
-        return f"no true object {SIZES[key][1]} is in these data: theirs range from {low} × {low} to {high} × {high}"
+        return (
+            f"no true object {SIZES[key][1]} is in these data: their areas range from {low} × {low} to {high} × {high}"
+        )
     return "no true object has a pixel outside of crowd regions"

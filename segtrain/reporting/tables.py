@@ -57,13 +57,15 @@ SPEED = Column("seconds", "ms/image", "Median milliseconds to segment an image",
 class Cell:
     """One number: as it is (None: undefined), as it is shown, and whether it is the best of its column.
 
-    ``details`` are what a table shows small beside it: its interval, what else is known of it.
+    ``details`` are what a table shows small beside it: its interval, what else is known of it. ``why`` says why it is 0
+    or undefined.
     """
 
     value: float | None
     text: str
     best: bool = False
     details: tuple[str, ...] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from segtrain.reporting.limits import limit_definitions
 from segtrain.reporting.tables import Results, is_oracle, number
 
 _TUNED = (
@@ -98,6 +99,7 @@ def definitions(results: Results) -> list[tuple[str, str]]:
             entries.append((title, text.format(", ".join(names))))
     timing = "Median time to segment one image, after warm-up; reading images and scoring are timed apart."
     entries.append(("ms/image", timing))
+    entries += limit_definitions(results)
     entries.append(("–", "Not defined: nothing to measure, or the method does not provide it (boxes without masks)."))
     return entries
 
@@ -111,10 +113,6 @@ def notes(results: Results) -> list[str]:
         found.append(f"{dropped} {what} dropped.")
     if unreadable := data.get("unreadable_images"):
         found.append(f"{unreadable} image{'s' if unreadable > 1 else ''} could not be read; their objects are dropped.")
-    for name, method in results["methods"].items():
-        track = method.get("class_agnostic") or {}
-        if (track.get("coco") or {}).get("segm") is None:
-            found.append(f"{name} has boxes only: its mask numbers are undefined.")
     return found
 
 

@@ -1,0 +1,81 @@
+"""The reliability diagram: what became of detections, over the score that they had."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segtrain.reporting.axes import Frame, Tick
+from segtrain.reporting.figures import Hue, hues, line
+from segtrain.reporting.tables import Results, contenders, number
+
+_LARGEST, _SMALLEST = 11.0, 3.0  # radii in pixels
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A bin of scores; ``hollow`` ones stand for the mean IoU, the others for the share of right detections."""
+
+    x: float
+    y: float
+    radius: float
+    hollow: bool
+    title: str
+
+
+@dataclass(frozen=True)
+class ReliabilityPlot:
+    """All that is drawn of one method."""
+
+    method: str
+    description: str
+    hue: Hue
+    frame: Frame
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    diagonal: str
+    path: str
+    dots: Sequence[Dot]
+    error: str
+
+
+def reliability_plots(results: Results, width: float) -> list[ReliabilityPlot]:
+    """One drawing for each method whose scores are learned.
+
+    Args:
+        results: the content of ``results.json``.
+        width: in pixels.
+    """
+    look = hues(results)
+    plots = []
+    for name in contenders(results):
+        own = results["methods"][name].get("calibration") or {}
+        bins = [part for part in own.get("bins") or () if part["count"]]
+        if not bins or number(own.get("ece")) is None:
+            continue
+        frame = Frame(width, width, 40, 28, width - 12, width - 46)
+        most = max(part["count"] for part in bins)
+        dots = []
+        for part in bins:
+            # The area tells the number.
+            radius = max(_SMALLEST, _LARGEST * (part["count"] / most) ** 0.5)
+            said = f"score {part['low']:.1f} to {part['high']:.1f}, {part['count']:,} detections, "
+            for key, hollow, what in (("mean_iou", True, "mean IoU"), ("precision", False, "right")):
+                place = frame.at(part["mean_score"], part[key])
+                title = f"{said}mean score {part['mean_score']:.2f}: {what} {part[key]:.2f}"
+                dots.append(Dot(*place, radius, hollow, title))
+        ticks = (0.0, 0.25, 0.5, 0.75, 1.0)
+        right = [frame.at(part["mean_score"], part["precision"]) for part in bins]
+        plots.append(
+            ReliabilityPlot(
+                method=name,
+                description=f"Reliability of {name}. {'; '.join(dot.title for dot in dots if not dot.hollow)}.",
+                hue=look[name],
+                frame=frame,
+                x_ticks=[Tick(frame.at(t, 0)[0], f"{t:g}") for t in ticks],
+                y_ticks=[Tick(frame.at(0, t)[1], f"{t:g}") for t in ticks],
+                diagonal=line([frame.at(0, 0), frame.at(1, 1)]),
+                path=line(right),
+                dots=sorted(dots, key=lambda dot: -dot.radius),  # no dot hides a smaller one
+                error=f"ECE {own['ece']:.3f}",
+            )
+        )
+    return plots
