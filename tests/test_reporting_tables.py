@@ -170,7 +170,6 @@ def test_notes_pass_warnings_on_and_add_what_the_numbers_hide() -> None:
     assert notes(content) == [
         "Look here.",
         "1 annotation could not be used and was dropped.",
-        "boxes has boxes only: its mask numbers are undefined.",
     ]
 
 

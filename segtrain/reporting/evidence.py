@@ -152,8 +152,8 @@ class Evidence:
         counts = pixel_counts(self._reference.truths, found, category_ids=self._ids, sizes=self._reference.sizes)
         true, both, either = counts.counts.sum(axis=0)[1].tolist()
         seen = both + either - true  # pixels that were found
-        what = f"detections cover {both / max(true, 1):.1%} of the true pixels, and {1 - both / max(seen, 1):.1%} of "
-        return f"{what}theirs lie beside" + (", so outlines do not meet" if key == "boundary_iou" else "")
+        shares = f"{both / max(true, 1):.1%} of the true pixels, and {1 - both / max(seen, 1):.1%} of what they cover"
+        return f"detections cover {shares} is no object{', so outlines do not meet' if key == 'boundary_iou' else ''}"
 
 
 def of_size(truths: Sequence[GroundTruth], place: int) -> list[GroundTruth]:

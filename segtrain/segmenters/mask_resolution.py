@@ -25,7 +25,7 @@ def through_mask_head(
     predictions are.
 
     Args:
-        rles: the masks of each image; one without a pixel stays empty.
+        rles: the masks of each image, of one or more; one without a pixel stays empty.
         sizes: (H, W) of each image.
         input_size: what the network resizes images to: targets are sampled in that frame.
     """

@@ -1,0 +1,89 @@
+"""Boxes written in another way are recognised, and only those."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segtrain.metrics.misread_boxes import AS_WRITTEN, misreading
+
+SIZES = {3: (300, 400), 5: (200, 640), 9: (512, 512), 12: (480, 360)}
+Box = tuple[float, float, float, float]
+
+
+def truths(seed: int = 0) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    result = []
+    for image_id, (height, width) in SIZES.items():
+        for _ in range(12):
+            w, h = rng.uniform(12, 60, 2)
+            x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
+            result.append({"image_id": image_id, "bbox": [x, y, w, h], "iscrowd": 0})
+    return result
+
+
+def found(write: Callable[[Box, tuple[int, int]], list[float]], junk: int = 0) -> list[Any]:
+    """The true boxes, a little off, as somebody would write them; and false ones of low score."""
+    rng = np.random.default_rng(1)
+    result = []
+    for truth in truths():
+        x, y, w, h = (value + rng.normal(0, 1) for value in truth["bbox"])
+        result.append(
+            {"image_id": truth["image_id"], "bbox": write((x, y, w, h), SIZES[truth["image_id"]]), "score": 0.9}
+        )
+    for _ in range(junk):
+        result.append({"image_id": 9, "bbox": rng.uniform(0, 200, 4).tolist(), "score": 0.1})
+    return result
+
+
+@pytest.mark.parametrize(
+    ("write", "layout", "relative", "factor"),
+    [
+        (lambda b, _: [b[0], b[1], b[0] + b[2], b[1] + b[3]], "[x1, y1, x2, y2]", False, 1),
+        (lambda b, _: [b[0] + b[2] / 2, b[1] + b[3] / 2, b[2], b[3]], "[centre x, centre y, width, height]", False, 1),
+        (lambda b, _: [b[1], b[0], b[3], b[2]], "[y, x, height, width]", False, 1),
+        (lambda b, _: [b[1], b[0], b[1] + b[3], b[0] + b[2]], "[y1, x1, y2, x2]", False, 1),
+        (lambda b, s: [b[0] / s[1], b[1] / s[0], b[2] / s[1], b[3] / s[0]], AS_WRITTEN, True, 1),
+        (
+            lambda b, s: [(b[0] + b[2] / 2) / s[1], (b[1] + b[3] / 2) / s[0], b[2] / s[1], b[3] / s[0]],
+            "[centre x, centre y, width, height]", True, 1,
+        ),
+        (lambda b, s: [1000 * v / s[1 - i % 2] for i, v in enumerate(b)], AS_WRITTEN, True, 1e-3),
+        (lambda b, _: [v / 4 for v in b], AS_WRITTEN, False, 4),
+        (lambda b, _: [v * 1.6 for v in b], AS_WRITTEN, False, 1 / 1.6),
+        (lambda b, _: [v * 2 for v in (b[0], b[1], b[0] + b[2], b[1] + b[3])], "[x1, y1, x2, y2]", False, 0.5),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("junk", [0, 200])
+def test_other_notations(
+    write: Callable[[Box, tuple[int, int]], list[float]], layout: str, relative: bool, factor: float, junk: int
+) -> None:
+    way = misreading(truths(), found(write, junk), SIZES)
+    assert way is not None
+    assert (way.layout, way.relative, way.shift) == (layout, relative, 0)
+    assert way.factor == pytest.approx(factor, rel=0.03)
+    assert way.before < 0.3 < 0.7 < way.after
+
+
+@pytest.mark.parametrize("step", [-1, 1])
+def test_image_ids_that_are_one_off(step: int) -> None:
+    ids = sorted(SIZES)
+    written = found(lambda b, _: list(b))
+    for record in written:
+        record["image_id"] = ids[(ids.index(record["image_id"]) + step) % len(ids)]
+    way = misreading(truths(), written, SIZES)
+    assert way is not None
+    assert way.shift == -step
+
+
+def test_boxes_that_fit_and_boxes_that_nothing_helps() -> None:
+    assert misreading(truths(), found(lambda b, _: list(b)), SIZES) is None
+    assert misreading(truths(), found(lambda b, _: list(b), junk=300), SIZES) is None
+    for seed in range(5):  # other objects, of the same number and size
+        strangers = [{**truth, "score": 0.5} for truth in truths(seed + 10)]
+        assert misreading(truths(), strangers, SIZES) is None
+    assert misreading(truths(), [], SIZES) is None
+    assert misreading([], found(lambda b, _: list(b)), SIZES) is None
+    flat = found(lambda b, _: [0.0, 0.0, 0.0, 0.0])
+    assert misreading(truths(), flat, SIZES) is None

@@ -1,0 +1,331 @@
+"""Every way to a 0 or a dash, made on purpose and followed to its sentence in the report."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from random_scenes import xywh
+
+from segtrain import masks
+from segtrain.data.index.reading import read_index
+from segtrain.data.splits.opening import Split
+from segtrain.reporting.benchmark import plain, write_report
+from segtrain.reporting.html import html_report
+from segtrain.reporting.reason_lines import reason_lines
+from segtrain.reporting.results import Row
+from segtrain.reporting.rows import Benchmark
+
+SIZE = (160, 200)
+SIDES = (10, 24, 40, 60, 110)  # small, small, medium, medium, large
+Objects = Sequence[tuple[int, int, int, int, int]]  # image, category, x, y, side
+OBJECTS: Objects = [
+    (image, 1 + n % 2, x, y, side)
+    for image in (1, 2, 3)
+    for n, (side, x, y) in enumerate(zip(SIDES, (3, 150, 150, 5, 40), (140, 3, 100, 30, 30), strict=True))
+]
+
+
+def square(x: float, y: float, side: float) -> masks.Rle:
+    return masks.encode_crop(np.ones((int(side), int(side))), int(x), int(y), SIZE)
+
+
+def record(image: int, category: int, x: float, y: float, side: float, score: float = 0.9) -> dict[str, Any]:
+    return {"image_id": image, "category_id": category, "segmentation": square(x, y, side), "score": score}
+
+
+class Bench:
+    """An evaluation of result files on drawn squares."""
+
+    def __init__(self, folder: Path, objects: Objects = OBJECTS, crowds: Objects = (), categories: int = 2) -> None:
+        annotations = []
+        for crowd, drawn in ((0, objects), (1, crowds)):
+            for image, category, x, y, side in drawn:
+                rle = square(x, y, side)
+                annotations.append(
+                    {"id": len(annotations) + 1, "image_id": image, "category_id": category, "segmentation": rle,
+                     "bbox": xywh(rle), "area": float(masks.area([rle])[0]), "iscrowd": crowd}
+                )  # fmt: skip
+        content = {
+            "images": [{"id": i, "file_name": f"{i}.png", "height": SIZE[0], "width": SIZE[1]} for i in (1, 2, 3)],
+            "categories": [{"id": i, "name": ("round", "lobed", "flat")[i - 1]} for i in range(1, categories + 1)],
+            "annotations": annotations,
+        }
+        (folder / "truth.json").write_text(json.dumps(content))
+        self.folder = folder
+        split = Split("val", read_index(folder / "truth.json"), None, 0, 0)
+        self.benchmark = Benchmark(
+            split, folder / "report", max_dets=100, score_threshold=0.5, tracks=["class_agnostic", "class_aware"],
+            learned="",
+        )  # fmt: skip
+
+    def add(self, name: str, records: list[dict[str, Any]], **changes: Any) -> "Bench":
+        """A row from a file; with changes it passes for a segmenter's."""
+        path = self.folder / f"{name}.json"
+        path.write_text(json.dumps(records))
+        self.benchmark.add_file(name, path)
+        if changes:
+            timed = {"data": [0.1] * 3, "segmentation": [0.1] * 3}
+            row: Row = self.benchmark.rows[name]
+            self.benchmark.rows[name] = replace(row, findings=replace(row.findings, seconds=timed), **changes)
+        return self
+
+    def results(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.benchmark.results(
+            environment={}, command="python evaluate.py", directory=".", checkpoint=None,
+            bootstrap={"resamples": 0, "seed": 0},
+        )  # fmt: skip
+        return found
+
+    def why(self, key: str, row: str = "row", track: str = "class_agnostic") -> str:
+        """The reason of a number: there is exactly one."""
+        entries = self.results()["reasons"]
+        (why,) = [e["why"] for e in entries if row in e["rows"] and key in e["keys"] and track in e["tracks"]]
+        return str(why)
+
+
+def perfect(objects: Objects = OBJECTS, **changes: Any) -> list[dict[str, Any]]:
+    return [{**record(*one), **changes} for one in objects]
+
+
+def boxes(objects: Objects = OBJECTS) -> list[dict[str, Any]]:
+    return [
+        {"image_id": image, "category_id": category, "bbox": [x, y, side, side], "score": 0.9}
+        for image, category, x, y, side in objects
+    ]
+
+
+def test_nothing_is_said_where_nothing_is_0_or_missing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path).add("row", perfect(), score=None).add("other", perfect(), score="contrast")
+    results = bench.results()
+    assert results["reasons"] == []
+    assert reason_lines(results) == []
+    write_report(tmp_path, results, [])
+    for name in ("report.html", "report.md"):
+        assert "0 or missing" not in (tmp_path / name).read_text()
+
+
+def test_no_true_object_of_a_size_is_said_once_for_all_rows(tmp_path: Path) -> None:
+    few = [one for one in OBJECTS if one[4] < 96]
+    bench = Bench(tmp_path, few)
+    for name in ("a", "b", "c"):
+        bench.add(name, perfect(few), score=None)
+    results = bench.results()
+    assert results["reasons"] == [
+        {
+            "rows": ["a", "b", "c"],
+            "tracks": ["class_agnostic", "class_aware"],
+            "keys": ["mask_ap_large"],
+            "why": "no true object above 96 × 96 pixels is in these data: their areas range from 10 × 10 to 60 × 60",
+        }
+    ]
+    assert [what for what, _ in reason_lines(results)] == ["AP L of every method"]
+    assert 'title="No true object above 96' in html_report(plain(results), [])
+
+
+def test_boxes_only_is_said_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path).add("row", boxes(), score=None).add("full", perfect(), score=None)
+    results = bench.results()
+    (entry,) = results["reasons"]
+    assert entry["rows"] == ["row"]
+    assert entry["why"].startswith("boxes only")
+    assert "box_ap" not in entry["keys"]
+    (line,) = reason_lines(results)
+    assert line[0] == "every number but box AP of row"
+    write_report(tmp_path, results, [])
+    text = (tmp_path / "report.md").read_text()
+    assert text.lower().count("boxes only") == 1
+
+
+def test_only_crowds(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, objects=(), crowds=OBJECTS).add("row", perfect(), score=None)
+    for key in ("mask_ap", "mask_ap_large", "box_ap", "f1_50", "pq"):
+        assert bench.why(key).startswith("these images have no true object, only 15 crowd regions;")
+    assert bench.results()["mask_ceiling"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "the file holds no detection for any of the 3 images"),
+        ({"score": None}, "nothing was detected on any of the 3 images; train longer, or set a lower segmenter.min"),
+        ({"score": "contrast"}, "nothing was detected on any of the 3 images; a smaller min_area"),
+    ],
+)
+def test_nothing_found(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    bench = Bench(tmp_path).add("row", [], **changes)
+    for key in ("mask_ap", "mask_ap_small", "box_ap", "fg_iou", "f1_50", "pq", "boundary_iou"):
+        assert bench.why(key).startswith(said)
+
+
+def test_nothing_reaches_the_threshold(tmp_path: Path) -> None:
+    bench = Bench(tmp_path).add("row", perfect(score=0.31), score=None)
+    for key in ("fg_iou", "f1_50", "pq", "boundary_iou"):
+        said = (
+            "no detection reaches the score threshold 0.5 (the highest score is 0.31); score_threshold=… sets a lower"
+        )
+        assert bench.why(key).startswith(said)
+    assert not [e for e in bench.results()["reasons"] if "mask_ap" in e["keys"]]
+
+
+def test_nothing_overlaps_enough(tmp_path: Path) -> None:
+    # Half of each object and as much beside it: an IoU of a third.
+    beside = [(image, category, x + side // 2, y, side) for image, category, x, y, side in OBJECTS if x + side < 140]
+    bench = Bench(tmp_path).add("row", perfect(beside), score=None)
+    best = max(
+        masks.iou([square(*a[2:])], [square(*b[2:])], [0])[0, 0] for a in beside for b in OBJECTS if a[0] == b[0]
+    )
+    assert 0.3 < best < 0.5
+    for key in ("mask_ap", "mask_ap50", "mask_ar", "box_ap", "f1_50", "pq"):
+        assert f"by 0.50: the best IoU of {len(beside)} detections is {best:.2f}" in bench.why(key)
+    assert "of 32 × 32 to 96 × 96 pixels by 0.50" in bench.why("mask_ap_medium")
+    assert "at the score threshold 0.5" in bench.why("f1_50")
+    assert not [e for e in bench.results()["reasons"] if "fg_iou" in e["keys"]]  # pixels are shared
+
+
+def test_ap75_has_a_reason_of_its_own(tmp_path: Path) -> None:
+    shifted = [(image, category, x + max(side // 6, 1), y, side) for image, category, x, y, side in OBJECTS]
+    bench = Bench(tmp_path, [o for o in OBJECTS if o[4] > 10])
+    bench.add("row", perfect([o for o in shifted if o[4] > 10]), score=None)
+    assert "no detection overlaps a true object by 0.75: the best IoU of 12 detections is 0.7" in bench.why("mask_ap75")
+    assert not [e for e in bench.results()["reasons"] if "mask_ap50" in e["keys"]]
+
+
+def test_nothing_of_a_size_is_found(tmp_path: Path) -> None:
+    bench = Bench(tmp_path).add("row", perfect([one for one in OBJECTS if one[4] < 96]), score=None)
+    best = masks.iou([square(*one[2:]) for one in OBJECTS[:4]], [square(*OBJECTS[4][2:])], [0]).max()
+    assert bench.why("mask_ap_large") == (
+        f"no detection overlaps a true object above 96 × 96 pixels by 0.50: the best IoU of 12 detections is {best:.2f}"
+    )
+
+
+def test_one_right_among_very_many(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    false = [(int(rng.integers(1, 4)), 1, 100 + int(rng.integers(30)), 130, 8) for _ in range(1500)]
+    objects = [one for one in OBJECTS if one[4] == 10]
+    right = record(*objects[0], score=0.55)
+    bench = Bench(tmp_path, objects).add("row", [right, *perfect(false)], score=None)
+    bench.benchmark.max_dets = 100
+    why = bench.why("mask_ap")
+    assert why.startswith("only 0 of 3 true objects are found at IoU 0.50, among 300 detections (1,2")
+    assert "beyond the 100 that count in an image: data.max_dets" in why
+    assert not [e for e in bench.results()["reasons"] if "f1_50" in e["keys"]]
+
+
+def test_pixels_that_hardly_meet(tmp_path: Path) -> None:
+    objects = [(1, 1, 0, 0, 100)]
+    bench = Bench(tmp_path, objects).add("row", [record(1, 1, 98, 98, 60, score=0.9)], score=None)
+    # 4 pixels of 10,000 are covered, of 3,600 found ones.
+    assert bench.why("fg_iou") == (
+        "detections cover 0.0% of the true pixels, and 99.9% of what they cover is no object"
+    )
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]], "when read as [x1, y1, x2, y2];"),
+        (lambda b: [b[0] / 200, b[1] / 160, b[2] / 200, b[3] / 160], "when taken as fractions of the image's width"),
+        (lambda b: [v / 2 for v in b], "when multiplied by 2; write [x, y, width, height] in pixels"),
+        (lambda b: [b[0] * 5, b[1] * 6.25, b[2] * 5, b[3] * 6.25], "when scaled from images of 1,000 × 1,000 pixels"),
+    ],
+)
+def test_boxes_in_another_scale(tmp_path: Path, write: Callable[[list[float]], list[float]], said: str) -> None:
+    written = [{**box, "bbox": write(box["bbox"])} for box in boxes()]
+    bench = Bench(tmp_path).add("row", written)
+    assert said in bench.why("box_ap")
+    assert "boxes miss the true objects (median of the best IoU 0." in bench.why("box_ap")
+    # Of our own methods nobody wrote boxes down.
+    own = Bench(tmp_path).add("row", written, score=None)
+    assert not [e for e in own.results()["reasons"] if "miss the true" in e["why"]]
+
+
+def test_masks_of_images_of_half_the_size(tmp_path: Path) -> None:
+    small = [(image, category, x / 2, y / 2, side / 2) for image, category, x, y, side in OBJECTS]
+    bench = Bench(tmp_path).add("row", [record(*one) for one in small])
+    for key in ("mask_ap", "f1_50"):
+        assert "masks miss the true objects" in bench.why(key)
+        assert "when multiplied by 2" in bench.why(key)
+
+
+def test_masks_of_the_neighbouring_image(tmp_path: Path) -> None:
+    apart = [(image, 1, 20 * image + x, 50 * image - 40, 12) for image in (1, 2, 3) for x in (0, 30, 60)]
+    moved = [(image + 1, *rest) for image, *rest in apart if image < 3]
+    bench = Bench(tmp_path, apart).add("row", [record(*one) for one in moved])
+    assert "fit those of the previous image" in bench.why("mask_ap")
+
+
+def test_polygons_in_fractions_leave_no_pixel(tmp_path: Path) -> None:
+    def polygon(x: float, y: float, side: float) -> list[float]:
+        corners = [(x, y), (x + side, y), (x + side, y + side), (x, y + side)]
+        return [value for a, b in corners for value in (a / 200, b / 160)]
+
+    written = [{**record(*one), "segmentation": [polygon(*one[2:])]} for one in OBJECTS if one[2] + one[4] < 80]
+    bench = Bench(tmp_path).add("row", written)
+    n = len(written)
+    assert bench.why("mask_ap").startswith(f"{n} of {n} masks have no pixel; polygons must be in pixels")
+
+
+def test_category_ids_that_do_not_meet(tmp_path: Path) -> None:
+    swapped = [{**one, "category_id": 3 - one["category_id"]} for one in perfect()]
+    bench = Bench(tmp_path).add("row", swapped, score=None)
+    for key in ("mask_ap", "f1_50"):
+        assert bench.why(key, track="class_aware") == (
+            "0 of the 15 detections that overlap a true object by 0.50 have the right category; the ids would fit if "
+            "1 to 2, 2 to 1 were changed: compare them with the annotation file's"
+        )
+    assert {track for entry in bench.results()["reasons"] for track in entry["tracks"]} == {"class_aware"}
+
+
+def test_one_category_for_all(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [one for one in OBJECTS if one[1] == 1]).add(
+        "row", perfect([one for one in OBJECTS if one[1] == 1], category_id=2), score=None
+    )
+    assert "most often round (id 1) was called lobed (id 2) (9 times)" in bench.why("mask_ap", track="class_aware")
+
+
+def test_categories_without_objects_and_categories_never_found(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, categories=3).add("row", [one for one in perfect() if one["category_id"] == 1], score=None)
+    said = [e["why"] for e in bench.results()["reasons"] if e["keys"] == ["per_category"]]
+    assert said == [
+        "no true object of flat is in these data; means leave them out",
+        "nothing that was found is called lobed (6 true)",
+    ]
+
+
+def test_a_category_that_never_fits(tmp_path: Path) -> None:
+    wrong = [{**record(image, 2, 180, 140, 9)} for image in (1, 2)]
+    bench = Bench(tmp_path).add("row", [one for one in perfect() if one["category_id"] == 1] + wrong, score=None)
+    (said,) = [e["why"] for e in bench.results()["reasons"] if e["keys"] == ["per_category"]]
+    best = masks.iou([square(180, 140, 9)], [square(150, 100, 40)], [0])[0, 0]
+    assert said.endswith(f"by 0.50: lobed (best IoU {best:.2f} of 2)")
+
+
+def test_a_file_without_categories(tmp_path: Path) -> None:
+    bench = Bench(tmp_path).add("row", perfect(category_id=-1))
+    assert "category_id -1" in bench.why("class_aware", track="class_aware")
+    assert bench.why("seconds").startswith("read from a file")
+    single = Bench(tmp_path, [(1, 1, 3, 3, 10)], categories=1).add("row", [record(1, -1, 3, 3, 10)])
+    assert not [e for e in single.results()["reasons"] if "class_aware" in e["keys"]]
+
+
+def test_an_oracle_is_not_timed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path).add("row", perfect())
+    bench.benchmark.rows["row"] = replace(bench.benchmark.rows["row"], oracle=True, score="contrast")
+    assert bench.why("seconds").startswith("choosing settings with the truth in hand")
+
+
+def test_reasons_stand_in_both_reports_and_names_stay_text(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    bench = Bench(tmp_path).add("row", [], score=None)
+    bench.benchmark.rows[evil] = bench.benchmark.rows.pop("row")
+    write_report(tmp_path, bench.results(), [])
+    page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
+    assert "Why some numbers are 0 or missing" in page
+    assert "Why some numbers are 0 or missing" in text
+    assert page.count("<script>") == 1
+    assert "<script>" not in re.sub(r"`[^`\n]*`", "", text)
