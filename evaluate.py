@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +59,14 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     winners = tuning.run(output_dir)
     with progress_bar(planned, len(split.index.images)) as bar:
         for name, row in planned.items():
-            segmenter = winners.get(name, row.segmenter)
-            if isinstance(segmenter, Oracle):
-                found = find(segmenter, benchmark.images(), benchmark.reference, bar(name))
-                benchmark.add_oracle(name, found, segmenter.description, segmenter.score)
+            row = replace(row, segmenter=winners.get(name, row.segmenter))
+            if isinstance(row.segmenter, Oracle):
+                found = find(row.segmenter, benchmark.images(), benchmark.reference, bar(name))
+                benchmark.add_oracle(name, found, row.segmenter.description, row.segmenter.score)
             else:
                 benchmark.add_segmenter(
                     name,
-                    segmenter,
+                    row.segmenter,
                     row.categories,
                     bar(name),
                     score_threshold=row.score_threshold(config["score_threshold"]),

@@ -14,7 +14,7 @@ from scripts import SMALL, data_of, message, run
 REAL_DATA = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")).absolute()
 NUMBERS = (
     "mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large", "mask_ar", "box_ap",
-    "miou", "fg_iou", "f1_50", "pq", "boundary_iou",
+    "miou", "fg_iou", "f1_50", "pq", "sq", "rq", "boundary_iou",
 )  # fmt: skip
 ROWS = [
     "threshold_mean", "threshold_multi", "edge_sobel", "edge_laplace", "kmeans",
