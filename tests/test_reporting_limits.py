@@ -80,7 +80,8 @@ def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(max_dets: int, sc
 
     expected = pycocotools(Drawn, found, [1], "segm", max_dets)  # type: ignore[arg-type]
     keys = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
-    np.testing.assert_allclose([ceiling[key] for key in keys], expected[:6], atol=1e-12, equal_nan=True)
+    values: list[Any] = [ceiling[key] for key in keys]
+    np.testing.assert_allclose(values, expected[:6], atol=1e-12, equal_nan=True)
     assert ceiling["mean_iou"] == pytest.approx(np.mean(overlaps))
     assert ceiling["objects"] == 27
     assert ceiling["resolution"] == 28
@@ -111,7 +112,7 @@ def test_only_learned_scores_of_masks_are_calibrated() -> None:
         "oracle": Row(found, oracle=True),
         "boxes": Row(Findings(None, drawn.box_predictions, True, 0.5)),
         "nothing": Row(),
-        "logits": Row(Findings([{**p, "score": 9.0} for p in drawn.predictions], None, True, 0.5)),  # type: ignore[list-item]
+        "logits": Row(Findings([{**p, "score": 9.0} for p in drawn.predictions], None, True, 0.5)),
     }
     result = calibrations(rows, reference)
     assert list(result) == list(rows)
@@ -121,7 +122,7 @@ def test_only_learned_scores_of_masks_are_calibrated() -> None:
     assert set(own) == {"bins", "ece", "ece_iou"}
     assert len(own["bins"]) == 10
     # Categories do not matter.
-    unknown = Findings([{**p, "category_id": -1} for p in drawn.predictions], None, False, 0.5)  # type: ignore[list-item]
+    unknown = Findings([{**p, "category_id": -1} for p in drawn.predictions], None, False, 0.5)
     assert repr(calibrations({"learned": Row(unknown)}, reference)["learned"]) == repr(own)
 
 

@@ -42,7 +42,7 @@ class Bench:
     """An evaluation of result files on drawn squares."""
 
     def __init__(self, folder: Path, objects: Objects = OBJECTS, crowds: Objects = (), categories: int = 2) -> None:
-        annotations = []
+        annotations: list[dict[str, Any]] = []
         for crowd, drawn in ((0, objects), (1, crowds)):
             for image, category, x, y, side in drawn:
                 rle = square(x, y, side)
@@ -59,9 +59,8 @@ class Bench:
         self.folder = folder
         split = Split("val", read_index(folder / "truth.json"), None, 0, 0)
         self.benchmark = Benchmark(
-            split, folder / "report", max_dets=100, score_threshold=0.5, tracks=["class_agnostic", "class_aware"],
-            learned="",
-        )  # fmt: skip
+            split, folder / "report", max_dets=100, score_threshold=0.5, tracks=["class_agnostic", "class_aware"]
+        )
 
     def add(self, name: str, records: list[dict[str, Any]], **changes: Any) -> "Bench":
         """A row from a file; with changes it passes for a segmenter's."""
@@ -76,7 +75,7 @@ class Bench:
 
     def results(self) -> dict[str, Any]:
         found: dict[str, Any] = self.benchmark.results(
-            environment={}, command="python evaluate.py", directory=".", checkpoint=None,
+            environment={}, command="python evaluate.py", directory=".", checkpoint=None, checkpoints={}, seeds={},
             bootstrap={"resamples": 0, "seed": 0},
         )  # fmt: skip
         return found

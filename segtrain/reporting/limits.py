@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from segtrain.reporting.standings import REFERENCE
+from segtrain.reporting.comparisons import standard_of
 from segtrain.reporting.tables import METRICS, Column, Results, Row, Table, cells, contenders, mark_best, number
 
 _KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
@@ -32,7 +32,7 @@ def ceiling_sentences(results: Results) -> list[str]:
     ]
     for name in contenders(results):
         own = number((results["methods"][name].get("class_agnostic") or {}).get("mask_ap"))
-        if (name == REFERENCE or name.startswith(f"{REFERENCE}/")) and own is not None and top > 0:
+        if standard_of([name]) and own is not None and top > 0:
             share = f"{own / top:.0%} of it" if own <= top else "more, since its boxes make up for some of the loss"
             said.append(f"{name} has {own:.3f}, {share}.")
     return said

@@ -10,9 +10,10 @@ import numpy as np
 from segtrain.data.splits.opening import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
 from segtrain.reporting.calibrated import calibrations
-from segtrain.reporting.comparisons import certainty
+from segtrain.reporting.comparisons import certainty, standard_of
 from segtrain.reporting.mask_ceiling import mask_ceiling
 from segtrain.reporting.reasons import reasons
+from segtrain.reporting.seeds import seed_groups
 from segtrain.reporting.verdict import verdict
 from segtrain.segmenters.inputs import InputSize
 
@@ -59,6 +60,8 @@ def assemble(
     command: str,
     directory: str,
     checkpoint: Mapping[str, Any] | None,
+    checkpoints: Mapping[str, Mapping[str, Any] | None],
+    seeds: Mapping[tuple[str, ...], Sequence[int]],
     bootstrap: Mapping[str, int],
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -72,7 +75,9 @@ def assemble(
         environment: of this run.
         command: that repeats it.
         directory: in which it was typed.
-        checkpoint: what Mask R-CNN came from.
+        checkpoint: what the data's settings, and Mask R-CNN, came from.
+        checkpoints: what each learned row came from.
+        seeds: rows whose training differs by its seed alone, and those seeds.
         bootstrap: "resamples" of the images behind the intervals, 0 for none, and their "seed".
         notes: what else a reader must know.
     """
@@ -93,9 +98,11 @@ def assemble(
         methods[name]["calibration"] = measured
     results = {
         "methods": methods,
+        "reference": standard_of(methods),
         "comparisons": sure.comparisons,
         "mask_ceiling": mask_ceiling(rows, reference, max_dets),
         "reasons": reasons(rows, methods, reference, max_dets),
+        "seeds": [asdict(group) for group in seed_groups(methods, seeds)],
         "data": {
             **asdict(counts),
             # Annotations of images that could not be read are dropped as well.
@@ -113,6 +120,7 @@ def assemble(
         "command": command,
         "directory": directory,
         "checkpoint": checkpoint,
+        "checkpoints": dict(checkpoints),
     }
     return {**results, "verdict": verdict(results)}
 
