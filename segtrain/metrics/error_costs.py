@@ -152,4 +152,5 @@ def _precision(hits: BoolArray, misses: BoolArray, truths: IntArray) -> FloatArr
     starts = np.concatenate([[0], ends[:-1] + 1])
     runs = [np.add.reduceat(counted[: ends[-1] + 1].astype(np.int32), starts) for counted in (hits, misses)]
     _, mean = area_under(runs[0], runs[1], truths)
-    return np.where(perfect, 1.0, mean)
+    precision: FloatArray = np.where(perfect, 1.0, mean)
+    return precision

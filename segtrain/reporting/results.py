@@ -10,6 +10,7 @@ import numpy as np
 from segtrain.data.splits.opening import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
 from segtrain.reporting.comparisons import certainty
+from segtrain.reporting.error_analysis import errors
 from segtrain.reporting.verdict import verdict
 
 NO_COSTS: Mapping[str, float | None] = dict.fromkeys(
@@ -83,6 +84,8 @@ def assemble(
     for name, tracks in sure.intervals.items():
         for track, intervals in tracks.items():
             methods[name][track]["intervals"] = intervals
+    for name, found in errors(rows, reference, max_dets).items():
+        methods[name]["errors"] = found
     results = {
         "methods": methods,
         "comparisons": sure.comparisons,

@@ -13,6 +13,25 @@ _ORACLE = (
     "foreground IoU). An upper bound that no one can have: no method, so they win nothing."
 )
 
+_ERRORS = (
+    (
+        "Errors",
+        "After TIDE (Bolya et al., 2020), at IoU 0.50. Location: the mask overlaps an object of its category by 0.10 to "
+        "0.50. Category: it would match an object of another. Duplicate: its object is taken by a better-scored "
+        "detection. Background: it overlaps nothing by more than 0.10. Both: none of these. Miss: an object without a "
+        "match that no error of location or category is about. To put an error right, its mask or category is made "
+        "that of the object, or it is removed where the object is taken already; duplicates, background and both are "
+        "removed; misses no longer count as objects. All scores count, as in AP.",
+    ),
+    (
+        "Touching, merged, split",
+        "Objects touch if one of them, grown by a pixel, meets the other. Merged: a detection covers more than half of "
+        "it and of another one that touches some object (after Matula et al., 2015). Split, the same the other way "
+        "round: two or more detections lie in it by more than half, none of them mostly in another. Only pixels that an "
+        "object shares with no other count.",
+    ),
+)
+
 
 def definitions(results: Results) -> list[tuple[str, str]]:
     """Terms and what they mean in this report, in plain words."""
@@ -67,6 +86,8 @@ def definitions(results: Results) -> list[tuple[str, str]]:
             "must be right too; methods that know no categories have no such row.",
         ),
     ]
+    if any(method.get("errors") for method in methods.values()):
+        entries += _ERRORS
     if ranked := sorted({str(method["score"]) for method in methods.values() if method.get("score")}):
         entries.append(
             (
