@@ -145,12 +145,11 @@ def _precision(hits: BoolArray, misses: BoolArray, truths: IntArray) -> FloatArr
         misses: (E, B).
         truths: (B,).
     """
-    perfect = (truths == 0) & ~misses.any(axis=0)
+    precision: FloatArray = ((truths == 0) & ~misses.any(axis=0)).astype(np.float64)
     ends = np.flatnonzero(hits.any(axis=1))
     if not len(ends):
-        return perfect.astype(np.float64)
+        return precision
     starts = np.concatenate([[0], ends[:-1] + 1])
     runs = [np.add.reduceat(counted[: ends[-1] + 1].astype(np.int32), starts) for counted in (hits, misses)]
     _, mean = area_under(runs[0], runs[1], truths)
-    precision: FloatArray = np.where(perfect, 1.0, mean)
-    return precision
+    return np.maximum(precision, mean)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from segtrain import masks
 from segtrain.instances import GroundTruth, Prediction
 from segtrain.masks import Rle
-from segtrain.metrics.partition import ranges
+from segtrain.metrics.partition import Partition, ranges
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
@@ -45,13 +45,9 @@ def touching_parts(truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[i
     found = {}
     for image_id, rles in by_image.items():
         size = sizes[image_id]
-        touching = np.flatnonzero(_meet(grown(rles, size), rles).any(axis=1))
-        if len(touching):
-            above = [np.flatnonzero(row) for row in _meet(rles, rles)]
-            found[image_id] = [
-                masks.difference(rles[n], masks.union([rles[m] for m in above[n]], size)) if len(above[n]) else rles[n]
-                for n in touching
-            ]
+        touching = [rles[n] for n in np.flatnonzero(_meet(grown(rles, size), rles))]
+        if touching:
+            found[image_id] = _own(touching, size)
     return found
 
 
@@ -80,14 +76,15 @@ def merges_and_splits(parts: Mapping[int, Sequence[Rle]], predictions: Sequence[
     merged = split = 0
     for image_id, rles in found.items():
         objects = parts[image_id]
-        area, shared = masks.area(rles), _shared(rles, objects)
+        area = masks.area(rles)
+        shared = _shared(rles, objects, area)
         covers = 2 * shared > masks.area(objects)
         merged += int(covers[covers.sum(axis=1) > 1].any(axis=0).sum())
         inside = 2 * shared > area[:, None]
         inside[:, inside.sum(axis=0) < 2] = False
         pieces = np.flatnonzero(inside.any(axis=1))
         if len(pieces):
-            overlap = 2 * _shared(chosen := [rles[n] for n in pieces], chosen) > area[pieces][:, None]
+            overlap = 2 * _shared(chosen := [rles[n] for n in pieces], chosen, area[pieces]) > area[pieces][:, None]
             apart = ~(overlap | overlap.T)
             within = inside[pieces].astype(np.float64)
             split += int(((apart @ within) * within).any(axis=0).sum())
@@ -124,15 +121,27 @@ def grown(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
     return masks.from_flips(position, owner, len(rles), size)
 
 
-def _shared(first: Sequence[Rle], second: Sequence[Rle]) -> IntArray:
-    """(N, M) pixels that two masks have in common."""
+def _own(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
+    """Of each mask what belongs to no other."""
+    mask, starts, stops = masks.runs(rles)
+    partition = Partition(starts, stops)
+    span = partition.span(starts, stops)
+    part = np.flatnonzero(partition.total(*span) == 1)
+    owner = partition.total(*span, mask)[part]
+    flips = np.stack([partition.starts[part], partition.starts[part] + partition.lengths[part]], axis=1)
+    order = np.argsort(owner, kind="stable")
+    return masks.from_flips(flips[order].reshape(-1), np.repeat(owner[order], 2), len(rles), size)
+
+
+def _shared(first: Sequence[Rle], second: Sequence[Rle], area: IntArray) -> IntArray:
+    """(N, M) pixels that masks, of which the first have these areas, have in common."""
     # Against a crowd COCO's IoU is the share of the first mask that lies in it.
     share = masks.iou(first, second, [True] * len(second))
-    return np.rint(share * masks.area(first)[:, None]).astype(np.int64)
+    return np.rint(share * area[:, None]).astype(np.int64)
 
 
 def _meet(first: Sequence[Rle], second: Sequence[Rle]) -> BoolArray:
-    """(N, N) whether a mask and another one have a pixel in common."""
+    """(N,) whether a mask has a pixel in common with another one of the second than that of its own place."""
     common: BoolArray = masks.iou(first, second, [False] * len(second)) > 0
     np.fill_diagonal(common, False)
-    return common
+    return np.any(common, axis=1)  # type: ignore[no-any-return]

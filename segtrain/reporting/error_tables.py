@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from segtrain.reporting.categories import tracks_agree
 from segtrain.reporting.error_plot import ErrorPlot, error_plot
 from segtrain.reporting.tables import Column, Results, Row, Table, Track, cells, is_oracle, ranking
 
@@ -55,7 +54,9 @@ def error_section(results: Results, wide: float = 860.0, narrow: float = 340.0) 
     agnostic = _loss_table(results, "class_agnostic")
     if agnostic is None:
         return None
-    aware = None if tracks_agree(results) else _loss_table(results, "class_aware")
+    aware = _loss_table(results, "class_aware")
+    if aware is not None and len(aware.columns) == len(agnostic.columns):
+        aware = None  # of a single category
     drawn: list[tuple[Track, str]] = [("class_agnostic", "AP50 lost to each type of error")]
     if aware is not None:
         drawn.append(("class_aware", "Class-aware: AP50 lost to each type of error"))

@@ -16,19 +16,18 @@ _ORACLE = (
 _ERRORS = (
     (
         "Errors",
-        "After TIDE (Bolya et al., 2020), at IoU 0.50. Location: the mask overlaps an object of its category by 0.10 to "
-        "0.50. Category: it would match an object of another. Duplicate: its object is taken by a better-scored "
-        "detection. Background: it overlaps nothing by more than 0.10. Both: none of these. Miss: an object without a "
-        "match that no error of location or category is about. To put an error right, its mask or category is made "
-        "that of the object, or it is removed where the object is taken already; duplicates, background and both are "
-        "removed; misses no longer count as objects. All scores count, as in AP.",
+        "After TIDE (Bolya et al., 2020), at IoU 0.50. Location: the mask overlaps an object of its category, but by "
+        "less. Category: it would match an object of another one. Duplicate: its object has a better-scored match. "
+        "Background: no IoU above 0.10. Both: none of these. Miss: an object without a match, which no error of "
+        "location or category is about. To put them right, such an error is made a match, or removed where its object "
+        "has one; duplicates, background and both are removed; missed objects no longer count. All scores take part.",
     ),
     (
         "Touching, merged, split",
         "Objects touch if one of them, grown by a pixel, meets the other. Merged: a detection covers more than half of "
-        "it and of another one that touches some object (after Matula et al., 2015). Split, the same the other way "
-        "round: two or more detections lie in it by more than half, none of them mostly in another. Only pixels that an "
-        "object shares with no other count.",
+        "the object and of another that touches one (after Matula et al., 2015). Split, the other way round: two or "
+        "more detections lie in it by more than half, and not mostly in each other. Pixels that true objects share do "
+        "not count.",
     ),
 )
 
