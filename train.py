@@ -13,7 +13,7 @@ from segtrain.launch import launch, record_command
 from segtrain.reporting.tensorboard import RunJournal
 from segtrain.reporting.watch import Watch
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything
-from segtrain.training.checkpoint import fresh_checkpoint
+from segtrain.training.fresh import fresh_checkpoint
 from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.operating_point import settle_threshold
 from segtrain.training.resume import find_resumed, prepared_folder, starting_point

@@ -18,9 +18,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from segtrain.config import find_problems, register_schemas
+from segtrain.config import find_problems
 from segtrain.errors import SegtrainError
 from segtrain.overrides import compose
+from segtrain.schemas import register_schemas
 
 Task = Callable[[dict[str, Any], Path], float | None]
 _RESULTS = ("checkpoints", "results.json")

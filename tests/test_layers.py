@@ -20,6 +20,7 @@ LAYERS = {
     "targets": 0,
     "signatures": 0,
     "config": 0,
+    "schemas": 0,
     "overrides": 0,
     "runtime": 0,
     "data": 1,
@@ -43,8 +44,16 @@ DOORS = {
     "torch.utils.tensorboard": ["segtrain.reporting.tensorboard"],
     "skimage": ["segtrain.segmenters"],
     "optuna": ["segtrain.tuning.search"],
-    "hydra": ["segtrain.config", "segtrain.signatures", "segtrain.overrides", "segtrain.launch", "train", "evaluate"],
-    "omegaconf": ["segtrain.config", "segtrain.overrides", "segtrain.launch", "train", "evaluate"],
+    "hydra": [
+        "segtrain.config",
+        "segtrain.schemas",
+        "segtrain.signatures",
+        "segtrain.overrides",
+        "segtrain.launch",
+        "train",
+        "evaluate",
+    ],
+    "omegaconf": ["segtrain.config", "segtrain.schemas", "segtrain.overrides", "segtrain.launch", "train", "evaluate"],
 }
 
 

@@ -84,6 +84,15 @@ def load(browser: Any) -> Iterator[Any]:
     assert said == []
 
 
+def wait_until(page: Any, condition: str) -> None:
+    """Playwright's own waiting evaluates text within the page, which the page's policy forbids."""
+    for _ in range(100):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"never came true: {condition}")
+
+
 @pytest.mark.parametrize("width", [360, 768, 1400])
 def test_nothing_is_wider_than_the_window(load: Any, whole: Path, hostile: Path, width: int) -> None:
     outside = """() => [...document.querySelectorAll("body *")]
@@ -117,7 +126,7 @@ def test_headers_sort_and_oracles_stay_below(load: Any, whole: Path) -> None:
     page = load(whole)
     table = page.locator("#headline table")
     time = table.get_by_role("button", name="ms/image")
-    header = table.locator("th", has=time)
+    header = table.locator("th", has_text="ms/image")
 
     def order() -> list[str]:
         return table.locator("tbody th[scope=row]").all_inner_texts()
@@ -149,11 +158,11 @@ def test_gallery_shows_the_chosen_layer(load: Any, whole: Path) -> None:
     assert "kmeans: 1 object, F1 0.50" in card.inner_text()
     page.locator("#with-truth").check()
     assert seen() == ["layer-2", "layer-t"]
-    page.get_by_text("truth", exact=True).first.click()
+    page.get_by_role("radio", name="truth", exact=True).check()
     assert seen() == ["layer-t"]
     assert "truth: 1 object" in card.inner_text()
     page.locator("#with-truth").uncheck()
-    page.get_by_text("image", exact=True).first.click()
+    page.get_by_role("radio", name="image", exact=True).check()
     assert seen() == []
 
 
@@ -161,7 +170,7 @@ def test_gallery_filters(load: Any, whole: Path) -> None:
     page = load(whole)
 
     def shown(choice: str) -> list[str | None]:
-        page.locator("#filters").get_by_text(choice, exact=True).click()
+        page.locator("#filters").get_by_role("radio", name=choice, exact=True).check()
         return [card.get_attribute("data-name") for card in page.locator(".card:visible").all()]
 
     assert shown("worst") == ["3.png", "1.png"]
@@ -170,8 +179,7 @@ def test_gallery_filters(load: Any, whole: Path) -> None:
     spread = {i: np.std([values[i] for values in F1.values()]) for i in range(3)} | {3: 0}  # the oracle does not count
     order = sorted(spread, key=lambda i: -spread[i])
     assert shown("disagreement") == [f"{i}.png" for i in order[:2]]
-    page.get_by_text("threshold_otsu", exact=True).locator("visible=true").last.scroll_into_view_if_needed()
-    page.get_by_role("radio", name="threshold_otsu").check(force=True)
+    page.get_by_role("radio", name="threshold_otsu").check()
     assert shown("worst") == ["0.png", "1.png"]  # of the three that have an F1
     assert shown("all") == [f"{i}.png" for i in range(4)]
 
@@ -268,9 +276,9 @@ def test_contents_fold_where_there_is_no_room_for_a_column(load: Any, whole: Pat
     narrow.locator("nav.contents summary").click()
     narrow.locator(links, has_text="Gallery").click()
     assert not narrow.locator(links).first.is_visible()
-    narrow.wait_for_function("Math.abs(document.getElementById('gallery').getBoundingClientRect().top) < 200")
+    wait_until(narrow, "Math.abs(document.getElementById('gallery').getBoundingClientRect().top) < 200")
     wide.evaluate("document.getElementById('data').scrollIntoView({behavior: 'instant'})")
-    wide.wait_for_function("document.querySelector('nav.contents a[aria-current]')?.hash === '#data'")
+    wait_until(wide, "document.querySelector('nav.contents a[aria-current]')?.hash === '#data'")
     assert 0 <= wide.locator(links).first.bounding_box()["y"] < 900  # sticky
 
 

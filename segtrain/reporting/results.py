@@ -9,8 +9,9 @@ import numpy as np
 
 from segtrain.data.splits.opening import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
-from segtrain.reporting.comparisons import certainty
+from segtrain.reporting.comparisons import certainty, standard_of
 from segtrain.reporting.error_analysis import errors
+from segtrain.reporting.seeds import seed_groups
 from segtrain.reporting.verdict import verdict
 
 NO_COSTS: Mapping[str, float | None] = dict.fromkeys(
@@ -54,6 +55,8 @@ def assemble(
     command: str,
     directory: str,
     checkpoint: Mapping[str, Any] | None,
+    checkpoints: Mapping[str, Mapping[str, Any] | None],
+    seeds: Mapping[tuple[str, ...], Sequence[int]],
     bootstrap: Mapping[str, int],
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -67,7 +70,9 @@ def assemble(
         environment: of this run.
         command: that repeats it.
         directory: in which it was typed.
-        checkpoint: what Mask R-CNN came from.
+        checkpoint: what the data's settings, and Mask R-CNN, came from.
+        checkpoints: what each learned row came from.
+        seeds: rows whose training differs by its seed alone, and those seeds.
         bootstrap: "resamples" of the images behind the intervals, 0 for none, and their "seed".
         notes: what else a reader must know.
     """
@@ -88,7 +93,9 @@ def assemble(
         methods[name]["errors"] = found
     results = {
         "methods": methods,
+        "reference": standard_of(methods),
         "comparisons": sure.comparisons,
+        "seeds": [asdict(group) for group in seed_groups(methods, seeds)],
         "data": {
             **asdict(counts),
             # Annotations of images that could not be read are dropped as well.
@@ -106,6 +113,7 @@ def assemble(
         "command": command,
         "directory": directory,
         "checkpoint": checkpoint,
+        "checkpoints": dict(checkpoints),
     }
     return {**results, "verdict": verdict(results)}
 
