@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader
 
 from segtrain.reporting.categories import category_table, tracks_agree
 from segtrain.reporting.costs import cost_table
+from segtrain.reporting.error_tables import error_section
 from segtrain.reporting.seeds import seed_table
 from segtrain.reporting.standings import difference_table, headline_table
 from segtrain.reporting.tables import Cell, Results, Table, is_oracle, ranking, track_table
@@ -29,7 +30,7 @@ def markdown_report(results: Results) -> str:
         autoescape=False,  # Markdown: every foreign text passes `text`, `code` or `fenced`
     )
     environment.filters |= {"text": text, "code": code, "fenced": fenced}
-    headline = headline_table(results)
+    headline, errors = headline_table(results), error_section(results)
     return environment.get_template("report.md.jinja").render(
         results=results,
         sentences=results["verdict"],
@@ -44,6 +45,12 @@ def markdown_report(results: Results) -> str:
         class_aware=table_text(track_table(results, "class_aware", intervals=False)),
         categories=table_text(category_table(results)),
         costs=table_text(cost_table(results)),
+        errors=errors,
+        error_tables={
+            name: table_text(table)
+            for name in ("agnostic", "aware", "touching")
+            if (table := getattr(errors, name, None))
+        },
         same_tracks=tracks_agree(results),
         notes=notes(results),
         definitions=definitions(results),

@@ -10,6 +10,7 @@ import numpy as np
 from segtrain.data.splits.opening import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
 from segtrain.reporting.comparisons import certainty, standard_of
+from segtrain.reporting.error_analysis import errors
 from segtrain.reporting.seeds import seed_groups
 from segtrain.reporting.verdict import verdict
 
@@ -88,6 +89,8 @@ def assemble(
     for name, tracks in sure.intervals.items():
         for track, intervals in tracks.items():
             methods[name][track]["intervals"] = intervals
+    for name, found in errors(rows, reference, max_dets).items():
+        methods[name]["errors"] = found
     results = {
         "methods": methods,
         "reference": standard_of(methods),

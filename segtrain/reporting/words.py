@@ -13,6 +13,24 @@ _ORACLE = (
     "foreground IoU). An upper bound that no one can have: no method, so they win nothing."
 )
 
+_ERRORS = (
+    (
+        "Errors",
+        "After TIDE (Bolya et al., 2020), at IoU 0.50. Location: the mask overlaps an object of its category, but by "
+        "less. Category: it would match an object of another one. Duplicate: its object has a better-scored match. "
+        "Background: no IoU above 0.10. Both: none of these. Miss: an object without a match, which no error of "
+        "location or category is about. To put them right, such an error is made a match, or removed where its object "
+        "has one; duplicates, background and both are removed; missed objects no longer count. All scores take part.",
+    ),
+    (
+        "Touching, merged, split",
+        "Objects touch if one of them, grown by a pixel, meets the other. Merged: a detection covers more than half of "
+        "the object and of another that touches one (after Matula et al., 2015). Split, the other way round: two or "
+        "more detections lie in it by more than half, and not mostly in each other. Pixels that true objects share do "
+        "not count.",
+    ),
+)
+
 
 def definitions(results: Results) -> list[tuple[str, str]]:
     """Terms and what they mean in this report, in plain words."""
@@ -67,6 +85,8 @@ def definitions(results: Results) -> list[tuple[str, str]]:
             "must be right too; methods that know no categories have no such row.",
         ),
     ]
+    if any(method.get("errors") for method in methods.values()):
+        entries += _ERRORS
     if ranked := sorted({str(method["score"]) for method in methods.values() if method.get("score")}):
         entries.append(
             (
