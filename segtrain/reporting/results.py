@@ -9,7 +9,9 @@ import numpy as np
 
 from segtrain.data.splits.opening import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
+from segtrain.reporting.claims import claims
 from segtrain.reporting.comparisons import certainty
+from segtrain.reporting.kinds import by_kind
 from segtrain.reporting.verdict import verdict
 
 NO_COSTS: Mapping[str, float | None] = dict.fromkeys(
@@ -83,9 +85,14 @@ def assemble(
     for name, tracks in sure.intervals.items():
         for track, intervals in tracks.items():
             methods[name][track]["intervals"] = intervals
+    kinds = by_kind(rows, split, reference, max_dets)
+    for name, method in methods.items():
+        method["strata"], method["timing"]["by_size"] = kinds.methods[name], kinds.times[name]
     results = {
         "methods": methods,
         "comparisons": sure.comparisons,
+        "strata": kinds.strata,
+        "true_boxes": kinds.true_boxes,
         "data": {
             **asdict(counts),
             # Annotations of images that could not be read are dropped as well.
@@ -104,7 +111,7 @@ def assemble(
         "directory": directory,
         "checkpoint": checkpoint,
     }
-    return {**results, "verdict": verdict(results)}
+    return {**results, "verdict": verdict(results), "claims": claims(results)}
 
 
 def _method(row: Row, images: int) -> dict[str, Any]:
