@@ -75,13 +75,23 @@ def thirds(values: FloatArray, names: tuple[str, str, str], *, sized: bool = Fal
     """
     distinct, counts = np.unique(values[~np.isnan(values)], return_counts=True)
     below = np.cumsum(counts)[:-1]
-    cuts = sorted(
-        {int(np.abs(below - share * counts.sum()).argmin()) for share in (1 / 3, 2 / 3)} if len(below) else ()
-    )
-    bounds = (distinct[cuts] + distinct[np.array(cuts, dtype=np.int64) + 1]) / 2
+    targets = [counts.sum() / 3, counts.sum() * 2 / 3] if len(below) else []
+    cuts = np.unique(np.array([np.abs(below - target).argmin() for target in targets], dtype=np.int64))
+    bounds = (distinct[cuts] + distinct[cuts + 1]) / 2
     of = np.where(np.isnan(values), -1, np.searchsorted(bounds, values))
     titles = {0: ("all",), 1: (names[0], names[2]), 2: names}[len(cuts)]
     return Trait(titles if len(distinct) else (), bounds.tolist(), of, sized)
+
+
+def classes(values: IntArray, names: Sequence[str]) -> Trait:
+    """Divide objects by what they are; kinds that no object is of are left out.
+
+    Args:
+        values: (N,) the place of each one's name; -1 belongs to no stratum.
+        names: of all kinds.
+    """
+    there = np.unique(values[values >= 0])
+    return Trait([names[n] for n in there], (), np.where(values < 0, -1, np.searchsorted(there, values)))
 
 
 def numbers_by_stratum(
@@ -155,7 +165,7 @@ def _area(trait: Trait, number: int) -> tuple[float, float]:
 
 
 def _matched(matches: Matches, truths: int, score_threshold: float) -> npt.NDArray[np.bool_]:
-    """(N,) whether each true instance is matched at IoU .50, all objects counting, by what is at the operating point."""
+    """(N,) whether each true instance is matched at IoU .50 at the operating point, where all objects count."""
     detection = matches.detection[0, -1]
     kept = np.append(matches.score >= score_threshold, False)
     matched = np.zeros(truths, dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Every method's numbers by kind of object: size, contrast, crowding; and what the textbooks' claims are tested with."""
+"""Every method's numbers by kind of object: size, contrast, crowding; and what textbooks' claims are tested with."""
 
 import logging
 from collections import defaultdict
@@ -13,7 +13,7 @@ from segtrain.data.splits.opening import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference
 from segtrain.instances import GroundTruth
-from segtrain.metrics.strata import Trait, numbers_by_stratum, thirds
+from segtrain.metrics.strata import Trait, classes, numbers_by_stratum, thirds
 from segtrain.metrics.surroundings import crowding, grey_separation
 from segtrain.metrics.true_boxes import true_boxes
 
@@ -119,9 +119,9 @@ def _traits(reference: Reference, split: Split) -> dict[str, Trait]:
     found = {
         "size": thirds(area, SIZES, sized=True),
         "contrast": thirds(contrast, CONTRASTS),
-        "crowding": Trait(CROWDINGS, (), crowded),
+        "crowding": classes(crowded, CROWDINGS),
     }
-    return {key: trait for key, trait in found.items() if any(trait.objects)}
+    return {key: trait for key, trait in found.items() if trait.names}
 
 
 def _greys(split: Split, wanted: Mapping[int, Sequence[int]]) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:

@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader
 
 from segtrain.reporting.categories import category_table, tracks_agree
 from segtrain.reporting.costs import cost_table
+from segtrain.reporting.kind_figures import kind_tables, kind_words
 from segtrain.reporting.standings import REFERENCE, difference_table, headline_table
 from segtrain.reporting.tables import Cell, Results, Table, is_oracle, ranking, track_table
 from segtrain.reporting.words import definitions, notes
@@ -42,6 +43,8 @@ def markdown_report(results: Results) -> str:
         class_aware=table_text(track_table(results, "class_aware", intervals=False)),
         categories=table_text(category_table(results)),
         costs=table_text(cost_table(results)),
+        kind_tables={trait: table_text(table) for trait, table in kind_tables(results).items()},
+        kind_words=kind_words(results),
         same_tracks=tracks_agree(results),
         notes=notes(results),
         definitions=definitions(results),
