@@ -54,6 +54,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         content["methods"][name] = method(0.2, 0.004, [*names, evil], aware=True)
         content["comparisons"][name] = {"mask_ap": {"difference": -0.1, "low": -0.2, "high": 0.1, "p": 0.2}}
     content["verdict"] += [evil, LONG * 3]
+    content["claims"] = [evil, LONG * 3]
     content["warnings"] = [evil]
     content["environment"] = {evil: evil}
     content["data"]["name"], content["command"] = evil, f"{evil} predictions.x={LONG * 3}"
@@ -214,6 +215,15 @@ def test_curves_stand_out(load: Any, whole: Path) -> None:
     assert entry.get_attribute("aria-pressed") == "true"
     names = page.locator("#curves .curve.on").evaluate_all("(curves) => curves.map((c) => c.dataset.series)")
     assert names == ["mask_rcnn"] * 3
+    # The same entry under the other set of curves is pressed too, and releases both.
+    kinds = page.locator("#kinds .legend button").first
+    assert kinds.get_attribute("aria-pressed") == "true"
+    assert page.locator("#kinds .curve.on").count() == 3
+    kinds.click()
+    assert entry.get_attribute("aria-pressed") == "false"
+    kinds.hover()
+    page.mouse.move(0, 0)
+    assert page.locator(".dimmed").count() == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

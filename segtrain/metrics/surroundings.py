@@ -36,8 +36,8 @@ def crowding(rles: Sequence[Rle], size: tuple[int, int]) -> IntArray:
         size: (H, W) of the image.
 
     Returns:
-        (N,) ``OVERLAPPING``: shares a pixel with another object; else ``TOUCHING``: another object has a pixel among the
-        eight neighbours of one of its pixels; else ``ALONE``.
+        (N,) ``OVERLAPPING``: shares a pixel with another object; else ``TOUCHING``: a pixel of another object is among
+        the eight neighbours of one of its own; else ``ALONE``.
     """
     depth = _depth(rles, size)
     found = np.full(len(rles), ALONE, dtype=np.int64)

@@ -1,7 +1,6 @@
 """What the textbooks say of these methods, tested on the user's data: a sentence or two each, with their numbers."""
 
 from collections.abc import Mapping, Sequence
-from math import log
 from typing import Any
 
 from segtrain.reporting.comparisons import STANDARD
@@ -28,28 +27,20 @@ def threshold_claim(results: Results) -> list[str]:
     if len(strata) < 2 or not rows:
         return []
     best = rows[0]
-    low, high = ends[best]
-    drop = high["ap"] - low["ap"]
-    says = (
-        "so it is here" if drop >= NOTICEABLE else "not so here" if drop > -NOTICEABLE else "the reverse is true here"
-    )
+    drop = ends[best][1]["ap"] - ends[best][0]["ap"]
+    says = "so it is here" if drop >= NOTICEABLE else "not so here" if drop > -NOTICEABLE else "the reverse is true"
+    low, high = (f"{strata[place]['objects']:,} objects of {strata[place]['name']} contrast" for place in (0, -1))
     said = (
-        f"“Thresholds do well at high contrast and fail where grey values overlap”: {says}. {best} has AP "
-        f"{high['ap']:.3f} and recall {high['recall']:.3f} on the {strata[-1]['objects']:,} objects of highest "
-        f"contrast, AP {low['ap']:.3f} and recall {low['recall']:.3f} on the {strata[0]['objects']:,} of lowest"
+        f"“Thresholds do well at high contrast and fail where grey values overlap”: {says}. On the {high} {best} has "
+        f"{_quality(ends[best][1])}, on the {low} {_quality(ends[best][0])}{_share(ends[best])}"
     )
     if STANDARD in ends:
-        low, high = ends[STANDARD]
-        said += (
-            f"; {STANDARD} has AP {high['ap']:.3f} and recall {high['recall']:.3f}, and AP {low['ap']:.3f} and recall "
-            f"{low['recall']:.3f}"
-        )
-    kept = [f"{_percent(share)} for {name}" for name in (best, STANDARD) if (share := _kept(ends.get(name)))]
-    said += f". AP at low contrast is {' and '.join(kept)} of that at high contrast." if kept else "."
+        said += f"; {STANDARD} has {_quality(ends[STANDARD][1])} and {_quality(ends[STANDARD][0])}"
+        said += _share(ends[STANDARD])
     if len(rows) > 1:
-        lose = sum(ends[name][1]["ap"] - ends[name][0]["ap"] >= NOTICEABLE for name in rows)
-        said += f" Of {len(rows)} threshold rows, {lose} {'does' if lose == 1 else 'do'} worse there."
-    return [said]
+        worse = sum(ends[name][1]["ap"] - ends[name][0]["ap"] >= NOTICEABLE for name in rows)
+        said += f". Of {len(rows)} threshold rows {worse} lose AP from the one to the other"
+    return [f"{said}."]
 
 
 def time_claim(results: Results) -> list[str]:
@@ -65,21 +56,16 @@ def time_claim(results: Results) -> list[str]:
     claim, larger = "“k-means costs time with image size”", times[clusters[0]][0]
     if larger < SIZES_DIFFER:
         return [f"{claim}: these images cannot tell, as the largest have only {larger:.2f} times the pixels."]
-    longest = max(times[name][1] for name in clusters)
-    says = "so it is here" if longest >= SIZES_DIFFER else "not so here"
-    own = ", ".join(f"{times[name][1]:.1f} times for {name}" for name in clusters)
-    power = log(longest) / log(larger)
-    said = f"{claim}: {says}. The largest images have {larger:.1f} times the pixels of the smallest; the time is {own}"
-    said += f" (at most as pixels to the power of {power:.1f})" if longest > 1 else ""
-    if STANDARD in times:
-        said += f", {times[STANDARD][1]:.1f} times for {STANDARD}"
-    others = sorted((ratio, name) for name, (_, ratio) in times.items() if name not in (*clusters, STANDARD))
+    says = "so it is here" if max(times[name][1] for name in clusters) >= SIZES_DIFFER else "not so here"
+    shown = [*clusters, *([STANDARD] if STANDARD in times else [])]
+    parts = [f"{name} {times[name][1]:.1f} times" for name in shown]
+    others = sorted((ratio, name) for name, (_, ratio) in times.items() if name not in shown)
     if len(others) > 1:
         (least, first), (most, last) = others[0], others[-1]
-        said += f", and {least:.1f} ({first}) to {most:.1f} times ({last}) for the others"
-    elif others:
-        said += f", {others[0][0]:.1f} times for {others[0][1]}"
-    return [f"{said}."]
+        parts.append(f"the others {least:.1f} ({first}) to {most:.1f} times ({last})")
+    else:
+        parts += [f"{name} {ratio:.1f} times" for ratio, name in others]
+    return [f"{claim}: {says}. Images of {larger:.1f} times the pixels take {', '.join(parts)} as long."]
 
 
 def shape_claim(results: Results) -> list[str]:
@@ -94,14 +80,14 @@ def shape_claim(results: Results) -> list[str]:
     reach, filled = number(known.get("mask_ap")), number(known.get("filled"))
     if reach is None or filled is None:
         return []
-    says = "nearly all of it here, as objects fill their boxes" if reach >= _NEARLY_ALL else "so it is here"
+    says = "not so here, as objects nearly fill them" if reach >= _NEARLY_ALL else "so it is here"
     said = (
         f"“Boxes say nothing of shape”: {says}. The true boxes themselves, filled and taken as masks, reach mask AP "
         f"{reach:.3f}; an object fills {_percent(filled)} of its box on average."
     )
     if apart:
         more = [entry for entry in apart if entry[0] >= NOTICEABLE]
-        said += f" Box AP is above mask AP in {len(more)} of {len(apart)} methods"
+        said += f" Box AP is above mask AP by {NOTICEABLE} or more in {len(more)} of {len(apart)} methods"
         if more:
             _, name, box, mask = max(more)
             said += f", most in {name} ({box:.3f} and {mask:.3f})"
@@ -124,9 +110,14 @@ def _ends(method: Mapping[str, Any], trait: str) -> tuple[dict[str, float], dict
     return (known[0], known[1]) if [len(end) for end in known] == [2, 2] else None
 
 
-def _kept(ends: tuple[dict[str, float], dict[str, float]] | None) -> float | None:
-    """AP at the low end over that at the high end."""
-    return ends[0]["ap"] / ends[1]["ap"] if ends and ends[1]["ap"] > 0 else None
+def _quality(numbers: Mapping[str, float]) -> str:
+    return f"AP {numbers['ap']:.3f} (recall {numbers['recall']:.3f})"
+
+
+def _share(ends: tuple[dict[str, float], dict[str, float]]) -> str:
+    """What is left of AP from the high end to the low one."""
+    low, high = (end["ap"] for end in ends)
+    return f", {_percent(low / high)} of that AP" if low < high else ""
 
 
 def _percent(share: float) -> str:

@@ -1,5 +1,6 @@
 """Numbers by kind of object, as tables and as lines."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -109,7 +110,7 @@ def _of(results: Results, name: str, trait: str) -> Strata:
 
 def _range(stratum: Mapping[str, Any], trait: str) -> str:
     low, high = (
-        None if value is None else f"{value:,.0f}" if trait == "size" else f"{value:.3f}"
+        None if value is None else f"{math.floor(value):,}" if trait == "size" else f"{value:.3f}"
         for value in (defined(stratum.get("low")), defined(stratum.get("high")))
     )
     if low is None and high is None:
