@@ -42,14 +42,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         found = {name: [prediction(i, square(6 + 9 * n, 6, 9))] for n, name in enumerate(METHODS)}
         scores = {name: values[i] for name, values in F1.items()} | {"kmeans_oracle": float(i == 3)}
         items.append(replace(item, file_name=f"{i}.png", predictions=found, scores=scores))
-    return write_report(tmp_path_factory.mktemp("whole"), complete(), items)
+    return write_report(tmp_path_factory.mktemp("whole"), with_kinds(complete()), items)
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page whose every name is a script, or longer than a line."""
     evil, names = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>", ("round", HOSTILE, LONG)
-    content = complete(categories=(*names, evil))
+    content = with_kinds(complete(categories=(*names, evil)))
     for name in (evil, LONG):
         content["methods"][name] = method(0.2, 0.004, [*names, evil], aware=True)
         content["comparisons"][name] = {"mask_ap": {"difference": -0.1, "low": -0.2, "high": 0.1, "p": 0.2}}
