@@ -7,7 +7,7 @@ images of the nuclei, and for each of 15 methods about 80 detections an image: h
 or shrunk, the other half lie anywhere. The scores differ, as those of nearly all methods do.
 
 - ours: ``segtrain.reporting.comparisons.certainty(rows, reference, 100, resamples=1000, seed=0)``, as ``evaluate.py``
-  calls it: matching of masks and of boxes, once for each method, then the eleven numbers on every resample, their
+  calls it: matching of masks and of boxes, once for each method, then the fifteen numbers on every resample, their
   intervals, and each method against the first. The numbers on the images themselves are computed before.
 - There is no other side: the bound is on the seconds.
 
@@ -28,7 +28,7 @@ from segtrain import masks
 from segtrain.data.index.coco import Category
 from segtrain.evaluation import Findings, Reference, score
 from segtrain.instances import GroundTruth, Prediction
-from segtrain.reporting.comparisons import STANDARD, certainty
+from segtrain.reporting.comparisons import certainty
 
 SIDE, OBJECTS, DETECTIONS, MAX_DETS = 256, 40, 80, 100
 Floats = npt.NDArray[np.float64]
@@ -57,7 +57,7 @@ def generate(images: int, methods: int) -> tuple[Reference, dict[str, Measured]]
             for record in _predictions(image_id, drawn, 0.1 + 0.02 * method, rng)
         ]
         findings = Findings(found, None, True, 0.5)
-        name = f"method_{method}" if method else STANDARD
+        name = f"method_{method}" if method else "mask_rcnn"
         rows[name] = Measured(findings, score(findings, reference, MAX_DETS))
     return reference, rows
 

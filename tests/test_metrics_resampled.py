@@ -6,8 +6,10 @@ from random_scenes import CATEGORIES, scene
 from test_metrics_resampled_precision import draws_of, repeated
 
 from segtrain.metrics.average_precision import average_precision
+from segtrain.metrics.boundary_iou import boundary_iou
 from segtrain.metrics.f1 import f1
 from segtrain.metrics.mean_iou import mean_iou
+from segtrain.metrics.panoptic import panoptic_quality
 from segtrain.metrics.resampled import resampled_numbers
 
 
@@ -40,10 +42,13 @@ def test_each_number_is_the_metric_run_again(seed: int, score_threshold: float, 
         operating = [p for p in copy.predictions if p["score"] >= score_threshold]
         pixels = mean_iou(copy.truths, operating, category_ids=CATEGORIES, sizes=copy.sizes)
         objects = f1(copy.truths, operating, category_ids=CATEGORIES, image_ids=images)
+        panoptic = panoptic_quality(copy.truths, operating, category_ids=CATEGORIES, sizes=copy.sizes)
+        outlines = boundary_iou(copy.truths, operating, category_ids=CATEGORIES, sizes=copy.sizes)
         expected = {
             "mask_ap": stats[0], "mask_ap50": stats[1], "mask_ap75": stats[2], "mask_ap_small": stats[3],
             "mask_ap_medium": stats[4], "mask_ap_large": stats[5], "mask_ar": stats[8], "box_ap": box_stats[0],
             "miou": pixels.miou, "fg_iou": pixels.fg_iou, "f1_50": objects.f1,
+            "pq": panoptic.pq, "sq": panoptic.sq, "rq": panoptic.rq, "boundary_iou": outlines.boundary_iou,
         }  # fmt: skip
         assert result.keys() == expected.keys()
         np.testing.assert_allclose([result[key][b] for key in expected], list(expected.values()), rtol=0, atol=1e-12)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reporting_examples import HOSTILE, complete, gallery, method, prediction, results, square
+from reporting_examples import HOSTILE, complete, gallery, method, prediction, results, square, with_kinds
 
 from segtrain.reporting.benchmark import write_report
 

@@ -55,7 +55,7 @@ def test_every_number_of_every_track_has_its_interval(drawn: Scene) -> None:
         score_threshold=0.5,
     )  # fmt: skip
     track = rows["mask_rcnn"].tracks["class_aware"]
-    assert len(aware) == 11
+    assert len(aware) == 15
     assert found["mask_rcnn"]["class_aware"] == {
         key: list(interval(track[key], values)) for key, values in aware.items() if not np.isnan(track[key])
     }

@@ -160,8 +160,8 @@ def test_definitions_say_what_tuned_rows_and_oracles_are() -> None:
 def test_the_report_says_where_a_threshold_comes_from() -> None:
     content = results()
     assert "training split" not in dict(definitions(content))["Operating point"]
-    content["checkpoint"] |= {"score_threshold": 0.35, "threshold_images": 60}
-    assert "own, 0.35, had the highest F1 on 60 images" in dict(definitions(content))["Operating point"]
+    content["checkpoints"] = {"mask_rcnn": {"score_threshold": 0.35, "threshold_images": 60}}
+    assert "own of mask_rcnn, 0.35, had the highest F1 on 60 images" in dict(definitions(content))["Operating point"]
 
 
 def test_notes_pass_warnings_on_and_add_what_the_numbers_hide() -> None:

@@ -1,17 +1,26 @@
 """All headline numbers of one method on many resamples of the images."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from segtrain.instances import BoxPrediction, GroundTruth, Prediction
+from segtrain.metrics.boundary_iou import boundary_iou, ratios
 from segtrain.metrics.matching import AREAS, IOU_THRESHOLDS, Matches, match
 from segtrain.metrics.mean_iou import iou_of_sums, pixel_counts
+from segtrain.metrics.panoptic import panoptic_quality, qualities
 from segtrain.metrics.resampled_precision import resampled_precision
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+
+class _Given(TypedDict):
+    category_ids: Sequence[int]
+    sizes: Mapping[int, tuple[int, int]]
+
 
 _ALL, _IOU50, _IOU75 = 0, 0, 5  # positions in AREAS and in IOU_THRESHOLDS
 
@@ -27,7 +36,7 @@ def resampled_numbers(
     max_dets: int,
     score_threshold: float,
 ) -> dict[str, FloatArray]:
-    """What ``average_precision``, ``mean_iou`` and ``f1`` would give on each resample.
+    """What the metrics themselves would give on each resample.
 
     Args:
         truths: all true instances.
@@ -37,7 +46,7 @@ def resampled_numbers(
         category_ids: the categories; records of others are left out.
         sizes: image id -> (H, W) of every image.
         max_dets: detections per image and category that AP and AR use.
-        score_threshold: operating point of mIoU, foreground IoU and F1.
+        score_threshold: operating point of all numbers but AP and AR.
 
     Returns:
         Key of a track of ``results.json`` -> (B,) numbers, nan where undefined; only box AP without masks.
@@ -55,9 +64,13 @@ def resampled_numbers(
     drawn = resampled_precision(of_masks, draws, max_dets=max_dets)
     small, medium, large = drawn.precision[:, 1:].mean(axis=0)
     operating = [p for p in masks if p["score"] >= score_threshold]
-    pixels = pixel_counts(truths, operating, category_ids=category_ids, sizes={i: sizes[i] for i in images})
+    given: _Given = {"category_ids": category_ids, "sizes": {i: sizes[i] for i in images}}
     # Whole numbers are exact in float64, and their products are much faster than those of integers.
-    layers, miou = iou_of_sums(np.tensordot(draws.astype(np.float64), pixels.counts.astype(np.float64), axes=1))
+    times = draws.astype(np.float64)
+    counts = pixel_counts(truths, operating, **given).counts.astype(np.float64)
+    layers, miou = iou_of_sums(np.tensordot(times, counts, axes=1))
+    segments = qualities(np.tensordot(times, panoptic_quality(truths, operating, **given).sums, axes=1))
+    outlines = ratios(np.tensordot(times, boundary_iou(truths, operating, **given).sums, axes=1))
     return {
         "mask_ap": drawn.precision[:, _ALL].mean(axis=0),
         "mask_ap50": drawn.precision[_IOU50, _ALL],
@@ -70,6 +83,8 @@ def resampled_numbers(
         "miou": miou,
         "fg_iou": layers[:, 1],
         "f1_50": resampled_f1(of_masks, draws, score_threshold),
+        **{key: _mean_of_defined(segments[..., n]) for n, key in enumerate(("pq", "sq", "rq"))},
+        "boundary_iou": _mean_of_defined(outlines),
     }
 
 
@@ -96,6 +111,11 @@ def resampled_f1(matches: Matches, draws: IntArray, score_threshold: float, iou_
     tp, fp = (in_resamples(matches.category, matches.image, counted & kept) for kept in (right, ~right))
     true = in_resamples(matches.truth_category, matches.truth_image, ~matches.truth_ignored[_ALL])
     f1 = np.divide(2 * tp, tp + fp + true, out=np.full(tp.shape, np.nan), where=true > 0)
-    number = (true > 0).sum(axis=1)
-    mean: FloatArray = np.divide(np.nansum(f1, axis=1), number, out=np.full(len(draws), np.nan), where=number > 0)
+    return _mean_of_defined(f1)
+
+
+def _mean_of_defined(values: FloatArray) -> FloatArray:
+    """(B, K) to (B,): the mean over the categories in which a number is defined; nan without any."""
+    number = (~np.isnan(values)).sum(axis=1)
+    mean: FloatArray = np.divide(np.nansum(values, axis=1), number, out=np.full(len(values), np.nan), where=number > 0)
     return mean

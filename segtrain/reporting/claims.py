@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segtrain.reporting.comparisons import STANDARD
 from segtrain.reporting.tables import Results, contenders, is_oracle, number
 
 NOTICEABLE = 0.02  # a difference of AP below it is taken as none
@@ -34,9 +33,9 @@ def threshold_claim(results: Results) -> list[str]:
         f"“Thresholds do well at high contrast and fail where grey values overlap”: {says}. On the {high} {best} has "
         f"{_quality(ends[best][1])}, on the {low} {_quality(ends[best][0])}{_share(ends[best])}"
     )
-    if STANDARD in ends:
-        said += f"; {STANDARD} has {_quality(ends[STANDARD][1])} and {_quality(ends[STANDARD][0])}"
-        said += _share(ends[STANDARD])
+    if (standard := results.get("reference")) in ends:
+        said += f"; {standard} has {_quality(ends[standard][1])} and {_quality(ends[standard][0])}"
+        said += _share(ends[standard])
     if len(rows) > 1:
         worse = sum(ends[name][1]["ap"] - ends[name][0]["ap"] >= NOTICEABLE for name in rows)
         said += f". Of {len(rows)} threshold rows {worse} lose AP from the one to the other"
@@ -57,7 +56,7 @@ def time_claim(results: Results) -> list[str]:
     if larger < SIZES_DIFFER:
         return [f"{claim}: these images cannot tell, as the largest have only {larger:.2f} times the pixels."]
     says = "so it is here" if max(times[name][1] for name in clusters) >= SIZES_DIFFER else "not so here"
-    shown = [*clusters, *([STANDARD] if STANDARD in times else [])]
+    shown = [*clusters, *(name for name in times if name == results.get("reference"))]
     parts = [f"{name} {times[name][1]:.1f} times" for name in shown]
     others = sorted((ratio, name) for name, (_, ratio) in times.items() if name not in shown)
     if len(others) > 1:

@@ -1,7 +1,7 @@
 """How sure a benchmark's numbers are: their intervals, and every method against Mask R-CNN, on the same resamples."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from math import isnan, nan
 from typing import Any, Protocol
@@ -18,7 +18,12 @@ IntArray = npt.NDArray[np.int64]
 
 logger = logging.getLogger(__name__)
 
-STANDARD = "mask_rcnn"  # the row that all others are compared with
+_STANDARD = "mask_rcnn"
+
+
+def standard_of(names: Iterable[str]) -> str | None:
+    """The row that all others are compared with: Mask R-CNN, of several runs the first; None without any."""
+    return next((name for name in names if name == _STANDARD or name.startswith(f"{_STANDARD}/")), None)
 
 
 class Measured(Protocol):
@@ -115,10 +120,11 @@ def _intervals(track: Track, drawn: Mapping[str, FloatArray]) -> dict[str, list[
 
 def _comparisons(rows: Mapping[str, tuple[Track, Mapping[str, FloatArray]]]) -> dict[str, dict[str, dict[str, float]]]:
     """Every row minus Mask R-CNN; each key's p are corrected for the number of rows."""
-    if STANDARD not in rows:
+    reference = standard_of(rows)
+    if reference is None:
         return {}
-    standard, standard_drawn = rows[STANDARD]
-    found: dict[str, dict[str, Any]] = {name: {} for name in rows if name != STANDARD}
+    standard, standard_drawn = rows[reference]
+    found: dict[str, dict[str, Any]] = {name: {} for name in rows if name != reference}
     for key in standard_drawn:
         differences: dict[str, Difference] = {}
         for name in found:

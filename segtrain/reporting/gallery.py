@@ -11,6 +11,7 @@ from PIL import Image
 from segtrain.data.index.image_table import ImageInfo
 from segtrain.instances import BoxPrediction, GroundTruth, Prediction
 from segtrain.metrics.f1 import f1
+from segtrain.reporting.comparisons import standard_of
 from segtrain.reporting.overlays import Pixels
 
 LONGEST = 960  # longer side of an image in the page, in pixels; larger ones are scaled down as they are read
@@ -96,7 +97,7 @@ def build(
 
 
 def choose(scores: Mapping[str, Scores], objects: Mapping[int, int], each: int = 3) -> list[tuple[int, str]]:
-    """Best, median and worst images of ``mask_rcnn`` (else the first method), and those where another one beats it.
+    """Best, median and worst images of Mask R-CNN (else the first method), and those where another one beats it.
 
     Args:
         scores: by method, F1 of every image.
@@ -106,7 +107,7 @@ def choose(scores: Mapping[str, Scores], objects: Mapping[int, int], each: int =
     Returns:
         (image id, reason) pairs; no image twice.
     """
-    name = "mask_rcnn" if "mask_rcnn" in scores else next(iter(scores))
+    name = standard_of(scores) or next(iter(scores))
     own = scores[name]
     order = sorted((i for i in own if not math.isnan(own[i])), key=lambda i: (-own[i], -objects[i], i))
     middle = max(0, (len(order) - each) // 2)

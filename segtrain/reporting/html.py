@@ -16,7 +16,8 @@ from segtrain.reporting.kind_figures import kind_figures, kind_tables, kind_word
 from segtrain.reporting.overlays import COLOURS
 from segtrain.reporting.pictures import exhibits
 from segtrain.reporting.scatter import speed_quality
-from segtrain.reporting.standings import REFERENCE, difference_table, headline_table
+from segtrain.reporting.seeds import seed_table
+from segtrain.reporting.standings import difference_table, headline_table
 from segtrain.reporting.tables import Results, contenders, ranking, seconds, track_table
 from segtrain.reporting.words import definitions, notes
 
@@ -47,7 +48,9 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         results=results,
         sentences=results["verdict"],
         headline=headline,
-        reference=REFERENCE,
+        reference=results.get("reference"),
+        seeds=seed_table(results),
+        checkpoints=results.get("checkpoints") or {"Checkpoint": results.get("checkpoint")},
         with_intervals=any(cell.details for row in headline.rows for cell in row.cells),
         marks=_drawn(interval_plot(results, key, width=400.0) for key in ("mask_ap", "miou")),
         differences=difference_table(results),

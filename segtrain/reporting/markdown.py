@@ -8,7 +8,8 @@ from jinja2 import Environment, PackageLoader
 from segtrain.reporting.categories import category_table, tracks_agree
 from segtrain.reporting.costs import cost_table
 from segtrain.reporting.kind_figures import kind_tables, kind_words
-from segtrain.reporting.standings import REFERENCE, difference_table, headline_table
+from segtrain.reporting.seeds import seed_table
+from segtrain.reporting.standings import difference_table, headline_table
 from segtrain.reporting.tables import Cell, Results, Table, is_oracle, ranking, track_table
 from segtrain.reporting.words import definitions, notes
 
@@ -36,8 +37,9 @@ def markdown_report(results: Results) -> str:
         headline=table_text(headline),
         differences=table_text(differences) if (differences := difference_table(results)) else "",
         agnostic=table_text(track_table(results, "class_agnostic", intervals=False)),
-        reference=REFERENCE if results.get("comparisons") else None,
+        reference=results.get("reference") if results.get("comparisons") else None,
         with_intervals=any(cell.details for row in headline.rows for cell in row.cells),
+        seeds=table_text(seeds) if (seeds := seed_table(results)) else "",
         oracles=any(is_oracle(method) for method in results["methods"].values()),
         order=ranking(results),
         class_aware=table_text(track_table(results, "class_aware", intervals=False)),

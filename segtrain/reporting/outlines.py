@@ -71,9 +71,10 @@ def path(mask: Rle, scale: float) -> str:
         centres = corners + np.array([x + 0.5, y + 0.5])
         places = np.rint(centres * scale - 0.5).astype(np.int64)
         parts.append(_closed(places))
-    # Of what became a dot in the scaled image, one dot stays.
-    lines = [part for part in parts if not part.endswith("h1v1h-1z")]
-    return "".join(lines or parts[:1])
+    if scale < 1:
+        # Of what became a dot only now, one dot stays.
+        parts = [part for part in parts if not part.endswith("h1v1h-1z")] or parts[:1]
+    return "".join(parts)
 
 
 def _closed(places: npt.NDArray[np.int64]) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 from segtrain.data.splits.opening import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
 from segtrain.reporting.claims import claims
-from segtrain.reporting.comparisons import certainty
+from segtrain.reporting.comparisons import certainty, standard_of
 from segtrain.reporting.kinds import by_kind
+from segtrain.reporting.seeds import seed_groups
 from segtrain.reporting.verdict import verdict
 
 NO_COSTS: Mapping[str, float | None] = dict.fromkeys(
@@ -55,6 +56,8 @@ def assemble(
     command: str,
     directory: str,
     checkpoint: Mapping[str, Any] | None,
+    checkpoints: Mapping[str, Mapping[str, Any] | None],
+    seeds: Mapping[tuple[str, ...], Sequence[int]],
     bootstrap: Mapping[str, int],
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -68,7 +71,9 @@ def assemble(
         environment: of this run.
         command: that repeats it.
         directory: in which it was typed.
-        checkpoint: what Mask R-CNN came from.
+        checkpoint: what the data's settings, and Mask R-CNN, came from.
+        checkpoints: what each learned row came from.
+        seeds: rows whose training differs by its seed alone, and those seeds.
         bootstrap: "resamples" of the images behind the intervals, 0 for none, and their "seed".
         notes: what else a reader must know.
     """
@@ -90,9 +95,11 @@ def assemble(
         method["strata"], method["timing"]["by_size"] = kinds.methods[name], kinds.times[name]
     results = {
         "methods": methods,
+        "reference": standard_of(methods),
         "comparisons": sure.comparisons,
         "strata": kinds.strata,
         "true_boxes": kinds.true_boxes,
+        "seeds": [asdict(group) for group in seed_groups(methods, seeds)],
         "data": {
             **asdict(counts),
             # Annotations of images that could not be read are dropped as well.
@@ -110,6 +117,7 @@ def assemble(
         "command": command,
         "directory": directory,
         "checkpoint": checkpoint,
+        "checkpoints": dict(checkpoints),
     }
     return {**results, "verdict": verdict(results), "claims": claims(results)}
 

@@ -20,7 +20,7 @@ from segtrain.files import write_atomically
 from segtrain.reporting.gallery import GalleryItem, build
 from segtrain.reporting.results import REPORT_FILES, Row, assemble
 from segtrain.runtime import MemoryAbove
-from segtrain.segmenters.base import Segmenter, Trainable
+from segtrain.segmenters.base import Segmenter
 
 logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")
@@ -33,9 +33,8 @@ class Benchmark:
         split: what is evaluated on; images are needed for segmenters and for the gallery.
         folder: of the evaluation; ``predictions/`` in it receives each row's records.
         max_dets: detections per image and category that AP and AR use.
-        score_threshold: operating point of rows whose scores are learned.
+        score_threshold: operating point of result files.
         tracks: which tracks to compute.
-        learned: what the report says of rows whose scores are learned.
     """
 
     def __init__(
@@ -46,11 +45,9 @@ class Benchmark:
         max_dets: int,
         score_threshold: float,
         tracks: Sequence[TrackName],
-        learned: str,
     ) -> None:
         self.split, self.reference, self.folder = split, Reference.of(split.index), folder
         self.max_dets, self.score_threshold, self.tracks = max_dets, score_threshold, tracks
-        self.learned = learned
         self.rows: dict[str, Row] = {}
         self.files: dict[Path, str] = {}  # given result files, links resolved -> their rows
 
@@ -83,7 +80,7 @@ class Benchmark:
             for path in self._record_paths(name):
                 self._keep_given(path, name)
         if overwrite:
-            old = [*(self.folder / "predictions").glob("*.json"), *(self.folder / name for name in REPORT_FILES)]
+            old = [*(self.folder / "predictions").rglob("*.json"), *(self.folder / name for name in REPORT_FILES)]
             for path in old:
                 if path.resolve() not in self.files:
                     path.unlink(missing_ok=True)
@@ -96,6 +93,9 @@ class Benchmark:
         segmenter: Segmenter,
         categories: Sequence[Category] | None,
         advance: Callable[[], None],
+        *,
+        score_threshold: float,
+        description: str,
         costs: Mapping[str, float | None],
     ) -> None:
         """Run a segmenter over the images, write its records and score them.
@@ -105,6 +105,8 @@ class Benchmark:
             segmenter: on its device.
             categories: of its labels 1..K; None if they are not those of the data.
             advance: called after each image.
+            score_threshold: operating point, if it learned its scores.
+            description: one sentence.
             costs: what training and tuning took; see ``results.NO_COSTS``.
 
         Raises:
@@ -115,14 +117,12 @@ class Benchmark:
                 segmenter,
                 self.images(),
                 self.reference.categories if categories is None else categories,
-                self.score_threshold,
+                score_threshold,
                 advance,
                 foreign=categories is None,
             )
         self._write_records(name, found)
         costs = {**costs, "peak_memory_gib": memory.gib}
-        learned = isinstance(segmenter, Trainable)
-        description = self.learned if learned else getattr(segmenter, "description", type(segmenter).__name__)
         own_score, family = (getattr(segmenter, key, None) for key in ("score", "family"))
         self._add(name, found, description, own_score, family, costs)
 

@@ -19,7 +19,6 @@ from segtrain.reporting.tables import (
     track_table,
 )
 
-REFERENCE = "mask_rcnn"  # what results["comparisons"] compares with
 HEADLINE = ("mask_ap", "mask_ap50", "box_ap", "miou", "f1_50", "pq", "boundary_iou")
 _SMALLEST = 0.001  # p values below are not told apart
 
@@ -37,7 +36,7 @@ def headline_table(results: Results) -> Table:
         chance = number(values.get("p"))
         added = (_difference(values, metric), Cell(chance, MISSING if chance is None else p_text(chance)))
         rows.append(replace(row, cells=(*row.cells, *added)))
-    return Table((*table.columns, _column(metric), p), tuple(rows))
+    return Table((*table.columns, _column(results, metric), p), tuple(rows))
 
 
 def difference_table(results: Results) -> Table | None:
@@ -53,7 +52,7 @@ def difference_table(results: Results) -> Table | None:
                 cell, chance = _difference(values, metric), number(values.get("p"))
                 found.append(cell if chance is None else replace(cell, details=(*cell.details, _p_said(chance))))
             rows.append(Row(name, tuple(found), oracle=is_oracle(results["methods"][name])))
-    return Table(tuple(_column(metric) for metric in compared), tuple(rows)) if rows and compared else None
+    return Table(tuple(_column(results, metric) for metric in compared), tuple(rows)) if rows and compared else None
 
 
 def p_text(p: float) -> str:
@@ -70,13 +69,13 @@ def _comparison(results: Results, name: str, key: str) -> Mapping[str, Any]:
     return ((results.get("comparisons") or {}).get(name) or {}).get(key) or {}
 
 
-def _column(metric: Column) -> Column:
-    hint = f"Difference to {REFERENCE}: {metric.hint[0].lower()}{metric.hint[1:]}"
+def _column(results: Results, metric: Column) -> Column:
+    hint = f"Difference to {results.get('reference')}: {metric.hint[0].lower()}{metric.hint[1:]}"
     return Column("difference", f"Δ {metric.title}", hint, None, metric.decimals, metric.scale, signed=True)
 
 
 def _difference(values: Mapping[str, Any], metric: Column) -> Cell:
     low, high = number(values.get("low")), number(values.get("high"))
     around = None if low is None or high is None else (low, high)
-    (cell,) = cells([_column(metric)], values, {"difference": around})
+    (cell,) = cells([replace(metric, key="difference", signed=True)], values, {"difference": around})
     return cell

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from segtrain.reporting.comparisons import STANDARD
 from segtrain.reporting.tables import METRICS, Results, number, ranking, seconds
 
 CLEAR = 0.05  # a corrected p below it: the data can tell
@@ -33,9 +32,11 @@ def verdict(results: Results) -> list[str]:
         return ["No method has a defined number on these data."]
     # A classical method says what its scores mean; learned ones have none to explain.
     baselines = [name for name in names if results["methods"][name].get("score") is not None]
-    if baselines and STANDARD in names:
-        sentences += _good_enough(results, baselines)
-        sentences += [sentence for sentence in (_time(results, baselines), _training(results)) if sentence]
+    standard = results["reference"]
+    if baselines and standard in names:
+        sentences += _good_enough(results, standard, baselines)
+        costs = (_time(results, standard, baselines[0]), _training(results, standard))
+        sentences += [sentence for sentence in (*costs, *_seeds(results)) if sentence]
     return sentences
 
 
@@ -50,7 +51,8 @@ def _winner(results: Results, names: Sequence[str], key: str) -> str:
     if len(standing) == 1:
         return f"{best}; no other method has one."
     # Differences are measured against Mask R-CNN: where it did not win, it is the other one.
-    other = STANDARD if STANDARD in standing[1:] else standing[1]
+    standard = results["reference"]
+    other = standard if standard in standing[1:] else standing[1]
     # The margin of what the table shows, so that a reader who subtracts gets the same.
     margin = round(value, 3) - round(_value(results, other, key), 3)
     place = "the next best" if other == standing[1] else f"number {standing.index(other) + 1} of {len(standing)}"
@@ -65,53 +67,66 @@ def _winner(results: Results, names: Sequence[str], key: str) -> str:
     return f"{sentence} {tells}: the difference lies between {lead.low:.3f} and {lead.high:.3f}, {_p(lead.p)}."
 
 
-def _good_enough(results: Results, baselines: Sequence[str]) -> list[str]:
+def _good_enough(results: Results, standard: str, baselines: Sequence[str]) -> list[str]:
     """Where the best baseline loses next to nothing, where the data cannot tell, and where it is clearly worse."""
     enough: list[str] = []
     unsure: list[str] = []
     worse: list[str] = []
     for key, title in _TITLES.items():
         standing = _standing(results, baselines, key)
-        lead = _lead(results, STANDARD, standing[0], key) if standing else None
+        lead = _lead(results, standard, standing[0], key) if standing else None
         if lead is None:
             continue
-        loss = _value(results, STANDARD, key) - _value(results, standing[0], key)
+        loss = _value(results, standard, key) - _value(results, standing[0], key)
         entry = f"{title} ({standing[0]}, {abs(loss):.3f} {'below' if loss > 0 else 'above'})"
         (enough if lead.high < NEGLIGIBLE else unsure if lead.p >= CLEAR or loss <= 0 else worse).append(entry)
     sentences = []
     if enough:
-        sentences.append(f"A baseline is good enough, losing less than {NEGLIGIBLE} to {STANDARD}, on {_list(enough)}.")
+        sentences.append(f"A baseline is good enough, losing less than {NEGLIGIBLE} to {standard}, on {_list(enough)}.")
     if unsure:
-        sentences.append(f"The data cannot tell whether the best baseline is as good as {STANDARD} on {_list(unsure)}.")
+        sentences.append(f"The data cannot tell whether the best baseline is as good as {standard} on {_list(unsure)}.")
     if worse:
         everywhere = "No baseline is good enough: the best one" if not enough and not unsure else "The best baseline"
-        sentences.append(f"{everywhere} is clearly worse than {STANDARD} on {_list(worse)}.")
+        sentences.append(f"{everywhere} is clearly worse than {standard} on {_list(worse)}.")
     return sentences
 
 
-def _time(results: Results, baselines: Sequence[str]) -> str:
+def _time(results: Results, standard: str, baseline: str) -> str:
     """What an image takes, against the baseline of best AP."""
-    slow, quick = (seconds(results["methods"][name]) for name in (STANDARD, baselines[0]))
+    slow, quick = (seconds(results["methods"][name]) for name in (standard, baseline))
     if not slow or not quick:
         return ""
     ratio = max(slow, quick) / min(slow, quick)
     times = f"{ratio:.0f} times" if ratio >= 10 else f"{ratio:.1f} times"
     than = f"{times} as long as" if slow >= quick else f"1/{ratio:.1f} of"
     return (
-        f"{STANDARD} takes {1000 * slow:.1f} ms per image, {than} {baselines[0]}, the best baseline "
+        f"{standard} takes {1000 * slow:.1f} ms per image, {than} {baseline}, the best baseline "
         f"({1000 * quick:.1f} ms)."
     )
 
 
-def _training(results: Results) -> str:
+def _training(results: Results, standard: str) -> str:
     """What had to be learned and labelled before; nothing where it is not known."""
-    costs = results["methods"][STANDARD].get("costs") or {}
+    costs = results["methods"][standard].get("costs") or {}
     minutes, images, objects = (number(costs.get(f"training_{what}")) for what in ("minutes", "images", "objects"))
     if minutes is None:
         return ""
     labelled = f" on {images:,.0f} images" if images else ""
     labelled += f" with {objects:,.0f} labelled objects" if images and objects else ""
     return f"Its training took {minutes:.1f} minutes{labelled}."
+
+
+def _seeds(results: Results) -> list[str]:
+    """How far the runs of one configuration lie apart: what no interval over images knows of."""
+    sentences = []
+    for group in results.get("seeds") or []:
+        values = group["class_agnostic"].get("mask_ap") or {}
+        if values:
+            sentences.append(
+                f"Over {len(group['seeds'])} seeds of one configuration mask AP is {values['mean']:.3f} ± "
+                f"{values['deviation']:.3f}, from {values['low']:.3f} to {values['high']:.3f}."
+            )
+    return sentences
 
 
 def _value(results: Results, name: str, key: str) -> float:
@@ -127,14 +142,14 @@ def _standing(results: Results, names: Sequence[str], key: str) -> list[str]:
 
 def _lead(results: Results, better: str, worse: str, key: str) -> _Lead | None:
     """How sure the difference of two rows is; None unless one of them is Mask R-CNN and the images were resampled."""
-    known = results.get("comparisons") or {}
-    entry = ((known.get(worse) if better == STANDARD else known.get(better)) or {}).get(key)
-    if STANDARD not in (better, worse) or not entry:
+    known, standard = results.get("comparisons") or {}, results["reference"]
+    entry = ((known.get(worse) if better == standard else known.get(better)) or {}).get(key)
+    if standard not in (better, worse) or not entry:
         return None
     low, high, p = (number(entry.get(part)) for part in ("low", "high", "p"))
     if low is None or high is None or p is None:
         return None
-    return _Lead(-high, -low, p) if better == STANDARD else _Lead(low, high, p)
+    return _Lead(-high, -low, p) if better == standard else _Lead(low, high, p)
 
 
 def _with_interval(results: Results, name: str, key: str) -> str:

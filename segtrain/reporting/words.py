@@ -146,12 +146,14 @@ def _families(results: Results) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def _chosen(results: Results) -> str:
-    """Where Mask R-CNN's threshold comes from, if that is known."""
-    checkpoint = results.get("checkpoint") or {}
-    if not (images := checkpoint.get("threshold_images")):
-        return ""
-    threshold = checkpoint["score_threshold"]
-    return f" The checkpoint's own, {threshold:g}, had the highest F1 on {images} images of the training split."
+    """Where Mask R-CNN's thresholds come from, if that is known."""
+    chosen = [
+        f" The checkpoint's own of {name}, {checkpoint['score_threshold']:g}, had the highest F1 on "
+        f"{checkpoint['threshold_images']} images of the training split."
+        for name, checkpoint in (results.get("checkpoints") or {}).items()
+        if checkpoint and checkpoint.get("threshold_images")
+    ]
+    return "".join(chosen)
 
 
 def _thresholds(results: Results) -> str:

@@ -5,6 +5,7 @@ from scipy import ndimage
 from skimage import feature, filters, measure
 from skimage.morphology import disk
 
+from segtrain.errors import SegtrainError
 from segtrain.masks import BoolArray
 from segtrain.segmenters.finishing import Finish
 from segtrain.segmenters.regions import (
@@ -54,7 +55,14 @@ def canny(
         close: radius in pixels of the disc that closes gaps between edges.
         polarity: see ``regions.objects_among``.
         finish: what takes the objects apart.
+
+    Raises:
+        SegtrainError: ``low`` is above ``high``.
     """
+    if low > high:
+        raise SegtrainError(
+            f"canny: low={low:g} is above high={high:g}; edges go on down to low from where they reach high"
+        )
     disc = disk(close)
     # The border is repeated outside: neither Canny nor closing then sees an end of the image there.
     grey = np.pad(luminance(rgb), close + 2, mode="edge")

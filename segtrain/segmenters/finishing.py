@@ -1,5 +1,6 @@
 """From a mask of all objects to the objects: tidied, taken apart, grown."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -57,14 +58,16 @@ class Finish:
 
     def _tidy(self, objects: BoolArray) -> BoolArray:
         if self.closing:
-            # The frame keeps the border's zeros from eating objects: closing ends with an erosion.
-            framed = np.pad(objects, self.closing, mode="edge")
-            inner = slice(self.closing, -self.closing)
-            objects = ndimage.binary_closing(framed, disk(self.closing))[inner, inner]
+            objects = _framed(ndimage.binary_closing, objects, self.closing)
         if self.fill:
             objects = ndimage.binary_fill_holes(objects)
         if self.opening:
-            framed = np.pad(objects, self.opening, mode="edge")
-            inner = slice(self.opening, -self.opening)
-            objects = ndimage.binary_opening(framed, disk(self.opening))[inner, inner]
+            objects = _framed(ndimage.binary_opening, objects, self.opening)
         return objects
+
+
+def _framed(operation: Callable[..., BoolArray], objects: BoolArray, radius: int) -> BoolArray:
+    """Close or open with a disc, the border repeated outside: zeros there would eat what the border cuts."""
+    reach = 2 * radius  # the second of the two steps looks at what the first one made of the frame
+    inner = slice(reach, -reach)
+    return operation(np.pad(objects, reach, mode="edge"), disk(radius))[inner, inner]

@@ -1,6 +1,5 @@
 """What evaluate.py takes from a checkpoint: the model, the data it was trained with, and what its labels mean."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from segtrain.data.images.headers import PILLOW_LIMIT
 from segtrain.data.index.coco import Category
 from segtrain.errors import SegtrainError
-from segtrain.training.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint
+from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 
 _LOADER = "segtrain.training.checkpoint.load_segmenter"
 _DEFAULT_SEED = 0  # of train.py; a `val_fraction` split without a checkpoint is drawn with it
@@ -20,7 +19,7 @@ _BEFORE = {"check": "strict", "exif": "auto", "max_image_pixels": PILLOW_LIMIT, 
 
 @dataclass(frozen=True)
 class Source:
-    """The checkpoint of an evaluation, or its absence.
+    """A checkpoint of an evaluation, or its absence.
 
     Attributes:
         path: absolute; None without a checkpoint.
@@ -31,20 +30,12 @@ class Source:
     checkpoint: Checkpoint | None
 
     @classmethod
-    def find(cls, config: Mapping[str, Any]) -> "Source":
-        """The checkpoint that evaluate.py's configuration needs.
+    def load(cls, path: Path) -> "Source":
+        """Read a checkpoint.
 
         Raises:
-            SegtrainError: it is needed and not there, or cannot be read.
+            SegtrainError: it is not there, or cannot be read.
         """
-        if not config["data"]["from_checkpoint"] and not any(map(cls.is_loader, config["segmenters"].values())):
-            return cls(None, None)
-        named = config["checkpoint"]
-        if isinstance(named, list):
-            if len(named) != 1:
-                raise SegtrainError(f"checkpoint={named}: give one checkpoint; evaluate several in several runs")
-            named = named[0]
-        path = newest_checkpoint() if named is None else Path(named)
         return cls(path.absolute(), load_checkpoint(path))
 
     @staticmethod
@@ -133,19 +124,6 @@ class Source:
             "training_images": own.training_images,
             "training_objects": own.training_objects,
         }
-
-    def override(self, named: str | list[str] | None) -> list[str]:
-        """What names the checkpoint on a command line where the user left it to the newest run; nothing if he did not.
-
-        Args:
-            named: ``checkpoint`` as given.
-        """
-        if named is not None or self.path is None:
-            return []
-        path = str(self.path)
-        if not re.fullmatch(r"[\w./:-]+", path):  # Hydra's grammar wants the rest in quotes
-            path = "'" + path.replace("'", r"\'") + "'"
-        return [f"checkpoint={path}"]
 
     def describe(self) -> dict[str, Any] | None:
         """What ``results.json`` says of the checkpoint."""

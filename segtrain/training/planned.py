@@ -1,0 +1,77 @@
+"""The rows that evaluate.py is to compute, built before the first one runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from segtrain.config import build
+from segtrain.data.index.coco import Category
+from segtrain.runtime import to_device
+from segtrain.training.source import Source
+from segtrain.training.sources import rows_of
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A row to come.
+
+    Attributes:
+        segmenter: on its device; or what a segmenter comes from, once its settings are searched.
+        node: its configuration.
+        source: the checkpoint that it comes from, if it is learned.
+        categories: of its labels 1..K; None if they are not those of the data.
+    """
+
+    segmenter: Any
+    node: Mapping[str, Any]
+    source: Source
+    categories: Sequence[Category] | None
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether it is a checkpoint's model."""
+        return Source.is_loader(self.node)
+
+    @property
+    def costs(self) -> dict[str, float | None]:
+        """What training took; nothing of what is not learned."""
+        return self.source.costs(self.node)
+
+    def score_threshold(self, given: float | None) -> float:
+        """The operating point, if the scores are learned: as given, else the checkpoint's."""
+        return self.source.score_threshold(given)
+
+    def description(self, given: float | None) -> str:
+        """What the report says of it, its operating point as given."""
+        if self.is_learned:
+            return self.source.description(given)
+        return str(getattr(self.segmenter, "description", type(self.segmenter).__name__))
+
+
+def plan_rows(
+    config: Mapping[str, Any],
+    sources: Sequence[Source],
+    categories: Sequence[Category],
+    max_dets: int,
+    device: torch.device,
+) -> dict[str, Planned]:
+    """Build all segmenters of evaluate.py's configuration: what is wrong with the last must not come out hours later.
+
+    Args:
+        config: evaluate.py's.
+        sources: the checkpoints.
+        categories: of the data.
+        max_dets: detections per image.
+        device: of the segmenters.
+
+    Raises:
+        SegtrainError: one cannot be built, or its categories are not those of the data.
+    """
+    planned = {}
+    for name, node in config["segmenters"].items():
+        for row, source in rows_of(name, node, sources).items():
+            own = source.categories(node, categories, need_names=config["tracks"] == "all")
+            planned[row] = Planned(to_device(build(source.segmenter_node(node, max_dets)), device), node, source, own)
+    return planned
