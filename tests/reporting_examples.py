@@ -111,6 +111,38 @@ def complete(categories: tuple[str, ...] = ("round", "lobed")) -> Any:
     return content
 
 
+def with_kinds(content: Any) -> Any:
+    """The same with numbers by kind of object: the worse, the smaller, the paler and the closer the objects."""
+    content["strata"] = {
+        "size": [
+            {"name": "smallest", "low": None, "high": 147.5, "objects": 7},
+            {"name": "middle", "low": 147.5, "high": 1514.5, "objects": 7},
+            {"name": "largest", "low": 1514.5, "high": None, "objects": 6},
+        ],
+        "contrast": [
+            {"name": "lowest", "low": None, "high": 0.5, "objects": 10},
+            {"name": "highest", "low": 0.5, "high": None, "objects": 10},
+        ],
+        "crowding": [
+            {"name": "alone", "low": None, "high": None, "objects": 19},
+            {"name": "touching", "low": None, "high": None, "objects": 1},
+        ],
+    }
+    for name, row in content["methods"].items():
+        quality = row["class_agnostic"]["mask_ap"]
+        row["strata"] = None if name == "boxes" else {
+            trait: [
+                {"ap": quality * (i + 1) / len(strata), "recall": quality, "iou": quality / (i + 1)}
+                for i in (range(len(strata)) if trait != "crowding" else range(len(strata))[::-1])
+            ]
+            for trait, strata in content["strata"].items()
+        }  # fmt: skip
+        row["timing"]["by_size"] = None if name == "boxes" else {"pixels": [1000, 4000], "seconds": [0.01, 0.03]}
+    content["true_boxes"] = {"mask_ap": 0.45, "filled": 0.74}
+    content["claims"] = ["Thresholds do well.", "Boxes say nothing."]
+    return content
+
+
 def square(x: int, y: int, side: int, size: tuple[int, int] = (48, 64)) -> masks.Rle:
     """The mask of a square."""
     return masks.encode_crop(np.ones((side, side)), x, y, size)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reporting_examples import HOSTILE, complete, gallery, method, prediction, results, square
+from reporting_examples import HOSTILE, complete, gallery, method, prediction, results, square, with_kinds
 
 from segtrain.reporting.benchmark import write_report
 
@@ -42,18 +42,19 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         found = {name: [prediction(i, square(6 + 9 * n, 6, 9))] for n, name in enumerate(METHODS)}
         scores = {name: values[i] for name, values in F1.items()} | {"kmeans_oracle": float(i == 3)}
         items.append(replace(item, file_name=f"{i}.png", predictions=found, scores=scores))
-    return write_report(tmp_path_factory.mktemp("whole"), complete(), items)
+    return write_report(tmp_path_factory.mktemp("whole"), with_kinds(complete()), items)
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page whose every name is a script, or longer than a line."""
     evil, names = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>", ("round", HOSTILE, LONG)
-    content = complete(categories=(*names, evil))
+    content = with_kinds(complete(categories=(*names, evil)))
     for name in (evil, LONG):
         content["methods"][name] = method(0.2, 0.004, [*names, evil], aware=True)
         content["comparisons"][name] = {"mask_ap": {"difference": -0.1, "low": -0.2, "high": 0.1, "p": 0.2}}
     content["verdict"] += [evil, LONG * 3]
+    content["claims"] = [evil, LONG * 3]
     content["warnings"] = [evil]
     content["environment"] = {evil: evil}
     content["data"]["name"], content["command"] = evil, f"{evil} predictions.x={LONG * 3}"
@@ -222,6 +223,15 @@ def test_curves_stand_out(load: Any, whole: Path) -> None:
     assert entry.get_attribute("aria-pressed") == "true"
     names = page.locator("#curves .curve.on").evaluate_all("(curves) => curves.map((c) => c.dataset.series)")
     assert names == ["mask_rcnn"] * 3
+    # The same entry under the other set of curves is pressed too, and releases both.
+    kinds = page.locator("#kinds .legend button").first
+    assert kinds.get_attribute("aria-pressed") == "true"
+    assert page.locator("#kinds .curve.on").count() == 3
+    kinds.click()
+    assert entry.get_attribute("aria-pressed") == "false"
+    kinds.hover()
+    page.mouse.move(0, 0)
+    assert page.locator(".dimmed").count() == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

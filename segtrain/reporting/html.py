@@ -13,6 +13,7 @@ from segtrain.reporting.error_tables import error_section
 from segtrain.reporting.figures import hues
 from segtrain.reporting.gallery import GalleryItem
 from segtrain.reporting.interval_plot import interval_plot
+from segtrain.reporting.kind_figures import kind_figures, kind_tables, kind_words
 from segtrain.reporting.overlays import COLOURS
 from segtrain.reporting.pictures import exhibits
 from segtrain.reporting.scatter import speed_quality
@@ -64,6 +65,9 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         curves=_drawn([*(precision_recall(results, *pair, width=370.0) for pair in titles.items()), f1_curve]),
         with_f1=f1_curve is not None,
         errors=error_section(results, WIDE, NARROW),
+        kind_figures=kind_figures(results, width=370.0),
+        kind_tables=kind_tables(results),
+        kind_words=kind_words(results),
         gallery=shown,
         shown_methods=[layer.title for layer in shown[0].layers if layer.is_method] if shown else [],
         ratio=min(1.6, max(0.75, median(item.width / item.height for item in shown))) if shown else 1.0,

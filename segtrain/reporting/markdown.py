@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader
 from segtrain.reporting.categories import category_table, tracks_agree
 from segtrain.reporting.costs import cost_table
 from segtrain.reporting.error_tables import error_section
+from segtrain.reporting.kind_figures import kind_tables, kind_words
 from segtrain.reporting.seeds import seed_table
 from segtrain.reporting.standings import difference_table, headline_table
 from segtrain.reporting.tables import Cell, Results, Table, is_oracle, ranking, track_table
@@ -51,6 +52,8 @@ def markdown_report(results: Results) -> str:
             for name in ("agnostic", "aware", "touching")
             if (table := getattr(errors, name, None))
         },
+        kind_tables={trait: table_text(table) for trait, table in kind_tables(results).items()},
+        kind_words=kind_words(results),
         same_tracks=tracks_agree(results),
         notes=notes(results),
         definitions=definitions(results),

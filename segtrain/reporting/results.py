@@ -9,8 +9,10 @@ import numpy as np
 
 from segtrain.data.splits.opening import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
+from segtrain.reporting.claims import claims
 from segtrain.reporting.comparisons import certainty, standard_of
 from segtrain.reporting.error_analysis import errors
+from segtrain.reporting.kinds import by_kind
 from segtrain.reporting.seeds import seed_groups
 from segtrain.reporting.verdict import verdict
 
@@ -91,10 +93,15 @@ def assemble(
             methods[name][track]["intervals"] = intervals
     for name, found in errors(rows, reference, max_dets).items():
         methods[name]["errors"] = found
+    kinds = by_kind(rows, split, reference, max_dets)
+    for name, method in methods.items():
+        method["strata"], method["timing"]["by_size"] = kinds.methods[name], kinds.times[name]
     results = {
         "methods": methods,
         "reference": standard_of(methods),
         "comparisons": sure.comparisons,
+        "strata": kinds.strata,
+        "true_boxes": kinds.true_boxes,
         "seeds": [asdict(group) for group in seed_groups(methods, seeds)],
         "data": {
             **asdict(counts),
@@ -115,7 +122,7 @@ def assemble(
         "checkpoint": checkpoint,
         "checkpoints": dict(checkpoints),
     }
-    return {**results, "verdict": verdict(results)}
+    return {**results, "verdict": verdict(results), "claims": claims(results)}
 
 
 def _method(row: Row, images: int) -> dict[str, Any]:
