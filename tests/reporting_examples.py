@@ -111,6 +111,59 @@ def complete(categories: tuple[str, ...] = ("round", "lobed")) -> Any:
     return content
 
 
+def with_limits(content: Any) -> Any:
+    """The same with Mask R-CNN's ceiling, its scores' calibration (0.2 too high), and reasons of what is missing."""
+    content["mask_ceiling"] = {
+        "resolution": 28, "input_of": "mask_rcnn", "objects": 3814, "mean_iou": 0.908, "mask_ap": 0.787,
+        "mask_ap50": 0.99, "mask_ap75": 0.896, "mask_ap_small": 0.772, "mask_ap_medium": 0.968,
+        "mask_ap_large": float("nan"),
+    }  # fmt: skip
+    bins = [
+        {"low": low, "high": low + 0.1, "count": count, "mean_score": score, "precision": score - 0.2, "mean_iou": 0.4}
+        for low, count, score in ((0.7, 60, 0.75), (0.8, 0, float("nan")), (0.9, 40, 0.95))
+    ]
+    for row in content["methods"].values():
+        row["calibration"] = None
+    content["methods"]["mask_rcnn"]["calibration"] = {"bins": bins, "ece": 0.2, "ece_iou": 0.31}
+    content["reasons"] = [
+        {"rows": [name], "tracks": ["class_agnostic"], "keys": ["mask_ap_large"], "why": f"{name} says why"}
+        for name in content["methods"]
+    ]
+    return content
+
+
+def with_kinds(content: Any) -> Any:
+    """The same with numbers by kind of object: the worse, the smaller, the paler and the closer the objects."""
+    content["strata"] = {
+        "size": [
+            {"name": "smallest", "low": None, "high": 147.5, "objects": 7},
+            {"name": "middle", "low": 147.5, "high": 1514.5, "objects": 7},
+            {"name": "largest", "low": 1514.5, "high": None, "objects": 6},
+        ],
+        "contrast": [
+            {"name": "lowest", "low": None, "high": 0.5, "objects": 10},
+            {"name": "highest", "low": 0.5, "high": None, "objects": 10},
+        ],
+        "crowding": [
+            {"name": "alone", "low": None, "high": None, "objects": 19},
+            {"name": "touching", "low": None, "high": None, "objects": 1},
+        ],
+    }
+    for name, row in content["methods"].items():
+        quality = row["class_agnostic"]["mask_ap"]
+        row["strata"] = None if name == "boxes" else {
+            trait: [
+                {"ap": quality * (i + 1) / len(strata), "recall": quality, "iou": quality / (i + 1)}
+                for i in (range(len(strata)) if trait != "crowding" else range(len(strata))[::-1])
+            ]
+            for trait, strata in content["strata"].items()
+        }  # fmt: skip
+        row["timing"]["by_size"] = None if name == "boxes" else {"pixels": [1000, 4000], "seconds": [0.01, 0.03]}
+    content["true_boxes"] = {"mask_ap": 0.45, "filled": 0.74}
+    content["claims"] = ["Thresholds do well.", "Boxes say nothing."]
+    return content
+
+
 def square(x: int, y: int, side: int, size: tuple[int, int] = (48, 64)) -> masks.Rle:
     """The mask of a square."""
     return masks.encode_crop(np.ones((side, side)), x, y, size)

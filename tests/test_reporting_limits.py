@@ -1,6 +1,5 @@
 """Mask R-CNN's limits: which rows they are measured for, what is said of them, and how they are shown."""
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from random_scenes import CATEGORIES, scene
-from reporting_examples import HOSTILE, method, results
+from reporting_examples import HOSTILE, method, results, with_limits
 from test_evaluation import NAMED, pycocotools
 
 from segtrain import masks
@@ -126,29 +125,14 @@ def test_only_learned_scores_of_masks_are_calibrated() -> None:
     assert repr(calibrations({"learned": Row(unknown)}, reference)["learned"]) == repr(own)
 
 
-def calibrated(gap: float, counts: tuple[int, ...] = (60, 0, 40)) -> dict[str, Any]:
-    bins = [
-        {"low": n / 10, "high": (n + 1) / 10, "count": count,
-         "mean_score": n / 10 + 0.05 if count else math.nan, "precision": n / 10 + 0.05 - gap if count else math.nan,
-         "mean_iou": 0.4 if count else math.nan}
-        for n, count in enumerate(counts, 7)
-    ]  # fmt: skip
-    return {"bins": bins, "ece": abs(gap), "ece_iou": 0.31}
-
-
-CEILING = {
-    "resolution": 28, "input_of": "mask_rcnn", "objects": 3814, "mask_ap": 0.787, "mask_ap50": 0.99, "mask_ap75": 0.896,
-    "mask_ap_small": 0.772, "mask_ap_medium": 0.968, "mask_ap_large": math.nan, "mean_iou": 0.908,
-}  # fmt: skip
-
-
 def known() -> Any:
-    content = results()
-    content["mask_ceiling"] = dict(CEILING)
-    for row in content["methods"].values():
-        row["calibration"] = None
-    content["methods"]["mask_rcnn"]["calibration"] = calibrated(0.2)
-    content["methods"]["mask_rcnn/seed1"] = method(0.3, 0.2, ["a"], aware=True) | {"calibration": calibrated(-0.01)}
+    content = with_limits(results())
+    close = [
+        {**part, "precision": part["mean_score"] + 0.01}
+        for part in content["methods"]["mask_rcnn"]["calibration"]["bins"]
+    ]
+    own = {"bins": close, "ece": 0.01, "ece_iou": 0.31}
+    content["methods"]["mask_rcnn/seed1"] = method(0.3, 0.2, ["a"], aware=True) | {"calibration": own}
     return plain(content)
 
 

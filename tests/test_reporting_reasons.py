@@ -210,7 +210,7 @@ def test_one_right_among_very_many(tmp_path: Path) -> None:
     bench = Bench(tmp_path, objects).add("row", [right, *perfect(false)], score=None)
     bench.benchmark.max_dets = 100
     why = bench.why("mask_ap")
-    assert why.startswith("only 0 of 3 true objects are found at IoU 0.50, among 300 detections (1,2")
+    assert why.startswith("none of 3 true objects is found at IoU 0.50, among 300 detections (1,2")
     assert "beyond the 100 that count in an image: data.max_dets" in why
     assert not [e for e in bench.results()["reasons"] if "f1_50" in e["keys"]]
 

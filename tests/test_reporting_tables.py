@@ -136,6 +136,11 @@ def test_tracks_agree_only_when_they_show_the_same() -> None:
     for entry in content["methods"].values():
         entry["class_aware"] = entry["class_agnostic"]
     assert tracks_agree(content)
+    content["methods"]["kmeans"]["class_aware"] = None  # it knows no categories, so it says nothing about them
+    assert tracks_agree(content)
+    for entry in content["methods"].values():
+        entry["class_aware"] = None
+    assert not tracks_agree(content)
 
 
 def test_definitions_name_the_rows_they_speak_of() -> None:

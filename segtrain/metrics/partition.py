@@ -17,12 +17,13 @@ class Partition:
         stops: one past its last.
 
     Attributes:
-        lengths: (P,) pixels of each part.
+        starts: (P,) column-major position of the first pixel of each part.
+        lengths: (P,) its pixels.
     """
 
     def __init__(self, starts: IntArray, stops: IntArray) -> None:
         self._cuts = np.unique(np.concatenate([starts, stops]))
-        self.lengths = np.diff(self._cuts)
+        self.starts, self.lengths = self._cuts[:-1], np.diff(self._cuts)
 
     def span(self, starts: IntArray, stops: IntArray) -> tuple[IntArray, IntArray]:
         """The first part of each of the runs, and one past its last."""

@@ -9,9 +9,11 @@ from jinja2 import Environment, PackageLoader
 from segtrain.reporting.categories import category_table, tracks_agree
 from segtrain.reporting.costs import cost_table
 from segtrain.reporting.curves import f1_over_iou, precision_recall
+from segtrain.reporting.error_tables import error_section
 from segtrain.reporting.figures import hues
 from segtrain.reporting.gallery import GalleryItem
 from segtrain.reporting.interval_plot import interval_plot
+from segtrain.reporting.kind_figures import kind_figures, kind_tables, kind_words
 from segtrain.reporting.limits import calibration_sentences, calibration_table, ceiling_sentences, ceiling_table
 from segtrain.reporting.overlays import COLOURS
 from segtrain.reporting.pictures import exhibits
@@ -65,6 +67,10 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         untimed=[name for name in fair if seconds(results["methods"][name]) is None],
         curves=_drawn([*(precision_recall(results, *pair, width=370.0) for pair in titles.items()), f1_curve]),
         with_f1=f1_curve is not None,
+        errors=error_section(results, WIDE, NARROW),
+        kind_figures=kind_figures(results, width=370.0),
+        kind_tables=kind_tables(results),
+        kind_words=kind_words(results),
         gallery=shown,
         shown_methods=[layer.title for layer in shown[0].layers if layer.is_method] if shown else [],
         ratio=min(1.6, max(0.75, median(item.width / item.height for item in shown))) if shown else 1.0,

@@ -7,6 +7,8 @@ from jinja2 import Environment, PackageLoader
 
 from segtrain.reporting.categories import category_table, tracks_agree
 from segtrain.reporting.costs import cost_table
+from segtrain.reporting.error_tables import error_section
+from segtrain.reporting.kind_figures import kind_tables, kind_words
 from segtrain.reporting.limits import (
     calibration_sentences,
     calibration_table,
@@ -37,7 +39,7 @@ def markdown_report(results: Results) -> str:
         autoescape=False,  # Markdown: every foreign text passes `text`, `code` or `fenced`
     )
     environment.filters |= {"text": text, "code": code, "fenced": fenced}
-    headline = headline_table(results)
+    headline, errors = headline_table(results), error_section(results)
     return environment.get_template("report.md.jinja").render(
         results=results,
         sentences=results["verdict"],
@@ -52,6 +54,14 @@ def markdown_report(results: Results) -> str:
         class_aware=table_text(track_table(results, "class_aware", intervals=False)),
         categories=table_text(category_table(results)),
         costs=table_text(cost_table(results)),
+        errors=errors,
+        error_tables={
+            name: table_text(table)
+            for name in ("agnostic", "aware", "touching")
+            if (table := getattr(errors, name, None))
+        },
+        kind_tables={trait: table_text(table) for trait, table in kind_tables(results).items()},
+        kind_words=kind_words(results),
         same_tracks=tracks_agree(results),
         notes=notes(results),
         reasons=reason_lines(results),

@@ -10,7 +10,10 @@ import numpy as np
 from segtrain.data.splits.opening import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
 from segtrain.reporting.calibrated import calibrations
+from segtrain.reporting.claims import claims
 from segtrain.reporting.comparisons import certainty, standard_of
+from segtrain.reporting.error_analysis import errors
+from segtrain.reporting.kinds import by_kind
 from segtrain.reporting.mask_ceiling import mask_ceiling
 from segtrain.reporting.reasons import reasons
 from segtrain.reporting.seeds import seed_groups
@@ -96,12 +99,19 @@ def assemble(
             methods[name][track]["intervals"] = intervals
     for name, measured in calibrations(rows, reference).items():
         methods[name]["calibration"] = measured
+    for name, found in errors(rows, reference, max_dets).items():
+        methods[name]["errors"] = found
+    kinds = by_kind(rows, split, reference, max_dets)
+    for name, method in methods.items():
+        method["strata"], method["timing"]["by_size"] = kinds.methods[name], kinds.times[name]
     results = {
         "methods": methods,
         "reference": standard_of(methods),
         "comparisons": sure.comparisons,
         "mask_ceiling": mask_ceiling(rows, reference, max_dets),
         "reasons": reasons(rows, methods, reference, max_dets),
+        "strata": kinds.strata,
+        "true_boxes": kinds.true_boxes,
         "seeds": [asdict(group) for group in seed_groups(methods, seeds)],
         "data": {
             **asdict(counts),
@@ -122,7 +132,7 @@ def assemble(
         "checkpoint": checkpoint,
         "checkpoints": dict(checkpoints),
     }
-    return {**results, "verdict": verdict(results)}
+    return {**results, "verdict": verdict(results), "claims": claims(results)}
 
 
 def _method(row: Row, images: int) -> dict[str, Any]:

@@ -13,6 +13,42 @@ _ORACLE = (
     "{}: of a fixed grid of settings, the best one for each image, chosen with its ground truth (F1 at IoU 0.50, then "
     "foreground IoU). An upper bound that no one can have: no method, so they win nothing."
 )
+_KINDS = (
+    (
+        "By kind of object",
+        "Sizes and contrasts are thirds of these data's own objects, so that each has enough of them; S, M and L have "
+        "COCO's fixed bounds. An object is touching if a pixel of another one is next to one of its own, overlapping "
+        "if they share one. AP of a kind ignores all other objects, and what is matched to them. An unmatched "
+        "detection counts by its own area among sizes, as in COCO. Nothing tells its contrast or crowding, so there it "
+        "counts as the kind's share of all objects, lest a rare kind have a low AP for being rare (normalised "
+        "precision, Hoiem et al., 2012). Recall is the share of objects matched at IoU 0.50, and IoU the mean over the "
+        "objects of their best overlap with a detection, both at the operating point. All categories count as one.",
+    ),
+    (
+        "Contrast",
+        "How far an object's grey values lie from those within 3 pixels around it that belong to no object: the "
+        "largest distance of the two cumulative distributions (Kolmogorov and Smirnov). At 1 some threshold takes them "
+        "apart without a mistake; at 0 no threshold is any use.",
+    ),
+)
+
+_ERRORS = (
+    (
+        "Errors",
+        "After TIDE (Bolya et al., 2020), at IoU 0.50. Location: the mask overlaps an object of its category, but by "
+        "less. Category: it would match an object of another one. Duplicate: its object has a better-scored match. "
+        "Background: no IoU above 0.10. Both: none of these. Miss: an object without a match, which no error of "
+        "location or category is about. To put them right, such an error is made a match, or removed where its object "
+        "has one; duplicates, background and both are removed; missed objects no longer count. All scores take part.",
+    ),
+    (
+        "Touching, merged, split",
+        "Objects touch if one of them, grown by a pixel, meets the other. Merged: a detection covers more than half of "
+        "the object and of another that touches one (after Matula et al., 2015). Split, the other way round: two or "
+        "more detections lie in it by more than half, and not mostly in each other. Pixels that true objects share do "
+        "not count.",
+    ),
+)
 
 
 def definitions(results: Results) -> list[tuple[str, str]]:
@@ -68,6 +104,10 @@ def definitions(results: Results) -> list[tuple[str, str]]:
             "must be right too; methods that know no categories have no such row.",
         ),
     ]
+    if any(method.get("errors") for method in methods.values()):
+        entries += _ERRORS
+    if results.get("strata"):
+        entries += _KINDS
     if ranked := sorted({str(method["score"]) for method in methods.values() if method.get("score")}):
         entries.append(
             (

@@ -47,11 +47,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
 }
 
 // Curves: a legend entry under the pointer, or pressed, stands out.
-const charts = document.querySelector("#curves .charts");
+const charts = [...document.querySelectorAll(".charts")];
 const entries = [...document.querySelectorAll(".legend button")];
 function highlight(series) {
-  charts.classList.toggle("dimmed", series !== null);
-  for (const curve of charts.querySelectorAll(".curve")) curve.classList.toggle("on", curve.dataset.series === series);
+  for (const chart of charts) {
+    chart.classList.toggle("dimmed", series !== null);
+    for (const curve of chart.querySelectorAll(".curve")) curve.classList.toggle("on", curve.dataset.series === series);
+  }
 }
 const pressed = () => entries.find((entry) => entry.getAttribute("aria-pressed") === "true")?.dataset.series ?? null;
 for (const entry of entries) {
@@ -59,7 +61,9 @@ for (const entry of entries) {
   entry.addEventListener("pointerleave", () => highlight(pressed()));
   entry.addEventListener("click", () => {
     const on = entry.getAttribute("aria-pressed") !== "true";
-    entries.forEach((other) => other.setAttribute("aria-pressed", String(other === entry && on)));
+    // A method has an entry under each set of curves.
+    const same = (other) => other.dataset.series === entry.dataset.series;
+    entries.forEach((other) => other.setAttribute("aria-pressed", String(on && same(other))));
     highlight(pressed());
   });
 }

@@ -1,0 +1,154 @@
+"""Every method's numbers by kind of object: size, contrast, crowding; and what textbooks' claims are tested with."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from segtrain.data.splits.opening import Split
+from segtrain.errors import SegtrainError
+from segtrain.evaluation import Findings, Reference
+from segtrain.instances import GroundTruth
+from segtrain.metrics.strata import Trait, classes, numbers_by_stratum, thirds
+from segtrain.metrics.surroundings import crowding, grey_separation
+from segtrain.metrics.true_boxes import true_boxes
+
+logger = logging.getLogger(__name__)
+FloatArray = npt.NDArray[np.float64]
+
+SIZES = ("smallest", "middle", "largest")
+CONTRASTS = ("lowest", "middle", "highest")
+CROWDINGS = ("alone", "touching", "overlapping")
+_CATEGORY = 1  # of all records, class-agnostic
+
+
+class Found(Protocol):
+    """A row of the benchmark."""
+
+    @property
+    def findings(self) -> Findings: ...
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """What ``results.json`` says about kinds of objects.
+
+    Attributes:
+        strata: trait -> of each stratum "name", "low", "high" (None: open, or no range) and "objects".
+        methods: row -> trait -> of each stratum "ap", "recall", "iou"; None for a row of boxes only.
+        times: row -> "pixels" and "seconds" per image, both of the smallest and of the largest images; None where not
+            timed.
+        true_boxes: "mask_ap" and "filled" of the true boxes as masks.
+    """
+
+    strata: dict[str, list[dict[str, Any]]]
+    methods: dict[str, dict[str, list[dict[str, float]]] | None]
+    times: dict[str, dict[str, list[float]] | None]
+    true_boxes: dict[str, float]
+
+
+def by_kind(rows: Mapping[str, Found], split: Split, reference: Reference, max_dets: int) -> Kinds:
+    """Divide the true objects by their traits and compute every row's numbers for each kind.
+
+    All categories count as one, and crowds are no objects. Images are read once, one at a time.
+
+    Args:
+        rows: by name.
+        split: what was evaluated on; without images there is no contrast.
+        reference: its truth.
+        max_dets: detections per image that AP uses.
+    """
+    merged = reference.class_agnostic()
+    traits = _traits(merged, split)
+    methods: dict[str, dict[str, list[dict[str, float]]] | None] = {}
+    for name, row in rows.items():
+        findings, methods[name] = row.findings.class_agnostic(), None
+        if findings.masks is not None:
+            numbers = numbers_by_stratum(
+                merged.truths, findings.masks, list(traits.values()), image_ids=list(merged.sizes),
+                category_id=_CATEGORY, max_dets=max_dets, score_threshold=findings.score_threshold,
+            )  # fmt: skip
+            methods[name] = {key: [asdict(n) for n in part] for key, part in zip(traits, numbers, strict=True)}
+    return Kinds(
+        strata={key: _described(trait) for key, trait in traits.items()},
+        methods=methods,
+        times={name: time_by_size(row.findings, reference) for name, row in rows.items()},
+        true_boxes=asdict(true_boxes(merged.truths, sizes=merged.sizes, category_id=_CATEGORY, max_dets=max_dets)),
+    )
+
+
+def time_by_size(findings: Findings, reference: Reference) -> dict[str, list[float]] | None:
+    """Median pixels and seconds of the smallest and of the largest images; None if the row was not timed here.
+
+    Small and large are the lower and the upper third of the range of sizes on a logarithmic scale, so neither is empty.
+    The first image, which warms caches up, is left out.
+    """
+    seconds = np.array(findings.seconds.get("segmentation", ())[1:], dtype=np.float64)
+    pixels = np.array([height * width for height, width in reference.sizes.values()], dtype=np.float64)[1:]
+    if not len(seconds) or len(seconds) != len(pixels):
+        return None
+    third = (pixels.max() / pixels.min()) ** (1 / 3)
+    small, large = pixels <= pixels.min() * third, pixels >= pixels.max() / third
+    return {
+        key: [float(np.median(values[chosen])) for chosen in (small, large)]
+        for key, values in (("pixels", pixels), ("seconds", seconds))
+    }
+
+
+def _traits(reference: Reference, split: Split) -> dict[str, Trait]:
+    """The traits that could be told of at least one object."""
+    truths, here = reference.truths, defaultdict(list)
+    crowds: dict[int, list[GroundTruth]] = defaultdict(list)
+    for number, truth in enumerate(truths):
+        if truth["iscrowd"]:
+            crowds[truth["image_id"]].append(truth)
+        else:
+            here[truth["image_id"]].append(number)
+    area, contrast = np.full((2, len(truths)), np.nan)
+    crowded = np.full(len(truths), -1, dtype=np.int64)
+    for image_id, numbers in here.items():
+        area[numbers] = [truths[n]["area"] for n in numbers]
+        crowded[numbers] = crowding([truths[n]["segmentation"] for n in numbers], reference.sizes[image_id])
+    for image_id, grey in _greys(split, here):
+        rles, others = [truths[n]["segmentation"] for n in here[image_id]], crowds[image_id]
+        contrast[here[image_id]] = grey_separation(grey, rles, [crowd["segmentation"] for crowd in others])
+    found = {
+        "size": thirds(area, SIZES, sized=True),
+        "contrast": thirds(contrast, CONTRASTS),
+        "crowding": classes(crowded, CROWDINGS),
+    }
+    return {key: trait for key, trait in found.items() if trait.names}
+
+
+def _greys(split: Split, wanted: Mapping[int, Sequence[int]]) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    """The luminance of the wanted images, 0 to 255, as far as there are images."""
+    from segtrain.segmenters.regions import luminance  # here: scikit-image takes its time to load
+
+    if split.images is None:
+        return
+    for image in split.index.images:
+        if wanted.get(image.id):
+            try:
+                rgb = split.images.read(image)
+            except SegtrainError as error:  # a row from a file was scored without it
+                logger.warning(f"{error}; its objects have no contrast")
+                continue
+            yield image.id, np.rint(255 * luminance(rgb.astype(np.float32) / np.float32(255))).astype(np.uint8)
+
+
+def _described(trait: Trait) -> list[dict[str, Any]]:
+    ends = [None, *trait.bounds, None]
+    ranged = bool(trait.bounds)
+    return [
+        {
+            "name": name,
+            "low": ends[number] if ranged else None,
+            "high": ends[number + 1] if ranged else None,
+            "objects": objects,
+        }
+        for number, (name, objects) in enumerate(zip(trait.names, trait.objects, strict=True))
+    ]
