@@ -145,7 +145,9 @@ class Evidence:
             among += f" ({(~taken).sum():,} more lie beyond the {self._max_dets} that count in an image: data.max_dets)"
         objects = f"{len(of_size(self._real, place)):,} true objects{' ' + size if size else ''}"
         disjoint = "; in PQ, besides, no pixel belongs to two objects" if key == "pq" else ""
-        return f"{f'only {right:,}' if right else 'none'} of {objects} {'is' if right < 2 else 'are'} found at IoU {_needed(key):.2f}, among {among}{disjoint}"
+        number = f"only {right:,}" if right else "none"
+        found = f"{'is' if right < 2 else 'are'} found at IoU {_needed(key):.2f}"
+        return f"{number} of {objects} {found}, among {among}{disjoint}"
 
     def _pixels(self, key: str) -> str:
         found = [record for record in self._found("segm") if record["score"] >= self._findings.score_threshold]
