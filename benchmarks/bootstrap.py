@@ -6,8 +6,8 @@
 images of the nuclei, and for each of 15 methods about 80 detections an image: half are the objects, shifted and grown
 or shrunk, the other half lie anywhere. The scores differ, as those of nearly all methods do.
 
-- ours: ``segtrain.reporting.comparisons.certainty(rows, reference, 100, resamples=1000, seed=0)``, as ``evaluate.py``
-  calls it: matching of masks and of boxes, once for each method, then the fifteen numbers on every resample, their
+- ours: ``certainty(rows, reference, 100, resamples=1000, seed=0)`` of ``segtrain.reporting.analysis.comparisons``, as
+  ``evaluate.py`` calls it: matching of masks and of boxes, once for each method, then the fifteen numbers on every resample, their
   intervals, and each method against the first. The numbers on the images themselves are computed before.
 - There is no other side: the bound is on the seconds.
 
@@ -28,7 +28,7 @@ from segtrain import masks
 from segtrain.data.index.coco import Category
 from segtrain.evaluation import Findings, Reference, score
 from segtrain.instances import GroundTruth, Prediction
-from segtrain.reporting.comparisons import certainty
+from segtrain.reporting.analysis.comparisons import certainty
 
 SIDE, OBJECTS, DETECTIONS, MAX_DETS = 256, 40, 80, 100
 Floats = npt.NDArray[np.float64]

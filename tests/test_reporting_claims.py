@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from reporting_examples import complete, results, with_kinds
 
-from segtrain.reporting.claims import claims, shape_claim, threshold_claim, time_claim
+from segtrain.reporting.analysis.claims import claims, shape_claim, threshold_claim, time_claim
 
 
 def whole() -> Any:

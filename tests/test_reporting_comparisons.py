@@ -11,7 +11,7 @@ from segtrain.data.index.coco import Category
 from segtrain.evaluation import TRACKS, Findings, Reference, score
 from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_difference
 from segtrain.metrics.resampled import resampled_numbers
-from segtrain.reporting.comparisons import Certainty, certainty
+from segtrain.reporting.analysis.comparisons import Certainty, certainty
 
 
 @dataclass

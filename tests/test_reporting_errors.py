@@ -10,12 +10,12 @@ from reporting_examples import HOSTILE, boxes_only, complete, method, results
 from segtrain.data.index.coco import Category
 from segtrain.evaluation import Findings, Reference, score
 from segtrain.metrics.error_types import MISSES, TYPES
+from segtrain.reporting.analysis.errors import errors
 from segtrain.reporting.benchmark import plain
-from segtrain.reporting.error_analysis import errors
-from segtrain.reporting.error_plot import error_plot
-from segtrain.reporting.error_tables import LOSSES, error_section
+from segtrain.reporting.figures.error_plot import error_plot
 from segtrain.reporting.html import html_report
 from segtrain.reporting.markdown import markdown_report
+from segtrain.reporting.tables.errors import LOSSES, error_section
 from segtrain.reporting.words import definitions
 
 MAX_DETS = 5

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reporting_examples import boxes_only, complete, method, results
 
-from segtrain.reporting.curves import f1_over_iou, precision_recall
-from segtrain.reporting.figures import PALETTE, Figure, hues
-from segtrain.reporting.interval_plot import interval_plot
-from segtrain.reporting.scatter import speed_quality
+from segtrain.reporting.figures.curves import f1_over_iou, precision_recall
+from segtrain.reporting.figures.drawing import PALETTE, Figure, hues
+from segtrain.reporting.figures.interval_plot import interval_plot
+from segtrain.reporting.figures.scatter import speed_quality
 
 measured = st.tuples(st.floats(1e-5, 1e3), st.floats(0, 1))
 

@@ -8,7 +8,7 @@ from reporting_examples import prediction, square, truth
 
 from segtrain.data.index.image_table import ImageInfo
 from segtrain.instances import BoxPrediction
-from segtrain.reporting.gallery import at_threshold, build, choose, per_image_f1
+from segtrain.reporting.gallery.choice import at_threshold, build, choose, per_image_f1
 
 
 def black(info: ImageInfo) -> np.ndarray:

@@ -16,9 +16,9 @@ from segtrain.data.index.coco import Category
 from segtrain.evaluation import Findings, Reference
 from segtrain.instances import GroundTruth
 from segtrain.masks import Rle
+from segtrain.reporting.analysis.kinds import by_kind, time_by_size
+from segtrain.reporting.figures.kinds import kind_figures, kind_tables, kind_words
 from segtrain.reporting.html import html_report
-from segtrain.reporting.kind_figures import kind_figures, kind_tables, kind_words
-from segtrain.reporting.kinds import by_kind, time_by_size
 from segtrain.reporting.markdown import markdown_report
 
 SIZE = (48, 64)

@@ -13,9 +13,11 @@ from test_evaluation import NAMED, pycocotools
 from segtrain import masks
 from segtrain.evaluation import Findings, Reference
 from segtrain.instances import GroundTruth
+from segtrain.reporting.analysis.calibrations import calibrations
+from segtrain.reporting.analysis.mask_ceiling import mask_ceiling
 from segtrain.reporting.benchmark import plain, write_report
-from segtrain.reporting.calibrated import calibrations
-from segtrain.reporting.limits import (
+from segtrain.reporting.figures.reliability import reliability_plots
+from segtrain.reporting.tables.limits import (
     calibration_sentences,
     calibration_table,
     ceiling_sentences,
@@ -23,8 +25,6 @@ from segtrain.reporting.limits import (
     limit_definitions,
     reliability_rows,
 )
-from segtrain.reporting.mask_ceiling import mask_ceiling
-from segtrain.reporting.reliability import reliability_plots
 from segtrain.segmenters.inputs import InputSize
 from segtrain.segmenters.mask_resolution import through_mask_head
 

@@ -14,7 +14,7 @@ from reporting_examples import square
 from scipy import ndimage
 
 from segtrain import masks
-from segtrain.reporting.outlines import GRID, MOST, grid, outlines, path
+from segtrain.reporting.gallery.outlines import GRID, MOST, grid, outlines, path
 
 
 def polygons(data: str) -> list[list[tuple[int, int]]]:

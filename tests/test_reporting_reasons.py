@@ -16,9 +16,9 @@ from segtrain.data.index.reading import read_index
 from segtrain.data.splits.opening import Split
 from segtrain.reporting.benchmark import plain, write_report
 from segtrain.reporting.html import html_report
-from segtrain.reporting.reason_lines import reason_lines
 from segtrain.reporting.results import Row
 from segtrain.reporting.rows import Benchmark
+from segtrain.reporting.tables.reasons import reason_lines
 
 SIZE = (160, 200)
 SIDES = (10, 24, 40, 60, 110)  # small, small, medium, medium, large

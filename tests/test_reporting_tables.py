@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from reporting_examples import METRICS as KEYS
 from reporting_examples import complete, method, results
 
-from segtrain.reporting.categories import category_table, tracks_agree
-from segtrain.reporting.costs import cost_table
-from segtrain.reporting.labels import place_labels
-from segtrain.reporting.standings import difference_table, headline_table, p_text
-from segtrain.reporting.tables import METRICS, SPEED, contenders, ranking, track_table
+from segtrain.reporting.figures.labels import place_labels
+from segtrain.reporting.tables.categories import category_table, tracks_agree
+from segtrain.reporting.tables.cells import METRICS, SPEED, contenders, ranking, track_table
+from segtrain.reporting.tables.costs import cost_table
+from segtrain.reporting.tables.standings import difference_table, headline_table, p_text
 from segtrain.reporting.words import definitions, notes
 
 fractions = st.one_of(st.none(), st.just(math.nan), st.floats(0, 1), st.sampled_from([0.5, 0.5001, 0.4999]))

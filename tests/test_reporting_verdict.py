@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from reporting_examples import METRICS, boxes_only, method, results
 
-from segtrain.reporting.verdict import verdict
+from segtrain.reporting.analysis.verdict import verdict
 
 
 def row(ap: float, seconds: float, score: str | None = "contrast", **numbers: float) -> dict[str, Any]:

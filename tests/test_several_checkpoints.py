@@ -13,9 +13,9 @@ from test_scripts_evaluate import NUMBERS, evaluate
 from tiny_runs import checkpoint
 
 from segtrain.errors import SegtrainError
-from segtrain.reporting.comparisons import standard_of
-from segtrain.reporting.seeds import seed_groups, seed_table
-from segtrain.reporting.verdict import verdict
+from segtrain.reporting.analysis.comparisons import standard_of
+from segtrain.reporting.analysis.seeds import seed_groups, seed_table
+from segtrain.reporting.analysis.verdict import verdict
 from segtrain.training.source import Source
 from segtrain.training.sources import find_sources, run_names, seeds_of_one_configuration
 

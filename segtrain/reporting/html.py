@@ -6,23 +6,23 @@ from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader
 
-from segtrain.reporting.categories import category_table, tracks_agree
-from segtrain.reporting.costs import cost_table
-from segtrain.reporting.curves import f1_over_iou, precision_recall
-from segtrain.reporting.error_tables import error_section
-from segtrain.reporting.figures import hues
-from segtrain.reporting.gallery import GalleryItem
-from segtrain.reporting.interval_plot import interval_plot
-from segtrain.reporting.kind_figures import kind_figures, kind_tables, kind_words
-from segtrain.reporting.limits import calibration_sentences, calibration_table, ceiling_sentences, ceiling_table
+from segtrain.reporting.analysis.seeds import seed_table
+from segtrain.reporting.figures.curves import f1_over_iou, precision_recall
+from segtrain.reporting.figures.drawing import hues
+from segtrain.reporting.figures.interval_plot import interval_plot
+from segtrain.reporting.figures.kinds import kind_figures, kind_tables, kind_words
+from segtrain.reporting.figures.reliability import reliability_plots
+from segtrain.reporting.figures.scatter import speed_quality
+from segtrain.reporting.gallery.choice import GalleryItem
+from segtrain.reporting.gallery.pictures import exhibits
 from segtrain.reporting.overlays import COLOURS
-from segtrain.reporting.pictures import exhibits
-from segtrain.reporting.reason_lines import explained, reason_lines
-from segtrain.reporting.reliability import reliability_plots
-from segtrain.reporting.scatter import speed_quality
-from segtrain.reporting.seeds import seed_table
-from segtrain.reporting.standings import difference_table, headline_table
-from segtrain.reporting.tables import Results, contenders, ranking, seconds, track_table
+from segtrain.reporting.tables.categories import category_table, tracks_agree
+from segtrain.reporting.tables.cells import Results, contenders, ranking, seconds, track_table
+from segtrain.reporting.tables.costs import cost_table
+from segtrain.reporting.tables.errors import error_section
+from segtrain.reporting.tables.limits import calibration_sentences, calibration_table, ceiling_sentences, ceiling_table
+from segtrain.reporting.tables.reasons import explained, reason_lines
+from segtrain.reporting.tables.standings import difference_table, headline_table
 from segtrain.reporting.words import definitions, notes
 
 WIDE, NARROW = 860.0, 340.0  # a figure is laid out for a desktop and again for a phone, so that its text stays legible

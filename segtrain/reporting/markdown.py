@@ -5,21 +5,21 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader
 
-from segtrain.reporting.categories import category_table, tracks_agree
-from segtrain.reporting.costs import cost_table
-from segtrain.reporting.error_tables import error_section
-from segtrain.reporting.kind_figures import kind_tables, kind_words
-from segtrain.reporting.limits import (
+from segtrain.reporting.analysis.seeds import seed_table
+from segtrain.reporting.figures.kinds import kind_tables, kind_words
+from segtrain.reporting.tables.categories import category_table, tracks_agree
+from segtrain.reporting.tables.cells import Cell, Results, Table, is_oracle, ranking, track_table
+from segtrain.reporting.tables.costs import cost_table
+from segtrain.reporting.tables.errors import error_section
+from segtrain.reporting.tables.limits import (
     calibration_sentences,
     calibration_table,
     ceiling_sentences,
     ceiling_table,
     reliability_rows,
 )
-from segtrain.reporting.reason_lines import reason_lines
-from segtrain.reporting.seeds import seed_table
-from segtrain.reporting.standings import difference_table, headline_table
-from segtrain.reporting.tables import Cell, Results, Table, is_oracle, ranking, track_table
+from segtrain.reporting.tables.reasons import reason_lines
+from segtrain.reporting.tables.standings import difference_table, headline_table
 from segtrain.reporting.words import definitions, notes
 
 _SPECIAL = re.compile(r"[\\`*\[\]|~#]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is no markup

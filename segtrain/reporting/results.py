@@ -9,15 +9,15 @@ import numpy as np
 
 from segtrain.data.splits.opening import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
-from segtrain.reporting.calibrated import calibrations
-from segtrain.reporting.claims import claims
-from segtrain.reporting.comparisons import certainty, standard_of
-from segtrain.reporting.error_analysis import errors
-from segtrain.reporting.kinds import by_kind
-from segtrain.reporting.mask_ceiling import mask_ceiling
-from segtrain.reporting.reasons import reasons
-from segtrain.reporting.seeds import seed_groups
-from segtrain.reporting.verdict import verdict
+from segtrain.reporting.analysis.calibrations import calibrations
+from segtrain.reporting.analysis.claims import claims
+from segtrain.reporting.analysis.comparisons import certainty, standard_of
+from segtrain.reporting.analysis.errors import errors
+from segtrain.reporting.analysis.kinds import by_kind
+from segtrain.reporting.analysis.mask_ceiling import mask_ceiling
+from segtrain.reporting.analysis.reasons import reasons
+from segtrain.reporting.analysis.seeds import seed_groups
+from segtrain.reporting.analysis.verdict import verdict
 from segtrain.segmenters.inputs import InputSize
 
 NO_COSTS: Mapping[str, float | None] = dict.fromkeys(

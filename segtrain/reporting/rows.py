@@ -17,7 +17,7 @@ from segtrain.data.splits.opening import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference, TrackName, predict, score
 from segtrain.files import write_atomically
-from segtrain.reporting.gallery import GalleryItem, build
+from segtrain.reporting.gallery.choice import GalleryItem, build
 from segtrain.reporting.results import REPORT_FILES, Row, assemble
 from segtrain.runtime import MemoryAbove
 from segtrain.segmenters.base import Segmenter

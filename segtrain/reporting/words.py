@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from segtrain.reporting.limits import limit_definitions
-from segtrain.reporting.tables import Results, is_oracle, number
+from segtrain.reporting.tables.cells import Results, is_oracle, number
+from segtrain.reporting.tables.limits import limit_definitions
 
 _TUNED = (
     "{}: their settings were searched on images of the training split, within the budget of the cost table; the "

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from segtrain.reporting.comparisons import standard_of
-from segtrain.reporting.tables import METRICS, Column, Results, Row, Table, cells, contenders, mark_best, number
+from segtrain.reporting.analysis.comparisons import standard_of
+from segtrain.reporting.tables.cells import METRICS, Column, Results, Row, Table, cells, contenders, mark_best, number
 
 _KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
 _CALIBRATION = (

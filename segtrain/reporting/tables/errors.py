@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from segtrain.reporting.error_plot import ErrorPlot, error_plot
-from segtrain.reporting.tables import Column, Results, Row, Table, Track, cells, is_oracle, ranking
+from segtrain.reporting.figures.error_plot import ErrorPlot, error_plot
+from segtrain.reporting.tables.cells import Column, Results, Row, Table, Track, cells, is_oracle, ranking
 
 LOSSES = (
     Column("category", "category", "AP50 gained if objects that were found had the right category", None),

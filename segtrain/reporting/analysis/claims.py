@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segtrain.reporting.tables import Results, contenders, is_oracle, number
+from segtrain.reporting.tables.cells import Results, contenders, is_oracle, number
 
 NOTICEABLE = 0.02  # a difference of AP below it is taken as none
 SIZES_DIFFER = 1.5  # the largest images must have so many times the pixels of the smallest to tell anything of time

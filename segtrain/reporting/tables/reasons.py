@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from segtrain.reporting.tables import METRICS, SPEED, Results, Table
+from segtrain.reporting.tables.cells import METRICS, SPEED, Results, Table
 
 _TITLES = {column.key: column.title for column in (*METRICS, SPEED)}
 _OTHERS = {"per_category": "some categories", "class_aware": "all class-aware numbers"}

@@ -11,7 +11,7 @@ from PIL import Image
 from segtrain.data.index.image_table import ImageInfo
 from segtrain.instances import BoxPrediction, GroundTruth, Prediction
 from segtrain.metrics.f1 import f1
-from segtrain.reporting.comparisons import standard_of
+from segtrain.reporting.analysis.comparisons import standard_of
 from segtrain.reporting.overlays import Pixels
 
 LONGEST = 960  # longer side of an image in the page, in pixels; larger ones are scaled down as they are read

@@ -4,10 +4,20 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segtrain.reporting.axes import Frame, Tick, scale
-from segtrain.reporting.figures import Curve, Figure, hues, line
-from segtrain.reporting.tables import Column, Results, Row, Table, cells, contenders, is_oracle, mark_best, ranking
-from segtrain.reporting.tables import number as defined
+from segtrain.reporting.figures.axes import Frame, Tick, scale
+from segtrain.reporting.figures.drawing import Curve, Figure, hues, line
+from segtrain.reporting.tables.cells import (
+    Column,
+    Results,
+    Row,
+    Table,
+    cells,
+    contenders,
+    is_oracle,
+    mark_best,
+    ranking,
+)
+from segtrain.reporting.tables.cells import number as defined
 
 TRAITS = ("size", "contrast", "crowding")
 _NUMBERS = (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from segtrain.reporting.tables import METRICS, MISSING, Cell, Results, Row, Table, number, shown
+from segtrain.reporting.tables.cells import METRICS, MISSING, Cell, Results, Row, Table, number, shown
 
 Spread = dict[str, dict[str, float]]  # key of a number -> "mean", "deviation", "low", "high"
 

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from segtrain.reporting.axes import Frame, Tick, round_times, scale, time_text
-from segtrain.reporting.figures import Figure, Point, hues, line
-from segtrain.reporting.labels import place_labels, shorten
-from segtrain.reporting.tables import Results, contenders, interval, number, seconds
+from segtrain.reporting.figures.axes import Frame, Tick, round_times, scale, time_text
+from segtrain.reporting.figures.drawing import Figure, Point, hues, line
+from segtrain.reporting.figures.labels import place_labels, shorten
+from segtrain.reporting.tables.cells import Results, contenders, interval, number, seconds
 
 
 def speed_quality(results: Results, width: float) -> Figure | None:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segtrain.reporting.axes import Frame, Tick
-from segtrain.reporting.figures import Hue, hues, line
-from segtrain.reporting.tables import Results, contenders, number
+from segtrain.reporting.figures.axes import Frame, Tick
+from segtrain.reporting.figures.drawing import Hue, hues, line
+from segtrain.reporting.tables.cells import Results, contenders, number
 
 _LARGEST, _SMALLEST = 11.0, 3.0  # radii in pixels
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from segtrain.reporting.tables import (
+from segtrain.reporting.tables.cells import (
     METRICS,
     Column,
     Results,

@@ -1,6 +1,6 @@
 """What each method cost: time, memory, and what had to be there before it could run."""
 
-from segtrain.reporting.tables import Column, Results, Row, Table, cells, is_oracle, mark_best, number, ranking
+from segtrain.reporting.tables.cells import Column, Results, Row, Table, cells, is_oracle, mark_best, number, ranking
 
 COSTS = (
     Column("read", "read, ms", "Median milliseconds to read an image", None, 1, 1000.0),

@@ -9,7 +9,7 @@ import numpy as np
 from segtrain.evaluation import Findings, Reference
 from segtrain.metrics.matching import AREAS, match
 from segtrain.metrics.overlaps import best_overlaps
-from segtrain.reporting.tables import METRICS, number
+from segtrain.reporting.tables.cells import METRICS, number
 
 AWARE = "class_aware"
 _SHOWN = 5  # categories that a sentence lists

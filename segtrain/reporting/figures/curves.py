@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from segtrain.reporting.axes import Frame, Tick
-from segtrain.reporting.figures import Curve, Figure, hues, line
-from segtrain.reporting.tables import Results, contenders, number
+from segtrain.reporting.figures.axes import Frame, Tick
+from segtrain.reporting.figures.drawing import Curve, Figure, hues, line
+from segtrain.reporting.tables.cells import Results, contenders, number
 
 Places = Sequence[tuple[float, float]]  # (x, y) in fractions of the axes
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from segtrain.reporting.tables import METRICS, Results, number, ranking, seconds
+from segtrain.reporting.tables.cells import METRICS, Results, number, ranking, seconds
 
 CLEAR = 0.05  # a corrected p below it: the data can tell
 NEGLIGIBLE = 0.02  # a loss up to this in AP, IoU or F1 is taken as none

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segtrain.reporting.axes import Frame, Tick
-from segtrain.reporting.labels import Label
-from segtrain.reporting.tables import Results, contenders, ranking
+from segtrain.reporting.figures.axes import Frame, Tick
+from segtrain.reporting.figures.labels import Label
+from segtrain.reporting.tables.cells import Results, contenders, ranking
 
 PALETTE = 10  # colours --m0 to --m9 of templates/report.css.jinja; --m10 is that of all oracles
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from segtrain.reporting.tables import (
+from segtrain.reporting.tables.cells import (
     METRICS,
     MISSING,
     Cell,

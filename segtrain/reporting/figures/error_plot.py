@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segtrain.reporting.axes import Frame, Tick, scale
-from segtrain.reporting.labels import shorten
-from segtrain.reporting.tables import Column, Results, Track, is_oracle, number, ranking
+from segtrain.reporting.figures.axes import Frame, Tick, scale
+from segtrain.reporting.figures.labels import shorten
+from segtrain.reporting.tables.cells import Column, Results, Track, is_oracle, number, ranking
 
 _LINE, _THICK = 26.0, 18.0  # pixels from one bar to the next, and of a bar
 _NAMES, _NUMBERS = 132.0, 52.0  # pixels that names and numbers take

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segtrain.reporting.axes import Frame, Tick, scale
-from segtrain.reporting.figures import Hue, hues
-from segtrain.reporting.labels import shorten
-from segtrain.reporting.tables import METRICS, Results, interval, is_oracle, number, ranking
+from segtrain.reporting.figures.axes import Frame, Tick, scale
+from segtrain.reporting.figures.drawing import Hue, hues
+from segtrain.reporting.figures.labels import shorten
+from segtrain.reporting.tables.cells import METRICS, Results, interval, is_oracle, number, ranking
 
 _LINE = 22.0  # pixels from one method to the next
 _NAMES = 132.0  # pixels that names take, about 20 letters

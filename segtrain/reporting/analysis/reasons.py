@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 from segtrain.evaluation import TRACKS, Findings, Reference
 from segtrain.instances import GroundTruth
-from segtrain.reporting.category_reasons import category_reasons
-from segtrain.reporting.evidence import SIZES, Evidence, Kind, Source, of_size
-from segtrain.reporting.tables import METRICS, SPEED, number
+from segtrain.reporting.analysis.category_reasons import category_reasons
+from segtrain.reporting.analysis.evidence import SIZES, Evidence, Kind, Source, of_size
+from segtrain.reporting.tables.cells import METRICS, SPEED, number
 
 Reason = dict[str, Any]
 LOW = 0.05  # an AP below it may be the work of misread boxes: a few of them always fit by chance

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from segtrain.reporting.gallery import LONGEST, GalleryItem
-from segtrain.reporting.outlines import MOST, Outlines, grid, outlines
+from segtrain.reporting.gallery.choice import LONGEST, GalleryItem
+from segtrain.reporting.gallery.outlines import MOST, Outlines, grid, outlines
 from segtrain.reporting.overlays import COLOURS, Pixels
-from segtrain.reporting.tables import number
+from segtrain.reporting.tables.cells import number
 
 BUDGET = 8_000_000  # bytes of all images and paths; leaves the page below 10 MB
 _IMAGES = 0.45  # share of the budget that images may take
