@@ -15,10 +15,10 @@ from rich.text import Text
 
 from segtrain.errors import SegtrainError
 from segtrain.files import write_atomically
+from segtrain.reporting.folder import REPORT_FILES
 from segtrain.reporting.gallery.choice import GalleryItem
 from segtrain.reporting.html import html_report
 from segtrain.reporting.markdown import markdown_report
-from segtrain.reporting.results import REPORT_FILES
 from segtrain.reporting.tables.cells import METRICS, Results, number, track_table
 
 _TIMINGS = (("data", "median"), ("data", "p95"), ("segmentation", "median"), ("segmentation", "p95"))

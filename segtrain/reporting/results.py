@@ -23,7 +23,6 @@ from segtrain.segmenters.inputs import InputSize
 NO_COSTS: Mapping[str, float | None] = dict.fromkeys(
     ("training_minutes", "training_images", "training_objects", "tuning_seconds", "peak_memory_gib")
 )
-REPORT_FILES = ("results.json", "results.csv", "report.md", "report.html")
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,6 @@ def assemble(
         bootstrap: "resamples" of the images behind the intervals, 0 for none, and their "seed".
         notes: what else a reader must know.
     """
-    index, counts = split.index, split.index.counts
-    crowded = Counter(truth["image_id"] for truth in reference.truths if not truth["iscrowd"])
-    above = sum(count > max_dets for count in crowded.values())
-    labelled = Counter(truth["category_id"] for truth in reference.truths if not truth["iscrowd"])
-    warnings = (
-        [f"{above} images have more objects than data.max_dets={max_dets}; AP and AR cannot count all"] if above else []
-    )
     methods = {name: _method(row, len(reference.sizes)) for name, row in rows.items()}
     apart = {name for name, method in methods.items() if method.get("oracle")}
     sure = certainty(rows, reference, max_dets, **bootstrap, apart=apart)
@@ -113,19 +105,8 @@ def assemble(
         "strata": kinds.strata,
         "true_boxes": kinds.true_boxes,
         "seeds": [asdict(group) for group in seed_groups(methods, seeds)],
-        "data": {
-            **asdict(counts),
-            # Annotations of images that could not be read are dropped as well.
-            "annotations": counts.annotations + split.unreadable_annotations,
-            "dropped": counts.dropped + split.unreadable_annotations,
-            "unreadable_images": split.unreadable_images,
-            "categories": [{"id": c.id, "name": c.name, "annotations": labelled[c.id]} for c in index.categories],
-            "max_dets": max_dets,
-            "name": index.path.name,
-            "annotations_file": str(index.path),
-            "findings": index.findings.lines(("error", "warning")),
-        },
-        "warnings": [*warnings, *notes],
+        "data": _data(split, reference, max_dets),
+        "warnings": [*_too_many(reference, max_dets), *notes],
         "environment": dict(environment),
         "command": command,
         "directory": directory,
@@ -133,6 +114,29 @@ def assemble(
         "checkpoints": dict(checkpoints),
     }
     return {**results, "verdict": verdict(results), "claims": claims(results)}
+
+
+def _data(split: Split, reference: Reference, max_dets: int) -> dict[str, Any]:
+    index, counts = split.index, split.index.counts
+    labelled = Counter(truth["category_id"] for truth in reference.truths if not truth["iscrowd"])
+    return {
+        **asdict(counts),
+        # Annotations of images that could not be read are dropped as well.
+        "annotations": counts.annotations + split.unreadable_annotations,
+        "dropped": counts.dropped + split.unreadable_annotations,
+        "unreadable_images": split.unreadable_images,
+        "categories": [{"id": c.id, "name": c.name, "annotations": labelled[c.id]} for c in index.categories],
+        "max_dets": max_dets,
+        "name": index.path.name,
+        "annotations_file": str(index.path),
+        "findings": index.findings.lines(("error", "warning")),
+    }
+
+
+def _too_many(reference: Reference, max_dets: int) -> list[str]:
+    objects = Counter(truth["image_id"] for truth in reference.truths if not truth["iscrowd"])
+    above = sum(count > max_dets for count in objects.values())
+    return [f"{above} images have more objects than data.max_dets={max_dets}; AP and AR cannot count all"] * (above > 0)
 
 
 def _method(row: Row, images: int) -> dict[str, Any]:

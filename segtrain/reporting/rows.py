@@ -1,6 +1,5 @@
 """The benchmark's rows: every method over the same images, through the same scoring."""
 
-import json
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -16,9 +15,9 @@ from segtrain.data.samples.loading import evaluation_images
 from segtrain.data.splits.opening import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference, TrackName, predict, score
-from segtrain.files import write_atomically
+from segtrain.reporting.folder import EvaluationFolder
 from segtrain.reporting.gallery.choice import GalleryItem, build
-from segtrain.reporting.results import REPORT_FILES, Row, assemble
+from segtrain.reporting.results import Row, assemble
 from segtrain.runtime import MemoryAbove
 from segtrain.segmenters.base import Segmenter
 from segtrain.segmenters.inputs import InputSize
@@ -48,10 +47,9 @@ class Benchmark:
         score_threshold: float,
         tracks: Sequence[TrackName],
     ) -> None:
-        self.split, self.reference, self.folder = split, Reference.of(split.index), folder
+        self.split, self.reference, self.folder = split, Reference.of(split.index), EvaluationFolder(folder)
         self.max_dets, self.score_threshold, self.tracks = max_dets, score_threshold, tracks
         self.rows: dict[str, Row] = {}
-        self.files: dict[Path, str] = {}  # given result files, links resolved -> their rows
 
     def add_file(self, name: str, path: Path) -> None:
         """Score a COCO result file; ``prepare_folder`` writes its records.
@@ -63,7 +61,7 @@ class Benchmark:
         sizes = self.reference.sizes
         content = load_results(path, image_ids=sizes, category_ids=ids, sizes=sizes)
         found = Findings(content.masks, content.boxes, content.class_aware, self.score_threshold)
-        self.files.setdefault(path.resolve(), name)
+        self.folder.keep(path, name)
         self._add(name, found, f"Results from {path.name}")
 
     def prepare_folder(self, segmenters: Collection[str], overwrite: bool) -> None:
@@ -76,18 +74,9 @@ class Benchmark:
         Raises:
             SegtrainError: a file that a row was read from would be replaced.
         """
-        for name in REPORT_FILES:
-            self._keep_given(self.folder / name, None)
-        for name in (*self.rows, *segmenters):
-            for path in self._record_paths(name):
-                self._keep_given(path, name)
-        if overwrite:
-            old = [*(self.folder / "predictions").rglob("*.json"), *(self.folder / name for name in REPORT_FILES)]
-            for path in old:
-                if path.resolve() not in self.files:
-                    path.unlink(missing_ok=True)
+        self.folder.prepare([*self.rows, *segmenters], overwrite)
         for name, row in self.rows.items():
-            self._write_records(name, row.findings)
+            self.folder.write_records(name, row.findings)
 
     def add_segmenter(
         self,
@@ -123,7 +112,7 @@ class Benchmark:
                 advance,
                 foreign=categories is None,
             )
-        self._write_records(name, found)
+        self.folder.write_records(name, found)
         costs = {**costs, "peak_memory_gib": memory.gib}
         own_score, family = (getattr(segmenter, key, None) for key in ("score", "family"))
         input_size = segmenter.input_size if isinstance(segmenter, MaskRCNN) else None
@@ -138,7 +127,7 @@ class Benchmark:
             description: one sentence.
             own_score: what its scores mean.
         """
-        self._write_records(name, found)
+        self.folder.write_records(name, found)
         self._add(name, found, description, own_score, oracle=True)
 
     def results(self, **context: Any) -> dict[str, Any]:
@@ -174,23 +163,6 @@ class Benchmark:
                 "data.val_images is null: name the image folder, or use methods=none with predictions.NAME=FILE"
             )
         return evaluation_images(self.split.index, self.split.images)
-
-    def _record_paths(self, name: str) -> tuple[Path, Path]:
-        """Where a row's masks and its boxes go."""
-        folder = self.folder / "predictions"
-        return folder / f"{name}.json", folder / f"{name}.bbox.json"
-
-    def _write_records(self, name: str, found: Findings) -> None:
-        for path, records in zip(self._record_paths(name), (found.masks, found.boxes), strict=True):
-            if records is not None and path.resolve() not in self.files:
-                write_atomically(path, json.dumps(records))
-
-    def _keep_given(self, path: Path, row: str | None) -> None:
-        owner = self.files.get(path.resolve())
-        if owner not in (None, row):
-            raise SegtrainError(
-                f"predictions.{owner}: {path} would be replaced by this evaluation; choose another output_dir"
-            )
 
     def _add(
         self,

@@ -12,8 +12,8 @@ COSTS = (
     # Shown where any method has them.
     Column("peak_memory_gib", "memory, GiB", "Peak memory above that at the start of the row", None, 2),
     Column("training_minutes", "training, min", "Minutes that training took", None, 1),
-    Column("training_images", "trained on images", "Images with labels that training used", None, 0),
-    Column("training_objects", "trained on objects", "Labelled objects that training used", None, 0),
+    Column("training_images", "train images", "Images with labels that training used", None, 0),
+    Column("training_objects", "train objects", "Labelled objects that training used", None, 0),
     Column("tuning_seconds", "tuning, s", "Seconds that the search for the setting took", None, 0),
 )
 _ALWAYS = 6
