@@ -8,7 +8,7 @@ or shrunk, the other half lie anywhere. The scores differ, as those of nearly al
 
 - ours: ``certainty(rows, reference, 100, resamples=1000, seed=0)`` of ``segtrain.reporting.analysis.comparisons``, as
   ``evaluate.py`` calls it: matching of masks and of boxes, once for each method, then the fifteen numbers on every
-  resample, their intervals, and each method against the first. The numbers on the images themselves are computed before.
+  resample, their intervals, and each method against the first. The numbers on the images themselves come before.
 - There is no other side: the bound is on the seconds.
 
 Row: ``bootstrap``.
