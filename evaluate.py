@@ -57,10 +57,11 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     record_command(config, output_dir)
     benchmark.prepare_folder(planned, config["overwrite"])
     winners = tuning.run(output_dir)
+    planned = {name: replace(row, segmenter=winners.get(name, row.segmenter)) for name, row in planned.items()}
     with progress_bar(planned, len(split.index.images)) as bar:
         for name, row in planned.items():
-            row = replace(row, segmenter=winners.get(name, row.segmenter))
             if isinstance(row.segmenter, Oracle):
+                row.segmenter.join(other.segmenter for other in planned.values())
                 found = find(row.segmenter, benchmark.images(), benchmark.reference, bar(name))
                 benchmark.add_oracle(name, found, row.segmenter.description, row.segmenter.score)
             else:

@@ -12,6 +12,7 @@ from segtrain.data.records import to_predictions
 from segtrain.instances import GroundTruth
 from segtrain.metrics.f1 import f1
 from segtrain.tuning.oracle import Oracle
+from segtrain.tuning.space import build_segmenter
 
 SPACE = {"method": {"polarity": ["bright", "dark"], "finish": {"watershed": [False, True]}}, "min_area": [16, 60]}
 
@@ -39,6 +40,18 @@ def quality(found: Any, truths: list[GroundTruth]) -> tuple[float, float]:
     planes = [masks.decode(rle) for rle in both]
     iou = (planes[0] & planes[1]).sum() / (planes[0] | planes[1]).sum()
     return f1(truths, records, category_ids=[1], image_ids=[image_id]).f1, float(iou)
+
+
+def test_an_oracle_is_never_below_a_row_of_its_kind() -> None:
+    oracle = Oracle({"otsu": OTSU}, {"otsu": {"min_area": [400]}}, "")  # finds none of the squares
+    tuned = build_segmenter({**OTSU, "min_area": 9})
+    edges = build_segmenter({**OTSU, "method": {"_target_": "segtrain.segmenters.edges.sobel", "_partial_": True}})
+    image, truths = scene(1, False)
+    assert not len(oracle.segment_knowing(image, truths))
+    oracle.join([oracle, tuned, edges])
+    assert oracle.segmenters[1:] == [tuned]
+    assert oracle.segment_knowing(image, truths).rles == tuned.segment([image])[0].rles
+    assert "2 settings" in oracle.description
 
 
 def test_an_oracle_takes_the_best_of_its_grid() -> None:

@@ -10,8 +10,9 @@ _TUNED = (
     "validation images were not looked at. Their YAML files are in tuned/segmenter of the evaluation's folder."
 )
 _ORACLE = (
-    "{}: of a fixed grid of settings, the best one for each image, chosen with its ground truth (F1 at IoU 0.50, then "
-    "foreground IoU). An upper bound that no one can have: no method, so they win nothing."
+    "{}: of a fixed grid of settings and those of the other rows of the same kind, the best one for each image, chosen "
+    "with its ground truth (F1 at IoU 0.50, then foreground IoU). An upper bound of that F1 which no one can have: no "
+    "method, so they win nothing."
 )
 _KINDS = (
     (

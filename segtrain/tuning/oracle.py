@@ -12,6 +12,7 @@ from segtrain.evaluation import Findings, Reference
 from segtrain.instances import GroundTruth, Instances, Prediction
 from segtrain.metrics.f1 import f1
 from segtrain.metrics.mean_iou import mean_iou
+from segtrain.segmenters.base import Segmenter
 from segtrain.tuning import space as spaces
 from segtrain.tuning.space import build_segmenter
 
@@ -19,7 +20,7 @@ _OBJECT = [Category(1, "object")]
 
 
 class Oracle:
-    """A row that tries a fixed grid on every image and keeps what fits the truth best.
+    """A row that tries a fixed grid on every image, and the rows of its kind, and keeps what fits the truth best.
 
     The best is the highest F1 at IoU .50, of those the highest foreground IoU, of those the first of the grid. Where
     there is no true object it is the fewest regions.
@@ -35,9 +36,22 @@ class Oracle:
 
     def __init__(self, candidates: dict[str, Any], space: dict[str, Any], description: str) -> None:
         nodes = list(chain.from_iterable(candidate.grid() for candidate in spaces.candidates(candidates, space)))
-        self.segmenters = [build_segmenter(node) for node in nodes]
-        self.description = f"{description} {len(nodes)} settings. An upper bound that no one can have."
+        self.segmenters: list[Segmenter] = [build_segmenter(node) for node in nodes]
+        self._description = description
         self.score = next((str(node["score"]) for node in nodes if "score" in node), None)
+
+    @property
+    def description(self) -> str:
+        """One sentence for the report, and how many settings there are."""
+        return f"{self._description} {len(self.segmenters)} settings. An upper bound that no one can have."
+
+    def join(self, rows: Iterable[Segmenter]) -> None:
+        """Try the settings of other rows too: those whose method is from the same module as one of the grid's.
+
+        A bound that a row of its kind exceeds would be none.
+        """
+        kinds = {_module(segmenter) for segmenter in self.segmenters} - {None}
+        self.segmenters += [row for row in rows if _module(row) in kinds]
 
     def segment_knowing(self, image: Tensor, truths: Sequence[GroundTruth]) -> Instances:
         """Segment an image with the setting that suits it best.
@@ -54,6 +68,12 @@ class Oracle:
                 best, highest = found, quality
         assert best is not None
         return best
+
+
+def _module(segmenter: Segmenter) -> str | None:
+    """Where the function of a classical segmenter is from; None for others."""
+    method = getattr(segmenter, "method", None)
+    return getattr(getattr(method, "func", method), "__module__", None)
 
 
 def find(
