@@ -50,7 +50,7 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     planned = plan_rows(config, sources, split.index.categories, data["max_dets"], device)
     tuned = {name: row.segmenter for name, row in planned.items() if isinstance(row.segmenter, Tuned)}
     tuning = Tuning(tuned, data, config["seed"], **config["tune"])
-    tuning.open(source.seed, val_ids)
+    tuning.open(source.seed, val_ids, split)
     planned = {name: row for name, row in planned.items() if name in tuning.rows or name not in tuned}
     if not planned and not config["predictions"]:
         raise SegtrainError("there is no row to evaluate; give predictions.NAME=FILE, or methods=all")

@@ -1,7 +1,6 @@
 """The best setting for each image, chosen with its ground truth: an upper bound that no one can have."""
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
 from typing import Any
 
 from torch import Tensor
@@ -14,13 +13,13 @@ from segtrain.metrics.f1 import f1
 from segtrain.metrics.mean_iou import mean_iou
 from segtrain.segmenters.base import Segmenter
 from segtrain.tuning import space as spaces
-from segtrain.tuning.space import build_segmenter
+from segtrain.tuning.space import Node, build_segmenter
 
 _OBJECT = [Category(1, "object")]
 
 
 class Oracle:
-    """A row that tries a fixed grid on every image, and the rows of its kind, and keeps what fits the truth best.
+    """A row that tries a grid, and the candidates as they stand, on every image, and keeps what fits the truth best.
 
     The best is the highest F1 at IoU .50, of those the highest foreground IoU, of those the first of the grid. Where
     there is no true object it is the fewest regions.
@@ -35,7 +34,10 @@ class Oracle:
     """
 
     def __init__(self, candidates: dict[str, Any], space: dict[str, Any], description: str) -> None:
-        nodes = list(chain.from_iterable(candidate.grid() for candidate in spaces.candidates(candidates, space)))
+        nodes: list[Node] = []
+        for candidate in spaces.candidates(candidates, space):
+            grid = candidate.grid()
+            nodes += grid if candidate.node in grid else [*grid, candidate.node]
         self.segmenters: list[Segmenter] = [build_segmenter(node) for node in nodes]
         self._description = description
         self.score = next((str(node["score"]) for node in nodes if "score" in node), None)

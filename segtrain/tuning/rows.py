@@ -3,20 +3,22 @@
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from segtrain.config import as_yaml
+from segtrain.data.splits.opening import Split
 from segtrain.data.splits.settings import open_data
 from segtrain.errors import SegtrainError
 from segtrain.files import write_atomically
 from segtrain.segmenters.base import Segmenter
 from segtrain.tuning.objective import Metric
 from segtrain.tuning.search import Budget, Tuned, Winner, search
-from segtrain.tuning.space import Node, build_segmenter
-from segtrain.tuning.training_images import TrainingImages
+from segtrain.tuning.space import build_segmenter
+from segtrain.tuning.training_images import TrainingImages, files_of
 
 logger = logging.getLogger(__name__)
 
@@ -62,23 +64,29 @@ class Tuning:
         if rows:
             self._budget = Budget(data["tune_seconds"] if seconds is None and trials is None else seconds, trials)
 
-    def open(self, split_seed: int, val_ids: Collection[int] | None) -> None:
+    def open(self, split_seed: int, val_ids: Collection[int] | None, evaluated: Split) -> None:
         """Open the training split and draw the images to search on; where that fails, all rows are left out.
 
         Args:
             split_seed: that a ``val_fraction`` split is drawn with.
             val_ids: the images of that split, if they are known already.
+            evaluated: the split that is evaluated; training images that it holds too are not searched on.
         """
         if not self.rows:
             return
         skip = self._data["on_bad_image"] == "skip"
         try:
             split = open_data(self._data, ["train"], split_seed, val_ids)["train"]
-            self._images = TrainingImages(split, self._count, self._seed, skip=skip)
+            files = set(files_of(evaluated).values())
+            self._images = TrainingImages(split, self._count, self._seed, skip=skip, evaluated=files)
         except SegtrainError as error:
             self.notes.append(f"{', '.join(self.rows)} left out, for want of a training split to tune on: {error}")
             logger.warning(self.notes[-1])
             self.rows = {}
+            return
+        if shared := self._images.shared:
+            self.notes.append(f"{shared} training images are evaluated too; settings were searched on the others")
+            logger.warning(self.notes[-1])
 
     def run(self, folder: Path) -> dict[str, Segmenter]:
         """Search the settings of every row, and write the best ones down.
@@ -111,13 +119,16 @@ class Tuning:
             logger.info("%s: %s", name, result)
             if not winner.completed:
                 self.notes.append(f"{name} is not tuned: {result}; give it more with tune.seconds=")
-            found[name] = self._write(name, winner, result, folder / "tuned", images)
+            description = f"{row.description.rstrip('.')}: {_words(winner, self._metric, images)}"
+            found[name] = self._write(name, winner, result, folder / "tuned", description)
             used = {"training_images": images, "training_objects": self._images.objects}
             self.costs[name] = {"tuning_seconds": winner.seconds, **used}
         return found
 
-    def _write(self, name: str, winner: Winner, result: str, folder: Path, images: int) -> Segmenter:
-        node = _described(winner.node, images)
+    def _write(self, name: str, winner: Winner, result: str, folder: Path, description: str) -> Segmenter:
+        # Only what the node has already is changed.
+        words = {"description": description, "family": "tuned"}
+        node = {**winner.node, **{key: value for key, value in words.items() if key in winner.node}}
         option = f"{name}_winner"
         command = f"'hydra.searchpath=[file://{folder.absolute()}]' +segmenter@segmenters.{name}={option}"
         head = f"# python evaluate.py methods=none {command}\n# Found for {name}: {result}.\n"
@@ -125,10 +136,20 @@ class Tuning:
         return build_segmenter(node)
 
 
-def _described(node: Node, images: int) -> Node:
-    """The winner as an option of its own; only what the node has already is changed."""
-    words = {"description": f"{node.get('description', '')} Tuned on {images} training images.", "family": "tuned"}
-    return {**node, **{key: value for key, value in words.items() if key in node}}
+def _words(winner: Winner, metric: Metric, images: int) -> str:
+    """What the search found, for the report."""
+    if not winner.completed:
+        return "the standard ones, as no trial ended in time."
+    searched = f"{winner.trials} trials on {images} training images"
+    if not winner.value > winner.standing:
+        return f"the standard ones, as none better were found in {searched} ({metric} {winner.value:.3f})."
+    settings = ", ".join(f"{name} {_said(value)}".strip() for name, value in winner.settings.items())
+    before = "" if isnan(winner.standing) else f", the standard ones {winner.standing:.3f}"
+    return f"{settings}. The best of {searched}: {metric} {winner.value:.3f}{before}."
+
+
+def _said(value: Any) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else f"{value}"
 
 
 @contextmanager

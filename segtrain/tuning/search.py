@@ -44,14 +44,18 @@ class Winner:
 
     Attributes:
         node: the segmenter with the best settings; the first candidate as it stands if no trial was completed.
+        settings: what was varied of it, by name, as it won; empty if no trial was completed.
         value: its metric on all images; nan if no trial was completed.
+        standing: the best value of the candidates as they stand; nan if none of them was completed.
         trials: how many were begun and told.
         completed: how many of them were scored on all images.
         seconds: what the search took.
     """
 
     node: Node
+    settings: dict[str, Any]
     value: float
+    standing: float
     trials: int
     completed: int
     seconds: float
@@ -123,13 +127,13 @@ def search(
         own = [d.values.index(value) for d, value in zip(candidate.dimensions, candidate.own_values(), strict=True)]
         study.enqueue_trial({"candidate": candidate.name, **_named(candidate, own)})
     started = time.perf_counter()
-    best, value, trials, completed = row.candidates[0].node, nan, 0, 0
+    best, won, value, standing, trials, completed = row.candidates[0].node, dict[str, Any](), nan, nan, 0, 0
     known: dict[str, float] = {}  # by settings: the sampler may propose the same ones again
     objective = Objective(images, metric, max_dets, None if budget.seconds is None else started + budget.seconds)
     settings = sum(candidate.size for candidate in row.candidates)
     while not objective.late() and trials != budget.trials and len(known) < settings:
         trial = study.ask()
-        node = _proposed(trial, row.candidates)
+        node, values = _proposed(trial, row.candidates)
         key = repr(node)
         if key not in known:
             known[key] = objective(node, trial)
@@ -142,22 +146,24 @@ def search(
             study.tell(trial, known[key])
             completed += 1
             if not known[key] <= value:  # true as well while there is none
-                best, value = node, known[key]
+                best, won, value = node, values, known[key]
+        if trials <= len(row.candidates):
+            standing = value
         show(trials, value, time.perf_counter() - started)
-    return Winner(best, value, trials, completed, time.perf_counter() - started)
+    return Winner(best, won, value, standing, trials, completed, time.perf_counter() - started)
 
 
 def _named(candidate: Candidate, places: Sequence[int]) -> dict[str, int]:
     return {f"{candidate.name}.{d.name}": place for d, place in zip(candidate.dimensions, places, strict=True)}
 
 
-def _proposed(trial: Any, row: Sequence[Candidate]) -> Node:
-    """The settings that the sampler wants tried; it draws places in the lists of values."""
+def _proposed(trial: Any, row: Sequence[Candidate]) -> tuple[Node, dict[str, Any]]:
+    """The settings that the sampler wants tried, as a node and by name; it draws places in the lists of values."""
     names = [candidate.name for candidate in row]
     candidate = row[names.index(trial.suggest_categorical("candidate", names))]
-    values = []
+    values: dict[str, Any] = {}
     for dimension in candidate.dimensions:
         name, places = f"{candidate.name}.{dimension.name}", range(len(dimension.values))
         place = trial.suggest_int(name, 0, places[-1]) if dimension.ordered else trial.suggest_categorical(name, places)
-        values.append(dimension.values[place])
-    return candidate.with_values(values)
+        values[dimension.path[-1]] = dimension.values[place]
+    return candidate.with_values(list(values.values())), {candidate.name: "", **values}

@@ -1,10 +1,13 @@
 """What settings are searched on: some images of the training split, with their truth."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from segtrain.data.images.files import ImageError
 from segtrain.data.images.reader import as_tensor
 from segtrain.data.index.coco import require_instances
 from segtrain.data.splits.opening import Split
@@ -23,23 +26,31 @@ class TrainingImages:
         count: how many; None for all.
         seed: of the draw.
         skip: whether images that cannot be read are left out.
+        evaluated: files that settings must not be searched on, links resolved.
 
     Attributes:
+        shared: how many images were left out because they are evaluated.
         ids: in the order of the draw, so that the first n of them are a draw as well.
         reference: the truth about them, all categories made one.
         objects: how many labelled objects they hold, crowds not counted.
 
     Raises:
-        SegtrainError: there are no images, they hold no object, or one cannot be read.
+        SegtrainError: there are no images but evaluated ones, they hold no object, or one cannot be read.
         ValueError: it is another split.
     """
 
-    def __init__(self, split: Split, count: int | None, seed: int, *, skip: bool) -> None:
+    def __init__(
+        self, split: Split, count: int | None, seed: int, *, skip: bool, evaluated: Collection[Path] = ()
+    ) -> None:
         if split.name != "train":
             raise ValueError(f"settings are searched on the training split alone, not on {split.name}")
         if split.images is None:
             raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
-        every = [image.id for image in split.index.images]
+        files = files_of(split)
+        every = [image.id for image in split.index.images if files.get(image.id) not in evaluated]
+        self.shared = len(split.index.images) - len(every)
+        if self.shared and not every:
+            raise SegtrainError("all training images are among the evaluated ones; name others in data.train_*")
         drawn = np.random.default_rng(seed).permutation(every)[: len(every) if count is None else count].tolist()
         part = Split(split.name, split.index.subset(drawn), split.images)
         part = readable(part) if skip else part
@@ -62,3 +73,13 @@ class TrainingImages:
                 self._kept[image_id] = pixels
                 self._bytes += pixels.numel()
             yield image_id, pixels
+
+
+def files_of(split: Split) -> dict[int, Path]:
+    """The file of each image, links resolved; images whose names lead nowhere are left out."""
+    found: dict[int, Path] = {}
+    if split.images is not None:
+        for image in split.index.images:
+            with suppress(ImageError):
+                found[image.id] = split.images.path(image.file_name).resolve()
+    return found
