@@ -11,7 +11,7 @@ from segtrain.data.index.coco import Category
 from segtrain.evaluation import TRACKS, Findings, Reference, score
 from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_difference
 from segtrain.metrics.resampled import resampled_numbers
-from segtrain.reporting.analysis.comparisons import Certainty, certainty
+from segtrain.reporting.analysis.comparisons import Certainty, certainty, doubts
 
 
 @dataclass
@@ -104,7 +104,35 @@ def test_without_mask_rcnn_or_resamples(drawn: Scene) -> None:
     reference = reference_of(drawn)
     rows = {"a": row(drawn, reference), "b": row(drawn, reference)}
     assert sure(rows, reference).comparisons == {}
-    assert sure(rows, reference, resamples=0) == Certainty({}, {})
+    assert sure(rows, reference, resamples=0) == Certainty({}, {}, {})
+
+
+def test_the_best_two_are_compared_whoever_they_are(drawn: Scene) -> None:
+    reference = reference_of(drawn)
+    half = Scene(drawn.sizes, drawn.truths, drawn.predictions[::2])
+    rows = {"mask_rcnn": row(half, reference), "a": row(drawn, reference), "b": row(drawn, reference)}
+    rows["oracle"] = row(drawn, reference)
+    numbers = {name: rows[name].tracks["class_agnostic"]["mask_ap50"] for name in rows}
+    assert numbers["a"] > numbers["mask_rcnn"]
+    contest = sure(rows, reference, apart=["oracle"]).contests["mask_ap50"]
+    assert (contest["first"], contest["second"]) == ("a", "b")  # equal ones in their order
+    assert (contest["difference"], contest["p"]) == (0, 1)
+
+
+def test_one_image_has_no_intervals(drawn: Scene) -> None:
+    (image, *_) = drawn.sizes
+    one = Scene({image: drawn.sizes[image]}, drawn.truths, drawn.predictions)
+    reference = reference_of(one)
+    rows = {"mask_rcnn": row(one, reference), "b": row(one, reference)}
+    assert sure(rows, reference) == Certainty({}, {}, {})
+
+
+def test_doubts_are_named() -> None:
+    assert doubts(100, 14, 1000) == doubts(1, 14, 0) == []
+    assert doubts(1, 3, 1000) == ["One image says nothing of others: there are no intervals"]
+    assert doubts(5, 3, 1000) == ["Only 5 images: intervals from resampling so few are too narrow"]
+    said = "bootstrap.resamples=100 are too few for 14 comparisons: no p is below 0.139; take 280 or more"
+    assert doubts(100, 14, 100) == [said]
 
 
 def test_boxes_alone_and_one_track_alone(drawn: Scene) -> None:

@@ -60,13 +60,35 @@ def test_a_baseline_is_good_enough_here_and_undecided_there() -> None:
     assert found[5] == "mask_rcnn takes 2.0 ms per image, 1/1.5 of otsu, the best baseline (3.0 ms)."
 
 
-def test_a_baseline_that_wins_is_compared_with_mask_rcnn() -> None:
+def test_a_baseline_that_wins_is_compared_with_the_next_best_and_with_mask_rcnn() -> None:
     methods = {"mask_rcnn": row(0.3, 0.2, None), "otsu": row(0.5, 0.1), "kmeans": row(0.4, 0.1)}
-    found = read(methods, {"otsu": compared(0.2, 0.2, 0.3), "kmeans": compared(0.1, 0.2)})
-    assert found[0] == (
-        "otsu has the best mask AP, 0.500, 0.200 above mask_rcnn, number 3 of 3. "
+    content = results(methods) | {
+        "comparisons": {"otsu": compared(0.2, 0.2, 0.3), "kmeans": compared(0.1, 0.2)},
+        "contests": {
+            "mask_ap": {"first": "otsu", "second": "kmeans", "difference": 0.1, "low": -0.0002, "high": 0.2, "p": 0.01}
+        },
+    }
+    assert verdict(content)[0] == (
+        "otsu has the best mask AP, 0.500, 0.100 above kmeans, the next best. "
+        "The data can tell them apart: the difference lies between 0.000 and 0.200, p = 0.010. "
+        "mask_rcnn is number 3 of 3, 0.200 below otsu. "
         "The data cannot tell them apart: the difference lies between -0.100 and 0.500, p = 0.200."
     )
+
+
+def test_too_few_resamples_are_not_the_fault_of_the_data() -> None:
+    methods = {"mask_rcnn": row(0.5, 0.2, None), **{f"row_{n}": row(0.3, 0.1) for n in range(6)}}
+    comparisons = {f"row_{n}": compared(-0.2, 6 / 101) for n in range(6)}
+    for resamples, said in ((100, "There are too few resamples to tell: "), (1000, "The data cannot tell them apart")):
+        content = results(methods) | {"comparisons": comparisons, "bootstrap": {"resamples": resamples, "seed": 0}}
+        assert said in verdict(content)[0]
+
+
+def test_margins_are_those_of_the_table_everywhere() -> None:
+    methods = {"mask_rcnn": row(0.49962, 0.2, None), "otsu": row(0.36349, 0.1)}  # .13613 apart, shown as .500 and .363
+    found = read(methods, {"otsu": compared(-0.13613, 0.001)})
+    assert "0.137 above otsu" in found[0]
+    assert "(otsu, 0.137 below)" in found[2]
 
 
 def test_oracles_are_left_out() -> None:

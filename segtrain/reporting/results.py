@@ -11,7 +11,7 @@ from segtrain.data.splits.opening import Split
 from segtrain.evaluation import Findings, Reference, Track, TrackName
 from segtrain.reporting.analysis.calibrations import calibrations
 from segtrain.reporting.analysis.claims import claims
-from segtrain.reporting.analysis.comparisons import certainty, standard_of
+from segtrain.reporting.analysis.comparisons import certainty, doubts, standard_of
 from segtrain.reporting.analysis.errors import errors
 from segtrain.reporting.analysis.kinds import by_kind
 from segtrain.reporting.analysis.mask_ceiling import mask_ceiling
@@ -100,13 +100,19 @@ def assemble(
         "methods": methods,
         "reference": standard_of(methods),
         "comparisons": sure.comparisons,
+        "contests": sure.contests,
+        "bootstrap": dict(bootstrap),
         "mask_ceiling": mask_ceiling(rows, reference, max_dets),
         "reasons": reasons(rows, methods, reference, max_dets),
         "strata": kinds.strata,
         "true_boxes": kinds.true_boxes,
         "seeds": [asdict(group) for group in seed_groups(methods, seeds)],
         "data": _data(split, reference, max_dets),
-        "warnings": [*_too_many(reference, max_dets), *notes],
+        "warnings": [
+            *_too_many(reference, max_dets),
+            *doubts(len(reference.sizes), len(sure.comparisons), bootstrap["resamples"]),
+            *notes,
+        ],
         "environment": dict(environment),
         "command": command,
         "directory": directory,

@@ -18,6 +18,8 @@ IntArray = npt.NDArray[np.int64]
 
 logger = logging.getLogger(__name__)
 
+CLEAR = 0.05  # a p below it: the data can tell
+_FEW = 20  # images
 _STANDARD = "mask_rcnn"
 
 
@@ -43,10 +45,36 @@ class Certainty:
         intervals: row -> track -> key -> lower and upper end of the 95 % interval; undefined ones are left out.
         comparisons: row -> key -> "difference" (row minus Mask R-CNN, class-agnostic), "low" and "high" of its 95 %
             interval, and "p", corrected for the number of rows; undefined ones are left out.
+        contests: key -> "first" and "second" row of that class-agnostic number, and the same of their difference,
+            its p as it is; undefined ones are left out.
     """
 
     intervals: dict[str, dict[TrackName, dict[str, list[float]]]]
     comparisons: dict[str, dict[str, dict[str, float]]]
+    contests: dict[str, dict[str, Any]]
+
+
+def doubts(images: int, rows: int, resamples: int) -> list[str]:
+    """What a reader must know of intervals and p that say little.
+
+    Args:
+        images: that are drawn from.
+        rows: that are compared with Mask R-CNN.
+        resamples: of the images; 0 for none.
+    """
+    if not resamples:
+        return []
+    found = []
+    if images == 1:
+        found.append("One image says nothing of others: there are no intervals")
+    elif images < _FEW:
+        found.append(f"Only {images} images: intervals from resampling so few are too narrow")
+    if rows / (resamples + 1) >= CLEAR:
+        found.append(
+            f"bootstrap.resamples={resamples} are too few for {rows} comparisons: no p is below "
+            f"{rows / (resamples + 1):.3f}; take {20 * rows:,} or more"
+        )
+    return found
 
 
 def certainty(
@@ -68,8 +96,8 @@ def certainty(
         seed: of the draws.
         apart: rows that are not compared: no method can be had that does what they do.
     """
-    if not resamples:
-        return Certainty({}, {})
+    if not resamples or len(reference.sizes) < 2:
+        return Certainty({}, {}, {})
     logger.info(f"{resamples:,} resamples of the images, for intervals; bootstrap.resamples=0 leaves them out")
     draws = draw_images(len(reference.sizes), resamples, seed)
     merged = reference.class_agnostic()
@@ -83,7 +111,7 @@ def certainty(
         for name, row in rows.items()
         if row.tracks.get("class_agnostic") and name not in apart
     }
-    return Certainty(intervals, _comparisons(headline))
+    return Certainty(intervals, _comparisons(headline), _contests(headline))
 
 
 def _resample(
@@ -135,4 +163,18 @@ def _comparisons(rows: Mapping[str, tuple[Track, Mapping[str, FloatArray]]]) -> 
         for name, difference in differences.items():
             if not isnan(difference.p):
                 found[name][key] = {**asdict(difference), "p": corrected[name]}
+    return found
+
+
+def _contests(rows: Mapping[str, tuple[Track, Mapping[str, FloatArray]]]) -> dict[str, dict[str, Any]]:
+    """The best row of every number against the next best."""
+    found = {}
+    for key in dict.fromkeys(key for _, drawn in rows.values() for key in drawn):
+        known = [name for name, (track, drawn) in rows.items() if key in drawn and not isnan(track[key])]
+        if len(known) > 1:
+            first, second = sorted(known, key=lambda name: -float(rows[name][0][key]))[:2]
+            (track, drawn), (other_track, other_drawn) = rows[first], rows[second]
+            difference = paired_difference(track[key], other_track[key], drawn[key], other_drawn[key])
+            if not isnan(difference.p):
+                found[key] = {"first": first, "second": second, **asdict(difference)}
     return found

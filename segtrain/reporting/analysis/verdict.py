@@ -1,11 +1,12 @@
 """The verdict: what the numbers say, in sentences, and whether the data can tell."""
 
 from collections.abc import Sequence
+from math import isnan
 from typing import NamedTuple
 
+from segtrain.reporting.analysis.comparisons import CLEAR
 from segtrain.reporting.tables.cells import METRICS, Results, number, ranking, seconds
 
-CLEAR = 0.05  # a corrected p below it: the data can tell
 NEGLIGIBLE = 0.02  # a loss up to this in AP, IoU or F1 is taken as none
 _TITLES = {column.key: column.title for column in METRICS}
 
@@ -46,25 +47,34 @@ def _winner(results: Results, names: Sequence[str], key: str) -> str:
     if not standing:
         return ""
     winner, title = standing[0], _TITLES[key]
-    value = _value(results, winner, key)
     best = f"{winner} has the best {title}, {_with_interval(results, winner, key)}"
     if len(standing) == 1:
         return f"{best}; no other method has one."
-    # Differences are measured against Mask R-CNN: where it did not win, it is the other one.
-    standard = results["reference"]
-    other = standard if standard in standing[1:] else standing[1]
-    # The margin of what the table shows, so that a reader who subtracts gets the same.
-    margin = round(value, 3) - round(_value(results, other, key), 3)
-    place = "the next best" if other == standing[1] else f"number {standing.index(other) + 1} of {len(standing)}"
+    second, standard = standing[1], results["reference"]
+    margin = _margin(results, winner, second, key)
     if margin < 0.0005:
-        sentence = f"{winner} and {other} have the same {title}, {_with_interval(results, winner, key)}."
+        sentence = f"{winner} and {second} have the same {title}, {_with_interval(results, winner, key)}."
     else:
-        sentence = f"{best}, {margin:.3f} above {other}, {place}."
-    lead = _lead(results, winner, other, key)
+        sentence = f"{best}, {margin:.3f} above {second}, the next best."
+    sentence += _told(results, _lead(results, winner, second, key))
+    if standard in standing[2:]:
+        place = f"{standard} is number {standing.index(standard) + 1} of {len(standing)}"
+        sentence += f" {place}, {_margin(results, winner, standard, key):.3f} below {winner}."
+        sentence += _told(results, _lead(results, winner, standard, key))
+    return sentence
+
+
+def _told(results: Results, lead: _Lead | None) -> str:
+    """Whether the data can tell two rows apart; nothing where the images were not resampled."""
     if lead is None:
-        return sentence
-    tells = "The data can tell them apart" if lead.p < CLEAR else "The data cannot tell them apart"
-    return f"{sentence} {tells}: the difference lies between {lead.low:.3f} and {lead.high:.3f}, {_p(lead.p)}."
+        return ""
+    resamples = (results.get("bootstrap") or {}).get("resamples")
+    # The smallest p that there can be, corrected for the number of rows.
+    least = len(results.get("comparisons") or {}) / (resamples + 1) if resamples else 0.0
+    tells = "The data can tell them apart"
+    if lead.p >= CLEAR:
+        tells = "There are too few resamples to tell" if least >= CLEAR else "The data cannot tell them apart"
+    return f" {tells}: the difference lies between {_text(lead.low)} and {_text(lead.high)}, {_p(lead.p)}."
 
 
 def _good_enough(results: Results, standard: str, baselines: Sequence[str]) -> list[str]:
@@ -77,7 +87,7 @@ def _good_enough(results: Results, standard: str, baselines: Sequence[str]) -> l
         lead = _lead(results, standard, standing[0], key) if standing else None
         if lead is None:
             continue
-        loss = _value(results, standard, key) - _value(results, standing[0], key)
+        loss = _margin(results, standard, standing[0], key)
         entry = f"{title} ({standing[0]}, {abs(loss):.3f} {'below' if loss > 0 else 'above'})"
         (enough if lead.high < NEGLIGIBLE else unsure if lead.p >= CLEAR or loss <= 0 else worse).append(entry)
     sentences = []
@@ -136,12 +146,20 @@ def _value(results: Results, name: str, key: str) -> float:
 
 def _standing(results: Results, names: Sequence[str], key: str) -> list[str]:
     """The rows in which a class-agnostic number is defined, best first; equal ones keep the order of the tables."""
-    defined = [name for name in names if _value(results, name, key) == _value(results, name, key)]
+    defined = [name for name in names if not isnan(_value(results, name, key))]
     return sorted(defined, key=lambda name: -_value(results, name, key))
 
 
+def _margin(results: Results, better: str, worse: str, key: str) -> float:
+    """The difference of what the tables show, so that a reader who subtracts gets the same."""
+    return round(_value(results, better, key), 3) - round(_value(results, worse, key), 3)
+
+
 def _lead(results: Results, better: str, worse: str, key: str) -> _Lead | None:
-    """How sure the difference of two rows is; None unless one of them is Mask R-CNN and the images were resampled."""
+    """How sure the difference of two rows is: one of them Mask R-CNN, or both the best; None where it is not known."""
+    contest = (results.get("contests") or {}).get(key) or {}
+    if results["reference"] not in (better, worse) and (contest.get("first"), contest.get("second")) == (better, worse):
+        return _Lead(contest["low"], contest["high"], contest["p"])
     known, standard = results.get("comparisons") or {}, results["reference"]
     entry = ((known.get(worse) if better == standard else known.get(better)) or {}).get(key)
     if standard not in (better, worse) or not entry:
@@ -157,6 +175,10 @@ def _with_interval(results: Results, name: str, key: str) -> str:
     ends = (track.get("intervals") or {}).get(key)
     text = f"{_value(results, name, key):.3f}"
     return f"{text} (95 % interval {ends[0]:.3f} to {ends[1]:.3f})" if ends else text
+
+
+def _text(value: float) -> str:
+    return f"{round(value, 3) + 0.0:.3f}"  # no "-0.000"
 
 
 def _p(p: float) -> str:
