@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import rich
-import torch
 
 from segtrain.data.index.coco import require_instances
 from segtrain.data.splits.opening import ImageUse
@@ -17,8 +16,8 @@ from segtrain.evaluation import TRACKS
 from segtrain.launch import launch, record_command
 from segtrain.reporting.benchmark import headline, write_report
 from segtrain.reporting.progress import progress_bar
-from segtrain.reporting.rows import Benchmark
-from segtrain.runtime import describe_environment, resolve_device, seed_everything, thread_count
+from segtrain.reporting.rows import FILE_THRESHOLD, Benchmark
+from segtrain.runtime import describe_environment, limit_threads, resolve_device, seed_everything, thread_count
 from segtrain.training.planned import plan_rows
 from segtrain.training.sources import find_sources, override, seeds_of_one_configuration
 from segtrain.tuning.oracle import Oracle, find
@@ -29,7 +28,7 @@ from segtrain.tuning.search import Tuned
 def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     """Score every row of the configuration and write the report."""
     device = resolve_device(config["device"])
-    torch.set_num_threads(thread_count(config["threads"], busy_workers=0))
+    limit_threads(thread_count(config["threads"], busy_workers=0))
     seed_everything(config["seed"])
 
     sources = find_sources(config)
@@ -42,7 +41,7 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
         split,
         output_dir,
         max_dets=data["max_dets"],
-        score_threshold=source.score_threshold(config["score_threshold"]),
+        score_threshold=FILE_THRESHOLD if config["score_threshold"] is None else config["score_threshold"],
         tracks=TRACKS if config["tracks"] == "all" else ["class_agnostic"],
     )
     for name, path in config["predictions"].items():

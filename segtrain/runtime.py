@@ -8,9 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
+import cv2
 import numpy as np
 import psutil
 import torch
+from threadpoolctl import threadpool_limits
 
 from segtrain.errors import SegtrainError
 
@@ -49,6 +51,13 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     native = (getattr(torch.cpu, f"_is_{feature}_supported", bool) for feature in ("avx512_bf16", "amx_tile"))
     return "bf16" if any(asks() for asks in native) else "fp32"
+
+
+def limit_threads(count: int) -> None:
+    """Compute with so many threads, whatever computes: torch, OpenCV, and the linear algebra of NumPy and SciPy."""
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
+    threadpool_limits(count)
 
 
 def thread_count(threads: Literal["auto"] | int, busy_workers: int) -> int:

@@ -35,8 +35,9 @@ def test_thresholds_beside_mask_rcnn() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "says"),
-    [(0.1, 0.2, "so it is here"), (0.195, 0.2, "not so here"), (0.2, 0.195, "not so here"),
-     (0.3, 0.2, "the reverse is true"), (0.0, 0.0, "not so here"), (0.0, 0.5, "so it is here")],
+    [(0.1, 0.4, "so it is here"), (0.395, 0.4, "not so here"), (0.4, 0.395, "not so here"),
+     (0.3, 0.2, "the reverse is true"), (0.0, 0.5, "so it is here"), (0.1, 0.2, "only the second half is true here"),
+     (0.0, 0.04, "these data cannot tell, as thresholds find next to nothing in them")],
 )  # fmt: skip
 def test_what_the_best_threshold_says(low: float, high: float, says: str) -> None:
     content = whole()

@@ -25,6 +25,9 @@ from segtrain.segmenters.mask_rcnn import MaskRCNN
 
 logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")
+FILE_THRESHOLD = (
+    0.5  # operating point of result files: that of one model's checkpoint means nothing for another's scores
+)
 
 
 class Benchmark:
@@ -50,6 +53,7 @@ class Benchmark:
         self.split, self.reference, self.folder = split, Reference.of(split.index), EvaluationFolder(folder)
         self.max_dets, self.score_threshold, self.tracks = max_dets, score_threshold, tracks
         self.rows: dict[str, Row] = {}
+        self.notes: list[str] = []
 
     def add_file(self, name: str, path: Path) -> None:
         """Score a COCO result file; ``prepare_folder`` writes its records.
@@ -62,7 +66,18 @@ class Benchmark:
         content = load_results(path, image_ids=sizes, category_ids=ids, sizes=sizes)
         found = Findings(content.masks, content.boxes, content.class_aware, self.score_threshold)
         self.folder.keep(path, name)
+        self._note_low_scores(name, found)
         self._add(name, found, f"Results from {path.name}")
+
+    def _note_low_scores(self, name: str, found: Findings) -> None:
+        scores = [record["score"] for record in found.masks or found.boxes or ()]
+        above = sum(score >= found.score_threshold for score in scores)
+        objects = sum(not truth["iscrowd"] for truth in self.reference.truths)
+        if 2 * above < min(len(scores), objects):
+            self.notes.append(
+                f"{name}: {above:,} of {len(scores):,} detections reach the score threshold {found.score_threshold:g}, "
+                f"for {objects:,} true objects; if its scores only rank, score_threshold=0 takes all"
+            )
 
     def prepare_folder(self, segmenters: Collection[str], overwrite: bool) -> None:
         """Write the records of the rows so far; called when all that the user gave is read and checked.
@@ -132,7 +147,8 @@ class Benchmark:
 
     def results(self, **context: Any) -> dict[str, Any]:
         """The content of ``results.json``; see ``assemble``."""
-        return assemble(self.rows, self.split, self.reference, self.max_dets, **context)
+        notes = [*self.notes, *context.pop("notes", ())]
+        return assemble(self.rows, self.split, self.reference, self.max_dets, notes=notes, **context)
 
     def gallery(self, each: int) -> list[GalleryItem]:
         """The report's images, ``each`` of each kind; none without images."""

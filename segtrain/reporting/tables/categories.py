@@ -33,6 +33,8 @@ def category_table(results: Results) -> Table:
     found: dict[Any, list[Row]] = {}
     for name in ranking(results):
         for entry in (results["methods"][name].get("class_aware") or {}).get("per_category") or []:
+            if not entry["annotations"]:
+                continue  # none of its numbers is defined
             row = Row(name, cells(CATEGORY_METRICS, entry), str(entry["name"]), is_oracle(results["methods"][name]))
             found.setdefault(entry["id"], []).append(row)
     rows = [row for group in found.values() for row in mark_best(CATEGORY_METRICS, group)]

@@ -26,8 +26,8 @@ def ceiling_sentences(results: Results) -> list[str]:
         return []
     side = ceiling["resolution"]
     said = [
-        f"Mask R-CNN draws each mask on {side} × {side} cells and stretches them over the object's box. Even perfect "
-        f"boxes with a perfect mask head reach no more than a mask AP of {top:.3f} on these data, a mean IoU of "
+        f"Mask R-CNN draws each mask on {side} × {side} cells and stretches them over the object's box. Even exact "
+        f"boxes with masks exactly as they are taught reach a mask AP of {top:.3f} on these data, a mean IoU of "
         f"{fit:.3f} with the {ceiling['objects']:,} true objects."
     ]
     for name in contenders(results):
