@@ -123,7 +123,7 @@ def numbers_by_stratum(
         truths, predictions, image_ids=image_ids, category_ids=[category_id], iou_type="segm", areas=areas, aside=aside
     )
     matched = _matched(matches, len(truths), score_threshold)
-    overlaps = best_overlaps(truths, [p for p in predictions if p["score"] >= score_threshold], image_ids)
+    overlaps = best_found(truths, [p for p in predictions if p["score"] >= score_threshold], image_ids)
     everything = int(np.sum([not truth["iscrowd"] for truth in truths]))
     found = iter(range(len(strata)))
     return [
@@ -139,7 +139,7 @@ def numbers_by_stratum(
     ]
 
 
-def best_overlaps(
+def best_found(
     truths: Sequence[GroundTruth], predictions: Sequence[Prediction], image_ids: Sequence[int]
 ) -> FloatArray:
     """(N,) each true instance's highest IoU with a detection of its image, 0 without any."""

@@ -25,9 +25,7 @@ from segtrain.segmenters.mask_rcnn import MaskRCNN
 
 logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")
-FILE_THRESHOLD = (
-    0.5  # operating point of result files: that of one model's checkpoint means nothing for another's scores
-)
+FILE_THRESHOLD = 0.5  # operating point of result files: what a checkpoint chose is for the scores of its own model
 
 
 class Benchmark:

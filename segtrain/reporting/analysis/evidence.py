@@ -17,7 +17,7 @@ from segtrain.metrics.overlaps import best_overlaps
 
 FloatArray = npt.NDArray[np.float64]
 Kind = Literal["segm", "bbox"]
-Source = Literal["file", "learned", "classical"]
+Origin = Literal["file", "learned", "classical"]
 SIZES: Mapping[str, tuple[int, str]] = {  # key -> place in AREAS, and what objects of that size are called
     "mask_ap_small": (1, "below 32 × 32 pixels"),
     "mask_ap_medium": (2, "of 32 × 32 to 96 × 96 pixels"),
@@ -34,12 +34,12 @@ class Evidence:
         findings: what the row found.
         reference: the truth.
         max_dets: detections per image that AP and AR use.
-        source: who found it: "file", "learned" or "classical".
+        origin: who found it: "file", "learned" or "classical".
     """
 
-    def __init__(self, findings: Findings, reference: Reference, max_dets: int, source: Source) -> None:
+    def __init__(self, findings: Findings, reference: Reference, max_dets: int, origin: Origin) -> None:
         self._findings, self._reference = findings.class_agnostic(), reference.class_agnostic()
-        self._max_dets, self._source = max_dets, source
+        self._max_dets, self._origin = max_dets, origin
         self._overlaps: dict[tuple[Kind, int], FloatArray] = {}
         self._ids = [category.id for category in self._reference.categories]
         self._real = [truth for truth in self._reference.truths if not truth["iscrowd"]]
@@ -61,7 +61,7 @@ class Evidence:
 
     def misread(self, kind: Kind) -> str:
         """How the boxes of a file must be read to fit; nothing if they fit or nothing helps."""
-        if self._source != "file":
+        if self._origin != "file":
             return ""
         way = self._box_reading if kind == "bbox" else self._mask_reading
         return _reading(way, kind) if way else ""
@@ -81,13 +81,13 @@ class Evidence:
 
     def _nothing(self) -> str:
         images = f"{len(self._reference.sizes):,} image{'s' if len(self._reference.sizes) > 1 else ''}"
-        if self._source == "file":
+        if self._origin == "file":
             return f"the file holds no detection for any of the {images}"
         remedy = {
             "learned": "train longer, or set a lower segmenter.min_score",
             "classical": "a smaller min_area or another foreground rule may find some",
         }
-        return f"nothing was detected on any of the {images}; {remedy[self._source]}"
+        return f"nothing was detected on any of the {images}; {remedy[self._origin]}"
 
     def _empty_masks(self, kind: Kind) -> str:
         if kind == "bbox":

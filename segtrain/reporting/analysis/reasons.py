@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from segtrain.evaluation import TRACKS, Findings, Reference
 from segtrain.instances import GroundTruth
 from segtrain.reporting.analysis.category_reasons import category_reasons
-from segtrain.reporting.analysis.evidence import SIZES, Evidence, Kind, Source, of_size
+from segtrain.reporting.analysis.evidence import SIZES, Evidence, Kind, Origin, of_size
 from segtrain.reporting.tables.cells import METRICS, SPEED, number
 
 Reason = dict[str, Any]
@@ -66,8 +66,8 @@ def _of_row(
     row: Found, method: Mapping[str, Any], reference: Reference, max_dets: int
 ) -> Iterator[tuple[str, str, str]]:
     """Track, key and sentence for each number that wants one."""
-    source: Source = "learned" if row.score is None else "classical"
-    evidence = Evidence(row.findings, reference, max_dets, source if row.findings.seconds or row.oracle else "file")
+    origin: Origin = "learned" if row.score is None else "classical"
+    evidence = Evidence(row.findings, reference, max_dets, origin if row.findings.seconds or row.oracle else "file")
     agnostic = method.get("class_agnostic") or {}
     for track in TRACKS:
         for key in _KEYS:
