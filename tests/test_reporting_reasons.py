@@ -296,6 +296,15 @@ def test_categories_without_objects_and_categories_never_found(tmp_path: Path) -
     ]
 
 
+def test_a_category_that_is_found_with_low_scores_alone(tmp_path: Path) -> None:
+    records = [{**found, "score": 0.3 if found["category_id"] == 2 else 0.9} for found in perfect()]
+    content = Bench(tmp_path).add("mine", records).results()
+    round_one, lobed = content["methods"]["mine"]["class_aware"]["per_category"]
+    assert (lobed["mask_ap50"], lobed["f1_50"], round_one["f1_50"]) == (1, 0, 1)
+    said = [e["why"] for e in content["reasons"] if e["keys"] == ["per_category"]]
+    assert said == ["no detection of lobed reaches the score threshold 0.5"]
+
+
 def test_a_category_that_never_fits(tmp_path: Path) -> None:
     wrong = [{**record(image, 2, 180, 140, 9)} for image in (1, 2)]
     bench = Bench(tmp_path).add("row", [one for one in perfect() if one["category_id"] == 1] + wrong, score=None)

@@ -54,6 +54,17 @@ def category_reasons(row: Found, method: Mapping[str, Any], reference: Reference
     if not _zero(track.get(key)):
         lost = [entry for entry in track["per_category"] if entry["annotations"] and _zero(entry[key])]
         yield from ((AWARE, "per_category", why) for why in _lost(lost, row.findings, reference))
+        if silent := _silent(track["per_category"], row.findings):
+            at = f"the score threshold {row.findings.score_threshold:g}"
+            yield AWARE, "per_category", f"no detection of {_listed(silent)} reaches {at}"
+
+
+def _silent(entries: Sequence[Mapping[str, Any]], findings: Findings) -> list[str]:
+    """The categories that were found, but with no score that the operating point asks for."""
+    masks = findings.masks or ()
+    found = {record["category_id"] for record in masks}
+    decided = {record["category_id"] for record in masks if record["score"] >= findings.score_threshold}
+    return [entry["name"] for entry in entries if entry["annotations"] and entry["id"] in found - decided]
 
 
 def _zero(value: object) -> bool:
