@@ -92,9 +92,9 @@ def test_results_have_the_agreed_shape(workplace: Workplace) -> None:
 def test_train_and_evaluate_agree(precision: str, steps: int, batch: int, workplace: Workplace, tmp_path: Path) -> None:
     """On a network that has learned something: at an AP of 0 everything agrees."""
     training = [*SMALL, *data_of(workplace.data), "output_dir=run", f"trainer.precision={precision}"]
-    longer = ["segmenter=mask_rcnn_resnet18_fpn", f"trainer.max_steps={steps}", f"trainer.batch_size={batch}",
-              "schedule.warmup_steps=5", "optimizer.lr=0.003", "segmenter.min_score=0", "trainer.ema_decay=0.8",
-              "trainer.validate_every=null", "augmentation=none"]  # fmt: skip
+    longer = ["segmenter=mask_rcnn_resnet18_fpn", "trainer.epochs=null", f"trainer.max_steps={steps}",
+              f"trainer.batch_size={batch}", "schedule.warmup_steps=5", "optimizer.lr=0.003", "segmenter.min_score=0",
+              "trainer.ema_decay=0.8", "trainer.validate_every=null", "augmentation=none"]  # fmt: skip
     trained = run("train", *training, *longer, folder=tmp_path)
     assert trained.code == 0, trained.err
     assert trained.result
