@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from math import isnan, nan
 from typing import Annotated, Any
 
-import numpy as np
 from msgspec import Meta
 
 from segtrain.errors import SegtrainError
@@ -129,42 +128,29 @@ def search(
         study.enqueue_trial({"candidate": candidate.name, **_named(candidate, own)})
     started = time.perf_counter()
     best, won, value, standing, trials, completed = row.candidates[0].node, dict[str, Any](), nan, nan, 0, 0
-    known: set[str] = set()
-    rng = np.random.default_rng(seed)
+    known: dict[str, float] = {}  # by settings: the sampler may propose the same ones again
     objective = Objective(images, metric, max_dets, None if budget.seconds is None else started + budget.seconds)
     settings = sum(candidate.size for candidate in row.candidates)
     while not objective.late() and trials != budget.trials and len(known) < settings:
         trial = study.ask()
         node, values = _proposed(trial, row.candidates)
-        if repr(node) in known:
-            # Told its value once more, the sampler would settle there; a draw by chance leads it on.
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            study.enqueue_trial(_drawn(row.candidates, rng))
-            continue
-        known.add(repr(node))
-        found = objective(node, trial)
-        if objective.late() and isnan(found):
+        key = repr(node)
+        if key not in known:
+            known[key] = objective(node, trial)
+        if objective.late() and isnan(known[key]):
             break
         trials += 1
-        if isnan(found):
+        if isnan(known[key]):
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
-            study.tell(trial, found)
+            study.tell(trial, known[key])
             completed += 1
-            if not found <= value:  # true as well while there is none
-                best, won, value = node, values, found
+            if not known[key] <= value:  # true as well while there is none
+                best, won, value = node, values, known[key]
         if trials <= len(row.candidates):
             standing = value
         show(trials, value, time.perf_counter() - started)
     return Winner(best, won, value, standing, trials, completed, time.perf_counter() - started)
-
-
-def _drawn(row: Sequence[Candidate], rng: np.random.Generator) -> dict[str, Any]:
-    """A setting by chance, each of all candidates' combinations as likely as any other."""
-    sizes = np.array([candidate.size for candidate in row], dtype=np.float64)
-    candidate = row[int(rng.choice(len(row), p=sizes / sizes.sum()))]
-    places = [int(rng.integers(len(dimension.values))) for dimension in candidate.dimensions]
-    return {"candidate": candidate.name, **_named(candidate, places)}
 
 
 def _named(candidate: Candidate, places: Sequence[int]) -> dict[str, int]:
