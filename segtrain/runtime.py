@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-import cv2
 import numpy as np
 import psutil
 import torch
@@ -54,9 +53,11 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp
 
 
 def limit_threads(count: int) -> None:
-    """Compute with so many threads, whatever computes: torch, OpenCV, and the linear algebra of NumPy and SciPy."""
+    """Compute with so many threads, whatever computes: torch, and the linear algebra of NumPy and SciPy.
+
+    OpenCV's threads are stopped where augmentation is imported.
+    """
     torch.set_num_threads(count)
-    cv2.setNumThreads(count)
     threadpool_limits(count)
 
 
