@@ -16,9 +16,7 @@ Row: ``bootstrap``.
 
 import argparse
 import time
-from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,17 +27,10 @@ from segtrain.data.index.coco import Category
 from segtrain.evaluation import Findings, Reference, score
 from segtrain.instances import GroundTruth, Prediction
 from segtrain.reporting.analysis.comparisons import certainty
+from segtrain.reporting.row import Row as Measured
 
 SIDE, OBJECTS, DETECTIONS, MAX_DETS = 256, 40, 80, 100
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass
-class Measured:
-    """A row as ``certainty`` takes it."""
-
-    findings: Findings
-    tracks: Any
 
 
 def generate(images: int, methods: int) -> tuple[Reference, dict[str, Measured]]:

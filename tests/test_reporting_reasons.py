@@ -16,7 +16,7 @@ from segtrain.data.index.reading import read_index
 from segtrain.data.splits.opening import Split
 from segtrain.reporting.benchmark import plain, write_report
 from segtrain.reporting.html import html_report
-from segtrain.reporting.results import Row
+from segtrain.reporting.row import Row
 from segtrain.reporting.rows import Benchmark
 from segtrain.reporting.tables.reasons import reason_lines
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from segtrain import masks
 from segtrain.instances import GroundTruth, Prediction
+from segtrain.metrics.greedy_matching import match_greedily
 
 MAX_AREA = 1e5**2  # COCO's "all areas" ends here; a larger truth is ignored
 IOU_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # COCO's
@@ -108,32 +109,13 @@ def _f1(tp: int, fp: int, fn: int) -> float:
 
 
 def _match(truths: Sequence[GroundTruth], predictions: Sequence[Prediction], iou_thresholds: Sequence[float]) -> Counts:
-    """TP, FP, FN of one category in one image, (T, 3).
-
-    COCO's greedy matching (``pycocotools.cocoeval.evaluateImg``): best score first, each detection takes the free truth
-    it overlaps most; a truth to ignore only when no other will do. A crowd is never used up.
-    """
+    """TP, FP, FN of one category in one image, (T, 3)."""
     predictions = sorted(predictions, key=lambda p: -p["score"])  # stable: of equal scores the first comes first
     crowd = np.array([bool(t["iscrowd"]) for t in truths], dtype=bool)
     ignored = crowd | np.array([not 0 <= t["area"] <= MAX_AREA for t in truths], dtype=bool)
     overlaps = masks.iou([p["segmentation"] for p in predictions], [t["segmentation"] for t in truths], crowd.tolist())
-    least = [min(threshold, 1 - 1e-10) for threshold in iou_thresholds]
-    rows, columns = np.nonzero(overlaps >= min(least))
-    # What a detection would take, best first; of equal overlaps the last truth wins, as in COCO.
-    wishes = np.lexsort((-columns, -overlaps[rows, columns], ignored[columns], rows))
-    rows, columns = rows[wishes], columns[wishes]
-    real = int((~ignored).sum())
-    counts = np.zeros((len(least), 3), dtype=np.int64)
-    for place, threshold in enumerate(least):
-        enough = overlaps[rows, columns] >= threshold
-        settled: set[int] = set()
-        taken: set[int] = set()
-        hits = 0
-        for row, column in zip(rows[enough].tolist(), columns[enough].tolist(), strict=True):
-            if row not in settled and column not in taken:
-                settled.add(row)
-                hits += not ignored[column]
-                if not crowd[column]:
-                    taken.add(column)
-        counts[place] = hits, len(predictions) - len(settled), real - hits
-    return counts
+    matched, _ = match_greedily(overlaps, crowd, ignored[None], np.array(iou_thresholds))
+    settled = matched[:, 0] >= 0
+    hits = (settled & ~np.append(ignored, True)[matched[:, 0]]).sum(axis=1)
+    false = (~settled).sum(axis=1)
+    return np.stack([hits, false, (~ignored).sum() - hits], axis=1)

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from segtrain.data.splits.opening import Split
-from segtrain.evaluation import Findings, Reference, Track, TrackName
+from segtrain.evaluation import Reference
 from segtrain.reporting.analysis.calibrations import calibrations
 from segtrain.reporting.analysis.claims import claims
 from segtrain.reporting.analysis.comparisons import certainty, doubts, standard_of
@@ -18,38 +18,11 @@ from segtrain.reporting.analysis.mask_ceiling import mask_ceiling
 from segtrain.reporting.analysis.reasons import reasons
 from segtrain.reporting.analysis.seeds import seed_groups
 from segtrain.reporting.analysis.verdict import verdict
-from segtrain.segmenters.inputs import InputSize
+from segtrain.reporting.row import Row
 
 NO_COSTS: Mapping[str, float | None] = dict.fromkeys(
     ("training_minutes", "training_images", "training_objects", "tuning_seconds", "peak_memory_gib")
 )
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method of the benchmark.
-
-    Attributes:
-        findings: what it found.
-        tracks: its numbers.
-        scoring_seconds: what computing them took.
-        description: one sentence.
-        score: what a classical method's scores mean; None where they are learned.
-        family: "literal", "sound" or "tuned", of classical methods that say so.
-        costs: what it took beside its time on the images; see ``NO_COSTS``.
-        oracle: whether it was shown the truth, and so is an upper bound and no method.
-        input_size: what its network resizes images to, if it is one.
-    """
-
-    findings: Findings
-    tracks: Mapping[TrackName, Track | None]
-    scoring_seconds: float
-    description: str
-    score: str | None
-    family: str | None
-    costs: Mapping[str, float | None] = field(default_factory=dict)
-    oracle: bool = False
-    input_size: InputSize | None = None
 
 
 def assemble(

@@ -17,7 +17,8 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference, TrackName, predict, score
 from segtrain.reporting.folder import EvaluationFolder
 from segtrain.reporting.gallery.choice import GalleryItem, build
-from segtrain.reporting.results import Row, assemble
+from segtrain.reporting.results import assemble
+from segtrain.reporting.row import Row
 from segtrain.runtime import MemoryAbove
 from segtrain.segmenters.base import Segmenter
 from segtrain.segmenters.inputs import InputSize

@@ -2,24 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
-from segtrain.evaluation import Findings, Reference
+from segtrain.evaluation import Reference
 from segtrain.metrics.calibration import calibration
+from segtrain.reporting.row import Row
 
 
-class Ranked(Protocol):
-    """A row of the benchmark."""
-
-    @property
-    def findings(self) -> Findings: ...
-    @property
-    def score(self) -> str | None: ...
-    @property
-    def oracle(self) -> bool: ...
-
-
-def calibrations(rows: Mapping[str, Ranked], reference: Reference) -> dict[str, dict[str, Any] | None]:
+def calibrations(rows: Mapping[str, Row], reference: Reference) -> dict[str, dict[str, Any] | None]:
     """By row, class-agnostic: "bins", "ece" and "ece_iou" (see ``Calibration``).
 
     None for boxes without masks, where nothing was found, and for scores that are not learned or not in [0, 1]: those

@@ -2,29 +2,21 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from segtrain.evaluation import Findings, Reference
 from segtrain.metrics.matching import AREAS, match
 from segtrain.metrics.overlaps import best_overlaps
+from segtrain.reporting.row import Row
 from segtrain.reporting.tables.cells import METRICS, number
 
 AWARE = "class_aware"
 _SHOWN = 5  # categories that a sentence lists
 
 
-class Found(Protocol):
-    """A row of the benchmark."""
-
-    @property
-    def findings(self) -> Findings: ...
-    @property
-    def oracle(self) -> bool: ...
-
-
-def category_reasons(row: Found, method: Mapping[str, Any], reference: Reference) -> Iterator[tuple[str, str, str]]:
+def category_reasons(row: Row, method: Mapping[str, Any], reference: Reference) -> Iterator[tuple[str, str, str]]:
     """Track, key and sentence; nothing where the data have one category.
 
     Args:

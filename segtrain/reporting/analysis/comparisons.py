@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from math import isnan, nan
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from segtrain.evaluation import Findings, Reference, Track, TrackName
 from segtrain.metrics.bootstrap import Difference, draw_images, holm, interval, paired_difference
 from segtrain.metrics.resampled import resampled_numbers
+from segtrain.reporting.row import Row
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -26,15 +27,6 @@ _STANDARD = "mask_rcnn"
 def standard_of(names: Iterable[str]) -> str | None:
     """The row that all others are compared with: Mask R-CNN, of several runs the first; None without any."""
     return next((name for name in names if name == _STANDARD or name.startswith(f"{_STANDARD}/")), None)
-
-
-class Measured(Protocol):
-    """A row of the benchmark."""
-
-    @property
-    def findings(self) -> Findings: ...
-    @property
-    def tracks(self) -> Mapping[TrackName, Track | None]: ...
 
 
 @dataclass(frozen=True)
@@ -78,7 +70,7 @@ def doubts(images: int, rows: int, resamples: int) -> list[str]:
 
 
 def certainty(
-    rows: Mapping[str, Measured],
+    rows: Mapping[str, Row],
     reference: Reference,
     max_dets: int,
     *,
@@ -115,7 +107,7 @@ def certainty(
 
 
 def _resample(
-    row: Measured, reference: Reference, merged: Reference, max_dets: int, draws: IntArray
+    row: Row, reference: Reference, merged: Reference, max_dets: int, draws: IntArray
 ) -> dict[TrackName, dict[str, FloatArray]]:
     """The numbers of a row on each resample, in the tracks that it has."""
 

@@ -2,21 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 from segtrain.evaluation import Findings, Reference
 from segtrain.metrics.error_costs import error_costs
 from segtrain.metrics.touching import merges_and_splits, touching_parts
+from segtrain.reporting.row import Row
 
 
-class Measured(Protocol):
-    """A row of the benchmark."""
-
-    @property
-    def findings(self) -> Findings: ...
-
-
-def errors(rows: Mapping[str, Measured], reference: Reference, max_dets: int) -> dict[str, dict[str, Any] | None]:
+def errors(rows: Mapping[str, Row], reference: Reference, max_dets: int) -> dict[str, dict[str, Any] | None]:
     """Break down the errors of every row.
 
     Args:

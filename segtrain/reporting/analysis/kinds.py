@@ -4,7 +4,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from segtrain.instances import GroundTruth
 from segtrain.metrics.strata import Trait, classes, numbers_by_stratum, thirds
 from segtrain.metrics.surroundings import crowding, grey_separation
 from segtrain.metrics.true_boxes import true_boxes
+from segtrain.reporting.row import Row
 
 logger = logging.getLogger(__name__)
 FloatArray = npt.NDArray[np.float64]
@@ -24,13 +25,6 @@ SIZES = ("smallest", "middle", "largest")
 CONTRASTS = ("lowest", "middle", "highest")
 CROWDINGS = ("alone", "touching", "overlapping")
 _CATEGORY = 1  # of all records, class-agnostic
-
-
-class Found(Protocol):
-    """A row of the benchmark."""
-
-    @property
-    def findings(self) -> Findings: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ class Kinds:
     true_boxes: dict[str, float]
 
 
-def by_kind(rows: Mapping[str, Found], split: Split, reference: Reference, max_dets: int) -> Kinds:
+def by_kind(rows: Mapping[str, Row], split: Split, reference: Reference, max_dets: int) -> Kinds:
     """Divide the true objects by their traits and compute every row's numbers for each kind.
 
     All categories count as one, and crowds are no objects. Images are read once, one at a time.

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Protocol
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from segtrain import masks
 from segtrain.evaluation import Reference
 from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.average_precision import average_precision
-from segtrain.segmenters.inputs import InputSize
+from segtrain.reporting.row import Row
 from segtrain.segmenters.mask_rcnn import MASK_SIDE
 from segtrain.segmenters.mask_resolution import OWN_SIZE, through_mask_head
 
@@ -18,15 +17,8 @@ KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", 
 TOGETHER = 1024  # objects, more or less: large ones side by side cost less, and all at once would cost memory
 
 
-class Resizing(Protocol):
-    """A row of the benchmark."""
-
-    @property
-    def input_size(self) -> InputSize | None: ...
-
-
 def mask_ceiling(
-    rows: Mapping[str, Resizing], reference: Reference, max_dets: int
+    rows: Mapping[str, Row], reference: Reference, max_dets: int
 ) -> dict[str, float | int | str | None] | None:
     """Class-agnostic numbers of perfect boxes and a perfect mask head; None without true objects.
 

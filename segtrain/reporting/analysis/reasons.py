@@ -1,12 +1,13 @@
 """Why numbers are 0 or undefined, in sentences with their remedy."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from segtrain.evaluation import TRACKS, Findings, Reference
 from segtrain.instances import GroundTruth
 from segtrain.reporting.analysis.category_reasons import category_reasons
 from segtrain.reporting.analysis.evidence import SIZES, Evidence, Kind, Origin, of_size
+from segtrain.reporting.row import Row
 from segtrain.reporting.tables.cells import METRICS, SPEED, number
 
 Reason = dict[str, Any]
@@ -14,19 +15,8 @@ LOW = 0.05  # an AP below it may be the work of misread boxes: a few of them alw
 _KEYS = tuple(column.key for column in METRICS)
 
 
-class Found(Protocol):
-    """A row of the benchmark."""
-
-    @property
-    def findings(self) -> Findings: ...
-    @property
-    def score(self) -> str | None: ...
-    @property
-    def oracle(self) -> bool: ...
-
-
 def reasons(
-    rows: Mapping[str, Found], methods: Mapping[str, Mapping[str, Any]], reference: Reference, max_dets: int
+    rows: Mapping[str, Row], methods: Mapping[str, Mapping[str, Any]], reference: Reference, max_dets: int
 ) -> list[Reason]:
     """One entry for each cause: "rows", "tracks" and "keys" (of a track of ``results.json``), and "why", a sentence.
 
@@ -62,9 +52,7 @@ def blank(value: object) -> bool:
     return known is None or abs(known) < 0.0005
 
 
-def _of_row(
-    row: Found, method: Mapping[str, Any], reference: Reference, max_dets: int
-) -> Iterator[tuple[str, str, str]]:
+def _of_row(row: Row, method: Mapping[str, Any], reference: Reference, max_dets: int) -> Iterator[tuple[str, str, str]]:
     """Track, key and sentence for each number that wants one."""
     origin: Origin = "learned" if row.score is None else "classical"
     evidence = Evidence(row.findings, reference, max_dets, origin if row.findings.seconds or row.oracle else "file")
@@ -87,7 +75,7 @@ def _of_row(
         yield "class_agnostic", SPEED.key, _untimed(row)
 
 
-def _untimed(row: Found) -> str:
+def _untimed(row: Row) -> str:
     if row.oracle:
         return "choosing settings with the truth in hand takes a time that says nothing, so it is not shown"
     return "read from a file, so there was nothing to time"

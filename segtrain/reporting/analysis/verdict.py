@@ -5,7 +5,7 @@ from math import isnan
 from typing import NamedTuple
 
 from segtrain.reporting.analysis.comparisons import CLEAR
-from segtrain.reporting.tables.cells import METRICS, Results, number, ranking, seconds
+from segtrain.reporting.tables.cells import METRICS, Results, listed, number, ranking, seconds
 
 NEGLIGIBLE = 0.02  # a loss up to this in AP, IoU or F1 is taken as none
 _TITLES = {column.key: column.title for column in METRICS}
@@ -92,12 +92,16 @@ def _good_enough(results: Results, standard: str, baselines: Sequence[str]) -> l
         (enough if lead.high < NEGLIGIBLE else unsure if lead.p >= CLEAR or loss <= 0 else worse).append(entry)
     sentences = []
     if enough:
-        sentences.append(f"A baseline is good enough, losing less than {NEGLIGIBLE} to {standard}, on {_list(enough)}.")
+        sentences.append(
+            f"A baseline is good enough, losing less than {NEGLIGIBLE} to {standard}, on {listed(enough)}."
+        )
     if unsure:
-        sentences.append(f"The data cannot tell whether the best baseline is as good as {standard} on {_list(unsure)}.")
+        sentences.append(
+            f"The data cannot tell whether the best baseline is as good as {standard} on {listed(unsure)}."
+        )
     if worse:
         everywhere = "No baseline is good enough: the best one" if not enough and not unsure else "The best baseline"
-        sentences.append(f"{everywhere} is clearly worse than {standard} on {_list(worse)}.")
+        sentences.append(f"{everywhere} is clearly worse than {standard} on {listed(worse)}.")
     return sentences
 
 
@@ -183,7 +187,3 @@ def _text(value: float) -> str:
 
 def _p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
-def _list(entries: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(entries[:-1]), entries[-1]]))

@@ -193,3 +193,8 @@ def mark_best(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Row, ...]
             if not row.oracle and found[place].value is not None and found[place].text == best:
                 found[place] = replace(found[place], best=True)
     return tuple(replace(row, cells=tuple(found)) for row, found in zip(rows, marked, strict=True))
+
+
+def listed(entries: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(entries[:-1]), entries[-1]]))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from segtrain.reporting.tables.cells import METRICS, SPEED, Results, Table
+from segtrain.reporting.tables.cells import METRICS, SPEED, Results, Table, listed
 
 _TITLES = {column.key: column.title for column in (*METRICS, SPEED)}
 _OTHERS = {"per_category": "some categories", "class_aware": "all class-aware numbers"}
@@ -62,7 +62,7 @@ def _keys(entry: Mapping[str, Any], results: Results) -> str:
     if len(keys) > 4 and len(left) <= 2:
         but = f" but {' and '.join(_TITLES[key] for key in left)}" if left else ""
         return f"every {aware}number{but}"
-    return aware + _listed([_OTHERS.get(key) or _TITLES.get(key, key) for key in keys])
+    return aware + listed([_OTHERS.get(key) or _TITLES.get(key, key) for key in keys])
 
 
 def _rows(rows: Sequence[str], results: Results) -> str:
@@ -75,8 +75,4 @@ def _rows(rows: Sequence[str], results: Results) -> str:
     for every, said in ((list(methods), "every method"), (with_masks, "every method with masks")):
         if len(every) > 1 and set(rows) == set(every):
             return said
-    return _listed(rows) if len(rows) <= _NAMED + 1 else f"{', '.join(rows[:_NAMED])} and {len(rows) - _NAMED} more"
-
-
-def _listed(entries: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(entries[:-1]), entries[-1]]))
+    return listed(rows) if len(rows) <= _NAMED + 1 else f"{', '.join(rows[:_NAMED])} and {len(rows) - _NAMED} more"
