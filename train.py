@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from segtrain.config import build
 from segtrain.data.samples.loading import TrainingLoader
-from segtrain.data.splits.opening import record_split
+from segtrain.data.splits.recording import record_split
 from segtrain.data.splits.settings import open_data, training_samples
 from segtrain.launch import launch, record_command
 from segtrain.reporting.tensorboard import RunJournal

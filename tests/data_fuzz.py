@@ -35,7 +35,8 @@ from segtrain.data.index import coco_file, pieces
 from segtrain.data.index.coco import CocoIndex
 from segtrain.data.samples.dataset import Sample, Skipped
 from segtrain.data.samples.transforms import Augmentation
-from segtrain.data.splits.opening import open_splits, record_split
+from segtrain.data.splits.opening import open_splits
+from segtrain.data.splits.recording import record_split
 from segtrain.data.splits.settings import open_data, training_samples
 from segtrain.errors import SegtrainError
 

@@ -9,8 +9,9 @@ from PIL import Image
 
 from segtrain.data.images.reader import ImageReader
 from segtrain.data.index.coco import require_instances
-from segtrain.data.splits.opening import Split, check_images, open_splits, record_split
+from segtrain.data.splits.opening import Split, check_images, open_splits
 from segtrain.data.splits.readable import readable
+from segtrain.data.splits.recording import record_split
 from segtrain.errors import SegtrainError
 
 SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]

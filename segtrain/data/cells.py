@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-Plane = npt.NDArray[np.float64]
+from segtrain.data.light import Plane, cell_light, debris, mottling
+
 Interval = tuple[float, float]
 
 KINDS = ("round", "spindle", "lobed")
@@ -72,7 +73,7 @@ def draw(
         dark: probability of dark cells on a bright background, instead of bright on dark.
     """
     visible = np.zeros((size, size), dtype=np.int64)
-    signal = _debris(rng, size, int(rng.integers(*look.debris, endpoint=True)))
+    signal = debris(rng, size, int(rng.integers(*look.debris, endpoint=True)))
     kinds: list[int] = []
     texture = rng.uniform(*look.texture)
     for _ in range(rng.integers(*cells, endpoint=True)):
@@ -86,7 +87,7 @@ def draw(
         depth = depth[crop]
         visible[window][depth > 0] = len(kinds)
         cover = np.clip(depth + 0.5, 0, 1)
-        signal[window] += cover * (_cell_light(rng, depth, texture) - signal[window])
+        signal[window] += cover * (cell_light(rng, depth, texture) - signal[window])
     signal -= rng.uniform(*look.halo) * ndimage.gaussian_filter((visible > 0) * 2.0, 2) * (visible == 0)
     return Drawing(_photograph(rng, signal, look, dark), visible, kinds)
 
@@ -157,31 +158,6 @@ def _disc(radius: int) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def _cell_light(rng: np.random.Generator, depth: Plane, texture: float) -> Plane:
-    """Brightness of a cell, around 1: a level of its own, a paler rim, mottling."""
-    level = rng.uniform(0.7, 1.2)
-    rim = 0.6 + 0.4 * np.clip(depth / 3, 0, 1)
-    return np.asarray(level * rim * (1 + texture * _mottling(rng, depth.shape, 1.5)))
-
-
-def _debris(rng: np.random.Generator, size: int, count: int) -> Plane:
-    """Specks of 3 to 8 pixels across, about as bright as cells."""
-    y, x = np.ogrid[:size, :size]
-    plane = np.zeros((size, size))
-    for _ in range(count):
-        (cy, cx), radius = rng.uniform(0, size, 2), rng.uniform(1.5, 4)
-        cover = np.clip(radius + 0.5 - np.hypot(y - cy, x - cx), 0, 1)
-        plane = np.maximum(plane, rng.uniform(0.7, 1.4) * cover)
-    return plane
-
-
-def _mottling(rng: np.random.Generator, size: tuple[int, ...], sigma: float) -> Plane:
-    """Smooth noise of standard deviation 1, or a little less in a small patch."""
-    smooth = ndimage.gaussian_filter(rng.normal(size=size), sigma)
-    # The Gaussian leaves 1 / (4 pi sigma^2) of the variance of white noise.
-    return np.asarray(smooth * sigma * (4 * np.pi) ** 0.5)
-
-
 def _photograph(rng: np.random.Generator, signal: Plane, look: Look, dark: float) -> npt.NDArray[np.uint8]:
     """Light, optics, a tint and the sensor's noise."""
     size = signal.shape[0]
@@ -191,7 +167,7 @@ def _photograph(rng: np.random.Generator, signal: Plane, look: Look, dark: float
     direction = rng.uniform(0, 2 * np.pi)
     slope = x * np.cos(direction) + y * np.sin(direction)
     light = rng.uniform(*look.shade) * (slope + rng.uniform(-1, 1) * (x**2 + y**2 - 1 / 6))
-    haze = rng.uniform(*look.haze) * contrast * _mottling(rng, signal.shape, size / 12)
+    haze = rng.uniform(*look.haze) * contrast * mottling(rng, signal.shape, size / 12)
     blurred = ndimage.gaussian_filter(signal, rng.uniform(*look.blur))
     # The middle grey of the image is .5 or a little beside it, so that both polarities have room.
     grey = 0.5 + rng.uniform(-0.1, 0.1) + polarity * contrast * (blurred - 0.5) + light + haze

@@ -3,10 +3,9 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from segtrain.data.samples.batches import Batch
 from segtrain.data.samples.loading import TrainingLoader
@@ -14,6 +13,7 @@ from segtrain.errors import SegtrainError
 from segtrain.runtime import peak_memory
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint
+from segtrain.training.journal import Journal
 from segtrain.training.learner import Learner
 from segtrain.training.meter import Meter
 from segtrain.training.progress import TrainingProgress
@@ -24,14 +24,6 @@ logger = logging.getLogger(__name__)
 HEADLINE = "mask_ap"  # of the validation; decides which weights are the best
 
 Validate = Callable[[MaskRCNN, int], dict[str, float]]  # (segmenter, step) -> metrics
-
-
-class Journal(Protocol):
-    """Where a run's numbers go."""
-
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Record numbers by name, such as ``train/loss``."""
-        ...
 
 
 class Trainer:

@@ -2,7 +2,7 @@
 
 import logging
 import reprlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -17,7 +17,6 @@ from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reader import ImageReader
 from segtrain.data.index.coco import CocoIndex
 from segtrain.data.splits.drawing import draw, known
-from segtrain.data.splits.files import write_split
 from segtrain.errors import SegtrainError
 
 logger = logging.getLogger(__name__)
@@ -130,19 +129,6 @@ def open_splits(
     if len(splits) == 2:
         _require_same_categories(splits["train"].index, splits["val"].index)
     return splits
-
-
-def record_split(splits: Mapping[SplitName, Split], output_dir: Path) -> None:
-    """Write a drawn split into a run's folder, as two COCO files that can be given in place of ``val_fraction``.
-
-    Args:
-        splits: "train" and "val"; nothing is written if they come from two files.
-        output_dir: gets ``split/train.json`` and ``split/val.json``.
-    """
-    val = splits["val"]
-    if val.entries is not None:
-        write_split(val.index.path, val.entries, output_dir / "split")
-        logger.info(f"drawn split: {output_dir / 'split'}, train.json and val.json")
 
 
 def check_images(split: Split) -> ImageReader:
