@@ -61,8 +61,8 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
         for name, row in planned.items():
             if isinstance(row.segmenter, Oracle):
                 row.segmenter.join(other.segmenter for other in planned.values())
-                found = find(row.segmenter, benchmark.images(), benchmark.reference, bar(name))
-                benchmark.add_oracle(name, found, row.segmenter.description, row.segmenter.score)
+                found, costs = find(row.segmenter, benchmark.images(), benchmark.reference, bar(name))
+                benchmark.add_oracle(name, found, row.segmenter.description, row.segmenter.score, costs)
             else:
                 benchmark.add_segmenter(
                     name,

@@ -28,7 +28,7 @@ def row(drawn: Scene, reference: Reference, tracks: Any = TRACKS, **changes: Any
     findings = Findings(
         **({"masks": drawn.predictions, "boxes": None, "class_aware": True, "score_threshold": 0.5} | changes)
     )
-    return Row(findings, score(findings, reference, 20, tracks))
+    return Row(findings, tracks=score(findings, reference, 20, tracks))
 
 
 def worse(drawn: Scene, keep: int) -> Scene:
@@ -157,5 +157,5 @@ def test_with_a_single_category_the_tracks_are_one(drawn: Scene) -> None:
     measured = row(only, reference)
     found = sure({"mask_rcnn": measured}, reference).intervals["mask_rcnn"]
     assert found["class_aware"] == found["class_agnostic"]
-    again = sure({"mask_rcnn": Row(measured.findings, {**measured.tracks, "class_agnostic": None})}, reference)
+    again = sure({"mask_rcnn": Row(measured.findings, tracks={**measured.tracks, "class_agnostic": None})}, reference)
     assert again.intervals["mask_rcnn"]["class_aware"] == found["class_aware"]

@@ -83,6 +83,22 @@ def test_a_search_ends_when_all_is_tried(root: Path) -> None:
     assert winner.node == {**SPOILT, "min_area": 16}
 
 
+def test_a_candidate_without_values_to_try_is_tried_once_as_it_stands(root: Path) -> None:
+    row = Tuned({"spoilt": SPOILT, "sound": OTSU}, {"spoilt": {"min_area": [300, 400]}}, "")
+    winner, _ = found(root, row, budget=Budget(None, 1000))
+    assert winner.node == OTSU
+    assert winner.settings == {"sound": ""}
+    assert winner.value == winner.standing > 0
+    assert winner.trials < 100
+    assert found(root, row, budget=Budget(None, 1))[0].node == SPOILT
+
+
+def test_rows_without_any_values_to_try_are_compared(root: Path) -> None:
+    winner, _ = found(root, Tuned({"spoilt": SPOILT, "sound": OTSU, "again": OTSU}, {}, ""))
+    assert winner.node == OTSU
+    assert winner.trials == 3
+
+
 def test_without_time_the_first_candidate_stays(root: Path) -> None:
     winner, _ = found(root, budget=Budget(1e-9, None))
     assert winner.node == SPOILT

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from segtrain.reporting.results import assemble
 from segtrain.reporting.row import Row
 from segtrain.runtime import MemoryAbove
 from segtrain.segmenters.base import Segmenter
-from segtrain.segmenters.inputs import InputSize
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Benchmark:
         found = Findings(content.masks, content.boxes, content.class_aware, self.score_threshold)
         self.folder.keep(path, name)
         self._note_low_scores(name, found)
-        self._add(name, found, f"Results from {path.name}")
+        self._add(name, Row(found, description=f"Results from {path.name}"))
 
     def _note_low_scores(self, name: str, found: Findings) -> None:
         scores = [record["score"] for record in found.masks or found.boxes or ()]
@@ -130,9 +130,16 @@ class Benchmark:
         costs = {**costs, "peak_memory_gib": memory.gib}
         own_score, family = (getattr(segmenter, key, None) for key in ("score", "family"))
         input_size = segmenter.input_size if isinstance(segmenter, MaskRCNN) else None
-        self._add(name, found, description, own_score, family, costs, input_size=input_size)
+        self._add(name, Row(found, description, own_score, family, costs, input_size=input_size))
 
-    def add_oracle(self, name: str, found: Findings, description: str, own_score: str | None) -> None:
+    def add_oracle(
+        self,
+        name: str,
+        found: Findings,
+        description: str,
+        own_score: str | None,
+        costs: Mapping[str, float | None],
+    ) -> None:
         """Score what was found with the truth at hand, and write its records; the row is marked as an upper bound.
 
         Args:
@@ -140,9 +147,10 @@ class Benchmark:
             found: by what was shown the truth.
             description: one sentence.
             own_score: what its scores mean.
+            costs: what the choice took; see ``results.NO_COSTS``.
         """
         self.folder.write_records(name, found)
-        self._add(name, found, description, own_score, oracle=True)
+        self._add(name, Row(found, description, own_score, costs=costs, oracle=True))
 
     def results(self, **context: Any) -> dict[str, Any]:
         """The content of ``results.json``; see ``assemble``."""
@@ -179,18 +187,7 @@ class Benchmark:
             )
         return evaluation_images(self.split.index, self.split.images)
 
-    def _add(
-        self,
-        name: str,
-        found: Findings,
-        description: str,
-        own_score: str | None = None,
-        family: str | None = None,
-        costs: Mapping[str, float | None] | None = None,
-        oracle: bool = False,
-        input_size: InputSize | None = None,
-    ) -> None:
+    def _add(self, name: str, row: Row) -> None:
         started = time.perf_counter()
-        numbers = score(found, self.reference, self.max_dets, self.tracks)
-        took = time.perf_counter() - started
-        self.rows[name] = Row(found, numbers, took, description, own_score, family, costs or {}, oracle, input_size)
+        tracks = score(row.findings, self.reference, self.max_dets, self.tracks)
+        self.rows[name] = replace(row, tracks=tracks, scoring_seconds=time.perf_counter() - started)

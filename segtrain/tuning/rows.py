@@ -139,12 +139,13 @@ class Tuning:
 def _words(winner: Winner, metric: Metric, images: int) -> str:
     """What the search found, for the report."""
     if not winner.completed:
-        return "the standard ones, as no trial ended in time."
+        return "as it stands, as no trial ended in time."
     searched = f"{winner.trials} trials on {images} training images"
     if not winner.value > winner.standing:
-        return f"the standard ones, as none better were found in {searched} ({metric} {winner.value:.3f})."
+        name = next(iter(winner.settings))
+        return f"{name} as it stands, as nothing better was found in {searched} ({metric} {winner.value:.3f})."
     settings = ", ".join(f"{name} {_said(value)}".strip() for name, value in winner.settings.items())
-    before = "" if isnan(winner.standing) else f", the standard ones {winner.standing:.3f}"
+    before = "" if isnan(winner.standing) else f", untuned at best {winner.standing:.3f}"
     return f"{settings}. The best of {searched}: {metric} {winner.value:.3f}{before}."
 
 

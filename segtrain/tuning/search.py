@@ -1,7 +1,7 @@
 """The best settings on training images; the only door to Optuna."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 from typing import Annotated, Any
@@ -66,7 +66,7 @@ class Tuned:
 
     Args:
         candidates: segmenters by name, as nodes.
-        space: for each of them, the values to try; see ``space.candidates``.
+        space: for each of them, the values to try; one that it lacks is tried as it stands. See ``space.candidates``.
         description: one sentence for the report.
 
     Raises:
@@ -118,22 +118,18 @@ def search(
     import optuna  # half a second to import
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    searched = sum(bool(candidate.dimensions) for candidate in row.candidates)
     study = optuna.create_study(
         direction="maximize",
         sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP),
-        pruner=optuna.pruners.PercentilePruner(PROMISING, n_startup_trials=len(row.candidates)),
+        pruner=optuna.pruners.PercentilePruner(PROMISING, n_startup_trials=searched),
     )
-    for candidate in row.candidates:
-        own = [d.values.index(value) for d, value in zip(candidate.dimensions, candidate.own_values(), strict=True)]
-        study.enqueue_trial({"candidate": candidate.name, **_named(candidate, own)})
     started = time.perf_counter()
     best, won, value, standing, trials, completed = row.candidates[0].node, dict[str, Any](), nan, nan, 0, 0
     known: dict[str, float] = {}  # by settings: the sampler may propose the same ones again
     objective = Objective(images, metric, max_dets, None if budget.seconds is None else started + budget.seconds)
     settings = sum(candidate.size for candidate in row.candidates)
-    while not objective.late() and trials != budget.trials and len(known) < settings:
-        trial = study.ask()
-        node, values = _proposed(trial, row.candidates)
+    for trial, node, values in _proposals(study, row.candidates):
         key = repr(node)
         if key not in known:
             known[key] = objective(node, trial)
@@ -150,20 +146,41 @@ def search(
         if trials <= len(row.candidates):
             standing = value
         show(trials, value, time.perf_counter() - started)
+        if objective.late() or trials == budget.trials or len(known) == settings:
+            break
     return Winner(best, won, value, standing, trials, completed, time.perf_counter() - started)
 
 
-def _named(candidate: Candidate, places: Sequence[int]) -> dict[str, int]:
-    return {f"{candidate.name}.{d.name}": place for d, place in zip(candidate.dimensions, places, strict=True)}
+def _proposals(study: Any, row: Sequence[Candidate]) -> Iterator[tuple[Any, Node, dict[str, Any]]]:
+    """Trials, as a node and by name: the candidates as they stand, then what the sampler wants tried.
+
+    Candidates of which nothing is varied are kept from the sampler, which would propose them again and again.
+    """
+    searched = [candidate for candidate in row if candidate.dimensions]
+    for candidate in row:
+        if candidate.dimensions:
+            study.enqueue_trial({"candidate": candidate.name, **_own_places(candidate)})
+            yield _drawn(study.ask(), searched)
+        else:
+            yield study.ask(), candidate.node, {candidate.name: ""}
+    while searched:
+        yield _drawn(study.ask(), searched)
 
 
-def _proposed(trial: Any, row: Sequence[Candidate]) -> tuple[Node, dict[str, Any]]:
-    """The settings that the sampler wants tried, as a node and by name; it draws places in the lists of values."""
-    names = [candidate.name for candidate in row]
-    candidate = row[names.index(trial.suggest_categorical("candidate", names))]
-    values: dict[str, Any] = {}
+def _own_places(candidate: Candidate) -> dict[str, int]:
+    """Where in the lists of values those of the candidate itself are."""
+    pairs = zip(candidate.dimensions, candidate.own_values(), strict=True)
+    return {f"{candidate.name}.{dimension.name}": dimension.values.index(own) for dimension, own in pairs}
+
+
+def _drawn(trial: Any, searched: Sequence[Candidate]) -> tuple[Any, Node, dict[str, Any]]:
+    """A trial with its settings; the sampler draws places in the lists of values."""
+    names = [candidate.name for candidate in searched]
+    candidate = searched[names.index(trial.suggest_categorical("candidate", names))]
+    values = []
     for dimension in candidate.dimensions:
         name, places = f"{candidate.name}.{dimension.name}", range(len(dimension.values))
         place = trial.suggest_int(name, 0, places[-1]) if dimension.ordered else trial.suggest_categorical(name, places)
-        values[dimension.path[-1]] = dimension.values[place]
-    return candidate.with_values(list(values.values())), {candidate.name: "", **values}
+        values.append(dimension.values[place])
+    named = zip([dimension.path[-1] for dimension in candidate.dimensions], values, strict=True)
+    return trial, candidate.with_values(values), {candidate.name: "", **dict(named)}
