@@ -3,8 +3,6 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan, nan
-from statistics import fmean
 from typing import TypeVar
 
 import numpy as np
@@ -80,7 +78,7 @@ def panoptic_quality(
     for image, image_id in enumerate(sizes):
         _count(real[image_id], found[image_id], crowds[image_id], places, sums[image])
     per_category = qualities(sums.sum(axis=0))
-    pq, sq, rq = (_mean_of_defined(values) for values in per_category.T.tolist())
+    pq, sq, rq = mean_of_defined(per_category.T).tolist()
     triples = ((pq, sq, rq) for pq, sq, rq in per_category.tolist())
     return PanopticQuality(pq, sq, rq, dict(zip(places, triples, strict=True)), sums)
 
@@ -95,9 +93,11 @@ def qualities(sums: FloatArray) -> FloatArray:
     return values
 
 
-def _mean_of_defined(values: Sequence[float]) -> float:
-    defined = [value for value in values if not isnan(value)]
-    return fmean(defined) if defined else nan
+def mean_of_defined(values: FloatArray) -> FloatArray:
+    """(B, K) to (B,): the mean over the categories in which a number is defined; nan without any."""
+    number = (~np.isnan(values)).sum(axis=1)
+    mean: FloatArray = np.divide(np.nansum(values, axis=1), number, out=np.full(len(values), np.nan), where=number > 0)
+    return mean
 
 
 def _by_image(records: Iterable[_Record]) -> defaultdict[int, list[_Record]]:

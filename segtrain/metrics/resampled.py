@@ -10,7 +10,7 @@ from segtrain.instances import BoxPrediction, GroundTruth, Prediction
 from segtrain.metrics.boundary_iou import boundary_iou, ratios
 from segtrain.metrics.matching import AREAS, IOU_THRESHOLDS, Matches, match
 from segtrain.metrics.mean_iou import iou_of_sums, pixel_counts
-from segtrain.metrics.panoptic import panoptic_quality, qualities
+from segtrain.metrics.panoptic import mean_of_defined, panoptic_quality, qualities
 from segtrain.metrics.resampled_precision import resampled_precision
 
 FloatArray = npt.NDArray[np.float64]
@@ -83,8 +83,8 @@ def resampled_numbers(
         "miou": miou,
         "fg_iou": layers[:, 1],
         "f1_50": resampled_f1(of_masks, draws, score_threshold),
-        **{key: _mean_of_defined(segments[..., n]) for n, key in enumerate(("pq", "sq", "rq"))},
-        "boundary_iou": _mean_of_defined(outlines),
+        **{key: mean_of_defined(segments[..., n]) for n, key in enumerate(("pq", "sq", "rq"))},
+        "boundary_iou": mean_of_defined(outlines),
     }
 
 
@@ -111,11 +111,4 @@ def resampled_f1(matches: Matches, draws: IntArray, score_threshold: float, iou_
     tp, fp = (in_resamples(matches.category, matches.image, counted & kept) for kept in (right, ~right))
     true = in_resamples(matches.truth_category, matches.truth_image, ~matches.truth_ignored[_ALL])
     f1 = np.divide(2 * tp, tp + fp + true, out=np.full(tp.shape, np.nan), where=true > 0)
-    return _mean_of_defined(f1)
-
-
-def _mean_of_defined(values: FloatArray) -> FloatArray:
-    """(B, K) to (B,): the mean over the categories in which a number is defined; nan without any."""
-    number = (~np.isnan(values)).sum(axis=1)
-    mean: FloatArray = np.divide(np.nansum(values, axis=1), number, out=np.full(len(values), np.nan), where=number > 0)
-    return mean
+    return mean_of_defined(f1)
