@@ -49,7 +49,7 @@ def generate(images: int, methods: int) -> tuple[Reference, dict[str, Measured]]
         ]
         findings = Findings(found, None, True, 0.5)
         name = f"method_{method}" if method else "mask_rcnn"
-        rows[name] = Measured(findings, score(findings, reference, MAX_DETS))
+        rows[name] = Measured(findings, tracks=score(findings, reference, MAX_DETS))
     return reference, rows
 
 
