@@ -33,7 +33,8 @@ from typing import Any
 
 import numpy as np
 import psutil
-from harness import Row, arguments, finish
+from harness import arguments, finish
+from rows import Row
 from stand_ins import Split, splits_of_nuclei
 
 from segtrain.data.index.coco import CocoIndex
@@ -155,7 +156,7 @@ def _parent(path: Path, method: str, connection: Connection) -> None:
 
     index = read_index(path)
     alone = _proportional([os.getpid()])
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     pipes = [context.Pipe() for _ in range(WORKERS)]
     workers = [context.Process(target=_worker, args=(index, there)) for _, there in pipes]
     for worker in workers:
