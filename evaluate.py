@@ -70,7 +70,7 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
                     row.categories,
                     bar(name),
                     score_threshold=row.score_threshold(config["score_threshold"]),
-                    description=row.description(config["score_threshold"]),
+                    description=row.description(config["score_threshold"], split),
                     costs=tuning.costs.get(name) or row.costs,
                 )
 
