@@ -1,11 +1,11 @@
 """The checkpoints of an evaluation: which rows each of them fills, and which are seeds of one configuration."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segtrain.errors import SegtrainError
+from segtrain.overrides import quoted
 from segtrain.training.checkpoint import newest_checkpoint
 from segtrain.training.source import Source
 
@@ -99,10 +99,7 @@ def override(path: Path | None, named: str | list[str] | None) -> list[str]:
     """
     if named is not None or path is None:
         return []
-    text = str(path)
-    if not re.fullmatch(r"[\w./:-]+", text):  # Hydra's grammar wants the rest in quotes
-        text = "'" + text.replace("'", r"\'") + "'"
-    return [f"checkpoint={text}"]
+    return [f"checkpoint={quoted(str(path))}"]
 
 
 def _require_same_images(first: Source, other: Source) -> None:
