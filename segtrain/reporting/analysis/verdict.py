@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import isnan
 from typing import NamedTuple
 
-from segtrain.reporting.analysis.comparisons import CLEAR
+from segtrain.metrics.bootstrap import CLEAR
 from segtrain.reporting.tables.cells import METRICS, Results, listed, number, ranking, seconds
 
 NEGLIGIBLE = 0.02  # a loss up to this in AP, IoU or F1 is taken as none
