@@ -11,8 +11,8 @@ _TUNED = (
 )
 _ORACLE = (
     "{}: of a fixed grid of settings and those of the other rows of the same kind, the best one for each image, chosen "
-    "with its ground truth (F1 at IoU 0.50, then foreground IoU). An upper bound of that F1 which no one can have: no "
-    "method, so they win nothing."
+    "with its ground truth (F1 at IoU 0.50, then foreground IoU). An upper bound that no one can have, of each image's "
+    "F1; the F1 of all images together may be higher in another row. No method, so they win nothing."
 )
 _KINDS = (
     (
