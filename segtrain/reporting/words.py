@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from segtrain.reporting.tables.cells import Results, is_oracle, number
 from segtrain.reporting.tables.limits import limit_definitions
+from segtrain.reporting.tables.standings import certainty_definitions
 
 _TUNED = (
     "{}: their settings were searched on images of the training split, within the budget of the cost table; the "
@@ -105,6 +106,7 @@ def definitions(results: Results) -> list[tuple[str, str]]:
             "must be right too; methods that know no categories have no such row.",
         ),
     ]
+    entries += certainty_definitions(results)
     if any(method.get("errors") for method in methods.values()):
         entries += _ERRORS
     if results.get("strata"):
