@@ -212,7 +212,7 @@ def test_a_command_cannot_close_its_code_block(tmp_path: Path) -> None:
 def test_one_method_is_no_contest(tmp_path: Path) -> None:
     page = report(tmp_path, results({"kmeans": method(0.2, 0.1, ["a"], aware=False)}), [])
     assert not [a for a in page.named("td") if a.get("class") == "best"]
-    assert "kmeans has the best mask AP, 0.200; no other method has one." in (tmp_path / "report.html").read_text()
+    assert "The mask AP of kmeans is 0.200." in (tmp_path / "report.html").read_text()
     assert "No method here tells categories apart." in (tmp_path / "report.md").read_text()
 
 
@@ -221,7 +221,7 @@ def test_boxes_only_row(tmp_path: Path) -> None:
     page = report(tmp_path, results({"boxes": boxes_only(["a"])}) | {"reasons": [why]}, [])
     assert not {"curves", "gallery"} & {a["id"] for a in page.named("section")}
     text = (tmp_path / "report.html").read_text()
-    assert "boxes has the best box AP, 0.258; no other method has one." in text
+    assert "The box AP of boxes is 0.258." in text
     assert "mask AP and mIoU of boxes" in text
     assert "Boxes only." in text
     assert "None" not in text

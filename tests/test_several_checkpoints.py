@@ -16,8 +16,9 @@ from tiny_runs import checkpoint
 
 from segtrain.errors import SegtrainError
 from segtrain.reporting.analysis.comparisons import standard_of
-from segtrain.reporting.analysis.seeds import seed_groups, seed_table
+from segtrain.reporting.analysis.seeds import seed_groups
 from segtrain.reporting.analysis.verdict import verdict
+from segtrain.reporting.tables.seeds import seed_table
 from segtrain.training.source import Source
 from segtrain.training.sources import find_sources, run_names, seeds_of_one_configuration
 

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader
 
-from segtrain.reporting.analysis.seeds import seed_table
 from segtrain.reporting.figures.curves import f1_over_iou, precision_recall
 from segtrain.reporting.figures.drawing import hues
 from segtrain.reporting.figures.interval_plot import interval_plot
@@ -22,6 +21,7 @@ from segtrain.reporting.tables.costs import cost_table
 from segtrain.reporting.tables.errors import error_section
 from segtrain.reporting.tables.limits import calibration_sentences, calibration_table, ceiling_sentences, ceiling_table
 from segtrain.reporting.tables.reasons import explained, reason_lines
+from segtrain.reporting.tables.seeds import seed_table
 from segtrain.reporting.tables.standings import difference_table, headline_table
 from segtrain.reporting.words import definitions, notes
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader
 
-from segtrain.reporting.analysis.seeds import seed_table
 from segtrain.reporting.figures.kinds import kind_tables, kind_words
 from segtrain.reporting.tables.categories import category_table, tracks_agree
 from segtrain.reporting.tables.cells import Cell, Results, Table, is_oracle, ranking, track_table
@@ -19,6 +18,7 @@ from segtrain.reporting.tables.limits import (
     reliability_rows,
 )
 from segtrain.reporting.tables.reasons import reason_lines
+from segtrain.reporting.tables.seeds import seed_table
 from segtrain.reporting.tables.standings import difference_table, headline_table
 from segtrain.reporting.words import definitions, notes
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from segtrain.reporting.tables.cells import Results, is_oracle, number
 from segtrain.reporting.tables.limits import limit_definitions
+from segtrain.reporting.tables.standings import certainty_definitions
 
 _TUNED = (
     "{}: their settings were searched on images of the training split, within the budget of the cost table; the "
@@ -11,8 +12,8 @@ _TUNED = (
 )
 _ORACLE = (
     "{}: of a fixed grid of settings and those of the other rows of the same kind, the best one for each image, chosen "
-    "with its ground truth (F1 at IoU 0.50, then foreground IoU). An upper bound of that F1 which no one can have: no "
-    "method, so they win nothing."
+    "with its ground truth (F1 at IoU 0.50, then foreground IoU). An upper bound that no one can have, of each image's "
+    "F1; the F1 of all images together may be higher in another row. No method, so they win nothing."
 )
 _KINDS = (
     (
@@ -105,6 +106,7 @@ def definitions(results: Results) -> list[tuple[str, str]]:
             "must be right too; methods that know no categories have no such row.",
         ),
     ]
+    entries += certainty_definitions(results)
     if any(method.get("errors") for method in methods.values()):
         entries += _ERRORS
     if results.get("strata"):
