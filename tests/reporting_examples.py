@@ -11,7 +11,7 @@ from segtrain.reporting.gallery.choice import GalleryItem
 
 METRICS = (
     "mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large", "mask_ar", "box_ap",
-    "miou", "fg_iou", "f1_50", "pq", "boundary_iou",
+    "miou", "fg_iou", "f1_50", "pq", "sq", "rq", "boundary_iou",
 )  # fmt: skip
 HOSTILE = "<script>alert('x')</script> & \"|\" `$` *_~# \n</style> {{ 7 * 7 }}"
 
