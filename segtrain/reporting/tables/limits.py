@@ -104,8 +104,7 @@ def limit_definitions(results: Results) -> list[tuple[str, str]]:
                 "compared with the share that is right at IoU 0.50 (matched as for AP; detections on crowds left out); "
                 "the expected calibration error is the mean distance, weighted by the bins' counts (Guo et al., 2017; "
                 "for detections, Küppers et al., 2020). ECE to IoU compares with the mean IoU instead (in the manner "
-                "of Oksuz et al., 2023), each detection's with the true object it overlaps most. All detections count, "
-                "and most of them have low scores. 0 is best.",
+                "of Oksuz et al., 2023), each detection's with the true object it overlaps most. 0 is best.",
             )
         )
     return found
