@@ -75,7 +75,7 @@ def assemble(
         "comparisons": sure.comparisons,
         "contests": sure.contests,
         "bootstrap": dict(bootstrap),
-        "mask_ceiling": mask_ceiling(rows, reference, max_dets),
+        "mask_ceiling": mask_ceiling(rows, reference),
         "reasons": reasons(rows, methods, reference, max_dets),
         "strata": kinds.strata,
         "true_boxes": kinds.true_boxes,

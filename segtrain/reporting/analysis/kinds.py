@@ -71,7 +71,7 @@ def by_kind(rows: Mapping[str, Row], split: Split, reference: Reference, max_det
         strata={key: _described(trait) for key, trait in traits.items()},
         methods=methods,
         times={name: time_by_size(row.findings, reference) for name, row in rows.items()},
-        true_boxes=asdict(true_boxes(merged.truths, sizes=merged.sizes, category_id=_CATEGORY, max_dets=max_dets)),
+        true_boxes=asdict(true_boxes(merged.truths, sizes=merged.sizes, category_id=_CATEGORY)),
     )
 
 
