@@ -141,8 +141,8 @@ def with_kinds(content: Any) -> Any:
             {"name": "largest", "low": 1514.5, "high": None, "objects": 6},
         ],
         "contrast": [
-            {"name": "lowest", "low": None, "high": 0.5, "objects": 10},
-            {"name": "highest", "low": 0.5, "high": None, "objects": 10},
+            {"name": "lowest", "low": None, "high": 0.5, "objects": 10, "images": 3},
+            {"name": "highest", "low": 0.5, "high": None, "objects": 10, "images": 4},
         ],
         "crowding": [
             {"name": "alone", "low": None, "high": None, "objects": 19},
@@ -158,7 +158,9 @@ def with_kinds(content: Any) -> Any:
             ]
             for trait, strata in content["strata"].items()
         }  # fmt: skip
-        row["timing"]["by_size"] = None if name == "boxes" else {"pixels": [1000, 4000], "seconds": [0.01, 0.03]}
+        timed = {"pixels": [1000, 4000], "seconds": [0.01, 0.03], "images": [8, 9]}
+        row["timing"]["by_size"] = None if name == "boxes" else timed
+    content["contrast_gap"] = {"row": "threshold_otsu", "difference": 0.15, "low": 0.1, "high": 0.2, "p": 0.001}
     content["true_boxes"] = {"mask_ap": 0.45, "filled": 0.74}
     content["claims"] = ["Thresholds do well.", "Boxes say nothing."]
     return content
