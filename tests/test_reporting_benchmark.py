@@ -107,9 +107,9 @@ def test_verdict_stands_at_the_head(tmp_path: Path) -> None:
 def test_oracles_are_set_apart(tmp_path: Path) -> None:
     page = report(tmp_path, complete(), gallery())
     assert "Upper bounds" in "".join(page.texts["span"])
-    assert [a["class"] for a in page.named("tbody") if a.get("class")] == ["bounds"] * 4
+    assert [a["class"] for a in page.named("tbody") if a.get("class")] == ["bounds"] * 5
     markdown = (tmp_path / "report.md").read_text()
-    assert markdown.count("| *`kmeans_oracle`*") == 4
+    assert markdown.count("| *`kmeans_oracle`*") == 5
     assert "upper bounds" in markdown
     assert "Upper bounds" not in "".join(report(tmp_path, results()).texts["span"])
 

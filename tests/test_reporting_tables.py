@@ -9,9 +9,12 @@ from reporting_examples import METRICS as KEYS
 from reporting_examples import complete, method, results
 
 from segtrain.reporting.figures.labels import place_labels
+from segtrain.reporting.html import html_report
+from segtrain.reporting.markdown import markdown_report
 from segtrain.reporting.tables.categories import category_table, tracks_agree
 from segtrain.reporting.tables.cells import METRICS, SPEED, contenders, ranking, track_table
 from segtrain.reporting.tables.costs import cost_table
+from segtrain.reporting.tables.f1 import f1_table
 from segtrain.reporting.tables.standings import difference_table, headline_table, p_text
 from segtrain.reporting.words import definitions, notes
 
@@ -114,6 +117,29 @@ def test_headline_of_old_results_has_neither() -> None:
     assert not any(cell.details for row in table.rows for cell in row.cells)
     assert difference_table(results()) is None
     assert difference_table(results() | {"comparisons": {"gone": {"mask_ap": {"difference": 1}}}}) is None
+
+
+def test_f1_at_a_few_thresholds() -> None:
+    content = complete()
+    content["methods"]["kmeans"]["class_agnostic"]["f1_curve"]["f1"][8] = None
+    table = f1_table(content)
+    assert table is not None
+    assert [c.title for c in table.columns] == ["F1 at 0.50", "F1 at 0.60", "F1 at 0.70", "F1 at 0.80", "F1 at 0.90"]
+    # The file of boxes has none; the curve falls by a twelfth at each step.
+    assert {row.method: [cell.text for cell in row.cells] for row in table.rows} == {
+        "mask_rcnn": ["0.900", "0.733", "0.567", "0.400", "0.233"],
+        "threshold_otsu": ["0.900", "0.733", "0.567", "0.400", "0.233"],
+        "kmeans": ["0.900", "0.733", "0.567", "0.400", "–"],
+        "kmeans_oracle": ["0.900", "0.733", "0.567", "0.400", "0.233"],
+    }
+    assert [row.oracle for row in table.rows] == [False, False, False, True]
+    assert f1_table(results()) is None
+
+
+def test_both_reports_have_f1_in_numbers() -> None:
+    for report, missing in ((markdown_report, "F1 at 0.60"), (lambda r: html_report(r, []), "F1 over IoU in numbers")):
+        assert missing in report(complete())
+        assert missing not in report(results())
 
 
 def test_every_difference_has_its_p() -> None:

@@ -19,6 +19,7 @@ from segtrain.reporting.tables.categories import category_table, tracks_agree
 from segtrain.reporting.tables.cells import Results, contenders, ranking, seconds, track_table
 from segtrain.reporting.tables.costs import cost_table
 from segtrain.reporting.tables.errors import error_section
+from segtrain.reporting.tables.f1 import f1_table
 from segtrain.reporting.tables.limits import calibration_sentences, calibration_table, ceiling_sentences, ceiling_table
 from segtrain.reporting.tables.reasons import explained, reason_lines
 from segtrain.reporting.tables.seeds import seed_table
@@ -67,6 +68,7 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         untimed=[name for name in fair if seconds(results["methods"][name]) is None],
         curves=_drawn([*(precision_recall(results, *pair, width=370.0) for pair in titles.items()), f1_curve]),
         with_f1=f1_curve is not None,
+        f1=f1_table(results),
         errors=error_section(results, WIDE, NARROW),
         kind_figures=kind_figures(results, width=370.0),
         kind_tables=kind_tables(results),

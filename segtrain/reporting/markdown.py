@@ -10,6 +10,7 @@ from segtrain.reporting.tables.categories import category_table, tracks_agree
 from segtrain.reporting.tables.cells import Cell, Results, Table, is_oracle, ranking, track_table
 from segtrain.reporting.tables.costs import cost_table
 from segtrain.reporting.tables.errors import error_section
+from segtrain.reporting.tables.f1 import f1_table
 from segtrain.reporting.tables.limits import (
     calibration_sentences,
     calibration_table,
@@ -53,6 +54,7 @@ def markdown_report(results: Results) -> str:
         order=ranking(results),
         class_aware=table_text(track_table(results, "class_aware", intervals=False)),
         categories=table_text(category_table(results)),
+        f1=table_text(f1) if (f1 := f1_table(results)) else "",
         costs=table_text(cost_table(results)),
         errors=errors,
         error_tables={

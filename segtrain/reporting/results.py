@@ -69,7 +69,7 @@ def assemble(
         methods[name]["calibration"] = measured
     for name, found in errors(rows, reference, max_dets).items():
         methods[name]["errors"] = found
-    kinds = by_kind(rows, split, reference, max_dets)
+    kinds = by_kind(rows, split, reference, max_dets, **bootstrap)
     for name, method in methods.items():
         method["strata"], method["timing"]["by_size"] = kinds.methods[name], kinds.times[name]
     results = {
@@ -78,9 +78,10 @@ def assemble(
         "comparisons": sure.comparisons,
         "contests": sure.contests,
         "bootstrap": dict(bootstrap),
-        "mask_ceiling": mask_ceiling(rows, reference, max_dets),
+        "mask_ceiling": mask_ceiling(rows, reference),
         "reasons": reasons(rows, methods, reference, max_dets),
         "strata": kinds.strata,
+        "contrast_gap": kinds.contrast_gap,
         "true_boxes": kinds.true_boxes,
         "seeds": [asdict(group) for group in seed_groups(methods, seeds)],
         "data": _data(split, reference, max_dets),

@@ -41,7 +41,9 @@ _ERRORS = (
         "less. Category: it would match an object of another one. Duplicate: its object has a better-scored match. "
         "Background: no IoU above 0.10. Both: none of these. Miss: an object without a match, which no error of "
         "location or category is about. To put them right, such an error is made a match, or removed where its object "
-        "has one; duplicates, background and both are removed; missed objects no longer count. All scores take part.",
+        "has one; duplicates, background and both are removed; missed objects no longer count. All scores take part. "
+        "Unlike here, the authors' program lets only the best-scored of an object's errors of both kinds become its "
+        "match, and takes an IoU of exactly 0.50 for less.",
     ),
     (
         "Touching, merged, split",
@@ -81,8 +83,9 @@ def definitions(results: Results) -> list[tuple[str, str]]:
         (
             "F1",
             "Detections at the operating point, matched one to one with true objects at IoU 0.50 or more: "
-            "2 TP / (2 TP + FP + FN), summed over the images. It needs no ranking. F1 over IoU thresholds repeats this "
-            "at 0.50, 0.55, …, 0.95: how strictly outlines may be judged before the matches are lost.",
+            "2 TP / (2 TP + FP + FN), summed over the images for each category, then the mean over those that have "
+            "objects. It needs no ranking. F1 over IoU thresholds repeats this at 0.50, 0.55, …, 0.95: how strictly "
+            "outlines may be judged before the matches are lost.",
         ),
         (
             "PQ, SQ, RQ",
