@@ -41,7 +41,7 @@ def test_mask_rcnn_wins_clearly() -> None:
     assert found[2] == (
         "No baseline is good enough: the best one is clearly worse than mask_rcnn on mask AP (otsu, 0.200 below), box "
         "AP (otsu, 0.200 below), mIoU (otsu, 0.200 below), F1 (otsu, 0.200 below), PQ (otsu, 0.200 below), boundary "
-        "IoU (otsu, 0.200 below) and 7 more."
+        "IoU (otsu, 0.200 below) and 9 more."
     )
     assert found[3] == "mask_rcnn takes 200.0 ms per image, 100 times as long as otsu, the best baseline (2.0 ms)."
     assert found[4] == "Training mask_rcnn took 10.0 minutes on 570 training images with 22,000 labelled objects."
@@ -59,7 +59,7 @@ def test_a_baseline_is_good_enough_here_and_undecided_there() -> None:
     assert found[4].startswith(
         "The best baseline is clearly worse than mask_rcnn on mask AP (otsu, 0.100 below), box AP"
     )
-    assert found[4].endswith("boundary IoU (otsu, 0.100 below) and 5 more.")  # AP50, AP75, AP M, AP L, AR
+    assert found[4].endswith("boundary IoU (otsu, 0.100 below) and 7 more.")  # AP50, AP75, AP M, AP L, AR, SQ, RQ
     assert found[5] == "mask_rcnn takes 2.0 ms per image, 1/1.5 of otsu, the best baseline (3.0 ms)."
 
 

@@ -4,13 +4,13 @@ from collections.abc import Collection, Sequence
 from math import nan
 from typing import Literal
 
-from segtrain.reporting.analysis.claims import NOTICEABLE
 from segtrain.reporting.analysis.comparisons import best_first
 from segtrain.reporting.analysis.costs import cost_sentences
 from segtrain.reporting.analysis.leads import Lead, lead
 from segtrain.reporting.tables.cells import METRICS, Results, contenders, interval, listed, number
 from segtrain.reporting.tables.standings import shown_difference
 
+NEGLIGIBLE = 0.02  # a loss up to this in AP, IoU or F1 is taken as none
 _TITLES = {column.key: column.title for column in METRICS}
 _NAMED = ("mask_ap", "box_ap", "miou", "f1_50", "pq", "boundary_iou")  # others are counted beside them
 _TELLS = {
@@ -92,7 +92,7 @@ def _good_enough(results: Results, standard: str, baselines: Sequence[str]) -> l
     as_good = f"whether the best baseline is as good as {standard}"
     said = {
         "better": f"The best baseline is clearly better than {standard}",
-        "enough": f"A baseline is good enough, losing less than {NOTICEABLE} to {standard},",
+        "enough": f"A baseline is good enough, losing less than {NEGLIGIBLE} to {standard},",
         "few": f"There are too few resamples to tell {as_good}",
         "cannot": f"The data cannot tell {as_good}",
         "worse": f"{alone or 'The best baseline'} is clearly worse than {standard}",
@@ -104,7 +104,7 @@ def _standing_of(above: float, loss: Lead) -> _Standing:
     """What a baseline is to Mask R-CNN, of which it is shown so far above and whose lead is known."""
     if loss.answer == "apart" and above > 0:
         return "better"
-    if loss.high < NOTICEABLE:
+    if loss.high < NEGLIGIBLE:
         return "enough"
     if loss.answer == "apart":
         return "worse" if above < 0 else "cannot"
