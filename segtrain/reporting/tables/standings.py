@@ -114,8 +114,8 @@ def certainty_definitions(results: Results) -> list[tuple[str, str]]:
                 "Δ, p",
                 f"Δ is a method's number less that of {standard}, as both are shown. p says how easily chance alone "
                 "gives such a difference on the same draws, two-sided; ≤ stands before the least p that so many draws "
-                "can give. It is corrected for the number of methods (Holm, 1979), intervals are not: one without 0 may "
-                "stand beside a p of 0.05 or more, and then the data cannot tell. Where the verdict compares the "
+                "can give. It is corrected for the number of methods (Holm, 1979), intervals are not: one without 0 "
+                "may stand beside a p of 0.05 or more, and then the data cannot tell. Where the verdict compares the "
                 f"best two and neither is {standard}, p is that of the pair alone.",
             )
         )
