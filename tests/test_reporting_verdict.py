@@ -44,7 +44,7 @@ def test_mask_rcnn_wins_clearly() -> None:
         "IoU (otsu, 0.200 below) and 9 more."
     )
     assert found[3] == "mask_rcnn takes 200.0 ms per image, 100 times as long as otsu, the best baseline (2.0 ms)."
-    assert found[4] == "Training mask_rcnn took 10.0 minutes on 570 training images with 22,000 labelled objects."
+    assert found[4] == "Training mask_rcnn took 10.0 minutes on 570 images with 22,000 labelled objects."
     assert len(found) == 5
 
 

@@ -40,26 +40,26 @@ def _time(results: Results, standard: str, baseline: str) -> str:
 def _training(results: Results, standard: str) -> str:
     """What had to be learned and labelled before; nothing where it is not known."""
     minutes = number((results["methods"][standard].get("costs") or {}).get("training_minutes"))
-    return "" if minutes is None else f"Training {standard} took {minutes:.1f} minutes{_labelled(results, standard)}."
+    if minutes is None:
+        return ""
+    return f"Training {standard} took {minutes:.1f} minutes{_labelled(results, standard, 'image')}."
 
 
 def _search(results: Results, baseline: str) -> str:
     """What the search for the settings of the best baseline took; nothing where there was none."""
     spent = number((results["methods"][baseline].get("costs") or {}).get("tuning_seconds"))
-    return (
-        ""
-        if spent is None
-        else f"Searching the settings of {baseline} took {spent:.0f} s{_labelled(results, baseline)}."
-    )
+    if spent is None:
+        return ""
+    return f"Searching the settings of {baseline} took {spent:.0f} s{_labelled(results, baseline, 'training image')}."
 
 
-def _labelled(results: Results, name: str) -> str:
+def _labelled(results: Results, name: str, what: str) -> str:
     """The images that a row learned from, and their objects."""
     costs = results["methods"][name].get("costs") or {}
     images, objects = (number(costs.get(f"training_{what}")) for what in ("images", "objects"))
     if not images:
         return ""
-    said = f" on {images:,.0f} training image{'s' if images > 1 else ''}"
+    said = f" on {images:,.0f} {what}{'s' if images > 1 else ''}"
     return said + (f" with {objects:,.0f} labelled object{'s' if objects > 1 else ''}" if objects else "")
 
 

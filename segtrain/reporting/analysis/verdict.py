@@ -88,14 +88,15 @@ def _good_enough(results: Results, standard: str, baselines: Sequence[str]) -> l
         above = shown_difference(results, best, standard, key) or 0.0
         gap = f"{abs(above):.3f} {'above' if above > 0 else 'below'}" if above else "the same"
         found[_standing_of(above, loss)][key] = f"{title} ({best}, {gap})"
-    alone = "No baseline is good enough: the best one" if not any(found[s] for s in found if s != "worse") else ""
+    only_worse = not any(entries for case, entries in found.items() if case != "worse")
+    subject = "No baseline is good enough: the best one" if only_worse else "The best baseline"
     as_good = f"whether the best baseline is as good as {standard}"
     said = {
         "better": f"The best baseline is clearly better than {standard}",
         "enough": f"A baseline is good enough, losing less than {NEGLIGIBLE} to {standard},",
         "few": f"There are too few resamples to tell {as_good}",
         "cannot": f"The data cannot tell {as_good}",
-        "worse": f"{alone or 'The best baseline'} is clearly worse than {standard}",
+        "worse": f"{subject} is clearly worse than {standard}",
     }
     return [f"{said[case]} on {_enumerated(entries)}." for case, entries in found.items() if entries]
 
