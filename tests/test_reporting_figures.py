@@ -156,35 +156,47 @@ XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1
 FRAME = (46.0, 30.0, 340.0, 354.0)
 
 
+def stylesheet() -> str:
+    return (Path(segtrain.reporting.__file__).parent / "templates/report.css.jinja").read_text()
+
+
 def colours(theme: str) -> dict[str, np.ndarray]:
-    """Linear RGB of the style sheet's colours of one theme, by name."""
-    css = (Path(segtrain.reporting.__file__).parent / "templates/report.css.jinja").read_text()
-    block = css.split(f"color-scheme: {theme};")[1].split("%}" if theme == "dark" else "}")[0]
-    found = {}
-    for name, value in re.findall(r"--([a-z0-9-]+): #(\w{6});", block):
-        v = np.array([int(value[i : i + 2], 16) / 255 for i in (0, 2, 4)])
-        found[name] = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
-    return found
+    """The style sheet's colours of one theme, by name: sRGB in [0, 1]."""
+    block = stylesheet().split(f"color-scheme: {theme};")[1].split("%}" if theme == "dark" else "}")[0]
+    stated = re.findall(r"--([a-z0-9-]+): #(\w{6});", block)
+    return {name: np.array([int(value[i : i + 2], 16) / 255 for i in (0, 2, 4)]) for name, value in stated}
 
 
-def lab(linear: np.ndarray) -> np.ndarray:
-    x, y, z = (math.cbrt(v) if v > 0.008856 else 7.787 * v + 16 / 116 for v in (XYZ @ linear) / XYZ.sum(1))
+def linear(colour: np.ndarray) -> np.ndarray:
+    return np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+
+
+def lab(colour: np.ndarray, eyes: np.ndarray) -> np.ndarray:
+    relative = (XYZ @ np.clip(eyes @ linear(colour), 0, 1)) / XYZ.sum(1)
+    x, y, z = (math.cbrt(v) if v > 0.008856 else 7.787 * v + 16 / 116 for v in relative)
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 def contrast(a: np.ndarray, b: np.ndarray) -> float:
-    low, high = sorted(float(XYZ[1] @ colour) for colour in (a, b))
+    low, high = sorted(float(XYZ[1] @ linear(colour)) for colour in (a, b))
     return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_colours_of_methods_can_be_told_apart_and_read(theme: str) -> None:
     stated = colours(theme)
-    methods = [stated[f"m{i}"] for i in range(PALETTE + 1)]
+    page, methods = stated["page"], [stated[f"m{i}"] for i in range(PALETTE + 1)]
     for eyes in EYES.values():
-        seen = [lab(np.clip(np.asarray(eyes) @ colour, 0, 1)) for colour in methods]
+        seen = [lab(colour, np.asarray(eyes)) for colour in methods]
         assert min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(seen, 2)) > 20
-    assert min(contrast(colour, stated["page"]) for colour in methods[:PALETTE]) > 4.6  # names are written in them
+    assert min(contrast(colour, page) for colour in methods[:PALETTE]) > 4.6  # names are written in them
+    # Whiskers let the page shine through; those of the oracles, the last colour, less so.
+    opacity, of_bounds = (
+        float(re.search(rf"{rule} {{[^}}]*opacity: ([\d.]+)", stylesheet())[1])  # type: ignore[index]
+        for rule in (r"svg \.whisker", r"svg \.bound \.whisker")
+    )
+    for colour, part in zip(methods, [opacity] * PALETTE + [of_bounds], strict=True):
+        assert contrast(part * colour + (1 - part) * page, page) > 3
 
 
 def distance(box: Box, spot: tuple[float, float]) -> float:
