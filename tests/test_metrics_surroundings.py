@@ -6,7 +6,8 @@ from scipy import ndimage, stats
 from skimage.morphology import disk
 
 from segtrain import masks
-from segtrain.metrics.surroundings import ALONE, OVERLAPPING, TOUCHING, crowding, grey_separation
+from segtrain.metrics.surroundings import grey_separation
+from segtrain.metrics.touching import ALONE, OVERLAPPING, TOUCHING, crowding
 
 
 def planes(seed: int, count: int = 12, size: tuple[int, int] = (50, 60)) -> np.ndarray:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from segtrain import masks
 from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.greedy_matching import match_greedily
+from segtrain.metrics.matching import AREAS
 
-MAX_AREA = 1e5**2  # COCO's "all areas" ends here; a larger truth is ignored
 IOU_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # COCO's
 
 Counts = npt.NDArray[np.int64]
@@ -112,7 +112,8 @@ def _match(truths: Sequence[GroundTruth], predictions: Sequence[Prediction], iou
     """TP, FP, FN of one category in one image, (T, 3)."""
     predictions = sorted(predictions, key=lambda p: -p["score"])  # stable: of equal scores the first comes first
     crowd = np.array([bool(t["iscrowd"]) for t in truths], dtype=bool)
-    ignored = crowd | np.array([not 0 <= t["area"] <= MAX_AREA for t in truths], dtype=bool)
+    low, high = AREAS[0]  # where COCO's "all areas" end, a larger truth is ignored
+    ignored = crowd | np.array([not low <= t["area"] <= high for t in truths], dtype=bool)
     overlaps = masks.iou([p["segmentation"] for p in predictions], [t["segmentation"] for t in truths], crowd.tolist())
     matched, _ = match_greedily(overlaps, crowd, ignored[None], np.array(iou_thresholds))
     settled = matched[:, 0] >= 0

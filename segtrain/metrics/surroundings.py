@@ -1,4 +1,4 @@
-"""What is around each true object of an image: other objects, and grey values that may be its own.
+"""What is around each true object of an image: grey values that may be its own.
 
 Source of the separation: the largest distance of two cumulative distributions (Kolmogorov, 1933; Smirnov, 1948). For
 grey values it is what the best single threshold can do: 1 minus the share of the object that it misses minus the share
@@ -17,37 +17,12 @@ from segtrain.masks import Rle
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 GreyArray = npt.NDArray[np.uint8]
-IntArray = npt.NDArray[np.int64]
 DepthArray = npt.NDArray[np.uint16]
 
-ALONE, TOUCHING, OVERLAPPING = range(3)
 RING = 3  # width in pixels of the surroundings; those of the classical methods' contrast score
 
-_SQUARE = np.ones((3, 3), dtype=np.uint8)
 _ACROSS = np.arange(-RING, RING + 1)
 _DISC = (_ACROSS**2 + _ACROSS[:, None] ** 2 <= RING**2).astype(np.uint8)
-
-
-def crowding(rles: Sequence[Rle], size: tuple[int, int]) -> IntArray:
-    """How close the objects of an image stand.
-
-    Args:
-        rles: the objects.
-        size: (H, W) of the image.
-
-    Returns:
-        (N,) ``OVERLAPPING``: shares a pixel with another object; else ``TOUCHING``: a pixel of another object is among
-        the eight neighbours of one of its own; else ``ALONE``.
-    """
-    depth = _depth(rles, size)
-    found = np.full(len(rles), ALONE, dtype=np.int64)
-    for number, rle in enumerate(rles):
-        inside, near, window = _neighbourhood(rle, size, _SQUARE)
-        if (depth[window][inside] > 1).any():
-            found[number] = OVERLAPPING
-        elif depth[window][near].any():
-            found[number] = TOUCHING
-    return found
 
 
 def grey_separation(grey: GreyArray, rles: Sequence[Rle], others: Sequence[Rle] = ()) -> FloatArray:
@@ -67,7 +42,7 @@ def grey_separation(grey: GreyArray, rles: Sequence[Rle], others: Sequence[Rle] 
     depth = _depth([*rles, *others], grey.shape)
     found = np.full(len(rles), np.nan)
     for number, rle in enumerate(rles):
-        inside, near, window = _neighbourhood(rle, grey.shape, _DISC)
+        inside, near, window = _neighbourhood(rle, grey.shape)
         free = near & (depth[window] == 0)
         around = free if free.any() else near
         if inside.any() and around.any():
@@ -84,17 +59,14 @@ def _depth(rles: Sequence[Rle], size: tuple[int, ...]) -> DepthArray:
     return depth
 
 
-def _neighbourhood(
-    rle: Rle, size: tuple[int, ...], reach: GreyArray
-) -> tuple[BoolArray, BoolArray, tuple[slice, slice]]:
-    """A window around an object; in it, the object, and what the structuring element reaches beyond it."""
+def _neighbourhood(rle: Rle, size: tuple[int, ...]) -> tuple[BoolArray, BoolArray, tuple[slice, slice]]:
+    """A window around an object; in it, the object, and what lies around it."""
     crop, x, y = masks.decode_crop(rle)
-    border = reach.shape[0] // 2
-    top, left = max(y - border, 0), max(x - border, 0)
-    window = (slice(top, y + crop.shape[0] + border), slice(left, x + crop.shape[1] + border))
+    top, left = max(y - RING, 0), max(x - RING, 0)
+    window = (slice(top, y + crop.shape[0] + RING), slice(left, x + crop.shape[1] + RING))
     inside = np.zeros((min(window[0].stop, size[0]) - top, min(window[1].stop, size[1]) - left), dtype=np.uint8)
     inside[y - top : y - top + crop.shape[0], x - left : x - left + crop.shape[1]] = crop
-    near = cv2.dilate(inside, reach) if crop.size else inside
+    near = cv2.dilate(inside, _DISC) if crop.size else inside
     return inside > 0, (near > 0) & (inside == 0), window
 
 

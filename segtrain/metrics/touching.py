@@ -15,6 +15,8 @@ from segtrain.metrics.partition import Partition, ranges
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
+ALONE, TOUCHING, OVERLAPPING = range(3)
+
 
 @dataclass(frozen=True)
 class MergesAndSplits:
@@ -25,11 +27,25 @@ class MergesAndSplits:
     split: int
 
 
+def crowding(rles: Sequence[Rle], size: tuple[int, int]) -> IntArray:
+    """How close the objects of an image stand.
+
+    Args:
+        rles: the objects.
+        size: (H, W) of the image.
+
+    Returns:
+        (N,) ``OVERLAPPING``: shares a pixel with another object; else ``TOUCHING``: a pixel of another object is among
+        the eight neighbours of one of its own; else ``ALONE``.
+    """
+    close = np.where(_meet(grown(rles, size), rles), TOUCHING, ALONE)
+    return np.where(_meet(rles, rles), OVERLAPPING, close)
+
+
 def touching_parts(truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[int, int]]) -> dict[int, list[Rle]]:
     """For each object that touches or overlaps another one, of whatever category, the pixels that it alone has.
 
-    Two objects touch if one of them, grown by one pixel in all eight directions, meets the other. Crowds are no
-    objects.
+    Crowds are no objects.
 
     Args:
         truths: all true instances.
@@ -45,7 +61,7 @@ def touching_parts(truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[i
     found = {}
     for image_id, rles in by_image.items():
         size = sizes[image_id]
-        touching = [rles[n] for n in np.flatnonzero(_meet(grown(rles, size), rles))]
+        touching = [rles[n] for n in np.flatnonzero(crowding(rles, size) > ALONE)]
         if touching:
             found[image_id] = _own(touching, size)
     return found

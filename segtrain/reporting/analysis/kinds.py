@@ -14,7 +14,8 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference
 from segtrain.instances import GroundTruth
 from segtrain.metrics.strata import Trait, classes, numbers_by_stratum, thirds
-from segtrain.metrics.surroundings import crowding, grey_separation
+from segtrain.metrics.surroundings import grey_separation
+from segtrain.metrics.touching import crowding
 from segtrain.metrics.true_boxes import true_boxes
 from segtrain.reporting.analysis.contrast import contrast_gap
 from segtrain.reporting.row import Row
