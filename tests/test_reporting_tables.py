@@ -262,14 +262,14 @@ def test_notes_pass_warnings_on_and_add_what_the_numbers_hide() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 800), st.floats(0, 300)), max_size=8))
 def test_every_point_gets_a_label(spots: list[tuple[float, float]]) -> None:
-    labels = place_labels(spots, [f"name{i}" for i in range(len(spots))], (0, 0, 800, 300))
+    labels = place_labels(spots, [f"name{i}" for i in range(len(spots))], [None] * len(spots), (0, 0, 800, 300))
     assert len(labels) == len(spots)
     assert all(label.anchor in ("start", "end", "middle") for label in labels)
 
 
 def test_crowded_labels_do_not_overlap() -> None:
     spots = [(100.0 + 3 * i, 150.0 + 2 * i) for i in range(5)]
-    labels = place_labels(spots, ["threshold"] * 5, (0, 0, 400, 300))
+    labels = place_labels(spots, ["threshold"] * 5, [None] * 5, (0, 0, 400, 300))
     boxes = []
     for label in labels:
         start = {"start": label.x, "end": label.x - 60, "middle": label.x - 30}[label.anchor]

@@ -8,10 +8,13 @@ from segtrain.reporting.figures.text import width_of
 
 _LINE = 13.0  # height of a line of text in pixels
 _DOT = 6.0  # half a mark, with a little air
-_LIFTS = (0, *(sign * lift for lift in (14, 22, 30, 42, 56, 70, 84, 98) for sign in (-1, 1)))  # above or below the mark
+_LIFTS = (
+    0,
+    *(sign * lift for lift in (14, 22, 30, 42, 56, 70, 84, 98, 112) for sign in (-1, 1)),
+)  # above or below the mark
 _SHIFTS = (10, -8, 24, 40, 60)  # how far beside it; below 0 the label reaches over it
 _NEAR = 12.0  # a label that stands farther from its mark is joined to it by a line
-_SWEEPS = 3  # times that each label is placed, knowing where the others went before
+_SWEEPS = 6  # most times that each label is placed, knowing where the others went before
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 Spot = tuple[float, float]  # x, y in pixels
@@ -55,6 +58,7 @@ def place_labels(
         choices.append([place for place in places if _inside(place.box, frame)] or places)
     found: dict[int, _Place] = {}
     for _ in range(_SWEEPS):
+        before = dict(found)
         for i, spot in enumerate(spots):
             others = [place for j, place in found.items() if j != i]
             boxes = marks + [place.box for place in others]
@@ -62,6 +66,8 @@ def place_labels(
             paths = [spot for place in others for spot in place.path]
             costs = [_cost(place, spot, rivals, boxes, lines, paths) for place in choices[i]]
             found[i] = choices[i][costs.index(min(costs))]
+        if found == before:
+            break
     return [found[i].label for i in range(len(names))]
 
 
@@ -91,7 +97,7 @@ def _cost(
     struck += sum(_within(spot, box) for spot in paths)
     nearest = min((_distance(box, rival) for rival in rivals), default=math.inf)
     strange = min(30.0, max(0.0, distance + 2 - nearest))
-    return 200.0 * covered + 40.0 * crossed + 20.0 * struck + 5.0 * strange + distance
+    return 500.0 * covered + 40.0 * crossed + 20.0 * struck + 5.0 * strange + distance
 
 
 def _overlap(a: Box, b: Box) -> bool:

@@ -24,7 +24,8 @@ def speed_quality(results: Results, width: float) -> Figure | None:
     measured = _measured(results)
     if not measured:
         return None
-    height = 400.0
+    # Many names need height where they have no width.
+    height = 400.0 if width > 500 else 400.0 + 14 * max(0, len(measured) - 13)
     frame = Frame(width, height, 46, 30, width - 20, height - 46)
     logs = [math.log10(time) for _, time, _, _ in measured]
     # A quarter of a decade on both sides is room for the marks, and always holds a tick.
@@ -37,7 +38,7 @@ def speed_quality(results: Results, width: float) -> Figure | None:
 
     spots = [place(time, quality) for _, time, quality, _ in measured]
     whiskers = [(place(time, ends[0])[1], place(time, ends[1])[1]) if ends else None for _, time, _, ends in measured]
-    names = [fit(name, _NAME) for name, *_ in measured]
+    names = [fit(name, min(_NAME, 0.36 * width)) for name, *_ in measured]
     labels = place_labels(spots, names, whiskers, (frame.left, frame.top, width, frame.bottom))
     look = hues(results)
     points = [
