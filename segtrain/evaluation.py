@@ -19,7 +19,7 @@ from segtrain.segmenters.base import Segmenter, Trainable
 TrackName = Literal["class_agnostic", "class_aware"]
 TRACKS: tuple[TrackName, ...] = ("class_agnostic", "class_aware")
 Track = dict[str, Any]  # one track of results.json; undefined numbers are nan here
-_EVERYTHING = Category(1, "object")  # what all categories become in the class-agnostic track
+OBJECT = Category(1, "object")  # what all categories become in the class-agnostic track
 _SEGM_KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
 
 
@@ -45,7 +45,7 @@ class Reference:
 
     def class_agnostic(self) -> "Reference":
         """The same with all categories made one."""
-        return Reference([_EVERYTHING], self.sizes, [_merged(truth) for truth in self.truths])
+        return Reference([OBJECT], self.sizes, [_merged(truth) for truth in self.truths])
 
 
 @dataclass(frozen=True)
@@ -181,4 +181,4 @@ def _track(findings: Findings, reference: Reference, max_dets: int) -> Track:
 
 
 def _merged(record: Any) -> Any:
-    return {**record, "category_id": _EVERYTHING.id}
+    return {**record, "category_id": OBJECT.id}

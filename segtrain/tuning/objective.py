@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from math import isnan, nan
 from typing import Literal, Protocol
 
-from segtrain.data.index.coco import Category
 from segtrain.data.records import to_predictions
+from segtrain.evaluation import OBJECT
 from segtrain.instances import Prediction
 from segtrain.metrics.average_precision import average_precision
 from segtrain.metrics.mean_iou import mean_iou
@@ -14,7 +14,6 @@ from segtrain.tuning.space import Node, build_segmenter
 from segtrain.tuning.training_images import TrainingImages
 
 Metric = Literal["mask_ap", "miou"]
-_OBJECT = [Category(1, "object")]
 RUNGS = (6, 3)  # a trial is first scored on a sixth of the images, then on a third, then on all
 
 
@@ -61,7 +60,7 @@ class Objective:
             for image_id, image in self._images.read(self._images.ids[start:stop]):
                 if self.late():
                     return nan
-                found += to_predictions(segmenter.segment([image])[0], image_id, _OBJECT)
+                found += to_predictions(segmenter.segment([image])[0], image_id, [OBJECT])
             value = self._score(found, self._images.ids[:stop])
             if stop < len(self._images.ids) and not isnan(value):
                 trial.report(value, stop)
@@ -73,9 +72,9 @@ class Objective:
         reference = self._images.reference
         sizes = {image_id: reference.sizes[image_id] for image_id in ids}
         if self._metric == "miou":
-            return mean_iou(reference.truths, found, category_ids=[1], sizes=sizes).miou
+            return mean_iou(reference.truths, found, category_ids=[OBJECT.id], sizes=sizes).miou
         precision = average_precision(
-            reference.truths, found, image_ids=ids, category_ids=[1], max_dets=self._max_dets, iou_type="segm",
+            reference.truths, found, image_ids=ids, category_ids=[OBJECT.id], max_dets=self._max_dets, iou_type="segm",
             sizes=sizes,
         )  # fmt: skip
         return precision.stats[0]

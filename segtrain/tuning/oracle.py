@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segtrain.data.index.coco import Category
 from segtrain.data.records import to_predictions
-from segtrain.evaluation import Findings, Reference
+from segtrain.evaluation import OBJECT, Findings, Reference
 from segtrain.instances import GroundTruth, Instances, Prediction
 from segtrain.metrics.f1 import f1
 from segtrain.metrics.mean_iou import mean_iou
@@ -23,7 +22,6 @@ from segtrain.tuning import space as spaces
 from segtrain.tuning.space import Node, build_segmenter
 
 CPU = torch.device("cpu")
-_OBJECT = [Category(1, "object")]
 
 
 class Oracle:
@@ -69,7 +67,7 @@ class Oracle:
 
         Args:
             image: uint8 RGB (3, H, W).
-            truths: its true instances, of category 1 all.
+            truths: its true instances, of category ``OBJECT``.
         """
         best, highest = None, (-1.0, 0.0)
         for segmenter in self.segmenters:
@@ -120,8 +118,8 @@ def _quality(found: Instances, truths: Sequence[GroundTruth], to_beat: float) ->
     if all(truth["iscrowd"] for truth in truths):
         return 1 / (1 + len(found)), 0.0
     image_id = truths[0]["image_id"]
-    records: list[Prediction] = to_predictions(found, image_id, _OBJECT)
-    matched = f1(truths, records, category_ids=[1], image_ids=[image_id]).f1
+    records: list[Prediction] = to_predictions(found, image_id, [OBJECT])
+    matched = f1(truths, records, category_ids=[OBJECT.id], image_ids=[image_id]).f1
     if matched < to_beat:
         return matched, 0.0
-    return matched, mean_iou(truths, records, category_ids=[1], sizes={image_id: found.size}).fg_iou
+    return matched, mean_iou(truths, records, category_ids=[OBJECT.id], sizes={image_id: found.size}).fg_iou

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from segtrain.data.splits.opening import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import Findings, Reference
+from segtrain.evaluation import OBJECT, Findings, Reference
 from segtrain.instances import GroundTruth
 from segtrain.metrics.strata import Trait, classes, numbers_by_stratum, thirds
 from segtrain.metrics.surroundings import grey_separation
@@ -26,7 +26,6 @@ FloatArray = npt.NDArray[np.float64]
 SIZES = ("smallest", "middle", "largest")
 CONTRASTS = ("lowest", "middle", "highest")
 CROWDINGS = ("alone", "touching", "overlapping")
-_CATEGORY = 1  # of all records, class-agnostic
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def by_kind(
         if findings.masks is not None:
             numbers = numbers_by_stratum(
                 merged.truths, findings.masks, list(traits.values()), image_ids=list(merged.sizes),
-                category_id=_CATEGORY, max_dets=max_dets, score_threshold=findings.score_threshold,
+                category_id=OBJECT.id, max_dets=max_dets, score_threshold=findings.score_threshold,
             )  # fmt: skip
             methods[name] = {key: [asdict(n) for n in part] for key, part in zip(traits, numbers, strict=True)}
     return Kinds(
@@ -81,7 +80,7 @@ def by_kind(
         methods=methods,
         times={name: time_by_size(row.findings, reference) for name, row in rows.items()},
         contrast_gap=contrast_gap(rows, merged, traits.get("contrast"), max_dets, resamples=resamples, seed=seed),
-        true_boxes=asdict(true_boxes(merged.truths, sizes=merged.sizes, category_id=_CATEGORY)),
+        true_boxes=asdict(true_boxes(merged.truths, sizes=merged.sizes, category_id=OBJECT.id)),
     )
 
 
