@@ -1,5 +1,7 @@
 """The machine: device, precision, threads, seeds, and a description of all that for reports."""
 
+import ctypes
+import gc
 import os
 import platform
 import random
@@ -126,6 +128,7 @@ class MemoryAbove:
             torch.cuda.reset_peak_memory_stats(self._device)
             self._start = torch.cuda.memory_allocated(self._device)
         else:
+            _give_back_freed()
             self._start = _restart_peak()
         return self
 
@@ -134,6 +137,14 @@ class MemoryAbove:
         peak = torch.cuda.max_memory_allocated(self._device) if cuda else _status_bytes("VmHWM")
         if self._start is not None and peak is not None:
             self.gib = max(0, peak - self._start) / 2**30
+
+
+def _give_back_freed() -> None:
+    """Return freed memory to the system: it would count as held, and what takes its place as nothing."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if platform.system() == "Linux" else None
+    if trim is not None:  # glibc's; others keep little
+        trim(0)
 
 
 def _restart_peak() -> int | None:

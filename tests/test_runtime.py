@@ -1,5 +1,6 @@
 """Device, precision, threads and seeds."""
 
+import ctypes
 import mmap
 import random
 from collections.abc import Iterator
@@ -122,6 +123,23 @@ def test_memory_above_is_the_peak_within() -> None:
         pass
     assert memory.gib is not None
     assert memory.gib < 2**23 / 2**30
+
+
+@pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc gives freed memory back on demand"
+)
+def test_what_was_freed_before_is_not_held() -> None:
+    """The same work takes the same memory a second time, though the allocator keeps what it got the first time."""
+
+    def work() -> list[bytes]:
+        return [bytes(1000) for _ in range(2**15)]  # 32 MiB in pieces too small for mmap
+
+    kept = work()[-1]  # at the end of the heap, which therefore does not shrink
+    with MemoryAbove(CPU) as memory:
+        work()
+    assert len(kept) == 1000
+    assert memory.gib is not None
+    assert memory.gib == pytest.approx(2**25 / 2**30, rel=0.25)
 
 
 def test_memory_that_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
