@@ -23,7 +23,7 @@ from segtrain.reporting.tables.errors import error_section
 from segtrain.reporting.tables.limits import calibration_sentences, calibration_table, ceiling_sentences, ceiling_table
 from segtrain.reporting.tables.reasons import explained, reason_lines
 from segtrain.reporting.tables.standings import difference_table, headline_table
-from segtrain.reporting.words import definitions, notes
+from segtrain.reporting.words import checkpoints, data_title, definitions, facts, notes
 
 WIDE, NARROW = 860.0, 340.0  # a figure is laid out for a desktop and again for a phone, so that its text stays legible
 
@@ -47,6 +47,7 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
     headline = explained(headline_table(results), results, "class_agnostic")
     f1_curve = f1_over_iou(results, width=370.0)
     shown = exhibits(gallery, order)
+    methods = [layer.title for layer in shown[0].layers if layer.is_method] if shown else []
     titles = {"iou50": "Precision-recall at IoU 0.50", "mean": "Precision-recall, mean over IoU"}
     return environment.get_template("report.html.jinja").render(
         results=results,
@@ -54,7 +55,7 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         headline=headline,
         reference=results.get("reference"),
         seeds=seed_table(results),
-        checkpoints=results.get("checkpoints") or {"Checkpoint": results.get("checkpoint")},
+        checkpoints=checkpoints(results),
         with_intervals=any(cell.details for row in headline.rows for cell in row.cells),
         marks=_drawn(interval_plot(results, key, width=400.0) for key in ("mask_ap", "miou")),
         differences=difference_table(results),
@@ -72,7 +73,8 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         kind_tables=kind_tables(results),
         kind_words=kind_words(results),
         gallery=shown,
-        shown_methods=[layer.title for layer in shown[0].layers if layer.is_method] if shown else [],
+        shown_methods=methods,
+        opening=reference if (reference := results.get("reference")) in methods else next(iter(methods), None),
         ratio=min(1.6, max(0.75, median(item.width / item.height for item in shown))) if shown else 1.0,
         colours=COLOURS,
         hues=hues(results),
@@ -81,6 +83,8 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         definitions=definitions(results),
         notes=notes(results),
         limits=limits_shown(results),
+        subject=data_title(results),
+        facts=facts,
         reasons=reason_lines(results),
     )
 

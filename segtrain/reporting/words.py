@@ -1,6 +1,8 @@
 """The sentences of a report: its definitions and its notes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
 
 from segtrain.reporting.tables.cells import Results, is_oracle, number
 from segtrain.reporting.tables.limits import limit_definitions
@@ -148,13 +150,43 @@ def definitions(results: Results) -> list[tuple[str, str]]:
 def notes(results: Results) -> list[str]:
     """What the reader should know before trusting the numbers."""
     data = results["data"]
-    found = [str(warning) for warning in results.get("warnings") or []]
+    found = [_sentence(str(warning)) for warning in results.get("warnings") or []]
     if dropped := data.get("dropped"):
         what = "annotation could not be used and was" if dropped == 1 else "annotations could not be used and were"
         found.append(f"{dropped} {what} dropped.")
     if unreadable := data.get("unreadable_images"):
         found.append(f"{unreadable} image{'s' if unreadable > 1 else ''} could not be read; their objects are dropped.")
     return found
+
+
+def data_title(results: Results) -> str:
+    """What was evaluated on: the folder of the data and the annotation file in it."""
+    name, path = results["data"].get("name"), results["data"].get("annotations_file")
+    folders = [part for part in PurePath(path).parent.parts if part not in ("annotations", "/")] if path else []
+    return ", ".join(filter(None, [*folders[-1:], name]))
+
+
+def checkpoints(results: Results) -> dict[str, list[tuple[str, str]]]:
+    """By learned row, what its checkpoint says of itself."""
+    known = results.get("checkpoints") or {"Checkpoint": results.get("checkpoint")}
+    return {name: facts(checkpoint) for name, checkpoint in known.items() if checkpoint}
+
+
+def facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and values for a reader: few digits, and nothing that is unknown or no single value."""
+    return [
+        (name, _digits(value) if isinstance(value, float) else str(value))
+        for name, value in known.items()
+        if value is not None and not isinstance(value, Mapping)
+    ]
+
+
+def _digits(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _families(results: Results) -> tuple[Sequence[str], Sequence[str]]:
