@@ -20,9 +20,9 @@ from segtrain.reporting.tables.limits import (
 )
 from segtrain.reporting.tables.reasons import reason_lines
 from segtrain.reporting.tables.standings import difference_table, headline_table
-from segtrain.reporting.words import definitions, notes
+from segtrain.reporting.words import checkpoints, data_title, definitions, facts, notes
 
-_SPECIAL = re.compile(r"[\\`*\[\]|~#]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is no markup
+_SPECIAL = re.compile(r"[\\`*\[\]|~#$]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is no markup
 
 
 def markdown_report(results: Results) -> str:
@@ -71,6 +71,9 @@ def markdown_report(results: Results) -> str:
         calibration_said=calibration_sentences(results),
         reliability=_reliability(results),
         definitions=definitions(results),
+        subject=data_title(results),
+        facts=facts,
+        checkpoints=checkpoints(results),
     )
 
 
@@ -116,8 +119,9 @@ def table_text(table: Table) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    number = f"**{cell.text}**" if cell.best else cell.text
-    return " ".join([number, *cell.details])
+    # An interval, a p stays on one line.
+    number, *details = (part.replace(" ", "\N{NO-BREAK SPACE}") for part in (cell.text, *cell.details))
+    return " ".join([f"**{number}**" if cell.best else number, *details])
 
 
 def _aligned(lines: Sequence[Sequence[str]], left: int) -> str:
