@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import rich
+from hydra.core.hydra_config import HydraConfig
 
 from segtrain.data.index.coco import require_instances
 from segtrain.data.splits.opening import ImageUse
@@ -14,6 +15,7 @@ from segtrain.data.splits.settings import open_data
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS
 from segtrain.launch import launch, record_command
+from segtrain.overrides import about_data
 from segtrain.reporting.benchmark import headline, write_report
 from segtrain.reporting.progress import progress_bar
 from segtrain.reporting.rows import FILE_THRESHOLD, Benchmark
@@ -55,7 +57,8 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
         raise SegtrainError("there is no row to evaluate; give predictions.NAME=FILE, or methods=all")
     record_command(config, output_dir)
     benchmark.prepare_folder(planned, config["overwrite"])
-    winners = tuning.run(output_dir)
+    found_checkpoint = override(source.path, config["checkpoint"])
+    winners = tuning.run(output_dir, [*about_data(HydraConfig.get().overrides.task), *found_checkpoint])
     planned = {name: replace(row, segmenter=winners.get(name, row.segmenter)) for name, row in planned.items()}
     with progress_bar(planned, len(split.index.images)) as bar:
         for name, row in planned.items():
@@ -70,12 +73,12 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
                     row.categories,
                     bar(name),
                     score_threshold=row.score_threshold(config["score_threshold"]),
-                    description=row.description(config["score_threshold"]),
+                    description=row.description(config["score_threshold"], split),
                     costs=tuning.costs.get(name) or row.costs,
                 )
 
     learned = {name: row.source for name, row in planned.items() if row.is_learned}
-    arguments = [*sys.argv[1:], *override(source.path, config["checkpoint"])]
+    arguments = [*sys.argv[1:], *found_checkpoint]
     results = benchmark.results(
         environment=describe_environment(device, source.precision(config["precision"])),
         command=shlex.join(["python", Path(sys.argv[0]).name, *arguments]),

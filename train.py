@@ -15,7 +15,7 @@ from segtrain.reporting.watch import Watch
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything
 from segtrain.training.fresh import fresh_checkpoint
 from segtrain.training.learner import Learner, parameter_groups
-from segtrain.training.operating_point import settle_threshold
+from segtrain.training.operating_point import settle_thresholds
 from segtrain.training.resume import find_resumed, prepared_folder, starting_point
 from segtrain.training.summary import describe_run, first_samples
 from segtrain.training.threads import choose_threads
@@ -80,7 +80,7 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
         best = Trainer(recipe, learner, loader, validation, journal, folder, start, threads).fit()
         if config["score_threshold"] == "auto":
             count, train_split = recipe.threshold_images, splits["train"]
-            settle_threshold(folder / "best.pt", segmenter, train_split, images=count, seed=config["seed"])
+            settle_thresholds(folder, segmenter, train_split, images=count, seed=config["seed"])
         journal.close()
         return best
 

@@ -20,7 +20,8 @@ from statistics import median
 
 import numpy as np
 import numpy.typing as npt
-from harness import Row, arguments, finish
+from harness import arguments, finish
+from rows import Row
 
 from segtrain import masks
 from segtrain.data.index.coco import Category

@@ -22,8 +22,9 @@ from statistics import median
 
 import numpy as np
 import numpy.typing as npt
-from harness import Row, alternate, arguments, finish
+from harness import alternate, arguments, finish
 from omegaconf import OmegaConf
+from rows import Row
 from sklearn.cluster import KMeans
 from stand_ins import Split, coco
 from threadpoolctl import threadpool_limits
@@ -33,7 +34,7 @@ from segtrain.data.images.reader import ImageReader
 from segtrain.segmenters.kmeans import cluster
 
 CONFIG = Path(__file__).parent.parent / "configs" / "segmenter" / "kmeans.yaml"
-SETTINGS = {name: int(OmegaConf.load(CONFIG)["method"][name]) for name in ("bits", "restarts", "seed")}
+SETTINGS = {name: int(OmegaConf.load(CONFIG).method[name]) for name in ("bits", "restarts", "seed")}
 IMAGES = 6
 SIZE = (480, 640)  # rows, columns
 CLUSTERS = 5
@@ -52,7 +53,8 @@ def ours(pixels: Pixels) -> Numbers:
 def stock(pixels: Pixels) -> Numbers:
     """The other side."""
     model = KMeans(n_clusters=CLUSTERS, n_init=10, random_state=0)
-    return model.fit_predict(pixels.reshape(-1, 3)).reshape(pixels.shape[:2])
+    labels: Numbers = model.fit_predict(pixels.reshape(-1, 3)).reshape(pixels.shape[:2])
+    return labels
 
 
 def inertia(pixels: Pixels, numbers: Numbers) -> float:

@@ -31,8 +31,9 @@ from statistics import median
 import numpy as np
 import psutil
 import torch
-from harness import Row, arguments, finish
+from harness import arguments, finish
 from networks import pair, planes, settings_of
+from rows import Row
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
@@ -100,7 +101,7 @@ def measure_step(side: str, size: tuple[int, int], objects: int) -> float:
 
     def step() -> None:
         torch.manual_seed(0)
-        torch.stack(list(losses(*scene(*size, objects)).values())).sum().backward()
+        torch.autograd.backward(torch.stack(list(losses(*scene(*size, objects)).values())).sum())
         optimizer.step()
 
     return peak_growth(step)

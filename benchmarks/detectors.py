@@ -61,7 +61,7 @@ def train_briefly(model: MaskRCNN, batches: Iterable[Batch]) -> None:
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE, fused=True)
     for step, batch in enumerate(batches):
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * min((step + 1) / WARM_UP, 1)
-        torch.stack(list(model.losses(batch.images, batch.targets).values())).sum().backward()
+        torch.autograd.backward(torch.stack(list(model.losses(batch.images, batch.targets).values())).sum())
         nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
         optimizer.zero_grad()

@@ -29,8 +29,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from harness import Row, alternate, arguments, finish
+from harness import alternate, arguments, finish
 from omegaconf import OmegaConf
+from rows import Row
 from stand_ins import Split, nuclei
 
 from segtrain.data.check.checked import load_index
@@ -116,14 +117,14 @@ def crop(splits: Sequence[Split], height: int, width: int) -> tuple[npt.NDArray[
         for image in load_index(split.annotations).images:
             top, left = ((whole - part) // 2 for whole, part in zip(image.size, (height, width), strict=True))
             if top >= 0 and left >= 0:
-                rgb = ImageReader(split.images, "auto", 10**8).read(image) / np.float32(255)
+                rgb = np.divide(ImageReader(split.images, "auto", 10**8).read(image), 255, dtype=np.float32)
                 return regions.luminance(rgb)[top : top + height, left : left + width].copy(), split.name
     sys.exit(f"literal: no image of {height}x{width} or more; leave --nuclei out for drawn ones")
 
 
 def measure(grey: npt.NDArray[np.float32], name: str, repeats: int) -> list[Row]:
     """The four rows, or the end where the sides differ."""
-    cuts = {part: float(OmegaConf.load(CONFIG)["method"][part]) for part in ("low", "high")}
+    cuts = {part: float(OmegaConf.load(CONFIG).method[part]) for part in ("low", "high")}
     double = grey.astype(np.float64)
     sides: dict[str, tuple[Callable[[], Mask], Callable[[], Mask], float]] = {
         "literal_mean": (lambda: regions.above_mean(grey), lambda: above_mean(double), 1000),

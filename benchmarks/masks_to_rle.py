@@ -24,8 +24,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from harness import Row, alternate, arguments, finish
+from harness import alternate, arguments, finish
 from pycocotools import mask as coco_mask
+from rows import Row
 from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -82,12 +82,15 @@ def _measure_statistics(network: MaskRCNN, images: Sequence[Tensor]) -> None:
     """Give frozen normalisations the statistics of these images, layer by layer, as training would have."""
     norms = [module for module in network.modules() if isinstance(module, FrozenBatchNorm2d)]
 
-    def measure(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def measure(module: FrozenBatchNorm2d, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
         # A folded normalisation comes behind a convolution that has applied it already: with neutral values, until now.
         module.running_mean.copy_(output.mean((0, 2, 3)))
         module.running_var.copy_(output.var((0, 2, 3)))
         shape = (1, -1, 1, 1)
-        return (output - module.running_mean.view(shape)) * torch.rsqrt(module.running_var.view(shape) + module.eps)
+        whitened: Tensor = (output - module.running_mean.view(shape)) * torch.rsqrt(
+            module.running_var.view(shape) + module.eps
+        )
+        return whitened
 
     handles = [module.register_forward_hook(measure) for module in norms]
     network.backbone(batch_images(images, network.input_size, network.device).tensors)

@@ -36,10 +36,11 @@ import numpy as np
 import torch
 from agreement import require_agreement
 from detectors import find_as_many, from_checkpoint, recognise_regions, stock_detections, train_briefly
-from harness import Row, alternate, arguments, finish
+from harness import alternate, arguments, finish
 from items import MAX_PIXELS, Item, items_of, spread_over, validation
 from networks import pair, settings_of
 from pycocotools import mask as coco_mask
+from rows import Row
 from stand_ins import Split, coco, nuclei
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 

@@ -19,7 +19,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from harness import Row, alternate, arguments, finish
+from harness import alternate, arguments, finish
+from rows import Row
 from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign
 

@@ -27,7 +27,8 @@ from segtrain.data.samples.transforms import Augmentation  # first: it keeps alb
 import albumentations  # isort: skip
 import numpy as np
 import torch
-from harness import Row, alternate, arguments, finish
+from harness import alternate, arguments, finish
+from rows import Row
 from stand_ins import Split, coco, nuclei
 from torch import Tensor
 from torchvision.datasets import CocoDetection
@@ -110,7 +111,7 @@ def measure(
     """
     pairs = [sides(split, crop, least, every) for split in splits]
     items = [(number, image_id) for number, (_, _, ids) in enumerate(pairs) for image_id in ids]
-    ours, stock = (partial(_call, [pair[side] for pair in pairs]) for side in (0, 1))
+    ours, stock = (partial(_call, both) for both in ([own for own, _, _ in pairs], [other for _, other, _ in pairs]))
     times = alternate(ours, stock, items, repeats)
     what = f"{len(items)} images of {' and '.join(dict.fromkeys(split.name for split in splits))}"
     return Row(name, what, "ms", times[0] * 1e3, times[1] * 1e3, bound)

@@ -26,9 +26,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from harness import Row, alternate, arguments, finish
+from harness import alternate, arguments, finish
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from rows import Row
 
 from segtrain import masks
 from segtrain.instances import GroundTruth, Prediction
@@ -166,7 +167,7 @@ def stock(scene: Scene) -> list[float]:
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
-    return np.where(evaluator.stats < 0, np.nan, evaluator.stats).tolist()
+    return list(map(float, np.where(evaluator.stats < 0, np.nan, evaluator.stats)))
 
 
 def main(options: argparse.Namespace) -> None:

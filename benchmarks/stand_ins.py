@@ -113,5 +113,5 @@ def _split(root: Path, annotations: str, images: str, name: str) -> Split:
 
 def _draw_cells(root: Path, **settings: Any) -> None:
     """Our own synthetic cells, without a validation split."""
-    generator = OmegaConf.merge(OmegaConf.load(CONFIG)["generator"], {"val_images": 0, **settings})
-    build(OmegaConf.to_container(generator)).ensure(root)  # type: ignore[arg-type]
+    generator = {**OmegaConf.load(CONFIG).generator, "val_images": 0, **settings}
+    build(generator).ensure(root)

@@ -127,7 +127,7 @@ def train(network: StockMaskRCNN, samples: Samples, batch_size: int, seconds: fl
         optimizer.param_groups[0]["lr"] = RATE * batch_size * factor * 0.1**drops
         loss = torch.stack(list(network(images, targets).values())).sum()
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         step, passed = step + 1, time.perf_counter() - started
         if step % LOG_EVERY == 0 or passed >= seconds:

@@ -22,7 +22,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness import Row, arguments, finish
+from harness import arguments, finish
+from rows import Row
 from stand_ins import DRAWN, splits_of_nuclei
 
 from segtrain.training.checkpoint import load_checkpoint

@@ -30,8 +30,9 @@ from segtrain.data.samples.transforms import Augmentation  # first: it keeps alb
 import albumentations  # isort: skip
 import torch
 from agreement import same_proposals
-from harness import Row, alternate, arguments, finish
+from harness import alternate, arguments, finish
 from networks import pair, planes, settings_of
+from rows import Row
 from stand_ins import Split, coco, nuclei
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
@@ -133,7 +134,7 @@ def stock_losses(model: StockMaskRCNN, batch: Batch) -> dict[str, Tensor]:
 def step(losses: Losses, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
     """Take one step."""
     torch.manual_seed(0)
-    torch.stack(list(losses(batch).values())).sum().backward()
+    torch.autograd.backward(torch.stack(list(losses(batch).values())).sum())
     optimizer.step()
     optimizer.zero_grad()
 

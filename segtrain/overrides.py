@@ -1,5 +1,6 @@
 """The command line as a whole: every mistake is found, and the nearest name is offered."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -40,6 +41,22 @@ def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, lis
         except (ConfigCompositionException, ValueError) as error:
             mistakes.append(f"{override.input_line}: {_reason(error, override, cfg)}")
     return cfg, mistakes
+
+
+def quoted(path: str) -> str:
+    """A path as the value of an override, in quotes where Hydra's grammar wants them; the shell's come on top."""
+    if re.fullmatch(r"[A-Za-z0-9_./:-]+", path):
+        return path
+    # Backslashes are themselves, except before what they can escape: OmegaConf's "${", then Hydra's quote.
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", path)
+    text = re.sub(r"(\\*)(?='|$)", r"\1\1", text).replace("'", r"\'")
+    return f"'{text}'"
+
+
+def about_data(arguments: Sequence[str]) -> list[str]:
+    """Those overrides that say which data are used: themselves, or the checkpoint that they come from."""
+    keys = [override.key_or_group.partition(".")[0] for override in _parsed(arguments)]
+    return [argument for argument, key in zip(arguments, keys, strict=True) if key in ("data", "checkpoint")]
 
 
 def _parsed(arguments: Sequence[str]) -> list[Override]:

@@ -10,6 +10,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import bootstrap
 import pytest
 import torch
 from harness import Row, alternate, arguments, finish, table
@@ -17,6 +18,8 @@ from rows import read_rows
 from run import scripts
 from saved import save
 from scripts import write_data
+
+from segtrain.reporting.analysis.comparisons import certainty
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 
@@ -261,6 +264,14 @@ def test_bootstrap_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     rows = smoke("bootstrap.py", monkeypatch, tmp_path, *options)
     assert list(rows) == ["bootstrap"]
     assert 0 < rows["bootstrap"].ours < rows["bootstrap"].bound == 30
+
+
+def test_what_the_bootstrap_is_timed_on_has_all_its_numbers() -> None:
+    reference, rows = bootstrap.generate(images=4, methods=3)
+    sure = certainty(rows, reference, bootstrap.MAX_DETS, resamples=20, seed=0)
+    keys = {"mask_ap", "mask_ap_small", "mask_ar", "box_ap", "miou", "f1_50", "pq", "boundary_iou"}
+    assert all(keys <= sure.intervals[name]["class_agnostic"].keys() for name in rows)
+    assert all(keys <= sure.comparisons[name].keys() for name in ("method_1", "method_2"))
 
 
 def measured(script: str, folder: Path, *options: str) -> tuple[dict[str, dict[str, float]], str]:

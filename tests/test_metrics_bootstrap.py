@@ -41,6 +41,7 @@ def test_undefined_resamples_are_left_out_up_to_half(number: float, undefined: i
     assert (low, high) == (0.25, 0.25) if defined else isnan(low) and isnan(high)
     difference = paired_difference(number, 0.1, values, np.zeros(100))
     assert isnan(difference.p) != defined
+    assert not defined or difference.least_p == 1 / (101 - undefined)
 
 
 values = st.lists(st.integers(-8, 8).map(lambda n: n / 8), min_size=1, max_size=30)
@@ -53,6 +54,7 @@ def test_p_counts_the_resamples_that_are_as_far_away(observed: float, resampled:
     result = paired_difference(observed + 0.25, 0.25, np.array(resampled) + second, second)
     assert result.difference == observed
     assert result.p == (1 + further) / (len(resampled) + 1)
+    assert result.least_p == 1 / (len(resampled) + 1)
     assert (result.low, result.high) == pytest.approx(tuple(np.quantile(resampled, [0.025, 0.975])))
 
 

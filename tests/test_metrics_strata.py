@@ -14,7 +14,8 @@ from random_scenes import Scene, scene, truth_of
 
 from segtrain import masks
 from segtrain.metrics.matching import IOU_THRESHOLDS
-from segtrain.metrics.strata import Trait, best_found, classes, numbers_by_stratum, thirds
+from segtrain.metrics.overlaps import best_found
+from segtrain.metrics.strata import Trait, classes, numbers_by_stratum, resampled_by_stratum, thirds
 
 NAMES = ("low", "mid", "high")
 
@@ -138,6 +139,37 @@ def test_one_pass_gives_what_single_ones_give() -> None:
     assert ours(drawn, traits) == [ours(drawn, [trait])[0] for trait in traits]
 
 
+@pytest.mark.parametrize("sized", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_resample_is_the_numbers_of_its_images(seed: int, sized: bool) -> None:
+    """Each image as often as it was drawn, under new ids; the strata keep their bounds."""
+    drawn, rng = merged(seed), np.random.default_rng(seed)
+    value = np.array([np.nan if t["iscrowd"] else t["area"] if sized else rng.random() for t in drawn.truths])
+    trait = thirds(value, NAMES, sized=sized)
+    images = sorted(drawn.sizes)
+    draws = rng.multinomial(len(images), np.full(len(images), 1 / len(images)), size=5)
+    draws[0] = 1
+    found = resampled_by_stratum(
+        drawn.truths, drawn.predictions, trait, draws, image_ids=list(drawn.sizes), category_id=1, max_dets=20
+    )
+    assert found.shape == (3, 5)
+    for times, values in zip(draws, found.T, strict=True):
+        truths: Any = []
+        copies, of, predictions = 0, [], []
+        for image_id, often in zip(images, times, strict=True):
+            for copy in range(copies, copies + often):
+                here = [n for n, t in enumerate(drawn.truths) if t["image_id"] == image_id]
+                truths += [{**drawn.truths[n], "image_id": copy} for n in here]
+                of += [trait.of[n] for n in here]
+                predictions += [{**p, "image_id": copy} for p in drawn.predictions if p["image_id"] == image_id]
+            copies += often
+        again = Trait(trait.names, trait.bounds, np.array(of), sized)
+        (expected,) = numbers_by_stratum(
+            truths, predictions, [again], image_ids=range(copies), category_id=1, max_dets=20, score_threshold=0.5
+        )
+        assert values == pytest.approx([stratum.ap for stratum in expected], abs=1e-12, nan_ok=True)
+
+
 def test_a_single_stratum_is_the_whole() -> None:
     drawn = merged(5)
     (found,) = ours(drawn, [classes(np.array([-t["iscrowd"] for t in drawn.truths]), ["all"])])
@@ -179,7 +211,7 @@ def test_the_best_overlap_is_taken_within_the_image() -> None:
     rle = masks.encode(np.eye(9))
     found: Any = [{"image_id": 2, "category_id": 1, "segmentation": rle, "score": 1.0}]
     truths = [truth_of(rle, image_id=1), truth_of(rle, image_id=2), truth_of(rle, image_id=3)]
-    assert best_found(truths, found, [1, 2]).tolist() == [0, 1, 0]
+    assert best_found(truths, found).tolist() == [0, 1, 0]
 
 
 @given(st.lists(st.one_of(st.integers(0, 12).map(float), st.floats(0, 1e6), st.just(float("nan"))), max_size=40))

@@ -26,7 +26,8 @@ from rich.console import Console
 
 from segtrain.errors import SegtrainError
 from segtrain.reporting.benchmark import csv_text, headline, plain, write_report
-from segtrain.reporting.words import data_title, facts, notes
+from segtrain.reporting.provenance import data_title, facts
+from segtrain.reporting.words import notes
 
 FILES = {"results.json", "results.csv", "report.md", "report.html"}
 VOID = {"meta", "link", "img", "br", "input", "hr"}
@@ -120,9 +121,9 @@ def test_verdict_stands_at_the_head(tmp_path: Path) -> None:
 def test_oracles_are_set_apart(tmp_path: Path) -> None:
     page = report(tmp_path, complete(), gallery())
     assert "Upper bounds" in "".join(page.texts["span"])
-    assert [a["class"] for a in page.named("tbody") if a.get("class")] == ["bounds"] * 4
+    assert [a["class"] for a in page.named("tbody") if a.get("class")] == ["bounds"] * 5
     markdown = (tmp_path / "report.md").read_text()
-    assert markdown.count("| *`kmeans_oracle`*") == 4
+    assert markdown.count("| *`kmeans_oracle`*") == 5
     assert "upper bounds" in markdown
     assert "Upper bounds" not in "".join(report(tmp_path, results()).texts["span"])
 
@@ -296,7 +297,7 @@ def test_one_method_is_no_contest(tmp_path: Path) -> None:
     assert not page.named("strong")
     assert report(tmp_path, results()).named("strong")
     page = report(tmp_path, results({"kmeans": method(0.2, 0.1, ["a"], aware=False)}), [])
-    assert "kmeans has the best mask AP, 0.200; no other method has one." in (tmp_path / "report.html").read_text()
+    assert "The mask AP of kmeans is 0.200." in (tmp_path / "report.html").read_text()
     assert "No method here tells categories apart." in (tmp_path / "report.md").read_text()
 
 
@@ -305,7 +306,7 @@ def test_boxes_only_row(tmp_path: Path) -> None:
     page = report(tmp_path, results({"boxes": boxes_only(["a"])}) | {"reasons": [why]}, [])
     assert not {"curves", "gallery"} & {a["id"] for a in page.named("section")}
     text = (tmp_path / "report.html").read_text()
-    assert "boxes has the best box AP, 0.258; no other method has one." in text
+    assert "The box AP of boxes is 0.258." in text
     assert "mask AP and mIoU of boxes" in text
     assert "Boxes only." in text
     assert "None" not in text

@@ -127,6 +127,30 @@ def test_nothing_is_wider_than_the_window(load: Any, whole: Path, hostile: Path,
         assert page.evaluate("viewer.scrollWidth <= viewer.clientWidth")
 
 
+SIZES = """() => [...document.querySelectorAll("svg.figure")].filter((s) => s.checkVisibility())
+    .map((s) => 12 * s.getBoundingClientRect().width / s.viewBox.baseVal.width)"""
+COLLISIONS = """() => [...document.querySelectorAll("svg.figure")].filter((s) => s.checkVisibility()).flatMap((s) => {
+  const found = [], axis = s.querySelector("line.axis").getBoundingClientRect().left;
+  const ticks = [...s.querySelectorAll("text.tick[text-anchor=middle]")].map((t) => t.getBoundingClientRect());
+  ticks.forEach((t, i) => { if (i && t.left < ticks[i - 1].right + 2) found.push([s.ariaLabel, i]); });
+  for (const name of s.querySelectorAll("g > text[x='0']"))
+    if (name.getBoundingClientRect().right > axis) found.push(name.textContent);
+  return found;
+})"""
+
+
+@pytest.mark.parametrize(("width", "least", "most"), [(360, 10, 13), (768, 10, 13), (1400, 11.7, 13)])
+def test_text_in_figures_has_one_size_and_room(
+    load: Any, whole: Path, hostile: Path, width: int, least: float, most: float
+) -> None:
+    for path in (whole, hostile):
+        page = load(path, width)
+        sizes = page.evaluate(SIZES)
+        assert len(sizes) > 8
+        assert least <= min(sizes) <= max(sizes) <= most
+        assert page.evaluate(COLLISIONS) == []
+
+
 def test_names_are_never_executed(load: Any, hostile: Path) -> None:
     page = load(hostile)
     for chip in page.locator(".chip").all():

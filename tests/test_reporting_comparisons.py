@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from random_scenes import CATEGORIES, Scene, scene
 
+from segtrain import masks
 from segtrain.data.index.coco import Category
 from segtrain.evaluation import TRACKS, Findings, Reference, score
+from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_difference
 from segtrain.metrics.resampled import resampled_numbers
-from segtrain.reporting.analysis.comparisons import Certainty, certainty, doubts
+from segtrain.reporting.analysis.comparisons import Certainty, certainty
+from segtrain.reporting.analysis.doubts import doubts, images_behind
 
 
 @dataclass
@@ -69,7 +72,8 @@ def test_rows_are_compared_with_mask_rcnn_on_the_same_resamples(drawn: Scene) ->
     rows = {name: row(part, reference) for name, part in parts.items()}
     found = sure(rows, reference).comparisons
     assert list(found) == ["twin", "half", "third"]
-    assert all(entry == {"difference": 0, "low": 0, "high": 0, "p": 1} for entry in found["twin"].values())
+    none = {"difference": 0, "low": 0, "high": 0, "p": 1, "least_p": 3 / 61}
+    assert all(entry == none for entry in found["twin"].values())
 
     draws = draw_images(len(drawn.sizes), 60, 5)
     merged = reference.class_agnostic()
@@ -116,7 +120,7 @@ def test_the_best_two_are_compared_whoever_they_are(drawn: Scene) -> None:
     assert numbers["a"] > numbers["mask_rcnn"]
     contest = sure(rows, reference, apart=["oracle"]).contests["mask_ap50"]
     assert (contest["first"], contest["second"]) == ("a", "b")  # equal ones in their order
-    assert (contest["difference"], contest["p"]) == (0, 1)
+    assert (contest["difference"], contest["p"], contest["least_p"]) == (0, 1, 1 / 61)
 
 
 def test_one_image_has_no_intervals(drawn: Scene) -> None:
@@ -127,12 +131,81 @@ def test_one_image_has_no_intervals(drawn: Scene) -> None:
     assert sure(rows, reference) == Certainty({}, {}, {})
 
 
+def square(n: int, image: int, side: int, iscrowd: int = 0) -> GroundTruth:
+    rle = masks.encode_crop(np.ones((side, side)), n % 4, 0, (64, 64))
+    return GroundTruth(
+        id=n, image_id=image, category_id=1, segmentation=rle, bbox=[n % 4, 0, side, side], area=float(side**2),
+        iscrowd=iscrowd,
+    )  # fmt: skip
+
+
+def objects_in_few_images(medium: int, images: int = 24) -> Reference:
+    """Small objects in all images but the last, medium ones in the first few, a medium crowd in every image."""
+    truths = [square(n, n, 10) for n in range(1, images)]
+    truths += [square(100 + n, n, 40) for n in range(1, medium + 1)]
+    truths += [square(200 + n, n, 50, iscrowd=1) for n in range(1, images + 1)]
+    return Reference([Category(1, "object")], dict.fromkeys(range(1, images + 1), (64, 64)), truths)
+
+
+def test_images_are_counted_that_hold_what_a_number_is_about() -> None:
+    found = images_behind(objects_in_few_images(3))
+    assert found == {"mask_ap": 23, "mask_ap_small": 23, "mask_ap_medium": 3, "mask_ap_large": 0}
+    both = Reference([Category(1, "object")], {1: (64, 64)}, [square(1, 1, 32)])  # COCO's ends belong to both
+    assert images_behind(both) == {"mask_ap": 1, "mask_ap_small": 1, "mask_ap_medium": 1, "mask_ap_large": 0}
+
+
+@pytest.mark.parametrize(("medium", "told"), [(1, False), (2, True)])
+def test_objects_of_one_image_have_no_interval(medium: int, told: bool) -> None:
+    reference = objects_in_few_images(medium)
+    found: list[Prediction] = [
+        Prediction(image_id=t["image_id"], category_id=1, segmentation=t["segmentation"], score=1 - t["id"] / 1000)
+        for t in reference.truths
+        if not t["iscrowd"]
+    ]
+    rows = {}
+    for name, kept in {"mask_rcnn": found, "other": found[::2]}.items():
+        findings = Findings(kept, None, True, 0.5)
+        rows[name] = Row(findings, tracks=score(findings, reference, 20, TRACKS))
+    certain = sure(rows, reference)
+    for entries in (
+        *(tracks[track] for tracks in certain.intervals.values() for track in TRACKS),
+        certain.comparisons["other"],
+        certain.contests,
+    ):
+        assert "mask_ap_small" in entries
+        assert ("mask_ap_medium" in entries) == told
+
+
+def test_without_objects_in_two_images_there_is_no_interval_at_all() -> None:
+    reference = objects_in_few_images(0, 2)
+    findings = Findings([], None, True, 0.5)
+    rows = {name: Row(findings, tracks=score(findings, reference, 20, TRACKS)) for name in ("mask_rcnn", "other")}
+    found = sure(rows, reference)
+    assert found.comparisons == {"other": {}}
+    assert found.contests == {}
+    assert found.intervals["other"] == {"class_agnostic": {}, "class_aware": {}}
+
+
 def test_doubts_are_named() -> None:
-    assert doubts(100, 14, 1000) == doubts(1, 14, 0) == []
-    assert doubts(1, 3, 1000) == ["One image says nothing of others: there are no intervals"]
-    assert doubts(5, 3, 1000) == ["Only 5 images: intervals from resampling so few are too narrow"]
-    said = "bootstrap.resamples=100 are too few for 14 comparisons: no p is below 0.139; take 280 or more"
-    assert doubts(100, 14, 100) == [said]
+    def said(images: int, rows: int, resamples: int, holding: int | None = None, **of_size: int) -> list[str]:
+        behind = {"mask_ap": images if holding is None else holding}
+        return doubts(images, behind | {f"mask_ap_{size}": n for size, n in of_size.items()}, rows, resamples)
+
+    assert said(100, 14, 1000) == said(1, 14, 0) == said(100, 14, 1000, small=100, medium=20, large=0) == []
+    assert said(1, 3, 1000, small=1, medium=1) == ["One image says nothing of others: there are no intervals"]
+    assert said(5, 3, 1000, small=5) == ["Only 5 images: intervals from resampling so few are too narrow"]
+    narrow = "Only 6 of 100 images hold true objects: intervals from resampling so few are too narrow"
+    assert said(100, 3, 1000, 6, small=6) == [narrow]
+    assert said(100, 3, 1000, 1, small=1) == ["Only 1 of 100 images holds true objects: there are no intervals"]
+    assert said(100, 3, 1000, 0) == []
+    assert said(24, 3, 1000, small=23, medium=1, large=7) == [
+        "Few images hold objects of these sizes: AP M (1 image, so no interval), AP L (7 images, interval too narrow)"
+    ]
+    assert said(6, 3, 1000, small=6, medium=1)[1:] == [
+        "Few images hold objects of this size: AP M (1 image, so no interval)"
+    ]
+    few = "bootstrap.resamples=100 are too few for 14 comparisons: no p is below 0.139; take 280 or more"
+    assert said(100, 14, 100) == [few]
 
 
 def test_boxes_alone_and_one_track_alone(drawn: Scene) -> None:

@@ -122,6 +122,18 @@ def test_bars_lie_end_to_end_and_are_as_long_as_the_losses(width: float, scale: 
     assert [kind for _, kind in plot.types] == ["location", "duplicates", "background", "misses"]
 
 
+def test_bars_at_a_low_ap50_are_faded_and_the_page_says_so() -> None:
+    content = with_errors()
+    assert "Faded" not in html_report(content, [])
+    for name, ap50 in (("kmeans", 0.0499), ("threshold_otsu", 0.05)):
+        content["methods"][name]["errors"]["class_agnostic"]["ap50"] = ap50
+    plot = error_plot(content, "class_agnostic", LOSSES, "title", 340)
+    assert plot is not None
+    assert [bar.name for bar in plot.bars if bar.faint] == ["kmeans"]
+    assert html_report(content, []).count("Faded: AP50 below 0.05.") == 1
+    assert all(bar.pieces for bar in plot.bars)
+
+
 def test_no_section_without_errors() -> None:
     assert error_section(results()) is None
     only = results({"boxes": boxes_only([]) | {"errors": None}})

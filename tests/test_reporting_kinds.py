@@ -61,11 +61,11 @@ def scene() -> Reference:
 
 
 def test_every_object_has_one_place_in_each_trait(split: Any) -> None:
-    found = by_kind({}, split, scene(), 100)
+    found = by_kind({}, split, scene(), 100, resamples=0, seed=0)
     assert found.strata["size"] == [
-        {"name": "smallest", "low": None, "high": 30.5, "objects": 2},
-        {"name": "middle", "low": 30.5, "high": 56.5, "objects": 2},
-        {"name": "largest", "low": 56.5, "high": None, "objects": 2},
+        {"name": "smallest", "low": None, "high": 30.5, "objects": 2, "images": 1},
+        {"name": "middle", "low": 30.5, "high": 56.5, "objects": 2, "images": 1},
+        {"name": "largest", "low": 56.5, "high": None, "objects": 2, "images": 2},
     ]
     assert [(s["name"], s["objects"]) for s in found.strata["crowding"]] == [
         ("alone", 2), ("touching", 2), ("overlapping", 2)
@@ -85,7 +85,7 @@ def test_rows_have_numbers_for_each_kind(split: Any) -> None:
         "boxes": row(None, boxes=[{"image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2], "score": 1.0}]),
         "nothing": row([]),
     }
-    found = by_kind(rows, split, scene(), 100).methods
+    found = by_kind(rows, split, scene(), 100, resamples=0, seed=0).methods
     assert found["boxes"] is None
     perfect = {"ap": pytest.approx(1), "recall": 1, "iou": 1}
     assert found["all"] == {trait: [perfect] * 3 for trait in ("size", "contrast", "crowding")}
@@ -101,19 +101,53 @@ def test_rows_have_numbers_for_each_kind(split: Any) -> None:
 def test_without_images_there_is_no_contrast(split: Any, caplog: pytest.LogCaptureFixture) -> None:
     split.images.path("1.png").unlink()
     with caplog.at_level(logging.WARNING):
-        found = by_kind({"a": row([])}, split, scene(), 100)
+        found = by_kind({"a": row([])}, split, scene(), 100, resamples=0, seed=0)
     assert [s["objects"] for s in found.strata["contrast"]] == [1]
     assert "1.png" in caplog.text
     split.images = None
-    found = by_kind({"a": row([])}, split, scene(), 100)
+    found = by_kind({"a": row([])}, split, scene(), 100, resamples=0, seed=0)
     assert found.strata.keys() == {"size", "crowding"}
     assert (found.methods["a"] or {}).keys() == {"size", "crowding"}
 
 
 def test_without_objects_there_are_no_kinds(split: Any) -> None:
-    found = by_kind({"a": row([prediction(1, square(1, 1, 4))])}, split, reference([], {1: SIZE}), 100)
+    found = by_kind(
+        {"a": row([prediction(1, square(1, 1, 4))])}, split, reference([], {1: SIZE}), 100, resamples=0, seed=0
+    )
     assert found.strata == {}
     assert found.methods == {"a": {}}
+
+
+def test_the_gap_of_contrast_is_that_of_the_best_threshold_that_can_be_had(split: Any) -> None:
+    def named(records: Any, ap: float, score: str | None = "contrast", oracle: bool = False) -> Any:
+        tracks = {"class_agnostic": {"mask_ap": ap}}
+        return SimpleNamespace(findings=row(records).findings, score=score, oracle=oracle, tracks=tracks)
+
+    largest = [prediction(2, objects()[-1][0], 0.9, category_id=2)]
+    everything = [prediction(i, mask, category_id=2) for mask, i in objects()]
+    rows = {
+        "threshold_otsu": named(largest, 0.5),
+        "threshold_mean": named(everything, 0.4),
+        "threshold_oracle": named(everything, 0.9, oracle=True),
+        "threshold_of_a_file": named(everything, 0.9, score=None),
+        "kmeans": named(everything, 0.9),
+    }
+    found = by_kind(rows, split, scene(), 100, resamples=200, seed=0)
+    gap, contrast = found.contrast_gap, (found.methods["threshold_otsu"] or {})["contrast"]
+    assert gap is not None
+    assert gap["row"] == "threshold_otsu"
+    assert gap["difference"] == pytest.approx(contrast[-1]["ap"] - contrast[0]["ap"])
+    assert gap["low"] <= gap["difference"] <= gap["high"]
+    rows["threshold_otsu"] = named(everything, 0.5)
+    equal = by_kind(rows, split, scene(), 100, resamples=200, seed=0).contrast_gap
+    assert equal is not None
+    assert (equal["low"], equal["difference"], equal["high"]) == (0, 0, 0)
+    alone = by_kind(rows, split, scene(), 100, resamples=0, seed=0).contrast_gap
+    assert alone is not None
+    assert np.isnan(alone["low"])
+    assert by_kind({"kmeans": rows["kmeans"]}, split, scene(), 100, resamples=0, seed=0).contrast_gap is None
+    split.images = None
+    assert by_kind(rows, split, scene(), 100, resamples=0, seed=0).contrast_gap is None
 
 
 def test_times_of_the_smallest_and_the_largest_images() -> None:
@@ -121,7 +155,7 @@ def test_times_of_the_smallest_and_the_largest_images() -> None:
     sides = [10, 10, 12, 20, 50, 60, 100]
     truth = reference([], {i: (side, side) for i, side in enumerate(sides)})
     found = row([], [99.0, 0.1, 0.2, 0.5, 3.0, 5.0, 7.0]).findings
-    assert time_by_size(found, truth) == {"pixels": [144, 3600], "seconds": [0.2, 5]}
+    assert time_by_size(found, truth) == {"pixels": [144, 3600], "seconds": [0.2, 5], "images": [3, 3]}
     assert time_by_size(row([]).findings, truth) is None
     assert time_by_size(row([], [1.0]).findings, reference([], {1: (9, 9)})) is None
 

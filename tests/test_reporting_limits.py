@@ -1,5 +1,6 @@
 """Mask R-CNN's limits: which rows they are measured for, what is said of them, and how they are shown."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,14 @@ def ellipses(seed: int, count: int = 30, crowds: int = 3) -> Reference:
     return Reference(NAMED, sizes, truths)
 
 
-@pytest.mark.parametrize("max_dets", [10, 100])
+@pytest.mark.parametrize("count", [30, 250])
 @pytest.mark.parametrize("scale", [None, 2.0])
-def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(max_dets: int, scale: float | None) -> None:
-    reference = ellipses(1)
+def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, scale: float | None) -> None:
+    """All objects count, even where an image has more than the hundred of COCO."""
+    reference = ellipses(1, count)
     input_size = scale and InputSize(None, 10_000, scale)
     rows = {"kmeans": Row(), "mask_rcnn": Row(input_size=input_size or None)}
-    ceiling = mask_ceiling(rows, reference, max_dets)
+    ceiling = mask_ceiling(rows, reference)
     assert ceiling is not None
     real: list[Any] = [{**t, "category_id": 1} for t in reference.truths if not t["iscrowd"]]
     found, overlaps = [], []
@@ -77,26 +79,33 @@ def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(max_dets: int, sc
     class Drawn:
         sizes, truths = reference.sizes, real
 
-    expected = pycocotools(Drawn, found, [1], "segm", max_dets)  # type: ignore[arg-type]
+    expected = pycocotools(Drawn, found, [1], "segm", 1000)  # type: ignore[arg-type]
     keys = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
     values: list[Any] = [ceiling[key] for key in keys]
     np.testing.assert_allclose(values, expected[:6], atol=1e-12, equal_nan=True)
     assert ceiling["mean_iou"] == pytest.approx(np.mean(overlaps))
-    assert ceiling["objects"] == 27
+    assert ceiling["objects"] == count - 3
+    assert ceiling["most_objects"] == max(Counter(t["image_id"] for t in real).values())
     assert ceiling["resolution"] == 28
     assert ceiling["input_of"] == ("mask_rcnn" if scale else None)
     assert 0 < float(ceiling["mask_ap"] or 0) < 1
 
 
 def test_no_ceiling_without_true_objects() -> None:
-    assert mask_ceiling({}, ellipses(2, count=3), 100) is None
-    assert mask_ceiling({}, Reference(NAMED, {1: (5, 5)}, []), 100) is None
+    rows = {"mask_rcnn": Row()}
+    assert mask_ceiling(rows, ellipses(2, count=3)) is None
+    assert mask_ceiling(rows, Reference(NAMED, {1: (5, 5)}, [])) is None
+
+
+def test_no_ceiling_where_no_row_has_it() -> None:
+    assert mask_ceiling({"kmeans": Row(), "mine": Row()}, ellipses(1)) is None
+    assert mask_ceiling({"kmeans": Row(), "mask_rcnn/seed1": Row()}, ellipses(1)) is not None
 
 
 def test_a_true_object_without_a_pixel_is_found_by_nobody() -> None:
     reference = ellipses(3, count=4, crowds=0)
     reference.truths[0]["segmentation"] = masks.empty(reference.sizes[reference.truths[0]["image_id"]])
-    ceiling = mask_ceiling({}, reference, 100)
+    ceiling = mask_ceiling({"mask_rcnn": Row()}, reference)
     assert ceiling is not None
     assert 0 < float(ceiling["mean_iou"] or 0) < 0.75
 
@@ -146,7 +155,12 @@ def test_sentences_give_the_numbers() -> None:
     assert said[0].startswith("mask_rcnn: scores are 0.200 too high on average (mean score 0.830, share of right")
     assert said[1].startswith("mask_rcnn/seed1: scores are about right on average")
     content = known()
-    content["mask_ceiling"]["mask_ap"] = 0.4
+    content["mask_ceiling"]["most_objects"] = 101
+    assert (
+        ceiling_sentences(content)[1]
+        == "mask_rcnn, at the 100 best-scored detections of an image, has 0.500, 64 % of it."
+    )
+    content["mask_ceiling"] |= {"most_objects": 100, "mask_ap": 0.4}
     assert ceiling_sentences(content)[1].startswith("mask_rcnn has 0.500, more, since")
 
 

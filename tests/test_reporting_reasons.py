@@ -142,7 +142,7 @@ def test_boxes_only_is_said_once(tmp_path: Path) -> None:
 
 def test_only_crowds(tmp_path: Path) -> None:
     bench = Bench(tmp_path, objects=(), crowds=OBJECTS).add("row", perfect(), score=None)
-    for key in ("mask_ap", "mask_ap_large", "box_ap", "f1_50", "pq"):
+    for key in ("mask_ap", "mask_ap_large", "box_ap", "f1_50", "pq", "sq", "rq"):
         assert bench.why(key).startswith("these images have no true object, only 15 crowd regions;")
     assert bench.results()["mask_ceiling"] is None
 
@@ -157,13 +157,13 @@ def test_only_crowds(tmp_path: Path) -> None:
 )
 def test_nothing_found(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     bench = Bench(tmp_path).add("row", [], **changes)
-    for key in ("mask_ap", "mask_ap_small", "box_ap", "fg_iou", "f1_50", "pq", "boundary_iou"):
+    for key in ("mask_ap", "mask_ap_small", "box_ap", "fg_iou", "f1_50", "pq", "sq", "rq", "boundary_iou"):
         assert bench.why(key).startswith(said)
 
 
 def test_nothing_reaches_the_threshold(tmp_path: Path) -> None:
     bench = Bench(tmp_path).add("row", perfect(score=0.31), score=None)
-    for key in ("fg_iou", "f1_50", "pq", "boundary_iou"):
+    for key in ("fg_iou", "f1_50", "pq", "sq", "rq", "boundary_iou"):
         said = (
             "no detection reaches the score threshold 0.5 (the highest score is 0.31); score_threshold=… sets a lower"
         )
@@ -179,11 +179,22 @@ def test_nothing_overlaps_enough(tmp_path: Path) -> None:
         masks.iou([square(*a[2:])], [square(*b[2:])], [0])[0, 0] for a in beside for b in OBJECTS if a[0] == b[0]
     )
     assert 0.3 < best < 0.5
-    for key in ("mask_ap", "mask_ap50", "mask_ar", "box_ap", "f1_50", "pq"):
+    for key in ("mask_ap", "mask_ap50", "mask_ar", "box_ap", "f1_50", "pq", "sq", "rq"):
         assert f"by 0.50: the best IoU of {len(beside)} detections is {best:.2f}" in bench.why(key)
     assert "of 32 × 32 to 96 × 96 pixels by 0.50" in bench.why("mask_ap_medium")
     assert "at the score threshold 0.5" in bench.why("f1_50")
     assert not [e for e in bench.results()["reasons"] if "fg_iou" in e["keys"]]  # pixels are shared
+
+
+def test_half_an_overlap_matches_for_f1_and_not_for_pq(tmp_path: Path) -> None:
+    half = masks.encode_crop(np.ones((5, 10)), 3, 3, SIZE)
+    bench = Bench(tmp_path, [(1, 1, 3, 3, 10)], categories=1)
+    bench.add("row", [{**record(1, 1, 3, 3, 10), "segmentation": half}], score=None)
+    for key in ("pq", "sq", "rq"):
+        assert bench.why(key) == (
+            "only 1 of 1 true objects is found at IoU 0.50, among 1 detections; in PQ, besides, the IoU must exceed "
+            "0.50 and no pixel belongs to two objects"
+        )
 
 
 def test_ap75_has_a_reason_of_its_own(tmp_path: Path) -> None:
@@ -272,7 +283,7 @@ def test_polygons_in_fractions_leave_no_pixel(tmp_path: Path) -> None:
 def test_category_ids_that_do_not_meet(tmp_path: Path) -> None:
     swapped = [{**one, "category_id": 3 - one["category_id"]} for one in perfect()]
     bench = Bench(tmp_path).add("row", swapped, score=None)
-    for key in ("mask_ap", "f1_50"):
+    for key in ("mask_ap", "f1_50", "pq", "sq", "rq"):
         assert bench.why(key, track="class_aware") == (
             "0 of the 15 detections that overlap a true object by 0.50 have the right category; the ids would fit if "
             "1 to 2, 2 to 1 were changed: compare them with the annotation file's"

@@ -8,9 +8,12 @@ from reporting_examples import METRICS as KEYS
 from reporting_examples import complete, method, results
 
 from segtrain.reporting.figures.labels import place_labels
+from segtrain.reporting.html import html_report
+from segtrain.reporting.markdown import markdown_report
 from segtrain.reporting.tables.categories import category_table, tracks_agree
 from segtrain.reporting.tables.cells import METRICS, SPEED, contenders, ranking, track_table
 from segtrain.reporting.tables.costs import cost_table
+from segtrain.reporting.tables.f1 import f1_table
 from segtrain.reporting.tables.standings import difference_table, headline_table, p_text
 from segtrain.reporting.words import definitions, notes
 
@@ -107,8 +110,8 @@ def test_headline_shows_intervals_and_the_difference_to_mask_rcnn() -> None:
     assert rows["boxes"][0].details == ()
     assert [c.text for c in rows["mask_rcnn"][-2:]] == ["–", "–"]
     assert (rows["kmeans"][-2].text, rows["kmeans"][-2].details) == ("−0.390", ("[−0.450, −0.330]",))
-    # An interval with one end is none, and a difference of nothing has no sign that misleads.
-    assert (rows["threshold_otsu"][-2].text, rows["threshold_otsu"][-2].details) == ("+0.000", ())
+    # An interval with one end is none.
+    assert (rows["threshold_otsu"][-2].text, rows["threshold_otsu"][-2].details) == ("−0.200", ())
     assert rows["kmeans"][-1].text == "< 0.001"
 
 
@@ -129,6 +132,29 @@ def test_headline_of_old_results_has_neither() -> None:
     assert difference_table(results() | {"comparisons": {"gone": {"mask_ap": {"difference": 1}}}}) is None
 
 
+def test_f1_at_a_few_thresholds() -> None:
+    content = complete()
+    content["methods"]["kmeans"]["class_agnostic"]["f1_curve"]["f1"][8] = None
+    table = f1_table(content)
+    assert table is not None
+    assert [c.title for c in table.columns] == ["F1 at 0.50", "F1 at 0.60", "F1 at 0.70", "F1 at 0.80", "F1 at 0.90"]
+    # The file of boxes has none; the curve falls by a twelfth at each step.
+    assert {row.method: [cell.text for cell in row.cells] for row in table.rows} == {
+        "mask_rcnn": ["0.900", "0.733", "0.567", "0.400", "0.233"],
+        "threshold_otsu": ["0.900", "0.733", "0.567", "0.400", "0.233"],
+        "kmeans": ["0.900", "0.733", "0.567", "0.400", "–"],
+        "kmeans_oracle": ["0.900", "0.733", "0.567", "0.400", "0.233"],
+    }
+    assert [row.oracle for row in table.rows] == [False, False, False, True]
+    assert f1_table(results()) is None
+
+
+def test_both_reports_have_f1_in_numbers() -> None:
+    for report, missing in ((markdown_report, "F1 at 0.60"), (lambda r: html_report(r, []), "F1 over IoU in numbers")):
+        assert missing in report(complete())
+        assert missing not in report(results())
+
+
 def test_every_difference_has_its_p() -> None:
     table = difference_table(complete())
     assert table is not None
@@ -140,7 +166,53 @@ def test_every_difference_has_its_p() -> None:
     }
 
 
+@given(shown=st.tuples(st.integers(0, 1000), st.integers(0, 1000)), hidden=st.tuples(*[st.floats(-0.49, 0.49)] * 2))
+def test_a_difference_is_that_of_the_numbers_shown(shown: tuple[int, int], hidden: tuple[float, float]) -> None:
+    """In both tables; nothing has the sign of no number shown, and the minus is that of the other tables."""
+    content = complete()
+    own, standard = ((number + rest) / 1000 for number, rest in zip(shown, hidden, strict=True))
+    for name, value in (("kmeans", own), ("mask_rcnn", standard)):
+        content["methods"][name]["class_agnostic"]["mask_ap"] = value
+    content["comparisons"]["kmeans"]["mask_ap"]["difference"] = own - standard
+    expected = f"{(shown[0] - shown[1]) / 1000:+.3f}".replace("-", "−")
+    headline, differences = headline_table(content), difference_table(content)
+    assert differences is not None
+    (row,) = (row for row in headline.rows if row.method == "kmeans")
+    assert row.cells[-2].text == expected
+    (row,) = (row for row in differences.rows if row.method == "kmeans")
+    assert row.cells[0].text == expected
+
+
+def test_a_p_that_can_be_no_less_is_shown_as_a_bound() -> None:
+    content = complete()
+    content["comparisons"]["kmeans"]["mask_ap"] |= {"p": 12 / 1001, "least_p": 12 / 1001}
+    content["comparisons"]["threshold_otsu"]["mask_ap"] |= {"p": 24 / 1001, "least_p": 12 / 1001}
+    headline, differences = headline_table(content), difference_table(content)
+    assert differences is not None
+    shown = {row.method: (row.cells[-1].text,) for row in headline.rows}
+    said = {row.method: row.cells[0].details[-1:] for row in differences.rows}
+    assert (shown["kmeans"], shown["threshold_otsu"]) == (("≤ 0.012",), ("0.024",))
+    assert (said["kmeans"], said["threshold_otsu"]) == (("p ≤ 0.012",), ("p = 0.024",))
+
+
+@given(st.integers(1, 5000), st.integers(1, 20), st.data())
+def test_rounding_leaves_p_on_its_side_of_the_limit(resamples: int, rows: int, data: st.DataObject) -> None:
+    further = data.draw(st.integers(0, resamples))
+    p, least = (min(1.0, rows * (1 + count) / (resamples + 1)) for count in (further, 0))
+    text = p_text(p, least)
+    shown = float(text.strip("<≤ "))
+    assert text.startswith(("<", "≤")) or abs(shown - p) < 0.005 + 1e-12  # half of the last digit
+    assert not text.startswith("<") or p < shown
+    assert not text.startswith("≤") or p <= shown < p + 0.01
+    assert (p < 0.05) == (shown < 0.05 or text == "< 0.05")
+    assert text.startswith("≤") <= (further == 0)
+
+
 def test_p_has_the_digits_it_deserves() -> None:
+    assert [p_text(p) for p in (10 / 201, 0.05, 0.0504)] == ["< 0.05", "0.050", "0.050"]
+    assert [p_text(p, p) for p in (0.0009, 0.0124, 0.0496, 0.0594, 0.119, 1.0)] == [
+        "< 0.001", "≤ 0.013", "< 0.05", "≤ 0.060", "≤ 0.12", "1.00",
+    ]  # fmt: skip
     assert [p_text(p) for p in (0.0002, 0.001, 0.0341, 0.5, 1.0)] == ["< 0.001", "0.001", "0.034", "0.50", "1.00"]
 
 
@@ -176,6 +248,16 @@ def test_definitions_say_what_tuned_rows_and_oracles_are() -> None:
     assert not {"Oracle rows", "Tuned rows"} & dict(definitions(results())).keys()
 
 
+def test_definitions_say_what_intervals_and_p_are_where_there_are_some() -> None:
+    content = complete() | {"bootstrap": {"resamples": 1000, "seed": 0}}
+    text = dict(definitions(content))
+    assert "drawn again 1,000 times" in text["95 % interval"]
+    assert "less that of mask_rcnn" in text["Δ, p"]
+    assert "95 % interval" in dict(definitions(content | {"comparisons": {}}))
+    assert "Δ, p" not in dict(definitions(content | {"comparisons": {}}))
+    assert not {"95 % interval", "Δ, p"} & dict(definitions(complete() | {"bootstrap": {"resamples": 0}})).keys()
+
+
 def test_the_report_says_where_a_threshold_comes_from() -> None:
     content = results()
     assert "training split" not in dict(definitions(content))["Operating point"]
@@ -194,14 +276,14 @@ def test_notes_pass_warnings_on_and_add_what_the_numbers_hide() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 800), st.floats(0, 300)), max_size=8))
 def test_every_point_gets_a_label(spots: list[tuple[float, float]]) -> None:
-    labels = place_labels(spots, [f"name{i}" for i in range(len(spots))], (0, 0, 800, 300))
+    labels = place_labels(spots, [f"name{i}" for i in range(len(spots))], [None] * len(spots), (0, 0, 800, 300))
     assert len(labels) == len(spots)
     assert all(label.anchor in ("start", "end", "middle") for label in labels)
 
 
 def test_crowded_labels_do_not_overlap() -> None:
     spots = [(100.0 + 3 * i, 150.0 + 2 * i) for i in range(5)]
-    labels = place_labels(spots, ["threshold"] * 5, (0, 0, 400, 300))
+    labels = place_labels(spots, ["threshold"] * 5, [None] * 5, (0, 0, 400, 300))
     boxes = []
     for label in labels:
         start = {"start": label.x, "end": label.x - 60, "middle": label.x - 30}[label.anchor]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from conftest import Workplace
 from PIL import Image
 from scripts import data_of, message, run
 
+from segtrain.overrides import quoted
 from segtrain.tuning.rows import Tuning
 
 TUNED = ["threshold_tuned", "edge_tuned", "kmeans_tuned"]
@@ -45,10 +47,16 @@ def openings() -> Iterator[list[Path]]:
 
 
 def evaluate(folder: Path, *arguments: str, output: str = "report") -> dict[str, Any]:
-    finished = run("evaluate", *arguments, *QUICK, f"output_dir={output}", folder=folder)
+    finished = run("evaluate", *arguments, *QUICK, f"output_dir={quoted(output)}", folder=folder)
     assert (finished.code, finished.err) == (0, "")
     content: dict[str, Any] = json.loads((folder / output / "results.json").read_text())
     return content
+
+
+def stated_command(output: Path, row: str) -> list[str]:
+    """The arguments that a winner's file says to use it with."""
+    text = (output / "tuned" / "segmenter" / f"{row}_winner.yaml").read_text()
+    return shlex.split(text.splitlines()[0].removeprefix("# python evaluate.py "))
 
 
 def winner(folder: Path, row: str, output: str = "report") -> dict[str, Any]:
@@ -96,14 +104,12 @@ def test_the_validation_split_does_not_change_what_is_found(workplace: Workplace
 
 
 def test_a_winner_is_a_segmenter_like_any_other(workplace: Workplace, tmp_path: Path) -> None:
-    data = data_of(workplace.data)
-    first = evaluate(tmp_path, "methods=tuned", *data)
+    folder = "müller's {report}, (1) = #1"
+    first = evaluate(tmp_path, "methods=tuned", *data_of(workplace.data), output=folder)
     for row in TUNED:
-        text = (tmp_path / "report" / "tuned" / "segmenter" / f"{row}_winner.yaml").read_text()
-        command = text.splitlines()[0].removeprefix("# python evaluate.py ").replace("'", "").split()
-        again = evaluate(tmp_path, *command, *data, output=f"again_{row}")
+        again = evaluate(tmp_path, *stated_command(tmp_path / folder, row), output=f"again_{row}")
         assert list(again["methods"]) == [row]
-        records = [(tmp_path / name / "predictions" / f"{row}.json").read_text() for name in ("report", f"again_{row}")]
+        records = [(tmp_path / name / "predictions" / f"{row}.json").read_text() for name in (folder, f"again_{row}")]
         assert records[0] == records[1]
         assert len(records[0]) > 100
         assert again["methods"][row]["class_agnostic"]["mask_ap"] == first["methods"][row]["class_agnostic"]["mask_ap"]
@@ -179,10 +185,16 @@ def test_a_space_is_changed_like_any_setting(workplace: Workplace, tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_checkpoint_names_the_training_split_too(workplace: Workplace, tmp_path: Path) -> None:
-    shutil.copy(workplace.best, tmp_path / "best.pt")
-    found = evaluate(tmp_path, "methods=tuned", "checkpoint=best.pt")
+    newest = tmp_path / "runs" / "train" / "a run" / "checkpoints" / "best.pt"
+    newest.parent.mkdir(parents=True)
+    shutil.copy(workplace.best, newest)
+    found = evaluate(tmp_path, "methods=tuned")
     assert list(found["methods"]) == TUNED
-    assert found["warnings"] == []
+    assert [said for said in found["warnings"] if not said.startswith("Only 5 images")] == []
+    shutil.copytree(newest.parents[1], tmp_path / "runs" / "train" / "newer")
+    again = evaluate(tmp_path, *stated_command(tmp_path / "report", "edge_tuned"), output="again")
+    assert again["checkpoint"]["path"] == str(newest)
+    assert again["methods"]["edge_tuned"]["class_agnostic"] == found["methods"]["edge_tuned"]["class_agnostic"]
 
 
 def test_evaluated_images_are_not_searched_on(workplace: Workplace, tmp_path: Path) -> None:

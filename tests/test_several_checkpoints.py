@@ -6,16 +6,19 @@ from typing import Any
 
 import pytest
 from conftest import Workplace
+from hypothesis import example, given
+from hypothesis import strategies as st
 from reporting_examples import method
-from reporting_examples import results as example
+from reporting_examples import results as some_results
 from scripts import SMALL, data_of, message, run
 from test_scripts_evaluate import NUMBERS, evaluate
 from tiny_runs import checkpoint
 
 from segtrain.errors import SegtrainError
 from segtrain.reporting.analysis.comparisons import standard_of
-from segtrain.reporting.analysis.seeds import seed_groups, seed_table
+from segtrain.reporting.analysis.seeds import seed_groups
 from segtrain.reporting.analysis.verdict import verdict
+from segtrain.reporting.tables.seeds import seed_table
 from segtrain.training.source import Source
 from segtrain.training.sources import find_sources, run_names, seeds_of_one_configuration
 
@@ -120,6 +123,23 @@ def test_names_of_runs_tell_them_apart() -> None:
     assert names("/r/a/0/checkpoints/best.pt", "/r/b/0/checkpoints/best.pt") == ["a-0", "b-0"]
     assert names("/r/a/checkpoints/best.pt", "/r/a/checkpoints/last.pt") == ["a-best", "a-last"]
     assert names("/models/one.pt", "/models/two.pt") == ["models-one", "models-two"]
+    runs = [f"/{run}/net/checkpoints/{name}.pt" for run, name in (("p", "best"), ("p", "last"), ("q", "best"))]
+    assert names(*runs) == ["p-net-best", "p-net-last", "q-net-best"]
+
+
+PARTS = st.sampled_from(["a", "b", "a-b", "best", "checkpoints"])
+FILES = st.builds(
+    lambda folders, name: Path("/", *folders, name),
+    st.lists(PARTS, max_size=3), st.sampled_from(["best.pt", "last.pt", "best.pth", "a-best.pt"]),
+)  # fmt: skip
+
+
+@given(st.lists(FILES, min_size=2, max_size=6, unique=True))
+@example([Path("/m/best.pt"), Path("/m/checkpoints/best.pt")])
+@example([Path("/m/best.pt"), Path("/m/best.pth")])
+@example([Path("/a-b/c/best.pt"), Path("/a/b-c/best.pt")])
+def test_no_two_checkpoints_have_one_name(paths: list[Path]) -> None:
+    assert len(set(run_names(paths))) == len(paths)
 
 
 def test_seeds_are_grouped_by_what_else_the_configuration_says() -> None:
@@ -130,19 +150,21 @@ def test_seeds_are_grouped_by_what_else_the_configuration_says() -> None:
     rows = {"a": source(0, 0.1), "b": source(1, 0.1), "c": source(2, 0.2), "d": source(3, 0.1), "e": Source(None, None)}
     assert seeds_of_one_configuration(rows) == {("a", "b", "d"): [0, 1, 3]}
     assert seeds_of_one_configuration({"a": source(0, 0.1), "b": source(0, 0.1)}) == {}  # twice the same run
+    repeated = {"a": source(0, 0.1), "b": source(1, 0.1), "c": source(1, 0.1)}
+    assert seeds_of_one_configuration(repeated) == {("a", "b"): [0, 1]}
 
 
 def test_the_spread_of_seeds_is_told() -> None:
     rows = {f"mask_rcnn/{n}": method(quality, 0.1, [], aware=False) for n, quality in enumerate((0.4, 0.5, 0.6))}
     (group,) = seed_groups(rows, {tuple(rows): [0, 1, 2]})
     assert "mask_ap_large" not in group.class_agnostic  # undefined in all of them
-    content = {**example(rows), "reference": standard_of(rows), "seeds": [vars(group)]}
+    content = {**some_results(rows), "reference": standard_of(rows), "seeds": [vars(group)]}
     table = seed_table(content)
     assert table is not None
     assert [row.method for row in table.rows] == ["seeds 0, 1, 2"]
     cell = table.rows[0].cells[0]
     assert (cell.text, cell.details) == ("0.500", ("± 0.100", "0.400 to 0.600"))
-    assert seed_table(example()) is None
+    assert seed_table(some_results()) is None
     content["methods"]["otsu"] = method(0.2, 0.1, [], aware=False)
     said = "Over 3 seeds of one configuration mask AP is 0.500 ± 0.100, from 0.400 to 0.600."
     assert said in verdict(content)

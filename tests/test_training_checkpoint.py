@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scripts import write_data
 from tiny_networks import CLASSES, picture, settings, tiny
 from tiny_runs import checkpoint
 
+from segtrain.data.check.checked import load_index
+from segtrain.data.images.reader import ImageReader
+from segtrain.data.splits.opening import Split
 from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import load_checkpoint, load_segmenter, newest_checkpoint
 from segtrain.training.resume import find_resumed, prepared_folder, starting_point
@@ -274,9 +278,50 @@ def test_states_of_other_runs(tmp_path: Path, changes: dict[str, Any], message: 
         starting_point(checkpoint(), find_resumed(str(path), tmp_path / "run"))
 
 
+def test_validations_on_other_images_are_not_counted_together(tmp_path: Path) -> None:
+    def named(val: str) -> dict[str, Any]:
+        return {**checkpoint().config, "data": {"root": "/data", "val_annotations": val, "val_images": "val"}}
+
+    path = saved(tmp_path / "last.pt", training=TRAINING, validations=3, config=named("val.json"))
+    for val, counted in (("val.json", 3), ("other.json", None)):
+        fresh = checkpoint(config=named(val))
+        assert starting_point(fresh, find_resumed(str(path), tmp_path / "run")).validations == counted
+
+
 def test_the_examples_are_the_builders() -> None:
     assert settings().keys() < checkpoint().config["segmenter"].keys()
     assert checkpoint().class_names == CLASSES
+
+
+CHOSEN = "Fine-tuned Mask R-CNN. Its weights are the best of 3 validations on the images that are evaluated here"
+TRAINING_FILE = {"val_annotations": None, "val_images": None, "train_annotations": "val.json", "train_images": "val"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "data", "said"),
+    [
+        ({}, {}, CHOSEN),
+        ({"threshold_images": 1}, {}, CHOSEN.replace("CNN.", "CNN, its score threshold chosen on 1 training image.")),
+        ({"val_ids": [101, 102, 103, 104]}, TRAINING_FILE, CHOSEN),
+        ({"val_ids": [101, 102, 104]}, TRAINING_FILE, None),  # learned from image 103
+        ({"validations": 1}, {}, None),
+        ({"validations": None}, {}, None),
+        ({"training": {"batch": 1}}, {}, None),  # last.pt
+        ({"metrics": {"mask_ap": float("nan")}}, {}, None),  # of undefined ones the last
+        ({}, {"val_annotations": "train.json"}, None),
+        ({}, {"val_images": "train"}, None),
+    ],
+)
+def test_what_the_weights_were_chosen_on_is_said(
+    tmp_path: Path, changes: dict[str, Any], data: dict[str, Any], said: str | None
+) -> None:
+    root = write_data(tmp_path, images=4)
+    own = {"root": str(root), "val_annotations": "val.json", "val_images": "val", "train_annotations": "train.json"}
+    config = {"data": own | {"train_images": "train"} | data}
+    values = {"config": config, "validations": 3, "metrics": {"mask_ap": 0.5}} | changes
+    evaluated = Split("val", load_index(root / "val.json"), ImageReader(root / "val", "auto", 10**6))
+    found = Source(tmp_path / "best.pt", checkpoint(**values)).description(None, evaluated)
+    assert found == (said or "Fine-tuned Mask R-CNN")
 
 
 def test_data_of_a_checkpoint_that_is_older_than_a_setting(tmp_path: Path) -> None:

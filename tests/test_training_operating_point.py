@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from segtrain.data.splits.opening import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference
 from segtrain.instances import GroundTruth, Prediction
-from segtrain.training.checkpoint import LATER_FIELDS, load_checkpoint
-from segtrain.training.operating_point import THRESHOLDS, best_threshold, settle_threshold
+from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.training.checkpoint import LATER_FIELDS, Checkpoint, load_checkpoint
+from segtrain.training.operating_point import THRESHOLDS, best_threshold, settle_thresholds
 
 SIZE = (20, 20)
 PLACES = [(x, y) for x in (0, 7, 14) for y in (0, 7, 14)]
@@ -71,36 +73,63 @@ def split(tmp_path: Path) -> Split:
     return Split("train", write_data(folder, images=6), ImageReader(folder, exif="auto", max_pixels=10**6))
 
 
+def write(path: Path, network: MaskRCNN, **changes: Any) -> Checkpoint:
+    saved = checkpoint(model={name: value + 0 for name, value in network.state_dict().items()}, **changes)
+    saved.save(path)
+    return saved
+
+
 def test_a_checkpoint_keeps_its_threshold(split: Split, tmp_path: Path) -> None:
     path = tmp_path / "best.pt"
     network = tiny(min_score=0.0)
-    original = checkpoint(model={name: value + 0 for name, value in network.state_dict().items()}, category_ids=IDS)
-    original.save(path)
+    original = write(path, network, category_ids=IDS)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()  # what the run ended with, which is not what is saved
-    threshold = settle_threshold(path, network, split, images=3, seed=0)
+    settle_thresholds(tmp_path, network, split, images=3, seed=0)
     stored = load_checkpoint(path)
-    assert stored.score_threshold == threshold
+    assert stored.score_threshold in THRESHOLDS
     assert stored.threshold_images == 3
-    assert threshold in THRESHOLDS
     for name, value in original.model.items():
         assert torch.equal(stored.model[name], value)
         assert torch.equal(network.state_dict()[name], value)
+
+
+def test_the_last_weights_get_a_threshold_of_their_own(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The best weights' where they are the same ones; the state to go on with stays."""
+    tried = iter([(0.3, 0.9), (0.7, 0.8), (0.4, 0.6)])
+    monkeypatch.setattr("segtrain.training.operating_point.best_threshold", lambda *_: next(tried))
+    network = tiny()
+    write(tmp_path / "best.pt", network)
+    write(tmp_path / "last.pt", network, training={"batch": 5})
+
+    def settled() -> list[float]:
+        settle_thresholds(tmp_path, network, split, images=3, seed=0)
+        return [load_checkpoint(tmp_path / f"{name}.pt").score_threshold for name in ("best", "last")]
+
+    assert settled() == [0.3, 0.3]
+    assert load_checkpoint(tmp_path / "last.pt").training == {"batch": 5}
+    with torch.no_grad():
+        next(network.parameters()).add_(1)
+    write(tmp_path / "last.pt", network)
+    with caplog.at_level("INFO"):
+        assert settled() == [0.7, 0.4]
+    assert "score threshold 0.4: F1 0.6000 on 3 training images, stored in last.pt" in caplog.messages
 
 
 def test_images_that_cannot_be_read_are_passed_over(split: Split, tmp_path: Path) -> None:
     assert split.images is not None
     for number in range(5):
         (split.images.folder / f"{number}.png").write_bytes(b"")
-    path = tmp_path / "best.pt"
     network = tiny()
-    checkpoint(model=network.state_dict()).save(path)
-    settle_threshold(path, network, split, images=3, seed=0)
-    assert load_checkpoint(path).threshold_images == 1
+    write(tmp_path / "best.pt", network)
+    settle_thresholds(tmp_path, network, split, images=3, seed=0)
+    assert load_checkpoint(tmp_path / "best.pt").threshold_images == 1
     (split.images.folder / "5.png").unlink()
     with pytest.raises(SegtrainError, match="no image can be read"):
-        settle_threshold(path, network, split, images=3, seed=0)
+        settle_thresholds(tmp_path, network, split, images=3, seed=0)
 
 
 def test_checkpoints_from_before_are_read(tmp_path: Path) -> None:
@@ -110,4 +139,4 @@ def test_checkpoints_from_before_are_read(tmp_path: Path) -> None:
     torch.save({key: value for key, value in content.items() if key not in LATER_FIELDS}, path)
     old = load_checkpoint(path)
     assert old.score_threshold == 0.3
-    assert (old.threshold_images, old.training_images, old.training_objects) == (None, None, None)
+    assert {getattr(old, key) for key in LATER_FIELDS} == {None}

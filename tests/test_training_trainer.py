@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,9 +212,28 @@ def test_the_best_weights_are_those_that_were_validated(
     final = last(run)
     assert final.training is not None
     assert final.training["best"] == 0.5
+    # What they cost and were chosen from is the whole run, though they come from its middle.
+    assert best.minutes == final.minutes > run.minutes_at(6)
+    assert best.validations == final.validations == 4
     # With averages the validated weights are not those that learn.
     same = all(torch.equal(value, final.training["model"][name]) for name, value in final.model.items())
     assert same == (ema_decay is None)
+
+
+def test_validations_are_counted_where_their_best_is_known(index: CocoIndex, tmp_path: Path) -> None:
+    first = Run(index, tmp_path / "first", scores=[0.4, 0.2])
+    first.fit()
+    more = {"start": last(first), "changes": {"epochs": 4}}
+    goes_on = Run(index, first.folder, scores=[0.3, 0.1], **more)
+    goes_on.fit()
+    assert load_checkpoint(first.folder / "best.pt").validations == 4
+    alone = Run(index, tmp_path / "alone", scores=[0.1, 0.3], **more)  # without the best.pt of before
+    alone.fit()
+    best = load_checkpoint(alone.folder / "best.pt")
+    assert (best.validations, best.metrics) == (2, {"mask_ap": 0.3})
+    old = Run(index, first.folder, scores=[0.1], start=replace(last(goes_on), validations=None), changes={"epochs": 5})
+    old.fit()
+    assert load_checkpoint(first.folder / "best.pt").validations is None
 
 
 def test_an_undefined_score_still_leaves_weights(index: CocoIndex, tmp_path: Path) -> None:

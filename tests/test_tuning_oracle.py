@@ -9,7 +9,7 @@ from test_tuning_space import OTSU
 from segtrain import masks
 from segtrain.data.index.coco import Category
 from segtrain.data.records import to_predictions
-from segtrain.instances import GroundTruth
+from segtrain.instances import GroundTruth, Instances
 from segtrain.metrics.f1 import f1
 from segtrain.tuning.oracle import Oracle
 from segtrain.tuning.space import build_segmenter
@@ -42,7 +42,7 @@ def quality(found: Any, truths: list[GroundTruth]) -> tuple[float, float]:
     return f1(truths, records, category_ids=[1], image_ids=[image_id]).f1, float(iou)
 
 
-def test_an_oracle_is_never_below_a_row_of_its_kind() -> None:
+def test_an_oracle_is_on_no_image_below_a_row_of_its_kind() -> None:
     blind = {**OTSU, "min_area": 400}  # finds none of the squares
     oracle = Oracle({"otsu": blind}, {}, "")
     tuned = build_segmenter({**OTSU, "min_area": 9})
@@ -55,10 +55,46 @@ def test_an_oracle_is_never_below_a_row_of_its_kind() -> None:
     assert "2 settings" in oracle.description
 
 
+class Fixed:
+    """A segmenter that finds in each image what it is told."""
+
+    def __init__(self, answers: dict[int, list[masks.Rle]]) -> None:
+        self.answers = answers
+
+    def segment(self, images: list[torch.Tensor]) -> list[Instances]:
+        found = [self.answers[id(image)] for image in images]
+        return [
+            Instances((60, 60), np.zeros((n, 4), np.float32), np.zeros(n, np.int64), np.ones(n, np.float32), rles)
+            for n, rles in ((len(rles), rles) for rles in found)
+        ]
+
+
+def test_the_bound_holds_for_each_image_and_not_for_the_f1_of_all() -> None:
+    """Where one setting finds an object among 70 false ones and the other nothing, the former has the best F1."""
+    (hard, hard_truths), (easy, easy_truths) = scene(1, False), scene(2, False)
+    specks = [masks.encode_crop(np.ones((1, 1)), n % 60, 58 + n // 60, (60, 60)) for n in range(70)]
+    reckless = Fixed({id(hard): [hard_truths[0]["segmentation"], *specks], id(easy): []})
+    careful = Fixed({id(hard): [], id(easy): [truth["segmentation"] for truth in easy_truths]})
+    oracle = Oracle({"otsu": OTSU}, {}, "")
+    oracle.segmenters = [reckless, careful]
+
+    def pooled(*found: Instances) -> float:
+        pairs = zip((1, 2), found, strict=True)
+        records = [record for n, one in pairs for record in to_predictions(one, n, [Category(1, "object")])]
+        return f1([*hard_truths, *easy_truths], records, category_ids=[1], image_ids=[1, 2]).f1
+
+    chosen = [oracle.segment_knowing(image, truths) for image, truths in ((hard, hard_truths), (easy, easy_truths))]
+    single = [careful.segment([image])[0] for image in (hard, easy)]
+    assert [len(one) for one in chosen] == [71, len(easy_truths)]
+    for best, one, truths in zip(chosen, single, (hard_truths, easy_truths), strict=True):
+        assert quality(best, truths)[0] >= quality(one, truths)[0]
+    assert pooled(*chosen) < 0.2 < 0.6 < pooled(*single)
+
+
 def test_an_oracle_takes_the_best_of_its_grid() -> None:
     oracle = Oracle({"otsu": OTSU}, {"otsu": SPACE}, "Words.")
     assert len(oracle.segmenters) == 9  # as it stands too
-    assert oracle.description == "Words. 9 settings. An upper bound that no one can have."
+    assert oracle.description == "Words. 9 settings. An upper bound that no one can have, of each image's F1."
     assert oracle.score == "contrast"
     chosen = set()
     for seed, dark in ((1, False), (2, True), (3, True), (4, False)):

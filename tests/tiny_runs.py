@@ -96,6 +96,7 @@ def checkpoint(**changes: Any) -> Checkpoint:
         "threshold_images": None,
         "training_images": None,
         "training_objects": None,
+        "validations": 0,
     }
     return Checkpoint(**(values | changes))
 
@@ -145,3 +146,7 @@ class Run:
 
     def curve(self, name: str) -> list[float]:
         return [values[name] for _, values in self.entries if name in values]
+
+    def minutes_at(self, step: int) -> float:
+        """Of training, up to a step."""
+        return next(values["train/minutes"] for at, values in self.entries if at == step and "train/minutes" in values)

@@ -15,6 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 LEVEL = 0.95
+CLEAR = 0.05  # a p below it: the data can tell
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Difference:
         low: lower end of its 95 % interval.
         high: upper end.
         p: two-sided, of the two being equal.
+        least_p: the least that p can be with so many resamples.
     """
 
     difference: float
     low: float
     high: float
     p: float
+    least_p: float
 
 
 def draw_images(images: int, resamples: int, seed: int) -> IntArray:
@@ -79,11 +82,12 @@ def paired_difference(
     difference, resampled = first - second, resampled_first - resampled_second
     low, high = interval(difference, resampled)
     if isnan(low):
-        return Difference(difference, low, high, float("nan"))
+        return Difference(difference, low, high, float("nan"), float("nan"))
     defined = resampled[~np.isnan(resampled)]
     # Rounding must not decide between a difference of nothing and one of nothing at all.
     further = np.abs(defined - difference) >= abs(difference) - 1e-12
-    return Difference(difference, low, high, float((1 + further.sum()) / (len(defined) + 1)))
+    least = 1 / (len(defined) + 1)
+    return Difference(difference, low, high, float((1 + further.sum()) / (len(defined) + 1)), least)
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:

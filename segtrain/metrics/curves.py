@@ -12,12 +12,12 @@ CountArray = npt.NDArray[np.int32]
 RECALLS: FloatArray = np.linspace(0.0, 1.0, 101)
 
 
-def area_under(hits: CountArray, misses: CountArray, truths: IntArray) -> tuple[IntArray, FloatArray]:
+def area_under(hits: CountArray, misses: CountArray | FloatArray, truths: IntArray) -> tuple[IntArray, FloatArray]:
     """Hits in all, and the mean over all recalls of the largest precision at that recall or a higher one.
 
     Args:
         hits: (R, B) detections of each run that are right; changed.
-        misses: (R, B) detections before them, since the last run, that are wrong; changed.
+        misses: (R, B) detections before them, since the last run, that are wrong, or what they count; changed.
         truths: (B,).
     """
     if not len(hits):

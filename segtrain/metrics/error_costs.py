@@ -73,6 +73,9 @@ def fixed_precision(matches: Matches, errors: ErrorTypes, fixes: Sequence[Collec
     missed objects are no longer counted. A category of which no object is left to count has a precision of 1 if
     nothing false is left either, else 0 (of this the paper says nothing).
 
+    The paper puts each type right alone, so the best-scored error is sought among those of the type. The authors'
+    program seeks it among all of category and location, and puts an object right with that one only.
+
     Args:
         matches: of masks, at an IoU of .5 and all sizes first.
         errors: among them.

@@ -55,7 +55,7 @@ def error_types(
         max_dets: detections kept per image and category, best first; others are neither right nor wrong.
 
     Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (2020); the order, where
-    several fit, is that of the authors' program.
+    several fit, is that of the authors' program, which counts an IoU of exactly .5 as too little.
     """
     counted = (matches.rank < max_dets) & ~matches.ignored[0, 0]
     place = np.full(len(truths) + 1, -1, dtype=np.int64)  # the last stands for no truth

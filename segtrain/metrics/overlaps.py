@@ -1,7 +1,7 @@
-"""How well each detection overlaps with true objects, whether or not it is matched with one."""
+"""How well detections and true objects overlap, whether or not they are matched."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -26,22 +26,46 @@ def best_overlaps(
         predictions: the detections; several may overlap one object.
         iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
     """
-    real: defaultdict[int, list[Any]] = defaultdict(list)
-    for truth in truths:
-        if not truth["iscrowd"]:
-            real[truth["image_id"]].append(truth["segmentation" if iou_type == "segm" else "bbox"])
-    found: defaultdict[int, list[int]] = defaultdict(list)
-    for number, prediction in enumerate(predictions):
-        found[prediction["image_id"]].append(number)
-    shapes = boxes.xywh(predictions) if iou_type == "bbox" else None
     best = np.zeros(len(predictions))
-    for image_id in found.keys() & real.keys():
-        here, there = found[image_id], real[image_id]
-        crowd = np.zeros(len(there), dtype=np.bool_)
-        if shapes is None:
-            own: list[Any] = [predictions[number] for number in here]
-            overlaps = masks.iou([record["segmentation"] for record in own], there, crowd.tolist())
-        else:
-            overlaps = boxes.iou(shapes[here], np.array(there, dtype=np.float64).reshape(-1, 4), crowd)
+    for _, here, overlaps in _overlaps(truths, predictions, iou_type):
         best[here] = overlaps.max(axis=1)
     return best
+
+
+def best_found(truths: Sequence[GroundTruth], predictions: Sequence[Prediction]) -> FloatArray:
+    """IoU of each true object with the detection of its image that overlaps it most, (N,); 0 without any, or a crowd.
+
+    Args:
+        truths: true instances. Categories do not matter.
+        predictions: the detections; one may overlap several objects.
+    """
+    best = np.zeros(len(truths))
+    for there, _, overlaps in _overlaps(truths, predictions, "segm"):
+        best[there] = overlaps.max(axis=0)
+    return best
+
+
+def _overlaps(
+    truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: Literal["segm", "bbox"]
+) -> Iterator[tuple[list[int], list[int], FloatArray]]:
+    """Of each image with both: which true objects and which detections it has, and their (D, G) IoU."""
+    real, found = _by_image(truths), _by_image(predictions)
+    shapes = boxes.xywh(predictions) if iou_type == "bbox" else None
+    for image_id in found.keys() & real.keys():
+        there, here = [n for n in real[image_id] if not truths[n]["iscrowd"]], found[image_id]
+        if not there:
+            continue
+        crowd = np.zeros(len(there), dtype=np.bool_)
+        if shapes is None:
+            own = [predictions[n]["segmentation"] for n in here]
+            yield there, here, masks.iou(own, [truths[n]["segmentation"] for n in there], crowd.tolist())
+        else:
+            yield there, here, boxes.iou(shapes[here], np.array([truths[n]["bbox"] for n in there], np.float64), crowd)
+
+
+def _by_image(records: Sequence[Any]) -> dict[int, list[int]]:
+    """The places of each image's records."""
+    places: defaultdict[int, list[int]] = defaultdict(list)
+    for place, record in enumerate(records):
+        places[record["image_id"]].append(place)
+    return places

@@ -42,27 +42,35 @@ class ResampledPrecision:
     recall: FloatArray
 
 
-def resampled_precision(matches: Matches, draws: IntArray, *, max_dets: int) -> ResampledPrecision:
+def resampled_precision(
+    matches: Matches, draws: IntArray, *, max_dets: int, false_weight: FloatArray | None = None
+) -> ResampledPrecision:
     """Average precision and recall of each resample, as COCO defines them.
 
     Args:
         matches: of all images.
         draws: (B, I) how often each image is drawn.
         max_dets: detections kept per image and category, best first; at least 1.
+        false_weight: (A, B) what an unmatched detection counts, in [0, 1]; None for 1.
 
     Returns:
         What the evaluator finds for the images of a resample, in increasing order, copies side by side.
     """
     most = int(draws.max(initial=1))
     pieces = max(1, -(-draws.size * (most + 1) // _DRAWS))
-    parts = [_resample(matches, part, most, max_dets) for part in np.array_split(draws, pieces)]
+    parts = [
+        _resample(matches, draws[part], most, max_dets, None if false_weight is None else false_weight[:, part])
+        for part in np.array_split(np.arange(len(draws)), pieces)
+    ]
     return ResampledPrecision(
         np.concatenate([part.precision for part in parts], axis=-1),
         np.concatenate([part.recall for part in parts], axis=-1),
     )
 
 
-def _resample(matches: Matches, draws: IntArray, most: int, max_dets: int) -> ResampledPrecision:
+def _resample(
+    matches: Matches, draws: IntArray, most: int, max_dets: int, false_weight: FloatArray | None
+) -> ResampledPrecision:
     thresholds, areas = matches.truth.shape[:2]
     drawn = _Draws(np.ascontiguousarray(draws.T, dtype=np.int32), most)
     precision, recall = np.zeros((2, thresholds, areas, len(draws)))
@@ -75,8 +83,9 @@ def _resample(matches: Matches, draws: IntArray, most: int, max_dets: int) -> Re
             if not there.any():
                 continue
             defined[a] += there
+            weight = None if false_weight is None else false_weight[a]
             for t in range(thresholds):
-                hits, mean = ranked.curve(matches, t, a, drawn, truths)
+                hits, mean = ranked.curve(matches, t, a, drawn, truths, weight)
                 precision[t, a] += np.where(there, mean, 0)
                 recall[t, a] += np.where(there, hits / np.maximum(truths, 1), 0)
     defined[defined == 0] = np.nan
@@ -129,7 +138,9 @@ class _Ranking:
         changes = (np.diff(image) != 0) | (np.diff(score) != 0)
         return cls(found, image, np.concatenate([np.zeros(min(len(found), 1), dtype=np.int64), np.cumsum(changes)]))
 
-    def curve(self, matches: Matches, t: int, a: int, drawn: _Draws, truths: IntArray) -> tuple[IntArray, FloatArray]:
+    def curve(
+        self, matches: Matches, t: int, a: int, drawn: _Draws, truths: IntArray, false_weight: FloatArray | None
+    ) -> tuple[IntArray, FloatArray]:
         """Hits of each resample, (B,), and the mean precision over all recalls, (B,)."""
         counted = np.flatnonzero(~matches.ignored[t, a, self.found])
         hit, row, draws = matches.truth[t, a, self.found[counted]] >= 0, self.image[counted], drawn.times
@@ -143,7 +154,9 @@ class _Ranking:
         hits, misses = (_table(run[kept], row[kept], count, len(draws)) for kept in (hit, ~hit & (run < count)))
         total, mean = np.zeros(len(truths), dtype=np.int64), np.zeros(len(truths))
         for part in _parts(len(truths), count):
-            total[part], mean[part] = area_under(hits @ draws[:, part], misses @ draws[:, part], truths[part])
+            wrong = misses @ draws[:, part]
+            wrong = wrong if false_weight is None else wrong * false_weight[part]
+            total[part], mean[part] = area_under(hits @ draws[:, part], wrong, truths[part])
         return total, mean
 
 

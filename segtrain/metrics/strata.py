@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segtrain import masks
 from segtrain.instances import GroundTruth, Prediction
-from segtrain.metrics.curves import RECALLS
 from segtrain.metrics.matching import AREAS, Matches, match
+from segtrain.metrics.overlaps import best_found
+from segtrain.metrics.resampled_precision import resampled_precision
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -104,7 +104,7 @@ def numbers_by_stratum(
     max_dets: int,
     score_threshold: float,
 ) -> list[list[StratumNumbers]]:
-    """A method's numbers for each stratum of each trait; masks are compared once for the APs of all of them.
+    """A method's numbers for each stratum of each trait; masks are compared once for all of them.
 
     Args:
         truths: all N true instances, of one category.
@@ -115,21 +115,15 @@ def numbers_by_stratum(
         max_dets: detections kept per image for AP, best first.
         score_threshold: the operating point: recall and IoU leave detections of a lower score out.
     """
-    strata = [(trait, number) for trait in traits for number in range(len(trait.names))]
-    # One more for all objects: their matches decide the recall, so that no object gains by its rivals being ignored.
-    areas = [*(_area(trait, number) for trait, number in strata), _ALL]
-    aside = np.array([*(trait.of != number for trait, number in strata), np.zeros(len(truths))], dtype=np.bool_)
-    matches = match(
-        truths, predictions, image_ids=image_ids, category_ids=[category_id], iou_type="segm", areas=areas, aside=aside
-    )
+    matches = _match(truths, predictions, traits, image_ids, category_id)
+    once = np.ones((1, len(matches.image_ids)), dtype=np.int64)
+    precision = iter(_precision(matches, traits, once, max_dets)[:, 0].tolist())
     matched = _matched(matches, len(truths), score_threshold)
-    overlaps = best_found(truths, [p for p in predictions if p["score"] >= score_threshold], image_ids)
-    everything = int(np.sum([not truth["iscrowd"] for truth in truths]))
-    found = iter(range(len(strata)))
+    overlaps = best_found(truths, [p for p in predictions if p["score"] >= score_threshold])
     return [
         [
             StratumNumbers(
-                _average_precision(matches, next(found), 1.0 if trait.sized else objects / everything, max_dets),
+                next(precision),
                 float(matched[trait.of == number].mean()) if objects else float("nan"),
                 float(overlaps[trait.of == number].mean()) if objects else float("nan"),
             )
@@ -139,23 +133,47 @@ def numbers_by_stratum(
     ]
 
 
-def best_found(
-    truths: Sequence[GroundTruth], predictions: Sequence[Prediction], image_ids: Sequence[int]
+def resampled_by_stratum(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction],
+    trait: Trait,
+    draws: IntArray,
+    *,
+    image_ids: Sequence[int],
+    category_id: int,
+    max_dets: int,
 ) -> FloatArray:
-    """(N,) each true instance's highest IoU with a detection of its image, 0 without any."""
-    real: dict[int, list[int]] = {image_id: [] for image_id in image_ids}
-    found: dict[int, list[masks.Rle]] = {image_id: [] for image_id in image_ids}
-    for number, truth in enumerate(truths):
-        real.get(truth["image_id"], []).append(number)
-    for prediction in predictions:
-        found.get(prediction["image_id"], []).append(prediction["segmentation"])
-    best = np.zeros(len(truths))
-    for image_id, here in real.items():
-        if here and found[image_id]:
-            known = [truths[number] for number in here]
-            crowd = [truth["iscrowd"] for truth in known]
-            best[here] = masks.iou(found[image_id], [t["segmentation"] for t in known], crowd).max(axis=0)
-    return best
+    """A method's AP for each stratum on each resample of the images, (S, B); nan where a resample has none of it.
+
+    Args:
+        truths: all N true instances, of one category.
+        predictions: all detections, of the same category.
+        trait: of the true instances; its strata stay as they are.
+        draws: (B, I) how often each image is drawn, images by increasing id.
+        image_ids: every image that was segmented; records of others are left out.
+        category_id: that of the records.
+        max_dets: detections kept per image, best first.
+    """
+    return _precision(_match(truths, predictions, [trait], image_ids, category_id), [trait], draws, max_dets)
+
+
+def _match(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction],
+    traits: Sequence[Trait],
+    image_ids: Sequence[int],
+    category_id: int,
+) -> Matches:
+    """All detections against the objects of each stratum; last, against all objects.
+
+    The matches of all objects decide the recall, so that no object gains by its rivals being ignored.
+    """
+    strata = [(trait, number) for trait in traits for number in range(len(trait.names))]
+    areas = [*(_area(trait, number) for trait, number in strata), _ALL]
+    aside = np.array([*(trait.of != number for trait, number in strata), np.zeros(len(truths))], dtype=np.bool_)
+    return match(
+        truths, predictions, image_ids=image_ids, category_ids=[category_id], iou_type="segm", areas=areas, aside=aside
+    )
 
 
 def _area(trait: Trait, number: int) -> tuple[float, float]:
@@ -173,20 +191,12 @@ def _matched(matches: Matches, truths: int, score_threshold: float) -> npt.NDArr
     return matched
 
 
-def _average_precision(matches: Matches, a: int, share: float, max_dets: int) -> float:
-    """COCO's AP where unmatched detections count as a share of one."""
-    objects = int((~matches.truth_ignored[a]).sum())
-    if not objects:
-        return float("nan")
-    among = matches.rank < max_dets
-    counted, right = ~matches.ignored[:, a, among], matches.truth[:, a, among] >= 0
-    total = 0.0
-    for hit, miss in zip(counted & right, counted & ~right, strict=True):
-        # Between two hits the precision only falls: the places of the hits are enough.
-        places = np.flatnonzero(hit)
-        hits = np.arange(1, len(places) + 1)
-        precision = hits / (hits + share * np.cumsum(miss)[places])
-        best = np.maximum.accumulate(precision[::-1])[::-1]
-        reached = np.searchsorted(hits / objects, RECALLS)
-        total += float(np.append(best, 0.0)[reached].mean())
-    return total / len(counted)
+def _precision(matches: Matches, traits: Sequence[Trait], draws: IntArray, max_dets: int) -> FloatArray:
+    """AP of each stratum on each resample, (strata, B)."""
+    counted = [np.bincount(matches.truth_image[~own], minlength=draws.shape[1]) for own in matches.truth_ignored]
+    objects = np.array(counted) @ draws.T
+    sized = np.array([trait.sized for trait in traits for _ in trait.names])
+    share = np.where(sized[:, None], 1.0, objects[:-1] / np.maximum(objects[-1], 1))
+    weight = np.append(share, np.ones((1, len(draws))), axis=0)
+    precision = resampled_precision(matches, draws, max_dets=max_dets, false_weight=weight).precision
+    return np.moveaxis(precision[:, :-1], 0, -1).copy().mean(axis=-1)  # type: ignore[no-any-return]

@@ -23,16 +23,13 @@ class TrueBoxes:
     filled: float
 
 
-def true_boxes(
-    truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[int, int]], category_id: int, max_dets: int
-) -> TrueBoxes:
-    """Score the box of every true object as if it were a mask.
+def true_boxes(truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[int, int]], category_id: int) -> TrueBoxes:
+    """Score the box of every true object as if it were a mask; all of an image count, however many.
 
     Args:
         truths: all true instances, of one category.
         sizes: image id -> (H, W) of every image.
         category_id: that of the truths.
-        max_dets: detections per image that AP uses.
     """
     objects = [truth for truth in truths if not truth["iscrowd"]]
     boxes = [_box(truth["segmentation"]) for truth in objects]
@@ -41,8 +38,8 @@ def true_boxes(
         for truth, box in zip(objects, boxes, strict=True)
     ]
     precision = average_precision(
-        truths, found, image_ids=list(sizes), category_ids=[category_id], max_dets=max_dets, iou_type="segm",
-        sizes=sizes,
+        truths, found, image_ids=list(sizes), category_ids=[category_id], max_dets=max(len(found), 1),
+        iou_type="segm", sizes=sizes,
     )  # fmt: skip
     own, whole = masks.area([truth["segmentation"] for truth in objects]), masks.area(boxes)
     filled = (own / np.maximum(whole, 1))[whole > 0]

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader
 
-from segtrain.reporting.analysis.seeds import seed_table
 from segtrain.reporting.figures.curves import f1_over_iou, precision_recall
 from segtrain.reporting.figures.drawing import hues
 from segtrain.reporting.figures.interval_plot import interval_plot
@@ -16,16 +15,20 @@ from segtrain.reporting.figures.scatter import speed_quality
 from segtrain.reporting.gallery.choice import GalleryItem
 from segtrain.reporting.gallery.pictures import exhibits
 from segtrain.reporting.overlays import COLOURS
+from segtrain.reporting.provenance import checkpoints, data_title, facts
 from segtrain.reporting.tables.categories import category_table, tracks_agree
 from segtrain.reporting.tables.cells import Results, contenders, ranking, seconds, track_table
 from segtrain.reporting.tables.costs import cost_table
 from segtrain.reporting.tables.errors import error_section
+from segtrain.reporting.tables.f1 import f1_table
 from segtrain.reporting.tables.limits import calibration_sentences, calibration_table, ceiling_sentences, ceiling_table
 from segtrain.reporting.tables.reasons import explained, reason_lines
+from segtrain.reporting.tables.seeds import seed_table
 from segtrain.reporting.tables.standings import difference_table, headline_table
-from segtrain.reporting.words import checkpoints, data_title, definitions, facts, notes
+from segtrain.reporting.words import definitions, notes
 
-WIDE, NARROW = 860.0, 340.0  # a figure is laid out for a desktop and again for a phone, so that its text stays legible
+# Pixels. A figure is laid out for a desktop and again for a phone, or narrow enough for both: its text stays legible.
+WIDE, NARROW, BOTH = 780.0, 340.0, 360.0
 
 Drawn = TypeVar("Drawn")
 
@@ -45,7 +48,7 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
     )
     order, fair = ranking(results), contenders(results)
     headline = explained(headline_table(results), results, "class_agnostic")
-    f1_curve = f1_over_iou(results, width=370.0)
+    f1_curve = f1_over_iou(results, BOTH)
     shown = exhibits(gallery, order)
     methods = [layer.title for layer in shown[0].layers if layer.is_method] if shown else []
     titles = {"iou50": "Precision-recall at IoU 0.50", "mean": "Precision-recall, mean over IoU"}
@@ -57,7 +60,7 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         seeds=seed_table(results),
         checkpoints=checkpoints(results),
         with_intervals=any(cell.details for row in headline.rows for cell in row.cells),
-        marks=_drawn(interval_plot(results, key, width=400.0) for key in ("mask_ap", "miou")),
+        marks=_drawn(interval_plot(results, key, BOTH) for key in ("mask_ap", "miou")),
         differences=difference_table(results),
         agnostic=explained(track_table(results, "class_agnostic", intervals=False), results, "class_agnostic"),
         class_aware=explained(track_table(results, "class_aware", intervals=False), results, "class_aware"),
@@ -66,10 +69,11 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         costs=cost_table(results),
         speed=_drawn(speed_quality(results, width) for width in (WIDE, NARROW)),
         untimed=[name for name in fair if seconds(results["methods"][name]) is None],
-        curves=_drawn([*(precision_recall(results, *pair, width=370.0) for pair in titles.items()), f1_curve]),
+        curves=_drawn([*(precision_recall(results, *pair, BOTH) for pair in titles.items()), f1_curve]),
         with_f1=f1_curve is not None,
+        f1=f1_table(results),
         errors=error_section(results, WIDE, NARROW),
-        kind_figures=kind_figures(results, width=370.0),
+        kind_figures=kind_figures(results, BOTH),
         kind_tables=kind_tables(results),
         kind_words=kind_words(results),
         gallery=shown,
@@ -99,7 +103,7 @@ def limits_shown(results: Results) -> dict[str, Any] | None:
         "ceiling": ceiling,
         "calibration": calibration,
         "said": calibration_sentences(results),
-        "plots": reliability_plots(results, width=340.0),
+        "plots": reliability_plots(results, BOTH),
     }
 
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader
 
-from segtrain.reporting.analysis.seeds import seed_table
 from segtrain.reporting.figures.kinds import kind_tables, kind_words
+from segtrain.reporting.provenance import checkpoints, data_title, facts
 from segtrain.reporting.tables.categories import category_table, tracks_agree
 from segtrain.reporting.tables.cells import Cell, Results, Table, is_oracle, ranking, track_table
 from segtrain.reporting.tables.costs import cost_table
 from segtrain.reporting.tables.errors import error_section
+from segtrain.reporting.tables.f1 import f1_table
 from segtrain.reporting.tables.limits import (
     calibration_sentences,
     calibration_table,
@@ -19,8 +20,9 @@ from segtrain.reporting.tables.limits import (
     reliability_rows,
 )
 from segtrain.reporting.tables.reasons import reason_lines
+from segtrain.reporting.tables.seeds import seed_table
 from segtrain.reporting.tables.standings import difference_table, headline_table
-from segtrain.reporting.words import checkpoints, data_title, definitions, facts, notes
+from segtrain.reporting.words import definitions, notes
 
 _SPECIAL = re.compile(r"[\\`*\[\]|~#$]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is no markup
 
@@ -53,6 +55,7 @@ def markdown_report(results: Results) -> str:
         order=ranking(results),
         class_aware=table_text(track_table(results, "class_aware", intervals=False)),
         categories=table_text(category_table(results)),
+        f1=table_text(f1) if (f1 := f1_table(results)) else "",
         costs=table_text(cost_table(results)),
         errors=errors,
         error_tables={

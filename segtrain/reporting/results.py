@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from segtrain.data.splits.opening import Split
-from segtrain.evaluation import Reference
+from segtrain.evaluation import TRACKS, Reference
 from segtrain.reporting.analysis.calibrations import calibrations
 from segtrain.reporting.analysis.claims import claims
-from segtrain.reporting.analysis.comparisons import certainty, doubts, standard_of
+from segtrain.reporting.analysis.comparisons import certainty, standard_of
+from segtrain.reporting.analysis.doubts import doubts, images_behind
 from segtrain.reporting.analysis.errors import errors
 from segtrain.reporting.analysis.kinds import by_kind
 from segtrain.reporting.analysis.mask_ceiling import mask_ceiling
@@ -19,6 +20,7 @@ from segtrain.reporting.analysis.reasons import reasons
 from segtrain.reporting.analysis.seeds import seed_groups
 from segtrain.reporting.analysis.verdict import verdict
 from segtrain.reporting.row import Row
+from segtrain.reporting.tables.cells import is_oracle
 
 NO_COSTS: Mapping[str, float | None] = dict.fromkeys(
     ("training_minutes", "training_images", "training_objects", "tuning_seconds", "peak_memory_gib")
@@ -57,16 +59,17 @@ def assemble(
         notes: what else a reader must know.
     """
     methods = {name: _method(row, len(reference.sizes)) for name, row in rows.items()}
-    apart = {name for name, method in methods.items() if method.get("oracle")}
+    apart = {name for name, method in methods.items() if is_oracle(method)}
     sure = certainty(rows, reference, max_dets, **bootstrap, apart=apart)
-    for name, tracks in sure.intervals.items():
-        for track, intervals in tracks.items():
-            methods[name][track]["intervals"] = intervals
+    for name, method in methods.items():
+        for track in TRACKS:
+            if method[track] is not None:
+                method[track]["intervals"] = sure.intervals.get(name, {}).get(track, {})
     for name, measured in calibrations(rows, reference).items():
         methods[name]["calibration"] = measured
     for name, found in errors(rows, reference, max_dets).items():
         methods[name]["errors"] = found
-    kinds = by_kind(rows, split, reference, max_dets)
+    kinds = by_kind(rows, split, reference, max_dets, **bootstrap)
     for name, method in methods.items():
         method["strata"], method["timing"]["by_size"] = kinds.methods[name], kinds.times[name]
     results = {
@@ -75,15 +78,16 @@ def assemble(
         "comparisons": sure.comparisons,
         "contests": sure.contests,
         "bootstrap": dict(bootstrap),
-        "mask_ceiling": mask_ceiling(rows, reference, max_dets),
+        "mask_ceiling": mask_ceiling(rows, reference),
         "reasons": reasons(rows, methods, reference, max_dets),
         "strata": kinds.strata,
+        "contrast_gap": kinds.contrast_gap,
         "true_boxes": kinds.true_boxes,
         "seeds": [asdict(group) for group in seed_groups(methods, seeds)],
         "data": _data(split, reference, max_dets),
         "warnings": [
             *_too_many(reference, max_dets),
-            *doubts(len(reference.sizes), len(sure.comparisons), bootstrap["resamples"]),
+            *doubts(len(reference.sizes), images_behind(reference), len(sure.comparisons), bootstrap["resamples"]),
             *notes,
         ],
         "environment": dict(environment),

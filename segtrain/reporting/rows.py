@@ -65,14 +65,19 @@ class Benchmark:
         content = load_results(path, image_ids=sizes, category_ids=ids, sizes=sizes)
         found = Findings(content.masks, content.boxes, content.class_aware, self.score_threshold)
         self.folder.keep(path, name)
-        self._note_low_scores(name, found)
+        self._note_scores(name, found)
         self._add(name, Row(found, description=f"Results from {path.name}"))
 
-    def _note_low_scores(self, name: str, found: Findings) -> None:
+    def _note_scores(self, name: str, found: Findings) -> None:
         scores = [record["score"] for record in found.masks or found.boxes or ()]
         above = sum(score >= found.score_threshold for score in scores)
         objects = sum(not truth["iscrowd"] for truth in self.reference.truths)
-        if 2 * above < min(len(scores), objects):
+        if scores and not 0 <= min(scores) <= max(scores) <= 1:
+            self.notes.append(
+                f"{name}: scores from {min(scores):g} to {max(scores):g} are not in [0, 1]; the score threshold "
+                f"{found.score_threshold:g} takes {above:,} of {len(scores):,} detections, and calibration is left out"
+            )
+        elif 2 * above < min(len(scores), objects):
             self.notes.append(
                 f"{name}: {above:,} of {len(scores):,} detections reach the score threshold {found.score_threshold:g}, "
                 f"for {objects:,} true objects; if its scores only rank, score_threshold=0 takes all"

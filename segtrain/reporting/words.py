@@ -1,11 +1,10 @@
 """The sentences of a report: its definitions and its notes."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import PurePath
-from typing import Any
+from collections.abc import Sequence
 
 from segtrain.reporting.tables.cells import Results, is_oracle, number
 from segtrain.reporting.tables.limits import limit_definitions
+from segtrain.reporting.tables.standings import certainty_definitions
 
 _TUNED = (
     "{}: their settings were searched on images of the training split, within the budget of the cost table; the "
@@ -13,8 +12,8 @@ _TUNED = (
 )
 _ORACLE = (
     "{}: of a fixed grid of settings and those of the other rows of the same kind, the best one for each image, chosen "
-    "with its ground truth (F1 at IoU 0.50, then foreground IoU). An upper bound of that F1 which no one can have: no "
-    "method, so they win nothing."
+    "with its ground truth (F1 at IoU 0.50, then foreground IoU). An upper bound that no one can have, of each image's "
+    "F1; the F1 of all images together may be higher in another row. No method, so they win nothing."
 )
 _KINDS = (
     (
@@ -42,7 +41,9 @@ _ERRORS = (
         "less. Category: it would match an object of another one. Duplicate: its object has a better-scored match. "
         "Background: no IoU above 0.10. Both: none of these. Miss: an object without a match, which no error of "
         "location or category is about. To put them right, such an error is made a match, or removed where its object "
-        "has one; duplicates, background and both are removed; missed objects no longer count. All scores take part.",
+        "has one; duplicates, background and both are removed; missed objects no longer count. All scores take part. "
+        "Unlike here, the authors' program lets only the best-scored of an object's errors of both kinds become its "
+        "match, and takes an IoU of exactly 0.50 for less.",
     ),
     (
         "Touching, merged, split",
@@ -82,8 +83,9 @@ def definitions(results: Results) -> list[tuple[str, str]]:
         (
             "F1",
             "Detections at the operating point, matched one to one with true objects at IoU 0.50 or more: "
-            "2 TP / (2 TP + FP + FN), summed over the images. It needs no ranking. F1 over IoU thresholds repeats this "
-            "at 0.50, 0.55, …, 0.95: how strictly outlines may be judged before the matches are lost.",
+            "2 TP / (2 TP + FP + FN), summed over the images for each category, then the mean over those that have "
+            "objects. It needs no ranking. F1 over IoU thresholds repeats this at 0.50, 0.55, …, 0.95: how strictly "
+            "outlines may be judged before the matches are lost.",
         ),
         (
             "PQ, SQ, RQ",
@@ -107,6 +109,7 @@ def definitions(results: Results) -> list[tuple[str, str]]:
             "must be right too; methods that know no categories have no such row.",
         ),
     ]
+    entries += certainty_definitions(results)
     if any(method.get("errors") for method in methods.values()):
         entries += _ERRORS
     if results.get("strata"):
@@ -157,32 +160,6 @@ def notes(results: Results) -> list[str]:
     if unreadable := data.get("unreadable_images"):
         found.append(f"{unreadable} image{'s' if unreadable > 1 else ''} could not be read; their objects are dropped.")
     return found
-
-
-def data_title(results: Results) -> str:
-    """What was evaluated on: the folder of the data and the annotation file in it."""
-    name, path = results["data"].get("name"), results["data"].get("annotations_file")
-    folders = [part for part in PurePath(path).parent.parts if part not in ("annotations", "/")] if path else []
-    return ", ".join(filter(None, [*folders[-1:], name]))
-
-
-def checkpoints(results: Results) -> dict[str, list[tuple[str, str]]]:
-    """By learned row, what its checkpoint says of itself."""
-    known = results.get("checkpoints") or {"Checkpoint": results.get("checkpoint")}
-    return {name: facts(checkpoint) for name, checkpoint in known.items() if checkpoint}
-
-
-def facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values for a reader: few digits, and nothing that is unknown or no single value."""
-    return [
-        (name, _digits(value) if isinstance(value, float) else str(value))
-        for name, value in known.items()
-        if value is not None and not isinstance(value, Mapping)
-    ]
-
-
-def _digits(value: float) -> str:
-    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _sentence(text: str) -> str:

@@ -19,7 +19,7 @@ from segtrain.signatures import target_nodes
 
 PROVISIONAL_THRESHOLD = 0.5  # of scores: while training goes on, and where nothing tells the thresholds apart
 # Fields that older checkpoints lack.
-LATER_FIELDS = {"threshold_images": None, "training_images": None, "training_objects": None}
+LATER_FIELDS = dict.fromkeys(("threshold_images", "training_images", "training_objects", "validations"))
 LATER_SETTINGS = {"roi_align": "auto"}  # of Mask R-CNN, with the value that older checkpoints were trained with
 
 
@@ -39,12 +39,13 @@ class Checkpoint:
         val_ids: images of the validation split, if it was drawn by ``data.val_fraction``.
         epoch: whole epochs done.
         step: optimizer steps taken.
-        minutes: of training.
+        minutes: of training; in ``best.pt``, too, those of the whole run and not of its best weights.
         metrics: of the last validation.
         training: what only resuming needs; None in ``best.pt``.
         threshold_images: how many training images the score threshold was chosen on; None: it was given.
         training_images: of the training split; None in old checkpoints.
         training_objects: labelled in them, crowds not counted; None in old checkpoints.
+        validations: how many ``best.pt`` holds the best weights of; None where that is not known.
     """
 
     model: dict[str, Tensor]
@@ -64,6 +65,7 @@ class Checkpoint:
     threshold_images: int | None
     training_images: int | None
     training_objects: int | None
+    validations: int | None
 
     def save(self, path: Path) -> None:
         """Write to a temporary name, then rename."""

@@ -47,4 +47,5 @@ def fresh_checkpoint(config: Mapping[str, Any], splits: Mapping[SplitName, Split
         threshold_images=None,
         training_images=len(splits["train"].index.images),
         training_objects=splits["train"].index.counts.used,
+        validations=0,
     )

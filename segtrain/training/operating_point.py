@@ -7,6 +7,8 @@ from math import isnan
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from segtrain.data.samples.loading import evaluation_images
 from segtrain.data.splits.opening import Split
@@ -20,15 +22,15 @@ logger = logging.getLogger(__name__)
 THRESHOLDS = [number / 20 for number in range(1, 20)]
 
 
-def settle_threshold(path: Path, segmenter: MaskRCNN, split: Split, *, images: int, seed: int) -> float:
-    """Choose the score threshold of a checkpoint and store it there.
+def settle_thresholds(folder: Path, segmenter: MaskRCNN, split: Split, *, images: int, seed: int) -> None:
+    """Choose the score thresholds of a run's checkpoints and store them there.
 
     It is the one of .05, .10, ..., .95 with the highest F1 at IoU .50 on training images as they are, all categories
     made one; of equal ones that nearest to .50.
 
     Args:
-        path: of ``best.pt``.
-        segmenter: of the run; takes the checkpoint's weights.
+        folder: with ``best.pt``, ``last.pt`` or both.
+        segmenter: of the run; takes the checkpoints' weights.
         split: "train", with its images.
         images: how many of them are looked at, at most.
         seed: draws them.
@@ -36,17 +38,24 @@ def settle_threshold(path: Path, segmenter: MaskRCNN, split: Split, *, images: i
     Raises:
         SegtrainError: none of them can be read.
     """
-    checkpoint = load_checkpoint(path)
-    restore_weights(segmenter, checkpoint.model, str(path))
     drawn = _readable(split, images, seed)
     index = split.index.subset(drawn)
     assert split.images is not None
     reference = Reference.of(index)
-    found = predict(segmenter.eval(), evaluation_images(index, split.images), reference.categories, 0.0)
-    threshold, value = best_threshold(found, reference)
-    replace(checkpoint, score_threshold=threshold, threshold_images=len(drawn)).save(path)
-    logger.info(f"score threshold {threshold:g}: F1 {value:.4f} on {len(drawn)} training images, stored in {path.name}")
-    return threshold
+    weights: dict[str, Tensor] = {}
+    for path in (folder / "best.pt", folder / "last.pt"):
+        if not path.exists():  # a run that was resumed in a new folder, and had nothing left to do
+            continue
+        checkpoint = load_checkpoint(path)
+        if not all(name in weights and torch.equal(weights[name], value) for name, value in checkpoint.model.items()):
+            weights = checkpoint.model
+            restore_weights(segmenter, weights, str(path))
+            found = predict(segmenter.eval(), evaluation_images(index, split.images), reference.categories, 0.0)
+            threshold, value = best_threshold(found, reference)
+        replace(checkpoint, score_threshold=threshold, threshold_images=len(drawn)).save(path)
+        logger.info(
+            f"score threshold {threshold:g}: F1 {value:.4f} on {len(drawn)} training images, stored in {path.name}"
+        )
 
 
 def best_threshold(found: Findings, reference: Reference) -> tuple[float, float]:

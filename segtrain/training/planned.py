@@ -8,6 +8,7 @@ import torch
 
 from segtrain.config import build
 from segtrain.data.index.coco import Category
+from segtrain.data.splits.opening import Split
 from segtrain.runtime import to_device
 from segtrain.training.source import Source
 from segtrain.training.sources import rows_of
@@ -43,10 +44,10 @@ class Planned:
         """The operating point, if the scores are learned: as given, else the checkpoint's."""
         return self.source.score_threshold(given)
 
-    def description(self, given: float | None) -> str:
-        """What the report says of it, its operating point as given."""
+    def description(self, given: float | None, evaluated: Split) -> str:
+        """What the report says of it, its operating point as given, on the images that are evaluated."""
         if self.is_learned:
-            return self.source.description(given)
+            return self.source.description(given, evaluated)
         return str(getattr(self.segmenter, "description", type(self.segmenter).__name__))
 
 

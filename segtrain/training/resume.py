@@ -22,6 +22,7 @@ _DECISIVE = {
     ),
     "optimizer": ("_target_",),
 }  # fmt: skip
+_VALIDATED_ON = ("root", "val_annotations", "val_images")  # a split that was drawn is kept anyway
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,12 @@ def starting_point(fresh: Checkpoint, resumed: Resumed | None) -> Checkpoint:
     for part, keys in _DECISIVE.items():
         for key in keys:
             _require_equal(source, f"{part}.{key}", state.config[part].get(key), fresh.config[part].get(key))
+    then, now = (point.config.get("data") or {} for point in (state, fresh))
+    same_images = all(then.get(key) == now.get(key) for key in _VALIDATED_ON)
     # Progress, weights and results of then; settings of now.
     return replace(
         fresh, model=state.model, epoch=state.epoch, step=state.step, minutes=state.minutes, metrics=state.metrics,
-        training=state.training,
+        training=state.training, validations=state.validations if same_images else None,
     )  # fmt: skip
 
 

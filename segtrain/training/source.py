@@ -1,12 +1,15 @@
 """What evaluate.py takes from a checkpoint: the model, the data it was trained with, and what its labels mean."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
 from segtrain.data.images.headers import PILLOW_LIMIT
 from segtrain.data.index.coco import Category
+from segtrain.data.splits.opening import Split
+from segtrain.data.splits.settings import data_root
 from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 
@@ -55,12 +58,18 @@ class Source:
             return given
         return _DEFAULT_THRESHOLD if self.checkpoint is None else self.checkpoint.score_threshold
 
-    def description(self, given: float | None) -> str:
-        """What the report says of the checkpoint's model, and of its operating point."""
-        count = None if self.checkpoint is None else self.checkpoint.threshold_images
-        if given is not None or count is None:
-            return "Fine-tuned Mask R-CNN"
-        return f"Fine-tuned Mask R-CNN, its score threshold chosen on {count} training images"
+    def description(self, given: float | None, evaluated: Split) -> str:
+        """What the report says of the checkpoint's model: its operating point, and what its weights were chosen on."""
+        text, own = "Fine-tuned Mask R-CNN", self.checkpoint
+        if own is None:
+            return text
+        if given is None and (count := own.threshold_images):
+            text += f", its score threshold chosen on {count} training image{'s' * (count > 1)}"
+        # Neither last.pt nor weights without a defined AP were chosen.
+        chosen = own.training is None and not isnan(own.metrics.get("mask_ap", nan))
+        if chosen and own.validations and own.validations > 1 and _validated_on(own, evaluated):
+            text += f". Its weights are the best of {own.validations} validations on the images that are evaluated here"
+        return text
 
     def precision(self, given: str | None) -> str:
         """What the network computes in: as given, else as it was trained."""
@@ -129,5 +138,22 @@ class Source:
         """What ``results.json`` says of the checkpoint."""
         if self.checkpoint is None:
             return None
-        keys = ("epoch", "step", "minutes", "precision", "seed", "metrics", "score_threshold", "threshold_images")
+        keys = (
+            "epoch", "step", "minutes", "precision", "seed", "metrics", "score_threshold", "threshold_images",
+            "validations",
+        )  # fmt: skip
         return {"path": str(self.path), **{key: getattr(self.checkpoint, key) for key in keys}}
+
+
+def _validated_on(checkpoint: Checkpoint, evaluated: Split) -> bool:
+    """Whether all evaluated images are among those that validated the checkpoint's run."""
+    data, drawn = checkpoint.config["data"], checkpoint.val_ids
+    root, images = data_root(data), data["val_images"] or data["train_images"]
+    annotations = data["train_annotations" if drawn is not None else "val_annotations"]
+    own, read = (root / annotations, root / images), evaluated.images
+    same = read is not None and _places(own) == _places((evaluated.index.path, read.folder))
+    return same and (drawn is None or {image.id for image in evaluated.index.images} <= set(drawn))
+
+
+def _places(paths: Iterable[Path]) -> list[Path]:
+    return [path.resolve() for path in paths]

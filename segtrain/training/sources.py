@@ -1,11 +1,11 @@
 """The checkpoints of an evaluation: which rows each of them fills, and which are seeds of one configuration."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segtrain.errors import SegtrainError
+from segtrain.overrides import quoted
 from segtrain.training.checkpoint import newest_checkpoint
 from segtrain.training.source import Source
 
@@ -56,36 +56,38 @@ def rows_of(name: str, node: Mapping[str, Any], sources: Sequence[Source]) -> di
 
 
 def run_names(paths: Sequence[Path]) -> list[str]:
-    """The run folders' names, with as many of the folders above as tell them apart, else with the file's name.
+    """The run folders' names, with as many of the folders above as tell them apart.
+
+    Where a folder holds two of the checkpoints, the file's name follows; where all that is not enough, a number.
 
     Args:
         paths: of checkpoints, absolute, all different.
+
+    Returns:
+        A name for each, no two of them equal.
     """
     folders = [path.parent.parent if path.parent.name == "checkpoints" else path.parent for path in paths]
+    shared = len(set(folders)) < len(folders)
+    endings = [[path.stem] if shared else [] for path in paths]
     for depth in range(1, max(len(folder.parts) for folder in folders)):
-        names = ["-".join(folder.parts[-depth:]) for folder in folders]
+        names = ["-".join([*folder.parts[-depth:], *end]) for folder, end in zip(folders, endings, strict=True)]
         if len(set(names)) == len(names):
             return names
-    return [f"{folder.name}-{path.stem}" for folder, path in zip(folders, paths, strict=True)]
+    return [f"{folder.name}-{number}" for number, folder in enumerate(folders, start=1)]
 
 
 def seeds_of_one_configuration(rows: Mapping[str, Source]) -> dict[tuple[str, ...], list[int]]:
-    """Rows whose runs differ by their seed alone, each group with its seeds.
+    """Rows whose runs differ by their seed alone, each group with its seeds; of equal seeds the first row.
 
     Args:
         rows: of learned segmenters, with where they come from.
     """
-    groups: dict[str, list[tuple[str, int]]] = {}
+    groups: dict[str, dict[int, str]] = {}
     for name, source in rows.items():
         if source.checkpoint is not None:
             shared = {key: value for key, value in source.checkpoint.config.items() if key not in _OWN_TO_A_RUN}
-            groups.setdefault(repr(sorted(shared.items())), []).append((name, source.checkpoint.seed))
-    found = {}
-    for group in groups.values():
-        names, seeds = zip(*group, strict=True)
-        if len(set(seeds)) == len(seeds) > 1:
-            found[names] = list(seeds)
-    return found
+            groups.setdefault(repr(sorted(shared.items())), {}).setdefault(source.checkpoint.seed, name)
+    return {tuple(group.values()): list(group) for group in groups.values() if len(group) > 1}
 
 
 def override(path: Path | None, named: str | list[str] | None) -> list[str]:
@@ -97,10 +99,7 @@ def override(path: Path | None, named: str | list[str] | None) -> list[str]:
     """
     if named is not None or path is None:
         return []
-    text = str(path)
-    if not re.fullmatch(r"[\w./:-]+", text):  # Hydra's grammar wants the rest in quotes
-        text = "'" + text.replace("'", r"\'") + "'"
-    return [f"checkpoint={text}"]
+    return [f"checkpoint={quoted(str(path))}"]
 
 
 def _require_same_images(first: Source, other: Source) -> None:

@@ -12,7 +12,7 @@ from segtrain.data.samples.loading import TrainingLoader
 from segtrain.errors import SegtrainError
 from segtrain.runtime import peak_memory
 from segtrain.segmenters.mask_rcnn import MaskRCNN
-from segtrain.training.checkpoint import Checkpoint
+from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 from segtrain.training.journal import Journal
 from segtrain.training.learner import Learner
 from segtrain.training.meter import Meter
@@ -61,6 +61,7 @@ class Trainer:
         if start.training is not None:
             learner.restore(start.training, start.model)
             self.batch, self.best, self.validated_at = (start.training[k] for k in ("batch", "best", "validated_at"))
+        self.validations = start.validations  # that best.pt holds the best of
         self.saved_at = self.seconds
         self.validation_seconds = 0.0
         self.meter = Meter()
@@ -167,9 +168,15 @@ class Trainer:
         values = {f"validation/{name}": value for name, value in self.metrics.items()}
         self.journal.scalars(self.step, {**values, "validation/seconds": took})
         better = not self.best >= self.metrics[HEADLINE]  # true as well while either is nan
-        if better or not (self.folder / "best.pt").exists():
+        path = self.folder / "best.pt"
+        if not path.exists():
+            better, self.validations = True, 0  # of those before there are no weights
+        self.validations = None if self.validations is None else self.validations + 1
+        if better:
             self.best = self.metrics[HEADLINE]
-            self._snapshot(None).save(self.folder / "best.pt")
+            self._snapshot(None).save(path)
+        else:  # the same weights, for which all of the run was needed
+            self._with_totals(load_checkpoint(path)).save(path)
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
         logger.info(
             f"step {self.step}, epoch {self.epochs:.2f}, {self.seconds / 60:.1f} min of training, validated in "
@@ -182,12 +189,8 @@ class Trainer:
         self.saved_at = self.seconds
 
     def _snapshot(self, training: dict[str, object] | None) -> Checkpoint:
-        return replace(
-            self.start,
-            model=self.learner.weights,
-            epoch=self.epoch,
-            step=self.step,
-            minutes=self.seconds / 60,
-            metrics=dict(self.metrics),
-            training=training,
-        )
+        point = replace(self.start, model=self.learner.weights, epoch=self.epoch, step=self.step)
+        return self._with_totals(replace(point, metrics=dict(self.metrics), training=training))
+
+    def _with_totals(self, point: Checkpoint) -> Checkpoint:
+        return replace(point, minutes=self.seconds / 60, validations=self.validations)

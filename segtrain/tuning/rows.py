@@ -1,7 +1,8 @@
 """Tuned rows of the benchmark: searched on the training split, then segmenters like any other."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
@@ -14,6 +15,7 @@ from segtrain.data.splits.opening import Split
 from segtrain.data.splits.settings import open_data
 from segtrain.errors import SegtrainError
 from segtrain.files import write_atomically
+from segtrain.overrides import quoted
 from segtrain.segmenters.base import Segmenter
 from segtrain.tuning.objective import Metric
 from segtrain.tuning.search import Budget, Tuned, Winner, search
@@ -88,10 +90,11 @@ class Tuning:
             self.notes.append(f"{shared} training images are evaluated too; settings were searched on the others")
             logger.warning(self.notes[-1])
 
-    def run(self, folder: Path) -> dict[str, Segmenter]:
+    def run(self, folder: Path, data_arguments: Sequence[str]) -> dict[str, Segmenter]:
         """Search the settings of every row, and write the best ones down.
 
         Args:
+            data_arguments: what names the data on evaluate.py's command line.
             folder: gets ``tuned/segmenter/NAME_winner.yaml``: options of the group ``segmenter``, once ``folder/tuned``
                 is in Hydra's search path.
 
@@ -120,18 +123,22 @@ class Tuning:
             if not winner.completed:
                 self.notes.append(f"{name} is not tuned: {result}; give it more with tune.seconds=")
             description = f"{row.description.rstrip('.')}: {_words(winner, self._metric, images)}"
-            found[name] = self._write(name, winner, result, folder / "tuned", description)
+            found[name] = self._write(name, winner, result, folder / "tuned", description, data_arguments)
             used = {"training_images": images, "training_objects": self._images.objects}
             self.costs[name] = {"tuning_seconds": winner.seconds, **used}
         return found
 
-    def _write(self, name: str, winner: Winner, result: str, folder: Path, description: str) -> Segmenter:
+    def _write(
+        self, name: str, winner: Winner, result: str, folder: Path, description: str, data_arguments: Sequence[str]
+    ) -> Segmenter:
         # Only what the node has already is changed.
         words = {"description": description, "family": "tuned"}
         node = {**winner.node, **{key: value for key, value in words.items() if key in winner.node}}
         option = f"{name}_winner"
-        command = f"'hydra.searchpath=[file://{folder.absolute()}]' +segmenter@segmenters.{name}={option}"
-        head = f"# python evaluate.py methods=none {command}\n# Found for {name}: {result}.\n"
+        place = quoted(f"file://{folder.absolute()}")
+        row = ["methods=none", f"hydra.searchpath=[{place}]", f"+segmenter@segmenters.{name}={option}"]
+        command = shlex.join(["python", "evaluate.py", *row, *data_arguments])
+        head = f"# {command}\n# Found for {name}: {result}.\n"
         write_atomically(folder / "segmenter" / f"{option}.yaml", head + as_yaml(node))
         return build_segmenter(node)
 

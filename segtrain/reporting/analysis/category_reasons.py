@@ -32,14 +32,10 @@ def category_reasons(row: Row, method: Mapping[str, Any], reference: Reference) 
         if from_file and not row.findings.class_aware:
             yield AWARE, AWARE, "all records carry category_id -1, which stands for none; write the data's ids"
         return
-    zero = [
-        column.key
-        for column in METRICS
-        if _zero(track.get(column.key)) and not _zero(agnostic.get(column.key)) and agnostic
-    ]
-    if zero:
+    keys = [column.key for column in METRICS if column.key in track]
+    if worse := [key for key in keys if blank(track[key]) and not blank(agnostic.get(key))]:
         why = _confused(row.findings, reference)
-        yield from ((AWARE, key, why) for key in zero)
+        yield from ((AWARE, key, why) for key in worse)
     if absent := [entry["name"] for entry in track["per_category"] if not entry["annotations"]]:
         yield AWARE, "per_category", f"no true object of {_listed(absent)} is in these data; means leave them out"
     key = "box_ap" if row.findings.masks is None else "mask_ap50"
@@ -49,6 +45,11 @@ def category_reasons(row: Row, method: Mapping[str, Any], reference: Reference) 
         if silent := _silent(track["per_category"], row.findings):
             at = f"the score threshold {row.findings.score_threshold:g}"
             yield AWARE, "per_category", f"no detection of {_listed(silent)} reaches {at}"
+
+
+def blank(value: object) -> bool:
+    """Whether a number is undefined or shown as 0."""
+    return number(value) is None or _zero(value)
 
 
 def _silent(entries: Sequence[Mapping[str, Any]], findings: Findings) -> list[str]:

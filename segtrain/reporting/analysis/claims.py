@@ -1,15 +1,17 @@
 """What the textbooks say of these methods, tested on the user's data: a sentence or two each, with their numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from segtrain.reporting.tables.cells import Results, contenders, is_oracle, number
+from segtrain.reporting.tables.cells import Results, contenders, number
 
-NOTICEABLE = 0.02  # a difference of AP below it is taken as none
-SIZES_DIFFER = 1.5  # the largest images must have so many times the pixels of the smallest to tell anything of time
-_NEARLY_ALL = 0.9
-_WELL = 0.3  # an AP from which on a method does well
-_FOUND = 0.05  # an AP below which a method finds nothing worth comparing
+LEAST_OBJECTS, LEAST_IMAGES = 30, 10  # that highest and lowest contrast need each
+FOUND, WELL = 0.05, 0.3  # AP: below the one a method finds next to nothing, from the other on it does well
+FAILS = 0.5  # a method fails where its AP is at most this share of what it is elsewhere
+LEAST_TIMED = 5  # images among the smallest and among the largest
+SIZES_DIFFER = 2.0  # the largest images must have so many times the pixels of the smallest to tell anything of time
+PROPORTION = 0.75  # time grows with the pixels if it grows by this share of what they do
+SAY_LITTLE, SAY_MUCH = 0.75, 0.9  # AP of the true boxes as masks: below the one, from the other on
 
 
 def claims(results: Results) -> list[str]:
@@ -21,111 +23,121 @@ def claims(results: Results) -> list[str]:
 
 
 def threshold_claim(results: Results) -> list[str]:
-    """Whether thresholds do well at high contrast and fail where grey values overlap, beside Mask R-CNN."""
+    """Whether the best threshold does well at high contrast and fails where grey values overlap."""
+    gap = results.get("contrast_gap") or {}
     strata = (results.get("strata") or {}).get("contrast") or []
-    ends = {name: found for name in contenders(results) if (found := _ends(results["methods"][name], "contrast"))}
-    rows = [name for name in _classical(results, "threshold") if name in ends]
-    if len(strata) < 2 or not rows:
+    ends = _ends(results, gap.get("row"))
+    if len(strata) < 2 or ends is None:
         return []
-    best = rows[0]
-    drop = ends[best][1]["ap"] - ends[best][0]["ap"]
-    most = max(end["ap"] for end in ends[best])
-    if most < _FOUND:
-        says = "these data cannot tell, as thresholds find next to nothing in them"
-    elif most < _WELL and drop >= NOTICEABLE:
-        says = "only the second half is true here"
-    else:
-        says = "so it is here" if drop >= NOTICEABLE else "not so here" if drop > -NOTICEABLE else "the reverse is true"
-    low, high = (f"{strata[place]['objects']:,} objects of {strata[place]['name']} contrast" for place in (0, -1))
-    said = (
-        f"“Thresholds do well at high contrast and fail where grey values overlap”: {says}. On the {high} {best} has "
-        f"{_quality(ends[best][1])}, on the {low} {_quality(ends[best][0])}{_share(ends[best])}"
+    lowest, highest = (
+        f"{_counted(part['objects'], 'object')} of {part['name']} contrast" for part in (strata[0], strata[-1])
     )
-    if (standard := results.get("reference")) in ends:
-        said += f"; {standard} has {_quality(ends[standard][1])} and {_quality(ends[standard][0])}"
-        said += _share(ends[standard])
-    if len(rows) > 1:
-        worse = sum(ends[name][1]["ap"] - ends[name][0]["ap"] >= NOTICEABLE for name in rows)
-        said += f". Of {len(rows)} threshold rows {worse} lose AP from the one to the other"
+    low, high = number(gap["low"]), number(gap["high"])
+    around = "" if low is None or high is None else f" (95 % interval {low:.3f} to {high:.3f})"
+    said = (
+        f"“Thresholds do well at high contrast and fail where grey values overlap”: {_of_contrast(results, ends)}. "
+        f"{gap['row']} has AP {ends[1]:.3f} on the {highest} and {ends[0]:.3f} on the {lowest}, a difference of "
+        f"{gap['difference']:.3f}{around}"
+    )
+    standard = results.get("reference")
+    if beside := _ends(results, standard):
+        said += f"; {standard} has {beside[1]:.3f} and {beside[0]:.3f}"
     return [f"{said}."]
 
 
+def _of_contrast(results: Results, ends: tuple[float, float]) -> str:
+    """The verdict, from AP at lowest and at highest contrast."""
+    gap, strata = results["contrast_gap"], results["strata"]["contrast"]
+    low, high = number(gap["low"]), number(gap["high"])
+    for part in (strata[0], strata[-1]):
+        if part["objects"] < LEAST_OBJECTS:
+            return f"these data cannot tell, with only {_counted(part['objects'], 'object')} of {part['name']} contrast"
+        if part["images"] < LEAST_IMAGES:
+            images = _counted(part["images"], "image")
+            return f"these data cannot tell, with objects of {part['name']} contrast in only {images}"
+    if max(ends) < FOUND:
+        return "these data cannot tell, as thresholds find next to nothing in them"
+    if low is None or high is None:
+        return "nothing can be said without resamples of the images"
+    if low <= 0 <= high:
+        return "these data cannot tell"
+    if high < 0:
+        return "the reverse is true here"
+    well, fails = ends[1] >= WELL, ends[0] <= FAILS * ends[1]
+    if well and fails:
+        return "so it is here"
+    if well:
+        return "here they do less well where grey values overlap, but do not fail"
+    if fails:
+        return "only the second half is true here"
+    return "here they do well at neither, and worse where grey values overlap"
+
+
 def time_claim(results: Results) -> list[str]:
-    """Whether k-means takes longer on larger images, beside all other rows that were timed."""
-    times = {}
-    for name in contenders(results):
-        known = (results["methods"][name].get("timing") or {}).get("by_size") or {}
-        if min(known.get("seconds") or [0]) > 0:
-            times[name] = known["pixels"][1] / known["pixels"][0], known["seconds"][1] / known["seconds"][0]
-    clusters = [name for name in _classical(results, "kmeans") if name in times]
-    if not clusters:
+    """Whether the best k-means row takes longer on larger images, about in proportion to their pixels."""
+    known = {name: results["methods"][name]["timing"].get("by_size") or {} for name in contenders(results)}
+    timed = {name: sizes for name, sizes in known.items() if min(sizes.get("seconds") or [0]) > 0}
+    best = next((name for name in timed if name.startswith("kmeans") and _is_classical(results, name)), None)
+    if best is None:
         return []
-    claim, larger = "“k-means costs time with image size”", times[clusters[0]][0]
-    if larger < SIZES_DIFFER:
-        return [f"{claim}: these images cannot tell, as the largest have only {larger:.2f} times the pixels."]
-    says = "so it is here" if max(times[name][1] for name in clusters) >= SIZES_DIFFER else "not so here"
-    shown = [*clusters, *(name for name in times if name == results.get("reference"))]
-    parts = [f"{name} {times[name][1]:.1f} times" for name in shown]
-    others = sorted((ratio, name) for name, (_, ratio) in times.items() if name not in shown)
+    claim = "“k-means costs time with image size”"
+    small, large = timed[best]["images"]
+    pixels = _growth(timed[best]["pixels"])
+    if min(small, large) < LEAST_TIMED:
+        few = f"{_counted(small, 'image')} among the smallest and {large:,} among the largest"
+        return [f"{claim}: these images cannot tell, with {few}."]
+    if pixels < SIZES_DIFFER:
+        return [f"{claim}: these images cannot tell, as the largest have only {pixels:.2f} times the pixels."]
+    growth = {name: _growth(sizes["seconds"]) for name, sizes in timed.items()}
+    own = growth.pop(best)
+    says = "so it is here" if own >= PROPORTION * pixels else "here time grows less than the pixels do"
+    said = (
+        f"{claim}: {says}. In the median the {large:,} largest images have {pixels:.1f} times the pixels of the "
+        f"{small:,} smallest and take {best} {own:.1f} times as long"
+    )
+    others = sorted((ratio, name) for name, ratio in growth.items())
     if len(others) > 1:
         (least, first), (most, last) = others[0], others[-1]
-        parts.append(f"the others {least:.1f} ({first}) to {most:.1f} times ({last})")
-    else:
-        parts += [f"{name} {ratio:.1f} times" for ratio, name in others]
-    return [f"{claim}: {says}. Images of {larger:.1f} times the pixels take {', '.join(parts)} as long."]
+        said += f", the other rows {least:.1f} ({first}) to {most:.1f} times ({last})"
+    elif others:
+        said += f", {others[0][1]} {others[0][0]:.1f} times"
+    return [f"{said}."]
 
 
 def shape_claim(results: Results) -> list[str]:
-    """How far boxes are right where masks are not, and how far the true boxes would get as masks."""
-    apart = []
-    for name in contenders(results):
-        track = results["methods"][name].get("class_agnostic") or {}
-        mask, box = number(track.get("mask_ap")), number(track.get("box_ap"))
-        if mask is not None and box is not None:
-            apart.append((box - mask, name, box, mask))
+    """How far the true boxes get as masks."""
     known = results.get("true_boxes") or {}
     reach, filled = number(known.get("mask_ap")), number(known.get("filled"))
     if reach is None or filled is None:
         return []
-    says = "not so here, as objects nearly fill them" if reach >= _NEARLY_ALL else "so it is here"
-    said = (
+    if reach < SAY_LITTLE:
+        says = "so it is here"
+    elif reach < SAY_MUCH:
+        says = "only in part here"
+    else:
+        says = "not so here, as objects nearly fill them"
+    return [
         f"“Boxes say nothing of shape”: {says}. The true boxes themselves, filled and taken as masks, reach mask AP "
-        f"{reach:.3f}; an object fills {_percent(filled)} of its box on average."
-    )
-    if apart:
-        more = [entry for entry in apart if entry[0] >= NOTICEABLE]
-        said += f" Box AP is above mask AP by {NOTICEABLE} or more in {len(more)} of {len(apart)} methods"
-        if more:
-            _, name, box, mask = max(more)
-            said += f", most in {name} ({box:.3f} and {mask:.3f})"
-        said += "."
-    return [said]
+        f"{reach:.3f}; an object fills {100 * filled:.0f} % of its box on average."
+    ]
 
 
-def _classical(results: Results, prefix: str) -> list[str]:
-    """Classical rows of a kind, best first; they say what their scores mean, learned ones need not."""
-    methods = results["methods"]
-    names = [name for name in contenders(results) if name.startswith(prefix)]
-    return [name for name in names if methods[name].get("score") is not None and not is_oracle(methods[name])]
+def _is_classical(results: Results, name: str) -> bool:
+    """Whether the row says what its scores mean; a file of that name does not."""
+    return results["methods"][name].get("score") is not None
 
 
-def _ends(method: Mapping[str, Any], trait: str) -> tuple[dict[str, float], dict[str, float]] | None:
-    """A row's numbers in the first and the last stratum of a trait; None unless all are defined."""
-    strata: Sequence[Mapping[str, Any]] = (method.get("strata") or {}).get(trait) or []
-    ends = [{key: number(strata[place].get(key)) for key in ("ap", "recall")} for place in (0, -1) if strata]
-    known = [{key: value for key, value in end.items() if value is not None} for end in ends]
-    return (known[0], known[1]) if [len(end) for end in known] == [2, 2] else None
+def _ends(results: Results, name: str | None) -> tuple[float, float] | None:
+    """A row's AP at the lowest and at the highest contrast; None unless both are defined."""
+    method: Mapping[str, Any] = results["methods"].get(name) or {}
+    strata = (method.get("strata") or {}).get("contrast") or [{}]
+    low, high = (number(strata[place].get("ap")) for place in (0, -1))
+    return None if low is None or high is None else (low, high)
 
 
-def _quality(numbers: Mapping[str, float]) -> str:
-    return f"AP {numbers['ap']:.3f} (recall {numbers['recall']:.3f})"
+def _growth(pair: tuple[float, float]) -> float:
+    return pair[1] / pair[0]
 
 
-def _share(ends: tuple[dict[str, float], dict[str, float]]) -> str:
-    """What is left of AP from the high end to the low one."""
-    low, high = (end["ap"] for end in ends)
-    return f", {_percent(low / high)} of that AP" if low < high else ""
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' if count != 1 else ''}"

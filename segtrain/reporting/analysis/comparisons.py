@@ -12,6 +12,7 @@ import numpy.typing as npt
 from segtrain.evaluation import Findings, Reference, Track, TrackName
 from segtrain.metrics.bootstrap import Difference, draw_images, holm, interval, paired_difference
 from segtrain.metrics.resampled import resampled_numbers
+from segtrain.reporting.analysis.doubts import LEAST_IMAGES, images_behind
 from segtrain.reporting.row import Row
 
 FloatArray = npt.NDArray[np.float64]
@@ -19,8 +20,6 @@ IntArray = npt.NDArray[np.int64]
 
 logger = logging.getLogger(__name__)
 
-CLEAR = 0.05  # a p below it: the data can tell
-_FEW = 20  # images
 _STANDARD = "mask_rcnn"
 
 
@@ -36,9 +35,10 @@ class Certainty:
     Attributes:
         intervals: row -> track -> key -> lower and upper end of the 95 % interval; undefined ones are left out.
         comparisons: row -> key -> "difference" (row minus Mask R-CNN, class-agnostic), "low" and "high" of its 95 %
-            interval, and "p", corrected for the number of rows; undefined ones are left out.
+            interval, "p", and "least_p", the least that p can be with so many resamples, both corrected for the
+            number of rows; undefined ones are left out.
         contests: key -> "first" and "second" row of that class-agnostic number, and the same of their difference,
-            its p as it is; undefined ones are left out.
+            p and least p as they are; undefined ones are left out.
     """
 
     intervals: dict[str, dict[TrackName, dict[str, list[float]]]]
@@ -46,27 +46,9 @@ class Certainty:
     contests: dict[str, dict[str, Any]]
 
 
-def doubts(images: int, rows: int, resamples: int) -> list[str]:
-    """What a reader must know of intervals and p that say little.
-
-    Args:
-        images: that are drawn from.
-        rows: that are compared with Mask R-CNN.
-        resamples: of the images; 0 for none.
-    """
-    if not resamples:
-        return []
-    found = []
-    if images == 1:
-        found.append("One image says nothing of others: there are no intervals")
-    elif images < _FEW:
-        found.append(f"Only {images} images: intervals from resampling so few are too narrow")
-    if rows / (resamples + 1) >= CLEAR:
-        found.append(
-            f"bootstrap.resamples={resamples} are too few for {rows} comparisons: no p is below "
-            f"{rows / (resamples + 1):.3f}; take {20 * rows:,} or more"
-        )
-    return found
+def best_first(values: Mapping[str, float]) -> list[str]:
+    """Names by falling value; undefined ones are left out, equal ones keep their order."""
+    return sorted((name for name, value in values.items() if not isnan(value)), key=lambda name: -values[name])
 
 
 def certainty(
@@ -79,6 +61,8 @@ def certainty(
     apart: Collection[str] = (),
 ) -> Certainty:
     """Draw the images again and again, the same ones for all rows, and compute every row's numbers on each draw.
+
+    A number whose objects lie in a single image says nothing of other images, so nothing is said of it.
 
     Args:
         rows: by name.
@@ -93,7 +77,14 @@ def certainty(
     logger.info(f"{resamples:,} resamples of the images, for intervals; bootstrap.resamples=0 leaves them out")
     draws = draw_images(len(reference.sizes), resamples, seed)
     merged = reference.class_agnostic()
-    resampled = {name: _resample(row, reference, merged, max_dets, draws) for name, row in rows.items()}
+    behind = images_behind(reference)
+    resampled = {
+        name: {
+            track: {key: values for key, values in drawn.items() if behind.get(key, behind["mask_ap"]) >= LEAST_IMAGES}
+            for track, drawn in _resample(row, reference, merged, max_dets, draws).items()
+        }
+        for name, row in rows.items()
+    }
     intervals = {
         name: {track: _intervals(row.tracks[track] or {}, drawn) for track, drawn in resampled[name].items()}
         for name, row in rows.items()
@@ -152,9 +143,10 @@ def _comparisons(rows: Mapping[str, tuple[Track, Mapping[str, FloatArray]]]) -> 
             if key in drawn:
                 differences[name] = paired_difference(track[key], standard[key], drawn[key], standard_drawn[key])
         corrected = holm({name: difference.p for name, difference in differences.items()})
-        for name, difference in differences.items():
-            if not isnan(difference.p):
-                found[name][key] = {**asdict(difference), "p": corrected[name]}
+        tested = {name: difference for name, difference in differences.items() if not isnan(difference.p)}
+        for name, difference in tested.items():
+            least = min(1.0, len(tested) * difference.least_p)
+            found[name][key] = {**asdict(difference), "p": corrected[name], "least_p": least}
     return found
 
 
@@ -162,9 +154,9 @@ def _contests(rows: Mapping[str, tuple[Track, Mapping[str, FloatArray]]]) -> dic
     """The best row of every number against the next best."""
     found = {}
     for key in dict.fromkeys(key for _, drawn in rows.values() for key in drawn):
-        known = [name for name, (track, drawn) in rows.items() if key in drawn and not isnan(track[key])]
+        known = best_first({name: float(track[key]) for name, (track, drawn) in rows.items() if key in drawn})
         if len(known) > 1:
-            first, second = sorted(known, key=lambda name: -float(rows[name][0][key]))[:2]
+            first, second = known[:2]
             (track, drawn), (other_track, other_drawn) = rows[first], rows[second]
             difference = paired_difference(track[key], other_track[key], drawn[key], other_drawn[key])
             if not isnan(difference.p):

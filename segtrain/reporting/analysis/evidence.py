@@ -24,7 +24,8 @@ SIZES: Mapping[str, tuple[int, str]] = {  # key -> place in AREAS, and what obje
     "mask_ap_large": (3, "above 96 × 96 pixels"),
 }
 PIXELS = ("miou", "fg_iou", "boundary_iou")  # they need no match
-DECIDED = ("miou", "fg_iou", "f1_50", "pq", "boundary_iou")  # they use the detections that reach the score threshold
+PANOPTIC = ("pq", "sq", "rq")
+DECIDED = ("miou", "fg_iou", "f1_50", *PANOPTIC, "boundary_iou")  # they use what reaches the score threshold
 
 
 class Evidence:
@@ -144,10 +145,10 @@ class Evidence:
         if not decided and not taken.all():
             among += f" ({(~taken).sum():,} more lie beyond the {self._max_dets} that count in an image: data.max_dets)"
         objects = f"{len(of_size(self._real, place)):,} true objects{' ' + size if size else ''}"
-        disjoint = "; in PQ, besides, no pixel belongs to two objects" if key == "pq" else ""
+        stricter = "; in PQ, besides, the IoU must exceed 0.50 and no pixel belongs to two objects"
         number = f"only {right:,}" if right else "none"
         found = f"{'is' if right < 2 else 'are'} found at IoU {_needed(key):.2f}"
-        return f"{number} of {objects} {found}, among {among}{disjoint}"
+        return f"{number} of {objects} {found}, among {among}{stricter if key in PANOPTIC else ''}"
 
     def _pixels(self, key: str) -> str:
         found = [record for record in self._found("segm") if record["score"] >= self._findings.score_threshold]

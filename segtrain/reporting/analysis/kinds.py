@@ -16,6 +16,7 @@ from segtrain.instances import GroundTruth
 from segtrain.metrics.strata import Trait, classes, numbers_by_stratum, thirds
 from segtrain.metrics.surroundings import crowding, grey_separation
 from segtrain.metrics.true_boxes import true_boxes
+from segtrain.reporting.analysis.contrast import contrast_gap
 from segtrain.reporting.row import Row
 
 logger = logging.getLogger(__name__)
@@ -32,20 +33,25 @@ class Kinds:
     """What ``results.json`` says about kinds of objects.
 
     Attributes:
-        strata: trait -> of each stratum "name", "low", "high" (None: open, or no range) and "objects".
+        strata: trait -> of each stratum "name", "low", "high" (None: open, or no range), "objects", and "images" that
+            have some of them.
         methods: row -> trait -> of each stratum "ap", "recall", "iou"; None for a row of boxes only.
-        times: row -> "pixels" and "seconds" per image, both of the smallest and of the largest images; None where not
-            timed.
+        times: row -> "pixels" and "seconds" per image, and number of "images", all of the smallest and of the largest
+            images; None where not timed.
+        contrast_gap: what ``contrast_gap`` found.
         true_boxes: "mask_ap" and "filled" of the true boxes as masks.
     """
 
     strata: dict[str, list[dict[str, Any]]]
     methods: dict[str, dict[str, list[dict[str, float]]] | None]
     times: dict[str, dict[str, list[float]] | None]
+    contrast_gap: dict[str, Any] | None
     true_boxes: dict[str, float]
 
 
-def by_kind(rows: Mapping[str, Row], split: Split, reference: Reference, max_dets: int) -> Kinds:
+def by_kind(
+    rows: Mapping[str, Row], split: Split, reference: Reference, max_dets: int, *, resamples: int, seed: int
+) -> Kinds:
     """Divide the true objects by their traits and compute every row's numbers for each kind.
 
     All categories count as one, and crowds are no objects. Images are read once, one at a time.
@@ -55,6 +61,8 @@ def by_kind(rows: Mapping[str, Row], split: Split, reference: Reference, max_det
         split: what was evaluated on; without images there is no contrast.
         reference: its truth.
         max_dets: detections per image that AP uses.
+        resamples: of the images, for the interval of what contrast does; 0 for none.
+        seed: of the resamples.
     """
     merged = reference.class_agnostic()
     traits = _traits(merged, split)
@@ -68,15 +76,16 @@ def by_kind(rows: Mapping[str, Row], split: Split, reference: Reference, max_det
             )  # fmt: skip
             methods[name] = {key: [asdict(n) for n in part] for key, part in zip(traits, numbers, strict=True)}
     return Kinds(
-        strata={key: _described(trait) for key, trait in traits.items()},
+        strata={key: _described(trait, merged) for key, trait in traits.items()},
         methods=methods,
         times={name: time_by_size(row.findings, reference) for name, row in rows.items()},
-        true_boxes=asdict(true_boxes(merged.truths, sizes=merged.sizes, category_id=_CATEGORY, max_dets=max_dets)),
+        contrast_gap=contrast_gap(rows, merged, traits.get("contrast"), max_dets, resamples=resamples, seed=seed),
+        true_boxes=asdict(true_boxes(merged.truths, sizes=merged.sizes, category_id=_CATEGORY)),
     )
 
 
 def time_by_size(findings: Findings, reference: Reference) -> dict[str, list[float]] | None:
-    """Median pixels and seconds of the smallest and of the largest images; None if the row was not timed here.
+    """Median pixels and seconds of the smallest and the largest images, and their number; None if not timed here.
 
     Small and large are the lower and the upper third of the range of sizes on a logarithmic scale, so neither is empty.
     The first image, which warms caches up, is left out.
@@ -87,10 +96,11 @@ def time_by_size(findings: Findings, reference: Reference) -> dict[str, list[flo
         return None
     third = (pixels.max() / pixels.min()) ** (1 / 3)
     small, large = pixels <= pixels.min() * third, pixels >= pixels.max() / third
-    return {
+    medians = {
         key: [float(np.median(values[chosen])) for chosen in (small, large)]
         for key, values in (("pixels", pixels), ("seconds", seconds))
     }
+    return {**medians, "images": [int(small.sum()), int(large.sum())]}
 
 
 def _traits(reference: Reference, split: Split) -> dict[str, Trait]:
@@ -134,7 +144,8 @@ def _greys(split: Split, wanted: Mapping[int, Sequence[int]]) -> Iterator[tuple[
             yield image.id, np.rint(255 * luminance(rgb.astype(np.float32) / np.float32(255))).astype(np.uint8)
 
 
-def _described(trait: Trait) -> list[dict[str, Any]]:
+def _described(trait: Trait, reference: Reference) -> list[dict[str, Any]]:
+    image = np.array([truth["image_id"] for truth in reference.truths])
     ends = [None, *trait.bounds, None]
     ranged = bool(trait.bounds)
     return [
@@ -143,6 +154,7 @@ def _described(trait: Trait) -> list[dict[str, Any]]:
             "low": ends[number] if ranged else None,
             "high": ends[number + 1] if ranged else None,
             "objects": objects,
+            "images": len(np.unique(image[trait.of == number])),
         }
         for number, (name, objects) in enumerate(zip(trait.names, trait.objects, strict=True))
     ]

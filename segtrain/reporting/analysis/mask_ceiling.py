@@ -1,5 +1,6 @@
 """How far Mask R-CNN can get on these data: the true objects, passed through its 28 x 28 masks."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
@@ -9,6 +10,7 @@ from segtrain import masks
 from segtrain.evaluation import Reference
 from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.average_precision import average_precision
+from segtrain.reporting.analysis.comparisons import standard_of
 from segtrain.reporting.row import Row
 from segtrain.segmenters.mask_rcnn import MASK_SIDE
 from segtrain.segmenters.mask_resolution import OWN_SIZE, through_mask_head
@@ -17,25 +19,23 @@ KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", 
 TOGETHER = 1024  # objects, more or less: large ones side by side cost less, and all at once would cost memory
 
 
-def mask_ceiling(
-    rows: Mapping[str, Row], reference: Reference, max_dets: int
-) -> dict[str, float | int | str | None] | None:
-    """Class-agnostic numbers of perfect boxes and a perfect mask head; None without true objects.
+def mask_ceiling(rows: Mapping[str, Row], reference: Reference) -> dict[str, float | int | str | None] | None:
+    """Class-agnostic numbers of perfect boxes and a perfect mask head; None without Mask R-CNN or true objects.
 
-    Every true object is a detection of score 1 that ``through_mask_head`` has blurred. Crowds are none.
+    Every true object is a detection of score 1 that ``through_mask_head`` has blurred. Crowds are none. All detections
+    of an image count, as the masks are in question here and not how many may be found.
 
     Args:
         rows: by name; the first network's input size is where masks are sampled, or the images as they are.
         reference: the truth.
-        max_dets: detections per image that AP uses.
 
     Returns:
         "resolution" (cells along a mask's side), "input_of" (the row whose input size it is, or None), "objects",
-        COCO's six numbers of mask AP by their keys in a track, and "mean_iou": of the true objects with what is left
-        of them.
+        "most_objects" (in one image), COCO's six numbers of mask AP by their keys in a track, and "mean_iou": of the
+        true objects with what is left of them.
     """
     truths = [truth for truth in reference.class_agnostic().truths if not truth["iscrowd"]]
-    if not truths:
+    if not truths or standard_of(rows) is None:
         return None
     name, input_size = next(((n, row.input_size) for n, row in rows.items() if row.input_size), (None, OWN_SIZE))
     found: list[Prediction] = []
@@ -49,13 +49,14 @@ def mask_ceiling(
                 own = truth["image_id"], truth["category_id"]
                 found.append(Prediction(image_id=own[0], category_id=own[1], segmentation=mask, score=1.0))
     precision = average_precision(
-        truths, found, image_ids=list(reference.sizes), category_ids=[truths[0]["category_id"]], max_dets=max_dets,
-        iou_type="segm", sizes=reference.sizes,
+        truths, found, image_ids=list(reference.sizes), category_ids=[truths[0]["category_id"]],
+        max_dets=len(found), iou_type="segm", sizes=reference.sizes,
     )  # fmt: skip
     return {
         "resolution": MASK_SIDE,
         "input_of": name,
         "objects": len(truths),
+        "most_objects": max(Counter(truth["image_id"] for truth in truths).values()),
         **dict(zip(KEYS, precision.stats, strict=False)),
         "mean_iou": float(np.mean(overlaps)),
     }

@@ -5,7 +5,7 @@ from typing import Any
 
 from segtrain.evaluation import TRACKS, Findings, Reference
 from segtrain.instances import GroundTruth
-from segtrain.reporting.analysis.category_reasons import category_reasons
+from segtrain.reporting.analysis.category_reasons import blank, category_reasons
 from segtrain.reporting.analysis.evidence import SIZES, Evidence, Kind, Origin, of_size
 from segtrain.reporting.row import Row
 from segtrain.reporting.tables.cells import METRICS, SPEED, number
@@ -46,12 +46,6 @@ def reasons(
     return list(result.values())
 
 
-def blank(value: object) -> bool:
-    """Whether a number is undefined or shown as 0."""
-    known = number(value)
-    return known is None or abs(known) < 0.0005
-
-
 def _of_row(row: Row, method: Mapping[str, Any], reference: Reference, max_dets: int) -> Iterator[tuple[str, str, str]]:
     """Track, key and sentence for each number that wants one."""
     origin: Origin = "learned" if row.score is None else "classical"
@@ -62,9 +56,9 @@ def _of_row(row: Row, method: Mapping[str, Any], reference: Reference, max_dets:
             values = method.get(track) or {}
             # Where categories do not matter and it is blank all the same, they are not the cause.
             if key in values and blank(values[key]) and (track == "class_agnostic" or blank(agnostic.get(key, 0.0))):
-                value = number(values[key])
-                why = _undefined(row.findings, key, reference.truths) if value is None else evidence.zero(key)
-                yield track, key, why
+                # SQ, a mean over matches, is undefined where the others are 0: for want of a match.
+                undefined = number(values["pq" if key == "sq" else key]) is None
+                yield track, key, _undefined(row.findings, key, reference.truths) if undefined else evidence.zero(key)
     kinds: tuple[tuple[str, Kind], ...] = (("box_ap", "bbox"), ("mask_ap", "segm"))
     for key, kind in kinds:
         for track in TRACKS:

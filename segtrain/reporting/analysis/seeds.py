@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from segtrain.reporting.tables.cells import METRICS, MISSING, Cell, Results, Row, Table, number, shown
+from segtrain.evaluation import TRACKS
+from segtrain.reporting.tables.cells import METRICS, number
 
 Spread = dict[str, dict[str, float]]  # key of a number -> "mean", "deviation", "low", "high"
 
@@ -35,31 +36,9 @@ def seed_groups(methods: Mapping[str, Any], seeds: Mapping[tuple[str, ...], Sequ
         seeds: the rows of each configuration, two or more, and their seeds.
     """
     return [
-        SeedGroup(names, own, *(_spread([methods[name].get(track) or {} for name in names]) for track in _TRACKS))
+        SeedGroup(names, own, *(_spread([methods[name].get(track) or {} for name in names]) for track in TRACKS))
         for names, own in seeds.items()
     ]
-
-
-def seed_table(results: Results) -> Table | None:
-    """Class-agnostic means and standard deviations, a row for each configuration; None without any."""
-    groups = results.get("seeds") or []
-    columns = [c for c in METRICS if any(c.key in group["class_agnostic"] for group in groups)]
-    rows = []
-    for group in groups:
-        found = []
-        for column in columns:
-            values = group["class_agnostic"].get(column.key)
-            if values is None:
-                found.append(Cell(None, MISSING))
-            else:
-                text = shown(column, values["mean"])
-                ends = f"{shown(column, values['low'])} to {shown(column, values['high'])}"
-                found.append(Cell(values["mean"], text, details=(f"± {shown(column, values['deviation'])}", ends)))
-        rows.append(Row(f"seeds {', '.join(map(str, group['seeds']))}", tuple(found)))
-    return Table(tuple(columns), tuple(rows)) if rows and columns else None
-
-
-_TRACKS = ("class_agnostic", "class_aware")
 
 
 def _spread(tracks: Sequence[Mapping[str, Any]]) -> Spread:

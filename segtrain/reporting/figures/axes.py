@@ -1,7 +1,16 @@
 """The frame of a figure: where values stand and which of them are ticks."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A place on an axis, in pixels, and its label."""
+
+    at: float
+    label: str
 
 
 @dataclass(frozen=True)
@@ -19,23 +28,43 @@ class Frame:
         """Pixels of a place that is given in fractions of the two axes."""
         return self.left + across * (self.right - self.left), self.bottom - up * (self.bottom - self.top)
 
+    def x_ticks(self, marked: Iterable[tuple[float, str]]) -> list[Tick]:
+        """Ticks of the lower axis, from fractions of it and labels."""
+        return [Tick(self.at(fraction, 0)[0], label) for fraction, label in marked]
 
-@dataclass(frozen=True)
-class Tick:
-    """A place on an axis, in pixels, and its label."""
-
-    at: float
-    label: str
+    def y_ticks(self, marked: Iterable[tuple[float, str]]) -> list[Tick]:
+        """Ticks of the left axis, from fractions of it and labels."""
+        return [Tick(self.at(0, fraction)[1], label) for fraction, label in marked]
 
 
-def scale(value: float) -> tuple[float, float]:
-    """The top of an axis that starts at 0, with a little air above the value but at most 1, and its round step.
+QUARTERS = ((0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1"))  # ticks of an axis from 0 to 1
+_DIGIT, _AIR = 8.0, 8.0  # pixels that a digit takes, and between two labels
+
+
+def scale(value: float, room: float = math.inf) -> tuple[float, float]:
+    """The top of an axis that starts at 0, with a little air above the value, and its round step.
 
     Args:
-        value: the largest one to show, in [0, 1].
+        value: the largest one to show, at least 0; up to 1 the top is at most 1.
+        room: pixels of the axis where its labels stand side by side.
     """
-    step = next((s for s in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1) if value / s <= 6), 0.2)
-    return min(1.0, step * max(1, math.ceil(value / step * 1.04))), step
+    steps = [digit * 10.0**power for power in range(-3, 3) for digit in (1, 2, 5)]
+    counts = [max(1, math.ceil(value / step * 1.04)) for step in steps]
+    step, count = next(
+        (step, count)
+        for step, count in zip(steps, counts, strict=True)
+        if value / step <= 6 and count * (_DIGIT * (_decimals(step) + 2) + _AIR) <= room
+    )
+    return (min(1.0, step * count) if value <= 1 else step * count), step
+
+
+def ticks(top: float, step: float) -> list[tuple[float, str]]:
+    """Every whole step of an axis from 0 to its top: the fraction of the axis, and the label."""
+    return [(i * step / top, f"{i * step:.{_decimals(step)}f}") for i in range(math.floor(top / step + 1e-9) + 1)]
+
+
+def _decimals(step: float) -> int:
+    return max(0, -math.floor(math.log10(step) + 1e-9))
 
 
 def round_times(low: float, high: float, few: bool) -> list[float]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from segtrain.reporting.figures.axes import Frame, Tick
+from segtrain.reporting.figures.axes import QUARTERS, Frame
 from segtrain.reporting.figures.drawing import Curve, Figure, hues, line
 from segtrain.reporting.tables.cells import Results, contenders, number
 
@@ -25,8 +25,7 @@ def precision_recall(results: Results, key: str, title: str, width: float) -> Fi
         last = max(1, len(values) - 1)
         return [(i / last, v) for i, v in enumerate(values) if v is not None]
 
-    ticks = [(t, f"{t:g}") for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    return _figure(results, places, title, ("recall", "precision"), ticks, width)
+    return _figure(results, places, title, ("recall", "precision"), QUARTERS, width)
 
 
 def f1_over_iou(results: Results, width: float) -> Figure | None:
@@ -72,7 +71,7 @@ def _figure(
         frame=frame,
         x_title=axes[0],
         y_title=axes[1],
-        x_ticks=[Tick(frame.at(at, 0)[0], label) for at, label in x_ticks],
-        y_ticks=[Tick(frame.at(0, t)[1], f"{t:g}") for t in (0.0, 0.25, 0.5, 0.75, 1.0)],
+        x_ticks=frame.x_ticks(x_ticks),
+        y_ticks=frame.y_ticks(QUARTERS),
         curves=curves[::-1],  # the best method's line is drawn last, on top
     )

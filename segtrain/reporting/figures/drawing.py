@@ -7,15 +7,19 @@ from segtrain.reporting.figures.axes import Frame, Tick
 from segtrain.reporting.figures.labels import Label
 from segtrain.reporting.tables.cells import Results, contenders, ranking
 
-PALETTE = 10  # colours --m0 to --m9 of templates/report.css.jinja; --m10 is that of all oracles
+# Colours --m0 to --m6 of templates/report.css.jinja, which eyes that lack a cone tell apart too; --m7 is all oracles'.
+PALETTE = 7
+# From its second round on a colour has another mark (names of classes in the style sheet) and another line.
+_MARKS = ("", "ring", "diamond", "ring diamond")
+_DASHES = ("", "7 4", "2 3", "10 3 2 3", "12 3 2 3 2 3")
 
 
 @dataclass(frozen=True)
 class Hue:
-    """How a method looks everywhere: a colour of the palette and, from its second round on, rings and dashes."""
+    """How a method looks everywhere: a colour of the palette, the shape of its mark, the dashes of its line."""
 
     slot: int
-    ring: bool
+    mark: str
     dash: str
 
 
@@ -41,17 +45,23 @@ class Curve:
     path: str
 
 
-@dataclass(frozen=True)
-class Figure:
-    """All that is drawn; ``description`` says the same to those who cannot see it."""
+@dataclass(frozen=True, kw_only=True)
+class Canvas:
+    """What all figures have: axes, and a ``description`` that says the same to those who cannot see it."""
 
     title: str
     description: str
     frame: Frame
     x_title: str
-    y_title: str
     x_ticks: Sequence[Tick]
-    y_ticks: Sequence[Tick]
+    y_title: str = ""
+    y_ticks: Sequence[Tick] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure(Canvas):
+    """Marks and lines between two axes."""
+
     points: Sequence[Point] = ()
     curves: Sequence[Curve] = ()
     frontier: str = ""
@@ -59,12 +69,11 @@ class Figure:
 
 def hues(results: Results) -> dict[str, Hue]:
     """Each method's look, given out by rank, so that tables and figures agree; oracles look alike."""
-    dashes = ("", "7 4", "2 3")
-    fair = {
-        name: Hue(i % PALETTE, i >= PALETTE, dashes[min(i // PALETTE, len(dashes) - 1)])
-        for i, name in enumerate(contenders(results))
-    }
-    return {name: fair.get(name, Hue(PALETTE, True, "2 3")) for name in ranking(results)}
+    fair = {}
+    for i, name in enumerate(contenders(results)):
+        turn = i // PALETTE
+        fair[name] = Hue(i % PALETTE, _MARKS[turn % len(_MARKS)], _DASHES[turn % len(_DASHES)])
+    return {name: fair.get(name, Hue(PALETTE, "ring", "2 3")) for name in ranking(results)}
 
 
 def line(places: Sequence[tuple[float, float]]) -> str:

@@ -1,16 +1,17 @@
 """Bars of what each type of error costs a method."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segtrain.reporting.figures.axes import Frame, Tick, scale
-from segtrain.reporting.figures.labels import shorten
+from segtrain.reporting.figures.axes import Frame, scale, ticks
+from segtrain.reporting.figures.drawing import Canvas
+from segtrain.reporting.figures.lanes import lanes
+from segtrain.reporting.figures.text import fit, width_of
 from segtrain.reporting.tables.cells import Column, Results, Track, is_oracle, number, ranking
 
-_LINE, _THICK = 26.0, 18.0  # pixels from one bar to the next, and of a bar
-_NAMES, _NUMBERS = 132.0, 52.0  # pixels that names and numbers take
-_LETTER = 6.4  # pixels of a letter, with a little air
+_FAINT = 0.05  # AP50 below which a bar is faded: it is short however much is wrong
+_LANE, _THICK = 26.0, 18.0  # pixels from one bar to the next, and of a bar
+_NAMES, _NUMBERS = 136.0, 52.0  # pixels that names take at most, and AP50 beside them
 
 
 @dataclass(frozen=True)
@@ -26,37 +27,34 @@ class Piece:
 
 @dataclass(frozen=True)
 class Bar:
-    """One method."""
+    """One method; ``faint`` where its AP50 is so low that the errors hide one another."""
 
     top: float
     name: str
     text: str
     title: str
     oracle: bool
+    faint: bool
     pieces: Sequence[Piece]
 
 
-@dataclass(frozen=True)
-class ErrorPlot:
+@dataclass(frozen=True, kw_only=True)
+class ErrorPlot(Canvas):
     """All that is drawn.
 
     Attributes:
-        title: what is shown.
-        description: the same in words.
-        frame: of the bars.
+        numbers_at: right edge of the numbers beside the names.
         thick: height of a bar.
-        x_ticks: of the lengths.
         bars: in the order of the tables.
+        faint_below: AP50 of the faded bars is below this; None where none is faded.
         types: slot and name of each type that has a colour.
         bounds_at: height of the line above the oracles; None without any.
     """
 
-    title: str
-    description: str
-    frame: Frame
+    numbers_at: float
     thick: float
-    x_ticks: Sequence[Tick]
     bars: Sequence[Bar]
+    faint_below: float | None
     types: Sequence[tuple[int, str]]
     bounds_at: float | None
 
@@ -82,36 +80,38 @@ def error_plot(results: Results, track: Track, losses: Sequence[Column], title: 
     longest = max((sum(value for *_, value in known) for _, _, known, _ in found), default=0.0)
     if not longest:
         return None
-    top, step = scale(longest) if longest <= 1 else (math.ceil(longest * 5) / 5, 0.2)
-    fair = sum(not oracle for *_, oracle in found)
-    gap = _LINE if fair < len(found) else 0.0
-    foot = 20 + len(found) * _LINE + gap
-    frame = Frame(width, foot + 40, _NAMES, 20, width - _NUMBERS, foot)
-    unit = (frame.right - frame.left) / top
+    lane = lanes([oracle for *_, oracle in found], 20, _LANE)
+    names = [fit(name, _NAMES) for name, *_ in found]
+    numbers_at = max(map(width_of, names)) + _NUMBERS
+    frame = Frame(width, lane.bottom + 40, numbers_at + 10, 20, width - 16, lane.bottom)
+    top, step = scale(longest, frame.right - frame.left)
     bars = []
-    for i, (name, ap50, known, oracle) in enumerate(found):
+    for (name, ap50, known, oracle), short, middle in zip(found, names, lane.middles, strict=True):
         stated = "–" if ap50 is None else f"{ap50:.3f}"
         words = ", ".join(f"{kind} {value:.3f}" for _, kind, value in known)
         bars.append(
             Bar(
-                top=frame.top + i * _LINE + (_LINE - _THICK) / 2 + (gap if oracle else 0.0),
-                name=shorten(name, 20),
+                top=middle - _THICK / 2,
+                name=short,
                 text=stated,
                 title=f"{name}: AP50 {stated}; lost to {words}",
                 oracle=oracle,
-                pieces=_pieces(known, frame.left, unit),
+                faint=ap50 is not None and ap50 < _FAINT,
+                pieces=_pieces(known, frame.left, (frame.right - frame.left) / top),
             )
         )
-    decimals = 1 if step >= 0.1 else 2 if step >= 0.01 else 3
     return ErrorPlot(
         title=title,
         description="; ".join(bar.title + (" (upper bound)" if bar.oracle else "") for bar in bars) + ".",
         frame=frame,
+        x_title="AP50 lost to each type",
+        x_ticks=frame.x_ticks(ticks(top, step)),
+        numbers_at=numbers_at,
         thick=_THICK,
-        x_ticks=[Tick(frame.left + i * step * unit, f"{i * step:.{decimals}f}") for i in range(round(top / step) + 1)],
         bars=bars,
+        faint_below=_FAINT if any(bar.faint for bar in bars) else None,
         types=sorted({(slot, kind) for _, _, known, _ in found for slot, kind, _ in known}),
-        bounds_at=frame.top + fair * _LINE + 0.25 * gap if gap else None,
+        bounds_at=lane.bounds_at,
     )
 
 
@@ -120,7 +120,7 @@ def _pieces(known: Sequence[tuple[int, str, float]], left: float, unit: float) -
     pieces = []
     for slot, kind, value in known:
         width = value * unit
-        room = width > _LETTER * len(kind) + 8
+        room = width > width_of(kind) + 8
         if width >= 0.5:
             pieces.append(Piece(left, width, slot, kind if room else "", f"{kind}: {value:.3f}"))
         left += width

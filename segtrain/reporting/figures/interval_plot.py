@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segtrain.reporting.figures.axes import Frame, Tick, scale
-from segtrain.reporting.figures.drawing import Hue, hues
-from segtrain.reporting.figures.labels import shorten
+from segtrain.reporting.figures.axes import Frame, scale, ticks
+from segtrain.reporting.figures.drawing import Canvas, Hue, hues
+from segtrain.reporting.figures.lanes import lanes
+from segtrain.reporting.figures.text import fit, width_of
 from segtrain.reporting.tables.cells import METRICS, Results, interval, is_oracle, number, ranking
 
-_LINE = 22.0  # pixels from one method to the next
-_NAMES = 132.0  # pixels that names take, about 20 letters
-_NUMBERS = 40.0  # pixels that the numbers at the right take
+_LANE = 22.0  # pixels from one method to the next
+_NAMES, _NUMBERS = 136.0, 48.0  # pixels that names take at most, and the numbers at the right
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,10 @@ class Mark:
     oracle: bool
 
 
-@dataclass(frozen=True)
-class IntervalPlot:
+@dataclass(frozen=True, kw_only=True)
+class IntervalPlot(Canvas):
     """All that is drawn; ``bounds_at`` is the height of the line above the oracles, None without any."""
 
-    title: str
-    description: str
-    frame: Frame
-    x_ticks: Sequence[Tick]
     marks: Sequence[Mark]
     bounds_at: float | None
 
@@ -55,10 +51,12 @@ def interval_plot(results: Results, key: str, width: float) -> IntervalPlot | No
             found.append((name, value, interval(track, key), is_oracle(results["methods"][name])))
     if not found:
         return None
-    fair = sum(not oracle for *_, oracle in found)
-    gap = 1.4 * _LINE if fair < len(found) else 0.0
-    frame = Frame(width, len(found) * _LINE + gap + 52, _NAMES, 12, width - _NUMBERS - 8, len(found) * _LINE + gap + 14)
-    top, step = scale(max(max(value, ends[1] if ends else 0.0) for _, value, ends, _ in found))
+    lane = lanes([oracle for *_, oracle in found], 12, _LANE)
+    names = [fit(name, _NAMES) for name, *_ in found]
+    frame = Frame(width, lane.bottom + 40, max(map(width_of, names)) + 12, 12, width - _NUMBERS, lane.bottom + 2)
+    top, step = scale(
+        max(max(value, ends[1] if ends else 0.0) for _, value, ends, _ in found), frame.right - frame.left
+    )
     look = hues(results)
 
     def across(value: float) -> float:
@@ -67,22 +65,22 @@ def interval_plot(results: Results, key: str, width: float) -> IntervalPlot | No
     marks = [
         Mark(
             x=across(value),
-            y=frame.top + (i + 0.5) * _LINE + (gap if oracle else 0.0),
+            y=middle,
             whisker=(across(ends[0]), across(ends[1])) if ends else None,
-            name=shorten(name, 20),
+            name=short,
             text=f"{value:.3f}",
             hue=look[name],
             title=f"{name}: {title} {value:.3f}" + (f", 95 % interval {ends[0]:.3f} to {ends[1]:.3f}" if ends else ""),
             oracle=oracle,
         )
-        for i, (name, value, ends, oracle) in enumerate(found)
+        for (name, value, ends, oracle), short, middle in zip(found, names, lane.middles, strict=True)
     ]
-    decimals = 1 if step >= 0.1 else 2 if step >= 0.01 else 3
     return IntervalPlot(
         title=title,
         description="; ".join(mark.title + (" (upper bound)" if mark.oracle else "") for mark in marks) + ".",
         frame=frame,
-        x_ticks=[Tick(across(i * step), f"{i * step:.{decimals}f}") for i in range(round(top / step) + 1)],
+        x_title=title,
+        x_ticks=frame.x_ticks(ticks(top, step)),
         marks=marks,
-        bounds_at=frame.top + fair * _LINE + 0.25 * gap if gap else None,
+        bounds_at=lane.bounds_at,
     )

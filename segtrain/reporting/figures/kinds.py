@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segtrain.reporting.figures.axes import Frame, Tick, scale
+from segtrain.reporting.figures.axes import Frame, scale, ticks
 from segtrain.reporting.figures.drawing import Curve, Figure, hues, line
 from segtrain.reporting.tables.cells import (
     Column,
@@ -67,7 +67,6 @@ def kind_figures(results: Results, width: float) -> list[Figure]:
     height = 0.86 * width
     frame = Frame(width, height, 40, 28, width - 10, height - 44)
     top, step = scale(max(known))
-    decimals = 1 if step >= 0.1 else 2 if step >= 0.01 else 3
     figures = []
     for trait, found in strata.items():
         curves = []
@@ -84,13 +83,8 @@ def kind_figures(results: Results, width: float) -> list[Figure]:
                 frame=frame,
                 x_title=trait,
                 y_title="mask AP",
-                x_ticks=[
-                    Tick(frame.at((i + 0.5) / len(found), 0)[0], stratum["name"]) for i, stratum in enumerate(found)
-                ],
-                y_ticks=[
-                    Tick(frame.at(0, i * step / top)[1], f"{i * step:.{decimals}f}")
-                    for i in range(round(top / step) + 1)
-                ],
+                x_ticks=frame.x_ticks(((i + 0.5) / len(found), stratum["name"]) for i, stratum in enumerate(found)),
+                y_ticks=frame.y_ticks(ticks(top, step)),
                 curves=curves[::-1],  # the best method's line is drawn last, on top
             )
         )

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segtrain.reporting.figures.axes import Frame, Tick
-from segtrain.reporting.figures.drawing import Hue, hues, line
+from segtrain.reporting.figures.axes import QUARTERS, Frame
+from segtrain.reporting.figures.drawing import Canvas, Hue, hues, line
 from segtrain.reporting.tables.cells import Results, contenders, number
 
 _LARGEST, _SMALLEST = 11.0, 3.0  # radii in pixels
@@ -21,16 +21,12 @@ class Dot:
     title: str
 
 
-@dataclass(frozen=True)
-class ReliabilityPlot:
+@dataclass(frozen=True, kw_only=True)
+class ReliabilityPlot(Canvas):
     """All that is drawn of one method."""
 
     method: str
-    description: str
     hue: Hue
-    frame: Frame
-    x_ticks: Sequence[Tick]
-    y_ticks: Sequence[Tick]
     diagonal: str
     path: str
     dots: Sequence[Dot]
@@ -62,16 +58,18 @@ def reliability_plots(results: Results, width: float) -> list[ReliabilityPlot]:
                 place = frame.at(part["mean_score"], part[key])
                 title = f"{said}mean score {part['mean_score']:.2f}: {what} {part[key]:.2f}"
                 dots.append(Dot(*place, radius, hollow, title))
-        ticks = (0.0, 0.25, 0.5, 0.75, 1.0)
         right = [frame.at(part["mean_score"], part["precision"]) for part in bins]
         plots.append(
             ReliabilityPlot(
                 method=name,
-                description=f"Reliability of {name}. {'; '.join(dot.title for dot in dots if not dot.hollow)}.",
+                title=f"Reliability of {name}",
+                description=f"{'; '.join(dot.title for dot in dots if not dot.hollow)}.",
                 hue=look[name],
                 frame=frame,
-                x_ticks=[Tick(frame.at(t, 0)[0], f"{t:g}") for t in ticks],
-                y_ticks=[Tick(frame.at(0, t)[1], f"{t:g}") for t in ticks],
+                x_title="mean score",
+                y_title="share right, mean IoU",
+                x_ticks=frame.x_ticks(QUARTERS),
+                y_ticks=frame.y_ticks(QUARTERS),
                 diagonal=line([frame.at(0, 0), frame.at(1, 1)]),
                 path=line(right),
                 dots=sorted(dots, key=lambda dot: -dot.radius),  # no dot hides a smaller one

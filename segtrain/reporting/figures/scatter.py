@@ -3,14 +3,17 @@
 import math
 from collections.abc import Sequence
 
-from segtrain.reporting.figures.axes import Frame, Tick, round_times, scale, time_text
+from segtrain.reporting.figures.axes import Frame, round_times, scale, ticks, time_text
 from segtrain.reporting.figures.drawing import Figure, Point, hues, line
-from segtrain.reporting.figures.labels import place_labels, shorten
+from segtrain.reporting.figures.labels import place_labels
+from segtrain.reporting.figures.text import fit
 from segtrain.reporting.tables.cells import Results, contenders, interval, number, seconds
+
+_NAME = 160.0  # pixels that a name may take
 
 
 def speed_quality(results: Results, width: float) -> Figure | None:
-    """Seconds per image (logarithmic) against class-agnostic mask AP and its interval; None if no method has both.
+    """Time per image (logarithmic) against class-agnostic mask AP and its interval; None if no method has both.
 
     Oracles are left out: what they do to find their setting has no time worth comparing.
 
@@ -21,8 +24,8 @@ def speed_quality(results: Results, width: float) -> Figure | None:
     measured = _measured(results)
     if not measured:
         return None
-    height = 400.0 if width > 500 else 370.0
-    frame = Frame(width, height, 46, 30, width - 14, height - 46)
+    height = 400.0
+    frame = Frame(width, height, 46, 30, width - 20, height - 46)
     logs = [math.log10(time) for _, time, _, _ in measured]
     # A quarter of a decade on both sides is room for the marks, and always holds a tick.
     pad = max(0.25, 0.12 * (max(logs) - min(logs)))
@@ -33,10 +36,10 @@ def speed_quality(results: Results, width: float) -> Figure | None:
         return frame.at((math.log10(time) - low) / (high - low), quality / top)
 
     spots = [place(time, quality) for _, time, quality, _ in measured]
-    names = [shorten(name, 24) for name, *_ in measured]
-    labels = place_labels(spots, names, (frame.left, frame.top, frame.right, frame.bottom))
+    whiskers = [(place(time, ends[0])[1], place(time, ends[1])[1]) if ends else None for _, time, _, ends in measured]
+    names = [fit(name, _NAME) for name, *_ in measured]
+    labels = place_labels(spots, names, whiskers, (frame.left, frame.top, width, frame.bottom))
     look = hues(results)
-    decimals = 2 if step >= 0.01 else 3
     points = [
         Point(
             *spot,
@@ -44,20 +47,23 @@ def speed_quality(results: Results, width: float) -> Figure | None:
             label,
             look[name],
             f"{name}: {time_text(time)} per image, mask AP {quality:.3f}",
-            (place(time, ends[0])[1], place(time, ends[1])[1]) if ends else None,
+            whisker,
         )
-        for (name, time, quality, ends), spot, text, label in zip(measured, spots, names, labels, strict=True)
+        for (name, time, quality, _), spot, text, label, whisker in zip(
+            measured, spots, names, labels, whiskers, strict=True
+        )
     ]
     return Figure(
         title="Speed against quality",
         description=f"Scatter plot. {'; '.join(point.title for point in points)}.",
         frame=frame,
-        x_title="seconds per image (logarithmic)",
+        x_title="time per image (logarithmic)",
         y_title="mask AP",
-        x_ticks=[Tick(place(time, 0)[0], time_text(time)) for time in round_times(low, high, few=width < 500)],
-        y_ticks=[
-            Tick(frame.at(0, i * step / top)[1], f"{i * step:.{decimals}f}") for i in range(round(top / step) + 1)
-        ],
+        x_ticks=frame.x_ticks(
+            ((math.log10(time) - low) / (high - low), time_text(time))
+            for time in round_times(low, high, few=width < 500)
+        ),
+        y_ticks=frame.y_ticks(ticks(top, step)),
         points=points,
         frontier=_frontier(spots, frame.right),
     )

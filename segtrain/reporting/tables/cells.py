@@ -46,6 +46,8 @@ METRICS = (
     Column("fg_iou", "fg IoU", "Intersection over union of all objects against background"),
     Column("f1_50", "F1", "F1 of matched objects at IoU 0.50, at the row's score threshold"),
     Column("pq", "PQ", "Panoptic quality: mean IoU of matched objects times their F1, no pixel used twice"),
+    Column("sq", "SQ", "Segmentation quality: mean IoU of the matched objects of PQ"),
+    Column("rq", "RQ", "Recognition quality: F1 of the matched objects of PQ"),
     Column(
         "boundary_iou", "boundary IoU", "Intersection over union of the objects' outlines, 2 % of the diagonal wide"
     ),

@@ -43,7 +43,7 @@ class ErrorSection:
     objects: int
 
 
-def error_section(results: Results, wide: float = 860.0, narrow: float = 340.0) -> ErrorSection | None:
+def error_section(results: Results, wide: float = 780.0, narrow: float = 340.0) -> ErrorSection | None:
     """The section of the report; None where results have no errors.
 
     Args:

@@ -30,13 +30,16 @@ def ceiling_sentences(results: Results) -> list[str]:
         f"boxes with masks exactly as they are taught reach a mask AP of {top:.3f} on these data, a mean IoU of "
         f"{fit:.3f} with the {ceiling['objects']:,} true objects."
     ]
+    max_dets = results["data"].get("max_dets")
+    cut = max_dets and ceiling["most_objects"] > max_dets
+    within = f", at the {max_dets} best-scored detections of an image," if cut else ""
     for name in contenders(results):
         own = number((results["methods"][name].get("class_agnostic") or {}).get("mask_ap"))
         if standard_of([name]) and own is not None and top > 0:
             share = (
                 f"{100 * own / top:.0f} % of it" if own <= top else "more, since its boxes make up for some of the loss"
             )
-            said.append(f"{name} has {own:.3f}, {share}.")
+            said.append(f"{name}{within} has {own:.3f}, {share}.")
     return said
 
 
@@ -95,7 +98,8 @@ def limit_definitions(results: Results) -> list[tuple[str, str]]:
                 "Perfect 28 × 28 masks",
                 "Each true mask is sampled over its tight box to 28 × 28 cells as the targets of training are (He et "
                 f"al., 2017; torchvision's RoIAlign, {seen}), pasted back as predictions are (cells resized to the "
-                "box's whole pixels, cut at 0.5), and scored as a detection of score 1. Crowds are left out.",
+                "box's whole pixels, cut at 0.5), and scored as a detection of score 1, with no cut at a number of "
+                "detections. Crowds are left out.",
             )
         )
     if _calibrated(results):
@@ -106,8 +110,7 @@ def limit_definitions(results: Results) -> list[tuple[str, str]]:
                 "compared with the share that is right at IoU 0.50 (matched as for AP; detections on crowds left out); "
                 "the expected calibration error is the mean distance, weighted by the bins' counts (Guo et al., 2017; "
                 "for detections, Küppers et al., 2020). ECE to IoU compares with the mean IoU instead (in the manner "
-                "of Oksuz et al., 2023), each detection's with the true object it overlaps most. All detections count, "
-                "and most of them have low scores. 0 is best.",
+                "of Oksuz et al., 2023), each detection's with the true object it overlaps most. 0 is best.",
             )
         )
     return found

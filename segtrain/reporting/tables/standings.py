@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
+from segtrain.metrics.bootstrap import CLEAR
 from segtrain.reporting.tables.cells import (
     METRICS,
     MISSING,
@@ -33,8 +35,9 @@ def headline_table(results: Results) -> Table:
     rows = []
     for row in table.rows:
         values = _comparison(results, row.method, metric.key)
-        chance = number(values.get("p"))
-        added = (_difference(values, metric), Cell(chance, MISSING if chance is None else p_text(chance)))
+        chance, least = number(values.get("p")), number(values.get("least_p"))
+        text = MISSING if chance is None else p_text(chance, least)
+        added = (_difference(results, row.method, metric), Cell(chance, text))
         rows.append(replace(row, cells=(*row.cells, *added)))
     return Table((*table.columns, _column(results, metric), p), tuple(rows))
 
@@ -49,20 +52,74 @@ def difference_table(results: Results) -> Table | None:
             found = []
             for metric in compared:
                 values = _comparison(results, name, metric.key)
-                cell, chance = _difference(values, metric), number(values.get("p"))
-                found.append(cell if chance is None else replace(cell, details=(*cell.details, _p_said(chance))))
+                cell, chance = _difference(results, name, metric), number(values.get("p"))
+                said = () if chance is None else (p_said(chance, number(values.get("least_p"))),)
+                found.append(replace(cell, details=(*cell.details, *said)))
             rows.append(Row(name, tuple(found), oracle=is_oracle(results["methods"][name])))
     return Table(tuple(_column(results, metric) for metric in compared), tuple(rows)) if rows and compared else None
 
 
-def p_text(p: float) -> str:
-    """A p value with as many digits as it deserves."""
-    return f"< {_SMALLEST}" if p < _SMALLEST else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+def shown_difference(results: Results, first: str, second: str, key: str) -> float | None:
+    """First minus second, class-agnostic, of the numbers as they are shown, so that a reader who subtracts gets it too.
+
+    None where one of them is undefined. ``results.json`` holds the exact difference.
+    """
+    ends = [
+        number(((results["methods"].get(name) or {}).get("class_agnostic") or {}).get(key)) for name in (first, second)
+    ]
+    decimals = next(column.decimals for column in METRICS if column.key == key)
+    known = [round(value, decimals) for value in ends if value is not None]
+    return round(known[0] - known[1], decimals) if len(known) == 2 else None
 
 
-def _p_said(p: float) -> str:
-    text = p_text(p)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
+def p_text(p: float, least: float | None = None) -> str:
+    """A p value with as many digits as it deserves, never on the other side of 0.05 than p itself.
+
+    Args:
+        p: in (0, 1].
+        least: the least that it can be with so many resamples; None if it is not known.
+    """
+    if p < _SMALLEST:
+        return f"< {_SMALLEST}"
+    decimals = 3 if p < 0.1 else 2
+    bound = least is not None and p <= least and p < 1
+    rounded = ceil(p * 10**decimals - 1e-9) / 10**decimals if bound else round(p, decimals)
+    if p < CLEAR <= rounded:
+        return f"< {CLEAR}"
+    return f"{'≤ ' if bound else ''}{rounded:.{decimals}f}"
+
+
+def p_said(p: float, least: float | None = None) -> str:
+    """The same in a sentence."""
+    text = p_text(p, least)
+    return f"p = {text}" if text[0].isdigit() else f"p {text}"
+
+
+def certainty_definitions(results: Results) -> list[tuple[str, str]]:
+    """What intervals, differences and p are, with their sources; nothing where the images were not resampled."""
+    resamples = (results.get("bootstrap") or {}).get("resamples")
+    if not resamples or not any((m.get("class_agnostic") or {}).get("intervals") for m in results["methods"].values()):
+        return []
+    found = [
+        (
+            "95 % interval",
+            f"The images are drawn again {resamples:,} times, with replacement, the same draws for all methods. The "
+            "middle 95 % of the numbers that this gives make the interval (Efron and Tibshirani, 1993).",
+        )
+    ]
+    if results.get("comparisons"):
+        standard = results["reference"]
+        found.append(
+            (
+                "Δ, p",
+                f"Δ is a method's number less that of {standard}, as both are shown. p says how easily chance alone "
+                "gives such a difference on the same draws, two-sided; ≤ stands before the least p that so many draws "
+                "can give. It is corrected for the number of methods (Holm, 1979), intervals are not: one without 0 "
+                "may stand beside a p of 0.05 or more, and then the data cannot tell. Where the verdict compares the "
+                f"best two and neither is {standard}, p is that of the pair alone.",
+            )
+        )
+    return found
 
 
 def _comparison(results: Results, name: str, key: str) -> Mapping[str, Any]:
@@ -74,8 +131,12 @@ def _column(results: Results, metric: Column) -> Column:
     return Column("difference", f"Δ {metric.title}", hint, None, metric.decimals, metric.scale, signed=True)
 
 
-def _difference(values: Mapping[str, Any], metric: Column) -> Cell:
+def _difference(results: Results, name: str, metric: Column) -> Cell:
+    """What the row's number lies above Mask R-CNN's, with its interval; undefined where the two were not compared."""
+    values, standard = _comparison(results, name, metric.key), results.get("reference")
+    difference = shown_difference(results, name, standard, metric.key) if values and standard else None
     low, high = number(values.get("low")), number(values.get("high"))
     around = None if low is None or high is None else (low, high)
-    (cell,) = cells([replace(metric, key="difference", signed=True)], values, {"difference": around})
+    column = replace(metric, key="difference", signed=True)
+    (cell,) = cells([column], {"difference": difference}, {"difference": around})
     return cell
