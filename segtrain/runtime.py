@@ -6,6 +6,7 @@ import os
 import platform
 import random
 import re
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Self, TypeVar
@@ -169,6 +170,7 @@ def describe_environment(device: torch.device, precision: str) -> dict[str, str 
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
     packages = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "pycocotools", "hotcoco")
     return {
+        "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z}",
         "segtrain": version("segtrain"),
         "python": platform.python_version(),
         **{name: version(name) for name in packages},

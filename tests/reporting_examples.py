@@ -197,6 +197,9 @@ def gallery(count: int = 2, file_name: str = "a.png", size: tuple[int, int] = (4
             truths=[truth(i, square(5, 5, 9, size)), truth(i, square(20, 5, 9, size), 2, iscrowd=1)],
             predictions={"mask_rcnn": [prediction(i, square(6, 6, 9, size))], "kmeans": []},
             scores={"mask_rcnn": 1.0, "kmeans": float("nan")},
+            best={"mask_rcnn": 1 + i},
+            worst={"mask_rcnn": count - i},
+            apart=None,
         )
         for i in range(count)
     ]

@@ -9,11 +9,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reporting_examples import HOSTILE, METRICS, boxes_only, complete, gallery, method, prediction, results, square
+from reporting_examples import (
+    HOSTILE,
+    METRICS,
+    boxes_only,
+    complete,
+    gallery,
+    method,
+    prediction,
+    results,
+    square,
+    with_kinds,
+    with_limits,
+)
 from rich.console import Console
 
 from segtrain.errors import SegtrainError
 from segtrain.reporting.benchmark import csv_text, headline, plain, write_report
+from segtrain.reporting.provenance import data_title, facts
+from segtrain.reporting.words import notes
 
 FILES = {"results.json", "results.csv", "report.md", "report.html"}
 VOID = {"meta", "link", "img", "br", "input", "hr"}
@@ -131,9 +145,78 @@ def test_the_headline_table_of_a_repository(tmp_path: Path) -> None:
         "Δ mask AP",
         "p",
     ]
-    assert rows["`mask_rcnn`"][0] == "**0.500** [0.400, 0.550]"
-    assert rows["`kmeans`"][-2:] == ["−0.390 [−0.450, −0.330]", "< 0.001"]
-    assert rows["*`kmeans_oracle`*"][-2:] == ["+0.400 [+0.310, +0.480]", "0.034"]
+    # A no-break space within an interval and a p, which a narrow table would wrap.
+    assert rows["`mask_rcnn`"][0] == "**0.500** [0.400,\xa00.550]"
+    assert rows["`kmeans`"][-2:] == ["−0.390 [−0.450,\xa0−0.330]", "<\xa00.001"]
+    assert rows["*`kmeans_oracle`*"][-2:] == ["+0.400 [+0.310,\xa0+0.480]", "0.034"]
+
+
+def test_both_reports_have_one_order(tmp_path: Path) -> None:
+    page = report(tmp_path, with_limits(with_kinds(complete())), gallery())
+    heads = [
+        line[3:].replace("`", "") for line in (tmp_path / "report.md").read_text().splitlines() if line[:3] == "## "
+    ]
+    assert heads == [title for title in page.texts["h2"] if title in heads]
+    assert {"Speed and cost", "Differences to mask_rcnn", "Class-aware", "Per category"} < set(heads)
+
+
+def test_a_dollar_makes_no_formula(tmp_path: Path) -> None:
+    write_report(tmp_path, results(categories=("$x$", "b")), [])
+    outside = re.sub(r"`[^`\n]*`", "", (tmp_path / "report.md").read_text())
+    assert "\\$x\\$" in outside
+    assert not re.search(r"(?<!\\)\$", outside)
+
+
+def test_reports_tell_where_they_came_from(tmp_path: Path) -> None:
+    content = results()
+    content["data"] |= {"name": "instances_val.json", "annotations_file": "/data/nuclei/annotations/instances_val.json"}
+    content["environment"]["date"] = "2026-11-26 18:30 +0000"
+    content["directory"] = "/home/me/work"
+    content["checkpoint"] = {
+        "path": "best.pt",
+        "minutes": 10.00873655355001,
+        "metrics": {"mask_ap": 0.5738535655321086},
+    }
+    page = report(tmp_path, content)
+    assert page.texts["title"][:1] == ["Segmentation benchmark: nuclei, instances_val.json"]
+    text = re.sub(r"<[^>]+>", "", (tmp_path / "report.html").read_text())
+    markdown = (tmp_path / "report.md").read_text()
+    assert markdown.startswith("# Segmentation benchmark: nuclei, instances_val.json\n")
+    for said in (text, markdown):
+        for part in ("2026-11-26 18:30", "/data/nuclei/annotations/instances_val.json", "/home/me/work", "10.01"):
+            assert part in said
+        for part in ("10.008", "mask_ap"):
+            assert part not in said
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("/data/nuclei/annotations/val.json", "nuclei, val.json"),
+        ("/data/nuclei/val.json", "nuclei, val.json"),
+        ("annotations/val.json", "val.json"),
+        ("/val.json", "val.json"),
+        (None, "val.json"),
+    ],
+)
+def test_data_are_called_by_their_folder_and_file(path: str | None, title: str) -> None:
+    assert data_title({"data": {"name": "val.json", "annotations_file": path}}) == title
+
+
+def test_facts_are_single_values_with_few_digits() -> None:
+    known = {
+        "minutes": 10.00873655355001,
+        "step": 15240,
+        "score": 0.5,
+        "none": None,
+        "metrics": {"ap": 1},
+        "long": 14400.4,
+    }
+    assert facts(known) == [("minutes", "10.01"), ("step", "15240"), ("score", "0.5"), ("long", "14,400")]
+
+
+def test_every_warning_is_a_sentence() -> None:
+    assert notes(results() | {"warnings": ["Few images", "Ends.", "Why?"]})[:3] == ["Few images.", "Ends.", "Why?"]
 
 
 def test_json_has_no_nan_and_keeps_every_number(tmp_path: Path) -> None:
@@ -211,7 +294,9 @@ def test_a_command_cannot_close_its_code_block(tmp_path: Path) -> None:
 
 def test_one_method_is_no_contest(tmp_path: Path) -> None:
     page = report(tmp_path, results({"kmeans": method(0.2, 0.1, ["a"], aware=False)}), [])
-    assert not [a for a in page.named("td") if a.get("class") == "best"]
+    assert not page.named("strong")
+    assert report(tmp_path, results()).named("strong")
+    page = report(tmp_path, results({"kmeans": method(0.2, 0.1, ["a"], aware=False)}), [])
     assert "The mask AP of kmeans is 0.200." in (tmp_path / "report.html").read_text()
     assert "No method here tells categories apart." in (tmp_path / "report.md").read_text()
 
@@ -241,7 +326,7 @@ def test_a_single_category_is_not_told_twice(tmp_path: Path) -> None:
     row["class_aware"] = row["class_agnostic"]
     page = report(tmp_path, results({"mask_rcnn": row}, categories=("cell",)), [])
     assert "categories" not in {a["id"] for a in page.named("section")}
-    assert "Show them" in page.texts["summary"]
+    assert "The class-aware numbers" in page.texts["summary"]
 
 
 @pytest.mark.parametrize(("count", "size", "squares"), [(12, (400, 500), 4), (100, (64, 80), 40)])
@@ -270,6 +355,24 @@ def test_gallery_says_what_each_layer_shows(tmp_path: Path) -> None:
     assert "boxes: " not in text.split("Gallery")[-1].split("All numbers")[0]
 
 
+@pytest.mark.parametrize(("images", "said"), [(9, "2 of 9 images, among them"), (2, "All 2 images of these data. ")])
+def test_gallery_says_how_many_images_there_are(tmp_path: Path, images: int, said: str) -> None:
+    content = results()
+    content["data"]["images"] = images
+    page = report(tmp_path, content, gallery(count=2))
+    assert said in "".join(page.texts["p"])
+    assert [a["data-total"] for a in page.named("p") if "data-total" in a] == [str(images)]
+
+
+def test_gallery_opens_on_the_reference(tmp_path: Path) -> None:
+    methods = {
+        name: method(quality, 0.1, ["a"], aware=False) for name, quality in (("mask_rcnn", 0.2), ("kmeans", 0.3))
+    }
+    for reference, place in (("mask_rcnn", "1"), (None, "0")):
+        page = report(tmp_path, results(methods) | {"reference": reference}, gallery())
+        assert [a["value"] for a in page.named("input") if a["type"] == "radio" and "checked" in a] == [place, "all"]
+
+
 def test_report_replaces_an_older_one(tmp_path: Path) -> None:
     write_report(tmp_path, results(), [])
     write_report(tmp_path, results({"kmeans": method(0.2, 0.1, [], aware=False)}), [])
@@ -292,3 +395,15 @@ def test_headline_fits_a_terminal_of_80_columns() -> None:
     assert "threshold_local[red]" in text
     assert "0.500" in text
     assert "…" not in text
+
+
+def test_headline_keeps_its_numbers_beside_a_long_name() -> None:
+    console = Console(width=80, file=StringIO(), color_system=None)
+    content = results()
+    names = [f"mask_rcnn/a_run_whose_name_is_too_long_for_a_terminal_of_80_columns_seed_{seed}" for seed in (0, 1)]
+    content["methods"] |= dict.fromkeys(names, content["methods"]["mask_rcnn"])
+    console.print(headline(content))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert sum(line.split()[1:] == ["0.500", "0.490", "0.430", "0.420", "0.400", "200.0"] for line in lines) == 3
+    names_shown = "".join(line.split()[0] for line in lines if line.strip())  # over several lines
+    assert all(name in names_shown for name in names)

@@ -24,6 +24,16 @@ pytestmark = [
 LONG = "a_method_with_a_name_that_nobody_would_choose_because_it_never_ends_" * 2
 METHODS = ("mask_rcnn", "threshold_otsu", "kmeans", "kmeans_oracle")
 F1 = {"mask_rcnn": (0.9, 0.5, 0.7, 0.2), "threshold_otsu": (0.1, 0.5, 0.8, np.nan), "kmeans": (0.5, 0.4, 0.75, 0.2)}
+# Places among six images, of which the page has the four above.
+BEST = {"mask_rcnn": (1, 4, 2, 6), "threshold_otsu": (5, 3, 1, None)}
+WORST = {"mask_rcnn": (6, 2, 5, 1), "threshold_otsu": (1, 2, 5, None)}
+APART = (1, 2, 4, None)
+# The rows that methods=all gives.
+ALL_ROWS = (
+    "mask_rcnn", "threshold_mean", "threshold_otsu", "threshold_local", "threshold_multi", "threshold_tuned",
+    "threshold_oracle", "edge_sobel", "edge_laplace", "edge_canny", "edge_tuned", "edge_oracle", "kmeans", "kmeans_lab",
+    "kmeans_tuned", "kmeans_oracle",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +46,17 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page that has everything, with four images."""
+    """A page that has everything, with four of six images."""
+    content = with_limits(with_kinds(complete()))
+    content["data"]["images"] = 6
     items = []
     for i, item in enumerate(gallery(count=4)):
         found = {name: [prediction(i, square(6 + 9 * n, 6, 9))] for n, name in enumerate(METHODS)}
         scores = {name: values[i] for name, values in F1.items()} | {"kmeans_oracle": float(i == 3)}
-        items.append(replace(item, file_name=f"{i}.png", predictions=found, scores=scores))
-    return write_report(tmp_path_factory.mktemp("whole"), with_limits(with_kinds(complete())), items)
+        best, worst = ({n: places[i] for n, places in of.items() if places[i]} for of in (BEST, WORST))
+        places = {"best": best, "worst": worst, "apart": APART[i]}
+        items.append(replace(item, file_name=f"{i}.png", predictions=found, scores=scores, **places))
+    return write_report(tmp_path_factory.mktemp("whole"), content, items)
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +155,7 @@ def test_names_are_never_executed(load: Any, hostile: Path) -> None:
     page = load(hostile)
     for chip in page.locator(".chip").all():
         chip.click()
+    page.locator("#filters .chip").first.click()  # all: the row that is on has no best images, as it found nothing
     page.locator(".enlarge").first.click()
     for _ in range(6):
         page.keyboard.press("ArrowDown")
@@ -201,15 +216,39 @@ def test_gallery_filters(load: Any, whole: Path) -> None:
         page.locator("#filters").get_by_role("radio", name=choice, exact=True).check()
         return [card.get_attribute("data-name") for card in page.locator(".card:visible").all()]
 
+    # Those from the first place on without a gap: the third worst is not on the page, so no later one is shown.
     assert shown("worst") == ["3.png", "1.png"]
-    assert page.locator("#filter-status").inner_text() == "2 of 4 images, lowest F1 of mask_rcnn first"
+    assert page.locator("#filter-status").inner_text() == "2 of 6 images: the lowest F1 of mask_rcnn, lowest first"
     assert shown("best") == ["0.png", "2.png"]
-    spread = {i: np.std([values[i] for values in F1.values()]) for i in range(3)} | {3: 0}  # the oracle does not count
-    order = sorted(spread, key=lambda i: -spread[i])
-    assert shown("disagreement") == [f"{i}.png" for i in order[:2]]
+    assert shown("disagreement") == ["0.png", "1.png"]
     page.get_by_role("radio", name="threshold_otsu").check()
-    assert shown("worst") == ["0.png", "1.png"]  # of the three that have an F1
+    assert shown("best") == ["2.png"]
+    assert shown("worst") == ["0.png", "1.png"]
+    page.get_by_role("radio", name="truth", exact=True).check()
+    assert shown("worst") == ["3.png", "1.png"]  # of the row with which the gallery opened
     assert shown("all") == [f"{i}.png" for i in range(4)]
+    assert page.locator("#filter-status").inner_text() == "4 of 6 images"
+
+
+def test_the_bar_of_the_gallery_is_low_on_a_phone(load: Any, tmp_path: Path) -> None:
+    content = results({name: method(0.3, 0.1, ["a"], aware=False) for name in ALL_ROWS}, categories=("a",))
+    items = [replace(item, predictions={name: [] for name in ALL_ROWS}) for item in gallery()]
+    page = load(write_report(tmp_path, content, items), 360)
+    chips = page.locator(".layers .chip").all()
+    assert len(chips) == 2 + len(ALL_ROWS)
+    assert all(chip.bounding_box()["height"] < 32 for chip in chips)  # a single line
+    assert page.locator(".toolbar").bounding_box()["height"] < 200
+    page.get_by_role("radio", name="edge_tuned").check()  # what lies beyond the edge can be reached
+    assert 0 < chips[-1].bounding_box()["width"] < 360
+
+
+def test_an_edge_that_hides_columns_fades(load: Any, whole: Path) -> None:
+    page = load(whole, 360)
+    faded = "document.querySelector('#headline .scroll').classList.contains('more')"
+    wait_until(page, faded)
+    page.evaluate("document.querySelector('#headline .scroll').scrollTo({left: 9999})")
+    wait_until(page, f"!{faded}")
+    assert "more" not in page.locator("#data .scroll").get_attribute("class")
 
 
 def test_an_image_enlarges_and_the_focus_returns(load: Any, whole: Path) -> None:
@@ -322,8 +361,14 @@ def test_contents_fold_where_there_is_no_room_for_a_column(load: Any, whole: Pat
 def test_paper_has_no_controls_and_no_cut_tables(load: Any, whole: Path) -> None:
     page = load(whole, 700, color_scheme="dark")  # the width of A4 between its margins
     page.emulate_media(media="print")
-    for control in ("#theme", "nav.contents", ".toolbar", "#viewer"):
+    for control in ("#theme", "nav.contents", ".toolbar", "#viewer", "#headline caption .on-screen"):
+        assert page.locator(control).count()
         assert not page.locator(control).first.is_visible()
+    for kept in ("#kinds summary", "#headline caption"):  # what tells tables apart
+        assert page.locator(kept).first.is_visible()
+    # Chromium paints no text of a box's own in a header that it repeats on the next page.
+    boxes = page.locator("thead button").evaluate_all("(all) => all.map((b) => getComputedStyle(b).display)")
+    assert set(boxes) == {"contents"}
     cut = "(boxes) => boxes.filter((b) => b.scrollWidth > b.clientWidth + 1).map((b) => b.ariaLabel)"
     assert page.locator(".scroll").evaluate_all(cut) == []
     assert len(page.pdf(prefer_css_page_size=True)) > 20_000

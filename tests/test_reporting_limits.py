@@ -149,7 +149,7 @@ def test_sentences_give_the_numbers() -> None:
     first, own, seed = ceiling_sentences(known())
     assert "28 × 28 cells" in first
     assert "reach a mask AP of 0.787 on these data, a mean IoU of 0.908 with the 3,814 true" in first
-    assert own == "mask_rcnn has 0.500, 64% of it."
+    assert own == "mask_rcnn has 0.500, 64 % of it."
     assert seed.startswith("mask_rcnn/seed1 has 0.300")
     said = calibration_sentences(known())
     assert said[0].startswith("mask_rcnn: scores are 0.200 too high on average (mean score 0.830, share of right")
@@ -158,7 +158,7 @@ def test_sentences_give_the_numbers() -> None:
     content["mask_ceiling"]["most_objects"] = 101
     assert (
         ceiling_sentences(content)[1]
-        == "mask_rcnn, at the 100 best-scored detections of an image, has 0.500, 64% of it."
+        == "mask_rcnn, at the 100 best-scored detections of an image, has 0.500, 64 % of it."
     )
     content["mask_ceiling"] |= {"most_objects": 100, "mask_ap": 0.4}
     assert ceiling_sentences(content)[1].startswith("mask_rcnn has 0.500, more, since")

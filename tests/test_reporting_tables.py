@@ -65,16 +65,30 @@ def test_category_table_groups_by_category_and_marks_within() -> None:
 
 def test_cost_table_shows_milliseconds_and_counts() -> None:
     rows = {row.method: [cell.text for cell in row.cells] for row in cost_table(results()).rows}
-    assert rows["mask_rcnn"] == ["4.0", "200.0", "200.0", "1.5", "40", "1"]
-    assert rows["boxes"] == ["4.0", "–", "–", "1.5", "40", "1"]
+    assert rows["mask_rcnn"] == ["4.0", "200.0", "200.0", "40", "1"]
+    assert rows["boxes"] == ["4.0", "–", "–", "40", "1"]
 
 
 def test_costs_that_nobody_has_take_no_column() -> None:
     table = cost_table(complete())
-    assert [c.key for c in table.columns[6:]] == ["training_minutes", "training_objects"]
-    texts = {row.method: [cell.text for cell in row.cells[6:]] for row in table.rows}
+    assert [c.key for c in table.columns[3:-2]] == ["training_minutes", "training_objects"]
+    texts = {row.method: [cell.text for cell in row.cells[3:-2]] for row in table.rows}
     assert texts["mask_rcnn"] == ["9.8", "2311"]
     assert texts["kmeans"] == ["–", "–"]
+
+
+def test_costs_stand_before_counts_and_memory_is_in_mib() -> None:
+    content = complete()
+    content["methods"]["kmeans"]["costs"] |= {
+        "tuning_seconds": 60.2, "training_images": 60, "training_objects": 2063, "peak_memory_gib": 0.0293
+    }  # fmt: skip
+    table = cost_table(content)
+    assert [column.title for column in table.columns] == [
+        "read, ms", "segment, ms", "p95, ms", "train, min", "tuning, s", "train images", "train objects", "memory, MiB",
+        "detections", "empty images",
+    ]  # fmt: skip
+    row = next(row for row in table.rows if row.method == "kmeans")
+    assert [cell.text for cell in row.cells[3:]] == ["–", "60", "60", "2063", "30", "40", "1"]
 
 
 def test_oracles_rank_last_and_take_no_mark() -> None:

@@ -15,6 +15,7 @@ from segtrain.reporting.figures.scatter import speed_quality
 from segtrain.reporting.gallery.choice import GalleryItem
 from segtrain.reporting.gallery.pictures import exhibits
 from segtrain.reporting.overlays import COLOURS
+from segtrain.reporting.provenance import checkpoints, data_title, facts
 from segtrain.reporting.tables.categories import category_table, tracks_agree
 from segtrain.reporting.tables.cells import Results, contenders, ranking, seconds, track_table
 from segtrain.reporting.tables.costs import cost_table
@@ -49,6 +50,7 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
     headline = explained(headline_table(results), results, "class_agnostic")
     f1_curve = f1_over_iou(results, BOTH)
     shown = exhibits(gallery, order)
+    methods = [layer.title for layer in shown[0].layers if layer.is_method] if shown else []
     titles = {"iou50": "Precision-recall at IoU 0.50", "mean": "Precision-recall, mean over IoU"}
     return environment.get_template("report.html.jinja").render(
         results=results,
@@ -56,7 +58,7 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         headline=headline,
         reference=results.get("reference"),
         seeds=seed_table(results),
-        checkpoints=results.get("checkpoints") or {"Checkpoint": results.get("checkpoint")},
+        checkpoints=checkpoints(results),
         with_intervals=any(cell.details for row in headline.rows for cell in row.cells),
         marks=_drawn(interval_plot(results, key, BOTH) for key in ("mask_ap", "miou")),
         differences=difference_table(results),
@@ -75,7 +77,8 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         kind_tables=kind_tables(results),
         kind_words=kind_words(results),
         gallery=shown,
-        shown_methods=[layer.title for layer in shown[0].layers if layer.is_method] if shown else [],
+        shown_methods=methods,
+        opening=reference if (reference := results.get("reference")) in methods else next(iter(methods), None),
         ratio=min(1.6, max(0.75, median(item.width / item.height for item in shown))) if shown else 1.0,
         colours=COLOURS,
         hues=hues(results),
@@ -84,6 +87,8 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         definitions=definitions(results),
         notes=notes(results),
         limits=limits_shown(results),
+        subject=data_title(results),
+        facts=facts,
         reasons=reason_lines(results),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader
 
 from segtrain.reporting.figures.kinds import kind_tables, kind_words
+from segtrain.reporting.provenance import checkpoints, data_title, facts
 from segtrain.reporting.tables.categories import category_table, tracks_agree
 from segtrain.reporting.tables.cells import Cell, Results, Table, is_oracle, ranking, track_table
 from segtrain.reporting.tables.costs import cost_table
@@ -23,7 +24,7 @@ from segtrain.reporting.tables.seeds import seed_table
 from segtrain.reporting.tables.standings import difference_table, headline_table
 from segtrain.reporting.words import definitions, notes
 
-_SPECIAL = re.compile(r"[\\`*\[\]|~#]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is no markup
+_SPECIAL = re.compile(r"[\\`*\[\]|~#$]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is no markup
 
 
 def markdown_report(results: Results) -> str:
@@ -73,6 +74,9 @@ def markdown_report(results: Results) -> str:
         calibration_said=calibration_sentences(results),
         reliability=_reliability(results),
         definitions=definitions(results),
+        subject=data_title(results),
+        facts=facts,
+        checkpoints=checkpoints(results),
     )
 
 
@@ -118,8 +122,9 @@ def table_text(table: Table) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    number = f"**{cell.text}**" if cell.best else cell.text
-    return " ".join([number, *cell.details])
+    # An interval, a p stays on one line.
+    number, *details = (part.replace(" ", "\N{NO-BREAK SPACE}") for part in (cell.text, *cell.details))
+    return " ".join([f"**{number}**" if cell.best else number, *details])
 
 
 def _aligned(lines: Sequence[Sequence[str]], left: int) -> str:

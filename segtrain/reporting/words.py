@@ -153,13 +153,17 @@ def definitions(results: Results) -> list[tuple[str, str]]:
 def notes(results: Results) -> list[str]:
     """What the reader should know before trusting the numbers."""
     data = results["data"]
-    found = [str(warning) for warning in results.get("warnings") or []]
+    found = [_sentence(str(warning)) for warning in results.get("warnings") or []]
     if dropped := data.get("dropped"):
         what = "annotation could not be used and was" if dropped == 1 else "annotations could not be used and were"
         found.append(f"{dropped} {what} dropped.")
     if unreadable := data.get("unreadable_images"):
         found.append(f"{unreadable} image{'s' if unreadable > 1 else ''} could not be read; their objects are dropped.")
     return found
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _families(results: Results) -> tuple[Sequence[str], Sequence[str]]:

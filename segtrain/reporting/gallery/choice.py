@@ -1,6 +1,5 @@
-"""Which validation images a report shows, and what belongs to each."""
+"""The images of a report's gallery, and what belongs to each."""
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -10,12 +9,10 @@ from PIL import Image
 
 from segtrain.data.index.image_table import ImageInfo
 from segtrain.instances import BoxPrediction, GroundTruth, Prediction
-from segtrain.metrics.f1 import f1
-from segtrain.reporting.analysis.comparisons import standard_of
+from segtrain.reporting.gallery.ranking import best_first, choose, per_image_f1, widest_first, worst_first
 from segtrain.reporting.overlays import Pixels
 
 LONGEST = 960  # longer side of an image in the page, in pixels; larger ones are scaled down as they are read
-Scores = dict[int, float]  # image id -> F1 of the image, nan where there is nothing to find and nothing was found
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,9 @@ class GalleryItem:
         truths: its true instances, crowds included.
         predictions: by method, those at the method's score threshold.
         scores: F1 at IoU .50 by method, in [0, 1]; nan: nothing to find and nothing found.
+        best: by method, the image's place among all that were evaluated, 1 the one of highest F1; absent without F1.
+        worst: likewise, 1 the one of lowest F1.
+        apart: its place by how far the F1 of methods lie apart, 1 the farthest; None where they do not.
     """
 
     image_id: int
@@ -41,6 +41,9 @@ class GalleryItem:
     truths: Sequence[GroundTruth]
     predictions: dict[str, list[Prediction]]
     scores: dict[str, float]
+    best: dict[str, int]
+    worst: dict[str, int]
+    apart: int | None
 
 
 def build(
@@ -49,7 +52,7 @@ def build(
     predictions: Mapping[str, Sequence[Prediction] | Sequence[BoxPrediction]],
     thresholds: Mapping[str, float],
     read: Callable[[ImageInfo], Pixels],
-    each: int = 3,
+    each: int,
     oracles: Collection[str] = (),
 ) -> list[GalleryItem]:
     """Choose images and gather what the report draws on them.
@@ -60,11 +63,11 @@ def build(
         predictions: by method, all detections; rows of boxes only are left out of the gallery.
         thresholds: each method's score threshold.
         read: gives an image's pixels; called for the chosen ones only.
-        each: images for each of the four reasons.
-        oracles: rows that were set with the truth in hand; shown, but they decide nothing.
+        each: how many images of each kind; see ``choose``.
+        oracles: rows that were set with the truth in hand.
 
     Returns:
-        At most 4 * ``each`` items, none twice; empty if there are no masks to show.
+        Items in the order of the page, no image twice; empty if there are no masks to show.
     """
     shown = {
         name: at_threshold(records, thresholds[name])
@@ -75,12 +78,16 @@ def build(
         return []
     ids = [image.id for image in images]
     scores = {name: per_image_f1(truths, records, ids) for name, records in shown.items()}
-    fair = {name: values for name, values in scores.items() if name not in oracles}
     found = {name: _by_image(records) for name, records in shown.items()}
     true_of: dict[int, list[GroundTruth]] = {}
     for truth in truths:
         true_of.setdefault(truth["image_id"], []).append(truth)
     info = {image.id: image for image in images}
+    objects = {i: len(true_of.get(i, [])) for i in ids}
+    best = {name: _places(best_first(own, objects)) for name, own in scores.items()}
+    worst = {name: _places(worst_first(own, objects)) for name, own in scores.items()}
+    fair = {name: own for name, own in scores.items() if name not in oracles}
+    apart = _places(widest_first(fair, objects))
     return [
         GalleryItem(
             image_id=chosen,
@@ -91,46 +98,12 @@ def build(
             truths=true_of.get(chosen, []),
             predictions={name: records.get(chosen, []) for name, records in found.items()},
             scores={name: values[chosen] for name, values in scores.items()},
+            best={name: places[chosen] for name, places in best.items() if chosen in places},
+            worst={name: places[chosen] for name, places in worst.items() if chosen in places},
+            apart=apart.get(chosen),
         )
-        for chosen, reason in choose(fair or scores, {i: len(true_of.get(i, [])) for i in ids}, each)
+        for chosen, reason in choose(scores, objects, each, oracles)
     ]
-
-
-def choose(scores: Mapping[str, Scores], objects: Mapping[int, int], each: int = 3) -> list[tuple[int, str]]:
-    """Best, median and worst images of Mask R-CNN (else the first method), and those where another one beats it.
-
-    Args:
-        scores: by method, F1 of every image.
-        objects: true instances of every image; among equal scores the fuller image says more.
-        each: images for each reason.
-
-    Returns:
-        (image id, reason) pairs; no image twice.
-    """
-    name = standard_of(scores) or next(iter(scores))
-    own = scores[name]
-    order = sorted((i for i in own if not math.isnan(own[i])), key=lambda i: (-own[i], -objects[i], i))
-    middle = max(0, (len(order) - each) // 2)
-    lost = []
-    for image_id in own:
-        rivals = [(values[image_id], rival) for rival, values in scores.items() if rival != name]
-        value, rival = max(((v, r) for v, r in rivals if not math.isnan(v)), default=(0.0, ""))
-        # nan: nothing to find and rightly nothing found, which no rival can beat.
-        if value > own[image_id]:
-            lost.append((value - own[image_id], image_id, rival))
-    lost.sort(key=lambda entry: (-entry[0], entry[1]))
-    kinds = {
-        "won": [(i, f"{rival} beats {name}") for _, i, rival in lost[:each]],
-        "worst": [(i, f"Worst of {name}") for i in order[::-1][:each]],
-        "best": [(i, f"Best of {name}") for i in order[:each]],
-        "median": [(i, f"Median of {name}") for i in order[middle : middle + each]],
-    }
-    # An image that several reasons apply to is shown once, for the first of them.
-    seen: set[int] = set()
-    for kind, picks in kinds.items():
-        kinds[kind] = [pick for pick in picks if pick[0] not in seen]
-        seen.update(i for i, _ in picks)
-    return [*kinds["best"], *kinds["median"], *kinds["worst"][::-1], *kinds["won"]]
 
 
 def at_threshold(records: Sequence[Prediction] | Sequence[BoxPrediction], threshold: float) -> list[Prediction]:
@@ -139,15 +112,8 @@ def at_threshold(records: Sequence[Prediction] | Sequence[BoxPrediction], thresh
     return sorted(masks, key=lambda record: -record["score"])
 
 
-def per_image_f1(truths: Sequence[GroundTruth], predictions: Sequence[Prediction], image_ids: Sequence[int]) -> Scores:
-    """Class-agnostic F1 at IoU .50 of each image."""
-    one_truth: list[GroundTruth] = [{**truth, "category_id": 1} for truth in truths]
-    one_prediction: list[Prediction] = [{**prediction, "category_id": 1} for prediction in predictions]
-    counts = f1(one_truth, one_prediction, category_ids=[1], image_ids=image_ids).per_image
-    return {
-        i: 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else math.nan
-        for i, (tp, fp, fn) in ((i, counts[i]) for i in image_ids)
-    }
+def _places(order: Sequence[int]) -> dict[int, int]:
+    return {image_id: place for place, image_id in enumerate(order, 1)}
 
 
 def _shrunk(image: Pixels) -> Pixels:

@@ -40,6 +40,7 @@ class Layer:
         objects: how many there are.
         drawn: how many of them, the largest, are drawn.
         score: the method's F1 on this image, None if undefined.
+        best, worst: the image's places by that F1, see ``GalleryItem``; None if undefined.
         paths: colour and SVG path data.
     """
 
@@ -48,6 +49,8 @@ class Layer:
     objects: int
     drawn: int
     score: float | None
+    best: int | None
+    worst: int | None
     paths: Sequence[tuple[int, str]]
 
 
@@ -58,6 +61,7 @@ class Exhibit:
     Attributes:
         file_name: as in the annotation file.
         reason: why it is shown.
+        apart: its place by how far methods differ, see ``GalleryItem``.
         uri: the JPEG.
         width, height: of the paths' units; the image has the same shape.
         layers: the truth, then every method.
@@ -65,6 +69,7 @@ class Exhibit:
 
     file_name: str
     reason: str
+    apart: int | None
     uri: str
     width: int
     height: int
@@ -137,9 +142,11 @@ def _exhibit(item: GalleryItem, uri: str, drawn: dict[str | None, Outlines], mos
             objects=found.count,
             drawn=min(most, len(found.paths)),
             score=None if name is None else number(item.scores.get(name)),
+            best=None if name is None else item.best.get(name),
+            worst=None if name is None else item.worst.get(name),
             paths=found.by_colour(most),
         )
         for name, found in drawn.items()
     ]
     width, height, _ = grid(item.size)
-    return Exhibit(item.file_name, item.reason, uri, width, height, tuple(layers))
+    return Exhibit(item.file_name, item.reason, item.apart, uri, width, height, tuple(layers))

@@ -6,20 +6,7 @@ COSTS = (
     Column("read", "read, ms", "Median milliseconds to read an image", None, 1, 1000.0),
     Column("segment", "segment, ms", "Median milliseconds to segment an image", "low", 1, 1000.0),
     Column("slow", "p95, ms", "95 of 100 images are segmented in fewer milliseconds", "low", 1, 1000.0),
-    Column("score", "score, s", "Seconds to compute all metrics of all images", None, 1),
-    Column("detections", "detections", "Detections on all images, whatever their score", None, 0),
-    Column("without", "empty images", "Images on which nothing was detected", None, 0),
-    # Shown where any method has them.
-    Column(
-        "peak_memory_gib",
-        "memory, GiB",
-        "Peak memory above that at the row's start, with its network loaded",
-        None,
-        2,
-    ),
     Column("training_minutes", "train, min", "Minutes that training took", None, 1),
-    Column("training_images", "train images", "Images with labels that training used", None, 0),
-    Column("training_objects", "train objects", "Labelled objects that training used", None, 0),
     Column(
         "tuning_seconds",
         "tuning, s",
@@ -27,8 +14,20 @@ COSTS = (
         None,
         0,
     ),
+    Column("training_images", "train images", "Images with labels that training used", None, 0),
+    Column("training_objects", "train objects", "Labelled objects that training used", None, 0),
+    Column(
+        "peak_memory_gib",
+        "memory, MiB",
+        "Peak memory above that at the row's start, with its network loaded",
+        None,
+        0,
+        1024.0,
+    ),
+    Column("detections", "detections", "Detections on all images, whatever their score", None, 0),
+    Column("without", "empty images", "Images on which nothing was detected", None, 0),
 )
-_ALWAYS = 6
+_OPTIONAL = ("training_minutes", "tuning_seconds", "training_images", "training_objects", "peak_memory_gib")
 
 
 def cost_table(results: Results) -> Table:
@@ -36,20 +35,19 @@ def cost_table(results: Results) -> Table:
     found = {}
     for name in ranking(results):
         timing, counts, costs = (results["methods"][name].get(key) or {} for key in ("timing", "counts", "costs"))
-        data, segmentation, scoring = (timing.get(part) or {} for part in ("data", "segmentation", "scoring"))
+        data, segmentation = (timing.get(part) or {} for part in ("data", "segmentation"))
         found[name] = {
             **costs,
             "read": data.get("median"),
             "segment": segmentation.get("median"),
             "slow": segmentation.get("p95"),
-            "score": scoring.get("total"),
             "detections": counts.get("detections"),
             "without": counts.get("images_without_detections"),
         }
     columns = tuple(
         column
-        for i, column in enumerate(COSTS)
-        if i < _ALWAYS or any(number(values.get(column.key)) is not None for values in found.values())
+        for column in COSTS
+        if column.key not in _OPTIONAL or any(number(values.get(column.key)) is not None for values in found.values())
     )
     rows = [
         Row(name, cells(columns, values), oracle=is_oracle(results["methods"][name])) for name, values in found.items()

@@ -36,7 +36,9 @@ def ceiling_sentences(results: Results) -> list[str]:
     for name in contenders(results):
         own = number((results["methods"][name].get("class_agnostic") or {}).get("mask_ap"))
         if standard_of([name]) and own is not None and top > 0:
-            share = f"{own / top:.0%} of it" if own <= top else "more, since its boxes make up for some of the loss"
+            share = (
+                f"{100 * own / top:.0f} % of it" if own <= top else "more, since its boxes make up for some of the loss"
+            )
             said.append(f"{name}{within} has {own:.3f}, {share}.")
     return said
 

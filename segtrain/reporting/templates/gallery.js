@@ -4,31 +4,22 @@ const cards = gallery ? [...gallery.querySelectorAll(".card")] : [];
 const choices = gallery ? [...gallery.querySelectorAll("input[name='layer']")] : [];
 const chosenLayer = () => choices.findIndex((choice) => choice.checked);
 
-// F1 by layer; without a number where nothing was to be found and nothing was found.
-const scoresOf = (card) => new Map([...card.querySelectorAll(".says[data-f1]")]
-  .filter((entry) => entry.dataset.f1 !== "")
-  .map((entry) => [entry.dataset.layer, { f1: Number(entry.dataset.f1), oracle: "oracle" in entry.dataset }]));
-function spreadOf(card) {
-  const values = [...scoresOf(card).values()].filter((score) => !score.oracle).map((score) => score.f1);
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  return values.length < 2 ? NaN : Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length);
-}
-
+// Places are those among all images that were evaluated: what is shown of an order is its beginning, without a gap.
 function filterGallery() {
   const filter = gallery.querySelector("input[name='filter']:checked").value;
-  // An image or the truth has no F1: the first method of the page stands in.
-  const choice = /^\d+$/.test(choices[chosenLayer()].value) ? choices[chosenLayer()].value : "0";
-  const name = choices.find((other) => other.value === choice)?.nextElementSibling.textContent ?? "";
-  const f1 = (card) => scoresOf(card).get(choice)?.f1 ?? NaN;
-  const keys = { all: () => 0, worst: f1, best: (card) => -f1(card), disagreement: (card) => -spreadOf(card) };
-  const ranked = cards.map((card) => [keys[filter](card), card]).filter(([key]) => !isNaN(key));
-  ranked.sort(([a], [b]) => a - b);
-  const shown = filter === "all" ? cards : ranked.slice(0, Math.ceil(ranked.length / 2)).map(([, card]) => card);
+  // An image or the truth has no F1: the method with which the gallery opened stands in.
+  const chosen = choices[chosenLayer()];
+  const method = /^\d+$/.test(chosen.value) ? chosen : choices.find((choice) => choice.defaultChecked);
+  const placeOf = (card) => Number((filter === "apart" ? card : card.querySelector(`.says-${method.value}`)).dataset[filter]);
+  const shown = filter === "all" ? cards
+    : [...cards].sort((a, b) => (placeOf(a) || Infinity) - (placeOf(b) || Infinity) || 0).filter((card, i) => placeOf(card) === i + 1);
   cards.forEach((card) => { card.hidden = !shown.includes(card); });
   gallery.querySelector(".cards").append(...shown, ...cards.filter((card) => card.hidden));
-  const order = { all: "", worst: `, lowest F1 of ${name} first`, best: `, highest F1 of ${name} first`,
-    disagreement: ", where the F1 of the methods differ most first" }[filter];
-  document.getElementById("filter-status").textContent = `${shown.length} of ${cards.length} images${order}`;
+  const name = method.nextElementSibling.textContent;
+  const order = { all: "", worst: `: the lowest F1 of ${name}, lowest first`, best: `: the highest F1 of ${name}, highest first`,
+    apart: ": where the F1 of the methods differ most" }[filter];
+  const status = document.getElementById("filter-status");
+  status.textContent = `${shown.length} of ${status.dataset.total} image${status.dataset.total === "1" ? "" : "s"}${order}`;
 }
 
 function openGallery() {

@@ -46,6 +46,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
+// An edge beyond which there are more columns fades.
+const markEdge = (box) => { box.classList.toggle("more", box.scrollWidth - box.clientWidth - box.scrollLeft > 1); };
+const edges = new ResizeObserver((seen) => seen.forEach(({ target }) => markEdge(target)));
+for (const box of document.querySelectorAll(".scroll")) {
+  edges.observe(box);
+  box.addEventListener("scroll", () => markEdge(box), { passive: true });
+}
+
 // Curves: a legend entry under the pointer, or pressed, stands out.
 const charts = [...document.querySelectorAll(".charts")];
 const entries = [...document.querySelectorAll(".legend button")];
