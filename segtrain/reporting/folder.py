@@ -43,7 +43,9 @@ class EvaluationFolder:
             for path in self._record_paths(name):
                 self._refuse_given(path, name)
         if overwrite:
-            for path in [*(self.path / "predictions").rglob("*.json"), *reports]:
+            records = (self.path / "predictions").rglob("*.json")
+            winners = (self.path / "tuned" / "segmenter").glob("*_winner.yaml")
+            for path in [*records, *winners, *reports]:
                 if path.resolve() not in self._given:
                     path.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ COSTS = (
         2,
     ),
     Column("training_minutes", "train, min", "Minutes that training took", None, 1),
-    Column("training_images", "train images", "Images with labels that training used", None, 0),
+    Column("training_images", "train images", "Training images used, those without objects included", None, 0),
     Column("training_objects", "train objects", "Labelled objects that training used", None, 0),
     Column(
         "tuning_seconds",
