@@ -56,6 +56,9 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     if not planned and not config["predictions"]:
         raise SegtrainError("there is no row to evaluate; give predictions.NAME=FILE, or methods=all")
     record_command(config, output_dir)
+    for part in HydraConfig.get().runtime.config_sources:
+        for path in Path(part.path, "segmenter").glob("*_winner.yaml"):
+            benchmark.folder.keep(path, path.stem)
     benchmark.prepare_folder(planned, config["overwrite"])
     found_checkpoint = override(source.path, config["checkpoint"])
     winners = tuning.run(output_dir, [*about_data(HydraConfig.get().overrides.task), *found_checkpoint])

@@ -1,6 +1,7 @@
 """Building parts from their settings, and the check that every part can be built before anything is."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from hydra.errors import InstantiationException
@@ -145,5 +146,7 @@ def _check_roles(config: Mapping[str, Any]) -> Iterator[str]:
     for name, path in config.get("predictions", {}).items():
         if not isinstance(path, str):
             yield f"predictions.{name}: not a path; give a COCO result file, or drop it with '~predictions.{name}'"
+        if PurePath(str(name)).is_absolute() or ".." in PurePath(str(name)).parts:
+            yield f"predictions.{name}: the name leads out of the folder predictions; choose another"
         if name in config["segmenters"]:
             yield f"predictions.{name}: a segmenter has this name already; choose another"

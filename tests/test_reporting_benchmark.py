@@ -26,6 +26,7 @@ from rich.console import Console
 
 from segtrain.errors import SegtrainError
 from segtrain.reporting.benchmark import csv_text, headline, plain, write_report
+from segtrain.reporting.folder import EvaluationFolder
 from segtrain.reporting.provenance import data_title, facts
 from segtrain.reporting.words import notes
 
@@ -62,6 +63,12 @@ class Page(HTMLParser):
 
     def named(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.mark.parametrize("rows", [["mask_rcnn/a", "b", "mask_rcnn/a"], ["net", "net.bbox"]])
+def test_rows_of_one_file_are_refused(tmp_path: Path, rows: list[str]) -> None:
+    with pytest.raises(SegtrainError, match=r"two rows would write .*json; choose another name for one of them"):
+        EvaluationFolder(tmp_path).prepare(rows, overwrite=False)
 
 
 def report(folder: Path, content: object, items: object = ()) -> Page:

@@ -255,6 +255,15 @@ def test_a_result_file_in_the_folder_itself_is_kept(workplace: Workplace, tmp_pa
     assert given.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "a/../../../evil"])
+def test_names_stay_in_the_folder(workplace: Workplace, tmp_path: Path, name: str) -> None:
+    given = workplace.report / "predictions" / "mask_rcnn.json"
+    arguments = ["methods=none", *data_of(workplace.data), f"predictions={{{name}:{given}}}", "output_dir=a/b"]
+    finished = run("evaluate", *arguments, folder=tmp_path)
+    assert f"predictions.{name}: the name leads out of the folder predictions" in message(finished)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_removed_before_all_is_checked(workplace: Workplace, tmp_path: Path) -> None:
     shutil.copytree(workplace.report, tmp_path / "report")
     arguments = ["methods=none", *data_of(workplace.data), "overwrite=true", "output_dir=report"]

@@ -153,11 +153,39 @@ def test_without_a_training_split_tuned_rows_are_left_out(workplace: Workplace, 
     found = evaluate(tmp_path, *arguments, "methods=tuned", "+segmenter@segmenters.otsu=threshold_otsu")
     assert list(found["methods"]) == ["otsu"]
     (warning,) = [said for said in found["warnings"] if "tune" in said]
-    assert warning.startswith("threshold_tuned, edge_tuned, kmeans_tuned left out, for want of a training split")
+    assert warning.startswith("threshold_tuned, edge_tuned, kmeans_tuned left out, with nothing to tune on")
     assert "data.train_annotations is null" in warning
-    assert "left out, for want of a training split" in (tmp_path / "report" / "report.md").read_text()
+    assert "left out, with nothing to tune on" in (tmp_path / "report" / "report.md").read_text()
     finished = run("evaluate", *arguments, "methods=tuned", "output_dir=none", folder=tmp_path)
     assert "there is no row to evaluate" in message(finished)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (2, "the 2 training images drawn hold no object; raise tune.images"),
+        (1, "the training image drawn holds no object; raise tune.images"),
+    ],
+)
+def test_a_draw_without_objects_is_told(data: Path, images: int, said: str) -> None:
+    content = json.loads((data / "train.json").read_text())
+    drawn = np.random.default_rng(0).permutation([image["id"] for image in content["images"]])[:images]
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] not in drawn]
+    (data / "train.json").write_text(json.dumps(content))
+    arguments = [*data_of(data), f"tune.images={images}", "methods=tuned", "+segmenter@segmenters.otsu=threshold_otsu"]
+    found = evaluate(data.parent, *arguments)
+    assert list(found["methods"]) == ["otsu"]
+    assert f"{', '.join(TUNED)} left out, with nothing to tune on: {said}" in found["warnings"]
+
+
+def test_winners_of_before_go_with_the_rest_unless_they_are_used(workplace: Workplace, tmp_path: Path) -> None:
+    data, row = data_of(workplace.data), "+segmenter@segmenters.mine=edge_tuned"
+    evaluate(tmp_path, "methods=none", row, *data)
+    left = tmp_path / "report" / "tuned" / "segmenter" / "mine_winner.yaml"
+    evaluate(tmp_path, *stated_command(tmp_path / "report", "mine"), "overwrite=true")
+    assert left.is_file()
+    evaluate(tmp_path, "methods=none", "+segmenter@segmenters.otsu=threshold_otsu", *data, "overwrite=true")
+    assert not left.exists()
 
 
 def test_without_time_the_report_says_that_a_row_is_not_tuned(workplace: Workplace, tmp_path: Path) -> None:

@@ -34,16 +34,22 @@ class EvaluationFolder:
             overwrite: remove what an earlier evaluation left in the folder, but no file that a row was read from.
 
         Raises:
-            SegtrainError: a file that a row was read from would be replaced.
+            SegtrainError: a file that a row was read from would be replaced, or two rows would write the same one.
         """
         reports = [self.path / name for name in REPORT_FILES]
         for path in reports:
             self._refuse_given(path, None)
+        seen: set[Path] = set()
         for name in rows:
             for path in self._record_paths(name):
+                if path in seen:
+                    raise SegtrainError(f"two rows would write {path}; choose another name for one of them")
+                seen.add(path)
                 self._refuse_given(path, name)
         if overwrite:
-            for path in [*(self.path / "predictions").rglob("*.json"), *reports]:
+            records = (self.path / "predictions").rglob("*.json")
+            winners = (self.path / "tuned" / "segmenter").glob("*_winner.yaml")
+            for path in [*records, *winners, *reports]:
                 if path.resolve() not in self._given:
                     path.unlink(missing_ok=True)
 

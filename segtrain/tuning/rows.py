@@ -82,7 +82,7 @@ class Tuning:
             files = set(files_of(evaluated).values())
             self._images = TrainingImages(split, self._count, self._seed, skip=skip, evaluated=files)
         except SegtrainError as error:
-            self.notes.append(f"{', '.join(self.rows)} left out, for want of a training split to tune on: {error}")
+            self.notes.append(f"{', '.join(self.rows)} left out, with nothing to tune on: {error}")
             logger.warning(self.notes[-1])
             self.rows = {}
             return

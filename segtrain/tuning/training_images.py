@@ -9,7 +9,6 @@ from torch import Tensor
 
 from segtrain.data.images.files import ImageError
 from segtrain.data.images.reader import as_tensor
-from segtrain.data.index.coco import require_instances
 from segtrain.data.splits.opening import Split
 from segtrain.data.splits.readable import readable
 from segtrain.errors import SegtrainError
@@ -54,7 +53,10 @@ class TrainingImages:
         drawn = np.random.default_rng(seed).permutation(every)[: len(every) if count is None else count].tolist()
         part = Split(split.name, split.index.subset(drawn), split.images)
         part = readable(part) if skip else part
-        require_instances(part.index)
+        if not part.index.counts.used:
+            images = f"{len(drawn)} training images drawn hold" if len(drawn) > 1 else "training image drawn holds"
+            remedy = "raise tune.images" if len(drawn) < len(every) else "name others in data.train_*"
+            raise SegtrainError(f"the {images} no object; {remedy}")
         self._images, self._reader = {image.id: image for image in part.index.images}, split.images
         self.ids: Sequence[int] = [image_id for image_id in drawn if image_id in self._images]
         self.reference = Reference.of(part.index).class_agnostic()

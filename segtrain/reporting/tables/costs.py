@@ -14,8 +14,14 @@ COSTS = (
         None,
         0,
     ),
-    Column("training_images", "train images", "Images with labels that training used", None, 0),
-    Column("training_objects", "train objects", "Labelled objects that training used", None, 0),
+    Column(
+        "training_images",
+        "train images",
+        "Training images used, also by a search; those without objects included",
+        None,
+        0,
+    ),
+    Column("training_objects", "train objects", "Labelled objects in them", None, 0),
     Column(
         "peak_memory_gib",
         "memory, MiB",
