@@ -17,7 +17,7 @@ COSTS = (
     Column(
         "training_images",
         "train images",
-        "Training images used, also by a search; those without objects included",
+        "Training images used, those without objects included",
         None,
         0,
     ),
