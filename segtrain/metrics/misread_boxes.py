@@ -106,8 +106,8 @@ def _best_scored(
     """Image id -> boxes of its best-scored detections, without those that cover it nearly whole."""
     every = boxes.xywh(predictions)
     image = np.array([sizes[p["image_id"]] for p in predictions], dtype=np.float64).reshape(-1, 2)[:, ::-1]
-    sides = every[:, 2:]
-    whole = (sides <= image).all(axis=1) & (sides.prod(axis=1) > WHOLE * image.prod(axis=1))
+    inside = (every[:, :2] >= 0).all(axis=1) & (every[:, :2] + every[:, 2:] <= image).all(axis=1)
+    whole = inside & (every[:, 2:].prod(axis=1) > WHOLE * image.prod(axis=1))
     numbers: defaultdict[int, list[int]] = defaultdict(list)
     for number in sorted(np.flatnonzero(~whole).tolist(), key=lambda n: -predictions[n]["score"]):
         numbers[predictions[number]["image_id"]].append(number)

@@ -115,7 +115,8 @@ def _data(split: Split, reference: Reference, max_dets: int) -> dict[str, Any]:
 def _too_many(reference: Reference, max_dets: int) -> list[str]:
     objects = Counter(truth["image_id"] for truth in reference.truths if not truth["iscrowd"])
     above = sum(count > max_dets for count in objects.values())
-    return [f"{above} images have more objects than data.max_dets={max_dets}; AP and AR cannot count all"] * (above > 0)
+    have = "images have" if above > 1 else "image has"
+    return [f"{above:,} {have} more objects than data.max_dets={max_dets}; AP and AR cannot count all"] * (above > 0)
 
 
 def _method(row: Row, images: int) -> dict[str, Any]:
