@@ -188,7 +188,7 @@ def test_nothing_overlaps_enough(tmp_path: Path) -> None:
     for key in ("mask_ap", "mask_ap50", "mask_ar", "box_ap", "f1_50", "pq"):
         assert bench.why(key) == (
             f"none of the 15 true objects is found at IoU 0.50, among {len(beside)} detections: the best IoU is "
-            f"{best:.2f}; by their boxes 0 of 15 (best IoU {best:.2f})"
+            f"{best:.2f}; 0 of 15 by their boxes (best IoU {best:.2f})"
         )
     assert bench.why("mask_ap_medium") == bench.why("mask_ap")
     assert sum("box_ap" in entry["keys"] for entry in bench.results()["reasons"]) == 1  # one entry for the row
@@ -232,15 +232,32 @@ def test_one_right_among_very_many(tmp_path: Path) -> None:
     assert not [e for e in bench.results()["reasons"] if "f1_50" in e["keys"]]
 
 
+def test_a_row_is_told_once_number_by_number(tmp_path: Path) -> None:
+    # Of 15 objects one is found, among so many false ones that every precision is next to 0.
+    false = [(1 + n % 3, 1, 100 + n % 30, 130, 8) for n in range(6000)]
+    sure = [one for one in OBJECTS if one[4] == 40]
+    given = [record(*sure[0], score=0.01), *perfect(false)]
+    bench = Bench(tmp_path).add("row", given, score="contrast")
+    row = bench.benchmark.rows["row"]
+    bench.benchmark.rows["row"] = replace(row, findings=replace(row.findings, score_threshold=0.0))
+    (entry,) = [e for e in bench.results()["reasons"] if "mask_ap" in e["keys"]]
+    best = masks.iou([square(100, 130, 8)], [square(40, 30, 110)], [0])[0, 0]
+    assert entry["why"] == (
+        "none of the 15 true objects is found at IoU 0.50, among 300 detections (5,701 more lie beyond the 100 that "
+        f"count in an image: data.max_dets): the best IoU is {best:.2f}; 0 of 15 by their boxes (best IoU {best:.2f}); "
+        "1 of 15 among all detections"
+    )
+
+
 def test_pixels_that_hardly_meet(tmp_path: Path) -> None:
     objects = [(1, 1, 0, 0, 100)]
     bench = Bench(tmp_path, objects).add("row", [record(1, 1, 98, 98, 60, score=0.9)], score=None)
     # 4 pixels of 10,000 are covered, of 3,600 found ones.
     overlap = masks.iou([square(98, 98, 60)], [square(0, 0, 100)], [0])[0, 0]
     assert bench.why("fg_iou") == (
-        f"the one true object is not found at IoU 0.50, among 1 detection: the best IoU is {overlap:.2f}; by their "
-        f"boxes 0 of 1 (best IoU {overlap:.2f}); detections at the score threshold 0.5 cover 0.0% of the true pixels, "
-        "and 99.9% of what they cover is no object"
+        f"the one true object is not found at IoU 0.50, among 1 detection: the best IoU is {overlap:.2f}; 0 of 1 "
+        f"by their boxes (best IoU {overlap:.2f}); detections at the score threshold 0.5 cover 0.0% of the true "
+        "pixels, and 99.9% of what they cover is no object"
     )
 
 

@@ -89,7 +89,7 @@ def _of_row(row: Row, method: Mapping[str, Any], reference: Reference, max_dets:
                     yield Cause(track, key, why, Gravity.DEFECT)
     yield from category_reasons(row, method, reference, misread)
     if not row.findings.seconds:
-        yield Cause("class_agnostic", SPEED.key, _untimed(row), Gravity.ABSENT)
+        yield from (Cause(track, SPEED.key, _untimed(row), Gravity.ABSENT) for track in TRACKS if method.get(track))
 
 
 def _untimed(row: Row) -> str:

@@ -1,7 +1,7 @@
 """How little of the truth a row found, in one sentence for all its numbers that are 0."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -67,7 +67,10 @@ def shortfall(keys: Collection[str], findings: Findings, reference: Reference, m
     said = [_first(counts[0], threshold, max_dets)] if counts else []
     # Where nothing at all is found, nothing of a size is either.
     nothing = bool(counts) and counts[0].key == "mask_ap" and not counts[0].found
-    said += [_further(count, threshold) for count in counts[1:] if not nothing or count.found or count.key == "box_ap"]
+    for count in counts[1:]:
+        told = replace(count, key=counts[0].key) == counts[0] and count.needed == counts[0].needed
+        if count.key == "box_ap" or not (told or (nothing and not count.found)):
+            said.append(_further(count, threshold))
     if "pq" in keys and "f1_50" not in keys:
         said.append("in PQ, besides, no pixel belongs to two objects")
     apart = nothing and counts[0].best == 0
@@ -136,9 +139,11 @@ def _first(count: _Count, threshold: float, max_dets: int) -> str:
 
 def _further(count: _Count, threshold: float) -> str:
     """The same in short, beside the sentence of another number."""
-    place = SIZES[count.key][1] if count.key in SIZES else _how(count.key, threshold) or f"at IoU {count.needed:.2f}"
+    place = SIZES[count.key][1] if count.key in SIZES else _how(count.key, threshold)
+    if not place:
+        place = "among all detections" if count.key in DECIDED else f"at IoU {count.needed:.2f}"
     best = f" (best IoU {count.best:.2f})" if not count.found and count.best < count.needed else ""
-    return f"{place} {count.found:,} of {count.objects:,}{best}"
+    return f"{count.found:,} of {count.objects:,} {place}{best}"
 
 
 def _how(key: str, threshold: float) -> str:
