@@ -58,6 +58,7 @@ class Findings:
         class_aware: whether the category ids mean anything.
         score_threshold: operating point of all mask metrics but AP and AR.
         seconds: for each image, by "data" (reading) and "segmentation"; empty if not measured.
+        polygons: whether any mask was given as polygons.
     """
 
     masks: Sequence[Prediction] | None
@@ -65,6 +66,7 @@ class Findings:
     class_aware: bool
     score_threshold: float
     seconds: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    polygons: bool = False
 
     def class_agnostic(self) -> "Findings":
         """The same with all categories made one."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def test_masks_of_any_spelling(path: Path, segmentation: object) -> None:
         ],
         boxes=None,
         class_aware=True,
+        polygons=segmentation is POLYGON,
     )
 
 
@@ -58,6 +60,14 @@ def test_boxes_only(path: Path, segmentation: object) -> None:
     result = load(path, [box(segmentation=segmentation)])
     assert result.masks is None
     assert result.boxes == [{"image_id": 3, "category_id": 1, "bbox": [1.0, 1.0, 2.0, 2.5], "score": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("segmentations", "polygons"), [([SQUARE, UNCOMPRESSED], False), ([POLYGON], True), ([SQUARE, POLYGON], True)]
+)
+def test_polygons_are_remembered(path: Path, segmentations: list[object], polygons: bool) -> None:
+    assert load(path, [record(segmentation=one) for one in segmentations]).polygons == polygons
+    assert not load(path, [box()]).polygons
 
 
 def test_both_are_kept_as_given_and_apart(path: Path) -> None:
@@ -126,6 +136,37 @@ def test_a_bad_record_is_named(path: Path, bad: dict[str, Any], message: str) ->
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            [{"image_id": 3}, {"image_id": 9}, {"image_id": "7"}, {"image_id": 9}, {"image_id": [7]}],
+            "record 2 (image 9): no such image in the annotations: 4 of 5 records have unknown image ids (9, '7', [7]);"
+            " the annotations have 3, 7; ",
+        ),
+        (
+            [{"image_id": 2}, {"image_id": 2}],
+            "record 1 (image 2): no such image in the annotations: 2 of 2 records have unknown image ids (2); the "
+            "annotations have 3, 7, and every id + 1 would fit; ",
+        ),
+        (
+            [{"category_id": n} for n in (0, 89, 0)],
+            "no such category in the annotations: 0 (-1 stands for none, in all records): 3 of 3 records have unknown "
+            "category ids (0, 89); the annotations have 1, 90, and every id + 1 would fit; ",
+        ),
+        (
+            [{"category_id": n} for n in (1, 2, 3, 4, 5, 6)],
+            "5 of 6 records have unknown category ids (2, 3, 4, …); the annotations have 1, 90; ",
+        ),
+        ([{"category_id": 5}, {}], "1 of 2 records has an unknown category id (5); the annotations have 1, 90; "),
+    ],
+)
+def test_unknown_ids_are_counted_and_compared(path: Path, changes: list[dict[str, Any]], said: str) -> None:
+    with pytest.raises(SegtrainError, match=re.escape(said)) as error:
+        load(path, [record(**change) for change in changes])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     "bbox", [[1, 1, 2, NAN], [1, 1, 2], [1, 1, INF, 2], [1, 1, -2, 2], [1, 1, "2", 2], "box", [[1, 1, 2, 2]]]
 )
 def test_a_bad_box_is_named(path: Path, bbox: object) -> None:
@@ -140,8 +181,9 @@ def test_a_record_of_nothing_is_named(path: Path) -> None:
 
 @pytest.mark.parametrize("first", [-1, 1])
 def test_some_with_and_some_without_category_is_an_error(path: Path, first: int) -> None:
-    with pytest.raises(SegtrainError, match="record 3"):
+    with pytest.raises(SegtrainError, match="record 3") as error:
         load(path, [record(category_id=first), record(category_id=first), record(category_id=-first)])
+    assert "annotations have -1" not in str(error.value)
 
 
 @pytest.mark.parametrize(

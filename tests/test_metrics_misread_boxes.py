@@ -68,13 +68,40 @@ def test_other_notations(
 
 @pytest.mark.parametrize("step", [-1, 1])
 def test_image_ids_that_are_one_off(step: int) -> None:
-    ids = sorted(SIZES)
-    written = found(lambda b, _: list(b))
-    for record in written:
-        record["image_id"] = ids[(ids.index(record["image_id"]) + step) % len(ids)]
-    way = misreading(truths(), written, SIZES)
-    assert way is not None
-    assert way.shift == -step
+    for count, said in ((11, True), (10, False)):  # so many pairs and one; of few images chance decides
+        real, sizes = neighbours(count)
+        ids = sorted(sizes)
+        written = [{**truth, "score": 0.9, "image_id": ids[(n // 2 + step) % count]} for n, truth in enumerate(real)]
+        way = misreading(real, written, sizes)
+        assert (way is not None) == said
+        assert way is None or way.shift == -step
+
+
+def neighbours(count: int) -> tuple[list[Any], dict[int, tuple[int, int]]]:
+    """Images of two objects each, which lie elsewhere in every image."""
+    rng = np.random.default_rng(2)
+    real = [
+        {"image_id": 3 * image + 1, "bbox": [*rng.uniform(0, 250, 2).tolist(), 30.0, 40.0], "iscrowd": 0}
+        for image in range(count)
+        for _ in range(2)
+    ]
+    return real, {3 * image + 1: (300, 300) for image in range(count)}
+
+
+def test_a_few_boxes_fit_by_chance_alone() -> None:
+    for count, said in ((8, True), (7, False)):
+        few = found(lambda b, _: [v / 4 for v in b])[:count]
+        assert (misreading(truths(), few, SIZES) is not None) == said
+
+
+def test_boxes_of_whole_images_say_nothing() -> None:
+    # Each fits the large object of its neighbour, and not its own image's small ones.
+    real, sizes = [], dict.fromkeys(range(1, 25), (300, 400))
+    for image in sizes:
+        real += [{"image_id": image, "bbox": box, "iscrowd": 0}
+                 for box in ([[20, 10, 350, 280]] if image % 2 else [[5 * image, 9 * image, 20, 20]] * 2)]  # fmt: skip
+    whole = [{"image_id": image, "bbox": [0, 0, 400, 300], "score": 0.5} for image in sizes if image % 2 == 0]
+    assert misreading(real, whole, sizes) is None
 
 
 def test_boxes_that_fit_and_boxes_that_nothing_helps() -> None:

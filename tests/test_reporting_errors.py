@@ -27,7 +27,7 @@ def found(scale: float, *, aware: bool) -> dict[str, Any]:
     return {
         "class_agnostic": {"ap50": 0.5, "lost": agnostic, "counts": dict.fromkeys(agnostic, 3)},
         "class_aware": {"ap50": 0.4, "lost": lost, "counts": dict.fromkeys(lost, 2)} if aware else None,
-        "touching": {"objects": 8, "merged": 6, "split": 1},
+        "touching": {"objects": 8, "found": 7, "merged": 6, "split": 1},
     }
 
 
@@ -79,8 +79,30 @@ def test_tables_show_what_each_type_costs() -> None:
     assert len(section.aware.columns) == 7
     assert section.objects == 8
     assert section.touching is not None
-    assert [cell.text for cell in section.touching.rows[0].cells] == ["6", "75.0", "1", "12.5"]
+    assert [cell.text for cell in section.touching.rows[0].cells] == ["7", "6", "75.0", "1", "12.5"]
     assert len(section.plots) == 2
+
+
+def test_a_row_that_finds_nothing_merges_and_splits_nothing_and_says_why() -> None:
+    content = with_errors()
+    row = content["methods"]["kmeans"]["errors"]
+    row["touching"] = {"objects": 8, "found": 0, "merged": 0, "split": 0}
+    lost = row["class_agnostic"]["lost"]
+    lost |= {"duplicates": 0.0, "background": 0.0001, "misses": 0.4}
+    row["class_agnostic"]["counts"] |= {"duplicates": 0, "background": 1}
+    section = error_section(content)
+    assert section is not None
+    assert section.touching is not None
+    (cells,) = (row.cells for row in section.touching.rows if row.method == "kmeans")
+    assert [cell.text for cell in cells] == ["0", "–", "–", "–", "–"]
+    assert not any(cell.best for cell in cells)
+    assert {cell.why for cell in cells[1:]} == {"No object that touches another is found at the row's score threshold."}
+    (cells,) = (row.cells for row in section.agnostic.rows if row.method == "kmeans")
+    whys = {column.key: cell.why for column, cell in zip(section.agnostic.columns, cells, strict=True) if cell.why}
+    assert whys == {
+        "duplicates": "There is no such error.",
+        "background": "One such error; without it AP50 would hardly rise.",
+    }
 
 
 def test_class_aware_errors_of_a_single_category_are_left_out() -> None:
@@ -146,7 +168,7 @@ def test_no_section_without_errors() -> None:
 
 def test_pages_without_losses_or_touching_objects() -> None:
     content = results({"perfect": method(1.0, 1.0, [], aware=False) | {"errors": found(0, aware=False)}})
-    content["methods"]["perfect"]["errors"]["touching"] = {"objects": 0, "merged": 0, "split": 0}
+    content["methods"]["perfect"]["errors"]["touching"] = {"objects": 0, "found": 0, "merged": 0, "split": 0}
     section = error_section(content)
     assert section is not None
     assert section.plots == ()

@@ -3,7 +3,7 @@
 import json
 import reprlib
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ class ResultFile:
         masks: one record per detection; None if the file holds boxes only.
         boxes: one record per detection, as given; None if the file holds masks only.
         class_aware: False if every record has the category id -1.
+        polygons: whether any mask is given as polygons.
     """
 
     masks: list[Prediction] | None
     boxes: list[BoxPrediction] | None
     class_aware: bool
+    polygons: bool = False
 
 
 def load_results(
@@ -59,7 +61,7 @@ def load_results(
     box_records: list[BoxPrediction] = []
     for number, record in enumerate(records, start=1):
         try:
-            image_id, category_id = _known_ids(record, known_images, known_categories)
+            image_id, category_id = _known_ids(record, known_images, known_categories, records)
             score = _number(record.score, "score")
             if (record.has_mask, record.has_box) != (first.has_mask, first.has_box):
                 raise ValueError("segmentation and bbox must be in all records or in none, and record 1 differs")
@@ -76,7 +78,12 @@ def load_results(
         except ValueError as error:
             culprit = f"{path}: record {number} (image {reprlib.repr(record.image_id)})"
             raise SegtrainError(f"{culprit}: {error}; correct the record or leave it out") from error
-    return ResultFile(mask_records if first.has_mask else None, box_records if first.has_box else None, class_aware)
+    return ResultFile(
+        mask_records if first.has_mask else None,
+        box_records if first.has_box else None,
+        class_aware,
+        first.has_mask and any(isinstance(record.segmentation, list) for record in records),
+    )
 
 
 class _Record(msgspec.Struct, gc=False):
@@ -119,16 +126,40 @@ def _parse(content: bytes) -> list[_Record]:
         return msgspec.convert(json.loads(content), type=list[_Record])
 
 
-def _known_ids(record: _Record, images: Collection[int], categories: Collection[int]) -> tuple[int, int]:
-    # `type` because True == 1 in Python, and because a list cannot be looked up.
-    if type(record.image_id) is not int or record.image_id not in images:
-        raise ValueError("no such image in the annotations")
-    if type(record.category_id) is not int or record.category_id not in categories:
+def _known_ids(
+    record: _Record, images: Collection[int], categories: Collection[int], every: Sequence[_Record]
+) -> tuple[int, int]:
+    if not _is_known(record.image_id, images):
+        counted = _unknown("image", [one.image_id for one in every], images)
+        raise ValueError(f"no such image in the annotations: {counted}")
+    if not _is_known(record.category_id, categories):
+        counted = _unknown("category", [one.category_id for one in every], categories)
         raise ValueError(
             f"no such category in the annotations: {reprlib.repr(record.category_id)} "
-            f"({NO_CATEGORY} stands for none, in all records)"
+            f"({NO_CATEGORY} stands for none, in all records){'' if NO_CATEGORY in categories else f': {counted}'}"
         )
     return record.image_id, record.category_id
+
+
+def _is_known(value: Any, known: Collection[int]) -> bool:
+    # `type` because True == 1 in Python, and because a list cannot be looked up.
+    return type(value) is int and value in known
+
+
+def _unknown(what: str, given: Sequence[Any], known: Collection[int]) -> str:
+    """How many ids are unknown, some of both sides, and whether counting from 1 instead of 0 would mend them."""
+    unknown = [value for value in given if not _is_known(value, known)]
+    have = f"have unknown {what} ids" if len(unknown) > 1 else f"has an unknown {what} id"
+    from_zero = all(type(value) is int and value + 1 in known for value in given)
+    return (
+        f"{len(unknown):,} of {len(given):,} records {have} ({_some(unknown)}); the annotations have "
+        f"{_some(sorted(known))}{', and every id + 1 would fit' if from_zero else ''}"
+    )
+
+
+def _some(values: Sequence[Any]) -> str:
+    shown = list(dict.fromkeys(map(reprlib.repr, values)))
+    return ", ".join(shown[:3]) + (", …" if len(shown) > 3 else "")
 
 
 def _number(value: object, name: str) -> float:

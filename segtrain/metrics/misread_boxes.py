@@ -17,6 +17,8 @@ Pairs = list[tuple[FloatArray, FloatArray]]  # of each image: found and true box
 
 POOR, GOOD = 0.3, 0.5  # median IoU of boxes as they stand, and of boxes read rightly
 IMAGES, EACH = 20, 50  # that are looked at: images, and detections of an image
+FEWEST_BOXES, FEWEST_PAIRS = 8, 10  # boxes, and pairs of neighbouring images: fewer fit by chance
+WHOLE = 0.8  # a box that lies in its image and covers more of it fits any large object
 ALIKE = 0.08  # by how much the logarithms of a pair's four ratios may differ
 AS_WRITTEN = "[x, y, width, height]"
 LAYOUTS: Mapping[str, Callable[[FloatArray], FloatArray]] = {
@@ -56,7 +58,8 @@ def misreading(
 ) -> Misreading | None:
     """The simplest other way to read boxes that makes most of them fit; None if they fit, or if nothing helps.
 
-    Only the best-scored detections are looked at, no more in an image than it has true objects.
+    Only the best-scored detections are looked at, no more in an image than it has true objects, and none that covers
+    nearly all of it.
 
     Args:
         truths: true instances; crowds are left out.
@@ -67,7 +70,7 @@ def misreading(
     for truth in truths:
         if not truth["iscrowd"]:
             true_boxes[truth["image_id"]].append(truth["bbox"])
-    found = _best_scored(predictions, {image_id: len(own) for image_id, own in true_boxes.items()})
+    found = _best_scored(predictions, {image_id: len(own) for image_id, own in true_boxes.items()}, sizes)
     order = sorted(sizes)
 
     def pairs(shift: int = 0) -> tuple[list[tuple[int, int]], Pairs]:
@@ -78,11 +81,13 @@ def misreading(
 
     image_sizes, own = pairs()
     before = _fit(own)
-    if before >= POOR:
+    if before >= POOR or _count(own) < FEWEST_BOXES:
         return None
     tried: list[tuple[int, Misreading]] = []  # with the number of things that would be wrong
     for shift in (-1, 1):
-        tried.append((1, Misreading(AS_WRITTEN, False, 1.0, shift, before, _fit(pairs(shift)[1]))))
+        moved = pairs(shift)[1]
+        if len(moved) >= FEWEST_PAIRS and _count(moved) >= FEWEST_BOXES:
+            tried.append((1, Misreading(AS_WRITTEN, False, 1.0, shift, before, _fit(moved))))
     for (layout, read), relative in product(LAYOUTS.items(), (False, True)):
         units = [np.array([w, h, w, h]) if relative else np.ones(4) for h, w in image_sizes]
         scaled = [(read(f) * unit, t) for (f, t), unit in zip(own, units, strict=True)]
@@ -95,13 +100,22 @@ def misreading(
     return min(fitting, key=lambda entry: entry[0])[1] if fitting else None
 
 
-def _best_scored(predictions: Sequence[Any], count: Mapping[int, int]) -> dict[int, FloatArray]:
-    """Image id -> boxes of its best-scored detections."""
-    numbers: defaultdict[int, list[int]] = defaultdict(list)
-    for number in sorted(range(len(predictions)), key=lambda n: -predictions[n]["score"]):
-        numbers[predictions[number]["image_id"]].append(number)
+def _best_scored(
+    predictions: Sequence[Any], count: Mapping[int, int], sizes: Mapping[int, tuple[int, int]]
+) -> dict[int, FloatArray]:
+    """Image id -> boxes of its best-scored detections, without those that cover it nearly whole."""
     every = boxes.xywh(predictions)
+    image = np.array([sizes[p["image_id"]] for p in predictions], dtype=np.float64).reshape(-1, 2)[:, ::-1]
+    inside = (every[:, :2] >= 0).all(axis=1) & (every[:, :2] + every[:, 2:] <= image).all(axis=1)
+    whole = inside & (every[:, 2:].prod(axis=1) > WHOLE * image.prod(axis=1))
+    numbers: defaultdict[int, list[int]] = defaultdict(list)
+    for number in sorted(np.flatnonzero(~whole).tolist(), key=lambda n: -predictions[n]["score"]):
+        numbers[predictions[number]["image_id"]].append(number)
     return {image_id: every[own[: min(EACH, count.get(image_id, EACH))]] for image_id, own in numbers.items()}
+
+
+def _count(pairs: Pairs) -> int:
+    return sum(len(found) for found, _ in pairs)
 
 
 def _fit(pairs: Pairs) -> float:

@@ -20,9 +20,10 @@ ALONE, TOUCHING, OVERLAPPING = range(3)
 
 @dataclass(frozen=True)
 class MergesAndSplits:
-    """How many of the objects that touch others share a detection with another, and how many are in pieces."""
+    """How many of the objects that touch others are found, share a detection with another, and are in pieces."""
 
     objects: int
+    found: int
     merged: int
     split: int
 
@@ -73,7 +74,8 @@ def merges_and_splits(parts: Mapping[int, Sequence[Rle]], predictions: Sequence[
     A detection merges objects if it covers more than half of each of two or more. An object is split if two or more
     detections lie in it for more than half, and are pieces: of neither does more than half lie in the other, as it does
     with duplicates. Of an object count those pixels that no other true object has; else an exact detection of an
-    object that lies over another would merge them.
+    object that lies over another would merge them. Found is what one detection covers for more than half, and what is
+    split.
 
     Args:
         parts: what ``touching_parts`` found.
@@ -89,13 +91,14 @@ def merges_and_splits(parts: Mapping[int, Sequence[Rle]], predictions: Sequence[
     for prediction in predictions:
         if prediction["image_id"] in parts:
             found[prediction["image_id"]].append(prediction["segmentation"])
-    merged = split = 0
+    covered = merged = split = 0
     for image_id, rles in found.items():
         objects = parts[image_id]
         area = masks.area(rles)
         shared = _shared(rles, objects, area)
         covers = 2 * shared > masks.area(objects)
         merged += int(covers[covers.sum(axis=1) > 1].any(axis=0).sum())
+        seen = covers.any(axis=0)
         inside = 2 * shared > area[:, None]
         inside[:, inside.sum(axis=0) < 2] = False
         pieces = np.flatnonzero(inside.any(axis=1))
@@ -103,8 +106,11 @@ def merges_and_splits(parts: Mapping[int, Sequence[Rle]], predictions: Sequence[
             overlap = 2 * _shared(chosen := [rles[n] for n in pieces], chosen, area[pieces]) > area[pieces][:, None]
             apart = ~(overlap | overlap.T)
             within = inside[pieces].astype(np.float64)
-            split += int(((apart @ within) * within).any(axis=0).sum())
-    return MergesAndSplits(sum(map(len, parts.values())), merged, split)
+            in_pieces = ((apart @ within) * within).any(axis=0)
+            split += int(in_pieces.sum())
+            seen |= in_pieces
+        covered += int(seen.sum())
+    return MergesAndSplits(sum(map(len, parts.values())), covered, merged, split)
 
 
 def grown(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:

@@ -22,7 +22,7 @@ from segtrain.reporting.tables.costs import cost_table
 from segtrain.reporting.tables.errors import error_section
 from segtrain.reporting.tables.f1 import f1_table
 from segtrain.reporting.tables.limits import calibration_sentences, calibration_table, ceiling_sentences, ceiling_table
-from segtrain.reporting.tables.reasons import explained, reason_lines
+from segtrain.reporting.tables.reasons import explained, explained_categories, reason_lines
 from segtrain.reporting.tables.seeds import seed_table
 from segtrain.reporting.tables.standings import difference_table, headline_table
 from segtrain.reporting.words import definitions, notes
@@ -65,7 +65,7 @@ def html_report(results: Results, gallery: Sequence[GalleryItem]) -> str:
         agnostic=explained(track_table(results, "class_agnostic", intervals=False), results, "class_agnostic"),
         class_aware=explained(track_table(results, "class_aware", intervals=False), results, "class_aware"),
         same_tracks=tracks_agree(results),
-        categories=category_table(results),
+        categories=explained_categories(category_table(results), results),
         costs=cost_table(results),
         speed=_drawn(speed_quality(results, width) for width in (WIDE, NARROW)),
         untimed=[name for name in fair if seconds(results["methods"][name]) is None],

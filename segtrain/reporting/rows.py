@@ -63,7 +63,9 @@ class Benchmark:
         ids = [category.id for category in self.reference.categories]
         sizes = self.reference.sizes
         content = load_results(path, image_ids=sizes, category_ids=ids, sizes=sizes)
-        found = Findings(content.masks, content.boxes, content.class_aware, self.score_threshold)
+        found = Findings(
+            content.masks, content.boxes, content.class_aware, self.score_threshold, polygons=content.polygons
+        )
         self.folder.keep(path, name)
         self._note_scores(name, found)
         self._add(name, Row(found, description=f"Results from {path.name}"))

@@ -1,28 +1,36 @@
 """Why numbers that need the right category are 0 or undefined where those without categories are not."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from segtrain.evaluation import Findings, Reference
+from segtrain.evaluation import Findings, Reference, TrackName
 from segtrain.metrics.matching import AREAS, match
-from segtrain.metrics.overlaps import best_overlaps
+from segtrain.reporting.analysis.cause import Cause, Gravity, Note
+from segtrain.reporting.analysis.lost_categories import lost_categories
 from segtrain.reporting.row import Row
 from segtrain.reporting.tables.cells import METRICS, number
+from segtrain.reporting.tables.reasons import blank, is_zero
 
-AWARE = "class_aware"
-_SHOWN = 5  # categories that a sentence lists
+AWARE: TrackName = "class_aware"
+LOW, LOWER = 0.05, 0.1  # a number below the first, and below this share of the class-agnostic one, wants a reason
+AGREEING = 0.5  # ids do not meet if fewer of the detections that fit have the right category
+ENOUGH, SHARE = 20, 0.2  # detections that must fit, and their share of all, before ids are compared
+VOTES, UNITED = 3, 2 / 3  # detections that must agree on a true category, and their share of those of their own
+_SHOWN = 5  # ids that a sentence lists
 
 
-def category_reasons(row: Row, method: Mapping[str, Any], reference: Reference) -> Iterator[tuple[str, str, str]]:
-    """Track, key and sentence; nothing where the data have one category.
+def category_reasons(row: Row, method: Mapping[str, Any], reference: Reference, misread: str) -> Iterator[Cause]:
+    """Nothing where the data have one category.
 
     Args:
         row: of the benchmark.
         method: its numbers as ``results.json`` has them.
         reference: the truth.
+        misread: how masks or boxes must be read to fit; empty if they are read rightly.
     """
     if len(reference.categories) < 2:
         return
@@ -30,43 +38,61 @@ def category_reasons(row: Row, method: Mapping[str, Any], reference: Reference) 
     track, agnostic = method.get(AWARE), method.get("class_agnostic") or {}
     if track is None:
         if from_file and not row.findings.class_aware:
-            yield AWARE, AWARE, "all records carry category_id -1, which stands for none; write the data's ids"
+            why = "all records carry category_id -1, which stands for none; write the data's ids"
+            yield Cause(AWARE, AWARE, why, Gravity.ABSENT)
         return
-    keys = [column.key for column in METRICS if column.key in track]
-    if worse := [key for key in keys if blank(track[key]) and not blank(agnostic.get(key))]:
-        why = _confused(row.findings, reference)
-        yield from ((AWARE, key, why) for key in worse)
-    if absent := [entry["name"] for entry in track["per_category"] if not entry["annotations"]]:
-        yield AWARE, "per_category", f"no true object of {_listed(absent)} is in these data; means leave them out"
-    key = "box_ap" if row.findings.masks is None else "mask_ap50"
-    if not _zero(track.get(key)):
-        lost = [entry for entry in track["per_category"] if entry["annotations"] and _zero(entry[key])]
-        yield from ((AWARE, "per_category", why) for why in _lost(lost, row.findings, reference))
-        if silent := _silent(track["per_category"], row.findings):
-            at = f"the score threshold {row.findings.score_threshold:g}"
-            yield AWARE, "per_category", f"no detection of {_listed(silent)} reaches {at}"
+    entries = track["per_category"]
+    keys = [column.key for column in METRICS if column.key in track and column.key in agnostic]
+    zero = [key for key in keys if blank(track[key]) and not blank(agnostic[key])]
+    low = [key for key in keys if _low(track[key], agnostic[key])]
+    whole = misread  # what all categories suffer from
+    if zero or low:
+        votes = _votes(row.findings, reference)
+        strange = votes.agreeing < AGREEING * votes.total
+        why = misread or _confused(votes, reference)
+        if misread or strange:
+            whole = why
+        yield from (Cause(AWARE, key, why, Gravity.DEFECT) for key in keys if key in zero or (whole and key in low))
+    # Where nothing is right at all, the reasons of the whole track say so.
+    if not is_zero(track.get("box_ap" if row.findings.masks is None else "mask_ap50")):
+        lost = lost_categories(entries, row.findings, reference)
+        if lost and whole:
+            yield Cause(AWARE, "per_category", whole, Gravity.DEFECT)
+        elif lost:
+            yield from (Cause(AWARE, "per_category", why, Gravity.POOR, notes) for why, notes in lost.items())
+    if absent := [entry["name"] for entry in entries if not entry["annotations"]]:
+        notes = tuple(Note(name, name) for name in absent)
+        yield Cause(AWARE, "per_category", "no true object is called so, and means leave it out", Gravity.ABSENT, notes)
 
 
-def blank(value: object) -> bool:
-    """Whether a number is undefined or shown as 0."""
-    return number(value) is None or _zero(value)
+@dataclass(frozen=True)
+class _Votes:
+    """What those detections are called that would be right without categories.
+
+    Attributes:
+        given: all detections.
+        true: category found -> how many objects of each true category were called so.
+    """
+
+    given: int
+    true: Mapping[int, Counter[int]]
+
+    @property
+    def total(self) -> int:
+        return sum(counts.total() for counts in self.true.values())
+
+    @property
+    def agreeing(self) -> int:
+        return sum(counts[category] for category, counts in self.true.items())
 
 
-def _silent(entries: Sequence[Mapping[str, Any]], findings: Findings) -> list[str]:
-    """The categories that were found, but with no score that the operating point asks for."""
-    masks = findings.masks or ()
-    found = {record["category_id"] for record in masks}
-    decided = {record["category_id"] for record in masks if record["score"] >= findings.score_threshold}
-    return [entry["name"] for entry in entries if entry["annotations"] and entry["id"] in found - decided]
+def _low(aware: object, agnostic: object) -> bool:
+    """Whether categories take nearly all of a number."""
+    known, without = number(aware), number(agnostic)
+    return known is not None and without is not None and known < min(LOW, LOWER * without)
 
 
-def _zero(value: object) -> bool:
-    known = number(value)
-    return known is not None and abs(known) < 0.0005
-
-
-def _confused(findings: Findings, reference: Reference) -> str:
-    """What categories those detections have that would be right without them."""
+def _votes(findings: Findings, reference: Reference) -> _Votes:
     merged, own = reference.class_agnostic(), findings.class_agnostic()
     found: Any = own.masks if own.masks is not None else own.boxes
     matches = match(
@@ -75,44 +101,35 @@ def _confused(findings: Findings, reference: Reference) -> str:
     )  # fmt: skip
     right = (matches.truth[0, 0] >= 0) & ~matches.ignored[0, 0]
     given: Any = findings.masks if findings.masks is not None else findings.boxes
-    votes: defaultdict[int, Counter[int]] = defaultdict(Counter)  # category found -> true categories
+    true: defaultdict[int, Counter[int]] = defaultdict(Counter)
     for record, truth in zip(matches.record[right], matches.truth[0, 0, right], strict=True):
-        votes[given[record]["category_id"]][reference.truths[truth]["category_id"]] += 1
-    total = int(right.sum())
-    agreeing = sum(true[category] for category, true in votes.items())
-    names = {category.id: f"{category.name} (id {category.id})" for category in reference.categories}
-    head = f"{agreeing:,} of the {total:,} detections that overlap a true object by 0.50 have the right category"
+        true[given[record]["category_id"]][reference.truths[truth]["category_id"]] += 1
+    return _Votes(len(given), true)
+
+
+def _confused(votes: _Votes, reference: Reference) -> str:
+    """How many of the detections that fit are called rightly, and what the others are called if that is clear."""
+    total, agreeing = votes.total, votes.agreeing
     if not total:
         return "the few detections that are right without categories are lost with them"
-    commonest = {category: true.most_common(1)[0] for category, true in sorted(votes.items())}
-    if sum(count for _, count in commonest.values()) >= 0.8 * total and len(commonest) > 1:
-        mapping = _listed([f"{category} to {true}" for category, (true, _) in commonest.items()])
-        return f"{head}; the ids would fit if {mapping} were changed: compare them with the annotation file's"
-    category, (true, count) = max(commonest.items(), key=lambda entry: entry[1][1])
-    return f"{head}; most often {names[true]} was called {names[category]} ({count:,} times)"
-
-
-def _lost(entries: Sequence[Mapping[str, Any]], findings: Findings, reference: Reference) -> Iterator[str]:
-    """The categories of which nothing was found, and those of which nothing fits."""
-    kind: Any = "bbox" if findings.masks is None else "segm"
-    given: Any = findings.masks if findings.masks is not None else findings.boxes
-    never, beside = [], []
-    for entry in entries:
-        found = [record for record in given if record["category_id"] == entry["id"]]
-        real = [truth for truth in reference.truths if truth["category_id"] == entry["id"]]
-        best = float(best_overlaps(real, found, kind).max(initial=0.0))
-        if not found:
-            never.append(f"{entry['name']} ({entry['annotations']:,} true)")
-        elif best < 0.5:
-            beside.append(f"{entry['name']} (best IoU {best:.2f} of {len(found):,})")
-        else:
-            beside.append(f"{entry['name']} (next to none right of {len(found):,})")
-    if never:
-        yield f"nothing that was found is called {_listed(never)}"
-    if beside:
-        yield f"what is called by these names does not fit a true one by 0.50: {_listed(beside)}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    have = f"the {total:,} detections that overlap" if total > 1 else "the only detection that overlaps"
+    head = f"{agreeing:,} of {have} a true object by 0.50 {'has' if agreeing == 1 else 'have'} the right category"
+    if total == 1:
+        head = f"{have} a true object by 0.50 has the wrong category"
+    if total < max(ENOUGH, SHARE * votes.given):
+        return head
+    pairs = sorted(
+        ((count, found, true) for found, counts in votes.true.items() for true, count in counts.items()
+         if found != true and count >= VOTES),
+        key=lambda pair: (-pair[0], *pair[1:]),
+    )  # fmt: skip
+    clear = [(count, found, true) for count, found, true in pairs if count >= UNITED * votes.true[found].total()]
+    if len(clear) > 1 and 2 * sum(count for count, *_ in clear) >= total:
+        more = f" and {len(clear) - _SHOWN:,} more" if len(clear) > _SHOWN else ""
+        mapping = ", ".join(f"{found} to {true}" for _, found, true in clear[:_SHOWN])
+        return f"{head}; more would if ids were changed: {mapping}{more}; compare them with the annotation file's"
+    if pairs:
+        count, found, true = pairs[0]
+        names = {category.id: f"{category.name} (id {category.id})" for category in reference.categories}
+        return f"{head}; most often {names[true]} was called {names[found]} ({count:,} times)"
+    return head

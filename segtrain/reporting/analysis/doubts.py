@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from segtrain.evaluation import Reference
 from segtrain.metrics.bootstrap import CLEAR
-from segtrain.reporting.analysis.evidence import SIZES, of_size
+from segtrain.reporting.analysis.shortfall import SIZES, of_size
 from segtrain.reporting.tables.cells import METRICS
 
 LEAST_IMAGES = 2  # a number whose objects lie in fewer has no interval

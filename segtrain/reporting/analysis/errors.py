@@ -20,7 +20,7 @@ def errors(rows: Mapping[str, Row], reference: Reference, max_dets: int) -> dict
 
     Returns:
         Row -> "class_agnostic" and "class_aware" (None without categories): "ap50", "lost" and "counts" by type of
-        error, see ``ErrorCosts``; and "touching": "objects", "merged", "split". None for a row without masks.
+        error, see ``ErrorCosts``; and "touching": "objects", "found", "merged", "split". None for a row without masks.
     """
     merged = reference.class_agnostic()
     parts = touching_parts(reference.truths, sizes=reference.sizes)

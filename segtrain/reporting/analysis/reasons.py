@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from segtrain.evaluation import TRACKS, Findings, Reference
+from segtrain.evaluation import TRACKS, Findings, Reference, TrackName
 from segtrain.instances import GroundTruth
-from segtrain.reporting.analysis.category_reasons import blank, category_reasons
-from segtrain.reporting.analysis.evidence import SIZES, Evidence, Kind, Origin, of_size
+from segtrain.reporting.analysis.category_reasons import category_reasons
+from segtrain.reporting.analysis.cause import Cause, Gravity, Note
+from segtrain.reporting.analysis.evidence import Evidence, Origin
+from segtrain.reporting.analysis.shortfall import SIZES, Kind, of_size
 from segtrain.reporting.row import Row
 from segtrain.reporting.tables.cells import METRICS, SPEED, number
+from segtrain.reporting.tables.reasons import blank, is_zero
 
 Reason = dict[str, Any]
 LOW = 0.05  # an AP below it may be the work of misread boxes: a few of them always fit by chance
@@ -27,46 +30,67 @@ def reasons(
         max_dets: detections per image and category that AP and AR use.
 
     Returns:
-        Nothing where no number is undefined or shown as 0. "per_category" is the key of what concerns some categories
-        only, "class_aware" that of a whole track; "seconds" stands for the time.
+        Nothing where no number is undefined or shown as 0; the gravest first. "per_category" is the key of what
+        concerns some categories only, "class_aware" that of a whole track; "seconds" stands for the time. Where the
+        sentence goes on to name categories, "categories" has the "name" of each and what is "said" of it.
     """
-    merged: dict[tuple[str, str], Reason] = {}
+    found: list[tuple[Gravity, Reason]] = []
     for name, row in rows.items():
-        method = methods[name]
-        for track, key, why in [*_of_row(row, method, reference, max_dets), *category_reasons(row, method, reference)]:
-            entry = merged.setdefault((name, why), {"rows": [name], "tracks": [], "keys": [], "why": why})
-            for values, value in ((entry["tracks"], track), (entry["keys"], key)):
-                if value not in values:
-                    values.append(value)
-    result: dict[tuple[str, ...], Reason] = {}
-    for entry in merged.values():
-        same = result.setdefault((entry["why"], *entry["tracks"], "", *entry["keys"]), entry)
-        if same is not entry:
-            same["rows"] += entry["rows"]
-    return list(result.values())
+        merged: dict[tuple[str, tuple[Note, ...]], tuple[Gravity, Reason]] = {}
+        for cause in _of_row(row, methods[name], reference, max_dets):
+            notes = {"categories": [note._asdict() for note in cause.categories]} if cause.categories else {}
+            new: Reason = {"rows": [name], "tracks": [], "keys": [], "why": cause.why, **notes}
+            _, entry = merged.setdefault((cause.why, cause.categories), (cause.gravity, new))
+            _add(entry, tracks=[cause.track], keys=[cause.key])
+        found += merged.values()
+    result: list[Reason] = []
+    for _, entry in sorted(found, key=lambda pair: pair[0]):
+        alike = [same for same in result if all(same.get(k) == entry.get(k) for k in ("why", "keys", "categories"))]
+        if alike:
+            _add(alike[0], rows=entry["rows"], tracks=entry["tracks"])
+        else:
+            result.append(entry)
+    return result
 
 
-def _of_row(row: Row, method: Mapping[str, Any], reference: Reference, max_dets: int) -> Iterator[tuple[str, str, str]]:
-    """Track, key and sentence for each number that wants one."""
+def _add(entry: Reason, **values: Sequence[str]) -> None:
+    """Lengthen the lists of an entry by what they do not hold yet."""
+    for key, new in values.items():
+        entry[key] += [value for value in new if value not in entry[key]]
+
+
+def _of_row(row: Row, method: Mapping[str, Any], reference: Reference, max_dets: int) -> Iterator[Cause]:
     origin: Origin = "learned" if row.score is None else "classical"
     evidence = Evidence(row.findings, reference, max_dets, origin if row.findings.seconds or row.oracle else "file")
     agnostic = method.get("class_agnostic") or {}
+    few: list[tuple[TrackName, str]] = []  # numbers that are 0 because little is right
     for track in TRACKS:
+        values = method.get(track) or {}
         for key in _KEYS:
-            values = method.get(track) or {}
             # Where categories do not matter and it is blank all the same, they are not the cause.
             if key in values and blank(values[key]) and (track == "class_agnostic" or blank(agnostic.get(key, 0.0))):
                 # SQ, a mean over matches, is undefined where the others are 0: for want of a match.
-                undefined = number(values["pq" if key == "sq" else key]) is None
-                yield track, key, _undefined(row.findings, key, reference.truths) if undefined else evidence.zero(key)
+                if not is_zero(values["pq" if key == "sq" else key]):
+                    yield Cause(track, key, _undefined(row.findings, key, reference.truths), Gravity.ABSENT)
+                elif defect := evidence.defect(key):
+                    yield Cause(track, key, defect, Gravity.DEFECT)
+                else:
+                    few.append((track, key))
+    if few:
+        why = evidence.shortfall([key for _, key in few])
+        yield from (Cause(track, key, why, Gravity.POOR) for track, key in few)
+    misread = ""
     kinds: tuple[tuple[str, Kind], ...] = (("box_ap", "bbox"), ("mask_ap", "segm"))
     for key, kind in kinds:
         for track in TRACKS:
             value = number((method.get(track) or {}).get(key))
-            if value is not None and not blank(value) and value < LOW and (why := evidence.misread(kind)):
-                yield track, key, why
+            if value is not None and value < LOW and (why := evidence.misread(kind)):
+                misread = why
+                if not blank(value):
+                    yield Cause(track, key, why, Gravity.DEFECT)
+    yield from category_reasons(row, method, reference, misread)
     if not row.findings.seconds:
-        yield "class_agnostic", SPEED.key, _untimed(row)
+        yield from (Cause(track, SPEED.key, _untimed(row), Gravity.ABSENT) for track in TRACKS if method.get(track))
 
 
 def _untimed(row: Row) -> str:

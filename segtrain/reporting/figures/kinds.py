@@ -7,6 +7,7 @@ from typing import Any
 from segtrain.reporting.figures.axes import Frame, scale, ticks
 from segtrain.reporting.figures.drawing import Curve, Figure, hues, line
 from segtrain.reporting.tables.cells import (
+    Cell,
     Column,
     Results,
     Row,
@@ -18,13 +19,16 @@ from segtrain.reporting.tables.cells import (
     ranking,
 )
 from segtrain.reporting.tables.cells import number as defined
+from segtrain.reporting.tables.reasons import is_zero, with_reasons
 
 TRAITS = ("size", "contrast", "crowding")
 _NUMBERS = (
-    ("ap", "AP", "Mask AP of the objects of this kind"),
-    ("recall", "recall", "Share of these objects that are matched at IoU 0.50, at the row's score threshold"),
-    ("iou", "IoU", "Mean IoU of these objects with the detection that overlaps each most, at the row's threshold"),
-)
+    ("ap", "AP", "Mask AP of the objects of this kind", "Next to none of these objects is found."),
+    ("recall", "recall", "Share of these objects that are matched at IoU 0.50, at the row's score threshold",
+     "Next to none of these objects is found at IoU 0.50 by what reaches the row's score threshold."),
+    ("iou", "IoU", "Mean IoU of these objects with the detection that overlaps each most, at the row's threshold",
+     "What reaches the row's score threshold overlaps next to none of these objects."),
+)  # fmt: skip
 _DOT = 1.2  # radius in pixels of the circle at a value, whose line fills it
 
 Strata = Sequence[Mapping[str, Any]]
@@ -36,7 +40,7 @@ def kind_tables(results: Results) -> dict[str, Table]:
     for trait, strata in _traits(results).items():
         columns = [
             Column(f"{key} {i}", f"{title} {stratum['name']}", f"{hint}: {stratum['name']}")
-            for key, title, hint in _NUMBERS
+            for key, title, hint, _ in _NUMBERS
             for i, stratum in enumerate(strata)
         ]
         rows = []
@@ -45,8 +49,13 @@ def kind_tables(results: Results) -> dict[str, Table]:
             if values:
                 rows.append(Row(name, cells(columns, values), oracle=is_oracle(results["methods"][name])))
         if rows:
-            found[trait] = Table(tuple(columns), mark_best(columns, rows))
+            found[trait] = with_reasons(Table(tuple(columns), mark_best(columns, rows)), _why)
     return found
+
+
+def _why(row: Row, column: Column, cell: Cell) -> str:
+    (why,) = (why for key, *_, why in _NUMBERS if column.key.startswith(f"{key} "))
+    return why if is_zero(cell.value) else ""
 
 
 def kind_figures(results: Results, width: float) -> list[Figure]:

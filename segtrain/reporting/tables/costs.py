@@ -1,6 +1,22 @@
 """What each method cost: time, memory, and what had to be there before it could run."""
 
-from segtrain.reporting.tables.cells import Column, Results, Row, Table, cells, is_oracle, mark_best, number, ranking
+from collections.abc import Mapping
+from typing import Any
+
+from segtrain.reporting.tables.cells import (
+    SPEED,
+    Cell,
+    Column,
+    Results,
+    Row,
+    Table,
+    cells,
+    is_oracle,
+    mark_best,
+    number,
+    ranking,
+)
+from segtrain.reporting.tables.reasons import by_cell, with_reasons
 
 COSTS = (
     Column("read", "read, ms", "Median milliseconds to read an image", None, 1, 1000.0),
@@ -58,4 +74,20 @@ def cost_table(results: Results) -> Table:
     rows = [
         Row(name, cells(columns, values), oracle=is_oracle(results["methods"][name])) for name, values in found.items()
     ]
-    return Table(columns, mark_best(columns, rows))
+    untimed = by_cell(results, "class_agnostic")
+
+    def why(row: Row, column: Column, cell: Cell) -> str:
+        if cell.value is not None:
+            return ""
+        return untimed.get((row.method, SPEED.key)) or _unknown(column.key, results["methods"][row.method])
+
+    return with_reasons(Table(columns, mark_best(columns, rows)), why)
+
+
+def _unknown(key: str, method: Mapping[str, Any]) -> str:
+    """Why a cost of a row that was run here is not known."""
+    if key == "tuning_seconds":
+        return "No settings were searched for this row."
+    if key.startswith("training"):
+        return "The checkpoint does not say." if method.get("score") is None else "This method is not trained."
+    return "Not measured."

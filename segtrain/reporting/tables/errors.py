@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from segtrain.reporting.figures.error_plot import ErrorPlot, error_plot
-from segtrain.reporting.tables.cells import Column, Results, Row, Table, Track, cells, is_oracle, ranking
+from segtrain.reporting.tables.cells import (
+    Cell,
+    Column,
+    Results,
+    Row,
+    Table,
+    Track,
+    cells,
+    is_oracle,
+    ranking,
+    track_table,
+)
+from segtrain.reporting.tables.reasons import blank, explained, with_reasons
 
 LOSSES = (
     Column("category", "category", "AP50 gained if objects that were found had the right category", None),
@@ -17,11 +29,13 @@ LOSSES = (
 )
 _AP50 = Column("ap50", "AP50", "Average precision of masks at IoU 0.50, with all errors")
 TOUCHING = (
+    Column("found", "found", "Touching objects that are found at all", None, 0),
     Column("merged", "merged", "Touching objects that share a detection with another", None, 0),
     Column("merged_share", "merged, %", "Share of the touching objects", None, 1, 100.0),
     Column("split", "split", "Touching objects that were found in pieces", None, 0),
     Column("split_share", "split, %", "Share of the touching objects", None, 1, 100.0),
 )
+_APART = ("merged", "split")
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,23 @@ def _loss_table(results: Results, track: Track) -> Table | None:
         )
         for name, values in found.items()
     ]
-    return Table(columns, tuple(rows)) if rows else None
+    precision = explained(track_table(results, track, ("mask_ap50",)), results, track)
+    whys = {row.method: row.cells[0].why for row in precision.rows}
+
+    def why(row: Row, column: Column, cell: Cell) -> str:
+        if column is _AP50 or cell.value is None:
+            return whys.get(row.method, "")
+        return _costless(found[row.method]["counts"].get(column.key)) if blank(cell.value) else ""
+
+    return with_reasons(Table(columns, tuple(rows)), why) if rows else None
+
+
+def _costless(count: int | None) -> str:
+    """Why a type of error costs nothing."""
+    if not count:
+        return "There is no such error."
+    such = f"{count:,} such errors; without them" if count > 1 else "One such error; without it"
+    return f"{such} AP50 would hardly rise."
 
 
 def _touching(results: Results) -> tuple[Table | None, int]:
@@ -83,13 +113,20 @@ def _touching(results: Results) -> tuple[Table | None, int]:
     rows, objects = [], 0
     for name in ranking(results):
         counts = _errors(results, name).get("touching") or {}
-        if objects := counts.get("objects") or objects:
-            shares = {f"{key}_share": counts[key] / objects for key in ("merged", "split") if key in counts}
-            if shares:
-                rows.append(
-                    Row(name, cells(TOUCHING, {**counts, **shares}), oracle=is_oracle(results["methods"][name]))
-                )
-    return (Table(TOUCHING, tuple(rows)) if rows else None), objects
+        if counts.get("objects"):
+            objects = counts["objects"]
+            # Where nothing is found, nothing can be merged or split: that is no merit.
+            values = {**counts, **{f"{key}_share": counts[key] / objects for key in _APART}} if counts["found"] else {}
+            shown = cells(TOUCHING, {**values, "found": counts["found"]})
+            rows.append(Row(name, shown, oracle=is_oracle(results["methods"][name])))
+    table = with_reasons(Table(TOUCHING, tuple(rows)), _why_apart)
+    return (table if rows else None), objects
+
+
+def _why_apart(row: Row, column: Column, cell: Cell) -> str:
+    if cell.value is None:
+        return "No object that touches another is found at the row's score threshold."
+    return ""
 
 
 def _errors(results: Results, name: str) -> Mapping[str, Any]:
