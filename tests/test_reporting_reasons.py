@@ -15,10 +15,12 @@ from segtrain import masks
 from segtrain.data.index.reading import read_index
 from segtrain.data.splits.opening import Split
 from segtrain.reporting.benchmark import plain, write_report
+from segtrain.reporting.figures.kinds import kind_tables
 from segtrain.reporting.html import html_report
 from segtrain.reporting.row import Row
 from segtrain.reporting.rows import Benchmark
 from segtrain.reporting.tables.categories import category_table
+from segtrain.reporting.tables.costs import cost_table
 from segtrain.reporting.tables.reasons import explained_categories, reason_lines
 
 SIZE = (160, 200)
@@ -201,8 +203,8 @@ def test_half_an_overlap_matches_for_f1_and_not_for_pq(tmp_path: Path) -> None:
     bench.add("row", [{**record(1, 1, 3, 3, 10), "segmentation": half}], score=None)
     for key in ("pq", "sq", "rq"):
         assert bench.why(key) == (
-            "the one true object is not found at IoU 0.75, among 1 detection: the best IoU is 0.50; 1 of 1 at the score "
-            "threshold 0.5; in PQ, besides, the IoU must exceed 0.50 and no pixel belongs to two objects"
+            "the one true object is not found at IoU 0.75, among 1 detection: the best IoU is 0.50; 1 of 1 at the "
+            "score threshold 0.5; in PQ, besides, the IoU must exceed 0.50 and no pixel belongs to two objects"
         )
 
 
@@ -468,9 +470,37 @@ def test_the_gravest_comes_first_and_alike_rows_share_an_entry(tmp_path: Path) -
     ]
 
 
+def test_costs_and_kinds_say_why_they_are_missing_or_0(tmp_path: Path) -> None:
+    missing = [record(image, 1, 180, 120, 6) for image in (1, 2, 3)]
+    bench = (
+        Bench(tmp_path).add("file", perfect()).add("rule", missing, score="contrast").add("net", missing, score=None)
+    )
+    bench.benchmark.rows["net"] = replace(bench.benchmark.rows["net"], costs={"training_minutes": 3.0})
+    bench.benchmark.rows["rule"] = replace(bench.benchmark.rows["rule"], costs={"tuning_seconds": 3.0})
+    results = plain(bench.results())
+    costs = cost_table(results)
+    said = {
+        (row.method, column.key): cell.why
+        for row in costs.rows
+        for column, cell in zip(costs.columns, row.cells, strict=True)
+    }
+    assert (
+        said["file", "segment"] == said["file", "training_minutes"] == "Read from a file, so there was nothing to time."
+    )
+    assert said["rule", "training_minutes"] == "This method is not trained."
+    assert said["net", "tuning_seconds"] == "No settings were searched for this row."
+    assert said["net", "training_minutes"] == said["rule", "segment"] == ""
+    for table in (costs, *kind_tables(results).values()):
+        for row in table.rows:
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                assert bool(cell.why) == (cell.value is None or (cell.value == 0 and table is not costs)), column.key
+
+
 def test_one_image_is_not_many(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [one for one in OBJECTS if one[0] == 1], images=1).add("row", [])
     assert bench.why("mask_ap") == "the file holds no detection for the only image"
+    bench.benchmark.max_dets = 4
+    assert "1 image has more objects than data.max_dets=4; AP and AR cannot count all" in bench.results()["warnings"]
 
 
 def test_a_file_without_categories(tmp_path: Path) -> None:
