@@ -11,7 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reporting_examples import HOSTILE, complete, gallery, method, prediction, results, square, with_kinds, with_limits
+from reporting_examples import (
+    HOSTILE,
+    METRICS,
+    complete,
+    gallery,
+    method,
+    prediction,
+    results,
+    square,
+    with_kinds,
+    with_limits,
+)
 
 from segtrain.reporting.benchmark import write_report
 
@@ -49,6 +60,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page that has everything, with four of six images."""
     content = with_limits(with_kinds(complete()))
     content["data"]["images"] = 6
+    for compared in content["comparisons"].values():  # the widest table
+        compared |= {key: {"difference": -0.39, "low": -0.45, "high": -0.33, "p": 0.012} for key in METRICS}
     items = []
     for i, item in enumerate(gallery(count=4)):
         found = {name: [prediction(i, square(6 + 9 * n, 6, 9))] for n, name in enumerate(METHODS)}
