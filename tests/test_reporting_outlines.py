@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from random_instances import scene
-from reporting_examples import square
+from reporting_examples import gallery, prediction, square
 from scipy import ndimage
 
 from segtrain import masks
 from segtrain.reporting.gallery.outlines import GRID, MOST, grid, outlines, path
+from segtrain.reporting.gallery.pictures import exhibits
 
 
 def polygons(data: str) -> list[list[tuple[int, int]]]:
@@ -103,3 +105,21 @@ def test_thousands_of_specks_are_cheap() -> None:
     drawn = outlines(specks, 1.0, 10)
     assert time.process_time() - start < 1
     assert (drawn.count, len(drawn.paths)) == (10_000, MOST)
+
+
+def test_ragged_regions_of_one_method_take_no_object_from_another() -> None:
+    rng = np.random.default_rng(0)
+    noise = [prediction(0, masks.encode(rng.random((96, 128)) < 0.4)) for _ in range(20)]
+    (item,) = gallery(1, size=(96, 128))
+    rows = {"mask_rcnn": [prediction(0, square(9 * n, 9 * n, 7, (96, 128))) for n in range(9)], "kmeans": noise}
+    budget = 60_000
+    (shown,) = exhibits([replace(item, predictions=rows)], ["kmeans", "mask_rcnn"], budget)
+    layers = {layer.title: layer for layer in shown.layers}
+    assert layers["truth"].drawn == 1
+    assert layers["mask_rcnn"].drawn == 9
+    assert 0 < layers["kmeans"].drawn < 20
+    written = len(shown.uri) + sum(len(path) for layer in shown.layers for _, path in layer.paths)
+    longest = max(len(path(prediction["segmentation"], 1.0)) for prediction in noise)
+    assert budget - longest - 1_000 < written <= budget
+    (bare,) = exhibits([replace(item, predictions=rows)], ["kmeans", "mask_rcnn"], 1)
+    assert [layer.drawn for layer in bare.layers] == [0, 0, 0]

@@ -5,12 +5,16 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from segtrain.reporting.gallery.choice import LONGEST, GalleryItem
-from segtrain.reporting.gallery.outlines import MOST, Outlines, grid, outlines
+from segtrain.reporting.gallery.outlines import Outlines, grid, outlines
 from segtrain.reporting.overlays import COLOURS, Pixels
 from segtrain.reporting.tables.cells import number
+
+IntArray = npt.NDArray[np.int64]
 
 BUDGET = 8_000_000  # bytes of all images and paths; leaves the page below 10 MB
 _IMAGES = 0.45  # share of the budget that images may take
@@ -27,7 +31,6 @@ _SIZES = (
     (140, 60),
     (90, 50),
 )
-_COUNTS = (MOST, 300, 220, 160, 120, 90, 65, 45, 30, 20, 12, 6, 3, 1, 0)  # objects drawn of each image and method
 
 
 @dataclass(frozen=True)
@@ -82,14 +85,25 @@ def exhibits(gallery: Sequence[GalleryItem], order: Sequence[str], budget: int =
     Args:
         gallery: what to show.
         order: names of the methods in the order of the page; others are left out.
-        budget: bytes of all images and paths together.
+        budget: bytes of all images and paths together. What images leave is shared out among the layers, so that the
+            thousands of ragged regions of one method take no object away from another.
     """
     uris = _encoded([item.image for item in gallery], int(budget * _IMAGES))
     drawn = [_outlined(item, order) for item in gallery]
-    every = [layer for layers in drawn for layer in layers.values()]
-    left = budget - sum(map(len, uris))
-    most = next((count for count in _COUNTS if sum(_bytes(layer, count) for layer in every) <= left), 0)
-    return [_exhibit(item, uri, layers, most) for item, uri, layers in zip(gallery, uris, drawn, strict=True)]
+    needs = [int(_bytes(layer)[-1]) for layers in drawn for layer in layers.values()]
+    share = _share(needs, budget - sum(map(len, uris)))
+    return [_exhibit(item, uri, layers, share) for item, uri, layers in zip(gallery, uris, drawn, strict=True)]
+
+
+def _share(needs: Sequence[int], total: int) -> int:
+    """The most that each may take: who needs less leaves the rest to the others (max-min fairness)."""
+    left = total
+    for place, need in enumerate(sorted(needs)):
+        share = left // (len(needs) - place)
+        if need > share:
+            return share
+        left -= need
+    return max(needs, default=0)
 
 
 def _encoded(images: Sequence[Pixels], budget: int) -> list[str]:
@@ -129,22 +143,27 @@ def _outlined(item: GalleryItem, order: Sequence[str]) -> dict[str | None, Outli
     return found
 
 
-def _bytes(layer: Outlines, most: int) -> int:
+def _bytes(layer: Outlines) -> IntArray:
+    """What the n largest objects take in the page, for n from 0 to all that can be drawn."""
     # Around the paths stands some 60 bytes of markup for each colour, and a line of text.
-    return sum(map(len, layer.paths[:most])) + 60 * min(most, len(layer.paths), len(COLOURS)) + 200
+    counts = np.arange(len(layer.paths) + 1, dtype=np.int64)
+    paths = np.cumsum([0, *map(len, layer.paths)], dtype=np.int64)
+    total: IntArray = 200 + paths + 60 * np.minimum(counts, len(COLOURS))
+    return total
 
 
-def _exhibit(item: GalleryItem, uri: str, drawn: dict[str | None, Outlines], most: int) -> Exhibit:
+def _exhibit(item: GalleryItem, uri: str, drawn: dict[str | None, Outlines], share: int) -> Exhibit:
+    fitting = {name: max(0, int((_bytes(found) <= share).sum()) - 1) for name, found in drawn.items()}
     layers = [
         Layer(
             title="truth" if name is None else name,
             is_method=name is not None,
             objects=found.count,
-            drawn=min(most, len(found.paths)),
+            drawn=fitting[name],
             score=None if name is None else number(item.scores.get(name)),
             best=None if name is None else item.best.get(name),
             worst=None if name is None else item.worst.get(name),
-            paths=found.by_colour(most),
+            paths=found.by_colour(fitting[name]),
         )
         for name, found in drawn.items()
     ]
