@@ -9,13 +9,13 @@ from typing import Any
 import rich
 from hydra.core.hydra_config import HydraConfig
 
+from segtrain.cli.launch import launch, record_command
+from segtrain.cli.overrides import about_data
 from segtrain.data.index.coco import require_instances
 from segtrain.data.splits.opening import ImageUse
 from segtrain.data.splits.settings import open_data
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS
-from segtrain.launch import launch, record_command
-from segtrain.overrides import about_data
 from segtrain.reporting.benchmark import headline, write_report
 from segtrain.reporting.progress import progress_bar
 from segtrain.reporting.rows import FILE_THRESHOLD, Benchmark

@@ -5,11 +5,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from segtrain.config import build
+from segtrain.cli.launch import launch, record_command
 from segtrain.data.samples.loading import TrainingLoader
 from segtrain.data.splits.recording import record_split
 from segtrain.data.splits.settings import open_data, training_samples
-from segtrain.launch import launch, record_command
+from segtrain.nodes import build
 from segtrain.reporting.tensorboard import RunJournal
 from segtrain.reporting.watch import Watch
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything

@@ -24,9 +24,8 @@ from harness import arguments, finish
 from rows import Row
 
 from segtrain import masks
-from segtrain.data.index.coco import Category
 from segtrain.evaluation import Findings, Reference, score
-from segtrain.instances import GroundTruth, Prediction
+from segtrain.records import Category, GroundTruth, Prediction
 from segtrain.reporting.analysis.comparisons import certainty
 from segtrain.reporting.row import Row as Measured
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
-from segtrain.schemas import register_schemas
+from segtrain.cli.config import register_schemas
 from segtrain.segmenters.architectures import Shape, build_network
 from segtrain.segmenters.build import mask_rcnn
 from segtrain.segmenters.inputs import batch_images

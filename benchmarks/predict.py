@@ -5,7 +5,7 @@
 Both sides hold the same network with the same weights, take a uint8 image tensor (3, H, W) and end with records of
 image id, category id, score and compressed run-length mask; all cores, in turns, image by image.
 
-- ours: ``MaskRCNN.segment`` and ``segtrain.data.records.to_predictions`` as ``evaluate.py`` runs them, in bfloat16
+- ours: ``MaskRCNN.segment`` and ``segtrain.records.to_predictions`` as ``evaluate.py`` runs them, in bfloat16
   where the machine computes it natively.
 - stock: ``torchvision.models.detection.MaskRCNN`` as its documentation calls it: ``model([image / 255])`` in evaluation
   mode without gradients, float32, default memory layout. It pastes each mask into a plane of the image itself
@@ -46,12 +46,10 @@ from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 
 from segtrain.data.check.checked import load_index
 from segtrain.data.images.reader import ImageReader
-from segtrain.data.index.coco import Category
-from segtrain.data.records import to_predictions
 from segtrain.data.samples.batches import Batch
 from segtrain.data.samples.dataset import CocoDataset
 from segtrain.data.samples.loading import TrainingLoader
-from segtrain.instances import Prediction
+from segtrain.records import Category, Prediction, to_predictions
 from segtrain.runtime import resolve_precision, thread_count
 from segtrain.segmenters.inputs import InputSize
 from segtrain.segmenters.mask_rcnn import MaskRCNN

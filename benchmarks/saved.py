@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rows import Row, cells
 
-from segtrain.files import write_atomically
+from segtrain.io import write_atomically
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEAD = """# Measured

@@ -32,8 +32,8 @@ from pycocotools.cocoeval import COCOeval
 from rows import Row
 
 from segtrain import masks
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.average_precision import average_precision
+from segtrain.records import GroundTruth, Prediction
 
 HEIGHT, WIDTH = 480, 640
 CATEGORIES = 80

@@ -13,7 +13,7 @@ import numpy as np
 from omegaconf import OmegaConf
 from PIL import Image, ImageDraw
 
-from segtrain.config import build
+from segtrain.nodes import build
 
 CONFIG = Path(__file__).parent.parent / "configs" / "data" / "synthetic.yaml"
 DRAWN = "drawn data"

@@ -9,11 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from segtrain.data.index.coco import Category, CocoIndex
-from segtrain.data.records import to_box_predictions, to_predictions
-from segtrain.instances import BoxPrediction, GroundTruth, Prediction
+from segtrain.data.index.coco import CocoIndex
 from segtrain.metrics.average_precision import AveragePrecision, average_precision
 from segtrain.metrics.decisions import decision_metrics
+from segtrain.records import BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions, to_predictions
 from segtrain.segmenters.base import Segmenter, Trainable
 
 TrackName = Literal["class_agnostic", "class_aware"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from segtrain import masks
-from segtrain.instances import BoxPrediction, GroundTruth, Prediction
+from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
 CATEGORIES = [90, 3, 7]  # with gaps, and out of order
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from segtrain import masks
-from segtrain.instances import GroundTruth, Prediction
+from segtrain.records import GroundTruth, Prediction
 from segtrain.reporting.analysis.verdict import verdict
 from segtrain.reporting.gallery.choice import GalleryItem
 

@@ -16,7 +16,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
-from segtrain.launch import launch
+from segtrain.cli.launch import launch
 
 ROOT = Path(__file__).parent.parent
 CATEGORIES = [{"id": 3, "name": "square"}, {"id": 7, "name": "bar"}]

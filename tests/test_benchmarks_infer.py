@@ -16,7 +16,7 @@ from test_benchmarks import measured
 from tiny_networks import CLASSES, picture, settings
 
 from segtrain import masks
-from segtrain.data.index.coco import Category
+from segtrain.records import Category
 from segtrain.segmenters.inputs import InputSize
 
 CATEGORIES = [Category(3, "round"), Category(7, "square")]

@@ -11,10 +11,9 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 from scripts import ROOT, message, run
 
-from segtrain.config import build, check_targets, find_problems
+from segtrain.cli.config import find_problems, register_schemas
 from segtrain.errors import SegtrainError
-from segtrain.schemas import register_schemas
-from segtrain.signatures import target_nodes
+from segtrain.nodes import build, check_targets, target_nodes
 
 CONFIGS = ROOT / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))

@@ -15,7 +15,7 @@ from scripts import ROOT, write_data
 from segtrain.data.check import command, inspection
 from segtrain.data.check.checked import load_index
 from segtrain.data.finding_kinds import KINDS
-from segtrain.files import cache_folder
+from segtrain.io import cache_folder
 
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")).absolute() / "data"
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="SEGTRAIN_REAL_DATA names no folder with real data")

@@ -17,8 +17,6 @@ from random_scenes import CATEGORIES, Scene, scene
 from torch import Tensor
 
 from segtrain import masks
-from segtrain.data.index.coco import Category
-from segtrain.data.records import to_box_predictions, to_predictions
 from segtrain.evaluation import (
     TRACKS,
     Findings,
@@ -27,7 +25,7 @@ from segtrain.evaluation import (
     predict,
     score,
 )
-from segtrain.instances import NO_CATEGORY, Instances
+from segtrain.records import NO_CATEGORY, Category, Instances, to_box_predictions, to_predictions
 from segtrain.targets import Target
 
 NAMED = [Category(3, "spindle"), Category(7, "round"), Category(90, "lobed")]

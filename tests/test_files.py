@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segtrain.files import cache_folder, write_atomically
+from segtrain.io import cache_folder, write_atomically
 
 
 @pytest.mark.parametrize("content", ["grün\n", b"\x00\xff"])

@@ -45,15 +45,22 @@ DOORS = {
     "skimage": ["segtrain.segmenters"],
     "optuna": ["segtrain.tuning.search"],
     "hydra": [
-        "segtrain.config",
-        "segtrain.schemas",
-        "segtrain.signatures",
-        "segtrain.overrides",
-        "segtrain.launch",
+        "segtrain.nodes",
+        "segtrain.cli.config",
+        "segtrain.nodes",
+        "segtrain.cli.overrides",
+        "segtrain.cli.launch",
         "train",
         "evaluate",
     ],
-    "omegaconf": ["segtrain.config", "segtrain.schemas", "segtrain.overrides", "segtrain.launch", "train", "evaluate"],
+    "omegaconf": [
+        "segtrain.nodes",
+        "segtrain.cli.config",
+        "segtrain.cli.overrides",
+        "segtrain.cli.launch",
+        "train",
+        "evaluate",
+    ],
 }
 
 

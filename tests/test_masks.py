@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
 from segtrain import masks
-from segtrain.segmentations import from_segmentation
+from segtrain.masks.parse import from_segmentation
 
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 

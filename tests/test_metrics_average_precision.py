@@ -14,8 +14,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from random_scenes import CATEGORIES, Scene, scene
 
+from segtrain.masks.parse import from_segmentation
 from segtrain.metrics.average_precision import AveragePrecision, average_precision
-from segtrain.segmentations import from_segmentation
 
 IouType = Literal["segm", "bbox"]
 IOU_TYPES: list[IouType] = ["segm", "bbox"]

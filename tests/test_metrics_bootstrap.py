@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segtrain.instances import BoxPrediction
 from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_difference
 from segtrain.metrics.matching import AREAS, Matches, match
 from segtrain.metrics.mean_iou import iou_of_sums
 from segtrain.metrics.resampled import resampled_f1
 from segtrain.metrics.resampled_precision import resampled_precision
+from segtrain.records import BoxPrediction
 
 
 def test_draws_are_of_as_many_images_and_depend_on_the_seed() -> None:

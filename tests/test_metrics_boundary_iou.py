@@ -10,8 +10,8 @@ from random_scenes import CATEGORIES, scene, truth_of
 from scipy import ndimage
 
 from segtrain import masks
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.boundary_iou import BoundaryIou, boundary_iou, eroded, ratios
+from segtrain.records import GroundTruth, Prediction
 
 Sizes = dict[int, tuple[int, int]]
 

@@ -13,11 +13,11 @@ from pycocotools import mask as coco_mask
 from random_scenes import CATEGORIES, Scene, scene, truth_of
 
 from segtrain import masks
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.average_precision import average_precision
 from segtrain.metrics.error_costs import error_costs, fixed_precision
 from segtrain.metrics.error_types import MISSES, TYPES, error_types
 from segtrain.metrics.matching import Matches, match
+from segtrain.records import GroundTruth, Prediction
 
 ALL = (*TYPES, MISSES)
 Found = list[dict[str, Any]]  # detections in the order of the referee: right (a truth or None), type, truth meant

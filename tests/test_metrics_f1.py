@@ -12,8 +12,8 @@ from pycocotools.cocoeval import COCOeval
 from random_scenes import CATEGORIES, Scene, scene, xywh
 
 from segtrain import masks
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.f1 import IOU_THRESHOLDS, f1, f1_curve
+from segtrain.records import GroundTruth, Prediction
 
 
 def referee(drawn: Scene, iou_threshold: float) -> dict[tuple[int, int], list[int]]:

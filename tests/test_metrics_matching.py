@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from random_scenes import CATEGORIES, Scene, scene
 
 from segtrain import masks
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics import boxes
 from segtrain.metrics.matching import AREAS, Matches, match
+from segtrain.records import GroundTruth, Prediction
 
 IouType = Literal["segm", "bbox"]
 

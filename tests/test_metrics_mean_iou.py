@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from random_scenes import CATEGORIES, scene, xywh
 
 from segtrain import masks
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.mean_iou import MeanIou, mean_iou
+from segtrain.records import GroundTruth, Prediction
 
 Sizes = dict[int, tuple[int, int]]
 

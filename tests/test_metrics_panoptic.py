@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from random_scenes import CATEGORIES, scene, truth_of
 
 from segtrain import masks
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.panoptic import PanopticQuality, panoptic_quality, qualities
+from segtrain.records import GroundTruth, Prediction
 
 Sizes = dict[int, tuple[int, int]]
 Segments = list[tuple[int, np.ndarray]]  # category and plane

@@ -10,8 +10,8 @@ from random_scenes import scene, truth_of
 from scipy.ndimage import binary_dilation
 
 from segtrain import masks
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.touching import MergesAndSplits, grown, merges_and_splits, touching_parts
+from segtrain.records import GroundTruth, Prediction
 
 SIZE = (9, 12)
 Plane = np.ndarray[Any, np.dtype[np.bool_]]

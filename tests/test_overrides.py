@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from segtrain.overrides import about_data, quoted
+from segtrain.cli.overrides import about_data
+from segtrain.nodes import quote_override
 from segtrain.training.sources import override
 
 NAMES = [
@@ -40,8 +41,8 @@ def read(argument: str) -> object:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_quoted_path_is_read_as_it_is(name: str, more: str) -> None:
     path = f"/{name}/{more}"
-    assert read(f"key={quoted(path)}") == path
-    assert read(f"key=[{quoted(path)}]") == [path]
+    assert read(f"key={quote_override(path)}") == path
+    assert read(f"key=[{quote_override(path)}]") == [path]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,11 +8,10 @@ import pytest
 from random_scenes import CATEGORIES, Scene, scene
 
 from segtrain import masks
-from segtrain.data.index.coco import Category
 from segtrain.evaluation import TRACKS, Findings, Reference, score
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_difference
 from segtrain.metrics.resampled import resampled_numbers
+from segtrain.records import Category, GroundTruth, Prediction
 from segtrain.reporting.analysis.comparisons import Certainty, certainty
 from segtrain.reporting.analysis.doubts import doubts, images_behind
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from reporting_examples import prediction, square, truth
 
-from segtrain.data.index.coco import Category
 from segtrain.evaluation import Findings, Reference
 from segtrain.metrics.strata import thirds
+from segtrain.records import Category
 from segtrain.reporting.analysis.contrast import contrast_gap
 from segtrain.reporting.row import Row
 

@@ -7,9 +7,9 @@ import pytest
 from random_scenes import CATEGORIES, scene
 from reporting_examples import HOSTILE, boxes_only, complete, method, results
 
-from segtrain.data.index.coco import Category
 from segtrain.evaluation import Findings, Reference, score
 from segtrain.metrics.error_types import MISSES, TYPES
+from segtrain.records import Category
 from segtrain.reporting.analysis.errors import errors
 from segtrain.reporting.benchmark import plain
 from segtrain.reporting.figures.error_plot import error_plot

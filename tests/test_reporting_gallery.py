@@ -7,7 +7,7 @@ import pytest
 from reporting_examples import prediction, square, truth
 
 from segtrain.data.index.image_table import ImageInfo
-from segtrain.instances import BoxPrediction
+from segtrain.records import BoxPrediction
 from segtrain.reporting.gallery.choice import at_threshold, build
 from segtrain.reporting.gallery.ranking import choose, per_image_f1
 

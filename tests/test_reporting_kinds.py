@@ -12,10 +12,9 @@ from random_scenes import xywh
 from reporting_examples import HOSTILE, complete, prediction, results, square, truth, with_kinds
 
 from segtrain.data.images.reader import ImageReader
-from segtrain.data.index.coco import Category
 from segtrain.evaluation import Findings, Reference
-from segtrain.instances import GroundTruth
 from segtrain.masks import Rle
+from segtrain.records import Category, GroundTruth
 from segtrain.reporting.analysis.kinds import by_kind, time_by_size
 from segtrain.reporting.figures.kinds import kind_figures, kind_tables, kind_words
 from segtrain.reporting.html import html_report

@@ -13,7 +13,7 @@ from test_evaluation import NAMED, pycocotools
 
 from segtrain import masks
 from segtrain.evaluation import Findings, Reference
-from segtrain.instances import GroundTruth
+from segtrain.records import GroundTruth
 from segtrain.reporting.analysis.calibrations import calibrations
 from segtrain.reporting.analysis.mask_ceiling import mask_ceiling
 from segtrain.reporting.benchmark import plain, write_report

@@ -7,7 +7,7 @@ import pytest
 from reporting_examples import square
 
 from segtrain import masks
-from segtrain.reporting.overlays import FILL, PAPER, draw, sheet, side_by_side
+from segtrain.visualize import FILL, PAPER, draw, sheet, side_by_side
 
 RED = (255, 0, 0)
 

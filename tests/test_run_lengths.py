@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 from random_instances import Planes, scenes
 
-from segtrain import masks, run_lengths
+from segtrain import masks
+from segtrain.masks import codec
 
 
 @settings(max_examples=200, deadline=None)
@@ -17,7 +18,7 @@ def test_runs_are_the_pixels_of_each_mask(drawn: tuple[tuple[int, int], Planes])
     size, planes = drawn
     planes = [*planes, np.zeros(size, dtype=bool), np.ones(size, dtype=bool)]
     codes = [coco_mask.encode(np.asfortranarray(plane, dtype=np.uint8))["counts"].decode() for plane in planes]
-    number, starts, stops = run_lengths.runs(codes, size[0] * size[1])
+    number, starts, stops = codec.runs(codes, size[0] * size[1])
     assert (np.diff(number) >= 0).all()
     assert (stops > starts).all()
     painted = np.zeros((len(planes), size[0] * size[1]), dtype=bool)
@@ -52,19 +53,19 @@ def test_codes_are_cocos(drawn: tuple[tuple[int, int], Planes], random: Random) 
         mine = sorted([*changes, *unchanged, *[plane.size] * random.randrange(2)])
         flips += mine
         owners += [number] * len(mine)
-    found = run_lengths.codes(np.array(flips), np.array(owners), len(planes), size[0] * size[1])
+    found = codec.codes(np.array(flips), np.array(owners), len(planes), size[0] * size[1])
     assert found == [coco_mask.encode(np.asfortranarray(p, dtype=np.uint8))["counts"].decode() for p in planes]
 
 
 @given(st.lists(st.integers(1, 2**31 - 1), max_size=9))
 def test_codes_of_long_runs(lengths: list[int]) -> None:
     pixels = sum(lengths) + 1
-    (code,) = run_lengths.codes(np.cumsum(lengths, dtype=np.int64), np.zeros(len(lengths), np.int64), 1, pixels)
+    (code,) = codec.codes(np.cumsum(lengths, dtype=np.int64), np.zeros(len(lengths), np.int64), 1, pixels)
     expected = coco_mask.frPyObjects({"size": [pixels, 1], "counts": [*lengths, 1]}, pixels, 1)
     assert code == expected["counts"].decode()
-    assert run_lengths.counts(code).tolist() == [*lengths, 1]
+    assert codec.counts(code).tolist() == [*lengths, 1]
 
 
 def test_no_masks() -> None:
-    assert run_lengths.codes(np.zeros(0, np.int64), np.zeros(0, np.int64), 0, 12) == []
+    assert codec.codes(np.zeros(0, np.int64), np.zeros(0, np.int64), 0, 12) == []
     assert [len(part) for part in masks.runs([])] == [0, 0, 0]

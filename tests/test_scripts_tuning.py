@@ -17,7 +17,7 @@ from conftest import Workplace
 from PIL import Image
 from scripts import data_of, message, run
 
-from segtrain.overrides import quoted
+from segtrain.nodes import quote_override
 from segtrain.tuning.rows import Tuning
 
 TUNED = ["threshold_tuned", "edge_tuned", "kmeans_tuned"]
@@ -47,7 +47,7 @@ def openings() -> Iterator[list[Path]]:
 
 
 def evaluate(folder: Path, *arguments: str, output: str = "report") -> dict[str, Any]:
-    finished = run("evaluate", *arguments, *QUICK, f"output_dir={quoted(output)}", folder=folder)
+    finished = run("evaluate", *arguments, *QUICK, f"output_dir={quote_override(output)}", folder=folder)
     assert (finished.code, finished.err) == (0, "")
     content: dict[str, Any] = json.loads((folder / output / "results.json").read_text())
     return content

@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from segtrain import masks
-from segtrain.instances import Instances
+from segtrain.records import Instances
 from segtrain.segmenters.base import Segmenter
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "segmenter"

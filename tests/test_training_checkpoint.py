@@ -87,8 +87,8 @@ FOREIGN = [
     "builtins.eval",
     "segtrain.training.checkpoint.torch.load",
     "segtrain.training.checkpoint.Path.write_text",
-    "segtrain.config.instantiate",
-    "segtrain.launch.os.system",
+    "segtrain.nodes.instantiate",
+    "segtrain.cli.launch.os.system",
     "segtrain.no.such.thing",
     "segtrainevil.attack",
     "segtrain.segmenters",
@@ -99,8 +99,8 @@ FOREIGN = [
     {"_target_": "os.system"},
     # Ours, but no segmenters: calling them with arguments out of a file would write, read or run what it likes.
     "segtrain.runtime.write_atomically",
-    "segtrain.config.build",
-    "segtrain.launch.launch",
+    "segtrain.nodes.build",
+    "segtrain.cli.launch.launch",
 ]
 
 

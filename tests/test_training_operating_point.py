@@ -14,11 +14,10 @@ from tiny_runs import IDS, checkpoint, write_data
 
 from segtrain import masks
 from segtrain.data.images.reader import ImageReader
-from segtrain.data.index.coco import Category
 from segtrain.data.splits.opening import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference
-from segtrain.instances import GroundTruth, Prediction
+from segtrain.records import Category, GroundTruth, Prediction
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.training.checkpoint import LATER_FIELDS, Checkpoint, load_checkpoint
 from segtrain.training.operating_point import THRESHOLDS, best_threshold, settle_thresholds

@@ -7,10 +7,8 @@ import torch
 from test_tuning_space import OTSU
 
 from segtrain import masks
-from segtrain.data.index.coco import Category
-from segtrain.data.records import to_predictions
-from segtrain.instances import GroundTruth, Instances
 from segtrain.metrics.f1 import f1
+from segtrain.records import Category, GroundTruth, Instances, to_predictions
 from segtrain.tuning.oracle import Oracle
 from segtrain.tuning.space import build_segmenter
 

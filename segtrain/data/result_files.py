@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from segtrain.errors import SegtrainError
-from segtrain.instances import NO_CATEGORY, BoxPrediction, Prediction
-from segtrain.segmentations import from_segmentation
+from segtrain.masks.parse import from_segmentation
+from segtrain.records import NO_CATEGORY, BoxPrediction, Prediction
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.masks import Rle
 from segtrain.metrics.partition import IntArray, Partition, ranges
+from segtrain.records import GroundTruth, Prediction
 
 FloatArray = npt.NDArray[np.float64]
 Runs = tuple[IntArray, IntArray, IntArray]  # mask, first position, one past the last

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.matching import AREAS, match
 from segtrain.metrics.overlaps import best_overlaps
+from segtrain.records import GroundTruth, Prediction
 
 FloatArray = npt.NDArray[np.float64]
 BINS = 10

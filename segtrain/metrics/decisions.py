@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any
 
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.boundary_iou import boundary_iou
 from segtrain.metrics.f1 import IOU_THRESHOLDS, f1_curve
 from segtrain.metrics.mean_iou import mean_iou
 from segtrain.metrics.panoptic import panoptic_quality
+from segtrain.records import GroundTruth, Prediction
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.curves import area_under
 from segtrain.metrics.error_types import CORRECTABLE, FOREGROUND, MISSES, TYPES, ErrorTypes, error_types
 from segtrain.metrics.matching import AREAS, Matches, match
+from segtrain.records import GroundTruth, Prediction
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]

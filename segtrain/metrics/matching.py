@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.instances import BoxPrediction, GroundTruth, Prediction
 from segtrain.metrics import boxes
 from segtrain.metrics.greedy_matching import match_greedily
+from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.masks import Rle
+from segtrain.records import GroundTruth, Prediction
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.instances import GroundTruth
 from segtrain.metrics import boxes
+from segtrain.records import GroundTruth
 
 FloatArray = npt.NDArray[np.float64]
 Pairs = list[tuple[FloatArray, FloatArray]]  # of each image: found and true boxes, (D, 4) and (G, 4) xywh

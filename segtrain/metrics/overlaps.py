@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.instances import BoxPrediction, GroundTruth, Prediction
 from segtrain.metrics import boxes
+from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
 FloatArray = npt.NDArray[np.float64]
 

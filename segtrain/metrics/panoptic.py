@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.partition import IntArray, Partition, ranges
+from segtrain.records import GroundTruth, Prediction
 
 FloatArray = npt.NDArray[np.float64]
 Runs = tuple[IntArray, IntArray, IntArray]  # mask, first part, one past the last

@@ -6,12 +6,12 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.instances import BoxPrediction, GroundTruth, Prediction
 from segtrain.metrics.boundary_iou import boundary_iou, ratios
 from segtrain.metrics.matching import AREAS, IOU_THRESHOLDS, Matches, match
 from segtrain.metrics.mean_iou import iou_of_sums, pixel_counts
 from segtrain.metrics.panoptic import mean_of_defined, panoptic_quality, qualities
 from segtrain.metrics.resampled_precision import resampled_precision
+from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.matching import AREAS, Matches, match
 from segtrain.metrics.overlaps import best_found
 from segtrain.metrics.resampled_precision import resampled_precision
+from segtrain.records import GroundTruth, Prediction
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

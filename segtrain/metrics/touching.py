@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.masks import Rle
 from segtrain.metrics.partition import Partition, ranges
+from segtrain.records import GroundTruth, Prediction
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from segtrain import masks
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.average_precision import average_precision
+from segtrain.records import GroundTruth, Prediction
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from segtrain.errors import SegtrainError
-from segtrain.files import write_atomically
+from segtrain.io import write_atomically
 from segtrain.reporting.folder import REPORT_FILES
 from segtrain.reporting.gallery.choice import GalleryItem
 from segtrain.reporting.html import html_report

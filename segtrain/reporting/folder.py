@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings
-from segtrain.files import write_atomically
+from segtrain.io import write_atomically
 
 REPORT_FILES = ("results.json", "results.csv", "report.md", "report.html")
 

@@ -14,7 +14,6 @@ from segtrain.reporting.figures.reliability import reliability_plots
 from segtrain.reporting.figures.scatter import speed_quality
 from segtrain.reporting.gallery.choice import GalleryItem
 from segtrain.reporting.gallery.pictures import exhibits
-from segtrain.reporting.overlays import COLOURS
 from segtrain.reporting.provenance import checkpoints, data_title, facts
 from segtrain.reporting.tables.categories import category_table, tracks_agree
 from segtrain.reporting.tables.cells import Results, contenders, ranking, seconds, track_table
@@ -26,6 +25,7 @@ from segtrain.reporting.tables.reasons import explained, explained_categories, r
 from segtrain.reporting.tables.seeds import seed_table
 from segtrain.reporting.tables.standings import difference_table, headline_table
 from segtrain.reporting.words import definitions, notes
+from segtrain.visualize import COLOURS
 
 # Pixels. A figure is laid out for a desktop and again for a phone, or narrow enough for both: its text stays legible.
 WIDE, NARROW, BOTH = 780.0, 340.0, 360.0

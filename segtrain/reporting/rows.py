@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segtrain.data.index.coco import Category
 from segtrain.data.result_files import load_results
 from segtrain.data.samples.loading import evaluation_images
 from segtrain.data.splits.opening import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference, TrackName, predict, score
+from segtrain.records import Category
 from segtrain.reporting.folder import EvaluationFolder
 from segtrain.reporting.gallery.choice import GalleryItem, build
 from segtrain.reporting.results import assemble

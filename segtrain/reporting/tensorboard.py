@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from segtrain.files import write_atomically
-from segtrain.instances import GroundTruth, Prediction
+from segtrain.io import write_atomically
 from segtrain.masks import Rle, encode_crop
-from segtrain.reporting.overlays import Pixels, draw, sheet, side_by_side
+from segtrain.records import GroundTruth, Prediction
 from segtrain.targets import Target
+from segtrain.visualize import Pixels, draw, sheet, side_by_side
 
 LONGEST = 512  # pixels of a drawn image's longer side
 

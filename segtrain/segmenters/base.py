@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from segtrain.instances import Instances
+from segtrain.records import Instances
 from segtrain.targets import Target
 
 

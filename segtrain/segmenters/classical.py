@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segtrain import masks
 from segtrain.errors import SegtrainError
-from segtrain.instances import Instances
+from segtrain.records import Instances
 from segtrain.segmenters import scoring
 from segtrain.segmenters.regions import FloatArray, LabelMap, drop_small
 

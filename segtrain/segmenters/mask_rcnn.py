@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.models.detection.image_list import ImageList
 
-from segtrain.instances import Instances
+from segtrain.records import Instances
 from segtrain.segmenters.architectures import STRIDES
 from segtrain.segmenters.detections import select_detections
 from segtrain.segmenters.folding import fold_frozen_norms

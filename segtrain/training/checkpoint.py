@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segtrain.config import build, check_targets, require_own_targets
 from segtrain.errors import SegtrainError
-from segtrain.files import write_atomically
+from segtrain.io import write_atomically
+from segtrain.nodes import build, check_targets, require_own_targets, target_nodes
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.segmenters.weight_files import read_state
-from segtrain.signatures import target_nodes
 
 PROVISIONAL_THRESHOLD = 0.5  # of scores: while training goes on, and where nothing tells the thresholds apart
 # Fields that older checkpoints lack.

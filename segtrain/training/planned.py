@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from segtrain.config import build
-from segtrain.data.index.coco import Category
 from segtrain.data.splits.opening import Split
+from segtrain.nodes import build
+from segtrain.records import Category
 from segtrain.runtime import to_device
 from segtrain.training.source import Source
 from segtrain.training.sources import rows_of

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.data.images.headers import PILLOW_LIMIT
-from segtrain.data.index.coco import Category
 from segtrain.data.splits.opening import Split
 from segtrain.data.splits.settings import data_root
 from segtrain.errors import SegtrainError
+from segtrain.records import Category
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 
 _LOADER = "segtrain.training.checkpoint.load_segmenter"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.errors import SegtrainError
-from segtrain.overrides import quoted
+from segtrain.nodes import quote_override
 from segtrain.training.checkpoint import newest_checkpoint
 from segtrain.training.source import Source
 
@@ -99,7 +99,7 @@ def override(path: Path | None, named: str | list[str] | None) -> list[str]:
     """
     if named is not None or path is None:
         return []
-    return [f"checkpoint={quoted(str(path))}"]
+    return [f"checkpoint={quote_override(str(path))}"]
 
 
 def _require_same_images(first: Source, other: Source) -> None:

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from math import isnan, nan
 from typing import Literal, Protocol
 
-from segtrain.data.records import to_predictions
 from segtrain.evaluation import OBJECT
-from segtrain.instances import Prediction
 from segtrain.metrics.average_precision import average_precision
 from segtrain.metrics.mean_iou import mean_iou
+from segtrain.records import Prediction, to_predictions
 from segtrain.tuning.space import Node, build_segmenter
 from segtrain.tuning.training_images import TrainingImages
 

@@ -11,14 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segtrain.data.records import to_predictions
 from segtrain.evaluation import OBJECT, Findings, Reference
-from segtrain.instances import GroundTruth, Instances, Prediction
 from segtrain.metrics.f1 import f1
 from segtrain.metrics.mean_iou import mean_iou
+from segtrain.records import GroundTruth, Instances, Prediction, to_predictions
 from segtrain.runtime import MemoryAbove
 from segtrain.segmenters.base import Segmenter
-from segtrain.tuning import space as spaces
 from segtrain.tuning.space import Node, build_segmenter
 
 CPU = torch.device("cpu")
@@ -41,7 +39,7 @@ class Oracle:
 
     def __init__(self, candidates: dict[str, Any], space: dict[str, Any], description: str) -> None:
         nodes: list[Node] = []
-        for candidate in spaces.candidates(candidates, space):
+        for candidate in space.candidates(candidates, space):
             grid = candidate.grid()
             nodes += grid if candidate.node in grid else [*grid, candidate.node]
         self.segmenters: list[Segmenter] = [build_segmenter(node) for node in nodes]

@@ -10,12 +10,11 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from segtrain.config import as_yaml
 from segtrain.data.splits.opening import Split
 from segtrain.data.splits.settings import open_data
 from segtrain.errors import SegtrainError
-from segtrain.files import write_atomically
-from segtrain.overrides import quoted
+from segtrain.io import write_atomically
+from segtrain.nodes import as_yaml, quote_override
 from segtrain.segmenters.base import Segmenter
 from segtrain.tuning.objective import Metric
 from segtrain.tuning.search import Budget, Tuned, Winner, search
@@ -135,7 +134,7 @@ class Tuning:
         words = {"description": description, "family": "tuned"}
         node = {**winner.node, **{key: value for key, value in words.items() if key in winner.node}}
         option = f"{name}_winner"
-        place = quoted(f"file://{folder.absolute()}")
+        place = quote_override(f"file://{folder.absolute()}")
         row = ["methods=none", f"hydra.searchpath=[{place}]", f"+segmenter@segmenters.{name}={option}"]
         command = shlex.join(["python", "evaluate.py", *row, *data_arguments])
         head = f"# {command}\n# Found for {name}: {result}.\n"

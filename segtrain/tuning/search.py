@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from segtrain.errors import SegtrainError
-from segtrain.tuning import space as spaces
 from segtrain.tuning.objective import Metric, Objective
 from segtrain.tuning.space import Candidate, Node
 from segtrain.tuning.training_images import TrainingImages
@@ -80,7 +79,7 @@ class Tuned:
 
 
 def _candidates(nodes: Mapping[str, Any], space: Mapping[str, Any]) -> list[Candidate]:
-    found = spaces.candidates(nodes, space)
+    found = space.candidates(nodes, space)
     for candidate in found:
         for dimension, own in zip(candidate.dimensions, candidate.own_values(), strict=True):
             if own not in dimension.values:

@@ -6,10 +6,9 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from segtrain.config import build, check_targets
 from segtrain.errors import SegtrainError
+from segtrain.nodes import build, check_targets, nearest
 from segtrain.segmenters.base import Segmenter
-from segtrain.signatures import nearest
 
 Node = dict[str, Any]
 

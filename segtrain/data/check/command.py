@@ -25,10 +25,10 @@ from segtrain.data.check.inspection import Question, Report, inspect
 from segtrain.data.check.sets import CategoryCount
 from segtrain.data.finding_kinds import KINDS
 from segtrain.data.findings import Finding
-from segtrain.data.images.files import printable
 from segtrain.data.index.coco import CocoIndex
 from segtrain.data.index.coco_file import FileError
 from segtrain.errors import SegtrainError
+from segtrain.io import printable
 
 _WIDTH = 140  # characters
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}

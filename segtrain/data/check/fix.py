@@ -16,8 +16,8 @@ from segtrain.data.index.coco import CocoIndex
 from segtrain.data.index.coco_file import read_document
 from segtrain.data.index.outlines import decode_segmentation, draw
 from segtrain.errors import SegtrainError
-from segtrain.files import write_atomically
-from segtrain.segmentations import SegmentationError, drawable_polygons
+from segtrain.io import write_atomically
+from segtrain.masks.parse import SegmentationError, drawable_polygons
 
 Entry = dict[str, Any]
 _INT32 = 2**31 - 1

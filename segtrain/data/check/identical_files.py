@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from segtrain.data.findings import Findings
-from segtrain.data.images.files import open_file, printable
+from segtrain.data.images.files import open_file
 from segtrain.errors import SegtrainError
+from segtrain.io import printable
 
 Side = Literal["train", "val"]
 

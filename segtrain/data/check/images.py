@@ -10,9 +10,10 @@ from itertools import chain
 from typing import TypeVar
 
 from segtrain.data.findings import Findings
-from segtrain.data.images.files import ImageError, printable
+from segtrain.data.images.files import ImageError
 from segtrain.data.images.headers import Header, pillow_settings
 from segtrain.data.images.reader import ImageEntry, ImageReader
+from segtrain.io import printable
 
 Result = TypeVar("Result")
 

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.data.findings import Findings
-from segtrain.data.images.files import printable
 from segtrain.data.index.coco import CocoIndex
+from segtrain.io import printable
 
 # Gupta et al., LVIS, 2019: categories in 1 to 10 images are rare.
 _RARE = 10

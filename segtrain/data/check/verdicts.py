@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from segtrain.files import cache_folder, write_atomically
+from segtrain.io import cache_folder, write_atomically
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

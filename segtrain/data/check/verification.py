@@ -8,12 +8,12 @@ import numpy.typing as npt
 
 from segtrain import masks
 from segtrain.data.findings import Findings
-from segtrain.data.images.files import printable
 from segtrain.data.index.annotations import AnnotationTable, decode_box, name_of
 from segtrain.data.index.image_table import ImageTable
 from segtrain.data.index.outlines import crossing, decode_segmentation, paired_iou, shared_area, xyxy
+from segtrain.io import printable
 from segtrain.masks import Rle
-from segtrain.segmentations import SegmentationError, drawable_polygons, from_drawable
+from segtrain.masks.parse import SegmentationError, drawable_polygons, from_drawable
 
 _BATCH = 2_000  # annotations whose masks are held at a time
 _SLACK = 1.0  # pixels that boxes and polygons may reach beyond the image, since exporters round

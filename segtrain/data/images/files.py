@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from segtrain.errors import SegtrainError
+from segtrain.io import printable
 
 REPLACE = "replace the file, or set data.on_bad_image=skip"
-
 # Longer names are cut in messages: a damaged json can hold a megabyte.
 _LONGEST = 160
 # A pipe would keep its reader waiting for a writer; Windows needs to be told of bytes.
@@ -33,14 +33,6 @@ class ImageError(SegtrainError):
 
     def __reduce__(self) -> tuple[type["ImageError"], tuple[str, Path, str, str]]:
         return type(self), self._given  # it comes home from a loader's workers
-
-
-def printable(name: object) -> str:
-    """A name as it can stand in one line of any terminal or log: cut if it is long, escaped if it is odd."""
-    text = str(name)
-    if len(text) > 2 * _LONGEST:
-        text = f"{text[:_LONGEST]}...{text[-_LONGEST:]}"
-    return text if text.isprintable() else repr(text)
 
 
 def image_path(folder: Path, file_name: str) -> Path:

@@ -6,9 +6,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.data.images.files import printable
 from segtrain.data.index.image_table import ImageTable
 from segtrain.data.shared import SharedArray
+from segtrain.io import printable
 
 ROW = np.dtype(
     [

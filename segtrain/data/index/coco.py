@@ -15,24 +15,11 @@ from segtrain.data.index.counts import CategoryCounts, Counts
 from segtrain.data.index.image_table import ImageInfo, ImageTable
 from segtrain.data.index.outlines import decode_plain, draw
 from segtrain.errors import SegtrainError
-from segtrain.instances import GroundTruth
 from segtrain.masks import Rle
-from segtrain.segmentations import SegmentationError
+from segtrain.masks.parse import SegmentationError
+from segtrain.records import Category, GroundTruth
 
-
-@dataclass(frozen=True, slots=True)
-class Category:
-    """A category of the file.
-
-    Attributes:
-        id: the file's own, or what replaces it where that is no whole number.
-        name: likewise.
-        entry: its place in the file's list.
-    """
-
-    id: int
-    name: str
-    entry: int = 0
+_DROPPING = ("segmentation-empty", "mask-empty", "mask-lost", "segmentation-type", "rle-sum", "rle-corrupt", "rle-size")
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +170,3 @@ def require_instances(index: CocoIndex) -> None:
             f"{index.path}: no usable annotation among {counts.annotations} ({counts.crowd} crowds, "
             f"{counts.dropped} dropped{first}); give annotations with polygons or run-length masks"
         )
-
-
-_DROPPING = ("segmentation-empty", "mask-empty", "mask-lost", "segmentation-type", "rle-sum", "rle-corrupt", "rle-size")

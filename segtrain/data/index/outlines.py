@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from segtrain.data.index.entries import decode_leniently
 from segtrain.masks import Rle
-from segtrain.segmentations import SegmentationError, from_drawable
+from segtrain.masks.parse import SegmentationError, from_drawable
 
 _rle = msgspec.json.Decoder(Rle)
 _polygons = msgspec.json.Decoder(list[list[float]])

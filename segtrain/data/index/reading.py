@@ -8,11 +8,12 @@ from pathlib import Path
 
 from segtrain.data.findings import Findings
 from segtrain.data.index.annotation_reader import read_annotations
-from segtrain.data.index.coco import Category, CocoIndex
+from segtrain.data.index.coco import CocoIndex
 from segtrain.data.index.coco_file import FileError, RawFile, open_in_pieces, read_coco_file
 from segtrain.data.index.entries import EntryReader, FileCategory
 from segtrain.data.index.ids import Ids, without_repetitions
 from segtrain.data.index.image_table import read_images
+from segtrain.records import Category
 
 
 def read_index(path: Path) -> CocoIndex:

@@ -12,7 +12,7 @@ from segtrain.data.index.coco_file import read_strictly
 from segtrain.data.index.entries import decode_leniently
 from segtrain.data.index.ids import Ids
 from segtrain.errors import SegtrainError
-from segtrain.files import write_atomically
+from segtrain.io import write_atomically
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

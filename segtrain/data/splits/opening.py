@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.data.check.checked import CheckMode, load_index
-from segtrain.data.images.files import printable
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reader import ImageReader
 from segtrain.data.index.coco import CocoIndex
 from segtrain.data.splits.drawing import draw, known
 from segtrain.errors import SegtrainError
+from segtrain.io import printable
 
 logger = logging.getLogger(__name__)
 SplitName = Literal["train", "val"]

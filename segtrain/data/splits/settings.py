@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from segtrain.config import build
 from segtrain.data.check.start import check_leaks, check_split, tell
 from segtrain.data.images.pixel_cache import PixelCache
 from segtrain.data.index.coco import require_instances
@@ -14,6 +13,7 @@ from segtrain.data.samples.transforms import Augmentation
 from segtrain.data.splits.opening import ImageUse, Split, SplitName, check_images, open_splits
 from segtrain.data.splits.readable import readable
 from segtrain.errors import SegtrainError
+from segtrain.nodes import build
 
 logger = logging.getLogger(__name__)
 # Null in data=checkpoint alone, where the checkpoint's own values stand in.

@@ -8,8 +8,8 @@ import numpy as np
 
 from segtrain import masks
 from segtrain.evaluation import Reference
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.average_precision import average_precision
+from segtrain.records import GroundTruth, Prediction
 from segtrain.reporting.analysis.comparisons import standard_of
 from segtrain.reporting.row import Row
 from segtrain.segmenters.mask_rcnn import MASK_SIDE

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from segtrain.evaluation import TRACKS, Findings, Reference, TrackName
-from segtrain.instances import GroundTruth
+from segtrain.records import GroundTruth
 from segtrain.reporting.analysis.category_reasons import category_reasons
 from segtrain.reporting.analysis.cause import Cause, Gravity, Note
 from segtrain.reporting.analysis.evidence import Evidence, Origin

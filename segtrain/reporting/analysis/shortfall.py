@@ -7,10 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from segtrain.evaluation import Findings, Reference
-from segtrain.instances import GroundTruth
 from segtrain.metrics.matching import AREAS, Matches, match
 from segtrain.metrics.mean_iou import pixel_counts
 from segtrain.metrics.overlaps import best_overlaps
+from segtrain.records import GroundTruth
 
 Kind = Literal["segm", "bbox"]
 SIZES: Mapping[str, tuple[int, str]] = {  # key -> place in AREAS, and what objects of that size are called

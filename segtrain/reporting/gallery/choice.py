@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from segtrain.data.index.image_table import ImageInfo
-from segtrain.instances import BoxPrediction, GroundTruth, Prediction
+from segtrain.records import BoxPrediction, GroundTruth, Prediction
 from segtrain.reporting.gallery.ranking import best_first, choose, per_image_f1, widest_first, worst_first
-from segtrain.reporting.overlays import Pixels
+from segtrain.visualize import Pixels
 
 LONGEST = 960  # longer side of an image in the page, in pixels; larger ones are scaled down as they are read
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from segtrain.reporting.gallery.choice import LONGEST, GalleryItem
 from segtrain.reporting.gallery.outlines import Outlines, grid, outlines
-from segtrain.reporting.overlays import COLOURS, Pixels
 from segtrain.reporting.tables.cells import number
+from segtrain.visualize import COLOURS, Pixels
 
 IntArray = npt.NDArray[np.int64]
 

@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from segtrain.instances import GroundTruth, Prediction
 from segtrain.metrics.f1 import f1
+from segtrain.records import GroundTruth, Prediction
 from segtrain.reporting.analysis.comparisons import standard_of
 
 Scores = dict[int, float]  # image id -> F1 of the image, nan where there is nothing to find and nothing was found

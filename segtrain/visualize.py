@@ -11,7 +11,6 @@ from segtrain.masks import Rle, decode_crop
 
 Pixels = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
-
 # Bright and far apart, so that neighbours differ and an outline is seen on dark and on light tissue.
 COLOURS: tuple[Colour, ...] = (
     (255, 92, 87), (64, 196, 255), (255, 204, 0), (105, 219, 124), (224, 130, 255), (255, 146, 43),

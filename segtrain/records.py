@@ -1,4 +1,4 @@
-"""The records that everything else exchanges, in NumPy; the one of tensors is in ``segtrain.targets``."""
+"""Records that all parts exchange, in NumPy: instances, and COCO ground truth and detections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,21 @@ import numpy.typing as npt
 from segtrain.masks import Rle
 
 NO_CATEGORY = -1  # the category id in records of what knows no categories
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A category of the file.
+
+    Attributes:
+        id: the file's own, or what replaces it where that is no whole number.
+        name: likewise.
+        entry: its place in the file's list.
+    """
+
+    id: int
+    name: str
+    entry: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,3 +99,32 @@ class GroundTruth(TypedDict):
     bbox: list[float]  # xywh in pixels
     area: float  # the annotation's own, in pixels; decides small / medium / large
     iscrowd: int  # 1: a region to ignore
+
+
+def to_predictions(instances: Instances, image_id: int, categories: Sequence[Category]) -> list[Prediction]:
+    """COCO's result records of an image's masks."""
+    return [
+        Prediction(image_id=image_id, category_id=_category_id(label, categories), segmentation=rle, score=score)
+        for label, score, rle in zip(instances.labels, instances.scores.tolist(), instances.rles, strict=True)
+    ]
+
+
+def to_box_predictions(instances: Instances, image_id: int, categories: Sequence[Category]) -> list[BoxPrediction]:
+    """COCO's result records of an image's boxes."""
+    return [
+        BoxPrediction(
+            image_id=image_id,
+            category_id=_category_id(label, categories),
+            bbox=[box[0], box[1], box[2] - box[0], box[3] - box[1]],
+            score=score,
+        )
+        for label, score, box in zip(
+            instances.labels, instances.scores.tolist(), instances.boxes.astype(np.float64).tolist(), strict=True
+        )
+    ]
+
+
+def _category_id(label: int, categories: Sequence[Category]) -> int:
+    if label > 0:
+        return categories[label - 1].id
+    return categories[0].id if len(categories) == 1 else NO_CATEGORY

@@ -1,8 +1,18 @@
-"""Files that are written whole or not at all, and where what can be found out again is kept."""
+"""Atomic file writes, the cache folder, and printable file names."""
 
 import os
 import tempfile
 from pathlib import Path
+
+from segtrain.data.images.files import _LONGEST
+
+
+def printable(name: object) -> str:
+    """A name as it can stand in one line of any terminal or log: cut if it is long, escaped if it is odd."""
+    text = str(name)
+    if len(text) > 2 * _LONGEST:
+        text = f"{text[:_LONGEST]}...{text[-_LONGEST:]}"
+    return text if text.isprintable() else repr(text)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -1,6 +1,5 @@
 """The command line as a whole: every mistake is found, and the nearest name is offered."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -13,7 +12,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
-from segtrain.signatures import nearest
+from segtrain.nodes import nearest
 
 
 def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, list[str]]:
@@ -41,16 +40,6 @@ def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, lis
         except (ConfigCompositionException, ValueError) as error:
             mistakes.append(f"{override.input_line}: {_reason(error, override, cfg)}")
     return cfg, mistakes
-
-
-def quoted(path: str) -> str:
-    """A path as the value of an override, in quotes where Hydra's grammar wants them; the shell's come on top."""
-    if re.fullmatch(r"[A-Za-z0-9_./:-]+", path):
-        return path
-    # Backslashes are themselves, except before what they can escape: OmegaConf's "${", then Hydra's quote.
-    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", path)
-    text = re.sub(r"(\\*)(?='|$)", r"\1\1", text).replace("'", r"\'")
-    return f"'{text}'"
 
 
 def about_data(arguments: Sequence[str]) -> list[str]:

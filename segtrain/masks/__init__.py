@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from segtrain import run_lengths
+from segtrain.masks import codec
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -109,7 +109,7 @@ def from_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) ->
 
     Args:
         polygons: [x1, y1, x2, y2, ...] in pixels, each of at least six finite numbers near the image: the C code behind
-            this trusts its input (``segtrain.segmentations`` checks it).
+            this trusts its input (``segtrain.masks.parse`` checks it).
         size: (H, W) of the image.
     """
     return _text(coco_mask.merge(coco_mask.frPyObjects(list(polygons), *size)))
@@ -121,7 +121,7 @@ def from_flips(positions: IntArray, owners: IntArray, count: int, size: tuple[in
     A run that ends at a column's foot and one that starts at the next one's head become a single run.
     """
     height, width = size
-    codes = run_lengths.codes(positions, owners, count, height * width)
+    codes = codec.codes(positions, owners, count, height * width)
     return [Rle(size=[int(height), int(width)], counts=code) for code in codes]
 
 
@@ -180,7 +180,7 @@ def iou(detections: Sequence[Rle], truths: Sequence[Rle], crowd: Sequence[bool |
 
 def counts_of(rle: Rle) -> IntArray:
     """Lengths of the alternating runs, starting with 0s."""
-    return run_lengths.counts(rle["counts"])
+    return codec.counts(rle["counts"])
 
 
 def runs(rles: Sequence[Rle]) -> tuple[IntArray, IntArray, IntArray]:
@@ -194,7 +194,7 @@ def runs(rles: Sequence[Rle]) -> tuple[IntArray, IntArray, IntArray]:
         plane; runs of length 0 are left out.
     """
     height, width = rles[0]["size"] if len(rles) else (0, 0)
-    return run_lengths.runs([rle["counts"] for rle in rles], height * width)
+    return codec.runs([rle["counts"] for rle in rles], height * width)
 
 
 def _from_flips(positions: IntArray, size: tuple[int, int]) -> Rle:

@@ -1,16 +1,15 @@
-"""Building parts from their settings, and the check that every part can be built before anything is."""
+"""Schemas of both scripts' configurations, and checks of their values."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.core.config_store import ConfigStore
 from msgspec import Meta
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 
-from segtrain.errors import SegtrainError
-from segtrain.signatures import check_node, check_value, target_nodes
+from segtrain.nodes import check_value, find_argument_problems
 
 # What the schemas cannot say: OmegaConf knows neither choices nor ranges.
 _COUNT = Annotated[int, Meta(ge=1)]
@@ -40,83 +39,9 @@ _VALUES: dict[str, Any] = {
 }
 
 
-def build(node: Mapping[str, Any], *missing: Any) -> Any:
-    """What a ``_target_`` node stands for.
-
-    Args:
-        node: of the configuration.
-        missing: the arguments that a ``_partial_`` node still waits for; without them it stays a function.
-
-    Raises:
-        SegtrainError: the part refuses its settings.
-    """
-    try:
-        part = instantiate(dict(node), _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, SegtrainError):
-            raise error.__cause__ from None
-        inner = str(error).rpartition("full_key: ")[2] if "full_key: " in str(error) else "settings"
-        raise SegtrainError(f"{node['_target_']}: {inner}: {_reason(error.__cause__ or error)}; change it") from error
-    try:
-        return part(*missing) if missing else part
-    except (TypeError, ValueError) as error:
-        raise SegtrainError(f"{node['_target_']}: {error}; change its settings") from error
-
-
-def _reason(error: BaseException) -> str:
-    # Of pydantic, which albumentations checks its arguments with.
-    details = getattr(error, "errors", None) or getattr(error.__context__, "errors", None)
-    if not callable(details):
-        return str(error)
-    return ", ".join(f"{'.'.join(map(str, d['loc']))}={d['input']}: {d['msg']}" for d in details())
-
-
-def as_yaml(node: Mapping[str, Any]) -> str:
-    """A node as the text of a configuration file."""
-    return OmegaConf.to_yaml(dict(node))
-
-
 def find_problems(config: Mapping[str, Any]) -> list[str]:
     """What is wrong with the values of a root, and with the arguments of its parts; one line each."""
-    return [*_check_values(config), *_check_roles(config), *_check_parts(config)]
-
-
-def check_targets(config: Mapping[str, Any]) -> None:
-    """Bind every ``_target_`` node to the signature it names, before anything is built.
-
-    Values of our own parts are also held against their type annotations.
-
-    Raises:
-        SegtrainError: lists every argument that is unknown, missing or of the wrong type, with its path.
-    """
-    if problems := list(_check_parts(config)):
-        raise SegtrainError("; ".join(problems))
-
-
-def require_own_targets(config: object, source: str) -> None:
-    """Refuse parts that are not segtrain's.
-
-    A configuration out of a file is code: what its ``_target_`` names will be called.
-
-    Raises:
-        SegtrainError: names the target.
-    """
-    for path, node in target_nodes(config):
-        name = node["_target_"]
-        try:
-            module = getattr(get_object(name), "__module__", None) if str(name).startswith("segtrain.") else None
-        except (ImportError, ValueError):
-            module = None
-        if not isinstance(module, str) or module.partition(".")[0] != "segtrain":
-            raise SegtrainError(
-                f"{source}: its config asks to run {name!r} ({path}), which is not part of segtrain; "
-                "do not use this file unless you know who made it"
-            )
-
-
-def _check_parts(config: Mapping[str, Any]) -> Iterator[str]:
-    for path, node in target_nodes(config):
-        yield from check_node(path, node)
+    return [*_check_values(config), *_check_roles(config), *find_argument_problems(config)]
 
 
 def _check_values(config: Mapping[str, Any]) -> Iterator[str]:
@@ -150,3 +75,93 @@ def _check_roles(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"predictions.{name}: the name leads out of the folder predictions; choose another"
         if name in config["segmenters"]:
             yield f"predictions.{name}: a segmenter has this name already; choose another"
+
+
+@dataclass
+class DataConfig:
+    """COCO-format data; paths relative to ``root``, which is relative to where the command was typed."""
+
+    root: str | None = None
+    train_annotations: str | None = None
+    train_images: str | None = None
+    val_annotations: str | None = None
+    val_images: str | None = None
+    val_fraction: float | None = None
+    split_by: str | None = None
+    max_dets: int | None = None
+    on_bad_image: str | None = None
+    check: str | None = None
+    exif: str | None = None
+    max_image_pixels: int | None = None
+    min_object_pixels: int | None = None
+    cache: str | None = None
+    tune_seconds: float | None = None
+    generator: Any = None
+    from_checkpoint: bool = False
+
+
+@dataclass
+class RunConfig:
+    """What both scripts have."""
+
+    output_dir: str = MISSING
+    overwrite: bool = MISSING
+    seed: int = MISSING
+    device: str = MISSING
+    threads: Any = MISSING  # auto | int
+    score_threshold: Any = MISSING  # auto (train.py) | float | null (evaluate.py)
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass
+class TrainConfig(RunConfig):
+    """Root of train.py."""
+
+    resume: str | None = None
+    segmenter: dict[str, Any] = field(default_factory=dict)
+    augmentation: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class BootstrapConfig:
+    """Resamples of the images behind the intervals of ``evaluate.py``."""
+
+    resamples: int = MISSING
+    seed: int = MISSING
+
+
+@dataclass
+class TuneConfig:
+    """What a search for settings may cost, and what it maximises."""
+
+    metric: str = MISSING
+    images: int | None = None
+    seconds: float | None = None
+    trials: int | None = None
+
+
+@dataclass
+class EvaluateConfig(RunConfig):
+    """Root of evaluate.py."""
+
+    checkpoint: Any = None  # a path or a list of paths
+    tracks: str = MISSING
+    precision: str | None = None
+    gallery: int = MISSING
+    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    segmenters: dict[str, Any] = field(default_factory=dict)
+    predictions: dict[str, Any] = field(default_factory=dict)
+
+
+def register_schemas() -> None:
+    """Make the schemas known to Hydra as ``train_schema`` and ``evaluate_schema``."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)
+    schema = OmegaConf.structured(EvaluateConfig)
+    # The names of result files are the user's: the one dictionary that takes new keys without `+`.
+    OmegaConf.set_struct(schema.predictions, False)
+    store.store(name="evaluate_schema", node=schema)

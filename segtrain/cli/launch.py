@@ -18,10 +18,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from segtrain.config import find_problems
+from segtrain.cli.config import find_problems, register_schemas
+from segtrain.cli.overrides import compose
 from segtrain.errors import SegtrainError
-from segtrain.overrides import compose
-from segtrain.schemas import register_schemas
 
 Task = Callable[[dict[str, Any], Path], float | None]
 _RESULTS = ("checkpoints", "results.json")

@@ -1,15 +1,30 @@
-"""Parts of a configuration, held against the signatures of what their ``_target_`` names."""
+"""Configuration nodes: finding, checking, building and writing the parts that a ``_target_`` names."""
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
-from hydra.utils import get_object
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import OmegaConf
+
+from segtrain.errors import SegtrainError
 
 Node = dict[str, Any]
+
+
+def quote_override(path: str) -> str:
+    """A path as the value of an override, in quotes where Hydra's grammar wants them; the shell's come on top."""
+    if re.fullmatch(r"[A-Za-z0-9_./:-]+", path):
+        return path
+    # Backslashes are themselves, except before what they can escape: OmegaConf's "${", then Hydra's quote.
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", path)
+    text = re.sub(r"(\\*)(?='|$)", r"\1\1", text).replace("'", r"\'")
+    return f"'{text}'"
 
 
 def target_nodes(config: object, path: str = "") -> Iterator[tuple[str, Node]]:
@@ -84,3 +99,77 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """What to offer in place of a name that is not known: the most alike, or all of them."""
     match = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {match[0]}?" if match else f"use {' or '.join(known)}"
+
+
+def build(node: Mapping[str, Any], *missing: Any) -> Any:
+    """What a ``_target_`` node stands for.
+
+    Args:
+        node: of the configuration.
+        missing: the arguments that a ``_partial_`` node still waits for; without them it stays a function.
+
+    Raises:
+        SegtrainError: the part refuses its settings.
+    """
+    try:
+        part = instantiate(dict(node), _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, SegtrainError):
+            raise error.__cause__ from None
+        inner = str(error).rpartition("full_key: ")[2] if "full_key: " in str(error) else "settings"
+        raise SegtrainError(f"{node['_target_']}: {inner}: {_reason(error.__cause__ or error)}; change it") from error
+    try:
+        return part(*missing) if missing else part
+    except (TypeError, ValueError) as error:
+        raise SegtrainError(f"{node['_target_']}: {error}; change its settings") from error
+
+
+def _reason(error: BaseException) -> str:
+    # Of pydantic, which albumentations checks its arguments with.
+    details = getattr(error, "errors", None) or getattr(error.__context__, "errors", None)
+    if not callable(details):
+        return str(error)
+    return ", ".join(f"{'.'.join(map(str, d['loc']))}={d['input']}: {d['msg']}" for d in details())
+
+
+def as_yaml(node: Mapping[str, Any]) -> str:
+    """A node as the text of a configuration file."""
+    return OmegaConf.to_yaml(dict(node))
+
+
+def check_targets(config: Mapping[str, Any]) -> None:
+    """Bind every ``_target_`` node to the signature it names, before anything is built.
+
+    Values of our own parts are also held against their type annotations.
+
+    Raises:
+        SegtrainError: lists every argument that is unknown, missing or of the wrong type, with its path.
+    """
+    if problems := list(find_argument_problems(config)):
+        raise SegtrainError("; ".join(problems))
+
+
+def require_own_targets(config: object, source: str) -> None:
+    """Refuse parts that are not segtrain's.
+
+    A configuration out of a file is code: what its ``_target_`` names will be called.
+
+    Raises:
+        SegtrainError: names the target.
+    """
+    for path, node in target_nodes(config):
+        name = node["_target_"]
+        try:
+            module = getattr(get_object(name), "__module__", None) if str(name).startswith("segtrain.") else None
+        except (ImportError, ValueError):
+            module = None
+        if not isinstance(module, str) or module.partition(".")[0] != "segtrain":
+            raise SegtrainError(
+                f"{source}: its config asks to run {name!r} ({path}), which is not part of segtrain; "
+                "do not use this file unless you know who made it"
+            )
+
+
+def find_argument_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    for path, node in target_nodes(config):
+        yield from check_node(path, node)
