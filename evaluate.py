@@ -11,9 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 
 from segtrain.cli.launch import launch, record_command
 from segtrain.cli.overrides import about_data
-from segtrain.data.index.coco import require_instances
-from segtrain.data.splits.opening import ImageUse
-from segtrain.data.splits.settings import open_data
+from segtrain.data.coco.index import require_instances
+from segtrain.data.open_data import open_data
+from segtrain.data.splits import ImageUse
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS
 from segtrain.reporting.benchmark import headline, write_report

@@ -6,9 +6,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from segtrain.cli.launch import launch, record_command
-from segtrain.data.samples.loading import TrainingLoader
-from segtrain.data.splits.recording import record_split
-from segtrain.data.splits.settings import open_data, training_samples
+from segtrain.data.loader import TrainingLoader
+from segtrain.data.open_data import open_data, training_samples
+from segtrain.data.splits import record_split
 from segtrain.nodes import build
 from segtrain.reporting.tensorboard import RunJournal
 from segtrain.reporting.watch import Watch

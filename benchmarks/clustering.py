@@ -29,8 +29,8 @@ from sklearn.cluster import KMeans
 from stand_ins import Split, coco
 from threadpoolctl import threadpool_limits
 
-from segtrain.data.check.checked import load_index
-from segtrain.data.images.reader import ImageReader
+from segtrain.data.check.load import load_index
+from segtrain.data.images.image_reader import ImageReader
 from segtrain.segmenters.kmeans import cluster
 
 CONFIG = Path(__file__).parent.parent / "configs" / "segmenter" / "kmeans.yaml"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
-from segtrain.data.samples.batches import Batch
+from segtrain.data.loader import Batch
 from segtrain.segmenters.inputs import InputSize
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.training.checkpoint import build_node, load_checkpoint, load_segmenter

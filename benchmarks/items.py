@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from stand_ins import Split
 from torch import Tensor
 
-from segtrain.data.check.checked import load_index
-from segtrain.data.images.reader import ImageReader, as_tensor
+from segtrain.data.check.load import load_index
+from segtrain.data.images.image_reader import ImageReader, as_tensor
 
 MAX_PIXELS = 10**8  # of an image
 

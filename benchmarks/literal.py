@@ -34,8 +34,8 @@ from omegaconf import OmegaConf
 from rows import Row
 from stand_ins import Split, nuclei
 
-from segtrain.data.check.checked import load_index
-from segtrain.data.images.reader import ImageReader
+from segtrain.data.check.load import load_index
+from segtrain.data.images.image_reader import ImageReader
 from segtrain.segmenters import edges, regions, threshold
 
 CONFIG = Path(__file__).parent.parent / "configs" / "segmenter" / "threshold_multi.yaml"

@@ -29,7 +29,7 @@ from itertools import count, islice
 from statistics import mean
 from typing import Any
 
-from segtrain.data.samples.transforms import Augmentation  # first: it keeps albumentations from asking the network
+from segtrain.data.augmentation import Augmentation
 
 import albumentations  # isort: skip
 import numpy as np
@@ -44,11 +44,10 @@ from rows import Row
 from stand_ins import Split, coco, nuclei
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 
-from segtrain.data.check.checked import load_index
-from segtrain.data.images.reader import ImageReader
-from segtrain.data.samples.batches import Batch
-from segtrain.data.samples.dataset import CocoDataset
-from segtrain.data.samples.loading import TrainingLoader
+from segtrain.data.check.load import load_index
+from segtrain.data.dataset import CocoDataset
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.loader import Batch, TrainingLoader
 from segtrain.records import Category, Prediction, to_predictions
 from segtrain.runtime import resolve_precision, thread_count
 from segtrain.segmenters.inputs import InputSize

@@ -22,7 +22,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from segtrain.data.samples.transforms import Augmentation  # first: it keeps albumentations from asking the network
+from segtrain.data.augmentation import Augmentation
 
 import albumentations  # isort: skip
 import numpy as np
@@ -34,9 +34,9 @@ from torch import Tensor
 from torchvision.datasets import CocoDetection
 from torchvision.ops import masks_to_boxes
 
-from segtrain.data.check.checked import load_index
-from segtrain.data.images.reader import ImageReader
-from segtrain.data.samples.dataset import CocoDataset
+from segtrain.data.check.load import load_index
+from segtrain.data.dataset import CocoDataset
+from segtrain.data.images.image_reader import ImageReader
 
 DENSE = 150  # objects
 EVERY = 4  # images of the nuclei: a sample of a few seconds

@@ -39,7 +39,7 @@ from torchvision.datasets import CocoDetection
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.transforms.functional import to_tensor
 
-from segtrain.data.samples.sampling import EpochBatches, aspect_bins
+from segtrain.data.sampling import EpochBatches, aspect_bins
 from segtrain.segmenters.architectures import Shape, build_network
 from segtrain.segmenters.weights import load_weights
 

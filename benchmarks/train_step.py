@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from segtrain.data.samples.transforms import Augmentation  # first: it keeps albumentations from asking the network
+from segtrain.data.augmentation import Augmentation
 
 import albumentations  # isort: skip
 import torch
@@ -37,9 +37,9 @@ from stand_ins import Split, coco, nuclei
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 
-from segtrain.data.check.checked import load_index
-from segtrain.data.images.reader import ImageReader
-from segtrain.data.samples.dataset import CocoDataset, Sample
+from segtrain.data.check.load import load_index
+from segtrain.data.dataset import CocoDataset, Sample
+from segtrain.data.images.image_reader import ImageReader
 from segtrain.runtime import Precision
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from segtrain.data.index.coco import CocoIndex
+from segtrain.data.coco.index import CocoIndex
 from segtrain.metrics.average_precision import AveragePrecision, average_precision
 from segtrain.metrics.decisions import decision_metrics
 from segtrain.records import BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions, to_predictions

@@ -4,7 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from segtrain.data.images.files import _LONGEST
+# Longer names are cut in messages: a damaged json can hold a megabyte.
+_LONGEST = 160
 
 
 def printable(name: object) -> str:

@@ -29,15 +29,14 @@ from reading_guard import guarded
 from test_data_pieces import assert_same
 
 from segtrain import masks
+from segtrain.data.augmentation import Augmentation
 from segtrain.data.check import command
-from segtrain.data.check.checked import load_index
-from segtrain.data.index import coco_file, pieces
-from segtrain.data.index.coco import CocoIndex
-from segtrain.data.samples.dataset import Sample, Skipped
-from segtrain.data.samples.transforms import Augmentation
-from segtrain.data.splits.opening import open_splits
-from segtrain.data.splits.recording import record_split
-from segtrain.data.splits.settings import open_data, training_samples
+from segtrain.data.check.load import load_index
+from segtrain.data.coco import json_file
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.dataset import Sample, Skipped
+from segtrain.data.open_data import open_data, training_samples
+from segtrain.data.splits import open_splits, record_split
 from segtrain.errors import SegtrainError
 
 ROOT = Path(__file__).parent.parent
@@ -141,9 +140,9 @@ def _use(folder: Path, mode: str, skip: bool) -> None:
 def _read_in_pieces(path: Path) -> None:
     """As if it were large: the same index, or the same error."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coco_file, "_LARGE", 1)
-        patch.setattr(pieces, "_PIECE", 700)
-        patch.setattr(pieces, "_HEAD", 50)
+        patch.setattr(json_file, "_LARGE", 1)
+        patch.setattr(json_file, "_PIECE", 700)
+        patch.setattr(json_file, "_HEAD", 50)
         assert_same(path)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from segtrain import masks
-from segtrain.data.samples.layers import Crops, Layers, pack, unpack
+from segtrain.data.label_layers import Crops, Layers, pack, unpack
 
 Planes = list[np.ndarray]
 

@@ -242,7 +242,7 @@ def test_problems_deep_inside_are_all_found() -> None:
 
 def test_a_part_that_refuses_its_settings_is_one_line() -> None:
     flip = {"_target_": "albumentations.HorizontalFlip", "p": 2}
-    chain = {"_target_": "segtrain.data.samples.transforms.Augmentation", "transforms": {"flip": flip}}
+    chain = {"_target_": "segtrain.data.augmentation.Augmentation", "transforms": {"flip": flip}}
     with pytest.raises(SegtrainError, match=r"transforms\.flip: p=2: Input should be less than or equal to 1"):
         build(chain)
     with pytest.raises(SegtrainError, match="Invalid learning rate"):

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from scripts import ROOT, write_data
 
-from segtrain.data.check import command, inspection
-from segtrain.data.check.checked import load_index
-from segtrain.data.finding_kinds import KINDS
+from segtrain.data.check import command
+from segtrain.data.check import run as check_run
+from segtrain.data.check.load import load_index
+from segtrain.data.coco.issues import KINDS
 from segtrain.io import cache_folder
 
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")).absolute() / "data"
@@ -280,12 +281,12 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Grows with each look at the images."""
     made: list[str] = []
 
-    def look(*arguments: Any) -> inspection.Report:
+    def look(*arguments: Any) -> check_run.Report:
         made.append("look")
         return original(*arguments)
 
-    original = inspection._look
-    monkeypatch.setattr(inspection, "_look", look)
+    original = check_run._look
+    monkeypatch.setattr(check_run, "_look", look)
     return made
 
 
@@ -301,7 +302,7 @@ def test_the_second_look_is_free(
     first = report(capsys, *arguments)
     assert len(looks) == 1
     with monkeypatch.context() as patch:
-        patch.setattr("segtrain.data.check.checked.Verification", None)  # must not be asked again
+        patch.setattr("segtrain.data.check.load.Verification", None)  # must not be asked again
         assert report(capsys, *arguments) == first
     assert len(looks) == 1
     changes: list[tuple[str, Any]] = [

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
 from segtrain import masks
-from segtrain.data.check.checked import CheckMode, load_index
-from segtrain.data.index.coco import CocoIndex, require_instances
+from segtrain.data.check.load import CheckMode, load_index
+from segtrain.data.coco.index import CocoIndex, require_instances
 from segtrain.errors import SegtrainError
 
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")) / "data"

@@ -11,12 +11,11 @@ from PIL import Image
 from random_instances import Planes, assert_same, layers_of, scene, scenes
 
 from segtrain import masks
-from segtrain.data.check.checked import load_index
-from segtrain.data.images.reader import ImageReader
-from segtrain.data.samples.copy_paste import CopyPaste
-from segtrain.data.samples.dataset import CocoDataset, Sample
-from segtrain.data.samples.scenes import Scene
-from segtrain.data.samples.transforms import Augmentation
+from segtrain.data.augmentation import Augmentation, CopyPaste
+from segtrain.data.check.load import load_index
+from segtrain.data.dataset import CocoDataset, Sample
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.label_layers import Scene
 
 import albumentations as A  # isort: skip  # after segtrain, which keeps it from asking the network
 

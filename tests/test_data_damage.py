@@ -14,13 +14,13 @@ from test_data_findings import CELL, annotation, coco, image, write
 
 from segtrain import masks
 from segtrain.data.check import command
-from segtrain.data.check.checked import load_index
 from segtrain.data.check.fix import write_fixed
-from segtrain.data.index import coco_file
-from segtrain.data.index.coco_file import FileError
-from segtrain.data.index.reading import read_index
-from segtrain.data.splits.files import write_split
-from segtrain.data.splits.opening import open_splits
+from segtrain.data.check.load import load_index
+from segtrain.data.coco import json_file
+from segtrain.data.coco.json_file import FileError
+from segtrain.data.coco.reader import read_index
+from segtrain.data.split_drawing import write_split
+from segtrain.data.splits import open_splits
 from segtrain.errors import SegtrainError
 
 # pycocotools 2.0.11 under NumPy 2.
@@ -260,8 +260,8 @@ def test_of_two_lists_the_last_one_counts_in_large_files_too(tmp_path: Path, mon
         path.write_text(text)
         expected = load_index(path).counts
         with monkeypatch.context() as patch:
-            patch.setattr(coco_file, "_LARGE", 0)
+            patch.setattr(json_file, "_LARGE", 0)
             assert read_index(path).counts.annotations == expected.annotations
     path.write_text(json.dumps(coco())[1:-1].join(("{", f", {within}}}")))
-    monkeypatch.setattr(coco_file, "_LARGE", 0)
+    monkeypatch.setattr(json_file, "_LARGE", 0)
     assert read_index(path).counts.annotations == 0

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segtrain import masks
-from segtrain.data.check.checked import load_index
-from segtrain.data.check.sets import check_set, check_visibility
-from segtrain.data.finding_kinds import KINDS
-from segtrain.data.index.coco_file import FileError
-from segtrain.data.index.outlines import crossing
+from segtrain.data.check.annotation_checks import crossing
+from segtrain.data.check.load import load_index
+from segtrain.data.check.set_checks import check_set, check_visibility
+from segtrain.data.coco.issues import KINDS
+from segtrain.data.coco.json_file import FileError
 from segtrain.errors import SegtrainError
 
 SQUARE = [2.0, 2.0, 6.0, 2.0, 6.0, 5.0, 2.0, 5.0]  # 4 x 3 pixels
@@ -218,7 +218,7 @@ def test_other_encodings_are_read(text: str, tmp_path: Path) -> None:
 def test_the_second_look_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, coco(annotation(bbox=...), annotation(segmentation=[])))
     first = load_index(path)
-    monkeypatch.setattr("segtrain.data.check.checked.Verification", None)  # must not be asked again
+    monkeypatch.setattr("segtrain.data.check.load.Verification", None)  # must not be asked again
     second = load_index(path)
     assert first.counts == second.counts
     assert first.findings.lines(("error", "warning", "note")) == second.findings.lines(("error", "warning", "note"))

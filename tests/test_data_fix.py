@@ -10,9 +10,9 @@ from pycocotools.coco import COCO
 from test_data_findings import CELL, FINDINGS, NAN, SQUARE, annotation, coco, image, rle, write
 
 from segtrain import masks
-from segtrain.data.check.checked import load_index
 from segtrain.data.check.fix import write_fixed
-from segtrain.data.index.coco import CocoIndex
+from segtrain.data.check.load import load_index
+from segtrain.data.coco.index import CocoIndex
 from segtrain.errors import SegtrainError
 
 # pycocotools 2.0.11 under NumPy 2.

@@ -11,7 +11,7 @@ import pytest
 from damaged_data import DAMAGES, REAL, SOURCES, original, write
 from reading_guard import Hang, guarded
 
-from segtrain.data.check.checked import load_index
+from segtrain.data.check.load import load_index
 
 # Seeds go through all kinds of damage in turn: these many see each of them twice.
 QUICK = 94

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_instances import Planes, layers_of, left, scenes
 
-from segtrain.data.samples.geometry import BoxSafeCrop, ScaleJitter, ShorterSide
-from segtrain.data.samples.transforms import Augmentation
+from segtrain.data.augmentation import Augmentation, BoxSafeCrop, ScaleJitter, ShorterSide
 
 
 def alone(transform: Any) -> Augmentation:

@@ -15,15 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from segtrain.data.findings import KINDS
 
-from segtrain.data.check import identical_files
-from segtrain.data.check import images as image_checks
-from segtrain.data.check.checked import load_index
-from segtrain.data.check.identical_files import find_duplicates, find_leaks
-from segtrain.data.check.images import check_headers, check_pixels
-from segtrain.data.findings import KINDS, Finding, Findings
+from segtrain.data.check import image_checks
+from segtrain.data.check import set_checks
+from segtrain.data.check.image_checks import check_headers, check_pixels
+from segtrain.data.check.load import load_index
+from segtrain.data.check.set_checks import find_duplicates, find_leaks
+from segtrain.data.coco.issues import Finding, Findings
 from segtrain.data.images.headers import Exif, pillow_settings
-from segtrain.data.images.reader import ImageReader
+from segtrain.data.images.image_reader import ImageReader
 
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")) / "data"
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="SEGTRAIN_REAL_DATA names no folder with real data")
@@ -306,7 +307,7 @@ def test_the_same_file_is_known_without_reading_it(tmp_path: Path, monkeypatch: 
     (path,) = write(tmp_path / "a", one=b"x").values()
     (tmp_path / "a" / "link").symlink_to("one")
     (tmp_path / "a" / "hard").hardlink_to(path)
-    monkeypatch.setattr(identical_files, "open_file", lambda path: pytest.fail("opened"))
+    monkeypatch.setattr(set_checks, "open_file", lambda path: pytest.fail("opened"))
     assert find_duplicates({1: path, 2: path})["image-duplicate"].count == 1
     for other in (path, tmp_path / "a" / "link", tmp_path / "a" / "hard", tmp_path / "a" / ".." / "a" / "one"):
         assert found(find_leaks({1: path}, {7: other})) == {
@@ -319,10 +320,8 @@ def test_little_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     train = write(tmp_path / "train", a=b"1", b=b"1", c=b"12" * 2**16, d=b"21" * 2**16, e=HEAD + b"12" * 2**15)
     val = write(tmp_path / "val", a=b"123", c=b"34" * 2**16, e=HEAD + b"34" * 2**15)
     read: list[tuple[str, int]] = []
-    whole = identical_files._hash
-    monkeypatch.setattr(
-        identical_files, "_hash", lambda path, limit: read.append((path.name, limit)) or whole(path, limit)
-    )
+    whole = set_checks._hash
+    monkeypatch.setattr(set_checks, "_hash", lambda path, limit: read.append((path.name, limit)) or whole(path, limit))
     assert not found(find_leaks(dict(enumerate(train.values())), dict(enumerate(val.values()))))
     assert sorted(read) == [*[("c", 2**16)] * 2, ("d", 2**16), *[("e", 2**16)] * 2, *[("e", 2**17)] * 2]
 

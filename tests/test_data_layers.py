@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_instances import Planes, assert_same, layers_of, left, scene, scenes
 
-from segtrain.data.samples.layers import unpack
+from segtrain.data.label_layers import unpack
 
 
 @settings(max_examples=200, deadline=None)

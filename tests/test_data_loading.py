@@ -10,14 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from segtrain.data.check.checked import load_index
-from segtrain.data.images.reader import ImageReader
-from segtrain.data.index.coco import CocoIndex
-from segtrain.data.samples.batches import Batch, pack, unpack
-from segtrain.data.samples.dataset import CocoDataset, Sample, Skipped
-from segtrain.data.samples.loading import TrainingLoader, evaluation_images
-from segtrain.data.samples.sampling import EpochBatches
-from segtrain.data.samples.transforms import Augmentation
+from segtrain.data.augmentation import Augmentation
+from segtrain.data.check.load import load_index
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.dataset import CocoDataset, Sample, Skipped
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.loader import Batch, TrainingLoader, evaluation_images, pack, unpack
+from segtrain.data.sampling import EpochBatches
 from segtrain.errors import SegtrainError
 
 import albumentations as A  # isort: skip  # after segtrain, which keeps it from asking the network

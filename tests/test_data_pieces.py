@@ -10,23 +10,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_data_findings import annotation, coco, image, rle
 
-from segtrain.data.index import coco_file, pieces
-from segtrain.data.index.coco import CocoIndex
-from segtrain.data.index.coco_file import open_in_pieces
-from segtrain.data.index.reading import read_index
+from segtrain.data.coco import json_file
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.json_file import open_in_pieces
+from segtrain.data.coco.reader import read_index
 from segtrain.errors import SegtrainError
 
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coco_file, "_LARGE", 0)
-    monkeypatch.setattr(pieces, "_PIECE", 700)
-    monkeypatch.setattr(pieces, "_HEAD", 50)
+    monkeypatch.setattr(json_file, "_LARGE", 0)
+    monkeypatch.setattr(json_file, "_PIECE", 700)
+    monkeypatch.setattr(json_file, "_HEAD", 50)
 
 
 def slowly(path: Path) -> CocoIndex:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coco_file, "_LARGE", 2**60)
+        patch.setattr(json_file, "_LARGE", 2**60)
         return read_index(path)
 
 
@@ -138,7 +138,7 @@ def test_a_damaged_file_is_refused_as_a_small_one_is(cut: int, tmp_path: Path) -
 def test_any_annotations_give_the_same_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, annotations: list[dict[str, Any]], piece: int
 ) -> None:
-    monkeypatch.setattr(pieces, "_PIECE", piece)
+    monkeypatch.setattr(json_file, "_PIECE", piece)
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(coco(*annotations, images=IMAGES)))
     assert_same(path)

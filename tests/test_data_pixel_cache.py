@@ -14,15 +14,14 @@ import pytest
 from PIL import Image
 from tiny_runs import write_data
 
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.tables import ImageInfo
+from segtrain.data.dataset import CocoDataset, Sample, Skipped
+from segtrain.data.images.image_reader import ImageReader, RgbArray, read_image
 from segtrain.data.images.pixel_cache import PixelCache
-from segtrain.data.images.reader import ImageReader, RgbArray, read_image
-from segtrain.data.index.coco import CocoIndex
-from segtrain.data.index.image_table import ImageInfo
-from segtrain.data.samples.batches import Batch
-from segtrain.data.samples.dataset import CocoDataset, Sample, Skipped
-from segtrain.data.samples.loading import TrainingLoader
-from segtrain.data.splits.opening import Split
-from segtrain.data.splits.settings import training_samples
+from segtrain.data.loader import Batch, TrainingLoader
+from segtrain.data.open_data import training_samples
+from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 
 

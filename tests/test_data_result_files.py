@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from segtrain import masks
-from segtrain.data.result_files import ResultFile, load_results
+from segtrain.data.coco.result_file import ResultFile, load_results
 from segtrain.errors import SegtrainError
 
 SIZES = {3: (6, 8), 7: (5, 5)}

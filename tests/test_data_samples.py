@@ -12,10 +12,10 @@ from pycocotools.coco import COCO
 from random_instances import scene
 
 from segtrain import masks
-from segtrain.data.check.checked import load_index
-from segtrain.data.images.reader import ImageReader
-from segtrain.data.samples.dataset import CocoDataset, Sample
-from segtrain.data.samples.transforms import Augmentation
+from segtrain.data.augmentation import Augmentation
+from segtrain.data.check.load import load_index
+from segtrain.data.dataset import CocoDataset, Sample
+from segtrain.data.images.image_reader import ImageReader
 
 import albumentations as A  # isort: skip  # after segtrain, which keeps it from asking the network
 

@@ -13,13 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from segtrain.data.check.checked import load_index
-from segtrain.data.images.reader import ImageReader
-from segtrain.data.index.coco import CocoIndex
-from segtrain.data.index.counts import CategoryCounts
-from segtrain.data.samples.dataset import CocoDataset
-from segtrain.data.samples.loading import TrainingLoader
-from segtrain.data.samples.sampling import EpochBatches, aspect_bins, repeat_factors
+from segtrain.data.check.load import load_index
+from segtrain.data.coco.index import CategoryCounts, CocoIndex
+from segtrain.data.dataset import CocoDataset
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.loader import TrainingLoader
+from segtrain.data.sampling import EpochBatches, aspect_bins, repeat_factors
 
 Batches = list[list[tuple[int, int]]]
 FACTORS = st.lists(st.floats(1, 5, allow_subnormal=False), min_size=1, max_size=40)

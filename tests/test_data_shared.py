@@ -15,7 +15,7 @@ import numpy.typing as npt
 import psutil
 import pytest
 
-from segtrain.data.shared import SharedArray
+from segtrain.data.coco.shared_array import SharedArray
 
 METHODS = [method for method in ("fork", "spawn") if method in multiprocessing.get_all_start_methods()]
 ROWS = np.dtype([("image", np.int64), ("bbox", np.float64, 4), ("crowd", np.bool_)])
@@ -104,7 +104,7 @@ def test_a_copy_is_independent_of_shared_memory() -> None:
 
 
 def test_torch_is_imported_only_for_sharing() -> None:
-    code = "import sys, segtrain.data.shared; assert 'torch' not in sys.modules"
+    code = "import sys, segtrain.data.coco.shared_array; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
-from segtrain.data.check.checked import load_index
-from segtrain.data.splits.files import image_field, write_split
+from segtrain.data.check.load import load_index
+from segtrain.data.split_drawing import image_field, write_split
 from segtrain.errors import SegtrainError
 
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")) / "data"

@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from segtrain.data.images.reader import ImageReader
-from segtrain.data.index.coco import require_instances
-from segtrain.data.splits.opening import Split, check_images, open_splits
-from segtrain.data.splits.readable import readable
-from segtrain.data.splits.recording import record_split
+from segtrain.data.coco.index import require_instances
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.splits import Split, check_images, open_splits, readable, record_split
 from segtrain.errors import SegtrainError
 
 SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]

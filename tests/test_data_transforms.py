@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from random_instances import Planes, assert_same, layers_of, left, scene, scenes
 
-from segtrain.data.samples.copy_paste import CopyPaste
-from segtrain.data.samples.geometry import BoxSafeCrop, ScaleJitter, ShorterSide
-from segtrain.data.samples.transforms import Augmentation, RgbArray
+from segtrain.data.augmentation import Augmentation, BoxSafeCrop, CopyPaste, RgbArray, ScaleJitter, ShorterSide
 from segtrain.errors import SegtrainError
 
 import albumentations as A  # isort: skip  # after segtrain, which keeps it from asking the network

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from reporting_examples import prediction, square, truth
 
-from segtrain.data.index.image_table import ImageInfo
+from segtrain.data.coco.tables import ImageInfo
 from segtrain.records import BoxPrediction
 from segtrain.reporting.gallery.choice import at_threshold, build
 from segtrain.reporting.gallery.ranking import choose, per_image_f1

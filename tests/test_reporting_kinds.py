@@ -11,7 +11,7 @@ from PIL import Image
 from random_scenes import xywh
 from reporting_examples import HOSTILE, complete, prediction, results, square, truth, with_kinds
 
-from segtrain.data.images.reader import ImageReader
+from segtrain.data.images.image_reader import ImageReader
 from segtrain.evaluation import Findings, Reference
 from segtrain.masks import Rle
 from segtrain.records import Category, GroundTruth

@@ -12,8 +12,8 @@ import pytest
 from random_scenes import xywh
 
 from segtrain import masks
-from segtrain.data.index.reading import read_index
-from segtrain.data.splits.opening import Split
+from segtrain.data.coco.reader import read_index
+from segtrain.data.splits import Split
 from segtrain.reporting.benchmark import plain, write_report
 from segtrain.reporting.figures.kinds import kind_tables
 from segtrain.reporting.html import html_report

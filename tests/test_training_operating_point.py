@@ -13,8 +13,8 @@ from tiny_networks import tiny
 from tiny_runs import IDS, checkpoint, write_data
 
 from segtrain import masks
-from segtrain.data.images.reader import ImageReader
-from segtrain.data.splits.opening import Split
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference
 from segtrain.records import Category, GroundTruth, Prediction

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_runs import Run, write_data
 
-from segtrain.data.index.coco import CocoIndex
+from segtrain.data.coco.index import CocoIndex
 from segtrain.errors import SegtrainError
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from scripts import write_data
 
-from segtrain.data.splits.opening import Split, open_splits
+from segtrain.data.splits import Split, open_splits
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Reference, predict, score
 from segtrain.tuning.search import Budget, Tuned, Winner, search

@@ -11,11 +11,11 @@ from PIL import Image
 from tiny_networks import CLASSES, picture, settings, tiny
 
 from segtrain import masks
-from segtrain.data.check.checked import load_index
-from segtrain.data.images.reader import ImageReader
-from segtrain.data.index.coco import CocoIndex
-from segtrain.data.samples.dataset import CocoDataset
-from segtrain.data.samples.loading import TrainingLoader
+from segtrain.data.check.load import load_index
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.dataset import CocoDataset
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.loader import TrainingLoader
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint
 from segtrain.training.learner import Learner, parameter_groups

@@ -1,4 +1,4 @@
-"""Draws microscopy images of cells whose masks are known; pure functions of a random generator."""
+"""Drawn microscopy images of cells with known masks; pure functions of a random generator."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,36 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from segtrain.data.light import Plane, cell_light, debris, mottling
-
+Plane = npt.NDArray[np.float64]
 Interval = tuple[float, float]
-
 KINDS = ("round", "spindle", "lobed")
 LEAST_VISIBLE = 0.8  # of a cell's own area, when others lie on it or the image's border cuts it
 TRIES = 60  # to find a place for a cell, before the image makes do with fewer
+
+
+def cell_light(rng: np.random.Generator, depth: Plane, texture: float) -> Plane:
+    """Brightness of a cell, around 1: a level of its own, a paler rim, mottling."""
+    level = rng.uniform(0.7, 1.2)
+    rim = 0.6 + 0.4 * np.clip(depth / 3, 0, 1)
+    return np.asarray(level * rim * (1 + texture * mottling(rng, depth.shape, 1.5)))
+
+
+def debris(rng: np.random.Generator, size: int, count: int) -> Plane:
+    """Specks of 3 to 8 pixels across, about as bright as cells."""
+    y, x = np.ogrid[:size, :size]
+    plane = np.zeros((size, size))
+    for _ in range(count):
+        (cy, cx), radius = rng.uniform(0, size, 2), rng.uniform(1.5, 4)
+        cover = np.clip(radius + 0.5 - np.hypot(y - cy, x - cx), 0, 1)
+        plane = np.maximum(plane, rng.uniform(0.7, 1.4) * cover)
+    return plane
+
+
+def mottling(rng: np.random.Generator, size: tuple[int, ...], sigma: float) -> Plane:
+    """Smooth noise of standard deviation 1, or a little less in a small patch."""
+    smooth = ndimage.gaussian_filter(rng.normal(size=size), sigma)
+    # The Gaussian leaves 1 / (4 pi sigma^2) of the variance of white noise.
+    return np.asarray(smooth * sigma * (4 * np.pi) ** 0.5)
 
 
 @dataclass(frozen=True)

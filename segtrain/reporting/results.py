@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from segtrain.data.splits.opening import Split
+from segtrain.data.splits import Split
 from segtrain.evaluation import TRACKS, Reference
 from segtrain.reporting.analysis.calibrations import calibrations
 from segtrain.reporting.analysis.claims import claims

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segtrain.data.result_files import load_results
-from segtrain.data.samples.loading import evaluation_images
-from segtrain.data.splits.opening import Split
+from segtrain.data.coco.result_file import load_results
+from segtrain.data.loader import evaluation_images
+from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference, TrackName, predict, score
 from segtrain.records import Category

@@ -1,6 +1,6 @@
 """A fixed set of validation images, drawn at every validation."""
 
-from segtrain.data.splits.opening import Split
+from segtrain.data.splits import Split
 from segtrain.evaluation import Findings
 from segtrain.reporting.tensorboard import RunJournal
 

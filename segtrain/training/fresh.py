@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segtrain.data.splits.opening import Split, SplitName
-from segtrain.data.splits.settings import data_root
+from segtrain.data.open_data import data_root
+from segtrain.data.splits import Split, SplitName
 from segtrain.training.checkpoint import PROVISIONAL_THRESHOLD, Checkpoint
 
 

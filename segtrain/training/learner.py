@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segtrain.data.samples.batches import Batch
+from segtrain.data.loader import Batch
 from segtrain.errors import SegtrainError
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.training.checkpoint import restore_weights

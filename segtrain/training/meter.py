@@ -4,7 +4,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from segtrain.data.samples.dataset import Skipped
+from segtrain.data.dataset import Skipped
 
 logger = logging.getLogger(__name__)
 

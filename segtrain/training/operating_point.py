@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segtrain.data.samples.loading import evaluation_images
-from segtrain.data.splits.opening import Split
+from segtrain.data.loader import evaluation_images
+from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference, predict
 from segtrain.metrics.f1 import f1

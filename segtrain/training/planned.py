@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from segtrain.data.splits.opening import Split
+from segtrain.data.splits import Split
 from segtrain.nodes import build
 from segtrain.records import Category
 from segtrain.runtime import to_device

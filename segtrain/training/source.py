@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.data.images.headers import PILLOW_LIMIT
-from segtrain.data.splits.opening import Split
-from segtrain.data.splits.settings import data_root
+from segtrain.data.open_data import data_root
+from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.records import Category
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint

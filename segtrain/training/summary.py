@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from segtrain.data.check.sets import check_visibility
-from segtrain.data.samples.dataset import CocoDataset, Sample
-from segtrain.data.splits.opening import Split, SplitName
+from segtrain.data.check.set_checks import check_visibility
+from segtrain.data.dataset import CocoDataset, Sample
+from segtrain.data.splits import Split, SplitName
 from segtrain.segmenters.architectures import STRIDES
 from segtrain.segmenters.mask_rcnn import MaskRCNN
 from segtrain.targets import Target

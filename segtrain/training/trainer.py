@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from segtrain.data.samples.batches import Batch
-from segtrain.data.samples.loading import TrainingLoader
+from segtrain.data.loader import Batch, TrainingLoader
 from segtrain.errors import SegtrainError
 from segtrain.runtime import peak_memory
 from segtrain.segmenters.mask_rcnn import MaskRCNN

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from segtrain.data.samples.loading import evaluation_images
-from segtrain.data.splits.opening import Split
+from segtrain.data.loader import evaluation_images
+from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference, predict, score
 from segtrain.segmenters.mask_rcnn import MaskRCNN

@@ -17,6 +17,7 @@ from segtrain.metrics.mean_iou import mean_iou
 from segtrain.records import GroundTruth, Instances, Prediction, to_predictions
 from segtrain.runtime import MemoryAbove
 from segtrain.segmenters.base import Segmenter
+from segtrain.tuning import space as spaces
 from segtrain.tuning.space import Node, build_segmenter
 
 CPU = torch.device("cpu")
@@ -39,7 +40,7 @@ class Oracle:
 
     def __init__(self, candidates: dict[str, Any], space: dict[str, Any], description: str) -> None:
         nodes: list[Node] = []
-        for candidate in space.candidates(candidates, space):
+        for candidate in spaces.candidates(candidates, space):
             grid = candidate.grid()
             nodes += grid if candidate.node in grid else [*grid, candidate.node]
         self.segmenters: list[Segmenter] = [build_segmenter(node) for node in nodes]

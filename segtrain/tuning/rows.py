@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from segtrain.data.splits.opening import Split
-from segtrain.data.splits.settings import open_data
+from segtrain.data.open_data import open_data
+from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import as_yaml, quote_override

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from segtrain.errors import SegtrainError
+from segtrain.tuning import space as spaces
 from segtrain.tuning.objective import Metric, Objective
 from segtrain.tuning.space import Candidate, Node
 from segtrain.tuning.training_images import TrainingImages
@@ -79,7 +80,7 @@ class Tuned:
 
 
 def _candidates(nodes: Mapping[str, Any], space: Mapping[str, Any]) -> list[Candidate]:
-    found = space.candidates(nodes, space)
+    found = spaces.candidates(nodes, space)
     for candidate in found:
         for dimension, own in zip(candidate.dimensions, candidate.own_values(), strict=True):
             if own not in dimension.values:

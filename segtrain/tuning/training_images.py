@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from segtrain.data.images.files import ImageError
-from segtrain.data.images.reader import as_tensor
-from segtrain.data.splits.opening import Split
-from segtrain.data.splits.readable import readable
+from segtrain.data.images.image_files import ImageError
+from segtrain.data.images.image_reader import as_tensor
+from segtrain.data.splits import Split, readable
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Reference
 

@@ -1,4 +1,4 @@
-"""``python -m segtrain.data.check``; see ``command``."""
+"""Entry point of ``python -m segtrain.data.check``."""
 
 import sys
 

@@ -21,12 +21,11 @@ from rich.table import Table
 from rich.text import Text
 
 from segtrain.data.check.fix import require_free, write_fixed
-from segtrain.data.check.inspection import Question, Report, inspect
-from segtrain.data.check.sets import CategoryCount
-from segtrain.data.finding_kinds import KINDS
-from segtrain.data.findings import Finding
-from segtrain.data.index.coco import CocoIndex
-from segtrain.data.index.coco_file import FileError
+from segtrain.data.check.run import Question, Report, inspect
+from segtrain.data.check.set_checks import CategoryCount
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.issues import KINDS, Finding
+from segtrain.data.coco.json_file import FileError
 from segtrain.errors import SegtrainError
 from segtrain.io import printable
 

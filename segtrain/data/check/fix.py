@@ -1,4 +1,4 @@
-"""A corrected copy of a COCO file: what loading repairs in memory, written down."""
+"""Corrected copies of COCO files."""
 
 import json
 import reprlib
@@ -11,10 +11,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.data.index.annotations import name_of
-from segtrain.data.index.coco import CocoIndex
-from segtrain.data.index.coco_file import read_document
-from segtrain.data.index.outlines import decode_segmentation, draw
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.json_file import read_document
+from segtrain.data.coco.tables import decode_segmentation, draw, name_of
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.masks.parse import SegmentationError, drawable_polygons

@@ -1,4 +1,4 @@
-"""Decoded images in memory, once for all workers: ``data.cache=ram``."""
+"""Cache of decoded images in shared memory (``data.cache=ram``)."""
 
 import logging
 import multiprocessing
@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import psutil
 
-from segtrain.data.images.reader import RgbArray
-from segtrain.data.index.image_table import ImageInfo
-from segtrain.data.shared import SharedArray
+from segtrain.data.coco.shared_array import SharedArray
+from segtrain.data.coco.tables import ImageInfo
+from segtrain.data.images.image_reader import RgbArray
 from segtrain.errors import SegtrainError
 from segtrain.runtime import thread_count
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.data.splits.opening import Split
+from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import OBJECT, Findings, Reference
 from segtrain.metrics.strata import Trait, classes, numbers_by_stratum, thirds

@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from segtrain.data.index.image_table import ImageInfo
+from segtrain.data.coco.tables import ImageInfo
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 from segtrain.reporting.gallery.ranking import best_first, choose, per_image_f1, widest_first, worst_first
 from segtrain.visualize import Pixels

@@ -1,0 +1,303 @@
+"""Augmentation: chains of albumentations transforms, geometric ones that it lacks, and Copy-Paste."""
+
+import os
+import random
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
+
+# Importing albumentations asks a package index for news, and waits for the answer, unless told not to.
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+import albumentations
+import cv2
+from albumentations.augmentations.crops.transforms import BaseCrop
+from albumentations.core.type_definitions import Targets
+
+from segtrain.data.label_layers import Layers, Plane, Scene
+from segtrain.errors import SegtrainError
+
+Size = tuple[int, int]
+RgbArray = npt.NDArray[np.uint8]
+
+
+class _Rescale(albumentations.DualTransform):  # type: ignore[misc]
+    """Resizes once, by a factor that subclasses draw, and never to nothing."""
+
+    _targets = (Targets.IMAGE, Targets.MASK)
+
+    def factor(self, height: int, width: int) -> float:
+        """The factor for an image of this size."""
+        raise NotImplementedError
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """The new (width, height)."""
+        height, width = params["shape"][:2]
+        factor = self.factor(height, width)
+        return {"size": (max(round(width * factor), 1), max(round(height * factor), 1))}
+
+    def apply(self, img: npt.NDArray[Any], size: Size, **_: Any) -> npt.NDArray[Any]:
+        """The resized image; means over areas where it shrinks, so that fine patterns do not alias."""
+        method = cv2.INTER_AREA if size[0] < img.shape[1] else cv2.INTER_LINEAR
+        resized: npt.NDArray[Any] = cv2.resize(img, size, interpolation=method)
+        return resized
+
+    def apply_to_mask(self, mask: npt.NDArray[Any], size: Size, **_: Any) -> npt.NDArray[Any]:
+        """The resized plane, sampled at the centres of pixels, where the image is: plain nearest neighbour is not."""
+        resized: npt.NDArray[Any] = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        return resized
+
+
+class ScaleJitter(_Rescale):
+    """Resizes by a random factor (Ghiasi et al., "Simple Copy-Paste", CVPR 2021: 0.1 to 2 is large-scale jitter).
+
+    Args:
+        scale: least and greatest factor; uniform in between.
+        p: probability.
+
+    Raises:
+        ValueError: ``scale`` is no interval of positive numbers.
+    """
+
+    class InitSchema(albumentations.BasicTransform.InitSchema):  # type: ignore[misc]
+        """What albumentations checks."""
+
+        scale: tuple[float, float]
+
+    def __init__(self, scale: tuple[float, float], p: float) -> None:
+        super().__init__(p=p)
+        if not 0 < scale[0] <= scale[1]:
+            raise ValueError(f"scale={list(scale)}: give the least and the greatest factor, above 0")
+        self.scale = scale
+
+    def factor(self, height: int, width: int) -> float:
+        """A random one, whatever the size."""
+        drawn: float = self.py_random.uniform(*self.scale)
+        return drawn
+
+
+class ShorterSide(_Rescale):
+    """Resizes until the shorter side has one of some lengths (Detectron2's ``ResizeShortestEdge``).
+
+    Args:
+        sizes: lengths of the shorter side in pixels; one is drawn.
+        longest: pixels that the longer side never exceeds; the shorter one is then shorter than drawn.
+        p: probability.
+
+    Raises:
+        ValueError: a length is not positive, or there is none.
+    """
+
+    class InitSchema(albumentations.BasicTransform.InitSchema):  # type: ignore[misc]
+        """What albumentations checks."""
+
+        sizes: list[int]
+        longest: int
+
+    def __init__(self, sizes: list[int], longest: int, p: float) -> None:
+        super().__init__(p=p)
+        if not sizes or min(*sizes, longest) < 1:
+            raise ValueError(f"sizes={sizes}, longest={longest}: give whole numbers of pixels")
+        self.sizes, self.longest = sizes, longest
+
+    def factor(self, height: int, width: int) -> float:
+        """From the length that is drawn."""
+        drawn: int = self.py_random.choice(self.sizes)
+        return min(drawn / min(height, width), self.longest / max(height, width))
+
+
+class BoxSafeCrop(BaseCrop):  # type: ignore[misc]
+    """A random crop that holds every object whole (the idea of albumentations' ``BBoxSafeRandomCrop``).
+
+    Its edges are drawn between the objects' common box and the image's border. Label layers carry no boxes: they are
+    taken from the planes. Without objects any crop will do.
+
+    Args:
+        least: pixels of a crop's side, at least, where the image has as many.
+        p: probability.
+
+    Raises:
+        ValueError: ``least`` is not positive.
+    """
+
+    class InitSchema(albumentations.BasicTransform.InitSchema):  # type: ignore[misc]
+        """What albumentations checks."""
+
+        least: int
+
+    def __init__(self, least: int, p: float) -> None:
+        super().__init__(p=p)
+        if least < 1:
+            raise ValueError(f"least={least}: give a whole number of pixels")
+        self.least = least
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """The crop as (x0, y0, x1, y1)."""
+        height, width = params["shape"][:2]
+        inside = np.zeros((height, width), dtype=np.bool_)
+        for plane in data.get("masks", []):
+            inside |= plane.astype(np.bool_)
+        x0, x1 = self._side(np.flatnonzero(inside.any(axis=0)), width)
+        y0, y1 = self._side(np.flatnonzero(inside.any(axis=1)), height)
+        return {"crop_coords": (x0, y0, x1, y1)}
+
+    def _side(self, taken: npt.NDArray[np.int64], length: int) -> tuple[int, int]:
+        """First and one-past-last row or column; those in ``taken`` stay."""
+        latest = length - min(self.least, length)
+        start = self.py_random.randint(0, min(int(taken[0]), latest) if len(taken) else latest)
+        earliest = min(start + self.least, length)
+        return start, self.py_random.randint(max(int(taken[-1]) + 1, earliest) if len(taken) else earliest, length)
+
+
+class CopyPaste:
+    """Pastes a random part of another scene's instances onto a scene, at the place they have in their own.
+
+    What they hide is cut from the masks beneath. As in the paper's plain variant, edges are not blended.
+
+    Args:
+        p: probability.
+        most: instances that are pasted.
+        least_visible: share of its pixels that an instance must keep, whether others hide it or the image's border cuts
+            it; otherwise it is dropped.
+    """
+
+    def __init__(
+        self,
+        p: Annotated[float, Meta(ge=0, le=1)],
+        most: Annotated[int, Meta(ge=1)],
+        least_visible: Annotated[float, Meta(ge=0, le=1)],
+    ) -> None:
+        self.p = p
+        self.most = most
+        self.least_visible = least_visible
+
+    def partner(self, rng: np.random.Generator, count: int) -> int | None:
+        """Which of ``count`` images to paste from; None if nothing is pasted this time."""
+        return int(rng.integers(count)) if rng.random() < self.p else None
+
+    def paste(self, rng: np.random.Generator, onto: Scene, source: Scene) -> Scene:
+        """The scene with instances of another one in front.
+
+        Args:
+            rng: draws how many and which.
+            onto: stays as large as it is.
+            source: of any size; it is laid onto the upper left corner.
+        """
+        present = source.crops().instances
+        if not len(present):
+            return onto
+        number = int(rng.integers(1, min(len(present), self.most), endpoint=True))
+        chosen = set(rng.choice(present, number, replace=False).tolist())
+        size = onto.image.shape[:2]
+        planes, owners = [], []
+        for plane, instances in zip(source.layers.planes, source.layers.owners, strict=True):
+            if chosen & set(instances):
+                planes.append(_fit(_only(plane, instances, chosen), size))
+                owners.append([len(onto.labels) + instance for instance in instances])
+        covered = np.logical_or.reduce(planes)
+        image = np.where(covered[:, :, None], _fit(source.image, size), onto.image)
+        beneath = [np.where(covered, np.uint8(0), plane) for plane in onto.layers.planes]
+        return Scene(
+            image,
+            Layers([*beneath, *planes], [*onto.layers.owners, *owners]),
+            np.concatenate([onto.labels, source.labels]),
+            np.concatenate([self._least(onto), self._least(source)]),
+        )
+
+    def _least(self, scene: Scene) -> npt.NDArray[np.int64]:
+        """Pixels that each instance must keep."""
+        areas = np.zeros(len(scene.labels))
+        for plane, instances in zip(scene.layers.planes, scene.layers.owners, strict=True):
+            areas[instances] = np.bincount(plane.reshape(-1), minlength=len(instances) + 1)[1:]
+        return np.maximum(scene.least, np.ceil(areas * self.least_visible).astype(np.int64))
+
+
+def _only(plane: Plane, instances: Sequence[int], chosen: set[int]) -> Plane:
+    """The plane without the instances that were not chosen."""
+    kept = np.array([0, *(n if i in chosen else 0 for n, i in enumerate(instances, start=1))], dtype=np.uint8)
+    return kept[plane]
+
+
+def _fit(plane: Plane, size: tuple[int, ...]) -> Plane:
+    """A plane or image, cut or filled with zeros at the right and bottom."""
+    fitted = np.zeros((*size, *plane.shape[2:]), dtype=np.uint8)
+    part = plane[: size[0], : size[1]]
+    fitted[: part.shape[0], : part.shape[1]] = part
+    return fitted
+
+
+# Images are small and loaders work side by side: OpenCV's own threads would fight them, and hang forked workers.
+cv2.setNumThreads(0)
+
+
+class Augmentation:
+    """A chain of albumentations transforms, applied to an image and its label layers in step.
+
+    Attributes:
+        mix: what puts a second image into the transformed one, which the data set has to fetch; None for nothing.
+
+    Args:
+        transforms: by a name of one's own, in order of application; None stands for a transform that is left out. The
+            names let a command line change one of them (``augmentation.transforms.flip.p=0``).
+        mix: see above.
+
+    Raises:
+        SegtrainError: something is no transform, or does not know one of its arguments.
+    """
+
+    def __init__(self, transforms: Mapping[str, Any], mix: CopyPaste | None) -> None:
+        self.mix = mix
+        chain = {name: transform for name, transform in transforms.items() if transform is not None}
+        for name, transform in chain.items():
+            if not isinstance(transform, albumentations.BasicTransform | albumentations.BaseCompose):
+                raise SegtrainError(
+                    f"augmentation.transforms.{name}={transform}: this option has no transform of that name to change; "
+                    f"give it a _target_, set augmentation.transforms.{name}=null, or choose another option"
+                )
+            # albumentations ignores what it does not know, with a warning that scrolls away.
+            if unknown := getattr(transform, "invalid_args", None):
+                raise SegtrainError(
+                    f"augmentation.transforms.{name}.{unknown[0]}: {type(transform).__name__} knows no such argument; "
+                    "remove it"
+                )
+        self._chain = albumentations.Compose(list(chain.values()), mask_interpolation=cv2.INTER_NEAREST)
+
+    def __len__(self) -> int:
+        """Number of transforms, mixing included."""
+        return len(self._chain.transforms) + (self.mix is not None)
+
+    def __call__(self, image: RgbArray, planes: list[Plane], seed: int) -> tuple[RgbArray, list[Plane]]:
+        """Transform an image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            planes: (H, W) uint8 label layers; nearest neighbour, so no value is invented.
+            seed: the only source of chance.
+
+        Returns:
+            The image and its planes, of one common new size.
+
+        Raises:
+            SegtrainError: the transforms do not suit the image, or return something else than 8-bit RGB.
+        """
+        # One stream through the whole chain. Compose.set_random_seed would give every transform the same seed: all
+        # would draw the same first number, and flip exactly the images that they darken.
+        self._chain.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        data = {"image": image} | ({"masks": planes} if planes else {})
+        try:
+            data = self._chain(**data)
+        except Exception as error:  # albumentations has no error type of its own
+            height, width = image.shape[:2]
+            raise SegtrainError(
+                f"augmentation: {type(error).__name__} on an image of {height}x{width} ({error}); "
+                "change augmentation.transforms"
+            ) from error
+        result = data["image"]
+        if not isinstance(result, np.ndarray) or result.dtype != np.uint8 or result.shape[2:] != (3,):
+            raise SegtrainError(
+                "augmentation: the transforms must return 8-bit RGB; remove any that make floats, tensors or grey"
+            )
+        return np.ascontiguousarray(result), list(data.get("masks", []))

@@ -1,0 +1,222 @@
+"""Checks of annotations: masks drawn and compared with the box, area and size that the file states."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from segtrain import masks
+from segtrain.data.coco.issues import Findings
+from segtrain.data.coco.tables import AnnotationTable, ImageTable, decode_box, decode_segmentation, name_of
+from segtrain.io import printable
+from segtrain.masks import Rle
+from segtrain.masks.parse import SegmentationError, drawable_polygons, from_drawable
+
+_BATCH = 2_000  # annotations whose masks are held at a time
+_SLACK = 1.0  # pixels that boxes and polygons may reach beyond the image, since exporters round
+_SAME_BOX = 0.5  # a box that shares less with its mask's belongs to something else
+_SAME_MASK = 0.98
+
+
+def crossing(polygons: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.bool_]:
+    """Whether the outline of each polygon crosses or touches itself; points that repeat their predecessor do not count.
+
+    Args:
+        polygons: (points, 2) each, three or more points, in pixels.
+    """
+    import shapely  # here: a verdict that is remembered needs no geometry
+
+    closed = [np.concatenate([polygon, polygon[:1]]) for polygon in polygons]
+    owners = np.repeat(np.arange(len(closed)), [len(polygon) for polygon in closed])
+    return ~np.asarray(shapely.is_simple(shapely.linearrings(np.concatenate(closed), indices=owners)), dtype=np.bool_)
+
+
+def xyxy(xywh: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Corners (N, 4) of boxes (N, 4) given by corner and size."""
+    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+
+
+def shared_area(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What the n-th box of one list shares with the n-th of another, (N,) pixels; both (N, 4) xyxy."""
+    low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
+    return np.asarray(np.clip(high - low, 0, None).prod(axis=1))
+
+
+def paired_iou(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Intersection over union of the n-th box of one list with the n-th of another, (N,); both (N, 4) xyxy."""
+    shared = shared_area(first, second)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
+    return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, np.finfo(np.float64).tiny))
+
+
+@dataclass
+class _Batch:
+    """The drawn annotations of some images; what is a list has one entry a row."""
+
+    rows: npt.NDArray[np.void]
+    sizes: npt.NDArray[np.int64]  # (N, 2) of their images
+    rles: list[Rle] = field(default_factory=list)
+    pixels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # (N,) of each mask
+    polygons: list[npt.NDArray[np.float64]] = field(default_factory=list)  # (points, 2) each
+    owners: list[int] = field(default_factory=list)  # the row of each polygon
+
+
+class Verification:
+    """Draws every mask once.
+
+    Args:
+        images: of the index.
+        annotations: of the index.
+
+    Attributes:
+        rows: the table's, with ``usable``, ``repaired`` and ``plain`` set as the masks demand.
+        findings: what was found.
+    """
+
+    def __init__(self, images: ImageTable, annotations: AnnotationTable) -> None:
+        self.rows, self.findings = annotations.rows.copy(), Findings()
+        self._images, self._annotations = images, annotations
+        for places in self._batches():
+            batch = self._draw(places)
+            if len(batch.rows):
+                self._check_sizes(batch)
+                self._check_boxes(batch)
+                self._check_polygons(batch)
+                self._check_duplicates(batch)
+
+    def _batches(self) -> Iterator[npt.NDArray[np.int64]]:
+        """Places of the usable rows, in runs that keep the annotations of an image together."""
+        usable = np.flatnonzero(self.rows["usable"])
+        borders = np.flatnonzero(np.diff(self.rows["image"][usable], append=-1)) + 1
+        start = 0
+        while start < len(usable):
+            stop = int(borders[np.searchsorted(borders, min(start + _BATCH, len(usable)))])
+            yield usable[start:stop]
+            start = stop
+
+    def _draw(self, places: npt.NDArray[np.int64]) -> _Batch:
+        """Draw masks; rows without one are dropped."""
+        image_rows = self._images.rows[self.rows["image"][places]]
+        sizes = np.stack([image_rows["height"], image_rows["width"]], axis=1).astype(np.int64)
+        batch = _Batch(self.rows[:0], sizes[:0])
+        kept: list[int] = []
+        texts = self._annotations.segmentations(self.rows[places])
+        for number, (place, size, text) in enumerate(
+            zip(places.tolist(), map(tuple, sizes.tolist()), texts, strict=True)
+        ):
+            row = self.rows[place]
+            segmentation = decode_segmentation(text)
+            try:
+                rle, bad = from_drawable(segmentation, size)
+            except SegmentationError as error:
+                for part in error.parts:
+                    self._add(part.kind, row, str(part))
+                self._drop(place, error.kind, str(error))
+                continue
+            for part in bad:
+                self._add(part.kind, row, str(part))
+                self.rows["repaired"][place] = True
+            # 10.0 equals 10, but is another text.
+            self.rows["plain"][place] = segmentation == rle and set(map(type, segmentation["size"])) == {int}
+            if isinstance(segmentation, list):
+                good = drawable_polygons(segmentation, size)[0] if bad else segmentation
+                batch.polygons += [np.array(polygon, dtype=np.float64).reshape(-1, 2) for polygon in good]
+                batch.owners += [len(kept)] * len(good)
+            kept.append(number)
+            batch.rles.append(rle)
+        batch.rows, batch.sizes, batch.pixels = self.rows[places[kept]], sizes[kept], masks.area(batch.rles)
+        return batch
+
+    def _check_sizes(self, batch: _Batch) -> None:
+        pixels, areas = batch.pixels, batch.rows["area"]
+        for row in batch.rows[pixels == 0]:
+            self._drop(self._place(row), "mask-empty", "the mask covers no pixel of the image")
+        batch.rows["usable"] = pixels > 0
+        odd = (areas > 2 * pixels) | (2 * areas < pixels)
+        for number in np.flatnonzero(odd & (pixels > 0)).tolist():
+            self._add("area-far-off", batch.rows[number], f"area {areas[number]:g}, mask {pixels[number]} pixels")
+
+    def _check_boxes(self, batch: _Batch) -> None:
+        mask_boxes = masks.boxes(batch.rles)
+        texts = [self._annotations.box(row) for row in batch.rows]
+        boxes = [decode_box(text, size) for text, size in zip(texts, map(tuple, batch.sizes.tolist()), strict=True)]
+        for row, text, box in zip(batch.rows, texts, boxes, strict=True):
+            if box is None and row["usable"]:
+                self.rows["repaired"][self._place(row)] = True
+                missing = text in (b"", b"null")
+                self._add("box-missing" if missing else "box-invalid", row, "" if missing else _short(text))
+        stated = np.array([[np.nan] * 4 if box is None else box for box in boxes]).reshape(-1, 4)
+        corners, (height, width) = xyxy(stated), batch.sizes.T
+        outside = (corners[:, :2] < -_SLACK).any(axis=1)
+        outside |= (corners[:, 2] > width + _SLACK) | (corners[:, 3] > height + _SLACK)
+        elsewhere = paired_iou(corners, mask_boxes) < _SAME_BOX
+        elsewhere &= np.abs(corners - mask_boxes).max(axis=1) > 2 * _SLACK
+        for kind, wrong in (("box-outside", outside), ("box-contradicts-mask", elsewhere)):
+            for number in np.flatnonzero(wrong & batch.rows["usable"]).tolist():
+                contrast = self._contrast(kind, batch, number)
+                self._add(kind, batch.rows[number], f"box {_short(texts[number])}, {contrast}")
+
+    def _check_polygons(self, batch: _Batch) -> None:
+        if not batch.polygons:
+            return
+        for number in np.flatnonzero(crossing(batch.polygons)).tolist():
+            self._add("polygon-self-intersecting", batch.rows[batch.owners[number]], "")
+        low = np.array([polygon.min() for polygon in batch.polygons])
+        high = np.array([polygon.max(axis=0) for polygon in batch.polygons])
+        outside = (low < -_SLACK) | (high > batch.sizes[batch.owners][:, ::-1] + _SLACK).any(axis=1)
+        for number in np.flatnonzero(outside).tolist():
+            row = batch.rows[batch.owners[number]]
+            if row["usable"]:
+                self._add("polygon-outside", row, f"coordinates {low[number]:g} to {high[number].max():g}")
+
+    def _check_duplicates(self, batch: _Batch) -> None:
+        order = np.lexsort((batch.pixels, batch.rows["crowd"], batch.rows["label"], batch.rows["image"]))
+        order = order[batch.rows["usable"][order]]
+        rows, areas = batch.rows[order], batch.pixels[order]
+        keys = [rows[name] for name in ("image", "label", "crowd")]
+        boxes = masks.boxes([batch.rles[number] for number in order])
+        repeated = np.zeros(len(batch.rows), dtype=np.bool_)
+        for step in range(1, len(order)):
+            # Sorted by area: a pair that is `step` apart is too unlike if the pairs nearer to each other all were.
+            near = np.logical_and.reduce([key[step:] == key[:-step] for key in keys])
+            near &= areas[:-step] > _SAME_MASK * areas[step:]
+            if not near.any():
+                break
+            low = np.flatnonzero(near)
+            # Most are elsewhere: what two masks share lies in what their boxes share.
+            low = low[shared_area(boxes[low], boxes[low + step]) > _SAME_MASK * areas[low + step]]
+            pairs = np.sort(np.stack([order[low], order[low + step]], axis=1), axis=1)
+            for first, second in pairs[~repeated[pairs[:, 1]]].tolist():
+                if (
+                    not repeated[second]
+                    and masks.iou([batch.rles[first]], [batch.rles[second]], [0])[0, 0] > _SAME_MASK
+                ):
+                    repeated[second] = True
+                    number = batch.rows["number"][first]
+                    self._add("annotation-duplicate", batch.rows[second], f"repeats entry {number} of the annotations")
+
+    def _contrast(self, kind: str, batch: _Batch, number: int) -> str:
+        height, width = batch.sizes[number].tolist()
+        if kind == "box-outside":
+            return f"image {width} wide and {height} high"
+        x0, y0, x1, y1 = masks.boxes([batch.rles[number]])[0].tolist()
+        return f"mask in [{x0:g}, {y0:g}, {x1 - x0:g}, {y1 - y0:g}]"
+
+    def _drop(self, place: int, kind: str, reason: str) -> None:
+        self._add(kind, self.rows[place], reason)
+        self.rows["usable"][place] = False
+
+    def _add(self, kind: str, row: np.void, reason: str) -> None:
+        text = name_of(row, self._images)
+        self.findings.add(kind, f"{text}: {reason}" if reason else text)
+
+    def _place(self, row: np.void) -> int:
+        """Where a row stands in the table: rows are ordered by image, and then by number."""
+        first, last = self._annotations.starts.array[row["image"] :][:2]
+        return int(first + np.searchsorted(self.rows["number"][first:last], row["number"]))
+
+
+def _short(text: bytes) -> str:
+    shown = printable(" ".join(text.decode("utf-8", "replace").split()))
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

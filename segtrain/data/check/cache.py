@@ -1,0 +1,80 @@
+"""Cache of check results, valid until a file changes."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from segtrain.io import cache_folder, write_atomically
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+# Part of every key: what an older version found may not be what this one would find.
+_VERSION = 4
+_KEPT = 500  # verdicts; the oldest ones go
+
+
+def remembered(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) -> T:
+    """The answer to a question, from the cache if it is known.
+
+    A cache that cannot be read or written is no error: the answer is found out again.
+
+    Args:
+        question: plain values that decide the answer, such as ``signature`` of the files it depends on.
+        kind: of the answer, for msgspec.
+        answer: finds it out.
+    """
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    text = json.dumps([_VERSION, version("segtrain"), name, *question]).encode(
+        "ascii"
+    )  # a path may be no text for msgspec
+    path = cache_folder() / "verdicts" / f"{hashlib.sha256(text).hexdigest()[:32]}.msgpack"
+    try:
+        known = msgspec.msgpack.decode(path.read_bytes(), type=kind)
+        os.utime(path)  # what is asked for stays
+        return known
+    except (OSError, ValueError):
+        pass
+    found = answer()
+    try:
+        write_atomically(path, msgspec.msgpack.encode(found))
+        _forget_oldest(path.parent)
+    except OSError as error:
+        logger.info("the verdict of the check is not kept (%s)", error)
+    return found
+
+
+def signature(path: Path) -> tuple[str, int, int]:
+    """What changes when a file does: its path, size, and time of change; zeros if there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return str(path.absolute()), 0, 0
+    return str(path.absolute()), status.st_size, status.st_mtime_ns
+
+
+def signatures(folder: Path, names: Iterable[str]) -> list[tuple[int, int]]:
+    """Size and time of change of each file of a folder; zeros where there is none."""
+    found = []
+    for name in names:
+        if os.path.isabs(name) or ".." in name:  # noqa: PTH117 - nothing is asked about what lies elsewhere
+            found.append((0, 0))
+            continue
+        try:
+            status = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - a Path each would take ten times as long
+            found.append((status.st_size, status.st_mtime_ns))
+        except (OSError, ValueError):
+            found.append((0, 0))
+    return found
+
+
+def _forget_oldest(folder: Path) -> None:
+    files = sorted(folder.glob("*.msgpack"), key=lambda path: path.stat().st_mtime)
+    for path in files[:-_KEPT]:
+        path.unlink(missing_ok=True)

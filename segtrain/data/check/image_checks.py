@@ -1,0 +1,164 @@
+"""Checks of image files: of their headers, and of their pixels."""
+
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from itertools import chain
+from typing import TypeVar
+
+from segtrain.data.coco.issues import Findings
+from segtrain.data.images.headers import Header, pillow_settings
+from segtrain.data.images.image_files import ImageError
+from segtrain.data.images.image_reader import ImageEntry, ImageReader
+from segtrain.io import printable
+
+Result = TypeVar("Result")
+# Of a disk that has to be waited for; elsewhere they would only wait for each other.
+_HEADER_THREADS = 16
+_PROBES = 32
+# Images a task: a task costs as much as a header.
+_CHUNK = 16
+_GREY = ("1", "L", "LA", "La", "I", "F")
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """What was found.
+
+    Attributes:
+        findings: errors, and notes on how images are read.
+        unusable: why an image cannot be used, in one line that names its file, by image id.
+    """
+
+    findings: Findings
+    unusable: dict[int, str]
+
+
+@dataclass(frozen=True)
+class HeaderReport(ImageReport):
+    """What was found in the headers.
+
+    Attributes:
+        headers: what the usable images say of themselves, by image id.
+    """
+
+    headers: dict[int, Header]
+
+
+def no_progress() -> None:
+    """For who does not want to know."""
+
+
+def check_headers(
+    images: Sequence[ImageEntry], reader: ImageReader, advance: Callable[[], None] = no_progress
+) -> HeaderReport:
+    """Open every image as far as its header: is it there, is it an image, has it the stated size, how will it be read?
+
+    About 0.05 ms an image from memory.
+
+    Args:
+        images: of the annotation file; their ids are unique.
+        reader: of their folder.
+        advance: called after each image.
+    """
+    report = HeaderReport(Findings(), {}, {})
+    threads = _HEADER_THREADS if _waits_for_disk(images, reader) else 1
+    with closing(_in_threads(reader.check, images, reader.max_pixels, threads)) as results:
+        for image, header in results:
+            advance()
+            if isinstance(header, ImageError):
+                _count(report, image, header)
+                continue
+            report.headers[image.id] = header
+            for kind, what in _notes(header):
+                report.findings.add(kind, f"{_name(image)}: {what}")
+    return report
+
+
+def check_pixels(
+    images: Sequence[ImageEntry], reader: ImageReader, advance: Callable[[], None] = no_progress
+) -> ImageReport:
+    """Decode every image.
+
+    Args:
+        images: those whose headers are good.
+        reader: of their folder.
+        advance: called after each image.
+    """
+
+    def decode(image: ImageEntry) -> None:
+        reader.read(image)
+
+    report = ImageReport(Findings(), {})
+    with closing(_in_threads(decode, images, reader.max_pixels, os.cpu_count() or 1)) as results:
+        for image, error in results:
+            advance()
+            if error is not None:
+                _count(report, image, error)
+    return report
+
+
+def _waits_for_disk(images: Sequence[ImageEntry], reader: ImageReader) -> bool:
+    """Whether a few headers, from all over the list, take much longer than the work on them."""
+    wall, work = time.perf_counter(), time.thread_time()
+    for image in images[:: len(images) // _PROBES + 1]:
+        with suppress(ImageError):
+            reader.check(image)
+    return time.perf_counter() - wall > 3 * (time.thread_time() - work)
+
+
+def _count(report: ImageReport, image: ImageEntry, error: ImageError) -> None:
+    report.unusable[image.id] = str(error)
+    report.findings.add(error.kind, f"{_name(image)}: {error.reason}")
+
+
+def _name(image: ImageEntry) -> str:
+    return f"{printable(image.file_name)} (image {image.id})"
+
+
+def _notes(header: Header) -> Iterator[tuple[str, str]]:
+    if header.orientation != 1:
+        height, width = header.size
+        how = "turned upright" if header.turned else "as stored"
+        yield "image-exif", f"EXIF orientation {header.orientation}, read {how}, {height}x{width}"
+    if header.mode == "CMYK":
+        yield "image-cmyk", "CMYK"
+    if header.mode in _GREY or header.mode.startswith("I;16"):
+        yield "image-grey", f"grey ({header.mode})"
+    if header.mode in ("P", "PA"):
+        yield "image-palette", "palette"
+    if header.alpha:
+        yield "image-alpha", f"transparency ({header.mode})"
+    if header.deep:
+        yield "image-deep", f"more than 8 bits ({header.mode})"
+    if header.animated:
+        yield "image-animated", "several frames"
+
+
+def _in_threads(
+    work: Callable[[ImageEntry], Result], images: Sequence[ImageEntry], max_pixels: int, threads: int
+) -> Generator[tuple[ImageEntry, Result | ImageError]]:
+    """The images in order, with what the work gave or why it failed; to be closed, lest the work goes on."""
+
+    def attempt(image: ImageEntry) -> Result | ImageError:
+        try:
+            return work(image)
+        except ImageError as error:
+            return error
+
+    def attempt_all(chunk: Sequence[ImageEntry]) -> list[Result | ImageError]:
+        return [attempt(image) for image in chunk]
+
+    chunks = [images[first : first + _CHUNK] for first in range(0, len(images), _CHUNK)]
+    pool = ThreadPoolExecutor(threads)
+    try:
+        with pillow_settings(max_pixels):
+            if threads == 1:
+                yield from zip(images, map(attempt, images), strict=True)
+                return
+            yield from zip(images, chain.from_iterable(pool.map(attempt_all, chunks)), strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,143 @@
+"""Full check of a data set: the json, every image file, and the set as a whole."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgspec
+
+from segtrain.data.check.cache import remembered, signature, signatures
+from segtrain.data.check.image_checks import check_headers, check_pixels
+from segtrain.data.check.load import load_index
+from segtrain.data.check.set_checks import CategoryCount, category_histogram, check_set, find_duplicates, find_leaks
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.issues import Finding, Findings
+from segtrain.data.images.headers import Exif
+from segtrain.data.images.image_files import image_path
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.errors import SegtrainError
+
+_TRIED = 50  # images, to find their folder
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be checked.
+
+    Attributes:
+        annotations: the json.
+        images: the image folder.
+        against: another json whose images should not be among these.
+        against_images: their folder; None: ``images`` or a folder beside it, whichever holds the most of them.
+        exif: as ``data.exif``.
+        max_dets: as ``data.max_dets``.
+        max_pixels: as ``data.max_image_pixels``.
+    """
+
+    annotations: Path
+    images: Path
+    against: Path | None
+    against_images: Path | None
+    exif: Exif
+    max_dets: int
+    max_pixels: int
+
+
+class Report(msgspec.Struct):
+    """What a check found.
+
+    Attributes:
+        findings: by severity.
+        counts: what became of the annotations, see ``Counts``.
+        categories: objects and images of each.
+        lost_images: why an image cannot be used, by id.
+    """
+
+    findings: list[Finding]
+    counts: dict[str, int]
+    categories: list[CategoryCount]
+    lost_images: dict[int, str]
+
+    @property
+    def errors(self) -> int:
+        """Occurrences of errors."""
+        return sum(finding.count for finding in self.findings if finding.severity == "error")
+
+
+def inspect(question: Question, advance: Callable[[str, int], Callable[[], None]]) -> tuple[Report, CocoIndex]:
+    """Check everything; free if nothing has changed since the last time.
+
+    Args:
+        question: what is to be checked.
+        advance: given a name and a number of steps, returns what to call after each of them.
+
+    Returns:
+        The report, and the index of the json.
+
+    Raises:
+        FileError: nothing of a json can be used.
+        SegtrainError: there is no image folder.
+    """
+    if not question.images.is_dir():
+        raise SegtrainError(f"{question.images}: no such image folder; give the folder of the images")
+    index = load_index(question.annotations, "warn")
+    other = load_index(question.against, "warn") if question.against else None
+    folder = question.images if other is None else question.against_images or _folder_of(other, question.images)
+    asked: list[object] = [
+        str(question.images.absolute()),
+        str(question),
+        signature(question.annotations),
+        *_files(index, question.images),
+    ]
+    if other is not None:
+        asked += [str(folder.absolute()), signature(other.path), *_files(other, folder)]
+    return remembered(asked, Report, lambda: _look(question, index, other, folder, advance)), index
+
+
+def _folder_of(index: CocoIndex, images: Path) -> Path:
+    """Where the images of another json lie: in this folder or in one beside it, whichever holds the most of them."""
+    some = index.images[:: len(index.images) // _TRIED + 1]
+    beside = sorted(path for path in images.absolute().parent.iterdir() if path.is_dir())
+    folders = {path.resolve(): path for path in (*beside, images)}
+    held = {path: sum(_is_in(path, image.file_name) for image in some) for path in folders.values()}
+    best = [path for path, count in held.items() if 0 < count == max(held.values())]
+    if not best:
+        raise SegtrainError(f"{index.path}: its images are neither in {images} nor beside it; give --against-images")
+    if len(best) > 1:  # 1.png, 2.png, ...: the wrong one would make leaks of them all
+        raise SegtrainError(f"{index.path}: its images may lie in {best[0]} or in {best[1]}; give --against-images")
+    return best[0]
+
+
+def _is_in(folder: Path, file_name: str) -> bool:
+    try:
+        return image_path(folder, file_name).is_file()
+    except (SegtrainError, OSError):  # such as a folder that only others may enter
+        return False
+
+
+def _files(index: CocoIndex, folder: Path) -> list[tuple[int, int]]:
+    return signatures(folder, (image.file_name for image in index.images))
+
+
+def _look(
+    question: Question,
+    index: CocoIndex,
+    other: CocoIndex | None,
+    other_images: Path,
+    advance: Callable[[str, int], Callable[[], None]],
+) -> Report:
+    reader = ImageReader(question.images, question.exif, question.max_pixels)
+    headers = check_headers(images := list(index.images), reader, advance("image headers", len(index.images)))
+    readable = [image for image in images if image.id not in headers.unusable]
+    pixels = check_pixels(readable, reader, advance("images", len(readable)))
+    paths = {identifier: header.path for identifier, header in headers.headers.items()}
+    parts = [index.findings, headers.findings, pixels.findings, find_duplicates(paths)]
+    if other is not None:
+        theirs = ImageReader(other_images, question.exif, question.max_pixels)
+        others = check_headers(list(other.images), theirs).headers
+        parts.append(find_leaks(paths, {identifier: header.path for identifier, header in others.items()}))
+    findings = Findings()
+    for part in [*parts, check_set(index, question.max_dets)]:
+        findings.merge(part)
+    lost = {**headers.unusable, **pixels.unusable}
+    return Report(list(findings), asdict(index.counts), category_histogram(index), lost)

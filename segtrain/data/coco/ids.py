@@ -1,0 +1,188 @@
+"""Ids of a COCO file: whole numbers, each once; other values are replaced."""
+
+import json
+import reprlib
+from collections.abc import Sequence
+from itertools import count
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from segtrain.data.coco.issues import Findings
+
+IntArray = npt.NDArray[np.int64]
+_INT32, _INT64 = 2**31, 2**63
+
+
+class Ids:
+    """The ids of a list's entries, and which entry an id names.
+
+    Attributes:
+        values: (N,) int64, one for each entry, all different.
+
+    Args:
+        written: as in the file.
+        kind: of the entries.
+        findings: receives what was mended.
+    """
+
+    def __init__(self, written: Sequence[Any], kind: Literal["image", "category"], findings: Findings) -> None:
+        self._known: dict[int, int] | None = None  # where ids had to be mended: the place by number, ...
+        self._named: dict[str, int] = {}  # ... and by whatever else is written
+        self.values = self._assign(written, kind, findings)
+        self._index()
+
+    def sort(self) -> IntArray:
+        """Number the entries anew, by increasing id.
+
+        Returns:
+            (N,) the former place of each.
+        """
+        order = np.argsort(self.values)
+        rank = np.argsort(order).tolist()
+        self.values = self.values[order]
+        if self._known is not None:
+            self._known = {key: rank[place] for key, place in self._known.items()}
+        self._named = {key: rank[place] for key, place in self._named.items()}
+        self._index()
+        return order
+
+    def find_all(self, named: Sequence[Any]) -> tuple[IntArray, bool]:
+        """The entries that ids name.
+
+        Returns:
+            (N,) their places, -1 where there is none; and whether all ids were whole numbers.
+        """
+        if set(map(type, named)) <= {int}:
+            try:
+                places = self._lookup(np.array(named, dtype=np.int64))
+                if not self._named or (places >= 0).all():
+                    return places, True
+            except OverflowError:
+                pass
+        return np.array([self._find(value) for value in named], dtype=np.int64), False
+
+    def _index(self) -> None:
+        """Make ready for ``_lookup``: a table by id where ids are dense, else ids in order."""
+        keys, places = self.values, np.arange(len(self.values))
+        if self._known is not None:
+            keys, places = np.array(list(self._known.items()), dtype=np.int64).reshape(-1, 2).T
+        self._lowest = int(keys.min(initial=0))
+        span = int(keys.max(initial=0)) - self._lowest + 1
+        self._table = None
+        if span <= 16 * len(keys) + 2**16:
+            self._table = np.full(span, -1, dtype=np.int32)
+            self._table[keys - self._lowest] = places
+        order = np.argsort(keys)
+        self._keys, self._places = keys[order], places[order]
+
+    def _lookup(self, wanted: IntArray) -> IntArray:
+        if not len(self._keys):
+            return np.full(len(wanted), -1)
+        if self._table is not None:
+            spot = np.clip(wanted, self._lowest, self._lowest + len(self._table) - 1)
+            return np.where(spot == wanted, self._table[spot - self._lowest], -1)
+        spot = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        return np.where(self._keys[spot] == wanted, self._places[spot], -1)
+
+    def _find(self, value: Any) -> int:
+        if (key := _key(value)) in self._named:
+            return self._named[key]
+        number = as_whole_number(value)
+        if number is None or not -_INT64 <= number < _INT64:
+            return -1
+        return int(self._lookup(np.array([number], dtype=np.int64))[0])
+
+    def _assign(self, written: Sequence[Any], kind: str, findings: Findings) -> IntArray:
+        lowest = 0 if kind == "category" else -_INT64  # -1 stands for "no category" in result files
+        plain = set(map(type, written)) <= {int} and len(set(written)) == len(written)
+        if not plain or (len(written) and not lowest <= min(written) <= max(written) < _INT64):
+            values = self._mend(written, kind, lowest, findings)
+        else:
+            values = np.array(written, dtype=np.int64)
+        for note, told in (("id-zero", values == 0), ("id-beyond-int32", (values >= _INT32) | (values < -_INT32))):
+            findings.extend(note, np.flatnonzero(told), lambda place: f"{kind} {values[place]}")
+        if kind == "category" and len(values) and np.ptp(values) + 1 > len(values):
+            findings.add("id-gaps", f"{len(values)} categories, ids {values.min()} to {values.max()}")
+        return values
+
+    def _mend(self, written: Sequence[Any], kind: str, lowest: int, findings: Findings) -> IntArray:
+        values: dict[int, int] = {}  # by place
+        self._known = {}
+        taken: set[int] = set()
+        for stage in (int, float, str):  # what is a number already has the first claim to it
+            for place, value in enumerate(written):
+                number = as_whole_number(value) if type(value) is stage else None
+                if number is None or not lowest <= number < _INT64:
+                    continue
+                if number not in taken:
+                    values[place] = number
+                    taken.add(number)
+                    self._known[number] = place
+                elif stage is not str:
+                    example = f"{kind} id {number} occurs twice, again in entry {place + 1}"
+                    findings.add(f"duplicate-{kind}-id", example)
+        highest = max(taken | {0})
+        free = (n for n in count(highest + 1 if highest < _INT32 else 1) if n not in taken)
+        for place, value in enumerate(written):
+            if place not in values:
+                values[place] = next(free)
+            if type(value) is not int or not lowest <= value < _INT64:
+                if value is not None:
+                    self._named.setdefault(_key(value), place)
+                text = "is missing" if value is None else f"is {reprlib.repr(value)}"
+                findings.add("id-not-integer", f"the id of {kind} entry {place + 1} {text}: {values[place]} instead")
+        return np.array([values[place] for place in range(len(written))], dtype=np.int64)
+
+
+def without_repetitions(
+    places: list[int],
+    identifiers: Sequence[Any],
+    names: Sequence[Any],
+    kind: Literal["image", "category"],
+    findings: Findings,
+) -> list[int]:
+    """The places of entries without those that say the same id and name as an earlier one.
+
+    Whoever joins files often has the same entry twice. Its annotations belong to the one that stays; numbered anew, the
+    other would count as an image without objects.
+
+    Args:
+        places: of entries in the file's list.
+        identifiers: of each, as written.
+        names: likewise.
+        kind: of the entries.
+        findings: receives the repetitions.
+    """
+    if set(map(type, identifiers)) <= {int} and len(set(identifiers)) == len(identifiers):
+        return places
+    seen: set[str] = set()
+    kept = []
+    for place, *pair in zip(places, identifiers, names, strict=True):
+        key = _key(pair)
+        if pair[0] is not None and key in seen:
+            findings.add(
+                f"duplicate-{kind}-id",
+                f"{kind} id {reprlib.repr(pair[0])} occurs twice, entry {place + 1} is a repetition",
+            )
+        else:
+            kept.append(place)
+        seen.add(key)
+    return kept
+
+
+def _key(value: Any) -> str:
+    """What is written, as a key: text stands for itself."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+def as_whole_number(value: Any) -> int | None:
+    """The whole number that a value is or says; None if it is none."""
+    if type(value) is int:
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, str) and len(value) < 20 and value.strip().removeprefix("-").isascii():
+        return int(value) if value.strip().removeprefix("-").isdigit() else None
+    return None

@@ -1,0 +1,205 @@
+"""Index of a COCO data set: its images, categories, true instances, and counts."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from segtrain import masks
+from segtrain.data.coco.issues import Findings
+from segtrain.data.coco.tables import AnnotationTable, ImageInfo, ImageTable, decode_box, decode_plain, draw, name_of
+from segtrain.errors import SegtrainError
+from segtrain.masks import Rle
+from segtrain.masks.parse import SegmentationError
+from segtrain.records import Category, GroundTruth
+
+_DROPPING = ("segmentation-empty", "mask-empty", "mask-lost", "segmentation-type", "rle-sum", "rle-corrupt", "rle-size")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of a file's annotations: ``used + crowd + dropped == annotations``.
+
+    Attributes:
+        images: images, those without annotations included.
+        annotations: entries of the file.
+        used: true instances.
+        crowd: regions to ignore.
+        repaired: those among the used and the crowds in which something was mended.
+        dropped: entries that cannot be used.
+    """
+
+    images: int
+    annotations: int
+    used: int
+    crowd: int
+    repaired: int
+    dropped: int
+
+
+class CategoryCounts(NamedTuple):
+    """How many true instances of which category the images hold; one entry for each pair that occurs.
+
+    Attributes:
+        images: (P,) positions of the images in the index, not decreasing.
+        labels: (P,) 1..K, increasing within an image.
+        objects: (P,) instances, from 1.
+    """
+
+    images: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    objects: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class CocoIndex:
+    """A COCO data set without its pixels.
+
+    Attributes:
+        path: the json file.
+        categories: by increasing id.
+        images: in file order.
+        annotations: all of them, those that are dropped included.
+        findings: what is wrong with the file, as far as somebody has looked.
+    """
+
+    path: Path
+    categories: list[Category]
+    images: ImageTable
+    annotations: AnnotationTable
+    findings: Findings
+
+    @cached_property
+    def label_of(self) -> dict[int, int]:
+        """Contiguous label 1..K by category id, which may have gaps."""
+        return {category.id: label for label, category in enumerate(self.categories, start=1)}
+
+    @cached_property
+    def counts(self) -> Counts:
+        """What became of the annotations of these images."""
+        rows = self.annotations.rows
+        usable, crowd = rows["usable"], rows["crowd"]
+        return Counts(
+            images=len(self.images),
+            annotations=len(rows),
+            used=int((usable & ~crowd).sum()),
+            crowd=int((usable & crowd).sum()),
+            repaired=int((usable & rows["repaired"]).sum()),
+            dropped=int((~usable).sum()),
+        )
+
+    @cached_property
+    def objects_per_image(self) -> npt.NDArray[np.int64]:
+        """(images,) true instances of each, crowds left out."""
+        rows = self.annotations.rows
+        return np.bincount(rows["image"][rows["usable"] & ~rows["crowd"]], minlength=len(self.images))
+
+    def truths(self, image_id: int) -> list[GroundTruth]:
+        """The usable annotations of an image, crowds included, in file order.
+
+        Their ids are places in the file, from 1: COCO's evaluator takes the id 0, which files do contain, for
+        "unmatched". Boxes and areas are the file's own where it states any that can be, else the mask's: COCO's areas
+        come from the polygons, and decide what is small, medium and large.
+
+        Raises:
+            KeyError: there is no such image.
+            SegtrainError: a mask that nobody has checked cannot be drawn.
+        """
+        place = int(self.images.places([image_id])[0])
+        image = self.images[place]
+        return self.truths_of(self.annotations.of_image(place), image)
+
+    def truths_of(self, rows: npt.NDArray[np.void], image: ImageInfo) -> list[GroundTruth]:
+        """What usable rows of the table say of their image; see ``truths``.
+
+        Raises:
+            SegtrainError: a mask that nobody has checked cannot be drawn.
+        """
+        return [self._truth(row, rle, image) for row, rle in zip(rows, self.masks(rows, image.size), strict=True)]
+
+    def _truth(self, row: np.void, rle: Rle, image: ImageInfo) -> GroundTruth:
+        box = decode_box(self.annotations.box(row), image.size)
+        if box is None:
+            x0, y0, x1, y1 = masks.boxes([rle])[0].tolist()
+            box = [x0, y0, x1 - x0, y1 - y0]
+        area = float(row["area"])
+        return GroundTruth(
+            id=int(row["number"]),
+            image_id=image.id,
+            category_id=self.categories[row["label"] - 1].id,
+            segmentation=rle,
+            bbox=box,
+            area=float(masks.area([rle])[0]) if np.isnan(area) else area,
+            iscrowd=int(row["crowd"]),
+        )
+
+    def objects(self, place: int) -> tuple[npt.NDArray[np.int64], list[Rle]]:
+        """Labels (N,) 1..K and masks of the true instances of the image at a place, in file order, without crowds.
+
+        Raises:
+            SegtrainError: a mask that nobody has checked cannot be drawn.
+        """
+        rows = self.annotations.of_image(place)
+        rows = rows[~rows["crowd"]]
+        return rows["label"].astype(np.int64), self.masks(rows, self.images[place].size)
+
+    def masks(self, rows: npt.NDArray[np.void], size: tuple[int, int]) -> list[Rle]:
+        """The masks of rows of the table.
+
+        Args:
+            rows: of images of this (H, W).
+            size: of the image.
+
+        Raises:
+            SegtrainError: nobody has checked a mask, and it cannot be drawn.
+        """
+        texts = self.annotations.segmentations(rows)
+        if rows["plain"].all():
+            return list(map(decode_plain, texts))
+        found = []
+        for row, text in zip(rows, texts, strict=True):
+            try:
+                found.append(decode_plain(text) if row["plain"] else draw(text, size)[0])
+            except SegmentationError as error:
+                raise SegtrainError(
+                    f"{self.path}: {name_of(row)}: {error}; correct it, or leave it out with data.check=warn"
+                ) from error
+        return found
+
+    def category_counts(self) -> CategoryCounts:
+        """How many usable annotations of each category each image holds, crowds left out."""
+        rows = self.annotations.rows
+        true = rows[rows["usable"] & ~rows["crowd"]]
+        many = np.int64(len(self.categories) + 1)
+        pairs, objects = np.unique(true["image"] * many + true["label"], return_counts=True)
+        images, labels = np.divmod(pairs, many)
+        return CategoryCounts(images, labels, objects)
+
+    def subset(self, image_ids: Collection[int]) -> "CocoIndex":
+        """The index of some of the images, in file order; the masks stay shared.
+
+        Raises:
+            KeyError: there is no such image.
+        """
+        places = np.unique(self.images.places(image_ids))
+        return replace(self, images=self.images.subset(places), annotations=self.annotations.of_images(places))
+
+
+def require_instances(index: CocoIndex) -> None:
+    """Refuse an index that holds nothing to learn from.
+
+    Raises:
+        SegtrainError: no annotation is usable.
+    """
+    counts = index.counts
+    if counts.used == 0:
+        dropped = [example for kind in _DROPPING for example in index.findings[kind].examples]
+        first = f"; {dropped[0]}" if dropped else ""
+        raise SegtrainError(
+            f"{index.path}: no usable annotation among {counts.annotations} ({counts.crowd} crowds, "
+            f"{counts.dropped} dropped{first}); give annotations with polygons or run-length masks"
+        )

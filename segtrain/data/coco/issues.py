@@ -1,0 +1,198 @@
+"""Issues of a data set: the types with severity and remedy, and those found, counted with a few examples."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy.typing as npt
+
+# An error: something is there and cannot be used; ``data.check=strict`` stops. A warning: it was mended, or nothing was
+# lost with it. A note: worth knowing, nothing is done.
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+_ANNOTATION = "correct it; else the annotation is left out"
+_IMAGE = "correct it; else the image is left out"
+_RENUMBERED = "correct it; else a repetition is left out, another entry gets a new id, without annotations"
+_POLYGON = "the polygon is left out"
+_EXAMPLES_KEPT = 3
+
+
+class Kind(NamedTuple):
+    """A kind of finding.
+
+    Attributes:
+        severity: decides what ``data.check`` does.
+        title: what is wrong, for a table.
+        action: what was done about it, or can be.
+    """
+
+    severity: Severity
+    title: str
+    action: str
+
+
+KINDS: dict[str, Kind] = {
+    # The file and its lists.
+    "file-unreadable": Kind("error", "the file cannot be read", "check the path and its permissions"),
+    "not-json": Kind("error", "the file is not json", "export it again"),
+    "wrong-root": Kind("error", "the json is no object", "export it as COCO json"),
+    "missing-list": Kind("error", "images, annotations or categories missing", "export it as COCO json"),
+    "empty-list": Kind("error", "images or categories empty", "export it again"),
+    "wrong-type": Kind("error", "entry or field of the wrong type", "correct it; else the entry is left out"),
+    # Ids and categories.
+    "duplicate-image-id": Kind("error", "image id that occurs twice", _RENUMBERED),
+    "duplicate-category-id": Kind("error", "category id that occurs twice", _RENUMBERED),
+    "unknown-image": Kind("error", "annotation of an image that is not listed", "add that image; else it is left out"),
+    "unknown-category": Kind("error", "annotation of an unlisted category", "add that category; else it is left out"),
+    "duplicate-annotation-id": Kind("warning", "annotation id that occurs twice", "numbered anew"),
+    "annotation-id-zero": Kind("warning", "annotation id 0, which COCO counts as a miss", "numbered anew"),
+    "id-not-integer": Kind("warning", "id that is missing, negative or no whole number", "replaced by a whole number"),
+    "category-unnamed": Kind("warning", "category without a name", "named after its id"),
+    "category-same-name": Kind("warning", "category with the name of another", "kept apart; rename or merge them"),
+    "id-zero": Kind("note", "image or category id 0", "kept; --fix gives it another id"),
+    "id-beyond-int32": Kind("note", "id beyond 32 bits", "kept; some tools cannot read it"),
+    "id-gaps": Kind("note", "category ids with gaps", "kept; labels are 1 to K inside"),
+    "category-unused": Kind("note", "category without objects", "kept; its scores are undefined"),
+    # Segmentations.
+    "segmentation-type": Kind("error", "segmentation that is neither polygons nor run lengths", _ANNOTATION),
+    "mask-lost": Kind("error", "segmentation of which no polygon can be drawn", _ANNOTATION),
+    "rle-sum": Kind("error", "run lengths that do not sum to H x W", _ANNOTATION),
+    "rle-corrupt": Kind("error", "run-length string that is no code", _ANNOTATION),
+    "rle-size": Kind("error", "run lengths of another size than the image", _ANNOTATION),
+    "segmentation-empty": Kind("warning", "empty segmentation", "the annotation is left out"),
+    "mask-empty": Kind("warning", "mask without a pixel in the image", "the annotation is left out"),
+    "polygon-four-numbers": Kind("warning", "polygon of 4 numbers, which COCO's tools take for a box", _POLYGON),
+    "polygon-few-points": Kind("warning", "polygon of fewer than 3 points", _POLYGON),
+    "polygon-odd-count": Kind("warning", "polygon with an odd count of numbers", _POLYGON),
+    "polygon-not-finite": Kind("warning", "polygon with NaN, infinity, or what is no number", _POLYGON),
+    "polygon-huge": Kind("warning", "polygon with coordinates far outside any image", _POLYGON),
+    "polygon-outside": Kind("note", "polygon that reaches outside the image", "cut at its border"),
+    "polygon-self-intersecting": Kind("note", "polygon that crosses or touches itself", "kept; drawn as COCO draws it"),
+    # The rest of an annotation.
+    "box-missing": Kind("warning", "annotation without a box", "taken from the mask"),
+    "box-invalid": Kind("warning", "box without size, outside the image, or no box at all", "taken from the mask"),
+    "box-outside": Kind("warning", "box that reaches outside the image", "kept as given"),
+    "box-contradicts-mask": Kind("warning", "box that lies elsewhere than its mask", "kept; training takes the mask's"),
+    "area-missing": Kind("warning", "annotation without an area", "taken from the mask"),
+    "area-invalid": Kind("warning", "area that is zero, negative or no number", "taken from the mask"),
+    "area-far-off": Kind("warning", "area more than 2x away from the mask's pixels", "kept as given"),
+    "crowd-missing": Kind("warning", "iscrowd missing, or neither 0 nor 1", "taken as 1 if another number, else 0"),
+    "annotation-duplicate": Kind("note", "annotation that repeats another (mask IoU > .98)", "kept"),
+    # Image files.
+    "image-outside-folder": Kind("error", "file name that leads out of the image folder", _IMAGE),
+    "image-missing": Kind("error", "image file that is not there", _IMAGE),
+    "image-unreadable": Kind("error", "image file that cannot be read", "replace it; else the image is left out"),
+    "image-truncated": Kind("error", "image file that breaks off", "replace it; else the image is left out"),
+    "image-too-large": Kind("error", "more pixels than data.max_image_pixels", "raise it; else the image is left out"),
+    "image-size": Kind("error", "image of another size than the json states", _IMAGE),
+    "image-exif": Kind("note", "image with an EXIF orientation", "data.exif=auto takes the reading of the json's size"),
+    "image-cmyk": Kind("note", "CMYK image", "read as RGB"),
+    "image-grey": Kind("note", "grey image", "read as RGB of three equal channels"),
+    "image-palette": Kind("note", "palette image", "read as RGB"),
+    "image-alpha": Kind("note", "image with an alpha channel", "read as RGB, alpha discarded"),
+    "image-deep": Kind("note", "image of more than 8 bits", "scaled to 8 bits by the full range"),
+    "image-animated": Kind("note", "image of several frames", "the first frame is read"),
+    "image-duplicate": Kind("note", "identical files under several ids", "kept"),
+    # The set.
+    "leak": Kind("note", "identical file in training and validation", "kept; remove one, or the numbers flatter"),
+    "images-empty": Kind("note", "image without annotations", "kept as a negative"),
+    "over-max-dets": Kind("warning", "image with more objects than max_dets", "raise data.max_dets, or recall is cut"),
+    "no-objects": Kind("warning", "no usable object in the whole file", "nothing can be learnt or measured with it"),
+    "category-rare": Kind("note", "category in at most 10 images", "expect noisy numbers for it"),
+    "object-too-small": Kind("note", "object too small for the network", "raise segmenter.scale or min_size"),
+}
+
+
+@dataclass
+class Finding:
+    """How often something was found, and where.
+
+    Attributes:
+        kind: a key of ``KINDS``.
+        count: of occurrences.
+        examples: the first few, one line each: file, annotation or image id, and what is wrong.
+    """
+
+    kind: str
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def severity(self) -> Severity:
+        """Of its kind."""
+        return KINDS[self.kind].severity
+
+    @property
+    def line(self) -> str:
+        """What, how often, the first example, and what was done or can be."""
+        return self.told(KINDS[self.kind].action)
+
+    @property
+    def done(self) -> str:
+        """The same where all has been done that can be: what is left to the user otherwise has been left out."""
+        action = KINDS[self.kind].action
+        return self.told(action.partition("; else ")[2] or action)
+
+    def told(self, action: str) -> str:
+        """What, how often, the first example, and an action."""
+        title = KINDS[self.kind].title
+        return f"{title}: {self.count}, {'first ' if self.count > 1 else ''}{self.examples[0]}; {action}"
+
+
+class Findings:
+    """Findings by kind; iterates by severity, errors first, and by the table's order within."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Finding] = {}
+
+    def add(self, kind: str, example: str, count: int = 1) -> None:
+        """Count an occurrence.
+
+        Args:
+            kind: a key of ``KINDS``.
+            example: one line that names the culprit; kept if it is among the first.
+            count: occurrences that the example stands for.
+        """
+        assert kind in KINDS, kind
+        finding = self._found.setdefault(kind, Finding(kind))
+        finding.count += count
+        if len(finding.examples) < _EXAMPLES_KEPT:
+            finding.examples.append(example)
+
+    def extend(self, kind: str, places: Sequence[Any] | npt.NDArray[Any], example: Callable[[Any], str]) -> None:
+        """Count an occurrence at each place.
+
+        Args:
+            kind: a key of ``KINDS``.
+            places: anything that ``example`` can tell apart.
+            example: one line about a place; asked for the first few only.
+        """
+        for place in places[:_EXAMPLES_KEPT]:
+            self.add(kind, example(place))
+        if len(places) > _EXAMPLES_KEPT:
+            self._found[kind].count += len(places) - _EXAMPLES_KEPT
+
+    def merge(self, other: Iterable[Finding]) -> None:
+        """Take over what another collector holds."""
+        for finding in other:
+            own = self._found.setdefault(finding.kind, Finding(finding.kind))
+            own.count += finding.count
+            own.examples += finding.examples[: _EXAMPLES_KEPT - len(own.examples)]
+
+    def of(self, severity: Severity) -> list[Finding]:
+        """Those of one severity."""
+        return [finding for finding in self if finding.severity == severity]
+
+    def lines(self, severities: Collection[Severity]) -> list[str]:
+        """A sentence for each kind of these severities: what, how often, the first example, and what was done."""
+        return [finding.line for finding in self if finding.severity in severities]
+
+    def __iter__(self) -> Iterator[Finding]:
+        order = {kind: (SEVERITIES.index(entry.severity), place) for place, (kind, entry) in enumerate(KINDS.items())}
+        return iter(sorted(self._found.values(), key=lambda finding: order[finding.kind]))
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __getitem__(self, kind: str) -> Finding:
+        return self._found.get(kind, Finding(kind))

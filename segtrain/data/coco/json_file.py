@@ -1,0 +1,375 @@
+"""The COCO json on disk: its bytes, the raw entries of its three lists, and their tolerant decoding."""
+
+import json
+import math
+import mmap
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from segtrain.data.coco.issues import Findings
+from segtrain.errors import SegtrainError
+
+_PIECE = 2**20  # bytes, about: its objects stay in the processor's cache
+_HEAD = 2**23  # bytes read at a time before the annotations; whatever comes behind them must fit into one piece
+_NAME = re.compile(rb'"annotations"\s*:')
+_FIRST = re.compile(_NAME.pattern + rb"\s*(?=\[\s*(\{)|\[\s*[^\s{]|[^\s\[])")
+_LAST = re.compile(rb'\}\s*\](?=\s*(?:\}\s*\Z|,\s*"(?:images|categories|info|licenses|type)"\s*:))')
+_BETWEEN = re.compile(rb"\}\s*(,)\s*\{")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LARGE = 2**22  # bytes; smaller files take no time in any way
+_SHAPE = "COCO json is an object with the lists images, annotations and categories"
+
+
+class FileImage(msgspec.Struct, gc=False):
+    """An entry of ``images``; nothing is taken for granted, and keys that are not named here are ignored."""
+
+    id: Any = None
+    file_name: Any = None
+    height: Any = None
+    width: Any = None
+    difficulty: Any = None
+
+
+class FileCategory(msgspec.Struct, gc=False):
+    """An entry of ``categories``."""
+
+    id: Any = None
+    name: Any = None
+
+
+class FileAnnotation(msgspec.Struct, gc=False):
+    """An entry of ``annotations``; what is seldom needed stays as it is written, and is empty where it is missing."""
+
+    id: Any = None
+    image_id: Any = None
+    category_id: Any = None
+    area: Any = None
+    iscrowd: Any = None
+    segmentation: msgspec.Raw = msgspec.Raw(b"")
+    bbox: msgspec.Raw = msgspec.Raw(b"")
+
+
+Entry = TypeVar("Entry", FileImage, FileCategory, FileAnnotation)
+
+
+class EntryReader(Generic[Entry]):
+    """Decodes the entries of a list.
+
+    Args:
+        kind: of the entries.
+        name: of the list, for messages.
+        findings: receives the entries that are no objects.
+    """
+
+    def __init__(self, kind: type[Entry], name: str, findings: Findings) -> None:
+        self._kind: Callable[..., Entry] = kind
+        self._fields, self._name, self._findings = kind.__struct_fields__, name, findings
+        self._decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(kind)
+        fields = [(field, msgspec.Raw, msgspec.Raw(b"")) for field in self._fields]
+        self._raw_decoder = msgspec.json.Decoder(msgspec.defstruct("RawEntry", fields, gc=False))
+
+    def read(self, raws: list[msgspec.Raw], first: int = 0) -> tuple[list[Entry], list[int]]:
+        """Decode entries.
+
+        Args:
+            raws: of the list.
+            first: place of the first of them in the list.
+
+        Returns:
+            The entries; and the places, counted from 0 here, of those that are no objects, for which blank ones stand.
+        """
+        try:
+            return list(map(self._decoder.decode, raws)), []
+        except (ValueError, RecursionError):
+            alone = [self._read_alone(raw, place) for place, raw in enumerate(raws, first)]
+        blank = [place for place, entry in enumerate(alone) if entry is None]
+        return [self._kind() if entry is None else entry for entry in alone], blank
+
+    def _read_alone(self, raw: msgspec.Raw, place: int) -> Entry | None:
+        try:
+            texts: Any = self._raw_decoder.decode(raw)
+        except (ValueError, RecursionError):
+            self._findings.add("wrong-type", f"{self._name}[{place}] is no object")
+            return None
+        values = {field: getattr(texts, field) for field in self._fields}
+        raw_fields = ("segmentation", "bbox") if self._kind is FileAnnotation else ()
+        return self._kind(**{k: v if k in raw_fields else decode_leniently(bytes(v)) for k, v in values.items()})
+
+
+def decode_leniently(text: bytes) -> Any:
+    """The value of a piece of json; None if there is none, the text itself where no value can stand for it.
+
+    Raises nothing: numbers beyond all ranges, half surrogates and bottomless nests stay text.
+    """
+    if not text:
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return text.decode("utf-8", "replace")
+
+
+_decoder = msgspec.json.Decoder(list[FileAnnotation])
+
+
+def cut_out(path: Path) -> tuple[npt.NDArray[np.uint8], int, int, int] | None:
+    """A file without its annotations, and where these lie, by the look of it; None if that cannot be seen.
+
+    Args:
+        path: of a large file.
+
+    Returns:
+        Room for the whole file; how much of it holds the content with an empty list in place of the annotations; first
+        byte of that list in the file, and one past its last.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    size = path.stat().st_size
+    room = _reserve(size)
+    with path.open("rb") as file:
+        held, first = 0, None
+        while first is None:
+            if not (read := file.readinto(room.data[held : held + _HEAD])):
+                return None
+            first = _FIRST.search(room.data[: held + read], max(held - 100, 0))  # it may lie across two blocks
+            held += read
+        start = first.end()
+        tail_start = max(size - _PIECE, start)
+        file.seek(tail_start)
+        tail = file.read()
+    last = _LAST.search(tail)
+    if first[1] is None or last is None or _NAME.search(tail, last.end()):  # no list of objects, or several
+        return None
+    rest = b"[]" + tail[last.end() :]
+    if start + len(rest) > size:
+        return None
+    room[start : start + len(rest)] = np.frombuffer(rest, dtype=np.uint8)
+    return room, start + len(rest), start, tail_start + last.end()
+
+
+def _reserve(size: int) -> npt.NDArray[np.uint8]:
+    """Memory that costs nothing where nobody writes."""
+    # Not NumPy's own, which asks for huge pages: the system may stall for longer than the file takes to read.
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
+    return np.frombuffer(mmap.mmap(-1, size, **private), dtype=np.uint8)
+
+
+def read_pieces(path: Path, start: int, stop: int) -> Iterator[list[FileAnnotation]]:
+    """The annotations of a list, some thousands at a time; the texts of a piece are gone when the next is asked for.
+
+    Args:
+        path: of the file.
+        start: of the list, at its bracket.
+        stop: one past its other bracket.
+
+    Raises:
+        ValueError: a piece is no list of objects.
+        OSError: the file cannot be read.
+    """
+    room = bytearray(2 * _PIECE)  # one for all pieces: fresh memory each time would cost more than parsing
+    with path.open("rb") as file, memoryview(room) as view:
+        file.seek(start)
+        held, left = 0, stop - start
+        while left:
+            read = file.readinto(view[held : min(held + left, held + _PIECE, len(room))])
+            if not read:
+                raise ValueError("an entry is too long, or the file has become shorter")
+            held, left = held + read, left - read
+            if not left:
+                yield _decoder.decode(view[:held])
+                return
+            cuts = [match.start(1) for match in _BETWEEN.finditer(view[:held], max(held - read // 4, 0))]
+            if cuts:
+                # The comma between two pieces closes the one as a bracket, and then opens the other.
+                cut = cuts[-1]
+                room[cut] = ord("]")
+                yield _decoder.decode(view[: cut + 1])
+                room[cut] = ord("[")
+                room[: held - cut] = room[cut:held]
+                held -= cut
+
+
+class FileError(SegtrainError):
+    """A file of which nothing can be used.
+
+    Attributes:
+        kind: what is wrong, a key of ``segtrain.data.coco.issues.KINDS``.
+        path: the file.
+    """
+
+    def __init__(self, kind: str, path: Path, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.kind, self.path = kind, path
+
+
+class _Root(msgspec.Struct):
+    images: list[msgspec.Raw]
+    annotations: list[msgspec.Raw]
+    categories: list[msgspec.Raw]
+
+
+@dataclass
+class RawFile:
+    """A file whose lists are known, and whose entries are still text.
+
+    Attributes:
+        path: the file.
+        buffer: (bytes,) uint8, its content, or room for that.
+        images: the text of each entry; likewise the other two.
+        pieces: where in the file the annotations lie, if they are to be read in pieces; there are none here then.
+    """
+
+    path: Path
+    buffer: npt.NDArray[np.uint8]
+    images: list[msgspec.Raw]
+    annotations: list[msgspec.Raw]
+    categories: list[msgspec.Raw]
+    pieces: tuple[int, int] | None = None
+
+
+def open_in_pieces(path: Path) -> RawFile | None:
+    """A large file of the usual order, whose annotations are still on the disk; None for any other.
+
+    Raises:
+        FileError: it cannot be read.
+    """
+    try:
+        found = cut_out(path) if path.stat().st_size >= _LARGE else None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if found is None:
+        return None
+    room, held, start, stop = found
+    try:
+        root = _decode(room[:held])
+    except (ValueError, RecursionError):
+        return None
+    if root.annotations or not root.images or not root.categories:
+        return None
+    return RawFile(path, room, root.images, [], root.categories, (start, stop))
+
+
+def read_coco_file(path: Path) -> RawFile:
+    """Read a file up to the entries of its lists.
+
+    Raises:
+        FileError: it cannot be read, is not COCO json, or lists no images or categories.
+    """
+    buffer = _read(path)
+    try:
+        root = _decode(buffer)
+    except msgspec.ValidationError as error:
+        raise _wrong_shape(path, error) from error
+    except (ValueError, RecursionError) as error:
+        buffer = _as_strict_json(path, buffer, error)
+        try:
+            root = _decode(buffer)
+        except msgspec.ValidationError as wrong:
+            raise _wrong_shape(path, wrong) from wrong
+        except (ValueError, RecursionError) as wrong:
+            raise FileError("not-json", path, f"not a json file ({wrong}); export it again") from wrong
+    for kind, entries in (("images", root.images), ("categories", root.categories)):
+        if not entries:
+            raise FileError("empty-list", path, f"the list {kind} is empty; nothing can be learnt or measured")
+    return RawFile(path, buffer, root.images, root.annotations, root.categories)
+
+
+def read_strictly(path: Path) -> bytes:
+    """The content of a file as strict json in UTF-8, whatever Python and other tools have written there.
+
+    Raises:
+        FileError: it cannot be read, or is no json.
+    """
+    buffer = _read(path)
+    try:
+        _decode(buffer)
+    except msgspec.ValidationError:
+        pass
+    except (ValueError, RecursionError) as error:
+        buffer = _as_strict_json(path, buffer, error)
+    return buffer.tobytes().removeprefix(_BYTE_ORDER_MARK)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A whole file as Python's values; it is known to be COCO json.
+
+    Raises:
+        FileError: it can no longer be read, or is no json where nobody has looked yet.
+    """
+    content = read_strictly(path)
+    try:
+        document: dict[str, Any] = msgspec.json.decode(content)
+    except (ValueError, RecursionError) as error:  # numbers beyond all ranges, half surrogates, text that is no UTF-8
+        try:
+            document = _loads(content.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            raise FileError("not-json", path, f"not a json file throughout ({error}); export it again") from error
+    return document
+
+
+def _read(path: Path) -> npt.NDArray[np.uint8]:
+    try:
+        if path.exists() and not path.is_file():  # a pipe would keep its reader waiting
+            reason = "cannot read the annotations (a directory, pipe or device); give a file"
+            raise FileError("file-unreadable", path, reason)
+        with path.open("rb") as stream:
+            buffer = np.empty(path.stat().st_size, dtype=np.uint8)
+            buffer.resize(stream.readinto(buffer.data), refcheck=False)  # it may have been cut in the meantime
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not bytes(buffer[:64]).strip() and not buffer.tobytes().strip():
+        raise FileError("not-json", path, "the file is empty; give a COCO json")
+    return buffer
+
+
+def _unreadable(path: Path, error: OSError) -> FileError:
+    return FileError("file-unreadable", path, f"cannot read the annotations ({error.strerror}); check the path")
+
+
+def _decode(buffer: npt.NDArray[np.uint8]) -> _Root:
+    marked = bytes(buffer[: len(_BYTE_ORDER_MARK)]) == _BYTE_ORDER_MARK
+    return msgspec.json.decode(buffer.data[len(_BYTE_ORDER_MARK) if marked else 0 :], type=_Root)
+
+
+def _wrong_shape(path: Path, error: msgspec.ValidationError) -> FileError:
+    kind = "missing-list" if "missing required" in str(error) else "wrong-type" if "`$." in str(error) else "wrong-root"
+    return FileError(kind, path, f"{error}; {_SHAPE}")
+
+
+def _as_strict_json(path: Path, buffer: npt.NDArray[np.uint8], reason: Exception) -> npt.NDArray[np.uint8]:
+    """What Python's own parser makes of a file: NaN and infinity, which it writes as well, become strings, and half
+    surrogates question marks.
+
+    Raises:
+        FileError: it cannot read the file either.
+    """
+    try:
+        content = _loads(buffer.tobytes().removeprefix(_BYTE_ORDER_MARK))
+        strict = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")  # half surrogates are not in UTF-8
+        return np.frombuffer(strict, dtype=np.uint8).copy()
+    except (ValueError, RecursionError):
+        raise FileError("not-json", path, f"not a json file ({reason}); export it again") from reason
+
+
+def _loads(text: str | bytes) -> Any:
+    """The value of json in which numbers that Python has no finite ones for become strings."""
+    return json.loads(text, parse_constant=str, parse_float=_finite, parse_int=_short)
+
+
+def _short(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:  # Python takes thousands of digits for an attack
+        return text
+
+
+def _finite(text: str) -> float | str:
+    return value if math.isfinite(value := float(text)) else text

@@ -1,0 +1,258 @@
+"""Reader of COCO annotation files: from json to an index whose masks stay text until they are used."""
+
+import gc
+import reprlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segtrain.data.coco.ids import Ids, as_whole_number, without_repetitions
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.issues import Findings
+from segtrain.data.coco.json_file import (
+    EntryReader,
+    FileAnnotation,
+    FileCategory,
+    FileError,
+    RawFile,
+    open_in_pieces,
+    read_coco_file,
+    read_pieces,
+)
+from segtrain.data.coco.shared_array import SharedArray
+from segtrain.data.coco.tables import HUGE, ROW, AnnotationTable, ImageTable, name_of, read_images
+from segtrain.records import Category
+
+_BATCH = 4_000  # entries that are objects at a time
+_GAP = b"\0"  # not in any json
+_INT32, _INT64 = 2**31, 2**63
+
+
+def read_annotations(
+    file: RawFile, images: ImageTable, image_ids: Ids, category_ids: Ids, findings: Findings
+) -> AnnotationTable:
+    """Tabulate the annotations of a file. Takes the file apart: its buffer becomes the table's text.
+
+    Args:
+        file: as it lies on disk; nothing else of it may be read afterwards.
+        images: of the file.
+        image_ids: theirs.
+        category_ids: of the categories by increasing id; place 0 has label 1.
+        findings: receives what is wrong.
+
+    Raises:
+        ValueError: the file is read in pieces, and there is one that is no list of objects.
+    """
+    parts: list[npt.NDArray[np.void]] = []
+    written = 0
+    for entries, blank in _batches(file, findings):
+        part = np.zeros(len(entries), dtype=ROW)
+        part["number"] = np.arange(1, len(part) + 1) + sum(map(len, parts))
+        part["usable"] = True
+        part["usable"][blank] = False
+        odd = _fill_ids(part, entries, findings)
+        odd += _fill_references(part, entries, images, image_ids, category_ids, findings)
+        for _, message in sorted(odd, key=itemgetter(0)):  # by place: how the file is read leaves no trace in messages
+            findings.add("id-not-integer", message)
+        _fill_values(part, entries, images, findings)
+        # Over the text that these entries came from, if it is there: gaps of a byte replace keys and commas.
+        text = _joined(entries)
+        file.buffer[written : written + len(text)] = text
+        _fill_places(part, text, written)
+        written += len(text)
+        parts.append(part)
+    rows = np.concatenate([np.zeros(0, dtype=ROW), *parts])
+    _check_ids(rows, images, findings)
+    file.annotations, file.images, file.categories = [], [], []  # views of the buffer, which is cut now
+    if file.buffer.flags.owndata:
+        file.buffer.resize(written, refcheck=False)
+    images_in_order = np.ascontiguousarray(rows["image"])
+    in_order = (images_in_order[1:] >= images_in_order[:-1]).all()
+    ordered = rows if in_order else rows.take(np.argsort(images_in_order, kind="stable"))
+    return AnnotationTable.of(ordered, len(images), SharedArray(file.buffer[:written]))
+
+
+def _batches(file: RawFile, findings: Findings) -> Iterator[tuple[list[FileAnnotation], list[int]]]:
+    """The annotations, some thousands at a time, and which of them are blank."""
+    if file.pieces is not None:
+        for entries in read_pieces(file.path, *file.pieces):
+            yield entries, []
+        return
+    reader = EntryReader(FileAnnotation, "annotations", findings)
+    for first in range(0, len(file.annotations), _BATCH):
+        yield reader.read(file.annotations[first : first + _BATCH], first)
+
+
+def _fill_ids(
+    rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], findings: Findings
+) -> list[tuple[int, str]]:
+    """Fill in the ids; the places of those that are no whole numbers are returned, with what to say."""
+    odd: list[tuple[int, str]] = []
+    ids = [entry.id for entry in entries]
+    if set(map(type, ids)) <= {int}:
+        try:
+            rows["id"] = np.array(ids, dtype=np.int64)
+            return odd
+        except OverflowError:
+            pass
+    for place, (row, value) in enumerate(zip(rows, ids, strict=True)):
+        number = as_whole_number(value)
+        known = number is not None and -_INT64 <= number < _INT64
+        row["id"] = number if known else -1
+        if type(value) is not int and row["usable"]:
+            text = "has no id" if value is None else f"has the id {reprlib.repr(value)}"
+            odd.append((place, f"annotation number {row['number']} {text}"))
+        elif not known and row["usable"]:
+            findings.add("id-beyond-int32", f"annotation number {row['number']} has the id {reprlib.repr(value)}")
+    return odd
+
+
+def _fill_references(
+    rows: npt.NDArray[np.void],
+    entries: Sequence[FileAnnotation],
+    images: ImageTable,
+    image_ids: Ids,
+    category_ids: Ids,
+    findings: Findings,
+) -> list[tuple[int, str]]:
+    """Fill in images and labels; the places of ids that are no whole numbers are returned, with what to say."""
+    odd: list[tuple[int, str]] = []
+    known = rows["usable"].copy()
+    image, category = [entry.image_id for entry in entries], [entry.category_id for entry in entries]
+    for field, kind, named, ids, offset in (
+        ("image", "image", image, image_ids, 0),
+        ("label", "category", category, category_ids, 1),
+    ):
+        places, plain = ids.find_all(named)
+        rows[field] = places + offset
+        for place in np.flatnonzero(known & (places < 0)).tolist():
+            said = f"no {kind}" if named[place] is None else f"the unknown {kind} {reprlib.repr(named[place])}"
+            findings.add(f"unknown-{kind}", f"{name_of(rows[place], images)} names {said}")
+        for place, value in () if plain else enumerate(named):
+            if type(value) is not int and places[place] >= 0:
+                odd.append((place, f"{name_of(rows[place], images)} names {kind} {reprlib.repr(value)}"))
+        rows["usable"] &= places >= 0
+    return odd
+
+
+def _fill_values(
+    rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], images: ImageTable, findings: Findings
+) -> None:
+    areas, crowds = [entry.area for entry in entries], [entry.iscrowd for entry in entries]
+    if set(map(type, areas)) <= {float}:
+        stated_areas = np.array(areas, dtype=np.float64)
+        rows["area"] = np.where((stated_areas > 0) & (stated_areas < HUGE), stated_areas, np.nan)
+    else:
+        rows["area"] = [a if type(a) in (float, int) and 0 < a < HUGE else np.nan for a in areas]
+    for place in np.flatnonzero(rows["usable"] & np.isnan(rows["area"])).tolist():
+        kind = "area-missing" if areas[place] is None else "area-invalid"
+        text = "" if areas[place] is None else f": {reprlib.repr(areas[place])}"
+        findings.add(kind, f"{name_of(rows[place], images)}{text}")
+    stated = np.ones(len(crowds), dtype=np.bool_)
+    if not (set(map(type, crowds)) <= {int, bool} and set(crowds) <= {0, 1}):
+        stated[:] = [type(crowd) in (int, bool, float) and crowd in (0, 1) for crowd in crowds]
+    rows["crowd"] = crowds if stated.all() else list(map(_is_crowd, crowds))
+    findings.extend("crowd-missing", np.flatnonzero(rows["usable"] & ~stated), lambda place: (
+        f"{name_of(rows[place], images)}{'' if crowds[place] is None else f': {reprlib.repr(crowds[place])}'}"
+    ))  # fmt: skip
+    rows["repaired"] = ~stated | np.isnan(rows["area"])
+
+
+def _is_crowd(value: Any) -> bool:
+    """COCO takes any number but 0 for a crowd; so does who writes true or "1"."""
+    return value is True or as_whole_number(value) not in (None, 0)
+
+
+def _joined(entries: Sequence[FileAnnotation]) -> npt.NDArray[np.uint8]:
+    """The segmentation and the box of each entry, with gaps between all of them."""
+    texts: list[Any] = [b""] * (2 * len(entries))
+    texts[0::2] = [entry.segmentation for entry in entries]
+    texts[1::2] = [entry.bbox for entry in entries]
+    return np.frombuffer(_GAP.join(texts), dtype=np.uint8)
+
+
+def _fill_places(rows: npt.NDArray[np.void], text: npt.NDArray[np.uint8], offset: int) -> None:
+    gaps = np.flatnonzero(text == _GAP[0])
+    rows["box"] = offset + gaps[0::2] + 1
+    rows["stop"] = offset + np.append(gaps[1::2], len(text))
+    rows["start"][:1] = offset
+    rows["start"][1:] = rows["stop"][:-1] + 1
+
+
+def _check_ids(rows: npt.NDArray[np.void], images: ImageTable, findings: Findings) -> None:
+    ids = rows["id"]
+    findings.extend("annotation-id-zero", rows[ids == 0], lambda row: name_of(row, images))
+    beyond = rows[(ids >= _INT32) | (ids < -_INT32)]
+    findings.extend("id-beyond-int32", beyond, lambda row: name_of(row, images))
+    if (np.diff(ids) > 0).all():
+        return
+    _, first, counts = np.unique(ids, return_index=True, return_counts=True)
+    for place, times in zip(first[counts > 1].tolist(), counts[counts > 1].tolist(), strict=True):
+        if ids[place] != -1:
+            findings.add("duplicate-annotation-id", f"{name_of(rows[place], images)} occurs {times} times", times - 1)
+
+
+def read_index(path: Path) -> CocoIndex:
+    """Read a COCO json file: its structure is checked and mended, its masks are left as text until they are used.
+
+    Raises:
+        FileError: nothing of the file can be used.
+    """
+    with _without_garbage_collection():
+        if (file := open_in_pieces(path)) is not None:
+            try:
+                return _tabulate(file)
+            except (ValueError, RecursionError, OSError):
+                del file  # read again, without haste
+        return _tabulate(read_coco_file(path))
+
+
+def _tabulate(file: RawFile) -> CocoIndex:
+    findings = Findings()
+    images, image_ids = read_images(file, findings)
+    if not len(images):
+        raise FileError("wrong-type", file.path, f"no image can be used ({findings['wrong-type'].examples[0]})")
+    categories, category_ids = _read_categories(file, findings)
+    if not categories:
+        raise FileError("wrong-type", file.path, "no category can be used (categories[0] is no object)")
+    annotations = read_annotations(file, images, image_ids, category_ids, findings)
+    return CocoIndex(file.path, categories, images, annotations, findings)
+
+
+def _read_categories(file: RawFile, findings: Findings) -> tuple[list[Category], Ids]:
+    """The categories by increasing id, and their ids, whose places are those of that list."""
+    entries, blank = EntryReader(FileCategory, "categories", findings).read(file.categories)
+    places = [place for place in range(len(entries)) if place not in blank]
+    identifiers, names_written = [entries[place].id for place in places], [entries[place].name for place in places]
+    places = without_repetitions(places, identifiers, names_written, "category", findings)
+    kept = [(place, entries[place]) for place in places]
+    ids = Ids([entry.id for _, entry in kept], "category", findings)
+    categories: list[Category] = []
+    names: set[str] = set()
+    for old in ids.sort().tolist():
+        identifier, (place, entry) = int(ids.values[len(categories)]), kept[old]
+        name = entry.name if isinstance(entry.name, str) and entry.name.strip() else f"category {identifier}"
+        if name is not entry.name:
+            findings.add("category-unnamed", f"category {identifier} becomes {name!r}")
+        if name in names:
+            findings.add("category-same-name", f"category {identifier}: {reprlib.repr(name)}")
+        names.add(name)
+        categories.append(Category(identifier, name, place))
+    return categories, ids
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Millions of short-lived objects without a cycle: looking for cycles among them takes a fifth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

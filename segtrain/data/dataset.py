@@ -1,0 +1,147 @@
+"""Training samples: an image and its instances, augmented."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from segtrain.data.augmentation import Augmentation
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.images.image_reader import ImageReader, as_tensor
+from segtrain.data.images.pixel_cache import PixelCache
+from segtrain.data.label_layers import Crops, Layers, Scene, pack
+from segtrain.errors import SegtrainError
+from segtrain.targets import Target
+
+OnBadImage = Literal["error", "skip"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the network learns from.
+
+    Attributes:
+        image: (3, H, W) uint8 RGB.
+        target: its true instances, crowds left out.
+        image_id: the file's own.
+    """
+
+    image: Tensor
+    target: Target
+    image_id: int
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that could not be read.
+
+    Attributes:
+        image_id: the file's own.
+        reason: one line.
+    """
+
+    image_id: int
+    reason: str
+
+
+class CocoDataset(Dataset[Sample | Skipped]):
+    """The images of an index with their instances, by (epoch, position).
+
+    The key holds the epoch, so that workers that live for many epochs need not be told of it. A sample is a function of
+    (seed, epoch, position) alone: the same whatever the worker count, the order, or the point of resumption.
+
+    Args:
+        index: images and instances; images without instances are kept as negatives.
+        images: reads them.
+        augmentation: None, or an empty one, for the images and instances as they are.
+        seed: not negative.
+        on_bad_image: whether an image that cannot be read is an error or a ``Skipped``.
+        min_object_pixels: instances that augmentation leaves with fewer pixels are dropped.
+        cache: holds the decoded images; None to read the files.
+    """
+
+    def __init__(
+        self,
+        index: CocoIndex,
+        images: ImageReader,
+        augmentation: Augmentation | None,
+        *,
+        seed: int,
+        on_bad_image: OnBadImage = "error",
+        min_object_pixels: int = 1,
+        cache: PixelCache | None = None,
+    ) -> None:
+        self.index = index
+        self.images = images
+        self.augmentation = augmentation
+        self.seed = seed
+        self.on_bad_image = on_bad_image
+        self.min_object_pixels = max(min_object_pixels, 1)
+        self.cache = cache
+
+    def __len__(self) -> int:
+        return len(self.index.images)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample | Skipped:
+        """The sample of an image.
+
+        Args:
+            key: the epoch, and the image's position in the index.
+
+        Raises:
+            SegtrainError: the image cannot be read (unless skipped), or the augmentation does not suit it.
+        """
+        epoch, position = key
+        try:
+            scene = self._scene(position)
+        except SegtrainError as error:
+            if self.on_bad_image == "error":
+                raise
+            return Skipped(self.index.images[position].id, str(error))
+        if self.augmentation:
+            scene = self._augment(self.augmentation, scene, np.random.SeedSequence([self.seed, epoch, position]))
+        crops = scene.crops()
+        target = _target(scene.labels[crops.instances], crops)
+        return Sample(as_tensor(scene.image), target, self.index.images[position].id)
+
+    def _scene(self, position: int) -> Scene:
+        """An image as it is."""
+        info = self.index.images[position]
+        image = self.cache.read(info) if self.cache else self.images.read(info)
+        labels, rles = self.index.objects(position)
+        # What is as it was drawn is never too small.
+        return Scene(image, pack(rles, info.size), labels, np.ones_like(labels))
+
+    def _augment(self, augmentation: Augmentation, scene: Scene, seed: np.random.SeedSequence) -> Scene:
+        own, mixing, others = (int(word) for word in seed.generate_state(3))
+        scene = self._transform(augmentation, scene, own)
+        if augmentation.mix is None:
+            return scene
+        rng = np.random.default_rng(mixing)
+        partner = augmentation.mix.partner(rng, len(self))
+        if partner is None:
+            return scene
+        try:
+            source = self._scene(partner)
+        except SegtrainError:
+            if self.on_bad_image == "error":
+                raise
+            return scene
+        return augmentation.mix.paste(rng, scene, self._transform(augmentation, source, others))
+
+    def _transform(self, augmentation: Augmentation, scene: Scene, seed: int) -> Scene:
+        image, planes = augmentation(scene.image, scene.layers.planes, seed)
+        least = np.full_like(scene.least, self.min_object_pixels)
+        return Scene(image, Layers(planes, scene.layers.owners), scene.labels, least)
+
+
+def _target(labels: npt.NDArray[np.int64], crops: Crops) -> Target:
+    return Target(
+        boxes=torch.from_numpy(crops.boxes.astype(np.float32)),
+        labels=torch.from_numpy(labels),
+        masks=[torch.from_numpy(mask) for mask in crops.masks],
+    )

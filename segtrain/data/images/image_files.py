@@ -1,0 +1,111 @@
+"""Image files on disk: paths that stay in their folder, opening, and errors."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from segtrain.errors import SegtrainError
+from segtrain.io import printable
+
+REPLACE = "replace the file, or set data.on_bad_image=skip"
+# A pipe would keep its reader waiting for a writer; Windows needs to be told of bytes.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class ImageError(SegtrainError):
+    """An image that cannot be used.
+
+    Args:
+        kind: a key of ``coco.issues.KINDS``.
+        place: the file, or its folder.
+        reason: what is wrong, without the place.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, kind: str, place: Path, reason: str, remedy: str) -> None:
+        super().__init__(f"{printable(place)}: {reason}; {remedy}")
+        self.kind, self.reason = kind, reason
+        self._given = kind, place, reason, remedy
+
+    def __reduce__(self) -> tuple[type["ImageError"], tuple[str, Path, str, str]]:
+        return type(self), self._given  # it comes home from a loader's workers
+
+
+def image_path(folder: Path, file_name: str) -> Path:
+    """Where an image lies.
+
+    Links below the folder are followed as long as they stay in it; the folder itself may be one. It is resolved only
+    for names on the way to which there is a link: two calls of the system for most names, where resolving takes twenty.
+
+    Args:
+        folder: the image folder.
+        file_name: relative to it, as the json says.
+
+    Raises:
+        ImageError: the name is empty, leads out of the folder, or cannot be one of a file. One that is merely not there
+            is left to who opens it.
+    """
+    parts = file_name.replace("\\", "/").split("/")
+    drive = file_name[1:2] == ":" and file_name[0].isalpha()
+    if not parts[0] or ".." in parts or drive:
+        raise _outside(folder, file_name, "", "make it relative")
+    step = os.fspath(folder)
+    try:
+        for part in Path(file_name).parts:
+            step = os.path.join(step, part)  # noqa: PTH118 - a Path for every step would double the cost
+            if stat.S_ISLNK(os.lstat(step).st_mode):
+                _follow(folder, file_name)
+                break
+    except (OSError, ValueError) as error:  # not there, most likely
+        if why := _why_impossible(folder / file_name):
+            reason = f"there is no file of the name {_quoted(file_name)}: {why}"
+            raise ImageError("image-missing", folder, reason, "correct the json") from error
+    return folder / file_name
+
+
+def open_file(path: Path) -> tuple[BinaryIO, os.stat_result]:
+    """A regular file, opened, and its status.
+
+    Raises:
+        ImageError: it is a directory, a pipe or a device; none of them is read from, or waited for.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, _FLAGS)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise ImageError("image-unreadable", path, "cannot read the image (a directory, pipe or device)", REPLACE)
+    return os.fdopen(descriptor, "rb"), status
+
+
+def _why_impossible(path: Path) -> str | None:
+    try:
+        os.lstat(path)
+    except ValueError:  # a zero byte, or a character that the disk has no code for
+        return "it holds a character that no file name can hold"
+    except OSError as error:
+        return "it is too long" if error.errno == errno.ENAMETOOLONG else None
+    return None
+
+
+def _follow(folder: Path, file_name: str) -> None:
+    target = os.path.realpath(folder / file_name)
+    if not Path(target).is_relative_to(os.path.realpath(folder)):
+        raise _outside(
+            folder,
+            file_name,
+            f" through a symbolic link, to {printable(target)}",
+            "put the files themselves into it, or name the folder that holds them",
+        )
+
+
+def _outside(folder: Path, file_name: str, how: str, remedy: str) -> ImageError:
+    reason = f"the file name {_quoted(file_name)} leads out of the image folder{how}"
+    return ImageError("image-outside-folder", folder, reason, remedy)
+
+
+def _quoted(name: str) -> str:
+    text = printable(name)
+    return text if text.startswith(("'", '"')) else repr(text)

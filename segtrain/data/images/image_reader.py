@@ -1,0 +1,152 @@
+"""Image decoding: files of any mode, bit depth and orientation to RGB arrays."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms
+
+from segtrain.data.images.headers import (
+    PILLOW_LIMIT,
+    Exif,
+    Header,
+    exif_orientation,
+    open_image,
+    read_header,
+    stands_upright,
+    stored_size,
+)
+from segtrain.data.images.image_files import image_path
+
+RgbArray = npt.NDArray[np.uint8]
+# How an image must be turned to stand upright, by its EXIF orientation; and back again.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_BACK = {**_UPRIGHT, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class ImageEntry(Protocol):
+    """An image of an annotation file, as far as its file is concerned."""
+
+    @property
+    def id(self) -> int:
+        """The file's own."""
+
+    @property
+    def file_name(self) -> str:
+        """Relative to the image folder."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+
+
+@dataclass(frozen=True)
+class ImageReader:
+    """Reads the images of a folder.
+
+    Attributes:
+        folder: the image folder; nothing outside of it is read.
+        exif: what becomes of EXIF orientations; see ``read_image``.
+        max_pixels: images of more are refused.
+    """
+
+    folder: Path
+    exif: Exif
+    max_pixels: int
+
+    def path(self, file_name: str) -> Path:
+        """Where an image lies; see ``image_path``."""
+        return image_path(self.folder, file_name)
+
+    def read(self, image: ImageEntry) -> RgbArray:
+        """The pixels of an image; see ``read_image``."""
+        return read_image(self.path(image.file_name), image.size, exif=self.exif, max_pixels=self.max_pixels)
+
+    def check(self, image: ImageEntry) -> Header:
+        """What is known of an image without its pixels; see ``read_header``."""
+        return read_header(self.path(image.file_name), image.size, exif=self.exif, max_pixels=self.max_pixels)
+
+
+def read_image(
+    path: Path, size: tuple[int, int] | None = None, *, exif: Exif = "auto", max_pixels: int = PILLOW_LIMIT
+) -> RgbArray:
+    """Read an image as 8-bit RGB.
+
+    Grey becomes three equal channels, alpha is discarded, the first frame stands for an animation. 16-bit grey is
+    divided by 257 (65535 becomes 255), whatever range the image uses. Floating-point grey is taken to reach from 0 to
+    the smallest of 1, 255 and 65535 that holds its maximum.
+
+    Args:
+        path: the file.
+        size: (H, W) that the annotations state; None if anything will do.
+        exif: "apply": the image is turned upright by its EXIF orientation; "ignore": it is read as it is stored;
+            "auto": it is read in the way that has the stated size, upright if both have, as the annotations were drawn
+            on that one.
+        max_pixels: an image of more is refused before it is decoded; Pillow's own limit unless it is given.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        ImageError: the file is missing, corrupt, truncated, too large, or of another size than stated.
+    """
+    with open_image(path, max_pixels) as (image, _):
+        stored = stored_size(image)
+        before = exif_orientation(image, decoded=False) if image.format == "TIFF" else 1
+        image.load()
+        left = exif_orientation(image, decoded=True)
+        rgb = _to_rgb(image)
+    # Pillow turns a TIFF by itself as it decodes it, and then no orientation is left.
+    orientation = max(before, left)
+    turned = left != orientation
+    upright = stands_upright(path, stored, orientation, size, exif)
+    return rgb if upright == turned else _turn(rgb, (_BACK if turned else _UPRIGHT).get(orientation))
+
+
+def as_tensor(image: RgbArray) -> "Tensor":
+    """(H, W, 3) uint8 to a contiguous (3, H, W) tensor, as segmenters take it."""
+    import cv2  # here, so that what only checks files starts without them
+    import torch
+
+    planes = np.empty((3, *image.shape[:2]), dtype=np.uint8)
+    cv2.split(image, list(planes))  # several times faster than a permuted copy
+    return torch.from_numpy(planes)
+
+
+def _turn(rgb: RgbArray, how: Image.Transpose | None) -> RgbArray:
+    return rgb if how is None else np.array(Image.fromarray(rgb).transpose(how))
+
+
+def _to_rgb(image: Image.Image) -> RgbArray:
+    if image.mode.startswith(("I", "F")):
+        return np.repeat(_scale(np.asarray(image))[:, :, None], 3, axis=2)
+    if image.mode == "LAB":
+        to_srgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+        converted = ImageCms.applyTransform(image, to_srgb)
+        return np.array(converted)
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _scale(grey: npt.NDArray[np.generic]) -> RgbArray:
+    """Grey of more than 8 bits to 0..255."""
+    values = np.nan_to_num(grey.astype(np.float64))
+    full = 65535.0
+    if np.issubdtype(grey.dtype, np.floating):
+        full = next((limit for limit in (1.0, 255.0) if values.max(initial=0) <= limit), full)
+    return np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8)

@@ -1,0 +1,186 @@
+"""Label layers: many instances packed into few planes.
+
+An augmentation transforms planes, and its cost grows with their number. Instances that do not overlap share one plane,
+each with a number of its own, so that N instances cost about as many planes as the overlap is deep. Both ways go
+through runs of pixels, for all instances at once: an image with hundreds of them takes no loop over their pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from segtrain import masks
+from segtrain.data.images.image_reader import RgbArray
+from segtrain.masks import Rle
+
+Plane = npt.NDArray[np.uint8]
+IntArray = npt.NDArray[np.int64]
+# 0 is the background of a layer.
+_LABELS = 255
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Instances packed into planes.
+
+    Attributes:
+        planes: (H, W) uint8 each, 0 for background.
+        owners: for each plane, the instance behind the value n, at position n - 1.
+    """
+
+    planes: list[Plane]
+    owners: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Masks known by their tight crops.
+
+    Attributes:
+        instances: (N,) which instance each mask belongs to, increasing.
+        boxes: (N, 4) xyxy in whole pixels; a single pixel has width 1.
+        pixels: the (h, w) crops of 0 and 1, one after the other.
+    """
+
+    instances: IntArray
+    boxes: IntArray
+    pixels: Plane
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+    @property
+    def masks(self) -> list[Plane]:
+        """The (h, w) crops; views."""
+        widths, heights = (self.boxes[:, 2:] - self.boxes[:, :2]).T.tolist() if len(self) else ([], [])
+        found, place = [], 0
+        for width, height in zip(widths, heights, strict=True):
+            found.append(self.pixels[place : place + width * height].reshape(height, width))
+            place += width * height
+        return found
+
+
+def pack(rles: Sequence[Rle], size: tuple[int, int]) -> Layers:
+    """Put every instance into the first plane where it touches no pixel of another one.
+
+    Args:
+        rles: the instances.
+        size: (H, W) of the image, and of every mask.
+    """
+    height, width = size
+    instance, starts, stops = masks.runs(rles)
+    order = np.argsort(starts, kind="stable")
+    instance, starts, stops = instance[order], starts[order], stops[order]
+    layer, value, owners = _assign(len(rles), _overlaps(rles, instance, starts, stops))
+    # Layer by layer; inside one, runs do not overlap.
+    order = np.argsort(layer[instance], kind="stable")
+    offset = layer[instance[order]] * (height * width)
+    flat = _draw(starts[order] + offset, stops[order] + offset, value[instance[order]], len(owners) * height * width)
+    return Layers([cv2.transpose(columns) for columns in flat.reshape(len(owners), width, height)], owners)
+
+
+def unpack(planes: Sequence[npt.NDArray[Any]], owners: Sequence[Sequence[int]], least: IntArray) -> Crops:
+    """The instances that are still there, by increasing number, each cropped to its tight box.
+
+    Args:
+        planes: (H, W) each, as packed, then transformed without inventing values (nearest neighbour).
+        owners: as packed.
+        least: for each instance, the pixels below which it is left out; one that has none always is.
+    """
+    parts = [_runs(plane, np.array([-1, *instances])) for plane, instances in zip(planes, owners, strict=True)]
+    instance, row, start, stop = np.concatenate([np.zeros((4, 0), dtype=np.int64), *parts], axis=1)
+    order = np.argsort(instance, kind="stable")
+    instance, row, start, stop = (values[order] for values in (instance, row, start, stop))
+    first = np.flatnonzero(np.diff(instance, prepend=-1))
+    if not len(first):
+        return Crops(first, np.zeros((0, 4), dtype=np.int64), np.zeros(0, dtype=np.uint8))
+    areas = np.add.reduceat(stop - start, first)
+    counts = np.diff(first, append=len(instance))
+    x0, x1 = np.minimum.reduceat(start, first), np.maximum.reduceat(stop, first)
+    # The runs of an instance are still in the order of its rows.
+    y0, y1 = row[first], row[first + counts - 1] + 1
+    kept = areas >= least[instance[first]]
+    sizes = np.where(kept, (x1 - x0) * (y1 - y0), 0)
+    corner = np.cumsum(sizes) - sizes - y0 * (x1 - x0) - x0
+    place = np.repeat(corner, counts) + row * np.repeat(x1 - x0, counts)
+    drawn = np.repeat(kept, counts)
+    starts, stops = (place + start)[drawn], (place + stop)[drawn]
+    pixels = _draw(starts, stops, np.ones(len(starts), dtype=np.uint8), int(sizes.sum()))
+    return Crops(instance[first][kept], np.stack([x0, y0, x1, y1], axis=1)[kept], pixels)
+
+
+def _overlaps(rles: Sequence[Rle], instance: IntArray, starts: IntArray, stops: IntArray) -> list[tuple[int, int]]:
+    """Pairs of instances with a pixel in common, the earlier one first; from their runs, sorted by start."""
+    # Of any two that overlap, one has a run that starts inside what came before; mostly there is none.
+    suspects = np.unique(instance[1:][starts[1:] < np.maximum.accumulate(stops)[:-1]])
+    if not len(suspects):
+        return []
+    shared = masks.iou([rles[n] for n in suspects], rles, [False] * len(rles)) > 0
+    pairs = zip(suspects[np.nonzero(shared)[0]].tolist(), np.nonzero(shared)[1].tolist(), strict=True)
+    return sorted({(min(pair), max(pair)) for pair in pairs if pair[0] != pair[1]})
+
+
+def _assign(count: int, overlaps: Sequence[tuple[int, int]]) -> tuple[IntArray, Plane, list[list[int]]]:
+    """The layer of each instance and its value there, and the instances of each layer."""
+    earlier: dict[int, list[int]] = {}
+    for first, second in overlaps:
+        earlier.setdefault(second, []).append(first)
+    layer, value = [0] * count, [0] * count
+    owners: list[list[int]] = []
+    for instance in range(count):
+        taken = {layer[other] for other in earlier.get(instance, [])}
+        free = (n for n, others in enumerate(owners) if n not in taken and len(others) < _LABELS)
+        chosen = next(free, len(owners))
+        if chosen == len(owners):
+            owners.append([])
+        owners[chosen].append(instance)
+        layer[instance], value[instance] = chosen, len(owners[chosen])
+    return np.array(layer, dtype=np.int64), np.array(value, dtype=np.uint8), owners
+
+
+def _runs(plane: npt.NDArray[Any], owner: IntArray) -> IntArray:
+    """Instance, row, first and one-past-last column of each run along the rows of a plane."""
+    width = plane.shape[1]
+    flat = plane.reshape(-1)
+    change = flat[1:] != flat[:-1]
+    change[width - 1 :: width] = True
+    starts = np.concatenate([[0], np.flatnonzero(change) + 1])
+    stops = np.append(starts[1:], flat.size)
+    values = flat[starts]
+    inside = np.flatnonzero(values)
+    starts, stops = starts[inside], stops[inside]
+    row = starts // width
+    return np.stack([owner[values[inside]], row, starts - row * width, stops - row * width])
+
+
+def _draw(starts: IntArray, stops: IntArray, values: Plane, size: int) -> Plane:
+    """Runs, which are in order and do not overlap, on zeros."""
+    bounds = np.concatenate([[0], np.stack([starts, stops], axis=1).reshape(-1), [size]])
+    alternating = np.zeros(2 * len(values) + 1, dtype=np.uint8)
+    alternating[1::2] = values
+    return np.repeat(alternating, np.diff(bounds))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image and its instances as label layers.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        layers: N instances in planes of (H, W).
+        labels: (N,) 1..K.
+        least: (N,) pixels; an instance with fewer is no longer worth learning from.
+    """
+
+    image: RgbArray
+    layers: Layers
+    labels: IntArray
+    least: IntArray
+
+    def crops(self) -> Crops:
+        """The instances that are left."""
+        return unpack(self.layers.planes, self.layers.owners, self.least)

@@ -1,0 +1,188 @@
+"""Loaders: batches for training, and single images for evaluation."""
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.dataset import CocoDataset, Sample, Skipped
+from segtrain.data.images.image_reader import ImageReader, as_tensor
+from segtrain.data.sampling import EpochBatches, aspect_bins, repeat_factors
+from segtrain.errors import SegtrainError
+from segtrain.targets import Target
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one training step.
+
+    Attributes:
+        images: uint8 RGB tensors (3, H, W) of any sizes; none if every image of the batch was skipped.
+        targets: the true instances of each.
+        image_ids: the id of each.
+        skipped: images that could not be read.
+    """
+
+    images: list[Tensor]
+    targets: list[Target]
+    image_ids: list[int]
+    skipped: list[Skipped]
+
+
+class Packed(NamedTuple):
+    """A batch on its way from a worker, as four tensors.
+
+    Each tensor that leaves a worker costs an open file, and the masks of a few batches would exhaust them.
+    """
+
+    pixels: Tensor  # all images, flat
+    boxes: Tensor
+    labels: Tensor
+    masks: Tensor  # all mask crops, flat
+    sizes: list[tuple[int, int]]  # (H, W) of each image
+    instances: list[int]  # number of instances of each image
+    image_ids: list[int]
+    skipped: list[Skipped]
+    error: str | None
+
+
+def pack(records: Sequence[Sample | Skipped | SegtrainError]) -> Packed:
+    """Join the samples of a batch."""
+    samples = [record for record in records if isinstance(record, Sample)]
+    targets = [sample.target for sample in samples]
+    masks = [mask.flatten() for target in targets for mask in target.masks]
+    empty = Target.empty()
+    return Packed(
+        pixels=torch.cat([torch.zeros(0, dtype=torch.uint8), *(sample.image.flatten() for sample in samples)]),
+        boxes=torch.cat([empty.boxes, *(target.boxes for target in targets)]),
+        labels=torch.cat([empty.labels, *(target.labels for target in targets)]),
+        masks=torch.cat([torch.zeros(0, dtype=torch.uint8), *masks]),
+        sizes=[(sample.image.shape[1], sample.image.shape[2]) for sample in samples],
+        instances=[len(target) for target in targets],
+        image_ids=[sample.image_id for sample in samples],
+        skipped=[record for record in records if isinstance(record, Skipped)],
+        error=next((str(record) for record in records if isinstance(record, SegtrainError)), None),
+    )
+
+
+def unpack(packed: Packed) -> Batch:
+    """Take a batch apart again; its images and masks are views.
+
+    Raises:
+        SegtrainError: a sample of the batch was one.
+    """
+    if packed.error is not None:
+        raise SegtrainError(packed.error)
+    pixels = torch.split(packed.pixels, [3 * height * width for height, width in packed.sizes])
+    images = [flat.view(3, height, width) for flat, (height, width) in zip(pixels, packed.sizes, strict=True)]
+    shapes = [(y1 - y0, x1 - x0) for x0, y0, x1, y1 in packed.boxes.int().tolist()]
+    crops = torch.split(packed.masks, [height * width for height, width in shapes])
+    masks = iter([flat.view(shape) for flat, shape in zip(crops, shapes, strict=True)])
+    targets = [
+        Target(boxes, labels, [next(masks) for _ in range(len(labels))])
+        for boxes, labels in zip(
+            torch.split(packed.boxes, packed.instances), torch.split(packed.labels, packed.instances), strict=True
+        )
+    ]
+    return Batch(images, targets, packed.image_ids, packed.skipped)
+
+
+class TrainingLoader:
+    """Loads the batches of any epoch, from any batch on.
+
+    Args:
+        dataset: where samples come from.
+        batch_size: images of a batch.
+        workers: processes that load ahead; 0 to load in this one.
+        seed: of the order; not negative.
+        aspect_grouping: whether a batch holds images of like width/height, which need little padding.
+        repeat_threshold: share of images below which a category is rare, and its images are shown more often; None to
+            show each image once an epoch.
+        pin_memory: for a faster way to a GPU.
+        start_method: of the workers, ``fork`` or ``spawn``; None for the system's own.
+    """
+
+    def __init__(
+        self,
+        dataset: CocoDataset,
+        *,
+        batch_size: int,
+        workers: int,
+        seed: int,
+        aspect_grouping: bool = False,
+        repeat_threshold: float | None = None,
+        pin_memory: bool = False,
+        start_method: str | None = None,
+    ) -> None:
+        index, rare = dataset.index, repeat_threshold
+        self._batches = EpochBatches(
+            len(dataset),
+            batch_size,
+            seed,
+            factors=None if rare is None else repeat_factors(index.category_counts(), len(dataset), rare),
+            bins=aspect_bins([image.size for image in index.images]) if aspect_grouping else None,
+        )
+        self._loader = DataLoader(
+            _Records(dataset),
+            batch_sampler=self._batches,
+            num_workers=workers,
+            collate_fn=pack,
+            pin_memory=pin_memory,
+            worker_init_fn=_start_worker,
+            multiprocessing_context=start_method if workers else None,
+            # Torch draws a seed for its workers at each epoch: from here, lest training's own stream depend on that.
+            generator=torch.Generator(),
+            persistent_workers=workers > 0,
+        )
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return len(self._batches)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch.
+
+        Args:
+            epoch: from 0.
+            start: the batch to begin with, to go on in the midst of an epoch.
+
+        Raises:
+            SegtrainError: an image cannot be read, or the augmentation does not suit it.
+        """
+        self._batches.epoch, self._batches.start = epoch, start
+        for packed in self._loader:
+            yield unpack(packed)
+
+
+def evaluation_images(index: CocoIndex, images: ImageReader) -> Iterator[tuple[int, Tensor]]:
+    """The images of an index in its order, one at a time: the id, and uint8 RGB (3, H, W).
+
+    Raises:
+        SegtrainError: an image cannot be read; ``readable`` leaves such images out beforehand.
+    """
+    for info in index.images:
+        yield info.id, as_tensor(images.read(info))
+
+
+class _Records(torch.utils.data.Dataset[Sample | Skipped | SegtrainError]):
+    """The data set, with errors as values: torch would send them home as a traceback of many lines."""
+
+    def __init__(self, dataset: CocoDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample | Skipped | SegtrainError:
+        try:
+            return self._dataset[key]
+        except SegtrainError as error:
+            return error
+
+
+def _start_worker(_: int) -> None:
+    # The workers are the parallelism (transforms.py keeps OpenCV at one thread). Ctrl-C is the parent's business.
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,225 @@
+"""Data of a run: from the ``data.*`` settings to checked splits and training samples."""
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from segtrain.data.augmentation import Augmentation
+from segtrain.data.check.cache import remembered, signature, signatures
+from segtrain.data.check.image_checks import check_headers
+from segtrain.data.check.load import CheckMode, refuse_errors
+from segtrain.data.check.set_checks import check_set, find_leaks
+from segtrain.data.coco.index import require_instances
+from segtrain.data.coco.issues import KINDS, Finding, Findings
+from segtrain.data.coco.tables import ImageInfo
+from segtrain.data.dataset import CocoDataset
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.images.pixel_cache import PixelCache
+from segtrain.data.splits import ImageUse, Split, SplitName, check_images, open_splits, readable
+from segtrain.errors import SegtrainError
+from segtrain.nodes import build
+
+logger = logging.getLogger(__name__)
+# Null in data=checkpoint alone, where the checkpoint's own values stand in.
+_NEEDED = ("max_dets", "check", "on_bad_image", "exif", "max_image_pixels", "min_object_pixels", "cache")
+PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
+
+
+class _Verdict(msgspec.Struct):
+    """What the headers of a split's images say."""
+
+    findings: list[Finding]
+    unusable: dict[int, str]
+
+
+class _Leaks(msgspec.Struct):
+    """Images that are in both splits."""
+
+    findings: list[Finding]
+
+
+def check_split(split: Split, check: CheckMode, max_dets: int, *, skip: bool) -> Split:
+    """Look at the headers of a split's images, and at the split as a whole.
+
+    Args:
+        split: whose annotations are checked already.
+        check: "strict": an image that cannot be used is an error; "warn": it is left out; "off": nobody looks.
+        max_dets: detections per image that the model returns and AP uses.
+        skip: whether who loads the images passes over those that cannot be read, and counts them.
+
+    Returns:
+        The split, with more findings, and perhaps without some images.
+
+    Raises:
+        SegtrainError: an image cannot be used, and the check is strict; or none can.
+    """
+    if check == "off":
+        return split
+    findings, index = Findings(), split.index
+    parts: list[Findings | list[Finding]] = [index.findings, check_set(index, max_dets)]
+    unusable: dict[int, str] = {}
+    if split.images is not None:
+        verdict = _header_verdict(split.images, list(index.images))
+        unusable = verdict.unusable
+        parts.append(verdict.findings)
+    for part in parts:
+        findings.merge(part)
+    if check == "strict" and not skip:
+        refuse_errors(findings, str(index.path))
+    if check == "warn" and unusable:
+        return _without(replace(split, index=replace(index, findings=findings)), unusable)
+    return replace(split, index=replace(index, findings=findings))
+
+
+def check_leaks(splits: Mapping[SplitName, Split]) -> Findings:
+    """Images that are in both of two splits, by content."""
+    findings = Findings()
+    files = {name: _files(split) for name, split in splits.items()}
+    if len(files) == 2 and all(files.values()):
+        paths = [[str(path.absolute()) for path in own.values()] for own in files.values()]
+        found = [[signature(Path(path))[1:] for path in own] for own in paths]
+        verdict = remembered([paths, found], _Leaks, lambda: _Leaks(list(find_leaks(files["train"], files["val"]))))
+        findings.merge(verdict.findings)
+    return findings
+
+
+def tell(name: str, findings: Findings) -> None:
+    """Log what was found: a line for each error and warning, and one for all notes."""
+    for finding in (*findings.of("error"), *findings.of("warning")):
+        logger.warning("%s: %s", name, finding.done)
+    if notes := findings.of("note"):
+        counted = ", ".join(f"{KINDS[finding.kind].title} ({finding.count})" for finding in notes)
+        logger.info("%s, notes: %s", name, counted)
+
+
+def _header_verdict(reader: ImageReader, images: list[ImageInfo]) -> _Verdict:
+    def look() -> _Verdict:
+        report = check_headers(images, reader)
+        return _Verdict(list(report.findings), report.unusable)
+
+    stated = [(image.id, image.file_name, image.height, image.width) for image in images]
+    found = signatures(reader.folder, (image.file_name for image in images))
+    folder = str(reader.folder.absolute())
+    return remembered([folder, reader.exif, reader.max_pixels, stated, found], _Verdict, look)
+
+
+def _files(split: Split) -> dict[int, Path]:
+    """Where the images lie that have a name to trust."""
+    if split.images is None:
+        return {}
+    found = {}
+    for image in split.index.images:
+        try:
+            found[image.id] = split.images.path(image.file_name)
+        except SegtrainError:
+            continue  # counted as an error of its own
+    return found
+
+
+def _without(split: Split, unusable: Mapping[int, str]) -> Split:
+    """The split without some images, which are counted."""
+    kept = [image.id for image in split.index.images if image.id not in unusable]
+    if not kept:
+        raise SegtrainError(f"{split.index.path}: none of its images can be used; {next(iter(unusable.values()))}")
+    index = split.index.subset(kept)
+    return replace(
+        split,
+        index=index,
+        unreadable_images=split.unreadable_images + len(unusable),
+        unreadable_annotations=split.unreadable_annotations + split.index.counts.annotations - index.counts.annotations,
+    )
+
+
+def open_data(
+    data: Mapping[str, Any],
+    need: Collection[SplitName],
+    seed: int,
+    val_ids: Collection[int] | None = None,
+    images: ImageUse = "needed",
+) -> dict[SplitName, Split]:
+    """Open the splits that a command needs; a data set that is drawn is drawn now.
+
+    Args:
+        data: the ``data`` node.
+        need: which splits.
+        seed: draws a ``val_fraction`` split.
+        val_ids: the images of that split, if they are known already.
+        images: what becomes of an image folder that is not there; see ``open_splits``.
+
+    Raises:
+        SegtrainError: a setting is missing or wrong, or a file is not what it should be.
+    """
+    for key in _NEEDED:
+        if data[key] is None:
+            raise SegtrainError(f"data.{key} is null, which leaves it to a checkpoint that is not asked; give a value")
+    root = data_root(data)
+    if data["generator"] is not None:
+        build(data["generator"]).ensure(root)
+    paths = {key: data[key] for key in PATHS}
+    if images == "unused" and data["on_bad_image"] == "skip":
+        images = "welcome"  # or the numbers would depend on whether the report has a gallery
+    splits = open_splits(
+        root=root,
+        **paths,
+        val_fraction=data["val_fraction"],
+        split_by=data["split_by"],
+        exif=data["exif"],
+        max_image_pixels=data["max_image_pixels"],
+        check=data["check"],
+        seed=seed,
+        need=need,
+        val_ids=val_ids,
+        images=images,
+    )
+    skip = data["on_bad_image"] == "skip"
+    for name, split in splits.items():
+        if data["check"] == "strict" and not skip and (split.images is not None or "train" in need):
+            check_images(split)
+        splits[name] = check_split(split, data["check"], data["max_dets"], skip=skip)
+    if data["check"] != "off":
+        for name, split in splits.items():
+            tell(name, split.index.findings)
+        for leak in check_leaks(splits):
+            logger.warning("train and val: %s", leak.line)  # a note, but one that nobody should miss
+    if "val" in splits and skip:
+        splits["val"] = readable(splits["val"])
+    if "train" in splits:
+        require_instances(splits["train"].index)
+    return splits
+
+
+def training_samples(split: Split, augmentation: Augmentation, seed: int, data: Mapping[str, Any]) -> CocoDataset:
+    """The samples of the training split.
+
+    Args:
+        split: "train", with its image folder.
+        augmentation: what is done to each sample.
+        seed: of the augmentation.
+        data: the ``data`` node.
+
+    Raises:
+        SegtrainError: a setting is missing or wrong, or the images do not fit into memory.
+    """
+    if split.images is None:
+        raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
+    cache = None
+    if data["cache"] == "ram":
+        cache = PixelCache(split.index.images, split.images.read, keep_errors=data["on_bad_image"] == "skip")
+    return CocoDataset(
+        split.index,
+        split.images,
+        augmentation,
+        seed=seed,
+        on_bad_image=data["on_bad_image"],
+        min_object_pixels=data["min_object_pixels"],
+        cache=cache,
+    )
+
+
+def data_root(data: Mapping[str, Any]) -> Path:
+    """What the paths of a ``data`` node are relative to, absolute."""
+    return Path(data["root"] or ".").expanduser().absolute()

@@ -1,0 +1,230 @@
+"""Training and validation splits: loading, checking categories, leaving out unreadable images, saving."""
+
+import logging
+import reprlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from segtrain.data.check.load import CheckMode, load_index
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.images.headers import Exif
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.split_drawing import draw, known, write_split
+from segtrain.errors import SegtrainError
+from segtrain.io import printable
+
+logger = logging.getLogger(__name__)
+SplitName = Literal["train", "val"]
+ImageUse = Literal["needed", "welcome", "unused"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Annotations and where their images lie.
+
+    Attributes:
+        name: ``train`` or ``val``, as in the settings.
+        index: the annotations.
+        images: reads them; None if there is no image folder, which is enough to score result files.
+        unreadable_images: images of the file that are left out because they cannot be read.
+        unreadable_annotations: theirs.
+        entries: positions of its images in the file's ``images``, unreadable ones included, if it was drawn from there.
+    """
+
+    name: SplitName
+    index: CocoIndex
+    images: ImageReader | None
+    unreadable_images: int = 0
+    unreadable_annotations: int = 0
+    entries: list[int] | None = None
+
+
+def open_splits(
+    *,
+    root: Path,
+    train_annotations: str | None,
+    train_images: str | None,
+    val_annotations: str | None,
+    val_images: str | None,
+    val_fraction: float | None,
+    exif: Exif,
+    max_image_pixels: int,
+    check: CheckMode,
+    seed: int,
+    need: Collection[SplitName],
+    split_by: str | None = None,
+    val_ids: Collection[int] | None = None,
+    images: ImageUse = "needed",
+) -> dict[SplitName, Split]:
+    """Open the splits that a command needs, and none that it does not.
+
+    Args:
+        root: what all other paths are relative to.
+        train_annotations: COCO json.
+        train_images: image folder.
+        val_annotations: COCO json; None to take ``val_fraction`` of the training images.
+        val_images: image folder; None for ``train_images``, where images are needed.
+        val_fraction: in (0, 1); share of ``train_annotations``, of its images and of each category, that validation
+            takes.
+        exif: what becomes of EXIF orientations; see ``read_image``.
+        max_image_pixels: images of more are refused.
+        check: what becomes of annotations that cannot be used; see ``load_index``.
+        seed: draws those images; not negative.
+        need: the splits to open.
+        split_by: field of the images; those with the same value (patient, slide, video) stay in one split.
+        val_ids: images that validation takes, if they were drawn before (from a checkpoint); nothing is drawn then.
+        images: "needed": a folder that is not there is an error; "welcome": the split then has none; "unused": it has
+            none anyway.
+
+    Raises:
+        SegtrainError: a setting is missing, contradicts another, or names a file or folder that is not there; there is
+            nothing to learn from; the two splits have different categories.
+    """
+    drawn = val_annotations is None and (val_fraction is not None or val_ids is not None)
+    if "train" in need and val_annotations is not None and val_fraction is not None:
+        raise SegtrainError("data.val_annotations and data.val_fraction exclude each other; set one of them to null")
+    if "val" in need and val_annotations is None and not drawn:
+        raise SegtrainError(
+            "data.val_annotations is null; give a COCO json, or data.val_fraction to split data.train_annotations"
+        )
+    if split_by is not None and val_fraction is None and val_ids is None:
+        raise SegtrainError(
+            f"data.split_by={split_by} says how to draw a split, but data.val_fraction is null; give both or neither"
+        )
+    if drawn or images == "needed":
+        val_images = val_images or train_images
+    indices: dict[SplitName, CocoIndex] = {}
+    entries: dict[SplitName, list[int]] = {}
+    if drawn:
+        whole = _load(root, train_annotations, "data.train_annotations", check)
+        if val_ids is not None:
+            chosen = known(whole, val_ids)
+        else:
+            assert val_fraction is not None
+            chosen = draw(whole, val_fraction, seed, split_by)
+        rows = whole.images.rows
+        taken = np.isin(rows["id"], list(chosen))
+        sides: dict[SplitName, npt.NDArray[np.void]] = {"train": rows[~taken], "val": rows[taken]}
+        for name, own in sides.items():
+            entries[name] = own["entry"].tolist()
+            indices[name] = whole.subset(own["id"].tolist())
+    else:
+        if "train" in need:
+            indices["train"] = _load(root, train_annotations, "data.train_annotations", check)
+        if "val" in need:
+            indices["val"] = _load(root, val_annotations, "data.val_annotations", check)
+    folders: dict[SplitName, str | None] = {"train": train_images, "val": val_images}
+    splits: dict[SplitName, Split] = {}
+    for name in indices:
+        if name in need:
+            folder = _folder(root, folders[name], name, images)
+            reader = None if folder is None else ImageReader(folder, exif, max_image_pixels)
+            splits[name] = Split(name, indices[name], reader, entries=entries.get(name))
+    if len(splits) == 2:
+        _require_same_categories(splits["train"].index, splits["val"].index)
+    return splits
+
+
+def check_images(split: Split) -> ImageReader:
+    """Make sure, before anything expensive, that all images of a split are there.
+
+    Returns:
+        What reads them.
+
+    Raises:
+        SegtrainError: no folder was given, or an image is not in it.
+    """
+    key = f"data.{split.name}_images"
+    if split.images is None:
+        raise SegtrainError(f"{key} is null; give the folder of the images of {split.index.path}")
+    names = [image.file_name for image in split.index.images]
+    missing = [name for name in names if not split.images.path(name).is_file()]
+    if missing:
+        raise SegtrainError(
+            f"{printable(split.images.folder / missing[0])}: no such image ({len(missing)} of {len(names)} are "
+            f"missing); set {key} to the folder of the images of {split.index.path.name}"
+        )
+    return split.images
+
+
+def _load(root: Path, annotations: str | None, key: str, check: CheckMode) -> CocoIndex:
+    if annotations is None:
+        raise SegtrainError(f"{key} is null; give the path of a COCO json, relative to data.root")
+    path = root / annotations
+    if not path.is_file():
+        raise SegtrainError(f"{path}: no such file; set {key}, relative to data.root")
+    return load_index(path, check)
+
+
+def _folder(root: Path, images: str | None, name: SplitName, use: ImageUse) -> Path | None:
+    if use == "unused":
+        return None
+    if images is None:
+        if name == "train":
+            raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
+        return None
+    folder = root / images
+    if not folder.is_dir():
+        if use == "welcome":
+            return None
+        raise SegtrainError(f"{folder}: no such image folder; set data.{name}_images, relative to data.root")
+    return folder
+
+
+def _require_same_categories(train: CocoIndex, val: CocoIndex) -> None:
+    names = [[category.name for category in index.categories] for index in (train, val)]
+    if names[0] != names[1]:
+        place, pair = next((n, pair) for n, pair in enumerate(zip_longest(*names), start=1) if len(set(pair)) == 2)
+        raise SegtrainError(
+            f"{train.path} has the categories {reprlib.repr(names[0])}, {val.path} {reprlib.repr(names[1])}; both need "
+            f"the same ones, in the order of their ids: number {place} is {' and '.join(map(reprlib.repr, pair))}"
+        )
+
+
+def readable(split: Split) -> Split:
+    """The split without the images that cannot be read; every image is decoded once.
+
+    Args:
+        split: to be looked through; as it is if it has no image folder.
+
+    Raises:
+        SegtrainError: none is left.
+    """
+    if split.images is None:
+        return split
+    kept = []
+    for image in split.index.images:
+        try:
+            split.images.read(image)
+            kept.append(image.id)
+        except SegtrainError as error:
+            logger.warning("left out of the evaluation: %s", error)
+    if not kept:
+        raise SegtrainError(f"{split.images.folder}: none of the {len(split.index.images)} images can be read")
+    index = split.index.subset(kept)
+    lost = split.index.counts.annotations - index.counts.annotations
+    return replace(
+        split,
+        index=index,
+        unreadable_images=split.unreadable_images + len(split.index.images) - len(kept),
+        unreadable_annotations=split.unreadable_annotations + lost,
+    )
+
+
+def record_split(splits: Mapping[SplitName, Split], output_dir: Path) -> None:
+    """Write a drawn split into a run's folder, as two COCO files that can be given in place of ``val_fraction``.
+
+    Args:
+        splits: "train" and "val"; nothing is written if they come from two files.
+        output_dir: gets ``split/train.json`` and ``split/val.json``.
+    """
+    val = splits["val"]
+    if val.entries is not None:
+        write_split(val.index.path, val.entries, output_dir / "split")
+        logger.info(f"drawn split: {output_dir / 'split'}, train.json and val.json")
