@@ -12,8 +12,8 @@ from items import Item
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 
-from segtrain.segmenters import mask_rcnn
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.mask_rcnn import model
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 
 # What is the same detection in float32, in pixels and units of score, and how many must be: one whose score or overlap
 # lies at a threshold may be found by one side alone.
@@ -36,7 +36,7 @@ def same_proposals(stock: StockMaskRCNN) -> Iterator[None]:
 
     with (
         patch.object(stock.rpn, "filter_proposals", record),
-        patch.object(mask_rcnn, "select_proposals", lambda *arguments: list(proposals)),
+        patch.object(model, "select_proposals", lambda *arguments: list(proposals)),
     ):
         yield
 

@@ -40,8 +40,8 @@ from torchvision.models.detection.roi_heads import project_masks_on_boxes
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from segtrain.runtime import resolve_precision, thread_count
-from segtrain.segmenters.mask_rcnn import MaskRCNN
-from segtrain.segmenters.mask_targets import sample_targets
+from segtrain.segmenters.mask_rcnn.mask_targets import sample_targets
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.targets import Target
 
 CLASSES = [str(number) for number in range(1, 91)]

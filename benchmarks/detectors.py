@@ -12,8 +12,8 @@ from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain.data.loader import Batch
-from segtrain.segmenters.inputs import InputSize
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
+from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 from segtrain.training.checkpoint import build_node, load_checkpoint, load_segmenter
 
 LEARNING_RATE, WARM_UP = 1.5e-3, 10  # of the short training: experiment=nuclei's, reached in so many steps

@@ -36,7 +36,7 @@ from stand_ins import Split, nuclei
 
 from segtrain.data.check.load import load_index
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.segmenters import edges, regions, threshold
+from segtrain.segmenters.classical import edges, regions, threshold
 
 CONFIG = Path(__file__).parent.parent / "configs" / "segmenter" / "threshold_multi.yaml"
 SIZE = (192, 263)  # rows, columns

@@ -5,7 +5,7 @@
 Both sides begin with the same 28x28 probabilities and boxes and end with a compressed string for each mask; the strings
 are compared, and the run fails where one differs.
 
-- ours: ``segtrain.segmenters.mask_pasting.to_rles``: from the squares to run lengths, without a plane.
+- ours: ``segtrain.segmenters.mask_rcnn.mask_paste.to_rles``: from the squares to run lengths, without a plane.
 - stock: ``torchvision.models.detection.roi_heads.paste_masks_in_image``, as the model's own postprocessing calls it,
   then ``> 0.5`` and ``pycocotools.mask.encode``, mask by mask in Fortran order, as COCO evaluation in torchvision's
   references/detection/coco_eval.py does it.
@@ -30,7 +30,7 @@ from rows import Row
 from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from segtrain.segmenters.mask_pasting import to_rles
+from segtrain.segmenters.mask_rcnn.mask_paste import to_rles
 
 SIDE = 28
 CASES = (((480, 640), 100, 8), ((960, 1280), 100, 15), ((3000, 4000), 20, 80))  # (H, W), masks, bound

@@ -50,8 +50,8 @@ from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.loader import Batch, TrainingLoader
 from segtrain.records import Category, Prediction, to_predictions
 from segtrain.runtime import resolve_precision, thread_count
-from segtrain.segmenters.inputs import InputSize
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
+from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 
 RATE_SIZE = (256, 256)  # pixels of the images of nuclei_rate
 CROP, BATCH = 192, 4  # of the short training: experiment=nuclei's

@@ -5,8 +5,8 @@
 Both sides pool the same regions from the same float32 maps (levels of strides 4 to 32 of one image of 384 pixels), in
 turns in one process on all cores.
 
-- ours: ``segtrain.segmenters.roi_align.Pyramid`` of channels-last maps, copying them into rows included, which in
-  training is done once for both heads.
+- ours: ``segtrain.segmenters.mask_rcnn.roi_align.Pyramid`` of channels-last maps, copying them into rows included,
+  which in training is done once for both heads.
 - stock: ``torchvision.ops.MultiScaleRoIAlign`` as torchvision's Mask R-CNN calls it (sampling ratio 2, four levels), on
   maps in the default layout.
 
@@ -24,8 +24,8 @@ from rows import Row
 from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign
 
-from segtrain.segmenters.architectures import STRIDES
-from segtrain.segmenters.roi_align import Pyramid
+from segtrain.segmenters.mask_rcnn.model import STRIDES
+from segtrain.segmenters.mask_rcnn.roi_align import Pyramid
 
 SIZE = 384  # pixels of the input's side
 CASES = {"box": (512, 128, 7), "wide": (1024, 256, 7), "mask": (128, 128, 14)}  # regions, channels, bins

@@ -40,8 +40,8 @@ from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.transforms.functional import to_tensor
 
 from segtrain.data.sampling import EpochBatches, aspect_bins
-from segtrain.segmenters.architectures import Shape, build_network
-from segtrain.segmenters.weights import load_weights
+from segtrain.segmenters.mask_rcnn.build import Shape, build_network
+from segtrain.segmenters.mask_rcnn.weights import load_weights
 
 MIN_SIZE, MAX_SIZE = 512, 1333  # pixels of the input
 RATE = 0.02 / 16  # for each image of a batch

@@ -6,8 +6,8 @@ Both sides hold the same network with the same weights, learn from the same batc
 take turns in one process. The learning rate is 1e-6, so that they stay the same network. What the data sets hand over
 is ready before the clock runs: uint8 images and mask crops, or float32 images and a full plane for each true mask.
 
-- ours: ``segtrain.segmenters.mask_rcnn.MaskRCNN.losses``, backward, ``AdamW(fused=True)``, in bfloat16 (autocast) or
-  float32: a step of ``train.py`` but for the clipping and averaging that stock has not.
+- ours: ``segtrain.segmenters.mask_rcnn.model.MaskRCNN.losses``, backward, ``AdamW(fused=True)``, in bfloat16
+  (autocast) or float32: a step of ``train.py`` but for the clipping and averaging that stock has not.
 - stock: ``torchvision.models.detection.MaskRCNN`` of the very same modules, called as its documentation says: float32,
   default memory layout, ``RoIHeads`` with ``MultiScaleRoIAlign``, ``AdamW``.
 
@@ -41,7 +41,7 @@ from segtrain.data.check.load import load_index
 from segtrain.data.dataset import CocoDataset, Sample
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.runtime import Precision
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 
 SAME = 1e-4  # relative difference of a loss in float32
 LEARNING_RATE = 1e-6

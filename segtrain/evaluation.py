@@ -13,7 +13,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.metrics.average_precision import AveragePrecision, average_precision
 from segtrain.metrics.decisions import decision_metrics
 from segtrain.records import BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions, to_predictions
-from segtrain.segmenters.base import Segmenter, Trainable
+from segtrain.segmenters import Segmenter, Trainable
 
 TrackName = Literal["class_agnostic", "class_aware"]
 TRACKS: tuple[TrackName, ...] = ("class_agnostic", "class_aware")

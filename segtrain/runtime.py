@@ -6,6 +6,7 @@ import os
 import platform
 import random
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +16,20 @@ import numpy as np
 import psutil
 import torch
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 
 from segtrain.errors import SegtrainError
 
 Precision = Literal["auto", "fp32", "bf16"]
 T = TypeVar("T")
+
+
+def send(values: Sequence[object], device: torch.device) -> Tensor:
+    """A tensor of (nested lists of) numbers on a device.
+
+    Without waiting for it: ``torch.tensor(values, device=device)`` lets the host wait until a GPU has done its work.
+    """
+    return torch.tensor(values).to(device, non_blocking=True)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from test_benchmarks import measured
 
-from segtrain.segmenters import regions, threshold
+from segtrain.segmenters.classical import regions, threshold
 
 
 def blobs(height: int, width: int, seed: int = 0) -> np.ndarray:

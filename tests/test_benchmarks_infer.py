@@ -17,7 +17,7 @@ from tiny_networks import CLASSES, picture, settings
 
 from segtrain import masks
 from segtrain.records import Category
-from segtrain.segmenters.inputs import InputSize
+from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 
 CATEGORIES = [Category(3, "round"), Category(7, "square")]
 

@@ -15,14 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from segtrain.data.findings import KINDS
 
-from segtrain.data.check import image_checks
-from segtrain.data.check import set_checks
+from segtrain.data.check import image_checks, set_checks
 from segtrain.data.check.image_checks import check_headers, check_pixels
 from segtrain.data.check.load import load_index
 from segtrain.data.check.set_checks import find_duplicates, find_leaks
-from segtrain.data.coco.issues import Finding, Findings
+from segtrain.data.coco.issues import KINDS, Finding, Findings
 from segtrain.data.images.headers import Exif, pillow_settings
 from segtrain.data.images.image_reader import ImageReader
 

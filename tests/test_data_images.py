@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
-from segtrain.data.findings import KINDS
 
+from segtrain.data.coco.issues import KINDS
 from segtrain.data.images.headers import read_header
 from segtrain.data.images.image_files import ImageError, image_path
 from segtrain.data.images.image_reader import ImageReader, read_image

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads
 
-from segtrain.segmenters.detections import select_detections
+from segtrain.segmenters.mask_rcnn.model import select_detections
 
 SIZE = (90, 120)
 

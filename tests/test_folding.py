@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, resnet18
 from torchvision.ops import FrozenBatchNorm2d
 
-from segtrain.segmenters.folding import FoldedConv2d, fold_frozen_norms, freeze_batch_norms
+from segtrain.segmenters.mask_rcnn.frozen_bn import FoldedConv2d, fold_frozen_norms, freeze_batch_norms
 
 
 def wild(module: nn.Module) -> nn.Module:

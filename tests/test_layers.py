@@ -160,7 +160,7 @@ def test_segmenters_never_see_coco_files() -> None:
     [
         ("segtrain.metrics.f1", "from segtrain.data.coco.index import CocoIndex"),
         ("segtrain.data.coco.index", "from segtrain import metrics"),
-        ("segtrain.segmenters.kmeans", "def f():\n    import segtrain.data.coco.index"),
+        ("segtrain.segmenters.classical.kmeans", "def f():\n    import segtrain.data.coco.index"),
         ("segtrain.masks", "from segtrain.evaluation import predict"),
         ("segtrain.training.trainer", "from segtrain.reporting.tensorboard import RunJournal"),
         ("segtrain.reporting.html", "import train"),

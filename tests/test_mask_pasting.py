@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from segtrain import masks
-from segtrain.segmenters.mask_pasting import to_rles
+from segtrain.segmenters.mask_rcnn.mask_paste import to_rles
 
 SIZE = (50, 70)
 

@@ -16,10 +16,9 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain import masks
-from segtrain.segmenters.architectures import ArchitectureName
-from segtrain.segmenters.base import Segmenter, Trainable
-from segtrain.segmenters.mask_logits import own_class_logits
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters import Segmenter, Trainable
+from segtrain.segmenters.mask_rcnn.build import ArchitectureName
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN, own_class_logits
 from segtrain.targets import Target
 
 # The large networks cost seconds each: among the quick tests they only detect.

@@ -7,7 +7,7 @@ import torch
 from tiny_networks import tiny
 
 from segtrain.errors import SegtrainError
-from segtrain.segmenters.inputs import InputSize, batch_images
+from segtrain.segmenters.mask_rcnn.preprocess import InputSize, batch_images
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.models.detection.roi_heads import maskrcnn_loss, project_masks_on_boxes
 
-from segtrain.segmenters import mask_targets
-from segtrain.segmenters.mask_targets import sample_targets
+from segtrain.segmenters.mask_rcnn import mask_targets
+from segtrain.segmenters.mask_rcnn.mask_targets import sample_targets
 from segtrain.targets import Target
 
 BINS = 28

@@ -19,11 +19,17 @@ from torchvision.models.detection.rpn import (
 )
 from torchvision.ops import batched_nms, box_iou
 
-from segtrain.segmenters import matching
-from segtrain.segmenters.matching import match_anchors
-from segtrain.segmenters.proposal_loss import answer_at, proposal_losses, sample_anchors
-from segtrain.segmenters.proposals import _suppress_in_threads, _suppress_together, select_proposals
-from segtrain.segmenters.roi_align import Pyramid
+from segtrain.segmenters.mask_rcnn import rpn
+from segtrain.segmenters.mask_rcnn.roi_align import Pyramid
+from segtrain.segmenters.mask_rcnn.rpn import (
+    _suppress_in_threads,
+    _suppress_together,
+    answer_at,
+    match_anchors,
+    proposal_losses,
+    sample_anchors,
+    select_proposals,
+)
 
 CHANNELS = 6
 SHAPES = ((9, 7), (5, 4), (1, 2))
@@ -68,9 +74,9 @@ def test_matches_are_torchvisions(true: list[tuple[int, ...]], anchors: list[tup
     boxes, candidates = as_boxes(true), as_boxes(anchors)
     boxes[:, 2:] += 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matching, "_PAIRS", pairs)  # many passes over few boxes
+        patch.setattr(rpn, "_PAIRS", pairs)  # many passes over few boxes
         nothing, found = match_anchors(candidates, [boxes[:0], boxes], 0.3, 0.7)
-    assert (nothing == matching.BELOW).all()
+    assert (nothing == rpn.BELOW).all()
     quality = box_iou(boxes, candidates)
     expected = Matcher(0.7, 0.3, allow_low_quality_matches=True)(quality)
     # Of several boxes with the same overlap either is right.

@@ -8,8 +8,8 @@ from torch import Tensor
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.models.detection.roi_heads import fastrcnn_loss
 
-from segtrain.segmenters.balanced_draws import draw_balanced
-from segtrain.segmenters.region_loss import box_losses, sample_regions
+from segtrain.segmenters.mask_rcnn.balanced_sampling import draw_balanced
+from segtrain.segmenters.mask_rcnn.rois import box_losses, sample_regions
 
 
 @settings(deadline=None)

@@ -26,8 +26,8 @@ from segtrain.reporting.tables.limits import (
     limit_definitions,
     reliability_rows,
 )
-from segtrain.segmenters.inputs import InputSize
-from segtrain.segmenters.mask_resolution import through_mask_head
+from segtrain.segmenters.mask_rcnn.mask_paste import through_mask_head
+from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 from torchvision.ops.poolers import LevelMapper
 
-from segtrain.segmenters.roi_align import Method, Pyramid, assign_levels
+from segtrain.segmenters.mask_rcnn.roi_align import Method, Pyramid, assign_levels
 
 STRIDES = (4, 8, 16, 32)
 SIZE = (96, 160)  # of the padded input, (H, W)
@@ -194,7 +194,9 @@ def test_what_is_not_a_number_stays_visible() -> None:
 
 def test_the_method_is_chosen_by_device_and_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr("segtrain.segmenters.roi_align.stock_roi_align", lambda *a: calls.append(a) or roi_align(*a))
+    monkeypatch.setattr(
+        "segtrain.segmenters.mask_rcnn.roi_align.stock_roi_align", lambda *a: calls.append(a) or roi_align(*a)
+    )
     for method, expected in (("auto", 0), ("gather", 0), ("kernel", len(STRIDES))):
         calls.clear()
         pool_regions(pyramid(1), STRIDES, [regions(3, 1)], 7, method)

@@ -21,7 +21,7 @@ from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 
 from segtrain import masks
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.targets import Target
 
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")) / "data"

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from segtrain import masks
 from segtrain.records import Instances
-from segtrain.segmenters.base import Segmenter
+from segtrain.segmenters import Segmenter
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "segmenter"
 # A network is not built from its file alone (it needs the number of classes): its contract is tested beside it.

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from segtrain.segmenters import edges, kmeans, threshold
-from segtrain.segmenters.finishing import Finish
-from segtrain.segmenters.regions import components, foreground, luminance, objects_among, split_touching
+from segtrain.segmenters.classical import edges, kmeans, threshold
+from segtrain.segmenters.classical.postprocess import Finish
+from segtrain.segmenters.classical.regions import components, foreground, luminance, objects_among, split_touching
 
 NOTHING: dict[str, Any] = {
     "closing": 0, "fill": False, "opening": 0, "watershed": False, "smoothing": 2.0, "min_distance": 7, "grow": 0

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torchvision.models.detection.roi_heads import paste_masks_in_image, project_masks_on_boxes
 
 from segtrain import masks
-from segtrain.segmenters.inputs import InputSize
-from segtrain.segmenters.mask_resolution import through_mask_head
+from segtrain.segmenters.mask_rcnn.mask_paste import through_mask_head
+from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 
 SIZES = [(60, 90), (37, 41), (20, 30)]
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from segtrain.errors import SegtrainError
-from segtrain.segmenters import edges, kmeans, threshold
-from segtrain.segmenters.classical import Classical
-from segtrain.segmenters.finishing import Finish
-from segtrain.segmenters.regions import components, luminance
+from segtrain.segmenters.classical import edges, kmeans, threshold
+from segtrain.segmenters.classical.postprocess import Finish
+from segtrain.segmenters.classical.regions import components, luminance
+from segtrain.segmenters.classical.segmenter import Classical
 
 CLUSTERING = {"bits": 5, "restarts": 10, "seed": 0}
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from segtrain.segmenters.regions import (
+from segtrain.segmenters.classical.regions import (
     border_counts,
     components,
     drop_small,
@@ -14,7 +14,7 @@ from segtrain.segmenters.regions import (
     luminance,
     split_touching,
 )
-from segtrain.segmenters.scoring import constant, contrast
+from segtrain.segmenters.classical.segmenter import constant, contrast
 
 SMALL_MAPS = arrays(np.int64, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, 3))
 

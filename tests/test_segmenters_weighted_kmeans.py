@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 from omegaconf import OmegaConf
 from scipy import ndimage
 
-from segtrain.segmenters import kmeans
-from segtrain.segmenters.weighted_kmeans import BLOCK, ENOUGH_CELLS, Points, fit, histogram, nearest
+from segtrain.segmenters.classical import kmeans
+from segtrain.segmenters.classical.kmeans import BLOCK, ENOUGH_CELLS, Points, fit, histogram, nearest
 
 CONFIG = OmegaConf.load(Path(__file__).parents[1] / "configs" / "segmenter" / "kmeans.yaml")["method"]
 SHIPPED = {name: int(CONFIG[name]) for name in ("clusters", "bits", "restarts", "seed")}

@@ -18,7 +18,7 @@ from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference
 from segtrain.records import Category, GroundTruth, Prediction
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import LATER_FIELDS, Checkpoint, load_checkpoint
 from segtrain.training.operating_point import THRESHOLDS, best_threshold, settle_thresholds
 

@@ -13,7 +13,7 @@ from tiny_runs import Run, write_data
 
 from segtrain.data.coco.index import CocoIndex
 from segtrain.errors import SegtrainError
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 from segtrain.training.trainer import Trainer
 

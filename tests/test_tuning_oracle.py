@@ -44,7 +44,9 @@ def test_an_oracle_is_on_no_image_below_a_row_of_its_kind() -> None:
     blind = {**OTSU, "min_area": 400}  # finds none of the squares
     oracle = Oracle({"otsu": blind}, {}, "")
     tuned = build_segmenter({**OTSU, "min_area": 9})
-    edges = build_segmenter({**OTSU, "method": {"_target_": "segtrain.segmenters.edges.sobel", "_partial_": True}})
+    edges = build_segmenter(
+        {**OTSU, "method": {"_target_": "segtrain.segmenters.classical.edges.sobel", "_partial_": True}}
+    )
     image, truths = scene(1, False)
     assert not len(oracle.segment_knowing(image, truths))
     oracle.join([oracle, tuned, edges])

@@ -20,9 +20,8 @@ from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain.errors import SegtrainError
-from segtrain.segmenters.mask_rcnn import MaskRCNN
-from segtrain.segmenters.weight_files import read_state
-from segtrain.segmenters.weights import LoadReport, load_weights
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
+from segtrain.segmenters.mask_rcnn.weights import LoadReport, load_weights, read_state
 
 COCO = MaskRCNN_ResNet50_FPN_Weights.COCO_V1
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared"))

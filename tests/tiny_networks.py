@@ -9,8 +9,8 @@ from networks import stock_network
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 
-from segtrain.segmenters.build import mask_rcnn
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.mask_rcnn.build import mask_rcnn
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.targets import Target
 
 ARCHITECTURES = ("resnet18_fpn", "mobilenet_v2_fpn", "resnet50_fpn", "resnet50_fpn_v2")

@@ -16,7 +16,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.loader import TrainingLoader
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint
 from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.recipe import Recipe
@@ -78,7 +78,7 @@ def checkpoint(**changes: Any) -> Checkpoint:
     values: dict[str, Any] = {
         "model": {},
         "config": {
-            "segmenter": {"_target_": "segtrain.segmenters.build.mask_rcnn", "_partial_": True, **settings()},
+            "segmenter": {"_target_": "segtrain.segmenters.mask_rcnn.build.mask_rcnn", "_partial_": True, **settings()},
             "optimizer": {"_target_": "torch.optim.AdamW"},
         },
         "class_names": CLASSES,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from segtrain.evaluation import Findings, Track, TrackName
-from segtrain.segmenters.inputs import InputSize
+from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 
 
 @dataclass(frozen=True)

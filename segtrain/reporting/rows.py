@@ -21,8 +21,8 @@ from segtrain.reporting.gallery.choice import GalleryItem, build
 from segtrain.reporting.results import assemble
 from segtrain.reporting.row import Row
 from segtrain.runtime import MemoryAbove
-from segtrain.segmenters.base import Segmenter
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters import Segmenter
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 
 logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")

@@ -13,8 +13,8 @@ from torch import Tensor
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import build, check_targets, require_own_targets, target_nodes
-from segtrain.segmenters.mask_rcnn import MaskRCNN
-from segtrain.segmenters.weight_files import read_state
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
+from segtrain.segmenters.mask_rcnn.weights import read_state
 
 PROVISIONAL_THRESHOLD = 0.5  # of scores: while training goes on, and where nothing tells the thresholds apart
 # Fields that older checkpoints lack.
@@ -123,7 +123,7 @@ def build_node(checkpoint: Checkpoint, source: str, max_dets: int | None) -> dic
         # Other parts of segtrain write and read files: not at the request of a file.
         if not part["_target_"].startswith("segtrain.segmenters."):
             raise SegtrainError(f"{source}: its config asks for {part['_target_']!r} ({path}), which is no segmenter")
-    later = LATER_SETTINGS if node["_target_"] == "segtrain.segmenters.build.mask_rcnn" else {}
+    later = LATER_SETTINGS if node["_target_"] == "segtrain.segmenters.mask_rcnn.build.mask_rcnn" else {}
     node = {**later, **node, "detections_per_image": max_dets or checkpoint.max_dets}
     check_targets({"segmenter": node})
     return node

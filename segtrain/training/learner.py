@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from segtrain.data.loader import Batch
 from segtrain.errors import SegtrainError
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import restore_weights
 from segtrain.training.ema import WeightAverage
 from segtrain.training.meter import Meter

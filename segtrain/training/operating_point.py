@@ -15,7 +15,7 @@ from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference, predict
 from segtrain.metrics.f1 import f1
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import PROVISIONAL_THRESHOLD, load_checkpoint, restore_weights
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,7 @@ from torch import Tensor
 from segtrain.data.check.set_checks import check_visibility
 from segtrain.data.dataset import CocoDataset, Sample
 from segtrain.data.splits import Split, SplitName
-from segtrain.segmenters.architectures import STRIDES
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.mask_rcnn.model import STRIDES, MaskRCNN
 from segtrain.targets import Target
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from pathlib import Path
 from segtrain.data.loader import Batch, TrainingLoader
 from segtrain.errors import SegtrainError
 from segtrain.runtime import peak_memory
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 from segtrain.training.journal import Journal
 from segtrain.training.learner import Learner

@@ -6,7 +6,7 @@ from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference, predict, score
-from segtrain.segmenters.mask_rcnn import MaskRCNN
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 
 KEYS: Sequence[str] = ("mask_ap", "mask_ap50", "mask_ap75", "box_ap", "miou", "f1_50")
 Show = Callable[[int, Findings], None]  # (step, what was found)

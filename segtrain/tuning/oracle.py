@@ -16,7 +16,7 @@ from segtrain.metrics.f1 import f1
 from segtrain.metrics.mean_iou import mean_iou
 from segtrain.records import GroundTruth, Instances, Prediction, to_predictions
 from segtrain.runtime import MemoryAbove
-from segtrain.segmenters.base import Segmenter
+from segtrain.segmenters import Segmenter
 from segtrain.tuning import space as spaces
 from segtrain.tuning.space import Node, build_segmenter
 

@@ -15,7 +15,7 @@ from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import as_yaml, quote_override
-from segtrain.segmenters.base import Segmenter
+from segtrain.segmenters import Segmenter
 from segtrain.tuning.objective import Metric
 from segtrain.tuning.search import Budget, Tuned, Winner, search
 from segtrain.tuning.space import build_segmenter

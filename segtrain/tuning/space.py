@@ -8,7 +8,7 @@ from typing import Any
 
 from segtrain.errors import SegtrainError
 from segtrain.nodes import build, check_targets, nearest
-from segtrain.segmenters.base import Segmenter
+from segtrain.segmenters import Segmenter
 
 Node = dict[str, Any]
 

@@ -130,7 +130,7 @@ def _traits(reference: Reference, split: Split) -> dict[str, Trait]:
 
 def _greys(split: Split, wanted: Mapping[int, Sequence[int]]) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
     """The luminance of the wanted images, 0 to 255, as far as there are images."""
-    from segtrain.segmenters.regions import luminance  # here: scikit-image takes its time to load
+    from segtrain.segmenters.classical.regions import luminance
 
     if split.images is None:
         return

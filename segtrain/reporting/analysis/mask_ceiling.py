@@ -12,8 +12,8 @@ from segtrain.metrics.average_precision import average_precision
 from segtrain.records import GroundTruth, Prediction
 from segtrain.reporting.analysis.comparisons import standard_of
 from segtrain.reporting.row import Row
-from segtrain.segmenters.mask_rcnn import MASK_SIDE
-from segtrain.segmenters.mask_resolution import OWN_SIZE, through_mask_head
+from segtrain.segmenters.mask_rcnn.mask_paste import OWN_SIZE, through_mask_head
+from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE
 
 KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
 TOGETHER = 1024  # objects, more or less: large ones side by side cost less, and all at once would cost memory

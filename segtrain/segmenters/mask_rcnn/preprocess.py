@@ -1,4 +1,4 @@
-"""From images to the network's input batch."""
+"""Preprocessing: from images to the network's input batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
 
-from segtrain.segmenters.transfer import send
+from segtrain.runtime import send
 
 # Of ImageNet, in RGB order, as all of torchvision's published weights expect.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -1,11 +1,11 @@
-"""Segmentation by grey thresholds: pure functions from RGB to a label map."""
+"""Thresholds: pure functions from RGB to a label map."""
 
 import numpy as np
 from scipy import ndimage
 from skimage import filters
 
-from segtrain.segmenters.finishing import Finish
-from segtrain.segmenters.regions import (
+from segtrain.segmenters.classical.postprocess import Finish
+from segtrain.segmenters.classical.regions import (
     FloatArray,
     LabelMap,
     Polarity,

@@ -1,4 +1,4 @@
-"""What the second stage learns from: sampled regions, and the losses of the box head on them."""
+"""Regions of interest in training: their sampling, and the losses of the box head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import box_iou
 
-from segtrain.segmenters.balanced_draws import boxes_of, draw_balanced
+from segtrain.segmenters.mask_rcnn.balanced_sampling import boxes_of, draw_balanced
 
 
 @dataclass(frozen=True)

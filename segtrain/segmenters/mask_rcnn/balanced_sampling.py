@@ -1,4 +1,4 @@
-"""Draws with a fixed share of objects among them, for all images of a batch at once."""
+"""Balanced sampling: draws with a fixed share of positives, for all images of a batch at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from segtrain.segmenters.transfer import send
+from segtrain.runtime import send
 
 Places = tuple[Tensor, Tensor]  # image of the batch, and place within it
 

@@ -1,4 +1,4 @@
-"""From segments of an image to objects: components, the border rule, the watershed.
+"""Regions: components, the border rule, the watershed.
 
 A label map is an int (H, W) array: 0 is background, region n has the value n.
 """

@@ -1,4 +1,4 @@
-"""From a mask of all objects to the objects: tidied, taken apart, grown."""
+"""Postprocessing of binary masks: morphology, watershed, expansion."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from skimage import segmentation
 from skimage.morphology import disk
 
 from segtrain.masks import BoolArray
-from segtrain.segmenters.regions import LabelMap, components, split_touching
+from segtrain.segmenters.classical.regions import LabelMap, components, split_touching
 
 Radius = Annotated[int, Meta(ge=0)]
 

@@ -1,4 +1,4 @@
-"""From the mask head's small squares to run-length masks, without pasting into a plane.
+"""Mask pasting: from the mask head's 28 x 28 probabilities to run-length masks of the image.
 
 The result equals torchvision's ``paste_masks_in_image``, ``> 0.5``, then COCO's encoder, to the bit.
 
@@ -8,7 +8,7 @@ of an image are done together. Torch resizes in float32. Pixels that its roundin
 computed as it computes them; where that does not settle them, they are taken from its own resized mask.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -17,7 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segtrain import masks
 from segtrain.masks import Rle, from_flips
+from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE, sample_targets
+from segtrain.segmenters.mask_rcnn.preprocess import InputSize
+from segtrain.targets import Target
 
 PADDING = 1  # a frame of zeros, so that the mask can fall to 0 at the box's edge
 THRESHOLD = 0.5
@@ -25,10 +29,10 @@ COLUMNS = 4096  # that are worked on together: they stay in the processor's cach
 FEW = 8  # columns of a mask that take less time pixel by pixel than torch takes for the mask
 EPSILON = float(np.finfo(np.float32).eps)  # twice the most that a rounding adds, relatively
 ROUNDINGS = 1.3 * EPSILON  # of torch's sum of four products near .5: five half units at most, in whatever order
-
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
+OWN_SIZE = InputSize(min_size=None, max_size=2**31, scale=1.0)
 
 
 def to_rles(probabilities: Tensor, boxes: Tensor, size: tuple[int, int]) -> list[Rle]:
@@ -195,3 +199,41 @@ def _places(pixels: IntArray, lengths: IntArray, side: int) -> list[tuple[tuple[
 def _scales(lengths: IntArray, side: int) -> FloatArray:
     """Cells a pixel, rounded as torch rounds it."""
     return np.float32(side) / lengths.astype(np.float32)
+
+
+def through_mask_head(
+    rles: Sequence[Sequence[Rle]], sizes: Sequence[tuple[int, int]], input_size: InputSize = OWN_SIZE
+) -> list[list[Rle]]:
+    """The masks that perfect boxes, and a mask head that answers just as it is taught, would give.
+
+    Each mask is sampled over its tight box as the mask loss samples its targets, 28 x 28, and pasted back as
+    predictions are.
+
+    Args:
+        rles: the masks of each image, of one or more; one without a pixel stays empty.
+        sizes: (H, W) of each image.
+        input_size: what the network resizes images to: targets are sampled in that frame.
+    """
+    targets = [_target(own) for own in rles]
+    inner = [input_size.resized(*size) for size in sizes]
+    scaled = [
+        target.boxes * torch.tensor([w / width, h / height] * 2)
+        for target, (height, width), (h, w) in zip(targets, sizes, inner, strict=True)
+    ]
+    own = [torch.arange(len(target)) for target in targets]
+    squares = sample_targets(targets, scaled, own, sizes, inner, MASK_SIDE)
+    parts = torch.split(squares, [len(target) for target in targets])
+    return [_pasted(*image) for image in zip(rles, parts, targets, sizes, strict=True)]
+
+
+def _target(rles: Sequence[Rle]) -> Target:
+    """Those that have a pixel."""
+    crops = [found for found in map(masks.decode_crop, rles) if found[0].size]
+    corners = [(x, y, x + crop.shape[1], y + crop.shape[0]) for crop, x, y in crops]
+    boxes = torch.tensor(corners, dtype=torch.float32).reshape(-1, 4)
+    return Target(boxes, torch.ones(len(crops), dtype=torch.int64), [torch.from_numpy(crop) for crop, _, _ in crops])
+
+
+def _pasted(rles: Sequence[Rle], squares: Tensor, target: Target, size: tuple[int, int]) -> list[Rle]:
+    found = iter(to_rles(squares, target.boxes, size))
+    return [next(found) if filled else masks.empty(size) for filled in (masks.area(rles) > 0).tolist()]

@@ -1,4 +1,4 @@
-"""The mask loss's targets, sampled from box crops: no full plane is ever made.
+"""Mask targets, sampled from box crops: no full plane is ever made.
 
 torchvision resizes every true mask's plane to the input size (nearest) and pools it with RoIAlign at scale 1. Both
 steps are separable, so a target is ``Y @ crop @ X.T`` with one small matrix of weights for each axis.
@@ -10,9 +10,10 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from segtrain.segmenters.transfer import send
+from segtrain.runtime import send
 from segtrain.targets import Target
 
+MASK_SIDE = 28  # height and width of the mask head's output
 CHUNK = 2**17  # pixels of crops that are multiplied at a time: a few megabytes with their index
 
 

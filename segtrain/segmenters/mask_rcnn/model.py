@@ -8,24 +8,82 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from segtrain.records import Instances
-from segtrain.segmenters.architectures import STRIDES
-from segtrain.segmenters.detections import select_detections
-from segtrain.segmenters.folding import fold_frozen_norms
-from segtrain.segmenters.inputs import InputSize, batch_images
-from segtrain.segmenters.mask_logits import own_class_logits
-from segtrain.segmenters.mask_pasting import to_rles
-from segtrain.segmenters.mask_targets import sample_targets
-from segtrain.segmenters.proposal_loss import answer_at, proposal_losses, sample_anchors
-from segtrain.segmenters.proposals import select_proposals
-from segtrain.segmenters.region_loss import box_losses, sample_regions
-from segtrain.segmenters.roi_align import Method, Pyramid
-from segtrain.segmenters.transfer import send
+from segtrain.runtime import send
+from segtrain.segmenters.mask_rcnn.frozen_bn import fold_frozen_norms
+from segtrain.segmenters.mask_rcnn.mask_paste import to_rles
+from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE, sample_targets
+from segtrain.segmenters.mask_rcnn.preprocess import InputSize, batch_images
+from segtrain.segmenters.mask_rcnn.roi_align import Method, Pyramid
+from segtrain.segmenters.mask_rcnn.rois import box_losses, sample_regions
+from segtrain.segmenters.mask_rcnn.rpn import answer_at, proposal_losses, sample_anchors, select_proposals
 from segtrain.targets import Target
 
-BOX_BINS, MASK_BINS = 7, 14
-MASK_SIDE = 2 * MASK_BINS  # of the mask head's answers
+STRIDES = (4, 8, 16, 32)  # of the pyramid levels that regions are pooled from
+SMALLEST = 1e-2  # pixels: torchvision drops boxes with a shorter side
+BOX_BINS, MASK_BINS = 7, MASK_SIDE // 2  # of RoIAlign; the mask head doubles its size
+
+
+def select_detections(
+    class_logits: Tensor, box_deltas: Tensor, proposals: Tensor, size: tuple[int, int], heads: RoIHeads
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What is found in one image, best first; equal to ``RoIHeads.postprocess_detections``.
+
+    Scores decide before boxes are made: of the R x K boxes that the head describes, hardly any is likely enough.
+
+    Args:
+        class_logits: (R, K + 1) float32, the background first.
+        box_deltas: (R, 4 (K + 1)) float32.
+        proposals: (R, 4) xyxy in pixels of the input.
+        size: (H, W) of the image in the input.
+        heads: whose thresholds and box coder hold.
+
+    Returns:
+        Boxes (N, 4) xyxy within the image, scores (N,) and labels (N,) int64 in 1..K.
+    """
+    likely = F.softmax(class_logits, -1)
+    region, label = torch.where(likely[:, 1:] > heads.score_thresh)
+    label = label + 1
+    scores = likely[region, label]
+    deltas = box_deltas.reshape(*class_logits.shape, 4)[region, label]
+    boxes = clip_boxes_to_image(heads.box_coder.decode_single(deltas, proposals[region]), size)
+    large = remove_small_boxes(boxes, SMALLEST)
+    boxes, scores, label = boxes[large], scores[large], label[large]
+    kept = batched_nms(boxes, scores, label, heads.nms_thresh)[: heads.detections_per_img]
+    return boxes[kept], scores[kept], label[kept]
+
+
+def own_class_logits(predictor: MaskRCNNPredictor, x: Tensor, labels: Tensor) -> Tensor:
+    """What torchvision's predictor gives for one class of each region, several times faster on the CPU.
+
+    Its transposed convolution (kernel 2, stride 2) makes blocks that do not overlap: one matrix product. ReLU and the
+    1x1 convolution behind it treat every cell alike, so both come before the blocks are laid out, and only the row of
+    the region's class is multiplied.
+
+    Args:
+        predictor: with weights (C, D, 2, 2) and (K, D, 1, 1).
+        x: (N, C, H, W).
+        labels: (N,) int64, each in [0, K).
+
+    Returns:
+        (N, 2 H, 2 W).
+    """
+    count, _, height, width = x.shape
+    up, last = predictor.conv5_mask, predictor.mask_fcn_logits
+    channels = up.weight.shape[1]
+    # Columns in the order (row in the block, column in the block, channel).
+    matrix = up.weight.permute(2, 3, 1, 0).flatten(0, 2)
+    blocks = predictor.relu(F.linear(x.permute(0, 2, 3, 1), matrix, up.bias.repeat(4)))
+    # As embedding: the gradient of an index adds up in parallel, in an order that is never the same.
+    own = F.embedding(labels, last.weight.flatten(1))
+    cells = torch.bmm(blocks.reshape(count, height * width * 4, channels), own[:, :, None])
+    cells = cells.reshape(count, height, width, 2, 2).permute(0, 1, 3, 2, 4).reshape(count, 2 * height, 2 * width)
+    logits: Tensor = cells + last.bias[labels][:, None, None]
+    return logits
 
 
 class MaskRCNN(nn.Module):

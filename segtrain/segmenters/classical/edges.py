@@ -1,4 +1,4 @@
-"""Segmentation by edges: pure functions from RGB to a label map."""
+"""Edges: pure functions from RGB to a label map."""
 
 import numpy as np
 from scipy import ndimage
@@ -7,8 +7,8 @@ from skimage.morphology import disk
 
 from segtrain.errors import SegtrainError
 from segtrain.masks import BoolArray
-from segtrain.segmenters.finishing import Finish
-from segtrain.segmenters.regions import (
+from segtrain.segmenters.classical.postprocess import Finish
+from segtrain.segmenters.classical.regions import (
     FloatArray,
     LabelMap,
     Polarity,
