@@ -12,7 +12,7 @@ from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_diffe
 from segtrain.metrics.matching import AREAS, Matches, match
 from segtrain.metrics.mean_iou import iou_of_sums
 from segtrain.metrics.resampled import resampled_f1
-from segtrain.metrics.resampled_precision import resampled_precision
+from segtrain.metrics.resampled_ap import resampled_precision
 from segtrain.records import BoxPrediction
 
 

@@ -12,7 +12,7 @@ from random_scenes import Scene, scene
 
 from segtrain import masks
 from segtrain.metrics.calibration import Calibration, calibration
-from segtrain.metrics.overlaps import best_overlaps
+from segtrain.metrics.matching import best_overlaps
 
 
 def one_category(seed: int) -> Scene:

@@ -14,9 +14,8 @@ from random_scenes import CATEGORIES, Scene, scene, truth_of
 
 from segtrain import masks
 from segtrain.metrics.average_precision import average_precision
-from segtrain.metrics.error_costs import error_costs, fixed_precision
-from segtrain.metrics.error_types import MISSES, TYPES, error_types
 from segtrain.metrics.matching import Matches, match
+from segtrain.metrics.tide import MISSES, TYPES, error_costs, error_types, fixed_precision
 from segtrain.records import GroundTruth, Prediction
 
 ALL = (*TYPES, MISSES)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segtrain.metrics.misread_boxes import AS_WRITTEN, misreading
+from segtrain.metrics.box_formats import AS_WRITTEN, misreading
 
 SIZES = {3: (300, 400), 5: (200, 640), 9: (512, 512), 12: (480, 360)}
 Box = tuple[float, float, float, float]

@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_scenes import CATEGORIES, Scene, scene
 
-from segtrain.metrics import resampled_precision as module
+from segtrain.metrics import resampled_ap as module
 from segtrain.metrics.average_precision import average_precision
-from segtrain.metrics.curves import reached_recalls
 from segtrain.metrics.matching import match
-from segtrain.metrics.resampled_precision import ResampledPrecision, resampled_precision
+from segtrain.metrics.resampled_ap import ResampledPrecision, reached_recalls, resampled_precision
 
 IouType = Literal["segm", "bbox"]
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from random_scenes import Scene, scene, truth_of
 
 from segtrain import masks
-from segtrain.metrics.matching import IOU_THRESHOLDS
-from segtrain.metrics.overlaps import best_found
+from segtrain.metrics.matching import IOU_THRESHOLDS, best_found
 from segtrain.metrics.strata import Trait, classes, numbers_by_stratum, resampled_by_stratum, thirds
 
 NAMES = ("low", "mid", "high")

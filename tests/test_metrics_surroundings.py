@@ -6,7 +6,7 @@ from scipy import ndimage, stats
 from skimage.morphology import disk
 
 from segtrain import masks
-from segtrain.metrics.surroundings import grey_separation
+from segtrain.metrics.strata import grey_separation
 from segtrain.metrics.touching import ALONE, OVERLAPPING, TOUCHING, crowding
 
 

@@ -9,7 +9,7 @@ from random_scenes import scene, truth_of
 from skimage.morphology import disk
 
 from segtrain import masks
-from segtrain.metrics.true_boxes import true_boxes
+from segtrain.metrics.average_precision import true_boxes
 
 
 def test_rectangles_are_their_boxes() -> None:

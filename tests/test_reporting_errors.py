@@ -8,7 +8,7 @@ from random_scenes import CATEGORIES, scene
 from reporting_examples import HOSTILE, boxes_only, complete, method, results
 
 from segtrain.evaluation import Findings, Reference, score
-from segtrain.metrics.error_types import MISSES, TYPES
+from segtrain.metrics.tide import MISSES, TYPES
 from segtrain.records import Category
 from segtrain.reporting.analysis.errors import errors
 from segtrain.reporting.benchmark import plain

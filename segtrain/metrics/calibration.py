@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.metrics.matching import AREAS, match
-from segtrain.metrics.overlaps import best_overlaps
+from segtrain.metrics.matching import AREAS, best_overlaps, match
 from segtrain.records import GroundTruth, Prediction
 
 FloatArray = npt.NDArray[np.float64]

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.metrics.greedy_matching import match_greedily
-from segtrain.metrics.matching import AREAS
+from segtrain.metrics.matching import AREAS, match_greedily
 from segtrain.records import GroundTruth, Prediction
 
 IOU_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # COCO's

@@ -1,9 +1,7 @@
-"""COCO's matching of detections to true instances, kept for every detection so that numbers can be drawn from it again.
+"""COCO's greedy matching (``pycocotools.cocoeval.evaluateImg``) of detections and true instances whose IoU is known."""
 
-The same matches as ``pycocotools.cocoeval`` makes (Lin et al., Microsoft COCO, 2014), at all IoU thresholds and areas.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,14 +10,12 @@ import numpy.typing as npt
 
 from segtrain import masks
 from segtrain.metrics import boxes
-from segtrain.metrics.greedy_matching import match_greedily
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 PlaceArray = npt.NDArray[np.int32]  # the largest tables: half the memory
-
 IOU_THRESHOLDS: FloatArray = np.linspace(0.5, 0.95, 10)
 AREAS = (
     (0.0, 1e5**2),
@@ -27,6 +23,48 @@ AREAS = (
     (32.0**2, 96.0**2),
     (96.0**2, 1e5**2),
 )  # all, small, medium, large; ends included
+
+
+def match_greedily(
+    overlaps: FloatArray, crowd: BoolArray, ignored: BoolArray, thresholds: FloatArray
+) -> tuple[IntArray, IntArray]:
+    """Match the detections of one image and category, at all thresholds and areas at once.
+
+    Best score first, each takes the free truth that it overlaps most, the last of equal ones; a truth to ignore only
+    where no other will do. A crowd is never used up.
+
+    Args:
+        overlaps: (D, G) IoU, best detection first.
+        crowd: (G,).
+        ignored: (A, G) truths that do not count, crowds among them.
+        thresholds: (T,) IoU that a match needs at least.
+
+    Returns:
+        For each detection its truth, (T, A, D), and for each truth its last detection, (T, A, G); -1 for none.
+    """
+    least = np.minimum(thresholds, 1 - 1e-10)
+    shape = (len(thresholds), len(ignored))
+    matched = np.full((*shape, overlaps.shape[0]), -1, dtype=np.int64)
+    taken = np.full((*shape, overlaps.shape[1]), -1, dtype=np.int64)
+    near = overlaps >= least.min()
+    # Most pairs have no rival; those that have are settled one after the other.
+    alone = near & (near.sum(axis=1, keepdims=True) == 1) & (near.sum(axis=0) == 1)
+    row, column = np.nonzero(alone)
+    enough = (overlaps[row, column] >= least[:, None])[:, None]
+    matched[:, :, row] = np.where(enough, column, -1)
+    taken[:, :, column] = np.where(enough, row, -1)
+    for d in np.flatnonzero((near & ~alone).any(axis=1)):
+        rivals = np.flatnonzero(near[d])
+        overlap = overlaps[d, rivals]
+        free = ((taken[:, :, rivals] < 0) | crowd[rivals]) & (overlap >= least[:, None, None])
+        regular = free & ~ignored[:, rivals]
+        wanted = np.where(regular.any(axis=2, keepdims=True), regular, free)
+        last_best = len(rivals) - 1 - np.where(wanted, overlap, -1.0)[:, :, ::-1].argmax(axis=2)
+        t, a = np.nonzero(wanted.any(axis=2))
+        chosen = rivals[last_best[t, a]]
+        matched[t, a, d] = chosen
+        taken[t, a, chosen] = d
+    return matched, taken
 
 
 @dataclass(frozen=True)
@@ -192,3 +230,60 @@ def _groups(key: IntArray) -> dict[int, IntArray]:
 def _outside(area: FloatArray, areas: Sequence[tuple[float, float]]) -> BoolArray:
     """(A, N) whether an area lies outside a range."""
     return np.array([(area < low) | (area > high) for low, high in areas], dtype=np.bool_).reshape(len(areas), -1)
+
+
+def best_overlaps(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction] | Sequence[BoxPrediction],
+    iou_type: Literal["segm", "bbox"] = "segm",
+) -> FloatArray:
+    """IoU of each detection with the true object of its image that it overlaps most, (D,); 0 where there is none.
+
+    Args:
+        truths: true instances; crowds are left out. Categories do not matter.
+        predictions: the detections; several may overlap one object.
+        iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
+    """
+    best = np.zeros(len(predictions))
+    for _, here, overlaps in _overlaps(truths, predictions, iou_type):
+        best[here] = overlaps.max(axis=1)
+    return best
+
+
+def best_found(truths: Sequence[GroundTruth], predictions: Sequence[Prediction]) -> FloatArray:
+    """IoU of each true object with the detection of its image that overlaps it most, (N,); 0 without any, or a crowd.
+
+    Args:
+        truths: true instances. Categories do not matter.
+        predictions: the detections; one may overlap several objects.
+    """
+    best = np.zeros(len(truths))
+    for there, _, overlaps in _overlaps(truths, predictions, "segm"):
+        best[there] = overlaps.max(axis=0)
+    return best
+
+
+def _overlaps(
+    truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: Literal["segm", "bbox"]
+) -> Iterator[tuple[list[int], list[int], FloatArray]]:
+    """Of each image with both: which true objects and which detections it has, and their (D, G) IoU."""
+    real, found = _by_image(truths), _by_image(predictions)
+    shapes = boxes.xywh(predictions) if iou_type == "bbox" else None
+    for image_id in found.keys() & real.keys():
+        there, here = [n for n in real[image_id] if not truths[n]["iscrowd"]], found[image_id]
+        if not there:
+            continue
+        crowd = np.zeros(len(there), dtype=np.bool_)
+        if shapes is None:
+            own = [predictions[n]["segmentation"] for n in here]
+            yield there, here, masks.iou(own, [truths[n]["segmentation"] for n in there], crowd.tolist())
+        else:
+            yield there, here, boxes.iou(shapes[here], np.array([truths[n]["bbox"] for n in there], np.float64), crowd)
+
+
+def _by_image(records: Sequence[Any]) -> dict[int, list[int]]:
+    """The places of each image's records."""
+    places: defaultdict[int, list[int]] = defaultdict(list)
+    for place, record in enumerate(records):
+        places[record["image_id"]].append(place)
+    return places

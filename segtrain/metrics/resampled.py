@@ -10,7 +10,7 @@ from segtrain.metrics.boundary_iou import boundary_iou, ratios
 from segtrain.metrics.matching import AREAS, IOU_THRESHOLDS, Matches, match
 from segtrain.metrics.mean_iou import iou_of_sums, pixel_counts
 from segtrain.metrics.panoptic import mean_of_defined, panoptic_quality, qualities
-from segtrain.metrics.resampled_precision import resampled_precision
+from segtrain.metrics.resampled_ap import resampled_precision
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
 FloatArray = npt.NDArray[np.float64]

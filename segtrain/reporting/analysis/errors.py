@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from segtrain.evaluation import Findings, Reference
-from segtrain.metrics.error_costs import error_costs
+from segtrain.metrics.tide import error_costs
 from segtrain.metrics.touching import merges_and_splits, touching_parts
 from segtrain.reporting.row import Row
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from segtrain import masks
 from segtrain.evaluation import Findings, Reference
-from segtrain.metrics.misread_boxes import AS_WRITTEN, Misreading, misreading
+from segtrain.metrics.box_formats import AS_WRITTEN, Misreading, misreading
 from segtrain.reporting.analysis.shortfall import DECIDED, Kind, shortfall
 
 Origin = Literal["file", "learned", "classical"]

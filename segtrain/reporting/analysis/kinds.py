@@ -12,10 +12,9 @@ import numpy.typing as npt
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import OBJECT, Findings, Reference
-from segtrain.metrics.strata import Trait, classes, numbers_by_stratum, thirds
-from segtrain.metrics.surroundings import grey_separation
+from segtrain.metrics.average_precision import true_boxes
+from segtrain.metrics.strata import Trait, classes, grey_separation, numbers_by_stratum, thirds
 from segtrain.metrics.touching import crowding
-from segtrain.metrics.true_boxes import true_boxes
 from segtrain.records import GroundTruth
 from segtrain.reporting.analysis.contrast import contrast_gap
 from segtrain.reporting.row import Row

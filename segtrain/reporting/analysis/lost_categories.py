@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.evaluation import Findings, Reference
-from segtrain.metrics.overlaps import best_overlaps
+from segtrain.metrics.matching import best_overlaps
 from segtrain.reporting.analysis.cause import Note
 from segtrain.reporting.tables.categories import CATEGORY_METRICS
 from segtrain.reporting.tables.reasons import is_zero

@@ -7,9 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from segtrain.evaluation import Findings, Reference
-from segtrain.metrics.matching import AREAS, Matches, match
+from segtrain.metrics.matching import AREAS, Matches, best_overlaps, match
 from segtrain.metrics.mean_iou import pixel_counts
-from segtrain.metrics.overlaps import best_overlaps
 from segtrain.records import GroundTruth
 
 Kind = Literal["segm", "bbox"]

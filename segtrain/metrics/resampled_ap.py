@@ -1,32 +1,51 @@
-"""Average precision of many resamples of the images, from one matching.
-
-A match depends on its own image alone, so drawing images again changes only how often each detection counts. COCO sorts
-the detections of a category by score once (``pycocotools.cocoeval.accumulate``); a resample with copies of an image
-runs through the same order, each detection as often as its image was drawn.
-
-Order of equal scores: by image, and copies of an image lie side by side, so that equal scores within an image stand
-once for each copy, as they would if the evaluator were run on the resample under new ids. A largest precision lies at
-the end of a run of hits, and of recalls reached within a run each has that precision: a row for each run is enough.
-"""
+"""The area under many precision-recall curves at once, as COCO takes it: ``pycocotools.cocoeval.accumulate``."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from segtrain.metrics.curves import area_under
 from segtrain.metrics.matching import Matches
 
-BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 CountArray = npt.NDArray[np.int32]
-
+RECALLS: FloatArray = np.linspace(0.0, 1.0, 101)
+BoolArray = npt.NDArray[np.bool_]
 _CELLS = 2**20  # of a table of runs by resamples; bounds the memory
 _DRAWS = 2**25  # of the table of draws, copies included
+
+
+def area_under(hits: CountArray, misses: CountArray | FloatArray, truths: IntArray) -> tuple[IntArray, FloatArray]:
+    """Hits in all, and the mean over all recalls of the largest precision at that recall or a higher one.
+
+    Args:
+        hits: (R, B) detections of each run that are right; changed.
+        misses: (R, B) detections before them, since the last run, that are wrong, or what they count; changed.
+        truths: (B,).
+    """
+    if not len(hits):
+        return np.zeros(len(truths), dtype=np.int64), np.zeros(len(truths))
+    for counts in (hits, misses):
+        for before, row in pairwise(counts):
+            row += before
+    precision = hits / np.maximum(hits + misses, 1)
+    for after, row in pairwise(precision[::-1]):
+        np.maximum(after, row, out=row)
+    reached = reached_recalls(hits / np.maximum(truths, 1))
+    reached[1:] -= reached[:-1].copy()
+    return hits[-1].astype(np.int64), np.einsum("rb,rb->b", reached, precision) / len(RECALLS)
+
+
+def reached_recalls(recall: FloatArray) -> IntArray:
+    """How many of the recalls 0, .01, ..., 1 do not lie above each of these, as floating point compares them."""
+    # The hundredths are not exact, and a recall of one of them may fall on either side; all others are far from one.
+    nearest = (recall * 100 + 1e-9).astype(np.int64)
+    return nearest + (RECALLS[nearest] <= recall)
 
 
 @dataclass(frozen=True)
