@@ -10,17 +10,15 @@ from segtrain.data.loader import TrainingLoader
 from segtrain.data.open_data import open_data, training_samples
 from segtrain.data.splits import record_split
 from segtrain.nodes import build
-from segtrain.reporting.tensorboard import RunJournal
-from segtrain.reporting.watch import Watch
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything
-from segtrain.training.fresh import fresh_checkpoint
+from segtrain.training.checkpoint import fresh_checkpoint
 from segtrain.training.learner import Learner, parameter_groups
-from segtrain.training.operating_point import settle_thresholds
+from segtrain.training.logger import RunJournal
 from segtrain.training.resume import find_resumed, prepared_folder, starting_point
 from segtrain.training.summary import describe_run, first_samples
 from segtrain.training.threads import choose_threads
 from segtrain.training.trainer import Trainer
-from segtrain.training.validation import Validation
+from segtrain.training.validation import Validation, Watch, settle_thresholds
 
 
 def train(config: dict[str, Any], output_dir: Path) -> float:

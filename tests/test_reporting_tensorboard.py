@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from segtrain.reporting.tensorboard import RunJournal
+from segtrain.training.logger import RunJournal
 
 
 def test_lines_that_a_crash_cut_are_dropped(tmp_path: Path) -> None:

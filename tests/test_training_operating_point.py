@@ -20,7 +20,7 @@ from segtrain.evaluation import Findings, Reference
 from segtrain.records import Category, GroundTruth, Prediction
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import LATER_FIELDS, Checkpoint, load_checkpoint
-from segtrain.training.operating_point import THRESHOLDS, best_threshold, settle_thresholds
+from segtrain.training.validation import THRESHOLDS, best_threshold, settle_thresholds
 
 SIZE = (20, 20)
 PLACES = [(x, y) for x in (0, 7, 14) for y in (0, 7, 14)]
@@ -99,7 +99,7 @@ def test_the_last_weights_get_a_threshold_of_their_own(
 ) -> None:
     """The best weights' where they are the same ones; the state to go on with stays."""
     tried = iter([(0.3, 0.9), (0.7, 0.8), (0.4, 0.6)])
-    monkeypatch.setattr("segtrain.training.operating_point.best_threshold", lambda *_: next(tried))
+    monkeypatch.setattr("segtrain.training.validation.best_threshold", lambda *_: next(tried))
     network = tiny()
     write(tmp_path / "best.pt", network)
     write(tmp_path / "last.pt", network, training={"batch": 5})

@@ -8,9 +8,7 @@ import torch
 from torch import nn
 
 from segtrain.errors import SegtrainError
-from segtrain.training.ema import WeightAverage
-from segtrain.training.learner import parameter_groups
-from segtrain.training.meter import Meter
+from segtrain.training.learner import Meter, WeightAverage, parameter_groups
 from segtrain.training.schedule import Constant, Cosine, Limits, MultiStep
 
 GRID = np.linspace(0, 1, 41).tolist()

@@ -19,8 +19,8 @@ from segtrain.data.loader import TrainingLoader
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint
 from segtrain.training.learner import Learner, parameter_groups
-from segtrain.training.recipe import Recipe
 from segtrain.training.schedule import Cosine
+from segtrain.training.settings import Recipe
 from segtrain.training.threads import ThreadTuner
 from segtrain.training.trainer import Trainer
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segtrain.data.open_data import data_root
+from segtrain.data.splits import Split, SplitName
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import build, check_targets, require_own_targets, target_nodes
@@ -171,3 +173,45 @@ def newest_checkpoint(runs: Path = Path("runs/train")) -> Path:
             "methods=classical with data=..."
         )
     return found[-1]
+
+
+def fresh_checkpoint(config: Mapping[str, Any], splits: Mapping[SplitName, Split], precision: str) -> Checkpoint:
+    """What a run's checkpoints will say about it, at step 0 and without weights.
+
+    Args:
+        config: train.py's, resolved.
+        splits: "train" and "val".
+        precision: as resolved.
+    """
+    categories = splits["train"].index.categories
+    data = {**config["data"], "root": str(data_root(config["data"]))}
+    segmenter = dict(config["segmenter"])
+    weights = segmenter.get("weights")
+    if weights is not None and Path(weights).exists():  # a file, not a published name
+        segmenter["weights"] = str(Path(weights).absolute())
+    drawn = config["data"]["val_annotations"] is None
+    return Checkpoint(
+        model={},
+        config={
+            **config,
+            "data": data,
+            "segmenter": segmenter,
+            "output_dir": str(Path(config["output_dir"]).absolute()),
+        },
+        class_names=[category.name for category in categories],
+        category_ids=[category.id for category in categories],
+        max_dets=config["data"]["max_dets"],
+        score_threshold=PROVISIONAL_THRESHOLD if config["score_threshold"] == "auto" else config["score_threshold"],
+        precision=precision,
+        seed=config["seed"],
+        val_ids=[image.id for image in splits["val"].index.images] if drawn else None,
+        epoch=0,
+        step=0,
+        minutes=0.0,
+        metrics={},
+        training=None,
+        threshold_images=None,
+        training_images=len(splits["train"].index.images),
+        training_objects=splits["train"].index.counts.used,
+        validations=0,
+    )

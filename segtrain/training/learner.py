@@ -1,21 +1,133 @@
-"""One optimizer step, and the state that it changes."""
+"""An exponential moving average of the weights."""
 
+import logging
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segtrain.data.dataset import Skipped
 from segtrain.data.loader import Batch
 from segtrain.errors import SegtrainError
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import restore_weights
-from segtrain.training.ema import WeightAverage
-from segtrain.training.meter import Meter
 from segtrain.training.schedule import Schedule
+
+logger = logging.getLogger(__name__)
+
+
+class WeightAverage:
+    """Follows a module's weights and buffers.
+
+    Args:
+        module: what to follow.
+        decay: of the average, in (0, 1). The first updates use (1 + n) / (10 + n) where that is less, so that the
+            random start is forgotten at once (as in TensorFlow's ``ExponentialMovingAverage``).
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self._module = module
+        self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take one step of the module into the average."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        averages, values = [], []
+        for name, value in self._module.state_dict().items():
+            if value.is_floating_point():
+                averages.append(self.state[name])
+                values.append(value)
+            else:
+                self.state[name].copy_(value)
+        torch._foreach_lerp_(averages, values, 1 - decay)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The module holds the averaged weights inside, and its own again afterwards."""
+        own = {name: value.detach().clone() for name, value in self._module.state_dict().items()}
+        self._module.load_state_dict(self.state)
+        try:
+            yield
+        finally:
+            self._module.load_state_dict(own)
+
+    def load(self, state: dict[str, Tensor], updates: int) -> None:
+        """Go on from a saved average."""
+        self.updates = updates
+        for name, value in state.items():
+            self.state[name].copy_(value)
+
+
+class Meter:
+    """Watches the training loop.
+
+    Attributes:
+        last_loss: sum of the loss terms of the last batch.
+        skipped: ids of the images that could not be read so far.
+    """
+
+    def __init__(self) -> None:
+        self.last_loss = float("nan")
+        self.skipped: set[int] = set()
+        self._reset()
+
+    def add(self, losses: Mapping[str, float], images: int, share: float) -> None:
+        """Take in the loss terms of a batch.
+
+        Args:
+            losses: by name.
+            images: of the batch.
+            share: of the batch in its step, in (0, 1].
+        """
+        for name, value in losses.items():
+            self._losses[name] += value * share
+        self.last_loss = sum(losses.values())
+        self._images += images
+
+    def end_step(self, gradient_norm: float) -> None:
+        """Close a step; the norm is the one before clipping."""
+        self._steps += 1
+        self._norm += gradient_norm
+
+    def time_step(self, seconds: float, waited: float) -> None:
+        """Take in what a step took, and how much of that was waiting for data."""
+        self._seconds += seconds
+        self._waited += waited
+
+    def skip(self, skipped: Sequence[Skipped]) -> None:
+        """Say once of each image that it cannot be read."""
+        for image in skipped:
+            if image.image_id not in self.skipped:
+                self.skipped.add(image.image_id)
+                logger.warning("skipped, %d so far: %s", len(self.skipped), image.reason)
+
+    def flush(self) -> dict[str, float]:
+        """Means over the steps since the last call."""
+        losses = {name: value / self._steps for name, value in self._losses.items()}
+        values = {
+            "train/loss": sum(losses.values()),
+            **{f"train/{name}": value for name, value in losses.items()},
+            "train/gradient_norm": self._norm / self._steps,
+            "train/images_per_second": self._images / self._seconds,
+            "train/data_wait_share": self._waited / self._seconds,
+            "train/skipped_images": float(len(self.skipped)),
+        }
+        self._reset()
+        return values
+
+    def _reset(self) -> None:
+        self._losses: defaultdict[str, float] = defaultdict(float)
+        self._steps, self._images = 0, 0
+        self._seconds, self._waited, self._norm = 0.0, 0.0, 0.0
 
 
 class Learner:

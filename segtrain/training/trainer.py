@@ -1,28 +1,74 @@
-"""The training loop."""
+"""What the trainer expects of a journal."""
 
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from segtrain.data.loader import Batch, TrainingLoader
 from segtrain.errors import SegtrainError
 from segtrain.runtime import peak_memory
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
-from segtrain.training.journal import Journal
-from segtrain.training.learner import Learner
-from segtrain.training.meter import Meter
-from segtrain.training.progress import TrainingProgress
-from segtrain.training.recipe import Recipe
+from segtrain.training.learner import Learner, Meter
+from segtrain.training.settings import Recipe
 from segtrain.training.threads import ThreadTuner
 
 logger = logging.getLogger(__name__)
 HEADLINE = "mask_ap"  # of the validation; decides which weights are the best
-
 Validate = Callable[[MaskRCNN, int], dict[str, float]]  # (segmenter, step) -> metrics
+
+
+class Journal(Protocol):
+    """Where a run's numbers go."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Record numbers by name, such as ``train/loss``."""
+        ...
+
+
+class TrainingProgress:
+    """A bar from 0 to the nearest limit, with the time that remains."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        self._task = self._progress.add_task("training", total=1.0, state="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, epoch: int, step: int, minutes: float, progress: float, loss: float) -> None:
+        """Show where the run is.
+
+        Args:
+            epoch: whole epochs done.
+            step: steps taken.
+            minutes: of training.
+            progress: in [0, 1].
+            loss: of the last step.
+        """
+        state = f"epoch {epoch}  step {step}  {minutes:.1f} min  loss {loss:.3f}"
+        self._progress.update(self._task, completed=min(progress, 1.0), state=state)
 
 
 class Trainer:

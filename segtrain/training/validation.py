@@ -1,15 +1,28 @@
 """Validation in training: the benchmark's own path, reduced to the numbers worth a curve."""
 
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import isnan
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Findings, Reference, predict, score
+from segtrain.metrics.f1 import f1
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
+from segtrain.training.checkpoint import PROVISIONAL_THRESHOLD, load_checkpoint, restore_weights
+from segtrain.training.logger import RunJournal
 
 KEYS: Sequence[str] = ("mask_ap", "mask_ap50", "mask_ap75", "box_ap", "miou", "f1_50")
 Show = Callable[[int, Findings], None]  # (step, what was found)
+logger = logging.getLogger(__name__)
+THRESHOLDS = [number / 20 for number in range(1, 20)]
 
 
 class Validation:
@@ -40,3 +53,98 @@ class Validation:
         track = score(found, self._reference, self._max_dets, ["class_aware"])["class_aware"]
         assert track is not None
         return {key: track[key] for key in KEYS}
+
+
+class Watch:
+    """Draws what a segmenter found in the same images each time.
+
+    Args:
+        journal: where the pictures go.
+        split: with images.
+        count: how many images; spread evenly over the split.
+    """
+
+    def __init__(self, journal: RunJournal, split: Split, count: int) -> None:
+        self._journal = journal
+        self._split = split
+        images = split.index.images
+        self._watched = images[:: max(1, len(images) // count)][:count] if count else []
+
+    def __call__(self, step: int, found: Findings) -> None:
+        """Draw the detections at the operating point beside the ground truth."""
+        assert self._split.images is not None
+        for image in self._watched:
+            own = [p for p in found.masks or () if p["image_id"] == image.id and p["score"] >= found.score_threshold]
+            pixels = self._split.images.read(image)
+            self._journal.comparison(step, image.file_name, pixels, self._split.index.truths(image.id), own)
+
+
+def settle_thresholds(folder: Path, segmenter: MaskRCNN, split: Split, *, images: int, seed: int) -> None:
+    """Choose the score thresholds of a run's checkpoints and store them there.
+
+    It is the one of .05, .10, ..., .95 with the highest F1 at IoU .50 on training images as they are, all categories
+    made one; of equal ones that nearest to .50.
+
+    Args:
+        folder: with ``best.pt``, ``last.pt`` or both.
+        segmenter: of the run; takes the checkpoints' weights.
+        split: "train", with its images.
+        images: how many of them are looked at, at most.
+        seed: draws them.
+
+    Raises:
+        SegtrainError: none of them can be read.
+    """
+    drawn = _readable(split, images, seed)
+    index = split.index.subset(drawn)
+    assert split.images is not None
+    reference = Reference.of(index)
+    weights: dict[str, Tensor] = {}
+    for path in (folder / "best.pt", folder / "last.pt"):
+        if not path.exists():  # a run that was resumed in a new folder, and had nothing left to do
+            continue
+        checkpoint = load_checkpoint(path)
+        if not all(name in weights and torch.equal(weights[name], value) for name, value in checkpoint.model.items()):
+            weights = checkpoint.model
+            restore_weights(segmenter, weights, str(path))
+            found = predict(segmenter.eval(), evaluation_images(index, split.images), reference.categories, 0.0)
+            threshold, value = best_threshold(found, reference)
+        replace(checkpoint, score_threshold=threshold, threshold_images=len(drawn)).save(path)
+        logger.info(
+            f"score threshold {threshold:g}: F1 {value:.4f} on {len(drawn)} training images, stored in {path.name}"
+        )
+
+
+def best_threshold(found: Findings, reference: Reference) -> tuple[float, float]:
+    """The threshold with the highest F1 at IoU .50, class-agnostic, and that F1.
+
+    Args:
+        found: detections of every score.
+        reference: the truth about the same images.
+    """
+    reference, found = reference.class_agnostic(), found.class_agnostic()
+    values: dict[float, float] = {}
+    for threshold in THRESHOLDS:
+        kept = [record for record in found.masks or () if record["score"] >= threshold]
+        value = f1(reference.truths, kept, category_ids=[1], image_ids=reference.sizes).f1
+        values[threshold] = 0.0 if isnan(value) else value
+    best = max(THRESHOLDS, key=lambda threshold: (values[threshold], -abs(threshold - PROVISIONAL_THRESHOLD)))
+    return best, values[best]
+
+
+def _readable(split: Split, count: int, seed: int) -> Sequence[int]:
+    """A draw of images that can be read; training has skipped the others, if it got here."""
+    assert split.images is not None
+    order = np.random.default_rng(seed).permutation(len(split.index.images))
+    drawn: list[int] = []
+    for image in (split.index.images[place] for place in order.tolist()):
+        try:
+            split.images.read(image)
+        except SegtrainError:
+            continue
+        drawn.append(image.id)
+        if len(drawn) == count:
+            break
+    if not drawn:
+        raise SegtrainError(f"{split.images.folder}: no image can be read")
+    return drawn
