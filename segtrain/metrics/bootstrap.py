@@ -1,4 +1,4 @@
-"""How sure a number is: resamples of the images, intervals, and p of paired differences.
+"""Bootstrap over images: resamples, confidence intervals, p of paired differences, Holm correction.
 
 Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993); Davison and Hinkley, Bootstrap Methods and their
 Application (1997), section 4.4, for p; Holm, A simple sequentially rejective multiple test procedure (1979).

@@ -1,4 +1,4 @@
-"""Boundary IoU: intersection over union of outlines, which large objects cannot hide behind their insides."""
+"""Boundary IoU (Cheng et al., CVPR 2021)."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence

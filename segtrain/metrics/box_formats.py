@@ -1,4 +1,4 @@
-"""Boxes that meet no true object as they are written, and would in another notation, scale or order of images."""
+"""Mismatched box formats: boxes that would meet the true ones in another notation, scale or order of images."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Calibration: whether a detection's score says how likely it is right, and how well it fits."""
+"""Calibration of scores: reliability, and the expected calibration error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""F1 of instances at one IoU or over many: found, missed and false objects, counted as COCO matches them."""
+"""F1 of instances over IoU thresholds."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""COCO's greedy matching (``pycocotools.cocoeval.evaluateImg``) of detections and true instances whose IoU is known."""
+"""COCO's matching of detections to true instances (pycocotools.cocoeval.evaluateImg), and their overlaps."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Intersection over union of pixels, where objects may overlap and crowds are to be ignored."""
+"""Mean intersection over union of pixels, with overlapping objects and ignored crowds."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence

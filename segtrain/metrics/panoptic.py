@@ -1,4 +1,4 @@
-"""Panoptic quality of instances: how well the found objects fit, times how many of them are right."""
+"""Panoptic quality of instances (Kirillov et al., CVPR 2019)."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence

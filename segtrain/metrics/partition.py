@@ -1,4 +1,4 @@
-"""An image cut wherever one of its masks begins or ends: what label planes would hold, at the cost of outlines.
+"""Partition of an image at the ends of mask runs: label planes at the cost of outlines.
 
 All pixels of a part, in column-major order, belong to the same masks, so a part is as good as a pixel with a weight.
 """

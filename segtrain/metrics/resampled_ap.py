@@ -1,4 +1,4 @@
-"""The area under many precision-recall curves at once, as COCO takes it: ``pycocotools.cocoeval.accumulate``."""
+"""Average precision on many resamples of the images, from one matching."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

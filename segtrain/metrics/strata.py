@@ -1,4 +1,4 @@
-"""What is around each true object of an image: grey values that may be its own.
+"""Strata: true objects divided by size, contrast or crowding, and the metrics of each stratum.
 
 Source of the separation: the largest distance of two cumulative distributions (Kolmogorov, 1933; Smirnov, 1948). For
 grey values it is what the best single threshold can do: 1 minus the share of the object that it misses minus the share

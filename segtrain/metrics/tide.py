@@ -1,4 +1,4 @@
-"""What is wrong with each false detection, and which true objects were missed."""
+"""Errors of detections by type, and the AP that each type costs (after Bolya et al., TIDE, ECCV 2020)."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Objects that touch others, and how many of them a method merges or splits."""
+"""Touching objects, and the merges and splits of a method."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

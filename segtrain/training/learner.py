@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights."""
+"""One optimizer step and the state it changes: weights, their moving average, the schedule, the meters."""
 
 import logging
 import math

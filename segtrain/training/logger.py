@@ -1,4 +1,4 @@
-"""The journal of a training run: TensorBoard and ``metrics.jsonl``; the only door to TensorBoard."""
+"""Logging of a training run to TensorBoard and metrics.jsonl; the only door to TensorBoard."""
 
 import json
 import math

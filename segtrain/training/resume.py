@@ -1,4 +1,4 @@
-"""Where a run begins: at zero, or where an earlier one stopped."""
+"""Start of a run: at step 0, or from the state of an earlier one."""
 
 import logging
 import shutil

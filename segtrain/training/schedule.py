@@ -1,4 +1,4 @@
-"""The learning rate as one function of progress: warm-up, then constant, multi-step or cosine.
+"""Learning rate as a function of progress: warm-up, then constant, multi-step or cosine.
 
 Progress is the share of the training that is done, in [0, 1]; what that means when a run is limited by epochs, steps or
 minutes is ``Limits``' business. A schedule has no state of its own, so resuming needs nothing but the progress.

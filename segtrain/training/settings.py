@@ -1,4 +1,4 @@
-"""The settings of a training run."""
+"""Settings of a training run."""
 
 from dataclasses import dataclass
 from typing import Annotated

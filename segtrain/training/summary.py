@@ -1,4 +1,4 @@
-"""What a run says before its first step."""
+"""Summary of a run before its first step."""
 
 import logging
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How many threads training computes with, found by timing its steps.
+"""Number of threads that training computes with, tuned by timing its steps.
 
 Two threads that share two cores with another busy process wait for each other at every operation: a step then takes
 twice as long as on one thread, or more. Nothing tells beforehand, and it changes while a run lasts, so it is measured.

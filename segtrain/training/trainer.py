@@ -1,4 +1,4 @@
-"""What the trainer expects of a journal."""
+"""The training loop."""
 
 import logging
 import math

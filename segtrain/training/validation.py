@@ -1,4 +1,4 @@
-"""Validation in training: the benchmark's own path, reduced to the numbers worth a curve."""
+"""Validation during training, and the choice of the score threshold at its end."""
 
 import logging
 from collections.abc import Callable, Sequence
