@@ -9,6 +9,12 @@ from typing import Any
 import rich
 from hydra.core.hydra_config import HydraConfig
 
+from segtrain.benchmark.checkpoints import find_sources, override, seeds_of_one_configuration
+from segtrain.benchmark.methods import plan_rows
+from segtrain.benchmark.oracle import Oracle, find
+from segtrain.benchmark.runner import FILE_THRESHOLD, Benchmark
+from segtrain.benchmark.search import Tuned
+from segtrain.benchmark.tuning import Tuning
 from segtrain.cli.launch import launch, record_command
 from segtrain.cli.overrides import about_data
 from segtrain.data.coco.index import require_instances
@@ -17,14 +23,10 @@ from segtrain.data.splits import ImageUse
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS
 from segtrain.reporting.benchmark import headline, write_report
+from segtrain.reporting.gallery.choice import gallery
 from segtrain.reporting.progress import progress_bar
-from segtrain.reporting.rows import FILE_THRESHOLD, Benchmark
+from segtrain.reporting.results import assemble
 from segtrain.runtime import describe_environment, limit_threads, resolve_device, seed_everything, thread_count
-from segtrain.training.planned import plan_rows
-from segtrain.training.sources import find_sources, override, seeds_of_one_configuration
-from segtrain.tuning.oracle import Oracle, find
-from segtrain.tuning.rows import Tuning
-from segtrain.tuning.search import Tuned
 
 
 def evaluate(config: dict[str, Any], output_dir: Path) -> None:
@@ -82,7 +84,11 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
 
     learned = {name: row.source for name, row in planned.items() if row.is_learned}
     arguments = [*sys.argv[1:], *found_checkpoint]
-    results = benchmark.results(
+    results = assemble(
+        benchmark.rows,
+        split,
+        benchmark.reference,
+        benchmark.max_dets,
         environment=describe_environment(device, source.precision(config["precision"])),
         command=shlex.join(["python", Path(sys.argv[0]).name, *arguments]),
         directory=str(Path.cwd()),
@@ -90,9 +96,9 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
         checkpoints={name: source.describe() for name, source in learned.items()},
         seeds=seeds_of_one_configuration(learned),
         bootstrap=config["bootstrap"],
-        notes=tuning.notes,
+        notes=[*benchmark.notes, *tuning.notes],
     )
-    report = write_report(output_dir, results, benchmark.gallery(config["gallery"]))
+    report = write_report(output_dir, results, gallery(benchmark, config["gallery"]))
     rich.print(headline(results))
     print(f"Report: {report}")
 

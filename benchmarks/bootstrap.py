@@ -24,10 +24,10 @@ from harness import arguments, finish
 from rows import Row
 
 from segtrain import masks
+from segtrain.benchmark.runner import Row as Measured
 from segtrain.evaluation import Findings, Reference, score
 from segtrain.records import Category, GroundTruth, Prediction
 from segtrain.reporting.analysis.comparisons import certainty
-from segtrain.reporting.row import Row as Measured
 
 SIDE, OBJECTS, DETECTIONS, MAX_DETS = 256, 40, 80, 100
 Floats = npt.NDArray[np.float64]

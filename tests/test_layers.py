@@ -43,7 +43,7 @@ DOORS = {
     "tensorboard": ["segtrain.training.logger"],
     "torch.utils.tensorboard": ["segtrain.training.logger"],
     "skimage": ["segtrain.segmenters"],
-    "optuna": ["segtrain.tuning.search"],
+    "optuna": ["segtrain.benchmark.search"],
     "hydra": [
         "segtrain.nodes",
         "segtrain.cli.config",

@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from segtrain.benchmark.checkpoints import override
 from segtrain.cli.overrides import about_data
 from segtrain.nodes import quote_override
-from segtrain.training.sources import override
 
 NAMES = [
     "plain",

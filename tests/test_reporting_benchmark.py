@@ -24,9 +24,9 @@ from reporting_examples import (
 )
 from rich.console import Console
 
+from segtrain.benchmark.runner import EvaluationFolder
 from segtrain.errors import SegtrainError
 from segtrain.reporting.benchmark import csv_text, headline, plain, write_report
-from segtrain.reporting.folder import EvaluationFolder
 from segtrain.reporting.provenance import data_title, facts
 from segtrain.reporting.words import notes
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from reporting_examples import prediction, square, truth
 
+from segtrain.benchmark.runner import Row
 from segtrain.evaluation import Findings, Reference
 from segtrain.metrics.strata import thirds
 from segtrain.records import Category
 from segtrain.reporting.analysis.contrast import contrast_gap
-from segtrain.reporting.row import Row
 
 IMAGES, EACH = 40, 4
 SIZE = (48, 64)

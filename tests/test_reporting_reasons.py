@@ -12,13 +12,13 @@ import pytest
 from random_scenes import xywh
 
 from segtrain import masks
+from segtrain.benchmark.runner import Benchmark, Row
 from segtrain.data.coco.reader import read_index
 from segtrain.data.splits import Split
 from segtrain.reporting.benchmark import plain, write_report
 from segtrain.reporting.figures.kinds import kind_tables
 from segtrain.reporting.html import html_report
-from segtrain.reporting.row import Row
-from segtrain.reporting.rows import Benchmark
+from segtrain.reporting.results import assemble
 from segtrain.reporting.tables.categories import category_table
 from segtrain.reporting.tables.costs import cost_table
 from segtrain.reporting.tables.reasons import explained_categories, reason_lines
@@ -82,7 +82,9 @@ class Bench:
         return self
 
     def results(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.benchmark.results(
+        bench = self.benchmark
+        found: dict[str, Any] = assemble(
+            bench.rows, bench.split, bench.reference, bench.max_dets, notes=bench.notes,
             environment={}, command="python evaluate.py", directory=".", checkpoint=None, checkpoints={}, seeds={},
             bootstrap={"resamples": 0, "seed": 0},
         )  # fmt: skip

@@ -17,8 +17,8 @@ from conftest import Workplace
 from PIL import Image
 from scripts import data_of, message, run
 
+from segtrain.benchmark.tuning import Tuning
 from segtrain.nodes import quote_override
-from segtrain.tuning.rows import Tuning
 
 TUNED = ["threshold_tuned", "edge_tuned", "kmeans_tuned"]
 ORACLES = ["threshold_oracle", "edge_oracle", "kmeans_oracle"]

@@ -14,7 +14,7 @@ from segtrain.segmenters import Segmenter
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "segmenter"
 # A network is not built from its file alone (it needs the number of classes): its contract is tested beside it.
-CLASSICAL = sorted(path.stem for path in CONFIGS.glob("*.yaml") if "classical.Classical" in path.read_text())
+CLASSICAL = sorted(path.stem for path in CONFIGS.glob("*.yaml") if "classical.segmenter.Classical" in path.read_text())
 
 
 def load(name: str) -> Segmenter:

@@ -14,13 +14,12 @@ from scripts import SMALL, data_of, message, run
 from test_scripts_evaluate import NUMBERS, evaluate
 from tiny_runs import checkpoint
 
+from segtrain.benchmark.checkpoints import Source, find_sources, run_names, seeds_of_one_configuration
 from segtrain.errors import SegtrainError
 from segtrain.reporting.analysis.comparisons import standard_of
 from segtrain.reporting.analysis.seeds import seed_groups
 from segtrain.reporting.analysis.verdict import verdict
 from segtrain.reporting.tables.seeds import seed_table
-from segtrain.training.source import Source
-from segtrain.training.sources import find_sources, run_names, seeds_of_one_configuration
 
 
 @pytest.fixture(scope="module")

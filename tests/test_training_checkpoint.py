@@ -12,13 +12,13 @@ from scripts import write_data
 from tiny_networks import CLASSES, picture, settings, tiny
 from tiny_runs import checkpoint
 
+from segtrain.benchmark.checkpoints import Source
 from segtrain.data.check.load import load_index
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import load_checkpoint, load_segmenter, newest_checkpoint
 from segtrain.training.resume import find_resumed, prepared_folder, starting_point
-from segtrain.training.source import Source
 
 
 def saved(path: Path, **changes: Any) -> Path:

@@ -7,10 +7,10 @@ import torch
 from test_tuning_space import OTSU
 
 from segtrain import masks
+from segtrain.benchmark.oracle import Oracle
+from segtrain.benchmark.search_space import build_segmenter
 from segtrain.metrics.f1 import f1
 from segtrain.records import Category, GroundTruth, Instances, to_predictions
-from segtrain.tuning.oracle import Oracle
-from segtrain.tuning.space import build_segmenter
 
 SPACE = {"method": {"polarity": ["bright", "dark"], "finish": {"watershed": [False, True]}}, "min_area": [16, 60]}
 

@@ -9,12 +9,11 @@ import pytest
 import yaml
 from scripts import write_data
 
+from segtrain.benchmark.search import Budget, TrainingImages, Tuned, Winner, search
+from segtrain.benchmark.search_space import build_segmenter
 from segtrain.data.splits import Split, open_splits
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Reference, predict, score
-from segtrain.tuning.search import Budget, Tuned, Winner, search
-from segtrain.tuning.space import build_segmenter
-from segtrain.tuning.training_images import TrainingImages
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "segmenter"
 OTSU: dict[str, Any] = yaml.safe_load((CONFIGS / "threshold_otsu.yaml").read_text())

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
+from segtrain.benchmark.oracle import Oracle
+from segtrain.benchmark.search import Tuned
+from segtrain.benchmark.search_space import candidates
 from segtrain.errors import SegtrainError
-from segtrain.tuning.oracle import Oracle
-from segtrain.tuning.search import Tuned
-from segtrain.tuning.space import candidates
 
 OTSU: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "configs/segmenter/threshold_otsu.yaml").read_text())
 

@@ -13,9 +13,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from segtrain.benchmark.runner import REPORT_FILES
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
-from segtrain.reporting.folder import REPORT_FILES
 from segtrain.reporting.gallery.choice import GalleryItem
 from segtrain.reporting.html import html_report
 from segtrain.reporting.markdown import markdown_report

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from segtrain.benchmark.runner import Row
 from segtrain.data.splits import Split
 from segtrain.evaluation import TRACKS, Reference
 from segtrain.reporting.analysis.calibrations import calibrations
@@ -19,7 +20,6 @@ from segtrain.reporting.analysis.mask_ceiling import mask_ceiling
 from segtrain.reporting.analysis.reasons import reasons
 from segtrain.reporting.analysis.seeds import seed_groups
 from segtrain.reporting.analysis.verdict import verdict
-from segtrain.reporting.row import Row
 from segtrain.reporting.tables.cells import is_oracle
 
 NO_COSTS: Mapping[str, float | None] = dict.fromkeys(

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from segtrain.benchmark.runner import Row
 from segtrain.evaluation import Reference
 from segtrain.metrics.calibration import calibration
-from segtrain.reporting.row import Row
 
 
 def calibrations(rows: Mapping[str, Row], reference: Reference) -> dict[str, dict[str, Any] | None]:

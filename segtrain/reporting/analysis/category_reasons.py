@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from segtrain.benchmark.runner import Row
 from segtrain.evaluation import Findings, Reference, TrackName
 from segtrain.metrics.matching import AREAS, match
 from segtrain.reporting.analysis.cause import Cause, Gravity, Note
 from segtrain.reporting.analysis.lost_categories import lost_categories
-from segtrain.reporting.row import Row
 from segtrain.reporting.tables.cells import METRICS, number
 from segtrain.reporting.tables.reasons import blank, is_zero
 

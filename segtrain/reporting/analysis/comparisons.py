@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtrain.benchmark.runner import Row
 from segtrain.evaluation import Findings, Reference, Track, TrackName
 from segtrain.metrics.bootstrap import Difference, draw_images, holm, interval, paired_difference
 from segtrain.metrics.resampled import resampled_numbers
 from segtrain.reporting.analysis.doubts import LEAST_IMAGES, images_behind
-from segtrain.reporting.row import Row
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from segtrain.benchmark.runner import Row
 from segtrain.evaluation import Reference
 from segtrain.metrics.bootstrap import draw_images, paired_difference
 from segtrain.metrics.strata import Trait, resampled_by_stratum
-from segtrain.reporting.row import Row
 
 
 def contrast_gap(

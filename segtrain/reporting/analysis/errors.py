@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from segtrain.benchmark.runner import Row
 from segtrain.evaluation import Findings, Reference
 from segtrain.metrics.tide import error_costs
 from segtrain.metrics.touching import merges_and_splits, touching_parts
-from segtrain.reporting.row import Row
 
 
 def errors(rows: Mapping[str, Row], reference: Reference, max_dets: int) -> dict[str, dict[str, Any] | None]:

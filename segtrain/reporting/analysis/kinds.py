@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtrain.benchmark.runner import Row
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import OBJECT, Findings, Reference
@@ -17,7 +18,6 @@ from segtrain.metrics.strata import Trait, classes, grey_separation, numbers_by_
 from segtrain.metrics.touching import crowding
 from segtrain.records import GroundTruth
 from segtrain.reporting.analysis.contrast import contrast_gap
-from segtrain.reporting.row import Row
 
 logger = logging.getLogger(__name__)
 FloatArray = npt.NDArray[np.float64]

@@ -7,11 +7,11 @@ from itertools import groupby
 import numpy as np
 
 from segtrain import masks
+from segtrain.benchmark.runner import Row
 from segtrain.evaluation import Reference
 from segtrain.metrics.average_precision import average_precision
 from segtrain.records import GroundTruth, Prediction
 from segtrain.reporting.analysis.comparisons import standard_of
-from segtrain.reporting.row import Row
 from segtrain.segmenters.mask_rcnn.mask_paste import OWN_SIZE, through_mask_head
 from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE
 

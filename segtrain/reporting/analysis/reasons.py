@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from segtrain.benchmark.runner import Row
 from segtrain.evaluation import TRACKS, Findings, Reference, TrackName
 from segtrain.records import GroundTruth
 from segtrain.reporting.analysis.category_reasons import category_reasons
 from segtrain.reporting.analysis.cause import Cause, Gravity, Note
 from segtrain.reporting.analysis.evidence import Evidence, Origin
 from segtrain.reporting.analysis.shortfall import SIZES, Kind, of_size
-from segtrain.reporting.row import Row
 from segtrain.reporting.tables.cells import METRICS, SPEED, number
 from segtrain.reporting.tables.reasons import blank, is_zero
 

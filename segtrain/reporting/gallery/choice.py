@@ -1,5 +1,6 @@
 """The images of a report's gallery, and what belongs to each."""
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -7,11 +8,13 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
+from segtrain.benchmark.runner import Benchmark
 from segtrain.data.coco.tables import ImageInfo
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 from segtrain.reporting.gallery.ranking import best_first, choose, per_image_f1, widest_first, worst_first
 from segtrain.visualize import Pixels
 
+logger = logging.getLogger(__name__)
 LONGEST = 960  # longer side of an image in the page, in pixels; larger ones are scaled down as they are read
 
 
@@ -127,3 +130,22 @@ def _by_image(records: Sequence[Prediction]) -> dict[int, list[Prediction]]:
     for record in records:
         grouped.setdefault(record["image_id"], []).append(record)
     return grouped
+
+
+def gallery(benchmark: Benchmark, each: int) -> list[GalleryItem]:
+    """The report's images, ``each`` of each kind; none without images."""
+    reader, rows = benchmark.split.images, benchmark.rows
+    if not each:
+        return []
+    if reader is None:
+        logger.info("no images, so the report has no gallery; data.val_images names their folder")
+        return []
+    return build(
+        benchmark.split.index.images,
+        benchmark.reference.truths,
+        {name: row.findings.masks for name, row in rows.items() if row.findings.masks is not None},
+        {name: row.findings.score_threshold for name, row in rows.items()},
+        reader.read,
+        each,
+        [name for name, row in rows.items() if row.oracle],
+    )

@@ -1,4 +1,4 @@
-"""The best setting for each image, chosen with its ground truth: an upper bound of its F1 that no one can have.
+"""Oracle methods: the best setting for each image, chosen with its ground truth; an upper bound of F1.
 
 The bound holds image by image. Summed over images, as the benchmark does, F1 may be higher for a single setting: the
 best F1 of an image may be low and come with many false objects.
@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segtrain.benchmark import search_space as spaces
+from segtrain.benchmark.search_space import Node, build_segmenter
 from segtrain.evaluation import OBJECT, Findings, Reference
 from segtrain.metrics.f1 import f1
 from segtrain.metrics.mean_iou import mean_iou
 from segtrain.records import GroundTruth, Instances, Prediction, to_predictions
 from segtrain.runtime import MemoryAbove
 from segtrain.segmenters import Segmenter
-from segtrain.tuning import space as spaces
-from segtrain.tuning.space import Node, build_segmenter
 
 CPU = torch.device("cpu")
 

@@ -1,22 +1,167 @@
-"""The best settings on training images; the only door to Optuna."""
+"""Search for the best settings on training images: the objective, and the only door to Optuna."""
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isnan, nan
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
 
+import numpy as np
 from msgspec import Meta
+from torch import Tensor
 
+from segtrain.benchmark import search_space as spaces
+from segtrain.benchmark.search_space import Candidate, Node, build_segmenter
+from segtrain.data.images.image_files import ImageError
+from segtrain.data.images.image_reader import as_tensor
+from segtrain.data.splits import Split, readable
 from segtrain.errors import SegtrainError
-from segtrain.tuning import space as spaces
-from segtrain.tuning.objective import Metric, Objective
-from segtrain.tuning.space import Candidate, Node
-from segtrain.tuning.training_images import TrainingImages
+from segtrain.evaluation import OBJECT, Reference
+from segtrain.metrics.average_precision import average_precision
+from segtrain.metrics.mean_iou import mean_iou
+from segtrain.records import Prediction, to_predictions
 
+KEPT = 2**29  # bytes of decoded images that are held; the others are read again each time
+Metric = Literal["mask_ap", "miou"]
+RUNGS = (6, 3)  # a trial is first scored on a sixth of the images, then on a third, then on all
 PROMISING = 50.0  # percentile: a trial goes on if it is among this share of those that were scored on all images
 STARTUP = 10  # trials drawn at random before the sampler models them
+
+
+class TrainingImages:
+    """A fixed draw of training images.
+
+    Args:
+        split: "train", with its image folder.
+        count: how many; None for all.
+        seed: of the draw.
+        skip: whether images that cannot be read are left out.
+        evaluated: files that settings must not be searched on, links resolved.
+
+    Attributes:
+        shared: how many images were left out because they are evaluated.
+        ids: in the order of the draw, so that the first n of them are a draw as well.
+        reference: the truth about them, all categories made one.
+        objects: how many labelled objects they hold, crowds not counted.
+
+    Raises:
+        SegtrainError: there are no images but evaluated ones, they hold no object, or one cannot be read.
+        ValueError: it is another split.
+    """
+
+    def __init__(
+        self, split: Split, count: int | None, seed: int, *, skip: bool, evaluated: Collection[Path] = ()
+    ) -> None:
+        if split.name != "train":
+            raise ValueError(f"settings are searched on the training split alone, not on {split.name}")
+        if split.images is None:
+            raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
+        files = files_of(split)
+        every = [image.id for image in split.index.images if files.get(image.id) not in evaluated]
+        self.shared = len(split.index.images) - len(every)
+        if self.shared and not every:
+            raise SegtrainError("all training images are among the evaluated ones; name others in data.train_*")
+        drawn = np.random.default_rng(seed).permutation(every)[: len(every) if count is None else count].tolist()
+        part = Split(split.name, split.index.subset(drawn), split.images)
+        part = readable(part) if skip else part
+        if not part.index.counts.used:
+            images = f"{len(drawn)} training images drawn hold" if len(drawn) > 1 else "training image drawn holds"
+            remedy = "raise tune.images" if len(drawn) < len(every) else "name others in data.train_*"
+            raise SegtrainError(f"the {images} no object; {remedy}")
+        self._images, self._reader = {image.id: image for image in part.index.images}, split.images
+        self.ids: Sequence[int] = [image_id for image_id in drawn if image_id in self._images]
+        self.reference = Reference.of(part.index).class_agnostic()
+        self.objects = sum(not truth["iscrowd"] for truth in self.reference.truths)
+        self._kept: dict[int, Tensor] = {}
+        self._bytes = 0
+
+    def read(self, ids: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """Some of the images: the id, and uint8 RGB (3, H, W)."""
+        for image_id in ids:
+            if image_id in self._kept:
+                yield image_id, self._kept[image_id]
+                continue
+            pixels = as_tensor(self._reader.read(self._images[image_id]))
+            if self._bytes + pixels.numel() <= KEPT:
+                self._kept[image_id] = pixels
+                self._bytes += pixels.numel()
+            yield image_id, pixels
+
+
+def files_of(split: Split) -> dict[int, Path]:
+    """The file of each image, links resolved; images whose names lead nowhere are left out."""
+    found: dict[int, Path] = {}
+    if split.images is not None:
+        for image in split.index.images:
+            with suppress(ImageError):
+                found[image.id] = split.images.path(image.file_name).resolve()
+    return found
+
+
+class Trial(Protocol):
+    """One set of settings, as the sampler sees it."""
+
+    def report(self, value: float, step: int) -> None:
+        """Take note of the metric on the first ``step`` images."""
+        ...
+
+    def should_prune(self) -> bool:
+        """Whether other trials were so much better there that this one is not worth finishing."""
+        ...
+
+
+class Objective:
+    """Scores settings on training images, on few of them first.
+
+    Args:
+        images: the training images.
+        metric: class-agnostic; mIoU takes every detection.
+        max_dets: detections per image that average precision uses.
+        deadline: of ``time.perf_counter``; None for none.
+    """
+
+    def __init__(self, images: TrainingImages, metric: Metric, max_dets: int, deadline: float | None) -> None:
+        self._images, self._metric, self._max_dets, self._deadline = images, metric, max_dets, deadline
+        count = len(images.ids)
+        self._rungs = sorted({max(1, count // rung) for rung in RUNGS} | {count})
+
+    def late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._deadline is not None and time.perf_counter() >= self._deadline
+
+    def __call__(self, node: Node, trial: Trial) -> float:
+        """The metric on all images; nan if the trial was ended early, or the time ran out.
+
+        Args:
+            node: a segmenter's.
+            trial: is told the metric on the first images, and may end it there.
+        """
+        segmenter, found, value = build_segmenter(node), list[Prediction](), nan
+        for start, stop in zip([0, *self._rungs], self._rungs, strict=False):
+            for image_id, image in self._images.read(self._images.ids[start:stop]):
+                if self.late():
+                    return nan
+                found += to_predictions(segmenter.segment([image])[0], image_id, [OBJECT])
+            value = self._score(found, self._images.ids[:stop])
+            if stop < len(self._images.ids) and not isnan(value):
+                trial.report(value, stop)
+                if trial.should_prune():
+                    return nan
+        return value
+
+    def _score(self, found: Sequence[Prediction], ids: Sequence[int]) -> float:
+        reference = self._images.reference
+        sizes = {image_id: reference.sizes[image_id] for image_id in ids}
+        if self._metric == "miou":
+            return mean_iou(reference.truths, found, category_ids=[OBJECT.id], sizes=sizes).miou
+        precision = average_precision(
+            reference.truths, found, image_ids=ids, category_ids=[OBJECT.id], max_dets=self._max_dets, iou_type="segm",
+            sizes=sizes,
+        )  # fmt: skip
+        return precision.stats[0]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The rows that evaluate.py is to compute, built before the first one runs."""
+"""Methods of a benchmark, built from the configuration before the first one runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 
+from segtrain.benchmark.checkpoints import Source, rows_of
 from segtrain.data.splits import Split
 from segtrain.nodes import build
 from segtrain.records import Category
 from segtrain.runtime import to_device
-from segtrain.training.source import Source
-from segtrain.training.sources import rows_of
 
 
 @dataclass(frozen=True)

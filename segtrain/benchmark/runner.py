@@ -1,11 +1,11 @@
-"""The benchmark's rows: every method over the same images, through the same scoring."""
+"""Benchmark: every method over the same images, through the same scoring, with its files."""
 
+import json
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,19 +14,105 @@ from segtrain.data.coco.result_file import load_results
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import Findings, Reference, TrackName, predict, score
+from segtrain.evaluation import Findings, Reference, Track, TrackName, predict, score
+from segtrain.io import write_atomically
 from segtrain.records import Category
-from segtrain.reporting.folder import EvaluationFolder
-from segtrain.reporting.gallery.choice import GalleryItem, build
-from segtrain.reporting.results import assemble
-from segtrain.reporting.row import Row
 from segtrain.runtime import MemoryAbove
 from segtrain.segmenters import Segmenter
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
+from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 
+REPORT_FILES = ("results.json", "results.csv", "report.md", "report.html")
 logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")
 FILE_THRESHOLD = 0.5  # operating point of result files: what a checkpoint chose is for the scores of its own model
+
+
+class EvaluationFolder:
+    """Where an evaluation writes; ``predictions/NAME.json`` holds a row's masks, ``NAME.bbox.json`` its boxes.
+
+    Args:
+        path: of the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._given: dict[Path, str] = {}  # result files that rows were read from, links resolved -> their rows
+
+    def keep(self, path: Path, row: str) -> None:
+        """Take note of a file that a row was read from: it may lie in the folder, and is never replaced."""
+        self._given.setdefault(path.resolve(), row)
+
+    def prepare(self, rows: Collection[str], overwrite: bool) -> None:
+        """Make sure that nothing given is replaced, and make room.
+
+        Args:
+            rows: names of all rows.
+            overwrite: remove what an earlier evaluation left in the folder, but no file that a row was read from.
+
+        Raises:
+            SegtrainError: a file that a row was read from would be replaced, or two rows would write the same one.
+        """
+        reports = [self.path / name for name in REPORT_FILES]
+        for path in reports:
+            self._refuse_given(path, None)
+        seen: set[Path] = set()
+        for name in rows:
+            for path in self._record_paths(name):
+                if path in seen:
+                    raise SegtrainError(f"two rows would write {path}; choose another name for one of them")
+                seen.add(path)
+                self._refuse_given(path, name)
+        if overwrite:
+            records = (self.path / "predictions").rglob("*.json")
+            winners = (self.path / "tuned" / "segmenter").glob("*_winner.yaml")
+            for path in [*records, *winners, *reports]:
+                if path.resolve() not in self._given:
+                    path.unlink(missing_ok=True)
+
+    def write_records(self, name: str, found: Findings) -> None:
+        """Write what a row found, unless it was read from that very file."""
+        for path, records in zip(self._record_paths(name), (found.masks, found.boxes), strict=True):
+            if records is not None and path.resolve() not in self._given:
+                write_atomically(path, json.dumps(records))
+
+    def _record_paths(self, name: str) -> tuple[Path, Path]:
+        folder = self.path / "predictions"
+        return folder / f"{name}.json", folder / f"{name}.bbox.json"
+
+    def _refuse_given(self, path: Path, row: str | None) -> None:
+        owner = self._given.get(path.resolve())
+        if owner not in (None, row):
+            raise SegtrainError(
+                f"predictions.{owner}: {path} would be replaced by this evaluation; choose another output_dir"
+            )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method of the benchmark.
+
+    Attributes:
+        findings: what it found.
+        description: one sentence.
+        score: what a classical method's scores mean; None where they are learned.
+        family: "literal", "sound" or "tuned", of classical methods that say so.
+        costs: what it took beside its time on the images; see ``results.NO_COSTS``.
+        oracle: whether it was shown the truth, and so is an upper bound and no method.
+        input_size: what its network resizes images to, if it is one.
+        tracks: its numbers; none before it is scored.
+        scoring_seconds: what computing them took.
+    """
+
+    findings: Findings
+    description: str = ""
+    score: str | None = None
+    family: str | None = None
+    costs: Mapping[str, float | None] = field(default_factory=dict)
+    oracle: bool = False
+    input_size: InputSize | None = None
+    tracks: Mapping[TrackName, Track | None] = field(default_factory=dict)
+    scoring_seconds: float = 0.0
 
 
 class Benchmark:
@@ -158,29 +244,6 @@ class Benchmark:
         """
         self.folder.write_records(name, found)
         self._add(name, Row(found, description, own_score, costs=costs, oracle=True))
-
-    def results(self, **context: Any) -> dict[str, Any]:
-        """The content of ``results.json``; see ``assemble``."""
-        notes = [*self.notes, *context.pop("notes", ())]
-        return assemble(self.rows, self.split, self.reference, self.max_dets, notes=notes, **context)
-
-    def gallery(self, each: int) -> list[GalleryItem]:
-        """The report's images, ``each`` of each kind; none without images."""
-        reader = self.split.images
-        if not each:
-            return []
-        if reader is None:
-            logger.info("no images, so the report has no gallery; data.val_images names their folder")
-            return []
-        return build(
-            self.split.index.images,
-            self.reference.truths,
-            {name: row.findings.masks for name, row in self.rows.items() if row.findings.masks is not None},
-            {name: row.findings.score_threshold for name, row in self.rows.items()},
-            reader.read,
-            each,
-            [name for name, row in self.rows.items() if row.oracle],
-        )
 
     def images(self) -> Iterator[tuple[int, Tensor]]:
         """The images that rows are computed on: ids, and uint8 RGB (3, H, W).

@@ -1,4 +1,4 @@
-"""Tuned rows of the benchmark: searched on the training split, then segmenters like any other."""
+"""Tuned methods: settings searched on the training split, saved as ordinary segmenters."""
 
 import logging
 import shlex
@@ -10,16 +10,14 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from segtrain.benchmark.search import Budget, Metric, TrainingImages, Tuned, Winner, files_of, search
+from segtrain.benchmark.search_space import build_segmenter
 from segtrain.data.open_data import open_data
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import as_yaml, quote_override
 from segtrain.segmenters import Segmenter
-from segtrain.tuning.objective import Metric
-from segtrain.tuning.search import Budget, Tuned, Winner, search
-from segtrain.tuning.space import build_segmenter
-from segtrain.tuning.training_images import TrainingImages, files_of
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Which settings of a segmenter are tried: its node, and a tree like it with a list of values at each leaf."""
+"""Search spaces: a segmenter node, and a tree like it with a list of values at each leaf."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
