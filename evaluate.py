@@ -9,8 +9,8 @@ from typing import Any
 import rich
 from hydra.core.hydra_config import HydraConfig
 
-from segtrain.benchmark.checkpoints import find_sources, override, seeds_of_one_configuration
-from segtrain.benchmark.methods import plan_rows
+from segtrain.benchmark.checkpoints import find_checkpoints, override, seeds_of_one_configuration
+from segtrain.benchmark.methods import build_methods
 from segtrain.benchmark.oracle import Oracle, find
 from segtrain.benchmark.runner import FILE_THRESHOLD, Benchmark
 from segtrain.benchmark.search import Tuned
@@ -35,7 +35,7 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     limit_threads(thread_count(config["threads"], busy_workers=0))
     seed_everything(config["seed"])
 
-    sources = find_sources(config)
+    sources = find_checkpoints(config)
     source = sources[0]
     data, val_ids = source.data_settings(config["data"])
     images: ImageUse = "needed" if config["segmenters"] else "welcome" if config["gallery"] else "unused"
@@ -50,7 +50,7 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     )
     for name, path in config["predictions"].items():
         benchmark.add_file(name, Path(path))
-    planned = plan_rows(config, sources, split.index.categories, data["max_dets"], device)
+    planned = build_methods(config, sources, split.index.categories, data["max_dets"], device)
     tuned = {name: row.segmenter for name, row in planned.items() if isinstance(row.segmenter, Tuned)}
     tuning = Tuning(tuned, data, config["seed"], **config["tune"])
     tuning.open(source.seed, val_ids, split)
@@ -69,7 +69,7 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
         for name, row in planned.items():
             if isinstance(row.segmenter, Oracle):
                 row.segmenter.join(other.segmenter for other in planned.values())
-                found, costs = find(row.segmenter, benchmark.images(), benchmark.reference, bar(name))
+                found, costs = find(row.segmenter, benchmark.images(), benchmark.ground_truth, bar(name))
                 benchmark.add_oracle(name, found, row.segmenter.description, row.segmenter.score, costs)
             else:
                 benchmark.add_segmenter(
@@ -87,7 +87,7 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     results = assemble(
         benchmark.rows,
         split,
-        benchmark.reference,
+        benchmark.ground_truth,
         benchmark.max_dets,
         environment=describe_environment(device, source.precision(config["precision"])),
         command=shlex.join(["python", Path(sys.argv[0]).name, *arguments]),

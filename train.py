@@ -8,17 +8,17 @@ from omegaconf import OmegaConf
 from segtrain.cli.launch import launch, record_command
 from segtrain.data.loader import TrainingLoader
 from segtrain.data.open_data import open_data, training_samples
-from segtrain.data.splits import record_split
+from segtrain.data.splits import save_split
 from segtrain.nodes import build
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything
-from segtrain.training.checkpoint import fresh_checkpoint
+from segtrain.training.checkpoint import initial_checkpoint
 from segtrain.training.learner import Learner, parameter_groups
-from segtrain.training.logger import RunJournal
-from segtrain.training.resume import find_resumed, prepared_folder, starting_point
+from segtrain.training.logger import RunLogger
+from segtrain.training.resume import find_resumed, initial_state, run_directory
 from segtrain.training.summary import describe_run, first_samples
 from segtrain.training.threads import choose_threads
 from segtrain.training.trainer import Trainer
-from segtrain.training.validation import Validation, Watch, settle_thresholds
+from segtrain.training.validation import Validation, ValidationImages, select_score_threshold
 
 
 def train(config: dict[str, Any], output_dir: Path) -> float:
@@ -36,7 +36,7 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
     resumed = find_resumed(config["resume"], output_dir)
     val_ids = resumed.known_val_ids(config["data"]) if resumed else None
     splits = open_data(config["data"], ["train", "val"], config["seed"], val_ids)
-    start = starting_point(fresh_checkpoint(config, splits, precision), resumed)
+    start = initial_state(initial_checkpoint(config, splits, precision), resumed)
     segmenter = build(config["segmenter"])(start.class_names, initialise=start.training is None)
     segmenter.to(device).precision = precision
     dataset = training_samples(splits["train"], augmentation, config["seed"], config["data"])
@@ -53,17 +53,17 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
     samples = first_samples(dataset, recipe.preview_images)
 
     # All is checked: from here on the folder is this run's.
-    with prepared_folder(output_dir, resumed):
+    with run_directory(output_dir, resumed):
         record_command(config, output_dir)
-        record_split(splits, output_dir)
-        journal = RunJournal(output_dir, start.step)
+        save_split(splits, output_dir)
+        journal = RunLogger(output_dir, start.step)
         journal.config(OmegaConf.to_yaml(config))
         journal.samples(*samples, start.class_names)
         describe_run(splits, segmenter, output_dir, check=config["data"]["check"] != "off")
         if recipe.max_steps == 0:
             return float("nan")
 
-        watch = Watch(journal, splits["val"], recipe.validation_images)
+        watch = ValidationImages(journal, splits["val"], recipe.validation_images)
         validation = Validation(splits["val"], start.max_dets, start.score_threshold, watch)
         loader = TrainingLoader(
             dataset,
@@ -78,7 +78,7 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
         best = Trainer(recipe, learner, loader, validation, journal, folder, start, threads).fit()
         if config["score_threshold"] == "auto":
             count, train_split = recipe.threshold_images, splits["train"]
-            settle_thresholds(folder, segmenter, train_split, images=count, seed=config["seed"])
+            select_score_threshold(folder, segmenter, train_split, images=count, seed=config["seed"])
         journal.close()
         return best
 

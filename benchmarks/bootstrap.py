@@ -24,8 +24,8 @@ from harness import arguments, finish
 from rows import Row
 
 from segtrain import masks
-from segtrain.benchmark.runner import Row as Measured
-from segtrain.evaluation import Findings, Reference, score
+from segtrain.benchmark.runner import MethodResult as Measured
+from segtrain.evaluation import Detections, GroundTruthSet, score
 from segtrain.records import Category, GroundTruth, Prediction
 from segtrain.reporting.analysis.comparisons import certainty
 
@@ -33,13 +33,13 @@ SIDE, OBJECTS, DETECTIONS, MAX_DETS = 256, 40, 80, 100
 Floats = npt.NDArray[np.float64]
 
 
-def generate(images: int, methods: int) -> tuple[Reference, dict[str, Measured]]:
+def generate(images: int, methods: int) -> tuple[GroundTruthSet, dict[str, Measured]]:
     """Draw the objects, and what each method finds of them."""
     rng = np.random.default_rng(0)
     sizes = dict.fromkeys(range(1, images + 1), (SIDE, SIDE))
     circles = {image_id: _circles(int(rng.poisson(OBJECTS)), rng) for image_id in sizes}
     truths = [truth for image_id, drawn in circles.items() for truth in _truths(image_id, drawn)]
-    reference = Reference([Category(1, "object")], sizes, truths)
+    reference = GroundTruthSet([Category(1, "object")], sizes, truths)
     rows = {}
     for method in range(methods):
         found = [
@@ -47,9 +47,9 @@ def generate(images: int, methods: int) -> tuple[Reference, dict[str, Measured]]
             for image_id, drawn in circles.items()
             for record in _predictions(image_id, drawn, 0.1 + 0.02 * method, rng)
         ]
-        findings = Findings(found, None, True, 0.5)
+        issues = Detections(found, None, True, 0.5)
         name = f"method_{method}" if method else "mask_rcnn"
-        rows[name] = Measured(findings, tracks=score(findings, reference, MAX_DETS))
+        rows[name] = Measured(issues, tracks=score(issues, reference, MAX_DETS))
     return reference, rows
 
 

@@ -5,8 +5,8 @@
 Both sides pool the same regions from the same float32 maps (levels of strides 4 to 32 of one image of 384 pixels), in
 turns in one process on all cores.
 
-- ours: ``segtrain.segmenters.mask_rcnn.roi_align.Pyramid`` of channels-last maps, copying them into rows included,
-  which in training is done once for both heads.
+- ours: ``segtrain.segmenters.mask_rcnn.roi_align.FeaturePyramid`` of channels-last maps, copying them into rows
+  included, which in training is done once for both heads.
 - stock: ``torchvision.ops.MultiScaleRoIAlign`` as torchvision's Mask R-CNN calls it (sampling ratio 2, four levels), on
   maps in the default layout.
 
@@ -25,7 +25,7 @@ from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign
 
 from segtrain.segmenters.mask_rcnn.model import STRIDES
-from segtrain.segmenters.mask_rcnn.roi_align import Pyramid
+from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid
 
 SIZE = 384  # pixels of the input's side
 CASES = {"box": (512, 128, 7), "wide": (1024, 256, 7), "mask": (128, 128, 14)}  # regions, channels, bins
@@ -60,7 +60,7 @@ def measure(case: str, repeats: int) -> list[Row]:
     stock = partial(kernel, dict(zip("0123", stock_features, strict=True)), boxes, [(SIZE, SIZE)])
 
     def ours() -> Tensor:
-        return Pyramid(features, STRIDES, "gather").pool(boxes, bins)
+        return FeaturePyramid(features, STRIDES, "gather").pool(boxes, bins)
 
     torch.testing.assert_close(ours(), stock(), rtol=1e-5, atol=1e-5)
     what = f"{regions} regions, {channels} channels, {bins}x{bins} bins, {torch.get_num_threads()} threads"

@@ -23,7 +23,7 @@ _SEGM_KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_med
 
 
 @dataclass(frozen=True)
-class Reference:
+class GroundTruthSet:
     """The truth about a set of images.
 
     Attributes:
@@ -37,18 +37,18 @@ class Reference:
     truths: Sequence[GroundTruth]
 
     @classmethod
-    def of(cls, index: CocoIndex) -> "Reference":
+    def of(cls, index: CocoIndex) -> "GroundTruthSet":
         """The truth that an annotation file states."""
         truths = [truth for image in index.images for truth in index.truths(image.id)]
         return cls(index.categories, {image.id: image.size for image in index.images}, truths)
 
-    def class_agnostic(self) -> "Reference":
+    def class_agnostic(self) -> "GroundTruthSet":
         """The same with all categories made one."""
-        return Reference([OBJECT], self.sizes, [_merged(truth) for truth in self.truths])
+        return GroundTruthSet([OBJECT], self.sizes, [_merged(truth) for truth in self.truths])
 
 
 @dataclass(frozen=True)
-class Findings:
+class Detections:
     """What one method found in a set of images.
 
     Attributes:
@@ -67,7 +67,7 @@ class Findings:
     seconds: Mapping[str, Sequence[float]] = field(default_factory=dict)
     polygons: bool = False
 
-    def class_agnostic(self) -> "Findings":
+    def class_agnostic(self) -> "Detections":
         """The same with all categories made one."""
         return replace(
             self,
@@ -84,7 +84,7 @@ def predict(
     score_threshold: float,
     advance: Callable[[], None] = lambda: None,
     foreign: bool = False,
-) -> Findings:
+) -> Detections:
     """Segment images one at a time.
 
     Args:
@@ -115,49 +115,49 @@ def predict(
         advance()
         before = time.perf_counter()
     threshold = score_threshold if learned else 0.0
-    return Findings(found, boxes if learned else None, learned and not foreign, threshold, seconds)
+    return Detections(found, boxes if learned else None, learned and not foreign, threshold, seconds)
 
 
 def score(
-    findings: Findings, reference: Reference, max_dets: int, tracks: Sequence[TrackName] = TRACKS
+    detections: Detections, ground_truth: GroundTruthSet, max_dets: int, tracks: Sequence[TrackName] = TRACKS
 ) -> dict[TrackName, Track | None]:
     """The numbers of a method, by track; None where the track does not apply or was not asked for.
 
     Args:
-        findings: what the method found.
-        reference: the truth.
+        detections: what the method found.
+        ground_truth: the truth.
         max_dets: detections per image and category that AP and AR use.
         tracks: which tracks to compute.
     """
     result: dict[TrackName, Track | None] = dict.fromkeys(TRACKS)
     if "class_agnostic" in tracks:
-        result["class_agnostic"] = _track(findings.class_agnostic(), reference.class_agnostic(), max_dets)
-    if "class_aware" in tracks and findings.class_aware:
-        result["class_aware"] = _track(findings, reference, max_dets)
+        result["class_agnostic"] = _track(detections.class_agnostic(), ground_truth.class_agnostic(), max_dets)
+    if "class_aware" in tracks and detections.class_aware:
+        result["class_aware"] = _track(detections, ground_truth, max_dets)
     return result
 
 
-def _track(findings: Findings, reference: Reference, max_dets: int) -> Track:
-    ids = [category.id for category in reference.categories]
-    images = list(reference.sizes)
+def _track(detections: Detections, ground_truth: GroundTruthSet, max_dets: int) -> Track:
+    ids = [category.id for category in ground_truth.categories]
+    images = list(ground_truth.sizes)
 
     def precision(
         found: Sequence[Prediction] | Sequence[BoxPrediction], kind: Literal["segm", "bbox"]
     ) -> AveragePrecision:
         return average_precision(
-            reference.truths, found, image_ids=images, category_ids=ids, max_dets=max_dets, iou_type=kind,
-            sizes=reference.sizes,
+            ground_truth.truths, found, image_ids=images, category_ids=ids, max_dets=max_dets, iou_type=kind,
+            sizes=ground_truth.sizes,
         )  # fmt: skip
 
-    boxed = findings.boxes if findings.boxes is not None else findings.masks
+    boxed = detections.boxes if detections.boxes is not None else detections.masks
     assert boxed is not None
     bbox = precision(boxed, "bbox")
-    segm = precision(findings.masks, "segm") if findings.masks is not None else None
+    segm = precision(detections.masks, "segm") if detections.masks is not None else None
     stats = segm.stats if segm else [nan] * 12
-    counts = {c: sum(t["category_id"] == c and not t["iscrowd"] for t in reference.truths) for c in ids}
+    counts = {c: sum(t["category_id"] == c and not t["iscrowd"] for t in ground_truth.truths) for c in ids}
     decided = decision_metrics(
-        reference.truths, findings.masks, score_threshold=findings.score_threshold, category_ids=ids,
-        sizes=reference.sizes,
+        ground_truth.truths, detections.masks, score_threshold=detections.score_threshold, category_ids=ids,
+        sizes=ground_truth.sizes,
     )  # fmt: skip
     return {
         **dict(zip(_SEGM_KEYS, stats, strict=False)),
@@ -175,7 +175,7 @@ def _track(findings: Findings, reference: Reference, max_dets: int) -> Track:
                 **decided.per_category[category.id],
                 "annotations": counts[category.id],
             }
-            for category in reference.categories
+            for category in ground_truth.categories
         ],
         "precision_recall": (segm or bbox).precision_recall,
     }

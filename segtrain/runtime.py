@@ -24,7 +24,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 T = TypeVar("T")
 
 
-def send(values: Sequence[object], device: torch.device) -> Tensor:
+def copy_to_device(values: Sequence[object], device: torch.device) -> Tensor:
     """A tensor of (nested lists of) numbers on a device.
 
     Without waiting for it: ``torch.tensor(values, device=device)`` lets the host wait until a GPU has done its work.

@@ -36,7 +36,7 @@ from segtrain.data.coco import json_file
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.dataset import Sample, Skipped
 from segtrain.data.open_data import open_data, training_samples
-from segtrain.data.splits import open_splits, record_split
+from segtrain.data.splits import open_splits, save_split
 from segtrain.errors import SegtrainError
 
 ROOT = Path(__file__).parent.parent
@@ -152,7 +152,7 @@ def _split(folder: Path) -> None:
     paths = {"train_annotations": "coco.json", "train_images": None, "val_annotations": None, "val_images": None}
     try:
         splits = open_splits(root=folder, **paths, **settings, val_fraction=0.5, seed=0, need=["train", "val"])
-        record_split(splits, folder)
+        save_split(splits, folder)
     except SegtrainError as error:
         _is_one_line(error, folder)
         return

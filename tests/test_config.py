@@ -209,7 +209,11 @@ def test_wrong_values(script: str, override: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "override", "expected"),
     [
-        ("train", "+trainer.learning_rate=1", "trainer.learning_rate: segtrain.training.settings.Recipe has no such"),
+        (
+            "train",
+            "+trainer.learning_rate=1",
+            "trainer.learning_rate: segtrain.training.settings.TrainSettings has no such",
+        ),
         ("train", "+optimizer.momentums=1", "optimizer.momentums: torch.optim.AdamW has no such argument"),
         ("train", "+schedule.warmup_step=1", "did you mean warmup_steps?"),
         ("train", "+segmenter.fpn_channel=1", "did you mean fpn_channels?"),

@@ -15,7 +15,7 @@ from scripts import ROOT, write_data
 from segtrain.data.check import command
 from segtrain.data.check import run as check_run
 from segtrain.data.check.load import load_index
-from segtrain.data.coco.issues import KINDS
+from segtrain.data.coco.issues import ISSUE_TYPES
 from segtrain.io import cache_folder
 
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")).absolute() / "data"
@@ -56,7 +56,7 @@ def report(capsys: Capture, *arguments: object) -> dict[str, Any]:
 
 
 def counted(found: dict[str, Any]) -> dict[str, int]:
-    return {finding["kind"]: finding["count"] for finding in found["findings"]}
+    return {issue["kind"]: issue["count"] for issue in found["findings"]}
 
 
 def failure(capsys: Capture, *arguments: object) -> str:
@@ -74,15 +74,17 @@ def test_the_table(data: Path, capsys: Capture) -> None:
     code, out, err = run(capsys, data / "train.json", data / "train")
     assert (code, err) == (1, "")
     lines = [" ".join(line.split()) for line in out.splitlines()]
-    assert "severity count finding, and what was or can be done first examples" in lines
+    assert "severity count issue, and what was or can be done first examples" in lines
     row = next(n for n, line in enumerate(lines) if line.startswith("error 4 "))
     shown = " ".join(lines[row : row + 3])
-    assert KINDS["unknown-image"].title in shown
-    assert KINDS["unknown-image"].action in shown
+    assert ISSUE_TYPES["unknown-image"].title in shown
+    assert ISSUE_TYPES["unknown-image"].action in shown
     for number in (1, 2, 3):
         assert f"annotation {number} names the unknown image 999" in shown
     assert "annotation 4" not in out
-    assert [line for line in lines if line.startswith(f"error 1 {KINDS['image-unreadable'].title} 2.png (image 2): ")]
+    assert [
+        line for line in lines if line.startswith(f"error 1 {ISSUE_TYPES['image-unreadable'].title} 2.png (image 2): ")
+    ]
     severities = [line.split()[0] for line in lines if line.startswith(("error ", "warning ", "note "))]
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
     assert set(severities) == {"error", "warning", "note"}
@@ -119,14 +121,14 @@ def test_json(data: Path, capsys: Capture) -> None:
     assert list(found) == ["annotations", "images", "errors", "findings", "counts", "categories"]
     assert (found["annotations"], found["images"]) == (str(data / "train.json"), str(data / "train"))
     assert found["errors"] == 1
-    by_kind = {finding["kind"]: finding for finding in found["findings"]}
+    by_kind = {issue["kind"]: issue for issue in found["findings"]}
     assert by_kind["mask-lost"] == {
         "kind": "mask-lost",
         "severity": "error",
-        "finding": KINDS["mask-lost"].title,
+        "finding": ISSUE_TYPES["mask-lost"].title,
         "count": 1,
         "examples": ["1.png, annotation 1: a polygon has 3 numbers, and needs an even count"],
-        "action": KINDS["mask-lost"].action,
+        "action": ISSUE_TYPES["mask-lost"].action,
     }
     assert len(by_kind["box-missing"]["examples"]) == 3
     assert by_kind["box-missing"]["count"] == 11
@@ -171,7 +173,7 @@ def test_fix(data: Path, capsys: Capture) -> None:
     assert "annotation 1 (entry 1) is left out: a polygon has 3 numbers" in log
     found = report(capsys, out, data / "train")
     assert (found["errors"], found["counts"]["used"], found["counts"]["repaired"]) == (0, 8, 0)
-    assert not [finding for finding in found["findings"] if finding["severity"] == "warning"]
+    assert not [issue for issue in found["findings"] if issue["severity"] == "warning"]
 
 
 @pytest.mark.parametrize("existing", ["fixed.json", "fixed.log"])
@@ -193,7 +195,7 @@ def test_a_file_that_cannot_be_used_is_one_finding(data: Path, capsys: Capture) 
     assert not (data / "fixed.json").exists()
     code, out, err = run(capsys, data / "train.json", data / "train")
     assert (code, err) == (1, "")
-    assert KINDS["not-json"].title in out
+    assert ISSUE_TYPES["not-json"].title in out
     for path in (data / "none.json", data):
         assert counted(report(capsys, path, data / "train")) == {"file-unreadable": 1}
 
@@ -222,7 +224,7 @@ def test_against(data: Path, capsys: Capture) -> None:
     both = (data / "train.json", data / "train", "--against", data / "val.json")
     assert "leak" not in counted(report(capsys, *both))
     leak(data)
-    found = {finding["kind"]: finding for finding in report(capsys, *both)["findings"]}
+    found = {issue["kind"]: issue for issue in report(capsys, *both)["findings"]}
     assert found["leak"]["count"] == 1
     assert found["leak"]["severity"] == "note"
     assert "val/102.png (image 102) in validation: identical to train/3.png (image 3)" in found["leak"]["examples"][0]
@@ -281,7 +283,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Grows with each look at the images."""
     made: list[str] = []
 
-    def look(*arguments: Any) -> check_run.Report:
+    def look(*arguments: Any) -> check_run.CheckReport:
         made.append("look")
         return original(*arguments)
 
@@ -370,7 +372,7 @@ def test_odd_file_names_stay_in_their_line(name: str, data: Path, capsys: Captur
     content["images"][0]["file_name"] = name
     (data / "train.json").write_text(json.dumps(content))
     found = report(capsys, data / "train.json", data / "train")
-    examples = [example for finding in found["findings"] for example in finding["examples"]]
+    examples = [example for issue in found["findings"] for example in issue["examples"]]
     assert [example for example in examples if repr(name) in example]
     assert all(example.isprintable() for example in examples)
     code, out, _ = run(capsys, data / "train.json", data / "train")
@@ -433,7 +435,7 @@ def test_real_data_is_clean(
 def test_the_evaluators_own_reference_is_clean() -> None:
     index = load_index(REAL / "evaluator_reference" / "ground_truth.json")
     assert tuple(asdict(index.counts).values()) == (100, 839, 830, 9, 0, 0)
-    assert [finding.kind for finding in index.findings] == ["id-beyond-int32", "id-gaps", "polygon-self-intersecting"]
+    assert [issue.kind for issue in index.issues] == ["id-beyond-int32", "id-gaps", "polygon-self-intersecting"]
 
 
 @needs_real_data

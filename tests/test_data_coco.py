@@ -143,7 +143,7 @@ def test_an_annotation_without_a_mask_is_dropped_and_counted(tmp_path: Path, seg
     index = load(tmp_path, annotation(segmentation=segmentation), annotation(id=6, iscrowd=1), check="warn")
     assert [truth["id"] for truth in index.truths(7)] == [2]
     assert (index.counts.used, index.counts.crowd, index.counts.dropped, index.counts.repaired) == (0, 1, 1, 0)
-    assert [line for line in index.findings.lines(("error", "warning")) if "a.png, annotation 5: " in line]
+    assert [line for line in index.issues.lines(("error", "warning")) if "a.png, annotation 5: " in line]
     with pytest.raises(SegtrainError, match=r"coco\.json: no usable annotation among 2 \(1 crowds, 1 dropped; a\.png"):
         require_instances(index)
 

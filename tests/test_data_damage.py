@@ -44,7 +44,7 @@ def test_no_outline_is_longer_than_memory(shape: tuple[int, int], far: int, tmp_
     outline = [0, 0, width * far, 0, width * far, height * far, 0, height * far] * 50
     content = coco(annotation(segmentation=[outline]), images=[image(height=height, width=width)])
     index = load_index(write(tmp_path, content), "warn")
-    assert index.findings["polygon-huge"].count == 1
+    assert index.issues["polygon-huge"].count == 1
     assert index.counts.dropped == 1
 
 
@@ -81,7 +81,7 @@ def test_sizes_of_run_lengths_may_be_written_as_floats(size: list[float], tmp_pa
 def test_a_truth_value_is_no_size(tmp_path: Path) -> None:
     rle = {"size": [True, True], "counts": masks.encode(np.ones((1, 1)))["counts"]}
     content = coco(annotation(segmentation=rle), images=[image(height=1, width=1)])
-    assert load_index(write(tmp_path, content), "warn").findings["rle-size"].count == 1
+    assert load_index(write(tmp_path, content), "warn").issues["rle-size"].count == 1
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,11 @@ def test_a_folder_is_no_name_for_a_copy(name: str, tmp_path: Path, monkeypatch: 
 
 
 def test_an_id_of_minus_one_is_a_whole_number(tmp_path: Path) -> None:
-    findings = load_index(write(tmp_path, coco(annotation(id=-1), annotation(id="x")))).findings
-    assert findings["id-beyond-int32"].count == 0
-    assert findings["id-not-integer"].count == 1
-    findings = load_index(write(tmp_path, coco(annotation(id=2**63), annotation(id="x")))).findings
-    assert findings["id-beyond-int32"].count == 1
+    issues = load_index(write(tmp_path, coco(annotation(id=-1), annotation(id="x")))).issues
+    assert issues["id-beyond-int32"].count == 0
+    assert issues["id-not-integer"].count == 1
+    issues = load_index(write(tmp_path, coco(annotation(id=2**63), annotation(id="x")))).issues
+    assert issues["id-beyond-int32"].count == 1
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_path_is_no_markup(name: str, tmp_path: Path, capsys: pytest.CaptureFi
 def test_messages_stay_in_one_line_whatever_the_file_looks_like(tmp_path: Path) -> None:
     """An indented json has line breaks within its boxes."""
     content = json.dumps(coco(annotation(bbox=[2, 2, 40, 3]), annotation(id=6, bbox=[1, 2, 0, 3])), indent=2)
-    lines = load_index(write(tmp_path, content)).findings.lines(("warning",))
+    lines = load_index(write(tmp_path, content)).issues.lines(("warning",))
     assert len(lines) == 3
     assert not [line for line in lines if "\n" in line]
     assert "box [ 2, 2, 40, 3 ], image 20 wide and 10 high" in lines[1]
@@ -207,7 +207,7 @@ def test_category_names_stay_in_one_line(name: str, tmp_path: Path, capsys: pyte
     assert "\x1b" not in out
     assert "\u202e" not in out
     assert len(out) < 10_000
-    lines = load_index(Path(arguments[0])).findings.lines(("warning", "note"))
+    lines = load_index(Path(arguments[0])).issues.lines(("warning", "note"))
     assert not [line for line in lines if len(line) > 400 or not line.isprintable()]
 
 

@@ -1,4 +1,4 @@
-"""Every finding about a json: a minimal file that shows it, its message, and what becomes of the annotation."""
+"""Every issue about a json: a minimal file that shows it, its message, and what becomes of the annotation."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from segtrain import masks
 from segtrain.data.check.annotation_checks import crossing
 from segtrain.data.check.load import load_index
 from segtrain.data.check.set_checks import check_set, check_visibility
-from segtrain.data.coco.issues import KINDS
+from segtrain.data.coco.issues import ISSUE_TYPES
 from segtrain.data.coco.json_file import FileError
 from segtrain.errors import SegtrainError
 
@@ -122,8 +122,8 @@ SET = {"images-empty", "over-max-dets", "category-unused", "category-rare", "lea
 
 
 def test_every_kind_of_the_table_is_tested() -> None:
-    of_files = {kind for kind in KINDS if kind.startswith("image-")}
-    assert set(KINDS) - of_files == {*FINDINGS, *FATAL, "file-unreadable"} | SET
+    of_files = {kind for kind in ISSUE_TYPES if kind.startswith("image-")}
+    assert set(ISSUE_TYPES) - of_files == {*FINDINGS, *FATAL, "file-unreadable"} | SET
 
 
 @pytest.mark.parametrize("kind", FINDINGS)
@@ -131,12 +131,12 @@ def test_a_minimal_file_shows_it(kind: str, tmp_path: Path) -> None:
     content, example, left = FINDINGS[kind]
     path = write(tmp_path, content)
     index = load_index(path, "warn")
-    assert (index.findings[kind].count, len(index.findings[kind].examples)) == (1, 1)
-    assert example in index.findings[kind].examples[0]
+    assert (index.issues[kind].count, len(index.issues[kind].examples)) == (1, 1)
+    assert example in index.issues[kind].examples[0]
     counts = index.counts
     assert counts.used + counts.crowd == left
     assert counts.used + counts.crowd + counts.dropped == counts.annotations
-    errors = {finding.kind for finding in index.findings.of("error")}
+    errors = {issue.kind for issue in index.issues.of("error")}
     if not errors:
         assert load_index(path, "strict").counts == counts
         return
@@ -155,7 +155,7 @@ def test_a_good_file_does_not_show_it(kind: str, tmp_path: Path) -> None:
     second = annotation(id=6, segmentation=[FAR], bbox=[10, 2, 4, 3])
     index = load_index(write(tmp_path, coco(annotation(), second, annotation(id=7, **rle([3, 2, 195]), area=2,
                                                                             bbox=[0, 3, 1, 2]))))  # fmt: skip
-    assert index.findings[kind].count == 0
+    assert index.issues[kind].count == 0
 
 
 @pytest.mark.parametrize("kind", FATAL)
@@ -169,7 +169,7 @@ def test_a_file_without_use_is_refused_in_any_mode(kind: str, check: Any, tmp_pa
 def test_valid_values_stay_though_they_are_warned_of(tmp_path: Path) -> None:
     odd = annotation(area=99, bbox=[12, -5, 40, 8])
     index = load_index(write(tmp_path, coco(odd)))
-    assert {"area-far-off", "box-outside", "box-contradicts-mask"} <= {finding.kind for finding in index.findings}
+    assert {"area-far-off", "box-outside", "box-contradicts-mask"} <= {issue.kind for issue in index.issues}
     (truth,) = index.truths(7)
     assert (truth["area"], truth["bbox"]) == (99, [12, -5, 40, 8])
     assert index.counts.repaired == 0
@@ -177,9 +177,9 @@ def test_valid_values_stay_though_they_are_warned_of(tmp_path: Path) -> None:
 
 def test_findings_count_all_and_show_three(tmp_path: Path) -> None:
     index = load_index(write(tmp_path, coco(*(annotation(id=i, area=-1) for i in range(1, 9)))))
-    finding = index.findings["area-invalid"]
-    assert finding.count == 8
-    assert finding.examples == [f"7.png, annotation {i}: -1" for i in (1, 2, 3)]
+    issue = index.issues["area-invalid"]
+    assert issue.count == 8
+    assert issue.examples == [f"7.png, annotation {i}: -1" for i in (1, 2, 3)]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_ids_of_other_types_find_their_image(written: Any, named: Any, id_of_fir
     index = load_index(write(tmp_path, coco(annotation(image_id=named), images=[image(written), image(9)])))
     assert [entry.id for entry in index.images] == [id_of_first, 9]
     assert len(index.truths(id_of_first)) == 1
-    assert index.findings["id-not-integer"].count >= (type(written) is not int) + (type(named) is not int)
+    assert index.issues["id-not-integer"].count >= (type(written) is not int) + (type(named) is not int)
 
 
 @pytest.mark.parametrize("wild", [10**400, -(10**30), 2**63, True, None, [1], {"a": 1}, "", 1.5, 1e300])
@@ -221,7 +221,7 @@ def test_the_second_look_is_remembered(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("segtrain.data.check.load.Verification", None)  # must not be asked again
     second = load_index(path)
     assert first.counts == second.counts
-    assert first.findings.lines(("error", "warning", "note")) == second.findings.lines(("error", "warning", "note"))
+    assert first.issues.lines(("error", "warning", "note")) == second.issues.lines(("error", "warning", "note"))
     path.write_text(json.dumps(coco(annotation())))
     with pytest.raises(TypeError):  # the file is another one
         load_index(path)
@@ -244,8 +244,8 @@ def test_the_set_as_a_whole(tmp_path: Path) -> None:
     categories = [CELL, {"id": 4, "name": "unused"}]
     annotations = [annotation(id=i, area=i) for i in range(1, 5)]
     index = load_index(write(tmp_path, coco(*annotations, images=[image(), image(8)], categories=categories)))
-    findings = check_set(index, max_dets=3)
-    assert {finding.kind: finding.examples for finding in findings} == {
+    issues = check_set(index, max_dets=3)
+    assert {issue.kind: issue.examples for issue in issues} == {
         "category-unused": ["category 4 (unused)"],
         "images-empty": ["8.png (image 8)"],
         "over-max-dets": ["7.png (image 7): 4 objects, max_dets is 3"],
@@ -314,7 +314,7 @@ def test_many_like_objects_are_told_apart_at_once(tmp_path: Path) -> None:
     large = image(height=1000, width=1100)
     index = load_index(write(tmp_path, coco(*squares, *same, images=[large])))
     assert time.perf_counter() - started < 10  # by comparing every pair of masks it takes minutes
-    assert index.findings["annotation-duplicate"].count == 999
+    assert index.issues["annotation-duplicate"].count == 999
 
 
 @settings(max_examples=40, deadline=None)
@@ -347,4 +347,4 @@ def test_duplicates_against_all_pairs(tmp_path_factory: pytest.TempPathFactory, 
         )
         for i in range(len(planes))
     )
-    assert index.findings["annotation-duplicate"].count == expected
+    assert index.issues["annotation-duplicate"].count == expected

@@ -34,7 +34,7 @@ def fix(folder: Path, content: Any, lost: dict[int, str] | None = None) -> tuple
 def test_every_finding_is_mended(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = FINDINGS[kind][0]
     index, fixed, _ = fix(tmp_path, {**content, "annotations": [*content["annotations"], annotation(id=77, area=11)]})
-    assert {finding.kind for finding in fixed.findings if finding.severity != "note"} <= KEPT
+    assert {issue.kind for issue in fixed.issues if issue.severity != "note"} <= KEPT
     assert (fixed.counts.dropped, fixed.counts.repaired) == (0, 0)
     assert (fixed.counts.used, fixed.counts.crowd) == (index.counts.used, index.counts.crowd)
     reference = COCO(str(tmp_path / "fixed.json"))

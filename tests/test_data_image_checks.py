@@ -1,4 +1,4 @@
-"""The check of image files: every kind of finding from a file that shows it, and identical files by their content."""
+"""The check of image files: every kind of issue from a file that shows it, and identical files by their content."""
 
 import itertools
 import os
@@ -20,7 +20,7 @@ from segtrain.data.check import image_checks, set_checks
 from segtrain.data.check.image_checks import check_headers, check_pixels
 from segtrain.data.check.load import load_index
 from segtrain.data.check.set_checks import find_duplicates, find_leaks
-from segtrain.data.coco.issues import KINDS, Finding, Findings
+from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.images.headers import Exif, pillow_settings
 from segtrain.data.images.image_reader import ImageReader
 
@@ -50,12 +50,12 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2000])
 
 
-def found(findings: Findings) -> dict[str, list[str]]:
-    for finding in findings:
-        assert finding.kind in KINDS
-        assert finding.count >= len(finding.examples)
-        assert all(example.isprintable() for example in finding.examples)
-    return {finding.kind: finding.examples for finding in findings}
+def found(issues: Issues) -> dict[str, list[str]]:
+    for issue in issues:
+        assert issue.kind in ISSUE_TYPES
+        assert issue.count >= len(issue.examples)
+        assert all(example.isprintable() for example in issue.examples)
+    return {issue.kind: issue.examples for issue in issues}
 
 
 # Kind: (file name, what makes the file, the example).
@@ -147,7 +147,7 @@ def test_what_makes_an_image_unusable(tmp_path: Path, kind: str) -> None:
     (tmp_path / "images").mkdir()
     make(tmp_path / "images" / name)
     report = check_headers([Entry(5, name)], ImageReader(tmp_path / "images", "auto", 10**6))
-    assert found(report.findings) == {kind: [example]}
+    assert found(report.issues) == {kind: [example]}
     assert not report.headers
     (reason,) = report.unusable.values()
     assert str(tmp_path / "images") in reason
@@ -160,13 +160,13 @@ def test_how_an_image_is_read_is_noted(tmp_path: Path, case: str) -> None:
     make(tmp_path / name)
     reader = ImageReader(tmp_path, "auto", 10**6)
     report = check_headers([Entry(5, name)], reader)
-    assert found(report.findings) == {kind: [f"{name} (image 5): {what}"] for kind, what in notes.items()}
+    assert found(report.issues) == {kind: [f"{name} (image 5): {what}"] for kind, what in notes.items()}
     assert not report.unusable
     status = (tmp_path / name).stat()
     header = report.headers[5]
     assert (header.path, header.bytes, header.mtime_ns) == (tmp_path / name, status.st_size, status.st_mtime_ns)
     assert header.size == (4, 6)
-    assert not found(check_pixels([Entry(5, name)], reader).findings)
+    assert not found(check_pixels([Entry(5, name)], reader).issues)
 
 
 def test_colour_of_16_bits_is_deep(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_colour_of_16_bits_is_deep(tmp_path: Path) -> None:
     for suffix in ("png", "tiff"):
         cv2.imwrite(str(tmp_path / f"a.{suffix}"), np.full((4, 6, 3), 4000, dtype=np.uint16))
         report = check_headers([Entry(5, f"a.{suffix}")], ImageReader(tmp_path, "auto", 10**6))
-        assert list(found(report.findings)) == ["image-deep"], suffix
+        assert list(found(report.issues)) == ["image-deep"], suffix
 
 
 @pytest.mark.parametrize(("exif", "size", "kind"), [
@@ -185,16 +185,16 @@ def test_colour_of_16_bits_is_deep(tmp_path: Path) -> None:
 def test_the_setting_decides_which_size_is_right(tmp_path: Path, exif: Exif, size: tuple[int, int], kind: str) -> None:
     turned(tmp_path / "a.jpg", 8)
     report = check_headers([Entry(5, "a.jpg", size)], ImageReader(tmp_path, exif, 100))
-    assert list(found(report.findings)) == [kind]
+    assert list(found(report.issues)) == [kind]
 
 
 def test_pixels_that_break_off_are_told_from_what_is_no_image(tmp_path: Path) -> None:
     cut(tmp_path / "a.png")
     entries = [Entry(5, "a.png", (64, 64))]
     reader = ImageReader(tmp_path, "auto", 10**6)
-    assert not found(check_headers(entries, reader).findings)
+    assert not found(check_headers(entries, reader).issues)
     report = check_pixels(entries, reader)
-    assert found(report.findings) == {
+    assert found(report.issues) == {
         "image-truncated": ["a.png (image 5): cannot read the image (image file is truncated)"]
     }
     assert "a.png: cannot read the image (image file is truncated); replace the file" in report.unusable[5]
@@ -213,9 +213,9 @@ def test_examples_come_in_file_order_and_all_are_counted(
     reader = ImageReader(tmp_path, "auto", 10**6)
     report = check_headers(entries, reader, lambda: calls.append(threading.get_ident()))
     assert calls == [threading.get_ident()] * 100
-    missing = report.findings["image-missing"]
+    missing = report.issues["image-missing"]
     assert (missing.count, [e.split()[0] for e in missing.examples]) == (50, ["1.png", "3.png", "5.png"])
-    assert report.findings["image-grey"].count == 50
+    assert report.issues["image-grey"].count == 50
     assert list(report.unusable) == list(range(1, 100, 2))
     assert list(report.headers) == list(range(0, 100, 2))
     pixels = check_pixels(entries, reader, lambda: calls.append(0))
@@ -259,7 +259,7 @@ def test_an_interrupted_check_stops(tmp_path: Path) -> None:
 
 
 def test_no_images_give_no_findings(tmp_path: Path) -> None:
-    assert not found(check_headers([], ImageReader(tmp_path, "auto", 1)).findings)
+    assert not found(check_headers([], ImageReader(tmp_path, "auto", 1)).issues)
     assert not found(find_duplicates({}))
     assert not found(find_leaks({}, {}))
 
@@ -278,27 +278,27 @@ def test_duplicates_are_files_of_the_same_content(tmp_path: Path) -> None:
     files = write(
         tmp_path / "a", one=b"x", two=b"x", other=b"y", three=b"x", long=LONG, same=LONG, end=LONG[:-1] + b"e"
     )
-    findings = find_duplicates(dict(enumerate(files.values(), start=1)))
-    assert found(findings) == {
+    issues = find_duplicates(dict(enumerate(files.values(), start=1)))
+    assert found(issues) == {
         "image-duplicate": [
             "a/one (image 1) and a/two (image 2) are identical, and 1 more",
             "a/long (image 5) and a/same (image 6) are identical",
         ]
     }
-    assert findings["image-duplicate"].count == 3
+    assert issues["image-duplicate"].count == 3
 
 
 def test_a_leak_names_both_sides(tmp_path: Path) -> None:
     train = write(tmp_path / "train", a=b"x", b=b"x", c=LONG, d=b"only here", e=b"?")
     val = write(tmp_path / "val", a=b"z", b=b"x", c=LONG, d=b"only there", e=b"x")
-    findings = find_leaks(dict(enumerate(train.values())), dict(enumerate(val.values())))
-    assert found(findings) == {
+    issues = find_leaks(dict(enumerate(train.values())), dict(enumerate(val.values())))
+    assert found(issues) == {
         "leak": [
             "val/b (image 1), and 1 more in validation: identical to train/a (image 0) in training",
             "val/c (image 2) in validation: identical to train/c (image 2) in training",
         ]
     }
-    assert findings["leak"].count == 3
+    assert issues["leak"].count == 3
 
 
 def test_the_same_file_is_known_without_reading_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,14 +376,14 @@ NASTY = {
 }
 
 
-def check(entries: list[Entry], folder: Path) -> Findings:
+def check(entries: list[Entry], folder: Path) -> Issues:
     reader = ImageReader(folder, "auto", 200_000_000)
     headers = check_headers(entries, reader)
     good = [entry for entry in entries if entry.id in headers.headers]
     pixels = check_pixels(good, reader)
     assert not headers.unusable.keys() & pixels.unusable.keys()
-    headers.findings.merge(pixels.findings)
-    return headers.findings
+    headers.issues.merge(pixels.issues)
+    return headers.issues
 
 
 @needs_real_data
@@ -413,5 +413,5 @@ def test_nasty_files_give_the_expected_findings() -> None:
 )
 def test_real_data_is_usable(annotations: str, images: str, expected: dict[str, int]) -> None:
     index = load_index(REAL / annotations)
-    findings: list[Finding] = list(check(index.images, REAL / images))  # type: ignore[arg-type]
-    assert {finding.kind: finding.count for finding in findings} == expected
+    issues: list[Issue] = list(check(index.images, REAL / images))  # type: ignore[arg-type]
+    assert {issue.kind: issue.count for issue in issues} == expected

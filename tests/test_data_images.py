@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from segtrain.data.coco.issues import KINDS
+from segtrain.data.coco.issues import ISSUE_TYPES
 from segtrain.data.images.headers import read_header
 from segtrain.data.images.image_files import ImageError, image_path
 from segtrain.data.images.image_reader import ImageReader, read_image
@@ -144,7 +144,7 @@ def refusal(call: Any, *arguments: Any, **keywords: Any) -> tuple[str, str]:
     """The kind and the message of the error of a call, which fits in one line."""
     with pytest.raises(ImageError) as caught:
         call(*arguments, **keywords)
-    assert caught.value.kind in KINDS
+    assert caught.value.kind in ISSUE_TYPES
     assert caught.value.reason in str(caught.value)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1500

@@ -51,7 +51,7 @@ def assert_same(path: Path) -> None:
         assert own.segmentations(rows) == other.segmentations(others)
         assert [own.box(row) for row in rows] == [other.box(row) for row in others]
     everything = ("error", "warning", "note")
-    assert index.findings.lines(everything) == expected.findings.lines(everything)
+    assert index.issues.lines(everything) == expected.issues.lines(everything)
 
 
 def many(count: int = 40, **changes: Any) -> list[dict[str, Any]]:

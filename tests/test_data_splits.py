@@ -9,7 +9,7 @@ from PIL import Image
 
 from segtrain.data.coco.index import require_instances
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.data.splits import Split, check_images, open_splits, readable, record_split
+from segtrain.data.splits import Split, check_images, drop_unreadable, open_splits, save_split
 from segtrain.errors import SegtrainError
 
 SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]
@@ -108,7 +108,7 @@ def test_images_of_a_group_stay_together(root: Path) -> None:
 def test_a_drawn_split_is_recorded_as_two_files(root: Path) -> None:
     one: dict[str, Any] = {"val_annotations": None, "val_images": None}
     drawn = open_with(root, **one, val_fraction=0.25)
-    record_split(drawn, root / "run")
+    save_split(drawn, root / "run")
     files = {f"{name}_annotations": str(root / "run" / "split" / f"{name}.json") for name in ("train", "val")}
     again = open_with(root, **files, val_images=None)
     for name, split in drawn.items():
@@ -117,16 +117,16 @@ def test_a_drawn_split_is_recorded_as_two_files(root: Path) -> None:
         assert [again[name].index.truths(i) != [] for i in ids(split)] == [True] * len(ids(split))
         assert again[name].images == split.images
         assert again[name].entries is None
-    record_split(again, root / "other")
+    save_split(again, root / "other")
     assert not (root / "other").exists()
-    record_split(open_with(root, **one, val_ids=[12, 11]), root / "known")
+    save_split(open_with(root, **one, val_ids=[12, 11]), root / "known")
     assert [image["id"] for image in json.loads((root / "known/split/val.json").read_text())["images"]] == [11, 12]
 
 
 def test_images_that_cannot_be_read_are_recorded_where_they_were_drawn(root: Path) -> None:
     drawn = open_with(root, val_annotations=None, val_images=None, val_ids=[11, 12, 13])
     (root / "train" / "12.png").write_bytes(b"broken")
-    record_split({**drawn, "val": readable(drawn["val"])}, root)
+    save_split({**drawn, "val": drop_unreadable(drawn["val"])}, root)
     assert [image["id"] for image in json.loads((root / "split/val.json").read_text())["images"]] == [11, 12, 13]
 
 

@@ -17,14 +17,7 @@ from random_scenes import CATEGORIES, Scene, scene
 from torch import Tensor
 
 from segtrain import masks
-from segtrain.evaluation import (
-    TRACKS,
-    Findings,
-    Reference,
-    TrackName,
-    predict,
-    score,
-)
+from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName, predict, score
 from segtrain.records import NO_CATEGORY, Category, Instances, to_box_predictions, to_predictions
 from segtrain.targets import Target
 
@@ -114,8 +107,8 @@ def test_records_hold_plain_values_that_json_takes() -> None:
     assert json.loads(text)[0][0]["segmentation"] == found.rles[0]
 
 
-def reference(drawn: Scene) -> Reference:
-    return Reference(NAMED, drawn.sizes, drawn.truths)
+def reference(drawn: Scene) -> GroundTruthSet:
+    return GroundTruthSet(NAMED, drawn.sizes, drawn.truths)
 
 
 def merged(drawn: Scene) -> Scene:
@@ -155,8 +148,8 @@ def pycocotools(drawn: Scene, found: Sequence[Any], categories: Sequence[int], k
 def test_both_tracks_are_cocos_numbers(seed: int, max_dets: int) -> None:
     drawn = scene(seed)
     one = merged(drawn)
-    findings = Findings(drawn.predictions, drawn.box_predictions, True, 0.5)
-    tracks = score(findings, reference(drawn), max_dets)
+    detections = Detections(drawn.predictions, drawn.box_predictions, True, 0.5)
+    tracks = score(detections, reference(drawn), max_dets)
     for name, expected, categories in (
         ("class_aware", drawn, sorted(CATEGORIES)),
         ("class_agnostic", one, [1]),
@@ -175,9 +168,9 @@ def test_both_tracks_are_cocos_numbers(seed: int, max_dets: int) -> None:
 
 def test_class_agnostic_numbers_do_not_see_categories() -> None:
     drawn = scene(4)
-    aware = score(Findings(drawn.predictions, None, True, 0.0), reference(drawn), 50)
+    aware = score(Detections(drawn.predictions, None, True, 0.0), reference(drawn), 50)
     unknown = [{**p, "category_id": NO_CATEGORY} for p in drawn.predictions]
-    blind = score(Findings(unknown, None, False, 0.0), reference(drawn), 50)  # type: ignore[arg-type]
+    blind = score(Detections(unknown, None, False, 0.0), reference(drawn), 50)  # type: ignore[arg-type]
     assert blind["class_aware"] is None
     assert repr(blind["class_agnostic"]) == repr(aware["class_agnostic"])
     assert [row["name"] for row in aware["class_agnostic"]["per_category"]] == ["object"]  # type: ignore[index]
@@ -187,9 +180,9 @@ def test_the_operating_point_cuts_pixels_and_f1_but_not_ap() -> None:
     drawn = scene(5)
     kept = [p for p in drawn.predictions if p["score"] >= 0.6]
     assert 0 < len(kept) < len(drawn.predictions)
-    low = score(Findings(drawn.predictions, None, True, 0.0), reference(drawn), 50)["class_aware"]
-    high = score(Findings(drawn.predictions, None, True, 0.6), reference(drawn), 50)["class_aware"]
-    cut = score(Findings(kept, None, True, 0.0), reference(drawn), 50)["class_aware"]
+    low = score(Detections(drawn.predictions, None, True, 0.0), reference(drawn), 50)["class_aware"]
+    high = score(Detections(drawn.predictions, None, True, 0.6), reference(drawn), 50)["class_aware"]
+    cut = score(Detections(kept, None, True, 0.0), reference(drawn), 50)["class_aware"]
     assert low is not None
     assert high is not None
     assert cut is not None
@@ -200,9 +193,9 @@ def test_the_operating_point_cuts_pixels_and_f1_but_not_ap() -> None:
 
 def test_boxes_only() -> None:
     drawn = scene(6)
-    findings = Findings(None, drawn.box_predictions, True, 0.5)
-    both = score(Findings(drawn.predictions, drawn.box_predictions, True, 0.5), reference(drawn), 50)
-    for name, track in score(findings, reference(drawn), 50).items():
+    detections = Detections(None, drawn.box_predictions, True, 0.5)
+    both = score(Detections(drawn.predictions, drawn.box_predictions, True, 0.5), reference(drawn), 50)
+    for name, track in score(detections, reference(drawn), 50).items():
         full = both[name]
         assert track is not None
         assert full is not None
@@ -224,27 +217,27 @@ def test_boxes_only() -> None:
 
 def test_only_the_tracks_asked_for() -> None:
     drawn = scene(7)
-    findings = Findings(drawn.predictions, None, True, 0.5)
+    detections = Detections(drawn.predictions, None, True, 0.5)
     assert get_args(TrackName) == TRACKS
     for name in TRACKS:
-        tracks = score(findings, reference(drawn), 50, [name])
+        tracks = score(detections, reference(drawn), 50, [name])
         assert [key for key, track in tracks.items() if track is not None] == [name]
 
 
 def test_nothing_found_and_nothing_to_find() -> None:
     drawn = scene(8)
-    nothing = score(Findings([], [], True, 0.5), reference(drawn), 50)["class_aware"]
+    nothing = score(Detections([], [], True, 0.5), reference(drawn), 50)["class_aware"]
     assert nothing is not None
     assert [nothing[key] for key in ("mask_ap", "f1_50", "fg_iou", "pq", "rq", "boundary_iou")] == [0] * 6
     assert isnan(nothing["sq"])  # no match has a fit
-    empty = score(Findings([], [], True, 0.5), Reference(NAMED, drawn.sizes, []), 50)["class_aware"]
+    empty = score(Detections([], [], True, 0.5), GroundTruthSet(NAMED, drawn.sizes, []), 50)["class_aware"]
     assert empty is not None
     assert all(isnan(empty[key]) for key in ("mask_ap", "f1_50", "pq", "sq", "rq", "boundary_iou"))
 
 
 def test_the_curve_of_f1_starts_at_its_number_and_falls() -> None:
     drawn = scene(5)
-    track = score(Findings(drawn.predictions, None, True, 0.3), reference(drawn), 50)["class_aware"]
+    track = score(Detections(drawn.predictions, None, True, 0.3), reference(drawn), 50)["class_aware"]
     assert track is not None
     curve = track["f1_curve"]
     assert curve["thresholds"] == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
@@ -253,7 +246,7 @@ def test_the_curve_of_f1_starts_at_its_number_and_falls() -> None:
 
 def test_counts_leave_crowds_out() -> None:
     drawn = scene(9)
-    track = score(Findings(drawn.predictions, None, True, 0.5), reference(drawn), 50)["class_aware"]
+    track = score(Detections(drawn.predictions, None, True, 0.5), reference(drawn), 50)["class_aware"]
     assert track is not None
     for row in track["per_category"]:
         truths = [t for t in drawn.truths if t["category_id"] == row["id"]]
@@ -264,5 +257,5 @@ def test_counts_leave_crowds_out() -> None:
 def test_scoring_changes_no_record() -> None:
     drawn = scene(10)
     before = copy.deepcopy((drawn.truths, drawn.predictions))
-    score(Findings(drawn.predictions, None, True, 0.5), reference(drawn), 50)
+    score(Detections(drawn.predictions, None, True, 0.5), reference(drawn), 50)
     assert (drawn.truths, drawn.predictions) == before

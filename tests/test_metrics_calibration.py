@@ -12,7 +12,7 @@ from random_scenes import Scene, scene
 
 from segtrain import masks
 from segtrain.metrics.calibration import Calibration, calibration
-from segtrain.metrics.matching import best_overlaps
+from segtrain.metrics.matching import max_iou
 
 
 def one_category(seed: int) -> Scene:
@@ -120,7 +120,7 @@ def test_scores_that_are_no_probabilities_and_no_scores_at_all() -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_best_overlaps_of_masks_and_boxes(seed: int) -> None:
     drawn = scene(seed)
-    found = best_overlaps(drawn.truths, drawn.predictions)
+    found = max_iou(drawn.truths, drawn.predictions)
     np.testing.assert_allclose(found, [best_by_planes(drawn, record) for record in drawn.predictions], atol=1e-12)
 
     # Boxes drawn as masks: whole pixels, so nothing is lost.
@@ -131,4 +131,4 @@ def test_best_overlaps_of_masks_and_boxes(seed: int) -> None:
     truths: Any = [{**truth, "segmentation": filled(truth)} for truth in drawn.truths]
     boxes = drawn.box_predictions
     as_masks: Any = [{**box, "segmentation": filled(box)} for box in boxes]
-    np.testing.assert_allclose(best_overlaps(drawn.truths, boxes, "bbox"), best_overlaps(truths, as_masks), atol=1e-9)
+    np.testing.assert_allclose(max_iou(drawn.truths, boxes, "bbox"), max_iou(truths, as_masks), atol=1e-9)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segtrain.metrics.box_formats import AS_WRITTEN, misreading
+from segtrain.metrics.box_formats import AS_WRITTEN, box_format_mismatch
 
 SIZES = {3: (300, 400), 5: (200, 640), 9: (512, 512), 12: (480, 360)}
 Box = tuple[float, float, float, float]
@@ -59,7 +59,7 @@ def found(write: Callable[[Box, tuple[int, int]], list[float]], junk: int = 0) -
 def test_other_notations(
     write: Callable[[Box, tuple[int, int]], list[float]], layout: str, relative: bool, factor: float, junk: int
 ) -> None:
-    way = misreading(truths(), found(write, junk), SIZES)
+    way = box_format_mismatch(truths(), found(write, junk), SIZES)
     assert way is not None
     assert (way.layout, way.relative, way.shift) == (layout, relative, 0)
     assert way.factor == pytest.approx(factor, rel=0.03)
@@ -72,7 +72,7 @@ def test_image_ids_that_are_one_off(step: int) -> None:
         real, sizes = neighbours(count)
         ids = sorted(sizes)
         written = [{**truth, "score": 0.9, "image_id": ids[(n // 2 + step) % count]} for n, truth in enumerate(real)]
-        way = misreading(real, written, sizes)
+        way = box_format_mismatch(real, written, sizes)
         assert (way is not None) == said
         assert way is None or way.shift == -step
 
@@ -91,7 +91,7 @@ def neighbours(count: int) -> tuple[list[Any], dict[int, tuple[int, int]]]:
 def test_a_few_boxes_fit_by_chance_alone() -> None:
     for count, said in ((8, True), (7, False)):
         few = found(lambda b, _: [v / 4 for v in b])[:count]
-        assert (misreading(truths(), few, SIZES) is not None) == said
+        assert (box_format_mismatch(truths(), few, SIZES) is not None) == said
 
 
 def test_boxes_of_whole_images_say_nothing() -> None:
@@ -101,16 +101,16 @@ def test_boxes_of_whole_images_say_nothing() -> None:
         real += [{"image_id": image, "bbox": box, "iscrowd": 0}
                  for box in ([[20, 10, 350, 280]] if image % 2 else [[5 * image, 9 * image, 20, 20]] * 2)]  # fmt: skip
     whole = [{"image_id": image, "bbox": [0, 0, 400, 300], "score": 0.5} for image in sizes if image % 2 == 0]
-    assert misreading(real, whole, sizes) is None
+    assert box_format_mismatch(real, whole, sizes) is None
 
 
 def test_boxes_that_fit_and_boxes_that_nothing_helps() -> None:
-    assert misreading(truths(), found(lambda b, _: list(b)), SIZES) is None
-    assert misreading(truths(), found(lambda b, _: list(b), junk=300), SIZES) is None
+    assert box_format_mismatch(truths(), found(lambda b, _: list(b)), SIZES) is None
+    assert box_format_mismatch(truths(), found(lambda b, _: list(b), junk=300), SIZES) is None
     for seed in range(5):  # other objects, of the same number and size
         strangers = [{**truth, "score": 0.5} for truth in truths(seed + 10)]
-        assert misreading(truths(), strangers, SIZES) is None
-    assert misreading(truths(), [], SIZES) is None
-    assert misreading([], found(lambda b, _: list(b)), SIZES) is None
+        assert box_format_mismatch(truths(), strangers, SIZES) is None
+    assert box_format_mismatch(truths(), [], SIZES) is None
+    assert box_format_mismatch([], found(lambda b, _: list(b)), SIZES) is None
     flat = found(lambda b, _: [0.0, 0.0, 0.0, 0.0])
-    assert misreading(truths(), flat, SIZES) is None
+    assert box_format_mismatch(truths(), flat, SIZES) is None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from random_scenes import Scene, scene, truth_of
 
 from segtrain import masks
-from segtrain.metrics.matching import IOU_THRESHOLDS, best_found
+from segtrain.metrics.matching import IOU_THRESHOLDS, max_iou_per_truth
 from segtrain.metrics.strata import Trait, classes, numbers_by_stratum, resampled_by_stratum, thirds
 
 NAMES = ("low", "mid", "high")
@@ -210,7 +210,7 @@ def test_the_best_overlap_is_taken_within_the_image() -> None:
     rle = masks.encode(np.eye(9))
     found: Any = [{"image_id": 2, "category_id": 1, "segmentation": rle, "score": 1.0}]
     truths = [truth_of(rle, image_id=1), truth_of(rle, image_id=2), truth_of(rle, image_id=3)]
-    assert best_found(truths, found).tolist() == [0, 1, 0]
+    assert max_iou_per_truth(truths, found).tolist() == [0, 1, 0]
 
 
 @given(st.lists(st.one_of(st.integers(0, 12).map(float), st.floats(0, 1e6), st.just(float("nan"))), max_size=40))

@@ -6,7 +6,7 @@ from scipy import ndimage, stats
 from skimage.morphology import disk
 
 from segtrain import masks
-from segtrain.metrics.strata import grey_separation
+from segtrain.metrics.strata import ks_contrast
 from segtrain.metrics.touching import ALONE, OVERLAPPING, TOUCHING, crowding
 
 
@@ -52,7 +52,7 @@ def test_separation_is_kolmogorovs_and_smirnovs(seed: int) -> None:
     rng = np.random.default_rng(seed)
     grey = rng.integers(0, 200, drawn.shape[1:]).astype(np.uint8)
     grey[drawn.any(axis=0)] += rng.integers(0, 56, drawn.any(axis=0).sum()).astype(np.uint8)
-    found = grey_separation(grey, [masks.encode(p) for p in drawn], [masks.encode(p) for p in crowd])
+    found = ks_contrast(grey, [masks.encode(p) for p in drawn], [masks.encode(p) for p in crowd])
     covered = drawn.any(axis=0) | crowd.any(axis=0)
     for plane, separation in zip(drawn, found, strict=True):
         ring = ndimage.binary_dilation(plane, disk(3)) & ~plane
@@ -70,10 +70,10 @@ def test_what_belongs_to_others_is_no_surroundings() -> None:
     grey = np.full((20, 20), 100, dtype=np.uint8)
     grey[5:10, 5:10], grey[5:10, 10:15] = 200, 200
     first, second = (masks.encode_crop(np.ones((5, 5)), x, 5, (20, 20)) for x in (5, 10))
-    assert grey_separation(grey, [first, second]).tolist() == [1, 1]
-    assert grey_separation(grey, [first], [second]).tolist() == [1]
-    assert grey_separation(grey, [first])[0] < 1
-    assert grey_separation(np.full((20, 20), 7, np.uint8), [first]).tolist() == [0]
+    assert ks_contrast(grey, [first, second]).tolist() == [1, 1]
+    assert ks_contrast(grey, [first], [second]).tolist() == [1]
+    assert ks_contrast(grey, [first])[0] < 1
+    assert ks_contrast(np.full((20, 20), 7, np.uint8), [first]).tolist() == [0]
 
 
 def test_an_object_between_others_is_compared_with_them_and_one_without_surroundings_with_nothing() -> None:
@@ -81,6 +81,6 @@ def test_an_object_between_others_is_compared_with_them_and_one_without_surround
     grey[3:6, 3:6] = 90
     inner, whole = masks.encode_crop(np.ones((3, 3)), 3, 3, (9, 9)), masks.encode(np.ones((9, 9)))
     frame = masks.difference(whole, inner)
-    assert grey_separation(grey, [inner, frame]).tolist() == [1, 1]
-    assert np.isnan(grey_separation(grey, [whole, masks.empty((9, 9))])).all()
-    assert grey_separation(grey, []).tolist() == []
+    assert ks_contrast(grey, [inner, frame]).tolist() == [1, 1]
+    assert np.isnan(ks_contrast(grey, [whole, masks.empty((9, 9))])).all()
+    assert ks_contrast(grey, []).tolist() == []

@@ -20,13 +20,13 @@ from torchvision.models.detection.rpn import (
 from torchvision.ops import batched_nms, box_iou
 
 from segtrain.segmenters.mask_rcnn import rpn
-from segtrain.segmenters.mask_rcnn.roi_align import Pyramid
+from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid
 from segtrain.segmenters.mask_rcnn.rpn import (
     _suppress_in_threads,
     _suppress_together,
-    answer_at,
     match_anchors,
     proposal_losses,
+    rpn_outputs_at,
     sample_anchors,
     select_proposals,
 )
@@ -161,7 +161,7 @@ def test_sampled_answers_and_their_gradients_are_those_of_the_whole_head(depth: 
     weight = torch.randn(2 * count, 1)
     results = []
     for features, values in ((dense_features, (logits, deltas)), (sparse_features, None)):
-        own, offsets = values or answer_at(head, Pyramid(features, STRIDES), image, anchor)
+        own, offsets = values or rpn_outputs_at(head, FeaturePyramid(features, STRIDES), image, anchor)
         head.zero_grad()
         ((own.reshape(-1, 1) + offsets) * weight).sum().backward()
         gradients = [f.grad for f in features] + [p.grad.clone() for p in head.parameters()]
@@ -182,7 +182,7 @@ def test_losses_are_torchvisions() -> None:
     )
     torch.manual_seed(5)
     image, anchor, true = sample_anchors(rpn, anchors, boxes)
-    logits, deltas = answer_at(rpn.head, Pyramid(features, STRIDES), image, anchor)
+    logits, deltas = rpn_outputs_at(rpn.head, FeaturePyramid(features, STRIDES), image, anchor)
     found = proposal_losses(rpn, logits, deltas, anchors[anchor], true)
     torch.testing.assert_close(tuple(found.values()), expected)
     assert list(found) == ["loss_objectness", "loss_rpn_box_reg"]

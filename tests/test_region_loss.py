@@ -8,8 +8,8 @@ from torch import Tensor
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.models.detection.roi_heads import fastrcnn_loss
 
-from segtrain.segmenters.mask_rcnn.balanced_sampling import draw_balanced
-from segtrain.segmenters.mask_rcnn.rois import box_losses, sample_regions
+from segtrain.segmenters.mask_rcnn.balanced_sampling import sample_balanced
+from segtrain.segmenters.mask_rcnn.rois import box_losses, sample_rois
 
 
 @settings(deadline=None)
@@ -23,7 +23,7 @@ from segtrain.segmenters.mask_rcnn.rois import box_losses, sample_regions
 def test_draws_are_torchvisions(labels: list[list[int]], count: int, fraction: float) -> None:
     table = torch.tensor(labels, dtype=torch.int64).reshape(len(labels), -1)
     torch.manual_seed(3)
-    draws = draw_balanced(table, count, fraction)
+    draws = sample_balanced(table, count, fraction)
     torch.manual_seed(3)
     expected = BalancedPositiveNegativeSampler(count, fraction)(list(table))
     for found, masks in zip((draws.objects, draws.background), expected, strict=True):
@@ -49,7 +49,7 @@ def test_regions_and_losses_are_torchvisions() -> None:
         for true in boxes
     ]
     torch.manual_seed(1)
-    regions = sample_regions(heads, proposals, boxes, labels)
+    regions = sample_rois(heads, proposals, boxes, labels)
     torch.manual_seed(1)
     targets = [{"boxes": true, "labels": label, "masks": ()} for true, label in zip(boxes, labels, strict=True)]
     expected, owners, expected_labels, box_targets = heads.select_training_samples(proposals, targets)

@@ -8,7 +8,7 @@ import pytest
 from random_scenes import CATEGORIES, Scene, scene
 
 from segtrain import masks
-from segtrain.evaluation import TRACKS, Findings, Reference, score
+from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, score
 from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_difference
 from segtrain.metrics.resampled import resampled_numbers
 from segtrain.records import Category, GroundTruth, Prediction
@@ -18,26 +18,26 @@ from segtrain.reporting.analysis.doubts import doubts, images_behind
 
 @dataclass
 class Row:
-    findings: Findings
+    detections: Detections
     tracks: Any
 
 
-def reference_of(drawn: Scene, categories: list[int] = CATEGORIES) -> Reference:
-    return Reference([Category(c, str(c)) for c in sorted(categories)], drawn.sizes, drawn.truths)
+def reference_of(drawn: Scene, categories: list[int] = CATEGORIES) -> GroundTruthSet:
+    return GroundTruthSet([Category(c, str(c)) for c in sorted(categories)], drawn.sizes, drawn.truths)
 
 
-def row(drawn: Scene, reference: Reference, tracks: Any = TRACKS, **changes: Any) -> Row:
-    findings = Findings(
+def row(drawn: Scene, reference: GroundTruthSet, tracks: Any = TRACKS, **changes: Any) -> Row:
+    detections = Detections(
         **({"masks": drawn.predictions, "boxes": None, "class_aware": True, "score_threshold": 0.5} | changes)
     )
-    return Row(findings, tracks=score(findings, reference, 20, tracks))
+    return Row(detections, tracks=score(detections, reference, 20, tracks))
 
 
 def worse(drawn: Scene, keep: int) -> Scene:
     return Scene(drawn.sizes, drawn.truths, drawn.predictions[::keep])
 
 
-def sure(rows: dict[str, Row], reference: Reference, **changes: Any) -> Certainty:
+def sure(rows: dict[str, Row], reference: GroundTruthSet, **changes: Any) -> Certainty:
     return certainty(rows, reference, 20, **({"resamples": 60, "seed": 5} | changes))
 
 
@@ -78,7 +78,7 @@ def test_rows_are_compared_with_mask_rcnn_on_the_same_resamples(drawn: Scene) ->
     merged = reference.class_agnostic()
     numbers = {
         name: resampled_numbers(
-            merged.truths, part.findings.class_agnostic().masks, None, draws, category_ids=[1], sizes=drawn.sizes,
+            merged.truths, part.detections.class_agnostic().masks, None, draws, category_ids=[1], sizes=drawn.sizes,
             max_dets=20, score_threshold=0.5,
         )["mask_ap"]
         for name, part in rows.items()
@@ -138,18 +138,18 @@ def square(n: int, image: int, side: int, iscrowd: int = 0) -> GroundTruth:
     )  # fmt: skip
 
 
-def objects_in_few_images(medium: int, images: int = 24) -> Reference:
+def objects_in_few_images(medium: int, images: int = 24) -> GroundTruthSet:
     """Small objects in all images but the last, medium ones in the first few, a medium crowd in every image."""
     truths = [square(n, n, 10) for n in range(1, images)]
     truths += [square(100 + n, n, 40) for n in range(1, medium + 1)]
     truths += [square(200 + n, n, 50, iscrowd=1) for n in range(1, images + 1)]
-    return Reference([Category(1, "object")], dict.fromkeys(range(1, images + 1), (64, 64)), truths)
+    return GroundTruthSet([Category(1, "object")], dict.fromkeys(range(1, images + 1), (64, 64)), truths)
 
 
 def test_images_are_counted_that_hold_what_a_number_is_about() -> None:
     found = images_behind(objects_in_few_images(3))
     assert found == {"mask_ap": 23, "mask_ap_small": 23, "mask_ap_medium": 3, "mask_ap_large": 0}
-    both = Reference([Category(1, "object")], {1: (64, 64)}, [square(1, 1, 32)])  # COCO's ends belong to both
+    both = GroundTruthSet([Category(1, "object")], {1: (64, 64)}, [square(1, 1, 32)])  # COCO's ends belong to both
     assert images_behind(both) == {"mask_ap": 1, "mask_ap_small": 1, "mask_ap_medium": 1, "mask_ap_large": 0}
 
 
@@ -163,8 +163,8 @@ def test_objects_of_one_image_have_no_interval(medium: int, told: bool) -> None:
     ]
     rows = {}
     for name, kept in {"mask_rcnn": found, "other": found[::2]}.items():
-        findings = Findings(kept, None, True, 0.5)
-        rows[name] = Row(findings, tracks=score(findings, reference, 20, TRACKS))
+        detections = Detections(kept, None, True, 0.5)
+        rows[name] = Row(detections, tracks=score(detections, reference, 20, TRACKS))
     certain = sure(rows, reference)
     for entries in (
         *(tracks[track] for tracks in certain.intervals.values() for track in TRACKS),
@@ -177,8 +177,8 @@ def test_objects_of_one_image_have_no_interval(medium: int, told: bool) -> None:
 
 def test_without_objects_in_two_images_there_is_no_interval_at_all() -> None:
     reference = objects_in_few_images(0, 2)
-    findings = Findings([], None, True, 0.5)
-    rows = {name: Row(findings, tracks=score(findings, reference, 20, TRACKS)) for name in ("mask_rcnn", "other")}
+    detections = Detections([], None, True, 0.5)
+    rows = {name: Row(detections, tracks=score(detections, reference, 20, TRACKS)) for name in ("mask_rcnn", "other")}
     found = sure(rows, reference)
     assert found.comparisons == {"other": {}}
     assert found.contests == {}
@@ -229,5 +229,5 @@ def test_with_a_single_category_the_tracks_are_one(drawn: Scene) -> None:
     measured = row(only, reference)
     found = sure({"mask_rcnn": measured}, reference).intervals["mask_rcnn"]
     assert found["class_aware"] == found["class_agnostic"]
-    again = sure({"mask_rcnn": Row(measured.findings, tracks={**measured.tracks, "class_agnostic": None})}, reference)
+    again = sure({"mask_rcnn": Row(measured.detections, tracks={**measured.tracks, "class_agnostic": None})}, reference)
     assert again.intervals["mask_rcnn"]["class_aware"] == found["class_aware"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from reporting_examples import prediction, square, truth
 
-from segtrain.benchmark.runner import Row
-from segtrain.evaluation import Findings, Reference
+from segtrain.benchmark.runner import MethodResult
+from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.metrics.strata import thirds
 from segtrain.records import Category
 from segtrain.reporting.analysis.contrast import contrast_gap
@@ -16,7 +16,7 @@ IMAGES, EACH = 40, 4
 SIZE = (48, 64)
 
 
-def drawn(rng: np.random.Generator) -> tuple[Reference, dict[str, Row]]:
+def drawn(rng: np.random.Generator) -> tuple[GroundTruthSet, dict[str, MethodResult]]:
     """Images with four objects each, in some of which most are found and in others few."""
     truths: list[Any] = []
     found = []
@@ -27,9 +27,11 @@ def drawn(rng: np.random.Generator) -> tuple[Reference, dict[str, Row]]:
             truths.append(truth(image, mask, len(truths) + 1))
             right = rng.random() < share
             found.append(prediction(image, mask if right else square(2 + 12 * place, 30, 8), rng.random()))
-    reference = Reference([Category(1, "object")], dict.fromkeys(range(IMAGES), SIZE), truths)
+    reference = GroundTruthSet([Category(1, "object")], dict.fromkeys(range(IMAGES), SIZE), truths)
     tracks: Any = {"class_agnostic": {"mask_ap": 0.5}}
-    return reference, {"threshold_otsu": Row(Findings(found, None, True, 0.0), score="contrast", tracks=tracks)}
+    return reference, {
+        "threshold_otsu": MethodResult(Detections(found, None, True, 0.0), score="contrast", tracks=tracks)
+    }
 
 
 def gap(rng: np.random.Generator, contrast: Any, resamples: int = 200) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def test_a_contrast_drawn_by_lot_tells_nothing(by: str) -> None:
 
 def test_a_contrast_that_decides_is_seen() -> None:
     def contrast(rng: np.random.Generator, rows: Any) -> np.ndarray:
-        found = rows["threshold_otsu"].findings.masks
+        found = rows["threshold_otsu"].detections.masks
         right = [p["segmentation"] == square(2 + 12 * (n % EACH), 5, 8) for n, p in enumerate(found)]
         return np.array(right) + rng.random(IMAGES * EACH)
 

@@ -7,7 +7,7 @@ import pytest
 from random_scenes import CATEGORIES, scene
 from reporting_examples import HOSTILE, boxes_only, complete, method, results
 
-from segtrain.evaluation import Findings, Reference, score
+from segtrain.evaluation import Detections, GroundTruthSet, score
 from segtrain.metrics.tide import MISSES, TYPES
 from segtrain.records import Category
 from segtrain.reporting.analysis.errors import errors
@@ -41,13 +41,13 @@ def with_errors() -> Any:
 @pytest.fixture(scope="module")
 def measured() -> dict[str, Any]:
     drawn = scene(3, predictions=300)
-    reference = Reference([Category(c, str(c)) for c in sorted(CATEGORIES)], drawn.sizes, drawn.truths)
+    reference = GroundTruthSet([Category(c, str(c)) for c in sorted(CATEGORIES)], drawn.sizes, drawn.truths)
     rows: Any = {
-        "aware": SimpleNamespace(findings=Findings(drawn.predictions, None, True, 0.5)),
-        "agnostic": SimpleNamespace(findings=Findings(drawn.predictions, None, False, 0.9)),
-        "boxes": SimpleNamespace(findings=Findings(None, drawn.box_predictions, True, 0.5)),
+        "aware": SimpleNamespace(detections=Detections(drawn.predictions, None, True, 0.5)),
+        "agnostic": SimpleNamespace(detections=Detections(drawn.predictions, None, False, 0.9)),
+        "boxes": SimpleNamespace(detections=Detections(None, drawn.box_predictions, True, 0.5)),
     }
-    tracks = score(rows["aware"].findings, reference, MAX_DETS)
+    tracks = score(rows["aware"].detections, reference, MAX_DETS)
     return {"found": errors(rows, reference, MAX_DETS), "tracks": tracks}
 
 

@@ -12,7 +12,7 @@ from random_scenes import xywh
 from reporting_examples import HOSTILE, complete, prediction, results, square, truth, with_kinds
 
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.evaluation import Findings, Reference
+from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.masks import Rle
 from segtrain.records import Category, GroundTruth
 from segtrain.reporting.analysis.kinds import by_kind, time_by_size
@@ -24,11 +24,11 @@ SIZE = (48, 64)
 
 
 def row(records: Any, seconds: Any = (), boxes: Any = None, threshold: float = 0.0) -> Any:
-    return SimpleNamespace(findings=Findings(records, boxes, True, threshold, {"segmentation": list(seconds)}))
+    return SimpleNamespace(detections=Detections(records, boxes, True, threshold, {"segmentation": list(seconds)}))
 
 
-def reference(truths: list[GroundTruth], sizes: dict[int, tuple[int, int]]) -> Reference:
-    return Reference([Category(1, "a"), Category(2, "b")], sizes, truths)
+def reference(truths: list[GroundTruth], sizes: dict[int, tuple[int, int]]) -> GroundTruthSet:
+    return GroundTruthSet([Category(1, "a"), Category(2, "b")], sizes, truths)
 
 
 def objects() -> list[tuple[Rle, int]]:
@@ -50,7 +50,7 @@ def split(tmp_path: Path) -> Any:
     return SimpleNamespace(index=SimpleNamespace(images=images), images=ImageReader(tmp_path, "auto", 10**6))
 
 
-def scene() -> Reference:
+def scene() -> GroundTruthSet:
     truths = [
         {**truth(image_id, mask, number), "bbox": xywh(mask), "category_id": 1 + number % 2}
         for number, (mask, image_id) in enumerate(objects(), 1)
@@ -120,7 +120,7 @@ def test_without_objects_there_are_no_kinds(split: Any) -> None:
 def test_the_gap_of_contrast_is_that_of_the_best_threshold_that_can_be_had(split: Any) -> None:
     def named(records: Any, ap: float, score: str | None = "contrast", oracle: bool = False) -> Any:
         tracks = {"class_agnostic": {"mask_ap": ap}}
-        return SimpleNamespace(findings=row(records).findings, score=score, oracle=oracle, tracks=tracks)
+        return SimpleNamespace(detections=row(records).detections, score=score, oracle=oracle, tracks=tracks)
 
     largest = [prediction(2, objects()[-1][0], 0.9, category_id=2)]
     everything = [prediction(i, mask, category_id=2) for mask, i in objects()]
@@ -153,10 +153,10 @@ def test_times_of_the_smallest_and_the_largest_images() -> None:
     """The first image, which warms up, counts in neither."""
     sides = [10, 10, 12, 20, 50, 60, 100]
     truth = reference([], {i: (side, side) for i, side in enumerate(sides)})
-    found = row([], [99.0, 0.1, 0.2, 0.5, 3.0, 5.0, 7.0]).findings
+    found = row([], [99.0, 0.1, 0.2, 0.5, 3.0, 5.0, 7.0]).detections
     assert time_by_size(found, truth) == {"pixels": [144, 3600], "seconds": [0.2, 5], "images": [3, 3]}
-    assert time_by_size(row([]).findings, truth) is None
-    assert time_by_size(row([], [1.0]).findings, reference([], {1: (9, 9)})) is None
+    assert time_by_size(row([]).detections, truth) is None
+    assert time_by_size(row([], [1.0]).detections, reference([], {1: (9, 9)})) is None
 
 
 def test_tables_hold_every_row_with_masks_and_mark_no_oracle() -> None:

@@ -12,7 +12,7 @@ from reporting_examples import HOSTILE, method, results, with_limits
 from test_evaluation import NAMED, pycocotools
 
 from segtrain import masks
-from segtrain.evaluation import Findings, Reference
+from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.records import GroundTruth
 from segtrain.reporting.analysis.calibrations import calibrations
 from segtrain.reporting.analysis.mask_ceiling import mask_ceiling
@@ -26,19 +26,19 @@ from segtrain.reporting.tables.limits import (
     limit_definitions,
     reliability_rows,
 )
-from segtrain.segmenters.mask_rcnn.mask_paste import through_mask_head
+from segtrain.segmenters.mask_rcnn.mask_paste import resample_through_mask_head
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 
 
 @dataclass(frozen=True)
 class Row:
-    findings: Findings = field(default_factory=lambda: Findings([], None, True, 0.5))
+    detections: Detections = field(default_factory=lambda: Detections([], None, True, 0.5))
     score: str | None = None
     oracle: bool = False
     input_size: InputSize | None = None
 
 
-def ellipses(seed: int, count: int = 30, crowds: int = 3) -> Reference:
+def ellipses(seed: int, count: int = 30, crowds: int = 3) -> GroundTruthSet:
     """Smooth objects of all of COCO's sizes in three images."""
     rng = np.random.default_rng(seed)
     sizes = {4: (260, 300), 2: (220, 220), 9: (240, 320)}
@@ -56,7 +56,7 @@ def ellipses(seed: int, count: int = 30, crowds: int = 3) -> Reference:
                 bbox=[x0, y0, x1 - x0, y1 - y0], area=float(masks.area([rle])[0]), iscrowd=int(number <= crowds),
             )
         )  # fmt: skip
-    return Reference(NAMED, sizes, truths)
+    return GroundTruthSet(NAMED, sizes, truths)
 
 
 @pytest.mark.parametrize("count", [30, 250])
@@ -72,7 +72,9 @@ def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, scale
     found, overlaps = [], []
     for truth in real:
         arguments = [[truth["segmentation"]]], [reference.sizes[truth["image_id"]]]
-        ((left,),) = through_mask_head(*arguments, input_size) if input_size else through_mask_head(*arguments)
+        ((left,),) = (
+            resample_through_mask_head(*arguments, input_size) if input_size else resample_through_mask_head(*arguments)
+        )
         overlaps.append(masks.iou([left], [truth["segmentation"]], [0])[0, 0])
         found.append({"image_id": truth["image_id"], "category_id": 1, "segmentation": left, "score": 1.0})
 
@@ -94,7 +96,7 @@ def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, scale
 def test_no_ceiling_without_true_objects() -> None:
     rows = {"mask_rcnn": Row()}
     assert mask_ceiling(rows, ellipses(2, count=3)) is None
-    assert mask_ceiling(rows, Reference(NAMED, {1: (5, 5)}, [])) is None
+    assert mask_ceiling(rows, GroundTruthSet(NAMED, {1: (5, 5)}, [])) is None
 
 
 def test_no_ceiling_where_no_row_has_it() -> None:
@@ -112,15 +114,15 @@ def test_a_true_object_without_a_pixel_is_found_by_nobody() -> None:
 
 def test_only_learned_scores_of_masks_are_calibrated() -> None:
     drawn = scene(3)
-    reference = Reference(NAMED, drawn.sizes, drawn.truths)
-    found = Findings(drawn.predictions, None, True, 0.5)
+    reference = GroundTruthSet(NAMED, drawn.sizes, drawn.truths)
+    found = Detections(drawn.predictions, None, True, 0.5)
     rows = {
         "learned": Row(found),
         "classical": Row(found, score="contrast"),
         "oracle": Row(found, oracle=True),
-        "boxes": Row(Findings(None, drawn.box_predictions, True, 0.5)),
+        "boxes": Row(Detections(None, drawn.box_predictions, True, 0.5)),
         "nothing": Row(),
-        "logits": Row(Findings([{**p, "score": 9.0} for p in drawn.predictions], None, True, 0.5)),
+        "logits": Row(Detections([{**p, "score": 9.0} for p in drawn.predictions], None, True, 0.5)),
     }
     result = calibrations(rows, reference)
     assert list(result) == list(rows)
@@ -130,7 +132,7 @@ def test_only_learned_scores_of_masks_are_calibrated() -> None:
     assert set(own) == {"bins", "ece", "ece_iou"}
     assert len(own["bins"]) == 10
     # Categories do not matter.
-    unknown = Findings([{**p, "category_id": -1} for p in drawn.predictions], None, False, 0.5)
+    unknown = Detections([{**p, "category_id": -1} for p in drawn.predictions], None, False, 0.5)
     assert repr(calibrations({"learned": Row(unknown)}, reference)["learned"]) == repr(own)
 
 

@@ -12,7 +12,7 @@ import pytest
 from random_scenes import xywh
 
 from segtrain import masks
-from segtrain.benchmark.runner import Benchmark, Row
+from segtrain.benchmark.runner import Benchmark, MethodResult
 from segtrain.data.coco.reader import read_index
 from segtrain.data.splits import Split
 from segtrain.reporting.benchmark import plain, write_report
@@ -76,15 +76,15 @@ class Bench:
         path.write_text(json.dumps(records))
         self.benchmark.add_file(name, path)
         if changes:
-            timed = {part: [0.1] * len(self.benchmark.reference.sizes) for part in ("data", "segmentation")}
-            row: Row = self.benchmark.rows[name]
-            self.benchmark.rows[name] = replace(row, findings=replace(row.findings, seconds=timed), **changes)
+            timed = {part: [0.1] * len(self.benchmark.ground_truth.sizes) for part in ("data", "segmentation")}
+            row: MethodResult = self.benchmark.rows[name]
+            self.benchmark.rows[name] = replace(row, detections=replace(row.detections, seconds=timed), **changes)
         return self
 
     def results(self) -> dict[str, Any]:
         bench = self.benchmark
         found: dict[str, Any] = assemble(
-            bench.rows, bench.split, bench.reference, bench.max_dets, notes=bench.notes,
+            bench.rows, bench.split, bench.ground_truth, bench.max_dets, notes=bench.notes,
             environment={}, command="python evaluate.py", directory=".", checkpoint=None, checkpoints={}, seeds={},
             bootstrap={"resamples": 0, "seed": 0},
         )  # fmt: skip
@@ -254,7 +254,7 @@ def test_a_row_is_told_once_number_by_number(tmp_path: Path) -> None:
     given = [record(*sure[0], score=0.01), *perfect(false)]
     bench = Bench(tmp_path).add("row", given, score="contrast")
     row = bench.benchmark.rows["row"]
-    bench.benchmark.rows["row"] = replace(row, findings=replace(row.findings, score_threshold=0.0))
+    bench.benchmark.rows["row"] = replace(row, detections=replace(row.detections, score_threshold=0.0))
     (entry,) = [e for e in bench.results()["reasons"] if "mask_ap" in e["keys"]]
     best = masks.iou([square(100, 130, 8)], [square(40, 30, 110)], [0])[0, 0]
     assert entry["why"] == (

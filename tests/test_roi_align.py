@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 from torchvision.ops.poolers import LevelMapper
 
-from segtrain.segmenters.mask_rcnn.roi_align import Method, Pyramid, assign_levels
+from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid, Method, assign_levels
 
 STRIDES = (4, 8, 16, 32)
 SIZE = (96, 160)  # of the padded input, (H, W)
@@ -22,7 +22,7 @@ METHODS: tuple[Method, ...] = ("gather", "kernel")
 def pool_regions(
     features: Sequence[Tensor], strides: Sequence[int], boxes: Sequence[Tensor], bins: int, method: Method = "auto"
 ) -> Tensor:
-    return Pyramid(features, strides, method).pool(boxes, bins)
+    return FeaturePyramid(features, strides, method).pool(boxes, bins)
 
 
 def pyramid(images: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
@@ -111,7 +111,7 @@ def test_any_box_on_any_map_gives_the_kernels_values(
         feature, boxes = feature.to(dtype), boxes.to(dtype)
         indexed = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
         expected = roi_align(feature, indexed, bins, 1 / stride, 2, aligned)
-        found = Pyramid([feature], [stride], "gather", aligned).pool([boxes], bins)
+        found = FeaturePyramid([feature], [stride], "gather", aligned).pool([boxes], bins)
         assert found.dtype == dtype
         torch.testing.assert_close(found, expected, rtol=tolerance, atol=1e2 * tolerance)
 
@@ -148,7 +148,7 @@ def test_gradcheck(aligned: bool, bins: int) -> None:
     assert assign_levels(torch.cat(boxes), STRIDES[2:]).tolist() == [0] * 5 + [1]
 
     def pooled(*maps: Tensor) -> Tensor:
-        return Pyramid(maps, STRIDES[2:], "gather", aligned).pool(boxes, bins)
+        return FeaturePyramid(maps, STRIDES[2:], "gather", aligned).pool(boxes, bins)
 
     assert torch.autograd.gradcheck(pooled, [f.requires_grad_() for f in features])
 
@@ -171,7 +171,7 @@ def test_autocast_changes_nothing(method: Method, dtype: torch.dtype) -> None:
 def test_two_poolings_of_one_pyramid_add_their_gradients() -> None:
     boxes, bins = [[regions(20, 6)], [regions(9, 7)]], [7, 14]
     together, apart = pyramid(1), pyramid(1)
-    shared = Pyramid(together, STRIDES)
+    shared = FeaturePyramid(together, STRIDES)
     sum(shared.pool(b, n).square().sum() for b, n in zip(boxes, bins, strict=True)).backward()
     for b, n in zip(boxes, bins, strict=True):
         pool_regions(apart, STRIDES, b, n).square().sum().backward()

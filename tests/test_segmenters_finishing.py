@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from segtrain.segmenters.classical import edges, kmeans, threshold
-from segtrain.segmenters.classical.postprocess import Finish
+from segtrain.segmenters.classical.postprocess import MaskPostprocessing
 from segtrain.segmenters.classical.regions import components, foreground, luminance, objects_among, split_touching
 
 NOTHING: dict[str, Any] = {
@@ -18,8 +18,8 @@ NOTHING: dict[str, Any] = {
 MASKS = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 
 
-def finish(**changes: Any) -> Finish:
-    return Finish(**{**NOTHING, **changes})
+def finish(**changes: Any) -> MaskPostprocessing:
+    return MaskPostprocessing(**{**NOTHING, **changes})
 
 
 def grown(mask: np.ndarray, radius: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torchvision.models.detection.roi_heads import paste_masks_in_image, project_masks_on_boxes
 
 from segtrain import masks
-from segtrain.segmenters.mask_rcnn.mask_paste import through_mask_head
+from segtrain.segmenters.mask_rcnn.mask_paste import resample_through_mask_head
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 
 SIZES = [(60, 90), (37, 41), (20, 30)]
@@ -37,7 +37,7 @@ def by_torchvision(rles: list[masks.Rle], size: tuple[int, int], scale: int) -> 
 @pytest.mark.parametrize("scale", [1, 2])
 def test_masks_are_torchvisions(scale: int) -> None:
     rles = [drawn(seed, size, 12) for seed, size in enumerate(SIZES)]
-    found = through_mask_head(rles, SIZES, InputSize(None, 10_000, float(scale)))
+    found = resample_through_mask_head(rles, SIZES, InputSize(None, 10_000, float(scale)))
     changed = 0
     for before, after, size in zip(rles, found, SIZES, strict=True):
         probabilities = by_torchvision(before, size, scale)
@@ -51,14 +51,16 @@ def test_masks_are_torchvisions(scale: int) -> None:
 
 def test_the_images_own_size_is_the_default() -> None:
     rles = [drawn(5, SIZES[0], 6)]
-    assert through_mask_head(rles, SIZES[:1]) == through_mask_head(rles, SIZES[:1], InputSize(None, 10_000, 1.0))
+    assert resample_through_mask_head(rles, SIZES[:1]) == resample_through_mask_head(
+        rles, SIZES[:1], InputSize(None, 10_000, 1.0)
+    )
 
 
 def test_a_coarse_input_loses_more_of_a_fine_mask() -> None:
     rles = drawn(6, SIZES[0], 8)
     fits = []
     for scale in (0.25, 2.0):
-        (left,) = through_mask_head([rles], SIZES[:1], InputSize(None, 10_000, scale))
+        (left,) = resample_through_mask_head([rles], SIZES[:1], InputSize(None, 10_000, scale))
         fits.append(np.diag(masks.iou(left, rles, [0] * len(rles))).mean())
     assert fits[0] < fits[1] < 1
 
@@ -66,8 +68,8 @@ def test_a_coarse_input_loses_more_of_a_fine_mask() -> None:
 def test_masks_without_a_pixel_and_images_without_masks() -> None:
     whole = masks.encode(np.ones(SIZES[0]))
     nothing = masks.empty(SIZES[0])
-    assert through_mask_head([[nothing, whole, nothing], []], SIZES[:2]) == [
-        [nothing, through_mask_head([[whole]], SIZES[:1])[0][0], nothing],
+    assert resample_through_mask_head([[nothing, whole, nothing], []], SIZES[:2]) == [
+        [nothing, resample_through_mask_head([[whole]], SIZES[:1])[0][0], nothing],
         [],
     ]
-    assert through_mask_head([[nothing]], SIZES[:1]) == [[nothing]]
+    assert resample_through_mask_head([[nothing]], SIZES[:1]) == [[nothing]]

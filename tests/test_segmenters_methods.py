@@ -8,9 +8,9 @@ import torch
 
 from segtrain.errors import SegtrainError
 from segtrain.segmenters.classical import edges, kmeans, threshold
-from segtrain.segmenters.classical.postprocess import Finish
+from segtrain.segmenters.classical.postprocess import MaskPostprocessing
 from segtrain.segmenters.classical.regions import components, luminance
-from segtrain.segmenters.classical.segmenter import Classical
+from segtrain.segmenters.classical.segmenter import LabelMapSegmenter
 
 CLUSTERING = {"bits": 5, "restarts": 10, "seed": 0}
 
@@ -26,10 +26,10 @@ def grey_rgb(grey: np.ndarray) -> np.ndarray:
     return np.asarray(grey, dtype=np.float32)[..., None].repeat(3, axis=2)
 
 
-def finish(**changes: Any) -> Finish:
+def finish(**changes: Any) -> MaskPostprocessing:
     """The watershed of the sound rows, and nothing else."""
     settings = {"closing": 0, "fill": False, "opening": 0, "watershed": True, "smoothing": 2.0, "min_distance": 7}
-    return Finish(**{**settings, "grow": 0, **changes})
+    return MaskPostprocessing(**{**settings, "grow": 0, **changes})
 
 
 def neighbours(grey: np.ndarray, y: int, x: int) -> np.ndarray:
@@ -198,19 +198,21 @@ def test_classical_sorts_by_score_and_drops_small_regions() -> None:
     labels[1:5, 1:5], labels[1:5, 8:12], labels[7, 7] = 4, 2, 9
     image = torch.full((3, 10, 20), 50, dtype=torch.uint8)
     image[:, 1:5, 1:5], image[:, 1:5, 8:12] = 100, 250
-    segmenter = Classical(lambda rgb: labels, score="contrast", min_area=2, description="", family=None)
+    segmenter = LabelMapSegmenter(lambda rgb: labels, score="contrast", min_area=2, description="", family=None)
     (found,) = segmenter.segment([image])
     assert found.boxes.tolist() == [[8, 1, 12, 5], [1, 1, 5, 5]]
     assert found.scores == pytest.approx([1, 0.25])
-    (found,) = Classical(lambda rgb: labels, score="constant", min_area=1, description="", family=None).segment([image])
+    (found,) = LabelMapSegmenter(lambda rgb: labels, score="constant", min_area=1, description="", family=None).segment(
+        [image]
+    )
     assert found.scores.tolist() == [1, 1, 1]
 
 
 def test_an_unknown_score_is_one_line() -> None:
     with pytest.raises(SegtrainError, match="sharpness"):
-        Classical(threshold.mean, score="sharpness", min_area=16, description="", family=None)
+        LabelMapSegmenter(threshold.mean, score="sharpness", min_area=16, description="", family=None)
 
 
 def test_an_unknown_family_is_refused() -> None:
     with pytest.raises(SegtrainError, match="family 'textbook' is unknown; use literal, sound, tuned or null"):
-        Classical(threshold.mean, score="contrast", min_area=16, description="", family="textbook")
+        LabelMapSegmenter(threshold.mean, score="contrast", min_area=16, description="", family="textbook")

@@ -14,7 +14,7 @@ from scripts import SMALL, data_of, message, run
 from test_scripts_evaluate import NUMBERS, evaluate
 from tiny_runs import checkpoint
 
-from segtrain.benchmark.checkpoints import Source, find_sources, run_names, seeds_of_one_configuration
+from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, find_checkpoints, run_names, seeds_of_one_configuration
 from segtrain.errors import SegtrainError
 from segtrain.reporting.analysis.comparisons import standard_of
 from segtrain.reporting.analysis.seeds import seed_groups
@@ -105,13 +105,13 @@ def test_runs_that_saw_each_others_validation_images_are_refused(tmp_path: Path)
     """Their splits were drawn by their seeds, so each was trained on most of what the other was validated on."""
     paths = [saved(tmp_path / f"{seed}.pt", seed, [seed, 9]) for seed in (1, 2)]
     with pytest.raises(SegtrainError, match=r"2.pt was validated on other images: .* seeds 2 and 1.*data\.val_annot"):
-        find_sources(config(paths))
-    assert len(find_sources(config(paths, val_annotations="own.json"))) == 2
+        find_checkpoints(config(paths))
+    assert len(find_checkpoints(config(paths, val_annotations="own.json"))) == 2
     other = saved(tmp_path / "3.pt", 1, None, root="/elsewhere")
     same = saved(tmp_path / "4.pt", 1, None)
     with pytest.raises(SegtrainError, match=r"3.pt was validated on other images: data.root is /elsewhere there"):
-        find_sources(config([same, other]))
-    assert len(find_sources(config([same, saved(tmp_path / "5.pt", 2, None)]))) == 2
+        find_checkpoints(config([same, other]))
+    assert len(find_checkpoints(config([same, saved(tmp_path / "5.pt", 2, None)]))) == 2
 
 
 def test_names_of_runs_tell_them_apart() -> None:
@@ -142,11 +142,17 @@ def test_no_two_checkpoints_have_one_name(paths: list[Path]) -> None:
 
 
 def test_seeds_are_grouped_by_what_else_the_configuration_says() -> None:
-    def source(seed: int, lr: float) -> Source:
+    def source(seed: int, lr: float) -> EvaluatedCheckpoint:
         own = {"seed": seed, "output_dir": f"/runs/{seed}", "optimizer": {"lr": lr}}
-        return Source(Path(f"/runs/{seed}/best.pt"), checkpoint(seed=seed, config=own))
+        return EvaluatedCheckpoint(Path(f"/runs/{seed}/best.pt"), checkpoint(seed=seed, config=own))
 
-    rows = {"a": source(0, 0.1), "b": source(1, 0.1), "c": source(2, 0.2), "d": source(3, 0.1), "e": Source(None, None)}
+    rows = {
+        "a": source(0, 0.1),
+        "b": source(1, 0.1),
+        "c": source(2, 0.2),
+        "d": source(3, 0.1),
+        "e": EvaluatedCheckpoint(None, None),
+    }
     assert seeds_of_one_configuration(rows) == {("a", "b", "d"): [0, 1, 3]}
     assert seeds_of_one_configuration({"a": source(0, 0.1), "b": source(0, 0.1)}) == {}  # twice the same run
     repeated = {"a": source(0, 0.1), "b": source(1, 0.1), "c": source(1, 0.1)}

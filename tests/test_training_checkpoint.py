@@ -12,13 +12,13 @@ from scripts import write_data
 from tiny_networks import CLASSES, picture, settings, tiny
 from tiny_runs import checkpoint
 
-from segtrain.benchmark.checkpoints import Source
+from segtrain.benchmark.checkpoints import EvaluatedCheckpoint
 from segtrain.data.check.load import load_index
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import load_checkpoint, load_segmenter, newest_checkpoint
-from segtrain.training.resume import find_resumed, prepared_folder, starting_point
+from segtrain.training.resume import find_resumed, initial_state, run_directory
 
 
 def saved(path: Path, **changes: Any) -> Path:
@@ -191,21 +191,21 @@ def test_where_a_run_starts(tmp_path: Path) -> None:
     fresh, output = checkpoint(seed=9), tmp_path / "run"
     assert find_resumed(None, output) is None
     assert find_resumed("auto", output) is None
-    assert starting_point(fresh, None) is fresh
+    assert initial_state(fresh, None) is fresh
     last = saved(output / "checkpoints" / "last.pt", training=TRAINING, step=40, epoch=2, minutes=3.0)
-    state = starting_point(fresh, find_resumed("auto", output))
+    state = initial_state(fresh, find_resumed("auto", output))
     assert (state.step, state.epoch, state.minutes, state.seed) == (40, 2, 3.0, 9)
     saved(output / "checkpoints" / "best.pt")
     other = tmp_path / "other"
     resumed = find_resumed(str(last), other)
-    assert starting_point(fresh, resumed).step == 40
-    with prepared_folder(other, resumed):
+    assert initial_state(fresh, resumed).step == 40
+    with run_directory(other, resumed):
         assert (other / "checkpoints" / "best.pt").exists()
-    with prepared_folder(output, find_resumed("auto", output)):
+    with run_directory(output, find_resumed("auto", output)):
         assert last.exists()
     assert last.exists()
     assert find_resumed(None, output) is None
-    with prepared_folder(output, None):
+    with run_directory(output, None):
         assert not last.exists(), "a run that starts anew keeps nothing of the old one"
     assert not list(output.iterdir())
 
@@ -217,7 +217,7 @@ def test_a_replaced_run_comes_back_if_the_new_one_saves_nothing(tmp_path: Path, 
     (tmp_path / "metrics.jsonl").write_text("old")
 
     def fail() -> None:
-        with prepared_folder(tmp_path, None):
+        with run_directory(tmp_path, None):
             (tmp_path / "metrics.jsonl").write_text("new")
             if saved_one:
                 saved(last, step=1)
@@ -230,7 +230,7 @@ def test_a_replaced_run_comes_back_if_the_new_one_saves_nothing(tmp_path: Path, 
     if killed:  # the folder as such an end leaves it; the next run tidies up
         shutil.rmtree(tmp_path)
         tmp_path.with_name("killed").rename(tmp_path)
-        with pytest.raises(KeyboardInterrupt), prepared_folder(tmp_path, None):
+        with pytest.raises(KeyboardInterrupt), run_directory(tmp_path, None):
             raise KeyboardInterrupt
     assert load_checkpoint(last).step == (1 if saved_one else 40)
     assert (tmp_path / "metrics.jsonl").read_text() == ("new" if saved_one else "old")
@@ -275,7 +275,7 @@ def test_validation_keeps_its_images(tmp_path: Path, caplog: pytest.LogCaptureFi
 def test_states_of_other_runs(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = saved(tmp_path / "last.pt", **{"training": TRAINING} | changes)
     with pytest.raises(SegtrainError, match=message):
-        starting_point(checkpoint(), find_resumed(str(path), tmp_path / "run"))
+        initial_state(checkpoint(), find_resumed(str(path), tmp_path / "run"))
 
 
 def test_validations_on_other_images_are_not_counted_together(tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_validations_on_other_images_are_not_counted_together(tmp_path: Path) ->
     path = saved(tmp_path / "last.pt", training=TRAINING, validations=3, config=named("val.json"))
     for val, counted in (("val.json", 3), ("other.json", None)):
         fresh = checkpoint(config=named(val))
-        assert starting_point(fresh, find_resumed(str(path), tmp_path / "run")).validations == counted
+        assert initial_state(fresh, find_resumed(str(path), tmp_path / "run")).validations == counted
 
 
 def test_the_examples_are_the_builders() -> None:
@@ -320,7 +320,7 @@ def test_what_the_weights_were_chosen_on_is_said(
     config = {"data": own | {"train_images": "train"} | data}
     values = {"config": config, "validations": 3, "metrics": {"mask_ap": 0.5}} | changes
     evaluated = Split("val", load_index(root / "val.json"), ImageReader(root / "val", "auto", 10**6))
-    found = Source(tmp_path / "best.pt", checkpoint(**values)).description(None, evaluated)
+    found = EvaluatedCheckpoint(tmp_path / "best.pt", checkpoint(**values)).description(None, evaluated)
     assert found == (said or "Fine-tuned Mask R-CNN")
 
 
@@ -328,7 +328,7 @@ def test_data_of_a_checkpoint_that_is_older_than_a_setting(tmp_path: Path) -> No
     """It is read as it was then; what the user gives, and what a newer checkpoint says, comes first."""
     given = {"from_checkpoint": True, "exif": None, "max_image_pixels": None}
     for own, expected in (({}, ("auto", 178_956_970)), ({"exif": "apply", "max_image_pixels": 7}, ("apply", 7))):
-        source = Source(tmp_path, checkpoint(config={"data": {"root": "here", **own}}))
+        source = EvaluatedCheckpoint(tmp_path, checkpoint(config={"data": {"root": "here", **own}}))
         data, _ = source.data_settings(given)
         assert (data["root"], data["exif"], data["max_image_pixels"]) == ("here", *expected)
         assert source.data_settings({**given, "exif": "ignore"})[0]["exif"] == "ignore"

@@ -16,11 +16,11 @@ from segtrain import masks
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import Findings, Reference
+from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.records import Category, GroundTruth, Prediction
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import LATER_FIELDS, Checkpoint, load_checkpoint
-from segtrain.training.validation import THRESHOLDS, best_threshold, settle_thresholds
+from segtrain.training.validation import THRESHOLDS, best_threshold, select_score_threshold
 
 SIZE = (20, 20)
 PLACES = [(x, y) for x in (0, 7, 14) for y in (0, 7, 14)]
@@ -31,7 +31,7 @@ def square(place: int) -> masks.Rle:
     return masks.encode_crop(np.ones((5, 5)), x, y, SIZE)
 
 
-def scene(true: list[int], found: list[tuple[int, float]]) -> tuple[Findings, Reference]:
+def scene(true: list[int], found: list[tuple[int, float]]) -> tuple[Detections, GroundTruthSet]:
     """Squares that are there, and squares that were found, none of which overlaps another."""
     truths = [
         GroundTruth(
@@ -40,7 +40,7 @@ def scene(true: list[int], found: list[tuple[int, float]]) -> tuple[Findings, Re
         for n, p in enumerate(true)
     ]
     records = [Prediction(image_id=1, category_id=9, segmentation=square(p), score=score) for p, score in found]
-    return Findings(records, None, True, 0.0), Reference([Category(7, "a"), Category(9, "b")], {1: SIZE}, truths)
+    return Detections(records, None, True, 0.0), GroundTruthSet([Category(7, "a"), Category(9, "b")], {1: SIZE}, truths)
 
 
 @given(
@@ -85,7 +85,7 @@ def test_a_checkpoint_keeps_its_threshold(split: Split, tmp_path: Path) -> None:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()  # what the run ended with, which is not what is saved
-    settle_thresholds(tmp_path, network, split, images=3, seed=0)
+    select_score_threshold(tmp_path, network, split, images=3, seed=0)
     stored = load_checkpoint(path)
     assert stored.score_threshold in THRESHOLDS
     assert stored.threshold_images == 3
@@ -105,7 +105,7 @@ def test_the_last_weights_get_a_threshold_of_their_own(
     write(tmp_path / "last.pt", network, training={"batch": 5})
 
     def settled() -> list[float]:
-        settle_thresholds(tmp_path, network, split, images=3, seed=0)
+        select_score_threshold(tmp_path, network, split, images=3, seed=0)
         return [load_checkpoint(tmp_path / f"{name}.pt").score_threshold for name in ("best", "last")]
 
     assert settled() == [0.3, 0.3]
@@ -124,11 +124,11 @@ def test_images_that_cannot_be_read_are_passed_over(split: Split, tmp_path: Path
         (split.images.folder / f"{number}.png").write_bytes(b"")
     network = tiny()
     write(tmp_path / "best.pt", network)
-    settle_thresholds(tmp_path, network, split, images=3, seed=0)
+    select_score_threshold(tmp_path, network, split, images=3, seed=0)
     assert load_checkpoint(tmp_path / "best.pt").threshold_images == 1
     (split.images.folder / "5.png").unlink()
     with pytest.raises(SegtrainError, match="no image can be read"):
-        settle_thresholds(tmp_path, network, split, images=3, seed=0)
+        select_score_threshold(tmp_path, network, split, images=3, seed=0)
 
 
 def test_checkpoints_from_before_are_read(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from segtrain.benchmark.search import Budget, TrainingImages, Tuned, Winner, sea
 from segtrain.benchmark.search_space import build_segmenter
 from segtrain.data.splits import Split, open_splits
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import Reference, predict, score
+from segtrain.evaluation import GroundTruthSet, predict, score
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "segmenter"
 OTSU: dict[str, Any] = yaml.safe_load((CONFIGS / "threshold_otsu.yaml").read_text())
@@ -52,11 +52,11 @@ def test_the_winner_is_better_and_its_value_is_the_benchmark_s(root: Path, metri
     assert winner.trials == 12
     assert 2 <= winner.completed <= 12
     split = open_split(root)["train"]
-    reference = Reference.of(split.index.subset(images.ids))
+    reference = GroundTruthSet.of(split.index.subset(images.ids))
 
     def measured(node: dict[str, Any]) -> float:
-        findings = predict(build_segmenter(node), images.read(images.ids), reference.categories, 0.5)
-        track = score(findings, reference, 10)["class_agnostic"]
+        detections = predict(build_segmenter(node), images.read(images.ids), reference.categories, 0.5)
+        track = score(detections, reference, 10)["class_agnostic"]
         assert track is not None
         return float(track[metric])
 
@@ -129,9 +129,9 @@ def test_training_images_are_a_draw_with_their_truth(root: Path) -> None:
     assert list(every.ids[:4]) == list(few.ids)
     assert sorted(every.ids) == [image.id for image in split.index.images]
     assert list(few.ids) != list(TrainingImages(split, 4, 1, skip=False).ids)
-    assert few.reference.sizes.keys() == set(few.ids)
-    assert few.objects == len(few.reference.truths)
-    assert {truth["category_id"] for truth in few.reference.truths} == {1}
+    assert few.ground_truth.sizes.keys() == set(few.ids)
+    assert few.objects == len(few.ground_truth.truths)
+    assert {truth["category_id"] for truth in few.ground_truth.truths} == {1}
     assert split.images is not None
     for image in split.index.images:
         for _ in range(2):  # the second time from memory

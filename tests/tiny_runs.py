@@ -20,7 +20,7 @@ from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint
 from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.schedule import Cosine
-from segtrain.training.settings import Recipe
+from segtrain.training.settings import TrainSettings
 from segtrain.training.threads import ThreadTuner
 from segtrain.training.trainer import Trainer
 
@@ -51,7 +51,7 @@ def box(rle: masks.Rle) -> list[float]:
     return [x0, y0, x1 - x0, y1 - y0]
 
 
-def recipe(**changes: Any) -> Recipe:
+def recipe(**changes: Any) -> TrainSettings:
     values: dict[str, Any] = {
         "batch_size": 2,
         "workers": 0,
@@ -71,7 +71,7 @@ def recipe(**changes: Any) -> Recipe:
         "validation_images": 0,
         "threshold_images": 4,
     }
-    return Recipe(**(values | changes))
+    return TrainSettings(**(values | changes))
 
 
 def checkpoint(**changes: Any) -> Checkpoint:

@@ -24,7 +24,7 @@ _OWN_TO_A_RUN = ("seed", "output_dir", "overwrite", "resume", "device", "threads
 
 
 @dataclass(frozen=True)
-class Source:
+class EvaluatedCheckpoint:
     """A checkpoint of an evaluation, or its absence.
 
     Attributes:
@@ -36,7 +36,7 @@ class Source:
     checkpoint: Checkpoint | None
 
     @classmethod
-    def load(cls, path: Path) -> "Source":
+    def load(cls, path: Path) -> "EvaluatedCheckpoint":
         """Read a checkpoint.
 
         Raises:
@@ -162,7 +162,7 @@ def _places(paths: Iterable[Path]) -> list[Path]:
     return [path.resolve() for path in paths]
 
 
-def find_sources(config: Mapping[str, Any]) -> list[Source]:
+def find_checkpoints(config: Mapping[str, Any]) -> list[EvaluatedCheckpoint]:
     """The checkpoints that evaluate.py's configuration needs; the first one says what data it is on.
 
     Returns:
@@ -172,9 +172,9 @@ def find_sources(config: Mapping[str, Any]) -> list[Source]:
         SegtrainError: one is needed and not there, cannot be read, is named twice, or was validated on other images
             than the first while the data are to come from there.
     """
-    data, loads = config["data"], any(map(Source.is_loader, config["segmenters"].values()))
+    data, loads = config["data"], any(map(EvaluatedCheckpoint.is_loader, config["segmenters"].values()))
     if not data["from_checkpoint"] and not loads:
-        return [Source(None, None)]
+        return [EvaluatedCheckpoint(None, None)]
     named = config["checkpoint"]
     given = named if isinstance(named, list) else [newest_checkpoint() if named is None else named]
     paths = [Path(path) for path in given]
@@ -183,14 +183,16 @@ def find_sources(config: Mapping[str, Any]) -> list[Source]:
     places = [path.resolve() for path in paths]
     if repeated := [str(path) for path, place in zip(paths, places, strict=True) if places.count(place) > 1]:
         raise SegtrainError(f"checkpoint: {repeated[0]} is named more than once; name each run once")
-    sources = [Source.load(path) for path in paths]
+    sources = [EvaluatedCheckpoint.load(path) for path in paths]
     if data["from_checkpoint"] and all(data[key] is None for key in ("val_annotations", "val_fraction", "split_by")):
         for other in sources[1:]:
             _require_same_images(sources[0], other)
     return sources
 
 
-def rows_of(name: str, node: Mapping[str, Any], sources: Sequence[Source]) -> dict[str, Source]:
+def methods_of(
+    name: str, node: Mapping[str, Any], sources: Sequence[EvaluatedCheckpoint]
+) -> dict[str, EvaluatedCheckpoint]:
     """The rows that a configured segmenter fills: ``NAME``, or ``NAME/RUN`` for each of several checkpoints.
 
     Args:
@@ -198,7 +200,7 @@ def rows_of(name: str, node: Mapping[str, Any], sources: Sequence[Source]) -> di
         node: its configuration.
         sources: the checkpoints.
     """
-    if len(sources) == 1 or not Source.is_loader(node):
+    if len(sources) == 1 or not EvaluatedCheckpoint.is_loader(node):
         return {name: sources[0]}
     paths = [source.path for source in sources if source.path is not None]
     return {f"{name}/{run}": source for run, source in zip(run_names(paths), sources, strict=True)}
@@ -225,7 +227,7 @@ def run_names(paths: Sequence[Path]) -> list[str]:
     return [f"{folder.name}-{number}" for number, folder in enumerate(folders, start=1)]
 
 
-def seeds_of_one_configuration(rows: Mapping[str, Source]) -> dict[tuple[str, ...], list[int]]:
+def seeds_of_one_configuration(rows: Mapping[str, EvaluatedCheckpoint]) -> dict[tuple[str, ...], list[int]]:
     """Rows whose runs differ by their seed alone, each group with its seeds; of equal seeds the first row.
 
     Args:
@@ -251,7 +253,7 @@ def override(path: Path | None, named: str | list[str] | None) -> list[str]:
     return [f"checkpoint={quote_override(str(path))}"]
 
 
-def _require_same_images(first: Source, other: Source) -> None:
+def _require_same_images(first: EvaluatedCheckpoint, other: EvaluatedCheckpoint) -> None:
     assert first.checkpoint is not None
     assert other.checkpoint is not None
     own, others = (source.checkpoint.config["data"] for source in (first, other) if source.checkpoint is not None)

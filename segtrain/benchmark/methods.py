@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from segtrain.benchmark.checkpoints import Source, rows_of
+from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, methods_of
 from segtrain.data.splits import Split
 from segtrain.nodes import build
 from segtrain.records import Category
@@ -14,7 +14,7 @@ from segtrain.runtime import to_device
 
 
 @dataclass(frozen=True)
-class Planned:
+class Method:
     """A row to come.
 
     Attributes:
@@ -26,13 +26,13 @@ class Planned:
 
     segmenter: Any
     node: Mapping[str, Any]
-    source: Source
+    source: EvaluatedCheckpoint
     categories: Sequence[Category] | None
 
     @property
     def is_learned(self) -> bool:
         """Whether it is a checkpoint's model."""
-        return Source.is_loader(self.node)
+        return EvaluatedCheckpoint.is_loader(self.node)
 
     @property
     def costs(self) -> dict[str, float | None]:
@@ -50,13 +50,13 @@ class Planned:
         return str(getattr(self.segmenter, "description", type(self.segmenter).__name__))
 
 
-def plan_rows(
+def build_methods(
     config: Mapping[str, Any],
-    sources: Sequence[Source],
+    sources: Sequence[EvaluatedCheckpoint],
     categories: Sequence[Category],
     max_dets: int,
     device: torch.device,
-) -> dict[str, Planned]:
+) -> dict[str, Method]:
     """Build all segmenters of evaluate.py's configuration: what is wrong with the last must not come out hours later.
 
     Args:
@@ -71,7 +71,7 @@ def plan_rows(
     """
     planned = {}
     for name, node in config["segmenters"].items():
-        for row, source in rows_of(name, node, sources).items():
+        for row, source in methods_of(name, node, sources).items():
             own = source.categories(node, categories, need_names=config["tracks"] == "all")
-            planned[row] = Planned(to_device(build(source.segmenter_node(node, max_dets)), device), node, source, own)
+            planned[row] = Method(to_device(build(source.segmenter_node(node, max_dets)), device), node, source, own)
     return planned

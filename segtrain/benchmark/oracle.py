@@ -13,7 +13,7 @@ from torch import Tensor
 
 from segtrain.benchmark import search_space as spaces
 from segtrain.benchmark.search_space import Node, build_segmenter
-from segtrain.evaluation import OBJECT, Findings, Reference
+from segtrain.evaluation import OBJECT, Detections, GroundTruthSet
 from segtrain.metrics.f1 import f1
 from segtrain.metrics.mean_iou import mean_iou
 from segtrain.records import GroundTruth, Instances, Prediction, to_predictions
@@ -85,31 +85,31 @@ def _module(segmenter: Segmenter) -> str | None:
 
 
 def find(
-    oracle: Oracle, images: Iterable[tuple[int, Tensor]], reference: Reference, advance: Callable[[], None]
-) -> tuple[Findings, dict[str, float | None]]:
+    oracle: Oracle, images: Iterable[tuple[int, Tensor]], ground_truth: GroundTruthSet, advance: Callable[[], None]
+) -> tuple[Detections, dict[str, float | None]]:
     """Segment images with their truth at hand.
 
     Args:
         oracle: what chooses.
         images: ids and uint8 RGB tensors (3, H, W).
-        reference: the truth about them.
+        ground_truth: the truth about them.
         advance: called after each image.
 
     Returns:
         What it found, and its costs: "tuning_seconds" of the choice on all images, "peak_memory_gib". It has no time
         for an image, as no method chooses that way.
     """
-    truths: dict[int, list[GroundTruth]] = {image_id: [] for image_id in reference.sizes}
-    for truth in reference.class_agnostic().truths:
+    truths: dict[int, list[GroundTruth]] = {image_id: [] for image_id in ground_truth.sizes}
+    for truth in ground_truth.class_agnostic().truths:
         truths[truth["image_id"]].append(truth)
     found: list[Prediction] = []
     started = time.perf_counter()
     with MemoryAbove(CPU) as memory:
         for image_id, image in images:
-            found += to_predictions(oracle.segment_knowing(image, truths[image_id]), image_id, reference.categories)
+            found += to_predictions(oracle.segment_knowing(image, truths[image_id]), image_id, ground_truth.categories)
             advance()
     costs = {"tuning_seconds": time.perf_counter() - started, "peak_memory_gib": memory.gib}
-    return Findings(found, None, False, 0.0), costs
+    return Detections(found, None, False, 0.0), costs
 
 
 def _quality(found: Instances, truths: Sequence[GroundTruth], to_beat: float) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from segtrain.data.coco.result_file import load_results
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import Findings, Reference, Track, TrackName, predict, score
+from segtrain.evaluation import Detections, GroundTruthSet, Track, TrackName, predict, score
 from segtrain.io import write_atomically
 from segtrain.records import Category
 from segtrain.runtime import MemoryAbove
@@ -70,7 +70,7 @@ class EvaluationFolder:
                 if path.resolve() not in self._given:
                     path.unlink(missing_ok=True)
 
-    def write_records(self, name: str, found: Findings) -> None:
+    def write_records(self, name: str, found: Detections) -> None:
         """Write what a row found, unless it was read from that very file."""
         for path, records in zip(self._record_paths(name), (found.masks, found.boxes), strict=True):
             if records is not None and path.resolve() not in self._given:
@@ -89,11 +89,11 @@ class EvaluationFolder:
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodResult:
     """One method of the benchmark.
 
     Attributes:
-        findings: what it found.
+        detections: what it found.
         description: one sentence.
         score: what a classical method's scores mean; None where they are learned.
         family: "literal", "sound" or "tuned", of classical methods that say so.
@@ -104,7 +104,7 @@ class Row:
         scoring_seconds: what computing them took.
     """
 
-    findings: Findings
+    detections: Detections
     description: str = ""
     score: str | None = None
     family: str | None = None
@@ -135,9 +135,9 @@ class Benchmark:
         score_threshold: float,
         tracks: Sequence[TrackName],
     ) -> None:
-        self.split, self.reference, self.folder = split, Reference.of(split.index), EvaluationFolder(folder)
+        self.split, self.ground_truth, self.folder = split, GroundTruthSet.of(split.index), EvaluationFolder(folder)
         self.max_dets, self.score_threshold, self.tracks = max_dets, score_threshold, tracks
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, MethodResult] = {}
         self.notes: list[str] = []
 
     def add_file(self, name: str, path: Path) -> None:
@@ -146,20 +146,20 @@ class Benchmark:
         Raises:
             SegtrainError: the file is not one, or does not belong to these images.
         """
-        ids = [category.id for category in self.reference.categories]
-        sizes = self.reference.sizes
+        ids = [category.id for category in self.ground_truth.categories]
+        sizes = self.ground_truth.sizes
         content = load_results(path, image_ids=sizes, category_ids=ids, sizes=sizes)
-        found = Findings(
+        found = Detections(
             content.masks, content.boxes, content.class_aware, self.score_threshold, polygons=content.polygons
         )
         self.folder.keep(path, name)
         self._note_scores(name, found)
-        self._add(name, Row(found, description=f"Results from {path.name}"))
+        self._add(name, MethodResult(found, description=f"Results from {path.name}"))
 
-    def _note_scores(self, name: str, found: Findings) -> None:
+    def _note_scores(self, name: str, found: Detections) -> None:
         scores = [record["score"] for record in found.masks or found.boxes or ()]
         above = sum(score >= found.score_threshold for score in scores)
-        objects = sum(not truth["iscrowd"] for truth in self.reference.truths)
+        objects = sum(not truth["iscrowd"] for truth in self.ground_truth.truths)
         if scores and not 0 <= min(scores) <= max(scores) <= 1:
             self.notes.append(
                 f"{name}: scores from {min(scores):g} to {max(scores):g} are not in [0, 1]; the score threshold "
@@ -183,7 +183,7 @@ class Benchmark:
         """
         self.folder.prepare([*self.rows, *segmenters], overwrite)
         for name, row in self.rows.items():
-            self.folder.write_records(name, row.findings)
+            self.folder.write_records(name, row.detections)
 
     def add_segmenter(
         self,
@@ -214,7 +214,7 @@ class Benchmark:
             found = predict(
                 segmenter,
                 self.images(),
-                self.reference.categories if categories is None else categories,
+                self.ground_truth.categories if categories is None else categories,
                 score_threshold,
                 advance,
                 foreign=categories is None,
@@ -223,12 +223,12 @@ class Benchmark:
         costs = {**costs, "peak_memory_gib": memory.gib}
         own_score, family = (getattr(segmenter, key, None) for key in ("score", "family"))
         input_size = segmenter.input_size if isinstance(segmenter, MaskRCNN) else None
-        self._add(name, Row(found, description, own_score, family, costs, input_size=input_size))
+        self._add(name, MethodResult(found, description, own_score, family, costs, input_size=input_size))
 
     def add_oracle(
         self,
         name: str,
-        found: Findings,
+        found: Detections,
         description: str,
         own_score: str | None,
         costs: Mapping[str, float | None],
@@ -243,7 +243,7 @@ class Benchmark:
             costs: what the choice took; see ``results.NO_COSTS``.
         """
         self.folder.write_records(name, found)
-        self._add(name, Row(found, description, own_score, costs=costs, oracle=True))
+        self._add(name, MethodResult(found, description, own_score, costs=costs, oracle=True))
 
     def images(self) -> Iterator[tuple[int, Tensor]]:
         """The images that rows are computed on: ids, and uint8 RGB (3, H, W).
@@ -257,7 +257,7 @@ class Benchmark:
             )
         return evaluation_images(self.split.index, self.split.images)
 
-    def _add(self, name: str, row: Row) -> None:
+    def _add(self, name: str, row: MethodResult) -> None:
         started = time.perf_counter()
-        tracks = score(row.findings, self.reference, self.max_dets, self.tracks)
+        tracks = score(row.detections, self.ground_truth, self.max_dets, self.tracks)
         self.rows[name] = replace(row, tracks=tracks, scoring_seconds=time.perf_counter() - started)

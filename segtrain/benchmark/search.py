@@ -17,9 +17,9 @@ from segtrain.benchmark import search_space as spaces
 from segtrain.benchmark.search_space import Candidate, Node, build_segmenter
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import as_tensor
-from segtrain.data.splits import Split, readable
+from segtrain.data.splits import Split, drop_unreadable
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import OBJECT, Reference
+from segtrain.evaluation import OBJECT, GroundTruthSet
 from segtrain.metrics.average_precision import average_precision
 from segtrain.metrics.mean_iou import mean_iou
 from segtrain.records import Prediction, to_predictions
@@ -44,7 +44,7 @@ class TrainingImages:
     Attributes:
         shared: how many images were left out because they are evaluated.
         ids: in the order of the draw, so that the first n of them are a draw as well.
-        reference: the truth about them, all categories made one.
+        ground_truth: the truth about them, all categories made one.
         objects: how many labelled objects they hold, crowds not counted.
 
     Raises:
@@ -66,15 +66,15 @@ class TrainingImages:
             raise SegtrainError("all training images are among the evaluated ones; name others in data.train_*")
         drawn = np.random.default_rng(seed).permutation(every)[: len(every) if count is None else count].tolist()
         part = Split(split.name, split.index.subset(drawn), split.images)
-        part = readable(part) if skip else part
+        part = drop_unreadable(part) if skip else part
         if not part.index.counts.used:
             images = f"{len(drawn)} training images drawn hold" if len(drawn) > 1 else "training image drawn holds"
             remedy = "raise tune.images" if len(drawn) < len(every) else "name others in data.train_*"
             raise SegtrainError(f"the {images} no object; {remedy}")
         self._images, self._reader = {image.id: image for image in part.index.images}, split.images
         self.ids: Sequence[int] = [image_id for image_id in drawn if image_id in self._images]
-        self.reference = Reference.of(part.index).class_agnostic()
-        self.objects = sum(not truth["iscrowd"] for truth in self.reference.truths)
+        self.ground_truth = GroundTruthSet.of(part.index).class_agnostic()
+        self.objects = sum(not truth["iscrowd"] for truth in self.ground_truth.truths)
         self._kept: dict[int, Tensor] = {}
         self._bytes = 0
 
@@ -153,13 +153,13 @@ class Objective:
         return value
 
     def _score(self, found: Sequence[Prediction], ids: Sequence[int]) -> float:
-        reference = self._images.reference
-        sizes = {image_id: reference.sizes[image_id] for image_id in ids}
+        ground_truth = self._images.ground_truth
+        sizes = {image_id: ground_truth.sizes[image_id] for image_id in ids}
         if self._metric == "miou":
-            return mean_iou(reference.truths, found, category_ids=[OBJECT.id], sizes=sizes).miou
+            return mean_iou(ground_truth.truths, found, category_ids=[OBJECT.id], sizes=sizes).miou
         precision = average_precision(
-            reference.truths, found, image_ids=ids, category_ids=[OBJECT.id], max_dets=self._max_dets, iou_type="segm",
-            sizes=sizes,
+            ground_truth.truths, found, image_ids=ids, category_ids=[OBJECT.id], max_dets=self._max_dets,
+            iou_type="segm", sizes=sizes,
         )  # fmt: skip
         return precision.stats[0]
 

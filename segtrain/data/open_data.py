@@ -9,17 +9,17 @@ from typing import Any
 import msgspec
 
 from segtrain.data.augmentation import Augmentation
-from segtrain.data.check.cache import remembered, signature, signatures
+from segtrain.data.check.cache import cached, fingerprint, fingerprints
 from segtrain.data.check.image_checks import check_headers
 from segtrain.data.check.load import CheckMode, refuse_errors
 from segtrain.data.check.set_checks import check_set, find_leaks
 from segtrain.data.coco.index import require_instances
-from segtrain.data.coco.issues import KINDS, Finding, Findings
+from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.coco.tables import ImageInfo
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.pixel_cache import PixelCache
-from segtrain.data.splits import ImageUse, Split, SplitName, check_images, open_splits, readable
+from segtrain.data.splits import ImageUse, Split, SplitName, check_images, drop_unreadable, open_splits
 from segtrain.errors import SegtrainError
 from segtrain.nodes import build
 
@@ -29,17 +29,17 @@ _NEEDED = ("max_dets", "check", "on_bad_image", "exif", "max_image_pixels", "min
 PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
 
 
-class _Verdict(msgspec.Struct):
+class _CheckedHeaders(msgspec.Struct):
     """What the headers of a split's images say."""
 
-    findings: list[Finding]
+    issues: list[Issue]
     unusable: dict[int, str]
 
 
 class _Leaks(msgspec.Struct):
     """Images that are in both splits."""
 
-    findings: list[Finding]
+    issues: list[Issue]
 
 
 def check_split(split: Split, check: CheckMode, max_dets: int, *, skip: bool) -> Split:
@@ -52,59 +52,59 @@ def check_split(split: Split, check: CheckMode, max_dets: int, *, skip: bool) ->
         skip: whether who loads the images passes over those that cannot be read, and counts them.
 
     Returns:
-        The split, with more findings, and perhaps without some images.
+        The split, with more issues, and perhaps without some images.
 
     Raises:
         SegtrainError: an image cannot be used, and the check is strict; or none can.
     """
     if check == "off":
         return split
-    findings, index = Findings(), split.index
-    parts: list[Findings | list[Finding]] = [index.findings, check_set(index, max_dets)]
+    issues, index = Issues(), split.index
+    parts: list[Issues | list[Issue]] = [index.issues, check_set(index, max_dets)]
     unusable: dict[int, str] = {}
     if split.images is not None:
-        verdict = _header_verdict(split.images, list(index.images))
+        verdict = _check_headers(split.images, list(index.images))
         unusable = verdict.unusable
-        parts.append(verdict.findings)
+        parts.append(verdict.issues)
     for part in parts:
-        findings.merge(part)
+        issues.merge(part)
     if check == "strict" and not skip:
-        refuse_errors(findings, str(index.path))
+        refuse_errors(issues, str(index.path))
     if check == "warn" and unusable:
-        return _without(replace(split, index=replace(index, findings=findings)), unusable)
-    return replace(split, index=replace(index, findings=findings))
+        return _without(replace(split, index=replace(index, issues=issues)), unusable)
+    return replace(split, index=replace(index, issues=issues))
 
 
-def check_leaks(splits: Mapping[SplitName, Split]) -> Findings:
+def check_leaks(splits: Mapping[SplitName, Split]) -> Issues:
     """Images that are in both of two splits, by content."""
-    findings = Findings()
+    issues = Issues()
     files = {name: _files(split) for name, split in splits.items()}
     if len(files) == 2 and all(files.values()):
         paths = [[str(path.absolute()) for path in own.values()] for own in files.values()]
-        found = [[signature(Path(path))[1:] for path in own] for own in paths]
-        verdict = remembered([paths, found], _Leaks, lambda: _Leaks(list(find_leaks(files["train"], files["val"]))))
-        findings.merge(verdict.findings)
-    return findings
+        found = [[fingerprint(Path(path))[1:] for path in own] for own in paths]
+        verdict = cached([paths, found], _Leaks, lambda: _Leaks(list(find_leaks(files["train"], files["val"]))))
+        issues.merge(verdict.issues)
+    return issues
 
 
-def tell(name: str, findings: Findings) -> None:
+def log_issues(name: str, issues: Issues) -> None:
     """Log what was found: a line for each error and warning, and one for all notes."""
-    for finding in (*findings.of("error"), *findings.of("warning")):
-        logger.warning("%s: %s", name, finding.done)
-    if notes := findings.of("note"):
-        counted = ", ".join(f"{KINDS[finding.kind].title} ({finding.count})" for finding in notes)
+    for issue in (*issues.of("error"), *issues.of("warning")):
+        logger.warning("%s: %s", name, issue.done)
+    if notes := issues.of("note"):
+        counted = ", ".join(f"{ISSUE_TYPES[issue.kind].title} ({issue.count})" for issue in notes)
         logger.info("%s, notes: %s", name, counted)
 
 
-def _header_verdict(reader: ImageReader, images: list[ImageInfo]) -> _Verdict:
-    def look() -> _Verdict:
+def _check_headers(reader: ImageReader, images: list[ImageInfo]) -> _CheckedHeaders:
+    def look() -> _CheckedHeaders:
         report = check_headers(images, reader)
-        return _Verdict(list(report.findings), report.unusable)
+        return _CheckedHeaders(list(report.issues), report.unusable)
 
     stated = [(image.id, image.file_name, image.height, image.width) for image in images]
-    found = signatures(reader.folder, (image.file_name for image in images))
+    found = fingerprints(reader.folder, (image.file_name for image in images))
     folder = str(reader.folder.absolute())
-    return remembered([folder, reader.exif, reader.max_pixels, stated, found], _Verdict, look)
+    return cached([folder, reader.exif, reader.max_pixels, stated, found], _CheckedHeaders, look)
 
 
 def _files(split: Split) -> dict[int, Path]:
@@ -182,11 +182,11 @@ def open_data(
         splits[name] = check_split(split, data["check"], data["max_dets"], skip=skip)
     if data["check"] != "off":
         for name, split in splits.items():
-            tell(name, split.index.findings)
+            log_issues(name, split.index.issues)
         for leak in check_leaks(splits):
             logger.warning("train and val: %s", leak.line)  # a note, but one that nobody should miss
     if "val" in splits and skip:
-        splits["val"] = readable(splits["val"])
+        splits["val"] = drop_unreadable(splits["val"])
     if "train" in splits:
         require_instances(splits["train"].index)
     return splits

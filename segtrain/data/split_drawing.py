@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from segtrain.data.coco.ids import Ids, as_whole_number
 from segtrain.data.coco.index import CategoryCounts, CocoIndex
-from segtrain.data.coco.issues import Findings
+from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.json_file import decode_leniently, read_strictly
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
@@ -86,7 +86,7 @@ def write_split(source: Path, val: Collection[int], folder: Path) -> None:
     root = _decode(source, read_strictly(source), dict[str, msgspec.Raw])
     images, names = (_read_key(source, root["images"], key) for key in ("id", "file_name"))
     chosen = frozenset(val)
-    owners, _ = Ids(images, "image", Findings()).find_all(_read_key(source, root["annotations"], "image_id"))
+    owners, _ = Ids(images, "image", Issues()).find_all(_read_key(source, root["annotations"], "image_id"))
     sides = {
         "images": [position in chosen for position in _originals(images, names)],
         "annotations": [owner in chosen for owner in owners.tolist()],
@@ -277,7 +277,7 @@ def _improve(pairs: _Pairs, fraction: float, chosen: npt.NDArray[np.bool_]) -> N
         chosen[best] = not chosen[best]
 
 
-def draw(index: CocoIndex, fraction: float, seed: int, split_by: str | None) -> set[int]:
+def draw_validation_ids(index: CocoIndex, fraction: float, seed: int, split_by: str | None) -> set[int]:
     """Ids of about a fraction of the images and of each category's objects; see ``stratified``.
 
     Args:
@@ -302,7 +302,7 @@ def draw(index: CocoIndex, fraction: float, seed: int, split_by: str | None) -> 
     return set(ids[chosen].tolist())
 
 
-def known(index: CocoIndex, ids: Collection[int]) -> set[int]:
+def require_known_ids(index: CocoIndex, ids: Collection[int]) -> set[int]:
     """Ids that were drawn before.
 
     Raises:

@@ -15,7 +15,7 @@ from segtrain.data.check.load import CheckMode, load_index
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.images.headers import Exif
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.data.split_drawing import draw, known, write_split
+from segtrain.data.split_drawing import draw_validation_ids, require_known_ids, write_split
 from segtrain.errors import SegtrainError
 from segtrain.io import printable
 
@@ -104,10 +104,10 @@ def open_splits(
     if drawn:
         whole = _load(root, train_annotations, "data.train_annotations", check)
         if val_ids is not None:
-            chosen = known(whole, val_ids)
+            chosen = require_known_ids(whole, val_ids)
         else:
             assert val_fraction is not None
-            chosen = draw(whole, val_fraction, seed, split_by)
+            chosen = draw_validation_ids(whole, val_fraction, seed, split_by)
         rows = whole.images.rows
         taken = np.isin(rows["id"], list(chosen))
         sides: dict[SplitName, npt.NDArray[np.void]] = {"train": rows[~taken], "val": rows[taken]}
@@ -187,7 +187,7 @@ def _require_same_categories(train: CocoIndex, val: CocoIndex) -> None:
         )
 
 
-def readable(split: Split) -> Split:
+def drop_unreadable(split: Split) -> Split:
     """The split without the images that cannot be read; every image is decoded once.
 
     Args:
@@ -217,7 +217,7 @@ def readable(split: Split) -> Split:
     )
 
 
-def record_split(splits: Mapping[SplitName, Split], output_dir: Path) -> None:
+def save_split(splits: Mapping[SplitName, Split], output_dir: Path) -> None:
     """Write a drawn split into a run's folder, as two COCO files that can be given in place of ``val_fraction``.
 
     Args:

@@ -21,7 +21,7 @@ class SegmentationError(ValueError):
     """A segmentation, or one polygon of it, that cannot be drawn.
 
     Attributes:
-        kind: what is wrong, a key of ``segtrain.data.coco.issues.KINDS``.
+        kind: what is wrong, a key of ``segtrain.data.coco.issues.ISSUE_TYPES``.
         parts: of a segmentation whose polygons cannot be drawn: what is wrong with each.
     """
 

@@ -30,7 +30,7 @@ LAYOUTS: Mapping[str, Callable[[FloatArray], FloatArray]] = {
 
 
 @dataclass(frozen=True)
-class Misreading:
+class BoxFormatMismatch:
     """How boxes must be read to fit.
 
     Attributes:
@@ -50,11 +50,11 @@ class Misreading:
     after: float
 
 
-def misreading(
+def box_format_mismatch(
     truths: Sequence[GroundTruth],
     predictions: Sequence[Any],
     sizes: Mapping[int, tuple[int, int]],
-) -> Misreading | None:
+) -> BoxFormatMismatch | None:
     """The simplest other way to read boxes that makes most of them fit; None if they fit, or if nothing helps.
 
     Only the best-scored detections are looked at, no more in an image than it has true objects, and none that covers
@@ -82,18 +82,18 @@ def misreading(
     before = _fit(own)
     if before >= POOR or _count(own) < FEWEST_BOXES:
         return None
-    tried: list[tuple[int, Misreading]] = []  # with the number of things that would be wrong
+    tried: list[tuple[int, BoxFormatMismatch]] = []  # with the number of things that would be wrong
     for shift in (-1, 1):
         moved = pairs(shift)[1]
         if len(moved) >= FEWEST_PAIRS and _count(moved) >= FEWEST_BOXES:
-            tried.append((1, Misreading(AS_WRITTEN, False, 1.0, shift, before, _fit(moved))))
+            tried.append((1, BoxFormatMismatch(AS_WRITTEN, False, 1.0, shift, before, _fit(moved))))
     for (layout, read), relative in product(LAYOUTS.items(), (False, True)):
         units = [np.array([w, h, w, h]) if relative else np.ones(4) for h, w in image_sizes]
         scaled = [(read(f) * unit, t) for (f, t), unit in zip(own, units, strict=True)]
         wrong = (layout != AS_WRITTEN) + relative
         for factor in filter(None, (1.0, _common_factor(scaled))):
             after = _fit([(f * factor, t) for f, t in scaled])
-            tried.append((wrong + (factor != 1.0), Misreading(layout, relative, factor, 0, before, after)))
+            tried.append((wrong + (factor != 1.0), BoxFormatMismatch(layout, relative, factor, 0, before, after)))
     highest = max(way.after for _, way in tried)
     fitting = [(wrong, way) for wrong, way in tried if way.after >= max(GOOD, highest - 0.05)]
     return min(fitting, key=lambda entry: entry[0])[1] if fitting else None

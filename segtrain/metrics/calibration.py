@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.metrics.matching import AREAS, best_overlaps, match
+from segtrain.metrics.matching import AREAS, match, max_iou
 from segtrain.records import GroundTruth, Prediction
 
 FloatArray = npt.NDArray[np.float64]
@@ -82,7 +82,7 @@ def calibration(
     if not len(score) or score.min() < 0 or score.max() > 1:
         return None
     right = matches.truth[0, 0, counted] >= 0
-    iou = best_overlaps(truths, [predictions[record] for record in matches.record[counted]])
+    iou = max_iou(truths, [predictions[record] for record in matches.record[counted]])
     edges = np.linspace(0, 1, BINS + 1)
     place = np.clip(np.searchsorted(edges, score, side="left") - 1, 0, BINS - 1)
     count = np.bincount(place, minlength=BINS)

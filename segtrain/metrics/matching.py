@@ -232,7 +232,7 @@ def _outside(area: FloatArray, areas: Sequence[tuple[float, float]]) -> BoolArra
     return np.array([(area < low) | (area > high) for low, high in areas], dtype=np.bool_).reshape(len(areas), -1)
 
 
-def best_overlaps(
+def max_iou(
     truths: Sequence[GroundTruth],
     predictions: Sequence[Prediction] | Sequence[BoxPrediction],
     iou_type: Literal["segm", "bbox"] = "segm",
@@ -250,7 +250,7 @@ def best_overlaps(
     return best
 
 
-def best_found(truths: Sequence[GroundTruth], predictions: Sequence[Prediction]) -> FloatArray:
+def max_iou_per_truth(truths: Sequence[GroundTruth], predictions: Sequence[Prediction]) -> FloatArray:
     """IoU of each true object with the detection of its image that overlaps it most, (N,); 0 without any, or a crowd.
 
     Args:

@@ -20,7 +20,7 @@ _CELLS = 2**20  # of a table of runs by resamples; bounds the memory
 _DRAWS = 2**25  # of the table of draws, copies included
 
 
-def area_under(hits: CountArray, misses: CountArray | FloatArray, truths: IntArray) -> tuple[IntArray, FloatArray]:
+def interpolated_ap(hits: CountArray, misses: CountArray | FloatArray, truths: IntArray) -> tuple[IntArray, FloatArray]:
     """Hits in all, and the mean over all recalls of the largest precision at that recall or a higher one.
 
     Args:
@@ -175,7 +175,7 @@ class _Ranking:
         for part in _parts(len(truths), count):
             wrong = misses @ draws[:, part]
             wrong = wrong if false_weight is None else wrong * false_weight[part]
-            total[part], mean[part] = area_under(hits @ draws[:, part], wrong, truths[part])
+            total[part], mean[part] = interpolated_ap(hits @ draws[:, part], wrong, truths[part])
         return total, mean
 
 

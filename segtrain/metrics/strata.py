@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from segtrain import masks
 from segtrain.masks import Rle
-from segtrain.metrics.matching import AREAS, Matches, best_found, match
+from segtrain.metrics.matching import AREAS, Matches, match, max_iou_per_truth
 from segtrain.metrics.resampled_ap import resampled_precision
 from segtrain.records import GroundTruth, Prediction
 
@@ -29,7 +29,7 @@ IntArray = npt.NDArray[np.int64]
 _ALL = AREAS[0]
 
 
-def grey_separation(grey: GreyArray, rles: Sequence[Rle], others: Sequence[Rle] = ()) -> FloatArray:
+def ks_contrast(grey: GreyArray, rles: Sequence[Rle], others: Sequence[Rle] = ()) -> FloatArray:
     """How far the grey values of each object lie from those of its surroundings.
 
     The surroundings are the pixels within 3 of the object that belong to no object; where there are none, to any other.
@@ -173,7 +173,7 @@ def numbers_by_stratum(
     once = np.ones((1, len(matches.image_ids)), dtype=np.int64)
     precision = iter(_precision(matches, traits, once, max_dets)[:, 0].tolist())
     matched = _matched(matches, len(truths), score_threshold)
-    overlaps = best_found(truths, [p for p in predictions if p["score"] >= score_threshold])
+    overlaps = max_iou_per_truth(truths, [p for p in predictions if p["score"] >= score_threshold])
     return [
         [
             StratumNumbers(

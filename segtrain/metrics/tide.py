@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from segtrain import masks
 from segtrain.metrics.matching import AREAS, Matches, match
-from segtrain.metrics.resampled_ap import area_under
+from segtrain.metrics.resampled_ap import interpolated_ap
 from segtrain.records import GroundTruth, Prediction
 
 BoolArray = npt.NDArray[np.bool_]
@@ -239,5 +239,5 @@ def _precision(hits: BoolArray, misses: BoolArray, truths: IntArray) -> FloatArr
         return precision
     starts = np.concatenate([[0], ends[:-1] + 1])
     runs = [np.add.reduceat(counted[: ends[-1] + 1].astype(np.int32), starts) for counted in (hits, misses)]
-    _, mean = area_under(runs[0], runs[1], truths)
+    _, mean = interpolated_ap(runs[0], runs[1], truths)
     return np.maximum(precision, mean)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from segtrain.benchmark.runner import Row
+from segtrain.benchmark.runner import MethodResult
 from segtrain.data.splits import Split
-from segtrain.evaluation import TRACKS, Reference
+from segtrain.evaluation import TRACKS, GroundTruthSet
 from segtrain.reporting.analysis.calibrations import calibrations
 from segtrain.reporting.analysis.claims import claims
 from segtrain.reporting.analysis.comparisons import certainty, standard_of
@@ -28,9 +28,9 @@ NO_COSTS: Mapping[str, float | None] = dict.fromkeys(
 
 
 def assemble(
-    rows: Mapping[str, Row],
+    rows: Mapping[str, MethodResult],
     split: Split,
-    reference: Reference,
+    ground_truth: GroundTruthSet,
     max_dets: int,
     *,
     environment: Mapping[str, Any],
@@ -47,7 +47,7 @@ def assemble(
     Args:
         rows: by name.
         split: what was evaluated on.
-        reference: its truth.
+        ground_truth: its truth.
         max_dets: detections per image and category that AP and AR use.
         environment: of this run.
         command: that repeats it.
@@ -58,18 +58,18 @@ def assemble(
         bootstrap: "resamples" of the images behind the intervals, 0 for none, and their "seed".
         notes: what else a reader must know.
     """
-    methods = {name: _method(row, len(reference.sizes)) for name, row in rows.items()}
+    methods = {name: _method(row, len(ground_truth.sizes)) for name, row in rows.items()}
     apart = {name for name, method in methods.items() if is_oracle(method)}
-    sure = certainty(rows, reference, max_dets, **bootstrap, apart=apart)
+    sure = certainty(rows, ground_truth, max_dets, **bootstrap, apart=apart)
     for name, method in methods.items():
         for track in TRACKS:
             if method[track] is not None:
                 method[track]["intervals"] = sure.intervals.get(name, {}).get(track, {})
-    for name, measured in calibrations(rows, reference).items():
+    for name, measured in calibrations(rows, ground_truth).items():
         methods[name]["calibration"] = measured
-    for name, found in errors(rows, reference, max_dets).items():
+    for name, found in errors(rows, ground_truth, max_dets).items():
         methods[name]["errors"] = found
-    kinds = by_kind(rows, split, reference, max_dets, **bootstrap)
+    kinds = by_kind(rows, split, ground_truth, max_dets, **bootstrap)
     for name, method in methods.items():
         method["strata"], method["timing"]["by_size"] = kinds.methods[name], kinds.times[name]
     results = {
@@ -78,16 +78,18 @@ def assemble(
         "comparisons": sure.comparisons,
         "contests": sure.contests,
         "bootstrap": dict(bootstrap),
-        "mask_ceiling": mask_ceiling(rows, reference),
-        "reasons": reasons(rows, methods, reference, max_dets),
+        "mask_ceiling": mask_ceiling(rows, ground_truth),
+        "reasons": reasons(rows, methods, ground_truth, max_dets),
         "strata": kinds.strata,
         "contrast_gap": kinds.contrast_gap,
         "true_boxes": kinds.true_boxes,
         "seeds": [asdict(group) for group in seed_groups(methods, seeds)],
-        "data": _data(split, reference, max_dets),
+        "data": _data(split, ground_truth, max_dets),
         "warnings": [
-            *_too_many(reference, max_dets),
-            *doubts(len(reference.sizes), images_behind(reference), len(sure.comparisons), bootstrap["resamples"]),
+            *_too_many(ground_truth, max_dets),
+            *doubts(
+                len(ground_truth.sizes), images_behind(ground_truth), len(sure.comparisons), bootstrap["resamples"]
+            ),
             *notes,
         ],
         "environment": dict(environment),
@@ -99,9 +101,9 @@ def assemble(
     return {**results, "verdict": verdict(results), "claims": claims(results)}
 
 
-def _data(split: Split, reference: Reference, max_dets: int) -> dict[str, Any]:
+def _data(split: Split, ground_truth: GroundTruthSet, max_dets: int) -> dict[str, Any]:
     index, counts = split.index, split.index.counts
-    labelled = Counter(truth["category_id"] for truth in reference.truths if not truth["iscrowd"])
+    labelled = Counter(truth["category_id"] for truth in ground_truth.truths if not truth["iscrowd"])
     return {
         **asdict(counts),
         # Annotations of images that could not be read are dropped as well.
@@ -112,24 +114,24 @@ def _data(split: Split, reference: Reference, max_dets: int) -> dict[str, Any]:
         "max_dets": max_dets,
         "name": index.path.name,
         "annotations_file": str(index.path),
-        "findings": index.findings.lines(("error", "warning")),
+        "findings": index.issues.lines(("error", "warning")),
     }
 
 
-def _too_many(reference: Reference, max_dets: int) -> list[str]:
-    objects = Counter(truth["image_id"] for truth in reference.truths if not truth["iscrowd"])
+def _too_many(ground_truth: GroundTruthSet, max_dets: int) -> list[str]:
+    objects = Counter(truth["image_id"] for truth in ground_truth.truths if not truth["iscrowd"])
     above = sum(count > max_dets for count in objects.values())
     have = "1 image has" if above == 1 else f"{above:,} images have"
     return [f"{have} more objects than data.max_dets={max_dets}; AP and AR cannot count all"] * (above > 0)
 
 
-def _method(row: Row, images: int) -> dict[str, Any]:
-    found = row.findings.masks if row.findings.masks is not None else row.findings.boxes
+def _method(row: MethodResult, images: int) -> dict[str, Any]:
+    found = row.detections.masks if row.detections.masks is not None else row.detections.boxes
     assert found is not None
     return {
         **{str(name): track and dict(track) for name, track in row.tracks.items()},
         "timing": {
-            **{part: _spread(row.findings.seconds.get(part, ())) for part in ("data", "segmentation")},
+            **{part: _spread(row.detections.seconds.get(part, ())) for part in ("data", "segmentation")},
             "scoring": {"total": row.scoring_seconds},
         },
         "counts": {
@@ -137,7 +139,7 @@ def _method(row: Row, images: int) -> dict[str, Any]:
             "detections": len(found),
             "images_without_detections": images - len({record["image_id"] for record in found}),
         },
-        "score_threshold": row.findings.score_threshold,
+        "score_threshold": row.detections.score_threshold,
         "description": row.description,
         "score": row.score,
         "family": row.family,

@@ -175,7 +175,7 @@ def newest_checkpoint(runs: Path = Path("runs/train")) -> Path:
     return found[-1]
 
 
-def fresh_checkpoint(config: Mapping[str, Any], splits: Mapping[SplitName, Split], precision: str) -> Checkpoint:
+def initial_checkpoint(config: Mapping[str, Any], splits: Mapping[SplitName, Split], precision: str) -> Checkpoint:
     """What a run's checkpoints will say about it, at step 0 and without weights.
 
     Args:

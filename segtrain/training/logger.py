@@ -19,7 +19,7 @@ from segtrain.visualize import Pixels, draw, sheet, side_by_side
 LONGEST = 512  # pixels of a drawn image's longer side
 
 
-class RunJournal:
+class RunLogger:
     """Records what happens in a run, under its folder.
 
     Args:

@@ -81,7 +81,7 @@ def find_resumed(resume: str | None, output_dir: Path) -> Resumed | None:
     return Resumed(path, state)
 
 
-def starting_point(fresh: Checkpoint, resumed: Resumed | None) -> Checkpoint:
+def initial_state(fresh: Checkpoint, resumed: Resumed | None) -> Checkpoint:
     """The state to begin from; nothing is written yet.
 
     Args:
@@ -108,7 +108,7 @@ def starting_point(fresh: Checkpoint, resumed: Resumed | None) -> Checkpoint:
 
 
 @contextmanager
-def prepared_folder(output_dir: Path, resumed: Resumed | None) -> Iterator[None]:
+def run_directory(output_dir: Path, resumed: Resumed | None) -> Iterator[None]:
     """Make the run's folder ready, for as long as the run takes.
 
     What an earlier run left in it goes, unless that run is resumed; but it comes back if this run fails before its

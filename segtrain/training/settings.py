@@ -12,7 +12,7 @@ Positive = Annotated[int, Meta(ge=1)]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainSettings:
     """How to train; every field is a key of ``configs/trainer/*.yaml``.
 
     Attributes:

@@ -17,7 +17,7 @@ from segtrain.runtime import peak_memory
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 from segtrain.training.learner import Learner, Meter
-from segtrain.training.settings import Recipe
+from segtrain.training.settings import TrainSettings
 from segtrain.training.threads import ThreadTuner
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ HEADLINE = "mask_ap"  # of the validation; decides which weights are the best
 Validate = Callable[[MaskRCNN, int], dict[str, float]]  # (segmenter, step) -> metrics
 
 
-class Journal(Protocol):
+class Logger(Protocol):
     """Where a run's numbers go."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -90,11 +90,11 @@ class Trainer:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: TrainSettings,
         learner: Learner,
         loader: TrainingLoader,
         validate: Validate,
-        journal: Journal,
+        journal: Logger,
         folder: Path,
         start: Checkpoint,
         threads: ThreadTuner,

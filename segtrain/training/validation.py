@@ -13,14 +13,14 @@ from torch import Tensor
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import Findings, Reference, predict, score
+from segtrain.evaluation import Detections, GroundTruthSet, predict, score
 from segtrain.metrics.f1 import f1
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import PROVISIONAL_THRESHOLD, load_checkpoint, restore_weights
-from segtrain.training.logger import RunJournal
+from segtrain.training.logger import RunLogger
 
 KEYS: Sequence[str] = ("mask_ap", "mask_ap50", "mask_ap75", "box_ap", "miou", "f1_50")
-Show = Callable[[int, Findings], None]  # (step, what was found)
+Show = Callable[[int, Detections], None]  # (step, what was found)
 logger = logging.getLogger(__name__)
 THRESHOLDS = [number / 20 for number in range(1, 20)]
 
@@ -42,20 +42,20 @@ class Validation:
         if split.images is None:
             raise SegtrainError("data.val_images is null; name the folder of the validation images")
         self._index, self._images = split.index, split.images
-        self._reference = Reference.of(split.index)
+        self._ground_truth = GroundTruthSet.of(split.index)
         self._max_dets, self._score_threshold, self._show = max_dets, score_threshold, show
 
     def __call__(self, segmenter: MaskRCNN, step: int) -> dict[str, float]:
         """The numbers of the segmenter's current weights, by the names of ``results.json``; undefined ones are nan."""
         images = evaluation_images(self._index, self._images)
-        found = predict(segmenter, images, self._reference.categories, self._score_threshold)
+        found = predict(segmenter, images, self._ground_truth.categories, self._score_threshold)
         self._show(step, found)
-        track = score(found, self._reference, self._max_dets, ["class_aware"])["class_aware"]
+        track = score(found, self._ground_truth, self._max_dets, ["class_aware"])["class_aware"]
         assert track is not None
         return {key: track[key] for key in KEYS}
 
 
-class Watch:
+class ValidationImages:
     """Draws what a segmenter found in the same images each time.
 
     Args:
@@ -64,13 +64,13 @@ class Watch:
         count: how many images; spread evenly over the split.
     """
 
-    def __init__(self, journal: RunJournal, split: Split, count: int) -> None:
+    def __init__(self, journal: RunLogger, split: Split, count: int) -> None:
         self._journal = journal
         self._split = split
         images = split.index.images
         self._watched = images[:: max(1, len(images) // count)][:count] if count else []
 
-    def __call__(self, step: int, found: Findings) -> None:
+    def __call__(self, step: int, found: Detections) -> None:
         """Draw the detections at the operating point beside the ground truth."""
         assert self._split.images is not None
         for image in self._watched:
@@ -79,7 +79,7 @@ class Watch:
             self._journal.comparison(step, image.file_name, pixels, self._split.index.truths(image.id), own)
 
 
-def settle_thresholds(folder: Path, segmenter: MaskRCNN, split: Split, *, images: int, seed: int) -> None:
+def select_score_threshold(folder: Path, segmenter: MaskRCNN, split: Split, *, images: int, seed: int) -> None:
     """Choose the score thresholds of a run's checkpoints and store them there.
 
     It is the one of .05, .10, ..., .95 with the highest F1 at IoU .50 on training images as they are, all categories
@@ -98,7 +98,7 @@ def settle_thresholds(folder: Path, segmenter: MaskRCNN, split: Split, *, images
     drawn = _readable(split, images, seed)
     index = split.index.subset(drawn)
     assert split.images is not None
-    reference = Reference.of(index)
+    ground_truth = GroundTruthSet.of(index)
     weights: dict[str, Tensor] = {}
     for path in (folder / "best.pt", folder / "last.pt"):
         if not path.exists():  # a run that was resumed in a new folder, and had nothing left to do
@@ -107,26 +107,26 @@ def settle_thresholds(folder: Path, segmenter: MaskRCNN, split: Split, *, images
         if not all(name in weights and torch.equal(weights[name], value) for name, value in checkpoint.model.items()):
             weights = checkpoint.model
             restore_weights(segmenter, weights, str(path))
-            found = predict(segmenter.eval(), evaluation_images(index, split.images), reference.categories, 0.0)
-            threshold, value = best_threshold(found, reference)
+            found = predict(segmenter.eval(), evaluation_images(index, split.images), ground_truth.categories, 0.0)
+            threshold, value = best_threshold(found, ground_truth)
         replace(checkpoint, score_threshold=threshold, threshold_images=len(drawn)).save(path)
         logger.info(
             f"score threshold {threshold:g}: F1 {value:.4f} on {len(drawn)} training images, stored in {path.name}"
         )
 
 
-def best_threshold(found: Findings, reference: Reference) -> tuple[float, float]:
+def best_threshold(found: Detections, ground_truth: GroundTruthSet) -> tuple[float, float]:
     """The threshold with the highest F1 at IoU .50, class-agnostic, and that F1.
 
     Args:
         found: detections of every score.
-        reference: the truth about the same images.
+        ground_truth: the truth about the same images.
     """
-    reference, found = reference.class_agnostic(), found.class_agnostic()
+    ground_truth, found = ground_truth.class_agnostic(), found.class_agnostic()
     values: dict[float, float] = {}
     for threshold in THRESHOLDS:
         kept = [record for record in found.masks or () if record["score"] >= threshold]
-        value = f1(reference.truths, kept, category_ids=[1], image_ids=reference.sizes).f1
+        value = f1(ground_truth.truths, kept, category_ids=[1], image_ids=ground_truth.sizes).f1
         values[threshold] = 0.0 if isnan(value) else value
     best = max(THRESHOLDS, key=lambda threshold: (values[threshold], -abs(threshold - PROVISIONAL_THRESHOLD)))
     return best, values[best]

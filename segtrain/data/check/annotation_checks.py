@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.data.coco.issues import Findings
+from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.tables import AnnotationTable, ImageTable, decode_box, decode_segmentation, name_of
 from segtrain.io import printable
 from segtrain.masks import Rle
@@ -62,7 +62,7 @@ class _Batch:
     owners: list[int] = field(default_factory=list)  # the row of each polygon
 
 
-class Verification:
+class AnnotationChecks:
     """Draws every mask once.
 
     Args:
@@ -71,11 +71,11 @@ class Verification:
 
     Attributes:
         rows: the table's, with ``usable``, ``repaired`` and ``plain`` set as the masks demand.
-        findings: what was found.
+        issues: what was found.
     """
 
     def __init__(self, images: ImageTable, annotations: AnnotationTable) -> None:
-        self.rows, self.findings = annotations.rows.copy(), Findings()
+        self.rows, self.issues = annotations.rows.copy(), Issues()
         self._images, self._annotations = images, annotations
         for places in self._batches():
             batch = self._draw(places)
@@ -209,7 +209,7 @@ class Verification:
 
     def _add(self, kind: str, row: np.void, reason: str) -> None:
         text = name_of(row, self._images)
-        self.findings.add(kind, f"{text}: {reason}" if reason else text)
+        self.issues.add(kind, f"{text}: {reason}" if reason else text)
 
     def _place(self, row: np.void) -> int:
         """Where a row stands in the table: rows are ordered by image, and then by number."""

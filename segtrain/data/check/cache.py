@@ -20,7 +20,7 @@ _VERSION = 4
 _KEPT = 500  # verdicts; the oldest ones go
 
 
-def remembered(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) -> T:
+def cached(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) -> T:
     """The answer to a question, from the cache if it is known.
 
     A cache that cannot be read or written is no error: the answer is found out again.
@@ -50,7 +50,7 @@ def remembered(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) 
     return found
 
 
-def signature(path: Path) -> tuple[str, int, int]:
+def fingerprint(path: Path) -> tuple[str, int, int]:
     """What changes when a file does: its path, size, and time of change; zeros if there is none."""
     try:
         status = path.stat()
@@ -59,7 +59,7 @@ def signature(path: Path) -> tuple[str, int, int]:
     return str(path.absolute()), status.st_size, status.st_mtime_ns
 
 
-def signatures(folder: Path, names: Iterable[str]) -> list[tuple[int, int]]:
+def fingerprints(folder: Path, names: Iterable[str]) -> list[tuple[int, int]]:
     """Size and time of change of each file of a folder; zeros where there is none."""
     found = []
     for name in names:

@@ -21,10 +21,10 @@ from rich.table import Table
 from rich.text import Text
 
 from segtrain.data.check.fix import require_free, write_fixed
-from segtrain.data.check.run import Question, Report, inspect
+from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.check.set_checks import CategoryCount
 from segtrain.data.coco.index import CocoIndex
-from segtrain.data.coco.issues import KINDS, Finding
+from segtrain.data.coco.issues import ISSUE_TYPES, Issue
 from segtrain.data.coco.json_file import FileError
 from segtrain.errors import SegtrainError
 from segtrain.io import printable
@@ -61,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if report.errors else 0
 
 
-def _inspect(options: argparse.Namespace) -> tuple[Report, CocoIndex | None]:
-    question = Question(
+def _inspect(options: argparse.Namespace) -> tuple[CheckReport, CocoIndex | None]:
+    question = CheckSettings(
         annotations=options.annotations,
         images=options.images,
         against=options.against,
@@ -79,28 +79,26 @@ def _inspect(options: argparse.Namespace) -> tuple[Report, CocoIndex | None]:
             return lambda: progress.advance(task)
 
         try:
-            return inspect(question, advance)
+            return run_checks(question, advance)
         except FileError as error:
             if error.path != options.annotations:
                 raise
-            return Report([Finding(error.kind, 1, [str(error)])], {}, [], {}), None
+            return CheckReport([Issue(error.kind, 1, [str(error)])], {}, [], {}), None
 
 
-def _show(report: Report, options: argparse.Namespace) -> None:
+def _show(report: CheckReport, options: argparse.Namespace) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:  # a file or a pipe has no width of its own
         console.width = _WIDTH
-    table = Table(
-        "severity", "count", "finding, and what was or can be done", box=box.SIMPLE_HEAD, padding=(0, 1, 1, 1)
-    )
+    table = Table("severity", "count", "issue, and what was or can be done", box=box.SIMPLE_HEAD, padding=(0, 1, 1, 1))
     table.add_column("first examples", overflow="fold")
-    for finding in report.findings:
-        kind = KINDS[finding.kind]
+    for issue in report.issues:
+        kind = ISSUE_TYPES[issue.kind]
         what = Text.assemble(kind.title, "\n", (kind.action, "dim"))
         table.add_row(
-            Text(kind.severity, _COLOURS[kind.severity]), f"{finding.count:,}", what, Text("\n".join(finding.examples))
+            Text(kind.severity, _COLOURS[kind.severity]), f"{issue.count:,}", what, Text("\n".join(issue.examples))
         )
-    console.print(table if report.findings else "nothing found")
+    console.print(table if report.issues else "nothing found")
     if report.categories:
         _show_categories(report.categories, console)
     if counts := report.counts:
@@ -128,21 +126,21 @@ def _show_categories(categories: Sequence[CategoryCount], console: Console) -> N
     console.print(table)
 
 
-def _as_values(report: Report, options: argparse.Namespace) -> dict[str, Any]:
+def _as_values(report: CheckReport, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "annotations": str(options.annotations),
         "images": str(options.images),
         "errors": report.errors,
         "findings": [
             {
-                "kind": finding.kind,
-                "severity": finding.severity,
-                "finding": KINDS[finding.kind].title,
-                "count": finding.count,
-                "examples": finding.examples,
-                "action": KINDS[finding.kind].action,
+                "kind": issue.kind,
+                "severity": issue.severity,
+                "finding": ISSUE_TYPES[issue.kind].title,
+                "count": issue.count,
+                "examples": issue.examples,
+                "action": ISSUE_TYPES[issue.kind].action,
             }
-            for finding in report.findings
+            for issue in report.issues
         ],
         "counts": report.counts,
         "categories": [asdict(category) for category in report.categories],
@@ -157,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("annotations", type=Path, metavar="ANNOTATIONS", help="COCO json")
     parser.add_argument("images", type=Path, metavar="IMAGES", help="folder of its images")
     parser.add_argument("--fix", type=Path, metavar="OUT.json", help="write a corrected copy, and a log beside it")
-    parser.add_argument("--json", action="store_true", help="print the findings as json")
+    parser.add_argument("--json", action="store_true", help="print the issues as json")
     parser.add_argument("--against", type=Path, metavar="OTHER.json", help="look for images shared with this one")
     parser.add_argument(
         "--against-images", type=Path, metavar="DIR", help="folder of those, unless IMAGES or beside it"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
-from segtrain.data.coco.issues import Findings
+from segtrain.data.coco.issues import Issues
 from segtrain.data.images.headers import Header, pillow_settings
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageEntry, ImageReader
@@ -29,11 +29,11 @@ class ImageReport:
     """What was found.
 
     Attributes:
-        findings: errors, and notes on how images are read.
+        issues: errors, and notes on how images are read.
         unusable: why an image cannot be used, in one line that names its file, by image id.
     """
 
-    findings: Findings
+    issues: Issues
     unusable: dict[int, str]
 
 
@@ -64,7 +64,7 @@ def check_headers(
         reader: of their folder.
         advance: called after each image.
     """
-    report = HeaderReport(Findings(), {}, {})
+    report = HeaderReport(Issues(), {}, {})
     threads = _HEADER_THREADS if _waits_for_disk(images, reader) else 1
     with closing(_in_threads(reader.check, images, reader.max_pixels, threads)) as results:
         for image, header in results:
@@ -74,7 +74,7 @@ def check_headers(
                 continue
             report.headers[image.id] = header
             for kind, what in _notes(header):
-                report.findings.add(kind, f"{_name(image)}: {what}")
+                report.issues.add(kind, f"{_name(image)}: {what}")
     return report
 
 
@@ -92,7 +92,7 @@ def check_pixels(
     def decode(image: ImageEntry) -> None:
         reader.read(image)
 
-    report = ImageReport(Findings(), {})
+    report = ImageReport(Issues(), {})
     with closing(_in_threads(decode, images, reader.max_pixels, os.cpu_count() or 1)) as results:
         for image, error in results:
             advance()
@@ -112,7 +112,7 @@ def _waits_for_disk(images: Sequence[ImageEntry], reader: ImageReader) -> bool:
 
 def _count(report: ImageReport, image: ImageEntry, error: ImageError) -> None:
     report.unusable[image.id] = str(error)
-    report.findings.add(error.kind, f"{_name(image)}: {error.reason}")
+    report.issues.add(error.kind, f"{_name(image)}: {error.reason}")
 
 
 def _name(image: ImageEntry) -> str:

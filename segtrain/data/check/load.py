@@ -8,10 +8,10 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from segtrain.data.check.annotation_checks import Verification
-from segtrain.data.check.cache import remembered, signature
+from segtrain.data.check.annotation_checks import AnnotationChecks
+from segtrain.data.check.cache import cached, fingerprint
 from segtrain.data.coco.index import CocoIndex
-from segtrain.data.coco.issues import KINDS, Finding, Findings
+from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.coco.reader import read_index
 from segtrain.errors import SegtrainError
 
@@ -22,13 +22,13 @@ _NAMED = 3  # kinds of errors in one line
 _MANY = 100_000  # annotations that take seconds to look at
 
 
-class _Verdict(msgspec.Struct):
+class _CheckedAnnotations(msgspec.Struct):
     """What is known of a file's annotations: for each row of the table, in its order, eight to a byte."""
 
     usable: bytes
     repaired: bytes
     plain: bytes
-    findings: list[Finding]
+    issues: list[Issue]
 
 
 def load_index(path: Path, check: CheckMode = "strict") -> CocoIndex:
@@ -43,37 +43,37 @@ def load_index(path: Path, check: CheckMode = "strict") -> CocoIndex:
     Raises:
         SegtrainError: the file cannot be used at all; or something in it cannot, and the check is strict.
     """
-    asked = signature(path)
+    asked = fingerprint(path)
     index = read_index(path)
     if check != "off":
-        verdict = remembered(asked, _Verdict, lambda: _verify(index))
+        verdict = cached(asked, _CheckedAnnotations, lambda: _check_annotations(index))
         rows = index.annotations.rows.copy()
         for name in _STATES:
             packed = np.frombuffer(getattr(verdict, name), dtype=np.uint8)
             rows[name] = np.unpackbits(packed, count=len(rows)).astype(np.bool_)
-        findings = Findings()
-        for part in (index.findings, verdict.findings):
-            findings.merge(part)
-        index = replace(index, annotations=index.annotations.with_rows(rows), findings=findings)
+        issues = Issues()
+        for part in (index.issues, verdict.issues):
+            issues.merge(part)
+        index = replace(index, annotations=index.annotations.with_rows(rows), issues=issues)
     if check == "strict":
-        refuse_errors(index.findings, str(path))
+        refuse_errors(index.issues, str(path))
     return index
 
 
-def refuse_errors(findings: Findings, culprit: str) -> None:
+def refuse_errors(issues: Issues, culprit: str) -> None:
     """Stop if anything found is an error.
 
     Args:
-        findings: of a data set.
+        issues: of a data set.
         culprit: the file or folder they are about.
 
     Raises:
         SegtrainError: names the first example of the first few kinds.
     """
-    if errors := findings.of("error"):
-        named = "; ".join(_in_words(finding) for finding in errors[:_NAMED])
+    if errors := issues.of("error"):
+        named = "; ".join(_describe(issue) for issue in errors[:_NAMED])
         more = f"; and {len(errors) - _NAMED} kinds of errors more" if len(errors) > _NAMED else ""
-        files = any(finding.kind.startswith("image-") for finding in errors)
+        files = any(issue.kind.startswith("image-") for issue in errors)
         without = "data.check=warn or data.on_bad_image=skip" if files else "data.check=warn"
         raise SegtrainError(
             f"{culprit}: {named}{more}. {without} goes on without what cannot be used; "
@@ -81,14 +81,14 @@ def refuse_errors(findings: Findings, culprit: str) -> None:
         )
 
 
-def _in_words(finding: Finding) -> str:
-    of = f" (1 of {finding.count}: {KINDS[finding.kind].title})" if finding.count > 1 else ""
-    return f"{finding.examples[0]}{of}; {KINDS[finding.kind].action.partition(';')[0]}"
+def _describe(issue: Issue) -> str:
+    of = f" (1 of {issue.count}: {ISSUE_TYPES[issue.kind].title})" if issue.count > 1 else ""
+    return f"{issue.examples[0]}{of}; {ISSUE_TYPES[issue.kind].action.partition(';')[0]}"
 
 
-def _verify(index: CocoIndex) -> _Verdict:
+def _check_annotations(index: CocoIndex) -> _CheckedAnnotations:
     if len(index.annotations.rows) > _MANY:
         logger.info("%s: looking at every mask; the verdict is kept, so this happens once", index.path)
-    verification = Verification(index.images, index.annotations)
+    verification = AnnotationChecks(index.images, index.annotations)
     states = {name: np.packbits(verification.rows[name]).tobytes() for name in _STATES}
-    return _Verdict(**states, findings=list(verification.findings))
+    return _CheckedAnnotations(**states, issues=list(verification.issues))

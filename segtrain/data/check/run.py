@@ -6,12 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from segtrain.data.check.cache import remembered, signature, signatures
+from segtrain.data.check.cache import cached, fingerprint, fingerprints
 from segtrain.data.check.image_checks import check_headers, check_pixels
 from segtrain.data.check.load import load_index
 from segtrain.data.check.set_checks import CategoryCount, category_histogram, check_set, find_duplicates, find_leaks
 from segtrain.data.coco.index import CocoIndex
-from segtrain.data.coco.issues import Finding, Findings
+from segtrain.data.coco.issues import Issue, Issues
 from segtrain.data.images.headers import Exif
 from segtrain.data.images.image_files import image_path
 from segtrain.data.images.image_reader import ImageReader
@@ -21,7 +21,7 @@ _TRIED = 50  # images, to find their folder
 
 
 @dataclass(frozen=True)
-class Question:
+class CheckSettings:
     """What is to be checked.
 
     Attributes:
@@ -43,17 +43,17 @@ class Question:
     max_pixels: int
 
 
-class Report(msgspec.Struct):
+class CheckReport(msgspec.Struct):
     """What a check found.
 
     Attributes:
-        findings: by severity.
+        issues: by severity.
         counts: what became of the annotations, see ``Counts``.
         categories: objects and images of each.
         lost_images: why an image cannot be used, by id.
     """
 
-    findings: list[Finding]
+    issues: list[Issue]
     counts: dict[str, int]
     categories: list[CategoryCount]
     lost_images: dict[int, str]
@@ -61,10 +61,12 @@ class Report(msgspec.Struct):
     @property
     def errors(self) -> int:
         """Occurrences of errors."""
-        return sum(finding.count for finding in self.findings if finding.severity == "error")
+        return sum(issue.count for issue in self.issues if issue.severity == "error")
 
 
-def inspect(question: Question, advance: Callable[[str, int], Callable[[], None]]) -> tuple[Report, CocoIndex]:
+def run_checks(
+    question: CheckSettings, advance: Callable[[str, int], Callable[[], None]]
+) -> tuple[CheckReport, CocoIndex]:
     """Check everything; free if nothing has changed since the last time.
 
     Args:
@@ -86,12 +88,12 @@ def inspect(question: Question, advance: Callable[[str, int], Callable[[], None]
     asked: list[object] = [
         str(question.images.absolute()),
         str(question),
-        signature(question.annotations),
+        fingerprint(question.annotations),
         *_files(index, question.images),
     ]
     if other is not None:
-        asked += [str(folder.absolute()), signature(other.path), *_files(other, folder)]
-    return remembered(asked, Report, lambda: _look(question, index, other, folder, advance)), index
+        asked += [str(folder.absolute()), fingerprint(other.path), *_files(other, folder)]
+    return cached(asked, CheckReport, lambda: _look(question, index, other, folder, advance)), index
 
 
 def _folder_of(index: CocoIndex, images: Path) -> Path:
@@ -116,28 +118,28 @@ def _is_in(folder: Path, file_name: str) -> bool:
 
 
 def _files(index: CocoIndex, folder: Path) -> list[tuple[int, int]]:
-    return signatures(folder, (image.file_name for image in index.images))
+    return fingerprints(folder, (image.file_name for image in index.images))
 
 
 def _look(
-    question: Question,
+    question: CheckSettings,
     index: CocoIndex,
     other: CocoIndex | None,
     other_images: Path,
     advance: Callable[[str, int], Callable[[], None]],
-) -> Report:
+) -> CheckReport:
     reader = ImageReader(question.images, question.exif, question.max_pixels)
     headers = check_headers(images := list(index.images), reader, advance("image headers", len(index.images)))
     readable = [image for image in images if image.id not in headers.unusable]
     pixels = check_pixels(readable, reader, advance("images", len(readable)))
     paths = {identifier: header.path for identifier, header in headers.headers.items()}
-    parts = [index.findings, headers.findings, pixels.findings, find_duplicates(paths)]
+    parts = [index.issues, headers.issues, pixels.issues, find_duplicates(paths)]
     if other is not None:
         theirs = ImageReader(other_images, question.exif, question.max_pixels)
         others = check_headers(list(other.images), theirs).headers
         parts.append(find_leaks(paths, {identifier: header.path for identifier, header in others.items()}))
-    findings = Findings()
+    issues = Issues()
     for part in [*parts, check_set(index, question.max_dets)]:
-        findings.merge(part)
+        issues.merge(part)
     lost = {**headers.unusable, **pixels.unusable}
-    return Report(list(findings), asdict(index.counts), category_histogram(index), lost)
+    return CheckReport(list(issues), asdict(index.counts), category_histogram(index), lost)

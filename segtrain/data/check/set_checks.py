@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.data.coco.index import CocoIndex
-from segtrain.data.coco.issues import Findings
+from segtrain.data.coco.issues import Issues
 from segtrain.data.images.image_files import open_file
 from segtrain.errors import SegtrainError
 from segtrain.io import printable
@@ -54,39 +54,39 @@ def category_histogram(index: CocoIndex) -> list[CategoryCount]:
     ]
 
 
-def check_set(index: CocoIndex, max_dets: int) -> Findings:
+def check_set(index: CocoIndex, max_dets: int) -> Issues:
     """Notes on categories and on images with none or too many objects.
 
     Args:
         index: to be looked at.
         max_dets: detections per image that the model returns and AP uses.
     """
-    findings = Findings()
+    issues = Issues()
     rows = index.annotations.rows
     annotated = np.bincount(rows["image"][rows["image"] >= 0], minlength=len(index.images))
     empty = np.flatnonzero(annotated == 0)
-    findings.extend("images-empty", empty, lambda place: _image(index, place))
+    issues.extend("images-empty", empty, lambda place: _image(index, place))
     objects = index.objects_per_image
     over = np.flatnonzero(objects > max_dets)
     fullest = over[np.argsort(-objects[over], kind="stable")]
-    findings.extend("over-max-dets", fullest, lambda place: (
+    issues.extend("over-max-dets", fullest, lambda place: (
         f"{_image(index, place)}: {objects[place]} objects, max_dets is {max_dets}"
     ))  # fmt: skip
     counts = index.counts
     if not counts.used:
         crowds = f"{counts.crowd} crowds, {counts.dropped} left out"
-        findings.add("no-objects", f"{index.path.name}: {_many(counts.annotations, 'annotation')}, {crowds}")
+        issues.add("no-objects", f"{index.path.name}: {_many(counts.annotations, 'annotation')}, {crowds}")
     histogram = category_histogram(index)
     unused = [category for category in histogram if not category.objects]
-    findings.extend("category-unused", unused, lambda category: f"category {category.id} ({printable(category.name)})")
+    issues.extend("category-unused", unused, lambda category: f"category {category.id} ({printable(category.name)})")
     rare = sorted((c for c in histogram if 0 < c.images <= _RARE), key=lambda category: category.images)
-    findings.extend("category-rare", rare, lambda c: (
+    issues.extend("category-rare", rare, lambda c: (
         f"category {c.id} ({printable(c.name)}): {_many(c.objects, 'object')} in {_many(c.images, 'image')}"
     ))  # fmt: skip
-    return findings
+    return issues
 
 
-def check_visibility(index: CocoIndex, factors: Sequence[float], stride: int) -> Findings:
+def check_visibility(index: CocoIndex, factors: Sequence[float], stride: int) -> Issues:
     """Note the objects that cover less than one cell of the network's finest feature map.
 
     Args:
@@ -94,16 +94,16 @@ def check_visibility(index: CocoIndex, factors: Sequence[float], stride: int) ->
         factors: how much the network enlarges each image.
         stride: pixels of its input that one such cell covers, per side.
     """
-    findings = Findings()
+    issues = Issues()
     rows = index.annotations.rows
     rows = rows[rows["usable"] & ~rows["crowd"]]
     sides: npt.NDArray[np.float64] = np.sqrt(rows["area"]) * np.asarray(factors)[rows["image"]]
     small = np.flatnonzero(sides < stride)  # a missing area is nan, and not small
-    findings.extend("object-too-small", small[np.argsort(sides[small], kind="stable")], lambda place: (
+    issues.extend("object-too-small", small[np.argsort(sides[small], kind="stable")], lambda place: (
         f"{_image(index, rows['image'][place])}, annotation {rows['id'][place]}: {sides[place]:.1f} pixels wide at the "
         f"network's input, which it sees in cells of {stride}"
     ))  # fmt: skip
-    return findings
+    return issues
 
 
 def _image(index: CocoIndex, place: int) -> str:
@@ -139,36 +139,36 @@ class _File:
 _Group = list[_File]
 
 
-def find_duplicates(paths: Mapping[int, Path]) -> Findings:
+def find_duplicates(paths: Mapping[int, Path]) -> Issues:
     """Images that are the same file, or files of the same content, under several ids.
 
     Args:
         paths: of one split, by image id; files that cannot be read are passed over.
     """
-    findings = Findings()
+    issues = Issues()
     uses = [_Use("train", image_id, path) for image_id, path in paths.items()]
     for first, *others in _identical(uses, lambda uses: len(uses) > 1):
         more = f", and {len(others) - 1} more" if len(others) > 1 else ""
-        findings.add("image-duplicate", f"{first} and {others[0]} are identical{more}", len(others))
-    return findings
+        issues.add("image-duplicate", f"{first} and {others[0]} are identical{more}", len(others))
+    return issues
 
 
-def find_leaks(train: Mapping[int, Path], val: Mapping[int, Path]) -> Findings:
+def find_leaks(train: Mapping[int, Path], val: Mapping[int, Path]) -> Issues:
     """Validation images that are training images as well: the same file, or files of the same content.
 
     Args:
         train: by image id; files that cannot be read are passed over.
         val: likewise.
     """
-    findings = Findings()
+    issues = Issues()
     uses = [_Use("train", image_id, path) for image_id, path in train.items()]
     uses += [_Use("val", image_id, path) for image_id, path in val.items()]
     for group in _identical(uses, lambda uses: len({use.side for use in uses}) == 2):
         learned = next(use for use in group if use.side == "train")
         tested = [use for use in group if use.side == "val"]
         more = f", and {len(tested) - 1} more" if len(tested) > 1 else ""
-        findings.add("leak", f"{tested[0]}{more} in validation: identical to {learned} in training", len(tested))
-    return findings
+        issues.add("leak", f"{tested[0]}{more} in validation: identical to {learned} in training", len(tested))
+    return issues
 
 
 def _identical(uses: Iterable[_Use], matters: Callable[[list[_Use]], bool]) -> list[list[_Use]]:

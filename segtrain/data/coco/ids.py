@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.data.coco.issues import Findings
+from segtrain.data.coco.issues import Issues
 
 IntArray = npt.NDArray[np.int64]
 _INT32, _INT64 = 2**31, 2**63
@@ -24,13 +24,13 @@ class Ids:
     Args:
         written: as in the file.
         kind: of the entries.
-        findings: receives what was mended.
+        issues: receives what was mended.
     """
 
-    def __init__(self, written: Sequence[Any], kind: Literal["image", "category"], findings: Findings) -> None:
+    def __init__(self, written: Sequence[Any], kind: Literal["image", "category"], issues: Issues) -> None:
         self._known: dict[int, int] | None = None  # where ids had to be mended: the place by number, ...
         self._named: dict[str, int] = {}  # ... and by whatever else is written
-        self.values = self._assign(written, kind, findings)
+        self.values = self._assign(written, kind, issues)
         self._index()
 
     def sort(self) -> IntArray:
@@ -94,20 +94,20 @@ class Ids:
             return -1
         return int(self._lookup(np.array([number], dtype=np.int64))[0])
 
-    def _assign(self, written: Sequence[Any], kind: str, findings: Findings) -> IntArray:
+    def _assign(self, written: Sequence[Any], kind: str, issues: Issues) -> IntArray:
         lowest = 0 if kind == "category" else -_INT64  # -1 stands for "no category" in result files
         plain = set(map(type, written)) <= {int} and len(set(written)) == len(written)
         if not plain or (len(written) and not lowest <= min(written) <= max(written) < _INT64):
-            values = self._mend(written, kind, lowest, findings)
+            values = self._mend(written, kind, lowest, issues)
         else:
             values = np.array(written, dtype=np.int64)
         for note, told in (("id-zero", values == 0), ("id-beyond-int32", (values >= _INT32) | (values < -_INT32))):
-            findings.extend(note, np.flatnonzero(told), lambda place: f"{kind} {values[place]}")
+            issues.extend(note, np.flatnonzero(told), lambda place: f"{kind} {values[place]}")
         if kind == "category" and len(values) and np.ptp(values) + 1 > len(values):
-            findings.add("id-gaps", f"{len(values)} categories, ids {values.min()} to {values.max()}")
+            issues.add("id-gaps", f"{len(values)} categories, ids {values.min()} to {values.max()}")
         return values
 
-    def _mend(self, written: Sequence[Any], kind: str, lowest: int, findings: Findings) -> IntArray:
+    def _mend(self, written: Sequence[Any], kind: str, lowest: int, issues: Issues) -> IntArray:
         values: dict[int, int] = {}  # by place
         self._known = {}
         taken: set[int] = set()
@@ -122,7 +122,7 @@ class Ids:
                     self._known[number] = place
                 elif stage is not str:
                     example = f"{kind} id {number} occurs twice, again in entry {place + 1}"
-                    findings.add(f"duplicate-{kind}-id", example)
+                    issues.add(f"duplicate-{kind}-id", example)
         highest = max(taken | {0})
         free = (n for n in count(highest + 1 if highest < _INT32 else 1) if n not in taken)
         for place, value in enumerate(written):
@@ -132,7 +132,7 @@ class Ids:
                 if value is not None:
                     self._named.setdefault(_key(value), place)
                 text = "is missing" if value is None else f"is {reprlib.repr(value)}"
-                findings.add("id-not-integer", f"the id of {kind} entry {place + 1} {text}: {values[place]} instead")
+                issues.add("id-not-integer", f"the id of {kind} entry {place + 1} {text}: {values[place]} instead")
         return np.array([values[place] for place in range(len(written))], dtype=np.int64)
 
 
@@ -141,7 +141,7 @@ def without_repetitions(
     identifiers: Sequence[Any],
     names: Sequence[Any],
     kind: Literal["image", "category"],
-    findings: Findings,
+    issues: Issues,
 ) -> list[int]:
     """The places of entries without those that say the same id and name as an earlier one.
 
@@ -153,7 +153,7 @@ def without_repetitions(
         identifiers: of each, as written.
         names: likewise.
         kind: of the entries.
-        findings: receives the repetitions.
+        issues: receives the repetitions.
     """
     if set(map(type, identifiers)) <= {int} and len(set(identifiers)) == len(identifiers):
         return places
@@ -162,7 +162,7 @@ def without_repetitions(
     for place, *pair in zip(places, identifiers, names, strict=True):
         key = _key(pair)
         if pair[0] is not None and key in seen:
-            findings.add(
+            issues.add(
                 f"duplicate-{kind}-id",
                 f"{kind} id {reprlib.repr(pair[0])} occurs twice, entry {place + 1} is a repetition",
             )

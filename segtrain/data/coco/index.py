@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.data.coco.issues import Findings
+from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.tables import AnnotationTable, ImageInfo, ImageTable, decode_box, decode_plain, draw, name_of
 from segtrain.errors import SegtrainError
 from segtrain.masks import Rle
@@ -64,14 +64,14 @@ class CocoIndex:
         categories: by increasing id.
         images: in file order.
         annotations: all of them, those that are dropped included.
-        findings: what is wrong with the file, as far as somebody has looked.
+        issues: what is wrong with the file, as far as somebody has looked.
     """
 
     path: Path
     categories: list[Category]
     images: ImageTable
     annotations: AnnotationTable
-    findings: Findings
+    issues: Issues
 
     @cached_property
     def label_of(self) -> dict[int, int]:
@@ -197,7 +197,7 @@ def require_instances(index: CocoIndex) -> None:
     """
     counts = index.counts
     if counts.used == 0:
-        dropped = [example for kind in _DROPPING for example in index.findings[kind].examples]
+        dropped = [example for kind in _DROPPING for example in index.issues[kind].examples]
         first = f"; {dropped[0]}" if dropped else ""
         raise SegtrainError(
             f"{index.path}: no usable annotation among {counts.annotations} ({counts.crowd} crowds, "

@@ -17,8 +17,8 @@ _POLYGON = "the polygon is left out"
 _EXAMPLES_KEPT = 3
 
 
-class Kind(NamedTuple):
-    """A kind of finding.
+class IssueType(NamedTuple):
+    """A kind of issue.
 
     Attributes:
         severity: decides what ``data.check`` does.
@@ -31,80 +31,100 @@ class Kind(NamedTuple):
     action: str
 
 
-KINDS: dict[str, Kind] = {
+ISSUE_TYPES: dict[str, IssueType] = {
     # The file and its lists.
-    "file-unreadable": Kind("error", "the file cannot be read", "check the path and its permissions"),
-    "not-json": Kind("error", "the file is not json", "export it again"),
-    "wrong-root": Kind("error", "the json is no object", "export it as COCO json"),
-    "missing-list": Kind("error", "images, annotations or categories missing", "export it as COCO json"),
-    "empty-list": Kind("error", "images or categories empty", "export it again"),
-    "wrong-type": Kind("error", "entry or field of the wrong type", "correct it; else the entry is left out"),
+    "file-unreadable": IssueType("error", "the file cannot be read", "check the path and its permissions"),
+    "not-json": IssueType("error", "the file is not json", "export it again"),
+    "wrong-root": IssueType("error", "the json is no object", "export it as COCO json"),
+    "missing-list": IssueType("error", "images, annotations or categories missing", "export it as COCO json"),
+    "empty-list": IssueType("error", "images or categories empty", "export it again"),
+    "wrong-type": IssueType("error", "entry or field of the wrong type", "correct it; else the entry is left out"),
     # Ids and categories.
-    "duplicate-image-id": Kind("error", "image id that occurs twice", _RENUMBERED),
-    "duplicate-category-id": Kind("error", "category id that occurs twice", _RENUMBERED),
-    "unknown-image": Kind("error", "annotation of an image that is not listed", "add that image; else it is left out"),
-    "unknown-category": Kind("error", "annotation of an unlisted category", "add that category; else it is left out"),
-    "duplicate-annotation-id": Kind("warning", "annotation id that occurs twice", "numbered anew"),
-    "annotation-id-zero": Kind("warning", "annotation id 0, which COCO counts as a miss", "numbered anew"),
-    "id-not-integer": Kind("warning", "id that is missing, negative or no whole number", "replaced by a whole number"),
-    "category-unnamed": Kind("warning", "category without a name", "named after its id"),
-    "category-same-name": Kind("warning", "category with the name of another", "kept apart; rename or merge them"),
-    "id-zero": Kind("note", "image or category id 0", "kept; --fix gives it another id"),
-    "id-beyond-int32": Kind("note", "id beyond 32 bits", "kept; some tools cannot read it"),
-    "id-gaps": Kind("note", "category ids with gaps", "kept; labels are 1 to K inside"),
-    "category-unused": Kind("note", "category without objects", "kept; its scores are undefined"),
+    "duplicate-image-id": IssueType("error", "image id that occurs twice", _RENUMBERED),
+    "duplicate-category-id": IssueType("error", "category id that occurs twice", _RENUMBERED),
+    "unknown-image": IssueType(
+        "error", "annotation of an image that is not listed", "add that image; else it is left out"
+    ),
+    "unknown-category": IssueType(
+        "error", "annotation of an unlisted category", "add that category; else it is left out"
+    ),
+    "duplicate-annotation-id": IssueType("warning", "annotation id that occurs twice", "numbered anew"),
+    "annotation-id-zero": IssueType("warning", "annotation id 0, which COCO counts as a miss", "numbered anew"),
+    "id-not-integer": IssueType(
+        "warning", "id that is missing, negative or no whole number", "replaced by a whole number"
+    ),
+    "category-unnamed": IssueType("warning", "category without a name", "named after its id"),
+    "category-same-name": IssueType("warning", "category with the name of another", "kept apart; rename or merge them"),
+    "id-zero": IssueType("note", "image or category id 0", "kept; --fix gives it another id"),
+    "id-beyond-int32": IssueType("note", "id beyond 32 bits", "kept; some tools cannot read it"),
+    "id-gaps": IssueType("note", "category ids with gaps", "kept; labels are 1 to K inside"),
+    "category-unused": IssueType("note", "category without objects", "kept; its scores are undefined"),
     # Segmentations.
-    "segmentation-type": Kind("error", "segmentation that is neither polygons nor run lengths", _ANNOTATION),
-    "mask-lost": Kind("error", "segmentation of which no polygon can be drawn", _ANNOTATION),
-    "rle-sum": Kind("error", "run lengths that do not sum to H x W", _ANNOTATION),
-    "rle-corrupt": Kind("error", "run-length string that is no code", _ANNOTATION),
-    "rle-size": Kind("error", "run lengths of another size than the image", _ANNOTATION),
-    "segmentation-empty": Kind("warning", "empty segmentation", "the annotation is left out"),
-    "mask-empty": Kind("warning", "mask without a pixel in the image", "the annotation is left out"),
-    "polygon-four-numbers": Kind("warning", "polygon of 4 numbers, which COCO's tools take for a box", _POLYGON),
-    "polygon-few-points": Kind("warning", "polygon of fewer than 3 points", _POLYGON),
-    "polygon-odd-count": Kind("warning", "polygon with an odd count of numbers", _POLYGON),
-    "polygon-not-finite": Kind("warning", "polygon with NaN, infinity, or what is no number", _POLYGON),
-    "polygon-huge": Kind("warning", "polygon with coordinates far outside any image", _POLYGON),
-    "polygon-outside": Kind("note", "polygon that reaches outside the image", "cut at its border"),
-    "polygon-self-intersecting": Kind("note", "polygon that crosses or touches itself", "kept; drawn as COCO draws it"),
+    "segmentation-type": IssueType("error", "segmentation that is neither polygons nor run lengths", _ANNOTATION),
+    "mask-lost": IssueType("error", "segmentation of which no polygon can be drawn", _ANNOTATION),
+    "rle-sum": IssueType("error", "run lengths that do not sum to H x W", _ANNOTATION),
+    "rle-corrupt": IssueType("error", "run-length string that is no code", _ANNOTATION),
+    "rle-size": IssueType("error", "run lengths of another size than the image", _ANNOTATION),
+    "segmentation-empty": IssueType("warning", "empty segmentation", "the annotation is left out"),
+    "mask-empty": IssueType("warning", "mask without a pixel in the image", "the annotation is left out"),
+    "polygon-four-numbers": IssueType("warning", "polygon of 4 numbers, which COCO's tools take for a box", _POLYGON),
+    "polygon-few-points": IssueType("warning", "polygon of fewer than 3 points", _POLYGON),
+    "polygon-odd-count": IssueType("warning", "polygon with an odd count of numbers", _POLYGON),
+    "polygon-not-finite": IssueType("warning", "polygon with NaN, infinity, or what is no number", _POLYGON),
+    "polygon-huge": IssueType("warning", "polygon with coordinates far outside any image", _POLYGON),
+    "polygon-outside": IssueType("note", "polygon that reaches outside the image", "cut at its border"),
+    "polygon-self-intersecting": IssueType(
+        "note", "polygon that crosses or touches itself", "kept; drawn as COCO draws it"
+    ),
     # The rest of an annotation.
-    "box-missing": Kind("warning", "annotation without a box", "taken from the mask"),
-    "box-invalid": Kind("warning", "box without size, outside the image, or no box at all", "taken from the mask"),
-    "box-outside": Kind("warning", "box that reaches outside the image", "kept as given"),
-    "box-contradicts-mask": Kind("warning", "box that lies elsewhere than its mask", "kept; training takes the mask's"),
-    "area-missing": Kind("warning", "annotation without an area", "taken from the mask"),
-    "area-invalid": Kind("warning", "area that is zero, negative or no number", "taken from the mask"),
-    "area-far-off": Kind("warning", "area more than 2x away from the mask's pixels", "kept as given"),
-    "crowd-missing": Kind("warning", "iscrowd missing, or neither 0 nor 1", "taken as 1 if another number, else 0"),
-    "annotation-duplicate": Kind("note", "annotation that repeats another (mask IoU > .98)", "kept"),
+    "box-missing": IssueType("warning", "annotation without a box", "taken from the mask"),
+    "box-invalid": IssueType("warning", "box without size, outside the image, or no box at all", "taken from the mask"),
+    "box-outside": IssueType("warning", "box that reaches outside the image", "kept as given"),
+    "box-contradicts-mask": IssueType(
+        "warning", "box that lies elsewhere than its mask", "kept; training takes the mask's"
+    ),
+    "area-missing": IssueType("warning", "annotation without an area", "taken from the mask"),
+    "area-invalid": IssueType("warning", "area that is zero, negative or no number", "taken from the mask"),
+    "area-far-off": IssueType("warning", "area more than 2x away from the mask's pixels", "kept as given"),
+    "crowd-missing": IssueType(
+        "warning", "iscrowd missing, or neither 0 nor 1", "taken as 1 if another number, else 0"
+    ),
+    "annotation-duplicate": IssueType("note", "annotation that repeats another (mask IoU > .98)", "kept"),
     # Image files.
-    "image-outside-folder": Kind("error", "file name that leads out of the image folder", _IMAGE),
-    "image-missing": Kind("error", "image file that is not there", _IMAGE),
-    "image-unreadable": Kind("error", "image file that cannot be read", "replace it; else the image is left out"),
-    "image-truncated": Kind("error", "image file that breaks off", "replace it; else the image is left out"),
-    "image-too-large": Kind("error", "more pixels than data.max_image_pixels", "raise it; else the image is left out"),
-    "image-size": Kind("error", "image of another size than the json states", _IMAGE),
-    "image-exif": Kind("note", "image with an EXIF orientation", "data.exif=auto takes the reading of the json's size"),
-    "image-cmyk": Kind("note", "CMYK image", "read as RGB"),
-    "image-grey": Kind("note", "grey image", "read as RGB of three equal channels"),
-    "image-palette": Kind("note", "palette image", "read as RGB"),
-    "image-alpha": Kind("note", "image with an alpha channel", "read as RGB, alpha discarded"),
-    "image-deep": Kind("note", "image of more than 8 bits", "scaled to 8 bits by the full range"),
-    "image-animated": Kind("note", "image of several frames", "the first frame is read"),
-    "image-duplicate": Kind("note", "identical files under several ids", "kept"),
+    "image-outside-folder": IssueType("error", "file name that leads out of the image folder", _IMAGE),
+    "image-missing": IssueType("error", "image file that is not there", _IMAGE),
+    "image-unreadable": IssueType("error", "image file that cannot be read", "replace it; else the image is left out"),
+    "image-truncated": IssueType("error", "image file that breaks off", "replace it; else the image is left out"),
+    "image-too-large": IssueType(
+        "error", "more pixels than data.max_image_pixels", "raise it; else the image is left out"
+    ),
+    "image-size": IssueType("error", "image of another size than the json states", _IMAGE),
+    "image-exif": IssueType(
+        "note", "image with an EXIF orientation", "data.exif=auto takes the reading of the json's size"
+    ),
+    "image-cmyk": IssueType("note", "CMYK image", "read as RGB"),
+    "image-grey": IssueType("note", "grey image", "read as RGB of three equal channels"),
+    "image-palette": IssueType("note", "palette image", "read as RGB"),
+    "image-alpha": IssueType("note", "image with an alpha channel", "read as RGB, alpha discarded"),
+    "image-deep": IssueType("note", "image of more than 8 bits", "scaled to 8 bits by the full range"),
+    "image-animated": IssueType("note", "image of several frames", "the first frame is read"),
+    "image-duplicate": IssueType("note", "identical files under several ids", "kept"),
     # The set.
-    "leak": Kind("note", "identical file in training and validation", "kept; remove one, or the numbers flatter"),
-    "images-empty": Kind("note", "image without annotations", "kept as a negative"),
-    "over-max-dets": Kind("warning", "image with more objects than max_dets", "raise data.max_dets, or recall is cut"),
-    "no-objects": Kind("warning", "no usable object in the whole file", "nothing can be learnt or measured with it"),
-    "category-rare": Kind("note", "category in at most 10 images", "expect noisy numbers for it"),
-    "object-too-small": Kind("note", "object too small for the network", "raise segmenter.scale or min_size"),
+    "leak": IssueType("note", "identical file in training and validation", "kept; remove one, or the numbers flatter"),
+    "images-empty": IssueType("note", "image without annotations", "kept as a negative"),
+    "over-max-dets": IssueType(
+        "warning", "image with more objects than max_dets", "raise data.max_dets, or recall is cut"
+    ),
+    "no-objects": IssueType(
+        "warning", "no usable object in the whole file", "nothing can be learnt or measured with it"
+    ),
+    "category-rare": IssueType("note", "category in at most 10 images", "expect noisy numbers for it"),
+    "object-too-small": IssueType("note", "object too small for the network", "raise segmenter.scale or min_size"),
 }
 
 
 @dataclass
-class Finding:
+class Issue:
     """How often something was found, and where.
 
     Attributes:
@@ -120,30 +140,30 @@ class Finding:
     @property
     def severity(self) -> Severity:
         """Of its kind."""
-        return KINDS[self.kind].severity
+        return ISSUE_TYPES[self.kind].severity
 
     @property
     def line(self) -> str:
         """What, how often, the first example, and what was done or can be."""
-        return self.told(KINDS[self.kind].action)
+        return self.told(ISSUE_TYPES[self.kind].action)
 
     @property
     def done(self) -> str:
         """The same where all has been done that can be: what is left to the user otherwise has been left out."""
-        action = KINDS[self.kind].action
+        action = ISSUE_TYPES[self.kind].action
         return self.told(action.partition("; else ")[2] or action)
 
     def told(self, action: str) -> str:
         """What, how often, the first example, and an action."""
-        title = KINDS[self.kind].title
+        title = ISSUE_TYPES[self.kind].title
         return f"{title}: {self.count}, {'first ' if self.count > 1 else ''}{self.examples[0]}; {action}"
 
 
-class Findings:
+class Issues:
     """Findings by kind; iterates by severity, errors first, and by the table's order within."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Finding] = {}
+        self._found: dict[str, Issue] = {}
 
     def add(self, kind: str, example: str, count: int = 1) -> None:
         """Count an occurrence.
@@ -153,11 +173,11 @@ class Findings:
             example: one line that names the culprit; kept if it is among the first.
             count: occurrences that the example stands for.
         """
-        assert kind in KINDS, kind
-        finding = self._found.setdefault(kind, Finding(kind))
-        finding.count += count
-        if len(finding.examples) < _EXAMPLES_KEPT:
-            finding.examples.append(example)
+        assert kind in ISSUE_TYPES, kind
+        issue = self._found.setdefault(kind, Issue(kind))
+        issue.count += count
+        if len(issue.examples) < _EXAMPLES_KEPT:
+            issue.examples.append(example)
 
     def extend(self, kind: str, places: Sequence[Any] | npt.NDArray[Any], example: Callable[[Any], str]) -> None:
         """Count an occurrence at each place.
@@ -172,27 +192,29 @@ class Findings:
         if len(places) > _EXAMPLES_KEPT:
             self._found[kind].count += len(places) - _EXAMPLES_KEPT
 
-    def merge(self, other: Iterable[Finding]) -> None:
+    def merge(self, other: Iterable[Issue]) -> None:
         """Take over what another collector holds."""
-        for finding in other:
-            own = self._found.setdefault(finding.kind, Finding(finding.kind))
-            own.count += finding.count
-            own.examples += finding.examples[: _EXAMPLES_KEPT - len(own.examples)]
+        for issue in other:
+            own = self._found.setdefault(issue.kind, Issue(issue.kind))
+            own.count += issue.count
+            own.examples += issue.examples[: _EXAMPLES_KEPT - len(own.examples)]
 
-    def of(self, severity: Severity) -> list[Finding]:
+    def of(self, severity: Severity) -> list[Issue]:
         """Those of one severity."""
-        return [finding for finding in self if finding.severity == severity]
+        return [issue for issue in self if issue.severity == severity]
 
     def lines(self, severities: Collection[Severity]) -> list[str]:
         """A sentence for each kind of these severities: what, how often, the first example, and what was done."""
-        return [finding.line for finding in self if finding.severity in severities]
+        return [issue.line for issue in self if issue.severity in severities]
 
-    def __iter__(self) -> Iterator[Finding]:
-        order = {kind: (SEVERITIES.index(entry.severity), place) for place, (kind, entry) in enumerate(KINDS.items())}
-        return iter(sorted(self._found.values(), key=lambda finding: order[finding.kind]))
+    def __iter__(self) -> Iterator[Issue]:
+        order = {
+            kind: (SEVERITIES.index(entry.severity), place) for place, (kind, entry) in enumerate(ISSUE_TYPES.items())
+        }
+        return iter(sorted(self._found.values(), key=lambda issue: order[issue.kind]))
 
     def __len__(self) -> int:
         return len(self._found)
 
-    def __getitem__(self, kind: str) -> Finding:
-        return self._found.get(kind, Finding(kind))
+    def __getitem__(self, kind: str) -> Issue:
+        return self._found.get(kind, Issue(kind))

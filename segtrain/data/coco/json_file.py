@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.data.coco.issues import Findings
+from segtrain.data.coco.issues import Issues
 from segtrain.errors import SegtrainError
 
 _PIECE = 2**20  # bytes, about: its objects stay in the processor's cache
@@ -65,12 +65,12 @@ class EntryReader(Generic[Entry]):
     Args:
         kind: of the entries.
         name: of the list, for messages.
-        findings: receives the entries that are no objects.
+        issues: receives the entries that are no objects.
     """
 
-    def __init__(self, kind: type[Entry], name: str, findings: Findings) -> None:
+    def __init__(self, kind: type[Entry], name: str, issues: Issues) -> None:
         self._kind: Callable[..., Entry] = kind
-        self._fields, self._name, self._findings = kind.__struct_fields__, name, findings
+        self._fields, self._name, self._findings = kind.__struct_fields__, name, issues
         self._decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(kind)
         fields = [(field, msgspec.Raw, msgspec.Raw(b"")) for field in self._fields]
         self._raw_decoder = msgspec.json.Decoder(msgspec.defstruct("RawEntry", fields, gc=False))
@@ -119,7 +119,7 @@ def decode_leniently(text: bytes) -> Any:
 _decoder = msgspec.json.Decoder(list[FileAnnotation])
 
 
-def cut_out(path: Path) -> tuple[npt.NDArray[np.uint8], int, int, int] | None:
+def stream_annotations(path: Path) -> tuple[npt.NDArray[np.uint8], int, int, int] | None:
     """A file without its annotations, and where these lie, by the look of it; None if that cannot be seen.
 
     Args:
@@ -201,7 +201,7 @@ class FileError(SegtrainError):
     """A file of which nothing can be used.
 
     Attributes:
-        kind: what is wrong, a key of ``segtrain.data.coco.issues.KINDS``.
+        kind: what is wrong, a key of ``segtrain.data.coco.issues.ISSUE_TYPES``.
         path: the file.
     """
 
@@ -242,7 +242,7 @@ def open_in_pieces(path: Path) -> RawFile | None:
         FileError: it cannot be read.
     """
     try:
-        found = cut_out(path) if path.stat().st_size >= _LARGE else None
+        found = stream_annotations(path) if path.stat().st_size >= _LARGE else None
     except OSError as error:
         raise _unreadable(path, error) from error
     if found is None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from segtrain.data.coco.ids import Ids, as_whole_number, without_repetitions
 from segtrain.data.coco.index import CocoIndex
-from segtrain.data.coco.issues import Findings
+from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.json_file import (
     EntryReader,
     FileAnnotation,
@@ -34,7 +34,7 @@ _INT32, _INT64 = 2**31, 2**63
 
 
 def read_annotations(
-    file: RawFile, images: ImageTable, image_ids: Ids, category_ids: Ids, findings: Findings
+    file: RawFile, images: ImageTable, image_ids: Ids, category_ids: Ids, issues: Issues
 ) -> AnnotationTable:
     """Tabulate the annotations of a file. Takes the file apart: its buffer becomes the table's text.
 
@@ -43,23 +43,23 @@ def read_annotations(
         images: of the file.
         image_ids: theirs.
         category_ids: of the categories by increasing id; place 0 has label 1.
-        findings: receives what is wrong.
+        issues: receives what is wrong.
 
     Raises:
         ValueError: the file is read in pieces, and there is one that is no list of objects.
     """
     parts: list[npt.NDArray[np.void]] = []
     written = 0
-    for entries, blank in _batches(file, findings):
+    for entries, blank in _batches(file, issues):
         part = np.zeros(len(entries), dtype=ROW)
         part["number"] = np.arange(1, len(part) + 1) + sum(map(len, parts))
         part["usable"] = True
         part["usable"][blank] = False
-        odd = _fill_ids(part, entries, findings)
-        odd += _fill_references(part, entries, images, image_ids, category_ids, findings)
+        odd = _fill_ids(part, entries, issues)
+        odd += _fill_references(part, entries, images, image_ids, category_ids, issues)
         for _, message in sorted(odd, key=itemgetter(0)):  # by place: how the file is read leaves no trace in messages
-            findings.add("id-not-integer", message)
-        _fill_values(part, entries, images, findings)
+            issues.add("id-not-integer", message)
+        _fill_values(part, entries, images, issues)
         # Over the text that these entries came from, if it is there: gaps of a byte replace keys and commas.
         text = _joined(entries)
         file.buffer[written : written + len(text)] = text
@@ -67,7 +67,7 @@ def read_annotations(
         written += len(text)
         parts.append(part)
     rows = np.concatenate([np.zeros(0, dtype=ROW), *parts])
-    _check_ids(rows, images, findings)
+    _check_ids(rows, images, issues)
     file.annotations, file.images, file.categories = [], [], []  # views of the buffer, which is cut now
     if file.buffer.flags.owndata:
         file.buffer.resize(written, refcheck=False)
@@ -77,20 +77,18 @@ def read_annotations(
     return AnnotationTable.of(ordered, len(images), SharedArray(file.buffer[:written]))
 
 
-def _batches(file: RawFile, findings: Findings) -> Iterator[tuple[list[FileAnnotation], list[int]]]:
+def _batches(file: RawFile, issues: Issues) -> Iterator[tuple[list[FileAnnotation], list[int]]]:
     """The annotations, some thousands at a time, and which of them are blank."""
     if file.pieces is not None:
         for entries in read_pieces(file.path, *file.pieces):
             yield entries, []
         return
-    reader = EntryReader(FileAnnotation, "annotations", findings)
+    reader = EntryReader(FileAnnotation, "annotations", issues)
     for first in range(0, len(file.annotations), _BATCH):
         yield reader.read(file.annotations[first : first + _BATCH], first)
 
 
-def _fill_ids(
-    rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], findings: Findings
-) -> list[tuple[int, str]]:
+def _fill_ids(rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], issues: Issues) -> list[tuple[int, str]]:
     """Fill in the ids; the places of those that are no whole numbers are returned, with what to say."""
     odd: list[tuple[int, str]] = []
     ids = [entry.id for entry in entries]
@@ -108,7 +106,7 @@ def _fill_ids(
             text = "has no id" if value is None else f"has the id {reprlib.repr(value)}"
             odd.append((place, f"annotation number {row['number']} {text}"))
         elif not known and row["usable"]:
-            findings.add("id-beyond-int32", f"annotation number {row['number']} has the id {reprlib.repr(value)}")
+            issues.add("id-beyond-int32", f"annotation number {row['number']} has the id {reprlib.repr(value)}")
     return odd
 
 
@@ -118,7 +116,7 @@ def _fill_references(
     images: ImageTable,
     image_ids: Ids,
     category_ids: Ids,
-    findings: Findings,
+    issues: Issues,
 ) -> list[tuple[int, str]]:
     """Fill in images and labels; the places of ids that are no whole numbers are returned, with what to say."""
     odd: list[tuple[int, str]] = []
@@ -132,7 +130,7 @@ def _fill_references(
         rows[field] = places + offset
         for place in np.flatnonzero(known & (places < 0)).tolist():
             said = f"no {kind}" if named[place] is None else f"the unknown {kind} {reprlib.repr(named[place])}"
-            findings.add(f"unknown-{kind}", f"{name_of(rows[place], images)} names {said}")
+            issues.add(f"unknown-{kind}", f"{name_of(rows[place], images)} names {said}")
         for place, value in () if plain else enumerate(named):
             if type(value) is not int and places[place] >= 0:
                 odd.append((place, f"{name_of(rows[place], images)} names {kind} {reprlib.repr(value)}"))
@@ -141,7 +139,7 @@ def _fill_references(
 
 
 def _fill_values(
-    rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], images: ImageTable, findings: Findings
+    rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], images: ImageTable, issues: Issues
 ) -> None:
     areas, crowds = [entry.area for entry in entries], [entry.iscrowd for entry in entries]
     if set(map(type, areas)) <= {float}:
@@ -152,12 +150,12 @@ def _fill_values(
     for place in np.flatnonzero(rows["usable"] & np.isnan(rows["area"])).tolist():
         kind = "area-missing" if areas[place] is None else "area-invalid"
         text = "" if areas[place] is None else f": {reprlib.repr(areas[place])}"
-        findings.add(kind, f"{name_of(rows[place], images)}{text}")
+        issues.add(kind, f"{name_of(rows[place], images)}{text}")
     stated = np.ones(len(crowds), dtype=np.bool_)
     if not (set(map(type, crowds)) <= {int, bool} and set(crowds) <= {0, 1}):
         stated[:] = [type(crowd) in (int, bool, float) and crowd in (0, 1) for crowd in crowds]
     rows["crowd"] = crowds if stated.all() else list(map(_is_crowd, crowds))
-    findings.extend("crowd-missing", np.flatnonzero(rows["usable"] & ~stated), lambda place: (
+    issues.extend("crowd-missing", np.flatnonzero(rows["usable"] & ~stated), lambda place: (
         f"{name_of(rows[place], images)}{'' if crowds[place] is None else f': {reprlib.repr(crowds[place])}'}"
     ))  # fmt: skip
     rows["repaired"] = ~stated | np.isnan(rows["area"])
@@ -184,17 +182,17 @@ def _fill_places(rows: npt.NDArray[np.void], text: npt.NDArray[np.uint8], offset
     rows["start"][1:] = rows["stop"][:-1] + 1
 
 
-def _check_ids(rows: npt.NDArray[np.void], images: ImageTable, findings: Findings) -> None:
+def _check_ids(rows: npt.NDArray[np.void], images: ImageTable, issues: Issues) -> None:
     ids = rows["id"]
-    findings.extend("annotation-id-zero", rows[ids == 0], lambda row: name_of(row, images))
+    issues.extend("annotation-id-zero", rows[ids == 0], lambda row: name_of(row, images))
     beyond = rows[(ids >= _INT32) | (ids < -_INT32)]
-    findings.extend("id-beyond-int32", beyond, lambda row: name_of(row, images))
+    issues.extend("id-beyond-int32", beyond, lambda row: name_of(row, images))
     if (np.diff(ids) > 0).all():
         return
     _, first, counts = np.unique(ids, return_index=True, return_counts=True)
     for place, times in zip(first[counts > 1].tolist(), counts[counts > 1].tolist(), strict=True):
         if ids[place] != -1:
-            findings.add("duplicate-annotation-id", f"{name_of(rows[place], images)} occurs {times} times", times - 1)
+            issues.add("duplicate-annotation-id", f"{name_of(rows[place], images)} occurs {times} times", times - 1)
 
 
 def read_index(path: Path) -> CocoIndex:
@@ -213,34 +211,34 @@ def read_index(path: Path) -> CocoIndex:
 
 
 def _tabulate(file: RawFile) -> CocoIndex:
-    findings = Findings()
-    images, image_ids = read_images(file, findings)
+    issues = Issues()
+    images, image_ids = read_images(file, issues)
     if not len(images):
-        raise FileError("wrong-type", file.path, f"no image can be used ({findings['wrong-type'].examples[0]})")
-    categories, category_ids = _read_categories(file, findings)
+        raise FileError("wrong-type", file.path, f"no image can be used ({issues['wrong-type'].examples[0]})")
+    categories, category_ids = _read_categories(file, issues)
     if not categories:
         raise FileError("wrong-type", file.path, "no category can be used (categories[0] is no object)")
-    annotations = read_annotations(file, images, image_ids, category_ids, findings)
-    return CocoIndex(file.path, categories, images, annotations, findings)
+    annotations = read_annotations(file, images, image_ids, category_ids, issues)
+    return CocoIndex(file.path, categories, images, annotations, issues)
 
 
-def _read_categories(file: RawFile, findings: Findings) -> tuple[list[Category], Ids]:
+def _read_categories(file: RawFile, issues: Issues) -> tuple[list[Category], Ids]:
     """The categories by increasing id, and their ids, whose places are those of that list."""
-    entries, blank = EntryReader(FileCategory, "categories", findings).read(file.categories)
+    entries, blank = EntryReader(FileCategory, "categories", issues).read(file.categories)
     places = [place for place in range(len(entries)) if place not in blank]
     identifiers, names_written = [entries[place].id for place in places], [entries[place].name for place in places]
-    places = without_repetitions(places, identifiers, names_written, "category", findings)
+    places = without_repetitions(places, identifiers, names_written, "category", issues)
     kept = [(place, entries[place]) for place in places]
-    ids = Ids([entry.id for _, entry in kept], "category", findings)
+    ids = Ids([entry.id for _, entry in kept], "category", issues)
     categories: list[Category] = []
     names: set[str] = set()
     for old in ids.sort().tolist():
         identifier, (place, entry) = int(ids.values[len(categories)]), kept[old]
         name = entry.name if isinstance(entry.name, str) and entry.name.strip() else f"category {identifier}"
         if name is not entry.name:
-            findings.add("category-unnamed", f"category {identifier} becomes {name!r}")
+            issues.add("category-unnamed", f"category {identifier} becomes {name!r}")
         if name in names:
-            findings.add("category-same-name", f"category {identifier}: {reprlib.repr(name)}")
+            issues.add("category-same-name", f"category {identifier}: {reprlib.repr(name)}")
         names.add(name)
         categories.append(Category(identifier, name, place))
     return categories, ids

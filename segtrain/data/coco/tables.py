@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.data.coco.ids import Ids, without_repetitions
-from segtrain.data.coco.issues import Findings
+from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.json_file import EntryReader, FileImage, RawFile, decode_leniently
 from segtrain.data.coco.shared_array import SharedArray
 from segtrain.io import printable
@@ -158,25 +158,25 @@ class ImageTable(Sequence[ImageInfo]):
         return np.argsort(self.rows["id"], kind="stable")
 
 
-def read_images(file: RawFile, findings: Findings) -> tuple[ImageTable, Ids]:
+def read_images(file: RawFile, issues: Issues) -> tuple[ImageTable, Ids]:
     """The usable images of a file, and what their ids are.
 
     Args:
         file: as it lies on disk.
-        findings: receives what is wrong with the others.
+        issues: receives what is wrong with the others.
 
     Returns:
         The table; and the ids, whose places are those of the table.
     """
-    entries, blank = EntryReader(FileImage, "images", findings).read(file.images)
+    entries, blank = EntryReader(FileImage, "images", issues).read(file.images)
     places = list(range(len(entries)))
     if blank or not _are_plain(entries):
         objects = (place for place in places if place not in set(blank))
-        places = [place for place in objects if _is_usable(entries[place], place, findings)]
+        places = [place for place in objects if _is_usable(entries[place], place, issues)]
     identifiers, file_names = [entries[place].id for place in places], [entries[place].file_name for place in places]
-    places = without_repetitions(places, identifiers, file_names, "image", findings)
+    places = without_repetitions(places, identifiers, file_names, "image", issues)
     kept = [entries[place] for place in places]
-    ids = Ids([entry.id for entry in kept], "image", findings)
+    ids = Ids([entry.id for entry in kept], "image", issues)
     names = [entry.file_name.encode("utf-8") for entry in kept]
     words = [entry.difficulty if isinstance(entry.difficulty, str) else None for entry in kept]
     vocabulary = sorted({word for word in words if word is not None})[: np.iinfo(np.int16).max]
@@ -201,13 +201,13 @@ def _are_plain(entries: Sequence[FileImage]) -> bool:
     return _is_utf8("".join(names)) and min(sides) > 0 and max(sides) ** 2 < MAX_PIXELS
 
 
-def _is_usable(entry: FileImage, place: int, findings: Findings) -> bool:
+def _is_usable(entry: FileImage, place: int, issues: Issues) -> bool:
     name, height, width = entry.file_name, entry.height, entry.width
     if not isinstance(name, str) or not _is_utf8(name):
-        findings.add("wrong-type", f"images[{place}].file_name is {_said(name)}, and must name a file")
+        issues.add("wrong-type", f"images[{place}].file_name is {_said(name)}, and must name a file")
     elif not (_is_length(height) and _is_length(width) and height * width < MAX_PIXELS):
         stated = f"height {_said(height)} and width {_said(width)}"
-        findings.add("wrong-type", f"images[{place}] (image {_said(entry.id)}) has {stated}; give its size in pixels")
+        issues.add("wrong-type", f"images[{place}] (image {_said(entry.id)}) has {stated}; give its size in pixels")
     else:
         return True
     return False

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from segtrain.benchmark.runner import Row
-from segtrain.evaluation import Findings, Reference, TrackName
+from segtrain.benchmark.runner import MethodResult
+from segtrain.evaluation import Detections, GroundTruthSet, TrackName
 from segtrain.metrics.matching import AREAS, match
 from segtrain.reporting.analysis.cause import Cause, Gravity, Note
 from segtrain.reporting.analysis.lost_categories import lost_categories
@@ -23,21 +23,23 @@ VOTES, UNITED = 3, 2 / 3  # detections that must agree on a true category, and t
 _SHOWN = 5  # ids that a sentence lists
 
 
-def category_reasons(row: Row, method: Mapping[str, Any], reference: Reference, misread: str) -> Iterator[Cause]:
+def category_reasons(
+    row: MethodResult, method: Mapping[str, Any], ground_truth: GroundTruthSet, misread: str
+) -> Iterator[Cause]:
     """Nothing where the data have one category.
 
     Args:
         row: of the benchmark.
         method: its numbers as ``results.json`` has them.
-        reference: the truth.
+        ground_truth: the truth.
         misread: how masks or boxes must be read to fit; empty if they are read rightly.
     """
-    if len(reference.categories) < 2:
+    if len(ground_truth.categories) < 2:
         return
-    from_file = not row.findings.seconds and not row.oracle
+    from_file = not row.detections.seconds and not row.oracle
     track, agnostic = method.get(AWARE), method.get("class_agnostic") or {}
     if track is None:
-        if from_file and not row.findings.class_aware:
+        if from_file and not row.detections.class_aware:
             why = "all records carry category_id -1, which stands for none; write the data's ids"
             yield Cause(AWARE, AWARE, why, Gravity.ABSENT)
         return
@@ -47,15 +49,15 @@ def category_reasons(row: Row, method: Mapping[str, Any], reference: Reference, 
     low = [key for key in keys if _low(track[key], agnostic[key])]
     whole = misread  # what all categories suffer from
     if zero or low:
-        votes = _votes(row.findings, reference)
+        votes = _votes(row.detections, ground_truth)
         strange = votes.agreeing < AGREEING * votes.total
-        why = misread or _confused(votes, reference)
+        why = misread or _confused(votes, ground_truth)
         if misread or strange:
             whole = why
         yield from (Cause(AWARE, key, why, Gravity.DEFECT) for key in keys if key in zero or (whole and key in low))
     # Where nothing is right at all, the reasons of the whole track say so.
-    if not is_zero(track.get("box_ap" if row.findings.masks is None else "mask_ap50")):
-        lost = lost_categories(entries, row.findings, reference)
+    if not is_zero(track.get("box_ap" if row.detections.masks is None else "mask_ap50")):
+        lost = lost_categories(entries, row.detections, ground_truth)
         if lost and whole:
             yield Cause(AWARE, "per_category", whole, Gravity.DEFECT)
         elif lost:
@@ -92,22 +94,22 @@ def _low(aware: object, agnostic: object) -> bool:
     return known is not None and without is not None and known < min(LOW, LOWER * without)
 
 
-def _votes(findings: Findings, reference: Reference) -> _Votes:
-    merged, own = reference.class_agnostic(), findings.class_agnostic()
+def _votes(detections: Detections, ground_truth: GroundTruthSet) -> _Votes:
+    merged, own = ground_truth.class_agnostic(), detections.class_agnostic()
     found: Any = own.masks if own.masks is not None else own.boxes
     matches = match(
         merged.truths, found, image_ids=list(merged.sizes), category_ids=[c.id for c in merged.categories],
         iou_type="segm" if own.masks is not None else "bbox", thresholds=np.array([0.5]), areas=AREAS[:1],
     )  # fmt: skip
     right = (matches.truth[0, 0] >= 0) & ~matches.ignored[0, 0]
-    given: Any = findings.masks if findings.masks is not None else findings.boxes
+    given: Any = detections.masks if detections.masks is not None else detections.boxes
     true: defaultdict[int, Counter[int]] = defaultdict(Counter)
     for record, truth in zip(matches.record[right], matches.truth[0, 0, right], strict=True):
-        true[given[record]["category_id"]][reference.truths[truth]["category_id"]] += 1
+        true[given[record]["category_id"]][ground_truth.truths[truth]["category_id"]] += 1
     return _Votes(len(given), true)
 
 
-def _confused(votes: _Votes, reference: Reference) -> str:
+def _confused(votes: _Votes, ground_truth: GroundTruthSet) -> str:
     """How many of the detections that fit are called rightly, and what the others are called if that is clear."""
     total, agreeing = votes.total, votes.agreeing
     if not total:
@@ -130,6 +132,6 @@ def _confused(votes: _Votes, reference: Reference) -> str:
         return f"{head}; more would if ids were changed: {mapping}{more}; compare them with the annotation file's"
     if pairs:
         count, found, true = pairs[0]
-        names = {category.id: f"{category.name} (id {category.id})" for category in reference.categories}
+        names = {category.id: f"{category.name} (id {category.id})" for category in ground_truth.categories}
         return f"{head}; most often {names[true]} was called {names[found]} ({count:,} times)"
     return head

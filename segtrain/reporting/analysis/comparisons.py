@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.benchmark.runner import Row
-from segtrain.evaluation import Findings, Reference, Track, TrackName
+from segtrain.benchmark.runner import MethodResult
+from segtrain.evaluation import Detections, GroundTruthSet, Track, TrackName
 from segtrain.metrics.bootstrap import Difference, draw_images, holm, interval, paired_difference
 from segtrain.metrics.resampled import resampled_numbers
 from segtrain.reporting.analysis.doubts import LEAST_IMAGES, images_behind
@@ -52,8 +52,8 @@ def best_first(values: Mapping[str, float]) -> list[str]:
 
 
 def certainty(
-    rows: Mapping[str, Row],
-    reference: Reference,
+    rows: Mapping[str, MethodResult],
+    ground_truth: GroundTruthSet,
     max_dets: int,
     *,
     resamples: int,
@@ -66,22 +66,22 @@ def certainty(
 
     Args:
         rows: by name.
-        reference: the truth.
+        ground_truth: the truth.
         max_dets: detections per image and category that AP and AR use.
         resamples: how many; 0 leaves all out.
         seed: of the draws.
         apart: rows that are not compared: no method can be had that does what they do.
     """
-    if not resamples or len(reference.sizes) < 2:
+    if not resamples or len(ground_truth.sizes) < 2:
         return Certainty({}, {}, {})
     logger.info(f"{resamples:,} resamples of the images, for intervals; bootstrap.resamples=0 leaves them out")
-    draws = draw_images(len(reference.sizes), resamples, seed)
-    merged = reference.class_agnostic()
-    behind = images_behind(reference)
+    draws = draw_images(len(ground_truth.sizes), resamples, seed)
+    merged = ground_truth.class_agnostic()
+    behind = images_behind(ground_truth)
     resampled = {
         name: {
             track: {key: values for key, values in drawn.items() if behind.get(key, behind["mask_ap"]) >= LEAST_IMAGES}
-            for track, drawn in _resample(row, reference, merged, max_dets, draws).items()
+            for track, drawn in _resample(row, ground_truth, merged, max_dets, draws).items()
         }
         for name, row in rows.items()
     }
@@ -98,29 +98,29 @@ def certainty(
 
 
 def _resample(
-    row: Row, reference: Reference, merged: Reference, max_dets: int, draws: IntArray
+    row: MethodResult, ground_truth: GroundTruthSet, merged: GroundTruthSet, max_dets: int, draws: IntArray
 ) -> dict[TrackName, dict[str, FloatArray]]:
     """The numbers of a row on each resample, in the tracks that it has."""
 
-    def numbers(findings: Findings, truth: Reference) -> dict[str, FloatArray]:
+    def numbers(detections: Detections, truth: GroundTruthSet) -> dict[str, FloatArray]:
         return resampled_numbers(
             truth.truths,
-            findings.masks,
-            findings.boxes,
+            detections.masks,
+            detections.boxes,
             draws,
             category_ids=[category.id for category in truth.categories],
             sizes=truth.sizes,
             max_dets=max_dets,
-            score_threshold=findings.score_threshold,
+            score_threshold=detections.score_threshold,
         )
 
     result: dict[TrackName, dict[str, FloatArray]] = {}
     if row.tracks.get("class_agnostic"):
-        result["class_agnostic"] = numbers(row.findings.class_agnostic(), merged)
+        result["class_agnostic"] = numbers(row.detections.class_agnostic(), merged)
     if row.tracks.get("class_aware"):
         # With a single category the two tracks are one.
-        same = len(reference.categories) == 1 and "class_agnostic" in result
-        result["class_aware"] = result["class_agnostic"] if same else numbers(row.findings, reference)
+        same = len(ground_truth.categories) == 1 and "class_agnostic" in result
+        result["class_aware"] = result["class_agnostic"] if same else numbers(row.detections, ground_truth)
     return result
 
 
@@ -131,11 +131,11 @@ def _intervals(track: Track, drawn: Mapping[str, FloatArray]) -> dict[str, list[
 
 def _comparisons(rows: Mapping[str, tuple[Track, Mapping[str, FloatArray]]]) -> dict[str, dict[str, dict[str, float]]]:
     """Every row minus Mask R-CNN; each key's p are corrected for the number of rows."""
-    reference = standard_of(rows)
-    if reference is None:
+    standard_name = standard_of(rows)
+    if standard_name is None:
         return {}
-    standard, standard_drawn = rows[reference]
-    found: dict[str, dict[str, Any]] = {name: {} for name in rows if name != reference}
+    standard, standard_drawn = rows[standard_name]
+    found: dict[str, dict[str, Any]] = {name: {} for name in rows if name != standard_name}
     for key in standard_drawn:
         differences: dict[str, Difference] = {}
         for name in found:

@@ -6,20 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from segtrain.benchmark.runner import Row
-from segtrain.evaluation import Reference
+from segtrain.benchmark.runner import MethodResult
+from segtrain.evaluation import GroundTruthSet
 from segtrain.metrics.bootstrap import draw_images, paired_difference
 from segtrain.metrics.strata import Trait, resampled_by_stratum
 
 
 def contrast_gap(
-    rows: Mapping[str, Row], reference: Reference, trait: Trait | None, max_dets: int, *, resamples: int, seed: int
+    rows: Mapping[str, MethodResult],
+    ground_truth: GroundTruthSet,
+    trait: Trait | None,
+    max_dets: int,
+    *,
+    resamples: int,
+    seed: int,
 ) -> dict[str, Any] | None:
     """AP at the highest contrast minus AP at the lowest, of the threshold row of the highest mask AP.
 
     Args:
         rows: by name.
-        reference: the truth, class-agnostic.
+        ground_truth: the truth, class-agnostic.
         trait: the contrast of its objects; None without images.
         max_dets: detections per image that AP uses.
         resamples: of the images, for the interval; 0 for none.
@@ -29,17 +35,20 @@ def contrast_gap(
         "row", and the fields of a ``Difference``; None without a threshold row or with a single contrast.
     """
     thresholds = {
-        name: row.findings.class_agnostic()
+        name: row.detections.class_agnostic()
         for name, row in rows.items()
-        if name.startswith("threshold") and row.score is not None and not row.oracle and row.findings.masks is not None
+        if name.startswith("threshold")
+        and row.score is not None
+        and not row.oracle
+        and row.detections.masks is not None
     }
     if trait is None or len(trait.names) < 2 or not thresholds:
         return None
     name = max(thresholds, key=lambda name: (rows[name].tracks.get("class_agnostic") or {}).get("mask_ap", 0.0))
-    images = len(reference.sizes)
+    images = len(ground_truth.sizes)
     draws = np.append(np.ones((1, images), dtype=np.int64), draw_images(images, resamples, seed), axis=0)
     ap = resampled_by_stratum(
-        reference.truths, thresholds[name].masks or (), trait, draws, image_ids=list(reference.sizes),
-        category_id=reference.categories[0].id, max_dets=max_dets,
+        ground_truth.truths, thresholds[name].masks or (), trait, draws, image_ids=list(ground_truth.sizes),
+        category_id=ground_truth.categories[0].id, max_dets=max_dets,
     )  # fmt: skip
     return {"row": name, **asdict(paired_difference(ap[-1, 0], ap[0, 0], ap[-1, 1:], ap[0, 1:]))}

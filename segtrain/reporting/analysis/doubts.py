@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from segtrain.evaluation import Reference
+from segtrain.evaluation import GroundTruthSet
 from segtrain.metrics.bootstrap import CLEAR
 from segtrain.reporting.analysis.shortfall import SIZES, of_size
 from segtrain.reporting.tables.cells import METRICS
@@ -11,9 +11,9 @@ LEAST_IMAGES = 2  # a number whose objects lie in fewer has no interval
 _FEW = 20  # images: intervals from fewer are too narrow
 
 
-def images_behind(reference: Reference) -> dict[str, int]:
+def images_behind(ground_truth: GroundTruthSet) -> dict[str, int]:
     """How many images hold true objects that a number averages over: of any size ("mask_ap"), or of its own."""
-    real = [truth for truth in reference.truths if not truth["iscrowd"]]
+    real = [truth for truth in ground_truth.truths if not truth["iscrowd"]]
     own = {"mask_ap": real, **{key: of_size(real, place) for key, (place, _) in SIZES.items()}}
     return {key: len({truth["image_id"] for truth in truths}) for key, truths in own.items()}
 

@@ -5,8 +5,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from segtrain import masks
-from segtrain.evaluation import Findings, Reference
-from segtrain.metrics.box_formats import AS_WRITTEN, Misreading, misreading
+from segtrain.evaluation import Detections, GroundTruthSet
+from segtrain.metrics.box_formats import AS_WRITTEN, BoxFormatMismatch, box_format_mismatch
 from segtrain.reporting.analysis.shortfall import DECIDED, Kind, shortfall
 
 Origin = Literal["file", "learned", "classical"]
@@ -16,16 +16,16 @@ class Evidence:
     """One row against the truth, all categories made one; everything is computed when it is asked for.
 
     Args:
-        findings: what the row found.
-        reference: the truth.
+        detections: what the row found.
+        ground_truth: the truth.
         max_dets: detections per image that AP and AR use.
         origin: who found it: "file", "learned" or "classical".
     """
 
-    def __init__(self, findings: Findings, reference: Reference, max_dets: int, origin: Origin) -> None:
-        self._findings, self._reference = findings.class_agnostic(), reference.class_agnostic()
+    def __init__(self, detections: Detections, ground_truth: GroundTruthSet, max_dets: int, origin: Origin) -> None:
+        self._findings, self._ground_truth = detections.class_agnostic(), ground_truth.class_agnostic()
         self._max_dets, self._origin = max_dets, origin
-        self._real = [truth for truth in self._reference.truths if not truth["iscrowd"]]
+        self._real = [truth for truth in self._ground_truth.truths if not truth["iscrowd"]]
 
     def defect(self, key: str) -> str:
         """What keeps a number at 0 whatever the quality: no detection that counts, or none that is read rightly."""
@@ -44,7 +44,7 @@ class Evidence:
 
     def shortfall(self, keys: Collection[str]) -> str:
         """How little was found, in one sentence for all numbers that are 0 or next to 0 without a defect."""
-        return shortfall(keys, self._findings, self._reference, self._max_dets)
+        return shortfall(keys, self._findings, self._ground_truth, self._max_dets)
 
     def misread(self, kind: Kind) -> str:
         """How the boxes of a file must be read to fit; nothing if they fit or nothing helps."""
@@ -54,12 +54,12 @@ class Evidence:
         return _reading(way, kind) if way else ""
 
     @cached_property
-    def _box_reading(self) -> Misreading | None:
-        return misreading(self._real, self._found("bbox"), self._reference.sizes)
+    def _box_reading(self) -> BoxFormatMismatch | None:
+        return box_format_mismatch(self._real, self._found("bbox"), self._ground_truth.sizes)
 
     @cached_property
-    def _mask_reading(self) -> Misreading | None:
-        return misreading(self._real, self._found("segm"), self._reference.sizes)
+    def _mask_reading(self) -> BoxFormatMismatch | None:
+        return box_format_mismatch(self._real, self._found("segm"), self._ground_truth.sizes)
 
     def _found(self, kind: Kind) -> Sequence[Any]:
         if kind == "bbox" and self._findings.boxes is not None:
@@ -67,7 +67,7 @@ class Evidence:
         return self._findings.masks or ()
 
     def _nothing(self) -> str:
-        number = len(self._reference.sizes)
+        number = len(self._ground_truth.sizes)
         images = f"any of the {number:,} images" if number > 1 else "the only image"
         if self._origin == "file":
             return f"the file holds no detection for {images}"
@@ -89,7 +89,7 @@ class Evidence:
         return f"{have}{remedy if self._findings.polygons else ''}"
 
 
-def _reading(way: Misreading, kind: Kind) -> str:
+def _reading(way: BoxFormatMismatch, kind: Kind) -> str:
     what = "boxes" if kind == "bbox" else "masks"
     head = f"{what} miss the true objects (median of the best IoU {way.before:.2f}), but "
     if way.shift:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.benchmark.runner import Row
+from segtrain.benchmark.runner import MethodResult
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import OBJECT, Findings, Reference
+from segtrain.evaluation import OBJECT, Detections, GroundTruthSet
 from segtrain.metrics.average_precision import true_boxes
-from segtrain.metrics.strata import Trait, classes, grey_separation, numbers_by_stratum, thirds
+from segtrain.metrics.strata import Trait, classes, ks_contrast, numbers_by_stratum, thirds
 from segtrain.metrics.touching import crowding
 from segtrain.records import GroundTruth
 from segtrain.reporting.analysis.contrast import contrast_gap
@@ -49,7 +49,13 @@ class Kinds:
 
 
 def by_kind(
-    rows: Mapping[str, Row], split: Split, reference: Reference, max_dets: int, *, resamples: int, seed: int
+    rows: Mapping[str, MethodResult],
+    split: Split,
+    ground_truth: GroundTruthSet,
+    max_dets: int,
+    *,
+    resamples: int,
+    seed: int,
 ) -> Kinds:
     """Divide the true objects by their traits and compute every row's numbers for each kind.
 
@@ -58,39 +64,39 @@ def by_kind(
     Args:
         rows: by name.
         split: what was evaluated on; without images there is no contrast.
-        reference: its truth.
+        ground_truth: its truth.
         max_dets: detections per image that AP uses.
         resamples: of the images, for the interval of what contrast does; 0 for none.
         seed: of the resamples.
     """
-    merged = reference.class_agnostic()
+    merged = ground_truth.class_agnostic()
     traits = _traits(merged, split)
     methods: dict[str, dict[str, list[dict[str, float]]] | None] = {}
     for name, row in rows.items():
-        findings, methods[name] = row.findings.class_agnostic(), None
-        if findings.masks is not None:
+        detections, methods[name] = row.detections.class_agnostic(), None
+        if detections.masks is not None:
             numbers = numbers_by_stratum(
-                merged.truths, findings.masks, list(traits.values()), image_ids=list(merged.sizes),
-                category_id=OBJECT.id, max_dets=max_dets, score_threshold=findings.score_threshold,
+                merged.truths, detections.masks, list(traits.values()), image_ids=list(merged.sizes),
+                category_id=OBJECT.id, max_dets=max_dets, score_threshold=detections.score_threshold,
             )  # fmt: skip
             methods[name] = {key: [asdict(n) for n in part] for key, part in zip(traits, numbers, strict=True)}
     return Kinds(
         strata={key: _described(trait, merged) for key, trait in traits.items()},
         methods=methods,
-        times={name: time_by_size(row.findings, reference) for name, row in rows.items()},
+        times={name: time_by_size(row.detections, ground_truth) for name, row in rows.items()},
         contrast_gap=contrast_gap(rows, merged, traits.get("contrast"), max_dets, resamples=resamples, seed=seed),
         true_boxes=asdict(true_boxes(merged.truths, sizes=merged.sizes, category_id=OBJECT.id)),
     )
 
 
-def time_by_size(findings: Findings, reference: Reference) -> dict[str, list[float]] | None:
+def time_by_size(detections: Detections, ground_truth: GroundTruthSet) -> dict[str, list[float]] | None:
     """Median pixels and seconds of the smallest and the largest images, and their number; None if not timed here.
 
     Small and large are the lower and the upper third of the range of sizes on a logarithmic scale, so neither is empty.
     The first image, which warms caches up, is left out.
     """
-    seconds = np.array(findings.seconds.get("segmentation", ())[1:], dtype=np.float64)
-    pixels = np.array([height * width for height, width in reference.sizes.values()], dtype=np.float64)[1:]
+    seconds = np.array(detections.seconds.get("segmentation", ())[1:], dtype=np.float64)
+    pixels = np.array([height * width for height, width in ground_truth.sizes.values()], dtype=np.float64)[1:]
     if not len(seconds) or len(seconds) != len(pixels):
         return None
     third = (pixels.max() / pixels.min()) ** (1 / 3)
@@ -102,9 +108,9 @@ def time_by_size(findings: Findings, reference: Reference) -> dict[str, list[flo
     return {**medians, "images": [int(small.sum()), int(large.sum())]}
 
 
-def _traits(reference: Reference, split: Split) -> dict[str, Trait]:
+def _traits(ground_truth: GroundTruthSet, split: Split) -> dict[str, Trait]:
     """The traits that could be told of at least one object."""
-    truths, here = reference.truths, defaultdict(list)
+    truths, here = ground_truth.truths, defaultdict(list)
     crowds: dict[int, list[GroundTruth]] = defaultdict(list)
     for number, truth in enumerate(truths):
         if truth["iscrowd"]:
@@ -115,10 +121,10 @@ def _traits(reference: Reference, split: Split) -> dict[str, Trait]:
     crowded = np.full(len(truths), -1, dtype=np.int64)
     for image_id, numbers in here.items():
         area[numbers] = [truths[n]["area"] for n in numbers]
-        crowded[numbers] = crowding([truths[n]["segmentation"] for n in numbers], reference.sizes[image_id])
+        crowded[numbers] = crowding([truths[n]["segmentation"] for n in numbers], ground_truth.sizes[image_id])
     for image_id, grey in _greys(split, here):
         rles, others = [truths[n]["segmentation"] for n in here[image_id]], crowds[image_id]
-        contrast[here[image_id]] = grey_separation(grey, rles, [crowd["segmentation"] for crowd in others])
+        contrast[here[image_id]] = ks_contrast(grey, rles, [crowd["segmentation"] for crowd in others])
     found = {
         "size": thirds(area, SIZES, sized=True),
         "contrast": thirds(contrast, CONTRASTS),
@@ -143,8 +149,8 @@ def _greys(split: Split, wanted: Mapping[int, Sequence[int]]) -> Iterator[tuple[
             yield image.id, np.rint(255 * luminance(rgb.astype(np.float32) / np.float32(255))).astype(np.uint8)
 
 
-def _described(trait: Trait, reference: Reference) -> list[dict[str, Any]]:
-    image = np.array([truth["image_id"] for truth in reference.truths])
+def _described(trait: Trait, ground_truth: GroundTruthSet) -> list[dict[str, Any]]:
+    image = np.array([truth["image_id"] for truth in ground_truth.truths])
     ends = [None, *trait.bounds, None]
     ranged = bool(trait.bounds)
     return [

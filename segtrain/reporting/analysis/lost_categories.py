@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.evaluation import Findings, Reference
-from segtrain.metrics.matching import best_overlaps
+from segtrain.evaluation import Detections, GroundTruthSet
+from segtrain.metrics.matching import max_iou
 from segtrain.reporting.analysis.cause import Note
 from segtrain.reporting.tables.categories import CATEGORY_METRICS
 from segtrain.reporting.tables.reasons import is_zero
@@ -22,26 +22,26 @@ _DECIDED = tuple(  # they use the detections that reach the score threshold
 
 
 def lost_categories(
-    entries: Sequence[Mapping[str, Any]], findings: Findings, reference: Reference
+    entries: Sequence[Mapping[str, Any]], detections: Detections, ground_truth: GroundTruthSet
 ) -> dict[str, tuple[Note, ...]]:
     """Sentence -> the categories that it holds for, which may be those of several numbers that are 0.
 
     Args:
         entries: "per_category" of the class-aware track.
-        findings: what the row found.
-        reference: the truth.
+        detections: what the row found.
+        ground_truth: the truth.
     """
-    kind: Literal["segm", "bbox"] = "bbox" if findings.masks is None else "segm"
-    given: Any = findings.boxes if findings.masks is None else findings.masks
-    found, real = _by_category(given), _by_category(reference.truths)
+    kind: Literal["segm", "bbox"] = "bbox" if detections.masks is None else "segm"
+    given: Any = detections.boxes if detections.masks is None else detections.masks
+    found, real = _by_category(given), _by_category(ground_truth.truths)
     groups: defaultdict[str, list[Note]] = defaultdict(list)
     for entry in entries:
         imprecise, undecided = (any(is_zero(entry.get(key)) for key in keys) for keys in (_PRECISIONS, _DECIDED))
         if entry["annotations"] and (imprecise or undecided):
             own = found[entry["id"]]
-            overlaps = best_overlaps(real[entry["id"]], own, kind)
+            overlaps = max_iou(real[entry["id"]], own, kind)
             scores = np.array([record["score"] for record in own], dtype=np.float64)
-            why, more = _why(overlaps, scores, imprecise, findings.score_threshold)
+            why, more = _why(overlaps, scores, imprecise, detections.score_threshold)
             if not own:
                 more = f"{entry['annotations']:,} true"
             groups[why].append(Note(entry["name"], f"{entry['name']} ({more})" if more else entry["name"]))

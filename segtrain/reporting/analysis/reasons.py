@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from segtrain.benchmark.runner import Row
-from segtrain.evaluation import TRACKS, Findings, Reference, TrackName
+from segtrain.benchmark.runner import MethodResult
+from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName
 from segtrain.records import GroundTruth
 from segtrain.reporting.analysis.category_reasons import category_reasons
 from segtrain.reporting.analysis.cause import Cause, Gravity, Note
@@ -19,14 +19,17 @@ _KEYS = tuple(column.key for column in METRICS)
 
 
 def reasons(
-    rows: Mapping[str, Row], methods: Mapping[str, Mapping[str, Any]], reference: Reference, max_dets: int
+    rows: Mapping[str, MethodResult],
+    methods: Mapping[str, Mapping[str, Any]],
+    ground_truth: GroundTruthSet,
+    max_dets: int,
 ) -> list[Reason]:
     """One entry for each cause: "rows", "tracks" and "keys" (of a track of ``results.json``), and "why", a sentence.
 
     Args:
         rows: by name.
         methods: their numbers as ``results.json`` has them.
-        reference: the truth.
+        ground_truth: the truth.
         max_dets: detections per image and category that AP and AR use.
 
     Returns:
@@ -37,7 +40,7 @@ def reasons(
     found: list[tuple[Gravity, Reason]] = []
     for name, row in rows.items():
         merged: dict[tuple[str, tuple[Note, ...]], tuple[Gravity, Reason]] = {}
-        for cause in _of_row(row, methods[name], reference, max_dets):
+        for cause in _of_row(row, methods[name], ground_truth, max_dets):
             notes = {"categories": [note._asdict() for note in cause.categories]} if cause.categories else {}
             new: Reason = {"rows": [name], "tracks": [], "keys": [], "why": cause.why, **notes}
             _, entry = merged.setdefault((cause.why, cause.categories), (cause.gravity, new))
@@ -59,9 +62,13 @@ def _add(entry: Reason, **values: Sequence[str]) -> None:
         entry[key] += [value for value in new if value not in entry[key]]
 
 
-def _of_row(row: Row, method: Mapping[str, Any], reference: Reference, max_dets: int) -> Iterator[Cause]:
+def _of_row(
+    row: MethodResult, method: Mapping[str, Any], ground_truth: GroundTruthSet, max_dets: int
+) -> Iterator[Cause]:
     origin: Origin = "learned" if row.score is None else "classical"
-    evidence = Evidence(row.findings, reference, max_dets, origin if row.findings.seconds or row.oracle else "file")
+    evidence = Evidence(
+        row.detections, ground_truth, max_dets, origin if row.detections.seconds or row.oracle else "file"
+    )
     agnostic = method.get("class_agnostic") or {}
     few: list[tuple[TrackName, str]] = []  # numbers that are 0 because little is right
     for track in TRACKS:
@@ -71,7 +78,7 @@ def _of_row(row: Row, method: Mapping[str, Any], reference: Reference, max_dets:
             if key in values and blank(values[key]) and (track == "class_agnostic" or blank(agnostic.get(key, 0.0))):
                 # SQ, a mean over matches, is undefined where the others are 0: for want of a match.
                 if not is_zero(values["pq" if key == "sq" else key]):
-                    yield Cause(track, key, _undefined(row.findings, key, reference.truths), Gravity.ABSENT)
+                    yield Cause(track, key, _undefined(row.detections, key, ground_truth.truths), Gravity.ABSENT)
                 elif defect := evidence.defect(key):
                     yield Cause(track, key, defect, Gravity.DEFECT)
                 else:
@@ -88,19 +95,19 @@ def _of_row(row: Row, method: Mapping[str, Any], reference: Reference, max_dets:
                 misread = why
                 if not blank(value):
                     yield Cause(track, key, why, Gravity.DEFECT)
-    yield from category_reasons(row, method, reference, misread)
-    if not row.findings.seconds:
+    yield from category_reasons(row, method, ground_truth, misread)
+    if not row.detections.seconds:
         yield from (Cause(track, SPEED.key, _untimed(row), Gravity.ABSENT) for track in TRACKS if method.get(track))
 
 
-def _untimed(row: Row) -> str:
+def _untimed(row: MethodResult) -> str:
     if row.oracle:
         return "choosing settings with the truth in hand takes a time that says nothing, so it is not shown"
     return "read from a file, so there was nothing to time"
 
 
-def _undefined(findings: Findings, key: str, truths: Sequence[GroundTruth]) -> str:
-    if findings.masks is None and key != "box_ap":
+def _undefined(detections: Detections, key: str, truths: Sequence[GroundTruth]) -> str:
+    if detections.masks is None and key != "box_ap":
         return "boxes only; with a segmentation in each record there would be mask numbers"
     real = [truth for truth in truths if not truth["iscrowd"]]
     if not real:

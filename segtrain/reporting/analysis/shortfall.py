@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from segtrain.evaluation import Findings, Reference
-from segtrain.metrics.matching import AREAS, Matches, best_overlaps, match
+from segtrain.evaluation import Detections, GroundTruthSet
+from segtrain.metrics.matching import AREAS, Matches, match, max_iou
 from segtrain.metrics.mean_iou import pixel_counts
 from segtrain.records import GroundTruth
 
@@ -52,18 +52,18 @@ class _Count:
         return _IOUS[self.key == "mask_ap75"]
 
 
-def shortfall(keys: Collection[str], findings: Findings, reference: Reference, max_dets: int) -> str:
+def shortfall(keys: Collection[str], detections: Detections, ground_truth: GroundTruthSet, max_dets: int) -> str:
     """Why these numbers are 0, or next to 0, although there are detections.
 
     Args:
         keys: of a track of ``results.json``; at least one.
-        findings: what the row found; all categories made one.
-        reference: the truth; all categories made one.
+        detections: what the row found; all categories made one.
+        ground_truth: the truth; all categories made one.
         max_dets: detections per image that AP and AR use.
     """
     wanted = {_SAME.get(key, key) for key in keys}
-    counts = _counts([key for key in _COUNTED if key in wanted], findings, reference, max_dets)
-    threshold = findings.score_threshold
+    counts = _counts([key for key in _COUNTED if key in wanted], detections, ground_truth, max_dets)
+    threshold = detections.score_threshold
     said = [_first(counts[0], threshold, max_dets)] if counts else []
     # Where nothing at all is found, nothing of a size is either.
     nothing = bool(counts) and counts[0].key == "mask_ap" and not counts[0].found
@@ -75,7 +75,7 @@ def shortfall(keys: Collection[str], findings: Findings, reference: Reference, m
         said.append("in PQ, besides, the IoU must exceed 0.50 and no pixel belongs to two objects")
     apart = nothing and counts[0].best == 0
     if not apart and any(key in PIXELS for key in keys):
-        said.append(_pixels(findings, reference, outlines="boundary_iou" in keys))
+        said.append(_pixels(detections, ground_truth, outlines="boundary_iou" in keys))
     return "; ".join(said)
 
 
@@ -85,26 +85,26 @@ def of_size(truths: Sequence[GroundTruth], place: int) -> list[GroundTruth]:
     return [truth for truth in truths if low <= truth["area"] <= high]
 
 
-def _counts(keys: Sequence[str], findings: Findings, reference: Reference, max_dets: int) -> list[_Count]:
-    real = [truth for truth in reference.truths if not truth["iscrowd"]]
+def _counts(keys: Sequence[str], detections: Detections, ground_truth: GroundTruthSet, max_dets: int) -> list[_Count]:
+    real = [truth for truth in ground_truth.truths if not truth["iscrowd"]]
     matched: dict[Kind, Matches] = {}
     counts = []
     for key in keys:
         kind: Kind = "bbox" if key == "box_ap" else "segm"
-        found: Any = findings.boxes if kind == "bbox" and findings.boxes is not None else findings.masks
+        found: Any = detections.boxes if kind == "bbox" and detections.boxes is not None else detections.masks
         if kind not in matched:
             matched[kind] = match(
-                reference.truths, found, image_ids=list(reference.sizes),
-                category_ids=[category.id for category in reference.categories], iou_type=kind,
+                ground_truth.truths, found, image_ids=list(ground_truth.sizes),
+                category_ids=[category.id for category in ground_truth.categories], iou_type=kind,
                 thresholds=np.array(_IOUS), areas=AREAS,
             )  # fmt: skip
         matches, place = matched[kind], SIZES.get(key, (0, ""))[0]
         strict = int(key == "mask_ap75")
         decided = key in DECIDED
-        taken = matches.score >= findings.score_threshold if decided else matches.rank < max_dets
+        taken = matches.score >= detections.score_threshold if decided else matches.rank < max_dets
         counted = taken & ~matches.ignored[strict, place]
         objects = of_size(real, place)
-        overlaps = best_overlaps(objects, [found[n] for n in matches.record[taken]], kind)
+        overlaps = max_iou(objects, [found[n] for n in matches.record[taken]], kind)
         counts.append(
             _Count(
                 key,
@@ -152,12 +152,12 @@ def _how(key: str, threshold: float) -> str:
     return f"at the score threshold {threshold:g}" if key in DECIDED and threshold else ""
 
 
-def _pixels(findings: Findings, reference: Reference, outlines: bool) -> str:
-    threshold = findings.score_threshold
+def _pixels(detections: Detections, ground_truth: GroundTruthSet, outlines: bool) -> str:
+    threshold = detections.score_threshold
     at = f" at the score threshold {threshold:g}" if threshold else ""
-    found = [record for record in findings.masks or () if record["score"] >= threshold]
-    ids = [category.id for category in reference.categories]
-    counts = pixel_counts(reference.truths, found, category_ids=ids, sizes=reference.sizes)
+    found = [record for record in detections.masks or () if record["score"] >= threshold]
+    ids = [category.id for category in ground_truth.categories]
+    counts = pixel_counts(ground_truth.truths, found, category_ids=ids, sizes=ground_truth.sizes)
     true, both, either = counts.counts.sum(axis=0)[1].tolist()
     if not both:
         return f"no detection{at} shares a pixel with a true object"

@@ -142,9 +142,9 @@ def gallery(benchmark: Benchmark, each: int) -> list[GalleryItem]:
         return []
     return build(
         benchmark.split.index.images,
-        benchmark.reference.truths,
-        {name: row.findings.masks for name, row in rows.items() if row.findings.masks is not None},
-        {name: row.findings.score_threshold for name, row in rows.items()},
+        benchmark.ground_truth.truths,
+        {name: row.detections.masks for name, row in rows.items() if row.detections.masks is not None},
+        {name: row.detections.score_threshold for name, row in rows.items()},
         reader.read,
         each,
         [name for name, row in rows.items() if row.oracle],

@@ -7,7 +7,7 @@ from skimage.morphology import disk
 
 from segtrain.errors import SegtrainError
 from segtrain.masks import BoolArray
-from segtrain.segmenters.classical.postprocess import Finish
+from segtrain.segmenters.classical.postprocess import MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
     FloatArray,
     LabelMap,
@@ -40,7 +40,14 @@ def laplace(rgb: FloatArray) -> LabelMap:
 
 
 def canny(
-    rgb: FloatArray, *, sigma: float, low: float, high: float, close: int, polarity: Polarity, finish: Finish
+    rgb: FloatArray,
+    *,
+    sigma: float,
+    low: float,
+    high: float,
+    close: int,
+    polarity: Polarity,
+    finish: MaskPostprocessing,
 ) -> LabelMap:
     """Canny's edges (1986), closed; objects are what they cut off from the background, filled and split.
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 from skimage import color
 
-from segtrain.segmenters.classical.postprocess import Finish
+from segtrain.segmenters.classical.postprocess import MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
     FloatArray,
     LabelMap,
@@ -202,7 +202,7 @@ def colour_clusters(
     restarts: int,
     seed: int,
     polarity: Polarity,
-    finish: Finish,
+    finish: MaskPostprocessing,
 ) -> LabelMap:
     """Clusters in a colour space, a rule for which of them are background, watershed for touching objects.
 

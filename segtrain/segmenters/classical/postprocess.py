@@ -17,7 +17,7 @@ Radius = Annotated[int, Meta(ge=0)]
 
 
 @dataclass(frozen=True)
-class Finish:
+class MaskPostprocessing:
     """What is done to a mask, in this order; each step can be switched off.
 
     Attributes:

@@ -53,7 +53,7 @@ def constant(rgb: FloatArray, labels: LabelMap) -> FloatArray:
     return np.ones(int(labels.max(initial=0)), dtype=np.float32)
 
 
-class Classical:
+class LabelMapSegmenter:
     """A segmenter without training: a labelling function and a score.
 
     Args:

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 from skimage import filters
 
-from segtrain.segmenters.classical.postprocess import Finish
+from segtrain.segmenters.classical.postprocess import MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
     FloatArray,
     LabelMap,
@@ -50,7 +50,7 @@ def levels(grey: FloatArray, *, low: float, high: float) -> LabelMap:
     return level
 
 
-def otsu(rgb: FloatArray, *, denoise: float, offset: float, polarity: Polarity, finish: Finish) -> LabelMap:
+def otsu(rgb: FloatArray, *, denoise: float, offset: float, polarity: Polarity, finish: MaskPostprocessing) -> LabelMap:
     """Otsu's threshold (1979), a rule for the polarity, watershed for touching objects.
 
     Args:
@@ -71,7 +71,7 @@ def otsu(rgb: FloatArray, *, denoise: float, offset: float, polarity: Polarity, 
 
 
 def local(
-    rgb: FloatArray, *, denoise: float, window: float, offset: float, polarity: Polarity, finish: Finish
+    rgb: FloatArray, *, denoise: float, window: float, offset: float, polarity: Polarity, finish: MaskPostprocessing
 ) -> LabelMap:
     """A threshold that follows uneven light: the Gaussian mean around each pixel, plus an offset.
 

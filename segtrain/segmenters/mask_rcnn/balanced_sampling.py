@@ -7,13 +7,13 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from segtrain.runtime import send
+from segtrain.runtime import copy_to_device
 
 Places = tuple[Tensor, Tensor]  # image of the batch, and place within it
 
 
 @dataclass(frozen=True)
-class Draws:
+class BalancedSample:
     """What was drawn, sorted by image and place.
 
     Attributes:
@@ -29,7 +29,7 @@ class Draws:
     counts: list[int]
 
 
-def draw_balanced(labels: Tensor, count: int, positive_fraction: float) -> Draws:
+def sample_balanced(labels: Tensor, count: int, positive_fraction: float) -> BalancedSample:
     """Draw as torchvision's ``BalancedPositiveNegativeSampler`` does, from torch's generator of the device.
 
     The same seed gives the same draws. The host waits for the device three times a batch, torchvision's several times
@@ -56,7 +56,7 @@ def draw_balanced(labels: Tensor, count: int, positive_fraction: float) -> Draws
         image, place = torch.where(mask)
         chosen = torch.cat(parts).sort().values
         places.append((image[chosen], place[chosen]))
-    return Draws(places[0], places[1], [pair[0] for pair in wanted], [sum(pair) for pair in wanted])
+    return BalancedSample(places[0], places[1], [pair[0] for pair in wanted], [sum(pair) for pair in wanted])
 
 
 def boxes_of(objects: Places, matched: Tensor, boxes: Sequence[Tensor]) -> Tensor:
@@ -70,5 +70,5 @@ def boxes_of(objects: Places, matched: Tensor, boxes: Sequence[Tensor]) -> Tenso
     Returns:
         (P, 4).
     """
-    first = send([0, *accumulate(len(true) for true in boxes)], matched.device)
+    first = copy_to_device([0, *accumulate(len(true) for true in boxes)], matched.device)
     return torch.cat(list(boxes))[first[objects[0]] + matched]

@@ -201,7 +201,7 @@ def _scales(lengths: IntArray, side: int) -> FloatArray:
     return np.float32(side) / lengths.astype(np.float32)
 
 
-def through_mask_head(
+def resample_through_mask_head(
     rles: Sequence[Sequence[Rle]], sizes: Sequence[tuple[int, int]], input_size: InputSize = OWN_SIZE
 ) -> list[list[Rle]]:
     """The masks that perfect boxes, and a mask head that answers just as it is taught, would give.

@@ -10,7 +10,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from segtrain.runtime import send
+from segtrain.runtime import copy_to_device
 from segtrain.targets import Target
 
 MASK_SIDE = 28  # height and width of the mask head's output
@@ -50,11 +50,11 @@ def sample_targets(
     known = torch.cat([owner[:, None], samples], dim=1).tolist()
     crops = _Crops(masks, [own for own, _, _ in known], rois.device)
     frames = [(*image, *inner) for image, inner in zip(image_sizes, input_sizes, strict=True)]
-    frame = send([frames[image] for image, own in enumerate(owners) for _ in range(len(own))], rois.device)
+    frame = copy_to_device([frames[image] for image, own in enumerate(owners) for _ in range(len(own))], rois.device)
 
     result = rois.new_empty((len(rois), bins, bins))
     for chunk in crops.chunks():
-        part = send(chunk, rois.device)
+        part = copy_to_device(chunk, rois.device)
         pixels, heights, widths = crops.padded(chunk)
         weights = [
             _axis_weights(
@@ -105,7 +105,7 @@ class _Crops:
     def padded(self, chunk: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """(R, h, w) float32 crops with anything behind their ends, and their true heights and widths (R,)."""
         device = self._pixels.device
-        places = send([self._places[region] for region in chunk], device)
+        places = copy_to_device([self._places[region] for region in chunk], device)
         start, heights, widths = places.unbind(1)
         h, w = (max(self._places[region][side] for region in chunk) for side in (1, 2))
         if len(chunk) == 1:  # a large one, maybe: without an index of eight bytes a pixel

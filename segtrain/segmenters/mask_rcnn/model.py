@@ -13,14 +13,14 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from segtrain.records import Instances
-from segtrain.runtime import send
+from segtrain.runtime import copy_to_device
 from segtrain.segmenters.mask_rcnn.frozen_bn import fold_frozen_norms
 from segtrain.segmenters.mask_rcnn.mask_paste import to_rles
 from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE, sample_targets
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize, batch_images
-from segtrain.segmenters.mask_rcnn.roi_align import Method, Pyramid
-from segtrain.segmenters.mask_rcnn.rois import box_losses, sample_regions
-from segtrain.segmenters.mask_rcnn.rpn import answer_at, proposal_losses, sample_anchors, select_proposals
+from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid, Method
+from segtrain.segmenters.mask_rcnn.rois import box_losses, sample_rois
+from segtrain.segmenters.mask_rcnn.rpn import proposal_losses, rpn_outputs_at, sample_anchors, select_proposals
 from segtrain.targets import Target
 
 STRIDES = (4, 8, 16, 32)  # of the pyramid levels that regions are pooled from
@@ -123,7 +123,7 @@ class MaskRCNN(nn.Module):
         pyramid, anchors, proposals = self._propose(batch)
         losses = self._proposal_losses(pyramid, anchors, boxes)
         labels = [target.labels.to(self.device, non_blocking=True) for target in targets]
-        regions = sample_regions(self.roi_heads, proposals, boxes, labels)
+        regions = sample_rois(self.roi_heads, proposals, boxes, labels)
         with self._autocast():
             class_logits, box_deltas = self._box_branch(pyramid, regions.boxes)
             mask_logits = self._mask_branch(pyramid, regions.positive_boxes, regions.labels[regions.positive])
@@ -166,7 +166,7 @@ class MaskRCNN(nn.Module):
             to_rles(probabilities, boxes, (height, width)),
         )
 
-    def _propose(self, batch: ImageList) -> tuple[Pyramid, Tensor, list[Tensor]]:
+    def _propose(self, batch: ImageList) -> tuple[FeaturePyramid, Tensor, list[Tensor]]:
         """The features, all anchors (A, 4), and each image's proposals (R, 4)."""
         with self._autocast():
             features = list(self.backbone(batch.tensors).values())
@@ -175,13 +175,13 @@ class MaskRCNN(nn.Module):
             objectness, deltas = self.rpn.head(features)
         anchors = self._anchors(batch, features)
         proposals = select_proposals(self.rpn, objectness, deltas, anchors, batch.image_sizes)
-        return Pyramid(features, STRIDES, self.roi_align), torch.cat(anchors), proposals
+        return FeaturePyramid(features, STRIDES, self.roi_align), torch.cat(anchors), proposals
 
-    def _proposal_losses(self, pyramid: Pyramid, anchors: Tensor, boxes: list[Tensor]) -> dict[str, Tensor]:
+    def _proposal_losses(self, pyramid: FeaturePyramid, anchors: Tensor, boxes: list[Tensor]) -> dict[str, Tensor]:
         image, anchor, true = sample_anchors(self.rpn, anchors, boxes)
         # A context of its own: autocast would hand on the head's weights as they were cast without gradients.
         with self._autocast():
-            logits, deltas = answer_at(self.rpn.head, pyramid, image, anchor)
+            logits, deltas = rpn_outputs_at(self.rpn.head, pyramid, image, anchor)
         return proposal_losses(self.rpn, logits, deltas, anchors[anchor], true)
 
     def _anchors(self, batch: ImageList, features: list[Tensor]) -> list[Tensor]:
@@ -193,17 +193,17 @@ class MaskRCNN(nn.Module):
         sizes = [f.shape[2] * f.shape[3] * count for f, count in zip(features, per_place, strict=True)]
         return list(anchors.split(sizes))
 
-    def _box_branch(self, pyramid: Pyramid, boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def _box_branch(self, pyramid: FeaturePyramid, boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         pooled = self._pool(pyramid, boxes, BOX_BINS)
         class_logits, box_deltas = self.roi_heads.box_predictor(self.roi_heads.box_head(pooled))
         return class_logits, box_deltas
 
-    def _mask_branch(self, pyramid: Pyramid, boxes: Sequence[Tensor], labels: Tensor) -> Tensor:
+    def _mask_branch(self, pyramid: FeaturePyramid, boxes: Sequence[Tensor], labels: Tensor) -> Tensor:
         """(R, 28, 28) logits of each region's own class."""
         pooled = self._pool(pyramid, boxes, MASK_BINS)
         return own_class_logits(self.roi_heads.mask_predictor, self.roi_heads.mask_head(pooled), labels)
 
-    def _pool(self, pyramid: Pyramid, boxes: Sequence[Tensor], bins: int) -> Tensor:
+    def _pool(self, pyramid: FeaturePyramid, boxes: Sequence[Tensor], bins: int) -> Tensor:
         pooled = pyramid.pool(boxes, bins)
         # Autocast would do the same, but after the box head has copied all of it into another order.
         return pooled.bfloat16() if self.precision == "bf16" else pooled
@@ -215,4 +215,4 @@ class MaskRCNN(nn.Module):
 def _ratio(source: Sequence[int], destination: Sequence[int], device: torch.device) -> Tensor:
     """Factors that take xyxy boxes from one (H, W) frame to another."""
     y, x = destination[0] / source[0], destination[1] / source[1]
-    return send([x, y, x, y], device)
+    return copy_to_device([x, y, x, y], device)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
 
-from segtrain.runtime import send
+from segtrain.runtime import copy_to_device
 
 # Of ImageNet, in RGB order, as all of torchvision's published weights expect.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -62,7 +62,7 @@ def batch_images(images: Sequence[Tensor], input_size: InputSize, device: torch.
 
 
 def _prepare(image: Tensor, input_size: InputSize) -> Tensor:
-    mean, deviation = (send(values, image.device)[:, None, None] for values in (MEAN, DEVIATION))
+    mean, deviation = (copy_to_device(values, image.device)[:, None, None] for values in (MEAN, DEVIATION))
     normal = (image.float() / 255 - mean) / deviation
     height, width = int(image.shape[1]), int(image.shape[2])
     if input_size.factor(height, width) == 1:

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torchvision.ops import roi_align as stock_roi_align
 
-from segtrain.runtime import send
+from segtrain.runtime import copy_to_device
 
 SAMPLES_PER_AXIS = 2  # torchvision's ``sampling_ratio`` for Faster and Mask R-CNN
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4  # equation 1 of Lin et al., Feature Pyramid Networks, 2017
@@ -75,7 +75,7 @@ class _WeightedSums(torch.autograd.Function):
         )
 
 
-class Pyramid:
+class FeaturePyramid:
     """The feature maps of a batch, from which regions are pooled as often as needed.
 
     Attributes:
@@ -113,7 +113,7 @@ class Pyramid:
     def level_starts(self) -> Tensor:
         """(levels,) int32: the row at which each level begins."""
         counts = [batch * height * width for batch, height, width in self.sizes]
-        return send(list(accumulate([0, *counts[:-1]])), self._device).int()
+        return copy_to_device(list(accumulate([0, *counts[:-1]])), self._device).int()
 
     def pool(self, boxes: Sequence[Tensor], output_size: int) -> Tensor:
         """Pool each box from the pyramid level that fits its size.
@@ -143,10 +143,10 @@ class Pyramid:
         return pooled
 
     def _gather(self, rois: Tensor, image: Tensor, level: Tensor, bins: int) -> Tensor:
-        _, heights, widths = send(self.sizes, self._device).int().T
+        _, heights, widths = copy_to_device(self.sizes, self._device).int().T
         first = self.level_starts()
         height, width = heights[level], widths[level]
-        scale = 1 / send(self._strides, self._device).to(self._dtype)
+        scale = 1 / copy_to_device(self._strides, self._device).to(self._dtype)
         scaled = rois * scale[level, None]
         y, y_weight = _samples(scaled[:, 1], scaled[:, 3], height, bins, self._aligned)
         x, x_weight = _samples(scaled[:, 0], scaled[:, 2], width, bins, self._aligned)

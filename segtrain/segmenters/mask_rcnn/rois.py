@@ -10,11 +10,11 @@ from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import box_iou
 
-from segtrain.segmenters.mask_rcnn.balanced_sampling import boxes_of, draw_balanced
+from segtrain.segmenters.mask_rcnn.balanced_sampling import boxes_of, sample_balanced
 
 
 @dataclass(frozen=True)
-class Regions:
+class SampledRoIs:
     """S regions of B images, P of which show an object.
 
     Attributes:
@@ -34,9 +34,9 @@ class Regions:
     matched: Sequence[Tensor]
 
 
-def sample_regions(
+def sample_rois(
     heads: RoIHeads, proposals: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor]
-) -> Regions:
+) -> SampledRoIs:
     """torchvision's ``select_training_samples``, for all images at once; the same seed gives the same regions.
 
     Args:
@@ -49,7 +49,7 @@ def sample_regions(
     matches = [_match(heads, *image) for image in zip(candidates, boxes, labels, strict=True)]
     padded = pad_sequence([label for label, _ in matches], batch_first=True, padding_value=-1)
     sampler = heads.fg_bg_sampler
-    draws = draw_balanced(padded, sampler.batch_size_per_image, sampler.positive_fraction)
+    draws = sample_balanced(padded, sampler.batch_size_per_image, sampler.positive_fraction)
     image, place = (torch.cat(pair) for pair in zip(draws.objects, draws.background, strict=True))
     order = image.argsort(stable=True)
     image, place = image[order], place[order]
@@ -57,7 +57,7 @@ def sample_regions(
 
     positive = torch.where(order < len(draws.objects[0]))[0]
     matched = pad_sequence([owner for _, owner in matches], batch_first=True)[draws.objects]
-    return Regions(
+    return SampledRoIs(
         torch.split(all_boxes, draws.counts),
         padded[image, place],
         positive,
@@ -67,7 +67,7 @@ def sample_regions(
     )
 
 
-def box_losses(regions: Regions, class_logits: Tensor, box_deltas: Tensor) -> dict[str, Tensor]:
+def box_losses(regions: SampledRoIs, class_logits: Tensor, box_deltas: Tensor) -> dict[str, Tensor]:
     """torchvision's ``fastrcnn_loss``; 0 where there is no region at all.
 
     Args:

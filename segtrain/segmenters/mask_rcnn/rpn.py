@@ -11,11 +11,11 @@ from torch import Tensor
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import nms
 
-from segtrain.runtime import send
-from segtrain.segmenters.mask_rcnn.balanced_sampling import boxes_of, draw_balanced
-from segtrain.segmenters.mask_rcnn.roi_align import Pyramid
+from segtrain.runtime import copy_to_device
+from segtrain.segmenters.mask_rcnn.balanced_sampling import boxes_of, sample_balanced
+from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid
 
-BELOW, BETWEEN = -1, -2  # torchvision's ``Matcher`` codes: background, and neither object nor background
+BELOW, IGNORED = -1, -2  # torchvision's ``Matcher`` codes: background, and neither object nor background
 # Pairs at a time: a few buffers of this size stay in a processor's cache; elsewhere fewer and longer passes are better.
 _PAIRS, _PAIRS_ELSEWHERE = 2**20, 2**25
 
@@ -43,7 +43,7 @@ def match_anchors(anchors: Tensor, boxes: Sequence[Tensor], low: float, high: fl
     for image, true in enumerate(boxes):
         if len(true):
             best[image], owner[image], fits_best[image] = _best_boxes(true, sides)
-    owner.masked_fill_((best < high).logical_and_(~fits_best), BETWEEN)
+    owner.masked_fill_((best < high).logical_and_(~fits_best), IGNORED)
     return owner.masked_fill_((best < low).logical_and_(~fits_best), BELOW)
 
 
@@ -117,7 +117,7 @@ def select_proposals(
         torch.cat(offsets, dim=1).float().flatten(0, 1), [torch.cat(places, dim=1).flatten(0, 1)]
     )
     boxes = boxes.view(*scores.shape, 4)
-    limits = send([[w, h, w, h] for h, w in image_sizes], boxes.device)[:, None]
+    limits = copy_to_device([[w, h, w, h] for h, w in image_sizes], boxes.device)[:, None]
     boxes = torch.minimum(boxes.clamp(min=0), limits)
     # Boxes too small to keep come last, where they suppress nothing: no need to take them out before.
     too_small = (boxes[..., 2:] - boxes[..., :2] < rpn.min_size).any(dim=-1) | (scores < rpn.score_thresh)
@@ -150,7 +150,7 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: fl
 
 def _suppress_together(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: float) -> Tensor:
     """In one call of the kernel, each group moved to a place of its own."""
-    group = send(torch.arange(len(groups)).repeat_interleave(torch.tensor(groups)).tolist(), boxes.device)
+    group = copy_to_device(torch.arange(len(groups)).repeat_interleave(torch.tensor(groups)).tolist(), boxes.device)
     number = group + len(groups) * torch.arange(len(boxes), device=boxes.device)[:, None]
     apart = boxes + (number * (boxes.max() + 1))[..., None]
     kept = torch.zeros_like(scores, dtype=torch.bool)
@@ -212,9 +212,9 @@ def sample_anchors(
     """
     matcher = rpn.proposal_matcher
     match = match_anchors(anchors, boxes, matcher.low_threshold, matcher.high_threshold)
-    labels = torch.where(match >= 0, 1, torch.where(match == BETWEEN, -1, 0))
+    labels = torch.where(match >= 0, 1, torch.where(match == IGNORED, -1, 0))
     sampler = rpn.fg_bg_sampler
-    draws = draw_balanced(labels, sampler.batch_size_per_image, sampler.positive_fraction)
+    draws = sample_balanced(labels, sampler.batch_size_per_image, sampler.positive_fraction)
     image, place = (torch.cat(pair) for pair in zip(draws.objects, draws.background, strict=True))
     return image, place, boxes_of(draws.objects, match[draws.objects], boxes)
 
@@ -240,7 +240,7 @@ def proposal_losses(
     }
 
 
-def answer_at(head: RPNHead, pyramid: Pyramid, image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
+def rpn_outputs_at(head: RPNHead, pyramid: FeaturePyramid, image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
     """What the proposal head says of some anchors, with gradients.
 
     Args:
@@ -253,7 +253,7 @@ def answer_at(head: RPNHead, pyramid: Pyramid, image: Tensor, anchor: Tensor) ->
         (S,) logits and (S, 4) box deltas.
     """
     anchors_per_place = head.cls_logits.out_channels
-    _, heights, widths = send(pyramid.sizes, image.device).T
+    _, heights, widths = copy_to_device(pyramid.sizes, image.device).T
     places = heights * widths
     ends = torch.cumsum(places * anchors_per_place, 0)
     level = torch.bucketize(anchor, ends, right=True)
