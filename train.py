@@ -45,7 +45,7 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
         segmenter,
         optimizer,
         schedule,
-        clip_norm=recipe.clip_norm,
+        max_grad_norm=recipe.max_grad_norm,
         ema_decay=recipe.ema_decay,
         seed=config["seed"],
     )

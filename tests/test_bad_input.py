@@ -339,7 +339,7 @@ def test_other_categories_than_the_checkpoints(workplace: Workplace, data: Path)
 
 def test_a_loss_that_is_not_finite(workplace: Workplace, tmp_path: Path) -> None:
     overrides = [*SMALL, *data_of(workplace.data), "optimizer.lr=1e30", "schedule=constant", "schedule.warmup_steps=0"]
-    text = message(run("train", *overrides, "trainer.max_steps=20", "trainer.clip_norm=null", folder=tmp_path))
+    text = message(run("train", *overrides, "trainer.max_steps=20", "trainer.max_grad_norm=null", folder=tmp_path))
     assert "the loss is not finite at step" in text
     assert "images" in text
     assert "loss_mask=" in text

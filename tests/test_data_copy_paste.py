@@ -45,7 +45,7 @@ def test_pasting_is_what_it_is_with_full_planes(
 ) -> None:
     (size, beneath), (other, above) = first, second
     onto, source = scene_of(beneath, size, 50, least), scene_of(above, other, 200, least)
-    pasted = CopyPaste(p=1, most=most, least_visible=visible).paste(np.random.default_rng(seed), onto, source)
+    pasted = CopyPaste(p=1, max_objects=most, least_visible=visible).paste(np.random.default_rng(seed), onto, source)
 
     canvas = []
     for plane in above:
@@ -92,13 +92,13 @@ def test_pasting_is_what_it_is_with_full_planes(
 def test_every_number_of_instances_is_pasted() -> None:
     planes = [np.eye(6, dtype=bool) & (np.arange(6) == n) for n in range(6)]
     source, onto = scene_of(planes, (6, 6), 200), scene_of([], (6, 6), 50)
-    paste = CopyPaste(p=1, most=4, least_visible=0).paste
+    paste = CopyPaste(p=1, max_objects=4, least_visible=0).paste
     numbers = [len(paste(np.random.default_rng(seed), onto, source).crops()) for seed in range(200)]
     assert set(numbers) == {1, 2, 3, 4}
 
 
 def test_its_probability() -> None:
-    mix = CopyPaste(p=0.3, most=1, least_visible=0)
+    mix = CopyPaste(p=0.3, max_objects=1, least_visible=0)
     drawn = [mix.partner(np.random.default_rng(seed), 7) for seed in range(1000)]
     assert 0.25 < np.mean([partner is not None for partner in drawn]) < 0.35
     assert {partner for partner in drawn if partner is not None} == set(range(7))
@@ -121,7 +121,7 @@ def dataset(tmp_path: Path) -> CocoDataset:
             records["annotations"].append(annotation | {"segmentation": masks.encode(plane)})
     (tmp_path / "a.json").write_text(json.dumps(records))
     augmentation = Augmentation(
-        {"affine": A.Affine(rotate=(-30, 30), p=1)}, CopyPaste(p=0.7, most=5, least_visible=0.1)
+        {"affine": A.Affine(rotate=(-30, 30), p=1)}, CopyPaste(p=0.7, max_objects=5, least_visible=0.1)
     )
     reader = ImageReader(tmp_path, "auto", 10**6)
     return CocoDataset(load_index(tmp_path / "a.json"), reader, augmentation, seed=1, on_bad_image="skip")

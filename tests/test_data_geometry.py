@@ -24,7 +24,7 @@ def image(height: int, width: int) -> np.ndarray:
 def test_a_safe_crop_cuts_no_object(drawn: tuple[tuple[int, int], Planes], least: int, seed: int) -> None:
     size, planes = drawn
     layers = layers_of(planes, size)
-    result, moved = alone(BoxSafeCrop(least=least, p=1))(image(*size), layers.planes, seed)
+    result, moved = alone(BoxSafeCrop(min_side=least, p=1))(image(*size), layers.planes, seed)
     for side, before in zip(result.shape[:2], size, strict=True):
         assert min(least, before) <= side <= before
     before, after = left(layers), left(layers, moved)
@@ -38,7 +38,7 @@ def test_a_safe_crop_reaches_every_place() -> None:
     plane = np.zeros((20, 30), dtype=bool)
     plane[8:12, 10:13] = True
     layers = layers_of([plane], (20, 30))
-    crop = alone(BoxSafeCrop(least=1, p=1))
+    crop = alone(BoxSafeCrop(min_side=1, p=1))
     shapes, corners = set(), set()
     for seed in range(3000):
         result, moved = crop(image(20, 30), layers.planes, seed)
@@ -64,7 +64,7 @@ def test_nothing_shrinks_to_nothing() -> None:
 
 
 def test_shorter_side_takes_each_length_and_keeps_the_longer_one_short() -> None:
-    resize = alone(ShorterSide(sizes=[20, 30, 40], longest=100, p=1))
+    resize = alone(ShorterSide(sizes=[20, 30, 40], max_size=100, p=1))
     assert {resize(image(50, 60), [], seed)[0].shape[0] for seed in range(50)} == {20, 30, 40}
     assert {resize(image(10, 40), [], seed)[0].shape[:2] for seed in range(50)} == {(20, 80), (25, 100)}
 
@@ -88,13 +88,13 @@ def test_masks_stay_where_the_image_is(factor: float) -> None:
     [
         lambda: ScaleJitter(scale=(0, 1), p=1),
         lambda: ScaleJitter(scale=(2, 1), p=1),
-        lambda: ShorterSide(sizes=[], longest=5, p=1),
-        lambda: ShorterSide(sizes=[0], longest=5, p=1),
-        lambda: BoxSafeCrop(least=0, p=1),
-        lambda: BoxSafeCrop(least="x", p=1),
+        lambda: ShorterSide(sizes=[], max_size=5, p=1),
+        lambda: ShorterSide(sizes=[0], max_size=5, p=1),
+        lambda: BoxSafeCrop(min_side=0, p=1),
+        lambda: BoxSafeCrop(min_side="x", p=1),
         lambda: ScaleJitter(scale=(1, 2), p=2),
     ],
 )
 def test_impossible_settings_are_refused(build: object) -> None:
-    with pytest.raises(ValueError, match=r"scale=|sizes=|least|\bp\b"):
+    with pytest.raises(ValueError, match=r"scale=|sizes=|min_side|\bp\b"):
         build()  # type: ignore[operator]

@@ -37,9 +37,9 @@ TRANSFORMS: dict[str, Draw] = {
     "crop": lambda r: A.RandomCrop(
         r.randint(1, 50), r.randint(1, 50), pad_if_needed=True, pad_position=r.choice(["center", "top_left"]), p=0.8
     ),
-    "box_safe": lambda r: BoxSafeCrop(least=r.randint(1, 40), p=0.8),
+    "box_safe": lambda r: BoxSafeCrop(min_side=r.randint(1, 40), p=0.8),
     "jitter": lambda r: ScaleJitter(scale=interval(r, 0.1, 2), p=0.8),
-    "shorter": lambda r: ShorterSide(sizes=[r.randint(1, 60) for _ in range(3)], longest=80, p=0.8),
+    "shorter": lambda r: ShorterSide(sizes=[r.randint(1, 60) for _ in range(3)], max_size=80, p=0.8),
     "flip": lambda r: A.HorizontalFlip(p=r.random()),
     "turn": lambda r: A.D4(p=0.5),
     "transpose": lambda r: A.Transpose(p=0.5),
@@ -158,7 +158,7 @@ def test_the_update_check_is_off() -> None:
 def test_null_leaves_a_transform_out() -> None:
     assert len(Augmentation({"crop": None, "flip": A.HorizontalFlip()}, mix=None)) == 1
     assert not Augmentation({}, mix=None)
-    assert Augmentation({}, mix=CopyPaste(p=0.5, most=1, least_visible=0))
+    assert Augmentation({}, mix=CopyPaste(p=0.5, max_objects=1, least_visible=0))
 
 
 @pytest.mark.filterwarnings("ignore:Argument.*not valid")

@@ -254,7 +254,7 @@ def gradients(trainer: Trainer) -> list[torch.Tensor]:
 
 
 def test_accumulation_averages_the_gradients_of_its_batches(index: CocoIndex, tmp_path: Path) -> None:
-    run = Run(index, tmp_path, changes={"batch_size": 1, "accumulate": 2, "clip_norm": None, "max_steps": 1})
+    run = Run(index, tmp_path, changes={"batch_size": 1, "accumulate_steps": 2, "max_grad_norm": None, "max_steps": 1})
     trainer = run.trainer()
     trainer.learner.segmenter.eval()
     found = gradients(trainer)
@@ -271,11 +271,11 @@ def test_accumulation_averages_the_gradients_of_its_batches(index: CocoIndex, tm
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("accumulate", "steps"), [(1, 6), (2, 3), (4, 2), (10, 1)])
+@pytest.mark.parametrize(("accumulate_steps", "steps"), [(1, 6), (2, 3), (4, 2), (10, 1)])
 def test_accumulated_steps_are_counted_and_the_rest_of_an_epoch_is_used(
-    index: CocoIndex, tmp_path: Path, accumulate: int, steps: int
+    index: CocoIndex, tmp_path: Path, accumulate_steps: int, steps: int
 ) -> None:
-    run = Run(index, tmp_path, changes={"batch_size": 1, "accumulate": accumulate, "epochs": 1})
+    run = Run(index, tmp_path, changes={"batch_size": 1, "accumulate_steps": accumulate_steps, "epochs": 1})
     seen: list[int] = []
     trainer = run.trainer()
     take = trainer._take_step
@@ -286,7 +286,7 @@ def test_accumulated_steps_are_counted_and_the_rest_of_an_epoch_is_used(
 
 
 def test_long_gradients_are_shortened(index: CocoIndex, tmp_path: Path) -> None:
-    run = Run(index, tmp_path, changes={"clip_norm": 0.01, "max_steps": 1})
+    run = Run(index, tmp_path, changes={"max_grad_norm": 0.01, "max_steps": 1})
     trainer = run.trainer()
     found = gradients(trainer)
     trainer.fit()

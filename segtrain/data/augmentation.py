@@ -84,7 +84,7 @@ class ShorterSide(_Rescale):
 
     Args:
         sizes: lengths of the shorter side in pixels; one is drawn.
-        longest: pixels that the longer side never exceeds; the shorter one is then shorter than drawn.
+        max_size: pixels that the longer side never exceeds; the shorter one is then shorter than drawn.
         p: probability.
 
     Raises:
@@ -95,18 +95,18 @@ class ShorterSide(_Rescale):
         """What albumentations checks."""
 
         sizes: list[int]
-        longest: int
+        max_size: int
 
-    def __init__(self, sizes: list[int], longest: int, p: float) -> None:
+    def __init__(self, sizes: list[int], max_size: int, p: float) -> None:
         super().__init__(p=p)
-        if not sizes or min(*sizes, longest) < 1:
-            raise ValueError(f"sizes={sizes}, longest={longest}: give whole numbers of pixels")
-        self.sizes, self.longest = sizes, longest
+        if not sizes or min(*sizes, max_size) < 1:
+            raise ValueError(f"sizes={sizes}, max_size={max_size}: give whole numbers of pixels")
+        self.sizes, self.max_size = sizes, max_size
 
     def factor(self, height: int, width: int) -> float:
         """From the length that is drawn."""
         drawn: int = self.py_random.choice(self.sizes)
-        return min(drawn / min(height, width), self.longest / max(height, width))
+        return min(drawn / min(height, width), self.max_size / max(height, width))
 
 
 class BoxSafeCrop(BaseCrop):  # type: ignore[misc]
@@ -116,23 +116,23 @@ class BoxSafeCrop(BaseCrop):  # type: ignore[misc]
     taken from the planes. Without objects any crop will do.
 
     Args:
-        least: pixels of a crop's side, at least, where the image has as many.
+        min_side: pixels of a crop's side, at least, where the image has as many.
         p: probability.
 
     Raises:
-        ValueError: ``least`` is not positive.
+        ValueError: ``min_side`` is not positive.
     """
 
     class InitSchema(albumentations.BasicTransform.InitSchema):  # type: ignore[misc]
         """What albumentations checks."""
 
-        least: int
+        min_side: int
 
-    def __init__(self, least: int, p: float) -> None:
+    def __init__(self, min_side: int, p: float) -> None:
         super().__init__(p=p)
-        if least < 1:
-            raise ValueError(f"least={least}: give a whole number of pixels")
-        self.least = least
+        if min_side < 1:
+            raise ValueError(f"min_side={min_side}: give a whole number of pixels")
+        self.min_side = min_side
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """The crop as (x0, y0, x1, y1)."""
@@ -146,9 +146,9 @@ class BoxSafeCrop(BaseCrop):  # type: ignore[misc]
 
     def _side(self, taken: npt.NDArray[np.int64], length: int) -> tuple[int, int]:
         """First and one-past-last row or column; those in ``taken`` stay."""
-        latest = length - min(self.least, length)
+        latest = length - min(self.min_side, length)
         start = self.py_random.randint(0, min(int(taken[0]), latest) if len(taken) else latest)
-        earliest = min(start + self.least, length)
+        earliest = min(start + self.min_side, length)
         return start, self.py_random.randint(max(int(taken[-1]) + 1, earliest) if len(taken) else earliest, length)
 
 
@@ -159,7 +159,7 @@ class CopyPaste:
 
     Args:
         p: probability.
-        most: instances that are pasted.
+        max_objects: instances that are pasted.
         least_visible: share of its pixels that an instance must keep, whether others hide it or the image's border cuts
             it; otherwise it is dropped.
     """
@@ -167,11 +167,11 @@ class CopyPaste:
     def __init__(
         self,
         p: Annotated[float, Meta(ge=0, le=1)],
-        most: Annotated[int, Meta(ge=1)],
+        max_objects: Annotated[int, Meta(ge=1)],
         least_visible: Annotated[float, Meta(ge=0, le=1)],
     ) -> None:
         self.p = p
-        self.most = most
+        self.max_objects = max_objects
         self.least_visible = least_visible
 
     def partner(self, rng: np.random.Generator, count: int) -> int | None:
@@ -189,7 +189,7 @@ class CopyPaste:
         present = source.crops().instances
         if not len(present):
             return onto
-        number = int(rng.integers(1, min(len(present), self.most), endpoint=True))
+        number = int(rng.integers(1, min(len(present), self.max_objects), endpoint=True))
         chosen = set(rng.choice(present, number, replace=False).tolist())
         size = onto.image.shape[:2]
         planes, owners = [], []
@@ -212,7 +212,7 @@ class CopyPaste:
         areas = np.zeros(len(scene.labels))
         for plane, instances in zip(scene.layers.planes, scene.layers.owners, strict=True):
             areas[instances] = np.bincount(plane.reshape(-1), minlength=len(instances) + 1)[1:]
-        return np.maximum(scene.least, np.ceil(areas * self.least_visible).astype(np.int64))
+        return np.maximum(scene.min_pixels, np.ceil(areas * self.least_visible).astype(np.int64))
 
 
 def _only(plane: Plane, instances: Sequence[int], chosen: set[int]) -> Plane:

@@ -135,7 +135,7 @@ class CocoDataset(Dataset[Sample | Skipped]):
 
     def _transform(self, augmentation: Augmentation, scene: Scene, seed: int) -> Scene:
         image, planes = augmentation(scene.image, scene.layers.planes, seed)
-        least = np.full_like(scene.least, self.min_object_pixels)
+        least = np.full_like(scene.min_pixels, self.min_object_pixels)
         return Scene(image, Layers(planes, scene.layers.owners), scene.labels, least)
 
 

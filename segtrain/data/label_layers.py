@@ -173,14 +173,14 @@ class Scene:
         image: (H, W, 3) uint8 RGB.
         layers: N instances in planes of (H, W).
         labels: (N,) 1..K.
-        least: (N,) pixels; an instance with fewer is no longer worth learning from.
+        min_pixels: (N,) pixels; an instance with fewer is no longer worth learning from.
     """
 
     image: RgbArray
     layers: Layers
     labels: IntArray
-    least: IntArray
+    min_pixels: IntArray
 
     def crops(self) -> Crops:
         """The instances that are left."""
-        return unpack(self.layers.planes, self.layers.owners, self.least)
+        return unpack(self.layers.planes, self.layers.owners, self.min_pixels)

@@ -116,7 +116,7 @@ def match(
     iou_type: Literal["segm", "bbox"],
     thresholds: FloatArray = IOU_THRESHOLDS,
     areas: Sequence[tuple[float, float]] = AREAS,
-    aside: BoolArray | None = None,
+    ignore: BoolArray | None = None,
 ) -> Matches:
     """Match all detections, however many an image has.
 
@@ -131,7 +131,7 @@ def match(
         iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
         thresholds: (T,) IoU that a match needs at least, each in (0, 1].
         areas: least and largest area in pixels, A of them; instances of other size are ignored.
-        aside: (A, N) which of all N given truths are ignored beside those, for what is no matter of size: detections
+        ignore: (A, N) which of all N given truths are ignored beside those, for what is no matter of size: detections
             matched to them count neither way, and unmatched ones as they would.
     """
     images = {image_id: number for number, image_id in enumerate(sorted(set(image_ids)))}
@@ -146,8 +146,8 @@ def match(
     crowd = np.array([bool(t["iscrowd"]) for t in known], dtype=np.bool_)
     area = np.array([t["area"] for t in known], dtype=np.float64)
     truth_ignored = crowd | _outside(area, areas)
-    if aside is not None:
-        truth_ignored |= aside[:, real]
+    if ignore is not None:
+        truth_ignored |= ignore[:, real]
     shapes = _Shapes.of(known, [predictions[n] for n in found], iou_type)
 
     shape = (len(thresholds), len(areas))

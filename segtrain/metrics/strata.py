@@ -224,9 +224,15 @@ def _match(
     """
     strata = [(trait, number) for trait in traits for number in range(len(trait.names))]
     areas = [*(_area(trait, number) for trait, number in strata), _ALL]
-    aside = np.array([*(trait.of != number for trait, number in strata), np.zeros(len(truths))], dtype=np.bool_)
+    ignore = np.array([*(trait.of != number for trait, number in strata), np.zeros(len(truths))], dtype=np.bool_)
     return match(
-        truths, predictions, image_ids=image_ids, category_ids=[category_id], iou_type="segm", areas=areas, aside=aside
+        truths,
+        predictions,
+        image_ids=image_ids,
+        category_ids=[category_id],
+        iou_type="segm",
+        areas=areas,
+        ignore=ignore,
     )
 
 

@@ -137,7 +137,7 @@ class Learner:
         segmenter: on its device.
         optimizer: over its parameters.
         schedule: of the learning rate.
-        clip_norm: gradients longer than this are shortened to it; None for no limit.
+        max_grad_norm: gradients longer than this are shortened to it; None for no limit.
         ema_decay: of the averaged weights; None for none.
         seed: of the draws of anchors and regions.
     """
@@ -148,14 +148,14 @@ class Learner:
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         *,
-        clip_norm: float | None,
+        max_grad_norm: float | None,
         ema_decay: float | None,
         seed: int,
     ) -> None:
         self.segmenter, self.optimizer, self.schedule = segmenter, optimizer, schedule
         self.average = None if ema_decay is None else WeightAverage(segmenter, ema_decay)
         self._base_rates = [group["lr"] for group in optimizer.param_groups]
-        self._clip_norm = math.inf if clip_norm is None else clip_norm
+        self._max_grad_norm = math.inf if max_grad_norm is None else max_grad_norm
         self._seed = seed
 
     @property
@@ -198,7 +198,7 @@ class Learner:
                 raise SegtrainError(_describe_divergence(step, batch, values))
             torch.autograd.backward(stacked.sum() / len(batches))
             meter.add(values, len(batch.images), share=1 / len(batches))
-        norm = nn.utils.clip_grad_norm_(self.segmenter.parameters(), self._clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.segmenter.parameters(), self._max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.average is not None:

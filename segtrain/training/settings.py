@@ -25,8 +25,8 @@ class TrainSettings:
         repeat_threshold: share of images below which a category is rare, and its images are shown more often; None to
             show each image once an epoch.
         precision: what the network computes in.
-        clip_norm: gradients longer than this are shortened to it; None for no limit.
-        accumulate: batches whose gradients are averaged into one step.
+        max_grad_norm: gradients longer than this are shortened to it; None for no limit.
+        accumulate_steps: batches whose gradients are averaged into one step.
         ema_decay: of the averaged weights that are validated and saved; None for the weights as they are.
         validate_every: epochs between validations; None for one at the end only.
         checkpoint_minutes: minutes of training between saves within an epoch; None for one an epoch.
@@ -47,8 +47,8 @@ class TrainSettings:
     aspect_grouping: bool
     repeat_threshold: Annotated[float, Meta(gt=0, le=1)] | None
     precision: Precision
-    clip_norm: Annotated[float, Meta(gt=0)] | None
-    accumulate: Positive
+    max_grad_norm: Annotated[float, Meta(gt=0)] | None
+    accumulate_steps: Positive
     ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None
     validate_every: Positive | None
     checkpoint_minutes: Annotated[float, Meta(gt=0)] | None

@@ -176,13 +176,13 @@ class Trainer:
             raise SegtrainError("no image of a whole epoch could be read; see the skipped files above")
 
     def _batches_of_steps(self) -> Iterator[tuple[int, list[Batch]]]:
-        """The rest of the epoch, in groups of ``accumulate`` batches, each with the batches fetched up to its end."""
+        """The rest of the epoch, in groups of ``accumulate_steps`` batches, each with the count fetched so far."""
         group: list[Batch] = []
         for fetched, batch in enumerate(self.loader.epoch(self.epoch, self.batch), self.batch + 1):
             self.meter.skip(batch.skipped)
             if batch.images:
                 group.append(batch)
-            if group and (len(group) == self.recipe.accumulate or fetched == len(self.loader)):
+            if group and (len(group) == self.recipe.accumulate_steps or fetched == len(self.loader)):
                 yield fetched, group
                 group = []
 
