@@ -14,7 +14,7 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 # Tests run in as many processes as there are cores: one thread each, before torch counts them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from scripts import SMALL, Finished, data_of, run, write_data
+from tests.helpers.scripts import SMALL, Finished, data_of, run, write_data
 
 
 @pytest.fixture(scope="session", autouse=True)

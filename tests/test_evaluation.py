@@ -13,13 +13,13 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from random_scenes import CATEGORIES, Scene, scene
 from torch import Tensor
 
 from segtrain import masks
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName, predict, score
 from segtrain.records import NO_CATEGORY, Category, Instances, to_box_predictions, to_predictions
 from segtrain.targets import Target
+from tests.helpers.random_scenes import CATEGORIES, Scene, scene
 
 NAMED = [Category(3, "spindle"), Category(7, "round"), Category(90, "lobed")]
 SIZE = (20, 30)

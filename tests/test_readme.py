@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Workplace
+
+from tests.conftest import Workplace
 
 ROOT = Path(__file__).parent.parent
 

@@ -1,0 +1,152 @@
+"""The search for settings: what it finds, what it looks at, and when it ends."""
+
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from segtrain.benchmark.search import Budget, TrainingImages, Tuned, Winner, search
+from segtrain.benchmark.search_space import build_segmenter
+from segtrain.data.splits import Split, open_splits
+from segtrain.errors import SegtrainError
+from segtrain.evaluation import GroundTruthSet, predict, score
+from tests.helpers.scripts import write_data
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "segmenter"
+OTSU: dict[str, Any] = yaml.safe_load((CONFIGS / "threshold_otsu.yaml").read_text())
+SPOILT = {**OTSU, "min_area": 400}  # larger than any object of the data: as it stands it finds nothing
+SPACE = {"method": {"denoise": [0.0, 0.5, 1.0], "polarity": ["border", "dark", "bright"]}, "min_area": [16, 150, 400]}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"), images=8)
+
+
+def open_split(root: Path, **changes: Any) -> dict[Any, Split]:
+    settings: dict[str, Any] = {
+        "root": root, "train_annotations": "train.json", "train_images": "train", "val_annotations": "val.json",
+        "val_images": "val", "val_fraction": None, "exif": "auto", "max_image_pixels": 10**6, "check": "strict",
+        "seed": 0, "need": ["train"],
+    }  # fmt: skip
+    return open_splits(**{**settings, **changes})
+
+
+def tuned(node: dict[str, Any] = SPOILT, space: Any = SPACE) -> Tuned:
+    return Tuned({"otsu": node}, {"otsu": space}, "")
+
+
+def found(root: Path, row: Tuned | None = None, count: int | None = 6, **changes: Any) -> tuple[Winner, TrainingImages]:
+    images = TrainingImages(open_split(root)["train"], count, 0, skip=False)
+    settings: dict[str, Any] = {"metric": "mask_ap", "max_dets": 10, "budget": Budget(None, 12), "seed": 0}
+    return search(row or tuned(), images, show=lambda *_: None, **{**settings, **changes}), images
+
+
+@pytest.mark.parametrize("metric", ["mask_ap", "miou"])
+def test_the_winner_is_better_and_its_value_is_the_benchmark_s(root: Path, metric: str) -> None:
+    winner, images = found(root, metric=metric)
+    assert winner.node["min_area"] == 16
+    assert winner.trials == 12
+    assert 2 <= winner.completed <= 12
+    split = open_split(root)["train"]
+    reference = GroundTruthSet.of(split.index.subset(images.ids))
+
+    def measured(node: dict[str, Any]) -> float:
+        detections = predict(build_segmenter(node), images.read(images.ids), reference.categories, 0.5)
+        track = score(detections, reference, 10)["class_agnostic"]
+        assert track is not None
+        return float(track[metric])
+
+    assert winner.value == pytest.approx(measured(winner.node), abs=1e-12)
+    assert winner.value > measured(SPOILT) + 0.2
+
+
+def test_what_is_there_already_is_never_made_worse(root: Path) -> None:
+    """Even if there is time for nothing else."""
+    winner, _ = found(root, tuned(OTSU), budget=Budget(None, 1))
+    assert winner.node == OTSU
+    assert (winner.trials, winner.completed) == (1, 1)
+
+
+def test_a_number_of_trials_decides_alone(root: Path) -> None:
+    first, second = found(root)[0], found(root)[0]
+    assert (first.node, first.value, first.completed) == (second.node, second.value, second.completed)
+
+
+def test_a_search_ends_when_all_is_tried(root: Path) -> None:
+    winner, _ = found(root, tuned(space={"min_area": [16, 400]}), budget=Budget(None, 1000))
+    assert winner.trials < 100
+    assert winner.node == {**SPOILT, "min_area": 16}
+
+
+def test_a_candidate_without_values_to_try_is_tried_once_as_it_stands(root: Path) -> None:
+    row = Tuned({"spoilt": SPOILT, "sound": OTSU}, {"spoilt": {"min_area": [300, 400]}}, "")
+    winner, _ = found(root, row, budget=Budget(None, 1000))
+    assert winner.node == OTSU
+    assert winner.settings == {"sound": ""}
+    assert winner.value == winner.standing > 0
+    assert winner.trials < 100
+    assert found(root, row, budget=Budget(None, 1))[0].node == SPOILT
+
+
+def test_rows_without_any_values_to_try_are_compared(root: Path) -> None:
+    winner, _ = found(root, Tuned({"spoilt": SPOILT, "sound": OTSU, "again": OTSU}, {}, ""))
+    assert winner.node == OTSU
+    assert winner.trials == 3
+
+
+def test_without_time_the_first_candidate_stays(root: Path) -> None:
+    winner, _ = found(root, budget=Budget(1e-9, None))
+    assert winner.node == SPOILT
+    assert isnan(winner.value)
+    assert (winner.trials, winner.completed) == (0, 0)
+
+
+def test_something_must_end_a_search() -> None:
+    with pytest.raises(SegtrainError, match=r"tune\.seconds and tune\.trials are both null"):
+        Budget(None, None)
+
+
+def test_progress_is_told(root: Path) -> None:
+    told: list[tuple[int, float, float]] = []
+    images = TrainingImages(open_split(root)["train"], 3, 0, skip=False)
+    search(tuned(), images, metric="mask_ap", max_dets=10, budget=Budget(None, 5), seed=0,
+           show=lambda *state: told.append(state))  # fmt: skip
+    assert [trials for trials, _, _ in told] == [1, 2, 3, 4, 5]
+    best = [value for _, value, _ in told]
+    assert best == sorted(best)
+    seconds = [passed for _, _, passed in told]
+    assert seconds == sorted(seconds)
+    assert seconds[0] > 0
+
+
+def test_training_images_are_a_draw_with_their_truth(root: Path) -> None:
+    split = open_split(root)["train"]
+    few, every = (TrainingImages(split, count, 0, skip=False) for count in (4, None))
+    assert list(every.ids[:4]) == list(few.ids)
+    assert sorted(every.ids) == [image.id for image in split.index.images]
+    assert list(few.ids) != list(TrainingImages(split, 4, 1, skip=False).ids)
+    assert few.ground_truth.sizes.keys() == set(few.ids)
+    assert few.objects == len(few.ground_truth.truths)
+    assert {truth["category_id"] for truth in few.ground_truth.truths} == {1}
+    assert split.images is not None
+    for image in split.index.images:
+        for _ in range(2):  # the second time from memory
+            ((number, pixels),) = every.read([image.id])
+            assert number == image.id
+            assert np.array_equal(pixels.permute(1, 2, 0).numpy(), split.images.read(image))
+
+
+def test_a_drawn_validation_split_is_not_searched_on(root: Path) -> None:
+    splits = open_split(
+        root, val_annotations=None, val_images=None, val_fraction=0.4, need=["train", "val"], seed=3
+    )  # fmt: skip
+    searched = TrainingImages(splits["train"], None, 0, skip=False).ids
+    held_out = {image.id for image in splits["val"].index.images}
+    assert held_out
+    assert not held_out & set(searched)
+    with pytest.raises(ValueError, match="not on val"):
+        TrainingImages(splits["val"], None, 0, skip=False)

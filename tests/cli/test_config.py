@@ -1,0 +1,253 @@
+"""Every option composes and binds, nothing is said twice, and the command line is checked as a whole."""
+
+import re
+from inspect import Parameter, signature
+from pathlib import Path
+
+import hydra
+import pytest
+import yaml
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from segtrain.cli.config import find_problems, register_schemas
+from segtrain.errors import SegtrainError
+from segtrain.nodes import build, check_targets, target_nodes
+from tests.helpers.scripts import ROOT, message, run
+
+CONFIGS = ROOT / "configs"
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent != CONFIGS]
+NETWORKS = [name for group, name in OPTIONS if group == "segmenter" and name.startswith("mask_rcnn")]
+
+
+def compose(root: str, *overrides: str) -> dict:
+    register_schemas()
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        cfg = hydra.compose(root, list(overrides))
+    return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+
+
+def overrides_of(group: str, name: str) -> list[tuple[str, list[str]]]:
+    """The scripts that take an option, and how."""
+    if group == "segmenter" and name not in NETWORKS:
+        return [("evaluate", ["methods=none", f"+segmenter@segmenters.row={name}"])]
+    if group == "methods" or (group, name) == ("data", "checkpoint"):
+        return [("evaluate", [f"{group}={name}"])]
+    return [(root, [f"{group}={name}"]) for root in (("train", "evaluate") if group == "data" else ("train",))]
+
+
+@pytest.mark.parametrize(
+    ("root", "overrides"), [pair for group, name in OPTIONS for pair in overrides_of(group, name)], ids=str
+)
+def test_every_option_composes_and_binds(root: str, overrides: list[str]) -> None:
+    config = compose(root, *overrides)
+    assert find_problems(config) == []
+    group = overrides[0].partition("=")[0]
+    if group in ("augmentation", "schedule", "trainer", "optimizer"):
+        build(config[group])
+
+
+@pytest.mark.parametrize("experiment", [name for group, name in OPTIONS if group == "experiment"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_experiments_take_every_network(experiment: str, network: str) -> None:
+    config = compose("train", f"experiment={experiment}", f"segmenter={network}")
+    assert find_problems(config) == []
+    assert config["segmenter"]["detections_per_image"] == config["data"]["max_dets"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_every_file_says_how_to_run_it(path: Path) -> None:
+    head = [line for line in path.read_text().splitlines() if line.startswith("#") and "@package" not in line]
+    commands = [line for line in head[:2] if re.match(r"# +python (train|evaluate)\.py", line)]
+    assert commands, head[:2]
+    named = f"{path.parent.name}={path.stem}"
+    if path.parent != CONFIGS and path.stem not in ("demo", "default", "checkpoint"):
+        assert named in commands[0] or f"={path.stem}" in commands[0]
+
+
+def test_a_default_stands_in_one_place() -> None:
+    """An experiment that repeats the value of the option it builds on says nothing."""
+    for experiment in (name for group, name in OPTIONS if group == "experiment"):
+        own = yaml.safe_load((CONFIGS / "experiment" / f"{experiment}.yaml").read_text())
+        chosen = {k.split("/")[1]: v for entry in own.pop("defaults") for k, v in entry.items()}
+        for group, values in own.items():
+            option = yaml.safe_load((CONFIGS / group / f"{chosen.get(group, 'default')}.yaml").read_text())
+            repeated = {key: value for key, value in values.items() if key in option and option[key] == value}
+            assert not repeated, f"{experiment}: {group}.{repeated}"
+
+
+def test_no_part_has_defaults_of_its_own() -> None:
+    """A constructor whose arguments all stand in YAML needs none (``initialise`` is the caller's)."""
+    for path in FILES:
+        for _, node in target_nodes(yaml.safe_load(path.read_text())):
+            target = node["_target_"]
+            if target.startswith("segtrain.") and not target.endswith("load_segmenter"):
+                parameters = signature(get_object(target)).parameters.values()
+                twice = [p.name for p in parameters if p.default is not Parameter.empty and p.name in node]
+                assert not twice, f"{target}: {twice}"
+
+
+@pytest.mark.parametrize("script", ["train", "evaluate"])
+def test_help_fits_one_screen(script: str, tmp_path: Path) -> None:
+    finished = run(script, "--help", folder=tmp_path)
+    assert finished.code == 0
+    assert finished.err == ""
+    lines = finished.out.rstrip().splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 100
+    _, groups, _ = re.split(r"^Groups.*:$|^Keys:", finished.out, maxsplit=2, flags=re.MULTILINE)
+    listed = re.findall(r"^(\w+): ((?:.*,\n)*.*)$", groups, re.MULTILINE)
+    assert {(group, option.strip()) for group, options in listed for option in options.split(",")} == {
+        option for option in OPTIONS for root, _ in overrides_of(*option) if root == script
+    }
+    for key in ("output_dir", "seed", "device", "data.{root", "max_dets", "_schema"):
+        assert (key in finished.out) == (key != "_schema"), key
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("script", ["train", "evaluate"])
+def test_the_whole_configuration_can_be_printed(script: str, tmp_path: Path) -> None:
+    finished = run(script, "--cfg", "job", "seed=5", folder=tmp_path)
+    assert finished.code == 0
+    printed = yaml.safe_load(finished.out)
+    assert printed["seed"] == 5
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "expected"),
+    [
+        ("train", ["trainer.epoch=3"], "trainer.epoch=3: no such key; did you mean trainer.epochs?"),
+        ("train", ["epochs=3"], "epochs=3: no such key; did you mean trainer.epochs?"),
+        ("train", ["sed=1"], "did you mean seed?"),
+        ("train", ["segmentr=x"], "did you mean segmenter?"),
+        ("train", ["experiment=nucle"], "experiment=nucle: no such option; did you mean nuclei?"),
+        ("train", ["methods=all"], "methods=all: this script has no such group"),
+        ("train", ["data=checkpoint"], "checkpoint: no trainer goes with it; choose other data, or trainer=coco"),
+        ("train", ["data=checkpoint", "trainer=coco"], "data: evaluate.py alone takes it from a checkpoint; choose"),
+        ("train", ["trainer=null"], "trainer=null: no such option; use coco or default or synthetic"),
+        ("evaluate", ["methods=foo"], "use all or classical or mask_rcnn or none or oracle or tuned"),
+        ("evaluate", ["+segmenter@segmenters.x=kmean"], "did you mean kmeans?"),
+        ("evaluate", ["~segmenters.kmean"], "did you mean segmenters.kmeans?"),
+        ("evaluate", ["predictons.x=a.json"], "did you mean predictions"),
+        ("evaluate", ["seed"], "seed: not of the form KEY=VALUE"),
+        ("evaluate", ["a=b]"], "a=b]: not of the form KEY=VALUE"),
+        ("evaluate", ["--methods=all"], "--methods=all: no such option"),
+        ("train", ["output_dir=${nothing}"], "'nothing' not found"),
+    ],
+)
+def test_mistyped_overrides(script: str, arguments: list[str], expected: str, tmp_path: Path) -> None:
+    assert expected in message(run(script, *arguments, folder=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_mistakes_are_listed_once(tmp_path: Path) -> None:
+    arguments = ["trainer.epoch=3", "sed=1", "sed=1", "segmenter=resnet", "seed=abc", "trainer.batch_size=0"]
+    text = message(run("train", *arguments, "+schedule.warmup=3", folder=tmp_path))
+    for part in (
+        "trainer.epochs?",
+        "did you mean seed?",
+        "segmenter=resnet",
+        "seed=abc",
+        "batch_size=0",
+        "schedule.warmup:",
+    ):
+        assert text.count(part) == 1, part
+
+
+@pytest.mark.parametrize(
+    ("script", "override"),
+    [
+        ("train", "data.max_dets=abc"),
+        ("train", "data.max_dets=0"),
+        ("train", "data.val_fraction=1.5"),
+        ("train", "trainer.batch_size=0"),
+        ("train", "trainer.max_steps=-1"),
+        ("train", "trainer.precision=foo"),
+        ("train", "threads=0"),
+        ("train", "threads=many"),
+        ("train", "seed=-1"),
+        ("train", "seed=1.5"),
+        ("train", "score_threshold=2"),
+        ("train", "score_threshold=null"),
+        ("train", "overwrite=perhaps"),
+        ("train", "segmenter.nms_iou=3"),
+        ("train", "segmenter.anchor_sizes=3"),
+        ("train", "segmenter.architecture=vgg"),
+        ("train", "schedule.warmup_factor=2"),
+        ("train", "data.generator.size=large"),
+        ("train", "data.generator.easy.gap=wide"),
+        ("evaluate", "tracks=foo"),
+        ("evaluate", "precision=foo"),
+        ("evaluate", "score_threshold=2"),
+        ("evaluate", "score_threshold=auto"),
+        ("evaluate", "tune.metric=ap"),
+        ("evaluate", "tune.images=0"),
+        ("evaluate", "tune.seconds=0"),
+        ("evaluate", "tune.trials=none"),
+        ("evaluate", "data.tune_seconds=-1"),
+        ("evaluate", "gallery=-1"),
+        ("evaluate", "bootstrap.resamples=-1"),
+        ("evaluate", "bootstrap.seed=x"),
+        ("evaluate", "checkpoint=3"),
+        ("evaluate", "predictions.x=null"),
+        ("evaluate", "data.on_bad_image=ignore"),
+        ("train", "data.exif=upright"),
+        ("evaluate", "data.max_image_pixels=0"),
+        ("evaluate", "segmenters.kmeans.method.clusters=abc"),
+    ],
+)
+def test_wrong_values(script: str, override: str, tmp_path: Path) -> None:
+    key, _, value = override.partition("=")
+    text = message(run(script, override, folder=tmp_path))
+    assert key in text
+    assert value.removesuffix("null") in text
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("script", "override", "expected"),
+    [
+        (
+            "train",
+            "+trainer.learning_rate=1",
+            "trainer.learning_rate: segtrain.training.settings.TrainSettings has no such",
+        ),
+        ("train", "+optimizer.momentums=1", "optimizer.momentums: torch.optim.AdamW has no such argument"),
+        ("train", "+schedule.warmup_step=1", "did you mean warmup_steps?"),
+        ("train", "+segmenter.fpn_channel=1", "did you mean fpn_channels?"),
+        ("train", "+data.generator.easy.noises=1", "data.generator.easy.noises"),
+        ("train", "+augmentation.transforms.light.brightness=1", "augmentation.transforms.light.brightness"),
+        ("train", "+augmentation.transforms.x._target_=albumentations.Nothing", "augmentation.transforms.x._target_"),
+        ("train", "~schedule.warmup_steps", ""),
+        ("evaluate", "+segmenters.kmeans.method.cluster=1", "did you mean clusters?"),
+        ("evaluate", "+segmenters.kmeans.scores=1", "segmenters.kmeans.scores"),
+        ("evaluate", "segmenters.kmeans=null", "'~segmenters.kmeans'"),
+        ("evaluate", "+segmenter@segmenters.net=mask_rcnn_resnet18_fpn", "segmenters.net: a network without weights"),
+        ("evaluate", "predictions.kmeans=a.json", "predictions.kmeans: a segmenter has this name already"),
+        ("train", "segmenter=kmeans", "segmenter: this one does not learn"),
+    ],
+)
+def test_bad_arguments_of_parts(script: str, override: str, expected: str, tmp_path: Path) -> None:
+    finished = run(script, override, folder=tmp_path)
+    assert expected in message(finished)
+    assert not list(tmp_path.iterdir())
+
+
+def test_problems_deep_inside_are_all_found() -> None:
+    transform = {"_target_": "albumentations.HorizontalFlip", "p": 0.5, "q": 1}
+    bad = {"a": [{"_target_": "segtrain.training.schedule.Constant", "warmup_steps": -1, "inner": transform}]}
+    with pytest.raises(SegtrainError) as caught:
+        check_targets(bad)
+    for part in ("a[0].warmup_steps=-1", "a[0].warmup_factor: missing", "a[0].inner: ", "a[0].inner.q: "):
+        assert part in str(caught.value)
+
+
+def test_a_part_that_refuses_its_settings_is_one_line() -> None:
+    flip = {"_target_": "albumentations.HorizontalFlip", "p": 2}
+    chain = {"_target_": "segtrain.data.augmentation.Augmentation", "transforms": {"flip": flip}}
+    with pytest.raises(SegtrainError, match=r"transforms\.flip: p=2: Input should be less than or equal to 1"):
+        build(chain)
+    with pytest.raises(SegtrainError, match="Invalid learning rate"):
+        build({"_target_": "torch.optim.SGD", "_partial_": True, "lr": -1}, [])

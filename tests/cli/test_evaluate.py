@@ -1,0 +1,341 @@
+"""evaluate.py from end to end on a small data set."""
+
+import json
+import os
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Workplace
+from tests.helpers.scripts import SMALL, data_of, message, run
+
+REAL_DATA = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")).absolute()
+NUMBERS = (
+    "mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large", "mask_ar", "box_ap",
+    "miou", "fg_iou", "f1_50", "pq", "sq", "rq", "boundary_iou",
+)  # fmt: skip
+ROWS = [
+    "threshold_mean", "threshold_multi", "edge_sobel", "edge_laplace", "kmeans",
+    "threshold_otsu", "threshold_local", "edge_canny", "kmeans_lab", "threshold_tuned", "edge_tuned", "kmeans_tuned",
+    "threshold_oracle", "edge_oracle", "kmeans_oracle", "mask_rcnn",
+]  # fmt: skip
+
+
+def results(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return content
+
+
+def evaluate(folder: Path, *arguments: str, output: str = "report") -> dict[str, Any]:
+    finished = run("evaluate", *arguments, f"output_dir={output}", "threads=1", folder=folder)
+    assert (finished.code, finished.err) == (0, "")
+    return results(folder / output)
+
+
+def test_the_folder_holds_what_others_rely_on(workplace: Workplace) -> None:
+    names = {str(path.relative_to(workplace.report)) for path in workplace.report.rglob("*") if path.is_file()}
+    assert {"results.json", "results.csv", "report.md", "report.html", ".hydra/config.yaml"} <= names
+    predictions = {name for name in names if name.startswith("predictions/")}
+    assert predictions == {f"predictions/{row}.json" for row in ROWS} | {"predictions/mask_rcnn.bbox.json"}
+    assert str(workplace.report / "report.html") in workplace.evaluation.out
+    assert workplace.evaluation.err == ""
+    for row in ROWS:
+        assert row in workplace.evaluation.out
+
+
+def test_results_have_the_agreed_shape(workplace: Workplace) -> None:
+    found = results(workplace.report)
+    assert list(found["methods"]) == ROWS
+    for name, method in found["methods"].items():
+        assert {"class_agnostic", "class_aware", "timing", "counts", "score_threshold"} <= method.keys()
+        assert method["score_threshold"] == (0.5 if name == "mask_rcnn" else 0)
+        assert (method["class_aware"] is not None) == (name == "mask_rcnn")
+        assert method["counts"]["images"] == 5
+        assert {"data", "segmentation", "scoring"} <= method["timing"].keys()
+        if not method.get("oracle"):
+            assert method["timing"]["segmentation"].keys() == {"median", "p95"}
+        for track in (method["class_agnostic"], method["class_aware"]):
+            if track is not None:
+                values = [*(track[key] for key in NUMBERS), *track["coco"]["segm"], *track["coco"]["bbox"]]
+                assert all(value is None or 0 <= value <= 1 for value in values)
+                assert [len(track["coco"][kind]) for kind in ("segm", "bbox")] == [12, 12]
+                assert track["mask_ap"] == track["coco"]["segm"][0]
+                assert track["box_ap"] == track["coco"]["bbox"][0]
+                assert track["mask_ap_large"] is None  # nothing is large in images of 48 pixels
+                assert track["intervals"].keys() <= set(NUMBERS) - {"mask_ap_large"}
+                assert all(0 <= low <= high <= 1 for low, high in track["intervals"].values())
+                assert {"mask_ap", "box_ap", "miou", "f1_50"} <= track["intervals"].keys()
+    assert list(found["comparisons"]) == [name for name in ROWS if name != "mask_rcnn" and "oracle" not in name]
+    for name, entries in found["comparisons"].items():
+        own, standard = (found["methods"][row]["class_agnostic"] for row in (name, "mask_rcnn"))
+        assert entries.keys() <= set(NUMBERS)
+        for key, entry in entries.items():
+            assert entry["difference"] == pytest.approx(own[key] - standard[key])
+            assert entry["low"] <= entry["high"]
+            assert 0 < entry["p"] <= 1
+    assert "has the best mask AP" in found["verdict"][0] or "have the same mask AP" in found["verdict"][0]
+    aware = found["methods"]["mask_rcnn"]["class_aware"]
+    assert [(entry["id"], entry["name"]) for entry in aware["per_category"]] == [(3, "square"), (7, "bar")]
+    data = found["data"]
+    assert data["images"] == 5
+    assert data["used"] + data["crowd"] + data["dropped"] == data["annotations"] == 12
+    assert found["environment"]["threads"] == 1
+    assert found["command"].startswith("python evaluate.py checkpoint=run/checkpoints/best.pt")
+    assert "NaN" not in (workplace.report / "results.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("precision", "steps", "batch"), [("fp32", 20, 2), pytest.param("bf16", 40, 5, marks=pytest.mark.slow)]
+)
+def test_train_and_evaluate_agree(precision: str, steps: int, batch: int, workplace: Workplace, tmp_path: Path) -> None:
+    """On a network that has learned something: at an AP of 0 everything agrees."""
+    training = [*SMALL, *data_of(workplace.data), "output_dir=run", f"trainer.precision={precision}"]
+    longer = ["segmenter=mask_rcnn_resnet18_fpn", "trainer.epochs=null", f"trainer.max_steps={steps}",
+              f"trainer.batch_size={batch}", "schedule.warmup_steps=5", "optimizer.lr=0.003", "segmenter.min_score=0",
+              "trainer.ema_decay=0.8", "trainer.validate_every=null", "augmentation=none"]  # fmt: skip
+    trained = run("train", *training, *longer, folder=tmp_path)
+    assert trained.code == 0, trained.err
+    assert trained.result
+    assert trained.result > 1e-4
+    checkpoint = "checkpoint=run/checkpoints/best.pt"
+    found = evaluate(tmp_path, checkpoint, "methods=mask_rcnn", "gallery=0")["methods"]["mask_rcnn"]["class_aware"]
+    assert found["mask_ap"] == pytest.approx(trained.result, abs=1e-6)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    validated = json.loads(lines[-1])
+    for key in ("mask_ap", "mask_ap50", "box_ap", "miou", "f1_50"):
+        assert found[key] == pytest.approx(validated[f"validation/{key}"], abs=1e-6, nan_ok=True)
+
+
+def test_result_files_give_the_numbers_of_the_row_that_wrote_them(workplace: Workplace, tmp_path: Path) -> None:
+    written = workplace.report / "predictions"
+    found = evaluate(
+        tmp_path, "methods=none", *data_of(workplace.data), f"predictions.otsu={written / 'threshold_otsu.json'}",
+        f"predictions.net={written / 'mask_rcnn.json'}", f"predictions.boxes={written / 'mask_rcnn.bbox.json'}",
+        "score_threshold=0",
+    )  # fmt: skip
+    known = results(workplace.report)["methods"]
+    assert found["checkpoint"] is None
+    otsu, net, boxes = (found["methods"][name] for name in ("otsu", "net", "boxes"))
+    assert otsu["class_agnostic"]["coco"] == known["threshold_otsu"]["class_agnostic"]["coco"]
+    for key in NUMBERS:
+        assert otsu["class_agnostic"][key] == known["threshold_otsu"]["class_agnostic"][key]
+    assert otsu["class_aware"] is None  # every record carries -1
+    for track in ("class_agnostic", "class_aware"):
+        assert net[track]["coco"]["segm"] == known["mask_rcnn"][track]["coco"]["segm"]
+        assert boxes[track]["coco"]["bbox"] == known["mask_rcnn"][track]["coco"]["bbox"]
+        assert boxes[track]["coco"]["segm"] is None
+        assert [key for key in NUMBERS if boxes[track][key] is not None] == ["box_ap"]
+    for name in ("otsu.json", "net.json", "boxes.bbox.json"):
+        source = {"otsu.json": "threshold_otsu.json", "net.json": "mask_rcnn.json"}.get(name, "mask_rcnn.bbox.json")
+        copy = tmp_path / "report" / "predictions" / name
+        assert json.loads(copy.read_text()) == json.loads((written / source).read_text())
+    assert {path.name for path in (tmp_path / "report" / "predictions").iterdir()} == {
+        "otsu.json", "net.json", "boxes.bbox.json"
+    }  # fmt: skip
+    for method in (otsu, net, boxes):
+        assert method["timing"].keys() == known["mask_rcnn"]["timing"].keys()
+        assert (method["timing"]["data"], method["timing"]["segmentation"]) == (None, None)
+
+
+def test_operating_points_make_the_numbers_of_a_file_repeatable(workplace: Workplace, tmp_path: Path) -> None:
+    known = results(workplace.report)["methods"]["mask_rcnn"]
+    path = workplace.report / "predictions" / "mask_rcnn.json"
+    arguments = ["methods=none", *data_of(workplace.data), f"predictions.net={path}"]
+    found = evaluate(tmp_path, *arguments, f"score_threshold={known['score_threshold']}")["methods"]["net"]
+    for key in ("mask_ap", "miou", "fg_iou", "f1_50"):
+        assert found["class_aware"][key] == known["class_aware"][key]
+
+
+def test_rows_come_and_go(workplace: Workplace, tmp_path: Path) -> None:
+    arguments = ["methods=classical", *data_of(workplace.data), "gallery=1"]
+    dropped = [f"~segmenters.{name}" for name in ROWS[:7]]
+    found = evaluate(tmp_path, *arguments, *dropped, "+segmenter@segmenters.mine=threshold_otsu",
+                     "segmenters.mine.method.denoise=2.0")  # fmt: skip
+    assert list(found["methods"]) == ["edge_canny", "kmeans_lab", "mine"]
+
+
+def test_the_gallery_needs_images_and_nothing_else_does(workplace: Workplace, tmp_path: Path) -> None:
+    found = workplace.report / "predictions" / "mask_rcnn.json"
+    arguments = ["methods=none", *data_of(workplace.data), f"predictions.net={found}"]
+    evaluate(tmp_path, *arguments, output="with")
+    evaluate(tmp_path, *arguments, "data.val_images=null", "data.train_annotations=null", output="without")
+    sizes = [(tmp_path / name / "report.html").stat().st_size for name in ("with", "without")]
+    pages = [(tmp_path / name / "report.html").read_text() for name in ("with", "without")]
+    assert ["data:image" in page for page in pages] == [True, False], sizes
+    finished = run("evaluate", *data_of(workplace.data), "methods=classical", "data.val_images=null", folder=tmp_path)
+    assert "set data.val_images" in message(finished)
+
+
+def test_data_of_the_checkpoint_key_by_key(workplace: Workplace, data: Path) -> None:
+    folder = data.parent
+    (data / "val.json").rename(data / "other.json")
+    checkpoint = [f"checkpoint={workplace.best}", "methods=mask_rcnn", "gallery=0"]
+    moved = evaluate(folder, *checkpoint, f"data.root={data}", "data.val_annotations=other.json", output="moved")
+    assert moved["data"]["annotations_file"] == str(data / "other.json")
+    assert moved["data"]["max_dets"] == 100
+    track = moved["methods"]["mask_rcnn"]["class_aware"]
+    assert track["coco"] == results(workplace.report)["methods"]["mask_rcnn"]["class_aware"]["coco"]
+    fewer = evaluate(folder, *checkpoint, "data.max_dets=2", output="fewer")
+    assert fewer["data"]["max_dets"] == 2
+    assert fewer["methods"]["mask_rcnn"]["counts"]["detections"] <= 2 * 5
+
+
+def test_the_seed_never_changes_a_drawn_split(workplace: Workplace, tmp_path: Path) -> None:
+    data = [f"data.root={workplace.data}", "data.train_annotations=train.json", "data.train_images=train"]
+    training = [*SMALL, *data, "data.val_fraction=0.4", "seed=3", "trainer.max_steps=1", "output_dir=run"]
+    assert run("train", *training, folder=tmp_path).code == 0
+    checkpoint = ["checkpoint=run/checkpoints/best.pt", "methods=mask_rcnn", "segmenters.mask_rcnn.precision=fp32"]
+    seen = []
+    for seed in (0, 3, 4):
+        evaluate(tmp_path, *checkpoint, f"seed={seed}", output=str(seed))
+        records = json.loads((tmp_path / str(seed) / "predictions" / "mask_rcnn.json").read_text())
+        seen.append(({r["image_id"] for r in records}, results(tmp_path / str(seed))["data"]["used"]))
+        assert results(tmp_path / str(seed))["data"]["images"] == 2
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_categories_in_another_order_keep_their_meaning(workplace: Workplace, data: Path) -> None:
+    content = json.loads((data / "val.json").read_text())
+    swapped = {3: 7, 7: 3}
+    for entry in content["categories"]:
+        entry["id"] = swapped[entry["id"]]
+    for entry in content["annotations"]:
+        entry["category_id"] = swapped[entry["category_id"]]
+    (data / "val.json").write_text(json.dumps(content))
+    arguments = [f"checkpoint={workplace.best}", "methods=mask_rcnn", f"data.root={data}", "gallery=0"]
+    found = evaluate(data.parent, *arguments)["methods"]["mask_rcnn"]["class_aware"]
+    known = results(workplace.report)["methods"]["mask_rcnn"]["class_aware"]
+    assert found["coco"]["segm"] == pytest.approx(known["coco"]["segm"])
+    assert found["miou"] == pytest.approx(known["miou"])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_checkpoint_of_other_categories_is_scored_class_agnostically(
+    count: int, workplace: Workplace, data: Path
+) -> None:
+    content = json.loads((data / "val.json").read_text())
+    content["categories"] = [{"id": i, "name": f"other {i}"} for i in range(1, count + 1)]
+    for number, entry in enumerate(content["annotations"]):
+        entry["category_id"] = 1 + number % count
+    (data / "val.json").write_text(json.dumps(content))
+    arguments = [f"checkpoint={workplace.best}", "methods=mask_rcnn", *data_of(data), "gallery=0"]
+    found = evaluate(data.parent, *arguments, "tracks=class_agnostic")["methods"]["mask_rcnn"]
+    known = results(workplace.report)["methods"]["mask_rcnn"]
+    assert found["class_agnostic"]["coco"] == known["class_agnostic"]["coco"]
+    assert found["class_aware"] is None
+    records = json.loads((data.parent / "report" / "predictions" / "mask_rcnn.json").read_text())
+    assert {record["category_id"] for record in records} == {1 if count == 1 else -1}
+
+
+def test_a_report_is_replaced_when_asked(workplace: Workplace, tmp_path: Path) -> None:
+    shutil.copytree(workplace.report, tmp_path / "report")
+    found = evaluate(tmp_path, "methods=none", *data_of(workplace.data), "overwrite=true",
+                     "+segmenter@segmenters.otsu=threshold_otsu")  # fmt: skip
+    assert list(found["methods"]) == ["otsu"]
+    assert "edge_sobel" not in (tmp_path / "report" / "report.md").read_text()
+    assert [path.name for path in (tmp_path / "report" / "predictions").iterdir()] == ["otsu.json"]
+
+
+def test_a_result_file_in_the_folder_itself_is_kept(workplace: Workplace, tmp_path: Path) -> None:
+    predictions = Path(shutil.copytree(workplace.report, tmp_path / "report")) / "predictions"
+    given = predictions / "mask_rcnn.json"
+    before = given.read_bytes()
+    arguments = ["methods=none", *data_of(workplace.data), "overwrite=true", "gallery=0"]
+    evaluate(tmp_path, *arguments, f"predictions.net={given}")
+    assert {path.name for path in predictions.iterdir()} == {"mask_rcnn.json", "net.json"}
+    evaluate(tmp_path, *arguments, f"predictions.mask_rcnn={given}")
+    assert {path.name for path in predictions.iterdir()} == {"mask_rcnn.json"}
+    assert given.read_bytes() == before
+    clash = [f"predictions.old={given}", "+segmenter@segmenters.mask_rcnn=threshold_otsu", "output_dir=report"]
+    finished = run("evaluate", *arguments, *clash, folder=tmp_path)
+    assert "predictions.old: " in message(finished)
+    assert "mask_rcnn.json would be replaced" in message(finished)
+    assert given.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "a/../../../evil"])
+def test_names_stay_in_the_folder(workplace: Workplace, tmp_path: Path, name: str) -> None:
+    given = workplace.report / "predictions" / "mask_rcnn.json"
+    arguments = ["methods=none", *data_of(workplace.data), f"predictions={{{name}:{given}}}", "output_dir=a/b"]
+    finished = run("evaluate", *arguments, folder=tmp_path)
+    assert f"predictions.{name}: the name leads out of the folder predictions" in message(finished)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_removed_before_all_is_checked(workplace: Workplace, tmp_path: Path) -> None:
+    shutil.copytree(workplace.report, tmp_path / "report")
+    arguments = ["methods=none", *data_of(workplace.data), "overwrite=true", "output_dir=report"]
+    before = sorted(path.name for path in (tmp_path / "report" / "predictions").iterdir())
+    message(run("evaluate", *arguments, "predictions.a=absent.json", folder=tmp_path))
+    assert sorted(path.name for path in (tmp_path / "report" / "predictions").iterdir()) == before
+    assert (tmp_path / "report" / "results.json").exists()
+
+
+def test_images_are_needed_only_where_they_are_used(workplace: Workplace, data: Path) -> None:
+    shutil.rmtree(data / "val")
+    found = workplace.report / "predictions" / "mask_rcnn.json"
+    arguments = ["methods=none", *data_of(data), f"predictions.net={found}"]
+    for gallery in (0, 3):
+        finished = run("evaluate", *arguments, f"gallery={gallery}", f"output_dir={gallery}", folder=data.parent)
+        assert (finished.code, finished.err) == (0, "")
+        assert ("no gallery" in finished.out) == (gallery > 0)
+        assert (data.parent / str(gallery) / "report.html").exists()
+    finished = run("evaluate", *data_of(data), "methods=classical", "gallery=0", folder=data.parent)
+    assert "no such image folder; set data.val_images" in message(finished)
+
+
+def test_there_must_be_rows_and_true_instances(workplace: Workplace, data: Path) -> None:
+    finished = run("evaluate", *data_of(data), "methods=none", folder=data.parent)
+    assert "predictions.NAME=FILE" in message(finished)
+    assert "methods=" in message(finished)
+    content = json.loads((data / "val.json").read_text())
+    (data / "val.json").write_text(json.dumps({**content, "annotations": []}))
+    found = workplace.report / "predictions" / "mask_rcnn.json"
+    finished = run("evaluate", *data_of(data), "methods=none", f"predictions.net={found}", folder=data.parent)
+    assert "val.json: no usable annotation among 0" in message(finished)
+
+
+def test_the_command_names_the_checkpoint_that_was_chosen(workplace: Workplace, tmp_path: Path) -> None:
+    best = tmp_path / "runs" / "train" / "a b=(c)'s" / "checkpoints" / "best.pt"
+    best.parent.mkdir(parents=True)
+    shutil.copy(workplace.best, best)
+    arguments = ["methods=mask_rcnn", "gallery=0"]
+    found = evaluate(tmp_path, *arguments, output="first")
+    assert found["directory"] == str(tmp_path)
+    python, script, *typed = shlex.split(found["command"])
+    assert (python, script) == ("python", "evaluate.py")
+    again = evaluate(tmp_path, *typed, "overwrite=true", output="second")
+    assert again["checkpoint"]["path"] == found["checkpoint"]["path"] == str(best)
+
+
+def test_families_come_from_the_rows_not_from_their_names(workplace: Workplace, tmp_path: Path) -> None:
+    rows = [f"+segmenter@segmenters.my_{name}={name}" for name in ("threshold_mean", "threshold_otsu")]
+    found = evaluate(tmp_path, "methods=none", *data_of(workplace.data), "gallery=0", *rows)["methods"]
+    assert {name: method["family"] for name, method in found.items()} == {
+        "my_threshold_mean": "literal", "my_threshold_otsu": "sound"
+    }  # fmt: skip
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "Literal rows (my_threshold_mean)" in text
+    assert "Sound rows (my_threshold_otsu)" in text
+
+
+def test_the_numbers_that_coco_published(tmp_path: Path) -> None:
+    root = REAL_DATA / "data" / "evaluator_reference"
+    if not root.is_dir():
+        pytest.skip(f"{root} is not there; set SEGTRAIN_REAL_DATA")
+    found = evaluate(
+        tmp_path, "methods=none", "data=coco", f"data.root={root}", "data.val_annotations=ground_truth.json",
+        f"predictions.segm={root / 'detections_segm.json'}", f"predictions.bbox={root / 'detections_bbox.json'}",
+    )  # fmt: skip
+    published = json.loads((root / "published.json").read_text())
+    for kind in ("segm", "bbox"):
+        numbers = found["methods"][kind]["class_aware"]["coco"][kind]
+        assert [f"{value:.3f}" for value in numbers] == [f"{value:.3f}" for value in _twelve(published, kind)]
+
+
+def _twelve(published: dict[str, Any], kind: str) -> list[float]:
+    values = published[kind]
+    return list(values.values()) if isinstance(values, dict) else values

@@ -1,0 +1,152 @@
+"""A data set of a few tiny images and training runs on it, of seconds."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from networks import planes
+from PIL import Image
+
+from segtrain import masks
+from segtrain.data.check.load import load_index
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.dataset import CocoDataset
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.loader import TrainingLoader
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
+from segtrain.training.checkpoint import Checkpoint
+from segtrain.training.learner import Learner, parameter_groups
+from segtrain.training.schedule import Cosine
+from segtrain.training.settings import TrainSettings
+from segtrain.training.threads import ThreadTuner
+from segtrain.training.trainer import Trainer
+from tests.helpers.tiny_networks import CLASSES, picture, settings, tiny
+
+IDS = [5, 30, 70]  # category ids, with gaps; the third never appears
+
+
+def write_data(folder: Path, images: int = 6, size: int = 64) -> CocoIndex:
+    """Discs and rectangles; the last image has none."""
+    records, annotations = [], []
+    for number in range(images):
+        image, target = picture(number, size, size, objects=2 if number < images - 1 else 0)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
+        records.append({"id": 100 + number, "file_name": f"{number}.png", "height": size, "width": size})
+        for plane, label in zip(planes(image, target), target.labels.tolist(), strict=True):
+            segmentation = masks.encode(plane.numpy())
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": 100 + number, "category_id": IDS[label - 1], "iscrowd": 0}
+                | {"segmentation": segmentation, "area": int(plane.sum()), "bbox": box(segmentation)}
+            )
+    categories = [{"id": i, "name": name} for i, name in zip(IDS, CLASSES, strict=False)]
+    path = folder / "coco.json"
+    path.write_text(json.dumps({"images": records, "annotations": annotations, "categories": categories}))
+    return load_index(path)
+
+
+def box(rle: masks.Rle) -> list[float]:
+    x0, y0, x1, y1 = masks.boxes([rle])[0].tolist()
+    return [x0, y0, x1 - x0, y1 - y0]
+
+
+def recipe(**changes: Any) -> TrainSettings:
+    values: dict[str, Any] = {
+        "batch_size": 2,
+        "workers": 0,
+        "epochs": 2,
+        "max_steps": None,
+        "max_minutes": None,
+        "aspect_grouping": False,
+        "repeat_threshold": None,
+        "precision": "fp32",
+        "max_grad_norm": 10.0,
+        "accumulate_steps": 1,
+        "ema_decay": 0.9,
+        "validate_every": 1,
+        "checkpoint_minutes": None,
+        "log_every": 1,
+        "preview_images": 1,
+        "validation_images": 0,
+        "threshold_images": 4,
+    }
+    return TrainSettings(**(values | changes))
+
+
+def checkpoint(**changes: Any) -> Checkpoint:
+    values: dict[str, Any] = {
+        "model": {},
+        "config": {
+            "segmenter": {"_target_": "segtrain.segmenters.mask_rcnn.build.mask_rcnn", "_partial_": True, **settings()},
+            "optimizer": {"_target_": "torch.optim.AdamW"},
+        },
+        "class_names": CLASSES,
+        "category_ids": IDS[: len(CLASSES)],
+        "max_dets": 10,
+        "score_threshold": 0.5,
+        "precision": "fp32",
+        "seed": 3,
+        "val_ids": None,
+        "epoch": 0,
+        "step": 0,
+        "minutes": 0.0,
+        "metrics": {},
+        "training": None,
+        "threshold_images": None,
+        "training_images": None,
+        "training_objects": None,
+        "validations": 0,
+    }
+    return Checkpoint(**(values | changes))
+
+
+@dataclass
+class Run:
+    """A training run, and what it wrote down."""
+
+    index: CocoIndex
+    folder: Path
+    start: Checkpoint = field(default_factory=checkpoint)
+    changes: dict[str, Any] = field(default_factory=dict)  # of the recipe
+    scores: list[float] = field(default_factory=list)  # what validation answers; 0 when there are no more
+    entries: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    validated: list[tuple[int, dict[str, torch.Tensor]]] = field(default_factory=list)
+    optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW
+    on_bad_image: Any = "error"
+
+    def trainer(self) -> Trainer:
+        chosen = recipe(**self.changes)
+        reader = ImageReader(self.index.path.parent, exif="auto", max_pixels=10**6)
+        dataset = CocoDataset(self.index, reader, None, seed=3, on_bad_image=self.on_bad_image)
+        loader = TrainingLoader(dataset, batch_size=chosen.batch_size, workers=0, seed=3)
+        segmenter = tiny("mobilenet_v2_fpn", norm="batch", rois_per_image=16)
+        optimizer = self.optimizer(parameter_groups(segmenter), lr=3e-3)
+        schedule = Cosine(warmup_steps=2, warmup_factor=0.1, final_factor=0.01)
+        learner = Learner(
+            segmenter,
+            optimizer,
+            schedule,
+            max_grad_norm=chosen.max_grad_norm,
+            ema_decay=chosen.ema_decay,
+            seed=self.start.seed,
+        )
+        threads = ThreadTuner([1], validation=1)
+        return Trainer(chosen, learner, loader, self.validate, self, self.folder, self.start, threads)
+
+    def fit(self) -> float:
+        return self.trainer().fit()
+
+    def scalars(self, step: int, values: Any) -> None:
+        self.entries.append((step, dict(values)))
+
+    def validate(self, segmenter: MaskRCNN, step: int) -> dict[str, float]:
+        self.validated.append((step, {name: value.clone() for name, value in segmenter.state_dict().items()}))
+        return {"mask_ap": self.scores.pop(0) if self.scores else 0.0}
+
+    def curve(self, name: str) -> list[float]:
+        return [values[name] for _, values in self.entries if name in values]
+
+    def minutes_at(self, step: int) -> float:
+        """Of training, up to a step."""
+        return next(values["train/minutes"] for at, values in self.entries if at == step and "train/minutes" in values)

@@ -1,0 +1,71 @@
+"""Run-length code of many masks at once, against pycocotools' own decoder."""
+
+from random import Random
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+from segtrain import masks
+from segtrain.masks import codec
+from tests.helpers.random_instances import Planes, scenes
+
+
+@settings(max_examples=200, deadline=None)
+@given(scenes())
+def test_runs_are_the_pixels_of_each_mask(drawn: tuple[tuple[int, int], Planes]) -> None:
+    size, planes = drawn
+    planes = [*planes, np.zeros(size, dtype=bool), np.ones(size, dtype=bool)]
+    codes = [coco_mask.encode(np.asfortranarray(plane, dtype=np.uint8))["counts"].decode() for plane in planes]
+    number, starts, stops = codec.runs(codes, size[0] * size[1])
+    assert (np.diff(number) >= 0).all()
+    assert (stops > starts).all()
+    painted = np.zeros((len(planes), size[0] * size[1]), dtype=bool)
+    for n, start, stop in zip(number, starts, stops, strict=True):
+        assert not painted[n, start:stop].any()
+        painted[n, start:stop] = True
+    for plane, flat in zip(planes, painted, strict=True):
+        assert np.array_equal(flat.reshape(size, order="F"), plane)
+
+
+def test_long_runs_and_empty_runs() -> None:
+    size = [100_000, 50]
+    lengths = [[0, 5, 0, 0, 1, 4_000_000, 999_994], [5_000_000], [2_500_000, 2_500_000], [4_999_999, 1]]
+    rles = [coco_mask.frPyObjects({"size": size, "counts": counts}, *size) for counts in lengths]
+    number, starts, stops = masks.runs([masks.Rle(size=size, counts=rle["counts"].decode()) for rle in rles])
+    found = list(zip(number.tolist(), starts.tolist(), stops.tolist(), strict=True))
+    expected = [(0, 0, 5), (0, 6, 4_000_006), (2, 2_500_000, 5_000_000), (3, 4_999_999, 5_000_000)]
+    assert found == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(scenes(), st.randoms())
+def test_codes_are_cocos(drawn: tuple[tuple[int, int], Planes], random: Random) -> None:
+    size, planes = drawn
+    planes = [*planes, np.zeros(size, dtype=bool), np.ones(size, dtype=bool)]
+    flips: list[int] = []
+    owners: list[int] = []
+    for number, plane in enumerate(planes):
+        changes = np.flatnonzero(np.diff(plane.ravel(order="F"), prepend=False)).tolist()
+        # What comes twice is no change, and the end of the plane is none.
+        unchanged = [random.randrange(plane.size + 1) for _ in range(3)] * 2
+        mine = sorted([*changes, *unchanged, *[plane.size] * random.randrange(2)])
+        flips += mine
+        owners += [number] * len(mine)
+    found = codec.codes(np.array(flips), np.array(owners), len(planes), size[0] * size[1])
+    assert found == [coco_mask.encode(np.asfortranarray(p, dtype=np.uint8))["counts"].decode() for p in planes]
+
+
+@given(st.lists(st.integers(1, 2**31 - 1), max_size=9))
+def test_codes_of_long_runs(lengths: list[int]) -> None:
+    pixels = sum(lengths) + 1
+    (code,) = codec.codes(np.cumsum(lengths, dtype=np.int64), np.zeros(len(lengths), np.int64), 1, pixels)
+    expected = coco_mask.frPyObjects({"size": [pixels, 1], "counts": [*lengths, 1]}, pixels, 1)
+    assert code == expected["counts"].decode()
+    assert codec.counts(code).tolist() == [*lengths, 1]
+
+
+def test_no_masks() -> None:
+    assert codec.codes(np.zeros(0, np.int64), np.zeros(0, np.int64), 0, 12) == []
+    assert [len(part) for part in masks.runs([])] == [0, 0, 0]

@@ -1,0 +1,228 @@
+"""Mask R-CNN's limits: which rows they are measured for, what is said of them, and how they are shown."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segtrain import masks
+from segtrain.evaluation import Detections, GroundTruthSet
+from segtrain.records import GroundTruth
+from segtrain.reporting.analysis.calibrations import calibrations
+from segtrain.reporting.analysis.mask_ceiling import mask_ceiling
+from segtrain.reporting.benchmark import plain, write_report
+from segtrain.reporting.figures.reliability import reliability_plots
+from segtrain.reporting.tables.limits import (
+    calibration_sentences,
+    calibration_table,
+    ceiling_sentences,
+    ceiling_table,
+    limit_definitions,
+    reliability_rows,
+)
+from segtrain.segmenters.mask_rcnn.mask_paste import resample_through_mask_head
+from segtrain.segmenters.mask_rcnn.preprocess import InputSize
+from tests.helpers.random_scenes import CATEGORIES, scene
+from tests.helpers.report_examples import HOSTILE, method, results, with_limits
+from tests.test_evaluation import NAMED, pycocotools
+
+
+@dataclass(frozen=True)
+class Row:
+    detections: Detections = field(default_factory=lambda: Detections([], None, True, 0.5))
+    score: str | None = None
+    oracle: bool = False
+    input_size: InputSize | None = None
+
+
+def ellipses(seed: int, count: int = 30, crowds: int = 3) -> GroundTruthSet:
+    """Smooth objects of all of COCO's sizes in three images."""
+    rng = np.random.default_rng(seed)
+    sizes = {4: (260, 300), 2: (220, 220), 9: (240, 320)}
+    truths = []
+    for number in range(1, count + 1):
+        image_id = int(rng.choice([4, 2]))  # the third one is empty
+        y, x = np.mgrid[: sizes[image_id][0], : sizes[image_id][1]]
+        a, b = rng.uniform(3, 65, 2)
+        cy, cx = rng.uniform(20, 200, 2)
+        rle = masks.encode(((y - cy) / a) ** 2 + ((x - cx) / b) ** 2 + 0.3 * np.sin(x / 3 + y / 5) <= 1)
+        x0, y0, x1, y1 = masks.boxes([rle])[0].tolist()
+        truths.append(
+            GroundTruth(
+                id=number, image_id=image_id, category_id=int(rng.choice(CATEGORIES)), segmentation=rle,
+                bbox=[x0, y0, x1 - x0, y1 - y0], area=float(masks.area([rle])[0]), iscrowd=int(number <= crowds),
+            )
+        )  # fmt: skip
+    return GroundTruthSet(NAMED, sizes, truths)
+
+
+@pytest.mark.parametrize("count", [30, 250])
+@pytest.mark.parametrize("scale", [None, 2.0])
+def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, scale: float | None) -> None:
+    """All objects count, even where an image has more than the hundred of COCO."""
+    reference = ellipses(1, count)
+    input_size = scale and InputSize(None, 10_000, scale)
+    rows = {"kmeans": Row(), "mask_rcnn": Row(input_size=input_size or None)}
+    ceiling = mask_ceiling(rows, reference)
+    assert ceiling is not None
+    real: list[Any] = [{**t, "category_id": 1} for t in reference.truths if not t["iscrowd"]]
+    found, overlaps = [], []
+    for truth in real:
+        arguments = [[truth["segmentation"]]], [reference.sizes[truth["image_id"]]]
+        ((left,),) = (
+            resample_through_mask_head(*arguments, input_size) if input_size else resample_through_mask_head(*arguments)
+        )
+        overlaps.append(masks.iou([left], [truth["segmentation"]], [0])[0, 0])
+        found.append({"image_id": truth["image_id"], "category_id": 1, "segmentation": left, "score": 1.0})
+
+    class Drawn:
+        sizes, truths = reference.sizes, real
+
+    expected = pycocotools(Drawn, found, [1], "segm", 1000)  # type: ignore[arg-type]
+    keys = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
+    values: list[Any] = [ceiling[key] for key in keys]
+    np.testing.assert_allclose(values, expected[:6], atol=1e-12, equal_nan=True)
+    assert ceiling["mean_iou"] == pytest.approx(np.mean(overlaps))
+    assert ceiling["objects"] == count - 3
+    assert ceiling["most_objects"] == max(Counter(t["image_id"] for t in real).values())
+    assert ceiling["resolution"] == 28
+    assert ceiling["input_of"] == ("mask_rcnn" if scale else None)
+    assert 0 < float(ceiling["mask_ap"] or 0) < 1
+
+
+def test_no_ceiling_without_true_objects() -> None:
+    rows = {"mask_rcnn": Row()}
+    assert mask_ceiling(rows, ellipses(2, count=3)) is None
+    assert mask_ceiling(rows, GroundTruthSet(NAMED, {1: (5, 5)}, [])) is None
+
+
+def test_no_ceiling_where_no_row_has_it() -> None:
+    assert mask_ceiling({"kmeans": Row(), "mine": Row()}, ellipses(1)) is None
+    assert mask_ceiling({"kmeans": Row(), "mask_rcnn/seed1": Row()}, ellipses(1)) is not None
+
+
+def test_a_true_object_without_a_pixel_is_found_by_nobody() -> None:
+    reference = ellipses(3, count=4, crowds=0)
+    reference.truths[0]["segmentation"] = masks.empty(reference.sizes[reference.truths[0]["image_id"]])
+    ceiling = mask_ceiling({"mask_rcnn": Row()}, reference)
+    assert ceiling is not None
+    assert 0 < float(ceiling["mean_iou"] or 0) < 0.75
+
+
+def test_only_learned_scores_of_masks_are_calibrated() -> None:
+    drawn = scene(3)
+    reference = GroundTruthSet(NAMED, drawn.sizes, drawn.truths)
+    found = Detections(drawn.predictions, None, True, 0.5)
+    rows = {
+        "learned": Row(found),
+        "classical": Row(found, score="contrast"),
+        "oracle": Row(found, oracle=True),
+        "boxes": Row(Detections(None, drawn.box_predictions, True, 0.5)),
+        "nothing": Row(),
+        "logits": Row(Detections([{**p, "score": 9.0} for p in drawn.predictions], None, True, 0.5)),
+    }
+    result = calibrations(rows, reference)
+    assert list(result) == list(rows)
+    assert {name for name, own in result.items() if own} == {"learned"}
+    own = result["learned"]
+    assert own is not None
+    assert set(own) == {"bins", "ece", "ece_iou"}
+    assert len(own["bins"]) == 10
+    # Categories do not matter.
+    unknown = Detections([{**p, "category_id": -1} for p in drawn.predictions], None, False, 0.5)
+    assert repr(calibrations({"learned": Row(unknown)}, reference)["learned"]) == repr(own)
+
+
+def known() -> Any:
+    content = with_limits(results())
+    close = [
+        {**part, "precision": part["mean_score"] + 0.01}
+        for part in content["methods"]["mask_rcnn"]["calibration"]["bins"]
+    ]
+    own = {"bins": close, "ece": 0.01, "ece_iou": 0.31}
+    content["methods"]["mask_rcnn/seed1"] = method(0.3, 0.2, ["a"], aware=True) | {"calibration": own}
+    return plain(content)
+
+
+def test_sentences_give_the_numbers() -> None:
+    first, own, seed = ceiling_sentences(known())
+    assert "28 × 28 cells" in first
+    assert "reach a mask AP of 0.787 on these data, a mean IoU of 0.908 with the 3,814 true" in first
+    assert own == "mask_rcnn has 0.500, 64 % of it."
+    assert seed.startswith("mask_rcnn/seed1 has 0.300")
+    said = calibration_sentences(known())
+    assert said[0].startswith("mask_rcnn: scores are 0.200 too high on average (mean score 0.830, share of right")
+    assert said[1].startswith("mask_rcnn/seed1: scores are about right on average")
+    content = known()
+    content["mask_ceiling"]["most_objects"] = 101
+    assert (
+        ceiling_sentences(content)[1]
+        == "mask_rcnn, at the 100 best-scored detections of an image, has 0.500, 64 % of it."
+    )
+    content["mask_ceiling"] |= {"most_objects": 100, "mask_ap": 0.4}
+    assert ceiling_sentences(content)[1].startswith("mask_rcnn has 0.500, more, since")
+
+
+def test_tables_hold_the_ceiling_and_the_learned_rows() -> None:
+    ceiling, calibration = ceiling_table(known()), calibration_table(known())
+    assert ceiling is not None
+    assert calibration is not None
+    assert [row.method for row in ceiling.rows] == ["perfect 28 × 28 masks", "mask_rcnn", "mask_rcnn/seed1"]
+    assert [cell.text for cell in ceiling.rows[0].cells] == ["0.787", "0.990", "0.896", "0.772", "0.968", "–"]
+    assert [cell.text for cell in calibration.rows[0].cells] == ["100", "0.830", "0.630", "0.400", "0.200", "0.310"]
+    assert [row.cells[4].best for row in calibration.rows] == [False, True]
+    assert [(name, scores) for name, scores, _ in reliability_rows(known())][:2] == [
+        ("mask_rcnn", "0.7 to 0.8"),
+        ("mask_rcnn", "0.9 to 1.0"),
+    ]
+
+
+def test_dots_stand_where_the_numbers_are_and_their_area_counts() -> None:
+    plot = reliability_plots(known(), width=340.0)[0]
+    assert plot.method == "mask_rcnn"
+    filled = sorted((dot for dot in plot.dots if not dot.hollow), key=lambda dot: dot.x)
+    places = [plot.frame.at(0.75, 0.55), plot.frame.at(0.95, 0.75)]
+    np.testing.assert_allclose([(dot.x, dot.y) for dot in filled], places)
+    assert (filled[1].radius / filled[0].radius) ** 2 == pytest.approx(40 / 60)
+    assert len(plot.dots) == 4
+    assert plot.error == "ECE 0.200"
+    assert "60 detections" in plot.description
+
+
+def test_both_reports_show_the_section_and_without_the_keys_neither(tmp_path: Path) -> None:
+    content = known()
+    content["methods"][HOSTILE] = content["methods"].pop("mask_rcnn/seed1")
+    write_report(tmp_path, content, [])
+    page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
+    assert page.count("alert('x')") == 0
+    for said in ('<section id="limits">', '<a href="#limits">', 'aria-label="Reliability of mask_rcnn.', "ECE 0.200"):
+        assert said in page
+    for said in ("## Mask R-CNN's limits", "| `perfect 28 × 28 masks` ", "| 0.7 to 0.8 |", "**Calibration, ECE**"):
+        assert said in text
+    for key in ("mask_ceiling", "calibration"):
+        content.pop(key, None)
+        for row in content["methods"].values():
+            row.pop(key, None)
+    write_report(tmp_path, content, [])
+    page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
+    assert "limits" not in page.split("<body>")[1]
+    assert "limits" not in text
+    assert limit_definitions(content) == []
+
+
+def test_the_ceiling_alone(tmp_path: Path) -> None:
+    content = known()
+    for row in content["methods"].values():
+        row["calibration"] = None
+    write_report(tmp_path, content, [])
+    page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
+    assert '<section id="limits">' in page
+    assert "Are the scores to be trusted" not in page
+    assert "perfect 28 × 28 masks" in text
+    assert "What became of detections" not in text
+    content["mask_ceiling"] = None  # these data have no objects
+    write_report(tmp_path, content, [])
+    assert '<section id="limits">' not in (tmp_path / "report.html").read_text()

@@ -1,0 +1,531 @@
+"""Every way to a 0 or a dash, made on purpose and followed to its sentence in the report."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segtrain import masks
+from segtrain.benchmark.runner import Benchmark, MethodResult
+from segtrain.data.coco.reader import read_index
+from segtrain.data.splits import Split
+from segtrain.reporting.benchmark import plain, write_report
+from segtrain.reporting.figures.kinds import kind_tables
+from segtrain.reporting.html import html_report
+from segtrain.reporting.results import assemble
+from segtrain.reporting.tables.categories import category_table
+from segtrain.reporting.tables.costs import cost_table
+from segtrain.reporting.tables.reasons import explained_categories, reason_lines
+from tests.helpers.random_scenes import xywh
+
+SIZE = (160, 200)
+NAMES = ("round", "lobed", "flat", *(f"c{n}" for n in range(4, 10)))
+SIDES = (10, 24, 40, 60, 110)  # small, small, medium, medium, large
+Objects = Sequence[tuple[int, int, int, int, int]]  # image, category, x, y, side
+OBJECTS: Objects = [
+    (image, 1 + n % 2, x, y, side)
+    for image in (1, 2, 3)
+    for n, (side, x, y) in enumerate(zip(SIDES, (3, 150, 150, 5, 40), (140, 3, 100, 30, 30), strict=True))
+]
+
+
+def square(x: float, y: float, side: float) -> masks.Rle:
+    return masks.encode_crop(np.ones((int(side), int(side))), int(x), int(y), SIZE)
+
+
+def record(image: int, category: int, x: float, y: float, side: float, score: float = 0.9) -> dict[str, Any]:
+    return {"image_id": image, "category_id": category, "segmentation": square(x, y, side), "score": score}
+
+
+class Bench:
+    """An evaluation of result files on drawn squares."""
+
+    def __init__(
+        self, folder: Path, objects: Objects = OBJECTS, crowds: Objects = (), categories: int = 2, images: int = 3
+    ) -> None:
+        annotations: list[dict[str, Any]] = []
+        for crowd, drawn in ((0, objects), (1, crowds)):
+            for image, category, x, y, side in drawn:
+                rle = square(x, y, side)
+                annotations.append(
+                    {"id": len(annotations) + 1, "image_id": image, "category_id": category, "segmentation": rle,
+                     "bbox": xywh(rle), "area": float(masks.area([rle])[0]), "iscrowd": crowd}
+                )  # fmt: skip
+        content = {
+            "images": [
+                {"id": i, "file_name": f"{i}.png", "height": SIZE[0], "width": SIZE[1]} for i in range(1, images + 1)
+            ],
+            "categories": [{"id": i, "name": NAMES[i - 1]} for i in range(1, categories + 1)],
+            "annotations": annotations,
+        }
+        (folder / "truth.json").write_text(json.dumps(content))
+        self.folder = folder
+        split = Split("val", read_index(folder / "truth.json"), None, 0, 0)
+        self.benchmark = Benchmark(
+            split, folder / "report", max_dets=100, score_threshold=0.5, tracks=["class_agnostic", "class_aware"]
+        )
+
+    def add(self, name: str, records: list[dict[str, Any]], **changes: Any) -> "Bench":
+        """A row from a file; with changes it passes for a segmenter's."""
+        path = self.folder / f"{name}.json"
+        path.write_text(json.dumps(records))
+        self.benchmark.add_file(name, path)
+        if changes:
+            timed = {part: [0.1] * len(self.benchmark.ground_truth.sizes) for part in ("data", "segmentation")}
+            row: MethodResult = self.benchmark.rows[name]
+            self.benchmark.rows[name] = replace(row, detections=replace(row.detections, seconds=timed), **changes)
+        return self
+
+    def results(self) -> dict[str, Any]:
+        bench = self.benchmark
+        found: dict[str, Any] = assemble(
+            bench.rows, bench.split, bench.ground_truth, bench.max_dets, notes=bench.notes,
+            environment={}, command="python evaluate.py", directory=".", checkpoint=None, checkpoints={}, seeds={},
+            bootstrap={"resamples": 0, "seed": 0},
+        )  # fmt: skip
+        return found
+
+    def why(self, key: str, row: str = "row", track: str = "class_agnostic") -> str:
+        """The reason of a number: there is exactly one."""
+        entries = self.results()["reasons"]
+        (why,) = [e["why"] for e in entries if row in e["rows"] and key in e["keys"] and track in e["tracks"]]
+        return str(why)
+
+
+def perfect(objects: Objects = OBJECTS, **changes: Any) -> list[dict[str, Any]]:
+    return [{**record(*one), **changes} for one in objects]
+
+
+def boxes(objects: Objects = OBJECTS) -> list[dict[str, Any]]:
+    return [
+        {"image_id": image, "category_id": category, "bbox": [x, y, side, side], "score": 0.9}
+        for image, category, x, y, side in objects
+    ]
+
+
+def test_nothing_is_said_where_nothing_is_0_or_missing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path).add("row", perfect(), score=None).add("other", perfect(), score="contrast")
+    results = bench.results()
+    assert results["reasons"] == []
+    assert reason_lines(results) == []
+    write_report(tmp_path, results, [])
+    for name in ("report.html", "report.md"):
+        assert "0 or missing" not in (tmp_path / name).read_text()
+
+
+def test_no_true_object_of_a_size_is_said_once_for_all_rows(tmp_path: Path) -> None:
+    few = [one for one in OBJECTS if one[4] < 96]
+    bench = Bench(tmp_path, few)
+    for name in ("a", "b", "c"):
+        bench.add(name, perfect(few), score=None)
+    results = bench.results()
+    assert results["reasons"] == [
+        {
+            "rows": ["a", "b", "c"],
+            "tracks": ["class_agnostic", "class_aware"],
+            "keys": ["mask_ap_large"],
+            "why": "no true object above 96 × 96 pixels is in these data: their areas range from 10 × 10 to 60 × 60",
+        }
+    ]
+    assert [line.what for line in reason_lines(results)] == ["AP L of every method"]
+    assert 'title="No true object above 96' in html_report(plain(results), [])
+
+
+def test_boxes_only_is_said_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path).add("row", boxes(), score=None).add("full", perfect(), score=None)
+    results = bench.results()
+    (entry,) = results["reasons"]
+    assert entry["rows"] == ["row"]
+    assert entry["why"].startswith("boxes only")
+    assert "box_ap" not in entry["keys"]
+    (line,) = reason_lines(results)
+    assert line[0] == "every number but box AP of row"
+    write_report(tmp_path, results, [])
+    text = (tmp_path / "report.md").read_text()
+    assert text.lower().count("boxes only") == 1
+
+
+def test_only_crowds(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, objects=(), crowds=OBJECTS).add("row", perfect(), score=None)
+    for key in ("mask_ap", "mask_ap_large", "box_ap", "f1_50", "pq", "sq", "rq"):
+        assert bench.why(key).startswith("these images have no true object, only 15 crowd regions;")
+    assert bench.results()["mask_ceiling"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "the file holds no detection for any of the 3 images"),
+        ({"score": None}, "nothing was detected on any of the 3 images; train longer"),
+        ({"score": "contrast"}, "nothing was detected on any of the 3 images; a smaller min_area"),
+    ],
+)
+def test_nothing_found(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    bench = Bench(tmp_path).add("row", [], **changes)
+    for key in ("mask_ap", "mask_ap_small", "box_ap", "fg_iou", "f1_50", "pq", "sq", "rq", "boundary_iou"):
+        assert bench.why(key).startswith(said)
+
+
+def test_nothing_reaches_the_threshold(tmp_path: Path) -> None:
+    bench = Bench(tmp_path).add("row", perfect(score=0.31), score=None)
+    for key in ("fg_iou", "f1_50", "pq", "sq", "rq", "boundary_iou"):
+        said = (
+            "no detection reaches the score threshold 0.5 (the highest score is 0.31); score_threshold=… sets a lower"
+        )
+        assert bench.why(key).startswith(said)
+    assert not [e for e in bench.results()["reasons"] if "mask_ap" in e["keys"]]
+
+
+def test_nothing_overlaps_enough(tmp_path: Path) -> None:
+    # Half of each object and as much beside it: an IoU of a third.
+    beside = [(image, category, x + side // 2, y, side) for image, category, x, y, side in OBJECTS if x + side < 140]
+    bench = Bench(tmp_path).add("row", perfect(beside), score=None)
+    best = max(
+        masks.iou([square(*a[2:])], [square(*b[2:])], [0])[0, 0] for a in beside for b in OBJECTS if a[0] == b[0]
+    )
+    assert 0.3 < best < 0.5
+    for key in ("mask_ap", "mask_ap50", "mask_ar", "box_ap", "f1_50", "pq", "sq", "rq"):
+        assert bench.why(key) == (
+            f"none of the 15 true objects is found at IoU 0.50, among {len(beside)} detections: the best IoU is "
+            f"{best:.2f}; 0 of 15 by their boxes (best IoU {best:.2f})"
+        )
+    assert bench.why("mask_ap_medium") == bench.why("mask_ap")
+    assert sum("box_ap" in entry["keys"] for entry in bench.results()["reasons"]) == 1  # one entry for the row
+    assert not [e for e in bench.results()["reasons"] if "fg_iou" in e["keys"]]  # pixels are shared
+
+
+def test_half_an_overlap_matches_for_f1_and_not_for_pq(tmp_path: Path) -> None:
+    half = masks.encode_crop(np.ones((5, 10)), 3, 3, SIZE)
+    bench = Bench(tmp_path, [(1, 1, 3, 3, 10)], categories=1)
+    bench.add("row", [{**record(1, 1, 3, 3, 10), "segmentation": half}], score=None)
+    for key in ("pq", "sq", "rq"):
+        assert bench.why(key) == (
+            "the one true object is not found at IoU 0.75, among 1 detection: the best IoU is 0.50; 1 of 1 at the "
+            "score threshold 0.5; in PQ, besides, the IoU must exceed 0.50 and no pixel belongs to two objects"
+        )
+
+
+def test_ap75_has_a_reason_of_its_own(tmp_path: Path) -> None:
+    shifted = [(image, category, x + max(side // 6, 1), y, side) for image, category, x, y, side in OBJECTS]
+    bench = Bench(tmp_path, [o for o in OBJECTS if o[4] > 10])
+    bench.add("row", perfect([o for o in shifted if o[4] > 10]), score=None)
+    best = max(
+        masks.iou([square(*a[2:])], [square(*b[2:])], [0])[0, 0]
+        for a, b in zip(shifted, OBJECTS, strict=True)
+        if a[4] > 10
+    )
+    assert bench.why("mask_ap75") == (
+        f"none of the 12 true objects is found at IoU 0.75, among 12 detections: the best IoU is {best:.2f}"
+    )
+    assert not [e for e in bench.results()["reasons"] if "mask_ap50" in e["keys"]]
+
+
+def test_nothing_of_a_size_is_found(tmp_path: Path) -> None:
+    bench = Bench(tmp_path).add("row", perfect([one for one in OBJECTS if one[4] < 96]), score=None)
+    best = masks.iou([square(*one[2:]) for one in OBJECTS[:4]], [square(*OBJECTS[4][2:])], [0]).max()
+    assert bench.why("mask_ap_large") == (
+        "none of the 3 true objects above 96 × 96 pixels is found at IoU 0.50, among 12 detections: the best IoU is "
+        f"{best:.2f}"
+    )
+
+
+def test_one_right_among_very_many(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    false = [(int(rng.integers(1, 4)), 1, 100 + int(rng.integers(30)), 130, 8) for _ in range(1500)]
+    objects = [one for one in OBJECTS if one[4] == 10]
+    right = record(*objects[0], score=0.55)
+    bench = Bench(tmp_path, objects).add("row", [right, *perfect(false)], score=None)
+    bench.benchmark.max_dets = 100
+    why = bench.why("mask_ap")
+    assert why.startswith("none of the 3 true objects is found at IoU 0.50, among 300 detections (1,2")
+    assert "beyond the 100 that count in an image: data.max_dets" in why
+    assert not [e for e in bench.results()["reasons"] if "f1_50" in e["keys"]]
+
+
+def test_a_row_is_told_once_number_by_number(tmp_path: Path) -> None:
+    # Of 15 objects one is found, among so many false ones that every precision is next to 0.
+    false = [(1 + n % 3, 1, 100 + n % 30, 130, 8) for n in range(6000)]
+    sure = [one for one in OBJECTS if one[4] == 40]
+    given = [record(*sure[0], score=0.01), *perfect(false)]
+    bench = Bench(tmp_path).add("row", given, score="contrast")
+    row = bench.benchmark.rows["row"]
+    bench.benchmark.rows["row"] = replace(row, detections=replace(row.detections, score_threshold=0.0))
+    (entry,) = [e for e in bench.results()["reasons"] if "mask_ap" in e["keys"]]
+    best = masks.iou([square(100, 130, 8)], [square(40, 30, 110)], [0])[0, 0]
+    assert entry["why"] == (
+        "none of the 15 true objects is found at IoU 0.50, among 300 detections (5,701 more lie beyond the 100 that "
+        f"count in an image: data.max_dets): the best IoU is {best:.2f}; 0 of 15 by their boxes (best IoU {best:.2f}); "
+        "1 of 15 among all detections"
+    )
+
+
+def test_pixels_that_hardly_meet(tmp_path: Path) -> None:
+    objects = [(1, 1, 0, 0, 100)]
+    bench = Bench(tmp_path, objects).add("row", [record(1, 1, 98, 98, 60, score=0.9)], score=None)
+    # 4 pixels of 10,000 are covered, of 3,600 found ones.
+    overlap = masks.iou([square(98, 98, 60)], [square(0, 0, 100)], [0])[0, 0]
+    assert bench.why("fg_iou") == (
+        f"the one true object is not found at IoU 0.50, among 1 detection: the best IoU is {overlap:.2f}; 0 of 1 "
+        f"by their boxes (best IoU {overlap:.2f}); detections at the score threshold 0.5 cover 0.0% of the true "
+        "pixels, and 99.9% of what they cover is no object"
+    )
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]], "when read as [x1, y1, x2, y2];"),
+        (lambda b: [b[0] / 200, b[1] / 160, b[2] / 200, b[3] / 160], "when taken as fractions of the image's width"),
+        (lambda b: [v / 2 for v in b], "when multiplied by 2; write [x, y, width, height] in pixels"),
+        (lambda b: [b[0] * 5, b[1] * 6.25, b[2] * 5, b[3] * 6.25], "when scaled from images of 1,000 × 1,000 pixels"),
+    ],
+)
+def test_boxes_in_another_scale(tmp_path: Path, write: Callable[[list[float]], list[float]], said: str) -> None:
+    written = [{**box, "bbox": write(box["bbox"])} for box in boxes()]
+    bench = Bench(tmp_path).add("row", written)
+    assert said in bench.why("box_ap")
+    assert "boxes miss the true objects (median of the best IoU 0." in bench.why("box_ap")
+    # Of our own methods nobody wrote boxes down.
+    own = Bench(tmp_path).add("row", written, score=None)
+    assert not [e for e in own.results()["reasons"] if "miss the true" in e["why"]]
+
+
+def test_masks_of_images_of_half_the_size(tmp_path: Path) -> None:
+    small = [(image, category, x / 2, y / 2, side / 2) for image, category, x, y, side in OBJECTS]
+    bench = Bench(tmp_path).add("row", [record(*one) for one in small])
+    for key in ("mask_ap", "f1_50"):
+        assert "masks miss the true objects" in bench.why(key)
+        assert "when multiplied by 2" in bench.why(key)
+
+
+def test_masks_of_the_neighbouring_image(tmp_path: Path) -> None:
+    apart = [(image, 1, 12 * image + x, 12 * (image - 1), 12) for image in range(1, 12) for x in (0, 30)]
+    moved = [(image + 1, *rest) for image, *rest in apart if image < 11]
+    bench = Bench(tmp_path, apart, images=11).add("row", [record(*one) for one in moved])
+    assert "fit those of the previous image" in bench.why("mask_ap")
+
+
+def test_masks_without_pixels(tmp_path: Path) -> None:
+    def polygon(x: float, y: float, side: float) -> list[float]:
+        corners = [(x, y), (x + side, y), (x + side, y + side), (x, y + side)]
+        return [value for a, b in corners for value in (a / 200, b / 160)]
+
+    drawn = [one for one in OBJECTS if one[2] + one[4] < 80]
+    n = len(drawn)
+    empty = masks.encode_crop(np.zeros((1, 1)), 0, 0, SIZE)
+    fractions = [{**record(*one), "segmentation": [polygon(*one[2:])]} for one in drawn]
+    bench = Bench(tmp_path).add("row", fractions)
+    assert bench.why("mask_ap").startswith(f"{n} of {n} masks have no pixel; polygons must be in pixels")
+    bench = Bench(tmp_path).add("row", [{**record(*one), "segmentation": empty} for one in drawn])
+    assert bench.why("mask_ap") == f"{n} of {n} masks have no pixel"
+
+
+# As many small squares as make a pattern of categories trustworthy: 36, of two categories in turn.
+GRID: Objects = [(image, 1 + n % 2, 30 * (n % 6), 40 * (n // 6), 20) for image in (1, 2, 3) for n in range(12)]
+
+
+def test_category_ids_that_do_not_meet(tmp_path: Path) -> None:
+    swapped = [{**one, "category_id": 3 - one["category_id"]} for one in perfect(GRID)]
+    bench = Bench(tmp_path, GRID).add("row", swapped, score=None)
+    for key in ("mask_ap", "f1_50", "pq", "sq", "rq"):
+        assert bench.why(key, track="class_aware") == (
+            "0 of the 36 detections that overlap a true object by 0.50 have the right category; more would if ids were "
+            "changed: 1 to 2, 2 to 1; compare them with the annotation file's"
+        )
+    reasons = [entry for entry in bench.results()["reasons"] if "mask_ap" in entry["keys"]]
+    assert [entry["tracks"] for entry in reasons] == [["class_aware"]]
+
+
+@pytest.mark.parametrize("right", [1, 2])
+def test_category_ids_of_which_a_few_meet_by_chance(tmp_path: Path, right: int) -> None:
+    given = perfect(GRID)
+    given = [{**one, "category_id": 3 - one["category_id"], "score": 0.9 - n / 100} for n, one in enumerate(given)]
+    for one in given[-right:]:
+        one["category_id"] = 3 - one["category_id"]
+    bench = Bench(tmp_path, GRID).add("row", given, score=None)
+    track = bench.results()["methods"]["row"]["class_aware"]
+    assert 0.0005 < track["mask_ap"] < 0.05
+    have = "has" if right == 1 else "have"
+    for key in ("mask_ap", "mask_ap50"):
+        said = f"{right} of the 36 detections that overlap a true object by 0.50 {have} the right category; more would"
+        assert bench.why(key, track="class_aware").startswith(said)
+
+
+def test_categories_that_are_right_give_no_such_reason(tmp_path: Path) -> None:
+    # One of many objects is called rightly, but the others are called nothing else: they are not found.
+    bench = Bench(tmp_path, GRID).add("row", perfect(GRID[:1]), score=None)
+    assert not [entry for entry in bench.results()["reasons"] if "right category" in entry["why"]]
+
+
+def test_few_matches_show_no_pattern_of_categories(tmp_path: Path) -> None:
+    few = [{**one, "category_id": 3 - one["category_id"]} for one in perfect(GRID[:19])]
+    bench = Bench(tmp_path, GRID).add("row", few, score=None)
+    why = bench.why("mask_ap", track="class_aware")
+    assert why == "0 of the 19 detections that overlap a true object by 0.50 have the right category"
+
+
+def test_few_matches_among_many_detections_show_no_pattern_of_categories(tmp_path: Path) -> None:
+    few = [{**one, "category_id": 3 - one["category_id"]} for one in perfect(GRID[:20])]
+    junk = [record(image, 1, 190, 100 + n % 20, 5) for image in (1, 2, 3) for n in range(27)]
+    for number, clear in ((80, True), (81, False)):
+        bench = Bench(tmp_path, GRID).add("row", [*few, *junk[:number]], score=None)
+        assert ("were changed" in bench.why("mask_ap50", track="class_aware")) == clear
+
+
+def test_misread_boxes_say_nothing_of_categories(tmp_path: Path) -> None:
+    # Twice too small; by chance some meet a neighbour of the other category.
+    written = [{**box, "bbox": [v / 2 for v in box["bbox"]]} for box in boxes(GRID)]
+    crossing = [{**box, "bbox": [*box["bbox"][:2], 20, 20], "category_id": 3 - box["category_id"], "score": 0.1}
+                for box in boxes(GRID[5:7])]  # fmt: skip
+    bench = Bench(tmp_path, GRID).add("row", [*written, *crossing])
+    reasons = bench.results()["reasons"]
+    assert any("multiplied by 2" in entry["why"] for entry in reasons)
+    assert not [entry for entry in reasons if "right category" in entry["why"] or "called so" in entry["why"]]
+
+
+def test_one_category_for_all(tmp_path: Path) -> None:
+    one = [one for one in GRID if one[1] == 1]
+    two = [(image, 1, x, y + 40, side) for image, _, x, y, side in one][:9]
+    bench = Bench(tmp_path, [*one, *two]).add("row", perfect([*one, *two], category_id=2), score=None)
+    assert "most often round (id 1) was called lobed (id 2) (27 times)" in bench.why("mask_ap", track="class_aware")
+
+
+def named(bench: Bench) -> list[tuple[str, list[str]]]:
+    """Of each reason for some categories: the sentence and what it goes on to name."""
+    entries = [entry for entry in bench.results()["reasons"] if entry["keys"] == ["per_category"]]
+    return [(entry["why"], [note["said"] for note in entry["categories"]]) for entry in entries]
+
+
+def test_categories_without_objects_and_categories_never_found(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, categories=3).add("row", [one for one in perfect() if one["category_id"] == 1], score=None)
+    assert named(bench) == [
+        ("nothing that was found is called so", ["lobed (6 true)"]),
+        ("no true object is called so, and means leave it out", ["flat"]),
+    ]
+
+
+def test_a_category_that_is_found_with_low_scores_alone(tmp_path: Path) -> None:
+    records = [{**found, "score": 0.3 if found["category_id"] == 2 else 0.9} for found in perfect()]
+    bench = Bench(tmp_path).add("mine", records)
+    round_one, lobed = bench.results()["methods"]["mine"]["class_aware"]["per_category"]
+    assert (lobed["mask_ap50"], lobed["f1_50"], round_one["f1_50"]) == (1, 0, 1)
+    assert named(bench) == [("no detection called so reaches the score threshold 0.5", ["lobed"])]
+
+
+def test_a_category_that_never_fits(tmp_path: Path) -> None:
+    wrong = [{**record(image, 2, 180, 140, 9)} for image in (1, 2)]
+    bench = Bench(tmp_path).add("row", [one for one in perfect() if one["category_id"] == 1] + wrong, score=None)
+    best = masks.iou([square(180, 140, 9)], [square(150, 100, 40)], [0])[0, 0]
+    said = [f"lobed (best IoU {best:.2f} of 2)"]
+    assert named(bench) == [("no detection that is called so fits a true one by 0.50", said)]
+
+
+def test_a_category_that_hardly_ever_fits(tmp_path: Path) -> None:
+    lobed = [one for one in perfect() if one["category_id"] == 2]
+    false = [record(1 + n % 3, 2, 100, 130 + n % 7, 8, score=0.95) for n in range(2500)]
+    bench = Bench(tmp_path).add("row", [*perfect(OBJECTS[:1]), lobed[0], *false], score=None)
+    assert named(bench) == [("too little of what is called so fits a true one by 0.50 or more", ["lobed (1 of 2,501)"])]
+
+
+def test_a_category_whose_sure_detections_are_wrong(tmp_path: Path) -> None:
+    weak = [{**one, "score": 0.3 if one["category_id"] == 2 else 0.9} for one in perfect()]
+    bench = Bench(tmp_path).add("row", [*weak, record(1, 2, 180, 140, 9, score=0.6)], score=None)
+    ((why, said),) = named(bench)
+    assert why == "no detection that is called so and reaches the score threshold 0.5 fits a true one by 0.50"
+    assert said[0].endswith("of 1)")
+
+
+def test_every_category_is_named_and_every_cell_has_its_reason(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [(1, n, 9 * n, 9 * n, 8) for n in range(1, 10)], categories=9)
+    bench.add("row", perfect([(1, 1, 9, 9, 8)], score=0.9), score=None)
+    results = plain(bench.results())
+    (line,) = [line for line in reason_lines(results) if line.what.startswith("some categories")]
+    assert line.why == "Nothing that was found is called so: " + ", ".join(f"{NAMES[n]} (1 true)" for n in range(1, 6))
+    assert line.number == 3
+    assert line.more == "c7 (1 true), c8 (1 true) and c9 (1 true)."
+    table = explained_categories(category_table(results), results)
+    for row in table.rows:
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            said = f"Nothing that was found is called so: {row.category} (1 true)." if row.category != "round" else ""
+            assert cell.why == (said if cell.value == 0 else ""), column.key
+    write_report(tmp_path, results, [])
+    for name in ("report.html", "report.md"):
+        assert "<summary>and 3 more</summary>c7 (1 true), c8" in (tmp_path / name).read_text()
+
+
+def test_the_gravest_comes_first_and_alike_rows_share_an_entry(tmp_path: Path) -> None:
+    few = [one for one in OBJECTS if one[4] < 96]
+    bench = Bench(tmp_path, few)
+    bench.add("none", []).add("other", perfect(few, category_id=-1))
+    bench.add("misses", [record(1, 1, 180, 120, 6)], score="contrast").add("full", perfect(few), score=None)
+    entries = bench.results()["reasons"]
+    assert entries[0]["why"] == "the file holds no detection for any of the 3 images"
+    assert "true objects is found" in entries[1]["why"]
+    sizes = [entry for entry in entries if entry["why"].startswith("no true object above")]
+    assert [(entry["rows"], entry["tracks"]) for entry in sizes] == [
+        (["none", "other", "misses", "full"], ["class_agnostic", "class_aware"])
+    ]
+
+
+def test_costs_and_kinds_say_why_they_are_missing_or_0(tmp_path: Path) -> None:
+    missing = [record(image, 1, 180, 120, 6) for image in (1, 2, 3)]
+    bench = (
+        Bench(tmp_path).add("file", perfect()).add("rule", missing, score="contrast").add("net", missing, score=None)
+    )
+    bench.benchmark.rows["net"] = replace(bench.benchmark.rows["net"], costs={"training_minutes": 3.0})
+    bench.benchmark.rows["rule"] = replace(bench.benchmark.rows["rule"], costs={"tuning_seconds": 3.0})
+    results = plain(bench.results())
+    costs = cost_table(results)
+    said = {
+        (row.method, column.key): cell.why
+        for row in costs.rows
+        for column, cell in zip(costs.columns, row.cells, strict=True)
+    }
+    assert (
+        said["file", "segment"] == said["file", "training_minutes"] == "Read from a file, so there was nothing to time."
+    )
+    assert said["rule", "training_minutes"] == "This method is not trained."
+    assert said["net", "tuning_seconds"] == "No settings were searched for this row."
+    assert said["net", "training_minutes"] == said["rule", "segment"] == ""
+    for table in (costs, *kind_tables(results).values()):
+        for row in table.rows:
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                assert bool(cell.why) == (cell.value is None or (cell.value == 0 and table is not costs)), column.key
+
+
+def test_one_image_is_not_many(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [one for one in OBJECTS if one[0] == 1], images=1).add("row", [])
+    assert bench.why("mask_ap") == "the file holds no detection for the only image"
+    bench.benchmark.max_dets = 4
+    assert "1 image has more objects than data.max_dets=4; AP and AR cannot count all" in bench.results()["warnings"]
+
+
+def test_a_file_without_categories(tmp_path: Path) -> None:
+    bench = Bench(tmp_path).add("row", perfect(category_id=-1))
+    assert "category_id -1" in bench.why("class_aware", track="class_aware")
+    assert bench.why("seconds").startswith("read from a file")
+    single = Bench(tmp_path, [(1, 1, 3, 3, 10)], categories=1).add("row", [record(1, -1, 3, 3, 10)])
+    assert not [e for e in single.results()["reasons"] if "class_aware" in e["keys"]]
+
+
+def test_an_oracle_is_not_timed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path).add("row", perfect())
+    bench.benchmark.rows["row"] = replace(bench.benchmark.rows["row"], oracle=True, score="contrast")
+    assert bench.why("seconds").startswith("choosing settings with the truth in hand")
+
+
+def test_reasons_stand_in_both_reports_and_names_stay_text(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    bench = Bench(tmp_path).add("row", [], score=None)
+    bench.benchmark.rows[evil] = bench.benchmark.rows.pop("row")
+    write_report(tmp_path, bench.results(), [])
+    page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
+    assert "Why some numbers are 0 or missing" in page
+    assert "Why some numbers are 0 or missing" in text
+    assert page.count("<script>") == 1
+    assert "<script>" not in re.sub(r"`[^`\n]*`", "", text)

@@ -1,0 +1,334 @@
+"""Checkpoints: complete, plain, and no way in for foreign code."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from segtrain.benchmark.checkpoints import EvaluatedCheckpoint
+from segtrain.data.check.load import load_index
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.splits import Split
+from segtrain.errors import SegtrainError
+from segtrain.training.checkpoint import load_checkpoint, load_segmenter, newest_checkpoint
+from segtrain.training.resume import find_resumed, initial_state, run_directory
+from tests.helpers.scripts import write_data
+from tests.helpers.tiny_networks import CLASSES, picture, settings, tiny
+from tests.helpers.tiny_runs import checkpoint
+
+
+def saved(path: Path, **changes: Any) -> Path:
+    checkpoint(**{"model": tiny().state_dict()} | changes).save(path)
+    return path
+
+
+def node(**changes: Any) -> dict[str, Any]:
+    """A configuration whose segmenter has these arguments changed."""
+    config = checkpoint().config
+    return {**config, "segmenter": {**config["segmenter"], **changes}}
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
+    training = {"model": tiny().state_dict(), "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}}, "best": 0.25}
+    path = tmp_path / "new" / "last.pt"
+    original = checkpoint(
+        model=tiny().state_dict(), training=training, val_ids=[3, 2**40], metrics={"mask_ap": float("nan")}, minutes=1.5
+    )
+    original.save(path)
+    assert set(torch.load(path, weights_only=True)) >= {"format", "model", "config", "class_names", "category_ids"}
+    loaded = load_checkpoint(path)
+    for name in ("config", "class_names", "category_ids", "max_dets", "precision", "seed", "val_ids", "minutes"):
+        assert getattr(loaded, name) == getattr(original, name)
+    assert np.isnan(loaded.metrics["mask_ap"])
+    assert all(torch.equal(value, loaded.model[name]) for name, value in original.model.items())
+    assert loaded.training is not None
+    assert loaded.training["best"] == 0.25
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_segmenter_of_a_checkpoint(tmp_path: Path) -> None:
+    model = tiny()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01)
+    path = saved(tmp_path / "best.pt", model=model.state_dict(), precision="bf16", max_dets=3)
+    segmenter = load_segmenter(path)
+    assert not segmenter.training
+    assert segmenter.precision == "bf16"
+    image, _ = picture(0, 64, 64, 2)
+    assert len(segmenter.segment([image])[0]) <= 3
+    exact = load_segmenter(path, max_dets=10, precision="fp32")
+    np.testing.assert_array_equal(exact.segment([image])[0].boxes, model.segment([image])[0].boxes)
+
+
+def test_weights_named_by_the_configuration_are_not_asked_for(tmp_path: Path) -> None:
+    """The file that the run began with may be gone."""
+    path = saved(tmp_path / "best.pt", config=node(weights="/gone/features.pt"))
+    load_segmenter(path)
+
+
+def test_the_newest_run(tmp_path: Path) -> None:
+    for age, name in ((30, "b"), (10, "c"), (20, "a")):
+        path = tmp_path / name / "checkpoints" / "best.pt"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (1e9 - age, 1e9 - age))
+    assert newest_checkpoint(tmp_path).parts[-3] == "c"
+    with pytest.raises(SegtrainError, match=r"train\.py"):
+        newest_checkpoint(tmp_path / "none")
+
+
+FOREIGN = [
+    "os.system",
+    "builtins.eval",
+    "segtrain.training.checkpoint.torch.load",
+    "segtrain.training.checkpoint.Path.write_text",
+    "segtrain.nodes.instantiate",
+    "segtrain.cli.launch.os.system",
+    "segtrain.no.such.thing",
+    "segtrainevil.attack",
+    "segtrain.segmenters",
+    "${oc.env:HOME}",
+    "",
+    None,
+    7,
+    {"_target_": "os.system"},
+    # Ours, but no segmenters: calling them with arguments out of a file would write, read or run what it likes.
+    "segtrain.runtime.write_atomically",
+    "segtrain.nodes.build",
+    "segtrain.cli.launch.launch",
+]
+
+
+@pytest.mark.parametrize("target", FOREIGN)
+def test_foreign_code_is_refused_by_name(tmp_path: Path, target: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = saved(tmp_path / "best.pt", config=node(_target_=target))
+    with pytest.raises(SegtrainError, match="segtrain") as caught:
+        load_segmenter(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+ATTACK = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": ["attacked"]}}
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        ATTACK,
+        [1, [ATTACK]],
+        {"deep": {"deeper": [ATTACK]}},
+        (ATTACK,),
+        [(1, {"x": (ATTACK,)})],
+        "${oc.create:{_target_:pathlib.Path.touch,self:{_target_:pathlib.Path,_args_:[attacked]}}}",
+        ["${oc.decode:'{_target_: pathlib.Path.touch}'}"],
+        "${oc.env:HOME}",
+    ],
+)
+def test_foreign_code_hidden_among_the_arguments(tmp_path: Path, hidden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = saved(tmp_path / "best.pt", config=node(weights=hidden))
+    with pytest.raises(SegtrainError) as caught:
+        load_segmenter(path)
+    assert str(path) in str(caught.value)
+    assert not (tmp_path / "attacked").exists()
+
+
+def test_a_configuration_with_more_than_plain_values(tmp_path: Path) -> None:
+    with pytest.raises(SegtrainError, match="plain values"):
+        load_segmenter(saved(tmp_path / "best.pt", config=node(weights=torch.zeros(1))))
+
+
+@pytest.mark.parametrize("config", [{}, None, [], {"segmenter": None}, {"segmenter": {"weights": None}}])
+def test_a_configuration_without_a_segmenter(tmp_path: Path, config: Any) -> None:
+    with pytest.raises(SegtrainError, match="has no segmenter"):
+        load_segmenter(saved(tmp_path / "best.pt", config=config))
+
+
+def test_a_checkpoint_that_is_older_than_a_setting(tmp_path: Path) -> None:
+    config = node(roi_align="kernel")
+    assert load_segmenter(saved(tmp_path / "new.pt", config=config)).roi_align == "kernel"
+    del config["segmenter"]["roi_align"]
+    assert load_segmenter(saved(tmp_path / "old.pt", config=config)).roi_align == "auto"
+
+
+def test_arguments_that_this_version_does_not_have(tmp_path: Path) -> None:
+    with pytest.raises(SegtrainError, match=r"segmenter\.depth"):
+        load_segmenter(saved(tmp_path / "best.pt", config=node(depth=3)))
+
+
+def test_weights_of_another_network(tmp_path: Path) -> None:
+    path = saved(tmp_path / "best.pt", config=node(fpn_channels=24))
+    with pytest.raises(SegtrainError, match=r"is from another model: backbone\.fpn"):
+        load_segmenter(path)
+    path = saved(tmp_path / "best.pt", class_names=["one"])
+    with pytest.raises(SegtrainError, match=r"roi_heads\.box_predictor"):
+        load_segmenter(path)
+
+
+def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(SegtrainError, match="no such file"):
+        load_checkpoint(tmp_path / "none.pt")
+    torch.save(tiny().state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(SegtrainError, match=r"weights alone go into segmenter\.weights="):
+        load_checkpoint(tmp_path / "weights.pt")
+    whole = saved(tmp_path / "best.pt").read_bytes()
+    for share in (0.0, 0.1, 0.5, 0.99):
+        (tmp_path / "part.pt").write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(SegtrainError, match=r"part\.pt"):
+            load_checkpoint(tmp_path / "part.pt")
+
+
+TRAINING = {"model": {}, "optimizer": {}, "ema_updates": None, "batch": 0, "best": 0.0, "validated_at": 0}
+
+
+def test_where_a_run_starts(tmp_path: Path) -> None:
+    fresh, output = checkpoint(seed=9), tmp_path / "run"
+    assert find_resumed(None, output) is None
+    assert find_resumed("auto", output) is None
+    assert initial_state(fresh, None) is fresh
+    last = saved(output / "checkpoints" / "last.pt", training=TRAINING, step=40, epoch=2, minutes=3.0)
+    state = initial_state(fresh, find_resumed("auto", output))
+    assert (state.step, state.epoch, state.minutes, state.seed) == (40, 2, 3.0, 9)
+    saved(output / "checkpoints" / "best.pt")
+    other = tmp_path / "other"
+    resumed = find_resumed(str(last), other)
+    assert initial_state(fresh, resumed).step == 40
+    with run_directory(other, resumed):
+        assert (other / "checkpoints" / "best.pt").exists()
+    with run_directory(output, find_resumed("auto", output)):
+        assert last.exists()
+    assert last.exists()
+    assert find_resumed(None, output) is None
+    with run_directory(output, None):
+        assert not last.exists(), "a run that starts anew keeps nothing of the old one"
+    assert not list(output.iterdir())
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("saved_one", [False, True])
+def test_a_replaced_run_comes_back_if_the_new_one_saves_nothing(tmp_path: Path, saved_one: bool, killed: bool) -> None:
+    last = saved(tmp_path / "checkpoints" / "last.pt", step=40)
+    (tmp_path / "metrics.jsonl").write_text("old")
+
+    def fail() -> None:
+        with run_directory(tmp_path, None):
+            (tmp_path / "metrics.jsonl").write_text("new")
+            if saved_one:
+                saved(last, step=1)
+            if killed:
+                shutil.copytree(tmp_path, tmp_path.with_name("killed"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    if killed:  # the folder as such an end leaves it; the next run tidies up
+        shutil.rmtree(tmp_path)
+        tmp_path.with_name("killed").rename(tmp_path)
+        with pytest.raises(KeyboardInterrupt), run_directory(tmp_path, None):
+            raise KeyboardInterrupt
+    assert load_checkpoint(last).step == (1 if saved_one else 40)
+    assert (tmp_path / "metrics.jsonl").read_text() == ("new" if saved_one else "old")
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "metrics.jsonl"}
+
+
+def test_a_state_that_is_not_there_is_named_with_its_key(tmp_path: Path) -> None:
+    with pytest.raises(SegtrainError, match=r"resume=nowhere\.pt: no such file; give the last\.pt"):
+        find_resumed("nowhere.pt", tmp_path)
+
+
+def test_validation_keeps_its_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Another draw would validate on images that were learned from."""
+    drawn, named = {"val_annotations": None, "val_fraction": 0.5, "split_by": None}, {"val_annotations": "val.json"}
+    config = {**checkpoint().config, "data": {"val_fraction": 0.5}}  # as before there was a data.split_by
+    path = saved(tmp_path / "last.pt", training=TRAINING, val_ids=[4, 7], config=config)
+    resumed = find_resumed(str(path), tmp_path)
+    assert resumed is not None
+    assert resumed.known_val_ids(drawn) == [4, 7]
+    assert caplog.messages == []
+    assert resumed.known_val_ids({**drawn, "val_fraction": 0.6, "split_by": "slide"}) == [4, 7]
+    assert caplog.messages == [
+        "data.val_fraction=0.6 draws nothing here: the run keeps its split, drawn with 0.5",
+        "data.split_by=slide draws nothing here: the run keeps its split, drawn with None",
+    ]
+    assert resumed.known_val_ids(named) is None
+    resumed = find_resumed(str(saved(path, training=TRAINING, val_ids=None)), tmp_path)
+    assert resumed is not None
+    assert resumed.known_val_ids(named) is None
+    with pytest.raises(SegtrainError, match=r"give data\.val_annotations, not data\.val_fraction"):
+        resumed.known_val_ids(drawn)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_names": ["square", "round"]}, "its categories is square, round, this run's is round, square"),
+        ({"config": node(architecture="resnet18_fpn")}, "segmenter.architecture is resnet18_fpn"),
+        ({"training": None}, "no state to resume; use last.pt"),
+    ],
+)
+def test_states_of_other_runs(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = saved(tmp_path / "last.pt", **{"training": TRAINING} | changes)
+    with pytest.raises(SegtrainError, match=message):
+        initial_state(checkpoint(), find_resumed(str(path), tmp_path / "run"))
+
+
+def test_validations_on_other_images_are_not_counted_together(tmp_path: Path) -> None:
+    def named(val: str) -> dict[str, Any]:
+        return {**checkpoint().config, "data": {"root": "/data", "val_annotations": val, "val_images": "val"}}
+
+    path = saved(tmp_path / "last.pt", training=TRAINING, validations=3, config=named("val.json"))
+    for val, counted in (("val.json", 3), ("other.json", None)):
+        fresh = checkpoint(config=named(val))
+        assert initial_state(fresh, find_resumed(str(path), tmp_path / "run")).validations == counted
+
+
+def test_the_examples_are_the_builders() -> None:
+    assert settings().keys() < checkpoint().config["segmenter"].keys()
+    assert checkpoint().class_names == CLASSES
+
+
+CHOSEN = "Fine-tuned Mask R-CNN. Its weights are the best of 3 validations on the images that are evaluated here"
+TRAINING_FILE = {"val_annotations": None, "val_images": None, "train_annotations": "val.json", "train_images": "val"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "data", "said"),
+    [
+        ({}, {}, CHOSEN),
+        ({"threshold_images": 1}, {}, CHOSEN.replace("CNN.", "CNN, its score threshold chosen on 1 training image.")),
+        ({"val_ids": [101, 102, 103, 104]}, TRAINING_FILE, CHOSEN),
+        ({"val_ids": [101, 102, 104]}, TRAINING_FILE, None),  # learned from image 103
+        ({"validations": 1}, {}, None),
+        ({"validations": None}, {}, None),
+        ({"training": {"batch": 1}}, {}, None),  # last.pt
+        ({"metrics": {"mask_ap": float("nan")}}, {}, None),  # of undefined ones the last
+        ({}, {"val_annotations": "train.json"}, None),
+        ({}, {"val_images": "train"}, None),
+    ],
+)
+def test_what_the_weights_were_chosen_on_is_said(
+    tmp_path: Path, changes: dict[str, Any], data: dict[str, Any], said: str | None
+) -> None:
+    root = write_data(tmp_path, images=4)
+    own = {"root": str(root), "val_annotations": "val.json", "val_images": "val", "train_annotations": "train.json"}
+    config = {"data": own | {"train_images": "train"} | data}
+    values = {"config": config, "validations": 3, "metrics": {"mask_ap": 0.5}} | changes
+    evaluated = Split("val", load_index(root / "val.json"), ImageReader(root / "val", "auto", 10**6))
+    found = EvaluatedCheckpoint(tmp_path / "best.pt", checkpoint(**values)).description(None, evaluated)
+    assert found == (said or "Fine-tuned Mask R-CNN")
+
+
+def test_data_of_a_checkpoint_that_is_older_than_a_setting(tmp_path: Path) -> None:
+    """It is read as it was then; what the user gives, and what a newer checkpoint says, comes first."""
+    given = {"from_checkpoint": True, "exif": None, "max_image_pixels": None}
+    for own, expected in (({}, ("auto", 178_956_970)), ({"exif": "apply", "max_image_pixels": 7}, ("apply", 7))):
+        source = EvaluatedCheckpoint(tmp_path, checkpoint(config={"data": {"root": "here", **own}}))
+        data, _ = source.data_settings(given)
+        assert (data["root"], data["exif"], data["max_image_pixels"]) == ("here", *expected)
+        assert source.data_settings({**given, "exif": "ignore"})[0]["exif"] == "ignore"
