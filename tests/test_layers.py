@@ -41,8 +41,8 @@ DOORS = {
     "torch.utils.tensorboard": ["segtrain.training.logger"],
     "skimage": ["segtrain.segmenters.classical"],
     "optuna": ["segtrain.benchmark.search"],
-    "hydra": ["segtrain.nodes", "segtrain.cli", "train", "evaluate"],
-    "omegaconf": ["segtrain.nodes", "segtrain.cli", "train", "evaluate"],
+    "hydra": ["segtrain.nodes", "segtrain.cli"],
+    "omegaconf": ["segtrain.nodes", "segtrain.cli"],
 }
 
 

@@ -5,6 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from segtrain.metrics import registry
+
 Results = Mapping[str, Any]  # the parsed results.json
 Track = Literal["class_agnostic", "class_aware"]
 MISSING = "–"
@@ -33,25 +35,7 @@ class Column:
     signed: bool = False
 
 
-METRICS = (
-    Column("mask_ap", "mask AP", "Average precision of masks, mean over IoU 0.50 to 0.95"),
-    Column("mask_ap50", "AP50", "Average precision of masks at IoU 0.50"),
-    Column("mask_ap75", "AP75", "Average precision of masks at IoU 0.75"),
-    Column("mask_ap_small", "AP S", "Average precision of masks, objects below 32 × 32 pixels"),
-    Column("mask_ap_medium", "AP M", "Average precision of masks, objects of 32 × 32 to 96 × 96 pixels"),
-    Column("mask_ap_large", "AP L", "Average precision of masks, objects above 96 × 96 pixels"),
-    Column("mask_ar", "AR", "Average recall of masks"),
-    Column("box_ap", "box AP", "Average precision of boxes, mean over IoU 0.50 to 0.95"),
-    Column("miou", "mIoU", "Mean intersection over union of background and classes"),
-    Column("fg_iou", "fg IoU", "Intersection over union of all objects against background"),
-    Column("f1_50", "F1", "F1 of matched objects at IoU 0.50, at the row's score threshold"),
-    Column("pq", "PQ", "Panoptic quality: mean IoU of matched objects times their F1, no pixel used twice"),
-    Column("sq", "SQ", "Segmentation quality: mean IoU of the matched objects of PQ"),
-    Column("rq", "RQ", "Recognition quality: F1 of the matched objects of PQ"),
-    Column(
-        "boundary_iou", "boundary IoU", "Intersection over union of the objects' outlines, 2 % of the diagonal wide"
-    ),
-)
+METRICS = tuple(Column(metric.key, metric.title, metric.hint) for metric in registry.METRICS)
 SPEED = Column("seconds", "ms/image", "Median milliseconds to segment an image", "low", 1, 1000.0)
 
 

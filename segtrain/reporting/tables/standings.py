@@ -5,6 +5,7 @@ from dataclasses import replace
 from math import ceil
 from typing import Any
 
+from segtrain.metrics import registry
 from segtrain.metrics.bootstrap import CLEAR
 from segtrain.reporting.tables.cells import (
     METRICS,
@@ -21,7 +22,7 @@ from segtrain.reporting.tables.cells import (
     track_table,
 )
 
-HEADLINE = ("mask_ap", "mask_ap50", "box_ap", "miou", "f1_50", "pq", "boundary_iou")
+HEADLINE = tuple(metric.key for metric in registry.METRICS if metric.headline)
 _SMALLEST = 0.001  # p values below are not told apart
 
 
