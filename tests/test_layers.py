@@ -182,7 +182,7 @@ def test_segmenters_never_see_coco_files() -> None:
         ("segtrain.data.coco.index", "from segtrain import metrics"),
         ("segtrain.segmenters.classical.kmeans", "def f():\n    import segtrain.data.coco.index"),
         ("segtrain.masks", "from segtrain.evaluation import predict"),
-        ("segtrain.training.trainer", "from segtrain.training.logger import RunJournal"),
+        ("segtrain.training.trainer", "from segtrain.benchmark.runner import Benchmark"),
         ("segtrain.reporting.html", "import train"),
         ("segtrain", "from segtrain.data.coco.reader import read_index"),
         ("train", "import evaluate"),

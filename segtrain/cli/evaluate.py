@@ -15,7 +15,7 @@ from segtrain.benchmark.oracle import Oracle, find
 from segtrain.benchmark.runner import FILE_THRESHOLD, Benchmark
 from segtrain.benchmark.search import Tuned
 from segtrain.benchmark.tuning import Tuning
-from segtrain.cli.launch import launch, record_command
+from segtrain.cli.launch import record_command
 from segtrain.cli.overrides import about_data
 from segtrain.data.coco.index import require_instances
 from segtrain.data.open_data import open_data
