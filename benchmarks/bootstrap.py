@@ -6,7 +6,7 @@
 images of the nuclei, and for each of 15 methods about 80 detections an image: half are the objects, shifted and grown
 or shrunk, the other half lie anywhere. The scores differ, as those of nearly all methods do.
 
-- ours: ``certainty(rows, reference, 100, resamples=1000, seed=0)`` of ``segtrain.reporting.analysis.comparisons``, as
+- ours: ``certainty(rows, reference, 100, resamples=1000, seed=0)`` of ``segtrain.report.analysis.comparisons``, as
   ``evaluate.py`` calls it: matching of masks and of boxes, once for each method, then the fifteen numbers on every
   resample, their intervals, and each method against the first. The numbers on the images themselves come before.
 - There is no other side: the bound is on the seconds.
@@ -27,7 +27,7 @@ from segtrain import masks
 from segtrain.benchmark.runner import MethodResult as Measured
 from segtrain.evaluation import Detections, GroundTruthSet, score
 from segtrain.records import Category, GroundTruth, Prediction
-from segtrain.reporting.analysis.comparisons import certainty
+from segtrain.report.analysis.comparisons import certainty
 
 SIDE, OBJECTS, DETECTIONS, MAX_DETS = 256, 40, 80, 100
 Floats = npt.NDArray[np.float64]

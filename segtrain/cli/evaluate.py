@@ -22,10 +22,10 @@ from segtrain.data.open_data import open_data
 from segtrain.data.splits import ImageUse
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS
-from segtrain.reporting.benchmark import headline, write_report
-from segtrain.reporting.gallery.choice import gallery
-from segtrain.reporting.progress import progress_bar
-from segtrain.reporting.results import assemble
+from segtrain.report.build import assemble
+from segtrain.report.gallery.choice import gallery
+from segtrain.report.progress import progress_bar
+from segtrain.report.writer import headline, write_report
 from segtrain.runtime import describe_environment, limit_threads, resolve_device, seed_everything, thread_count
 
 

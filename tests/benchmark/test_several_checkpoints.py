@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, find_checkpoints, run_names, seeds_of_one_configuration
 from segtrain.errors import SegtrainError
-from segtrain.reporting.analysis.comparisons import standard_of
-from segtrain.reporting.analysis.seeds import seed_groups
-from segtrain.reporting.analysis.verdict import verdict
-from segtrain.reporting.tables.seeds import seed_table
+from segtrain.report.analysis.comparisons import standard_of
+from segtrain.report.analysis.seeds import seed_groups
+from segtrain.report.analysis.verdict import verdict
+from segtrain.report.tables.seeds import seed_table
 from tests.cli.test_evaluate import NUMBERS, evaluate
 from tests.conftest import Workplace
 from tests.helpers.report_examples import method

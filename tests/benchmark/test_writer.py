@@ -13,9 +13,9 @@ from rich.console import Console
 
 from segtrain.benchmark.runner import EvaluationFolder
 from segtrain.errors import SegtrainError
-from segtrain.reporting.benchmark import csv_text, headline, plain, write_report
-from segtrain.reporting.provenance import data_title, facts
-from segtrain.reporting.words import notes
+from segtrain.report.provenance import data_title, facts
+from segtrain.report.words import notes
+from segtrain.report.writer import csv_text, headline, plain, write_report
 from tests.helpers.report_examples import (
     HOSTILE,
     METRICS,

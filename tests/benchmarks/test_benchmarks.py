@@ -18,7 +18,7 @@ from rows import read_rows
 from run import scripts
 from saved import save
 
-from segtrain.reporting.analysis.comparisons import certainty
+from segtrain.report.analysis.comparisons import certainty
 from tests.helpers.scripts import write_data
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"

@@ -6,8 +6,8 @@ import numpy as np
 
 from segtrain import masks
 from segtrain.records import GroundTruth, Prediction
-from segtrain.reporting.analysis.verdict import verdict
-from segtrain.reporting.gallery.choice import GalleryItem
+from segtrain.report.analysis.verdict import verdict
+from segtrain.report.gallery.choice import GalleryItem
 
 METRICS = (
     "mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large", "mask_ar", "box_ap",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segtrain.reporting.benchmark import write_report
+from segtrain.report.writer import write_report
 from tests.helpers.report_examples import (
     HOSTILE,
     METRICS,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from segtrain.reporting.analysis.claims import claims, shape_claim, threshold_claim, time_claim
+from segtrain.report.analysis.claims import claims, shape_claim, threshold_claim, time_claim
 from tests.helpers.report_examples import complete, results, with_kinds
 
 OVERLAP = "“Thresholds do well at high contrast and fail where grey values overlap”"

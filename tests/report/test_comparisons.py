@@ -11,8 +11,8 @@ from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, score
 from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_difference
 from segtrain.metrics.resampled import resampled_numbers
 from segtrain.records import Category, GroundTruth, Prediction
-from segtrain.reporting.analysis.comparisons import Certainty, certainty
-from segtrain.reporting.analysis.doubts import doubts, images_behind
+from segtrain.report.analysis.comparisons import Certainty, certainty
+from segtrain.report.analysis.doubts import doubts, images_behind
 from tests.helpers.random_scenes import CATEGORIES, Scene, scene
 
 

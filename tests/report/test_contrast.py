@@ -9,7 +9,7 @@ from segtrain.benchmark.runner import MethodResult
 from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.metrics.strata import thirds
 from segtrain.records import Category
-from segtrain.reporting.analysis.contrast import contrast_gap
+from segtrain.report.analysis.contrast import contrast_gap
 from tests.helpers.report_examples import prediction, square, truth
 
 IMAGES, EACH = 40, 4

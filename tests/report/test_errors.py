@@ -8,13 +8,13 @@ import pytest
 from segtrain.evaluation import Detections, GroundTruthSet, score
 from segtrain.metrics.tide import MISSES, TYPES
 from segtrain.records import Category
-from segtrain.reporting.analysis.errors import errors
-from segtrain.reporting.benchmark import plain
-from segtrain.reporting.figures.error_plot import error_plot
-from segtrain.reporting.html import html_report
-from segtrain.reporting.markdown import markdown_report
-from segtrain.reporting.tables.errors import LOSSES, error_section
-from segtrain.reporting.words import definitions
+from segtrain.report.analysis.errors import errors
+from segtrain.report.figures.error_plot import error_plot
+from segtrain.report.html import html_report
+from segtrain.report.markdown import markdown_report
+from segtrain.report.tables.errors import LOSSES, error_section
+from segtrain.report.words import definitions
+from segtrain.report.writer import plain
 from tests.helpers.random_scenes import CATEGORIES, scene
 from tests.helpers.report_examples import HOSTILE, boxes_only, complete, method, results
 

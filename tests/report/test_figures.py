@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import segtrain.reporting
-from segtrain.reporting.figures.axes import scale, ticks
-from segtrain.reporting.figures.curves import f1_over_iou, precision_recall
-from segtrain.reporting.figures.drawing import PALETTE, Figure, hues
-from segtrain.reporting.figures.interval_plot import interval_plot
-from segtrain.reporting.figures.labels import Box, Label, place_labels
-from segtrain.reporting.figures.scatter import speed_quality
-from segtrain.reporting.figures.text import fit, width_of
+import segtrain.report
+from segtrain.report.figures.axes import scale, ticks
+from segtrain.report.figures.curves import f1_over_iou, precision_recall
+from segtrain.report.figures.drawing import PALETTE, Figure, hues
+from segtrain.report.figures.interval_plot import interval_plot
+from segtrain.report.figures.labels import Box, Label, place_labels
+from segtrain.report.figures.scatter import speed_quality
+from segtrain.report.figures.text import fit, width_of
 from tests.helpers.report_examples import boxes_only, complete, method, results
 
 measured = st.tuples(st.floats(1e-5, 1e3), st.floats(0, 1))
@@ -157,7 +157,7 @@ FRAME = (46.0, 30.0, 340.0, 354.0)
 
 
 def stylesheet() -> str:
-    return (Path(segtrain.reporting.__file__).parent / "templates/report.css.jinja").read_text()
+    return (Path(segtrain.report.__file__).parent / "templates/report.css.jinja").read_text()
 
 
 def colours(theme: str) -> dict[str, np.ndarray]:

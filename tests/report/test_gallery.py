@@ -7,8 +7,8 @@ import pytest
 
 from segtrain.data.coco.tables import ImageInfo
 from segtrain.records import BoxPrediction
-from segtrain.reporting.gallery.choice import at_threshold, build
-from segtrain.reporting.gallery.ranking import choose, per_image_f1
+from segtrain.report.gallery.choice import at_threshold, build
+from segtrain.report.gallery.ranking import choose, per_image_f1
 from tests.helpers.report_examples import prediction, square, truth
 
 

@@ -13,10 +13,10 @@ from segtrain.data.images.image_reader import ImageReader
 from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.masks import Rle
 from segtrain.records import Category, GroundTruth
-from segtrain.reporting.analysis.kinds import by_kind, time_by_size
-from segtrain.reporting.figures.kinds import kind_figures, kind_tables, kind_words
-from segtrain.reporting.html import html_report
-from segtrain.reporting.markdown import markdown_report
+from segtrain.report.analysis.kinds import by_kind, time_by_size
+from segtrain.report.figures.kinds import kind_figures, kind_tables, kind_words
+from segtrain.report.html import html_report
+from segtrain.report.markdown import markdown_report
 from tests.helpers.random_scenes import xywh
 from tests.helpers.report_examples import HOSTILE, complete, prediction, results, square, truth, with_kinds
 

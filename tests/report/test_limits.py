@@ -11,11 +11,10 @@ import pytest
 from segtrain import masks
 from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.records import GroundTruth
-from segtrain.reporting.analysis.calibrations import calibrations
-from segtrain.reporting.analysis.mask_ceiling import mask_ceiling
-from segtrain.reporting.benchmark import plain, write_report
-from segtrain.reporting.figures.reliability import reliability_plots
-from segtrain.reporting.tables.limits import (
+from segtrain.report.analysis.calibrations import calibrations
+from segtrain.report.analysis.mask_ceiling import mask_ceiling
+from segtrain.report.figures.reliability import reliability_plots
+from segtrain.report.tables.limits import (
     calibration_sentences,
     calibration_table,
     ceiling_sentences,
@@ -23,6 +22,7 @@ from segtrain.reporting.tables.limits import (
     limit_definitions,
     reliability_rows,
 )
+from segtrain.report.writer import plain, write_report
 from segtrain.segmenters.mask_rcnn.mask_paste import resample_through_mask_head
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 from tests.helpers.random_scenes import CATEGORIES, scene

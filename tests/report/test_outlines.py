@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from segtrain import masks
-from segtrain.reporting.gallery.outlines import GRID, MOST, grid, outlines, path
-from segtrain.reporting.gallery.pictures import exhibits
+from segtrain.report.gallery.outlines import GRID, MOST, grid, outlines, path
+from segtrain.report.gallery.pictures import exhibits
 from tests.helpers.random_instances import scene
 from tests.helpers.report_examples import gallery, prediction, square
 

@@ -14,13 +14,13 @@ from segtrain import masks
 from segtrain.benchmark.runner import Benchmark, MethodResult
 from segtrain.data.coco.reader import read_index
 from segtrain.data.splits import Split
-from segtrain.reporting.benchmark import plain, write_report
-from segtrain.reporting.figures.kinds import kind_tables
-from segtrain.reporting.html import html_report
-from segtrain.reporting.results import assemble
-from segtrain.reporting.tables.categories import category_table
-from segtrain.reporting.tables.costs import cost_table
-from segtrain.reporting.tables.reasons import explained_categories, reason_lines
+from segtrain.report.build import assemble
+from segtrain.report.figures.kinds import kind_tables
+from segtrain.report.html import html_report
+from segtrain.report.tables.categories import category_table
+from segtrain.report.tables.costs import cost_table
+from segtrain.report.tables.reasons import explained_categories, reason_lines
+from segtrain.report.writer import plain, write_report
 from tests.helpers.random_scenes import xywh
 
 SIZE = (160, 200)

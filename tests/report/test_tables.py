@@ -5,15 +5,15 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segtrain.reporting.figures.labels import place_labels
-from segtrain.reporting.html import html_report
-from segtrain.reporting.markdown import markdown_report
-from segtrain.reporting.tables.categories import category_table, tracks_agree
-from segtrain.reporting.tables.cells import METRICS, SPEED, contenders, ranking, track_table
-from segtrain.reporting.tables.costs import cost_table
-from segtrain.reporting.tables.f1 import f1_table
-from segtrain.reporting.tables.standings import difference_table, headline_table, p_text
-from segtrain.reporting.words import definitions, notes
+from segtrain.report.figures.labels import place_labels
+from segtrain.report.html import html_report
+from segtrain.report.markdown import markdown_report
+from segtrain.report.tables.categories import category_table, tracks_agree
+from segtrain.report.tables.cells import METRICS, SPEED, contenders, ranking, track_table
+from segtrain.report.tables.costs import cost_table
+from segtrain.report.tables.f1 import f1_table
+from segtrain.report.tables.standings import difference_table, headline_table, p_text
+from segtrain.report.words import definitions, notes
 from tests.helpers.report_examples import METRICS as KEYS
 from tests.helpers.report_examples import complete, method, results
 

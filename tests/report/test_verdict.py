@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from segtrain.reporting.analysis.verdict import verdict
+from segtrain.report.analysis.verdict import verdict
 from tests.helpers.report_examples import METRICS, boxes_only, method, results
 
 

@@ -1,0 +1,122 @@
+"""Where the names of points in a scatter plot go."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from segtrain.report.figures.text import width_of
+
+_LINE = 13.0  # height of a line of text in pixels
+_DOT = 6.0  # half a mark, with a little air
+_LIFTS = (
+    0,
+    *(sign * lift for lift in (14, 22, 30, 42, 56, 70, 84, 98, 112) for sign in (-1, 1)),
+)  # above or below the mark
+_SHIFTS = (10, -8, 24, 40, 60)  # how far beside it; below 0 the label reaches over it
+_NEAR = 12.0  # a label that stands farther from its mark is joined to it by a line
+_SWEEPS = 6  # most times that each label is placed, knowing where the others went before
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+Spot = tuple[float, float]  # x, y in pixels
+
+
+class Label(NamedTuple):
+    """A label's place: SVG's x, baseline y and text-anchor; ``leader`` is where a line from its mark ends, if any."""
+
+    x: float
+    y: float
+    anchor: str
+    leader: Spot | None
+
+
+class _Place(NamedTuple):
+    """A label's place, what it covers, and spots along its leader."""
+
+    label: Label
+    box: Box
+    path: Sequence[Spot]
+
+
+def place_labels(
+    spots: Sequence[Spot], names: Sequence[str], whiskers: Sequence[tuple[float, float] | None], frame: Box
+) -> list[Label]:
+    """A place for each label near its mark and nearer to no other, where it covers no mark, label or whisker.
+
+    Where there is no such place, the least bad one that a few rounds find.
+
+    Args:
+        spots: (x, y) of each mark, in pixels.
+        names: the labels.
+        whiskers: y of both ends of the upright line through each mark; None without one.
+        frame: labels stay inside it where they can.
+    """
+    marks = [(x - _DOT, y - _DOT, x + _DOT, y + _DOT) for x, y in spots]
+    lines = [(x - 1, min(ends), x + 1, max(ends)) for (x, _), ends in zip(spots, whiskers, strict=True) if ends]
+    choices = []
+    for spot, name in zip(spots, names, strict=True):
+        places = list(_places(spot, width_of(name)))
+        choices.append([place for place in places if _inside(place.box, frame)] or places)
+    found: dict[int, _Place] = {}
+    for _ in range(_SWEEPS):
+        before = dict(found)
+        for i, spot in enumerate(spots):
+            others = [place for j, place in found.items() if j != i]
+            boxes = marks + [place.box for place in others]
+            rivals = [other for j, other in enumerate(spots) if j != i]
+            paths = [spot for place in others for spot in place.path]
+            costs = [_cost(place, spot, rivals, boxes, lines, paths) for place in choices[i]]
+            found[i] = choices[i][costs.index(min(costs))]
+        if found == before:
+            break
+    return [found[i].label for i in range(len(names))]
+
+
+def _places(spot: Spot, length: float) -> Iterator[_Place]:
+    """Every place beside, above and below a mark, the ones that are liked best first."""
+    x, y = spot
+    for lift in _LIFTS:
+        rows = [("start", x + shift, x + shift) for shift in _SHIFTS if lift or shift > 0]
+        rows += [("end", x - shift, x - shift - length) for shift in _SHIFTS if lift or shift > 0]
+        rows += [("middle", x, x - length / 2)] if lift else []
+        for anchor, at, start in rows:
+            box = (start, y + lift - _LINE / 2, start + length, y + lift + _LINE / 2)
+            end = _nearest(box, spot)
+            leads = math.dist(end, spot) > _NEAR
+            path = [(x + (end[0] - x) * t / 8, y + (end[1] - y) * t / 8) for t in range(2, 8)] if leads else []
+            yield _Place(Label(at, y + lift + 4, anchor, end if leads else None), box, path)
+
+
+def _cost(
+    place: _Place, own: Spot, rivals: Sequence[Spot], boxes: Sequence[Box], lines: Sequence[Box], paths: Sequence[Spot]
+) -> float:
+    """What speaks against a place: what it covers, what its leader runs through, and that it looks like another's."""
+    box, distance = place.box, _distance(place.box, own)
+    covered = sum(_overlap(box, other) for other in boxes)
+    crossed = sum(_overlap(box, line) for line in lines)
+    struck = sum(_within(spot, other) for other in boxes for spot in place.path)
+    struck += sum(_within(spot, box) for spot in paths)
+    nearest = min((_distance(box, rival) for rival in rivals), default=math.inf)
+    strange = min(30.0, max(0.0, distance + 2 - nearest))
+    return 500.0 * covered + 40.0 * crossed + 20.0 * struck + 5.0 * strange + distance
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _inside(box: Box, frame: Box) -> bool:
+    """Whether a label is in the frame, or hardly above or below it."""
+    return frame[0] <= box[0] and box[2] <= frame[2] and frame[1] <= box[1] + 8 and box[3] - 8 <= frame[3]
+
+
+def _within(spot: Spot, box: Box) -> bool:
+    return box[0] < spot[0] < box[2] and box[1] < spot[1] < box[3]
+
+
+def _nearest(box: Box, spot: Spot) -> Spot:
+    """The place of a box that is nearest to a spot."""
+    return min(max(spot[0], box[0]), box[2]), min(max(spot[1], box[1]), box[3])
+
+
+def _distance(box: Box, spot: Spot) -> float:
+    return math.dist(_nearest(box, spot), spot)
