@@ -1,0 +1,639 @@
+"""Typed content of ``results.json``: everything that an evaluation found, undefined numbers being None."""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import msgspec
+import numpy as np
+
+from segtrain.errors import SegtrainError
+from segtrain.evaluation import TRACKS, TrackName
+from segtrain.metrics.registry import METRICS
+
+_METRIC_KEYS = frozenset(metric.key for metric in METRICS)
+_CATEGORY_KEYS = frozenset(metric.category_key for metric in METRICS if metric.category_key)
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Base of all parts of the results."""
+
+    @classmethod
+    def of(cls, values: object) -> Self:
+        """Convert a mapping or a dataclass with the fields of this record; NaN and infinities become None.
+
+        Args:
+            values: fields by their names in ``results.json``; NumPy numbers are allowed.
+
+        Raises:
+            msgspec.ValidationError: a field is missing or of another type.
+
+        >>> Bootstrap.of({"resamples": 1000, "seed": 0})
+        Bootstrap(resamples=1000, seed=0)
+        """
+        return msgspec.convert(plain(values), cls)
+
+
+class Interval(NamedTuple):
+    """Ends of a 95 % interval."""
+
+    low: float
+    high: float
+
+
+class CategoryScores(Record, frozen=True):
+    """Class-aware scores of one category.
+
+    Attributes:
+        id: category id of the annotation file.
+        name: name of the category.
+        annotations: number of its true objects, crowds left out.
+        metrics: value by ``Metric.category_key``.
+    """
+
+    id: int
+    name: str
+    annotations: int
+    metrics: Mapping[str, float | None]
+
+
+class F1Curve(Record, frozen=True):
+    """F1 at the operating point over the IoU that a match needs."""
+
+    thresholds: Sequence[float]
+    f1: Sequence[float | None]
+
+
+class CocoStats(Record, frozen=True):
+    """COCO's twelve numbers of masks and of boxes; None where the method has none."""
+
+    segm: Sequence[float | None] | None
+    bbox: Sequence[float | None] | None
+
+
+class PrecisionRecall(Record, frozen=True):
+    """Precision at the recalls 0, 0.01, ..., 1, at IoU .50 and as the mean over IoU .50 to .95."""
+
+    iou50: Sequence[float | None]
+    mean: Sequence[float | None]
+
+
+class TrackScores(Record, frozen=True):
+    """Scores of one method in one track.
+
+    Attributes:
+        metrics: value by ``Metric.key``.
+        per_category: scores of single categories, in the order of the annotation file.
+        precision_recall: curves of the masks, or of the boxes where there are no masks.
+        f1_curve: F1 over IoU; None if it was not computed.
+        coco: COCO's numbers as its own program lists them.
+        intervals: 95 % interval by ``Metric.key``; metrics without one are left out.
+    """
+
+    metrics: Mapping[str, float | None]
+    per_category: Sequence[CategoryScores]
+    precision_recall: PrecisionRecall | None
+    coco: CocoStats
+    f1_curve: F1Curve | None = None
+    intervals: Mapping[str, Interval] = {}
+
+    @classmethod
+    def of(cls, values: object) -> Self:
+        """Convert the numbers of a track, metrics beside the other fields as in ``results.json``."""
+        return msgspec.convert(_nested_track(plain(values)), cls)
+
+
+class Spread(Record, frozen=True):
+    """Median and 95th percentile over the images, in seconds."""
+
+    median: float
+    p95: float
+
+
+class ScoringTime(Record, frozen=True):
+    """Seconds that computing the metrics took."""
+
+    total: float
+
+
+class TimeBySize(Record, frozen=True):
+    """Medians over the smallest and over the largest images, and how many of each there are."""
+
+    pixels: tuple[float, float]
+    seconds: tuple[float, float]
+    images: tuple[int, int]
+
+
+class Timing(Record, frozen=True):
+    """Seconds per image, by part of the work; None where it was not timed."""
+
+    data: Spread | None
+    segmentation: Spread | None
+    scoring: ScoringTime
+    by_size: TimeBySize | None = None
+
+
+class Counts(Record, frozen=True):
+    """Number of images, of detections of any score, and of images without a detection."""
+
+    images: int
+    detections: int
+    images_without_detections: int
+
+
+class Costs(Record, frozen=True):
+    """Resources beside the time on the images; None where unknown or not applicable.
+
+    Attributes:
+        training_minutes: duration of the training.
+        training_images: images that were trained or tuned on, those without objects included.
+        training_objects: labelled objects in them.
+        tuning_seconds: duration of the search for settings.
+        peak_memory_gib: peak memory above that at the method's start, in GiB.
+    """
+
+    training_minutes: float | None = None
+    training_images: int | None = None
+    training_objects: int | None = None
+    tuning_seconds: float | None = None
+    peak_memory_gib: float | None = None
+
+
+class CalibrationBin(Record, frozen=True):
+    """Detections in one range of scores; the means are None without detections."""
+
+    low: float
+    high: float
+    count: int
+    mean_score: float | None
+    precision: float | None
+    mean_iou: float | None
+
+
+class Calibration(Record, frozen=True):
+    """Reliability of learned scores, see ``segtrain.metrics.calibration``."""
+
+    bins: Sequence[CalibrationBin]
+    ece: float
+    ece_iou: float
+
+
+class ErrorCosts(Record, frozen=True):
+    """AP50, what each type of error costs of it, and how many errors of each type there are."""
+
+    ap50: float | None
+    lost: Mapping[str, float | None]
+    counts: Mapping[str, int]
+
+
+class MergesAndSplits(Record, frozen=True):
+    """Objects that touch others: how many there are, and how many are found, merged and split."""
+
+    objects: int
+    found: int
+    merged: int
+    split: int
+
+
+class Errors(Record, frozen=True):
+    """Errors of a method: by type in each track, and among objects that touch."""
+
+    class_agnostic: ErrorCosts
+    class_aware: ErrorCosts | None
+    touching: MergesAndSplits
+
+
+class StratumScores(Record, frozen=True):
+    """Class-agnostic scores of a method on the objects of one stratum."""
+
+    ap: float | None
+    recall: float | None
+    iou: float | None
+
+
+class MethodScores(Record, frozen=True, omit_defaults=True):
+    """Everything about one method.
+
+    Attributes:
+        class_agnostic: scores with all categories made one; None if they were not computed.
+        class_aware: scores with categories; None for a method without categories.
+        timing: seconds per image.
+        counts: images and detections.
+        score_threshold: operating point; detections of a lower score count for AP and AR only.
+        description: one sentence.
+        ranked_by: meaning of the scores of a classical method; None where they are learned or come from a file.
+        variant: "literal", "sound" or "tuned" for classical methods that say so.
+        costs: training, tuning and memory.
+        calibration: reliability of the scores; None where they are not learned.
+        errors: types of error; None without masks.
+        strata: scores by trait ("size", "contrast", "crowding") and stratum; None without masks.
+        technique: kind of a classical method ("threshold", "edges", "kmeans"); None for all others.
+        oracle: settings were chosen with the ground truth; an upper bound that is no contender.
+    """
+
+    class_agnostic: TrackScores | None
+    class_aware: TrackScores | None
+    timing: Timing
+    counts: Counts
+    score_threshold: float
+    description: str
+    ranked_by: str | None = msgspec.field(name="score")
+    variant: str | None = msgspec.field(name="family")
+    costs: Costs
+    calibration: Calibration | None
+    errors: Errors | None
+    strata: Mapping[str, Sequence[StratumScores]] | None
+    technique: str | None = None
+    oracle: bool = False
+
+    @property
+    def is_classical(self) -> bool:
+        """The method states what its scores mean, which learned ones and result files do not."""
+        return self.ranked_by is not None
+
+    @property
+    def seconds(self) -> float | None:
+        """Median seconds to segment an image."""
+        return None if self.timing.segmentation is None else self.timing.segmentation.median
+
+    @property
+    def has_masks(self) -> bool:
+        """The method has masks, not boxes alone."""
+        return self.class_agnostic is not None and self.class_agnostic.coco.segm is not None
+
+    def track(self, name: TrackName) -> TrackScores | None:
+        """Select the scores of a track."""
+        return self.class_agnostic if name == "class_agnostic" else self.class_aware
+
+    def metric(self, key: str, track: TrackName = "class_agnostic") -> float | None:
+        """Look up a metric; None where it is undefined or not known.
+
+        Args:
+            key: ``Metric.key``.
+            track: class-agnostic or class-aware.
+        """
+        scores = self.track(track)
+        return None if scores is None else scores.metrics.get(key)
+
+
+class Comparison(Record, frozen=True):
+    """Paired bootstrap comparison of two methods on a class-agnostic metric.
+
+    Attributes:
+        difference: the first method's value minus the second's.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        p: two-sided p-value; against the reference it is Holm-corrected for the number of methods.
+        least_p: smallest p-value that so many resamples allow; None if it is not known.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    least_p: float | None = None
+
+
+class Contest(Comparison, frozen=True, kw_only=True):
+    """Comparison of the two best methods on a metric."""
+
+    first: str
+    second: str
+
+
+class ContrastGap(Record, frozen=True):
+    """Difference of AP between the highest and the lowest contrast, of the best threshold.
+
+    Attributes:
+        row: name of the method.
+        difference: AP on objects of the highest contrast minus that on objects of the lowest.
+        low: lower end of its 95 % interval; None without resamples.
+        high: upper end.
+        p: two-sided p-value.
+        least_p: smallest p-value that so many resamples allow.
+    """
+
+    row: str
+    difference: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    least_p: float | None = None
+
+
+class Bootstrap(Record, frozen=True):
+    """Number of resamples of the images, 0 for none, and the seed of the draws."""
+
+    resamples: int
+    seed: int
+
+
+class MaskResolutionLimit(Record, frozen=True):
+    """Class-agnostic scores of the true objects, passed through the mask head's grid.
+
+    Attributes:
+        resolution: cells along a mask's side.
+        input_of: method whose input size the masks were sampled at; None for the images' own size.
+        objects: number of true objects.
+        most_objects: largest number of them in one image.
+        mean_iou: mean IoU of the true objects with what is left of them.
+    """
+
+    resolution: int
+    input_of: str | None
+    objects: int
+    most_objects: int
+    mask_ap: float | None
+    mask_ap50: float | None
+    mask_ap75: float | None
+    mask_ap_small: float | None
+    mask_ap_medium: float | None
+    mask_ap_large: float | None
+    mean_iou: float | None
+
+
+class AffectedCategory(Record, frozen=True):
+    """Category that a reason concerns: its name, and the name with what else is known of it."""
+
+    name: str
+    said: str
+
+
+class Reason(Record, frozen=True, omit_defaults=True):
+    """Why numbers are 0, next to 0 or undefined.
+
+    Attributes:
+        rows: names of the methods.
+        tracks: tracks of the numbers.
+        keys: keys of the numbers; "per_category" for those of single categories, "class_aware" for a whole track,
+            "seconds" for the time.
+        why: a sentence without capital and full stop, with its remedy.
+        categories: categories concerned; none: all that have such a number.
+    """
+
+    rows: Sequence[str]
+    tracks: Sequence[TrackName]
+    keys: Sequence[str]
+    why: str
+    categories: Sequence[AffectedCategory] = ()
+
+
+class Stratum(Record, frozen=True):
+    """Objects that are alike in a trait.
+
+    Attributes:
+        name: of the stratum, such as "smallest".
+        low: least value of the trait; None if there is no lower bound.
+        high: greatest value of the trait; None if there is no upper bound.
+        objects: number of true objects.
+        images: number of images that hold some of them.
+    """
+
+    name: str
+    low: float | None
+    high: float | None
+    objects: int
+    images: int
+
+
+class TrueBoxes(Record, frozen=True):
+    """Mask AP of the true boxes, filled, and the mean share of its box that an object fills."""
+
+    mask_ap: float | None
+    filled: float | None
+
+
+class SeedSpread(Record, frozen=True):
+    """Mean, sample standard deviation, least and greatest value of a metric over runs."""
+
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+class SeedGroup(Record, frozen=True):
+    """Runs that differ by their seed alone.
+
+    Attributes:
+        rows: names of the methods.
+        seeds: seed of each.
+        class_agnostic: spread by ``Metric.key``, of the metrics that all runs have.
+        class_aware: spread by ``Metric.key``, of the metrics that all runs have.
+    """
+
+    rows: Sequence[str]
+    seeds: Sequence[int]
+    class_agnostic: Mapping[str, SeedSpread]
+    class_aware: Mapping[str, SeedSpread]
+
+
+class DataCategory(Record, frozen=True):
+    """Category of the data, with the number of its true objects."""
+
+    id: int
+    name: str
+    annotations: int
+
+
+class DataSummary(Record, frozen=True):
+    """Evaluated data.
+
+    Attributes:
+        images: number of images, those without objects included.
+        annotations: number of annotations in the file: used, crowd and dropped ones.
+        used: true objects.
+        crowd: crowd regions, ignored in every number.
+        repaired: annotations that were mended, among the used and crowd ones.
+        dropped: annotations that could not be used.
+        unreadable_images: images that could not be read.
+        categories: categories of the annotation file.
+        max_dets: detections per image and category that AP and AR use.
+        name: name of the annotation file.
+        annotations_file: path of the annotation file.
+        issues: lines about the annotations.
+    """
+
+    images: int
+    annotations: int
+    used: int
+    crowd: int
+    repaired: int
+    dropped: int
+    unreadable_images: int
+    categories: Sequence[DataCategory]
+    max_dets: int
+    name: str
+    annotations_file: str
+    issues: Sequence[str] = msgspec.field(name="findings")
+
+
+class CheckpointSummary(Record, frozen=True):
+    """Origin of a learned method; fields that a checkpoint does not state are None."""
+
+    path: str
+    epoch: int | None = None
+    step: int | None = None
+    minutes: float | None = None
+    precision: str | None = None
+    seed: int | None = None
+    metrics: Mapping[str, float | None] | None = None
+    score_threshold: float | None = None
+    threshold_images: int | None = None
+    validations: int | None = None
+
+
+class Results(Record, frozen=True, dict=True):
+    """Content of ``results.json``.
+
+    Attributes:
+        methods: scores by method name, in the order of the evaluation.
+        reference: method that the others are compared with; None without it.
+        comparisons: method -> ``Metric.key`` -> its difference to the reference.
+        contests: ``Metric.key`` -> the best method against the second best.
+        bootstrap: resamples behind intervals and p-values.
+        mask_resolution_limit: limit that the mask head's grid sets; None without true objects or Mask R-CNN.
+        reasons: why numbers are 0 or undefined, the most severe first.
+        strata: trait ("size", "contrast", "crowding") -> its strata, from low to high.
+        contrast_gap: effect of contrast on the best threshold; None without one.
+        true_boxes: true boxes taken as masks.
+        seeds: groups of runs that differ by their seed alone.
+        data: evaluated data.
+        caveats: what a reader must know before trusting the numbers.
+        environment: versions and hardware.
+        command: command that repeats the evaluation.
+        directory: folder in which it was given.
+        checkpoint: checkpoint that the data's settings came from; None without one.
+        checkpoints: checkpoint of each learned method.
+        verdict: sentences about who wins, by how much, and at what cost.
+        claims: sentences that test textbook claims on these data.
+    """
+
+    methods: Mapping[str, MethodScores]
+    reference: str | None
+    comparisons: Mapping[str, Mapping[str, Comparison]]
+    contests: Mapping[str, Contest]
+    bootstrap: Bootstrap
+    mask_resolution_limit: MaskResolutionLimit | None = msgspec.field(name="mask_ceiling")
+    reasons: Sequence[Reason]
+    strata: Mapping[str, Sequence[Stratum]]
+    contrast_gap: ContrastGap | None
+    true_boxes: TrueBoxes | None
+    seeds: Sequence[SeedGroup]
+    data: DataSummary
+    caveats: Sequence[str] = msgspec.field(name="warnings")
+    environment: Mapping[str, str | int | float]
+    command: str
+    directory: str
+    checkpoint: CheckpointSummary | None
+    checkpoints: Mapping[str, CheckpointSummary | None]
+    verdict: Sequence[str] = ()
+    claims: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, values: object) -> Self:
+        """Convert the content of ``results.json``."""
+        content = plain(values)
+        for method in content["methods"].values():
+            for track in TRACKS:
+                if method[track] is not None:
+                    method[track] = _nested_track(method[track])
+        return msgspec.convert(content, cls)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read ``results.json``.
+
+        Raises:
+            SegtrainError: the file cannot be read, or is no such file.
+        """
+        try:
+            return cls.of(msgspec.json.decode(Path(path).read_bytes()))
+        except OSError as error:
+            raise SegtrainError(f"{path}: cannot be read ({error.strerror})") from error
+        except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+            raise SegtrainError(f"{path}: is no results.json of this version ({error}); evaluate again") from error
+
+    def to_json(self) -> str:
+        """Format as ``results.json``."""
+        text = msgspec.json.encode(self.to_builtins())
+        return msgspec.json.format(text, indent=2).decode() + "\n"
+
+    def to_builtins(self) -> dict[str, Any]:
+        """Convert to dictionaries, lists and numbers, with the keys of ``results.json``."""
+        content: dict[str, Any] = msgspec.to_builtins(self)
+        for method in content["methods"].values():
+            for track in TRACKS:
+                if method[track] is not None:
+                    method[track] = _flat_track(method[track])
+        return content
+
+    @cached_property
+    def ranked(self) -> list[str]:
+        """Names of the methods, best class-agnostic mask AP first (box AP without masks), oracles last."""
+
+        def quality(name: str) -> tuple[bool, float, float]:
+            method = self.methods[name]
+            mask, box = method.metric("mask_ap"), method.metric("box_ap")
+            return (not method.oracle, -1.0 if mask is None else mask, -1.0 if box is None else box)
+
+        return sorted(self.methods, key=quality, reverse=True)
+
+    @cached_property
+    def contenders(self) -> list[str]:
+        """The ranking without the oracles."""
+        return [name for name in self.ranked if not self.methods[name].oracle]
+
+    @cached_property
+    def oracles(self) -> list[str]:
+        """Oracles, best first."""
+        return [name for name in self.ranked if self.methods[name].oracle]
+
+    def comparison(self, name: str, key: str) -> Comparison | None:
+        """Look up the difference of a method to the reference; None where it was not computed."""
+        return self.comparisons.get(name, {}).get(key)
+
+
+def plain(value: Any) -> Any:
+    """Convert to JSON's types: NumPy scalars unwrapped, records and dataclasses as dictionaries, paths as text.
+
+    NaN and infinities become None: JSON has neither.
+
+    >>> plain({"ap": float("nan"), "counts": (np.int64(1), 2)})
+    {'ap': None, 'counts': [1, 2]}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return plain(value.tolist())
+    return str(value) if isinstance(value, Path) else plain(msgspec.to_builtins(value))
+
+
+def _nested_track(track: Mapping[str, Any]) -> dict[str, Any]:
+    """Gather the metrics of a track, and of its categories, under one key."""
+    nested = _nested(track, _METRIC_KEYS)
+    nested["per_category"] = [_nested(entry, _CATEGORY_KEYS) for entry in track["per_category"]]
+    return nested
+
+
+def _nested(scores: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:
+    rest = {key: value for key, value in scores.items() if key not in keys}
+    return {"metrics": {key: value for key, value in scores.items() if key in keys}, **rest}
+
+
+def _flat_track(track: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the metrics of a track, and of its categories, beside the other fields."""
+    return {**_flat(track), "per_category": [_flat(entry) for entry in track["per_category"]]}
+
+
+def _flat(scores: Mapping[str, Any]) -> dict[str, Any]:
+    rest = {key: value for key, value in scores.items() if key != "metrics"}
+    return {**scores["metrics"], **rest}
