@@ -1,13 +1,10 @@
 """The ``evaluate`` command: benchmark every configured method and write the report."""
 
-import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import rich
-from hydra.core.hydra_config import HydraConfig
 
 from segtrain.benchmark.checkpoints import find_checkpoints, override, seeds_of_one_configuration
 from segtrain.benchmark.methods import build_methods
@@ -15,7 +12,7 @@ from segtrain.benchmark.oracle import Oracle, find
 from segtrain.benchmark.runner import FILE_THRESHOLD, Benchmark
 from segtrain.benchmark.search import Tuned
 from segtrain.benchmark.tuning import Tuning
-from segtrain.cli.launch import record_command
+from segtrain.cli.launch import Command
 from segtrain.cli.overrides import about_data
 from segtrain.data.coco.index import require_instances
 from segtrain.data.open_data import open_data
@@ -29,7 +26,7 @@ from segtrain.report.writer import headline, write_report
 from segtrain.runtime import describe_environment, limit_threads, resolve_device, seed_everything, thread_count
 
 
-def evaluate(config: dict[str, Any], output_dir: Path) -> None:
+def evaluate(config: dict[str, Any], output_dir: Path, command: Command) -> None:
     """Score every row of the configuration and write the report."""
     device = resolve_device(config["device"])
     limit_threads(thread_count(config["threads"], busy_workers=0))
@@ -57,13 +54,13 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
     planned = {name: row for name, row in planned.items() if name in tuning.rows or name not in tuned}
     if not planned and not config["predictions"]:
         raise SegtrainError("there is no row to evaluate; give predictions.NAME=FILE, or methods=all")
-    record_command(config, output_dir)
-    for part in HydraConfig.get().runtime.config_sources:
-        for path in Path(part.path, "segmenter").glob("*_winner.yaml"):
+    command.record(config, output_dir)
+    for folder in command.config_folders:
+        for path in (folder / "segmenter").glob("*_winner.yaml"):
             benchmark.folder.keep(path, path.stem)
     benchmark.prepare_folder(planned, config["overwrite"])
     found_checkpoint = override(source.path, config["checkpoint"])
-    winners = tuning.run(output_dir, [*about_data(HydraConfig.get().overrides.task), *found_checkpoint])
+    winners = tuning.run(output_dir, [*about_data(command.overrides), *found_checkpoint])
     planned = {name: replace(row, segmenter=winners.get(name, row.segmenter)) for name, row in planned.items()}
     with progress_bar(planned, len(split.index.images)) as bar:
         for name, row in planned.items():
@@ -83,14 +80,13 @@ def evaluate(config: dict[str, Any], output_dir: Path) -> None:
                 )
 
     learned = {name: row.source for name, row in planned.items() if row.is_learned}
-    arguments = [*sys.argv[1:], *found_checkpoint]
     results = assemble(
         benchmark.rows,
         split,
         benchmark.ground_truth,
         benchmark.max_dets,
         environment=describe_environment(device, source.precision(config["precision"])),
-        command=shlex.join(["python", Path(sys.argv[0]).name, *arguments]),
+        command=command.line(*found_checkpoint),
         directory=str(Path.cwd()),
         checkpoint=source.describe(),
         checkpoints={name: source.describe() for name, source in learned.items()},

@@ -2,10 +2,12 @@
 
 import logging
 import os
+import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
@@ -22,17 +24,75 @@ from segtrain.cli.config import find_problems, register_schemas
 from segtrain.cli.overrides import compose
 from segtrain.errors import SegtrainError
 
-Task = Callable[[dict[str, Any], Path], float | None]
 _RESULTS = ("checkpoints", "results.json")
 # Hydra's own options; with one of them no task runs, or not on the configuration that is checked here.
 _QUESTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion", "config_path", "config_name", "config_dir")
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command that started a task: what repeats it, and where its configuration came from.
+
+    Attributes:
+        program: first words of the command, such as ``("python", "evaluate.py")``.
+        arguments: what follows them, as typed.
+        overrides: those of the arguments that are settings of the task.
+        config_folders: folders of YAML files that the configuration was composed from.
+        hydra: Hydra's own configuration; None if Hydra did not start the task.
+    """
+
+    program: Sequence[str]
+    arguments: Sequence[str]
+    overrides: Sequence[str]
+    config_folders: Sequence[Path] = ()
+    hydra: Any = None
+
+    @classmethod
+    def of_hydra(cls) -> "Command":
+        """Describe the command whose task Hydra is running now."""
+        hydra_config = HydraConfig.get()
+        folders = [Path(source.path) for source in hydra_config.runtime.config_sources if source.schema == "file"]
+        program = ("python", Path(sys.argv[0]).name)
+        return cls(program, sys.argv[1:], list(hydra_config.overrides.task), folders, hydra_config)
+
+    def line(self, *more: str) -> str:
+        """Return the command as it is typed in a shell.
+
+        Args:
+            more: further arguments.
+        """
+        return shlex.join([*self.program, *self.arguments, *more])
+
+    def record(self, config: Mapping[str, Any], output_dir: Path) -> None:
+        """Write down what was asked for, and from now on every message; a task calls it before its first output.
+
+        Hydra would write before anything is checked, and so into the folder of another run that this one must not
+        touch.
+
+        Args:
+            config: of the task.
+            output_dir: gets ``.hydra/config.yaml``, ``overrides.yaml`` and ``hydra.yaml``, and a log file that begins
+                with the messages so far.
+        """
+        records: dict[str, Any] = {"config": config, "overrides": list(self.overrides)}
+        if self.hydra is not None:
+            records["hydra"] = {"hydra": self.hydra}
+        folder = output_dir / ".hydra"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, record in records.items():
+            (folder / f"{name}.yaml").write_text(OmegaConf.to_yaml(record), encoding="utf-8")
+        _log_to(output_dir / f"{Path(self.program[-1]).stem}.log")
+
+
+Task = Callable[[dict[str, Any], Path, Command], object]
 
 
 def launch(task: Task, config_dir: Path, config_name: str) -> None:
     """Run a task under Hydra.
 
     Args:
-        task: receives the composed, resolved and checked configuration as plain values, and the run's folder.
+        task: receives the composed, resolved and checked configuration as plain values, the run's folder, and the
+            command; what it returns is the value that sweepers optimise, if it is a number.
         config_dir: the folder of the YAML files.
         config_name: the root in it.
 
@@ -43,43 +103,17 @@ def launch(task: Task, config_dir: Path, config_name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
     register_schemas()
 
-    def main(cfg: DictConfig) -> float | None:
+    def main(cfg: DictConfig) -> object:
         output_dir = Path(HydraConfig.get().runtime.output_dir)
         # Here and not around Hydra, which would add a line of its own to the error.
         with _errors_as_one_line(debugging):
             values = {**_checked(cfg, []), "output_dir": str(output_dir)}
             _start_logging()
-            return task(values, output_dir)
+            return task(values, output_dir, Command.of_hydra())
 
     with _errors_as_one_line(debugging):
         _check_command(config_dir, config_name)
         hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(main)()
-
-
-def record_command(config: Mapping[str, Any], output_dir: Path) -> None:
-    """Write down what was asked for, and from now on every message; a task calls it before its first output.
-
-    Hydra would write before anything is checked, and so into the folder of another run that this one must not touch.
-
-    Args:
-        config: of the task.
-        output_dir: gets ``.hydra/config.yaml``, ``overrides.yaml`` and ``hydra.yaml``, and the log with the messages
-            so far.
-    """
-    hydra_config = HydraConfig.get()
-    records = {"config": config, "overrides": hydra_config.overrides.task, "hydra": {"hydra": hydra_config}}
-    folder = output_dir / ".hydra"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, record in records.items():
-        (folder / f"{name}.yaml").write_text(OmegaConf.to_yaml(record), encoding="utf-8")
-    root = logging.getLogger()
-    file = logging.FileHandler(output_dir / f"{hydra_config.job.config_name}.log")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for handler in [handler for handler in root.handlers if isinstance(handler, MemoryHandler)]:
-        handler.setTarget(file)
-        root.removeHandler(handler)
-        handler.close()  # hands on what it has kept
-    root.addHandler(file)
 
 
 @contextmanager
@@ -162,3 +196,15 @@ def _start_logging() -> None:
     kept = MemoryHandler(capacity=sys.maxsize, flushLevel=sys.maxsize)
     logging.basicConfig(level=logging.INFO, handlers=[_Terminal(), kept], force=True)
     logging.captureWarnings(True)
+
+
+def _log_to(path: Path) -> None:
+    """Write every message to a file, those kept so far first."""
+    root = logging.getLogger()
+    file = logging.FileHandler(path)
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for handler in [handler for handler in root.handlers if isinstance(handler, MemoryHandler)]:
+        handler.setTarget(file)
+        root.removeHandler(handler)
+        handler.close()  # hands on what it has kept
+    root.addHandler(file)

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from segtrain.cli.launch import record_command
+from segtrain.cli.launch import Command
 from segtrain.data.loader import TrainingLoader
 from segtrain.data.open_data import open_data, training_samples
 from segtrain.data.splits import save_split
@@ -21,7 +21,7 @@ from segtrain.training.trainer import Trainer
 from segtrain.training.validation import Validation, ValidationImages, select_score_threshold
 
 
-def train(config: dict[str, Any], output_dir: Path) -> float:
+def train(config: dict[str, Any], output_dir: Path, command: Command) -> float:
     """Train as the configuration says; returns the best validation mask AP, so that sweepers can maximise it."""
     # Check what is cheap to check.
     recipe = build(config["trainer"])
@@ -54,7 +54,7 @@ def train(config: dict[str, Any], output_dir: Path) -> float:
 
     # All is checked: from here on the folder is this run's.
     with run_directory(output_dir, resumed):
-        record_command(config, output_dir)
+        command.record(config, output_dir)
         save_split(splits, output_dir)
         journal = RunLogger(output_dir, start.step)
         journal.config(OmegaConf.to_yaml(config))

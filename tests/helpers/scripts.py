@@ -16,7 +16,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
-from segtrain.cli.launch import launch
+from segtrain.cli.launch import Command, launch
 
 ROOT = Path(__file__).parents[2]
 CATEGORIES = [{"id": 3, "name": "square"}, {"id": 7, "name": "bar"}]
@@ -63,8 +63,8 @@ def run(script: str, *overrides: str, folder: Path) -> Finished:
     spec.loader.exec_module(module)
     results: list[float | None] = []
 
-    def task(config: dict[str, Any], output_dir: Path) -> float | None:
-        results.append(getattr(module, script)(config, output_dir))
+    def task(config: dict[str, Any], output_dir: Path, command: Command) -> float | None:
+        results.append(getattr(module, script)(config, output_dir, command))
         return results[-1]
 
     out, err, code = io.StringIO(), io.StringIO(), 0
