@@ -13,7 +13,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.metrics.average_precision import AveragePrecision, average_precision
 from segtrain.metrics.decisions import decision_metrics
 from segtrain.records import BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions, to_predictions
-from segtrain.segmenters import Segmenter, Trainable
+from segtrain.segmenters import Segmenter
 
 TrackName = Literal["class_agnostic", "class_aware"]
 TRACKS: tuple[TrackName, ...] = ("class_agnostic", "class_aware")
@@ -99,7 +99,7 @@ def predict(
     found: list[Prediction] = []
     boxes: list[BoxPrediction] = []
     seconds: dict[str, list[float]] = {"data": [], "segmentation": []}
-    learned = isinstance(segmenter, Trainable)
+    learned = segmenter.scores_are_learned
     before = time.perf_counter()
     for image_id, image in images:
         read = time.perf_counter()
