@@ -15,38 +15,30 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 import albumentations
 import cv2
 from albumentations.augmentations.crops.transforms import BaseCrop
-from albumentations.core.type_definitions import Targets
 
 from segtrain.data.label_layers import Layers, Plane, Scene
 from segtrain.errors import SegtrainError
 
-Size = tuple[int, int]
 RgbArray = npt.NDArray[np.uint8]
 
 
-class _Rescale(albumentations.DualTransform):  # type: ignore[misc]
-    """Resizes once, by a factor that subclasses draw, and never to nothing."""
+class _Rescale(albumentations.SmallestMaxSize):  # type: ignore[misc]
+    """Base of transforms that resize by a factor: albumentations' resizing, but for masks and the factor itself."""
 
-    _targets = (Targets.IMAGE, Targets.MASK)
+    def __init__(self, p: float) -> None:
+        super().__init__(max_size=1, area_for_downscale="image", p=p)
 
     def factor(self, height: int, width: int) -> float:
-        """The factor for an image of this size."""
+        """Draw the factor for an image of this size."""
         raise NotImplementedError
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """The new (width, height)."""
-        height, width = params["shape"][:2]
-        factor = self.factor(height, width)
-        return {"size": (max(round(width * factor), 1), max(round(height * factor), 1))}
+        """Return the factor under the name that the base class uses."""
+        return {"scale": self.factor(*params["shape"][:2])}
 
-    def apply(self, img: npt.NDArray[Any], size: Size, **_: Any) -> npt.NDArray[Any]:
-        """The resized image; means over areas where it shrinks, so that fine patterns do not alias."""
-        method = cv2.INTER_AREA if size[0] < img.shape[1] else cv2.INTER_LINEAR
-        resized: npt.NDArray[Any] = cv2.resize(img, size, interpolation=method)
-        return resized
-
-    def apply_to_mask(self, mask: npt.NDArray[Any], size: Size, **_: Any) -> npt.NDArray[Any]:
-        """The resized plane, sampled at the centres of pixels, where the image is: plain nearest neighbour is not."""
+    def apply_to_mask(self, mask: npt.NDArray[Any], scale: float, **_: Any) -> npt.NDArray[Any]:
+        """Resize a plane, sampled at the centres of pixels, as the image is: plain nearest neighbour is not."""
+        size = [max(1, round(side * scale)) for side in mask.shape[1::-1]]
         resized: npt.NDArray[Any] = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
         return resized
 
@@ -68,13 +60,13 @@ class ScaleJitter(_Rescale):
         scale: tuple[float, float]
 
     def __init__(self, scale: tuple[float, float], p: float) -> None:
-        super().__init__(p=p)
+        super().__init__(p)
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"scale={list(scale)}: give the least and the greatest factor, above 0")
         self.scale = scale
 
     def factor(self, height: int, width: int) -> float:
-        """A random one, whatever the size."""
+        """Draw a factor, whatever the size."""
         drawn: float = self.py_random.uniform(*self.scale)
         return drawn
 
@@ -98,13 +90,13 @@ class ShorterSide(_Rescale):
         max_size: int
 
     def __init__(self, sizes: list[int], max_size: int, p: float) -> None:
-        super().__init__(p=p)
+        super().__init__(p)
         if not sizes or min(*sizes, max_size) < 1:
             raise ValueError(f"sizes={sizes}, max_size={max_size}: give whole numbers of pixels")
         self.sizes, self.max_size = sizes, max_size
 
     def factor(self, height: int, width: int) -> float:
-        """From the length that is drawn."""
+        """Draw a length, and return the factor that leads to it."""
         drawn: int = self.py_random.choice(self.sizes)
         return min(drawn / min(height, width), self.max_size / max(height, width))
 
