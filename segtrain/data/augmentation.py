@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,7 +15,11 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
 import albumentations
 import cv2
+import torch
 from albumentations.augmentations.crops.transforms import BaseCrop
+from albumentations.core.type_definitions import Targets
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from segtrain.data.label_layers import Layers, Plane, Scene
 from segtrain.errors import SegtrainError
@@ -225,24 +230,60 @@ def _fit(plane: Plane, size: tuple[int, ...]) -> Plane:
 cv2.setNumThreads(0)
 
 
+class TorchvisionTransform(albumentations.DualTransform):  # type: ignore[misc]
+    """A ``torchvision.transforms.v2`` transform as a link of an albumentations chain.
+
+    Label layers go along as ``tv_tensors.Mask``, which torchvision resamples by nearest neighbour.
+
+    Args:
+        transform: a transform of images and masks; it decides itself how often it applies.
+    """
+
+    _targets = (Targets.IMAGE, Targets.MASK)
+
+    def __init__(self, transform: Any) -> None:
+        super().__init__(p=1.0)
+        self.transform = transform
+
+    def __call__(self, *_: Any, image: RgbArray, masks: Sequence[Plane] = (), **__: Any) -> dict[str, Any]:
+        """Transform an image (H, W, 3) and its planes (H, W), with torch's generator seeded from the chain's."""
+        inputs = [tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))]
+        if len(masks):
+            inputs.append(tv_tensors.Mask(torch.from_numpy(np.stack(masks))))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.py_random.getrandbits(63))
+            outputs = self.transform(inputs)
+        result = {"image": outputs[0].permute(1, 2, 0).contiguous().numpy()}
+        if len(masks):
+            result["masks"] = list(outputs[1].contiguous().numpy())
+        return result
+
+
 class Augmentation:
-    """A chain of albumentations transforms, applied to an image and its label layers in step.
+    """A chain of transforms of albumentations or torchvision, applied to an image and its label layers in step.
 
     Attributes:
         mix: what puts a second image into the transformed one, which the data set has to fetch; None for nothing.
 
     Args:
-        transforms: by a name of one's own, in order of application; None stands for a transform that is left out. The
-            names let a command line change one of them (``augmentation.transforms.flip.p=0``).
+        transforms: transforms of ``albumentations`` or ``torchvision.transforms.v2`` in order of application, each
+            under a free name, so that a command line can change one of them (``augmentation.transforms.flip.p=0``).
+            None stands for a transform that is left out.
         mix: see above.
 
     Raises:
-        SegtrainError: something is no transform, or does not know one of its arguments.
+        SegtrainError: something is no transform, or does not know one of its arguments; or the successor of
+            albumentations, which has another licence, is installed in its place.
     """
 
     def __init__(self, transforms: Mapping[str, Any], mix: CopyPaste | None) -> None:
+        _refuse_successor()
         self.mix = mix
-        chain = {name: transform for name, transform in transforms.items() if transform is not None}
+        chain = {
+            name: TorchvisionTransform(transform) if isinstance(transform, v2.Transform) else transform
+            for name, transform in transforms.items()
+            if transform is not None
+        }
         for name, transform in chain.items():
             if not isinstance(transform, albumentations.BasicTransform | albumentations.BaseCompose):
                 raise SegtrainError(
@@ -293,3 +334,19 @@ class Augmentation:
                 "augmentation: the transforms must return 8-bit RGB; remove any that make floats, tensors or grey"
             )
         return np.ascontiguousarray(result), list(data.get("masks", []))
+
+
+def _refuse_successor() -> None:
+    """Refuse AlbumentationsX, a module of the same name under the AGPL that reports its use.
+
+    Raises:
+        SegtrainError: it is installed.
+    """
+    try:
+        found = metadata.version("albumentationsx")
+    except metadata.PackageNotFoundError:
+        return
+    raise SegtrainError(
+        f"albumentationsx {found} is installed in the place of albumentations; it has another licence: "
+        "pip uninstall -y albumentationsx, then pip install --force-reinstall albumentations==2.0.8"
+    )
