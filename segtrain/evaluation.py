@@ -1,8 +1,11 @@
 """From a segmenter to numbers: the one path that validation in training and the benchmark share."""
 
 import time
+import weakref
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import nan
 from typing import Any, Literal
 
@@ -10,16 +13,18 @@ import numpy as np
 from torch import Tensor
 
 from segtrain.data.coco.index import CocoIndex
-from segtrain.metrics.average_precision import AveragePrecision, average_precision
-from segtrain.metrics.decisions import decision_metrics
+from segtrain.metrics.average_precision import coco_summary
+from segtrain.metrics.f1 import f1_curve
+from segtrain.metrics.metric import MetricInput
+from segtrain.metrics.registry import f1_counts, metric_values
 from segtrain.records import BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions, to_predictions
-from segtrain.segmenters import Segmenter
+from segtrain.segmenters import Segmenter, Trainable
 
 TrackName = Literal["class_agnostic", "class_aware"]
 TRACKS: tuple[TrackName, ...] = ("class_agnostic", "class_aware")
 Track = dict[str, Any]  # one track of results.json; undefined numbers are nan here
 OBJECT = Category(1, "object")  # what all categories become in the class-agnostic track
-_SEGM_KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
+MATCHES_BYTES = 2**29  # memory for matches and counts of the methods of an evaluation
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,15 @@ class GroundTruthSet:
 
     def class_agnostic(self) -> "GroundTruthSet":
         """The same with all categories made one."""
+        return self._class_agnostic
+
+    @cached_property
+    def _class_agnostic(self) -> "GroundTruthSet":
         return GroundTruthSet([OBJECT], self.sizes, [_merged(truth) for truth in self.truths])
+
+    @cached_property
+    def _inputs(self) -> "_InputCache":
+        return _InputCache(MATCHES_BYTES)
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,7 @@ def predict(
     found: list[Prediction] = []
     boxes: list[BoxPrediction] = []
     seconds: dict[str, list[float]] = {"data": [], "segmentation": []}
-    learned = segmenter.scores_are_learned
+    learned = isinstance(segmenter, Trainable)
     before = time.perf_counter()
     for image_id, image in images:
         read = time.perf_counter()
@@ -118,6 +131,63 @@ def predict(
     return Detections(found, boxes if learned else None, learned and not foreign, threshold, seconds)
 
 
+class _InputCache:
+    """Inputs of metrics, with the matches they keep; beyond a limit of memory the least recently used are dropped.
+
+    Args:
+        max_bytes: the limit.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._inputs: OrderedDict[tuple[int, int, TrackName], MetricInput] = OrderedDict()
+
+    def get(
+        self, detections: Detections, max_dets: int, track: TrackName, make: Callable[[], MetricInput]
+    ) -> MetricInput:
+        """Return the input of some detections, made if there is none, until the detections are deleted."""
+        key = id(detections), max_dets, track
+        if key not in self._inputs:
+            self._inputs[key] = make()
+            weakref.finalize(detections, self._inputs.pop, key, None)
+        self._inputs.move_to_end(key)
+        while len(self._inputs) > 1 and sum(inputs.nbytes for inputs in self._inputs.values()) > self._max_bytes:
+            self._inputs.popitem(last=False)
+        return self._inputs[key]
+
+
+def metric_input(
+    detections: Detections, ground_truth: GroundTruthSet, max_dets: int, track: TrackName = "class_agnostic"
+) -> MetricInput:
+    """Prepare the detections of a method for metrics.
+
+    Repeated calls return the same object, so what it keeps, its matches above all, is computed once.
+
+    Args:
+        detections: what the method found.
+        ground_truth: the truth.
+        max_dets: detections per image and category that AP and AR use.
+        track: "class_agnostic" makes all categories one.
+    """
+
+    def make() -> MetricInput:
+        agnostic = track == "class_agnostic"
+        found, truth = (
+            (detections.class_agnostic(), ground_truth.class_agnostic()) if agnostic else (detections, ground_truth)
+        )
+        return MetricInput(
+            truths=truth.truths,
+            masks=found.masks,
+            boxes=found.boxes,
+            category_ids=sorted(category.id for category in truth.categories),
+            sizes=dict(sorted(truth.sizes.items())),
+            max_dets=max_dets,
+            score_threshold=found.score_threshold,
+        )
+
+    return ground_truth._inputs.get(detections, max_dets, track, make)
+
+
 def score(
     detections: Detections, ground_truth: GroundTruthSet, max_dets: int, tracks: Sequence[TrackName] = TRACKS
 ) -> dict[TrackName, Track | None]:
@@ -131,51 +201,34 @@ def score(
     """
     result: dict[TrackName, Track | None] = dict.fromkeys(TRACKS)
     if "class_agnostic" in tracks:
-        result["class_agnostic"] = _track(detections.class_agnostic(), ground_truth.class_agnostic(), max_dets)
+        inputs = metric_input(detections, ground_truth, max_dets, "class_agnostic")
+        result["class_agnostic"] = _track(inputs, [OBJECT])
     if "class_aware" in tracks and detections.class_aware:
-        result["class_aware"] = _track(detections, ground_truth, max_dets)
+        inputs = metric_input(detections, ground_truth, max_dets, "class_aware")
+        result["class_aware"] = _track(inputs, ground_truth.categories)
     return result
 
 
-def _track(detections: Detections, ground_truth: GroundTruthSet, max_dets: int) -> Track:
-    ids = [category.id for category in ground_truth.categories]
-    images = list(ground_truth.sizes)
-
-    def precision(
-        found: Sequence[Prediction] | Sequence[BoxPrediction], kind: Literal["segm", "bbox"]
-    ) -> AveragePrecision:
-        return average_precision(
-            ground_truth.truths, found, image_ids=images, category_ids=ids, max_dets=max_dets, iou_type=kind,
-            sizes=ground_truth.sizes,
-        )  # fmt: skip
-
-    boxed = detections.boxes if detections.boxes is not None else detections.masks
-    assert boxed is not None
-    bbox = precision(boxed, "bbox")
-    segm = precision(detections.masks, "segm") if detections.masks is not None else None
-    stats = segm.stats if segm else [nan] * 12
-    counts = {c: sum(t["category_id"] == c and not t["iscrowd"] for t in ground_truth.truths) for c in ids}
-    decided = decision_metrics(
-        ground_truth.truths, detections.masks, score_threshold=detections.score_threshold, category_ids=ids,
-        sizes=ground_truth.sizes,
-    )  # fmt: skip
+def _track(inputs: MetricInput, categories: Sequence[Category]) -> Track:
+    found = metric_values(inputs)
+    bbox = coco_summary(inputs, "bbox")
+    segm = coco_summary(inputs, "segm") if inputs.masks is not None else None
+    curve = f1_curve(inputs.once(f1_counts))
+    if inputs.masks is None:
+        curve["f1"] = [nan] * len(curve["f1"])
+    objects = Counter(truth["category_id"] for truth in inputs.truths if not truth["iscrowd"])
     return {
-        **dict(zip(_SEGM_KEYS, stats, strict=False)),
-        "mask_ar": stats[8],
-        "box_ap": bbox.stats[0],
-        **decided.numbers,
+        **found.values,
+        "f1_curve": curve,
         "coco": {"segm": segm.stats if segm else None, "bbox": bbox.stats},
         "per_category": [
             {
                 "id": category.id,
                 "name": category.name,
-                "mask_ap": segm.per_category[category.id]["ap"] if segm else nan,
-                "mask_ap50": segm.per_category[category.id]["ap50"] if segm else nan,
-                "box_ap": bbox.per_category[category.id]["ap"],
-                **decided.per_category[category.id],
-                "annotations": counts[category.id],
+                **found.per_category[category.id],
+                "annotations": objects[category.id],
             }
-            for category in ground_truth.categories
+            for category in categories
         ],
         "precision_recall": (segm or bbox).precision_recall,
     }

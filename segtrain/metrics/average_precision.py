@@ -6,15 +6,14 @@ from typing import Any, Literal
 
 import hotcoco
 import numpy as np
-import numpy.typing as npt
 
 from segtrain import masks
+from segtrain.arrays import FloatArray, IntArray, mean_of_defined
 from segtrain.metrics import boxes
+from segtrain.metrics.matching import ALL, IOU50, IOU75, LARGE, MEDIUM, SMALL, IouType, Matches
+from segtrain.metrics.metric import MetricInput
+from segtrain.metrics.resampled_ap import precision_at_recalls
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
-
-FloatArray = npt.NDArray[np.float64]
-ALL, SMALL, MEDIUM, LARGE = range(4)  # the backend's area ranges
-IOU50, IOU75 = 0, 5  # positions in its thresholds .50, .55, ..., .95
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,50 @@ class AveragePrecision:
     stats: list[float]
     per_category: dict[int, dict[str, float]]
     precision_recall: dict[str, list[float]]
+
+
+def coco_summary(inputs: MetricInput, iou_type: IouType) -> AveragePrecision:
+    """Summarise the matches of a method as COCO's evaluation program does."""
+    matches = inputs.matches(iou_type)
+    tables = [inputs.all_images.precision(iou_type, area) for area in (ALL, SMALL, MEDIUM, LARGE)]
+    precision, recall = (
+        np.concatenate([getattr(table, f"category_{name}")[..., 0] for table in tables], axis=1)
+        for name in ("precision", "recall")
+    )  # (T, A, K)
+    few = [_recall(matches, min(limit, inputs.max_dets)) for limit in (1, 10)]
+    stats = [
+        precision[:, ALL],
+        precision[IOU50, ALL],
+        precision[IOU75, ALL],
+        *(precision[:, area] for area in (SMALL, MEDIUM, LARGE)),
+        *few,
+        *(recall[:, area] for area in (ALL, SMALL, MEDIUM, LARGE)),
+    ]
+    per_category = {
+        category_id: {
+            "ap": float(precision[:, ALL, k].mean()),
+            "ap50": float(precision[IOU50, ALL, k]),
+            "ap75": float(precision[IOU75, ALL, k]),
+            "ar": float(recall[:, ALL, k].mean()),
+        }
+        for k, category_id in enumerate(matches.category_ids.tolist())
+    }
+    curves = precision_at_recalls(matches, max_dets=inputs.max_dets)  # (T, K, 101)
+    precision_recall = {
+        "iou50": mean_of_defined(curves[IOU50].T).tolist(),
+        "mean": mean_of_defined(np.moveaxis(curves, -1, 0).reshape(curves.shape[-1], -1)).tolist(),
+    }
+    return AveragePrecision([float(mean_of_defined(s.ravel())) for s in stats], per_category, precision_recall)
+
+
+def _recall(matches: Matches, max_dets: int) -> FloatArray:
+    """Recall of the best ``max_dets`` detections of each image and category, (T, K); nan without true instances."""
+    categories = len(matches.category_ids)
+    truths = np.bincount(matches.truth_category[~matches.truth_ignored[ALL]], minlength=categories)
+    kept = (matches.rank < max_dets) & ~matches.ignored[:, ALL] & (matches.truth[:, ALL] >= 0)
+    hits: list[IntArray] = [np.bincount(matches.category[hit], minlength=categories) for hit in kept]
+    recall: FloatArray = np.divide(hits, truths, out=np.full((len(kept), categories), np.nan), where=truths > 0)
+    return recall
 
 
 def average_precision(

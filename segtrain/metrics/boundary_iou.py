@@ -3,21 +3,19 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import hypot, isnan, nan
-from statistics import fmean
+from math import hypot
 
 import numpy as np
-import numpy.typing as npt
 
 from segtrain import masks
+from segtrain.arrays import FloatArray, IntArray, mean_of_defined
 from segtrain.masks import Rle
-from segtrain.metrics.partition import IntArray, Partition, ranges
+from segtrain.metrics.mean_iou import BOTH, EITHER, TRUE, iou_of_sums
+from segtrain.metrics.partition import Partition, ranges
 from segtrain.records import GroundTruth, Prediction
 
-FloatArray = npt.NDArray[np.float64]
 Runs = tuple[IntArray, IntArray, IntArray]  # mask, first position, one past the last
 WIDTH = 0.02  # of a boundary, in image diagonals
-TRUE, BOTH, EITHER = range(3)  # columns of the sums
 
 
 @dataclass(frozen=True)
@@ -27,13 +25,10 @@ class BoundaryIou:
     Attributes:
         boundary_iou: mean over the categories with at least one true boundary pixel.
         per_category: category id -> boundary IoU; nan without a true boundary pixel.
-        sums: (images, categories, 3), pixels of the true boundaries, of those that are also found, and of either;
-            images in the order of ``sizes``, categories by increasing id.
     """
 
     boundary_iou: float
     per_category: dict[int, float]
-    sums: FloatArray
 
 
 def boundary_iou(
@@ -62,6 +57,31 @@ def boundary_iou(
     Source: Cheng et al., Boundary IoU: Improving Object-Centric Image Segmentation Evaluation (2021), for a pair of
     masks; distance and border as in the authors' program (erosions with a 3 x 3 square, zeros around the image).
     """
+    counts = boundary_counts(truths, predictions, category_ids=category_ids, sizes=sizes)
+    per_category = iou_of_sums(counts.sum(axis=0))
+    values = dict(zip(sorted(set(category_ids)), per_category.tolist(), strict=True))
+    return BoundaryIou(float(mean_of_defined(per_category)), values)
+
+
+def boundary_counts(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction],
+    *,
+    category_ids: Collection[int],
+    sizes: Mapping[int, tuple[int, int]],
+) -> FloatArray:
+    """Count the boundary pixels of each image that ``boundary_iou`` sums.
+
+    Args:
+        truths: all true instances.
+        predictions: the detections at the operating point.
+        category_ids: the K categories.
+        sizes: image id -> (H, W) of each of the I images.
+
+    Returns:
+        (I, K, 3) pixels of the true boundaries, of those that are also found, and of either; categories by increasing
+        id.
+    """
     places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
     layers: defaultdict[int, list[tuple[int, Rle]]] = defaultdict(list)  # image id -> layer and mask
     for truth in truths:
@@ -79,16 +99,7 @@ def boundary_iou(
         if image_id in layers:
             numbers, rles = zip(*layers[image_id], strict=True)
             _count(np.array(numbers), rles, size, sums[image])
-    per_category = dict(zip(places, ratios(sums.sum(axis=0)).tolist(), strict=True))
-    defined = [value for value in per_category.values() if not isnan(value)]
-    return BoundaryIou(fmean(defined) if defined else nan, per_category, sums)
-
-
-def ratios(sums: FloatArray) -> FloatArray:
-    """Boundary IoU of a category, (...), from ``sums`` added up over images, (..., 3)."""
-    with np.errstate(invalid="ignore"):
-        ratio = sums[..., BOTH] / sums[..., EITHER]
-    return np.where(sums[..., TRUE] > 0, ratio, np.nan)
+    return sums
 
 
 _CROWD = -1  # layers: crowds, then true and found objects of each category in turn

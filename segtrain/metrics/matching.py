@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
+from segtrain.arrays import BoolArray, FloatArray, IntArray
 from segtrain.metrics import boxes
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+IouType = Literal["segm", "bbox"]
 PlaceArray = npt.NDArray[np.int32]  # the largest tables: half the memory
 IOU_THRESHOLDS: FloatArray = np.linspace(0.5, 0.95, 10)
 AREAS = (
@@ -22,7 +21,9 @@ AREAS = (
     (0.0, 32.0**2),
     (32.0**2, 96.0**2),
     (96.0**2, 1e5**2),
-)  # all, small, medium, large; ends included
+)  # ends included
+ALL, SMALL, MEDIUM, LARGE = range(4)  # indices into AREAS
+IOU50, IOU75 = 0, 5  # indices into IOU_THRESHOLDS
 
 
 def match_greedily(
@@ -106,6 +107,11 @@ class Matches:
     truth_ignored: BoolArray
     detection: PlaceArray
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of all arrays in bytes."""
+        return sum(array.nbytes for array in vars(self).values())
+
 
 def match(
     truths: Sequence[GroundTruth],
@@ -113,7 +119,7 @@ def match(
     *,
     image_ids: Sequence[int],
     category_ids: Sequence[int],
-    iou_type: Literal["segm", "bbox"],
+    iou_type: IouType,
     thresholds: FloatArray = IOU_THRESHOLDS,
     areas: Sequence[tuple[float, float]] = AREAS,
     ignore: BoolArray | None = None,
@@ -235,7 +241,7 @@ def _outside(area: FloatArray, areas: Sequence[tuple[float, float]]) -> BoolArra
 def max_iou(
     truths: Sequence[GroundTruth],
     predictions: Sequence[Prediction] | Sequence[BoxPrediction],
-    iou_type: Literal["segm", "bbox"] = "segm",
+    iou_type: IouType = "segm",
 ) -> FloatArray:
     """IoU of each detection with the true object of its image that it overlaps most, (D,); 0 where there is none.
 
@@ -264,7 +270,7 @@ def max_iou_per_truth(truths: Sequence[GroundTruth], predictions: Sequence[Predi
 
 
 def _overlaps(
-    truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: Literal["segm", "bbox"]
+    truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: IouType
 ) -> Iterator[tuple[list[int], list[int], FloatArray]]:
     """Of each image with both: which true objects and which detections it has, and their (D, G) IoU."""
     real, found = _by_image(truths), _by_image(predictions)

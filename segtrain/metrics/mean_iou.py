@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from segtrain import masks
+from segtrain.arrays import FloatArray, IntArray, mean_of_defined
 from segtrain.masks import Rle
 from segtrain.records import GroundTruth, Prediction
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+BACKGROUND, FOREGROUND = range(2)  # the first two layers of the counts
+TRUE, BOTH, EITHER = range(3)  # columns of the counts
 
 
 @dataclass(frozen=True)
@@ -28,22 +28,6 @@ class MeanIou:
     miou: float
     fg_iou: float
     per_category: dict[int, float]
-
-
-@dataclass(frozen=True)
-class PixelCounts:
-    """What the IoU of pixels is made of, image by image.
-
-    Attributes:
-        image_ids: of I images, in the order of the given sizes.
-        category_ids: of K categories, increasing.
-        counts: (I, 2 + K, 3) pixels of the background, the foreground and each category: true, found and true, found
-            or true.
-    """
-
-    image_ids: list[int]
-    category_ids: list[int]
-    counts: IntArray
 
 
 def mean_iou(
@@ -66,9 +50,11 @@ def mean_iou(
         category_ids: the categories; records of others are left out, except that their crowds are ignored all the same.
         sizes: image id -> (H, W) of every image, those without objects included; records of others are left out.
     """
-    pixels = pixel_counts(truths, predictions, category_ids=category_ids, sizes=sizes)
-    layers, mean = iou_of_sums(pixels.counts.sum(axis=0))
-    return MeanIou(float(mean), float(layers[1]), dict(zip(pixels.category_ids, layers[2:].tolist(), strict=True)))
+    counts = pixel_counts(truths, predictions, category_ids=category_ids, sizes=sizes)
+    sums = counts.sum(axis=0).astype(np.float64)
+    classes = class_iou_of_sums(np.delete(sums, FOREGROUND, axis=0))
+    per_category = dict(zip(sorted(set(category_ids)), classes[1:].tolist(), strict=True))
+    return MeanIou(float(mean_of_defined(classes)), float(iou_of_sums(sums[FOREGROUND])), per_category)
 
 
 def pixel_counts(
@@ -77,8 +63,19 @@ def pixel_counts(
     *,
     category_ids: Collection[int],
     sizes: Mapping[int, tuple[int, int]],
-) -> PixelCounts:
-    """Count the pixels of each image that ``mean_iou`` sums; its arguments."""
+) -> IntArray:
+    """Count the pixels of each image that ``mean_iou`` sums.
+
+    Args:
+        truths: all true instances.
+        predictions: the detections at the operating point.
+        category_ids: the K categories.
+        sizes: image id -> (H, W) of each of the I images.
+
+    Returns:
+        (I, 2 + K, 3) pixels of the background, of the foreground and of each category by increasing id: true ones,
+        true ones that are also found, and those that are either.
+    """
     known = set(category_ids)
     layer_of = {category_id: layer for layer, category_id in enumerate(sorted(known), start=2)}
     crowds = _by_image(t for t in truths if t["iscrowd"])
@@ -97,26 +94,29 @@ def pixel_counts(
         found_objects = masks.union(list(found_regions.values()), size)
         image[0] = _overlap(masks.difference(visible, true_objects), masks.difference(visible, found_objects))
         image[1] = _overlap(true_objects, found_objects)
-    return PixelCounts(list(sizes), sorted(known), counts)
+    return counts
 
 
-def iou_of_sums(sums: npt.NDArray[np.number]) -> tuple[FloatArray, FloatArray]:
-    """IoU from counts of pixels that are summed over images.
+def iou_of_sums(sums: FloatArray) -> FloatArray:
+    """IoU from pixels that are summed over images, (..., 3) to (...); nan without a true pixel.
 
-    Args:
-        sums: (..., 2 + K, 3) as ``PixelCounts.counts`` has them.
-
-    Returns:
-        The IoU of each layer, (..., 2 + K), and their mean without the foreground, (...,); nan where undefined.
+    >>> iou_of_sums(np.array([[4.0, 3.0, 6.0], [0.0, 0.0, 5.0]]))
+    array([0.5, nan])
     """
-    true, both, either = np.moveaxis(np.asarray(sums, dtype=np.float64), -1, 0)
-    # The background needs no true pixel: an image may be covered by objects, and a detection may leave some of it bare.
-    defined = np.where(np.arange(true.shape[-1]) == 0, either, true) > 0
-    layers = np.divide(both, either, out=np.full(true.shape, np.nan), where=defined)
-    kept = np.delete(layers, 1, axis=-1)
-    number = (~np.isnan(kept)).sum(axis=-1)
-    mean = np.divide(np.nansum(kept, axis=-1), number, out=np.full(number.shape, np.nan), where=number > 0)
-    return layers, mean
+    true, both, either = np.moveaxis(sums, -1, 0)
+    value: FloatArray = np.divide(both, either, out=np.full(true.shape, np.nan), where=true > 0)
+    return value
+
+
+def class_iou_of_sums(sums: FloatArray) -> FloatArray:
+    """IoU of the background, which comes first, and of each category, (..., 1 + K, 3) to (..., 1 + K).
+
+    The background needs no true pixel: objects may cover an image, and a detection may leave some of it bare.
+    """
+    value = iou_of_sums(sums)
+    both, either = sums[..., 0, BOTH], sums[..., 0, EITHER]
+    value[..., 0] = np.divide(both, either, out=np.full(both.shape, np.nan), where=either > 0)
+    return value
 
 
 def _overlap(true: Rle, found: Rle) -> tuple[int, int, int]:

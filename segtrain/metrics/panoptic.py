@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.metrics.partition import IntArray, Partition, ranges
+from segtrain.arrays import FloatArray, IntArray, mean_of_defined
+from segtrain.metrics.partition import Partition, ranges
 from segtrain.records import GroundTruth, Prediction
 
-FloatArray = npt.NDArray[np.float64]
 Runs = tuple[IntArray, IntArray, IntArray]  # mask, first part, one past the last
 _Record = TypeVar("_Record", GroundTruth, Prediction)
 OVERLAP, TP, FP, FN = range(4)  # columns of the sums
@@ -28,15 +27,12 @@ class PanopticQuality:
         sq: mean of the categories' SQ, the mean IoU of matched segments; nan without a match.
         rq: mean of the categories' RQ = TP / (TP + FP / 2 + FN / 2).
         per_category: category id -> (PQ, SQ, RQ); nan without a true segment.
-        sums: (images, categories, 4), the IoUs of matched segments summed, TP, FP and FN; images in the order of
-            ``sizes``, categories by increasing id.
     """
 
     pq: float
     sq: float
     rq: float
     per_category: dict[int, tuple[float, float, float]]
-    sums: FloatArray
 
 
 def panoptic_quality(
@@ -66,6 +62,31 @@ def panoptic_quality(
     Source: Kirillov et al., Panoptic Segmentation (2019), for the quality and for making detections disjoint; COCO's
     panoptic evaluation program, for crowds.
     """
+    counts = panoptic_counts(truths, predictions, category_ids=category_ids, sizes=sizes)
+    per_category = qualities(counts.sum(axis=0))
+    pq, sq, rq = mean_of_defined(per_category.T).tolist()
+    triples = ((pq, sq, rq) for pq, sq, rq in per_category.tolist())
+    return PanopticQuality(pq, sq, rq, dict(zip(sorted(set(category_ids)), triples, strict=True)))
+
+
+def panoptic_counts(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction],
+    *,
+    category_ids: Collection[int],
+    sizes: Mapping[int, tuple[int, int]],
+) -> FloatArray:
+    """Count the matched segments of each image that ``panoptic_quality`` sums.
+
+    Args:
+        truths: all true instances.
+        predictions: the detections at the operating point.
+        category_ids: the K categories.
+        sizes: image id -> (H, W) of each of the I images.
+
+    Returns:
+        (I, K, 4) IoUs of matched segments summed, TP, FP and FN; categories by increasing id.
+    """
     places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
     truths = [t for t in truths if t["category_id"] in places]
     areas = masks.area([t["segmentation"] for t in truths])
@@ -77,27 +98,17 @@ def panoptic_quality(
     sums = np.zeros((len(sizes), len(places), 4))
     for image, image_id in enumerate(sizes):
         _count(real[image_id], found[image_id], crowds[image_id], places, sums[image])
-    per_category = qualities(sums.sum(axis=0))
-    pq, sq, rq = mean_of_defined(per_category.T).tolist()
-    triples = ((pq, sq, rq) for pq, sq, rq in per_category.tolist())
-    return PanopticQuality(pq, sq, rq, dict(zip(places, triples, strict=True)), sums)
+    return sums
 
 
 def qualities(sums: FloatArray) -> FloatArray:
-    """PQ, SQ and RQ of a category, (..., 3), from ``sums`` added up over images, (..., 4)."""
+    """PQ, SQ and RQ from counts that are summed over images, (..., 4) to (..., 3); nan without a true segment."""
     overlap, hits, false, missed = np.moveaxis(sums, -1, 0)
     with np.errstate(invalid="ignore"):
         weight = hits + false / 2 + missed / 2
         values = np.stack([overlap / weight, overlap / hits, hits / weight], axis=-1)
     values[hits + missed == 0] = np.nan
     return values
-
-
-def mean_of_defined(values: FloatArray) -> FloatArray:
-    """(B, K) to (B,): the mean over the categories in which a number is defined; nan without any."""
-    number = (~np.isnan(values)).sum(axis=1)
-    mean: FloatArray = np.divide(np.nansum(values, axis=1), number, out=np.full(len(values), np.nan), where=number > 0)
-    return mean
 
 
 def _by_image(records: Iterable[_Record]) -> defaultdict[int, list[_Record]]:

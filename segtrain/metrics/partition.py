@@ -4,9 +4,8 @@ All pixels of a part, in column-major order, belong to the same masks, so a part
 """
 
 import numpy as np
-import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
+from segtrain.arrays import IntArray
 
 
 class Partition:

@@ -1,66 +1,319 @@
-"""Registry of metrics: the key, title, definition and source of every number that a report shows of a method."""
+"""Registry of metrics: every number that a report shows of a method, and the loops that compute them all.
 
+A new metric is a module with its ``counts`` and ``ratio`` and one entry in ``METRICS``. Values, values of categories,
+intervals, tables, definitions and the reasons of zeros follow from the entry.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from math import nan
+
+import numpy as np
+
+from segtrain.arrays import FloatArray, IntArray, mean_of_defined
+from segtrain.metrics import f1 as f1_metric
+from segtrain.metrics.boundary_iou import boundary_counts
+from segtrain.metrics.matching import IOU50, IOU75, LARGE, MEDIUM, SMALL
+from segtrain.metrics.mean_iou import FOREGROUND, class_iou_of_sums, iou_of_sums, pixel_counts
+from segtrain.metrics.metric import Metric, MetricInput, PrecisionMetric, RatioMetric, Resamples
+from segtrain.metrics.panoptic import panoptic_counts, qualities
+
+_COCO = "Lin et al., Microsoft COCO (2014)"
+_KIRILLOV = "Kirillov et al., Panoptic Segmentation (2019)"
+_CELLS = 2**22  # values of a chunk of resamples, over IoU thresholds and categories; bounds the memory
+_AP = (
+    "COCO's average precision: the area under the precision-recall curve, averaged over the IoU thresholds 0.50, 0.55,"
+    " …, 0.95, and over the categories. AP50 and AP75 use one threshold. S, M, L restrict it to objects below 32², up "
+    "to 96², and above 96² pixels, by the annotation's own area. AR is the average recall."
+)
+_IOU = (
+    "IoU of all predicted against all true pixels, summed over the images before dividing. mIoU is the mean over the "
+    "background and each category that occurs, or background and foreground in the class-agnostic track. Foreground "
+    "IoU takes all objects together. Crowd regions are left out."
+)
+_F1 = (
+    "Detections at the operating point, matched one to one with true objects at IoU 0.50 or more: 2 TP / (2 TP + FP + "
+    "FN), summed over the images for each category, then the mean over those that have objects. It needs no ranking. "
+    "F1 over IoU thresholds repeats this at 0.50, 0.55, …, 0.95: how strictly outlines may be judged before the "
+    "matches are lost."
+)
+_PQ = (
+    "Panoptic quality (Kirillov et al., 2019), with no pixel in two objects: detections take theirs by score, the "
+    "highest first, and one that loses half of its area is dropped; of true objects that overlap the smallest is on "
+    "top. A true and a found object of one category match if their IoU exceeds 0.50. SQ is the mean IoU of the "
+    "matches, RQ is TP / (TP + FP/2 + FN/2), and PQ is SQ × RQ, for each category, then the mean over those that have "
+    "objects. An unmatched detection mostly on a crowd of its category is not false."
+)
+_BOUNDARY_IOU = (
+    "IoU of outlines (Cheng et al., 2021), since the inside of a large object hides errors at its edge: only pixels of"
+    " an object within 2 % of the image diagonal of its outline count. All predicted against all true outlines, summed"
+    " over the images before dividing, then the mean over the categories that have objects. Each object has an outline"
+    " of its own, also where two touch. Crowd regions are left out."
+)
+
+
+def pixels(inputs: MetricInput) -> IntArray:
+    """Count pixels at the operating point, (I, 2 + K, 3): background, foreground, then the categories."""
+    return pixel_counts(inputs.truths, inputs.operating_point, category_ids=inputs.category_ids, sizes=inputs.sizes)
+
+
+def class_pixels(inputs: MetricInput) -> IntArray:
+    """Count pixels of the background and of each category, (I, 1 + K, 3)."""
+    return np.delete(inputs.once(pixels), FOREGROUND, axis=1)
+
+
+def foreground_pixels(inputs: MetricInput) -> IntArray:
+    """Count pixels of all objects together, (I, 1, 3)."""
+    return inputs.once(pixels)[:, [FOREGROUND]]
+
+
+def f1_counts(inputs: MetricInput) -> IntArray:
+    """Count TP, FP and FN at each IoU threshold and the operating point, (I, K, T, 3)."""
+    return f1_metric.f1_counts(inputs.matches("segm"), inputs.score_threshold)
+
+
+def f1_50_counts(inputs: MetricInput) -> IntArray:
+    """Count TP, FP and FN at IoU .50 and the operating point, (I, K, 3)."""
+    return inputs.once(f1_counts)[:, :, IOU50]
+
+
+def segments(inputs: MetricInput) -> FloatArray:
+    """Count matched panoptic segments at the operating point, (I, K, 4)."""
+    return panoptic_counts(inputs.truths, inputs.operating_point, category_ids=inputs.category_ids, sizes=inputs.sizes)
+
+
+def boundary_pixels(inputs: MetricInput) -> FloatArray:
+    """Count pixels of boundaries at the operating point, (I, K, 3)."""
+    return boundary_counts(inputs.truths, inputs.operating_point, category_ids=inputs.category_ids, sizes=inputs.sizes)
+
+
+METRICS: tuple[Metric, ...] = (
+    PrecisionMetric(
+        key="mask_ap",
+        title="mask AP",
+        hint="Average precision of masks, mean over IoU 0.50 to 0.95",
+        definition=_AP,
+        source=_COCO,
+        uses="all",
+        kind="objects",
+        headline=True,
+        category_key="mask_ap",
+    ),
+    PrecisionMetric(
+        key="mask_ap50",
+        title="AP50",
+        hint="Average precision of masks at IoU 0.50",
+        definition=_AP,
+        source=_COCO,
+        uses="all",
+        kind="objects",
+        threshold=IOU50,
+        headline=True,
+        category_key="mask_ap50",
+    ),
+    PrecisionMetric(
+        key="mask_ap75",
+        title="AP75",
+        hint="Average precision of masks at IoU 0.75",
+        definition=_AP,
+        source=_COCO,
+        uses="all",
+        kind="objects",
+        min_iou=0.75,
+        threshold=IOU75,
+    ),
+    PrecisionMetric(
+        key="mask_ap_small",
+        title="AP S",
+        hint="Average precision of masks, objects below 32 × 32 pixels",
+        definition=_AP,
+        source=_COCO,
+        uses="all",
+        kind="objects",
+        area=SMALL,
+    ),
+    PrecisionMetric(
+        key="mask_ap_medium",
+        title="AP M",
+        hint="Average precision of masks, objects of 32 × 32 to 96 × 96 pixels",
+        definition=_AP,
+        source=_COCO,
+        uses="all",
+        kind="objects",
+        area=MEDIUM,
+    ),
+    PrecisionMetric(
+        key="mask_ap_large",
+        title="AP L",
+        hint="Average precision of masks, objects above 96 × 96 pixels",
+        definition=_AP,
+        source=_COCO,
+        uses="all",
+        kind="objects",
+        area=LARGE,
+    ),
+    PrecisionMetric(
+        key="mask_ar",
+        title="AR",
+        hint="Average recall of masks",
+        definition=_AP,
+        source=_COCO,
+        uses="all",
+        kind="objects",
+        statistic="recall",
+    ),
+    PrecisionMetric(
+        key="box_ap",
+        title="box AP",
+        hint="Average precision of boxes, mean over IoU 0.50 to 0.95",
+        definition=_AP,
+        source=_COCO,
+        uses="all",
+        kind="objects",
+        iou_type="bbox",
+        headline=True,
+        category_key="box_ap",
+    ),
+    RatioMetric(
+        key="miou",
+        title="mIoU",
+        hint="Mean intersection over union of background and classes",
+        definition=_IOU,
+        source="Everingham et al., The PASCAL Visual Object Classes Challenge (2010)",
+        uses="operating_point",
+        kind="pixels",
+        counts=class_pixels,
+        ratio=class_iou_of_sums,
+        headline=True,
+        category_key="iou",
+        category_title="IoU",
+        category_hint="Intersection over union of this category's pixels",
+    ),
+    RatioMetric(
+        key="fg_iou",
+        title="fg IoU",
+        hint="Intersection over union of all objects against background",
+        definition=_IOU,
+        source="Everingham et al., The PASCAL Visual Object Classes Challenge (2010)",
+        uses="operating_point",
+        kind="pixels",
+        counts=foreground_pixels,
+        ratio=iou_of_sums,
+    ),
+    RatioMetric(
+        key="f1_50",
+        title="F1",
+        hint="F1 of matched objects at IoU 0.50, at the row's score threshold",
+        definition=_F1,
+        source=f"van Rijsbergen, Information Retrieval (1979); matching: {_COCO}",
+        uses="operating_point",
+        kind="objects",
+        counts=f1_50_counts,
+        ratio=f1_metric.f1_of_sums,
+        headline=True,
+        category_key="f1_50",
+    ),
+    RatioMetric(
+        key="pq",
+        title="PQ",
+        hint="Panoptic quality: mean IoU of matched objects times their F1, no pixel used twice",
+        definition=_PQ,
+        source=_KIRILLOV,
+        uses="operating_point",
+        kind="segments",
+        counts=segments,
+        ratio=lambda sums: qualities(sums)[..., 0],
+        headline=True,
+        category_key="pq",
+    ),
+    RatioMetric(
+        key="sq",
+        title="SQ",
+        hint="Segmentation quality: mean IoU of the matched objects of PQ",
+        definition=_PQ,
+        source=_KIRILLOV,
+        uses="operating_point",
+        kind="segments",
+        counts=segments,
+        ratio=lambda sums: qualities(sums)[..., 1],
+    ),
+    RatioMetric(
+        key="rq",
+        title="RQ",
+        hint="Recognition quality: F1 of the matched objects of PQ",
+        definition=_PQ,
+        source=_KIRILLOV,
+        uses="operating_point",
+        kind="segments",
+        counts=segments,
+        ratio=lambda sums: qualities(sums)[..., 2],
+    ),
+    RatioMetric(
+        key="boundary_iou",
+        title="boundary IoU",
+        hint="Intersection over union of the objects' outlines, 2 % of the diagonal wide",
+        definition=_BOUNDARY_IOU,
+        source="Cheng et al., Boundary IoU: Improving Object-Centric Image Segmentation Evaluation (2021)",
+        uses="operating_point",
+        kind="outlines",
+        counts=boundary_pixels,
+        ratio=iou_of_sums,
+        headline=True,
+        category_key="boundary_iou",
+    ),
+)
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A metric of a method.
+class MetricValues:
+    """The metrics of one method in one track; nan where undefined.
 
     Attributes:
-        key: its name in ``results.json``.
-        title: the header of its column.
-        hint: one line that explains the header.
-        uses: the detections it is computed from: all of them, or those at the operating point, which reach the
-            method's score threshold.
-        headline: whether the first table of a report shows it.
-        category_key: its name in the rows of single categories; None if it has no value for one category.
+        values: metric's key -> value.
+        per_category: category id -> metric's ``category_key`` -> value.
     """
 
-    key: str
-    title: str
-    hint: str
-    uses: Literal["all", "operating_point"]
-    headline: bool = False
-    category_key: str | None = None
+    values: dict[str, float]
+    per_category: dict[int, dict[str, float]]
 
 
-METRICS = (
-    Metric("mask_ap", "mask AP", "Average precision of masks, mean over IoU 0.50 to 0.95", "all", True, "mask_ap"),
-    Metric("mask_ap50", "AP50", "Average precision of masks at IoU 0.50", "all", True, "mask_ap50"),
-    Metric("mask_ap75", "AP75", "Average precision of masks at IoU 0.75", "all"),
-    Metric("mask_ap_small", "AP S", "Average precision of masks, objects below 32 × 32 pixels", "all"),
-    Metric("mask_ap_medium", "AP M", "Average precision of masks, objects of 32 × 32 to 96 × 96 pixels", "all"),
-    Metric("mask_ap_large", "AP L", "Average precision of masks, objects above 96 × 96 pixels", "all"),
-    Metric("mask_ar", "AR", "Average recall of masks", "all"),
-    Metric("box_ap", "box AP", "Average precision of boxes, mean over IoU 0.50 to 0.95", "all", True, "box_ap"),
-    Metric("miou", "mIoU", "Mean intersection over union of background and classes", "operating_point", True, "iou"),
-    Metric("fg_iou", "fg IoU", "Intersection over union of all objects against background", "operating_point"),
-    Metric(
-        "f1_50",
-        "F1",
-        "F1 of matched objects at IoU 0.50, at the row's score threshold",
-        "operating_point",
-        True,
-        "f1_50",
-    ),
-    Metric(
-        "pq",
-        "PQ",
-        "Panoptic quality: mean IoU of matched objects times their F1, no pixel used twice",
-        "operating_point",
-        True,
-        "pq",
-    ),
-    Metric("sq", "SQ", "Segmentation quality: mean IoU of the matched objects of PQ", "operating_point"),
-    Metric("rq", "RQ", "Recognition quality: F1 of the matched objects of PQ", "operating_point"),
-    Metric(
-        "boundary_iou",
-        "boundary IoU",
-        "Intersection over union of the objects' outlines, 2 % of the diagonal wide",
-        "operating_point",
-        True,
-        "boundary_iou",
-    ),
-)
+def metric_values(inputs: MetricInput, metrics: Sequence[Metric] | None = None) -> MetricValues:
+    """Compute metrics on all images.
+
+    Args:
+        inputs: the ground truth and the detections.
+        metrics: those to compute; None for all. Those of masks are nan where the method has boxes only.
+    """
+    result = MetricValues({}, {category_id: {} for category_id in inputs.category_ids})
+    for metric in METRICS if metrics is None else metrics:
+        classes = (
+            metric.values(inputs.all_images)[0]
+            if inputs.has(metric.iou_type)
+            else np.full(len(inputs.category_ids), nan)
+        )
+        result.values[metric.key] = float(mean_of_defined(classes))
+        if metric.category_key is not None:
+            categories = classes[len(classes) - len(inputs.category_ids) :].tolist()
+            for values, value in zip(result.per_category.values(), categories, strict=True):
+                values[metric.category_key] = value
+    return result
+
+
+def resampled_values(inputs: MetricInput, draws: IntArray) -> dict[str, FloatArray]:
+    """Compute all metrics on resamples of the images.
+
+    Args:
+        inputs: the ground truth and the detections.
+        draws: (B, I) times that each image is drawn, images by increasing id.
+
+    Returns:
+        Metric's key -> (B,) values, nan where undefined; without metrics of masks where the method has boxes only.
+    """
+    metrics = [metric for metric in METRICS if inputs.has(metric.iou_type)]
+    chunks = max(1, -(-len(draws) * 10 * (len(inputs.category_ids) + 1) // _CELLS))
+    parts: dict[str, list[FloatArray]] = {metric.key: [] for metric in metrics}
+    for chunk in np.array_split(draws, chunks):
+        resamples = Resamples(inputs, chunk)
+        for metric in metrics:
+            parts[metric.key].append(mean_of_defined(metric.values(resamples)))
+    return {key: np.concatenate(values) for key, values in parts.items()}

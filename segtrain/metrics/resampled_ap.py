@@ -1,6 +1,6 @@
 """Average precision on many resamples of the images, from one matching."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from segtrain.arrays import BoolArray, FloatArray, IntArray, mean_of_defined
 from segtrain.metrics.matching import Matches
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 CountArray = npt.NDArray[np.int32]
 RECALLS: FloatArray = np.linspace(0.0, 1.0, 101)
-BoolArray = npt.NDArray[np.bool_]
 _CELLS = 2**20  # of a table of runs by resamples; bounds the memory
 _DRAWS = 2**25  # of the table of draws, copies included
 
@@ -50,65 +48,110 @@ def reached_recalls(recall: FloatArray) -> IntArray:
 
 @dataclass(frozen=True)
 class ResampledPrecision:
-    """COCO's numbers of B resamples at T IoU thresholds and A areas, means over the categories; nan without truth.
+    """COCO's numbers of B resamples, at T IoU thresholds, A areas and K categories; nan without true instances.
 
     Attributes:
-        precision: (T, A, B) mean precision at recall 0, .01, ..., 1.
-        recall: (T, A, B).
+        category_precision: (T, A, K, B) mean precision over recall 0, .01, ..., 1.
+        category_recall: (T, A, K, B) recall.
     """
 
-    precision: FloatArray
-    recall: FloatArray
+    category_precision: FloatArray
+    category_recall: FloatArray
+
+    @property
+    def precision(self) -> FloatArray:
+        """(T, A, B) mean over the categories with true instances."""
+        return mean_of_defined(np.moveaxis(self.category_precision, 2, -1))
+
+    @property
+    def recall(self) -> FloatArray:
+        """(T, A, B) mean over the categories with true instances."""
+        return mean_of_defined(np.moveaxis(self.category_recall, 2, -1))
 
 
 def resampled_precision(
-    matches: Matches, draws: IntArray, *, max_dets: int, false_weight: FloatArray | None = None
+    matches: Matches,
+    draws: IntArray,
+    *,
+    max_dets: int,
+    areas: Sequence[int] | None = None,
+    false_weight: FloatArray | None = None,
 ) -> ResampledPrecision:
-    """Average precision and recall of each resample, as COCO defines them.
+    """Compute average precision and recall of each resample, as COCO defines them.
+
+    A resample gives what COCO's evaluator finds for its images in increasing order, copies of an image side by side.
 
     Args:
         matches: of all images.
-        draws: (B, I) how often each image is drawn.
+        draws: (B, I) times that each image is drawn.
         max_dets: detections kept per image and category, best first; at least 1.
+        areas: indices into the areas of the matches; None for all of them.
         false_weight: (A, B) what an unmatched detection counts, in [0, 1]; None for 1.
-
-    Returns:
-        What the evaluator finds for the images of a resample, in increasing order, copies side by side.
     """
+    chosen = range(matches.truth.shape[1]) if areas is None else areas
     most = int(draws.max(initial=1))
     pieces = max(1, -(-draws.size * (most + 1) // _DRAWS))
     parts = [
-        _resample(matches, draws[part], most, max_dets, None if false_weight is None else false_weight[:, part])
+        _resample(matches, draws[part], most, max_dets, chosen, None if false_weight is None else false_weight[:, part])
         for part in np.array_split(np.arange(len(draws)), pieces)
     ]
-    return ResampledPrecision(
-        np.concatenate([part.precision for part in parts], axis=-1),
-        np.concatenate([part.recall for part in parts], axis=-1),
-    )
+    precision, recall = (np.concatenate(tables, axis=-1) for tables in zip(*parts, strict=True))
+    return ResampledPrecision(precision, recall)
 
 
 def _resample(
-    matches: Matches, draws: IntArray, most: int, max_dets: int, false_weight: FloatArray | None
-) -> ResampledPrecision:
-    thresholds, areas = matches.truth.shape[:2]
+    matches: Matches,
+    draws: IntArray,
+    most: int,
+    max_dets: int,
+    areas: Sequence[int],
+    false_weight: FloatArray | None,
+) -> tuple[FloatArray, FloatArray]:
+    """Precision and recall, (T, A, K, B) each."""
+    categories = len(matches.category_ids)
     drawn = _Draws(np.ascontiguousarray(draws.T, dtype=np.int32), most)
-    precision, recall = np.zeros((2, thresholds, areas, len(draws)))
-    defined = np.zeros((areas, len(draws)))
-    for category in range(len(matches.category_ids)):
+    precision, recall = np.full((2, matches.truth.shape[0], len(areas), categories, len(draws)), np.nan)
+    for category in range(categories):
         ranked = _Ranking.of(matches, category, max_dets)
-        for a in range(areas):
-            truths = _per_image(matches, category, a) @ drawn.times
+        for column, area in enumerate(areas):
+            truths = _per_image(matches, category, area) @ drawn.times
             there = truths > 0
             if not there.any():
                 continue
-            defined[a] += there
-            weight = None if false_weight is None else false_weight[a]
-            for t in range(thresholds):
-                hits, mean = ranked.curve(matches, t, a, drawn, truths, weight)
-                precision[t, a] += np.where(there, mean, 0)
-                recall[t, a] += np.where(there, hits / np.maximum(truths, 1), 0)
-    defined[defined == 0] = np.nan
-    return ResampledPrecision(precision / defined, recall / defined)
+            weight = None if false_weight is None else false_weight[column]
+            for t in range(len(precision)):
+                hits, mean = ranked.curve(matches, t, area, drawn, truths, weight)
+                precision[t, column, category] = np.where(there, mean, np.nan)
+                recall[t, column, category] = np.where(there, hits / np.maximum(truths, 1), np.nan)
+    return precision, recall
+
+
+def precision_at_recalls(matches: Matches, *, max_dets: int) -> FloatArray:
+    """Compute the precision-recall curve of each category on all images, for true instances of every size.
+
+    Args:
+        matches: of all images; the first of their areas takes instances of every size.
+        max_dets: detections kept per image and category, best first; at least 1.
+
+    Returns:
+        (T, K, 101) largest precision at each recall 0, .01, ..., 1 or a higher one; nan without true instances.
+    """
+    thresholds, categories = len(matches.truth), len(matches.category_ids)
+    curves = np.full((thresholds, categories, len(RECALLS)), np.nan)
+    for category in range(categories):
+        found = _Ranking.of(matches, category, max_dets).found
+        truths = int(_per_image(matches, category, 0).sum())
+        if not truths:
+            continue
+        curves[:, category] = 0
+        for t in range(thresholds):
+            hit = matches.truth[t, 0, found[~matches.ignored[t, 0, found]]] >= 0
+            hits = np.cumsum(hit)
+            precision = hits / np.arange(1, len(hits) + 1)
+            highest = np.maximum.accumulate(precision[::-1])[::-1]
+            reached = reached_recalls(hits / truths)
+            curves[t, category, : reached.max(initial=0)] = np.repeat(highest, np.diff(reached, prepend=0))
+    return curves
 
 
 def _per_image(matches: Matches, category: int, area: int) -> IntArray:

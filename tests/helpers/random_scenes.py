@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from segtrain import masks
+from segtrain.metrics.metric import MetricInput
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
 CATEGORIES = [90, 3, 7]  # with gaps, and out of order
@@ -25,6 +26,20 @@ class Scene:
             )
             for p in self.predictions
         ]
+
+
+def inputs_of(drawn: Scene, **changes: Any) -> MetricInput:
+    """The scene as the metrics take it; keyword arguments replace its attributes."""
+    attributes: dict[str, Any] = {
+        "truths": drawn.truths,
+        "masks": drawn.predictions,
+        "boxes": None,
+        "category_ids": sorted(CATEGORIES),
+        "sizes": dict(sorted(drawn.sizes.items())),
+        "max_dets": 100,
+        "score_threshold": 0.5,
+    }
+    return MetricInput(**(attributes | changes))
 
 
 def xywh(rle: masks.Rle) -> list[float]:

@@ -15,10 +15,9 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.loader import TrainingLoader
-from segtrain.segmenters import Trainable
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint
 from segtrain.training.learner import Learner, parameter_groups
-from segtrain.training.run_state import RunCheckpoints
 from segtrain.training.schedule import Cosine
 from segtrain.training.settings import TrainSettings
 from segtrain.training.threads import ThreadTuner
@@ -52,7 +51,7 @@ def box(rle: masks.Rle) -> list[float]:
     return [x0, y0, x1 - x0, y1 - y0]
 
 
-def train_settings(**changes: Any) -> TrainSettings:
+def recipe(**changes: Any) -> TrainSettings:
     values: dict[str, Any] = {
         "batch_size": 2,
         "workers": 0,
@@ -95,8 +94,8 @@ def checkpoint(**changes: Any) -> Checkpoint:
         "metrics": {},
         "training": None,
         "threshold_images": None,
-        "training_images": 6,
-        "training_objects": 10,
+        "training_images": None,
+        "training_objects": None,
         "validations": 0,
     }
     return Checkpoint(**(values | changes))
@@ -109,7 +108,7 @@ class Run:
     index: CocoIndex
     folder: Path
     start: Checkpoint = field(default_factory=checkpoint)
-    changes: dict[str, Any] = field(default_factory=dict)  # of the settings
+    changes: dict[str, Any] = field(default_factory=dict)  # of the recipe
     scores: list[float] = field(default_factory=list)  # what validation answers; 0 when there are no more
     entries: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     validated: list[tuple[int, dict[str, torch.Tensor]]] = field(default_factory=list)
@@ -117,7 +116,7 @@ class Run:
     on_bad_image: Any = "error"
 
     def trainer(self) -> Trainer:
-        chosen = train_settings(**self.changes)
+        chosen = recipe(**self.changes)
         reader = ImageReader(self.index.path.parent, exif="auto", max_pixels=10**6)
         dataset = CocoDataset(self.index, reader, None, seed=3, on_bad_image=self.on_bad_image)
         loader = TrainingLoader(dataset, batch_size=chosen.batch_size, workers=0, seed=3)
@@ -133,15 +132,15 @@ class Run:
             seed=self.start.seed,
         )
         threads = ThreadTuner([1], validation=1)
-        return Trainer(chosen, learner, loader, self.validate, self, RunCheckpoints(self.folder, self.start), threads)
+        return Trainer(chosen, learner, loader, self.validate, self, self.folder, self.start, threads)
 
     def fit(self) -> float:
         return self.trainer().fit()
 
-    def log_scalars(self, step: int, values: Any) -> None:
+    def scalars(self, step: int, values: Any) -> None:
         self.entries.append((step, dict(values)))
 
-    def validate(self, segmenter: Trainable, step: int) -> dict[str, float]:
+    def validate(self, segmenter: MaskRCNN, step: int) -> dict[str, float]:
         self.validated.append((step, {name: value.clone() for name, value in segmenter.state_dict().items()}))
         return {"mask_ap": self.scores.pop(0) if self.scores else 0.0}
 

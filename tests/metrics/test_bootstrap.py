@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segtrain.arrays import mean_of_defined
 from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_difference
+from segtrain.metrics.f1 import f1_counts, f1_of_sums
 from segtrain.metrics.matching import AREAS, Matches, match
-from segtrain.metrics.mean_iou import iou_of_sums
-from segtrain.metrics.resampled import resampled_f1
+from segtrain.metrics.mean_iou import class_iou_of_sums
 from segtrain.metrics.resampled_ap import resampled_precision
 from segtrain.records import BoxPrediction
 
@@ -127,7 +128,7 @@ class Simulated:
         either, whole = true + found - both, 10**5
         objects = np.stack([true, both, either], axis=1)
         background = np.stack([whole - true, whole - either, whole - both], axis=1)
-        return matches, np.stack([background, objects, objects], axis=1)
+        return matches, np.stack([background, objects], axis=1)
 
 
 def numbers(images: int, seed: int, draws: np.ndarray) -> dict[str, np.ndarray]:
@@ -135,8 +136,9 @@ def numbers(images: int, seed: int, draws: np.ndarray) -> dict[str, np.ndarray]:
     simulated = Simulated(images, seed)
     (first, pixels), (second, _) = simulated.method(1.0), simulated.method(0.85)
     ap, other = (resampled_precision(m, draws, max_dets=100).precision[:, 0].mean(axis=0) for m in (first, second))
-    miou = iou_of_sums(np.tensordot(draws, pixels, axes=1))[1]
-    return {"ap": ap, "difference": ap - other, "f1": resampled_f1(first, draws, 0.5), "miou": miou}
+    miou = mean_of_defined(class_iou_of_sums(np.tensordot(draws, pixels, axes=1).astype(np.float64)))
+    counts = f1_counts(first, 0.5)[:, 0, 0].astype(np.float64)
+    return {"ap": ap, "difference": ap - other, "f1": f1_of_sums(draws @ counts), "miou": miou}
 
 
 @pytest.mark.slow

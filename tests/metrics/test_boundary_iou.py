@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from segtrain import masks
-from segtrain.metrics.boundary_iou import BoundaryIou, boundary_iou, eroded, ratios
+from segtrain.metrics.boundary_iou import BoundaryIou, boundary_counts, boundary_iou, eroded
+from segtrain.metrics.mean_iou import iou_of_sums
 from segtrain.records import GroundTruth, Prediction
 from tests.helpers.random_scenes import CATEGORIES, scene, truth_of
 
@@ -111,15 +112,16 @@ def test_counted_by_hand() -> None:
     big, small = rectangle(4, 4, 6, 6), rectangle(5, 5, 4, 4)
     got = boundary_iou([truth_of(big)], [prediction(small)], category_ids=[1], sizes=SIZES)
     assert got.boundary_iou == 0
-    np.testing.assert_array_equal(got.sums, [[[20, 0, 32]], [[0, 0, 0]]])
+    counts = boundary_counts([truth_of(big)], [prediction(small)], category_ids=[1], sizes=SIZES)
+    np.testing.assert_array_equal(counts, [[[20, 0, 32]], [[0, 0, 0]]])
     shifted = boundary_iou([truth_of(big)], [prediction(rectangle(4, 5, 6, 6))], category_ids=[1], sizes=SIZES)
     # Two columns of five pixels; the rows meet only there.
     assert shifted.boundary_iou == 10 / 30
 
 
 def test_the_image_border_is_outline() -> None:
-    got = boundary_iou([truth_of(rectangle(0, 0, 40, 30))], [], category_ids=[1], sizes=SIZES)
-    assert got.sums[0, 0].tolist() == [2 * 40 + 2 * 28, 0, 2 * 40 + 2 * 28]
+    counts = boundary_counts([truth_of(rectangle(0, 0, 40, 30))], [], category_ids=[1], sizes=SIZES)
+    assert counts[0, 0].tolist() == [2 * 40 + 2 * 28, 0, 2 * 40 + 2 * 28]
 
 
 def test_one_mask_over_two_objects_lacks_the_line_between_them() -> None:
@@ -152,14 +154,14 @@ def test_nothing_at_all_is_undefined() -> None:
         assert all(isnan(value) for value in got.per_category.values())
 
 
-def test_sums_give_the_numbers_of_any_choice_of_images() -> None:
+def test_counts_give_the_numbers_of_any_choice_of_images() -> None:
     drawn = scene(3, 40, 60)
-    got = boundary_iou(drawn.truths, drawn.predictions, category_ids=CATEGORIES, sizes=drawn.sizes)
+    counts = boundary_counts(drawn.truths, drawn.predictions, category_ids=CATEGORIES, sizes=drawn.sizes)
     chosen = list(drawn.sizes)[1:4]
     some = boundary_iou(
         drawn.truths, drawn.predictions, category_ids=CATEGORIES, sizes={i: drawn.sizes[i] for i in chosen}
     )
-    np.testing.assert_array_equal(ratios(got.sums[1:4].sum(axis=0)), list(some.per_category.values()))
+    np.testing.assert_array_equal(iou_of_sums(counts[1:4].sum(axis=0)), list(some.per_category.values()))
 
 
 def test_records_stay_as_they_are() -> None:

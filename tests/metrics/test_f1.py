@@ -11,7 +11,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from segtrain import masks
-from segtrain.metrics.f1 import IOU_THRESHOLDS, f1, f1_curve
+from segtrain.metrics.f1 import f1, f1_counts, f1_curve
+from segtrain.metrics.matching import IOU_THRESHOLDS, match
 from segtrain.records import GroundTruth, Prediction
 from tests.helpers.random_scenes import CATEGORIES, Scene, scene, xywh
 
@@ -57,7 +58,7 @@ def test_the_matches_are_cocos(seed: int, iou_threshold: float) -> None:
         image_ids=list(drawn.sizes),
         iou_threshold=iou_threshold,
     )
-    assert list(result.per_image) == list(drawn.sizes)
+    assert list(result.per_image) == sorted(drawn.sizes)
     for image_id, triple in result.per_image.items():
         expected = np.sum([[0, 0, 0]] + [c for key, c in counts.items() if key[0] == image_id], axis=0)
         assert list(triple) == expected.tolist()
@@ -72,19 +73,15 @@ def test_the_matches_are_cocos(seed: int, iou_threshold: float) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_curve_is_f1_at_each_threshold(seed: int) -> None:
     drawn = scene(seed, predictions=200)
-    thresholds = [*IOU_THRESHOLDS, 0.1, 1.0]  # in any order
-    curve = f1_curve(
-        drawn.truths, drawn.predictions, category_ids=CATEGORIES, image_ids=drawn.sizes, iou_thresholds=thresholds
+    operating = [p for p in drawn.predictions if p["score"] >= 0.4]
+    matches = match(
+        drawn.truths, drawn.predictions, image_ids=list(drawn.sizes), category_ids=CATEGORIES, iou_type="segm"
     )
-    for threshold, got in zip(thresholds, curve, strict=True):
-        alone = f1(
-            drawn.truths,
-            drawn.predictions,
-            category_ids=CATEGORIES,
-            image_ids=drawn.sizes,
-            iou_threshold=threshold,
-        )
-        assert got == alone
+    curve = f1_curve(f1_counts(matches, 0.4))
+    assert curve["thresholds"] == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
+    for threshold, value in zip(IOU_THRESHOLDS.tolist(), curve["f1"], strict=True):
+        alone = f1(drawn.truths, operating, category_ids=CATEGORIES, image_ids=drawn.sizes, iou_threshold=threshold)
+        assert value == pytest.approx(alone.f1, abs=1e-12)
 
 
 SIZE = (10, 10)

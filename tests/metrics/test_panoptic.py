@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segtrain import masks
-from segtrain.metrics.panoptic import PanopticQuality, panoptic_quality, qualities
+from segtrain.metrics.panoptic import PanopticQuality, panoptic_counts, panoptic_quality, qualities
 from segtrain.records import GroundTruth, Prediction
 from tests.helpers.random_scenes import CATEGORIES, scene, truth_of
 
@@ -86,8 +86,7 @@ def test_random_scenes(seed: int, category_ids: list[int]) -> None:
 def test_random_scenes_are_worth_comparing() -> None:
     drawn = [scene(seed, 40, 80) for seed in range(8)]
     sums = [
-        panoptic_quality(d.truths, d.predictions, category_ids=CATEGORIES, sizes=d.sizes).sums.sum(axis=(0, 1))
-        for d in drawn
+        panoptic_counts(d.truths, d.predictions, category_ids=CATEGORIES, sizes=d.sizes).sum(axis=(0, 1)) for d in drawn
     ]
     assert (np.sum(sums, axis=0) > 20).all()
 
@@ -126,7 +125,7 @@ def columns(start: int, stop: int) -> masks.Rle:
 
 def sums_of(truths: list[GroundTruth], predictions: list[Prediction]) -> list[float]:
     """IoU, TP, FP and FN of category 1 in image 1."""
-    sums: list[float] = panoptic_quality(truths, predictions, category_ids=[1], sizes=SIZES).sums[0, 0].tolist()
+    sums: list[float] = panoptic_counts(truths, predictions, category_ids=[1], sizes=SIZES)[0, 0].tolist()
     return sums
 
 
@@ -134,7 +133,8 @@ def test_counted_by_hand() -> None:
     truths = [truth_of(columns(0, 4)), truth_of(columns(6, 10)), truth_of(columns(12, 16), image_id=2)]
     predictions = [prediction(columns(0, 3)), prediction(columns(8, 12)), prediction(columns(12, 16), image_id=2)]
     got = panoptic_quality(truths, predictions, category_ids=[1], sizes=SIZES)
-    np.testing.assert_array_equal(got.sums, [[[0.75, 1, 1, 1]], [[1, 1, 0, 0]]])
+    counts = panoptic_counts(truths, predictions, category_ids=[1], sizes=SIZES)
+    np.testing.assert_array_equal(counts, [[[0.75, 1, 1, 1]], [[1, 1, 0, 0]]])
     assert (got.pq, got.sq, got.rq) == got.per_category[1] == (1.75 / 3, 1.75 / 2, 2 / 3)
 
 
@@ -205,20 +205,21 @@ def test_nothing_at_all_is_undefined() -> None:
     for category_ids, sizes in (([], {}), ([], SIZES), ([1], {}), ([1], SIZES)):
         got = panoptic_quality([], [prediction(columns(0, 4))], category_ids=category_ids, sizes=sizes)
         assert all(isnan(value) for value in (got.pq, got.sq, got.rq))
-        assert got.sums.shape == (len(sizes), len(category_ids), 4)
+        counts = panoptic_counts([], [prediction(columns(0, 4))], category_ids=category_ids, sizes=sizes)
+        assert counts.shape == (len(sizes), len(category_ids), 4)
 
 
-def test_sums_give_the_numbers_of_any_choice_of_images() -> None:
+def test_counts_give_the_numbers_of_any_choice_of_images() -> None:
     drawn = scene(3)
-    got = panoptic_quality(drawn.truths, drawn.predictions, category_ids=CATEGORIES, sizes=drawn.sizes)
+    counts = panoptic_counts(drawn.truths, drawn.predictions, category_ids=CATEGORIES, sizes=drawn.sizes)
     some = panoptic_quality(
         drawn.truths,
         drawn.predictions,
         category_ids=CATEGORIES,
         sizes={i: drawn.sizes[i] for i in list(drawn.sizes)[1:4]},
     )
-    np.testing.assert_array_equal(qualities(got.sums[1:4].sum(axis=0)), list(some.per_category.values()))
-    assert qualities(got.sums[None]).shape == (1, *got.sums.shape[:2], 3)
+    np.testing.assert_array_equal(qualities(counts[1:4].sum(axis=0)), list(some.per_category.values()))
+    assert qualities(counts[None]).shape == (1, *counts.shape[:2], 3)
 
 
 def test_records_stay_as_they_are() -> None:

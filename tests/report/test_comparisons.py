@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from segtrain import masks
-from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, score
+from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, metric_input, score
 from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_difference
-from segtrain.metrics.resampled import resampled_numbers
+from segtrain.metrics.registry import METRICS, resampled_values
 from segtrain.records import Category, GroundTruth, Prediction
 from segtrain.report.analysis.comparisons import Certainty, certainty
 from segtrain.report.analysis.doubts import doubts, images_behind
@@ -52,12 +52,9 @@ def test_every_number_of_every_track_has_its_interval(drawn: Scene) -> None:
     found = sure(rows, reference).intervals
     assert [list(tracks) for tracks in found.values()] == [["class_agnostic", "class_aware"], ["class_agnostic"]]
     draws = draw_images(len(drawn.sizes), 60, 5)
-    aware = resampled_numbers(
-        drawn.truths, drawn.predictions, None, draws, category_ids=CATEGORIES, sizes=drawn.sizes, max_dets=20,
-        score_threshold=0.5,
-    )  # fmt: skip
+    aware = resampled_values(metric_input(rows["mask_rcnn"].detections, reference, 20, "class_aware"), draws)
     track = rows["mask_rcnn"].tracks["class_aware"]
-    assert len(aware) == 15
+    assert list(aware) == [metric.key for metric in METRICS]
     assert found["mask_rcnn"]["class_aware"] == {
         key: list(interval(track[key], values)) for key, values in aware.items() if not np.isnan(track[key])
     }
@@ -75,14 +72,10 @@ def test_rows_are_compared_with_mask_rcnn_on_the_same_resamples(drawn: Scene) ->
     assert all(entry == none for entry in found["twin"].values())
 
     draws = draw_images(len(drawn.sizes), 60, 5)
-    merged = reference.class_agnostic()
     numbers = {
-        name: resampled_numbers(
-            merged.truths, part.detections.class_agnostic().masks, None, draws, category_ids=[1], sizes=drawn.sizes,
-            max_dets=20, score_threshold=0.5,
-        )["mask_ap"]
+        name: resampled_values(metric_input(part.detections, reference, 20), draws)["mask_ap"]
         for name, part in rows.items()
-    }  # fmt: skip
+    }
     ap = {name: part.tracks["class_agnostic"]["mask_ap"] for name, part in rows.items()}
     expected = {
         name: paired_difference(ap[name], ap["mask_rcnn"], numbers[name], numbers["mask_rcnn"]) for name in found

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.benchmark.runner import MethodResult
-from segtrain.evaluation import Detections, GroundTruthSet, Track, TrackName
+from segtrain.evaluation import GroundTruthSet, Track, TrackName, metric_input
 from segtrain.metrics.bootstrap import Difference, draw_images, holm, interval, paired_difference
-from segtrain.metrics.resampled import resampled_numbers
+from segtrain.metrics.registry import resampled_values
 from segtrain.report.analysis.doubts import LEAST_IMAGES, images_behind
 
 FloatArray = npt.NDArray[np.float64]
@@ -76,12 +76,11 @@ def certainty(
         return Certainty({}, {}, {})
     logger.info(f"{resamples:,} resamples of the images, for intervals; bootstrap.resamples=0 leaves them out")
     draws = draw_images(len(ground_truth.sizes), resamples, seed)
-    merged = ground_truth.class_agnostic()
     behind = images_behind(ground_truth)
     resampled = {
         name: {
             track: {key: values for key, values in drawn.items() if behind.get(key, behind["mask_ap"]) >= LEAST_IMAGES}
-            for track, drawn in _resample(row, ground_truth, merged, max_dets, draws).items()
+            for track, drawn in _resample(row, ground_truth, max_dets, draws).items()
         }
         for name, row in rows.items()
     }
@@ -98,29 +97,20 @@ def certainty(
 
 
 def _resample(
-    row: MethodResult, ground_truth: GroundTruthSet, merged: GroundTruthSet, max_dets: int, draws: IntArray
+    row: MethodResult, ground_truth: GroundTruthSet, max_dets: int, draws: IntArray
 ) -> dict[TrackName, dict[str, FloatArray]]:
     """The numbers of a row on each resample, in the tracks that it has."""
 
-    def numbers(detections: Detections, truth: GroundTruthSet) -> dict[str, FloatArray]:
-        return resampled_numbers(
-            truth.truths,
-            detections.masks,
-            detections.boxes,
-            draws,
-            category_ids=[category.id for category in truth.categories],
-            sizes=truth.sizes,
-            max_dets=max_dets,
-            score_threshold=detections.score_threshold,
-        )
+    def values(track: TrackName) -> dict[str, FloatArray]:
+        return resampled_values(metric_input(row.detections, ground_truth, max_dets, track), draws)
 
     result: dict[TrackName, dict[str, FloatArray]] = {}
     if row.tracks.get("class_agnostic"):
-        result["class_agnostic"] = numbers(row.detections.class_agnostic(), merged)
+        result["class_agnostic"] = values("class_agnostic")
     if row.tracks.get("class_aware"):
         # With a single category the two tracks are one.
         same = len(ground_truth.categories) == 1 and "class_agnostic" in result
-        result["class_aware"] = result["class_agnostic"] if same else numbers(row.detections, ground_truth)
+        result["class_aware"] = result["class_agnostic"] if same else values("class_aware")
     return result
 
 

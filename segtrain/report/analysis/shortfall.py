@@ -158,7 +158,7 @@ def _pixels(detections: Detections, ground_truth: GroundTruthSet, outlines: bool
     found = [record for record in detections.masks or () if record["score"] >= threshold]
     ids = [category.id for category in ground_truth.categories]
     counts = pixel_counts(ground_truth.truths, found, category_ids=ids, sizes=ground_truth.sizes)
-    true, both, either = counts.counts.sum(axis=0)[1].tolist()
+    true, both, either = counts.sum(axis=0)[1].tolist()
     if not both:
         return f"no detection{at} shares a pixel with a true object"
     seen = both + either - true  # pixels that were found

@@ -68,8 +68,6 @@ class LabelMapSegmenter:
         SegtrainError: the score or the family is none of these.
     """
 
-    scores_are_learned = False
-
     def __init__(
         self,
         method: Callable[[FloatArray], LabelMap],

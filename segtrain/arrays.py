@@ -1,0 +1,20 @@
+"""NumPy array types, and a mean that skips what is undefined."""
+
+import numpy as np
+import numpy.typing as npt
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+def mean_of_defined(values: FloatArray) -> FloatArray:
+    """Mean over the last axis of the values that are not nan; nan without any.
+
+    >>> mean_of_defined(np.array([[0.5, np.nan, 1.0], [np.nan, np.nan, np.nan]]))
+    array([0.75,  nan])
+    """
+    number = (~np.isnan(values)).sum(axis=-1)
+    total = np.nansum(values, axis=-1)
+    mean: FloatArray = np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
+    return mean

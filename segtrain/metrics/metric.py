@@ -1,0 +1,209 @@
+"""Vocabulary of metrics: the data that a metric is computed from, resamples of it, and the kinds of metrics."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from segtrain.arrays import FloatArray, IntArray
+from segtrain.metrics.matching import ALL, IouType, Matches, match
+from segtrain.metrics.resampled_ap import ResampledPrecision, resampled_precision
+from segtrain.records import BoxPrediction, GroundTruth, Prediction
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, eq=False)
+class MetricInput:
+    """Ground truth and detections of one method in one track; what is costly to compute of them is kept.
+
+    Attributes:
+        truths: all true instances, crowds included.
+        masks: all detections; None if the method has boxes only.
+        boxes: boxes that the method itself predicts; None if the box of each mask stands for it.
+        category_ids: the K categories, increasing; records of other categories are left out.
+        sizes: image id -> (H, W) of each of the I images, by increasing id; records of other images are left out.
+        max_dets: detections kept per image and category for AP and AR, best first; at least 1.
+        score_threshold: the operating point.
+    """
+
+    truths: Sequence[GroundTruth]
+    masks: Sequence[Prediction] | None
+    boxes: Sequence[BoxPrediction] | None
+    category_ids: Sequence[int]
+    sizes: Mapping[int, tuple[int, int]]
+    max_dets: int
+    score_threshold: float
+    _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def operating_point(self) -> Sequence[Prediction]:
+        """The masks whose score reaches the threshold, in their order."""
+        return [p for p in self.masks or () if p["score"] >= self.score_threshold]
+
+    @cached_property
+    def all_images(self) -> "Resamples":
+        """Each image once."""
+        return Resamples(self, np.ones((1, len(self.sizes)), dtype=np.int64))
+
+    def once(self, function: Callable[["MetricInput"], _Value]) -> _Value:
+        """Call a function of this input the first time; later calls return the same result."""
+        if function not in self._kept:
+            self._kept[function] = function(self)
+        return self._kept[function]  # type: ignore[no-any-return]
+
+    def has(self, iou_type: IouType) -> bool:
+        """Whether there is anything to compare by this type of IoU: boxes always, masks if there are any."""
+        return iou_type == "bbox" or self.masks is not None
+
+    def matches(self, iou_type: IouType) -> Matches:
+        """Match all detections to the true instances, by their masks or by their boxes."""
+        return self.once(_match_boxes if iou_type == "bbox" else _match_masks)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes of what is kept."""
+        return sum(value.nbytes for value in self._kept.values())
+
+
+def _match_masks(inputs: MetricInput) -> Matches:
+    return _match(inputs, inputs.masks or (), "segm")
+
+
+def _match_boxes(inputs: MetricInput) -> Matches:
+    return _match(inputs, (inputs.masks or ()) if inputs.boxes is None else inputs.boxes, "bbox")
+
+
+def _match(
+    inputs: MetricInput, predictions: Sequence[Prediction] | Sequence[BoxPrediction], iou_type: IouType
+) -> Matches:
+    return match(
+        inputs.truths,
+        predictions,
+        image_ids=list(inputs.sizes),
+        category_ids=inputs.category_ids,
+        iou_type=iou_type,
+    )
+
+
+class Resamples:
+    """Several draws of the images of an input, and the sums over the images of each draw.
+
+    Args:
+        inputs: the ground truth and the detections.
+        draws: (B, I) times that each image is drawn.
+    """
+
+    def __init__(self, inputs: MetricInput, draws: IntArray) -> None:
+        self._inputs, self._draws = inputs, draws
+        # Whole numbers are exact in float64, and their products are much faster than those of integers.
+        self._times = draws.astype(np.float64)
+        self._sums: dict[Any, FloatArray] = {}
+        self._precision: dict[tuple[IouType, int], ResampledPrecision] = {}
+
+    def sums(self, counts: "Counts") -> FloatArray:
+        """Add counts up over the images of each draw, (B, C, S)."""
+        if counts not in self._sums:
+            self._sums[counts] = np.tensordot(self._times, self._inputs.once(counts).astype(np.float64), axes=1)
+        return self._sums[counts]
+
+    def precision(self, iou_type: IouType, area: int) -> ResampledPrecision:
+        """Compute COCO's precision and recall on each draw, for true instances of one range of areas."""
+        key = iou_type, area
+        if key not in self._precision:
+            self._precision[key] = resampled_precision(
+                self._inputs.matches(iou_type), self._draws, max_dets=self._inputs.max_dets, areas=[area]
+            )
+        return self._precision[key]
+
+
+Counts = Callable[[MetricInput], FloatArray | IntArray]
+"""(I, C, S): S numbers of each image and class that may be added up over images. The K categories are the last classes;
+others, such as the background, may come before them."""
+
+Ratio = Callable[[FloatArray], FloatArray]
+"""(..., C, S) sums over images to the (..., C) values of the classes; nan where a value is undefined."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(ABC):
+    """A metric of a method, in [0, 1], higher is better.
+
+    Its value is the mean of the values of all classes in which it is defined; nan without any.
+
+    Attributes:
+        key: name in ``results.json``.
+        title: header of its column.
+        hint: one line that explains the header.
+        definition: one sentence with the formula.
+        source: paper or program that defines it.
+        uses: the detections it is computed from: all of them, or those at the operating point, whose score reaches the
+            method's threshold.
+        kind: what is compared: objects or disjoint segments, matched one to one, or all pixels, or those of outlines.
+        iou_type: "segm" if it needs masks, "bbox" if boxes suffice.
+        min_iou: IoU from which on a match counts, one of ``matching.IOU_THRESHOLDS``; of no use for pixels.
+        area: true instances that count, as an index into ``matching.AREAS``.
+        headline: whether the first table of a report shows it.
+        category_key: name in the rows of single categories; None if it has no value for one category.
+        category_title: header in the table of categories; None for the title.
+        category_hint: explanation of that header; None for the hint.
+    """
+
+    key: str
+    title: str
+    hint: str
+    definition: str
+    source: str
+    uses: Literal["all", "operating_point"]
+    kind: Literal["objects", "segments", "pixels", "outlines"]
+    iou_type: IouType = "segm"
+    min_iou: float = 0.5
+    area: int = ALL
+    headline: bool = False
+    category_key: str | None = None
+    category_title: str | None = None
+    category_hint: str | None = None
+
+    @abstractmethod
+    def values(self, resamples: Resamples) -> FloatArray:
+        """Compute the value of each class on each resample, (B, C); nan where it is undefined."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatioMetric(Metric):
+    """A metric that is a ratio of sums over images.
+
+    Attributes:
+        counts: the numbers that are summed. Metrics with the same function share its result.
+        ratio: the value of a class from its sums.
+    """
+
+    counts: Counts
+    ratio: Ratio
+
+    def values(self, resamples: Resamples) -> FloatArray:
+        """Sum the counts, then divide."""
+        return self.ratio(resamples.sums(self.counts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionMetric(Metric):
+    """COCO's average precision or average recall.
+
+    Attributes:
+        statistic: "precision" or "recall".
+        threshold: index into ``matching.IOU_THRESHOLDS``; None for the mean over all of them.
+    """
+
+    statistic: Literal["precision", "recall"] = "precision"
+    threshold: int | None = None
+
+    def values(self, resamples: Resamples) -> FloatArray:
+        """Rank the detections of each category, and integrate precision over recall."""
+        resampled = resamples.precision(self.iou_type, self.area)
+        table = (resampled.category_precision if self.statistic == "precision" else resampled.category_recall)[:, 0]
+        chosen: FloatArray = table.mean(axis=0) if self.threshold is None else table[self.threshold]
+        return chosen.T
