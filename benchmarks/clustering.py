@@ -5,7 +5,7 @@
 Both sides get the same float32 RGB in [0, 1] and return a cluster number for every pixel; one thread each, in turns.
 
 - ours: ``segtrain.segmenters.classical.kmeans.cluster`` with the settings of configs/segmenter/kmeans.yaml: a
-  histogram of the colours, k-means++ and Lloyd's steps on its coarser versions and then on itself, and every pixel to
+  histogram of the colours, fitted by scikit-learn with the cells' pixels as weights, and every pixel to
   its truly nearest centre.
 - stock: ``sklearn.cluster.KMeans(n_clusters=5, n_init=10).fit_predict`` on all pixels, with a fixed seed.
 

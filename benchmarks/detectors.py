@@ -14,7 +14,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from segtrain.data.loader import Batch
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
-from segtrain.training.checkpoint import build_node, load_checkpoint, load_segmenter
+from segtrain.training.checkpoint import load_checkpoint, load_segmenter, segmenter_node
 
 LEARNING_RATE, WARM_UP = 1.5e-3, 10  # of the short training: experiment=nuclei's, reached in so many steps
 SPREAD = 2.0  # standard deviation of the logits of random classes
@@ -30,7 +30,9 @@ def from_checkpoint(path: Path) -> tuple[MaskRCNN, StockMaskRCNN]:
     """Our network of a checkpoint, and torchvision's with its weights; both in evaluation mode, ours in float32."""
     checkpoint = load_checkpoint(path)
     ours = load_segmenter(path, precision="fp32")
-    node = {key: value for key, value in build_node(checkpoint, str(path), None).items() if not key.startswith("_")}
+    assert isinstance(ours, MaskRCNN)
+    node = segmenter_node(checkpoint, str(path), max_dets=None, trust=())
+    node = {key: value for key, value in node.items() if not key.startswith("_")}
     blank = torch.zeros((3, 64, 64), dtype=torch.uint8)
     _, stock = pair({**node, "weights": None}, checkpoint.class_names, [blank], min_size=64)
     for name, module in ours.named_modules():

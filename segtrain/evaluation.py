@@ -18,7 +18,7 @@ from segtrain.metrics.f1 import f1_curve
 from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.registry import f1_counts, metric_values
 from segtrain.records import BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions, to_predictions
-from segtrain.segmenters import Segmenter, Trainable
+from segtrain.segmenters import Segmenter
 
 TrackName = Literal["class_agnostic", "class_aware"]
 TRACKS: tuple[TrackName, ...] = ("class_agnostic", "class_aware")
@@ -112,7 +112,7 @@ def predict(
     found: list[Prediction] = []
     boxes: list[BoxPrediction] = []
     seconds: dict[str, list[float]] = {"data": [], "segmentation": []}
-    learned = isinstance(segmenter, Trainable)
+    learned = segmenter.scores_are_learned
     before = time.perf_counter()
     for image_id, image in images:
         read = time.perf_counter()

@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -149,25 +150,48 @@ def check_targets(config: Mapping[str, Any]) -> None:
         raise SegtrainError("; ".join(problems))
 
 
-def require_own_targets(config: object, source: str) -> None:
-    """Refuse parts that are not segtrain's.
+def accepts(node: Mapping[str, Any], argument: str) -> bool:
+    """Return True if the ``_target_`` of a node has an argument of this name."""
+    return argument in inspect.signature(get_object(node["_target_"])).parameters
 
-    A configuration out of a file is code: what its ``_target_`` names will be called.
+
+def require_own_targets(config: object, source: str, trust: Sequence[str] = ()) -> None:
+    """Refuse parts that neither segtrain nor a trusted package defines.
+
+    A configuration out of a file is code: every ``_target_`` in it will be imported and called.
+
+    Args:
+        config: plain values.
+        source: path of the file, for the message.
+        trust: packages or modules that the user vouches for, such as ``my_package``; never taken from the file.
 
     Raises:
         SegtrainError: names the target.
     """
+    allowed = ("segtrain", *trust)
     for path, node in target_nodes(config):
         name = node["_target_"]
         try:
-            module = getattr(get_object(name), "__module__", None) if str(name).startswith("segtrain.") else None
+            # Only the code of an allowed package is imported to look at it.
+            module = getattr(get_object(name), "__module__", None) if _lies_in(name, allowed) else None
         except (ImportError, ValueError):
             module = None
-        if not isinstance(module, str) or module.partition(".")[0] != "segtrain":
+        if not _lies_in(module, allowed):
             raise SegtrainError(
-                f"{source}: its config asks to run {name!r} ({path}), which is not part of segtrain; "
-                "do not use this file unless you know who made it"
+                f"{source}: its config asks to run {name!r} ({path}), which is not part of segtrain; do not use this "
+                f"file unless you know who made it{_how_to_trust(name)}"
             )
+
+
+def _lies_in(name: object, packages: Sequence[str]) -> bool:
+    return isinstance(name, str) and any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def _how_to_trust(name: object) -> str:
+    package = name.partition(".")[0] if isinstance(name, str) else ""
+    if not package.isidentifier() or package == "segtrain" or package in sys.stdlib_module_names:
+        return ""
+    return f", and then name the package on the command line: 'trust=[{package}]'"
 
 
 def find_argument_problems(config: Mapping[str, Any]) -> Iterator[str]:

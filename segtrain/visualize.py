@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import binary_erosion
 
 from segtrain.masks import Rle, decode_crop
 
@@ -56,7 +57,7 @@ def draw(
             place = (slice(y, y + inside.shape[0]), slice(x, x + inside.shape[1]))
             pixels = canvas[place][inside].astype(np.float32)
             canvas[place][inside] = (pixels + FILL * (np.array(colour, np.float32) - pixels)).astype(np.uint8)
-            outlines.append((place, inside & ~_eroded(inside, thickness), colour))
+            outlines.append((place, inside & ~binary_erosion(inside, iterations=thickness), colour))
             if names is not None:
                 labels.append((x + 2, y + 1, names[n], colour))
     # After all fills: a neighbour's fill must not dull an outline.
@@ -119,14 +120,6 @@ def _scaled(mask: Rle, scale: float, size: tuple[int, int]) -> tuple[npt.NDArray
     box = (x0 / scale - x + border, y0 / scale - y + border, x1 / scale - x + border, y1 / scale - y + border)
     resized = padded.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR, box=box)
     return np.asarray(resized) >= 128, x0, y0
-
-
-def _eroded(mask: npt.NDArray[np.bool_], steps: int) -> npt.NDArray[np.bool_]:
-    """The mask without its outermost pixels (4-neighbours, ``steps`` times); beyond the crop there is nothing."""
-    for _ in range(steps):
-        framed = np.pad(mask, 1)
-        mask = mask & framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:]
-    return mask
 
 
 def _lettered(canvas: Pixels, labels: Sequence[tuple[int, int, str, Colour]]) -> Pixels:

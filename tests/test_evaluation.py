@@ -18,7 +18,6 @@ from torch import Tensor
 from segtrain import masks
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName, predict, score
 from segtrain.records import NO_CATEGORY, Category, Instances, to_box_predictions, to_predictions
-from segtrain.targets import Target
 from tests.helpers.random_scenes import CATEGORIES, Scene, scene
 
 NAMED = [Category(3, "spindle"), Category(7, "round"), Category(90, "lobed")]
@@ -36,6 +35,8 @@ def instances(labels: Sequence[int], scores: Sequence[float]) -> Instances:
 class Fixed:
     """Finds what it is told, by the first pixel of the image; a segmenter without labels of its own."""
 
+    scores_are_learned = False
+
     def __init__(self, answers: Sequence[Instances]) -> None:
         self.answers = answers
         self.asked: list[int] = []
@@ -47,8 +48,7 @@ class Fixed:
 
 
 class Learned(Fixed):
-    def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
-        raise NotImplementedError
+    scores_are_learned = True
 
 
 def images(count: int) -> list[tuple[int, Tensor]]:

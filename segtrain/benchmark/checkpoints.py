@@ -6,7 +6,6 @@ from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
-from segtrain.data.images.headers import PILLOW_LIMIT
 from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
@@ -17,8 +16,6 @@ from segtrain.training.checkpoint import Checkpoint, load_checkpoint, newest_che
 _LOADER = "segtrain.training.checkpoint.load_segmenter"
 _DEFAULT_SEED = 0  # of train.py; a `val_fraction` split without a checkpoint is drawn with it
 _DEFAULT_THRESHOLD = 0.5
-# What held for the data of checkpoints that are older than these settings.
-_BEFORE = {"check": "strict", "exif": "auto", "max_image_pixels": PILLOW_LIMIT, "cache": "none", "tune_seconds": 60}
 _OF_A_SPLIT = ("root", "val_annotations", "val_images", "val_fraction", "split_by")
 _OWN_TO_A_RUN = ("seed", "output_dir", "overwrite", "resume", "device", "threads")
 
@@ -61,9 +58,15 @@ class EvaluatedCheckpoint:
             return given
         return _DEFAULT_THRESHOLD if self.checkpoint is None else self.checkpoint.score_threshold
 
-    def description(self, given: float | None, evaluated: Split) -> str:
-        """What the report says of the checkpoint's model: its operating point, and what its weights were chosen on."""
-        text, own = "Fine-tuned Mask R-CNN", self.checkpoint
+    def description(self, network: str, given: float | None, evaluated: Split) -> str:
+        """Describe the checkpoint's model for the report: its operating point, and what its weights were chosen on.
+
+        Args:
+            network: title of the network, such as "Mask R-CNN".
+            given: operating point that the user gave; None for the checkpoint's.
+            evaluated: images that are evaluated.
+        """
+        text, own = f"Fine-tuned {network}", self.checkpoint
         if own is None:
             return text
         if given is None and (count := own.threshold_images):
@@ -83,7 +86,7 @@ class EvaluatedCheckpoint:
         if not data["from_checkpoint"] or self.checkpoint is None:
             return dict(data), None
         given = {key: value for key, value in data.items() if value is not None}
-        merged = {**data, **_BEFORE, **self.checkpoint.config["data"], **given, "generator": None}
+        merged = {**data, **self.checkpoint.config["data"], **given, "generator": None}
         # Whichever of the two ways to name a validation split the user chose replaces the other.
         if "val_annotations" in given:
             merged["val_fraction"] = merged["split_by"] = None

@@ -46,7 +46,7 @@ class Method:
     def description(self, given: float | None, evaluated: Split) -> str:
         """What the report says of it, its operating point as given, on the images that are evaluated."""
         if self.is_learned:
-            return self.source.description(given, evaluated)
+            return self.source.description(self.segmenter.title, given, evaluated)
         return str(getattr(self.segmenter, "description", type(self.segmenter).__name__))
 
 

@@ -19,7 +19,6 @@ from segtrain.io import write_atomically
 from segtrain.records import Category
 from segtrain.runtime import MemoryAbove
 from segtrain.segmenters import Segmenter
-from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 
 REPORT_FILES = ("results.json", "results.csv", "report.md", "report.html")
@@ -222,7 +221,7 @@ class Benchmark:
         self.folder.write_records(name, found)
         costs = {**costs, "peak_memory_gib": memory.gib}
         own_score, family = (getattr(segmenter, key, None) for key in ("score", "family"))
-        input_size = segmenter.input_size if isinstance(segmenter, MaskRCNN) else None
+        input_size = getattr(segmenter, "input_size", None) if hasattr(segmenter, "mask_resolution") else None
         self._add(name, MethodResult(found, description, own_score, family, costs, input_size=input_size))
 
     def add_oracle(

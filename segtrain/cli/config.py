@@ -148,6 +148,7 @@ class EvaluateConfig(RunConfig):
     """Root of evaluate.py."""
 
     checkpoint: Any = None  # a path or a list of paths
+    trust: list[str] = field(default_factory=list)
     tracks: str = MISSING
     precision: str | None = None
     gallery: int = MISSING

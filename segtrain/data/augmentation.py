@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,39 +15,35 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
 import albumentations
 import cv2
+import torch
 from albumentations.augmentations.crops.transforms import BaseCrop
 from albumentations.core.type_definitions import Targets
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from segtrain.data.label_layers import Layers, Plane, Scene
 from segtrain.errors import SegtrainError
 
-Size = tuple[int, int]
 RgbArray = npt.NDArray[np.uint8]
 
 
-class _Rescale(albumentations.DualTransform):  # type: ignore[misc]
-    """Resizes once, by a factor that subclasses draw, and never to nothing."""
+class _Rescale(albumentations.SmallestMaxSize):  # type: ignore[misc]
+    """Base of transforms that resize by a factor: albumentations' resizing, but for masks and the factor itself."""
 
-    _targets = (Targets.IMAGE, Targets.MASK)
+    def __init__(self, p: float) -> None:
+        super().__init__(max_size=1, area_for_downscale="image", p=p)
 
     def factor(self, height: int, width: int) -> float:
-        """The factor for an image of this size."""
+        """Draw the factor for an image of this size."""
         raise NotImplementedError
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """The new (width, height)."""
-        height, width = params["shape"][:2]
-        factor = self.factor(height, width)
-        return {"size": (max(round(width * factor), 1), max(round(height * factor), 1))}
+        """Return the factor under the name that the base class uses."""
+        return {"scale": self.factor(*params["shape"][:2])}
 
-    def apply(self, img: npt.NDArray[Any], size: Size, **_: Any) -> npt.NDArray[Any]:
-        """The resized image; means over areas where it shrinks, so that fine patterns do not alias."""
-        method = cv2.INTER_AREA if size[0] < img.shape[1] else cv2.INTER_LINEAR
-        resized: npt.NDArray[Any] = cv2.resize(img, size, interpolation=method)
-        return resized
-
-    def apply_to_mask(self, mask: npt.NDArray[Any], size: Size, **_: Any) -> npt.NDArray[Any]:
-        """The resized plane, sampled at the centres of pixels, where the image is: plain nearest neighbour is not."""
+    def apply_to_mask(self, mask: npt.NDArray[Any], scale: float, **_: Any) -> npt.NDArray[Any]:
+        """Resize a plane, sampled at the centres of pixels, as the image is: plain nearest neighbour is not."""
+        size = [max(1, round(side * scale)) for side in mask.shape[1::-1]]
         resized: npt.NDArray[Any] = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
         return resized
 
@@ -68,13 +65,13 @@ class ScaleJitter(_Rescale):
         scale: tuple[float, float]
 
     def __init__(self, scale: tuple[float, float], p: float) -> None:
-        super().__init__(p=p)
+        super().__init__(p)
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"scale={list(scale)}: give the least and the greatest factor, above 0")
         self.scale = scale
 
     def factor(self, height: int, width: int) -> float:
-        """A random one, whatever the size."""
+        """Draw a factor, whatever the size."""
         drawn: float = self.py_random.uniform(*self.scale)
         return drawn
 
@@ -98,13 +95,13 @@ class ShorterSide(_Rescale):
         max_size: int
 
     def __init__(self, sizes: list[int], max_size: int, p: float) -> None:
-        super().__init__(p=p)
+        super().__init__(p)
         if not sizes or min(*sizes, max_size) < 1:
             raise ValueError(f"sizes={sizes}, max_size={max_size}: give whole numbers of pixels")
         self.sizes, self.max_size = sizes, max_size
 
     def factor(self, height: int, width: int) -> float:
-        """From the length that is drawn."""
+        """Draw a length, and return the factor that leads to it."""
         drawn: int = self.py_random.choice(self.sizes)
         return min(drawn / min(height, width), self.max_size / max(height, width))
 
@@ -233,24 +230,60 @@ def _fit(plane: Plane, size: tuple[int, ...]) -> Plane:
 cv2.setNumThreads(0)
 
 
+class TorchvisionTransform(albumentations.DualTransform):  # type: ignore[misc]
+    """A ``torchvision.transforms.v2`` transform as a link of an albumentations chain.
+
+    Label layers go along as ``tv_tensors.Mask``, which torchvision resamples by nearest neighbour.
+
+    Args:
+        transform: a transform of images and masks; it decides itself how often it applies.
+    """
+
+    _targets = (Targets.IMAGE, Targets.MASK)
+
+    def __init__(self, transform: Any) -> None:
+        super().__init__(p=1.0)
+        self.transform = transform
+
+    def __call__(self, *_: Any, image: RgbArray, masks: Sequence[Plane] = (), **__: Any) -> dict[str, Any]:
+        """Transform an image (H, W, 3) and its planes (H, W), with torch's generator seeded from the chain's."""
+        inputs = [tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))]
+        if len(masks):
+            inputs.append(tv_tensors.Mask(torch.from_numpy(np.stack(masks))))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.py_random.getrandbits(63))
+            outputs = self.transform(inputs)
+        result = {"image": outputs[0].permute(1, 2, 0).contiguous().numpy()}
+        if len(masks):
+            result["masks"] = list(outputs[1].contiguous().numpy())
+        return result
+
+
 class Augmentation:
-    """A chain of albumentations transforms, applied to an image and its label layers in step.
+    """A chain of transforms of albumentations or torchvision, applied to an image and its label layers in step.
 
     Attributes:
         mix: what puts a second image into the transformed one, which the data set has to fetch; None for nothing.
 
     Args:
-        transforms: by a name of one's own, in order of application; None stands for a transform that is left out. The
-            names let a command line change one of them (``augmentation.transforms.flip.p=0``).
+        transforms: transforms of ``albumentations`` or ``torchvision.transforms.v2`` in order of application, each
+            under a free name, so that a command line can change one of them (``augmentation.transforms.flip.p=0``).
+            None stands for a transform that is left out.
         mix: see above.
 
     Raises:
-        SegtrainError: something is no transform, or does not know one of its arguments.
+        SegtrainError: something is no transform, or does not know one of its arguments; or the successor of
+            albumentations, which has another licence, is installed in its place.
     """
 
     def __init__(self, transforms: Mapping[str, Any], mix: CopyPaste | None) -> None:
+        _refuse_successor()
         self.mix = mix
-        chain = {name: transform for name, transform in transforms.items() if transform is not None}
+        chain = {
+            name: TorchvisionTransform(transform) if isinstance(transform, v2.Transform) else transform
+            for name, transform in transforms.items()
+            if transform is not None
+        }
         for name, transform in chain.items():
             if not isinstance(transform, albumentations.BasicTransform | albumentations.BaseCompose):
                 raise SegtrainError(
@@ -301,3 +334,19 @@ class Augmentation:
                 "augmentation: the transforms must return 8-bit RGB; remove any that make floats, tensors or grey"
             )
         return np.ascontiguousarray(result), list(data.get("masks", []))
+
+
+def _refuse_successor() -> None:
+    """Refuse AlbumentationsX, a module of the same name under the AGPL that reports its use.
+
+    Raises:
+        SegtrainError: it is installed.
+    """
+    try:
+        found = metadata.version("albumentationsx")
+    except metadata.PackageNotFoundError:
+        return
+    raise SegtrainError(
+        f"albumentationsx {found} is installed in the place of albumentations; it has another licence: "
+        "pip uninstall -y albumentationsx, then pip install --force-reinstall albumentations==2.0.8"
+    )

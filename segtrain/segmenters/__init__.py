@@ -1,9 +1,12 @@
-"""Segmenters, and their interfaces: `Segmenter` (inference) and `Trainable` (training)."""
+"""Interfaces of segmenters: `Segmenter` (inference) and `Trainable` (training)."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from contextlib import AbstractContextManager
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from segtrain.records import Instances
 from segtrain.targets import Target
@@ -13,6 +16,11 @@ from segtrain.targets import Target
 class Segmenter(Protocol):
     """Turns images into instances; everything after that is one path."""
 
+    @property
+    def scores_are_learned(self) -> bool:
+        """True if scores estimate how likely a detection is right; False if they only rank."""
+        ...
+
     def segment(self, images: Sequence[Tensor]) -> list[Instances]:
         """Segment images.
 
@@ -20,20 +28,72 @@ class Segmenter(Protocol):
             images: uint8 RGB tensors (3, H, W), of any sizes.
 
         Returns:
-            What was found in each image, in the image's own frame, best first.
+            The instances of each image, in the image's own frame, best first.
         """
         ...
 
 
-@runtime_checkable
-class Trainable(Protocol):
-    """A segmenter that learns."""
+class Trainable(nn.Module, ABC):
+    """Base class of the networks that ``train.py`` trains: a `Segmenter` with a loss.
 
+    A ``segmenter`` node of the configuration names a factory (this class or a function) that is called with the class
+    names of labels 1..K and the node's settings. If it has an argument ``detections_per_image``, that is set to
+    ``data.max_dets``; if it has an argument ``initialise``, that is False where a checkpoint's weights follow, so that
+    weights to start from need not be loaded.
+
+    Attributes:
+        title: name of the network in the log and the report, such as "Mask R-CNN".
+        resume_keys: settings of the factory that a resumed run must repeat; a setting that decides the shape
+            of a weight needs no mention.
+        stride: input pixels per cell of the finest features; objects of fewer pixels are reported as hard to see.
+        precision: what matrix products and convolutions compute in, "fp32" or "bf16" (autocast).
+    """
+
+    title: ClassVar[str]
+    resume_keys: ClassVar[Sequence[str]] = ()
+    stride: ClassVar[int] = 1
+    scores_are_learned: ClassVar[bool] = True
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    @abstractmethod
     def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
-        """The loss terms of a batch, to be summed.
+        """Compute the loss terms of a batch; their sum is minimised.
 
         Args:
-            images: uint8 RGB tensors (3, H, W).
-            targets: the true instances of each, in the image's own frame.
+            images: uint8 RGB tensors (3, H, W), of any sizes.
+            targets: true instances of each image, in the image's own frame.
+
+        Returns:
+            float32 scalars by name.
         """
-        ...
+
+    @abstractmethod
+    def segment_one(self, image: Tensor) -> Instances:
+        """Segment a uint8 RGB tensor (3, H, W); called in evaluation mode, without gradients."""
+
+    def forward(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
+        """Compute `losses`: the entry that ``DistributedDataParallel`` and ``torch.compile`` wrap."""
+        return self.losses(images, targets)
+
+    def segment(self, images: Sequence[Tensor]) -> list[Instances]:
+        """Segment uint8 RGB tensors (3, H, W) one at a time: in a batch, padding would change the results."""
+        training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                return [self.segment_one(image) for image in images]
+        finally:
+            self.train(training)
+
+    def input_scale(self, height: int, width: int) -> float:
+        """Return the factor by which an image of this size is resized before it enters the network."""
+        return 1.0
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the parameters."""
+        return next(self.parameters()).device
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Compute in `precision` inside."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")

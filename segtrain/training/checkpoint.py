@@ -2,51 +2,50 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import segtrain
 from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split, SplitName
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
-from segtrain.nodes import build, check_targets, require_own_targets, target_nodes
-from segtrain.segmenters.mask_rcnn.model import MaskRCNN
+from segtrain.nodes import accepts, build, check_targets, require_own_targets, target_nodes
+from segtrain.segmenters import Trainable
 from segtrain.segmenters.mask_rcnn.weights import read_state
 
+FORMAT = 2  # of the file; a change that older code would misread, or newer code of an older file, raises it
 PROVISIONAL_THRESHOLD = 0.5  # of scores: while training goes on, and where nothing tells the thresholds apart
-# Fields that older checkpoints lack.
-LATER_FIELDS = dict.fromkeys(("threshold_images", "training_images", "training_objects", "validations"))
-LATER_SETTINGS = {"roi_align": "auto"}  # of Mask R-CNN, with the value that older checkpoints were trained with
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What ``checkpoints/best.pt`` and ``checkpoints/last.pt`` hold.
+    """Contents of ``checkpoints/best.pt`` and ``checkpoints/last.pt``.
 
     Attributes:
-        model: the weights to segment with (averaged ones where averaging is on), by torchvision's names.
+        model: weights to segment with (averaged ones where averaging is on), by the network's own names.
         config: train.py's resolved configuration, with absolute paths.
-        class_names: of labels 1..K.
-        category_ids: of labels 1..K, in the training data.
+        class_names: names of labels 1..K.
+        category_ids: category ids of labels 1..K in the training data.
         max_dets: detections per image.
         score_threshold: operating point of mIoU and F1.
         precision: "fp32" or "bf16", as resolved.
-        seed: of the run.
+        seed: seed of the run.
         val_ids: images of the validation split, if it was drawn by ``data.val_fraction``.
         epoch: whole epochs done.
         step: optimizer steps taken.
-        minutes: of training; in ``best.pt``, too, those of the whole run and not of its best weights.
-        metrics: of the last validation.
-        training: what only resuming needs; None in ``best.pt``.
-        threshold_images: how many training images the score threshold was chosen on; None: it was given.
-        training_images: of the training split; None in old checkpoints.
-        training_objects: labelled in them, crowds not counted; None in old checkpoints.
-        validations: how many ``best.pt`` holds the best weights of; None where that is not known.
+        minutes: minutes of training; also in ``best.pt`` those of the whole run.
+        metrics: results of the validation of `model`.
+        training: state that only resuming needs; None in ``best.pt``.
+        threshold_images: number of training images that the score threshold was chosen on; None if it was given.
+        training_images: images of the training split.
+        training_objects: labelled objects in them, crowds not counted.
+        validations: number of validations that ``best.pt`` is the best of; None if they were on several sets of images.
     """
 
     model: dict[str, Tensor]
@@ -64,71 +63,157 @@ class Checkpoint:
     metrics: dict[str, float]
     training: dict[str, Any] | None
     threshold_images: int | None
-    training_images: int | None
-    training_objects: int | None
+    training_images: int
+    training_objects: int
     validations: int | None
+
+    @classmethod
+    def initial(cls, config: Mapping[str, Any], splits: Mapping[SplitName, Split], precision: str) -> "Checkpoint":
+        """Describe a run at step 0, without weights.
+
+        Args:
+            config: train.py's configuration, resolved.
+            splits: the splits "train" and "val".
+            precision: "fp32" or "bf16".
+        """
+        categories = splits["train"].index.categories
+        segmenter = dict(config["segmenter"])
+        weights = segmenter.get("weights")
+        if weights is not None and Path(weights).exists():  # a file, not a published name
+            segmenter["weights"] = str(Path(weights).absolute())
+        drawn = config["data"]["val_annotations"] is None
+        return cls(
+            model={},
+            config={
+                **config,
+                "data": {**config["data"], "root": str(data_root(config["data"]))},
+                "segmenter": segmenter,
+                "output_dir": str(Path(config["output_dir"]).absolute()),
+            },
+            class_names=[category.name for category in categories],
+            category_ids=[category.id for category in categories],
+            max_dets=config["data"]["max_dets"],
+            score_threshold=PROVISIONAL_THRESHOLD if config["score_threshold"] == "auto" else config["score_threshold"],
+            precision=precision,
+            seed=config["seed"],
+            val_ids=[image.id for image in splits["val"].index.images] if drawn else None,
+            epoch=0,
+            step=0,
+            minutes=0.0,
+            metrics={},
+            training=None,
+            threshold_images=None,
+            training_images=len(splits["train"].index.images),
+            training_objects=splits["train"].index.counts.used,
+            validations=0,
+        )
 
     def save(self, path: Path) -> None:
         """Write to a temporary name, then rename."""
         buffer = io.BytesIO()
-        torch.save({"format": 1, **{f.name: getattr(self, f.name) for f in fields(self)}}, buffer)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        torch.save({"format": FORMAT, "version": segtrain.__version__, **values}, buffer)
         write_atomically(path, buffer.getvalue())
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint of ours.
+    """Read a checkpoint.
 
     Raises:
-        SegtrainError: there is none, or it is something else.
+        SegtrainError: the file is missing, is no checkpoint, or has the format of another version of segtrain.
     """
-    content = {**LATER_FIELDS, **read_state(Path(path))}
-    missing = [f.name for f in fields(Checkpoint) if f.name not in content]
+    content = read_state(Path(path))
+    written = content.get("format")
+    if isinstance(written, int) and written != FORMAT:
+        version = content.get("version", "before 0.1.0")
+        raise SegtrainError(
+            f"{path}: written by segtrain {version} in checkpoint format {written}, and this is segtrain "
+            f"{segtrain.__version__} with format {FORMAT}; "
+            + ("install that version or a later one" if written > FORMAT else "train again")
+            + f", or begin a new run with its weights alone: segmenter.weights={path}"
+        )
+    missing = [field.name for field in fields(Checkpoint) if field.name not in content]
     if missing:
         raise SegtrainError(
             f"{path}: not a segtrain checkpoint (it has no {missing[0]!r}); weights alone go into segmenter.weights="
         )
-    return Checkpoint(**{f.name: content[f.name] for f in fields(Checkpoint)})  # type: ignore[arg-type]
+    return Checkpoint(**{field.name: content[field.name] for field in fields(Checkpoint)})  # type: ignore[arg-type]
 
 
-def load_segmenter(path: str | Path | None, *, max_dets: int | None = None, precision: str | None = None) -> MaskRCNN:
-    """The segmenter that a checkpoint holds, in evaluation mode, on the CPU.
+def load_segmenter(
+    path: str | Path | None,
+    *,
+    max_dets: int | None = None,
+    precision: str | None = None,
+    trust: Sequence[str] = (),
+) -> Trainable:
+    """Load the network of a checkpoint, in evaluation mode, on the CPU.
 
     Args:
-        path: of ``best.pt`` or ``last.pt``; None for the newest ``best.pt`` below ``runs/train``.
+        path: path of ``best.pt`` or ``last.pt``; None for the newest ``best.pt`` below ``runs/train``.
         max_dets: detections per image; None as trained.
         precision: "fp32" or "bf16"; None as trained.
+        trust: packages beside segtrain whose code the checkpoint may name.
 
     Raises:
-        SegtrainError: the file is not a checkpoint of ours, or its configuration asks for foreign code.
+        SegtrainError: the file is not a checkpoint, or its configuration asks for foreign code.
     """
     path = newest_checkpoint() if path is None else path
     checkpoint = load_checkpoint(path)
-    node = build_node(checkpoint, str(path), max_dets)
-    segmenter: MaskRCNN = build(node)(checkpoint.class_names, initialise=False)
+    node = segmenter_node(checkpoint, str(path), max_dets, trust)
+    segmenter = build_trainable(node, checkpoint.class_names, initialise=False)
     restore_weights(segmenter, checkpoint.model, str(path))
-    segmenter.precision = precision or checkpoint.precision
+    segmenter.precision = "bf16" if (precision or checkpoint.precision) == "bf16" else "fp32"
     return segmenter.eval()
 
 
-def build_node(checkpoint: Checkpoint, source: str, max_dets: int | None) -> dict[str, Any]:
-    """The checked configuration of the segmenter inside a checkpoint.
+def segmenter_node(checkpoint: Checkpoint, source: str, max_dets: int | None, trust: Sequence[str]) -> dict[str, Any]:
+    """Return the configuration of a checkpoint's segmenter, once it is known to be harmless.
+
+    Args:
+        checkpoint: contents of the file.
+        source: path of the file, for messages.
+        max_dets: detections per image; None as trained.
+        trust: packages beside segtrain whose code the configuration may name.
 
     Raises:
-        SegtrainError: it is missing, broken, or names code that is not ours.
+        SegtrainError: the configuration is missing, broken, or names foreign code.
     """
     node = checkpoint.config.get("segmenter") if isinstance(checkpoint.config, Mapping) else None
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise SegtrainError(f"{source}: its config has no segmenter; the file is damaged")
     node = _plain(node, source)
-    require_own_targets({"segmenter": node}, source)
+    require_own_targets({"segmenter": node}, source, trust)
     for path, part in target_nodes({"segmenter": node}):
+        target = part["_target_"]
         # Other parts of segtrain write and read files: not at the request of a file.
-        if not part["_target_"].startswith("segtrain.segmenters."):
-            raise SegtrainError(f"{source}: its config asks for {part['_target_']!r} ({path}), which is no segmenter")
-    later = LATER_SETTINGS if node["_target_"] == "segtrain.segmenters.mask_rcnn.build.mask_rcnn" else {}
-    node = {**later, **node, "detections_per_image": max_dets or checkpoint.max_dets}
+        if target.startswith("segtrain.") and not target.startswith("segtrain.segmenters."):
+            raise SegtrainError(f"{source}: its config asks for {target!r} ({path}), which is no segmenter")
+    if accepts(node, "detections_per_image"):
+        node["detections_per_image"] = max_dets or checkpoint.max_dets
     check_targets({"segmenter": node})
     return node
+
+
+def build_trainable(node: Mapping[str, Any], class_names: Sequence[str], *, initialise: bool) -> Trainable:
+    """Build the network of a ``segmenter`` node.
+
+    Args:
+        node: configuration of a factory; see `Trainable`.
+        class_names: names of labels 1..K.
+        initialise: False if a checkpoint's weights follow.
+
+    Raises:
+        SegtrainError: the factory refuses its settings, or builds something that cannot be trained.
+    """
+    options = {"initialise": initialise} if accepts(node, "initialise") else {}
+    segmenter = build({**node, **options}, class_names)
+    if not isinstance(segmenter, Trainable):
+        raise SegtrainError(
+            f"segmenter: {node['_target_']} builds a {type(segmenter).__name__}, which does not learn; name a class or "
+            "function that builds a segtrain.segmenters.Trainable"
+        )
+    return segmenter
 
 
 def _plain(node: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -142,7 +227,7 @@ def _plain(node: Mapping[str, Any], source: str) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def restore_weights(segmenter: MaskRCNN, state: Mapping[str, Tensor], source: str) -> None:
+def restore_weights(segmenter: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Load a state_dict that must fit exactly.
 
     Raises:
@@ -173,45 +258,3 @@ def newest_checkpoint(runs: Path = Path("runs/train")) -> Path:
             "methods=classical with data=..."
         )
     return found[-1]
-
-
-def initial_checkpoint(config: Mapping[str, Any], splits: Mapping[SplitName, Split], precision: str) -> Checkpoint:
-    """What a run's checkpoints will say about it, at step 0 and without weights.
-
-    Args:
-        config: train.py's, resolved.
-        splits: "train" and "val".
-        precision: as resolved.
-    """
-    categories = splits["train"].index.categories
-    data = {**config["data"], "root": str(data_root(config["data"]))}
-    segmenter = dict(config["segmenter"])
-    weights = segmenter.get("weights")
-    if weights is not None and Path(weights).exists():  # a file, not a published name
-        segmenter["weights"] = str(Path(weights).absolute())
-    drawn = config["data"]["val_annotations"] is None
-    return Checkpoint(
-        model={},
-        config={
-            **config,
-            "data": data,
-            "segmenter": segmenter,
-            "output_dir": str(Path(config["output_dir"]).absolute()),
-        },
-        class_names=[category.name for category in categories],
-        category_ids=[category.id for category in categories],
-        max_dets=config["data"]["max_dets"],
-        score_threshold=PROVISIONAL_THRESHOLD if config["score_threshold"] == "auto" else config["score_threshold"],
-        precision=precision,
-        seed=config["seed"],
-        val_ids=[image.id for image in splits["val"].index.images] if drawn else None,
-        epoch=0,
-        step=0,
-        minutes=0.0,
-        metrics={},
-        training=None,
-        threshold_images=None,
-        training_images=len(splits["train"].index.images),
-        training_objects=splits["train"].index.counts.used,
-        validations=0,
-    )

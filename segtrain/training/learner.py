@@ -1,77 +1,63 @@
-"""One optimizer step and the state it changes: weights, their moving average, the schedule, the meters."""
+"""One optimizer step and the state it changes: weights, moving average, learning rate, meter."""
 
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from segtrain.data.dataset import Skipped
 from segtrain.data.loader import Batch
 from segtrain.errors import SegtrainError
-from segtrain.segmenters.mask_rcnn.model import MaskRCNN
+from segtrain.segmenters import Trainable
 from segtrain.training.checkpoint import restore_weights
 from segtrain.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
-class WeightAverage:
-    """Follows a module's weights and buffers.
+class EMA(AveragedModel):
+    """Exponential moving average of a network's parameters and buffers; ``module`` holds it.
 
     Args:
-        module: what to follow.
-        decay: of the average, in (0, 1). The first updates use (1 + n) / (10 + n) where that is less, so that the
-            random start is forgotten at once (as in TensorFlow's ``ExponentialMovingAverage``).
+        network: network to follow, on its device; the average begins at its present state.
+        decay: weight of the past, in (0, 1). Update n uses (1 + n) / (10 + n) where that is less, so that the random
+            start is forgotten at once (as in TensorFlow's ``ExponentialMovingAverage``).
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.updates = 0
-        self._module = module
-        self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        def blend(averages: Tensors, values: Tensors, count: Tensor | int) -> None:
+            if averages[0].is_floating_point():
+                updates = int(count)
+                torch._foreach_lerp_(averages, values, 1 - min(decay, (1 + updates) / (10 + updates)))
+            else:  # counts, such as num_batches_tracked
+                torch._foreach_copy_(averages, values)
 
-    @torch.no_grad()
-    def update(self) -> None:
-        """Take one step of the module into the average."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages, values = [], []
-        for name, value in self._module.state_dict().items():
-            if value.is_floating_point():
-                averages.append(self.state[name])
-                values.append(value)
-            else:
-                self.state[name].copy_(value)
-        torch._foreach_lerp_(averages, values, 1 - decay)
+        super().__init__(network, multi_avg_fn=torch.no_grad()(blend), use_buffers=True)
+        self.update_parameters(network)  # the first call only copies
 
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """The module holds the averaged weights inside, and its own again afterwards."""
-        own = {name: value.detach().clone() for name, value in self._module.state_dict().items()}
-        self._module.load_state_dict(self.state)
-        try:
-            yield
-        finally:
-            self._module.load_state_dict(own)
+    @property
+    def updates(self) -> int:
+        """Number of steps in the average."""
+        return int(self.n_averaged) - 1
 
-    def load(self, state: dict[str, Tensor], updates: int) -> None:
-        """Go on from a saved average."""
-        self.updates = updates
-        for name, value in state.items():
-            self.state[name].copy_(value)
+    def restore(self, state: Mapping[str, Tensor], updates: int) -> None:
+        """Go on from a saved average of so many steps."""
+        self.module.load_state_dict(dict(state))
+        self.n_averaged.fill_(updates + 1)
 
 
 class Meter:
-    """Watches the training loop.
+    """Running means of the training loop between two log entries.
 
     Attributes:
-        last_loss: sum of the loss terms of the last batch.
+        last_loss: sum of the loss terms of the latest batch; nan before the first one.
         skipped: ids of the images that could not be read so far.
     """
 
@@ -81,12 +67,12 @@ class Meter:
         self._reset()
 
     def add(self, losses: Mapping[str, float], images: int, share: float) -> None:
-        """Take in the loss terms of a batch.
+        """Add the loss terms of a batch.
 
         Args:
-            losses: by name.
-            images: of the batch.
-            share: of the batch in its step, in (0, 1].
+            losses: loss terms by name.
+            images: number of images in the batch.
+            share: weight of the batch in its step, in (0, 1].
         """
         for name, value in losses.items():
             self._losses[name] += value * share
@@ -99,19 +85,19 @@ class Meter:
         self._norm += gradient_norm
 
     def time_step(self, seconds: float, waited: float) -> None:
-        """Take in what a step took, and how much of that was waiting for data."""
+        """Add the seconds that a step took, and how many of them it waited for data."""
         self._seconds += seconds
         self._waited += waited
 
     def skip(self, skipped: Sequence[Skipped]) -> None:
-        """Say once of each image that it cannot be read."""
+        """Log each image that cannot be read once."""
         for image in skipped:
             if image.image_id not in self.skipped:
                 self.skipped.add(image.image_id)
                 logger.warning("skipped, %d so far: %s", len(self.skipped), image.reason)
 
-    def flush(self) -> dict[str, float]:
-        """Means over the steps since the last call."""
+    def compute_and_reset(self) -> dict[str, float]:
+        """Return the means over the steps since the last call, by their names in the log."""
         losses = {name: value / self._steps for name, value in self._losses.items()}
         values = {
             "train/loss": sum(losses.values()),
@@ -131,20 +117,20 @@ class Meter:
 
 
 class Learner:
-    """A segmenter with all that makes it learn.
+    """A network, its optimizer, its learning rate schedule and its moving average.
 
     Args:
-        segmenter: on its device.
-        optimizer: over its parameters.
-        schedule: of the learning rate.
+        segmenter: network on its device.
+        optimizer: optimizer of the network's parameters.
+        schedule: factor of the learning rate by progress and step.
         max_grad_norm: gradients longer than this are shortened to it; None for no limit.
-        ema_decay: of the averaged weights; None for none.
-        seed: of the draws of anchors and regions.
+        ema_decay: decay of the moving average of the weights; None for no average.
+        seed: seed of random draws within a step.
     """
 
     def __init__(
         self,
-        segmenter: MaskRCNN,
+        segmenter: Trainable,
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         *,
@@ -153,36 +139,32 @@ class Learner:
         seed: int,
     ) -> None:
         self.segmenter, self.optimizer, self.schedule = segmenter, optimizer, schedule
-        self.average = None if ema_decay is None else WeightAverage(segmenter, ema_decay)
+        self.ema = None if ema_decay is None else EMA(segmenter, ema_decay)
         self._base_rates = [group["lr"] for group in optimizer.param_groups]
         self._max_grad_norm = math.inf if max_grad_norm is None else max_grad_norm
         self._seed = seed
 
     @property
     def learning_rate(self) -> float:
-        """Of the last step."""
+        """Learning rate of the latest step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     @property
-    def weights(self) -> dict[str, Tensor]:
-        """What to segment with: the average where there is one."""
-        return self.segmenter.state_dict() if self.average is None else self.average.state
+    def averaged(self) -> Trainable:
+        """The network to segment with: the moving average where there is one."""
+        return self.segmenter if self.ema is None else cast("Trainable", self.ema.module)
 
-    def using_weights(self) -> AbstractContextManager[None]:
-        """The segmenter holds ``weights`` inside."""
-        return nullcontext() if self.average is None else self.average.applied()
-
-    def take_step(self, batches: Sequence[Batch], step: int, progress: float, meter: Meter) -> None:
-        """Take one step along the mean gradient of some batches.
+    def train_step(self, batches: Sequence[Batch], step: int, progress: float, meter: Meter) -> None:
+        """Take one optimizer step along the mean gradient of some batches.
 
         Args:
-            batches: none of them empty.
+            batches: batches with at least one image each.
             step: steps taken so far.
-            progress: of the training, in [0, 1].
-            meter: takes in the losses and the gradient's norm.
+            progress: share of the training that is done, in [0, 1].
+            meter: receives the losses and the norm of the gradient.
 
         Raises:
-            SegtrainError: a loss is not finite; names the step, the images and each term.
+            SegtrainError: a loss is not finite; the message names the step, the images and each term.
         """
         factor = self.schedule.factor(progress, step)
         for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
@@ -191,7 +173,7 @@ class Learner:
         # Mixed by NumPy: torch's generator on the CPU takes 32 bits of a seed and drops the rest.
         torch.manual_seed(int(np.random.SeedSequence([self._seed, step]).generate_state(1)[0]))
         for batch in batches:
-            terms = self.segmenter.losses(batch.images, batch.targets)
+            terms = self.segmenter(batch.images, batch.targets)
             stacked = torch.stack(list(terms.values()))
             values = dict(zip(terms, stacked.detach().tolist(), strict=True))
             if not all(map(math.isfinite, values.values())):
@@ -201,23 +183,27 @@ class Learner:
         norm = nn.utils.clip_grad_norm_(self.segmenter.parameters(), self._max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if self.average is not None:
-            self.average.update()
+        if self.ema is not None:
+            self.ema.update_parameters(self.segmenter)
         meter.end_step(float(norm))
 
     def state(self) -> dict[str, Any]:
-        """What resuming needs beside ``weights``."""
+        """Return the state that resuming needs beside the weights of `averaged`."""
         return {
             "model": self.segmenter.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "ema_updates": None if self.average is None else self.average.updates,
+            "ema_updates": None if self.ema is None else self.ema.updates,
         }
 
-    def restore(self, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    def restore(self, state: Mapping[str, Any], averaged: Mapping[str, Tensor]) -> None:
         """Go on from a saved state.
 
+        Args:
+            state: result of `state`.
+            averaged: weights of the moving average, if the saved run had one.
+
         Raises:
-            SegtrainError: it belongs to another model.
+            SegtrainError: the state belongs to another model or optimizer.
         """
         restore_weights(self.segmenter, state["model"], "the checkpoint to resume")
         try:
@@ -227,12 +213,10 @@ class Learner:
                 f"the checkpoint to resume has an optimizer over other parameters ({error}); repeat the optimizer and "
                 "segmenter.frozen_stages of that run"
             ) from None
-        if self.average is not None:
-            # Without an average so far, it begins at the restored weights.
-            average, updates = (
-                (weights, state["ema_updates"]) if state["ema_updates"] is not None else (state["model"], 0)
-            )
-            self.average.load(dict(average), updates)
+        if self.ema is not None and state["ema_updates"] is not None:
+            self.ema.restore(averaged, state["ema_updates"])
+        elif self.ema is not None:  # without an average so far, it begins at the restored weights
+            self.ema.restore(state["model"], 0)
 
 
 def _describe_divergence(step: int, batch: Batch, values: Mapping[str, float]) -> str:
@@ -244,7 +228,7 @@ def _describe_divergence(step: int, batch: Batch, values: Mapping[str, float]) -
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, object]]:
-    """What learns, in two groups: kernels and matrices, and norms and biases, which take no weight decay."""
+    """Return the parameters that learn as two groups: kernels and matrices; norms and biases, without weight decay."""
     learning = [p for p in module.parameters() if p.requires_grad]
     return [
         {"params": [p for p in learning if p.ndim > 1]},

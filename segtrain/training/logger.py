@@ -20,11 +20,11 @@ LONGEST = 512  # pixels of a drawn image's longer side
 
 
 class RunLogger:
-    """Records what happens in a run, under its folder.
+    """Writes the numbers and pictures of a run into its folder.
 
     Args:
-        folder: of the run.
-        step: where the run begins; what an interrupted run recorded beyond it is forgotten.
+        folder: folder of the run.
+        step: step that the run begins at; entries of an interrupted run beyond it are removed.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -36,7 +36,7 @@ class RunLogger:
             write_atomically(self._lines, "".join(f"{line}\n" for line in kept))
         self._writer = SummaryWriter(folder / "tensorboard", purge_step=step + 1 if step else None)
 
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record numbers by name; undefined ones become null in ``metrics.jsonl`` and stay out of the curves."""
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with self._lines.open("a") as stream:
@@ -46,17 +46,17 @@ class RunLogger:
                 self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
-    def config(self, yaml: str) -> None:
+    def log_config(self, yaml: str) -> None:
         """Record the composed configuration as text."""
         self._writer.add_text("config", "\n".join(f"    {line}" for line in yaml.splitlines()), 0)
 
-    def samples(self, images: Sequence[Tensor], targets: Sequence[Target], names: Sequence[str]) -> None:
+    def log_samples(self, images: Sequence[Tensor], targets: Sequence[Target], names: Sequence[str]) -> None:
         """Record augmented training samples: ``preview.png``, and the same in TensorBoard.
 
         Args:
-            images: uint8 RGB (3, H, W), as they enter the network.
-            targets: their instances.
-            names: of labels 1..K.
+            images: uint8 RGB tensors (3, H, W), as they enter the network.
+            targets: instances of each image.
+            names: names of labels 1..K.
         """
         panels = [
             draw(to_pixels(image), target_rles(target, image.shape[-2:]), _names(target.labels.tolist(), names))
@@ -67,17 +67,17 @@ class RunLogger:
         self._writer.add_image("training samples", picture, 0, dataformats="HWC")
         self._writer.flush()
 
-    def comparison(
+    def log_comparison(
         self, step: int, name: str, image: Pixels, truths: Sequence[GroundTruth], found: Sequence[Prediction]
     ) -> None:
         """Record one validation image: ground truth on the left, prediction on the right.
 
         Args:
-            step: of the training.
-            name: the same at every step, so that TensorBoard offers a slider.
-            image: (H, W, 3).
-            truths: its true instances.
-            found: what to draw of the predictions.
+            step: optimizer steps taken.
+            name: name of the image, the same at every step, so that TensorBoard offers a slider.
+            image: uint8 RGB array (H, W, 3).
+            truths: true instances of the image.
+            found: predictions to draw.
         """
         panels = [
             draw(image, [record["segmentation"] for record in records], longest=LONGEST) for records in (truths, found)
@@ -86,12 +86,12 @@ class RunLogger:
         self._writer.add_image(f"validation/{name}", side_by_side(panels, captions), step, dataformats="HWC")
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Write buffered entries and close the files."""
         self._writer.close()
 
 
 def _step_of(line: str) -> float:
-    """The step that a line of ``metrics.jsonl`` is about; infinite for what a crash left of one."""
+    """Return the step of a line of ``metrics.jsonl``; infinity for a line that a crash cut."""
     try:
         entry = json.loads(line)
     except ValueError:
@@ -101,13 +101,18 @@ def _step_of(line: str) -> float:
 
 
 def to_pixels(image: Tensor) -> Pixels:
-    """(3, H, W) uint8 tensor -> (H, W, 3) array."""
+    """Convert a uint8 tensor (3, H, W) to an array (H, W, 3)."""
     pixels: Pixels = image.permute(1, 2, 0).contiguous().numpy()
     return pixels
 
 
 def target_rles(target: Target, size: Sequence[int]) -> list[Rle]:
-    """The masks of a target as run lengths."""
+    """Encode the masks of a target as run lengths.
+
+    Args:
+        target: instances of an image.
+        size: (H, W) of the image.
+    """
     corners: list[list[Any]] = target.boxes[:, :2].int().tolist()
     return [
         encode_crop(mask.numpy(), x, y, (int(size[0]), int(size[1])))

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,36 +12,31 @@ from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 
 logger = logging.getLogger(__name__)
-# What a run leaves in its folder; overwriting it means removing all of it.
+# Everything that a run leaves in its folder; overwriting a run removes all of it.
 _ARTIFACTS = ("checkpoints", "tensorboard", "metrics.jsonl", "preview.png", "split", ".hydra")
 _ASIDE = ".replaced"  # holds these while the run that replaces them has no checkpoint of its own
-# What a saved state depends on.
-_DECISIVE = {
-    "segmenter": (
-        "architecture", "norm", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios",
-    ),
-    "optimizer": ("_target_",),
-}  # fmt: skip
 _VALIDATED_ON = ("root", "val_annotations", "val_images")  # a split that was drawn is kept anyway
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """The state that a run goes on with.
+    """State of an earlier run, to go on with.
 
     Attributes:
-        path: where it was read.
-        state: with ``training``.
+        path: file that it was read from.
+        state: its contents; ``training`` is not None.
     """
 
     path: Path
     state: Checkpoint
 
     def known_val_ids(self, data: Mapping[str, Any]) -> list[int] | None:
-        """The images that validation must keep: another draw would bring in images that were learned from.
+        """Return the ids of the images that validation must keep; None if a file names them.
+
+        Another draw would bring in images that were learned from.
 
         Args:
-            data: this run's ``data`` node.
+            data: ``data`` node of this run.
 
         Raises:
             SegtrainError: validation images would be drawn, where all of them were learned from.
@@ -61,14 +56,14 @@ class Resumed:
 
 
 def find_resumed(resume: str | None, output_dir: Path) -> Resumed | None:
-    """The state to go on with; None to begin afresh.
+    """Read the state to go on with; None to begin afresh.
 
     Args:
-        resume: "auto": the state in ``output_dir`` if there is one; a path: that state; None: none.
-        output_dir: the run's folder.
+        resume: "auto" for the state in ``output_dir`` if there is one, a path for that state, None for none.
+        output_dir: folder of the run.
 
     Raises:
-        SegtrainError: there is no such file, or it holds no state.
+        SegtrainError: the file is missing, or holds no state.
     """
     path = output_dir / "checkpoints" / "last.pt" if resume == "auto" else Path(resume or "")
     if resume is None or (resume == "auto" and not path.exists()):
@@ -81,38 +76,39 @@ def find_resumed(resume: str | None, output_dir: Path) -> Resumed | None:
     return Resumed(path, state)
 
 
-def initial_state(fresh: Checkpoint, resumed: Resumed | None) -> Checkpoint:
-    """The state to begin from; nothing is written yet.
+def initial_state(initial: Checkpoint, resumed: Resumed | None, resume_keys: Sequence[str]) -> Checkpoint:
+    """Return the state to begin from; nothing is written yet.
 
     Args:
-        fresh: what this run's checkpoints say about it, at step 0.
-        resumed: what to go on with; None: ``fresh``.
+        initial: this run at step 0.
+        resumed: state to go on with; None to begin afresh.
+        resume_keys: settings of the segmenter that must be those of the resumed run; see `Trainable`.
 
     Raises:
         SegtrainError: the state belongs to a run with other categories, another model or optimizer.
     """
     if resumed is None:
-        return fresh
+        return initial
     source, state = resumed.path, resumed.state
-    _require_equal(source, "categories", ", ".join(state.class_names), ", ".join(fresh.class_names))
-    for part, keys in _DECISIVE.items():
+    _require_equal(source, "categories", ", ".join(state.class_names), ", ".join(initial.class_names))
+    for part, keys in {"segmenter": ("_target_", *resume_keys), "optimizer": ("_target_",)}.items():
         for key in keys:
-            _require_equal(source, f"{part}.{key}", state.config[part].get(key), fresh.config[part].get(key))
-    then, now = (point.config.get("data") or {} for point in (state, fresh))
+            _require_equal(source, f"{part}.{key}", state.config[part].get(key), initial.config[part].get(key))
+    then, now = (point.config.get("data") or {} for point in (state, initial))
     same_images = all(then.get(key) == now.get(key) for key in _VALIDATED_ON)
     # Progress, weights and results of then; settings of now.
     return replace(
-        fresh, model=state.model, epoch=state.epoch, step=state.step, minutes=state.minutes, metrics=state.metrics,
+        initial, model=state.model, epoch=state.epoch, step=state.step, minutes=state.minutes, metrics=state.metrics,
         training=state.training, validations=state.validations if same_images else None,
     )  # fmt: skip
 
 
 @contextmanager
 def run_directory(output_dir: Path, resumed: Resumed | None) -> Iterator[None]:
-    """Make the run's folder ready, for as long as the run takes.
+    """Prepare the folder of a run, for as long as the run takes.
 
-    What an earlier run left in it goes, unless that run is resumed; but it comes back if this run fails before its
-    first checkpoint. A run that goes on in a new folder takes its predecessor's ``best.pt`` along.
+    The files that an earlier run left in it are removed, unless that run is resumed; they come back if this run fails
+    before its first checkpoint. A run that goes on in a new folder takes its predecessor's ``best.pt`` along.
     """
     _settle(output_dir, finished=False)  # what a run that was killed has left
     if resumed is None:
@@ -136,7 +132,7 @@ def _take_over(source: Path, output_dir: Path) -> None:
 
 
 def _settle(output_dir: Path, finished: bool) -> None:
-    """Decide between a run and what it replaces, if it replaces anything."""
+    """Remove the files of a replaced run, or put them back if the new run has no checkpoint."""
     aside = output_dir / _ASIDE
     if not aside.exists():
         return
@@ -149,7 +145,7 @@ def _settle(output_dir: Path, finished: bool) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """What a run leaves, to another folder on the same disk."""
+    """Move the files of a run to another folder on the same disk."""
     for name in _ARTIFACTS:
         if (source / name).exists():
             target.mkdir(parents=True, exist_ok=True)

@@ -13,27 +13,27 @@ Positive = Annotated[int, Meta(ge=1)]
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How to train; every field is a key of ``configs/trainer/*.yaml``.
+    """Settings of a training run; every field is a key of ``configs/trainer/*.yaml``.
 
     Attributes:
-        batch_size: images of a batch.
+        batch_size: images per batch.
         workers: processes that load images ahead.
-        epochs: limit, or None.
+        epochs: limit in epochs, or None.
         max_steps: limit in optimizer steps, or None.
         max_minutes: limit in minutes of training steps and their waits for data, or None.
-        aspect_grouping: whether a batch holds images of like width/height.
+        aspect_grouping: True to fill each batch with images of like width/height.
         repeat_threshold: share of images below which a category is rare, and its images are shown more often; None to
             show each image once an epoch.
-        precision: what the network computes in.
+        precision: "fp32", "bf16", or "auto" for bf16 where the device computes it natively.
         max_grad_norm: gradients longer than this are shortened to it; None for no limit.
         accumulate_steps: batches whose gradients are averaged into one step.
-        ema_decay: of the averaged weights that are validated and saved; None for the weights as they are.
+        ema_decay: decay of the averaged weights that are validated and saved; None for the weights as they are.
         validate_every: epochs between validations; None for one at the end only.
         checkpoint_minutes: minutes of training between saves within an epoch; None for one an epoch.
-        log_every: steps between entries of the journal.
-        preview_images: augmented samples on the sheet that is drawn before the first step.
-        validation_images: images drawn at each validation.
-        threshold_images: training images that ``score_threshold=auto`` is chosen on, at most.
+        log_every: steps between entries of the log.
+        preview_images: number of augmented samples on the sheet that is drawn before the first step.
+        validation_images: number of images drawn at each validation.
+        threshold_images: number of training images that ``score_threshold=auto`` is chosen on, at most.
 
     Raises:
         SegtrainError: there is no limit.
@@ -62,5 +62,5 @@ class TrainSettings:
 
     @property
     def limits(self) -> Limits:
-        """When training ends."""
+        """The limits of the training."""
         return Limits(self.epochs, self.max_steps, self.max_minutes)

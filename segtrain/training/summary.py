@@ -10,25 +10,36 @@ from torch import Tensor
 from segtrain.data.check.set_checks import check_visibility
 from segtrain.data.dataset import CocoDataset, Sample
 from segtrain.data.splits import Split, SplitName
-from segtrain.segmenters.mask_rcnn.model import STRIDES, MaskRCNN
+from segtrain.segmenters import Trainable
 from segtrain.targets import Target
 
 logger = logging.getLogger(__name__)
 
 
 def first_samples(dataset: CocoDataset, count: int) -> tuple[list[Tensor], list[Target]]:
-    """The first augmented samples, as the network sees them but for its own resizing.
+    """Return the first augmented samples, as the network receives them, before it resizes them.
+
+    Args:
+        dataset: training samples.
+        count: number of samples, at most.
 
     Returns:
-        Images uint8 RGB (3, H, W) and their targets; images that cannot be read are passed over.
+        uint8 RGB images (3, H, W) and their targets; images that cannot be read are left out.
     """
     records = (dataset[(0, position)] for position in range(min(count, len(dataset))))
     samples = [record for record in records if isinstance(record, Sample)]
     return [sample.image for sample in samples], [sample.target for sample in samples]
 
 
-def describe_run(splits: Mapping[SplitName, Split], segmenter: MaskRCNN, output_dir: Path, *, check: bool) -> None:
-    """Log what is about to happen, in a few lines; with ``check`` also which objects the network cannot see."""
+def describe_run(splits: Mapping[SplitName, Split], segmenter: Trainable, output_dir: Path, *, check: bool) -> None:
+    """Log the data, the network and the run's folder before the first step.
+
+    Args:
+        splits: the splits "train" and "val".
+        segmenter: network to train, on its device.
+        output_dir: folder of the run.
+        check: also log how many objects are too small for the network to see.
+    """
     for name, split in splits.items():
         counts = split.index.counts
         crowd = f", {counts.crowd} crowd" if counts.crowd else ""
@@ -40,12 +51,13 @@ def describe_run(splits: Mapping[SplitName, Split], segmenter: MaskRCNN, output_
         )
     if check:
         index = splits["train"].index
-        factors = [segmenter.input_size.factor(image.height, image.width) for image in index.images]
-        for finding in check_visibility(index, factors, STRIDES[0]):
+        factors = [segmenter.input_scale(image.height, image.width) for image in index.images]
+        for finding in check_visibility(index, factors, segmenter.stride):
             logger.info(f"train, note: {finding.line}")
     learning = sum(p.numel() for p in segmenter.parameters() if p.requires_grad)
+    threads = torch.get_num_threads()
     logger.info(
-        f"Mask R-CNN: {learning / 1e6:.1f} M parameters learn; {segmenter.precision} on {segmenter.device}, "
-        f"{torch.get_num_threads()} threads"
+        f"{segmenter.title}: {learning / 1e6:.1f} M parameters learn; {segmenter.precision} on {segmenter.device}, "
+        f"{threads} thread{'s' * (threads > 1)}"
     )
     logger.info(f"run folder: {output_dir} (tensorboard --logdir {output_dir})")

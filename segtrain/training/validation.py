@@ -15,7 +15,7 @@ from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Detections, GroundTruthSet, predict, score
 from segtrain.metrics.f1 import f1
-from segtrain.segmenters.mask_rcnn.model import MaskRCNN
+from segtrain.segmenters import Trainable
 from segtrain.training.checkpoint import PROVISIONAL_THRESHOLD, load_checkpoint, restore_weights
 from segtrain.training.logger import RunLogger
 
@@ -29,10 +29,10 @@ class Validation:
     """Scores a segmenter on a split, class-aware.
 
     Args:
-        split: with images, all of which can be read.
+        split: validation images, all readable, and their truth.
         max_dets: detections per image and category that AP uses.
         score_threshold: operating point of mIoU and F1.
-        show: draws what was found.
+        show: receives the detections of every validation.
 
     Raises:
         SegtrainError: the split has no images.
@@ -45,8 +45,8 @@ class Validation:
         self._ground_truth = GroundTruthSet.of(split.index)
         self._max_dets, self._score_threshold, self._show = max_dets, score_threshold, show
 
-    def __call__(self, segmenter: MaskRCNN, step: int) -> dict[str, float]:
-        """The numbers of the segmenter's current weights, by the names of ``results.json``; undefined ones are nan."""
+    def __call__(self, segmenter: Trainable, step: int) -> dict[str, float]:
+        """Return the metrics of a segmenter by their names in ``results.json``; undefined ones are nan."""
         images = evaluation_images(self._index, self._images)
         found = predict(segmenter, images, self._ground_truth.categories, self._score_threshold)
         self._show(step, found)
@@ -56,16 +56,16 @@ class Validation:
 
 
 class ValidationImages:
-    """Draws what a segmenter found in the same images each time.
+    """Draws the detections of each validation in the same few images.
 
     Args:
-        journal: where the pictures go.
-        split: with images.
-        count: how many images; spread evenly over the split.
+        run_logger: receives the pictures.
+        split: validation images and their truth.
+        count: number of images, spread evenly over the split.
     """
 
-    def __init__(self, journal: RunLogger, split: Split, count: int) -> None:
-        self._journal = journal
+    def __init__(self, run_logger: RunLogger, split: Split, count: int) -> None:
+        self._run_logger = run_logger
         self._split = split
         images = split.index.images
         self._watched = images[:: max(1, len(images) // count)][:count] if count else []
@@ -76,51 +76,61 @@ class ValidationImages:
         for image in self._watched:
             own = [p for p in found.masks or () if p["image_id"] == image.id and p["score"] >= found.score_threshold]
             pixels = self._split.images.read(image)
-            self._journal.comparison(step, image.file_name, pixels, self._split.index.truths(image.id), own)
+            self._run_logger.log_comparison(step, image.file_name, pixels, self._split.index.truths(image.id), own)
 
 
-def select_score_threshold(folder: Path, segmenter: MaskRCNN, split: Split, *, images: int, seed: int) -> None:
+def select_score_threshold(folder: Path, segmenter: Trainable, split: Split, *, images: int, seed: int) -> None:
     """Choose the score thresholds of a run's checkpoints and store them there.
 
-    It is the one of .05, .10, ..., .95 with the highest F1 at IoU .50 on training images as they are, all categories
-    made one; of equal ones that nearest to .50.
+    The threshold is the one of .05, .10, ..., .95 with the highest F1 at IoU .50 on training images as they are, all
+    categories made one; of equal ones that nearest to .50.
 
     Args:
-        folder: with ``best.pt``, ``last.pt`` or both.
-        segmenter: of the run; takes the checkpoints' weights.
-        split: "train", with its images.
-        images: how many of them are looked at, at most.
-        seed: draws them.
+        folder: folder of ``best.pt``, ``last.pt`` or both.
+        segmenter: network of the run; its weights are replaced by the checkpoints'.
+        split: training images and their truth.
+        images: number of images to look at, at most.
+        seed: seed of the draw of these images.
 
     Raises:
-        SegtrainError: none of them can be read.
+        SegtrainError: no image can be read.
     """
     drawn = _readable(split, images, seed)
     index = split.index.subset(drawn)
     assert split.images is not None
     ground_truth = GroundTruthSet.of(index)
-    weights: dict[str, Tensor] = {}
-    for path in (folder / "best.pt", folder / "last.pt"):
-        if not path.exists():  # a run that was resumed in a new folder, and had nothing left to do
-            continue
-        checkpoint = load_checkpoint(path)
-        if not all(name in weights and torch.equal(weights[name], value) for name, value in checkpoint.model.items()):
-            weights = checkpoint.model
-            restore_weights(segmenter, weights, str(path))
-            found = predict(segmenter.eval(), evaluation_images(index, split.images), ground_truth.categories, 0.0)
-            threshold, value = best_threshold(found, ground_truth)
-        replace(checkpoint, score_threshold=threshold, threshold_images=len(drawn)).save(path)
+    for paths in _by_weights([folder / "best.pt", folder / "last.pt"]):
+        restore_weights(segmenter, load_checkpoint(paths[0]).model, str(paths[0]))
+        found = predict(segmenter, evaluation_images(index, split.images), ground_truth.categories, 0.0)
+        threshold, value = best_threshold(found, ground_truth)
+        for path in paths:
+            replace(load_checkpoint(path), score_threshold=threshold, threshold_images=len(drawn)).save(path)
         logger.info(
-            f"score threshold {threshold:g}: F1 {value:.4f} on {len(drawn)} training images, stored in {path.name}"
+            f"score threshold {threshold:g}: F1 {value:.4f} on {len(drawn)} training "
+            f"image{'s' * (len(drawn) > 1)}, stored in {' and '.join(path.name for path in paths)}"
         )
 
 
+def _by_weights(paths: Sequence[Path]) -> list[list[Path]]:
+    """Group the checkpoints that exist by equal weights; a resumed run with nothing left to do may have none."""
+    groups: list[list[Path]] = []
+    weights: dict[str, Tensor] = {}
+    for path in filter(Path.exists, paths):
+        own = load_checkpoint(path).model
+        if groups and all(name in weights and torch.equal(weights[name], value) for name, value in own.items()):
+            groups[-1].append(path)
+        else:
+            groups.append([path])
+        weights = own
+    return groups
+
+
 def best_threshold(found: Detections, ground_truth: GroundTruthSet) -> tuple[float, float]:
-    """The threshold with the highest F1 at IoU .50, class-agnostic, and that F1.
+    """Return the threshold with the highest F1 at IoU .50, class-agnostic, and that F1.
 
     Args:
         found: detections of every score.
-        ground_truth: the truth about the same images.
+        ground_truth: true instances of the same images.
     """
     ground_truth, found = ground_truth.class_agnostic(), found.class_agnostic()
     values: dict[float, float] = {}
@@ -133,11 +143,11 @@ def best_threshold(found: Detections, ground_truth: GroundTruthSet) -> tuple[flo
 
 
 def _readable(split: Split, count: int, seed: int) -> Sequence[int]:
-    """A draw of images that can be read; training has skipped the others, if it got here."""
+    """Draw images that can be read; training has skipped the others, if it got here."""
     assert split.images is not None
     order = np.random.default_rng(seed).permutation(len(split.index.images))
     drawn: list[int] = []
-    for image in (split.index.images[place] for place in order.tolist()):
+    for image in (split.index.images[position] for position in order.tolist()):
         try:
             split.images.read(image)
         except SegtrainError:

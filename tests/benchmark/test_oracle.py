@@ -58,6 +58,8 @@ def test_an_oracle_is_on_no_image_below_a_row_of_its_kind() -> None:
 class Fixed:
     """A segmenter that finds in each image what it is told."""
 
+    scores_are_learned = False
+
     def __init__(self, answers: dict[int, list[masks.Rle]]) -> None:
         self.answers = answers
 

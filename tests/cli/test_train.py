@@ -31,7 +31,7 @@ def test_the_folder_holds_what_others_rely_on(workplace: Workplace) -> None:
     assert {".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml", "train.log"} <= names
     assert not [name for name in names if "tmp" in name]
     assert workplace.training.err == ""
-    for part in ("train: 5 images, 12 objects", "val: 5 images, 12 objects", "fp32 on cpu, 1 threads", "mask_ap"):
+    for part in ("train: 5 images, 12 objects", "val: 5 images, 12 objects", "fp32 on cpu, 1 thread\n", "mask_ap"):
         assert part in workplace.training.out
 
 

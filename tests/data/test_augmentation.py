@@ -5,15 +5,19 @@ import pickle
 import random
 import re
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
+from scipy import ndimage
+from torchvision.transforms import v2
 
 from segtrain.data.augmentation import Augmentation, BoxSafeCrop, CopyPaste, RgbArray, ScaleJitter, ShorterSide
 from segtrain.errors import SegtrainError
@@ -221,3 +225,84 @@ def test_overrides_reach_a_transform_by_its_name() -> None:
     augmentation = instantiate(changed, _convert_="all")
     image = picture((20, 20), 0)
     assert all(np.array_equal(augmentation(image, [], seed)[0], image[:, ::-1]) for seed in range(10))
+
+
+def test_the_successor_of_albumentations_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"albumentationsx": "2.1.0"}
+
+    def version(name: str) -> str:
+        if name in found:
+            return found[name]
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    with pytest.raises(SegtrainError, match=r"albumentationsx 2\.1\.0 .* pip uninstall"):
+        Augmentation({}, mix=None)
+    found.clear()
+    Augmentation({}, mix=None)
+
+
+V2_CHAIN = {
+    "flip": v2.RandomHorizontalFlip(p=0.5),
+    "light": A.RandomBrightnessContrast(p=0.5),
+    "turn": v2.RandomRotation(30),
+    "crop": v2.RandomResizedCrop((40, 56), scale=(0.3, 1.0)),
+    "colour": v2.ColorJitter(0.3, 0.3, 0.3, 0.1),
+    "transpose": A.Transpose(p=0.5),
+}
+
+
+def coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """An image of two colours and the label layer of the same pixels."""
+    plane = np.zeros((height, width), np.uint8)
+    plane[height // 4 : height // 2, width // 5 : width // 2] = 1
+    plane[height // 2 :, width // 2 : width // 2 + 9] = 2
+    return np.repeat((plane * 100)[:, :, None], 3, axis=2), plane
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_torchvision_transforms_move_image_and_masks_in_step(seed: int) -> None:
+    image, plane = coordinates(48, 64)
+    geometric = {name: transform for name, transform in V2_CHAIN.items() if name in ("flip", "crop", "transpose")}
+    moved, (layer,) = Augmentation(geometric, mix=None)(image, [plane], seed)
+    assert moved.shape[:2] == layer.shape in {(40, 56), (56, 40)}
+    # The image is interpolated: away from edges it says what the layer says.
+    inside = ndimage.minimum_filter(layer, 5) == ndimage.maximum_filter(layer, 5)
+    assert inside.mean() > 0.5
+    assert np.abs(moved[..., 0].astype(int) - layer.astype(int) * 100)[inside].max() <= 3
+
+
+def test_torchvision_transforms_draw_from_the_seed_alone() -> None:
+    image, plane = coordinates(48, 64)
+    augmentation = Augmentation(V2_CHAIN, mix=None)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first, (layer,) = augmentation(image, [plane], 3)
+    assert torch.equal(torch.get_rng_state(), before)  # nobody else's stream has moved
+    torch.manual_seed(2)
+    again, (same,) = pickle.loads(pickle.dumps(augmentation))(image, [plane], 3)
+    assert np.array_equal(first, again)
+    assert np.array_equal(layer, same)
+    others = [augmentation(image, [plane], seed)[0] for seed in range(4, 8)]
+    assert any(other.shape != first.shape or not np.array_equal(other, first) for other in others)
+    assert augmentation(image, [], 3)[0].shape == first.shape
+
+
+def test_a_torchvision_transform_to_floats_is_refused() -> None:
+    image, plane = coordinates(48, 64)
+    with pytest.raises(SegtrainError, match="8-bit RGB"):
+        Augmentation({"float": v2.ToDtype(torch.float32, scale=True)}, mix=None)(image, [plane], 0)
+
+
+def test_a_torchvision_transform_is_a_node_like_any_other() -> None:
+    node = OmegaConf.create(
+        {
+            "_target_": "segtrain.data.augmentation.Augmentation",
+            "transforms": {"flip": {"_target_": "torchvision.transforms.v2.RandomVerticalFlip", "p": 1.0}},
+            "mix": None,
+        }
+    )
+    image, plane = coordinates(48, 64)
+    flipped, (layer,) = instantiate(node)(image, [plane], 0)
+    assert np.array_equal(flipped, image[::-1])
+    assert np.array_equal(layer, plane[::-1])

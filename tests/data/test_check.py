@@ -304,7 +304,7 @@ def test_the_second_look_is_free(
     first = report(capsys, *arguments)
     assert len(looks) == 1
     with monkeypatch.context() as patch:
-        patch.setattr("segtrain.data.check.load.Verification", None)  # must not be asked again
+        patch.setattr("segtrain.data.check.load.AnnotationChecks", None)  # must not be asked again
         assert report(capsys, *arguments) == first
     assert len(looks) == 1
     changes: list[tuple[str, Any]] = [
@@ -446,3 +446,17 @@ def test_real_splits_share_no_image(name: str, capsys: Capture) -> None:
     folder, images = REAL / name / "annotations", REAL / name / {"coco": ".", "nuclei": "images"}[name]
     arguments = [folder / f"instances_{train}.json", images / train, "--against", folder / f"instances_{val}.json"]
     assert "leak" not in counted(report(capsys, *arguments))
+
+
+def test_without_shapely_the_note_on_crossings_is_left_out_and_that_is_said(
+    data: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = json.loads((data / "train.json").read_text())
+    content["annotations"][0]["segmentation"] = [[1, 1, 9, 9, 9, 1, 1, 9]]
+    (data / "train.json").write_text(json.dumps(content))
+    assert "crosses or touches itself" in run(capsys, data / "train.json", data / "train")[1]
+    for module in ("annotation_checks", "command", "load", "run"):
+        monkeypatch.setattr(f"segtrain.data.check.{module}.FINDS_CROSSINGS", False)
+    text = run(capsys, data / "train.json", data / "train")[1]
+    assert "crosses or touches itself" not in text
+    assert "pip install shapely" in text

@@ -218,7 +218,7 @@ def test_other_encodings_are_read(text: str, tmp_path: Path) -> None:
 def test_the_second_look_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, coco(annotation(bbox=...), annotation(segmentation=[])))
     first = load_index(path)
-    monkeypatch.setattr("segtrain.data.check.load.Verification", None)  # must not be asked again
+    monkeypatch.setattr("segtrain.data.check.load.AnnotationChecks", None)  # must not be asked again
     second = load_index(path)
     assert first.counts == second.counts
     assert first.issues.lines(("error", "warning", "note")) == second.issues.lines(("error", "warning", "note"))

@@ -15,9 +15,10 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.loader import TrainingLoader
-from segtrain.segmenters.mask_rcnn.model import MaskRCNN
+from segtrain.segmenters import Trainable
 from segtrain.training.checkpoint import Checkpoint
 from segtrain.training.learner import Learner, parameter_groups
+from segtrain.training.run_state import RunCheckpoints
 from segtrain.training.schedule import Cosine
 from segtrain.training.settings import TrainSettings
 from segtrain.training.threads import ThreadTuner
@@ -51,7 +52,7 @@ def box(rle: masks.Rle) -> list[float]:
     return [x0, y0, x1 - x0, y1 - y0]
 
 
-def recipe(**changes: Any) -> TrainSettings:
+def train_settings(**changes: Any) -> TrainSettings:
     values: dict[str, Any] = {
         "batch_size": 2,
         "workers": 0,
@@ -94,8 +95,8 @@ def checkpoint(**changes: Any) -> Checkpoint:
         "metrics": {},
         "training": None,
         "threshold_images": None,
-        "training_images": None,
-        "training_objects": None,
+        "training_images": 6,
+        "training_objects": 10,
         "validations": 0,
     }
     return Checkpoint(**(values | changes))
@@ -108,7 +109,7 @@ class Run:
     index: CocoIndex
     folder: Path
     start: Checkpoint = field(default_factory=checkpoint)
-    changes: dict[str, Any] = field(default_factory=dict)  # of the recipe
+    changes: dict[str, Any] = field(default_factory=dict)  # of the settings
     scores: list[float] = field(default_factory=list)  # what validation answers; 0 when there are no more
     entries: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     validated: list[tuple[int, dict[str, torch.Tensor]]] = field(default_factory=list)
@@ -116,7 +117,7 @@ class Run:
     on_bad_image: Any = "error"
 
     def trainer(self) -> Trainer:
-        chosen = recipe(**self.changes)
+        chosen = train_settings(**self.changes)
         reader = ImageReader(self.index.path.parent, exif="auto", max_pixels=10**6)
         dataset = CocoDataset(self.index, reader, None, seed=3, on_bad_image=self.on_bad_image)
         loader = TrainingLoader(dataset, batch_size=chosen.batch_size, workers=0, seed=3)
@@ -132,15 +133,15 @@ class Run:
             seed=self.start.seed,
         )
         threads = ThreadTuner([1], validation=1)
-        return Trainer(chosen, learner, loader, self.validate, self, self.folder, self.start, threads)
+        return Trainer(chosen, learner, loader, self.validate, self, RunCheckpoints(self.folder, self.start), threads)
 
     def fit(self) -> float:
         return self.trainer().fit()
 
-    def scalars(self, step: int, values: Any) -> None:
+    def log_scalars(self, step: int, values: Any) -> None:
         self.entries.append((step, dict(values)))
 
-    def validate(self, segmenter: MaskRCNN, step: int) -> dict[str, float]:
+    def validate(self, segmenter: Trainable, step: int) -> dict[str, float]:
         self.validated.append((step, {name: value.clone() for name, value in segmenter.state_dict().items()}))
         return {"mask_ap": self.scores.pop(0) if self.scores else 0.0}
 

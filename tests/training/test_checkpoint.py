@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+import segtrain
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint
 from segtrain.data.check.load import load_index
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.training.checkpoint import load_checkpoint, load_segmenter, newest_checkpoint
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
+from segtrain.training.checkpoint import FORMAT, load_checkpoint, load_segmenter, newest_checkpoint
 from segtrain.training.resume import find_resumed, initial_state, run_directory
 from tests.helpers.scripts import write_data
 from tests.helpers.tiny_networks import CLASSES, picture, settings, tiny
@@ -114,6 +116,55 @@ def test_foreign_code_is_refused_by_name(tmp_path: Path, target: Any, monkeypatc
     assert "\n" not in str(caught.value)
 
 
+def test_code_of_a_package_that_the_user_trusts(tmp_path: Path) -> None:
+    path = saved(tmp_path / "best.pt", config=node(_target_="tests.helpers.unet.UNet"))
+    with pytest.raises(SegtrainError, match=r"'tests\.helpers\.unet\.UNet'.*: 'trust=\[tests\]'"):
+        load_segmenter(path)
+    for trust in (["test"], ["tests.help"], ["tests.helpers.tiny_networks"], ["tests.helpers.unet.U"]):
+        with pytest.raises(SegtrainError, match="is not part of segtrain"):
+            load_segmenter(path, trust=trust)
+    for trust in (["tests"], ["tests.helpers"], ["tests.helpers.unet"]):
+        with pytest.raises(SegtrainError, match=r"segmenter\.architecture: tests\.helpers\.unet\.UNet has no such"):
+            load_segmenter(path, trust=trust)  # it is looked at, and these are not its settings
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *FOREIGN[:9],
+        "tests.helpers.scripts.json.loads",
+        "tests.helpers.scripts.logging.shutil.rmtree",
+        "tests.helpers.tiny_networks.torch.load",
+        "segtrain.training.checkpoint.segtrain.os.system",
+        "testsevil.attack",
+    ],
+)
+def test_trust_reaches_no_further_than_its_package(tmp_path: Path, target: str) -> None:
+    path = saved(tmp_path / "best.pt", config=node(_target_=target))
+    with pytest.raises(SegtrainError, match="do not use this file") as caught:
+        load_segmenter(path, trust=["tests"])
+    assert "trust=[os]" not in str(caught.value)
+    assert "trust=[builtins]" not in str(caught.value)
+
+
+def test_a_checkpoint_does_not_trust_in_the_users_place(tmp_path: Path) -> None:
+    config = {**node(_target_="tests.helpers.unet.UNet"), "trust": ["tests"]}
+    with pytest.raises(SegtrainError, match="is not part of segtrain"):
+        load_segmenter(saved(tmp_path / "best.pt", config=config))
+
+
+class Names:
+    def __init__(self, class_names: list[str]) -> None:
+        self.class_names = class_names
+
+
+def test_a_trusted_part_that_does_not_learn(tmp_path: Path) -> None:
+    segmenter = {"_target_": f"{__name__}.Names", "_partial_": True}
+    path = saved(tmp_path / "best.pt", config={**checkpoint().config, "segmenter": segmenter})
+    with pytest.raises(SegtrainError, match=r"segmenter: .*\.Names builds a Names, which does not learn"):
+        load_segmenter(path, trust=["tests"])
+
+
 ATTACK = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": ["attacked"]}}
 
 
@@ -150,11 +201,26 @@ def test_a_configuration_without_a_segmenter(tmp_path: Path, config: Any) -> Non
         load_segmenter(saved(tmp_path / "best.pt", config=config))
 
 
-def test_a_checkpoint_that_is_older_than_a_setting(tmp_path: Path) -> None:
-    config = node(roi_align="kernel")
-    assert load_segmenter(saved(tmp_path / "new.pt", config=config)).roi_align == "kernel"
-    del config["segmenter"]["roi_align"]
-    assert load_segmenter(saved(tmp_path / "old.pt", config=config)).roi_align == "auto"
+@pytest.mark.parametrize(
+    ("written", "version", "message"),
+    [
+        (1, None, rf"segtrain before 0\.1\.0 in checkpoint format 1, .* with format {FORMAT}; train again, or begin"),
+        (FORMAT + 1, "9.0.0", rf"segtrain 9\.0\.0 in checkpoint format {FORMAT + 1}, .* install that version"),
+    ],
+)
+def test_checkpoints_of_other_versions_are_refused(
+    tmp_path: Path, written: int, version: str | None, message: str
+) -> None:
+    path = saved(tmp_path / "best.pt")
+    content = torch.load(path, weights_only=True)
+    assert (content["format"], content.pop("version")) == (FORMAT, segtrain.__version__)
+    torch.save(content | {"format": written} | ({"version": version} if version else {}), path)
+    for load in (load_checkpoint, load_segmenter):
+        with pytest.raises(SegtrainError, match=message) as caught:
+            load(path)
+        assert f"segmenter.weights={path}" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert tiny(weights=str(path)).state_dict().keys() == content["model"].keys()  # the remedy works
 
 
 def test_arguments_that_this_version_does_not_have(tmp_path: Path) -> None:
@@ -184,6 +250,7 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
             load_checkpoint(tmp_path / "part.pt")
 
 
+KEYS = MaskRCNN.resume_keys
 TRAINING = {"model": {}, "optimizer": {}, "ema_updates": None, "batch": 0, "best": 0.0, "validated_at": 0}
 
 
@@ -191,14 +258,14 @@ def test_where_a_run_starts(tmp_path: Path) -> None:
     fresh, output = checkpoint(seed=9), tmp_path / "run"
     assert find_resumed(None, output) is None
     assert find_resumed("auto", output) is None
-    assert initial_state(fresh, None) is fresh
+    assert initial_state(fresh, None, KEYS) is fresh
     last = saved(output / "checkpoints" / "last.pt", training=TRAINING, step=40, epoch=2, minutes=3.0)
-    state = initial_state(fresh, find_resumed("auto", output))
+    state = initial_state(fresh, find_resumed("auto", output), KEYS)
     assert (state.step, state.epoch, state.minutes, state.seed) == (40, 2, 3.0, 9)
     saved(output / "checkpoints" / "best.pt")
     other = tmp_path / "other"
     resumed = find_resumed(str(last), other)
-    assert initial_state(fresh, resumed).step == 40
+    assert initial_state(fresh, resumed, KEYS).step == 40
     with run_directory(other, resumed):
         assert (other / "checkpoints" / "best.pt").exists()
     with run_directory(output, find_resumed("auto", output)):
@@ -245,7 +312,7 @@ def test_a_state_that_is_not_there_is_named_with_its_key(tmp_path: Path) -> None
 def test_validation_keeps_its_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Another draw would validate on images that were learned from."""
     drawn, named = {"val_annotations": None, "val_fraction": 0.5, "split_by": None}, {"val_annotations": "val.json"}
-    config = {**checkpoint().config, "data": {"val_fraction": 0.5}}  # as before there was a data.split_by
+    config = {**checkpoint().config, "data": {"val_fraction": 0.5}}
     path = saved(tmp_path / "last.pt", training=TRAINING, val_ids=[4, 7], config=config)
     resumed = find_resumed(str(path), tmp_path)
     assert resumed is not None
@@ -269,13 +336,15 @@ def test_validation_keeps_its_images(tmp_path: Path, caplog: pytest.LogCaptureFi
     [
         ({"class_names": ["square", "round"]}, "its categories is square, round, this run's is round, square"),
         ({"config": node(architecture="resnet18_fpn")}, "segmenter.architecture is resnet18_fpn"),
+        ({"config": node(anchor_ratios=[1.0])}, r"segmenter.anchor_ratios is \[1.0\], this run's is \[0.5, 1.0, 2.0\]"),
+        ({"config": node(_target_="my.unet")}, "segmenter._target_ is my.unet"),
         ({"training": None}, "no state to resume; use last.pt"),
     ],
 )
 def test_states_of_other_runs(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = saved(tmp_path / "last.pt", **{"training": TRAINING} | changes)
     with pytest.raises(SegtrainError, match=message):
-        initial_state(checkpoint(), find_resumed(str(path), tmp_path / "run"))
+        initial_state(checkpoint(), find_resumed(str(path), tmp_path / "run"), KEYS)
 
 
 def test_validations_on_other_images_are_not_counted_together(tmp_path: Path) -> None:
@@ -285,7 +354,7 @@ def test_validations_on_other_images_are_not_counted_together(tmp_path: Path) ->
     path = saved(tmp_path / "last.pt", training=TRAINING, validations=3, config=named("val.json"))
     for val, counted in (("val.json", 3), ("other.json", None)):
         fresh = checkpoint(config=named(val))
-        assert initial_state(fresh, find_resumed(str(path), tmp_path / "run")).validations == counted
+        assert initial_state(fresh, find_resumed(str(path), tmp_path / "run"), KEYS).validations == counted
 
 
 def test_the_examples_are_the_builders() -> None:
@@ -320,15 +389,5 @@ def test_what_the_weights_were_chosen_on_is_said(
     config = {"data": own | {"train_images": "train"} | data}
     values = {"config": config, "validations": 3, "metrics": {"mask_ap": 0.5}} | changes
     evaluated = Split("val", load_index(root / "val.json"), ImageReader(root / "val", "auto", 10**6))
-    found = EvaluatedCheckpoint(tmp_path / "best.pt", checkpoint(**values)).description(None, evaluated)
+    found = EvaluatedCheckpoint(tmp_path / "best.pt", checkpoint(**values)).description("Mask R-CNN", None, evaluated)
     assert found == (said or "Fine-tuned Mask R-CNN")
-
-
-def test_data_of_a_checkpoint_that_is_older_than_a_setting(tmp_path: Path) -> None:
-    """It is read as it was then; what the user gives, and what a newer checkpoint says, comes first."""
-    given = {"from_checkpoint": True, "exif": None, "max_image_pixels": None}
-    for own, expected in (({}, ("auto", 178_956_970)), ({"exif": "apply", "max_image_pixels": 7}, ("apply", 7))):
-        source = EvaluatedCheckpoint(tmp_path, checkpoint(config={"data": {"root": "here", **own}}))
-        data, _ = source.data_settings(given)
-        assert (data["root"], data["exif"], data["max_image_pixels"]) == ("here", *expected)
-        assert source.data_settings({**given, "exif": "ignore"})[0]["exif"] == "ignore"

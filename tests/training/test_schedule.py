@@ -1,15 +1,17 @@
 """Schedules against closed formulas; limits; the running means and the averaged weights."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from segtrain.errors import SegtrainError
-from segtrain.training.learner import Meter, WeightAverage, parameter_groups
+from segtrain.training.learner import EMA, Meter, parameter_groups
 from segtrain.training.schedule import Constant, Cosine, Limits, MultiStep
+from tests.helpers.tiny_networks import picture, tiny
 
 GRID = np.linspace(0, 1, 41).tolist()
 
@@ -60,50 +62,58 @@ def test_no_limit_is_an_error() -> None:
 def test_the_average_follows_weights_and_statistics() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    average = WeightAverage(module, 0.6)
+    ema = EMA(module, 0.6)
     expected = {name: value.double().numpy().copy() for name, value in module.state_dict().items()}
     for update in range(1, 20):
         with torch.no_grad():
             for parameter in module.parameters():
                 parameter.add_(torch.randn(parameter.shape))
         module(torch.randn(5, 3))  # moves the statistics and counts a batch
-        average.update()
+        ema.update_parameters(module)
         decay = min(0.6, (1 + update) / (10 + update))
         for name, value in module.state_dict().items():
             counted = name.endswith("num_batches_tracked")
             now = value.double().numpy()
             expected[name] = now.copy() if counted else decay * expected[name] + (1 - decay) * now
-    assert average.updates == 19
-    for name, value in average.state.items():
+    assert ema.updates == 19
+    for name, value in ema.module.state_dict().items():
         np.testing.assert_allclose(value.double().numpy(), expected[name], rtol=1e-5, atol=1e-6)
-    assert int(average.state["1.num_batches_tracked"]) == 19
+    assert int(ema.module[1].num_batches_tracked) == 19
 
 
-def test_the_average_is_lent_and_taken_back() -> None:
-    module = nn.Linear(2, 2)
-    average = WeightAverage(module, 0.9)
+def test_the_average_is_a_network_of_its_own() -> None:
+    """Validation takes it as it is: nothing is swapped, and the optimizer's parameters stay what they are."""
+    network = tiny(norm="frozen").train()
+    ema = EMA(network, 0.9)
+    own = {name: value.clone() for name, value in network.state_dict().items()}
+    shared = {value.data_ptr() for value in network.state_dict().values()}
+    assert shared.isdisjoint(value.data_ptr() for value in ema.module.state_dict().values())
+    image, _ = picture(0, 64, 64, 2)
+    before = network.segment([image])[0]
     with torch.no_grad():
-        module.weight.add_(1)
-    average.update()
-    own, averaged = module.weight.detach().clone(), average.state["weight"].clone()
-    identity = id(module.weight)
-    with average.applied():
-        assert torch.equal(module.weight, averaged)
-    assert torch.equal(module.weight, own)
-    with pytest.raises(ValueError, match="validation failed"), average.applied():
-        raise ValueError("validation failed")
-    assert torch.equal(module.weight, own)
-    assert id(module.weight) == identity  # or the optimizer would train something else
-    assert not torch.equal(own, averaged)
+        for parameter in ema.module.parameters():
+            parameter.zero_()
+        for buffer in ema.module.buffers():  # folded statistics too are the average's own
+            buffer.zero_()
+    assert_same_state(network.state_dict(), own)
+    np.testing.assert_array_equal(network.segment([image])[0].boxes, before.boxes)
 
 
 def test_an_average_goes_on_where_it_was_saved() -> None:
     module = nn.Linear(2, 2)
-    first = WeightAverage(module, 0.9)
-    second = WeightAverage(nn.Linear(2, 2), 0.9)
-    second.load({name: value + 1 for name, value in first.state.items()}, 7)
+    first, second = EMA(module, 0.9), EMA(nn.Linear(2, 2), 0.9)
+    saved = {name: value + 1 for name, value in first.module.state_dict().items()}
+    second.restore(saved, 7)
     assert second.updates == 7
-    assert torch.equal(second.state["bias"], first.state["bias"] + 1)
+    assert_same_state(second.module.state_dict(), saved)
+    second.update_parameters(module)
+    decay = 9 / 18
+    assert torch.allclose(second.module.bias, decay * saved["bias"] + (1 - decay) * module.bias)
+
+
+def assert_same_state(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 def test_the_meter_gives_means_over_steps_and_starts_anew() -> None:
@@ -114,7 +124,7 @@ def test_the_meter_gives_means_over_steps_and_starts_anew() -> None:
         meter.add({"a": a, "b": b + 10}, images=1, share=0.5)
         meter.end_step(gradient_norm=step + 1.0)
     assert meter.last_loss == 33.0
-    values = meter.flush()
+    values = meter.compute_and_reset()
     assert values["train/a"] == 2
     assert values["train/b"] == 20
     assert values["train/loss"] == 22
@@ -124,7 +134,7 @@ def test_the_meter_gives_means_over_steps_and_starts_anew() -> None:
     meter.add({"a": 5.0}, images=1, share=1.0)
     meter.end_step(0.0)
     meter.time_step(1.0, waited=0.0)
-    assert meter.flush()["train/loss"] == 5
+    assert meter.compute_and_reset()["train/loss"] == 5
     assert math.isnan(Meter().last_loss)
 
 

@@ -1,6 +1,5 @@
 """The score threshold: the one with the best F1 on training images, kept in the checkpoint."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.records import Category, GroundTruth, Prediction
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
-from segtrain.training.checkpoint import LATER_FIELDS, Checkpoint, load_checkpoint
+from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 from segtrain.training.validation import THRESHOLDS, best_threshold, select_score_threshold
 from tests.helpers.tiny_networks import tiny
 from tests.helpers.tiny_runs import IDS, checkpoint, write_data
@@ -108,7 +107,9 @@ def test_the_last_weights_get_a_threshold_of_their_own(
         select_score_threshold(tmp_path, network, split, images=3, seed=0)
         return [load_checkpoint(tmp_path / f"{name}.pt").score_threshold for name in ("best", "last")]
 
-    assert settled() == [0.3, 0.3]
+    with caplog.at_level("INFO"):
+        assert settled() == [0.3, 0.3]
+    assert caplog.messages == ["score threshold 0.3: F1 0.9000 on 3 training images, stored in best.pt and last.pt"]
     assert load_checkpoint(tmp_path / "last.pt").training == {"batch": 5}
     with torch.no_grad():
         next(network.parameters()).add_(1)
@@ -129,13 +130,3 @@ def test_images_that_cannot_be_read_are_passed_over(split: Split, tmp_path: Path
     (split.images.folder / "5.png").unlink()
     with pytest.raises(SegtrainError, match="no image can be read"):
         select_score_threshold(tmp_path, network, split, images=3, seed=0)
-
-
-def test_checkpoints_from_before_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "best.pt"
-    replace(checkpoint(model=tiny().state_dict()), score_threshold=0.3).save(path)
-    content = torch.load(path, weights_only=True)
-    torch.save({key: value for key, value in content.items() if key not in LATER_FIELDS}, path)
-    old = load_checkpoint(path)
-    assert old.score_threshold == 0.3
-    assert {getattr(old, key) for key in LATER_FIELDS} == {None}

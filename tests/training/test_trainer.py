@@ -127,7 +127,7 @@ def test_minutes_end_training_and_leave_validation_out(
     trainer = run.trainer()
     trainer.validate = slow(run.validate, 1000.0)
     trainer.fit()
-    assert trainer.step == 7
+    assert trainer.state.step == 7
     assert last(run).minutes == pytest.approx(70 / 60)
     assert run.curve("train/minutes")[-1] == pytest.approx(70 / 60)
     assert run.curve("validation/seconds") == [1000.0] * 3
@@ -157,7 +157,7 @@ def break_off(trainer: Trainer, step: int) -> None:
 
     def cut() -> None:
         save()
-        if trainer.step == step:
+        if trainer.state.step == step:
             raise PowerCutError
 
     trainer._save_last = cut  # type: ignore[method-assign]
@@ -220,6 +220,20 @@ def test_the_best_weights_are_those_that_were_validated(
     assert same == (ema_decay is None)
 
 
+def test_a_score_of_nothing_is_not_called_the_best(
+    index: CocoIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        Run(index, tmp_path, scores=[0.0, 0.25, 0.25, math.nan], changes={"epochs": 4}).fit()
+    lines = [line.partition(": ")[2] for line in caplog.messages if "validated in" in line]
+    assert lines == [
+        "mask_ap 0.0000  (no object is found well enough to count yet)",
+        "mask_ap 0.2500  (best so far)",
+        "mask_ap 0.2500",
+        "mask_ap nan",
+    ]
+
+
 def test_validations_are_counted_where_their_best_is_known(index: CocoIndex, tmp_path: Path) -> None:
     first = Run(index, tmp_path / "first", scores=[0.4, 0.2])
     first.fit()
@@ -260,7 +274,7 @@ def test_accumulation_averages_the_gradients_of_its_batches(index: CocoIndex, tm
     found = gradients(trainer)
     batches = [batch for batch, _ in zip(trainer.loader.epoch(0), range(2), strict=False)]
     reference = run.trainer().learner.segmenter.eval()
-    trainer._take_step(batches)
+    trainer._train_step(batches)
     seed = torch.initial_seed()
     torch.manual_seed(seed)
     for batch in batches:
@@ -278,8 +292,8 @@ def test_accumulated_steps_are_counted_and_the_rest_of_an_epoch_is_used(
     run = Run(index, tmp_path, changes={"batch_size": 1, "accumulate_steps": accumulate_steps, "epochs": 1})
     seen: list[int] = []
     trainer = run.trainer()
-    take = trainer._take_step
-    trainer._take_step = lambda group: (seen.append(len(group)), take(group))[1]  # type: ignore[method-assign, func-returns-value]
+    take = trainer._train_step
+    trainer._train_step = lambda group: (seen.append(len(group)), take(group))[1]  # type: ignore[method-assign, func-returns-value]
     trainer.fit()
     assert (sum(seen), len(seen)) == (6, steps)
     assert last(run).step == steps
@@ -301,8 +315,8 @@ def test_the_draws_depend_on_the_seed_and_on_the_step(index: CocoIndex, tmp_path
         trainer.learner._seed = seed
         found = []
         for step in range(2):
-            trainer.step = step
-            trainer._take_step([])
+            trainer.state.step = step
+            trainer._train_step([])
             found.append(int(torch.randint(10**9, (1,))))
         return found
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from segtrain.io import printable
 from segtrain.masks import Rle
 from segtrain.masks.parse import SegmentationError, drawable_polygons, from_drawable
 
+FINDS_CROSSINGS = find_spec("shapely") is not None  # an optional dependency: the issue is a note that changes nothing
 _BATCH = 2_000  # annotations whose masks are held at a time
 _SLACK = 1.0  # pixels that boxes and polygons may reach beyond the image, since exporters round
 _SAME_BOX = 0.5  # a box that shares less with its mask's belongs to something else
@@ -25,7 +27,7 @@ def crossing(polygons: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.bool
     Args:
         polygons: (points, 2) each, three or more points, in pixels.
     """
-    import shapely  # here: a verdict that is remembered needs no geometry
+    import shapely  # here: a cached result needs no geometry
 
     closed = [np.concatenate([polygon, polygon[:1]]) for polygon in polygons]
     owners = np.repeat(np.arange(len(closed)), [len(polygon) for polygon in closed])
@@ -160,8 +162,9 @@ class AnnotationChecks:
     def _check_polygons(self, batch: _Batch) -> None:
         if not batch.polygons:
             return
-        for number in np.flatnonzero(crossing(batch.polygons)).tolist():
-            self._add("polygon-self-intersecting", batch.rows[batch.owners[number]], "")
+        if FINDS_CROSSINGS:
+            for number in np.flatnonzero(crossing(batch.polygons)).tolist():
+                self._add("polygon-self-intersecting", batch.rows[batch.owners[number]], "")
         low = np.array([polygon.min() for polygon in batch.polygons])
         high = np.array([polygon.max(axis=0) for polygon in batch.polygons])
         outside = (low < -_SLACK) | (high > batch.sizes[batch.owners][:, ::-1] + _SLACK).any(axis=1)

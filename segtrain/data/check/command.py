@@ -20,6 +20,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.fix import require_free, write_fixed
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.check.set_checks import CategoryCount
@@ -99,6 +100,8 @@ def _show(report: CheckReport, options: argparse.Namespace) -> None:
             Text(kind.severity, _COLOURS[kind.severity]), f"{issue.count:,}", what, Text("\n".join(issue.examples))
         )
     console.print(table if report.issues else "nothing found")
+    if not FINDS_CROSSINGS:
+        console.print("Polygons were not checked for outlines that cross themselves: pip install shapely")
     if report.categories:
         _show_categories(report.categories, console)
     if counts := report.counts:

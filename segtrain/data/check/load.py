@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from segtrain.data.check.annotation_checks import AnnotationChecks
+from segtrain.data.check.annotation_checks import FINDS_CROSSINGS, AnnotationChecks
 from segtrain.data.check.cache import cached, fingerprint
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
@@ -43,7 +43,7 @@ def load_index(path: Path, check: CheckMode = "strict") -> CocoIndex:
     Raises:
         SegtrainError: the file cannot be used at all; or something in it cannot, and the check is strict.
     """
-    asked = fingerprint(path)
+    asked = [*fingerprint(path), FINDS_CROSSINGS]
     index = read_index(path)
     if check != "off":
         verdict = cached(asked, _CheckedAnnotations, lambda: _check_annotations(index))

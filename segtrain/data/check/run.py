@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.cache import cached, fingerprint, fingerprints
 from segtrain.data.check.image_checks import check_headers, check_pixels
 from segtrain.data.check.load import load_index
@@ -86,6 +87,7 @@ def run_checks(
     other = load_index(question.against, "warn") if question.against else None
     folder = question.images if other is None else question.against_images or _folder_of(other, question.images)
     asked: list[object] = [
+        FINDS_CROSSINGS,
         str(question.images.absolute()),
         str(question),
         fingerprint(question.annotations),

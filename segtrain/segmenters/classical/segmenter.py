@@ -68,6 +68,8 @@ class LabelMapSegmenter:
         SegtrainError: the score or the family is none of these.
     """
 
+    scores_are_learned = False
+
     def __init__(
         self,
         method: Callable[[FloatArray], LabelMap],

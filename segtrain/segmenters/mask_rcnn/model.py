@@ -1,11 +1,10 @@
 """Mask R-CNN (He et al., 2017): torchvision's modules and losses, on box crops instead of planes."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
@@ -14,6 +13,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from segtrain.records import Instances
 from segtrain.runtime import copy_to_device
+from segtrain.segmenters import Trainable
 from segtrain.segmenters.mask_rcnn.frozen_bn import fold_frozen_norms
 from segtrain.segmenters.mask_rcnn.mask_paste import to_rles
 from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE, sample_targets
@@ -86,18 +86,26 @@ def own_class_logits(predictor: MaskRCNNPredictor, x: Tensor, labels: Tensor) ->
     return logits
 
 
-class MaskRCNN(nn.Module):
-    """A ``Segmenter`` and ``Trainable`` whose state_dict is torchvision's.
+class MaskRCNN(Trainable):
+    """Mask R-CNN whose state_dict is torchvision's.
+
+    With ``precision`` "bf16", boxes, scores, mask probabilities and losses stay float32.
 
     Args:
         network: a stock network; its modules are taken over.
-        input_size: what images are resized to.
-        roi_align: how regions are pooled; see ``Pyramid``.
+        input_size: the size that images are resized to.
+        roi_align: implementation of RoIAlign, "gather", "kernel" or "auto"; see `FeaturePyramid`.
 
     Attributes:
-        precision: what matrix products and convolutions compute in; "fp32" or "bf16" (autocast; boxes, scores, mask
-            probabilities and losses stay float32).
+        mask_resolution: cells along the side of the square that a mask is predicted on.
     """
+
+    title = "Mask R-CNN"
+    resume_keys = (
+        "architecture", "norm", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios",
+    )  # fmt: skip
+    stride = STRIDES[0]
+    mask_resolution = MASK_SIDE
 
     def __init__(self, network: StockMaskRCNN, input_size: InputSize, roi_align: Method = "auto") -> None:
         super().__init__()
@@ -105,15 +113,13 @@ class MaskRCNN(nn.Module):
         fold_frozen_norms(self)
         self.to(memory_format=torch.channels_last)
         self.input_size, self.roi_align = input_size, roi_align
-        self.precision = "fp32"
 
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.parameters()).device
+    def input_scale(self, height: int, width: int) -> float:
+        """See `Trainable`."""
+        return self.input_size.factor(height, width)
 
     def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
-        """torchvision's five loss terms, float32 scalars; see ``Trainable``."""
+        """Compute torchvision's five loss terms; see `Trainable`."""
         batch = batch_images(images, self.input_size, self.device)
         sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
         boxes = [
@@ -124,7 +130,7 @@ class MaskRCNN(nn.Module):
         losses = self._proposal_losses(pyramid, anchors, boxes)
         labels = [target.labels.to(self.device, non_blocking=True) for target in targets]
         regions = sample_rois(self.roi_heads, proposals, boxes, labels)
-        with self._autocast():
+        with self.autocast():
             class_logits, box_deltas = self._box_branch(pyramid, regions.boxes)
             mask_logits = self._mask_branch(pyramid, regions.positive_boxes, regions.labels[regions.positive])
         losses |= box_losses(regions, class_logits.float(), box_deltas.float())
@@ -133,28 +139,19 @@ class MaskRCNN(nn.Module):
         mask_loss = F.binary_cross_entropy_with_logits(mask_logits.float(), truth, reduction="sum")
         return losses | {"loss_mask": mask_loss / max(truth.numel(), 1)}
 
-    def segment(self, images: Sequence[Tensor]) -> list[Instances]:
-        """See ``Segmenter``. One image at a time: in a batch the padding would change the results."""
-        training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                return [self._segment_one(image) for image in images]
-        finally:
-            self.train(training)
-
-    def _segment_one(self, image: Tensor) -> Instances:
+    def segment_one(self, image: Tensor) -> Instances:
+        """See `Trainable`."""
         height, width = int(image.shape[1]), int(image.shape[2])
         batch = batch_images([image], self.input_size, self.device)
         pyramid, _, proposals = self._propose(batch)
-        with self._autocast():
+        with self.autocast():
             class_logits, box_deltas = self._box_branch(pyramid, proposals)
         boxes, scores, labels = select_detections(
             class_logits.float(), box_deltas.float(), proposals[0], batch.image_sizes[0], self.roi_heads
         )
         if not len(boxes):
             return Instances.empty((height, width))
-        with self._autocast():
+        with self.autocast():
             mask_logits = self._mask_branch(pyramid, [boxes], labels)
         probabilities = mask_logits.float().sigmoid()
         boxes = boxes * _ratio(batch.image_sizes[0], (height, width), boxes.device)
@@ -168,10 +165,10 @@ class MaskRCNN(nn.Module):
 
     def _propose(self, batch: ImageList) -> tuple[FeaturePyramid, Tensor, list[Tensor]]:
         """The features, all anchors (A, 4), and each image's proposals (R, 4)."""
-        with self._autocast():
+        with self.autocast():
             features = list(self.backbone(batch.tensors).values())
         # Proposals take no gradients: what the loss looks at, a few places, is computed once more for it.
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), self.autocast():
             objectness, deltas = self.rpn.head(features)
         anchors = self._anchors(batch, features)
         proposals = select_proposals(self.rpn, objectness, deltas, anchors, batch.image_sizes)
@@ -180,7 +177,7 @@ class MaskRCNN(nn.Module):
     def _proposal_losses(self, pyramid: FeaturePyramid, anchors: Tensor, boxes: list[Tensor]) -> dict[str, Tensor]:
         image, anchor, true = sample_anchors(self.rpn, anchors, boxes)
         # A context of its own: autocast would hand on the head's weights as they were cast without gradients.
-        with self._autocast():
+        with self.autocast():
             logits, deltas = rpn_outputs_at(self.rpn.head, pyramid, image, anchor)
         return proposal_losses(self.rpn, logits, deltas, anchors[anchor], true)
 
@@ -207,9 +204,6 @@ class MaskRCNN(nn.Module):
         pooled = pyramid.pool(boxes, bins)
         # Autocast would do the same, but after the box head has copied all of it into another order.
         return pooled.bfloat16() if self.precision == "bf16" else pooled
-
-    def _autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
 def _ratio(source: Sequence[int], destination: Sequence[int], device: torch.device) -> Tensor:

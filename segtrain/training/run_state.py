@@ -1,0 +1,108 @@
+"""Progress of a training run, and the checkpoints that hold it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from segtrain.training.checkpoint import Checkpoint, load_checkpoint
+
+HEADLINE = "mask_ap"  # metric of the validation that decides which weights are the best
+
+
+@dataclass
+class RunState:
+    """Progress of a run.
+
+    Attributes:
+        epoch: whole epochs done.
+        batch: batches done of the epoch under way.
+        step: optimizer steps taken.
+        seconds: time of training steps and their waits for data.
+        best: highest `HEADLINE` of a validation; nan before the first one, and where it is undefined.
+        validated_at: step of the latest validation; -1 before the first one.
+        metrics: results of the latest validation.
+        validations: number of validations that `best` is the highest of; None if they were on several sets of images.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best: float = math.nan
+    validated_at: int = -1
+    metrics: dict[str, float] = field(default_factory=dict)
+    validations: int | None = 0
+
+    @classmethod
+    def of(cls, start: Checkpoint) -> "RunState":
+        """Return the progress that a checkpoint states."""
+        position = start.training or {"batch": 0, "best": math.nan, "validated_at": -1}
+        return cls(
+            epoch=start.epoch,
+            batch=position["batch"],
+            step=start.step,
+            seconds=start.minutes * 60,
+            best=position["best"],
+            validated_at=position["validated_at"],
+            metrics=dict(start.metrics),
+            validations=start.validations,
+        )
+
+
+class RunCheckpoints:
+    """The files ``best.pt``, to segment with, and ``last.pt``, to go on from.
+
+    Args:
+        folder: folder of both.
+        start: checkpoint that the run begins from; states all that does not change with progress.
+    """
+
+    def __init__(self, folder: Path, start: Checkpoint) -> None:
+        self.folder, self.start = folder, start
+
+    @property
+    def has_best(self) -> bool:
+        """True once there is a ``best.pt``."""
+        return (self.folder / "best.pt").exists()
+
+    def save_last(self, state: RunState, weights: dict[str, Tensor], learner: Mapping[str, Any]) -> None:
+        """Write ``last.pt``.
+
+        Args:
+            state: progress so far.
+            weights: weights to segment with.
+            learner: state of the `Learner` that only resuming needs.
+        """
+        position = {"batch": state.batch, "best": state.best, "validated_at": state.validated_at}
+        self._snapshot(state, weights, {**learner, **position}).save(self.folder / "last.pt")
+
+    def save_best(self, state: RunState, weights: dict[str, Tensor]) -> None:
+        """Write ``best.pt``.
+
+        Args:
+            state: progress so far.
+            weights: weights to segment with.
+        """
+        self._snapshot(state, weights, None).save(self.folder / "best.pt")
+
+    def keep_best(self, state: RunState) -> None:
+        """Leave the weights of ``best.pt``, and state that all of the run so far was needed to find them."""
+        path = self.folder / "best.pt"
+        best = replace(load_checkpoint(path), minutes=state.seconds / 60, validations=state.validations)
+        best.save(path)
+
+    def _snapshot(self, state: RunState, weights: dict[str, Tensor], training: dict[str, Any] | None) -> Checkpoint:
+        return replace(
+            self.start,
+            model=weights,
+            epoch=state.epoch,
+            step=state.step,
+            minutes=state.seconds / 60,
+            metrics=dict(state.metrics),
+            validations=state.validations,
+            training=training,
+        )
