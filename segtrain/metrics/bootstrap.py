@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from math import isnan
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from segtrain.arrays import FloatArray, IntArray
 
 LEVEL = 0.95
 CLEAR = 0.05  # a p below it: the data can tell

@@ -7,12 +7,11 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from segtrain.arrays import FloatArray
 from segtrain.metrics import boxes
 from segtrain.records import GroundTruth
 
-FloatArray = npt.NDArray[np.float64]
 Pairs = list[tuple[FloatArray, FloatArray]]  # of each image: found and true boxes, (D, 4) and (G, 4) xywh
 POOR, GOOD = 0.3, 0.5  # median IoU of boxes as they stand, and of boxes read rightly
 IMAGES, EACH = 20, 50  # that are looked at: images, and detections of an image

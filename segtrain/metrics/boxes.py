@@ -4,12 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from segtrain import masks
-
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
+from segtrain.arrays import BoolArray, FloatArray
 
 
 def xywh(predictions: Sequence[Any]) -> FloatArray:

@@ -1,17 +1,15 @@
 """Calibration of scores: reliability, and the expected calibration error."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.metrics.matching import AREAS, match, max_iou
-from segtrain.records import GroundTruth, Prediction
+from segtrain.arrays import FloatArray
+from segtrain.metrics.matching import ALL, IOU50, max_iou
+from segtrain.metrics.metric import MetricInput
 
-FloatArray = npt.NDArray[np.float64]
 BINS = 10
-RIGHT = 0.5  # IoU from which on a matched detection is right
 
 
 @dataclass(frozen=True)
@@ -51,38 +49,26 @@ class Calibration:
     ece_iou: float
 
 
-def calibration(
-    truths: Sequence[GroundTruth],
-    predictions: Sequence[Prediction],
-    *,
-    image_ids: Sequence[int],
-    category_ids: Sequence[int],
-) -> Calibration | None:
+def calibration(inputs: MetricInput) -> Calibration | None:
     """Compare scores with what became of the detections; None without any, or where scores are no probabilities.
 
     A detection is right if COCO's matching at IoU .50 gives it a true object, so a duplicate is wrong. Detections that
     are matched with crowds are left out; all others count, however low their score.
 
     Args:
-        truths: all true instances.
-        predictions: all detections; scores outside [0, 1] are no probabilities.
-        image_ids: every image that was segmented.
-        category_ids: records of others are left out.
+        inputs: the ground truth and the detections, which have masks; scores outside [0, 1] are no probabilities.
 
     Sources: Guo et al., On Calibration of Modern Neural Networks (2017): equal bins and their weighted mean distance;
     Küppers et al., Multivariate Confidence Calibration for Object Detection (2020): precision in place of accuracy;
     Oksuz et al., Towards Building Self-Aware Object Detectors (2023): scores compared with IoU.
     """
-    matches = match(
-        truths, predictions, image_ids=image_ids, category_ids=category_ids, iou_type="segm",
-        thresholds=np.array([RIGHT]), areas=AREAS[:1],
-    )  # fmt: skip
-    counted = ~matches.ignored[0, 0]
+    matches, predictions = inputs.matches("segm"), inputs.masks or ()
+    counted = ~matches.ignored[IOU50, ALL]
     score = matches.score[counted]
     if not len(score) or score.min() < 0 or score.max() > 1:
         return None
-    right = matches.truth[0, 0, counted] >= 0
-    iou = max_iou(truths, [predictions[record] for record in matches.record[counted]])
+    right = matches.truth[IOU50, ALL, counted] >= 0
+    iou = max_iou(inputs.truths, [predictions[record] for record in matches.record[counted]])
     edges = np.linspace(0, 1, BINS + 1)
     place = np.clip(np.searchsorted(edges, score, side="left") - 1, 0, BINS - 1)
     count = np.bincount(place, minlength=BINS)

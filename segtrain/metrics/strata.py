@@ -13,20 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
+from segtrain.arrays import BoolArray, FloatArray, IntArray
 from segtrain.masks import Rle
-from segtrain.metrics.matching import AREAS, Matches, match, max_iou_per_truth
+from segtrain.metrics.matching import ALL, AREAS, IOU50, Matches, match, max_iou_per_truth
+from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.resampled_ap import resampled_precision
-from segtrain.records import GroundTruth, Prediction
 
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
 GreyArray = npt.NDArray[np.uint8]
 DepthArray = npt.NDArray[np.uint16]
 RING = 3  # width in pixels of the surroundings; those of the classical methods' contrast score
 _ACROSS = np.arange(-RING, RING + 1)
 _DISC = (_ACROSS**2 + _ACROSS[:, None] ** 2 <= RING**2).astype(np.uint8)
-IntArray = npt.NDArray[np.int64]
-_ALL = AREAS[0]
 
 
 def ks_contrast(grey: GreyArray, rles: Sequence[Rle], others: Sequence[Rle] = ()) -> FloatArray:
@@ -148,32 +145,19 @@ def classes(values: IntArray, names: Sequence[str]) -> Trait:
     return Trait([names[n] for n in there], (), np.where(values < 0, -1, np.searchsorted(there, values)))
 
 
-def numbers_by_stratum(
-    truths: Sequence[GroundTruth],
-    predictions: Sequence[Prediction],
-    traits: Sequence[Trait],
-    *,
-    image_ids: Sequence[int],
-    category_id: int,
-    max_dets: int,
-    score_threshold: float,
-) -> list[list[StratumNumbers]]:
-    """A method's numbers for each stratum of each trait; masks are compared once for all of them.
+def numbers_by_stratum(inputs: MetricInput, traits: Sequence[Trait]) -> list[list[StratumNumbers]]:
+    """Compute a method's numbers for each stratum of each trait.
+
+    Recall comes from the matches of all objects, so that no object gains by its rivals being ignored.
 
     Args:
-        truths: all N true instances, of one category.
-        predictions: all detections, of the same category.
+        inputs: the N true instances and the detections, which have masks; of a single category.
         traits: of the true instances.
-        image_ids: every image that was segmented; records of others are left out.
-        category_id: that of the records.
-        max_dets: detections kept per image for AP, best first.
-        score_threshold: the operating point: recall and IoU leave detections of a lower score out.
     """
-    matches = _match(truths, predictions, traits, image_ids, category_id)
-    once = np.ones((1, len(matches.image_ids)), dtype=np.int64)
-    precision = iter(_precision(matches, traits, once, max_dets)[:, 0].tolist())
-    matched = _matched(matches, len(truths), score_threshold)
-    overlaps = max_iou_per_truth(truths, [p for p in predictions if p["score"] >= score_threshold])
+    once = np.ones((1, len(inputs.sizes)), dtype=np.int64)
+    precision = iter(_precision(inputs, traits, once)[:, 0].tolist())
+    matched = _matched(inputs.matches("segm"), len(inputs.truths), inputs.score_threshold)
+    overlaps = max_iou_per_truth(inputs.truths, inputs.operating_point)
     return [
         [
             StratumNumbers(
@@ -187,76 +171,51 @@ def numbers_by_stratum(
     ]
 
 
-def resampled_by_stratum(
-    truths: Sequence[GroundTruth],
-    predictions: Sequence[Prediction],
-    trait: Trait,
-    draws: IntArray,
-    *,
-    image_ids: Sequence[int],
-    category_id: int,
-    max_dets: int,
-) -> FloatArray:
-    """A method's AP for each stratum on each resample of the images, (S, B); nan where a resample has none of it.
+def resampled_by_stratum(inputs: MetricInput, trait: Trait, draws: IntArray) -> FloatArray:
+    """Compute a method's AP for each stratum on each resample, (S, B); nan where a resample has none of it.
 
     Args:
-        truths: all N true instances, of one category.
-        predictions: all detections, of the same category.
+        inputs: the N true instances and the detections, which have masks; of a single category.
         trait: of the true instances; its strata stay as they are.
-        draws: (B, I) how often each image is drawn, images by increasing id.
-        image_ids: every image that was segmented; records of others are left out.
-        category_id: that of the records.
-        max_dets: detections kept per image, best first.
+        draws: (B, I) times that each image is drawn, images by increasing id.
     """
-    return _precision(_match(truths, predictions, [trait], image_ids, category_id), [trait], draws, max_dets)
-
-
-def _match(
-    truths: Sequence[GroundTruth],
-    predictions: Sequence[Prediction],
-    traits: Sequence[Trait],
-    image_ids: Sequence[int],
-    category_id: int,
-) -> Matches:
-    """All detections against the objects of each stratum; last, against all objects.
-
-    The matches of all objects decide the recall, so that no object gains by its rivals being ignored.
-    """
-    strata = [(trait, number) for trait in traits for number in range(len(trait.names))]
-    areas = [*(_area(trait, number) for trait, number in strata), _ALL]
-    ignore = np.array([*(trait.of != number for trait, number in strata), np.zeros(len(truths))], dtype=np.bool_)
-    return match(
-        truths,
-        predictions,
-        image_ids=image_ids,
-        category_ids=[category_id],
-        iou_type="segm",
-        areas=areas,
-        ignore=ignore,
-    )
+    return _precision(inputs, [trait], draws)
 
 
 def _area(trait: Trait, number: int) -> tuple[float, float]:
     """The areas that count in a stratum, by COCO's rule of areas where it is one of sizes."""
-    ends = [_ALL[0], *trait.bounds, _ALL[1]]
-    return (ends[number], ends[number + 1]) if trait.sized else _ALL
+    ends = [AREAS[ALL][0], *trait.bounds, AREAS[ALL][1]]
+    return (ends[number], ends[number + 1]) if trait.sized else AREAS[ALL]
 
 
-def _matched(matches: Matches, truths: int, score_threshold: float) -> npt.NDArray[np.bool_]:
+def _matched(matches: Matches, truths: int, score_threshold: float) -> BoolArray:
     """(N,) whether each true instance is matched at IoU .50 at the operating point, where all objects count."""
-    detection = matches.detection[0, -1]
+    detection = matches.detection[IOU50, ALL]
     kept = np.append(matches.score >= score_threshold, False)
     matched = np.zeros(truths, dtype=np.bool_)
     matched[matches.truth_record] = kept[detection]  # -1, for none, is the last of them
     return matched
 
 
-def _precision(matches: Matches, traits: Sequence[Trait], draws: IntArray, max_dets: int) -> FloatArray:
+def _precision(inputs: MetricInput, traits: Sequence[Trait], draws: IntArray) -> FloatArray:
     """AP of each stratum on each resample, (strata, B)."""
-    counted = [np.bincount(matches.truth_image[~own], minlength=draws.shape[1]) for own in matches.truth_ignored]
+    strata = [(trait, number) for trait in traits for number in range(len(trait.names))]
+    if not strata:
+        return np.zeros((0, len(draws)))
+    # Each stratum ignores the objects of the others, so its matches are its own.
+    matches = match(
+        inputs.truths,
+        inputs.masks or (),
+        image_ids=list(inputs.sizes),
+        category_ids=inputs.category_ids,
+        iou_type="segm",
+        areas=[_area(trait, number) for trait, number in strata],
+        ignore=np.array([trait.of != number for trait, number in strata], dtype=np.bool_),
+    )
+    ignored = [*matches.truth_ignored, inputs.matches("segm").truth_ignored[ALL]]
+    counted = [np.bincount(matches.truth_image[~own], minlength=draws.shape[1]) for own in ignored]
     objects = np.array(counted) @ draws.T
-    sized = np.array([trait.sized for trait in traits for _ in trait.names])
-    share = np.where(sized[:, None], 1.0, objects[:-1] / np.maximum(objects[-1], 1))
-    weight = np.append(share, np.ones((1, len(draws))), axis=0)
-    precision = resampled_precision(matches, draws, max_dets=max_dets, false_weight=weight).precision
-    return np.moveaxis(precision[:, :-1], 0, -1).copy().mean(axis=-1)  # type: ignore[no-any-return]
+    sized = np.array([trait.sized for trait, _ in strata])
+    weight = np.where(sized[:, None], 1.0, objects[:-1] / np.maximum(objects[-1], 1))
+    precision = resampled_precision(matches, draws, max_dets=inputs.max_dets, false_weight=weight).precision
+    return np.moveaxis(precision, 0, -1).copy().mean(axis=-1)  # type: ignore[no-any-return]

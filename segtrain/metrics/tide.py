@@ -4,16 +4,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.metrics.matching import AREAS, Matches, match
+from segtrain.arrays import BoolArray, FloatArray, IntArray
+from segtrain.metrics.matching import Matches
+from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.resampled_ap import interpolated_ap
 from segtrain.records import GroundTruth, Prediction
 
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 FOREGROUND, BACKGROUND = 0.5, 0.1  # IoU: from the one on objects are the same, up to the other they have nothing to do
 TYPES = ("category", "location", "both", "duplicates", "background")  # of a false detection
 MISSES = "misses"
@@ -118,30 +116,16 @@ class ErrorCosts:
     counts: dict[str, int]
 
 
-def error_costs(
-    truths: Sequence[GroundTruth],
-    predictions: Sequence[Prediction],
-    *,
-    image_ids: Sequence[int],
-    category_ids: Sequence[int],
-    max_dets: int,
-) -> ErrorCosts:
+def error_costs(inputs: MetricInput) -> ErrorCosts:
     """Break down the errors of masks.
 
     Args:
-        truths: all true instances.
-        predictions: all detections; of equal scores in an image the first counts as the better one.
-        image_ids: every image that was segmented; records of others are left out.
-        category_ids: the categories to average over; records of others are left out.
-        max_dets: detections kept per image and category, best first; at least 1.
+        inputs: the ground truth and the detections, which have masks.
 
     Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (2020).
     """
-    matches = match(
-        truths, predictions, image_ids=image_ids, category_ids=category_ids, iou_type="segm",
-        thresholds=np.array([FOREGROUND]), areas=AREAS[:1],
-    )  # fmt: skip
-    errors = error_types(matches, truths, predictions, max_dets=max_dets)
+    matches = inputs.matches("segm")
+    errors = error_types(matches, inputs.truths, inputs.masks or (), max_dets=inputs.max_dets)
     names = [name for name in (*TYPES, MISSES) if len(matches.category_ids) > 1 or name not in _NEEDS_CATEGORIES]
     before, *after = fixed_precision(matches, errors, [(), *([name] for name in names)])
     number = [*np.bincount(errors.type + 1, minlength=len(TYPES) + 1)[1:].tolist(), int(errors.missed.sum())]

@@ -65,7 +65,7 @@ def assemble(
         for track in TRACKS:
             if method[track] is not None:
                 method[track]["intervals"] = sure.intervals.get(name, {}).get(track, {})
-    for name, measured in calibrations(rows, ground_truth).items():
+    for name, measured in calibrations(rows, ground_truth, max_dets).items():
         methods[name]["calibration"] = measured
     for name, found in errors(rows, ground_truth, max_dets).items():
         methods[name]["errors"] = found

@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 from segtrain import masks
 from segtrain.metrics.calibration import Calibration, calibration
 from segtrain.metrics.matching import max_iou
-from tests.helpers.random_scenes import Scene, scene
+from tests.helpers.random_scenes import Scene, inputs_of, scene
 
 
 def one_category(seed: int) -> Scene:
@@ -26,7 +26,7 @@ def one_category(seed: int) -> Scene:
 
 
 def measured(drawn: Scene) -> Calibration | None:
-    return calibration(drawn.truths, drawn.predictions, image_ids=list(drawn.sizes), category_ids=[1])
+    return calibration(inputs_of(drawn, category_ids=[1]))
 
 
 def outcomes(drawn: Scene) -> list[tuple[float, bool, float]]:
@@ -98,13 +98,13 @@ def test_scores_that_keep_their_word_have_no_error() -> None:
          "segmentation": square if i % 10 < (3 if i < 10 else 8) else elsewhere}
         for i in range(20)
     ]  # fmt: skip
-    result = calibration(truths, found, image_ids=range(20), category_ids=[1])
+    result = calibration(inputs_of(Scene(dict.fromkeys(range(20), (1, 1)), truths, found), category_ids=[1]))
     assert result is not None
     assert result.ece == pytest.approx(0, abs=1e-12)
     assert result.ece_iou == pytest.approx(0, abs=1e-12)
     for record in found:
         record["score"] = 1 - record["score"]
-    turned = calibration(truths, found, image_ids=range(20), category_ids=[1])
+    turned = calibration(inputs_of(Scene(dict.fromkeys(range(20), (1, 1)), truths, found), category_ids=[1]))
     assert turned is not None
     assert turned.ece == pytest.approx((0.4 + 0.6) / 2)
 

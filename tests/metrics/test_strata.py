@@ -14,7 +14,7 @@ from segtrain import masks
 from segtrain.metrics.matching import IOU_THRESHOLDS, max_iou_per_truth
 from segtrain.metrics.strata import Trait, classes, numbers_by_stratum, resampled_by_stratum, thirds
 from tests.helpers.coco_referee import referee
-from tests.helpers.random_scenes import Scene, scene, truth_of
+from tests.helpers.random_scenes import Scene, inputs_of, scene, truth_of
 
 NAMES = ("low", "mid", "high")
 
@@ -42,10 +42,7 @@ def by_areas(drawn: Scene, areas: list[list[float]], max_dets: int, truths: Any 
 
 
 def ours(drawn: Scene, traits: list[Trait], max_dets: int = 100, threshold: float = 0.5) -> Any:
-    return numbers_by_stratum(
-        drawn.truths, drawn.predictions, traits, image_ids=list(drawn.sizes), category_id=1, max_dets=max_dets,
-        score_threshold=threshold,
-    )  # fmt: skip
+    return numbers_by_stratum(inputs_of(drawn, category_ids=[1], max_dets=max_dets, score_threshold=threshold), traits)
 
 
 def plain_ap(evaluator: Any, share: float) -> float:
@@ -148,9 +145,7 @@ def test_a_resample_is_the_numbers_of_its_images(seed: int, sized: bool) -> None
     images = sorted(drawn.sizes)
     draws = rng.multinomial(len(images), np.full(len(images), 1 / len(images)), size=5)
     draws[0] = 1
-    found = resampled_by_stratum(
-        drawn.truths, drawn.predictions, trait, draws, image_ids=list(drawn.sizes), category_id=1, max_dets=20
-    )
+    found = resampled_by_stratum(inputs_of(drawn, category_ids=[1], max_dets=20), trait, draws)
     assert found.shape == (3, 5)
     for times, values in zip(draws, found.T, strict=True):
         truths: Any = []
@@ -163,9 +158,8 @@ def test_a_resample_is_the_numbers_of_its_images(seed: int, sized: bool) -> None
                 predictions += [{**p, "image_id": copy} for p in drawn.predictions if p["image_id"] == image_id]
             copies += often
         again = Trait(trait.names, trait.bounds, np.array(of), sized)
-        (expected,) = numbers_by_stratum(
-            truths, predictions, [again], image_ids=range(copies), category_id=1, max_dets=20, score_threshold=0.5
-        )
+        copy = Scene(dict.fromkeys(range(copies), (1, 1)), truths, predictions)
+        (expected,) = numbers_by_stratum(inputs_of(copy, category_ids=[1], max_dets=20), [again])
         assert values == pytest.approx([stratum.ap for stratum in expected], abs=1e-12, nan_ok=True)
 
 

@@ -16,7 +16,7 @@ from segtrain.metrics.matching import Matches, match
 from segtrain.metrics.tide import MISSES, TYPES, error_costs, error_types, fixed_precision
 from segtrain.records import GroundTruth, Prediction
 from tests.helpers.coco_referee import referee
-from tests.helpers.random_scenes import CATEGORIES, Scene, scene, truth_of
+from tests.helpers.random_scenes import CATEGORIES, Scene, inputs_of, scene, truth_of
 
 ALL = (*TYPES, MISSES)
 Found = list[dict[str, Any]]  # detections in the order of the referee: right (a truth or None), type, truth meant
@@ -201,9 +201,7 @@ def test_each_false_detection_has_one_type_and_nothing_is_left_when_all_is_put_r
 def test_the_precision_before_is_ap50(seed: int, max_dets: int) -> None:
     drawn = scene(seed, predictions=300)
     for part, ids in ((drawn, CATEGORIES), (agnostic(drawn), [1])):
-        costs = error_costs(
-            part.truths, part.predictions, image_ids=list(part.sizes), category_ids=ids, max_dets=max_dets
-        )
+        costs = error_costs(inputs_of(part, category_ids=ids, max_dets=max_dets))
         expected = average_precision(
             part.truths, part.predictions, image_ids=list(part.sizes), category_ids=ids, max_dets=max_dets,
             iou_type="segm", sizes=part.sizes,
@@ -229,7 +227,7 @@ def test_counted_by_hand() -> None:
     ]
     predictions = [Prediction(image_id=1, category_id=c, segmentation=m, score=s) for m, c, s in found]
     truths = [{**t, "id": i} for i, t in enumerate(truths, 1)]  # type: ignore[misc]
-    costs = error_costs(truths, predictions, image_ids=[1], category_ids=[1, 2], max_dets=100)
+    costs = error_costs(inputs_of(Scene({1: (1, 1)}, truths, predictions), category_ids=[1, 2]))
     assert costs.counts == dict.fromkeys(ALL, 1)
     # Recalls 0 to .5 of category 1 have precision 1, and nothing is right in category 2.
     half = 51 / 101
@@ -242,14 +240,14 @@ def test_counted_by_hand() -> None:
 
 
 def test_a_method_that_finds_nothing_loses_all_to_misses() -> None:
-    costs = error_costs([truth_of(strip(0, 5))], [], image_ids=[1], category_ids=[1], max_dets=100)
+    costs = error_costs(inputs_of(Scene({1: (1, 1)}, [truth_of(strip(0, 5))], []), category_ids=[1]))
     assert costs.ap50 == 0
     assert costs.lost == {"location": 0, "duplicates": 0, "background": 0, MISSES: 1}
 
 
 def test_without_true_objects_nothing_is_defined() -> None:
     found = [Prediction(image_id=1, category_id=1, segmentation=strip(0, 5), score=1.0)]
-    costs = error_costs([], found, image_ids=[1], category_ids=[1], max_dets=100)
+    costs = error_costs(inputs_of(Scene({1: (1, 1)}, [], found), category_ids=[1]))
     assert isnan(costs.ap50)
     assert all(isnan(value) for value in costs.lost.values())
     assert costs.counts["background"] == 1

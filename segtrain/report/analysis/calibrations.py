@@ -5,11 +5,13 @@ from dataclasses import asdict
 from typing import Any
 
 from segtrain.benchmark.runner import MethodResult
-from segtrain.evaluation import GroundTruthSet
+from segtrain.evaluation import GroundTruthSet, metric_input
 from segtrain.metrics.calibration import calibration
 
 
-def calibrations(rows: Mapping[str, MethodResult], ground_truth: GroundTruthSet) -> dict[str, dict[str, Any] | None]:
+def calibrations(
+    rows: Mapping[str, MethodResult], ground_truth: GroundTruthSet, max_dets: int
+) -> dict[str, dict[str, Any] | None]:
     """By row, class-agnostic: "bins", "ece" and "ece_iou" (see ``Calibration``).
 
     None for boxes without masks, where nothing was found, and for scores that are not learned or not in [0, 1]: those
@@ -18,13 +20,11 @@ def calibrations(rows: Mapping[str, MethodResult], ground_truth: GroundTruthSet)
     Args:
         rows: by name.
         ground_truth: the truth.
+        max_dets: detections per image and category that AP and AR use.
     """
-    merged = ground_truth.class_agnostic()
     result: dict[str, dict[str, Any] | None] = dict.fromkeys(rows)
     for name, row in rows.items():
-        found = row.detections.class_agnostic().masks
-        if row.score is None and not row.oracle and found is not None:
-            ids = [category.id for category in merged.categories]
-            measured = calibration(merged.truths, found, image_ids=list(merged.sizes), category_ids=ids)
+        if row.score is None and not row.oracle and row.detections.masks is not None:
+            measured = calibration(metric_input(row.detections, ground_truth, max_dets))
             result[name] = asdict(measured) if measured else None
     return result

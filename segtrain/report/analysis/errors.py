@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from segtrain.benchmark.runner import MethodResult
-from segtrain.evaluation import Detections, GroundTruthSet
+from segtrain.evaluation import GroundTruthSet, metric_input
 from segtrain.metrics.tide import error_costs
 from segtrain.metrics.touching import merges_and_splits, touching_parts
 
@@ -24,16 +24,7 @@ def errors(
         Row -> "class_agnostic" and "class_aware" (None without categories): "ap50", "lost" and "counts" by type of
         error, see ``ErrorCosts``; and "touching": "objects", "found", "merged", "split". None for a row without masks.
     """
-    merged = ground_truth.class_agnostic()
     parts = touching_parts(ground_truth.truths, sizes=ground_truth.sizes)
-
-    def costs(detections: Detections, truth: GroundTruthSet) -> dict[str, Any]:
-        ids = [category.id for category in truth.categories]
-        return asdict(
-            error_costs(
-                truth.truths, detections.masks or (), image_ids=list(truth.sizes), category_ids=ids, max_dets=max_dets
-            )
-        )
 
     found: dict[str, dict[str, Any] | None] = {}
     for name, row in rows.items():
@@ -43,8 +34,10 @@ def errors(
             continue
         operating = [p for p in detections.masks if p["score"] >= detections.score_threshold]
         found[name] = {
-            "class_agnostic": costs(detections.class_agnostic(), merged),
-            "class_aware": costs(detections, ground_truth) if detections.class_aware else None,
+            "class_agnostic": asdict(error_costs(metric_input(detections, ground_truth, max_dets))),
+            "class_aware": asdict(error_costs(metric_input(detections, ground_truth, max_dets, "class_aware")))
+            if detections.class_aware
+            else None,
             "touching": asdict(merges_and_splits(parts, operating)),
         }
     return found

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from segtrain.benchmark.runner import MethodResult
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import OBJECT, Detections, GroundTruthSet
+from segtrain.evaluation import OBJECT, Detections, GroundTruthSet, metric_input
 from segtrain.metrics.average_precision import true_boxes
 from segtrain.metrics.strata import Trait, classes, ks_contrast, numbers_by_stratum, thirds
 from segtrain.metrics.touching import crowding
@@ -73,18 +73,15 @@ def by_kind(
     traits = _traits(merged, split)
     methods: dict[str, dict[str, list[dict[str, float]]] | None] = {}
     for name, row in rows.items():
-        detections, methods[name] = row.detections.class_agnostic(), None
-        if detections.masks is not None:
-            numbers = numbers_by_stratum(
-                merged.truths, detections.masks, list(traits.values()), image_ids=list(merged.sizes),
-                category_id=OBJECT.id, max_dets=max_dets, score_threshold=detections.score_threshold,
-            )  # fmt: skip
+        methods[name] = None
+        if row.detections.masks is not None:
+            numbers = numbers_by_stratum(metric_input(row.detections, ground_truth, max_dets), list(traits.values()))
             methods[name] = {key: [asdict(n) for n in part] for key, part in zip(traits, numbers, strict=True)}
     return Kinds(
         strata={key: _described(trait, merged) for key, trait in traits.items()},
         methods=methods,
         times={name: time_by_size(row.detections, ground_truth) for name, row in rows.items()},
-        contrast_gap=contrast_gap(rows, merged, traits.get("contrast"), max_dets, resamples=resamples, seed=seed),
+        contrast_gap=contrast_gap(rows, ground_truth, traits.get("contrast"), max_dets, resamples=resamples, seed=seed),
         true_boxes=asdict(true_boxes(merged.truths, sizes=merged.sizes, category_id=OBJECT.id)),
     )
 
