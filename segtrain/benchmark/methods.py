@@ -1,6 +1,6 @@
 """Methods of a benchmark, built from the configuration before the first one runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +8,12 @@ import torch
 
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, methods_of
 from segtrain.data.splits import Split
-from segtrain.nodes import build
+from segtrain.errors import SegtrainError
+from segtrain.nodes import build, nearest
 from segtrain.records import Category
 from segtrain.runtime import to_device
+
+DEFAULT_REFERENCE = "mask_rcnn"  # of configs/evaluate.yaml; the one name that need not be there
 
 
 @dataclass(frozen=True)
@@ -75,3 +78,26 @@ def build_methods(
             own = source.categories(node, categories, need_names=config["tracks"] == "all")
             planned[row] = Method(to_device(build(source.segmenter_node(node, max_dets)), device), node, source, own)
     return planned
+
+
+def reference_row(reference: str, rows: Iterable[str]) -> str | None:
+    """Find the row that all others are compared with.
+
+    Args:
+        reference: its name, or the name that it has for each of several checkpoints before the slash.
+        rows: names of all rows, in the order of the report.
+
+    Returns:
+        The first row of that name; None where the default has no row.
+
+    Raises:
+        SegtrainError: another name than the default has no row.
+
+    >>> reference_row("mask_rcnn", ["otsu", "mask_rcnn/seed1", "mask_rcnn/seed2"])
+    'mask_rcnn/seed1'
+    """
+    names = list(rows)
+    found = next((name for name in names if name == reference or name.startswith(f"{reference}/")), None)
+    if found is None and reference != DEFAULT_REFERENCE:
+        raise SegtrainError(f"reference={reference}: there is no such row; {nearest(reference, names)}")
+    return found

@@ -224,12 +224,12 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
         score_threshold: operating point; detections of a lower score count for AP and AR only.
         description: one sentence.
         ranked_by: meaning of the scores of a classical method; None where they are learned or come from a file.
-        variant: "literal", "sound" or "tuned" for classical methods that say so.
+        variant: "textbook", "robust" or "tuned" for classical methods that say so.
         costs: training, tuning and memory.
         calibration: reliability of the scores; None where they are not learned.
         errors: types of error; None without masks.
         strata: scores by trait ("size", "contrast", "crowding") and stratum; None without masks.
-        technique: kind of a classical method ("threshold", "edges", "kmeans"); None for all others.
+        technique: kind of method, such as "threshold", "edges", "kmeans" or "mask_rcnn"; None where it is not known.
         oracle: settings were chosen with the ground truth; an upper bound that is no contender.
     """
 

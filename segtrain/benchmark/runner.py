@@ -95,7 +95,8 @@ class MethodResult:
         detections: what it found.
         description: one sentence.
         score: what a classical method's scores mean; None where they are learned.
-        family: "literal", "sound" or "tuned", of classical methods that say so.
+        variant: "textbook", "robust" or "tuned", for classical methods that say so.
+        technique: kind of method, such as "threshold", "edges", "kmeans" or "mask_rcnn"; None where it is not known.
         costs: what it took beside its time on the images; see ``results.NO_COSTS``.
         oracle: whether it was shown the truth, and so is an upper bound and no method.
         input_size: what its network resizes images to, if it is one.
@@ -106,7 +107,8 @@ class MethodResult:
     detections: Detections
     description: str = ""
     score: str | None = None
-    family: str | None = None
+    variant: str | None = None
+    technique: str | None = None
     costs: Mapping[str, float | None] = field(default_factory=dict)
     oracle: bool = False
     input_size: InputSize | None = None
@@ -220,9 +222,9 @@ class Benchmark:
             )
         self.folder.write_records(name, found)
         costs = {**costs, "peak_memory_gib": memory.gib}
-        own_score, family = (getattr(segmenter, key, None) for key in ("score", "family"))
+        own_score, variant, technique = (getattr(segmenter, key, None) for key in ("score", "variant", "technique"))
         input_size = getattr(segmenter, "input_size", None) if hasattr(segmenter, "mask_resolution") else None
-        self._add(name, MethodResult(found, description, own_score, family, costs, input_size=input_size))
+        self._add(name, MethodResult(found, description, own_score, variant, technique, costs, input_size=input_size))
 
     def add_oracle(
         self,

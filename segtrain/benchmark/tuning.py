@@ -129,7 +129,7 @@ class Tuning:
         self, name: str, winner: Winner, result: str, folder: Path, description: str, data_arguments: Sequence[str]
     ) -> Segmenter:
         # Only what the node has already is changed.
-        words = {"description": description, "family": "tuned"}
+        words = {"description": description, "variant": "tuned"}
         node = {**winner.node, **{key: value for key, value in words.items() if key in winner.node}}
         option = f"{name}_winner"
         place = quote_override(f"file://{folder.absolute()}")

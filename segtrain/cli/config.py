@@ -149,6 +149,7 @@ class EvaluateConfig(RunConfig):
 
     checkpoint: Any = None  # a path or a list of paths
     trust: list[str] = field(default_factory=list)
+    reference: str = MISSING
     tracks: str = MISSING
     precision: str | None = None
     gallery: int = MISSING

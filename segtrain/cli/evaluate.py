@@ -7,7 +7,7 @@ from typing import Any
 import rich
 
 from segtrain.benchmark.checkpoints import find_checkpoints, override, seeds_of_one_configuration
-from segtrain.benchmark.methods import build_methods
+from segtrain.benchmark.methods import build_methods, reference_row
 from segtrain.benchmark.oracle import Oracle, find
 from segtrain.benchmark.runner import FILE_THRESHOLD, Benchmark
 from segtrain.benchmark.search import Tuned
@@ -54,6 +54,7 @@ def evaluate(config: dict[str, Any], output_dir: Path, command: Command) -> None
     planned = {name: row for name, row in planned.items() if name in tuning.rows or name not in tuned}
     if not planned and not config["predictions"]:
         raise SegtrainError("there is no row to evaluate; give predictions.NAME=FILE, or methods=all")
+    reference = reference_row(config["reference"], [*benchmark.rows, *planned])
     command.record(config, output_dir)
     for folder in command.config_folders:
         for path in (folder / "segmenter").glob("*_winner.yaml"):
@@ -91,9 +92,10 @@ def evaluate(config: dict[str, Any], output_dir: Path, command: Command) -> None
         checkpoint=source.describe(),
         checkpoints={name: source.describe() for name, source in learned.items()},
         seeds=seeds_of_one_configuration(learned),
+        reference=reference,
         bootstrap=config["bootstrap"],
         notes=[*benchmark.notes, *tuning.notes],
     )
-    report = write_report(output_dir, results, gallery(benchmark, config["gallery"]))
+    report = write_report(output_dir, results, gallery(benchmark, config["gallery"], reference))
     rich.print(headline(results))
     print(f"Report: {report}")

@@ -12,7 +12,7 @@ from segtrain.data.splits import Split
 from segtrain.evaluation import TRACKS, GroundTruthSet
 from segtrain.report.analysis.calibrations import calibrations
 from segtrain.report.analysis.claims import claims
-from segtrain.report.analysis.comparisons import certainty, standard_of
+from segtrain.report.analysis.comparisons import certainty
 from segtrain.report.analysis.doubts import doubts, images_behind
 from segtrain.report.analysis.errors import errors
 from segtrain.report.analysis.kinds import by_kind
@@ -39,6 +39,7 @@ def assemble(
     checkpoint: Mapping[str, Any] | None,
     checkpoints: Mapping[str, Mapping[str, Any] | None],
     seeds: Mapping[tuple[str, ...], Sequence[int]],
+    reference: str | None,
     bootstrap: Mapping[str, int],
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -55,12 +56,13 @@ def assemble(
         checkpoint: what the data's settings, and Mask R-CNN, came from.
         checkpoints: what each learned row came from.
         seeds: rows whose training differs by its seed alone, and those seeds.
+        reference: row that the others are compared with; None for no comparisons.
         bootstrap: "resamples" of the images behind the intervals, 0 for none, and their "seed".
         notes: what else a reader must know.
     """
     methods = {name: _method(row, len(ground_truth.sizes)) for name, row in rows.items()}
     apart = {name for name, method in methods.items() if is_oracle(method)}
-    sure = certainty(rows, ground_truth, max_dets, **bootstrap, apart=apart)
+    sure = certainty(rows, ground_truth, max_dets, **bootstrap, reference=reference, apart=apart)
     for name, method in methods.items():
         for track in TRACKS:
             if method[track] is not None:
@@ -74,11 +76,11 @@ def assemble(
         method["strata"], method["timing"]["by_size"] = kinds.methods[name], kinds.times[name]
     results = {
         "methods": methods,
-        "reference": standard_of(methods),
+        "reference": reference,
         "comparisons": sure.comparisons,
         "contests": sure.contests,
         "bootstrap": dict(bootstrap),
-        "mask_ceiling": mask_ceiling(rows, ground_truth),
+        "mask_ceiling": mask_ceiling(rows, ground_truth, reference),
         "reasons": reasons(rows, methods, ground_truth, max_dets),
         "strata": kinds.strata,
         "contrast_gap": kinds.contrast_gap,
@@ -142,8 +144,9 @@ def _method(row: MethodResult, images: int) -> dict[str, Any]:
         "score_threshold": row.detections.score_threshold,
         "description": row.description,
         "score": row.score,
-        "family": row.family,
+        "family": row.variant,
         "costs": {**NO_COSTS, **row.costs},
+        **({"technique": row.technique} if row.technique else {}),
         **({"oracle": True} if row.oracle else {}),
     }
 

@@ -123,20 +123,20 @@ def definitions(results: Results) -> list[tuple[str, str]]:
                 "probability. Judge these rows by F1 and IoU as well as by AP.",
             )
         )
-    literal, sound = _families(results)
+    textbook, robust = _families(results)
     parts = []
-    if literal:
+    if textbook:
         parts.append(
-            f"Literal rows ({', '.join(literal)}) follow the textbook line as it stands: every region that passes is "
-            "an object, and objects that touch stay one."
+            f"Textbook rows ({', '.join(textbook)}) are as tutorials write them: every region that passes is an "
+            "object, and objects that touch stay one."
         )
-    if sound:
+    if robust:
         parts.append(
-            f"Sound rows ({', '.join(sound)}) decide by the image border which side is background, and take touching "
+            f"Robust rows ({', '.join(robust)}) decide by the image border which side is background, and take touching "
             "objects apart."
         )
     if parts:
-        entries.append(("Literal and sound rows", " ".join(parts)))
+        entries.append(("Textbook and robust rows", " ".join(parts)))
     for title, text, names in (
         ("Tuned rows", _TUNED, [name for name in methods if methods[name].get("family") == "tuned"]),
         ("Oracle rows", _ORACLE, [name for name in methods if is_oracle(methods[name])]),
@@ -167,10 +167,10 @@ def _sentence(text: str) -> str:
 
 
 def _families(results: Results) -> tuple[Sequence[str], Sequence[str]]:
-    """Names of the literal rows and of the sound ones; other rows are neither."""
+    """Names of the textbook rows and of the robust ones; other rows are neither."""
     methods = results["methods"]
-    literal, sound = ([n for n in methods if methods[n].get("family") == family] for family in ("literal", "sound"))
-    return literal, sound
+    textbook, robust = ([n for n in methods if methods[n].get("family") == family] for family in ("textbook", "robust"))
+    return textbook, robust
 
 
 def _chosen(results: Results) -> str:

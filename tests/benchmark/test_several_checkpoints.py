@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, find_checkpoints, run_names, seeds_of_one_configuration
+from segtrain.benchmark.methods import reference_row
 from segtrain.errors import SegtrainError
-from segtrain.report.analysis.comparisons import standard_of
 from segtrain.report.analysis.seeds import seed_groups
 from segtrain.report.analysis.verdict import verdict
 from segtrain.report.tables.seeds import seed_table
@@ -163,7 +163,7 @@ def test_the_spread_of_seeds_is_told() -> None:
     rows = {f"mask_rcnn/{n}": method(quality, 0.1, [], aware=False) for n, quality in enumerate((0.4, 0.5, 0.6))}
     (group,) = seed_groups(rows, {tuple(rows): [0, 1, 2]})
     assert "mask_ap_large" not in group.class_agnostic  # undefined in all of them
-    content = {**some_results(rows), "reference": standard_of(rows), "seeds": [vars(group)]}
+    content = {**some_results(rows), "reference": reference_row("mask_rcnn", rows), "seeds": [vars(group)]}
     table = seed_table(content)
     assert table is not None
     assert [row.method for row in table.rows] == ["seeds 0, 1, 2"]
@@ -175,7 +175,9 @@ def test_the_spread_of_seeds_is_told() -> None:
     assert said in verdict(content)
 
 
-def test_the_standard_is_mask_rcnn_or_its_first_run() -> None:
-    assert standard_of(["otsu", "mask_rcnn"]) == "mask_rcnn"
-    assert standard_of(["otsu", "mask_rcnn/b", "mask_rcnn/a"]) == "mask_rcnn/b"
-    assert standard_of(["otsu", "mask_rcnn_old"]) is None
+def test_the_reference_is_the_named_row_or_its_first_run() -> None:
+    assert reference_row("mask_rcnn", ["otsu", "mask_rcnn"]) == "mask_rcnn"
+    assert reference_row("net", ["otsu", "net/b", "net/a"]) == "net/b"
+    assert reference_row("mask_rcnn", ["otsu", "mask_rcnn_old"]) is None  # the default need not be there
+    with pytest.raises(SegtrainError, match=r"reference=otso: there is no such row; did you mean otsu\?"):
+        reference_row("otso", ["otsu", "mask_rcnn"])

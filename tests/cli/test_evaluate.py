@@ -311,15 +311,15 @@ def test_the_command_names_the_checkpoint_that_was_chosen(workplace: Workplace, 
     assert again["checkpoint"]["path"] == found["checkpoint"]["path"] == str(best)
 
 
-def test_families_come_from_the_rows_not_from_their_names(workplace: Workplace, tmp_path: Path) -> None:
+def test_variants_come_from_the_rows_not_from_their_names(workplace: Workplace, tmp_path: Path) -> None:
     rows = [f"+segmenter@segmenters.my_{name}={name}" for name in ("threshold_mean", "threshold_otsu")]
     found = evaluate(tmp_path, "methods=none", *data_of(workplace.data), "gallery=0", *rows)["methods"]
     assert {name: method["family"] for name, method in found.items()} == {
-        "my_threshold_mean": "literal", "my_threshold_otsu": "sound"
+        "my_threshold_mean": "textbook", "my_threshold_otsu": "robust"
     }  # fmt: skip
     text = (tmp_path / "report" / "report.md").read_text()
-    assert "Literal rows (my_threshold_mean)" in text
-    assert "Sound rows (my_threshold_otsu)" in text
+    assert "Textbook rows (my_threshold_mean)" in text
+    assert "Robust rows (my_threshold_otsu)" in text
 
 
 def test_the_numbers_that_coco_published(tmp_path: Path) -> None:

@@ -66,8 +66,8 @@ def results(methods: dict[str, dict[str, Any]] | None = None, categories: tuple[
     """The whole of ``results.json``; by default two classical rows, Mask R-CNN and a file of boxes."""
     names = list(categories)
     default = {
-        "kmeans": method(0.11, 0.02, names, aware=False) | {"family": "literal"},
-        "threshold_otsu": method(0.3, 0.001, names, aware=False) | {"family": "sound"},
+        "kmeans": method(0.11, 0.02, names, aware=False) | {"family": "textbook", "technique": "kmeans"},
+        "threshold_otsu": method(0.3, 0.001, names, aware=False) | {"family": "robust", "technique": "threshold"},
         "mask_rcnn": method(0.5, 0.2, names, aware=True),
         "boxes": boxes_only(names),
     }

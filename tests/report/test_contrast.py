@@ -29,9 +29,8 @@ def drawn(rng: np.random.Generator) -> tuple[GroundTruthSet, dict[str, MethodRes
             found.append(prediction(image, mask if right else square(2 + 12 * place, 30, 8), rng.random()))
     reference = GroundTruthSet([Category(1, "object")], dict.fromkeys(range(IMAGES), SIZE), truths)
     tracks: Any = {"class_agnostic": {"mask_ap": 0.5}}
-    return reference, {
-        "threshold_otsu": MethodResult(Detections(found, None, True, 0.0), score="contrast", tracks=tracks)
-    }
+    detections = Detections(found, None, True, 0.0)
+    return reference, {"threshold_otsu": MethodResult(detections, technique="threshold", tracks=tracks)}
 
 
 def gap(rng: np.random.Generator, contrast: Any, resamples: int = 200) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def black(info: ImageInfo) -> np.ndarray:
 def test_reasons_and_no_image_twice() -> None:
     own = {i: 1 - i / 20 for i in range(20)}
     rival = dict.fromkeys(own, 0.0) | {4: 0.9, 19: 0.99}
-    picks = choose({"kmeans": rival, "mask_rcnn": own}, dict.fromkeys(own, 5), each=3)
+    picks = choose({"kmeans": rival, "mask_rcnn": own}, dict.fromkeys(own, 5), each=3, reference="mask_rcnn")
     # kmeans has its F1 on two images; of the others, all alike, the first three are its worst, which are shown by then.
     assert [i for i, _ in picks] == [0, 1, 2, 8, 9, 10, 17, 18, 19, 4]
     assert [reason for _, reason in picks] == (
@@ -37,7 +37,7 @@ def test_the_best_and_worst_of_every_row_and_the_widest_differences_are_shown(ea
     table[rng.random(table.shape) < 0.1] = np.nan
     names = ["otsu", "canny", "mask_rcnn", "kmeans", "kmeans_oracle"]
     scores = {name: dict(enumerate(row.tolist())) for name, row in zip(names, table, strict=True)}
-    picks = choose(scores, dict.fromkeys(range(60), 5), each, ["kmeans_oracle"])
+    picks = choose(scores, dict.fromkeys(range(60), 5), each, ["kmeans_oracle"], "mask_rcnn")
     chosen = [i for i, _ in picks]
     assert len(set(chosen)) == len(chosen) < 60
     for row in table:
@@ -87,7 +87,15 @@ def test_build_reads_only_what_it_shows_and_skips_rows_of_boxes() -> None:
         return np.zeros((48, 64, 3), np.uint8)
 
     found = {"mask_rcnn": masks, "kmeans": low, "file": boxes, "silent": []}
-    items = build(images, truths, found, {"mask_rcnn": 0.5, "kmeans": 0, "file": 0.5, "silent": 0}, reader, 3)
+    items = build(
+        images,
+        truths,
+        found,
+        {"mask_rcnn": 0.5, "kmeans": 0, "file": 0.5, "silent": 0},
+        reader,
+        3,
+        reference="mask_rcnn",
+    )
     assert read == [item.image_id for item in items]
     assert len(set(read)) == len(read) <= 12
     for item in items:
@@ -123,7 +131,7 @@ def test_oracles_are_shown_but_decide_nothing() -> None:
 
     def reasons(oracles: tuple[str, ...]) -> set[str]:
         found = {"b_oracle": perfect, "mask_rcnn": perfect[:2]}
-        items = build(images, truths, found, dict.fromkeys(found, 0.0), black, 3, oracles=oracles)
+        items = build(images, truths, found, dict.fromkeys(found, 0.0), black, 3, oracles, "mask_rcnn")
         assert all("b_oracle" in item.predictions for item in items)
         return {item.reason for item in items}
 

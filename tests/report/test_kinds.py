@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segtrain.benchmark.runner import MethodResult
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.masks import Rle
@@ -24,7 +25,8 @@ SIZE = (48, 64)
 
 
 def row(records: Any, seconds: Any = (), boxes: Any = None, threshold: float = 0.0) -> Any:
-    return SimpleNamespace(detections=Detections(records, boxes, True, threshold, {"segmentation": list(seconds)}))
+    found = Detections(records, boxes, True, threshold, {"segmentation": list(seconds)})
+    return MethodResult(found)
 
 
 def reference(truths: list[GroundTruth], sizes: dict[int, tuple[int, int]]) -> GroundTruthSet:
@@ -118,9 +120,9 @@ def test_without_objects_there_are_no_kinds(split: Any) -> None:
 
 
 def test_the_gap_of_contrast_is_that_of_the_best_threshold_that_can_be_had(split: Any) -> None:
-    def named(records: Any, ap: float, score: str | None = "contrast", oracle: bool = False) -> Any:
+    def named(records: Any, ap: float, technique: str | None = "threshold", oracle: bool = False) -> Any:
         tracks = {"class_agnostic": {"mask_ap": ap}}
-        return SimpleNamespace(detections=row(records).detections, score=score, oracle=oracle, tracks=tracks)
+        return SimpleNamespace(detections=row(records).detections, technique=technique, oracle=oracle, tracks=tracks)
 
     largest = [prediction(2, objects()[-1][0], 0.9, category_id=2)]
     everything = [prediction(i, mask, category_id=2) for mask, i in objects()]
@@ -128,8 +130,8 @@ def test_the_gap_of_contrast_is_that_of_the_best_threshold_that_can_be_had(split
         "threshold_otsu": named(largest, 0.5),
         "threshold_mean": named(everything, 0.4),
         "threshold_oracle": named(everything, 0.9, oracle=True),
-        "threshold_of_a_file": named(everything, 0.9, score=None),
-        "kmeans": named(everything, 0.9),
+        "threshold_of_a_file": named(everything, 0.9, technique=None),
+        "kmeans": named(everything, 0.9, technique="kmeans"),
     }
     found = by_kind(rows, split, scene(), 100, resamples=200, seed=0)
     gap, contrast = found.contrast_gap, (found.methods["threshold_otsu"] or {})["contrast"]

@@ -34,6 +34,7 @@ from tests.test_evaluation import NAMED, pycocotools
 class Row:
     detections: Detections = field(default_factory=lambda: Detections([], None, True, 0.5))
     score: str | None = None
+    technique: str | None = None
     oracle: bool = False
     input_size: InputSize | None = None
 
@@ -66,7 +67,7 @@ def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, scale
     reference = ellipses(1, count)
     input_size = scale and InputSize(None, 10_000, scale)
     rows = {"kmeans": Row(), "mask_rcnn": Row(input_size=input_size or None)}
-    ceiling = mask_ceiling(rows, reference)
+    ceiling = mask_ceiling(rows, reference, "mask_rcnn")
     assert ceiling is not None
     real: list[Any] = [{**t, "category_id": 1} for t in reference.truths if not t["iscrowd"]]
     found, overlaps = [], []
@@ -95,19 +96,22 @@ def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, scale
 
 def test_no_ceiling_without_true_objects() -> None:
     rows = {"mask_rcnn": Row()}
-    assert mask_ceiling(rows, ellipses(2, count=3)) is None
-    assert mask_ceiling(rows, GroundTruthSet(NAMED, {1: (5, 5)}, [])) is None
+    assert mask_ceiling(rows, ellipses(2, count=3), "mask_rcnn") is None
+    assert mask_ceiling(rows, GroundTruthSet(NAMED, {1: (5, 5)}, []), "mask_rcnn") is None
 
 
 def test_no_ceiling_where_no_row_has_it() -> None:
-    assert mask_ceiling({"kmeans": Row(), "mine": Row()}, ellipses(1)) is None
-    assert mask_ceiling({"kmeans": Row(), "mask_rcnn/seed1": Row()}, ellipses(1)) is not None
+    rows = {"kmeans": Row(score="contrast", technique="kmeans"), "mine": Row()}
+    assert mask_ceiling(rows, ellipses(1), None) is None
+    assert mask_ceiling(rows, ellipses(1), "kmeans") is None
+    assert mask_ceiling(rows, ellipses(1), "mine") is not None  # a file that stands for Mask R-CNN
+    assert mask_ceiling({"net": Row(technique="mask_rcnn")}, ellipses(1), None) is not None
 
 
 def test_a_true_object_without_a_pixel_is_found_by_nobody() -> None:
     reference = ellipses(3, count=4, crowds=0)
     reference.truths[0]["segmentation"] = masks.empty(reference.sizes[reference.truths[0]["image_id"]])
-    ceiling = mask_ceiling({"mask_rcnn": Row()}, reference)
+    ceiling = mask_ceiling({"mask_rcnn": Row()}, reference, "mask_rcnn")
     assert ceiling is not None
     assert 0 < float(ceiling["mean_iou"] or 0) < 0.75
 
@@ -142,8 +146,8 @@ def known() -> Any:
         {**part, "precision": part["mean_score"] + 0.01}
         for part in content["methods"]["mask_rcnn"]["calibration"]["bins"]
     ]
-    own = {"bins": close, "ece": 0.01, "ece_iou": 0.31}
-    content["methods"]["mask_rcnn/seed1"] = method(0.3, 0.2, ["a"], aware=True) | {"calibration": own}
+    own = {"calibration": {"bins": close, "ece": 0.01, "ece_iou": 0.31}, "technique": "mask_rcnn"}
+    content["methods"]["mask_rcnn/seed1"] = method(0.3, 0.2, ["a"], aware=True) | own
     return plain(content)
 
 

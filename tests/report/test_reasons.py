@@ -86,7 +86,7 @@ class Bench:
         found: dict[str, Any] = assemble(
             bench.rows, bench.split, bench.ground_truth, bench.max_dets, notes=bench.notes,
             environment={}, command="python evaluate.py", directory=".", checkpoint=None, checkpoints={}, seeds={},
-            bootstrap={"resamples": 0, "seed": 0},
+            reference=None, bootstrap={"resamples": 0, "seed": 0},
         )  # fmt: skip
         return found
 

@@ -232,11 +232,11 @@ def test_tracks_agree_only_when_they_show_the_same() -> None:
 def test_definitions_name_the_rows_they_speak_of() -> None:
     text = dict(definitions(results()))
     assert "0.5 for mask_rcnn, boxes; 0 for kmeans, threshold_otsu" in text["Operating point"]
-    assert "Literal rows (kmeans)" in text["Literal and sound rows"]
-    assert "Sound rows (threshold_otsu)" in text["Literal and sound rows"]
+    assert "Textbook rows (kmeans)" in text["Textbook and robust rows"]
+    assert "Robust rows (threshold_otsu)" in text["Textbook and robust rows"]
     assert "the 100 best-scored" in text["Mask AP, box AP"]
     only = definitions(results({"mask_rcnn": method(0.5, 1, [], aware=True)}))
-    assert not {"Literal and sound rows", "Scores of classical methods"} & {term for term, _ in only}
+    assert not {"Textbook and robust rows", "Scores of classical methods"} & {term for term, _ in only}
 
 
 def test_definitions_say_what_tuned_rows_and_oracles_are() -> None:

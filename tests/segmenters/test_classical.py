@@ -27,7 +27,7 @@ def grey_rgb(grey: np.ndarray) -> np.ndarray:
 
 
 def finish(**changes: Any) -> MaskPostprocessing:
-    """The watershed of the sound rows, and nothing else."""
+    """The watershed of the robust rows, and nothing else."""
     settings = {"closing": 0, "fill": False, "opening": 0, "watershed": True, "smoothing": 2.0, "min_distance": 7}
     return MaskPostprocessing(**{**settings, "grow": 0, **changes})
 
@@ -198,21 +198,21 @@ def test_classical_sorts_by_score_and_drops_small_regions() -> None:
     labels[1:5, 1:5], labels[1:5, 8:12], labels[7, 7] = 4, 2, 9
     image = torch.full((3, 10, 20), 50, dtype=torch.uint8)
     image[:, 1:5, 1:5], image[:, 1:5, 8:12] = 100, 250
-    segmenter = LabelMapSegmenter(lambda rgb: labels, score="contrast", min_area=2, description="", family=None)
+    segmenter = LabelMapSegmenter(lambda rgb: labels, score="contrast", min_area=2, description="", variant=None)
     (found,) = segmenter.segment([image])
     assert found.boxes.tolist() == [[8, 1, 12, 5], [1, 1, 5, 5]]
     assert found.scores == pytest.approx([1, 0.25])
-    (found,) = LabelMapSegmenter(lambda rgb: labels, score="constant", min_area=1, description="", family=None).segment(
-        [image]
-    )
+    (found,) = LabelMapSegmenter(
+        lambda rgb: labels, score="constant", min_area=1, description="", variant=None
+    ).segment([image])
     assert found.scores.tolist() == [1, 1, 1]
 
 
 def test_an_unknown_score_is_one_line() -> None:
     with pytest.raises(SegtrainError, match="sharpness"):
-        LabelMapSegmenter(threshold.mean, score="sharpness", min_area=16, description="", family=None)
+        LabelMapSegmenter(threshold.mean, score="sharpness", min_area=16, description="", variant=None)
 
 
-def test_an_unknown_family_is_refused() -> None:
-    with pytest.raises(SegtrainError, match="family 'textbook' is unknown; use literal, sound, tuned or null"):
-        LabelMapSegmenter(threshold.mean, score="contrast", min_area=16, description="", family="textbook")
+def test_an_unknown_variant_is_refused() -> None:
+    with pytest.raises(SegtrainError, match="variant 'literal' is unknown; use textbook, robust, tuned or null"):
+        LabelMapSegmenter(threshold.mean, score="contrast", min_area=16, description="", variant="literal")

@@ -106,7 +106,7 @@ def test_a_batch_is_its_images_one_by_one(segmenter: Segmenter) -> None:
 
 @pytest.mark.parametrize("name", ["threshold_otsu", "threshold_local", "edge_canny", "kmeans_lab"])
 @pytest.mark.parametrize("kind", ["bright discs", "dark discs"])
-def test_sound_rows_find_discs_of_either_polarity(name: str, kind: str) -> None:
+def test_robust_rows_find_discs_of_either_polarity(name: str, kind: str) -> None:
     image = images()[kind]
     (found,) = load(name).segment([image])
     assert len(found) == 4

@@ -77,7 +77,7 @@ def time_claim(results: Results) -> list[str]:
     """Whether the best k-means row takes longer on larger images, about in proportion to their pixels."""
     known = {name: results["methods"][name]["timing"].get("by_size") or {} for name in contenders(results)}
     timed = {name: sizes for name, sizes in known.items() if min(sizes.get("seconds") or [0]) > 0}
-    best = next((name for name in timed if name.startswith("kmeans") and _is_classical(results, name)), None)
+    best = next((name for name in timed if results["methods"][name].get("technique") == "kmeans"), None)
     if best is None:
         return []
     claim = "“k-means costs time with image size”"
@@ -120,11 +120,6 @@ def shape_claim(results: Results) -> list[str]:
         f"“Boxes say nothing of shape”: {says}. The true boxes themselves, filled and taken as masks, reach mask AP "
         f"{reach:.3f}; an object fills {100 * filled:.0f} % of its box on average."
     ]
-
-
-def _is_classical(results: Results, name: str) -> bool:
-    """Whether the row says what its scores mean; a file of that name does not."""
-    return results["methods"][name].get("score") is not None
 
 
 def _ends(results: Results, name: str | None) -> tuple[float, float] | None:

@@ -1,7 +1,7 @@
-"""How sure a benchmark's numbers are: their intervals, and every method against Mask R-CNN, on the same resamples."""
+"""Confidence intervals, and paired comparisons of every method with the reference, on the same resamples."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from math import isnan, nan
 from typing import Any
@@ -20,13 +20,6 @@ IntArray = npt.NDArray[np.int64]
 
 logger = logging.getLogger(__name__)
 
-_STANDARD = "mask_rcnn"
-
-
-def standard_of(names: Iterable[str]) -> str | None:
-    """The row that all others are compared with: Mask R-CNN, of several runs the first; None without any."""
-    return next((name for name in names if name == _STANDARD or name.startswith(f"{_STANDARD}/")), None)
-
 
 @dataclass(frozen=True)
 class Certainty:
@@ -34,7 +27,7 @@ class Certainty:
 
     Attributes:
         intervals: row -> track -> key -> lower and upper end of the 95 % interval; undefined ones are left out.
-        comparisons: row -> key -> "difference" (row minus Mask R-CNN, class-agnostic), "low" and "high" of its 95 %
+        comparisons: row -> key -> "difference" (row minus the reference, class-agnostic), "low" and "high" of its 95 %
             interval, "p", and "least_p", the least that p can be with so many resamples, both corrected for the
             number of rows; undefined ones are left out.
         contests: key -> "first" and "second" row of that class-agnostic number, and the same of their difference,
@@ -58,6 +51,7 @@ def certainty(
     *,
     resamples: int,
     seed: int,
+    reference: str | None,
     apart: Collection[str] = (),
 ) -> Certainty:
     """Draw the images again and again, the same ones for all rows, and compute every row's numbers on each draw.
@@ -70,6 +64,7 @@ def certainty(
         max_dets: detections per image and category that AP and AR use.
         resamples: how many; 0 leaves all out.
         seed: of the draws.
+        reference: row that the others are compared with; None for no comparisons.
         apart: rows that are not compared: no method can be had that does what they do.
     """
     if not resamples or len(ground_truth.sizes) < 2:
@@ -93,7 +88,7 @@ def certainty(
         for name, row in rows.items()
         if row.tracks.get("class_agnostic") and name not in apart
     }
-    return Certainty(intervals, _comparisons(headline), _contests(headline))
+    return Certainty(intervals, _comparisons(headline, reference), _contests(headline))
 
 
 def _resample(
@@ -119,13 +114,14 @@ def _intervals(track: Track, drawn: Mapping[str, FloatArray]) -> dict[str, list[
     return {key: [low, high] for key, (low, high) in ends.items() if not isnan(low)}
 
 
-def _comparisons(rows: Mapping[str, tuple[Track, Mapping[str, FloatArray]]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Every row minus Mask R-CNN; each key's p are corrected for the number of rows."""
-    standard_name = standard_of(rows)
-    if standard_name is None:
+def _comparisons(
+    rows: Mapping[str, tuple[Track, Mapping[str, FloatArray]]], reference: str | None
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Every row minus the reference; each key's p are corrected for the number of rows."""
+    if reference is None or reference not in rows:
         return {}
-    standard, standard_drawn = rows[standard_name]
-    found: dict[str, dict[str, Any]] = {name: {} for name in rows if name != standard_name}
+    standard, standard_drawn = rows[reference]
+    found: dict[str, dict[str, Any]] = {name: {} for name in rows if name != reference}
     for key in standard_drawn:
         differences: dict[str, Difference] = {}
         for name in found:

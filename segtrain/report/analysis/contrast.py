@@ -37,10 +37,7 @@ def contrast_gap(
     thresholds = [
         name
         for name, row in rows.items()
-        if name.startswith("threshold")
-        and row.score is not None
-        and not row.oracle
-        and row.detections.masks is not None
+        if row.technique == "threshold" and not row.oracle and row.detections.masks is not None
     ]
     if trait is None or len(trait.names) < 2 or not thresholds:
         return None

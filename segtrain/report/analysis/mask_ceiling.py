@@ -11,7 +11,6 @@ from segtrain.benchmark.runner import MethodResult
 from segtrain.evaluation import GroundTruthSet
 from segtrain.metrics.average_precision import average_precision
 from segtrain.records import GroundTruth, Prediction
-from segtrain.report.analysis.comparisons import standard_of
 from segtrain.segmenters.mask_rcnn.mask_paste import OWN_SIZE, resample_through_mask_head
 from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE
 
@@ -19,8 +18,20 @@ KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", 
 TOGETHER = 1024  # objects, more or less: large ones side by side cost less, and all at once would cost memory
 
 
+def is_mask_rcnn(name: str, technique: str | None, score: str | None, reference: str | None) -> bool:
+    """Tell whether a row is a Mask R-CNN: its technique says so, or it is a result file and the reference.
+
+    Args:
+        name: name of the row.
+        technique: kind of method; None for result files.
+        score: meaning of a classical method's scores; None for others.
+        reference: row that the others are compared with.
+    """
+    return technique == "mask_rcnn" or (technique is None and score is None and name == reference)
+
+
 def mask_ceiling(
-    rows: Mapping[str, MethodResult], ground_truth: GroundTruthSet
+    rows: Mapping[str, MethodResult], ground_truth: GroundTruthSet, reference: str | None
 ) -> dict[str, float | int | str | None] | None:
     """Class-agnostic numbers of perfect boxes and a perfect mask head; None without Mask R-CNN or true objects.
 
@@ -30,6 +41,7 @@ def mask_ceiling(
     Args:
         rows: by name; the first network's input size is where masks are sampled, or the images as they are.
         ground_truth: the truth.
+        reference: row that the others are compared with; one read from a file is taken for Mask R-CNN's.
 
     Returns:
         "resolution" (cells along a mask's side), "input_of" (the row whose input size it is, or None), "objects",
@@ -37,7 +49,8 @@ def mask_ceiling(
         true objects with what is left of them.
     """
     truths = [truth for truth in ground_truth.class_agnostic().truths if not truth["iscrowd"]]
-    if not truths or standard_of(rows) is None:
+    known = any(is_mask_rcnn(name, row.technique, row.score, reference) for name, row in rows.items())
+    if not truths or not known:
         return None
     name, input_size = next(((n, row.input_size) for n, row in rows.items() if row.input_size), (None, OWN_SIZE))
     found: list[Prediction] = []

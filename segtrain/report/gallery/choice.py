@@ -57,6 +57,7 @@ def build(
     read: Callable[[ImageInfo], Pixels],
     each: int,
     oracles: Collection[str] = (),
+    reference: str | None = None,
 ) -> list[GalleryItem]:
     """Choose images and gather what the report draws on them.
 
@@ -68,6 +69,7 @@ def build(
         read: gives an image's pixels; called for the chosen ones only.
         each: how many images of each kind; see ``choose``.
         oracles: rows that were set with the truth in hand.
+        reference: row that the others are compared with.
 
     Returns:
         Items in the order of the page, no image twice; empty if there are no masks to show.
@@ -105,7 +107,7 @@ def build(
             worst={name: places[chosen] for name, places in worst.items() if chosen in places},
             apart=apart.get(chosen),
         )
-        for chosen, reason in choose(scores, objects, each, oracles)
+        for chosen, reason in choose(scores, objects, each, oracles, reference)
     ]
 
 
@@ -132,7 +134,7 @@ def _by_image(records: Sequence[Prediction]) -> dict[int, list[Prediction]]:
     return grouped
 
 
-def gallery(benchmark: Benchmark, each: int) -> list[GalleryItem]:
+def gallery(benchmark: Benchmark, each: int, reference: str | None) -> list[GalleryItem]:
     """The report's images, ``each`` of each kind; none without images."""
     reader, rows = benchmark.split.images, benchmark.rows
     if not each:
@@ -148,4 +150,5 @@ def gallery(benchmark: Benchmark, each: int) -> list[GalleryItem]:
         reader.read,
         each,
         [name for name, row in rows.items() if row.oracle],
+        reference,
     )

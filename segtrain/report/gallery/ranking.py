@@ -7,7 +7,6 @@ import numpy as np
 
 from segtrain.metrics.f1 import f1
 from segtrain.records import GroundTruth, Prediction
-from segtrain.report.analysis.comparisons import standard_of
 
 Scores = dict[int, float]  # image id -> F1 of the image, nan where there is nothing to find and nothing was found
 
@@ -44,23 +43,28 @@ def widest_first(scores: Mapping[str, Scores], objects: Mapping[int, int]) -> li
 
 
 def choose(
-    scores: Mapping[str, Scores], objects: Mapping[int, int], each: int, oracles: Collection[str] = ()
+    scores: Mapping[str, Scores],
+    objects: Mapping[int, int],
+    each: int,
+    oracles: Collection[str] = (),
+    reference: str | None = None,
 ) -> list[tuple[int, str]]:
     """The best and the worst images of every method, and those on which methods differ most.
 
-    Mask R-CNN (else the first method) comes first, with its median images, and with those where another one beats it.
+    The reference (else the first method) comes first, with its median images, and those where another one beats it.
 
     Args:
         scores: by method, F1 of every image.
         objects: true instances of every image.
         each: images for each reason.
         oracles: methods that were set with the truth in hand; that they beat others or differ from them says nothing.
+        reference: row that the others are compared with.
 
     Returns:
         (image id, first reason) pairs; no image twice.
     """
     fair = {name: values for name, values in scores.items() if name not in oracles}
-    name = standard_of(fair) or next(iter(fair or scores))
+    name = reference if reference in fair else next(iter(fair or scores))
     own = scores[name]
     order = best_first(own, objects)
     middle = max(0, (len(order) - each) // 2)

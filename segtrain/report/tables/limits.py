@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from segtrain.report.analysis.comparisons import standard_of
+from segtrain.report.analysis.mask_ceiling import is_mask_rcnn
 from segtrain.report.tables.cells import METRICS, Column, Results, Row, Table, cells, contenders, mark_best, number
 
 _KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
@@ -34,8 +34,10 @@ def ceiling_sentences(results: Results) -> list[str]:
     cut = max_dets and ceiling["most_objects"] > max_dets
     within = f", at the {max_dets} best-scored detections of an image," if cut else ""
     for name in contenders(results):
-        own = number((results["methods"][name].get("class_agnostic") or {}).get("mask_ap"))
-        if standard_of([name]) and own is not None and top > 0:
+        method = results["methods"][name]
+        own = number((method.get("class_agnostic") or {}).get("mask_ap"))
+        shown = is_mask_rcnn(name, method.get("technique"), method.get("score"), results["reference"])
+        if shown and own is not None and top > 0:
             share = (
                 f"{100 * own / top:.0f} % of it" if own <= top else "more, since its boxes make up for some of the loss"
             )

@@ -61,11 +61,11 @@ class LabelMapSegmenter:
         score: ``contrast`` or ``constant`` (``segtrain.segmenters.classical.segmenter``).
         min_area: regions of fewer pixels are dropped.
         description: one sentence for the report.
-        family: ``literal`` follows a textbook line as it stands, ``sound`` mends it, ``tuned`` was searched for; None:
-            none of these.
+        variant: ``textbook`` as tutorials write it, ``robust`` with the background found by the image border and
+            touching objects cut apart, ``tuned`` with settings searched on training images; None for none of these.
 
     Raises:
-        SegtrainError: the score or the family is none of these.
+        SegtrainError: the score or the variant is none of these.
     """
 
     scores_are_learned = False
@@ -76,17 +76,23 @@ class LabelMapSegmenter:
         score: str,
         min_area: int,
         description: str,
-        family: str | None,
+        variant: str | None,
     ) -> None:
         if score not in ("contrast", "constant"):
             raise SegtrainError(f"score '{score}' is unknown; use contrast or constant")
-        if family not in ("literal", "sound", "tuned", None):
-            raise SegtrainError(f"family '{family}' is unknown; use literal, sound, tuned or null")
+        if variant not in ("textbook", "robust", "tuned", None):
+            raise SegtrainError(f"variant '{variant}' is unknown; use textbook, robust, tuned or null")
         self.method = method
         self.score = score
         self.min_area = min_area
         self.description = description
-        self.family = family
+        self.variant = variant
+
+    @property
+    def technique(self) -> str:
+        """Name of the module that the method is from: "threshold", "edges" or "kmeans" for ours."""
+        function = getattr(self.method, "func", self.method)
+        return function.__module__.rpartition(".")[2]
 
     def segment(self, images: Sequence[Tensor]) -> list[Instances]:
         """Segment uint8 RGB tensors (3, H, W); labels are all 0, for no category."""

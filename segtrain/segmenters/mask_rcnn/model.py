@@ -101,6 +101,7 @@ class MaskRCNN(Trainable):
     """
 
     title = "Mask R-CNN"
+    technique = "mask_rcnn"
     resume_keys = (
         "architecture", "norm", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios",
     )  # fmt: skip
