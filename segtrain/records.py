@@ -2,24 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Self, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.masks import Rle
+from segtrain.masks import Rle, decode, decode_crop
+from segtrain.masks import to_polygons as outlines
 
 NO_CATEGORY = -1  # the category id in records of what knows no categories
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A category of the file.
+    """A category of an annotation file.
 
     Attributes:
-        id: the file's own, or what replaces it where that is no whole number.
-        name: likewise.
-        entry: its place in the file's list.
+        id: whole number of the file, or its replacement where the file has none.
+        name: name of the file, or its replacement where the file has none.
+        entry: position in the file's list of categories.
     """
 
     id: int
@@ -29,7 +30,7 @@ class Category:
 
 @dataclass(frozen=True)
 class Instances:
-    """What was found in one image, best first.
+    """Detected instances of one image, best first.
 
     Attributes:
         size: (H, W) of the image in pixels.
@@ -65,9 +66,37 @@ class Instances:
     def __len__(self) -> int:
         return len(self.rles)
 
+    def __getitem__(
+        self, chosen: int | slice | Sequence[int] | npt.NDArray[np.integer] | npt.NDArray[np.bool_]
+    ) -> Self:
+        """Select instances.
+
+        Args:
+            chosen: an index, a slice, indices without repetitions, or a bool for each instance.
+
+        Returns:
+            The selected instances, best first whatever the order of the indices.
+
+        Raises:
+            IndexError: an index is out of range, or the number of bools is not that of the instances.
+
+        >>> found = Instances.empty((4, 6))
+        >>> len(found[found.scores >= 0.5])
+        0
+        """
+        places = np.arange(len(self))[chosen if isinstance(chosen, slice | np.ndarray) else np.asarray(chosen, int)]
+        places = np.unique(places)
+        return type(self)(
+            self.size,
+            self.boxes[places],
+            self.labels[places],
+            self.scores[places],
+            [self.rles[place] for place in places],
+        )
+
     @classmethod
-    def empty(cls, size: tuple[int, int]) -> "Instances":
-        """Nothing was found in an image of this (H, W)."""
+    def empty(cls, size: tuple[int, int]) -> Self:
+        """Return no instances, in an image of this (H, W)."""
         return cls(size, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32), [])
 
 
@@ -101,8 +130,60 @@ class GroundTruth(TypedDict):
     iscrowd: int  # 1: a region to ignore
 
 
+def to_planes(instances: Instances) -> npt.NDArray[np.bool_]:
+    """Decode all masks into planes of the image's size.
+
+    Returns:
+        (N, H, W); as large as N images, so that a large image with many instances may not fit in memory.
+
+    >>> to_planes(Instances.empty((4, 6))).shape
+    (0, 4, 6)
+    """
+    planes = np.zeros((len(instances), *instances.size), dtype=np.bool_)
+    for plane, rle in zip(planes, instances.rles, strict=True):
+        plane[:] = decode(rle)
+    return planes
+
+
+def to_label_map(instances: Instances) -> npt.NDArray[np.int32]:
+    """Draw all masks into one plane; where masks overlap, the higher score lies on top.
+
+    Returns:
+        (H, W): n + 1 inside instance n, 0 elsewhere.
+
+    >>> to_label_map(Instances.empty((2, 3))).tolist()
+    [[0, 0, 0], [0, 0, 0]]
+    """
+    labels = np.zeros(instances.size, dtype=np.int32)
+    for number in range(len(instances), 0, -1):
+        crop, x, y = decode_crop(instances.rles[number - 1])
+        labels[y : y + crop.shape[0], x : x + crop.shape[1]][crop.astype(np.bool_)] = number
+    return labels
+
+
+def to_polygons(instances: Instances) -> list[list[npt.NDArray[np.int64]]]:
+    """Trace the outlines of all masks, see `segtrain.masks.to_polygons`.
+
+    Returns:
+        For each instance its outlines, (P, 2) corners (x, y) in pixels each.
+
+    >>> to_polygons(Instances.empty((2, 3)))
+    []
+    """
+    return [outlines(rle) for rle in instances.rles]
+
+
 def to_predictions(instances: Instances, image_id: int, categories: Sequence[Category]) -> list[Prediction]:
-    """COCO's result records of an image's masks."""
+    """Convert the masks of an image to COCO's result records.
+
+    Args:
+        instances: instances of the image.
+        image_id: id of the image in the annotation file.
+        categories: categories of labels 1..K.
+
+    >>> to_predictions(Instances.empty((4, 6)), 1, [Category(1, "cell")])
+    []
+    """
     return [
         Prediction(image_id=image_id, category_id=_category_id(label, categories), segmentation=rle, score=score)
         for label, score, rle in zip(instances.labels, instances.scores.tolist(), instances.rles, strict=True)
@@ -110,7 +191,7 @@ def to_predictions(instances: Instances, image_id: int, categories: Sequence[Cat
 
 
 def to_box_predictions(instances: Instances, image_id: int, categories: Sequence[Category]) -> list[BoxPrediction]:
-    """COCO's result records of an image's boxes."""
+    """Convert the boxes of an image to COCO's result records; see `to_predictions`."""
     return [
         BoxPrediction(
             image_id=image_id,

@@ -115,6 +115,53 @@ def from_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) ->
     return _text(coco_mask.merge(coco_mask.frPyObjects(list(polygons), *size)))
 
 
+def to_polygons(rle: Rle) -> list[IntArray]:
+    """Trace the outlines of a mask along the edges of its pixels.
+
+    Returns:
+        Closed outlines, (P, 2) corners (x, y) in pixels each, without points between collinear ones: clockwise around
+        the mask's parts (with y downwards), counter-clockwise around its holes. Pixels that share a corner alone belong
+        to different outlines. COCO's polygons know no holes: it fills them.
+
+    >>> square = np.zeros((4, 5), np.uint8)
+    >>> square[1:3, 1:4] = 1
+    >>> [outline.tolist() for outline in to_polygons(encode(square))]
+    [[[1, 1], [4, 1], [4, 3], [1, 3]]]
+    """
+    crop, x0, y0 = decode_crop(rle)
+    inside = np.pad(crop, 1).astype(np.int8)
+    # Edges with the mask on their right: (start, step) by the differences between neighbouring pixels.
+    follows: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    down, right = np.diff(inside, axis=0)[:, 1:-1], np.diff(inside, axis=1)[1:-1]
+    for edges, move, shift in (
+        (down == 1, (1, 0), (0, 0)),
+        (down == -1, (-1, 0), (1, 0)),
+        (right == 1, (0, -1), (0, 1)),
+        (right == -1, (0, 1), (0, 0)),
+    ):
+        for y, x in np.argwhere(edges).tolist():
+            follows.setdefault((x + shift[0], y + shift[1]), []).append(move)
+    outlines = []
+    while follows:
+        # The highest corner, of these the left one, has a single edge: there the outline begins and ends.
+        point = first = min(follows, key=lambda corner: corner[::-1])
+        move, corners = (0, 0), []
+        while not corners or point != first:
+            moves = follows[point]
+            # Where two pixels share a corner alone, the turn to the right stays with the same pixel.
+            turn = (-move[1], move[0])
+            following = turn if turn in moves else moves[0]
+            moves.remove(following)
+            if not moves:
+                del follows[point]
+            if following != move:
+                corners.append((point[0] + x0, point[1] + y0))
+            move = following
+            point = (point[0] + move[0], point[1] + move[1])
+        outlines.append(np.array(corners, dtype=np.int64))
+    return outlines
+
+
 def from_flips(positions: IntArray, owners: IntArray, count: int, size: tuple[int, int]) -> list[Rle]:
     """Encode many masks by the column-major positions at which they change between 0 and 1; see ``run_lengths.codes``.
 
