@@ -9,6 +9,7 @@ from typing import Any
 from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
+from segtrain.evaluation import match_categories
 from segtrain.nodes import quote_override
 from segtrain.records import Category
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint
@@ -118,10 +119,8 @@ class EvaluatedCheckpoint:
         if self.checkpoint is None or not self.is_loader(node):
             return categories
         own, names = self.checkpoint.class_names, [category.name for category in categories]
-        if names == own:
-            return categories
-        if sorted(names) == sorted(own) and len(set(names)) == len(names):
-            return [categories[names.index(name)] for name in own]
+        if (matched := match_categories(own, categories)) is not None:
+            return matched
         if need_names:
             raise SegtrainError(
                 f"the checkpoint's categories ({', '.join(own)}) are not the data's ({', '.join(names)}); use "

@@ -145,7 +145,7 @@ def to_polygons(rle: Rle) -> list[IntArray]:
     while follows:
         # The highest corner, of these the left one, has a single edge: there the outline begins and ends.
         point = first = min(follows, key=lambda corner: corner[::-1])
-        move, corners = (0, 0), []
+        move, corners = (0, 0), list[tuple[int, int]]()
         while not corners or point != first:
             moves = follows[point]
             # Where two pixels share a corner alone, the turn to the right stays with the same pixel.

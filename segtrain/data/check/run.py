@@ -64,6 +64,11 @@ class CheckReport(msgspec.Struct):
         """Occurrences of errors."""
         return sum(issue.count for issue in self.issues if issue.severity == "error")
 
+    def __str__(self) -> str:
+        """Return a line for each type of issue, with its count and first example, and the counts of the data set."""
+        counts = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
+        return "\n".join([*(f"{issue.severity}: {issue.line}" for issue in self.issues), counts])
+
 
 def run_checks(
     question: CheckSettings, advance: Callable[[str, int], Callable[[], None]]

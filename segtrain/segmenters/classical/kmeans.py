@@ -16,6 +16,7 @@ from segtrain.segmenters.classical.regions import (
     components,
     luminance,
     objects_among,
+    unit_range,
 )
 
 Float64Array = npt.NDArray[np.float64]
@@ -64,7 +65,7 @@ def colour_clusters(
         polarity: see ``regions.objects_among``.
         finish: postprocessing that takes the objects apart.
     """
-    rgb = ndimage.gaussian_filter(rgb, denoise, axes=(0, 1))
+    rgb = ndimage.gaussian_filter(unit_range(rgb), denoise, axes=(0, 1))
     grey = luminance(rgb)
     if space == "grey":
         colours = grey[..., None]

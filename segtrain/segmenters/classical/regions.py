@@ -17,18 +17,30 @@ LabelMap = npt.NDArray[np.int64]
 Polarity = Literal["border", "bright", "dark"]
 
 
+def unit_range(rgb: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an image as float32 in [0, 1]; a float image is returned as it is.
+
+    >>> unit_range(np.array([0, 255], np.uint8)).tolist()
+    [0.0, 1.0]
+    """
+    return rgb.astype(np.float32) / np.float32(255) if rgb.dtype == np.uint8 else rgb
+
+
 def luminance(rgb: FloatArray) -> FloatArray:
-    """The grey of every pixel: Rec. 709 luma, .2125 R + .7154 G + .0721 B.
+    """Compute the grey of every pixel: Rec. 709 luma, .2125 R + .7154 G + .0721 B.
 
     The weights are those of ``skimage.color.rgb2gray``, whose matrix product rounds equal pixels differently.
 
     Args:
-        rgb: (H, W, 3) in [0, 1].
+        rgb: (H, W, 3), float in [0, 1], or uint8.
 
     Returns:
         (H, W) in [0, 1].
+
+    >>> luminance(np.full((1, 1, 3), 255, np.uint8)).tolist()
+    [[1.0]]
     """
-    red, green, blue = np.moveaxis(rgb.astype(np.float64), -1, 0)
+    red, green, blue = np.moveaxis(unit_range(rgb).astype(np.float64), -1, 0)
     # float32 on purpose: a float64 sum of equal float32 values is exact, so a constant image is not above its own mean.
     grey: FloatArray = (0.2125 * red + 0.7154 * green + 0.0721 * blue).astype(np.float32)
     return grey
