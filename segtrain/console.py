@@ -1,0 +1,143 @@
+"""Progress of long stages: a bar in a terminal, elsewhere a line in the log every 30 seconds."""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import rich
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+INTERVAL = 30.0  # seconds between two lines
+logger = logging.getLogger(__name__)
+
+
+class Stage:
+    """Position within a long stage of a command.
+
+    Args:
+        name: name of the stage, such as "tuning edge_tuned".
+        total: number of steps; None for a stage whose position is a share in [0, 1].
+        show: called after each change of the position.
+
+    Attributes:
+        done: steps done, or the share that is done.
+        state: further words, such as "loss 0.412".
+    """
+
+    def __init__(self, name: str, total: int | None, show: Callable[["Stage"], None]) -> None:
+        self.name, self.total, self._show = name, total, show
+        self.done: float = 0
+        self.state = ""
+
+    @property
+    def position(self) -> str:
+        """Position in words: "12 of 80", or "43 %"."""
+        return f"{100 * min(self.done, 1.0):.0f} %" if self.total is None else f"{self.done:.0f} of {self.total}"
+
+    def advance(self, steps: float = 1) -> None:
+        """Move forward by a number of steps."""
+        self.update(self.done + steps)
+
+    def update(self, done: float | None = None, state: str | None = None) -> None:
+        """Move to a position, and change the further words.
+
+        Args:
+            done: steps done, or the share that is done; None leaves it.
+            state: further words; None leaves them.
+        """
+        self.done = self.done if done is None else done
+        self.state = self.state if state is None else state
+        self._show(self)
+
+
+class Heartbeat:
+    """Says where a process is, at most once in an interval, whatever the number of stages.
+
+    Args:
+        say: receives a line.
+        clock: returns seconds.
+        interval: least number of seconds between two lines.
+    """
+
+    def __init__(
+        self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic, interval: float = INTERVAL
+    ) -> None:
+        self._say, self._clock, self._interval = say, clock, interval
+        self._last = clock()
+
+    def of_stage(self) -> Callable[[Stage], None]:
+        """Start the clock of a stage; what is returned says its position and the time it has taken, when it is due."""
+        started = self._clock()
+
+        def beat(stage: Stage) -> None:
+            now = self._clock()
+            if now - self._last >= self._interval:
+                self._last = now
+                words = [f"{stage.name}: {stage.position}", stage.state, f"{timedelta(seconds=int(now - started))}"]
+                self._say(", ".join(filter(None, words)))
+
+        return beat
+
+
+_heartbeat = Heartbeat(logger.info)
+
+
+@contextmanager
+def progress(
+    name: str,
+    total: int | None = None,
+    *,
+    console: Console | None = None,
+    transient: bool = False,
+    heartbeat: Heartbeat | None = None,
+) -> Iterator[Stage]:
+    """Show how far a stage is, while the block runs.
+
+    Args:
+        name: name of the stage.
+        total: number of steps; None for a stage whose position is a share in [0, 1].
+        console: where a bar is drawn; None for rich's own. If it is no terminal, lines go to the log instead.
+        transient: remove the bar at the end.
+        heartbeat: writer of the lines; None for the one that all stages of this process share.
+
+    >>> with progress("reading", total=2) as stage:
+    ...     stage.advance()
+    ...     stage.position
+    '1 of 2'
+    """
+    console = rich.get_console() if console is None else console
+    if not console.is_terminal:
+        yield Stage(name, total, (_heartbeat if heartbeat is None else heartbeat).of_stage())
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[position]}"))
+    more = (TextColumn("{task.fields[state]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, *more, console=console, transient=transient) as bars:
+        task = bars.add_task(name, total=1.0 if total is None else total, position="", state="")
+
+        def show(stage: Stage) -> None:
+            bars.update(task, completed=stage.done, position=stage.position, state=stage.state)
+
+        stage = Stage(name, total, show)
+        show(stage)
+        yield stage
+
+
+def track(name: str, items: Collection[T]) -> Iterator[T]:
+    """Iterate over items while showing how many are done.
+
+    Args:
+        name: name of the stage.
+        items: passed on one by one.
+
+    >>> list(track("squaring", [1, 2, 3]))
+    [1, 2, 3]
+    """
+    with progress(name, len(items)) as stage:
+        for item in items:
+            yield item
+            stage.advance()
