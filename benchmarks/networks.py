@@ -67,7 +67,7 @@ def pair(
 def stock_network(settings: dict[str, Any], class_names: Sequence[str], min_size: int) -> StockMaskRCNN:
     """torchvision's network with our settings, its own transform, RoIAlign, losses and pasting, and random weights."""
     return build_network(
-        Shape(*(settings[name] for name in SHAPE)),
+        Shape(**{name: settings[name] for name in SHAPE if name in settings}),
         len(class_names) + 1,
         norm=settings["norm"],
         frozen_stages=settings["frozen_stages"],

@@ -98,7 +98,7 @@ def build_stock(config: dict[str, Any], class_names: list[str]) -> StockMaskRCNN
     given, weights = config["segmenter"], config["segmenter"]["weights"]
     names = ("architecture", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios")
     network = build_network(
-        Shape(*(given[name] for name in names)),
+        Shape(**{name: given[name] for name in names if name in given}),
         len(class_names) + 1,
         norm="batch" if weights is None else "frozen",
         frozen_stages=given["frozen_stages"],

@@ -17,7 +17,7 @@ from tests.helpers.scripts import ROOT, message, run
 
 CONFIGS = ROOT / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
-OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent != CONFIGS]
+OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parents[1] == CONFIGS]
 NETWORKS = [name for group, name in OPTIONS if group == "segmenter" and name.startswith("mask_rcnn")]
 
 
@@ -72,7 +72,8 @@ def test_a_default_stands_in_one_place() -> None:
         own = yaml.safe_load((CONFIGS / "experiment" / f"{experiment}.yaml").read_text())
         chosen = {k.split("/")[1]: v for entry in own.pop("defaults") for k, v in entry.items()}
         for group, values in own.items():
-            option = yaml.safe_load((CONFIGS / group / f"{chosen.get(group, 'default')}.yaml").read_text())
+            with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+                option = OmegaConf.to_container(hydra.compose(f"{group}/{chosen.get(group, 'default')}"))[group]
             repeated = {key: value for key, value in values.items() if key in option and option[key] == value}
             assert not repeated, f"{experiment}: {group}.{repeated}"
 

@@ -20,15 +20,13 @@ ANCHORS = ((8,), (16,), (32,), (64,), (128,))
 
 def settings(architecture: str = "mobilenet_v2_fpn", **changes: Any) -> dict[str, Any]:
     """Arguments of ``mask_rcnn``."""
-    small = architecture in ("resnet18_fpn", "mobilenet_v2_fpn")
+    widths = {"fpn_channels": 16, "box_head_width": 24, "mask_head_widths": [12, 8]}
     return {
         "architecture": architecture,
         "weights": None,
         "norm": "frozen",
         "frozen_stages": 0,
-        "fpn_channels": 16 if small else 256,
-        "box_head_width": 24 if small else 1024,
-        "mask_head_widths": [12, 8] if small else [256] * 4,
+        **({} if architecture.startswith("resnet50") else widths),
         "anchor_sizes": [list(sizes) for sizes in ANCHORS],
         "anchor_ratios": [0.5, 1.0, 2.0],
         "min_size": None,

@@ -1,6 +1,6 @@
-"""Construction of a Mask R-CNN: its four backbones, its settings, and its weights.
+"""Construction of a Mask R-CNN: its shape, its settings, and its initial weights.
 
-Each builder returns a stock ``torchvision.models.detection.MaskRCNN``; its state_dict is the format of our checkpoints.
+`build_network` returns a stock ``torchvision.models.detection.MaskRCNN``; its state_dict is the format of checkpoints.
 """
 
 import logging
@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 import torchvision
 from msgspec import Meta
-from torch import nn
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
@@ -19,18 +18,13 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain.errors import SegtrainError
+from segtrain.segmenters.mask_rcnn.backbones import BACKBONES, Architecture, Backbone, StockBackbone
 from segtrain.segmenters.mask_rcnn.frozen_bn import freeze_batch_norms
 from segtrain.segmenters.mask_rcnn.model import STRIDES, MaskRCNN
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 from segtrain.segmenters.mask_rcnn.roi_align import Method
 from segtrain.segmenters.mask_rcnn.weights import load_weights, trained_without_epsilon
 
-ArchitectureName = Literal["resnet50_fpn", "resnet50_fpn_v2", "resnet18_fpn", "mobilenet_v2_fpn"]
-# Backbone stages in the order in which they may be frozen, as prefixes below ``backbone.body``.
-_RESNET_STAGES = (("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",))
-_MOBILENET_STAGES = tuple(tuple(f"{i}." for i in range(*ends)) for ends in ((0, 2), (2, 4), (4, 7), (7, 14), (14, 19)))
-_MOBILENET_LEVELS = {"3": "0", "6": "1", "13": "2", "18": "3"}  # last block of each stride -> pyramid level
-_MOBILENET_CHANNELS = [24, 32, 96, 1280]
 logger = logging.getLogger(__name__)
 Positive = Annotated[int, Meta(ge=1)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -38,23 +32,23 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 @dataclass(frozen=True)
 class Shape:
-    """The settings that decide which parameters a network has.
+    """Settings that decide which parameters a network has.
 
     Attributes:
-        architecture: which builder.
-        fpn_channels: width of the pyramid; 256 in torchvision's ResNet-50 networks, which have no other.
-        box_head_width: of the two fully connected layers; 1024 there.
-        mask_head_widths: channels of each 3x3 convolution of the mask head; [256, 256, 256, 256] there.
-        anchor_sizes: side of the square anchors of each of five levels (strides 4 to 64), in pixels of the input.
-        anchor_ratios: height to width of the anchors.
+        architecture: key of `BACKBONES`.
+        anchor_sizes: side of the square anchors of each of five pyramid levels (strides 4 to 64), in input pixels.
+        anchor_ratios: height / width of the anchors.
+        fpn_channels: channels of the feature pyramid; None for a `StockBackbone`, whose widths are fixed.
+        box_head_width: width of the box head's two fully connected layers; None for a `StockBackbone`.
+        mask_head_widths: channels of each 3x3 convolution of the mask head; None for a `StockBackbone`.
     """
 
-    architecture: ArchitectureName
-    fpn_channels: int
-    box_head_width: int
-    mask_head_widths: Sequence[int]
+    architecture: Architecture
     anchor_sizes: Sequence[Sequence[int]]
     anchor_ratios: Sequence[float]
+    fpn_channels: int | None = None
+    box_head_width: int | None = None
+    mask_head_widths: Sequence[int] | None = None
 
 
 def build_network(
@@ -63,45 +57,46 @@ def build_network(
     """Build a stock network with random weights.
 
     Args:
-        shape: see above.
-        num_classes: categories plus one for the background.
-        norm: whether normalisation layers use fixed statistics and weights ("frozen") or learn ("batch").
-        frozen_stages: how many of the backbone's five stages do not learn, from the input on.
+        shape: backbone, widths and anchors.
+        num_classes: number of categories plus one for the background.
+        norm: "frozen" for normalisation with fixed statistics and weights, "batch" for batch normalisation that learns.
+        frozen_stages: number of the backbone's five stages that do not learn, from the input on.
         **settings: further arguments of ``torchvision.models.detection.MaskRCNN``.
 
     Raises:
         SegtrainError: the settings do not fit the architecture.
     """
-    if len(shape.anchor_sizes) != len(STRIDES) + 1 or len({len(s) for s in shape.anchor_sizes}) != 1:
+    if len(shape.anchor_sizes) != len(STRIDES) + 1 or len({len(sizes) for sizes in shape.anchor_sizes}) != 1:
         raise SegtrainError("segmenter.anchor_sizes: give five lists of one length, one for each pyramid level")
     anchors = AnchorGenerator(
-        tuple(tuple(s) for s in shape.anchor_sizes), (tuple(shape.anchor_ratios),) * len(shape.anchor_sizes)
+        tuple(tuple(sizes) for sizes in shape.anchor_sizes), (tuple(shape.anchor_ratios),) * len(shape.anchor_sizes)
     )
-    if shape.architecture in ("resnet50_fpn", "resnet50_fpn_v2"):
-        network = _stock_resnet50(shape, num_classes, anchors, settings)
+    backbone = BACKBONES[shape.architecture]
+    if isinstance(backbone, StockBackbone):
+        network = _stock(backbone, shape, num_classes, anchors, settings)
     else:
-        network = _small(shape, num_classes, anchors, settings)
+        network = _assembled(backbone, shape, num_classes, anchors, settings)
     if norm == "frozen":
         freeze_batch_norms(network)
-    stages = _MOBILENET_STAGES if shape.architecture == "mobilenet_v2_fpn" else _RESNET_STAGES
-    if not 0 <= frozen_stages <= len(stages):
-        raise SegtrainError(f"segmenter.frozen_stages: {frozen_stages} is not in 0..{len(stages)}")
+    if not 0 <= frozen_stages <= len(backbone.stages):
+        raise SegtrainError(f"segmenter.frozen_stages: {frozen_stages} is not in 0..{len(backbone.stages)}")
+    frozen = tuple(prefix for stage in backbone.stages[:frozen_stages] for prefix in stage)
     for name, parameter in network.backbone.body.named_parameters():
-        if any(name.startswith(stage) for stage in stages[:frozen_stages]):
+        if name.startswith(frozen):
             parameter.requires_grad_(False)
     return network
 
 
-def _stock_resnet50(
-    shape: Shape, num_classes: int, anchors: AnchorGenerator, settings: dict[str, float]
+def _stock(
+    backbone: StockBackbone, shape: Shape, num_classes: int, anchors: AnchorGenerator, settings: dict[str, float]
 ) -> StockMaskRCNN:
-    fixed = (shape.fpn_channels, shape.box_head_width, list(shape.mask_head_widths))
-    if fixed != (256, 1024, [256] * 4):
-        raise SegtrainError(
-            f"segmenter: {shape.architecture} is torchvision's own network: its fpn_channels, box_head_width and "
-            "mask_head_widths are 256, 1024 and [256, 256, 256, 256]; choose mask_rcnn_resnet18_fpn for others"
-        )
-    builder = torchvision.models.get_model_builder(f"maskrcnn_{shape.architecture}")
+    for key in ("fpn_channels", "box_head_width", "mask_head_widths"):
+        if getattr(shape, key) is not None:
+            raise SegtrainError(
+                f"segmenter.{key}: {shape.architecture} is torchvision's own network, whose widths are fixed; drop "
+                "it, or choose mask_rcnn_resnet18_fpn"
+            )
+    builder = torchvision.models.get_model_builder(backbone.builder)
     network = builder(weights=None, weights_backbone=None, num_classes=num_classes, **settings)
     network.rpn.anchor_generator = anchors
     if anchors.num_anchors_per_location()[0] != network.rpn.head.cls_logits.out_channels:
@@ -109,23 +104,21 @@ def _stock_resnet50(
     return network
 
 
-def _small(shape: Shape, num_classes: int, anchors: AnchorGenerator, settings: dict[str, float]) -> StockMaskRCNN:
-    if shape.architecture == "resnet18_fpn":
-        body: nn.Module = torchvision.models.resnet18(weights=None)
-        levels = {f"layer{i + 1}": str(i) for i in range(4)}
-        channels = [64, 128, 256, 512]
-    else:
-        body = torchvision.models.mobilenet_v2(weights=None).features
-        levels, channels = _MOBILENET_LEVELS, _MOBILENET_CHANNELS
-    width = shape.fpn_channels
-    mask_width = shape.mask_head_widths[-1]
+def _assembled(
+    backbone: Backbone, shape: Shape, num_classes: int, anchors: AnchorGenerator, settings: dict[str, float]
+) -> StockMaskRCNN:
+    width, box_width, mask_widths = shape.fpn_channels, shape.box_head_width, shape.mask_head_widths
+    if width is None or box_width is None or mask_widths is None:
+        raise SegtrainError(
+            f"segmenter: {shape.architecture} needs fpn_channels, box_head_width and mask_head_widths; give all three"
+        )
     return StockMaskRCNN(
-        BackboneWithFPN(body, levels, channels, width),
+        BackboneWithFPN(backbone.body(), dict(backbone.levels), list(backbone.channels), width),
         rpn_anchor_generator=anchors,
-        box_head=TwoMLPHead(width * 7 * 7, shape.box_head_width),
-        box_predictor=FastRCNNPredictor(shape.box_head_width, num_classes),
-        mask_head=MaskRCNNHeads(width, list(shape.mask_head_widths), 1),
-        mask_predictor=MaskRCNNPredictor(mask_width, mask_width, num_classes),
+        box_head=TwoMLPHead(width * 7 * 7, box_width),
+        box_predictor=FastRCNNPredictor(box_width, num_classes),
+        mask_head=MaskRCNNHeads(width, list(mask_widths), 1),
+        mask_predictor=MaskRCNNPredictor(mask_widths[-1], mask_widths[-1], num_classes),
         **settings,
     )
 
@@ -133,13 +126,10 @@ def _small(shape: Shape, num_classes: int, anchors: AnchorGenerator, settings: d
 def mask_rcnn(
     class_names: Sequence[str],
     *,
-    architecture: ArchitectureName,
+    architecture: Architecture,
     weights: str | None,
     norm: Literal["auto", "frozen", "batch"],
     frozen_stages: Annotated[int, Meta(ge=0, le=5)],
-    fpn_channels: Positive,
-    box_head_width: Positive,
-    mask_head_widths: Annotated[list[Positive], Meta(min_length=1)],
     anchor_sizes: list[list[Positive]],
     anchor_ratios: Annotated[list[float], Meta(min_length=1)],
     min_size: Positive | None,
@@ -156,36 +146,41 @@ def mask_rcnn(
     min_score: Fraction,
     nms_iou: Fraction,
     roi_align: Method,
+    fpn_channels: Positive | None = None,
+    box_head_width: Positive | None = None,
+    mask_head_widths: Annotated[list[Positive], Meta(min_length=1)] | None = None,
     initialise: bool = True,
 ) -> MaskRCNN:
     """Build Mask R-CNN for the given categories.
 
     Args:
-        class_names: of labels 1..K.
-        architecture: the network; see ``Shape`` for its widths and anchors.
+        class_names: names of labels 1..K.
+        architecture: backbone, a key of `BACKBONES`.
         weights: a published name (COCO_V1, IMAGENET1K_V1, ...), a file, or None for random weights.
-        norm: "frozen" statistics, "batch" statistics, or "auto": frozen if there are weights to start from.
-        frozen_stages: backbone stages that do not learn, from the input on.
-        fpn_channels: see ``Shape``.
-        box_head_width: see ``Shape``.
-        mask_head_widths: see ``Shape``.
-        anchor_sizes: see ``Shape``.
-        anchor_ratios: see ``Shape``.
-        min_size: see ``InputSize``; this or ``scale``, the other one None.
-        max_size: see ``InputSize``.
-        scale: see ``InputSize``.
-        rpn_anchors_per_image: anchors that the proposal loss samples.
-        rpn_candidates_train: best anchors of each level that enter suppression, in training.
-        rpn_candidates_test: the same at inference.
-        rpn_proposals_train: proposals kept after suppression, in training.
-        rpn_proposals_test: the same at inference.
-        rois_per_image: regions that the box and mask losses sample.
-        positive_fraction: at most this share of them shows objects.
-        detections_per_image: at most this many are returned.
-        min_score: weaker detections are not returned.
-        nms_iou: of two boxes of one category that overlap more, the weaker is dropped.
-        roi_align: "gather", "kernel" or "auto"; see ``Pyramid``.
-        initialise: False leaves the weights random although ``weights`` names some: a checkpoint is about to be loaded.
+        norm: "frozen" for fixed statistics, "batch" for those of each batch, "auto" for frozen with weights to start
+            from, and batch without.
+        frozen_stages: number of the backbone's five stages that do not learn, from the input on.
+        anchor_sizes: side of the square anchors of each of five pyramid levels (strides 4 to 64), in input pixels.
+        anchor_ratios: height / width of the anchors.
+        min_size: input pixels along the shorter side of an image; None if ``scale`` is given.
+        max_size: input pixels along the longer side, at most.
+        scale: input pixels per image pixel, for all images alike; None if ``min_size`` is given.
+        rpn_anchors_per_image: number of anchors that the proposal loss samples.
+        rpn_candidates_train: number of best anchors per pyramid level that enter suppression in training.
+        rpn_candidates_test: number of best anchors per pyramid level that enter suppression at inference.
+        rpn_proposals_train: number of proposals kept after suppression in training.
+        rpn_proposals_test: number of proposals kept after suppression at inference.
+        rois_per_image: number of regions that the box and mask losses sample.
+        positive_fraction: share of these regions that shows objects, at most.
+        detections_per_image: number of detections returned, at most.
+        min_score: detections of a lower score are not returned.
+        nms_iou: of two boxes of one category with a higher IoU, the one of the lower score is dropped.
+        roi_align: "gather" for weighted sums, "kernel" for torchvision's operator, "auto" for gather on the CPU and
+            kernel on CUDA.
+        fpn_channels: channels of the feature pyramid; None for torchvision's own networks, whose widths are fixed.
+        box_head_width: width of the box head's two layers; None for torchvision's own networks.
+        mask_head_widths: channels of each convolution of the mask head; None for torchvision's own networks.
+        initialise: False leaves ``weights`` unread, because those of a checkpoint follow.
 
     Raises:
         SegtrainError: the settings contradict each other, or the weights cannot be had or do not fit.
@@ -193,7 +188,7 @@ def mask_rcnn(
     if (min_size is None) == (scale is None):
         raise SegtrainError("segmenter: set either min_size or scale, and the other one to null")
     network = build_network(
-        Shape(architecture, fpn_channels, box_head_width, mask_head_widths, anchor_sizes, anchor_ratios),
+        Shape(architecture, anchor_sizes, anchor_ratios, fpn_channels, box_head_width, mask_head_widths),
         len(class_names) + 1,
         norm="batch" if norm == "batch" or (norm == "auto" and weights is None) else "frozen",
         frozen_stages=frozen_stages,

@@ -15,14 +15,9 @@ from torchvision.models import WeightsEnum
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from segtrain.errors import SegtrainError
+from segtrain.segmenters.mask_rcnn.backbones import BACKBONES, Architecture
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # torch prints in bold
-_PUBLISHED = {
-    "resnet50_fpn": ("MaskRCNN_ResNet50_FPN_Weights", "ResNet50_Weights"),
-    "resnet50_fpn_v2": ("MaskRCNN_ResNet50_FPN_V2_Weights", "ResNet50_Weights"),
-    "resnet18_fpn": ("ResNet18_Weights",),
-    "mobilenet_v2_fpn": ("MobileNet_V2_Weights",),
-}
 # The layers whose rows belong to categories; each category has `rows` of them.
 _CLASS_LAYERS = {
     "roi_heads.box_predictor.cls_score": 1,
@@ -31,8 +26,8 @@ _CLASS_LAYERS = {
 }
 
 
-def read_weights(weights: str, architecture: str) -> tuple[dict[str, Tensor], Sequence[str] | None]:
-    """The tensors by name and, where known, the names of labels 0..K.
+def read_weights(weights: str, architecture: Architecture) -> tuple[dict[str, Tensor], Sequence[str] | None]:
+    """Read tensors by name and, where known, the names of labels 0..K.
 
     Args:
         weights: a published name, or the path of a file.
@@ -42,7 +37,7 @@ def read_weights(weights: str, architecture: str) -> tuple[dict[str, Tensor], Se
         SegtrainError: they cannot be had, or are not weights.
     """
     published = {}
-    for enum_name in _PUBLISHED[architecture]:
+    for enum_name in BACKBONES[architecture].published:
         enum = getattr(torchvision.models, enum_name, None) or getattr(torchvision.models.detection, enum_name)
         published.update({member.name: member for member in enum})
     if weights in published:
@@ -61,7 +56,7 @@ def read_weights(weights: str, architecture: str) -> tuple[dict[str, Tensor], Se
 
 
 def read_state(path: Path) -> dict[str, object]:
-    """What a file written by ``torch.save`` holds, without running any code of it.
+    """Read a dictionary that ``torch.save`` wrote, without running any code of it.
 
     Raises:
         SegtrainError: there is no such file, or it is not a dictionary of tensors and plain values.
@@ -82,12 +77,12 @@ def read_state(path: Path) -> dict[str, object]:
     return dict(content)
 
 
-def trained_without_epsilon(weights: str, architecture: str) -> bool:
-    """Whether these are torchvision's oldest weights, whose batch normalisation has an epsilon of 0.
+def trained_without_epsilon(weights: str, architecture: Architecture) -> bool:
+    """Return True for torchvision's oldest weights, whose batch normalisation has an epsilon of 0.
 
     Args:
         weights: a published name, or the path of a file.
-        architecture: of the network they are for.
+        architecture: architecture of the network that they are for.
     """
     original = MaskRCNN_ResNet50_FPN_Weights.COCO_V1
     return architecture == "resnet50_fpn" and Path(weights).name in (original.name, Path(original.url).name)
@@ -112,7 +107,7 @@ def _is_state(content: object) -> TypeGuard[Mapping[str, Tensor]]:
 
 
 def _reason(error: Exception) -> str:
-    """The first sentence of what an error says, or its kind; of code in a pickle, what it would have called."""
+    """Return the first sentence of an error, or its type; of code in a pickle, the name that it would have called."""
     text = _ESCAPES.sub("", str(error))
     if foreign := re.search(r"GLOBAL (\S+)", text):
         return f"it holds more than tensors and plain values: {foreign[1]}"
@@ -122,14 +117,14 @@ def _reason(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of a weights file.
+    """Outcome of loading weights.
 
     Attributes:
         source: the file or published name.
         loaded: parameters and buffers taken over as they are.
         kept_classes: categories whose rows of the class layers were taken over by name.
-        reinitialised: what keeps its random values.
-        unused: what the file has and the network has not.
+        reinitialised: parameters and buffers that keep their random values.
+        unused: tensors of the file that the network does not have.
     """
 
     source: str
@@ -139,7 +134,7 @@ class LoadReport:
     unused: Sequence[str]
 
     def describe(self) -> str:
-        """One line for the log: counts, and names by their first parts."""
+        """Return one line for the log: counts, and names by their first parts."""
         parts = [f"weights {self.source}: {len(self.loaded)} tensors loaded ({_summary(self.loaded)})"]
         if self.kept_classes:
             parts.append(f"rows kept for {', '.join(self.kept_classes)}")
@@ -150,14 +145,16 @@ class LoadReport:
         return "; ".join(parts)
 
 
-def load_weights(network: nn.Module, weights: str, architecture: str, class_names: Sequence[str]) -> LoadReport:
-    """Load weights into a network of ours.
+def load_weights(
+    network: nn.Module, weights: str, architecture: Architecture, class_names: Sequence[str]
+) -> LoadReport:
+    """Load weights into a network.
 
     Args:
         network: changed in place.
         weights: a published name, or the path of a file.
-        architecture: of the network; decides which published names there are.
-        class_names: of labels 1..K; class layers keep the rows of categories that the weights know by the same name.
+        architecture: architecture of the network; decides which published names there are.
+        class_names: names of labels 1..K; class layers keep the rows of categories that the weights know by this name.
 
     Raises:
         SegtrainError: the weights cannot be had, are not weights, or belong to another network.
@@ -195,7 +192,7 @@ def load_weights(network: nn.Module, weights: str, architecture: str, class_name
 
 
 def _target_name(name: str) -> str:
-    """Names of a backbone alone, as torchvision's classifiers have them, become those of ``backbone.body``."""
+    """Translate a name of torchvision's classifiers to that below ``backbone.body``; leave others."""
     name = name.removeprefix("module.")
     if name.startswith("features."):
         return "backbone.body." + name.removeprefix("features.")
