@@ -1,1 +1,0 @@
-"""Numbers that the host knows, sent to the device."""
