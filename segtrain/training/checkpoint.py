@@ -217,7 +217,7 @@ def build_trainable(node: Mapping[str, Any], class_names: Sequence[str], *, init
 
 
 def _plain(node: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """The node as json would hold it, so that nothing in it hides from the checks that follow."""
+    """Convert a node to the values that JSON knows, so that nothing in it hides from the checks that follow."""
     try:
         text = json.dumps(node)
     except (TypeError, ValueError):
@@ -230,8 +230,13 @@ def _plain(node: Mapping[str, Any], source: str) -> dict[str, Any]:
 def restore_weights(segmenter: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Load a state_dict that must fit exactly.
 
+    Args:
+        segmenter: network to load into.
+        state: tensors by name.
+        source: path of the file, for the message.
+
     Raises:
-        SegtrainError: names the first tensor that does not.
+        SegtrainError: a tensor does not fit; the message names the first one.
     """
     own = segmenter.state_dict()
     for name in [*own, *state]:
@@ -246,7 +251,10 @@ def restore_weights(segmenter: nn.Module, state: Mapping[str, Tensor], source: s
 
 
 def newest_checkpoint(runs: Path = Path("runs/train")) -> Path:
-    """``best.pt`` of the run that wrote one last.
+    """Return the path of the newest ``best.pt``.
+
+    Args:
+        runs: folder of the runs, searched at any depth.
 
     Raises:
         SegtrainError: there is none.

@@ -1,7 +1,7 @@
 """Learning rate as a function of progress: warm-up, then constant, multi-step or cosine.
 
-Progress is the share of the training that is done, in [0, 1]; what that means when a run is limited by epochs, steps or
-minutes is ``Limits``' business. A schedule has no state of its own, so resuming needs nothing but the progress.
+Progress is the share of the training that is done, in [0, 1], as `Limits` computes it from epochs, steps and minutes. A
+schedule has no state of its own, so resuming needs nothing but the progress.
 """
 
 import math
@@ -17,13 +17,13 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Schedule(Protocol):
-    """What the trainer multiplies the base learning rate with."""
+    """Factor of the base learning rate."""
 
     def factor(self, progress: float, step: int) -> float:
-        """The factor for the step about to be taken.
+        """Return the factor of the step about to be taken.
 
         Args:
-            progress: in [0, 1].
+            progress: share of the training that is done, in [0, 1].
             step: steps taken so far.
         """
         ...
@@ -31,11 +31,11 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class WarmUp:
-    """A linear ramp over the first steps.
+    """Linear ramp over the first steps.
 
     Attributes:
         warmup_steps: length of the ramp; 0 for none.
-        warmup_factor: where it starts, as a share of the full rate.
+        warmup_factor: share of the full rate that the ramp starts at.
     """
 
     warmup_steps: Annotated[int, Meta(ge=0)]
@@ -49,43 +49,63 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class Constant(WarmUp):
-    """No decay."""
+    """Warm-up, then the full rate.
+
+    >>> Constant(warmup_steps=10, warmup_factor=0.0).factor(progress=0.1, step=5)
+    0.5
+    """
 
     def factor(self, progress: float, step: int) -> float:
-        """See ``Schedule``."""
+        """See `Schedule`."""
         return self._ramp(step)
 
 
 @dataclass(frozen=True)
 class Cosine(WarmUp):
-    """Half a cosine from 1 to ``final_factor`` (Loshchilov and Hutter, SGDR, 2017, without restarts)."""
+    """Half a cosine from 1 to ``final_factor`` (Loshchilov and Hutter, SGDR, 2017, without restarts).
+
+    >>> Cosine(warmup_steps=0, warmup_factor=0.0, final_factor=0.0).factor(progress=0.5, step=100)
+    0.5
+    """
 
     final_factor: Fraction
 
     def factor(self, progress: float, step: int) -> float:
-        """See ``Schedule``."""
+        """See `Schedule`."""
         decay = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
         return self._ramp(step) * (self.final_factor + (1 - self.final_factor) * decay)
 
 
 @dataclass(frozen=True)
 class MultiStep(WarmUp):
-    """Times ``gamma`` at each milestone; torchvision's 16 and 22 of 26 epochs are [0.615, 0.846]."""
+    """Multiplication by ``gamma`` at each milestone; torchvision's 16 and 22 of 26 epochs are [0.615, 0.846].
+
+    >>> MultiStep(warmup_steps=0, warmup_factor=0.0, milestones=[0.5, 0.8], gamma=0.1).factor(progress=0.6, step=100)
+    0.1
+    """
 
     milestones: Sequence[Fraction]
     gamma: Fraction
 
     def factor(self, progress: float, step: int) -> float:
-        """See ``Schedule``."""
+        """See `Schedule`."""
         return self._ramp(step) * self.gamma ** sum(progress >= milestone for milestone in self.milestones)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When training ends: at the first limit reached; None is no limit.
+    """Limits of the training; it ends at the first one that is reached.
+
+    >>> Limits(epochs=10, max_steps=None, max_minutes=5.0).progress(epochs=2.0, steps=100, minutes=4.0)
+    0.8
+
+    Attributes:
+        epochs: number of epochs; None for no limit.
+        max_steps: number of optimizer steps; None for no limit.
+        max_minutes: minutes of training; None for no limit.
 
     Raises:
-        SegtrainError: there is no limit at all.
+        SegtrainError: all of them are None.
     """
 
     epochs: int | None
@@ -99,12 +119,12 @@ class Limits:
             )
 
     def progress(self, epochs: float, steps: int, minutes: float) -> float:
-        """The share of the training that is done: of whichever limit is nearest; 1 or more at the end.
+        """Return the share of the training that is done, by the nearest limit; 1 or more at the end.
 
         Args:
-            epochs: passed, fractions included.
-            steps: taken.
-            minutes: of training.
+            epochs: epochs done, fractions included.
+            steps: optimizer steps taken.
+            minutes: minutes of training.
         """
         pairs = ((epochs, self.epochs), (steps, self.max_steps), (minutes, self.max_minutes))
         # A limit of 0 is reached before the first step.

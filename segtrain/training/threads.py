@@ -1,7 +1,7 @@
 """Number of threads that training computes with, tuned by timing its steps.
 
 Two threads that share two cores with another busy process wait for each other at every operation: a step then takes
-twice as long as on one thread, or more. Nothing tells beforehand, and it changes while a run lasts, so it is measured.
+twice as long as on one thread, or more. This cannot be known beforehand and changes during a run, so it is measured.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,15 +19,15 @@ GAIN = 0.95  # another count must take less than this share of the time
 
 
 def choose_threads(threads: Literal["auto"] | int, workers: int, device: torch.device) -> "ThreadTuner":
-    """The counts that a run may use.
+    """Return a tuner of the thread counts that a run may use.
 
     Args:
-        threads: the setting; only ``auto`` leaves a choice, and only on the CPU.
-        workers: loader processes.
-        device: what the network computes on.
+        threads: number of threads, or "auto" to try several on the CPU.
+        workers: number of loader processes.
+        device: device of the network.
 
     Raises:
-        SegtrainError: it is neither ``auto`` nor a number of threads.
+        SegtrainError: ``threads`` is neither "auto" nor a number of threads.
     """
     beside_workers = thread_count(threads, busy_workers=workers)
     most = thread_count(threads, busy_workers=0)
@@ -41,8 +41,11 @@ class ThreadTuner:
     """Tries thread counts on a few training steps each, keeps the fastest, and looks again now and then.
 
     Args:
-        counts: to choose from, the first one first; a single count is simply used.
-        validation: count outside of training steps, always the same, so that validation can be repeated to the bit.
+        counts: thread counts to choose from; the first one is used first.
+        validation: thread count of validation, always the same, so that it can be repeated to the bit.
+
+    Attributes:
+        chosen: thread count of training steps.
     """
 
     def __init__(self, counts: Sequence[int], validation: int) -> None:
@@ -54,7 +57,7 @@ class ThreadTuner:
         torch.set_num_threads(self.chosen)
 
     def step_took(self, seconds: float) -> None:
-        """Take in the time of a step; may change the thread count of the next one."""
+        """Record the time of a step; this may change the thread count of the next one."""
         if len(self._counts) == 1:
             return
         self._times.append(seconds)
@@ -68,7 +71,7 @@ class ThreadTuner:
 
     @contextmanager
     def validating(self) -> Iterator[None]:
-        """The fixed thread count inside; the chosen one afterwards."""
+        """Compute with the fixed thread count inside, and with the former one afterwards."""
         before = torch.get_num_threads()
         torch.set_num_threads(self._validation)
         try:

@@ -9,18 +9,18 @@ from torch import Tensor
 
 from segtrain.runtime import copy_to_device
 
-Places = tuple[Tensor, Tensor]  # image of the batch, and place within it
+Places = tuple[Tensor, Tensor]  # (N,) image of the batch, (N,) position within it
 
 
 @dataclass(frozen=True)
 class BalancedSample:
-    """What was drawn, sorted by image and place.
+    """Drawn samples, sorted by image and position.
 
     Attributes:
-        objects: (P,) each.
-        background: (Q,) each.
-        object_counts: how many objects of each image.
-        counts: how many draws of each image.
+        objects: image and position of the P drawn objects.
+        background: image and position of the Q drawn background samples.
+        object_counts: number of drawn objects in each image.
+        counts: number of draws in each image.
     """
 
     objects: Places
@@ -36,9 +36,9 @@ def sample_balanced(labels: Tensor, count: int, positive_fraction: float) -> Bal
     an image.
 
     Args:
-        labels: (B, N), positive for objects, 0 for background, negative for what is not to be drawn.
-        count: of draws in an image.
-        positive_fraction: at most this share of them are objects.
+        labels: (B, N) labels, positive for objects, 0 for background, negative for candidates that are not drawn.
+        count: number of draws per image, at most.
+        positive_fraction: share of objects among them, at most.
     """
     kinds = labels > 0, labels == 0
     available = torch.stack([kind.sum(dim=1) for kind in kinds], dim=1).tolist()
@@ -60,15 +60,15 @@ def sample_balanced(labels: Tensor, count: int, positive_fraction: float) -> Bal
 
 
 def boxes_of(objects: Places, matched: Tensor, boxes: Sequence[Tensor]) -> Tensor:
-    """The true boxes that drawn objects stand for.
+    """Gather the true boxes of drawn objects.
 
     Args:
-        objects: (P,) each.
-        matched: (P,) which of their image's boxes.
-        boxes: for each image (G, 4).
+        objects: image and position of P drawn objects.
+        matched: (P,) index of the true box within its image.
+        boxes: true boxes of each image, (G, 4).
 
     Returns:
-        (P, 4).
+        (P, 4) boxes.
     """
     first = copy_to_device([0, *accumulate(len(true) for true in boxes)], matched.device)
     return torch.cat(list(boxes))[first[objects[0]] + matched]

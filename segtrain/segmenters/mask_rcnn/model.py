@@ -31,16 +31,16 @@ BOX_BINS, MASK_BINS = 7, MASK_SIDE // 2  # of RoIAlign; the mask head doubles it
 def select_detections(
     class_logits: Tensor, box_deltas: Tensor, proposals: Tensor, size: tuple[int, int], heads: RoIHeads
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What is found in one image, best first; equal to ``RoIHeads.postprocess_detections``.
+    """Select the detections of one image, best first, as ``RoIHeads.postprocess_detections`` does.
 
     Scores decide before boxes are made: of the R x K boxes that the head describes, hardly any is likely enough.
 
     Args:
-        class_logits: (R, K + 1) float32, the background first.
-        box_deltas: (R, 4 (K + 1)) float32.
-        proposals: (R, 4) xyxy in pixels of the input.
+        class_logits: (R, K + 1) float32 class logits, the background first.
+        box_deltas: (R, 4 (K + 1)) float32 box deltas.
+        proposals: (R, 4) xyxy in input pixels.
         size: (H, W) of the image in the input.
-        heads: whose thresholds and box coder hold.
+        heads: heads whose thresholds and box coder hold.
 
     Returns:
         Boxes (N, 4) xyxy within the image, scores (N,) and labels (N,) int64 in 1..K.
@@ -58,19 +58,19 @@ def select_detections(
 
 
 def own_class_logits(predictor: MaskRCNNPredictor, x: Tensor, labels: Tensor) -> Tensor:
-    """What torchvision's predictor gives for one class of each region, several times faster on the CPU.
+    """Compute the output of torchvision's mask predictor for one class of each region, several times faster on the CPU.
 
     Its transposed convolution (kernel 2, stride 2) makes blocks that do not overlap: one matrix product. ReLU and the
     1x1 convolution behind it treat every cell alike, so both come before the blocks are laid out, and only the row of
     the region's class is multiplied.
 
     Args:
-        predictor: with weights (C, D, 2, 2) and (K, D, 1, 1).
-        x: (N, C, H, W).
-        labels: (N,) int64, each in [0, K).
+        predictor: mask predictor with weights (C, D, 2, 2) and (K, D, 1, 1).
+        x: (N, C, H, W) features of the regions.
+        labels: (N,) int64 class of each region, in [0, K).
 
     Returns:
-        (N, 2 H, 2 W).
+        (N, 2 H, 2 W) logits.
     """
     count, _, height, width = x.shape
     up, last = predictor.conv5_mask, predictor.mask_fcn_logits
@@ -165,7 +165,7 @@ class MaskRCNN(Trainable):
         )
 
     def _propose(self, batch: ImageList) -> tuple[FeaturePyramid, Tensor, list[Tensor]]:
-        """The features, all anchors (A, 4), and each image's proposals (R, 4)."""
+        """Return the features, all anchors (A, 4), and each image's proposals (R, 4)."""
         with self.autocast():
             features = list(self.backbone(batch.tensors).values())
         # Proposals take no gradients: what the loss looks at, a few places, is computed once more for it.
@@ -183,7 +183,7 @@ class MaskRCNN(Trainable):
         return proposal_losses(self.rpn, logits, deltas, anchors[anchor], true)
 
     def _anchors(self, batch: ImageList, features: list[Tensor]) -> list[Tensor]:
-        """(H * W * A, 4) of each level; the same for all images of a batch."""
+        """Return the anchors of each level, (H * W * A, 4); the same for all images of a batch."""
         first = ImageList(batch.tensors, batch.image_sizes[:1])
         # The generator takes the anchors' dtype from the features; bfloat16 has no whole numbers beyond 256.
         (anchors,) = self.rpn.anchor_generator(first, [feature[:, :1].float() for feature in features])
@@ -197,7 +197,7 @@ class MaskRCNN(Trainable):
         return class_logits, box_deltas
 
     def _mask_branch(self, pyramid: FeaturePyramid, boxes: Sequence[Tensor], labels: Tensor) -> Tensor:
-        """(R, 28, 28) logits of each region's own class."""
+        """Return (R, 28, 28) logits of each region's own class."""
         pooled = self._pool(pyramid, boxes, MASK_BINS)
         return own_class_logits(self.roi_heads.mask_predictor, self.roi_heads.mask_head(pooled), labels)
 
@@ -208,6 +208,6 @@ class MaskRCNN(Trainable):
 
 
 def _ratio(source: Sequence[int], destination: Sequence[int], device: torch.device) -> Tensor:
-    """Factors that take xyxy boxes from one (H, W) frame to another."""
+    """Return the factors that take xyxy boxes from one (H, W) frame to another."""
     y, x = destination[0] / source[0], destination[1] / source[1]
     return copy_to_device([x, y, x, y], device)

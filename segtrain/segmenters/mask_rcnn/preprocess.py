@@ -17,12 +17,16 @@ DIVISOR = 32  # the coarsest stride of the backbone
 
 @dataclass(frozen=True)
 class InputSize:
-    """How images are resized before they enter the network.
+    """Size that images are resized to before they enter the network.
+
+    >>> InputSize(min_size=800, max_size=1333, scale=None).resized(height=400, width=1000)
+    (533, 1333)
 
     Attributes:
-        min_size: the shorter side becomes this long, in pixels, ...
-        max_size: ... but the longer side never longer than this.
-        scale: instead of ``min_size``: a fixed factor, so that objects keep their size relation between images.
+        min_size: input pixels along the shorter side, unless the longer side then exceeds ``max_size``; None if
+            ``scale`` is given.
+        max_size: input pixels along the longer side, at most.
+        scale: input pixels per image pixel, for all images alike; None if ``min_size`` is given.
     """
 
     min_size: int | None
@@ -30,13 +34,13 @@ class InputSize:
     scale: float | None
 
     def factor(self, height: int, width: int) -> float:
-        """The factor for an image of this size."""
+        """Return input pixels per image pixel for an image of this size."""
         wanted = self.scale if self.min_size is None else self.min_size / min(height, width)
         assert wanted is not None
         return min(wanted, self.max_size / max(height, width))
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
-        """(H, W) that an image of this size gets; at least a pixel: a very long image keeps its other side."""
+        """Return the (H, W) of the input for an image of this size; each at least 1."""
         factor = self.factor(height, width)
         return max(int(height * factor), 1), max(int(width * factor), 1)
 
@@ -45,9 +49,9 @@ def batch_images(images: Sequence[Tensor], input_size: InputSize, device: torch.
     """Normalise, resize and pad, as torchvision's ``GeneralizedRCNNTransform`` does.
 
     Args:
-        images: uint8 RGB (3, H, W).
-        input_size: what to resize to.
-        device: where the batch is wanted.
+        images: uint8 RGB tensors (3, H, W).
+        input_size: size to resize them to.
+        device: device of the batch.
 
     Returns:
         A channels-last float32 batch, padded at the right and bottom with zeros, and each image's own (H, W) in it.

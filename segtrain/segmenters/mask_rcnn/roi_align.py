@@ -26,12 +26,12 @@ def weighted_sums(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     any number of threads.
 
     Args:
-        rows: (N, C).
-        index: (M, K) int32, which rows.
-        weight: (M, K), of the type of the rows.
+        rows: (N, C) rows to sum.
+        index: (M, K) int32 indices of rows.
+        weight: (M, K) weights, of the type of the rows.
 
     Returns:
-        (M, C).
+        (M, C) sums.
     """
     if rows.device.type != "cpu":
         return F.embedding_bag(index, rows, per_sample_weights=weight, mode="sum")
@@ -76,10 +76,10 @@ class _WeightedSums(torch.autograd.Function):
 
 
 class FeaturePyramid:
-    """The feature maps of a batch, from which regions are pooled as often as needed.
+    """Feature maps of a batch, from which regions are pooled as often as needed.
 
     Attributes:
-        sizes: (B, H, W) of each level.
+        sizes: batch size, height and width of each level.
 
     Args:
         features: one map a level, finest first, (B, C, H, W). Float64 is pooled in float64, any other type in float32,
@@ -102,16 +102,16 @@ class FeaturePyramid:
 
     @cached_property
     def rows(self) -> Tensor:
-        """(sum of B * H * W, C): every cell of every level. Made once, as it copies the whole pyramid."""
+        """Every cell of every level, (sum of B * H * W, C); made once, as it copies the whole pyramid."""
         return torch.cat([f.permute(0, 2, 3, 1).reshape(-1, self._channels) for f in self._features]).to(self._dtype)
 
     @cached_property
     def _maps(self) -> list[Tensor]:
-        """The features in the type that they are pooled in."""
+        """Features in the type that they are pooled in."""
         return [feature.to(self._dtype) for feature in self._features]
 
     def level_starts(self) -> Tensor:
-        """(levels,) int32: the row at which each level begins."""
+        """Return the row at which each level begins, (levels,) int32."""
         counts = [batch * height * width for batch, height, width in self.sizes]
         return copy_to_device(list(accumulate([0, *counts[:-1]])), self._device).int()
 
@@ -119,8 +119,8 @@ class FeaturePyramid:
         """Pool each box from the pyramid level that fits its size.
 
         Args:
-            boxes: for each of the B images, (R, 4) xyxy in pixels of the input; they may leave it, be empty or even
-                upside down.
+            boxes: regions of each of the B images, (R, 4) xyxy in input pixels; they may leave the input, be empty or
+                even upside down.
             output_size: P, bins along each side.
 
         Returns:
@@ -161,7 +161,7 @@ class FeaturePyramid:
 
 
 def assign_levels(rois: Tensor, strides: Sequence[int]) -> Tensor:
-    """The pyramid level of each (x1, y1, x2, y2): equation 1 of the FPN paper, as an index into ``strides``."""
+    """Return the level of each (x1, y1, x2, y2) by equation 1 of the FPN paper, as an index into ``strides``."""
     first, last = strides[0].bit_length() - 1, strides[-1].bit_length() - 1
     size = torch.sqrt((rois[:, 2] - rois[:, 0]) * (rois[:, 3] - rois[:, 1]))
     # The same guard against round-off as torchvision's, or boxes at a boundary change level.
@@ -171,14 +171,14 @@ def assign_levels(rois: Tensor, strides: Sequence[int]) -> Tensor:
 
 
 def _samples(start: Tensor, stop: Tensor, size: Tensor, bins: int, aligned: bool) -> tuple[Tensor, Tensor]:
-    """Cells and weights that one axis of each bin reads.
+    """Compute the cells and weights that each bin reads along one axis.
 
     Args:
-        start: (R,) in cells.
-        stop: (R,) in cells.
+        start: (R,) first edge of each region, in cells.
+        stop: (R,) last edge of each region, in cells.
         size: (R,) int32, cells of the map along this axis.
-        bins: along this axis.
-        aligned: see ``Pyramid``.
+        bins: number of bins along this axis.
+        aligned: see `FeaturePyramid`.
 
     Returns:
         Indices (R, bins, 2 * samples), int32, and their weights, the mean over samples included.

@@ -15,15 +15,15 @@ from segtrain.segmenters.mask_rcnn.balanced_sampling import boxes_of, sample_bal
 
 @dataclass(frozen=True)
 class SampledRoIs:
-    """S regions of B images, P of which show an object.
+    """S sampled regions of B images, P of which show an object.
 
     Attributes:
-        boxes: for each image (R, 4) xyxy in pixels of the input, those that show an object first.
-        labels: (S,) int64 of all of them, 0 for background.
-        positive: (P,) which of the S show an object.
-        box_targets: (P, 4) the way from these to their true boxes, in the heads' code.
-        positive_boxes: for each image, the boxes of its own among these.
-        matched: for each image, the object that each of them shows.
+        boxes: regions of each image, (R, 4) xyxy in input pixels, those that show an object first.
+        labels: (S,) int64 labels of all regions, 0 for background.
+        positive: (P,) indices of the regions that show an object.
+        box_targets: (P, 4) deltas from these regions to their true boxes, encoded by the heads' box coder.
+        positive_boxes: regions of each image that show an object, (P', 4) xyxy.
+        matched: index of the object that each of these regions shows, (P',) for each image.
     """
 
     boxes: Sequence[Tensor]
@@ -37,13 +37,15 @@ class SampledRoIs:
 def sample_rois(
     heads: RoIHeads, proposals: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor]
 ) -> SampledRoIs:
-    """torchvision's ``select_training_samples``, for all images at once; the same seed gives the same regions.
+    """Sample regions as torchvision's ``select_training_samples`` does, for all images at once.
+
+    The same seed gives the same regions.
 
     Args:
-        heads: their sampler, thresholds and box code.
-        proposals: for each image (R, 4) xyxy; the true boxes are added to them.
-        boxes: for each image (G, 4) xyxy, the true ones.
-        labels: for each image (G,) int64 in 1..K.
+        heads: heads whose sampler, matching thresholds and box coder hold.
+        proposals: proposals of each image, (R, 4) xyxy; the true boxes are added to them.
+        boxes: true boxes of each image, (G, 4) xyxy.
+        labels: labels of each image's objects, (G,) int64 in 1..K.
     """
     candidates = [torch.cat(pair) for pair in zip(proposals, boxes, strict=True)]
     matches = [_match(heads, *image) for image in zip(candidates, boxes, labels, strict=True)]
@@ -68,12 +70,12 @@ def sample_rois(
 
 
 def box_losses(regions: SampledRoIs, class_logits: Tensor, box_deltas: Tensor) -> dict[str, Tensor]:
-    """torchvision's ``fastrcnn_loss``; 0 where there is no region at all.
+    """Compute torchvision's ``fastrcnn_loss``; 0 if there is no region.
 
     Args:
-        regions: S of them.
-        class_logits: (S, K + 1) float32, the background first.
-        box_deltas: (S, 4 (K + 1)) float32.
+        regions: S sampled regions.
+        class_logits: (S, K + 1) float32 class logits, the background first.
+        box_deltas: (S, 4 (K + 1)) float32 box deltas.
     """
     count, classes = class_logits.shape
     deltas = box_deltas.reshape(count, classes, 4)[regions.positive, regions.labels[regions.positive]]
@@ -84,7 +86,7 @@ def box_losses(regions: SampledRoIs, class_logits: Tensor, box_deltas: Tensor) -
 
 
 def _match(heads: RoIHeads, candidates: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Each candidate's label, 0 for background and -1 for neither, and the true box it overlaps most."""
+    """Return the label of each candidate, 0 for background and -1 for neither, and the true box it overlaps most."""
     if not len(boxes):
         nothing = torch.zeros(len(candidates), dtype=torch.int64, device=candidates.device)
         return nothing, nothing

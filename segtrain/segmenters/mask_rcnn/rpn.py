@@ -27,12 +27,12 @@ def match_anchors(anchors: Tensor, boxes: Sequence[Tensor], low: float, high: fl
 
     Args:
         anchors: (A, 4) xyxy.
-        boxes: for each of the B images (G, 4) xyxy, the true ones; may be none.
+        boxes: true boxes of each of the B images, (G, 4) xyxy; G may be 0.
         low: IoU below which an anchor is background.
         high: IoU from which it is an object.
 
     Returns:
-        (B, A) int64: the box of largest IoU, or ``BELOW`` or ``BETWEEN``. The anchors that fit a box better than all
+        (B, A) int64: index of the box of largest IoU, `BELOW` or `IGNORED`. The anchors that fit a box better than all
         others do are its match, however small their IoU.
     """
     left, top, right, bottom = (side.contiguous() for side in anchors.unbind(1))
@@ -48,7 +48,7 @@ def match_anchors(anchors: Tensor, boxes: Sequence[Tensor], low: float, high: fl
 
 
 def _best_boxes(boxes: Tensor, sides: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Each anchor's largest IoU, whose it is, and whether no anchor has a larger one with some box: (A,) each."""
+    """Return each anchor's largest IoU, its box, and True if no anchor has a larger IoU with some box: (A,) each."""
     count = max(len(sides[0]), 1)
     rows = max((_PAIRS if boxes.device.type == "cpu" else _PAIRS_ELSEWHERE) // count, 1)
     parts = torch.split(boxes, rows)
@@ -69,11 +69,11 @@ def _best_of_part(boxes: Tensor, sides: Sequence[Tensor]) -> tuple[Tensor, Tenso
 
 
 def _iou(boxes: Tensor, sides: Sequence[Tensor]) -> Tensor:
-    """(G, A), in torchvision's order of operations, so that the values are the same to the bit.
+    """Return the (G, A) IoUs in torchvision's order of operations, so that the values are the same to the bit.
 
     Args:
         boxes: (G, 4) xyxy.
-        sides: of the anchors, left, top, right, bottom, and their areas: (A,) each.
+        sides: left, top, right, bottom and area of the anchors, (A,) each.
     """
     x0, y0, x1, y1 = (side[:, None] for side in boxes.unbind(1))
     left, top, right, bottom, areas = sides
@@ -92,17 +92,19 @@ def select_proposals(
     anchors: Sequence[Tensor],
     image_sizes: Sequence[tuple[int, int]],
 ) -> list[Tensor]:
-    """torchvision's ``filter_proposals``, decoding only the candidates, for all images at once.
+    """Select proposals as torchvision's ``filter_proposals`` does, for all images at once.
+
+    Only the candidates are decoded.
 
     Args:
-        rpn: its thresholds and counts, which depend on whether it trains.
-        objectness: (B, A, H, W) logits of each level.
-        deltas: (B, 4 A, H, W) of each level.
-        anchors: (H * W * A, 4) xyxy of each level, the anchors of a place together.
+        rpn: network whose thresholds and counts hold; they depend on its mode (training or evaluation).
+        objectness: logits of each level, (B, A, H, W).
+        deltas: box deltas of each level, (B, 4 A, H, W).
+        anchors: anchors of each level, (H * W * A, 4) xyxy, those of a location side by side.
         image_sizes: (H, W) of each image in the batch.
 
     Returns:
-        For each image (R, 4) xyxy in pixels of the input, best first.
+        Proposals of each image, (R, 4) xyxy in input pixels, best first.
     """
     logits, offsets, places = [], [], []
     for level, deltas_of_level, anchors_of_level in zip(objectness, deltas, anchors, strict=True):
@@ -131,17 +133,17 @@ def select_proposals(
 
 
 def suppress(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: float, wanted: int) -> Tensor:
-    """Greedy non-maximum suppression within groups.
+    """Suppress boxes greedily within groups (non-maximum suppression).
 
     Args:
         boxes: (B, N, 4) xyxy.
         scores: (B, N).
-        groups: how many of the N belong to each group, in their order; suppression stays within image and group.
+        groups: number of consecutive boxes in each group; suppression stays within image and group.
         threshold: a box is dropped if its IoU with a better one that is kept exceeds it.
-        wanted: how many of the best that are kept matter in each image.
+        wanted: number of kept boxes per image that matter.
 
     Returns:
-        (B, N) bool, what is kept; worse ones than the ``wanted`` best may be missing.
+        (B, N) bool, True for kept boxes; of those beyond the ``wanted`` best some may be missing.
     """
     if boxes.device.type == "cpu":
         return _suppress_in_threads(boxes, scores, groups, threshold, wanted)
@@ -149,7 +151,7 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: fl
 
 
 def _suppress_together(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: float) -> Tensor:
-    """In one call of the kernel, each group moved to a place of its own."""
+    """Suppress in one call of the kernel, each group moved to an area of its own."""
     group = copy_to_device(torch.arange(len(groups)).repeat_interleave(torch.tensor(groups)).tolist(), boxes.device)
     number = group + len(groups) * torch.arange(len(boxes), device=boxes.device)[:, None]
     apart = boxes + (number * (boxes.max() + 1))[..., None]
@@ -159,7 +161,7 @@ def _suppress_together(boxes: Tensor, scores: Tensor, groups: Sequence[int], thr
 
 
 def _suppress_in_threads(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: float, wanted: int) -> Tensor:
-    """torchvision's CPU kernel runs on one core and lets go of Python: the images share the cores."""
+    """Suppress one image per thread: torchvision's CPU kernel runs on one core and releases the interpreter lock."""
     kept = torch.zeros_like(scores, dtype=torch.bool)
     survivors = _threads(torch.get_num_threads()).map(
         lambda image, score: _best_survivors(image, score, groups, threshold, wanted), boxes, scores
@@ -170,10 +172,10 @@ def _suppress_in_threads(boxes: Tensor, scores: Tensor, groups: Sequence[int], t
 
 
 def _best_survivors(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: float, wanted: int) -> Tensor:
-    """Places of the ``wanted`` best (N,) that are kept, and some more, or of all.
+    """Return the positions of at least the ``wanted`` best boxes that are kept, or of all that are.
 
-    What is kept among the best boxes does not depend on worse ones: some of all boxes are enough as a rule, and the
-    cost grows with the square of their number.
+    The boxes kept among the best do not depend on worse ones, so a part of all boxes is enough as a rule; the cost
+    grows with the square of their number.
     """
     group = torch.arange(len(groups)).repeat_interleave(torch.tensor(groups))
     order = scores.argsort(descending=True, stable=True)
@@ -199,16 +201,16 @@ if hasattr(os, "register_at_fork"):  # threads do not survive a fork: a child st
 def sample_anchors(
     rpn: RegionProposalNetwork, anchors: Tensor, boxes: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw the anchors of a batch that the loss looks at, as torchvision does, from torch's global generator.
+    """Draw the anchors of a batch that the loss uses, as torchvision does, from torch's global generator.
 
     Args:
-        rpn: its thresholds and its sampler.
+        rpn: network whose matching thresholds and sampler hold.
         anchors: (A, 4) xyxy.
-        boxes: (G, 4) xyxy for each of the B images, the true ones in pixels of the input.
+        boxes: true boxes of each of the B images, (G, 4) xyxy in input pixels.
 
     Returns:
-        (S,) the image of each, (S,) its place among the anchors, and (P, 4) the true boxes of the first P of them; the
-        others are background.
+        (S,) image of each drawn anchor, (S,) its index among the anchors, and (P, 4) true boxes of the first P of them;
+        the others are background.
     """
     matcher = rpn.proposal_matcher
     match = match_anchors(anchors, boxes, matcher.low_threshold, matcher.high_threshold)
@@ -222,14 +224,14 @@ def sample_anchors(
 def proposal_losses(
     rpn: RegionProposalNetwork, logits: Tensor, deltas: Tensor, anchors: Tensor, true: Tensor
 ) -> dict[str, Tensor]:
-    """torchvision's two terms.
+    """Compute torchvision's two loss terms.
 
     Args:
-        rpn: its box code.
-        logits: (S,) float32, of the sampled anchors.
-        deltas: (S, 4) float32, likewise.
-        anchors: (S, 4) xyxy.
-        true: (P, 4) xyxy, the true boxes of the first P anchors; the others are background.
+        rpn: network whose box coder holds.
+        logits: (S,) float32 objectness logits of the sampled anchors.
+        deltas: (S, 4) float32 box deltas of the sampled anchors.
+        anchors: (S, 4) xyxy, the sampled anchors.
+        true: (P, 4) xyxy, true boxes of the first P anchors; the others are background.
     """
     count = len(true)
     expected = (torch.arange(len(logits), device=logits.device) < count).float()
@@ -241,13 +243,13 @@ def proposal_losses(
 
 
 def rpn_outputs_at(head: RPNHead, pyramid: FeaturePyramid, image: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
-    """What the proposal head says of some anchors, with gradients.
+    """Compute the outputs of the proposal head for some anchors, with gradients.
 
     Args:
-        head: of any depth of 3x3 convolutions.
-        pyramid: the features of B images.
-        image: (S,) which of the B images.
-        anchor: (S,) place among the anchors of all levels, those of a place together.
+        head: proposal head with any number of 3x3 convolutions.
+        pyramid: features of B images.
+        image: (S,) image of each anchor, in [0, B).
+        anchor: (S,) index among the anchors of all levels, those of a location side by side.
 
     Returns:
         (S,) logits and (S, 4) box deltas.
