@@ -126,13 +126,14 @@ def package(name: str, sources: dict[str, str]) -> str:
 
 
 def package_graph(sources: dict[str, str]) -> dict[str, set[str]]:
-    """Package -> packages it imports; scripts, entry points and the lazy names of segtrain itself are left out."""
+    """Package -> packages it imports, its own parts, scripts and the lazy names of segtrain left out."""
     graph: dict[str, set[str]] = {}
     for name, source in sources.items():
         if within(name, "segtrain") and name != "segtrain" and not name.endswith("__main__"):
             used = {package(i, sources) for i in imports(source) if i in sources and i != "segtrain"}
             here = package(name, sources)
-            graph.setdefault(here, set()).update(used - {here, "segtrain"} if here != "segtrain" else set())
+            apart = {other for other in used if not within(other, here) and not within(here, other)}
+            graph.setdefault(here, set()).update(apart if here != "segtrain" else set())
     return graph
 
 

@@ -9,6 +9,7 @@ import rich
 from segtrain.benchmark.checkpoints import find_checkpoints, override, seeds_of_one_configuration
 from segtrain.benchmark.methods import build_methods, reference_row
 from segtrain.benchmark.oracle import Oracle, find
+from segtrain.benchmark.results import Results
 from segtrain.benchmark.runner import FILE_THRESHOLD, Benchmark
 from segtrain.benchmark.search import Tuned
 from segtrain.benchmark.tuning import Tuning
@@ -20,9 +21,9 @@ from segtrain.data.splits import ImageUse
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS
 from segtrain.report.build import assemble
-from segtrain.report.gallery.choice import gallery
+from segtrain.report.gallery.select import select_images
 from segtrain.report.progress import progress_bar
-from segtrain.report.writer import headline, write_report
+from segtrain.report.writer import terminal_table, write_report
 from segtrain.runtime import describe_environment, limit_threads, resolve_device, seed_everything, thread_count
 
 
@@ -81,7 +82,7 @@ def evaluate(config: dict[str, Any], output_dir: Path, command: Command) -> None
                 )
 
     learned = {name: row.source for name, row in planned.items() if row.is_learned}
-    results = assemble(
+    content = assemble(
         benchmark.rows,
         split,
         benchmark.ground_truth,
@@ -96,6 +97,7 @@ def evaluate(config: dict[str, Any], output_dir: Path, command: Command) -> None
         bootstrap=config["bootstrap"],
         notes=[*benchmark.notes, *tuning.notes],
     )
-    report = write_report(output_dir, results, gallery(benchmark, config["gallery"], reference))
-    rich.print(headline(results))
+    results = Results.of(content)
+    report = write_report(output_dir, results, select_images(benchmark, config["gallery"], reference))
+    rich.print(terminal_table(results))
     print(f"Report: {report}")

@@ -16,11 +16,11 @@ from segtrain.report.analysis.comparisons import certainty
 from segtrain.report.analysis.doubts import doubts, images_behind
 from segtrain.report.analysis.errors import errors
 from segtrain.report.analysis.kinds import by_kind
+from segtrain.report.analysis.mappings import is_oracle
 from segtrain.report.analysis.mask_ceiling import mask_ceiling
 from segtrain.report.analysis.reasons import reasons
 from segtrain.report.analysis.seeds import seed_groups
 from segtrain.report.analysis.verdict import verdict
-from segtrain.report.tables.cells import is_oracle
 
 NO_COSTS: Mapping[str, float | None] = dict.fromkeys(
     ("training_minutes", "training_images", "training_objects", "tuning_seconds", "peak_memory_gib")

@@ -1,105 +1,133 @@
-"""``report.md``: the report for a repository, a pull request, a mail."""
+"""``report.md``: the report for a repository, a pull request, a mail, without images."""
 
 import re
 from collections.abc import Sequence
+from functools import singledispatch
 
-from jinja2 import Environment, PackageLoader
-
-from segtrain.report.figures.kinds import kind_tables, kind_words
-from segtrain.report.provenance import checkpoints, data_title, facts
-from segtrain.report.tables.categories import category_table, tracks_agree
-from segtrain.report.tables.cells import Cell, Results, Table, is_oracle, ranking, track_table
-from segtrain.report.tables.costs import cost_table
-from segtrain.report.tables.errors import error_section
-from segtrain.report.tables.f1 import f1_table
-from segtrain.report.tables.limits import (
-    calibration_sentences,
-    calibration_table,
-    ceiling_sentences,
-    ceiling_table,
-    reliability_rows,
+from segtrain.benchmark.results import Results
+from segtrain.report.blocks import (
+    Bullets,
+    Charts,
+    Command,
+    Figures,
+    Folded,
+    Gallery,
+    Heading,
+    Paragraph,
+    Section,
+    Term,
+    Terms,
 )
-from segtrain.report.tables.reasons import reason_lines
-from segtrain.report.tables.seeds import seed_table
-from segtrain.report.tables.standings import difference_table, headline_table
-from segtrain.report.words import definitions, notes
+from segtrain.report.sections import build_sections
+from segtrain.report.sections.about import data_title, notes, summary
+from segtrain.report.tables import Cell, Table
 
 _SPECIAL = re.compile(r"[\\`*\[\]|~#$]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is no markup
 
 
 def markdown_report(results: Results) -> str:
-    """The report as GitHub-flavoured Markdown, without images.
+    """Write the report as GitHub-flavoured Markdown.
 
     Args:
-        results: the content of ``results.json``.
+        results: an evaluation.
     """
-    environment = Environment(
-        loader=PackageLoader("segtrain.report"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown: every foreign text passes `text`, `code` or `fenced`
-    )
-    environment.filters |= {"text": text, "code": code, "fenced": fenced}
-    headline, errors = headline_table(results), error_section(results)
-    return environment.get_template("report.md.jinja").render(
-        results=results,
-        sentences=results["verdict"],
-        headline=table_text(headline),
-        differences=table_text(differences) if (differences := difference_table(results)) else "",
-        agnostic=table_text(track_table(results, "class_agnostic", intervals=False)),
-        reference=results.get("reference") if results.get("comparisons") else None,
-        with_intervals=any(cell.details for row in headline.rows for cell in row.cells),
-        seeds=table_text(seeds) if (seeds := seed_table(results)) else "",
-        oracles=any(is_oracle(method) for method in results["methods"].values()),
-        order=ranking(results),
-        class_aware=table_text(track_table(results, "class_aware", intervals=False)),
-        categories=table_text(category_table(results)),
-        f1=table_text(f1) if (f1 := f1_table(results)) else "",
-        costs=table_text(cost_table(results)),
-        errors=errors,
-        error_tables={
-            name: table_text(table)
-            for name in ("agnostic", "aware", "touching")
-            if (table := getattr(errors, name, None))
-        },
-        kind_tables={trait: table_text(table) for trait, table in kind_tables(results).items()},
-        kind_words=kind_words(results),
-        same_tracks=tracks_agree(results),
-        notes=notes(results),
-        reasons=reason_lines(results),
-        ceiling=table_text(ceiling) if (ceiling := ceiling_table(results)) else "",
-        ceiling_said=ceiling_sentences(results),
-        calibration=table_text(calibration) if (calibration := calibration_table(results)) else "",
-        calibration_said=calibration_sentences(results),
-        reliability=_reliability(results),
-        definitions=definitions(results),
-        subject=data_title(results),
-        facts=facts,
-        checkpoints=checkpoints(results),
-    )
+    subject = data_title(results)
+    parts = [f"# Segmentation benchmark{f': {text(subject)}' if subject else ''}", f"{text(summary(results))}."]
+    for section in build_sections(results):
+        parts += _section(section)
+        if section.key == "verdict":
+            parts.append("\n>\n".join(f"> {text(note)}" for note in notes(results)))
+    parts.append("Images, curves and plots: `report.html`, beside this file.")
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _reliability(results: Results) -> str:
-    """The reliability diagrams as a table."""
-    lines = [[code(name), scores, *numbers] for name, scores, numbers in reliability_rows(results)]
-    return _aligned([["method", "scores", "detections", "mean score", "right", "mean IoU"], *lines], left=2)
+def _section(section: Section) -> list[str]:
+    return [f"## {text(section.title)}", *map(block_text, section.blocks)]
+
+
+@singledispatch
+def block_text(block: object) -> str:
+    """Write a block of a section; empty if Markdown has no form for it."""
+    raise TypeError(f"no Markdown for {type(block).__name__}")
+
+
+@block_text.register
+def _(block: Paragraph) -> str:
+    before, placeholder, after = block.text.partition("{}") if block.code else (block.text, "", "")
+    return text(before) + (code(block.code) if placeholder else "") + text(after)
+
+
+@block_text.register
+def _(block: Bullets) -> str:
+    return "\n".join(f"- {text(entry)}" for entry in block.entries)
+
+
+@block_text.register
+def _(block: Heading) -> str:
+    return f"### {text(block.text)}"
+
+
+@block_text.register
+def _(block: Terms) -> str:
+    names = [code(term.name) if block.methods else f"**{text(term.name)}**" for term in block.entries]
+    return "\n".join(_term(term, name) for term, name in zip(block.entries, names, strict=True))
+
+
+@block_text.register
+def _(block: Charts) -> str:
+    return table_text(block.table) if block.table else ""
+
+
+@block_text.register
+def _(block: Folded) -> str:
+    content = "\n\n".join(map(block_text, block.blocks))
+    return f"<details><summary>{text(block.summary)}</summary>\n\n{content}\n\n</details>"
+
+
+@block_text.register
+def _(block: Figures) -> str:
+    return _aligned([[name for name, _ in block.entries], [f"{number:,}" for _, number in block.entries]], left=0)
+
+
+@block_text.register
+def _(block: Command) -> str:
+    return fenced(block.text)
+
+
+@block_text.register
+def _(block: Gallery) -> str:
+    return ""
+
+
+@block_text.register
+def table_text(table: Table) -> str:
+    """Write a table with aligned columns, the best values in bold, upper bounds in italics; empty without rows."""
+    if not table.rows:
+        return ""
+    lines = [[*table.heads, *(text(column.title) for column in table.columns)]]
+    for row in table.rows:
+        names = [] if row.category is None else [text(row.category)]
+        if row.method:
+            names.append(f"*{code(row.method)}*" if row.upper_bound else code(row.method))
+        lines.append([*names, *map(_cell, row.cells)])
+    written = _aligned(lines, left=len(table.heads))
+    return f"{written}\n\n{text(table.caption)}" if table.caption else written
 
 
 def text(value: object) -> str:
-    """Foreign text in a line of Markdown: nothing in it is markup, nothing breaks the line."""
-    line = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Escape foreign text for a line of Markdown: nothing in it is markup, nothing breaks the line."""
+    line = re.sub(r"\s+", " ", str(value)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(lambda match: "\\" + match[0], line)
 
 
 def code(value: object) -> str:
-    """Foreign text as a code span that is safe inside a table too."""
+    """Write foreign text as a code span that is safe inside a table too."""
     content = " ".join(str(value).split()).replace("`", "'").replace("|", "\\|")
     return f"`{content}`" if content else ""
 
 
 def fenced(value: object) -> str:
-    """Foreign text as a code block that it cannot close."""
+    """Write foreign text as a code block that it cannot close."""
     content = str(value)
     fence = "```"
     while fence in content:
@@ -107,27 +135,21 @@ def fenced(value: object) -> str:
     return f"{fence}sh\n{content}\n{fence}"
 
 
-def table_text(table: Table) -> str:
-    """A table with aligned columns, the best values in bold, oracles in italics; empty if it has no rows."""
-    if not table.rows:
-        return ""
-    with_category = table.rows[0].category is not None
-    names = ["category", "method"] if with_category else ["method"]
-    lines = [[*names, *(column.title for column in table.columns)]]
-    for row in table.rows:
-        head = [text(row.category)] if with_category else []
-        name = code(row.method)
-        lines.append([*head, f"*{name}*" if row.oracle else name, *map(_cell, row.cells)])
-    return _aligned(lines, left=len(names))
+def _term(term: Term, name: str) -> str:
+    line = f"- {name}: {text(term.text)}"
+    if term.more:
+        line += f" <details><summary>and {term.more_count} more</summary>{text(term.more)}</details>\n"
+    return line
 
 
 def _cell(cell: Cell) -> str:
-    # An interval, a p stays on one line.
+    # An interval, a p-value stays on one line.
     number, *details = (part.replace(" ", "\N{NO-BREAK SPACE}") for part in (cell.text, *cell.details))
     return " ".join([f"**{number}**" if cell.best else number, *details])
 
 
 def _aligned(lines: Sequence[Sequence[str]], left: int) -> str:
+    """Pad the cells of a table, the first line being its header."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * width if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     padded = [

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from segtrain.benchmark.results import Results, plain
 from segtrain.benchmark.runner import EvaluationFolder
 from segtrain.errors import SegtrainError
-from segtrain.report.provenance import data_title, facts
-from segtrain.report.words import notes
-from segtrain.report.writer import csv_text, headline, plain, write_report
+from segtrain.report.sections.about import data_title, fact_terms, notes
+from segtrain.report.writer import csv_text, terminal_table, write_report
 from tests.helpers.report_examples import (
     HOSTILE,
     METRICS,
@@ -72,11 +72,11 @@ def test_rows_of_one_file_are_refused(tmp_path: Path, rows: list[str]) -> None:
 
 
 def report(folder: Path, content: object, items: object = ()) -> Page:
-    return Page(write_report(folder, content, items).read_text())  # type: ignore[arg-type]
+    return Page(write_report(folder, Results.of(content), items).read_text())  # type: ignore[arg-type]
 
 
 def test_writes_four_files_and_nothing_else(tmp_path: Path) -> None:
-    path = write_report(tmp_path / "new" / "run", results(), gallery())
+    path = write_report(tmp_path / "new" / "run", Results.of(results()), gallery())
     assert path == tmp_path / "new" / "run" / "report.html"
     assert {p.name for p in path.parent.iterdir()} == FILES
 
@@ -118,7 +118,7 @@ def test_page_is_accessible(tmp_path: Path) -> None:
 
 
 def test_verdict_stands_at_the_head(tmp_path: Path) -> None:
-    write_report(tmp_path, complete(), [])
+    write_report(tmp_path, Results.of(complete()), [])
     for name, first_table in (("report.html", "<table"), ("report.md", "\n| ")):
         head = (tmp_path / name).read_text().split(first_table)[0]
         assert "mask_rcnn wins by a lot." in head
@@ -131,12 +131,12 @@ def test_oracles_are_set_apart(tmp_path: Path) -> None:
     assert [a["class"] for a in page.named("tbody") if a.get("class")] == ["bounds"] * 5
     markdown = (tmp_path / "report.md").read_text()
     assert markdown.count("| *`kmeans_oracle`*") == 5
-    assert "upper bounds" in markdown
+    assert "Upper bounds: best setting per image" in markdown
     assert "Upper bounds" not in "".join(report(tmp_path, results()).texts["span"])
 
 
 def test_the_headline_table_of_a_repository(tmp_path: Path) -> None:
-    write_report(tmp_path, complete(), [])
+    write_report(tmp_path, Results.of(complete()), [])
     lines = (tmp_path / "report.md").read_text().splitlines()
     table = [line for line in lines if line.startswith("| ")]
     rows = {cells[0]: cells[1:] for line in table[:7] if (cells := [c.strip() for c in line.strip("|").split("|")])}
@@ -168,7 +168,7 @@ def test_both_reports_have_one_order(tmp_path: Path) -> None:
 
 
 def test_a_dollar_makes_no_formula(tmp_path: Path) -> None:
-    write_report(tmp_path, results(categories=("$x$", "b")), [])
+    write_report(tmp_path, Results.of(results(categories=("$x$", "b"))), [])
     outside = re.sub(r"`[^`\n]*`", "", (tmp_path / "report.md").read_text())
     assert "\\$x\\$" in outside
     assert not re.search(r"(?<!\\)\$", outside)
@@ -203,11 +203,13 @@ def test_reports_tell_where_they_came_from(tmp_path: Path) -> None:
         ("/data/nuclei/val.json", "nuclei, val.json"),
         ("annotations/val.json", "val.json"),
         ("/val.json", "val.json"),
-        (None, "val.json"),
+        ("", "val.json"),
     ],
 )
-def test_data_are_called_by_their_folder_and_file(path: str | None, title: str) -> None:
-    assert data_title({"data": {"name": "val.json", "annotations_file": path}}) == title
+def test_data_are_called_by_their_folder_and_file(path: str, title: str) -> None:
+    content = results()
+    content["data"] |= {"name": "val.json", "annotations_file": path}
+    assert data_title(Results.of(content)) == title
 
 
 def test_facts_are_single_values_with_few_digits() -> None:
@@ -219,20 +221,23 @@ def test_facts_are_single_values_with_few_digits() -> None:
         "metrics": {"ap": 1},
         "long": 14400.4,
     }
-    assert facts(known) == [("minutes", "10.01"), ("step", "15240"), ("score", "0.5"), ("long", "14,400")]
+    shown = [(term.name, term.text) for term in fact_terms(known)]
+    assert shown == [("minutes", "10.01"), ("step", "15240"), ("score", "0.5"), ("long", "14,400")]
 
 
 def test_every_warning_is_a_sentence() -> None:
-    assert notes(results() | {"warnings": ["Few images", "Ends.", "Why?"]})[:3] == ["Few images.", "Ends.", "Why?"]
+    content = Results.of(results() | {"warnings": ["few images", "Ends.", "Why?"]})
+    assert notes(content)[:3] == ["Few images.", "Ends.", "Why?"]
 
 
 def test_json_has_no_nan_and_keeps_every_number(tmp_path: Path) -> None:
     content = results()
-    write_report(tmp_path, content, [])
+    write_report(tmp_path, Results.of(content), [])
     text = (tmp_path / "results.json").read_text()
     stored = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in results.json"))
     assert stored["methods"]["mask_rcnn"]["class_agnostic"]["mask_ap_large"] is None
-    assert stored == plain(content)
+    assert Results.load(tmp_path / "results.json") == Results.of(content)
+    assert stored["methods"]["kmeans"]["costs"] == content["methods"]["kmeans"]["costs"]
     assert (
         stored["methods"]["kmeans"]["class_agnostic"]["miou"] == content["methods"]["kmeans"]["class_agnostic"]["miou"]
     )
@@ -246,7 +251,7 @@ def test_plain_unwraps_numpy_and_paths() -> None:
 
 def test_csv_round_trip() -> None:
     content = plain(results())
-    rows = list(csv.DictReader(StringIO(csv_text(content))))
+    rows = list(csv.DictReader(StringIO(csv_text(Results.of(content)))))
     assert [(row["method"], row["track"]) for row in rows] == [
         (name, track)
         for name, entry in content["methods"].items()
@@ -258,7 +263,7 @@ def test_csv_round_trip() -> None:
         for key in METRICS:
             value = entry[row["track"]][key]
             assert row[key] == "" if value is None else float(row[key]) == value
-        seconds = entry["timing"]["segmentation"]["median"]
+        seconds = (entry["timing"]["segmentation"] or {}).get("median")
         assert row["segmentation_seconds_median"] == ("" if seconds is None else str(seconds))
         assert float(row["score_threshold"]) == entry["score_threshold"]
         assert int(row["detections"]) == 40
@@ -266,7 +271,7 @@ def test_csv_round_trip() -> None:
 
 def test_csv_keeps_hostile_names() -> None:
     content = plain(results({HOSTILE: method(0.2, 0.1, ["a"], aware=False)}))
-    (row,) = csv.DictReader(StringIO(csv_text(content), newline=""))
+    (row,) = csv.DictReader(StringIO(csv_text(Results.of(content)), newline=""))
     assert row["method"] == HOSTILE
 
 
@@ -286,7 +291,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert "49" not in "".join(page.texts["h1"])
     markdown = (tmp_path / "report.md").read_text()
     outside = re.sub(r"```.*?```|`[^`\n]*`", "", markdown, flags=re.DOTALL)
-    assert "<" not in outside
+    assert not re.findall(r"<(?!/?details>|/?summary>)", outside)
     for table in re.findall(r"(?:^\|.*\n)+", markdown, flags=re.MULTILINE):
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(cells) == 1
@@ -295,7 +300,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 def test_a_command_cannot_close_its_code_block(tmp_path: Path) -> None:
     content = results()
     content["command"] = "python evaluate.py\n```\n# heading"
-    write_report(tmp_path, content, [])
+    write_report(tmp_path, Results.of(content), [])
     assert "````sh\npython evaluate.py\n```\n# heading\n````" in (tmp_path / "report.md").read_text()
 
 
@@ -323,8 +328,8 @@ def test_boxes_only_row(tmp_path: Path) -> None:
 def test_nothing_is_measured(tmp_path: Path) -> None:
     row = method(0.0, None, [], aware=False)
     row["class_agnostic"].update(dict.fromkeys(METRICS), precision_recall=None)
-    write_report(tmp_path, results({"kmeans": row}, categories=()), [])
-    write_report(tmp_path, results({}, categories=()), [])
+    write_report(tmp_path, Results.of(results({"kmeans": row}, categories=())), [])
+    write_report(tmp_path, Results.of(results({}, categories=())), [])
     assert "No method has a defined number on these data." in (tmp_path / "report.md").read_text()
 
 
@@ -343,7 +348,7 @@ def test_a_large_gallery_fits_in_ten_megabytes(tmp_path: Path, count: int, size:
     found = [prediction(1, square(x % 8 * 7, x // 8 * 7, 6, size)) for x in range(squares)]
     for item in items:
         item.predictions.update(dict.fromkeys(names, found))
-    path = write_report(tmp_path, results({n: method(0.3, 0.1, ["a"], aware=False) for n in names}), items)
+    path = write_report(tmp_path, Results.of(results({n: method(0.3, 0.1, ["a"], aware=False) for n in names})), items)
     assert path.stat().st_size < 10_000_000
     page = Page(path.read_text())
     assert len(page.named("img")) == count  # each image once, whatever the number of methods
@@ -381,8 +386,8 @@ def test_gallery_opens_on_the_reference(tmp_path: Path) -> None:
 
 
 def test_report_replaces_an_older_one(tmp_path: Path) -> None:
-    write_report(tmp_path, results(), [])
-    write_report(tmp_path, results({"kmeans": method(0.2, 0.1, [], aware=False)}), [])
+    write_report(tmp_path, Results.of(results()), [])
+    write_report(tmp_path, Results.of(results({"kmeans": method(0.2, 0.1, [], aware=False)})), [])
     assert "mask_rcnn" not in (tmp_path / "report.md").read_text()
     assert {p.name for p in tmp_path.iterdir()} == FILES
 
@@ -390,14 +395,14 @@ def test_report_replaces_an_older_one(tmp_path: Path) -> None:
 def test_a_folder_that_is_a_file_is_the_users_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SegtrainError, match=r"file: cannot write the report .*output_dir"):
-        write_report(tmp_path / "file", results(), [])
+        write_report(tmp_path / "file", Results.of(results()), [])
 
 
 def test_headline_fits_a_terminal_of_80_columns() -> None:
     console = Console(width=80, file=StringIO(), color_system=None)
     content = results()
     content["methods"]["threshold_local[red]"] = content["methods"].pop("kmeans")
-    console.print(headline(content))
+    console.print(terminal_table(Results.of(content)))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "threshold_local[red]" in text
     assert "0.500" in text
@@ -409,7 +414,7 @@ def test_headline_keeps_its_numbers_beside_a_long_name() -> None:
     content = results()
     names = [f"mask_rcnn/a_run_whose_name_is_too_long_for_a_terminal_of_80_columns_seed_{seed}" for seed in (0, 1)]
     content["methods"] |= dict.fromkeys(names, content["methods"]["mask_rcnn"])
-    console.print(headline(content))
+    console.print(terminal_table(Results.of(content)))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert sum(line.split()[1:] == ["0.500", "0.490", "0.430", "0.420", "0.400", "200.0"] for line in lines) == 3
     names_shown = "".join(line.split()[0] for line in lines if line.strip())  # over several lines

@@ -5,14 +5,18 @@ from typing import Any
 import numpy as np
 
 from segtrain import masks
+from segtrain.benchmark.results import Results
 from segtrain.records import GroundTruth, Prediction
 from segtrain.report.analysis.verdict import verdict
-from segtrain.report.gallery.choice import GalleryItem
+from segtrain.report.blocks import Terms
+from segtrain.report.gallery.select import GalleryItem
+from segtrain.report.sections import build_sections
 
 METRICS = (
     "mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large", "mask_ar", "box_ap",
     "miou", "fg_iou", "f1_50", "pq", "sq", "rq", "boundary_iou",
 )  # fmt: skip
+COSTS = ("training_minutes", "training_images", "training_objects", "tuning_seconds", "peak_memory_gib")
 HOSTILE = "<script>alert('x')</script> & \"|\" `$` *_~# \n</style> {{ 7 * 7 }}"
 
 
@@ -38,13 +42,18 @@ def method(quality: float, seconds: float | None, categories: list[str], *, awar
         "class_aware": track(0.9 * quality, categories) if aware else None,
         "timing": {
             "data": {"median": 0.004, "p95": 0.005},
-            "segmentation": {"median": seconds, "p95": seconds},
+            "segmentation": None if seconds is None else {"median": seconds, "p95": seconds},
             "scoring": {"total": 1.5},
         },
         "counts": {"images": 4, "detections": 40, "images_without_detections": 1},
         "score_threshold": 0.5 if aware else 0,
         "description": "A description",
         "score": None if aware else "contrast",
+        "family": None,
+        "costs": dict.fromkeys(COSTS),
+        "calibration": None,
+        "errors": None,
+        "strata": None,
     }
 
 
@@ -77,12 +86,15 @@ def results(methods: dict[str, dict[str, Any]] | None = None, categories: tuple[
             "name": "cells", "images": 4, "annotations": 23, "used": 20, "crowd": 2, "dropped": 1, "repaired": 3,
             "categories": [{"id": i, "name": n, "annotations": 10 * i} for i, n in enumerate(names, 1)],
             "max_dets": 100, "findings": ["annotation 7: the segmentation is empty"], "unreadable_images": 0,
+            "annotations_file": "",
         },
         "environment": {"python": "3.11", "threads": 2},
         "command": "python evaluate.py seed=1",
         "checkpoint": {"path": "best.pt", "step": 12},
-        "reference": "mask_rcnn",
-        "comparisons": {},
+        "reference": "mask_rcnn" if "mask_rcnn" in (default if methods is None else methods) else None,
+        "comparisons": {}, "contests": {}, "bootstrap": {"resamples": 0, "seed": 0}, "mask_ceiling": None,
+        "reasons": [], "strata": {}, "contrast_gap": None, "true_boxes": None, "seeds": [], "warnings": [],
+        "directory": "", "checkpoints": {}, "claims": [],
     }  # fmt: skip
     return {**content, "verdict": verdict(content)}
 
@@ -97,14 +109,11 @@ def complete(categories: tuple[str, ...] = ("round", "lobed")) -> Any:
             values["intervals"] = {key: [0.8 * values[key], 1.1 * values[key]] for key in known}
             steps = range(10)
             values["f1_curve"] = {"thresholds": [0.5 + i / 20 for i in steps], "f1": [0.9 - i / 12 for i in steps]}
-        row["costs"] = dict.fromkeys(
-            ("training_minutes", "training_images", "training_objects", "tuning_seconds", "peak_memory_gib")
-        )
     content["methods"]["mask_rcnn"]["costs"] |= {"training_minutes": 9.75, "training_objects": 2311}
     content["methods"]["boxes"]["class_agnostic"]["f1_curve"] = None
     content["comparisons"] = {
         "kmeans": {"mask_ap": {"difference": -0.39, "low": -0.45, "high": -0.33, "p": 0.0002}},
-        "threshold_otsu": {"mask_ap": {"difference": -0.2, "low": -0.22, "high": None, "p": 0.61}},
+        "threshold_otsu": {"mask_ap": {"difference": -0.2, "low": -0.22, "high": -0.17, "p": 0.61}},
         "kmeans_oracle": {"mask_ap": {"difference": 0.4, "low": 0.31, "high": 0.48, "p": 0.034}},
     }
     content["verdict"] = ["mask_rcnn wins by a lot.", "On mIoU the data cannot tell."]
@@ -136,17 +145,17 @@ def with_kinds(content: Any) -> Any:
     """The same with numbers by kind of object: the worse, the smaller, the paler and the closer the objects."""
     content["strata"] = {
         "size": [
-            {"name": "smallest", "low": None, "high": 147.5, "objects": 7},
-            {"name": "middle", "low": 147.5, "high": 1514.5, "objects": 7},
-            {"name": "largest", "low": 1514.5, "high": None, "objects": 6},
+            {"name": "smallest", "low": None, "high": 147.5, "objects": 7, "images": 4},
+            {"name": "middle", "low": 147.5, "high": 1514.5, "objects": 7, "images": 4},
+            {"name": "largest", "low": 1514.5, "high": None, "objects": 6, "images": 4},
         ],
         "contrast": [
             {"name": "lowest", "low": None, "high": 0.5, "objects": 10, "images": 3},
             {"name": "highest", "low": 0.5, "high": None, "objects": 10, "images": 4},
         ],
         "crowding": [
-            {"name": "alone", "low": None, "high": None, "objects": 19},
-            {"name": "touching", "low": None, "high": None, "objects": 1},
+            {"name": "alone", "low": None, "high": None, "objects": 19, "images": 4},
+            {"name": "touching", "low": None, "high": None, "objects": 1, "images": 1},
         ],
     }
     for name, row in content["methods"].items():
@@ -203,3 +212,11 @@ def gallery(count: int = 2, file_name: str = "a.png", size: tuple[int, int] = (4
         )
         for i in range(count)
     ]
+
+
+def glossary(content: Any) -> dict[str, str]:
+    """The definitions of a report, by term."""
+    (section,) = (part for part in build_sections(Results.of(content)) if part.key == "definitions")
+    (terms,) = section.blocks
+    assert isinstance(terms, Terms)
+    return {term.name: term.text for term in terms.entries}

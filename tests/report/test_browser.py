@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from segtrain.benchmark.results import Results
 from segtrain.report.writer import write_report
 from tests.helpers.report_examples import (
     HOSTILE,
@@ -69,7 +70,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         best, worst = ({n: places[i] for n, places in of.items() if places[i]} for of in (BEST, WORST))
         places = {"best": best, "worst": worst, "apart": APART[i]}
         items.append(replace(item, file_name=f"{i}.png", predictions=found, scores=scores, **places))
-    return write_report(tmp_path_factory.mktemp("whole"), content, items)
+    return write_report(tmp_path_factory.mktemp("whole"), Results.of(content), items)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for item in items:
         for name in (evil, LONG):
             item.predictions[name], item.scores[name] = item.predictions["mask_rcnn"], 0.5
-    return write_report(tmp_path_factory.mktemp("hostile"), content, items)
+    return write_report(tmp_path_factory.mktemp("hostile"), Results.of(content), items)
 
 
 @pytest.fixture
@@ -246,7 +247,7 @@ def test_gallery_filters(load: Any, whole: Path) -> None:
 def test_the_bar_of_the_gallery_is_low_on_a_phone(load: Any, tmp_path: Path) -> None:
     content = results({name: method(0.3, 0.1, ["a"], aware=False) for name in ALL_ROWS}, categories=("a",))
     items = [replace(item, predictions={name: [] for name in ALL_ROWS}) for item in gallery()]
-    page = load(write_report(tmp_path, content, items), 360)
+    page = load(write_report(tmp_path, Results.of(content), items), 360)
     chips = page.locator(".layers .chip").all()
     assert len(chips) == 2 + len(ALL_ROWS)
     assert all(chip.bounding_box()["height"] < 32 for chip in chips)  # a single line
@@ -388,9 +389,10 @@ def test_paper_has_no_controls_and_no_cut_tables(load: Any, whole: Path) -> None
 
 
 def test_page_without_anything(load: Any, tmp_path: Path) -> None:
-    page = load(write_report(tmp_path, results({"kmeans": method(0.2, None, [], aware=False)}, categories=()), []))
+    content = Results.of(results({"kmeans": method(0.2, None, [], aware=False)}, categories=()))
+    page = load(write_report(tmp_path, content))
     assert page.locator("h1").is_visible()
-    load(write_report(tmp_path / "none", results({}, categories=()), []))
+    load(write_report(tmp_path / "none", Results.of(results({}, categories=()))))
 
 
 def test_layers_work_without_scripts(load: Any, whole: Path) -> None:

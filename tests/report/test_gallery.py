@@ -7,8 +7,7 @@ import pytest
 
 from segtrain.data.coco.tables import ImageInfo
 from segtrain.records import BoxPrediction
-from segtrain.report.gallery.choice import at_threshold, build
-from segtrain.report.gallery.ranking import choose, per_image_f1
+from segtrain.report.gallery.select import at_threshold, build, choose, per_image_f1
 from tests.helpers.report_examples import prediction, square, truth
 
 
@@ -37,7 +36,7 @@ def test_the_best_and_worst_of_every_row_and_the_widest_differences_are_shown(ea
     table[rng.random(table.shape) < 0.1] = np.nan
     names = ["otsu", "canny", "mask_rcnn", "kmeans", "kmeans_oracle"]
     scores = {name: dict(enumerate(row.tolist())) for name, row in zip(names, table, strict=True)}
-    picks = choose(scores, dict.fromkeys(range(60), 5), each, ["kmeans_oracle"], "mask_rcnn")
+    picks = choose(scores, dict.fromkeys(range(60), 5), each, reference="mask_rcnn", oracles=["kmeans_oracle"])
     chosen = [i for i, _ in picks]
     assert len(set(chosen)) == len(chosen) < 60
     for row in table:
@@ -110,7 +109,7 @@ def test_items_know_their_places_among_all_images() -> None:
     truths = [truth(0, square(3, 3, 9)), truth(1, square(3, 3, 9), 2), truth(2, square(3, 3, 9), 3)]
     half = [prediction(1, square(3, 3, 9)), prediction(1, square(30, 3, 9)), prediction(1, square(30, 20, 9))]
     found = {"a": [prediction(0, square(3, 3, 9)), *half], "b": half, "c_oracle": [prediction(2, square(3, 3, 9))]}
-    items = build(images, truths, found, dict.fromkeys(found, 0.0), black, 5, ["c_oracle"])
+    items = build(images, truths, found, dict.fromkeys(found, 0.0), black, 5, oracles=["c_oracle"])
     assert {item.image_id: item.best.get("a") for item in items} == {0: 1, 1: 2, 2: 3}
     assert {item.image_id: item.worst.get("a") for item in items} == {0: 3, 1: 2, 2: 1}
     assert {item.image_id: item.apart for item in items} == {0: 1, 1: None, 2: None}
@@ -131,7 +130,9 @@ def test_oracles_are_shown_but_decide_nothing() -> None:
 
     def reasons(oracles: tuple[str, ...]) -> set[str]:
         found = {"b_oracle": perfect, "mask_rcnn": perfect[:2]}
-        items = build(images, truths, found, dict.fromkeys(found, 0.0), black, 3, oracles, "mask_rcnn")
+        items = build(
+            images, truths, found, dict.fromkeys(found, 0.0), black, 3, reference="mask_rcnn", oracles=oracles
+        )
         assert all("b_oracle" in item.predictions for item in items)
         return {item.reason for item in items}
 

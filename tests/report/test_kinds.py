@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segtrain.benchmark.results import Results
 from segtrain.benchmark.runner import MethodResult
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.masks import Rle
 from segtrain.records import Category, GroundTruth
 from segtrain.report.analysis.kinds import by_kind, time_by_size
-from segtrain.report.figures.kinds import kind_figures, kind_tables, kind_words
+from segtrain.report.blocks import Terms
+from segtrain.report.charts import Axis, Line
 from segtrain.report.html import html_report
 from segtrain.report.markdown import markdown_report
+from segtrain.report.sections.strata import strata, strata_charts, strata_tables
 from tests.helpers.random_scenes import xywh
 from tests.helpers.report_examples import HOSTILE, complete, prediction, results, square, truth, with_kinds
 
@@ -163,7 +166,7 @@ def test_times_of_the_smallest_and_the_largest_images() -> None:
 
 def test_tables_hold_every_row_with_masks_and_mark_no_oracle() -> None:
     content = with_kinds(complete())
-    tables = kind_tables(content)
+    tables = strata_tables(Results.of(content))
     assert list(tables) == ["size", "contrast", "crowding"]
     titles = [column.title for column in tables["crowding"].columns]
     assert titles == ["AP alone", "AP touching", "recall alone", "recall touching", "IoU alone", "IoU touching"]
@@ -174,24 +177,28 @@ def test_tables_hold_every_row_with_masks_and_mark_no_oracle() -> None:
     assert not any(cell.best for cell in rows["kmeans_oracle"].cells)
 
 
-def test_figures_share_a_scale_and_show_contenders() -> None:
+def test_charts_share_a_scale_and_show_contenders() -> None:
     content = with_kinds(complete())
-    figures = kind_figures(content, 370)
-    assert [figure.x_title for figure in figures] == ["size", "contrast", "crowding"]
-    for figure in figures:
-        assert [curve.method for curve in figure.curves] == ["kmeans", "threshold_otsu", "mask_rcnn"]
-        assert [tick.label for tick in figure.y_ticks] == ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6"]
+    charts = strata_charts(Results.of(content))
+    assert [chart.x.title for chart in charts] == ["size", "contrast", "crowding"]
+    for chart in charts:
+        assert list(chart.legend) == ["mask_rcnn", "threshold_otsu", "kmeans"]
+        assert isinstance(chart.y, Axis)
+        assert [label for _, label in chart.y.ticks or ()] == ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6"]
     # mask_rcnn: half of 0.5 at low contrast, 0.5 at high contrast.
-    path, up = figures[1].curves[-1].path, {tick.label: tick.at for tick in figures[1].y_ticks}
-    places = [float(place.split()[1]) for place in path[1:].split("M")[0].split("L")]
-    unit = (up["0.0"] - up["0.4"]) / 0.4
-    assert places == pytest.approx([up["0.0"] - 0.25 * unit, up["0.0"] - 0.5 * unit], abs=0.06)
+    best = charts[1].series[-1]
+    assert isinstance(best, Line)
+    assert best.name == "mask_rcnn"
+    assert [y for _, y in best.points] == pytest.approx([0.25, 0.5])
     content["strata"]["crowding"] = content["strata"]["crowding"][:1]
-    assert [figure.x_title for figure in kind_figures(content, 370)] == ["size", "contrast"]
+    assert [chart.x.title for chart in strata_charts(Results.of(content))] == ["size", "contrast"]
 
 
 def test_strata_in_words() -> None:
-    words = kind_words(with_kinds(complete()))
+    section = strata(Results.of(with_kinds(complete())))
+    assert section is not None
+    (terms,) = (block for block in section.blocks if isinstance(block, Terms))
+    words = {term.name: term.text for term in terms.entries}
     assert words["size"] == (
         "smallest (up to 147 pixels), 7 objects; middle (147 to 1,514 pixels), 7 objects; "
         "largest (above 1,514 pixels), 6 objects"
@@ -201,14 +208,17 @@ def test_strata_in_words() -> None:
 
 
 def test_reports_have_the_section_where_results_have_it() -> None:
-    page, text = html_report(with_kinds(complete()), []), markdown_report(with_kinds(complete()))
+    page, text = (
+        html_report(Results.of(with_kinds(complete())), []),
+        markdown_report(Results.of(with_kinds(complete()))),
+    )
     for content in (page, text):
         assert "By kind of object" in content
         assert "Boxes say nothing." in content
         assert "smallest (up to 147 pixels), 7 objects" in content
         assert "Hoiem" in content
     assert text.count("| AP smallest") == 1
-    page, text = html_report(results(), []), markdown_report(results())
+    page, text = html_report(Results.of(results()), []), markdown_report(Results.of(results()))
     for content in (page, text):
         assert "kind of object" not in content
         assert "textbooks" not in content
@@ -217,9 +227,9 @@ def test_reports_have_the_section_where_results_have_it() -> None:
 
 def test_claims_show_without_strata_and_names_are_text() -> None:
     content = results() | {"claims": [HOSTILE]}
-    page, text = html_report(content, []), markdown_report(content)
+    page, text = html_report(Results.of(content), []), markdown_report(Results.of(content))
     assert "What textbooks say" in page
     assert "<script>alert('x')" not in page
     assert "<script>" not in text
     nothing = with_kinds(results({}, ()))
-    assert "By kind of object" in html_report(nothing, [])
+    assert "By kind of object" in html_report(Results.of(nothing), [])

@@ -9,20 +9,22 @@ import numpy as np
 import pytest
 
 from segtrain import masks
+from segtrain.benchmark.results import Results, plain
 from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.records import GroundTruth
 from segtrain.report.analysis.calibrations import calibrations
 from segtrain.report.analysis.mask_ceiling import mask_ceiling
-from segtrain.report.figures.reliability import reliability_plots
-from segtrain.report.tables.limits import (
+from segtrain.report.charts import Point
+from segtrain.report.sections.limits import (
     calibration_sentences,
     calibration_table,
     ceiling_sentences,
     ceiling_table,
-    limit_definitions,
-    reliability_rows,
+    limits,
+    reliability_charts,
+    reliability_table,
 )
-from segtrain.report.writer import plain, write_report
+from segtrain.report.writer import write_report
 from segtrain.segmenters.mask_rcnn.mask_paste import resample_through_mask_head
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 from tests.helpers.random_scenes import CATEGORIES, scene
@@ -128,7 +130,7 @@ def test_only_learned_scores_of_masks_are_calibrated() -> None:
         "nothing": Row(),
         "logits": Row(Detections([{**p, "score": 9.0} for p in drawn.predictions], None, True, 0.5)),
     }
-    result = calibrations(rows, reference)
+    result = calibrations(rows, reference, 100)
     assert list(result) == list(rows)
     assert {name for name, own in result.items() if own} == {"learned"}
     own = result["learned"]
@@ -137,7 +139,7 @@ def test_only_learned_scores_of_masks_are_calibrated() -> None:
     assert len(own["bins"]) == 10
     # Categories do not matter.
     unknown = Detections([{**p, "category_id": -1} for p in drawn.predictions], None, False, 0.5)
-    assert repr(calibrations({"learned": Row(unknown)}, reference)["learned"]) == repr(own)
+    assert repr(calibrations({"learned": Row(unknown)}, reference, 100)["learned"]) == repr(own)
 
 
 def known() -> Any:
@@ -152,81 +154,80 @@ def known() -> Any:
 
 
 def test_sentences_give_the_numbers() -> None:
-    first, own, seed = ceiling_sentences(known())
+    first, own, seed = ceiling_sentences(Results.of(known()))
     assert "28 × 28 cells" in first
     assert "reach a mask AP of 0.787 on these data, a mean IoU of 0.908 with the 3,814 true" in first
     assert own == "mask_rcnn has 0.500, 64 % of it."
     assert seed.startswith("mask_rcnn/seed1 has 0.300")
-    said = calibration_sentences(known())
+    said = calibration_sentences(Results.of(known()))
     assert said[0].startswith("mask_rcnn: scores are 0.200 too high on average (mean score 0.830, share of right")
     assert said[1].startswith("mask_rcnn/seed1: scores are about right on average")
     content = known()
     content["mask_ceiling"]["most_objects"] = 101
     assert (
-        ceiling_sentences(content)[1]
+        ceiling_sentences(Results.of(content))[1]
         == "mask_rcnn, at the 100 best-scored detections of an image, has 0.500, 64 % of it."
     )
     content["mask_ceiling"] |= {"most_objects": 100, "mask_ap": 0.4}
-    assert ceiling_sentences(content)[1].startswith("mask_rcnn has 0.500, more, since")
+    assert ceiling_sentences(Results.of(content))[1].startswith("mask_rcnn has 0.500, more, since")
 
 
 def test_tables_hold_the_ceiling_and_the_learned_rows() -> None:
-    ceiling, calibration = ceiling_table(known()), calibration_table(known())
+    ceiling, calibration = ceiling_table(Results.of(known())), calibration_table(Results.of(known()))
     assert ceiling is not None
     assert calibration is not None
     assert [row.method for row in ceiling.rows] == ["perfect 28 × 28 masks", "mask_rcnn", "mask_rcnn/seed1"]
     assert [cell.text for cell in ceiling.rows[0].cells] == ["0.787", "0.990", "0.896", "0.772", "0.968", "–"]
     assert [cell.text for cell in calibration.rows[0].cells] == ["100", "0.830", "0.630", "0.400", "0.200", "0.310"]
     assert [row.cells[4].best for row in calibration.rows] == [False, True]
-    assert [(name, scores) for name, scores, _ in reliability_rows(known())][:2] == [
+    assert [(row.method, row.category) for row in reliability_table(Results.of(known())).rows][:2] == [
         ("mask_rcnn", "0.7 to 0.8"),
         ("mask_rcnn", "0.9 to 1.0"),
     ]
 
 
 def test_dots_stand_where_the_numbers_are_and_their_area_counts() -> None:
-    plot = reliability_plots(known(), width=340.0)[0]
-    assert plot.method == "mask_rcnn"
-    filled = sorted((dot for dot in plot.dots if not dot.hollow), key=lambda dot: dot.x)
-    places = [plot.frame.at(0.75, 0.55), plot.frame.at(0.95, 0.75)]
-    np.testing.assert_allclose([(dot.x, dot.y) for dot in filled], places)
+    chart = reliability_charts(Results.of(known()))[0]
+    assert chart.title == "mask_rcnn"
+    points = [series for series in chart.series if isinstance(series, Point)]
+    filled = sorted((point for point in points if point.style.mark == ""), key=lambda point: point.x)
+    np.testing.assert_allclose([(point.x, point.y) for point in filled], [(0.75, 0.55), (0.95, 0.75)])
     assert (filled[1].radius / filled[0].radius) ** 2 == pytest.approx(40 / 60)
-    assert len(plot.dots) == 4
-    assert plot.error == "ECE 0.200"
-    assert "60 detections" in plot.description
+    assert len(points) == 4
+    assert chart.note == "ECE 0.200"
+    assert "60 detections" in chart.description
 
 
 def test_both_reports_show_the_section_and_without_the_keys_neither(tmp_path: Path) -> None:
     content = known()
     content["methods"][HOSTILE] = content["methods"].pop("mask_rcnn/seed1")
-    write_report(tmp_path, content, [])
+    write_report(tmp_path, Results.of(content))
     page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
     assert page.count("alert('x')") == 0
-    for said in ('<section id="limits">', '<a href="#limits">', 'aria-label="Reliability of mask_rcnn.', "ECE 0.200"):
+    for said in ('<section id="limits">', '<a href="#limits">', 'aria-label="mask_rcnn. score', "ECE 0.200"):
         assert said in page
     for said in ("## Mask R-CNN's limits", "| `perfect 28 × 28 masks` ", "| 0.7 to 0.8 |", "**Calibration, ECE**"):
         assert said in text
-    for key in ("mask_ceiling", "calibration"):
-        content.pop(key, None)
-        for row in content["methods"].values():
-            row.pop(key, None)
-    write_report(tmp_path, content, [])
+    content["mask_ceiling"] = None
+    for row in content["methods"].values():
+        row["calibration"] = None
+    write_report(tmp_path, Results.of(content))
     page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
-    assert "limits" not in page.split("<body>")[1]
-    assert "limits" not in text
-    assert limit_definitions(content) == []
+    assert "#limits" not in page.split("<body>")[1]
+    assert "limits" not in text.split("## Definitions")[0]
+    assert limits(Results.of(content)) is None
 
 
 def test_the_ceiling_alone(tmp_path: Path) -> None:
     content = known()
     for row in content["methods"].values():
         row["calibration"] = None
-    write_report(tmp_path, content, [])
+    write_report(tmp_path, Results.of(content))
     page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
     assert '<section id="limits">' in page
     assert "Are the scores to be trusted" not in page
     assert "perfect 28 × 28 masks" in text
-    assert "What became of detections" not in text
+    assert "Detections by their score" not in text
     content["mask_ceiling"] = None  # these data have no objects
-    write_report(tmp_path, content, [])
+    write_report(tmp_path, Results.of(content))
     assert '<section id="limits">' not in (tmp_path / "report.html").read_text()

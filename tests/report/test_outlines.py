@@ -13,8 +13,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from segtrain import masks
-from segtrain.report.gallery.outlines import GRID, MOST, grid, outlines, path
-from segtrain.report.gallery.pictures import exhibits
+from segtrain.report.gallery.encode import GRID, MOST, encode, grid, outlines, path
 from tests.helpers.random_instances import scene
 from tests.helpers.report_examples import gallery, prediction, square
 
@@ -113,7 +112,7 @@ def test_ragged_regions_of_one_method_take_no_object_from_another() -> None:
     (item,) = gallery(1, size=(96, 128))
     rows = {"mask_rcnn": [prediction(0, square(9 * n, 9 * n, 7, (96, 128))) for n in range(9)], "kmeans": noise}
     budget = 60_000
-    (shown,) = exhibits([replace(item, predictions=rows)], ["kmeans", "mask_rcnn"], budget)
+    (shown,) = encode([replace(item, predictions=rows)], ["kmeans", "mask_rcnn"], budget)
     layers = {layer.title: layer for layer in shown.layers}
     assert layers["truth"].drawn == 1
     assert layers["mask_rcnn"].drawn == 9
@@ -121,5 +120,5 @@ def test_ragged_regions_of_one_method_take_no_object_from_another() -> None:
     written = len(shown.uri) + sum(len(path) for layer in shown.layers for _, path in layer.paths)
     longest = max(len(path(prediction["segmentation"], 1.0)) for prediction in noise)
     assert budget - longest - 1_000 < written <= budget
-    (bare,) = exhibits([replace(item, predictions=rows)], ["kmeans", "mask_rcnn"], 1)
+    (bare,) = encode([replace(item, predictions=rows)], ["kmeans", "mask_rcnn"], 1)
     assert [layer.drawn for layer in bare.layers] == [0, 0, 0]

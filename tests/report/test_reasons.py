@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 
 from segtrain import masks
+from segtrain.benchmark.results import Results, plain
 from segtrain.benchmark.runner import Benchmark, MethodResult
 from segtrain.data.coco.reader import read_index
 from segtrain.data.splits import Split
 from segtrain.report.build import assemble
-from segtrain.report.figures.kinds import kind_tables
 from segtrain.report.html import html_report
-from segtrain.report.tables.categories import category_table
-from segtrain.report.tables.costs import cost_table
-from segtrain.report.tables.reasons import explained_categories, reason_lines
-from segtrain.report.writer import plain, write_report
+from segtrain.report.sections.categories import category_table
+from segtrain.report.sections.cost import cost_table
+from segtrain.report.sections.reasons import reason_terms
+from segtrain.report.sections.strata import strata_tables
+from segtrain.report.writer import write_report
 from tests.helpers.random_scenes import xywh
 
 SIZE = (160, 200)
@@ -112,8 +113,8 @@ def test_nothing_is_said_where_nothing_is_0_or_missing(tmp_path: Path) -> None:
     bench = Bench(tmp_path).add("row", perfect(), score=None).add("other", perfect(), score="contrast")
     results = bench.results()
     assert results["reasons"] == []
-    assert reason_lines(results) == []
-    write_report(tmp_path, results, [])
+    assert reason_terms(Results.of(results)) == []
+    write_report(tmp_path, Results.of(results))
     for name in ("report.html", "report.md"):
         assert "0 or missing" not in (tmp_path / name).read_text()
 
@@ -132,8 +133,8 @@ def test_no_true_object_of_a_size_is_said_once_for_all_rows(tmp_path: Path) -> N
             "why": "no true object above 96 × 96 pixels is in these data: their areas range from 10 × 10 to 60 × 60",
         }
     ]
-    assert [line.what for line in reason_lines(results)] == ["AP L of every method"]
-    assert 'title="No true object above 96' in html_report(plain(results), [])
+    assert [line.name for line in reason_terms(Results.of(results))] == ["AP L of every method"]
+    assert 'title="No true object above 96' in html_report(Results.of(results))
 
 
 def test_boxes_only_is_said_once(tmp_path: Path) -> None:
@@ -143,9 +144,9 @@ def test_boxes_only_is_said_once(tmp_path: Path) -> None:
     assert entry["rows"] == ["row"]
     assert entry["why"].startswith("boxes only")
     assert "box_ap" not in entry["keys"]
-    (line,) = reason_lines(results)
-    assert line[0] == "every number but box AP of row"
-    write_report(tmp_path, results, [])
+    (line,) = reason_terms(Results.of(results))
+    assert line.name == "every number but box AP of row"
+    write_report(tmp_path, Results.of(results))
     text = (tmp_path / "report.md").read_text()
     assert text.lower().count("boxes only") == 1
 
@@ -444,16 +445,16 @@ def test_every_category_is_named_and_every_cell_has_its_reason(tmp_path: Path) -
     bench = Bench(tmp_path, [(1, n, 9 * n, 9 * n, 8) for n in range(1, 10)], categories=9)
     bench.add("row", perfect([(1, 1, 9, 9, 8)], score=0.9), score=None)
     results = plain(bench.results())
-    (line,) = [line for line in reason_lines(results) if line.what.startswith("some categories")]
-    assert line.why == "Nothing that was found is called so: " + ", ".join(f"{NAMES[n]} (1 true)" for n in range(1, 6))
-    assert line.number == 3
+    (line,) = [line for line in reason_terms(Results.of(results)) if line.name.startswith("some categories")]
+    assert line.text == "Nothing that was found is called so: " + ", ".join(f"{NAMES[n]} (1 true)" for n in range(1, 6))
+    assert line.more_count == 3
     assert line.more == "c7 (1 true), c8 (1 true) and c9 (1 true)."
-    table = explained_categories(category_table(results), results)
+    table = category_table(Results.of(results))
     for row in table.rows:
         for column, cell in zip(table.columns, row.cells, strict=True):
             said = f"Nothing that was found is called so: {row.category} (1 true)." if row.category != "round" else ""
             assert cell.why == (said if cell.value == 0 else ""), column.key
-    write_report(tmp_path, results, [])
+    write_report(tmp_path, Results.of(results))
     for name in ("report.html", "report.md"):
         assert "<summary>and 3 more</summary>c7 (1 true), c8" in (tmp_path / name).read_text()
 
@@ -480,7 +481,7 @@ def test_costs_and_kinds_say_why_they_are_missing_or_0(tmp_path: Path) -> None:
     bench.benchmark.rows["net"] = replace(bench.benchmark.rows["net"], costs={"training_minutes": 3.0})
     bench.benchmark.rows["rule"] = replace(bench.benchmark.rows["rule"], costs={"tuning_seconds": 3.0})
     results = plain(bench.results())
-    costs = cost_table(results)
+    costs = cost_table(Results.of(results))
     said = {
         (row.method, column.key): cell.why
         for row in costs.rows
@@ -490,9 +491,9 @@ def test_costs_and_kinds_say_why_they_are_missing_or_0(tmp_path: Path) -> None:
         said["file", "segment"] == said["file", "training_minutes"] == "Read from a file, so there was nothing to time."
     )
     assert said["rule", "training_minutes"] == "This method is not trained."
-    assert said["net", "tuning_seconds"] == "No settings were searched for this row."
+    assert said["net", "tuning_seconds"] == "No settings were searched for this method."
     assert said["net", "training_minutes"] == said["rule", "segment"] == ""
-    for table in (costs, *kind_tables(results).values()):
+    for table in (costs, *strata_tables(Results.of(results)).values()):
         for row in table.rows:
             for column, cell in zip(table.columns, row.cells, strict=True):
                 assert bool(cell.why) == (cell.value is None or (cell.value == 0 and table is not costs)), column.key
@@ -523,7 +524,7 @@ def test_reasons_stand_in_both_reports_and_names_stay_text(tmp_path: Path) -> No
     evil = "<script>alert(1)</script>"
     bench = Bench(tmp_path).add("row", [], score=None)
     bench.benchmark.rows[evil] = bench.benchmark.rows.pop("row")
-    write_report(tmp_path, bench.results(), [])
+    write_report(tmp_path, Results.of(bench.results()))
     page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
     assert "Why some numbers are 0 or missing" in page
     assert "Why some numbers are 0 or missing" in text

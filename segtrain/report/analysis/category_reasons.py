@@ -12,8 +12,7 @@ from segtrain.evaluation import Detections, GroundTruthSet, TrackName
 from segtrain.metrics.matching import AREAS, match
 from segtrain.report.analysis.cause import Cause, Gravity, Note
 from segtrain.report.analysis.lost_categories import lost_categories
-from segtrain.report.tables.cells import METRICS, number
-from segtrain.report.tables.reasons import blank, is_zero
+from segtrain.report.analysis.mappings import METRICS, blank, is_zero, number
 
 AWARE: TrackName = "class_aware"
 LOW, LOWER = 0.05, 0.1  # a number below the first, and below this share of the class-agnostic one, wants a reason

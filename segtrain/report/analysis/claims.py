@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from segtrain.report.tables.cells import Results, contenders, number
+from segtrain.report.analysis.mappings import Results, contenders, number
 
 LEAST_OBJECTS, LEAST_IMAGES = 30, 10  # that highest and lowest contrast need each
 FOUND, WELL = 0.05, 0.3  # AP: below the one a method finds next to nothing, from the other on it does well

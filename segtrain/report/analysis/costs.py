@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from segtrain.report.tables.cells import Results, number, seconds
+from segtrain.report.analysis.mappings import Results, number, seconds
 
 
 def cost_sentences(results: Results, standard: str | None, baselines: Sequence[str]) -> list[str]:

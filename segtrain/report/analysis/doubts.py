@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from segtrain.evaluation import GroundTruthSet
 from segtrain.metrics.bootstrap import CLEAR
+from segtrain.report.analysis.mappings import METRICS
 from segtrain.report.analysis.shortfall import SIZES, of_size
-from segtrain.report.tables.cells import METRICS
 
 LEAST_IMAGES = 2  # a number whose objects lie in fewer has no interval
 _FEW = 20  # images: intervals from fewer are too narrow

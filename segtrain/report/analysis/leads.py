@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from segtrain.metrics.bootstrap import CLEAR
-from segtrain.report.tables.cells import Results, number
-from segtrain.report.tables.standings import p_said
+from segtrain.report.analysis.mappings import Results, number
+from segtrain.report.text import p_phrase as p_said
 
 Answer = Literal["apart", "cannot", "few"]
 

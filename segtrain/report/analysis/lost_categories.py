@@ -10,14 +10,13 @@ import numpy.typing as npt
 from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.metrics.matching import max_iou
 from segtrain.report.analysis.cause import Note
-from segtrain.report.tables.categories import CATEGORY_METRICS
-from segtrain.report.tables.reasons import is_zero
+from segtrain.report.analysis.mappings import CATEGORY_METRICS, is_zero
 
 FloatArray = npt.NDArray[np.float64]
 
 _PRECISIONS = ("mask_ap", "mask_ap50", "box_ap")
 _DECIDED = tuple(  # they use the detections that reach the score threshold
-    column.key for column in CATEGORY_METRICS if column.key not in (*_PRECISIONS, "annotations")
+    key for key in CATEGORY_METRICS if key not in _PRECISIONS
 )
 
 

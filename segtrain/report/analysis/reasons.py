@@ -9,9 +9,9 @@ from segtrain.records import GroundTruth
 from segtrain.report.analysis.category_reasons import category_reasons
 from segtrain.report.analysis.cause import Cause, Gravity, Note
 from segtrain.report.analysis.evidence import Evidence, Origin
+from segtrain.report.analysis.mappings import METRICS, blank, is_zero, number
 from segtrain.report.analysis.shortfall import SIZES, Kind, of_size
-from segtrain.report.tables.cells import METRICS, SPEED, number
-from segtrain.report.tables.reasons import blank, is_zero
+from segtrain.report.tables import SPEED
 
 Reason = dict[str, Any]
 LOW = 0.05  # an AP below it may be the work of misread boxes: a few of them always fit by chance

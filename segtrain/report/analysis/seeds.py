@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from segtrain.evaluation import TRACKS
-from segtrain.report.tables.cells import METRICS, number
+from segtrain.report.analysis.mappings import METRICS, number
 
 Spread = dict[str, dict[str, float]]  # key of a number -> "mean", "deviation", "low", "high"
 

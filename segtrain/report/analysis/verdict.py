@@ -7,8 +7,8 @@ from typing import Literal
 from segtrain.report.analysis.comparisons import best_first
 from segtrain.report.analysis.costs import cost_sentences
 from segtrain.report.analysis.leads import Lead, lead
-from segtrain.report.tables.cells import METRICS, Results, contenders, interval, listed, number
-from segtrain.report.tables.standings import shown_difference
+from segtrain.report.analysis.mappings import METRICS, Results, contenders, interval, number, shown_difference
+from segtrain.report.text import join_words as listed
 
 NEGLIGIBLE = 0.02  # a loss up to this in AP, IoU or F1 is taken as none
 _TITLES = {column.key: column.title for column in METRICS}

@@ -1,27 +1,56 @@
-"""Where the names of points in a scatter plot go."""
+"""Room for words in a chart: widths of texts, and places for the names of points."""
 
 import math
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from segtrain.report.figures.text import width_of
+# Pixels of a letter at 12 px in DejaVu Sans, the widest of the usual fonts; rounded up.
+_LETTERS = {
+    letter: width
+    for letters, width in (("ijl.,:;'|! ", 4.0), ("frtI()[]/\\-", 5.0), ("ckvsxyz_", 7.1), ("mwMW@%…", 12.0))
+    for letter in letters
+}
+_LOWER, _UPPER, _EAST_ASIAN = 7.7, 9.3, 12.0
 
 _LINE = 13.0  # height of a line of text in pixels
 _DOT = 6.0  # half a mark, with a little air
-_LIFTS = (
-    0,
-    *(sign * lift for lift in (14, 22, 30, 42, 56, 70, 84, 98, 112) for sign in (-1, 1)),
-)  # above or below the mark
-_SHIFTS = (10, -8, 24, 40, 60)  # how far beside it; below 0 the label reaches over it
+# Distances above or below the mark.
+_LIFTS = (0, *(sign * lift for lift in (14, 22, 30, 42, 56, 70, 84, 98, 112) for sign in (-1, 1)))
+_SHIFTS = (10, -8, 24, 40, 60)  # distances beside the mark; a negative one reaches over it
 _NEAR = 12.0  # a label that stands farther from its mark is joined to it by a line
-_SWEEPS = 6  # most times that each label is placed, knowing where the others went before
+_SWEEPS = 6  # most rounds in which every label is placed anew
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 Spot = tuple[float, float]  # x, y in pixels
 
 
+def width_of(text: str) -> float:
+    """Upper bound of the pixels that a text takes at 12 px."""
+    return sum(map(_letter, text))
+
+
+def _letter(letter: str) -> float:
+    if unicodedata.east_asian_width(letter) in "WF":
+        return _EAST_ASIAN
+    return _LETTERS.get(letter, _UPPER if letter.isupper() else _LOWER)
+
+
+def fit(text: str, room: float) -> str:
+    """Shorten a text in its middle to a number of pixels: both ends tell files apart.
+
+    >>> fit("threshold_otsu_of_my_images", 100)
+    'thresh…images'
+    """
+    short, kept = text, len(text)
+    while width_of(short) > room and kept > 2:
+        kept -= 1
+        short = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+    return short
+
+
 class Label(NamedTuple):
-    """A label's place: SVG's x, baseline y and text-anchor; ``leader`` is where a line from its mark ends, if any."""
+    """Place of a label: SVG's x, baseline y and text-anchor; ``leader`` is the end of a line from its mark, if any."""
 
     x: float
     y: float
@@ -30,7 +59,7 @@ class Label(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """A label's place, what it covers, and spots along its leader."""
+    """A candidate: the label, the box that it covers, and spots along its leader."""
 
     label: Label
     box: Box
@@ -40,13 +69,13 @@ class _Place(NamedTuple):
 def place_labels(
     spots: Sequence[Spot], names: Sequence[str], whiskers: Sequence[tuple[float, float] | None], frame: Box
 ) -> list[Label]:
-    """A place for each label near its mark and nearer to no other, where it covers no mark, label or whisker.
+    """Place each label near its mark and nearer to no other, where it covers no mark, label or whisker.
 
-    Where there is no such place, the least bad one that a few rounds find.
+    Where there is no such place, the least bad one of a few rounds is taken.
 
     Args:
-        spots: (x, y) of each mark, in pixels.
-        names: the labels.
+        spots: (x, y) of each mark in pixels.
+        names: text of each label.
         whiskers: y of both ends of the upright line through each mark; None without one.
         frame: labels stay inside it where they can.
     """
@@ -56,23 +85,23 @@ def place_labels(
     for spot, name in zip(spots, names, strict=True):
         places = list(_places(spot, width_of(name)))
         choices.append([place for place in places if _inside(place.box, frame)] or places)
-    found: dict[int, _Place] = {}
+    chosen: dict[int, _Place] = {}
     for _ in range(_SWEEPS):
-        before = dict(found)
+        before = dict(chosen)
         for i, spot in enumerate(spots):
-            others = [place for j, place in found.items() if j != i]
+            others = [place for j, place in chosen.items() if j != i]
             boxes = marks + [place.box for place in others]
             rivals = [other for j, other in enumerate(spots) if j != i]
             paths = [spot for place in others for spot in place.path]
             costs = [_cost(place, spot, rivals, boxes, lines, paths) for place in choices[i]]
-            found[i] = choices[i][costs.index(min(costs))]
-        if found == before:
+            chosen[i] = choices[i][costs.index(min(costs))]
+        if chosen == before:
             break
-    return [found[i].label for i in range(len(names))]
+    return [chosen[i].label for i in range(len(names))]
 
 
 def _places(spot: Spot, length: float) -> Iterator[_Place]:
-    """Every place beside, above and below a mark, the ones that are liked best first."""
+    """Yield every place beside, above and below a mark, the preferred ones first."""
     x, y = spot
     for lift in _LIFTS:
         rows = [("start", x + shift, x + shift) for shift in _SHIFTS if lift or shift > 0]
@@ -89,15 +118,15 @@ def _places(spot: Spot, length: float) -> Iterator[_Place]:
 def _cost(
     place: _Place, own: Spot, rivals: Sequence[Spot], boxes: Sequence[Box], lines: Sequence[Box], paths: Sequence[Spot]
 ) -> float:
-    """What speaks against a place: what it covers, what its leader runs through, and that it looks like another's."""
+    """Penalty of a place: what it covers, what its leader crosses, and how easily it is taken for another mark's."""
     box, distance = place.box, _distance(place.box, own)
     covered = sum(_overlap(box, other) for other in boxes)
     crossed = sum(_overlap(box, line) for line in lines)
     struck = sum(_within(spot, other) for other in boxes for spot in place.path)
     struck += sum(_within(spot, box) for spot in paths)
     nearest = min((_distance(box, rival) for rival in rivals), default=math.inf)
-    strange = min(30.0, max(0.0, distance + 2 - nearest))
-    return 500.0 * covered + 40.0 * crossed + 20.0 * struck + 5.0 * strange + distance
+    ambiguous = min(30.0, max(0.0, distance + 2 - nearest))
+    return 500.0 * covered + 40.0 * crossed + 20.0 * struck + 5.0 * ambiguous + distance
 
 
 def _overlap(a: Box, b: Box) -> bool:
@@ -114,7 +143,7 @@ def _within(spot: Spot, box: Box) -> bool:
 
 
 def _nearest(box: Box, spot: Spot) -> Spot:
-    """The place of a box that is nearest to a spot."""
+    """The point of a box that is nearest to a spot."""
     return min(max(spot[0], box[0]), box[2]), min(max(spot[1], box[1]), box[3])
 
 

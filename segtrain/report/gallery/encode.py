@@ -1,20 +1,29 @@
-"""The gallery as the page shows it: each image once, and what was found in it as paths on top."""
+"""Images and masks of the gallery as the page holds them: each image once as JPEG, masks as SVG paths on top.
+
+Paths are crisp at any size, and take a tenth of the bytes of an image.
+"""
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from segtrain.report.gallery.choice import LONGEST, GalleryItem
-from segtrain.report.gallery.outlines import Outlines, grid, outlines
-from segtrain.report.tables.cells import number
+from segtrain import masks
+from segtrain.masks import Rle
+from segtrain.report.gallery.select import LONGEST, GalleryItem
 from segtrain.visualize import COLOURS, Pixels
 
 IntArray = npt.NDArray[np.int64]
+
+GRID = 480  # longer side, in the units of a path, of an image that has more pixels than that
+MOST = 400  # objects of one image that are drawn, the largest ones; more are noise that no eye tells apart
+_SMOOTH = 0.7  # how far, in pixels or units, an outline may leave the mask's edge: pixel steps go, corners stay
 
 BUDGET = 8_000_000  # bytes of all images and paths; leaves the page below 10 MB
 _IMAGES = 0.45  # share of the budget that images may take
@@ -34,8 +43,81 @@ _SIZES = (
 
 
 @dataclass(frozen=True)
+class Outlines:
+    """The objects of one image that one method found.
+
+    Attributes:
+        count: how many there are.
+        slots: which colour each drawn object has, by its place in the order of the masks.
+        paths: SVG path data of each drawn object, the largest first.
+    """
+
+    count: int
+    slots: Sequence[int]
+    paths: Sequence[str]
+
+    def by_colour(self, most: int) -> list[tuple[int, str]]:
+        """(Colour, path data) of the ``most`` largest objects, those of one colour in one path."""
+        grouped: dict[int, list[str]] = {}
+        for slot, path in zip(self.slots[:most], self.paths[:most], strict=True):
+            grouped.setdefault(slot, []).append(path)
+        return [(slot, "".join(paths)) for slot, paths in sorted(grouped.items())]
+
+
+def grid(size: tuple[int, int]) -> tuple[int, int, float]:
+    """Width and height in units of the paths of an (H, W) image, and units per pixel, at most 1."""
+    scale = min(1.0, GRID / max(size))
+    return max(1, round(size[1] * scale)), max(1, round(size[0] * scale)), scale
+
+
+def outlines(found: Sequence[Rle], scale: float, colours: int) -> Outlines:
+    """Outline the largest objects.
+
+    Args:
+        found: masks of one image.
+        scale: units per pixel.
+        colours: how many there are; masks take turns.
+    """
+    areas = masks.area(found)
+    largest = [int(i) for i in np.argsort(-areas, kind="stable")[:MOST] if areas[i]]
+    return Outlines(len(found), [i % colours for i in largest], [path(found[i], scale) for i in largest])
+
+
+def path(mask: Rle, scale: float) -> str:
+    """The outline of a mask that is not empty, through the centres of its border pixels, holes included.
+
+    Returns:
+        SVG path data in whole units, where (0, 0) is the centre of the top left unit; fill it by the nonzero rule.
+    """
+    crop, x, y = masks.decode_crop(mask)
+    contours, _ = cv2.findContours(crop, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    parts = []
+    for contour in contours:
+        corners = cv2.approxPolyDP(contour, _SMOOTH / scale, closed=True)[:, 0]
+        # A pixel's centre lies half a pixel from its corner, before and after scaling.
+        centres = corners + np.array([x + 0.5, y + 0.5])
+        places = np.rint(centres * scale - 0.5).astype(np.int64)
+        parts.append(_closed(places))
+    if scale < 1:
+        # Of what became a dot only now, one dot stays.
+        parts = [part for part in parts if not part.endswith("h1v1h-1z")] or parts[:1]
+    return "".join(parts)
+
+
+def _closed(places: npt.NDArray[np.int64]) -> str:
+    """A closed line through (N, 2) places; a dot of one unit if they are all the same."""
+    steps = np.diff(places, axis=0)
+    steps = steps[steps.any(axis=1)]
+    start = f"M{places[0, 0]} {places[0, 1]}"
+    if not len(steps):
+        return start + "h1v1h-1z"
+    numbers = " ".join(map(str, steps.ravel().tolist())).replace(" -", "-")
+    return f"{start}l{numbers}z"
+
+
+@dataclass(frozen=True)
 class Layer:
-    """What one method found in one image, or the truth.
+    """Detections of one method in one image, or the truth.
 
     Attributes:
         title: "truth" or the method's name.
@@ -43,7 +125,8 @@ class Layer:
         objects: how many there are.
         drawn: how many of them, the largest, are drawn.
         score: the method's F1 on this image, None if undefined.
-        best, worst: the image's places by that F1, see ``GalleryItem``; None if undefined.
+        best: the image's place by that F1, see ``GalleryItem``; None if undefined.
+        worst: the image's place from the other end, see ``GalleryItem``; None if undefined.
         paths: colour and SVG path data.
     """
 
@@ -58,7 +141,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class EncodedImage:
     """One image of the gallery.
 
     Attributes:
@@ -66,7 +149,8 @@ class Exhibit:
         reason: why it is shown.
         apart: its place by how far methods differ, see ``GalleryItem``.
         uri: the JPEG.
-        width, height: of the paths' units; the image has the same shape.
+        width: units of the paths across; the image has the same shape.
+        height: units of the paths upright.
         layers: the truth, then every method.
     """
 
@@ -79,7 +163,7 @@ class Exhibit:
     layers: tuple[Layer, ...]
 
 
-def exhibits(gallery: Sequence[GalleryItem], order: Sequence[str], budget: int = BUDGET) -> list[Exhibit]:
+def encode(gallery: Sequence[GalleryItem], order: Sequence[str], budget: int = BUDGET) -> list[EncodedImage]:
     """Encode the gallery: images as large, and objects as many, as the budget allows.
 
     Args:
@@ -92,7 +176,7 @@ def exhibits(gallery: Sequence[GalleryItem], order: Sequence[str], budget: int =
     drawn = [_outlined(item, order) for item in gallery]
     needs = [int(_bytes(layer)[-1]) for layers in drawn for layer in layers.values()]
     share = _share(needs, budget - sum(map(len, uris)))
-    return [_exhibit(item, uri, layers, share) for item, uri, layers in zip(gallery, uris, drawn, strict=True)]
+    return [_encoded_image(item, uri, layers, share) for item, uri, layers in zip(gallery, uris, drawn, strict=True)]
 
 
 def _share(needs: Sequence[int], total: int) -> int:
@@ -138,8 +222,8 @@ def _outlined(item: GalleryItem, order: Sequence[str]) -> dict[str | None, Outli
     found: dict[str | None, Outlines] = {None: outlines(truths, scale, len(COLOURS))}
     for name in order:
         if name in item.predictions:
-            masks = [prediction["segmentation"] for prediction in item.predictions[name]]
-            found[name] = outlines(masks, scale, len(COLOURS))
+            detections = [prediction["segmentation"] for prediction in item.predictions[name]]
+            found[name] = outlines(detections, scale, len(COLOURS))
     return found
 
 
@@ -152,7 +236,7 @@ def _bytes(layer: Outlines) -> IntArray:
     return total
 
 
-def _exhibit(item: GalleryItem, uri: str, drawn: dict[str | None, Outlines], share: int) -> Exhibit:
+def _encoded_image(item: GalleryItem, uri: str, drawn: dict[str | None, Outlines], share: int) -> EncodedImage:
     fitting = {name: max(0, int((_bytes(found) <= share).sum()) - 1) for name, found in drawn.items()}
     layers = [
         Layer(
@@ -160,7 +244,7 @@ def _exhibit(item: GalleryItem, uri: str, drawn: dict[str | None, Outlines], sha
             is_method=name is not None,
             objects=found.count,
             drawn=fitting[name],
-            score=None if name is None else number(item.scores.get(name)),
+            score=_defined(item.scores.get(name)) if name else None,
             best=None if name is None else item.best.get(name),
             worst=None if name is None else item.worst.get(name),
             paths=found.by_colour(fitting[name]),
@@ -168,4 +252,8 @@ def _exhibit(item: GalleryItem, uri: str, drawn: dict[str | None, Outlines], sha
         for name, found in drawn.items()
     ]
     width, height, _ = grid(item.size)
-    return Exhibit(item.file_name, item.reason, item.apart, uri, width, height, tuple(layers))
+    return EncodedImage(item.file_name, item.reason, item.apart, uri, width, height, tuple(layers))
+
+
+def _defined(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value

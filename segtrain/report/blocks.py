@@ -1,0 +1,155 @@
+"""Building blocks of a report: sections and what they consist of, whatever the medium."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from segtrain.report.charts import Bar, Chart, Lanes, Style
+from segtrain.report.gallery.encode import EncodedImage
+from segtrain.report.tables import Table
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A paragraph; ``{}`` in its text stands for ``code``. ``style`` is its class in the style sheet."""
+
+    text: str
+    code: str = ""
+    style: str = "lead"
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of sentences."""
+
+    entries: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading below that of the section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Term:
+    """A term and its text; ``more`` is a further part that is folded, of ``more_count`` things."""
+
+    name: str
+    text: str
+    more: str = ""
+    more_count: int = 0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A list of terms.
+
+    Attributes:
+        entries: in their order.
+        style: its class in the style sheet.
+        methods: the terms are names of methods, and carry their colours.
+    """
+
+    entries: Sequence[Term]
+    style: str = ""
+    methods: bool = False
+
+
+@dataclass(frozen=True)
+class Charts:
+    """Charts side by side.
+
+    Attributes:
+        charts: at least one.
+        caption: a sentence below.
+        legend: names the lines, or the colours of bars.
+        table: the same in numbers, for media without images.
+    """
+
+    charts: Sequence[Chart]
+    caption: str = ""
+    legend: bool = False
+    table: Table | None = None
+
+    @property
+    def layout(self) -> str:
+        """Class in the style sheet: one chart over the full width, charts of lanes, or a grid."""
+        first = self.charts[0]
+        return "single" if len(first.widths) > 1 else "charts wide" if isinstance(first.y, Lanes) else "charts"
+
+    @property
+    def lines(self) -> dict[str, Style]:
+        """Styles of the lines that the legend names."""
+        return self.charts[0].legend if self.legend else {}
+
+    @property
+    def bars(self) -> list[tuple[int, str]]:
+        """Colour slots and names of the parts of bars that the legend names."""
+        bars = [series for chart in self.charts for series in chart.series if isinstance(series, Bar)]
+        return sorted({(slot, name) for bar in bars for slot, name, _ in bar.pieces}) if self.legend else []
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Blocks that a reader unfolds."""
+
+    summary: str
+    blocks: Sequence["Block"]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Names and numbers that stand out."""
+
+    entries: Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to type."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images with what the methods found in them; only a page shows them.
+
+    Attributes:
+        items: images with their layers.
+        methods: names of the layers after the truth.
+        upper_bounds: those of them that are no contenders.
+        opening: method that is shown first; None without methods.
+        images: number of evaluated images.
+        ratio: width over height of a card.
+    """
+
+    items: Sequence[EncodedImage]
+    methods: Sequence[str]
+    upper_bounds: Sequence[str]
+    opening: str | None
+    images: int
+    ratio: float
+
+
+Block = Paragraph | Bullets | Heading | Terms | Charts | Table | Folded | Figures | Command | Gallery
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a report.
+
+    Attributes:
+        key: its anchor.
+        title: its heading.
+        blocks: its content.
+        short: its name in the contents; by default the title.
+        definitions: terms that it uses, for the glossary.
+    """
+
+    key: str
+    title: str
+    blocks: Sequence[Block]
+    short: str = ""
+    definitions: Sequence[Term] = field(default=())

@@ -1,0 +1,253 @@
+"""Images of a report's gallery: which of them are shown, why, and what belongs to each."""
+
+import logging
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from PIL import Image
+
+from segtrain.benchmark.runner import Benchmark
+from segtrain.data.coco.tables import ImageInfo
+from segtrain.metrics.f1 import f1
+from segtrain.records import BoxPrediction, GroundTruth, Prediction
+from segtrain.visualize import Pixels
+
+logger = logging.getLogger(__name__)
+LONGEST = 960  # longer side of an image in the page, in pixels; larger ones are scaled down as they are read
+
+Scores = dict[int, float]  # image id -> F1 of the image, nan where there is nothing to find and nothing was found
+
+
+@dataclass(frozen=True)
+class GalleryItem:
+    """One image with the truth and what every method found in it.
+
+    Attributes:
+        image_id: COCO id.
+        file_name: as in the annotation file.
+        reason: why it is shown.
+        size: (H, W) of the image, and of the masks.
+        image: (h, w, 3) uint8, the image or a smaller copy of it.
+        truths: its true instances, crowds included.
+        predictions: by method, those at the method's score threshold.
+        scores: F1 at IoU .50 by method, in [0, 1]; nan: nothing to find and nothing found.
+        best: by method, the image's place among all that were evaluated, 1 the one of highest F1; absent without F1.
+        worst: by method, the image's place among all that were evaluated, 1 the one of lowest F1; absent without F1.
+        apart: its place by how far the F1 of methods lie apart, 1 the farthest; None where they do not.
+    """
+
+    image_id: int
+    file_name: str
+    reason: str
+    size: tuple[int, int]
+    image: Pixels
+    truths: Sequence[GroundTruth]
+    predictions: dict[str, list[Prediction]]
+    scores: dict[str, float]
+    best: dict[str, int]
+    worst: dict[str, int]
+    apart: int | None
+
+
+def select_images(benchmark: Benchmark, each: int, reference: str | None) -> list[GalleryItem]:
+    """Select and read the images of a benchmark's gallery.
+
+    Args:
+        benchmark: its rows are scored.
+        each: images for each reason; 0 for no gallery.
+        reference: method that the others are compared with.
+
+    Returns:
+        Items in the order of the page; empty without images.
+    """
+    reader, rows = benchmark.split.images, benchmark.rows
+    if not each:
+        return []
+    if reader is None:
+        logger.info("no images, so the report has no gallery; data.val_images names their folder")
+        return []
+    return build(
+        benchmark.split.index.images,
+        benchmark.ground_truth.truths,
+        {name: row.detections.masks for name, row in rows.items() if row.detections.masks is not None},
+        {name: row.detections.score_threshold for name, row in rows.items()},
+        reader.read,
+        each,
+        reference=reference,
+        oracles=[name for name, row in rows.items() if row.oracle],
+    )
+
+
+def build(
+    images: Sequence[ImageInfo],
+    truths: Sequence[GroundTruth],
+    predictions: Mapping[str, Sequence[Prediction] | Sequence[BoxPrediction]],
+    thresholds: Mapping[str, float],
+    read: Callable[[ImageInfo], Pixels],
+    each: int,
+    *,
+    reference: str | None = None,
+    oracles: Collection[str] = (),
+) -> list[GalleryItem]:
+    """Choose images, and gather their truth and detections.
+
+    Args:
+        images: the images that were evaluated.
+        truths: all their true instances.
+        predictions: by method, all detections; rows of boxes only are left out of the gallery.
+        thresholds: each method's score threshold.
+        read: gives an image's pixels; called for the chosen ones only.
+        each: images for each reason; see ``choose``.
+        reference: method that the others are compared with.
+        oracles: methods whose settings were chosen with the ground truth.
+
+    Returns:
+        Items in the order of the page, no image twice; empty if there are no masks to show.
+    """
+    shown = {
+        name: at_threshold(records, thresholds[name])
+        for name, records in predictions.items()
+        if not records or "segmentation" in records[0]
+    }
+    if not shown:
+        return []
+    ids = [image.id for image in images]
+    scores = {name: per_image_f1(truths, records, ids) for name, records in shown.items()}
+    found = {name: _by_image(records) for name, records in shown.items()}
+    true_of: dict[int, list[GroundTruth]] = {}
+    for truth in truths:
+        true_of.setdefault(truth["image_id"], []).append(truth)
+    info = {image.id: image for image in images}
+    objects = {i: len(true_of.get(i, [])) for i in ids}
+    best = {name: _places(best_first(own, objects)) for name, own in scores.items()}
+    worst = {name: _places(worst_first(own, objects)) for name, own in scores.items()}
+    fair = {name: own for name, own in scores.items() if name not in oracles}
+    apart = _places(widest_first(fair, objects))
+    return [
+        GalleryItem(
+            image_id=chosen,
+            file_name=info[chosen].file_name,
+            reason=reason,
+            size=info[chosen].size,
+            image=_shrunk(read(info[chosen])),
+            truths=true_of.get(chosen, []),
+            predictions={name: records.get(chosen, []) for name, records in found.items()},
+            scores={name: values[chosen] for name, values in scores.items()},
+            best={name: places[chosen] for name, places in best.items() if chosen in places},
+            worst={name: places[chosen] for name, places in worst.items() if chosen in places},
+            apart=apart.get(chosen),
+        )
+        for chosen, reason in choose(scores, objects, each, reference=reference, oracles=oracles)
+    ]
+
+
+def at_threshold(records: Sequence[Prediction] | Sequence[BoxPrediction], threshold: float) -> list[Prediction]:
+    """Select the masks whose score reaches the threshold, best first."""
+    masks = [cast(Prediction, r) for r in records if "segmentation" in r and r["score"] >= threshold]
+    return sorted(masks, key=lambda record: -record["score"])
+
+
+def _places(order: Sequence[int]) -> dict[int, int]:
+    return {image_id: place for place, image_id in enumerate(order, 1)}
+
+
+def _shrunk(image: Pixels) -> Pixels:
+    picture = Image.fromarray(image)
+    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS, reducing_gap=3)
+    return np.asarray(picture)
+
+
+def _by_image(records: Sequence[Prediction]) -> dict[int, list[Prediction]]:
+    grouped: dict[int, list[Prediction]] = {}
+    for record in records:
+        grouped.setdefault(record["image_id"], []).append(record)
+    return grouped
+
+
+def per_image_f1(truths: Sequence[GroundTruth], predictions: Sequence[Prediction], image_ids: Sequence[int]) -> Scores:
+    """Compute the class-agnostic F1 at IoU .50 of each image."""
+    one_truth: list[GroundTruth] = [{**truth, "category_id": 1} for truth in truths]
+    one_prediction: list[Prediction] = [{**prediction, "category_id": 1} for prediction in predictions]
+    counts = f1(one_truth, one_prediction, category_ids=[1], image_ids=image_ids).per_image
+    return {
+        i: 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else math.nan
+        for i, (tp, fp, fn) in ((i, counts[i]) for i in image_ids)
+    }
+
+
+def best_first(scores: Scores, objects: Mapping[int, int]) -> list[int]:
+    """List the images that have an F1, the highest first; among equals the one with more objects."""
+    return sorted((i for i in scores if not math.isnan(scores[i])), key=lambda i: (-scores[i], -objects[i], i))
+
+
+def worst_first(scores: Scores, objects: Mapping[int, int]) -> list[int]:
+    """List the images that have an F1, the lowest first; among equals the one with more objects."""
+    return sorted((i for i in scores if not math.isnan(scores[i])), key=lambda i: (scores[i], -objects[i], i))
+
+
+def widest_first(scores: Mapping[str, Scores], objects: Mapping[int, int]) -> list[int]:
+    """List the images on which the F1 of methods differ, those of the largest standard deviation first."""
+    apart = {}
+    for image_id in objects:
+        known = [value for own in scores.values() if not math.isnan(value := own[image_id])]
+        if len(set(known)) > 1:
+            apart[image_id] = float(np.std(known))
+    return sorted(apart, key=lambda i: (-apart[i], -objects[i], i))
+
+
+def choose(
+    scores: Mapping[str, Scores],
+    objects: Mapping[int, int],
+    each: int,
+    *,
+    reference: str | None = None,
+    oracles: Collection[str] = (),
+) -> list[tuple[int, str]]:
+    """Choose the best and the worst images of every method, and those on which methods differ most.
+
+    The reference (else the first method) comes first, with its median images, and with those where another beats it.
+
+    Args:
+        scores: by method, F1 of every image.
+        objects: true instances of every image.
+        each: images for each reason.
+        reference: method that the others are compared with.
+        oracles: methods whose settings were chosen with the ground truth; that they beat others says nothing.
+
+    Returns:
+        (image id, first reason) pairs; no image twice.
+    """
+    fair = {name: values for name, values in scores.items() if name not in oracles}
+    name = reference if reference in fair else next(iter(fair or scores))
+    own = scores[name]
+    order = best_first(own, objects)
+    middle = max(0, (len(order) - each) // 2)
+    few = min(each, (len(order) + 1) // 2)  # of few images the better half is not the worst too
+    lost = []
+    for image_id in own:
+        rivals = [(values[image_id], rival) for rival, values in fair.items() if rival != name]
+        value, rival = max(((v, r) for v, r in rivals if not math.isnan(v)), default=(0.0, ""))
+        # nan: nothing to find and rightly nothing found, which no rival can beat.
+        if value > own[image_id]:
+            lost.append((value - own[image_id], image_id, rival))
+    lost.sort(key=lambda entry: (-entry[0], entry[1]))
+    kinds = {
+        "won": [(i, f"{rival} beats {name}") for _, i, rival in lost[:each]],
+        "best": [(i, f"Best of {name}") for i in order[:few]],
+        "worst": [(i, f"Worst of {name}") for i in worst_first(own, objects)[:few]],
+        "median": [(i, f"Median of {name}") for i in order[middle : middle + each]],
+        "apart": [(i, "Methods differ most") for i in widest_first(fair, objects)[:each]],
+    }
+    for other in scores:
+        kinds[f"best of {other}"] = [(i, f"Best of {other}") for i in best_first(scores[other], objects)[:each]]
+        kinds[f"worst of {other}"] = [(i, f"Worst of {other}") for i in worst_first(scores[other], objects)[:each]]
+    # An image that several reasons apply to is shown once, for the first of them.
+    seen: set[int] = set()
+    for kind, picks in kinds.items():
+        kinds[kind] = [pick for pick in picks if pick[0] not in seen]
+        seen.update(i for i, _ in picks)
+    first = [*kinds.pop("best"), *kinds.pop("median"), *kinds.pop("worst")[::-1], *kinds.pop("won")]
+    return [*first, *(pick for picks in kinds.values() for pick in picks)]

@@ -1,0 +1,50 @@
+"""Sections of a report, one module each: its numbers, tables, charts and words."""
+
+from collections.abc import Sequence
+
+from segtrain.benchmark.results import Results
+from segtrain.report.blocks import Section
+from segtrain.report.gallery.select import GalleryItem
+from segtrain.report.glossary import definitions
+from segtrain.report.sections.about import data, environment, methods, reproduce
+from segtrain.report.sections.categories import categories, class_aware, numbers
+from segtrain.report.sections.cost import cost
+from segtrain.report.sections.curves import curves
+from segtrain.report.sections.errors import errors
+from segtrain.report.sections.gallery import gallery
+from segtrain.report.sections.headline import differences, headline, verdict
+from segtrain.report.sections.limits import limits
+from segtrain.report.sections.reasons import reasons
+from segtrain.report.sections.strata import strata
+
+# In the order of a report. Each gives a section, or None where it has nothing to show.
+SECTIONS = (
+    verdict,
+    headline,
+    reasons,
+    cost,
+    curves,
+    errors,
+    strata,
+    gallery,
+    differences,
+    limits,
+    numbers,
+    class_aware,
+    categories,
+    methods,
+)
+ABOUT = (data, environment, reproduce)
+
+
+def build_sections(results: Results, images: Sequence[GalleryItem] = ()) -> list[Section]:
+    """Build all sections that have something to show, with the glossary of their terms.
+
+    Args:
+        results: an evaluation.
+        images: images of the gallery.
+    """
+    made = [gallery(results, images) if make is gallery else make(results) for make in SECTIONS]
+    sections = [section for section in made if section]
+    terms = [term for section in sections for term in section.definitions]
+    return [*sections, definitions(results, terms), *(make(results) for make in ABOUT)]

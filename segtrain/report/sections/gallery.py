@@ -1,0 +1,40 @@
+"""Section of images with what each method found in them."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from segtrain.benchmark.results import Results
+from segtrain.report.blocks import Gallery, Paragraph, Section
+from segtrain.report.gallery.encode import encode
+from segtrain.report.gallery.select import GalleryItem
+
+
+def gallery(results: Results, items: Sequence[GalleryItem]) -> Section | None:
+    """Show the chosen images; None without any."""
+    shown = encode(items, results.ranked)
+    if not shown:
+        return None
+    methods = [layer.title for layer in shown[0].layers if layer.is_method]
+    total = results.data.images
+    if len(shown) == total:
+        lead = f"{'The one image' if total == 1 else f'All {total:,} images'} of these data"
+    else:
+        lead = (
+            f"{len(shown):,} of {total:,} images, among them those with the highest and those with the lowest F1 of "
+            "every method"
+        )
+        if any(item.apart for item in shown):
+            lead += ", and those on which the methods differ most"
+    lead += (
+        ". They show the true objects, or the detections of a method at its score threshold. F1 is class-agnostic, at "
+        "IoU 0.50, of that image alone."
+    )
+    block = Gallery(
+        items=shown,
+        methods=methods,
+        upper_bounds=results.oracles,
+        opening=results.reference if results.reference in methods else next(iter(methods), None),
+        images=total,
+        ratio=min(1.6, max(0.75, median(item.width / item.height for item in shown))),
+    )
+    return Section("gallery", "Gallery", [Paragraph(lead), block])

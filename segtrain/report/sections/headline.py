@@ -1,0 +1,200 @@
+"""Section at the head of a report: the verdict, the metrics that decide, and every difference to the reference."""
+
+from dataclasses import replace
+
+from segtrain.benchmark.results import Results
+from segtrain.metrics.registry import METRICS, Metric
+from segtrain.report.blocks import Block, Bullets, Charts, Heading, Paragraph, Section, Term
+from segtrain.report.charts import Axis, Chart, Lane, Lanes, Point, series_styles, value_title
+from segtrain.report.tables import (
+    Cell,
+    Column,
+    Row,
+    Table,
+    make_cells,
+    metric_column,
+    track_table,
+)
+from segtrain.report.text import MISSING, number_text, p_phrase, p_text
+
+CHARTED = ("mask_ap", "miou")  # drawn with their intervals
+_RANKING = next(metric for metric in METRICS if metric.key == "mask_ap")
+
+
+def verdict(results: Results) -> Section:
+    """State what the numbers say."""
+    first, *others = results.verdict
+    blocks: list[Block] = [Paragraph(first, style="verdict")]
+    return Section("verdict", "Verdict", [*blocks, Bullets(others)] if others else blocks)
+
+
+def headline(results: Results) -> Section:
+    """Show the metrics that decide, with their intervals, and the difference to the reference."""
+    table = headline_table(results)
+    with_intervals = any(cell.details for row in table.rows for cell in row.cells)
+    lead = (
+        "Class-agnostic: all categories count as one, so that every method can be compared. Higher is better, except "
+        "for time."
+    )
+    if with_intervals:
+        lead += " In brackets: the 95 % interval, from resampling the images."
+    if results.comparisons:
+        lead += (
+            f" Δ: difference to {results.reference}; p: p-value of the paired bootstrap test, corrected for the number "
+            "of methods (Holm)."
+        )
+    if any(method.oracle for method in results.methods.values()):
+        lead += " Upper bounds: best setting per image, chosen with its ground truth; excluded from ranking."
+    blocks: list[Block] = [Paragraph(lead), table]
+    charts = [chart for key in CHARTED if (chart := interval_chart(results, key))]
+    if charts:
+        caption = "Lines: 95 % intervals. Where two overlap widely, the data may not tell the methods apart."
+        blocks.append(Charts(charts, caption if with_intervals else ""))
+    if seeds := seed_table(results):
+        blocks += [Heading("Seeds of one configuration"), seeds]
+    return Section("headline", "Every method", blocks, definitions=_definitions(results))
+
+
+def differences(results: Results) -> Section | None:
+    """Show every difference to the reference; None where nothing was compared."""
+    table, reference = difference_table(results), results.reference
+    if table is None:
+        return None
+    lead = (
+        f"Of every metric, on the same images: the method minus {reference}, its 95 % interval, and p, corrected for "
+        "the number of comparisons."
+    )
+    return Section("differences", f"Differences to {reference}", [Paragraph(lead), table], short="Differences")
+
+
+def headline_table(results: Results) -> Table:
+    """Make the table of the headline metrics, with the difference to the reference and its p where they are known."""
+    table = track_table(
+        results,
+        "class_agnostic",
+        "Class-agnostic results",
+        "Marked: best of its column. A dash: not defined.",
+        keys=[metric.key for metric in METRICS if metric.headline],
+        intervals=True,
+    )
+    if not results.comparisons:
+        return table
+    column = _difference_column(results, _RANKING)
+    p = Column("p", "p", f"p-value of the difference of {_RANKING.title}, Holm-corrected", None)
+    rows = []
+    for row in table.rows:
+        compared = results.comparison(row.method, _RANKING.key)
+        p_cell = Cell(compared.p, p_text(compared.p, compared.least_p)) if compared else Cell(None, MISSING)
+        rows.append(replace(row, cells=(*row.cells, _difference(results, row.method, column), p_cell)))
+    return replace(table, columns=(*table.columns, column, p), rows=tuple(rows))
+
+
+def difference_table(results: Results) -> Table | None:
+    """Make the table of differences to the reference, with intervals and p; None where nothing was compared."""
+    metrics = [m for m in METRICS if any(m.key in compared for compared in results.comparisons.values())]
+    columns = [_difference_column(results, metric) for metric in metrics]
+    rows = []
+    for name in results.ranked:
+        if name not in results.comparisons:
+            continue
+        cells = []
+        for column in columns:
+            cell, compared = _difference(results, name, column), results.comparison(name, column.key)
+            if compared:
+                cell = replace(cell, details=(*cell.details, p_phrase(compared.p, compared.least_p)))
+            cells.append(cell)
+        rows.append(Row(name, tuple(cells), upper_bound=results.methods[name].oracle))
+    if not rows or not columns:
+        return None
+    label = f"Differences to {results.reference}"
+    return Table(tuple(columns), tuple(rows), label, "The data can tell where p is below 0.05.")
+
+
+def seed_table(results: Results) -> Table | None:
+    """Make the table of runs that differ by their seed alone; None without any."""
+    spreads = [group.class_agnostic for group in results.seeds]
+    columns = [metric_column(metric) for metric in METRICS if any(metric.key in spread for spread in spreads)]
+    rows = []
+    for group in results.seeds:
+        cells = []
+        for column in columns:
+            spread = group.class_agnostic.get(column.key)
+            if spread is None:
+                cells.append(Cell(None, MISSING))
+            else:
+                ends = f"{column.text(spread.low)} to {column.text(spread.high)}"
+                details = (f"± {column.text(spread.deviation)}", ends)
+                cells.append(Cell(spread.mean, column.text(spread.mean), details=details))
+        rows.append(Row(f"seeds {', '.join(map(str, group.seeds))}", tuple(cells)))
+    if not rows or not columns:
+        return None
+    caption = "Mean, ± standard deviation, least and greatest value of the runs; intervals over images leave it out."
+    return Table(tuple(columns), tuple(rows), "Seeds of one configuration", caption)
+
+
+def interval_chart(results: Results, key: str) -> Chart | None:
+    """Draw a class-agnostic metric of every method with its interval; None if no method has it."""
+    title = next(metric.title for metric in METRICS if metric.key == key)
+    styles = series_styles(results.ranked, results.oracles)
+    lanes, points = [], []
+    for name in results.ranked:
+        track = results.methods[name].class_agnostic
+        if track is None or (value := track.metrics.get(key)) is None:
+            continue
+        interval = track.intervals.get(key)
+        said = value_title(name, title, value, interval)
+        points.append(Point(value, len(lanes), styles[name], said, x_interval=interval, radius=4.5))
+        lanes.append(Lane(name, number_text(value), said, results.methods[name].oracle))
+    return Chart(title, Axis(title), Lanes(lanes), points) if lanes else None
+
+
+def shown_difference(results: Results, first: str, second: str, key: str) -> float | None:
+    """Subtract a class-agnostic metric of two methods as it is shown, so that a reader who subtracts gets it too.
+
+    Returns:
+        First minus second, rounded; None where one of them is undefined. ``results.json`` holds the exact difference.
+    """
+    values = [results.methods[name].metric(key) for name in (first, second)]
+    known = [round(value, 3) for value in values if value is not None]
+    return round(known[0] - known[1], 3) if len(known) == 2 else None
+
+
+def _difference_column(results: Results, metric: Metric) -> Column:
+    hint = f"Difference to {results.reference}: {metric.hint[0].lower()}{metric.hint[1:]}"
+    return Column(metric.key, f"Δ {metric.title}", hint, None, signed=True)
+
+
+def _difference(results: Results, name: str, column: Column) -> Cell:
+    """Make the cell of a difference to the reference, with its interval; undefined where it was not compared."""
+    compared = results.comparison(name, column.key)
+    if compared is None or results.reference is None:
+        return Cell(None, MISSING)
+    value = shown_difference(results, name, results.reference, column.key)
+    return make_cells([column], {column.key: value}, {column.key: (compared.low, compared.high)})[0]
+
+
+def _definitions(results: Results) -> list[Term]:
+    """Define intervals, differences and p; nothing where the images were not resampled."""
+    resamples = results.bootstrap.resamples
+    if not resamples or not any(m.class_agnostic and m.class_agnostic.intervals for m in results.methods.values()):
+        return []
+    terms = [
+        Term(
+            "95 % interval",
+            f"Percentile bootstrap over images: the images are drawn {resamples:,} times with replacement, the same "
+            "draws for all methods; the interval holds the middle 95 % of the resulting values (Efron and Tibshirani, "
+            "1993).",
+        )
+    ]
+    if results.comparisons:
+        terms.append(
+            Term(
+                "Δ, p",
+                f"Δ is a method's value minus that of {results.reference}, as both are shown. p is the two-sided "
+                "p-value of the paired bootstrap test on the same draws; ≤ marks the smallest p that so many draws can "
+                "give. It is corrected for the number of methods (Holm, 1979); intervals are not, so one without 0 "
+                "may stand beside a p of 0.05 or more, and then the data cannot tell. Where the verdict compares the "
+                f"best two and neither is {results.reference}, p is that of the pair alone.",
+            )
+        )
+    return terms

@@ -1,0 +1,209 @@
+"""Section on Mask R-CNN's limits: the resolution of its masks, and the calibration of its scores."""
+
+from collections.abc import Sequence
+
+from segtrain.benchmark.results import Calibration, CalibrationBin, Results
+from segtrain.metrics.registry import METRICS
+from segtrain.report.blocks import Block, Bullets, Charts, Heading, Paragraph, Section, Term
+from segtrain.report.charts import Chart, Line, Point, Series, Style, series_styles, unit_axis
+from segtrain.report.tables import Column, Row, Table, make_cells, mark_best, metric_column
+from segtrain.report.text import number_text
+
+_MASK_KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
+_CALIBRATION = (
+    Column("count", "detections", "Detections that count: all but those on crowd regions", None, 0),
+    Column("mean_score", "mean score", "Mean of their scores", None),
+    Column("precision", "right", "Share of them that is right at IoU 0.50", None),
+    Column("mean_iou", "mean IoU", "Mean IoU with the true object that each overlaps most", None),
+    Column("ece", "ECE", "Expected calibration error: distance of score and share of right detections", "low"),
+    Column("ece_iou", "ECE to IoU", "Distance of score and mean IoU, averaged in the same way", "low"),
+)
+_CLOSE = 0.02  # scores this near to the truth, on average, are about right
+_LARGEST, _SMALLEST = 11.0, 3.0  # radii of a bin's mark in pixels
+
+
+def limits(results: Results) -> Section | None:
+    """Show the limits of masks and scores; None if nothing of them is known."""
+    ceiling, calibrated = ceiling_table(results), calibrations(results)
+    if ceiling is None and not calibrated:
+        return None
+    blocks: list[Block] = [Paragraph(" ".join(ceiling_sentences(results))), ceiling] if ceiling else []
+    if calibrated:
+        blocks += [
+            Heading("Are the scores to be trusted?"),
+            Paragraph(
+                "A score of 0.8 should mean that 8 of 10 such detections are right. Dots on the dotted diagonal do; "
+                "below it scores promise too much, above it too little."
+            ),
+            Charts(
+                reliability_charts(results),
+                "Filled: share of detections that are right at IoU 0.50. Rings: mean IoU with the best-fitting true "
+                "object. The area of a dot tells how many detections have such scores.",
+                table=reliability_table(results),
+            ),
+            Bullets(calibration_sentences(results)),
+            calibration_table(results),
+        ]
+    return Section("limits", "Mask R-CNN's limits", blocks, definitions=_definitions(results))
+
+
+def ceiling_sentences(results: Results) -> list[str]:
+    """Say how far perfect boxes with masks of the network's resolution get, and where the networks stand."""
+    ceiling = results.mask_resolution_limit
+    if ceiling is None or ceiling.mask_ap is None:
+        return []
+    said = [
+        f"Mask R-CNN draws each mask on {ceiling.resolution} × {ceiling.resolution} cells and stretches them over the "
+        f"object's box. Exact boxes with masks exactly as they are taught reach a mask AP of "
+        f"{number_text(ceiling.mask_ap)} on these data, a mean IoU of {number_text(ceiling.mean_iou)} with the "
+        f"{ceiling.objects:,} true objects."
+    ]
+    max_dets = results.data.max_dets
+    cut = ceiling.most_objects > max_dets
+    within = f", at the {max_dets} best-scored detections of an image," if cut else ""
+    for name in results.contenders:
+        own = results.methods[name].metric("mask_ap")
+        if _is_mask_rcnn(results, name) and own is not None and ceiling.mask_ap > 0:
+            share = (
+                f"{100 * own / ceiling.mask_ap:.0f} % of it"
+                if own <= ceiling.mask_ap
+                else "more, since its boxes make up for some of the loss"
+            )
+            said.append(f"{name}{within} has {number_text(own)}, {share}.")
+    return said
+
+
+def ceiling_table(results: Results) -> Table | None:
+    """Make the table of perfect masks, then of the methods with learned scores; None if the ceiling is not known."""
+    ceiling = results.mask_resolution_limit
+    if ceiling is None or ceiling.mask_ap is None:
+        return None
+    columns = tuple(metric_column(metric) for metric in METRICS if metric.key in _MASK_KEYS)
+    perfect = {key: getattr(ceiling, key) for key in _MASK_KEYS}
+    rows = [Row(f"perfect {ceiling.resolution} × {ceiling.resolution} masks", make_cells(columns, perfect))]
+    for name in calibrations(results):
+        if track := results.methods[name].class_agnostic:
+            rows.append(Row(name, make_cells(columns, track.metrics)))
+    caption = "Class-agnostic. The first row is the ceiling: the true objects, passed through such masks."
+    return Table(columns, tuple(rows), "Mask resolution limit", caption, sortable=False)
+
+
+def reliability_charts(results: Results) -> list[Chart]:
+    """Draw the reliability diagram of each method whose scores are learned."""
+    styles = series_styles(results.ranked, results.oracles)
+    return [_reliability(name, own, styles[name]) for name, own in calibrations(results).items()]
+
+
+def calibration_table(results: Results) -> Table:
+    """Make the table of calibration errors of all methods whose scores are learned."""
+    rows = [
+        Row(name, make_cells(_CALIBRATION, {**_overall(own), "ece": own.ece, "ece_iou": own.ece_iou}))
+        for name, own in calibrations(results).items()
+    ]
+    return mark_best(
+        Table(_CALIBRATION, tuple(rows), "Calibration of scores", "ECE: mean distance of score and outcome, 0 is best.")
+    )
+
+
+def reliability_table(results: Results) -> Table:
+    """Make the table of the reliability diagrams' bins, those without detections left out."""
+    columns = (Column("count", "detections", "Detections with such scores", None, 0), *_CALIBRATION[1:4])
+    rows = []
+    for name, own in calibrations(results).items():
+        for part in _filled(own):
+            values = {key: getattr(part, key) for key in ("count", "mean_score", "precision", "mean_iou")}
+            rows.append(Row(name, make_cells(columns, values), f"{part.low:.1f} to {part.high:.1f}"))
+    return Table(columns, tuple(rows), "Reliability", "Detections by their score.", first_head="scores")
+
+
+def calibration_sentences(results: Results) -> list[str]:
+    """Say for each method whether its scores are too high or too low."""
+    said = []
+    for name, own in calibrations(results).items():
+        values = _overall(own)
+        gap = values["mean_score"] - values["precision"]
+        verdict = f"{abs(gap):.3f} too {'high' if gap > 0 else 'low'}" if abs(gap) >= _CLOSE else "about right"
+        said.append(
+            f"{name}: scores are {verdict} on average (mean score {number_text(values['mean_score'])}, share of right "
+            f"detections {number_text(values['precision'])}); bin by bin they are off by {number_text(own.ece)} (ECE)."
+        )
+    return said
+
+
+def calibrations(results: Results) -> dict[str, Calibration]:
+    """Collect the calibration of those contenders that have one, best method first."""
+    found = {name: results.methods[name].calibration for name in results.contenders}
+    return {name: own for name, own in found.items() if own}
+
+
+def _is_mask_rcnn(results: Results, name: str) -> bool:
+    """Whether a method is a Mask R-CNN: its technique says so, or it is a result file and the reference."""
+    method = results.methods[name]
+    return method.technique == "mask_rcnn" or (
+        method.technique is None and not method.is_classical and name == results.reference
+    )
+
+
+def _reliability(name: str, own: Calibration, style: Style) -> Chart:
+    ring, bins = Style(style.slot, "ring"), _filled(own)
+    most = max(part.count for part in bins)
+    shares, overlaps = [], []
+    for part in bins:
+        radius = max(_SMALLEST, _LARGEST * (part.count / most) ** 0.5)  # the area tells the number
+        said = (
+            f"score {part.low:.1f} to {part.high:.1f}, {part.count:,} detections, mean score "
+            f"{part.mean_score:.2f}, right {part.precision:.2f}, mean IoU {part.mean_iou:.2f}"
+        )
+        shares.append(Point(part.mean_score, part.precision, Style(style.slot), said, radius=radius))
+        overlaps.append(Point(part.mean_score, part.mean_iou, ring, said, radius=radius))
+    right: Series = Line([(point.x, point.y) for point in shares], Style(style.slot), name)
+    return Chart(
+        name,
+        unit_axis("mean score"),
+        unit_axis("share right, mean IoU"),
+        [Line([(0, 0), (1, 1)]), right, *overlaps, *shares],
+        aspect=1.0,
+        note=f"ECE {number_text(own.ece)}",
+    )
+
+
+def _filled(own: Calibration) -> Sequence[CalibrationBin]:
+    return [part for part in own.bins if part.count]
+
+
+def _overall(own: Calibration) -> dict[str, float]:
+    """Take the bins together: their count, and means weighted by it."""
+    bins = _filled(own)
+    count = sum(part.count for part in bins)
+    means = {
+        key: sum(part.count * getattr(part, key) for part in bins) / count
+        for key in ("mean_score", "precision", "mean_iou")
+    }
+    return {"count": count, **means}
+
+
+def _definitions(results: Results) -> list[Term]:
+    terms = []
+    if ceiling := results.mask_resolution_limit:
+        seen = f"at {ceiling.input_of}'s input size" if ceiling.input_of else "at the images' own size"
+        terms.append(
+            Term(
+                f"Perfect {ceiling.resolution} × {ceiling.resolution} masks",
+                f"Each true mask is sampled over its tight box to {ceiling.resolution} × {ceiling.resolution} cells as "
+                f"the targets of training are (He et al., 2017; torchvision's RoIAlign, {seen}), pasted back as "
+                "predictions are (cells resized to the box's whole pixels, cut at 0.5), and scored as a detection of "
+                "score 1, with no cut at a number of detections. Crowds are left out.",
+            )
+        )
+    if calibrations(results):
+        terms.append(
+            Term(
+                "Calibration, ECE",
+                "A learned score claims how likely a detection is right. In ten bins of equal width the mean score is "
+                "compared with the share that is right at IoU 0.50 (matched as for AP; detections on crowds left out); "
+                "the expected calibration error is the mean distance, weighted by the bins' counts (Guo et al., 2017; "
+                "for detections, Küppers et al., 2020). ECE to IoU compares with the mean IoU instead (in the manner "
+                "of Oksuz et al., 2023), each detection's with the true object it overlaps most. 0 is best.",
+            )
+        )
+    return terms

@@ -1,0 +1,130 @@
+"""Words and numbers of a report: formatting, plurals, lists and p-values, the same for every medium."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from segtrain.metrics.bootstrap import CLEAR
+
+MISSING = "–"
+_SMALLEST_P = 0.001  # smaller p-values are not told apart
+
+
+def number_text(value: float | None, decimals: int = 3, scale: float = 1.0, *, signed: bool = False) -> str:
+    """Format a number for a table, a tooltip or a sentence.
+
+    Args:
+        value: the number; None is shown as a dash.
+        decimals: digits behind the point.
+        scale: factor that the number is multiplied by before it is shown.
+        signed: show the sign of positive numbers too, and a true minus sign.
+
+    >>> number_text(0.5), number_text(-0.0001), number_text(-0.25, 2, signed=True), number_text(None)
+    ('0.500', '0.000', '−0.25', '–')
+    """
+    if value is None:
+        return MISSING
+    rounded = round(value * scale, decimals) + 0.0  # no "-0.000"
+    text = f"{rounded:{'+' if signed else ''}.{decimals}f}"
+    return text.replace("-", "−") if signed else text
+
+
+def count_text(count: int | float, noun: str, plural: str = "") -> str:
+    """Format a count with its noun in the right number.
+
+    Args:
+        count: non-negative number of things.
+        noun: singular.
+        plural: by default the singular with an s.
+
+    >>> count_text(1, "image"), count_text(1200, "image"), count_text(2, "box", "boxes")
+    ('1 image', '1,200 images', '2 boxes')
+    """
+    return f"{count:,.0f} {noun if count == 1 else plural or noun + 's'}"
+
+
+def join_words(words: Sequence[str], most: int | None = None) -> str:
+    """Join words to an enumeration.
+
+    Args:
+        words: at least one.
+        most: number of words to name; the others are counted. One more is named rather than counted alone.
+
+    >>> join_words(["a"]), join_words(["a", "b", "c"]), join_words(["a", "b", "c", "d"], most=2)
+    ('a', 'a, b and c', 'a, b and 2 more')
+    """
+    if most is not None and len(words) > most + 1:
+        return f"{', '.join(words[:most])} and {len(words) - most:,} more"
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def sentence(text: str) -> str:
+    """Begin with a capital letter and end with a full stop.
+
+    >>> sentence("no pixel is shared")
+    'No pixel is shared.'
+    """
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+
+
+def p_text(p: float, least: float | None = None) -> str:
+    """Format a p-value, never on the other side of 0.05 than the value itself.
+
+    Args:
+        p: in (0, 1].
+        least: the smallest p-value that the number of resamples can give; None if it is not known.
+
+    >>> p_text(0.0002), p_text(0.012, least=0.012), p_text(0.69)
+    ('< 0.001', '≤ 0.012', '0.69')
+    """
+    if p < _SMALLEST_P:
+        return f"< {_SMALLEST_P}"
+    decimals = 3 if p < 0.1 else 2
+    bound = least is not None and p <= least and p < 1
+    rounded = math.ceil(p * 10**decimals - 1e-9) / 10**decimals if bound else round(p, decimals)
+    if p < CLEAR <= rounded:
+        return f"< {CLEAR}"
+    return f"{'≤ ' if bound else ''}{rounded:.{decimals}f}"
+
+
+def p_phrase(p: float, least: float | None = None) -> str:
+    """Format a p-value for a sentence: ``p = 0.69``, ``p ≤ 0.012``.
+
+    Args:
+        p: in (0, 1].
+        least: the smallest p-value that the number of resamples can give; None if it is not known.
+    """
+    text = p_text(p, least)
+    return f"p = {text}" if text[0].isdigit() else f"p {text}"
+
+
+def time_text(seconds: float) -> str:
+    """Format a time in the unit that suits it.
+
+    >>> time_text(0.0254), time_text(2.5)
+    ('25.4 ms', '2.5 s')
+    """
+    return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+
+
+def fact_text(value: object) -> str:
+    """Format a fact of the environment or of a checkpoint: floats with few digits, everything else as it is."""
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return str(value)
+
+
+def range_text(low: str, high: str) -> str:
+    """Format a range with open ends: ``up to b``, ``above a``, ``a to b``; empty if both ends are open.
+
+    Args:
+        low: lower end; empty if open.
+        high: upper end; empty if open.
+    """
+    if low and high:
+        return f"{low} to {high}"
+    return f"up to {high}" if high else f"above {low}" if low else ""
+
+
+def paragraph(sentences: Iterable[str]) -> str:
+    """Join those sentences that are not empty."""
+    return " ".join(filter(None, sentences))
