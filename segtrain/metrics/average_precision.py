@@ -43,12 +43,12 @@ def coco_summary(inputs: MetricInput, iou_type: IouType) -> AveragePrecision:
     )  # (T, A, K)
     few = [_recall(matches, min(limit, inputs.max_dets)) for limit in (1, 10)]
     stats = [
-        precision[:, ALL],
+        precision[:, ALL].mean(axis=0),
         precision[IOU50, ALL],
         precision[IOU75, ALL],
-        *(precision[:, area] for area in (SMALL, MEDIUM, LARGE)),
-        *few,
-        *(recall[:, area] for area in (ALL, SMALL, MEDIUM, LARGE)),
+        *(precision[:, area].mean(axis=0) for area in (SMALL, MEDIUM, LARGE)),
+        *(table.mean(axis=0) for table in few),
+        *(recall[:, area].mean(axis=0) for area in (ALL, SMALL, MEDIUM, LARGE)),
     ]
     per_category = {
         category_id: {
@@ -64,7 +64,9 @@ def coco_summary(inputs: MetricInput, iou_type: IouType) -> AveragePrecision:
         "iou50": mean_of_defined(curves[IOU50].T).tolist(),
         "mean": mean_of_defined(np.moveaxis(curves, -1, 0).reshape(curves.shape[-1], -1)).tolist(),
     }
-    return AveragePrecision([float(mean_of_defined(s.ravel())) for s in stats], per_category, precision_recall)
+    return AveragePrecision(
+        [float(mean_of_defined(categories)) for categories in stats], per_category, precision_recall
+    )
 
 
 def _recall(matches: Matches, max_dets: int) -> FloatArray:

@@ -76,7 +76,7 @@ def shortfall(keys: Collection[str], detections: Detections, ground_truth: Groun
     apart = nothing and counts[0].best == 0
     if not apart and any(key in PIXELS for key in keys):
         said.append(_pixels(detections, ground_truth, outlines="boundary_iou" in keys))
-    return "; ".join(said)
+    return "; ".join(said) or "the detections that count have next to nothing in common with the true objects"
 
 
 def of_size(truths: Sequence[GroundTruth], place: int) -> list[GroundTruth]:
