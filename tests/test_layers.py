@@ -179,6 +179,14 @@ def test_metrics_never_see_a_tensor() -> None:
     ]
 
 
+def test_training_knows_no_network_by_name() -> None:
+    """Another one trains, resumes and is loaded without an edit here: `Trainable` is all that is known of it."""
+    parts = ("segtrain.training", "segtrain.evaluation", "segtrain.cli")
+    sources = {name: source for name, source in modules().items() if any(within(name, part) for part in parts)}
+    assert sources
+    assert not [name for name, source in sources.items() if "mask_rcnn." in " ".join(imports(source))]
+
+
 def test_segmenters_never_see_coco_files() -> None:
     """Category ids, json and msgspec's records belong to the data layer."""
     segmenters = {name: source for name, source in modules().items() if within(name, "segtrain.segmenters")}

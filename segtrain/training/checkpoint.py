@@ -17,7 +17,7 @@ from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import accepts, build, check_targets, require_own_targets, target_nodes
 from segtrain.segmenters import Trainable
-from segtrain.segmenters.mask_rcnn.weights import read_state
+from segtrain.segmenters.state_file import read_state
 
 FORMAT = 2  # of the file; a change that older code would misread, or newer code of an older file, raises it
 PROVISIONAL_THRESHOLD = 0.5  # of scores: while training goes on, and where nothing tells the thresholds apart

@@ -20,7 +20,8 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain.errors import SegtrainError
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
-from segtrain.segmenters.mask_rcnn.weights import LoadReport, load_weights, read_state
+from segtrain.segmenters.mask_rcnn.weights import LoadReport, load_weights
+from segtrain.segmenters.state_file import read_state
 from tests.helpers.tiny_networks import CLASSES, tiny
 
 COCO = MaskRCNN_ResNet50_FPN_Weights.COCO_V1

@@ -1,8 +1,5 @@
 """Weights: published ones, torchvision's files, checkpoints, backbones alone, and the rows of known categories."""
 
-import re
-import textwrap
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +13,8 @@ from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from segtrain.errors import SegtrainError
 from segtrain.segmenters.mask_rcnn.backbones import BACKBONES, Architecture
+from segtrain.segmenters.state_file import read_state, summarise_error
 
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # torch prints in bold
 # The layers whose rows belong to categories; each category has `rows` of them.
 _CLASS_LAYERS = {
     "roi_heads.box_predictor.cls_score": 1,
@@ -55,28 +52,6 @@ def read_weights(weights: str, architecture: Architecture) -> tuple[dict[str, Te
     return dict(state), ["background", *names] if isinstance(names, list) else None
 
 
-def read_state(path: Path) -> dict[str, object]:
-    """Read a dictionary that ``torch.save`` wrote, without running any code of it.
-
-    Raises:
-        SegtrainError: there is no such file, or it is not a dictionary of tensors and plain values.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old formats: nothing that a user can change
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise SegtrainError(f"{path}: no such file; give the path of a checkpoint or weights file") from None
-    except Exception as error:  # a damaged pickle fails in whatever way it stumbles
-        raise SegtrainError(
-            f"{path}: not a checkpoint or weights file that can be read ({_reason(error)}); give another file, or "
-            "write it anew with torch.save(model.state_dict(), PATH)"
-        ) from None
-    if not isinstance(content, Mapping):
-        raise SegtrainError(f"{path}: holds a {type(content).__name__}, not weights by name; save a state_dict")
-    return dict(content)
-
-
 def trained_without_epsilon(weights: str, architecture: Architecture) -> bool:
     """Return True for torchvision's oldest weights, whose batch normalisation has an epsilon of 0.
 
@@ -94,7 +69,7 @@ def _download(member: WeightsEnum) -> dict[str, Tensor]:
     except Exception as error:  # no network, no space, or a damaged file from an earlier attempt
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise SegtrainError(
-            f"weights {member.name} cannot be loaded ({_reason(error)}): download {member.url} elsewhere "
+            f"weights {member.name} cannot be loaded ({summarise_error(error)}): download {member.url} elsewhere "
             f"and put it into {folder}, or give the file by segmenter.weights=PATH"
         ) from None
     return state
@@ -104,15 +79,6 @@ def _is_state(content: object) -> TypeGuard[Mapping[str, Tensor]]:
     return isinstance(content, Mapping) and all(
         isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
     )
-
-
-def _reason(error: Exception) -> str:
-    """Return the first sentence of an error, or its type; of code in a pickle, the name that it would have called."""
-    text = _ESCAPES.sub("", str(error))
-    if foreign := re.search(r"GLOBAL (\S+)", text):
-        return f"it holds more than tensors and plain values: {foreign[1]}"
-    sentence = re.split(r"\.\s|\n", text.strip(), maxsplit=1)[0] if not isinstance(error, KeyError) else ""
-    return textwrap.shorten(sentence, 100, placeholder=" ...") or type(error).__name__
 
 
 @dataclass(frozen=True)
