@@ -21,13 +21,18 @@ _OF_A_SPLIT = ("root", "val_annotations", "val_images", "val_fraction", "split_b
 _OWN_TO_A_RUN = ("seed", "output_dir", "overwrite", "resume", "device", "threads")
 
 
+def loads_checkpoint(node: Mapping[str, Any]) -> bool:
+    """Tell whether the node of a segmenter stands for a checkpoint's network."""
+    return bool(node["_target_"] == _LOADER)
+
+
 @dataclass(frozen=True)
 class EvaluatedCheckpoint:
     """A checkpoint of an evaluation, or its absence.
 
     Attributes:
-        path: absolute; None without a checkpoint.
-        checkpoint: None if no row and no data come from one.
+        path: absolute path; None without a checkpoint.
+        checkpoint: content; None if no method and no data come from one.
     """
 
     path: Path | None
@@ -42,25 +47,19 @@ class EvaluatedCheckpoint:
         """
         return cls(path.absolute(), load_checkpoint(path))
 
-    @staticmethod
-    def is_loader(node: Mapping[str, Any]) -> bool:
-        """Whether a segmenter's node stands for the checkpoint's model."""
-        return bool(node["_target_"] == _LOADER)
-
     @property
     def seed(self) -> int:
-        """What a ``val_fraction`` split is drawn with: never evaluate.py's own seed, or the model meets images that it
-        has learned from."""
+        """Seed of a ``val_fraction`` split; by evaluate.py's own the network would meet images it has learned from."""
         return _DEFAULT_SEED if self.checkpoint is None else self.checkpoint.seed
 
     def score_threshold(self, given: float | None) -> float:
-        """The operating point of learned scores: as given, else the checkpoint's."""
+        """Operating point of learned scores: the given one, else the checkpoint's."""
         if given is not None:
             return given
         return _DEFAULT_THRESHOLD if self.checkpoint is None else self.checkpoint.score_threshold
 
     def description(self, network: str, given: float | None, evaluated: Split) -> str:
-        """Describe the checkpoint's model for the report: its operating point, and what its weights were chosen on.
+        """Describe the checkpoint's network for the report: its operating point, and what its weights were chosen on.
 
         Args:
             network: title of the network, such as "Mask R-CNN".
@@ -79,11 +78,18 @@ class EvaluatedCheckpoint:
         return text
 
     def precision(self, given: str | None) -> str:
-        """What the network computes in: as given, else as it was trained."""
+        """Precision that the network computes in: the given one, else that of its training."""
         return given or ("fp32" if self.checkpoint is None else self.checkpoint.precision)
 
     def data_settings(self, data: Mapping[str, Any]) -> tuple[dict[str, Any], list[int] | None]:
-        """The ``data`` node with the checkpoint's values where the user gave none, and the ids of a drawn split."""
+        """Fill in the checkpoint's values where the user gave none.
+
+        Args:
+            data: the ``data`` node of evaluate.py.
+
+        Returns:
+            The node, and the ids of the validation images if these were drawn; None for a split by files.
+        """
         if not data["from_checkpoint"] or self.checkpoint is None:
             return dict(data), None
         given = {key: value for key, value in data.items() if value is not None}
@@ -97,26 +103,23 @@ class EvaluatedCheckpoint:
         return merged, None if own_split else self.checkpoint.val_ids
 
     def segmenter_node(self, node: Mapping[str, Any], max_dets: int) -> dict[str, Any]:
-        """A segmenter's node, with the checkpoint's path filled in where the node stands for its model."""
-        return {**node, "path": str(self.path), "max_dets": max_dets} if self.is_loader(node) else dict(node)
+        """Fill in the checkpoint's path where the node of a segmenter stands for its network."""
+        return {**node, "path": str(self.path), "max_dets": max_dets} if loads_checkpoint(node) else dict(node)
 
-    def categories(
-        self, node: Mapping[str, Any], categories: Sequence[Category], need_names: bool
-    ) -> Sequence[Category] | None:
-        """The category of each of a segmenter's labels 1..K.
+    def categories(self, categories: Sequence[Category], *, need_names: bool) -> Sequence[Category] | None:
+        """Find the category of each of the network's labels 1..K by its name.
 
         Args:
-            node: the segmenter's.
-            categories: of the data to evaluate on.
-            need_names: whether the class-aware track is wanted.
+            categories: categories of the data to evaluate on.
+            need_names: the class-aware track is wanted.
 
         Returns:
             None if the names differ and the class-aware track is not wanted.
 
         Raises:
-            SegtrainError: the names differ and it is.
+            SegtrainError: the names differ and the class-aware track is wanted.
         """
-        if self.checkpoint is None or not self.is_loader(node):
+        if self.checkpoint is None:
             return categories
         own, names = self.checkpoint.class_names, [category.name for category in categories]
         if (matched := match_categories(own, categories)) is not None:
@@ -128,9 +131,10 @@ class EvaluatedCheckpoint:
             )
         return None
 
-    def costs(self, node: Mapping[str, Any]) -> dict[str, float | None]:
-        """What training took, of a segmenter's node that stands for the checkpoint's model; else nothing."""
-        if self.checkpoint is None or not self.is_loader(node):
+    @property
+    def costs(self) -> dict[str, float | None]:
+        """Resources of the training, by the fields of ``results.Costs``."""
+        if self.checkpoint is None:
             return {}
         own = self.checkpoint
         return {
@@ -140,7 +144,7 @@ class EvaluatedCheckpoint:
         }
 
     def describe(self) -> dict[str, Any] | None:
-        """What ``results.json`` says of the checkpoint."""
+        """Summarise the checkpoint for ``results.json``."""
         if self.checkpoint is None:
             return None
         keys = (
@@ -151,21 +155,24 @@ class EvaluatedCheckpoint:
 
 
 def _validated_on(checkpoint: Checkpoint, evaluated: Split) -> bool:
-    """Whether all evaluated images are among those that validated the checkpoint's run."""
+    """Tell whether all evaluated images are among those that validated the checkpoint's run."""
     data, drawn = checkpoint.config["data"], checkpoint.val_ids
     root, images = data_root(data), data["val_images"] or data["train_images"]
     annotations = data["train_annotations" if drawn is not None else "val_annotations"]
     own, read = (root / annotations, root / images), evaluated.images
-    same = read is not None and _places(own) == _places((evaluated.index.path, read.folder))
+    same = read is not None and _resolved(own) == _resolved((evaluated.index.path, read.folder))
     return same and (drawn is None or {image.id for image in evaluated.index.images} <= set(drawn))
 
 
-def _places(paths: Iterable[Path]) -> list[Path]:
+def _resolved(paths: Iterable[Path]) -> list[Path]:
     return [path.resolve() for path in paths]
 
 
 def find_checkpoints(config: Mapping[str, Any]) -> list[EvaluatedCheckpoint]:
-    """The checkpoints that evaluate.py's configuration needs; the first one says what data it is on.
+    """Load the checkpoints that evaluate.py's configuration needs; the first one states the data.
+
+    Args:
+        config: configuration of evaluate.py.
 
     Returns:
         At least one; a single one without a checkpoint if nothing comes from any.
@@ -174,7 +181,7 @@ def find_checkpoints(config: Mapping[str, Any]) -> list[EvaluatedCheckpoint]:
         SegtrainError: one is needed and not there, cannot be read, is named twice, or was validated on other images
             than the first while the data are to come from there.
     """
-    data, loads = config["data"], any(map(EvaluatedCheckpoint.is_loader, config["segmenters"].values()))
+    data, loads = config["data"], any(map(loads_checkpoint, config["segmenters"].values()))
     if not data["from_checkpoint"] and not loads:
         return [EvaluatedCheckpoint(None, None)]
     named = config["checkpoint"]
@@ -182,42 +189,48 @@ def find_checkpoints(config: Mapping[str, Any]) -> list[EvaluatedCheckpoint]:
     paths = [Path(path) for path in given]
     if not paths:
         raise SegtrainError("checkpoint=[]: name at least one, or none at all for the newest")
-    places = [path.resolve() for path in paths]
-    if repeated := [str(path) for path, place in zip(paths, places, strict=True) if places.count(place) > 1]:
+    files = _resolved(paths)
+    if repeated := [str(path) for path, file in zip(paths, files, strict=True) if files.count(file) > 1]:
         raise SegtrainError(f"checkpoint: {repeated[0]} is named more than once; name each run once")
-    sources = [EvaluatedCheckpoint.load(path) for path in paths]
+    checkpoints = [EvaluatedCheckpoint.load(path) for path in paths]
     if data["from_checkpoint"] and all(data[key] is None for key in ("val_annotations", "val_fraction", "split_by")):
-        for other in sources[1:]:
-            _require_same_images(sources[0], other)
-    return sources
+        for other in checkpoints[1:]:
+            _require_same_images(checkpoints[0], other)
+    return checkpoints
 
 
 def methods_of(
-    name: str, node: Mapping[str, Any], sources: Sequence[EvaluatedCheckpoint]
+    name: str, node: Mapping[str, Any], checkpoints: Sequence[EvaluatedCheckpoint]
 ) -> dict[str, EvaluatedCheckpoint]:
-    """The rows that a configured segmenter fills: ``NAME``, or ``NAME/RUN`` for each of several checkpoints.
+    """Name the methods that a segmenter stands for: ``NAME``, or ``NAME/RUN`` for each of several checkpoints.
 
     Args:
-        name: of the segmenter in the configuration.
+        name: name of the segmenter in the configuration.
         node: its configuration.
-        sources: the checkpoints.
+        checkpoints: the evaluated checkpoints.
+
+    Returns:
+        The checkpoint of each method by its name.
     """
-    if len(sources) == 1 or not EvaluatedCheckpoint.is_loader(node):
-        return {name: sources[0]}
-    paths = [source.path for source in sources if source.path is not None]
-    return {f"{name}/{run}": source for run, source in zip(run_names(paths), sources, strict=True)}
+    if len(checkpoints) == 1 or not loads_checkpoint(node):
+        return {name: checkpoints[0]}
+    paths = [own.path for own in checkpoints if own.path is not None]
+    return {f"{name}/{run}": own for run, own in zip(run_names(paths), checkpoints, strict=True)}
 
 
 def run_names(paths: Sequence[Path]) -> list[str]:
-    """The run folders' names, with as many of the folders above as tell them apart.
+    """Name checkpoints after their run folders, with as many of the folders above as tell them apart.
 
     Where a folder holds two of the checkpoints, the file's name follows; where all that is not enough, a number.
 
     Args:
-        paths: of checkpoints, absolute, all different.
+        paths: absolute paths of checkpoints, all different.
 
     Returns:
         A name for each, no two of them equal.
+
+    >>> run_names([Path("/runs/a/checkpoints/best.pt"), Path("/runs/b/checkpoints/best.pt")])
+    ['a', 'b']
     """
     folders = [path.parent.parent if path.parent.name == "checkpoints" else path.parent for path in paths]
     shared = len(set(folders)) < len(folders)
@@ -229,26 +242,29 @@ def run_names(paths: Sequence[Path]) -> list[str]:
     return [f"{folder.name}-{number}" for number, folder in enumerate(folders, start=1)]
 
 
-def seeds_of_one_configuration(rows: Mapping[str, EvaluatedCheckpoint]) -> dict[tuple[str, ...], list[int]]:
-    """Rows whose runs differ by their seed alone, each group with its seeds; of equal seeds the first row.
+def seeds_of_one_configuration(checkpoints: Mapping[str, EvaluatedCheckpoint]) -> dict[tuple[str, ...], list[int]]:
+    """Group methods whose runs differ by their seed alone.
 
     Args:
-        rows: of learned segmenters, with where they come from.
+        checkpoints: checkpoint of each trained method by its name.
+
+    Returns:
+        The seeds of each group by the names of its methods; of equal seeds the first method.
     """
     groups: dict[str, dict[int, str]] = {}
-    for name, source in rows.items():
-        if source.checkpoint is not None:
-            shared = {key: value for key, value in source.checkpoint.config.items() if key not in _OWN_TO_A_RUN}
-            groups.setdefault(repr(sorted(shared.items())), {}).setdefault(source.checkpoint.seed, name)
+    for name, own in checkpoints.items():
+        if own.checkpoint is not None:
+            shared = {key: value for key, value in own.checkpoint.config.items() if key not in _OWN_TO_A_RUN}
+            groups.setdefault(repr(sorted(shared.items())), {}).setdefault(own.checkpoint.seed, name)
     return {tuple(group.values()): list(group) for group in groups.values() if len(group) > 1}
 
 
-def override(path: Path | None, named: str | list[str] | None) -> list[str]:
-    """What names the checkpoint on a command line where the user left it to the newest run; nothing if he did not.
+def checkpoint_argument(path: Path | None, named: str | list[str] | None) -> list[str]:
+    """Return the argument that names the checkpoint where the user left it to the newest run; else none.
 
     Args:
-        path: of the checkpoint.
-        named: ``checkpoint`` as given.
+        path: path of the checkpoint that was found; None without one.
+        named: the key ``checkpoint`` as given.
     """
     if named is not None or path is None:
         return []
@@ -258,7 +274,7 @@ def override(path: Path | None, named: str | list[str] | None) -> list[str]:
 def _require_same_images(first: EvaluatedCheckpoint, other: EvaluatedCheckpoint) -> None:
     assert first.checkpoint is not None
     assert other.checkpoint is not None
-    own, others = (source.checkpoint.config["data"] for source in (first, other) if source.checkpoint is not None)
+    own, others = first.checkpoint.config["data"], other.checkpoint.config["data"]
     differing = [key for key in _OF_A_SPLIT if own.get(key) != others.get(key)]
     if differing:
         key = differing[0]

@@ -1,83 +1,322 @@
-"""Methods of a benchmark, built from the configuration before the first one runs."""
+"""Methods of a benchmark: each is built from the configuration, tuned, run over the images, and scored."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 
-from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, methods_of
+from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, loads_checkpoint, methods_of
+from segtrain.benchmark.oracle import Oracle
+from segtrain.benchmark.runner import Benchmark, EvaluationFolder, MethodResult
+from segtrain.benchmark.search import Tuned
+from segtrain.benchmark.tuning import Tuning
+from segtrain.console import progress
+from segtrain.data.coco.result_file import load_results
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
+from segtrain.evaluation import Detections, predict
 from segtrain.nodes import build, nearest
 from segtrain.records import Category
-from segtrain.runtime import to_device
+from segtrain.runtime import MemoryAbove, to_device
 
 DEFAULT_REFERENCE = "mask_rcnn"  # of configs/evaluate.yaml; the one name that need not be there
+FILE_THRESHOLD = 0.5  # operating point of result files: what a checkpoint chose is for the scores of its own model
+CPU = torch.device("cpu")
+Advance = Callable[[], None]  # called after each image
 
 
-@dataclass(frozen=True)
 class Method:
-    """A row to come.
+    """One method, from its configuration to its scores: built, then `tune`, `join`, `detect` and `score`.
+
+    This class is a segmenter that is run as it stands, such as a classical one. The other kinds replace single steps.
+
+    Args:
+        name: name of its row.
+        segmenter: the segmenter, on its device.
+        score_threshold: operating point, if its scores are learned.
 
     Attributes:
-        segmenter: on its device; or what a segmenter comes from, once its settings are searched.
-        node: its configuration.
-        source: the checkpoint that it comes from, if it is learned.
-        categories: of its labels 1..K; None if they are not those of the data.
+        costs: resources that it took beside its time on the images, by the fields of ``results.Costs``.
+        detections: its detections; None before it has run.
+        notes: sentences that a reader of the report must know.
+        checkpoint: the checkpoint that it was loaded from; None for all but trained methods.
+        source_file: the result file that it was read from; None for all but result files.
+        is_tuned: settings are searched on training images first.
+        is_oracle: the ground truth chooses its settings, so that it is an upper bound and no contender.
     """
 
-    segmenter: Any
-    node: Mapping[str, Any]
-    source: EvaluatedCheckpoint
-    categories: Sequence[Category] | None
+    is_tuned: ClassVar[bool] = False
+    is_oracle: ClassVar[bool] = False
+    checkpoint: EvaluatedCheckpoint | None = None
+    source_file: Path | None = None
 
-    @property
-    def is_learned(self) -> bool:
-        """Whether it is a checkpoint's model."""
-        return EvaluatedCheckpoint.is_loader(self.node)
+    def __init__(self, name: str, segmenter: Any, score_threshold: float) -> None:
+        self.name, self.segmenter, self.score_threshold = name, segmenter, score_threshold
+        self.costs: dict[str, float | None] = {}
+        self.detections: Detections | None = None
+        self.notes: list[str] = []
 
-    @property
-    def costs(self) -> dict[str, float | None]:
-        """What training took; nothing of what is not learned."""
-        return self.source.costs(self.node)
+    def tune(self, tuning: Tuning) -> None:
+        """Choose the settings on training images, where the method has any to choose."""
 
-    def score_threshold(self, given: float | None) -> float:
-        """The operating point, if the scores are learned: as given, else the checkpoint's."""
-        return self.source.score_threshold(given)
+    def join(self, methods: Sequence["Method"]) -> None:
+        """Learn of all methods, once they are tuned."""
 
-    def description(self, given: float | None, evaluated: Split) -> str:
-        """What the report says of it, its operating point as given, on the images that are evaluated."""
-        if self.is_learned:
-            return self.source.description(self.segmenter.title, given, evaluated)
+    def detect(self, benchmark: Benchmark, advance: Advance) -> Detections:
+        """Run over the images, and measure the memory that this takes.
+
+        Args:
+            benchmark: the images and their ground truth.
+            advance: called after each image.
+
+        Raises:
+            SegtrainError: there are no images, or one cannot be read.
+        """
+        with MemoryAbove(getattr(self.segmenter, "device", CPU)) as memory:
+            self.detections = self._segment(benchmark, advance)
+        self.costs["peak_memory_gib"] = memory.gib
+        return self.detections
+
+    def score(self, benchmark: Benchmark) -> MethodResult:
+        """Compute the scores of the detections, and gather what the report says about the method."""
+        assert self.detections is not None
+        started = time.perf_counter()
+        tracks = benchmark.score(self.detections)
+        return MethodResult(
+            self.detections,
+            description=self.describe(benchmark.split),
+            score=getattr(self.segmenter, "score", None),
+            variant=getattr(self.segmenter, "variant", None),
+            technique=getattr(self.segmenter, "technique", None),
+            costs=self.costs,
+            oracle=self.is_oracle,
+            # Where a network samples masks; others have no small square that they draw them in.
+            input_size=self.segmenter.input_size if hasattr(self.segmenter, "mask_resolution") else None,
+            tracks=tracks,
+            scoring_seconds=time.perf_counter() - started,
+        )
+
+    def describe(self, evaluated: Split) -> str:
+        """Describe the method in a sentence.
+
+        Args:
+            evaluated: split that is evaluated.
+        """
         return str(getattr(self.segmenter, "description", type(self.segmenter).__name__))
+
+    def _segment(self, benchmark: Benchmark, advance: Advance) -> Detections:
+        categories = benchmark.ground_truth.categories
+        return predict(self.segmenter, benchmark.images(), categories, self.score_threshold, advance)
+
+
+class TrainedMethod(Method):
+    """A network with the weights of a checkpoint.
+
+    Args:
+        name: name of its row.
+        segmenter: the network, on its device.
+        checkpoint: its checkpoint.
+        categories: categories of its labels 1..K; None if they are not those of the data.
+        score_threshold: operating point that the user gave; None for the checkpoint's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        segmenter: Any,
+        checkpoint: EvaluatedCheckpoint,
+        categories: Sequence[Category] | None,
+        score_threshold: float | None,
+    ) -> None:
+        super().__init__(name, segmenter, checkpoint.score_threshold(score_threshold))
+        self.checkpoint = checkpoint
+        self.costs |= checkpoint.costs
+        self._categories, self._given_threshold = categories, score_threshold
+
+    def describe(self, evaluated: Split) -> str:
+        """See `Method`; with the origin of the operating point and of the weights."""
+        assert self.checkpoint is not None
+        return self.checkpoint.description(self.segmenter.title, self._given_threshold, evaluated)
+
+    def _segment(self, benchmark: Benchmark, advance: Advance) -> Detections:
+        foreign = self._categories is None
+        categories = benchmark.ground_truth.categories if self._categories is None else self._categories
+        return predict(self.segmenter, benchmark.images(), categories, self.score_threshold, advance, foreign=foreign)
+
+
+class TunedMethod(Method):
+    """A segmenter whose settings are searched on training images before it runs."""
+
+    is_tuned = True
+
+    def tune(self, tuning: Tuning) -> None:
+        """Search the settings, and take the segmenter that has won in place of the search space.
+
+        Raises:
+            SegtrainError: an image cannot be read.
+        """
+        self.segmenter, costs = tuning.search(self.name, self.segmenter)
+        self.costs |= costs
+
+
+class OracleMethod(Method):
+    """The best of many settings for each image, chosen with its ground truth; the choice has no time for an image."""
+
+    is_oracle = True
+
+    def join(self, methods: Sequence[Method]) -> None:
+        """Try the settings of other methods of its kind too, so that none of them has a higher F1 on any image."""
+        self.segmenter.join(method.segmenter for method in methods)
+
+    def detect(self, benchmark: Benchmark, advance: Advance) -> Detections:
+        """See `Method`; the time of the choice on all images counts as tuning."""
+        started = time.perf_counter()
+        detections = super().detect(benchmark, advance)
+        self.costs["tuning_seconds"] = time.perf_counter() - started
+        return detections
+
+    def _segment(self, benchmark: Benchmark, advance: Advance) -> Detections:
+        found: Detections = self.segmenter.detect(benchmark.images(), benchmark.ground_truth, advance)
+        return found
+
+
+class ResultFile(Method):
+    """Detections that another program has written as COCO results.
+
+    Args:
+        name: name of its row.
+        path: the result file.
+        score_threshold: operating point.
+        benchmark: the images and their ground truth.
+
+    Raises:
+        SegtrainError: the file is not one, or does not belong to these images.
+    """
+
+    def __init__(self, name: str, path: Path, score_threshold: float, benchmark: Benchmark) -> None:
+        super().__init__(name, None, score_threshold)
+        self.source_file = path
+        truth = benchmark.ground_truth
+        ids = [category.id for category in truth.categories]
+        content = load_results(path, image_ids=truth.sizes, category_ids=ids, sizes=truth.sizes)
+        self.detections = Detections(
+            content.masks, content.boxes, content.class_aware, score_threshold, polygons=content.polygons
+        )
+        self._note_scores(sum(not true["iscrowd"] for true in truth.truths))
+
+    def detect(self, benchmark: Benchmark, advance: Advance) -> Detections:
+        """Return what the file holds; no image is read."""
+        assert self.detections is not None
+        return self.detections
+
+    def describe(self, evaluated: Split) -> str:
+        """See `Method`; names the file."""
+        assert self.source_file is not None
+        return f"Results from {self.source_file.name}"
+
+    def _note_scores(self, objects: int) -> None:
+        """Note scores that the operating point does not suit.
+
+        Args:
+            objects: number of true objects.
+        """
+        assert self.detections is not None
+        scores = [record["score"] for record in self.detections.masks or self.detections.boxes or ()]
+        above = sum(score >= self.score_threshold for score in scores)
+        if scores and not 0 <= min(scores) <= max(scores) <= 1:
+            self.notes.append(
+                f"{self.name}: scores from {min(scores):g} to {max(scores):g} are not in [0, 1]; the score threshold "
+                f"{self.score_threshold:g} takes {above:,} of {len(scores):,} detections, and calibration is left out"
+            )
+        elif 2 * above < min(len(scores), objects):
+            self.notes.append(
+                f"{self.name}: {above:,} of {len(scores):,} detections reach the score threshold "
+                f"{self.score_threshold:g}, for {objects:,} true objects; if its scores only rank, score_threshold=0 "
+                "takes all"
+            )
+
+
+_KINDS: Mapping[type, type[Method]] = {Tuned: TunedMethod, Oracle: OracleMethod}  # by what a node builds
 
 
 def build_methods(
     config: Mapping[str, Any],
-    sources: Sequence[EvaluatedCheckpoint],
-    categories: Sequence[Category],
-    max_dets: int,
+    checkpoints: Sequence[EvaluatedCheckpoint],
+    benchmark: Benchmark,
     device: torch.device,
-) -> dict[str, Method]:
-    """Build all segmenters of evaluate.py's configuration: what is wrong with the last must not come out hours later.
+) -> list[Method]:
+    """Build all methods of an evaluation, so that a mistake in the last one does not come out hours later.
 
     Args:
-        config: evaluate.py's.
-        sources: the checkpoints.
-        categories: of the data.
-        max_dets: detections per image.
-        device: of the segmenters.
+        config: configuration of evaluate.py.
+        checkpoints: the evaluated checkpoints; the first one without a checkpoint if there is none.
+        benchmark: the images and their ground truth.
+        device: device of the networks.
+
+    Returns:
+        Result files first, then segmenters, in the order of the configuration.
 
     Raises:
-        SegtrainError: one cannot be built, or its categories are not those of the data.
+        SegtrainError: a file cannot be read, a segmenter cannot be built, or its categories are not those of the data.
     """
-    planned = {}
+    given = config["score_threshold"]
+    file_threshold = FILE_THRESHOLD if given is None else given
+    methods: list[Method] = [
+        ResultFile(name, Path(path), file_threshold, benchmark) for name, path in config["predictions"].items()
+    ]
     for name, node in config["segmenters"].items():
-        for row, source in methods_of(name, node, sources).items():
-            own = source.categories(node, categories, need_names=config["tracks"] == "all")
-            planned[row] = Method(to_device(build(source.segmenter_node(node, max_dets)), device), node, source, own)
-    return planned
+        for row, checkpoint in methods_of(name, node, checkpoints).items():
+            segmenter = to_device(build(checkpoint.segmenter_node(node, benchmark.max_dets)), device)
+            if loads_checkpoint(node):
+                need_names = config["tracks"] == "all"
+                categories = checkpoint.categories(benchmark.ground_truth.categories, need_names=need_names)
+                methods.append(TrainedMethod(row, segmenter, checkpoint, categories, given))
+            else:
+                kind = _KINDS.get(type(segmenter), Method)
+                methods.append(kind(row, segmenter, checkpoint.score_threshold(given)))
+    return methods
+
+
+def given_files(methods: Iterable[Method], config_folders: Iterable[Path]) -> list[tuple[Path, str]]:
+    """List files that methods may have been read from: result files, and winners of earlier searches.
+
+    Args:
+        methods: the methods of the evaluation.
+        config_folders: folders that the configuration was composed from.
+
+    Returns:
+        Each file with the name of a method.
+    """
+    results = [(method.source_file, method.name) for method in methods if method.source_file is not None]
+    winners = [path for folder in config_folders for path in (folder / "segmenter").glob("*_winner.yaml")]
+    return [*results, *((path, path.stem) for path in winners)]
+
+
+def run_methods(methods: Sequence[Method], benchmark: Benchmark, tuning: Tuning, folder: EvaluationFolder) -> None:
+    """Tune, run and score all methods.
+
+    Args:
+        methods: methods as built.
+        benchmark: the images and their ground truth; receives the scored methods.
+        tuning: what the searches share.
+        folder: receives the detections.
+
+    Raises:
+        SegtrainError: an image cannot be read.
+    """
+    for method in methods:
+        method.tune(tuning)
+    for method in methods:
+        method.join(methods)
+    images = len(benchmark.split.index.images)
+    with progress("methods", len(methods) * images) as stage:
+        for count, method in enumerate(methods, start=1):
+            stage.update(state=method.name)
+            folder.write_records(method.name, method.detect(benchmark, stage.advance))
+            stage.update(count * images, state=f"scoring {method.name}")
+            benchmark.rows[method.name] = method.score(benchmark)
 
 
 def reference_row(reference: str, rows: Iterable[str]) -> str | None:
@@ -91,12 +330,14 @@ def reference_row(reference: str, rows: Iterable[str]) -> str | None:
         The first row of that name; None where the default has no row.
 
     Raises:
-        SegtrainError: another name than the default has no row.
+        SegtrainError: there are no rows, or another name than the default has no row.
 
     >>> reference_row("mask_rcnn", ["otsu", "mask_rcnn/seed1", "mask_rcnn/seed2"])
     'mask_rcnn/seed1'
     """
     names = list(rows)
+    if not names:
+        raise SegtrainError("there is no row to evaluate; give predictions.NAME=FILE, or methods=all")
     found = next((name for name in names if name == reference or name.startswith(f"{reference}/")), None)
     if found is None and reference != DEFAULT_REFERENCE:
         raise SegtrainError(f"reference={reference}: there is no such row; {nearest(reference, names)}")

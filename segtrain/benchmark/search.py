@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from math import isnan, nan
+from math import inf, isnan, nan
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -183,6 +183,14 @@ class Budget:
         if self.seconds is None and self.trials is None:
             raise SegtrainError("tune.seconds and tune.trials are both null; a search needs one of them to end")
 
+    def used(self, trials: int, seconds: float) -> float:
+        """Share of the budget that is used, in [0, 1]: that of the limit which is nearer.
+
+        >>> Budget(seconds=60, trials=10).used(trials=2, seconds=30)
+        0.5
+        """
+        return min(1.0, max(trials / (self.trials or inf), seconds / (self.seconds or inf)))
+
 
 @dataclass(frozen=True)
 class Winner:
@@ -245,7 +253,7 @@ def search(
     max_dets: int,
     budget: Budget,
     seed: int,
-    show: Callable[[int, float, float], None],
+    show: Callable[[float, int, float], None],
 ) -> Winner:
     """Search by multivariate Parzen estimators (Falkner et al., 2018), with hopeless trials ended early.
 
@@ -263,7 +271,8 @@ def search(
         max_dets: detections per image that average precision uses.
         budget: when it ends.
         seed: of the sampler.
-        show: told after each trial how many there were, the best value so far (nan: none) and the seconds passed.
+        show: called after each trial with the share of the budget that is used, the number of trials, and the best
+            value so far, nan without any.
     """
     import optuna  # half a second to import
 
@@ -298,7 +307,7 @@ def search(
                 best, won, value = node, values, known[key]
         if trials <= len(row.candidates):
             standing = value
-        show(trials, value, time.perf_counter() - started)
+        show(budget.used(trials, time.perf_counter() - started), trials, value)
         if objective.late() or trials == budget.trials or len(known) == settings:
             break
     return Winner(best, won, value, standing, trials, completed, time.perf_counter() - started)

@@ -30,7 +30,6 @@ _VALUES: dict[str, Any] = {
     "data.exif": Literal["apply", "ignore", "auto"] | None,
     "data.max_image_pixels": _COUNT | None,
     "data.min_object_pixels": Annotated[int, Meta(ge=0)] | None,
-    "data.tune_seconds": Annotated[float, Meta(gt=0)] | None,
     "tune.metric": Literal["mask_ap", "miou"],
     "tune.images": _COUNT | None,
     "tune.seconds": Annotated[float, Meta(gt=0)] | None,
@@ -95,7 +94,6 @@ class DataConfig:
     max_image_pixels: int | None = None
     min_object_pixels: int | None = None
     cache: str | None = None
-    tune_seconds: float | None = None
     generator: Any = None
     from_checkpoint: bool = False
 

@@ -187,7 +187,7 @@ def test_all_mistakes_are_listed_once(tmp_path: Path) -> None:
         ("evaluate", "tune.images=0"),
         ("evaluate", "tune.seconds=0"),
         ("evaluate", "tune.trials=none"),
-        ("evaluate", "data.tune_seconds=-1"),
+        ("evaluate", "tune.seconds=-1"),
         ("evaluate", "gallery=-1"),
         ("evaluate", "bootstrap.resamples=-1"),
         ("evaluate", "bootstrap.seed=x"),

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from segtrain.benchmark.methods import TunedMethod
 from segtrain.benchmark.tuning import Tuning
 from segtrain.nodes import quote_override
 from tests.conftest import Workplace
@@ -70,7 +71,7 @@ def test_the_validation_split_is_never_read_while_tuning(
     read: list[Path] = []
 
     def watched(method: Any) -> Any:
-        def call(self: Tuning, *arguments: Any) -> Any:
+        def call(self: Any, *arguments: Any) -> Any:
             with openings() as found:
                 result = method(self, *arguments)
             read.extend(found)
@@ -78,8 +79,8 @@ def test_the_validation_split_is_never_read_while_tuning(
 
         return call
 
-    for name in ("open", "run"):
-        monkeypatch.setattr(Tuning, name, watched(getattr(Tuning, name)))
+    for kind, step in ((Tuning, "open"), (TunedMethod, "tune")):
+        monkeypatch.setattr(kind, step, watched(getattr(kind, step)))
     found = evaluate(tmp_path, "methods=tuned", *data_of(workplace.data))
     assert list(found["methods"]) == TUNED
     data = workplace.data

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from segtrain import masks
+from segtrain.benchmark.methods import ResultFile
 from segtrain.benchmark.results import Results, plain
 from segtrain.benchmark.runner import Benchmark, MethodResult
 from segtrain.data.coco.reader import read_index
@@ -67,15 +68,16 @@ class Bench:
         (folder / "truth.json").write_text(json.dumps(content))
         self.folder = folder
         split = Split("val", read_index(folder / "truth.json"), None, 0, 0)
-        self.benchmark = Benchmark(
-            split, folder / "report", max_dets=100, score_threshold=0.5, tracks=["class_agnostic", "class_aware"]
-        )
+        self.benchmark = Benchmark(split, max_dets=100)
+        self.notes: list[str] = []
 
     def add(self, name: str, records: list[dict[str, Any]], **changes: Any) -> "Bench":
         """A row from a file; with changes it passes for a segmenter's."""
         path = self.folder / f"{name}.json"
         path.write_text(json.dumps(records))
-        self.benchmark.add_file(name, path)
+        method = ResultFile(name, path, 0.5, self.benchmark)
+        self.notes += method.notes
+        self.benchmark.rows[name] = method.score(self.benchmark)
         if changes:
             timed = {part: [0.1] * len(self.benchmark.ground_truth.sizes) for part in ("data", "segmentation")}
             row: MethodResult = self.benchmark.rows[name]
@@ -85,7 +87,7 @@ class Bench:
     def results(self) -> dict[str, Any]:
         bench = self.benchmark
         found: dict[str, Any] = assemble(
-            bench.rows, bench.split, bench.ground_truth, bench.max_dets, notes=bench.notes,
+            bench.rows, bench.split, bench.ground_truth, bench.max_dets, notes=self.notes,
             environment={}, command="python evaluate.py", directory=".", checkpoint=None, checkpoints={}, seeds={},
             reference=None, bootstrap={"resamples": 0, "seed": 0},
         )  # fmt: skip
