@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 # Part -> layer; a part is a module or folder of the package, or a script. Imports go to lower layers or stay inside.
 LAYERS = {
     "arrays": 0,
+    "boxes": 0,
     "console": 0,
     "errors": 0,
     "io": 0,

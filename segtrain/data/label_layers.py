@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
+from segtrain.arrays import IntArray
 from segtrain.data.images.image_reader import RgbArray
 from segtrain.masks import Rle
 
 Plane = npt.NDArray[np.uint8]
-IntArray = npt.NDArray[np.int64]
 # 0 is the background of a layer.
 _LABELS = 255
 

@@ -12,11 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from segtrain.arrays import BoolArray, FloatArray, IntArray
 from segtrain.masks import codec
-
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 class Rle(TypedDict):

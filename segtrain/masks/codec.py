@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
+from segtrain.arrays import IntArray
+
 LIMITS = 1 << np.arange(4, 60, 5)  # the least number that needs more than one character, more than two, ...
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from segtrain import boxes
 from segtrain.arrays import FloatArray
-from segtrain.metrics import boxes
 from segtrain.records import GroundTruth
 
 Pairs = list[tuple[FloatArray, FloatArray]]  # of each image: found and true boxes, (D, 4) and (G, 4) xywh
@@ -21,10 +21,10 @@ ALIKE = 0.08  # by how much the logarithms of a pair's four ratios may differ
 AS_WRITTEN = "[x, y, width, height]"
 LAYOUTS: Mapping[str, Callable[[FloatArray], FloatArray]] = {
     AS_WRITTEN: lambda b: b,
-    "[x1, y1, x2, y2]": lambda b: np.concatenate([b[:, :2], b[:, 2:] - b[:, :2]], axis=1),
+    "[x1, y1, x2, y2]": boxes.xyxy_to_xywh,
     "[centre x, centre y, width, height]": lambda b: np.concatenate([b[:, :2] - b[:, 2:] / 2, b[:, 2:]], axis=1),
     "[y, x, height, width]": lambda b: b[:, [1, 0, 3, 2]],
-    "[y1, x1, y2, x2]": lambda b: np.concatenate([b[:, [1, 0]], b[:, [3, 2]] - b[:, [1, 0]]], axis=1),
+    "[y1, x1, y2, x2]": lambda b: boxes.xyxy_to_xywh(b[:, [1, 0, 3, 2]]),
 }
 
 
@@ -102,7 +102,7 @@ def _best_scored(
     predictions: Sequence[Any], count: Mapping[int, int], sizes: Mapping[int, tuple[int, int]]
 ) -> dict[int, FloatArray]:
     """Image id -> boxes of its best-scored detections, without those that cover it nearly whole."""
-    every = boxes.xywh(predictions)
+    every = boxes.of_predictions(predictions)
     image = np.array([sizes[p["image_id"]] for p in predictions], dtype=np.float64).reshape(-1, 2)[:, ::-1]
     inside = (every[:, :2] >= 0).all(axis=1) & (every[:, :2] + every[:, 2:] <= image).all(axis=1)
     whole = inside & (every[:, 2:].prod(axis=1) > WHOLE * image.prod(axis=1))

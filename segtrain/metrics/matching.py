@@ -8,9 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from segtrain import masks
+from segtrain import boxes, masks
 from segtrain.arrays import BoolArray, FloatArray, IntArray
-from segtrain.metrics import boxes
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
 IouType = Literal["segm", "bbox"]
@@ -205,7 +204,7 @@ class _Shapes:
         if iou_type == "segm":
             rles = [p["segmentation"] for p in predictions]
             return cls([t["segmentation"] for t in truths], rles, masks.area(rles).astype(np.float64))
-        found = boxes.xywh(predictions)
+        found = boxes.of_predictions(predictions)
         real = np.array([t["bbox"] for t in truths], dtype=np.float64).reshape(-1, 4)
         return cls(real, found, found[:, 2] * found[:, 3])
 
@@ -274,7 +273,7 @@ def _overlaps(
 ) -> Iterator[tuple[list[int], list[int], FloatArray]]:
     """Of each image with both: which true objects and which detections it has, and their (D, G) IoU."""
     real, found = _by_image(truths), _by_image(predictions)
-    shapes = boxes.xywh(predictions) if iou_type == "bbox" else None
+    shapes = boxes.of_predictions(predictions) if iou_type == "bbox" else None
     for image_id in found.keys() & real.keys():
         there, here = [n for n in real[image_id] if not truths[n]["iscrowd"]], found[image_id]
         if not there:

@@ -5,15 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from segtrain import masks
+from segtrain.arrays import BoolArray, IntArray
 from segtrain.masks import Rle
 from segtrain.metrics.partition import Partition, ranges
 from segtrain.records import GroundTruth, Prediction
-
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 ALONE, TOUCHING, OVERLAPPING = range(3)
 

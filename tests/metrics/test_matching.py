@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segtrain import masks
-from segtrain.metrics import boxes
+from segtrain import boxes, masks
 from segtrain.metrics.matching import AREAS, Matches, match
 from segtrain.records import GroundTruth, Prediction
 from tests.helpers.coco_referee import referee
@@ -89,7 +88,7 @@ def test_crowded_scenes(real: list, found: list, iou_type: IouType) -> None:
         return masks.encode_crop(np.ones((height, width)), x, y, (9, 9))
 
     def box(mask: masks.Rle) -> list[float]:
-        return boxes.xywh([{"segmentation": mask}])[0].tolist()
+        return boxes.of_predictions([{"segmentation": mask}])[0].tolist()
 
     truths = [
         GroundTruth(

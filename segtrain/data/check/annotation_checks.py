@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
+from segtrain.boxes import paired_iou, shared_area, xywh_to_xyxy
 from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.tables import AnnotationTable, ImageTable, decode_box, decode_segmentation, name_of
 from segtrain.io import printable
@@ -32,24 +33,6 @@ def crossing(polygons: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.bool
     closed = [np.concatenate([polygon, polygon[:1]]) for polygon in polygons]
     owners = np.repeat(np.arange(len(closed)), [len(polygon) for polygon in closed])
     return ~np.asarray(shapely.is_simple(shapely.linearrings(np.concatenate(closed), indices=owners)), dtype=np.bool_)
-
-
-def xyxy(xywh: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Corners (N, 4) of boxes (N, 4) given by corner and size."""
-    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-
-
-def shared_area(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """What the n-th box of one list shares with the n-th of another, (N,) pixels; both (N, 4) xyxy."""
-    low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
-    return np.asarray(np.clip(high - low, 0, None).prod(axis=1))
-
-
-def paired_iou(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Intersection over union of the n-th box of one list with the n-th of another, (N,); both (N, 4) xyxy."""
-    shared = shared_area(first, second)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
-    return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, np.finfo(np.float64).tiny))
 
 
 @dataclass
@@ -149,7 +132,7 @@ class AnnotationChecks:
                 missing = text in (b"", b"null")
                 self._add("box-missing" if missing else "box-invalid", row, "" if missing else _short(text))
         stated = np.array([[np.nan] * 4 if box is None else box for box in boxes]).reshape(-1, 4)
-        corners, (height, width) = xyxy(stated), batch.sizes.T
+        corners, (height, width) = xywh_to_xyxy(stated), batch.sizes.T
         outside = (corners[:, :2] < -_SLACK).any(axis=1)
         outside |= (corners[:, 2] > width + _SLACK) | (corners[:, 3] > height + _SLACK)
         elsewhere = paired_iou(corners, mask_boxes) < _SAME_BOX

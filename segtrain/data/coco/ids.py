@@ -7,11 +7,10 @@ from itertools import count
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from segtrain.arrays import IntArray
 from segtrain.data.coco.issues import Issues
 
-IntArray = npt.NDArray[np.int64]
 _INT32, _INT64 = 2**31, 2**63
 
 
