@@ -1,7 +1,7 @@
 """Words and numbers of a report: formatting, plurals, lists and p-values, the same for every medium."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from segtrain.metrics.bootstrap import CLEAR
 
@@ -123,8 +123,3 @@ def range_text(low: str, high: str) -> str:
     if low and high:
         return f"{low} to {high}"
     return f"up to {high}" if high else f"above {low}" if low else ""
-
-
-def paragraph(sentences: Iterable[str]) -> str:
-    """Join those sentences that are not empty."""
-    return " ".join(filter(None, sentences))

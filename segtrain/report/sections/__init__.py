@@ -1,6 +1,6 @@
 """Sections of a report, one module each: its numbers, tables, charts and words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from segtrain.benchmark.results import Results
 from segtrain.report.blocks import Section
@@ -17,24 +17,12 @@ from segtrain.report.sections.limits import limits
 from segtrain.report.sections.reasons import reasons
 from segtrain.report.sections.strata import strata
 
-# In the order of a report. Each gives a section, or None where it has nothing to show.
-SECTIONS = (
-    verdict,
-    headline,
-    reasons,
-    cost,
-    curves,
-    errors,
-    strata,
-    gallery,
-    differences,
-    limits,
-    numbers,
-    class_aware,
-    categories,
-    methods,
-)
-ABOUT = (data, environment, reproduce)
+Maker = Callable[[Results], Section | None]
+
+# In the order of a report, the gallery between findings and details. None: there is nothing to show.
+FINDINGS: tuple[Maker, ...] = (verdict, headline, reasons, cost, curves, errors, strata)
+DETAILS: tuple[Maker, ...] = (differences, limits, numbers, class_aware, categories, methods)
+ABOUT: tuple[Maker, ...] = (data, environment, reproduce)
 
 
 def build_sections(results: Results, images: Sequence[GalleryItem] = ()) -> list[Section]:
@@ -44,7 +32,11 @@ def build_sections(results: Results, images: Sequence[GalleryItem] = ()) -> list
         results: an evaluation.
         images: images of the gallery.
     """
-    made = [gallery(results, images) if make is gallery else make(results) for make in SECTIONS]
-    sections = [section for section in made if section]
-    terms = [term for section in sections for term in section.definitions]
-    return [*sections, definitions(results, terms), *(make(results) for make in ABOUT)]
+    made = [
+        *(make(results) for make in FINDINGS),
+        gallery(results, images),
+        *(make(results) for make in DETAILS),
+    ]
+    terms = [term for section in made if section for term in section.definitions]
+    made += [definitions(results, terms), *(make(results) for make in ABOUT)]
+    return [section for section in made if section]
