@@ -6,7 +6,8 @@ from typing import Literal
 
 from segtrain.benchmark.results import MethodScores, Results
 from segtrain.evaluation import TrackName
-from segtrain.metrics.registry import METRICS, Metric
+from segtrain.metrics.metric import Metric
+from segtrain.metrics.registry import METRICS
 from segtrain.report.text import number_text, sentence
 
 Interval = tuple[float, float]

@@ -67,7 +67,8 @@ def errors(results: Results) -> Section | None:
 
 def error_chart(results: Results, track: TrackName, title: str) -> Chart | None:
     """Draw the costs of every method, laid end to end; None where nothing is lost."""
-    lanes, bars = [], []
+    lanes: list[Lane] = []
+    bars = []
     for name in results.ranked:
         losses = _losses(results.methods[name], track)
         pieces = [

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from segtrain.benchmark.results import Results
-from segtrain.metrics.registry import METRICS, Metric
+from segtrain.metrics.metric import Metric
+from segtrain.metrics.registry import METRICS
 from segtrain.report.blocks import Block, Bullets, Charts, Heading, Paragraph, Section, Term
 from segtrain.report.charts import Axis, Chart, Lane, Lanes, Point, series_styles, value_title
 from segtrain.report.tables import (
@@ -136,7 +137,8 @@ def interval_chart(results: Results, key: str) -> Chart | None:
     """Draw a class-agnostic metric of every method with its interval; None if no method has it."""
     title = next(metric.title for metric in METRICS if metric.key == key)
     styles = series_styles(results.ranked, results.oracles)
-    lanes, points = [], []
+    lanes: list[Lane] = []
+    points = []
     for name in results.ranked:
         track = results.methods[name].class_agnostic
         if track is None or (value := track.metrics.get(key)) is None:

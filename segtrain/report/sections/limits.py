@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from segtrain.benchmark.results import Calibration, CalibrationBin, Results
 from segtrain.metrics.registry import METRICS
 from segtrain.report.blocks import Block, Bullets, Charts, Heading, Paragraph, Section, Term
-from segtrain.report.charts import Chart, Line, Point, Series, Style, series_styles, unit_axis
+from segtrain.report.charts import Chart, Line, Point, Style, series_styles, unit_axis
 from segtrain.report.tables import Column, Row, Table, make_cells, mark_best, metric_column
 from segtrain.report.text import number_text
 
@@ -150,21 +150,30 @@ def _reliability(name: str, own: Calibration, style: Style) -> Chart:
     shares, overlaps = [], []
     for part in bins:
         radius = max(_SMALLEST, _LARGEST * (part.count / most) ** 0.5)  # the area tells the number
+        score, right, overlap = _means(part)
         said = (
-            f"score {part.low:.1f} to {part.high:.1f}, {part.count:,} detections, mean score "
-            f"{part.mean_score:.2f}, right {part.precision:.2f}, mean IoU {part.mean_iou:.2f}"
+            f"score {part.low:.1f} to {part.high:.1f}, {part.count:,} detections, mean score {score:.2f}, "
+            f"right {right:.2f}, mean IoU {overlap:.2f}"
         )
-        shares.append(Point(part.mean_score, part.precision, Style(style.slot), said, radius=radius))
-        overlaps.append(Point(part.mean_score, part.mean_iou, ring, said, radius=radius))
-    right: Series = Line([(point.x, point.y) for point in shares], Style(style.slot), name)
+        shares.append(Point(score, right, Style(style.slot), said, radius=radius))
+        overlaps.append(Point(score, overlap, ring, said, radius=radius))
+    line = Line([(point.x, point.y) for point in shares], Style(style.slot), name)
     return Chart(
         name,
         unit_axis("mean score"),
         unit_axis("share right, mean IoU"),
-        [Line([(0, 0), (1, 1)]), right, *overlaps, *shares],
+        [Line([(0, 0), (1, 1)]), line, *overlaps, *shares],
         aspect=1.0,
         note=f"ECE {number_text(own.ece)}",
     )
+
+
+def _means(part: CalibrationBin) -> tuple[float, float, float]:
+    """Mean score, share of right detections and mean IoU of a bin that holds detections."""
+    assert part.mean_score is not None
+    assert part.precision is not None
+    assert part.mean_iou is not None
+    return part.mean_score, part.precision, part.mean_iou
 
 
 def _filled(own: Calibration) -> Sequence[CalibrationBin]:
@@ -175,10 +184,8 @@ def _overall(own: Calibration) -> dict[str, float]:
     """Take the bins together: their count, and means weighted by it."""
     bins = _filled(own)
     count = sum(part.count for part in bins)
-    means = {
-        key: sum(part.count * getattr(part, key) for part in bins) / count
-        for key in ("mean_score", "precision", "mean_iou")
-    }
+    sums = [sum(part.count * _means(part)[i] for part in bins) for i in range(3)]
+    means = dict(zip(("mean_score", "precision", "mean_iou"), (value / count for value in sums), strict=True))
     return {"count": count, **means}
 
 
