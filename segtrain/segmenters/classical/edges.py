@@ -5,8 +5,8 @@ from scipy import ndimage
 from skimage import feature, filters, measure
 from skimage.morphology import disk
 
+from segtrain.arrays import BoolArray
 from segtrain.errors import SegtrainError
-from segtrain.masks import BoolArray
 from segtrain.segmenters.classical.postprocess import MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
     FloatArray,

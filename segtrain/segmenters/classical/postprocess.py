@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage import segmentation
 from skimage.morphology import disk
 
-from segtrain.masks import BoolArray
+from segtrain.arrays import BoolArray
 from segtrain.segmenters.classical.regions import LabelMap, components, split_touching
 
 Radius = Annotated[int, Meta(ge=0)]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage import feature, measure, segmentation
 
-from segtrain.masks import BoolArray
+from segtrain.arrays import BoolArray
 
 FloatArray = npt.NDArray[np.float32]
 LabelMap = npt.NDArray[np.int64]
