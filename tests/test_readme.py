@@ -1,41 +1,79 @@
-"""The README says of every file what it is for, and of no file that is not there."""
+"""The README and the pages of ``docs/`` agree with the code."""
 
+import importlib.util
 import re
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
+import hydra
 import pytest
 
+from segtrain.cli.config import register_schemas
 from tests.conftest import Workplace
 
 ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_every_file_has_its_line() -> None:
-    text = (ROOT / "README.md").read_text()
-    block = text.split("## Where things are")[1].split("```")[1]
-    listed: set[str] = set()
-    folders: list[str] = []
-    for line in block.splitlines():
-        if match := re.match(r"( *)(\w+)/$", line):
-            folders = [*folders[: len(match[1]) // 2], match[2]]
-        elif match := re.match(r"( +)(\w+\.py) +\S", line):
-            listed.add("/".join([*folders[: len(match[1]) // 2], match[2]]))
-    paths = [path for folder in ("segtrain", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
-    files = {str(path.relative_to(ROOT)) for path in paths if path.name != "__init__.py"}
-    assert listed == files
+def commands() -> list[str]:
+    """All calls of both scripts on all pages, without their comments; each once."""
+    blocks = [block for page in PAGES for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)]
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return list(dict.fromkeys(line.partition("   #")[0].strip() for line in lines if re.match(r"python \w+\.py", line)))
 
 
-def test_the_commands_of_the_first_screen() -> None:
-    first = "\n".join((ROOT / "README.md").read_text().splitlines()[:25])
-    assert "pip install -e . && python train.py && python evaluate.py" in first
-    assert 'pip install -e ".[dev]" && pytest' in first
+def test_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) <= 120
 
 
-def test_the_python_example_runs(tmp_path: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
+def test_first_commands_are_those_that_the_workplace_runs() -> None:
+    assert "\npip install -e .\n" in README.read_text()
+    assert commands()[:2] == ["python train.py", "python evaluate.py"]
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if "--multirun" not in command])
+def test_command_composes(command: str) -> None:
+    _, script, *overrides = shlex.split(command)
+    register_schemas()
+    with hydra.initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        assert hydra.compose(Path(script).stem, overrides)
+
+
+def test_python_example_runs(tmp_path: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = README.read_text().split("```python\n")[1].split("```")[0]
     image = next(path for path in sorted(workplace.data.rglob("*")) if path.suffix in (".png", ".jpg"))
     shutil.copy(image, tmp_path / "cells.png")
     monkeypatch.chdir(tmp_path)
-    exec(code.replace("runs/train/NAME/checkpoints/best.pt", str(workplace.best)), {})
+    exec(code.replace("runs/train/NAME", str(workplace.run)), {})
     assert (tmp_path / "found.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_files_exist(page: Path) -> None:
+    text = page.read_text()
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+    names = re.findall(r"`((?:segtrain|configs|tests|benchmarks)/[a-z0-9_/.]*)`", text)
+    assert [name for name in names if not (ROOT / name).exists()] == []
+    modules = {path.name for path in ROOT.rglob("*.py")}
+    assert sorted(set(re.findall(r"`(\w+\.py)`", text)) - modules) == []
+
+
+def test_architecture_names_every_part() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    folders = [f"`segtrain/{path.parent.name}/`" for path in (ROOT / "segtrain").glob("*/__init__.py")]
+    assert [folder for folder in folders if folder not in text] == []
+
+
+def test_table_of_metrics_is_current() -> None:
+    script = ROOT / "docs" / "write_metrics.py"
+    spec = importlib.util.spec_from_file_location("write_metrics", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = (ROOT / "docs" / "report.md").read_text()
+    assert module.updated(page) == page, f"run {Path(sys.executable).name} docs/write_metrics.py"

@@ -5,17 +5,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from networks import stock_network
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 
-from segtrain.segmenters.mask_rcnn.build import mask_rcnn
+from segtrain.segmenters.mask_rcnn.build import Shape, build_network, mask_rcnn
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.targets import Target
 
 ARCHITECTURES = ("resnet18_fpn", "mobilenet_v2_fpn", "resnet50_fpn", "resnet50_fpn_v2")
 CLASSES = ["round", "square"]
 ANCHORS = ((8,), (16,), (32,), (64,), (128,))
+SHAPE = ("architecture", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios")
+TORCHVISION_NAMES = {  # of the settings
+    "rpn_anchors_per_image": "rpn_batch_size_per_image",
+    "rpn_candidates_train": "rpn_pre_nms_top_n_train",
+    "rpn_candidates_test": "rpn_pre_nms_top_n_test",
+    "rpn_proposals_train": "rpn_post_nms_top_n_train",
+    "rpn_proposals_test": "rpn_post_nms_top_n_test",
+    "rois_per_image": "box_batch_size_per_image",
+    "positive_fraction": "box_positive_fraction",
+    "detections_per_image": "box_detections_per_img",
+    "min_score": "box_score_thresh",
+    "nms_iou": "box_nms_thresh",
+    "max_size": "max_size",
+}
 
 
 def settings(architecture: str = "mobilenet_v2_fpn", **changes: Any) -> dict[str, Any]:
@@ -54,9 +67,24 @@ def tiny(architecture: str = "mobilenet_v2_fpn", classes: Sequence[str] = CLASSE
 def stock(architecture: str = "mobilenet_v2_fpn", classes: Sequence[str] = CLASSES, **changes: Any) -> StockMaskRCNN:
     """torchvision's network of the same shape, with torchvision's own transform, RoIAlign, losses and pasting."""
     chosen = settings(architecture, **changes)
-    network = stock_network(chosen, classes, min_size=chosen["min_size"] or 96)  # torchvision knows no fixed scale
+    network = build_network(
+        Shape(**{name: chosen[name] for name in SHAPE if name in chosen}),
+        len(classes) + 1,
+        norm=chosen["norm"],
+        frozen_stages=chosen["frozen_stages"],
+        min_size=chosen["min_size"] or 96,  # torchvision knows no fixed scale
+        **{name: chosen[ours] for ours, name in TORCHVISION_NAMES.items()},
+    )
     assert type(network) is StockMaskRCNN
     return network
+
+
+def planes(image: Tensor, target: Target) -> Tensor:
+    """(N, H, W) uint8: the masks of a target as torchvision takes them."""
+    result = torch.zeros(len(target), *image.shape[1:], dtype=torch.uint8)
+    for plane, crop, (x0, y0, x1, y1) in zip(result, target.masks, target.boxes.int().tolist(), strict=True):
+        plane[y0:y1, x0:x1] = crop
+    return result
 
 
 def picture(seed: int, height: int, width: int, objects: int) -> tuple[Tensor, Target]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from networks import planes
 from PIL import Image
 
 from segtrain import masks
@@ -23,7 +22,7 @@ from segtrain.training.schedule import Cosine
 from segtrain.training.settings import TrainSettings
 from segtrain.training.threads import ThreadTuner
 from segtrain.training.trainer import Trainer
-from tests.helpers.tiny_networks import CLASSES, picture, settings, tiny
+from tests.helpers.tiny_networks import CLASSES, picture, planes, settings, tiny
 
 IDS = [5, 30, 70]  # category ids, with gaps; the third never appears
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from networks import planes
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -19,7 +18,7 @@ from segtrain.segmenters import Segmenter, Trainable
 from segtrain.segmenters.mask_rcnn.backbones import Architecture
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN, own_class_logits
 from segtrain.targets import Target
-from tests.helpers.tiny_networks import ANCHORS, ARCHITECTURES, CLASSES, picture, stock, tiny
+from tests.helpers.tiny_networks import ANCHORS, ARCHITECTURES, CLASSES, picture, planes, stock, tiny
 
 # The large networks cost seconds each: among the quick tests they only detect.
 LARGE = pytest.mark.slow

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import planes
 from PIL import Image
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
@@ -22,7 +21,7 @@ from segtrain import masks
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.targets import Target
 from tests.helpers.lively_networks import lively_state
-from tests.helpers.tiny_networks import CLASSES, picture, stock, tiny
+from tests.helpers.tiny_networks import CLASSES, picture, planes, stock, tiny
 
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")) / "data"
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="SEGTRAIN_REAL_DATA names no folder with real data")
