@@ -29,9 +29,9 @@ def test_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) <= 120
 
 
-def test_first_commands_are_those_that_the_workplace_runs() -> None:
+def test_first_commands() -> None:
     assert "\npip install -e .\n" in README.read_text()
-    assert commands()[:2] == ["python train.py", "python evaluate.py"]
+    assert commands()[:2] == ["python train.py", "python evaluate.py tune.seconds=20"]
 
 
 @pytest.mark.parametrize("command", [command for command in commands() if "--multirun" not in command])
