@@ -263,6 +263,12 @@ METRICS: tuple[Metric, ...] = (
     ),
 )
 
+MASK_AP_KEYS = tuple(
+    metric.key
+    for metric in METRICS
+    if isinstance(metric, PrecisionMetric) and metric.iou_type == "segm" and metric.statistic == "precision"
+)  # in the order of COCO's statistics
+
 
 @dataclass(frozen=True)
 class MetricValues:

@@ -21,9 +21,7 @@ _BY_CATEGORY = tuple(metric for metric in METRICS if metric.category_key)
 _COLUMNS = (
     Column("annotations", "objects", "True objects of this category", None, 0),
     *(
-        Column("iou", "IoU", "Intersection over union of this category's pixels")
-        if metric.category_key == "iou"
-        else Column(str(metric.category_key), metric.title, metric.hint)
+        Column(str(metric.category_key), metric.category_title or metric.title, metric.category_hint or metric.hint)
         for metric in _BY_CATEGORY
     ),
 )

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 from segtrain.benchmark.results import Calibration, CalibrationBin, Results
-from segtrain.metrics.registry import METRICS
+from segtrain.metrics.registry import MASK_AP_KEYS, METRICS
 from segtrain.report.blocks import Block, Bullets, Charts, Heading, Paragraph, Section, Term
 from segtrain.report.charts import Chart, Line, Point, Style, series_styles, unit_axis
 from segtrain.report.tables import Column, Row, Table, make_cells, mark_best, metric_column
 from segtrain.report.text import number_text
 
-_MASK_KEYS = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
 _CALIBRATION = (
     Column("count", "detections", "Detections that count: all but those on crowd regions", None, 0),
     Column("mean_score", "mean score", "Mean of their scores", None),
@@ -78,8 +77,8 @@ def ceiling_table(results: Results) -> Table | None:
     ceiling = results.mask_resolution_limit
     if ceiling is None or ceiling.mask_ap is None:
         return None
-    columns = tuple(metric_column(metric) for metric in METRICS if metric.key in _MASK_KEYS)
-    perfect = {key: getattr(ceiling, key) for key in _MASK_KEYS}
+    columns = tuple(metric_column(metric) for metric in METRICS if metric.key in MASK_AP_KEYS)
+    perfect = {key: getattr(ceiling, key) for key in MASK_AP_KEYS}
     rows = [Row(f"perfect {ceiling.resolution} × {ceiling.resolution} masks", make_cells(columns, perfect))]
     for name in calibrations(results):
         if track := results.methods[name].class_agnostic:
