@@ -11,7 +11,7 @@ from segtrain.report.sections.categories import categories, class_aware, numbers
 from segtrain.report.sections.cost import cost
 from segtrain.report.sections.curves import curves
 from segtrain.report.sections.errors import errors
-from segtrain.report.sections.gallery import gallery
+from segtrain.report.sections.examples import gallery
 from segtrain.report.sections.headline import differences, headline, verdict
 from segtrain.report.sections.limits import limits
 from segtrain.report.sections.reasons import reasons
