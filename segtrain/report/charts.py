@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from segtrain.report.labels import fit, place_labels, width_of
-from segtrain.report.text import MISSING, number_text, time_text
+from segtrain.report.text import number_text, time_text
 
 # Pixels. A chart is laid out for a desktop and again for a phone, or narrow enough for both: its text stays legible.
 WIDE, NARROW, BOTH = 780.0, 340.0, 360.0
@@ -461,13 +461,3 @@ def _tag(name: str, *children: Markup, **attributes: str | float | None) -> Mark
             text = value if isinstance(value, str) else f"{value:.1f}".removesuffix(".0")
             written.append(f' {key.rstrip("_").replace("_", "-")}="{escape(text)}"')
     return Markup(f"<{name}{''.join(written)}>{''.join(children)}</{name}>")
-
-
-def value_title(name: str, title: str, value: float | None, interval: tuple[float, float] | None = None) -> str:
-    """Describe one value of a method: its tooltip.
-
-    >>> value_title("otsu", "mask AP", 0.25, (0.2, 0.3))
-    'otsu: mask AP 0.250, 95 % interval 0.200 to 0.300'
-    """
-    text = f"{name}: {title} {MISSING if value is None else number_text(value)}"
-    return f"{text}, 95 % interval {number_text(interval[0])} to {number_text(interval[1])}" if interval else text

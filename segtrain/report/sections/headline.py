@@ -6,7 +6,7 @@ from segtrain.benchmark.results import Results
 from segtrain.metrics.metric import Metric
 from segtrain.metrics.registry import METRICS
 from segtrain.report.blocks import Block, Bullets, Charts, Heading, Paragraph, Section, Term
-from segtrain.report.charts import Axis, Chart, Lane, Lanes, Point, series_styles, value_title
+from segtrain.report.charts import Axis, Chart, Lane, Lanes, Point, series_styles
 from segtrain.report.tables import (
     Cell,
     Column,
@@ -148,6 +148,16 @@ def interval_chart(results: Results, key: str) -> Chart | None:
         points.append(Point(value, len(lanes), styles[name], said, x_interval=interval, radius=4.5))
         lanes.append(Lane(name, number_text(value), said, results.methods[name].oracle))
     return Chart(title, Axis(title), Lanes(lanes), points) if lanes else None
+
+
+def value_title(name: str, title: str, value: float, interval: tuple[float, float] | None = None) -> str:
+    """Describe one value of a method: its tooltip.
+
+    >>> value_title("otsu", "mask AP", 0.25, (0.2, 0.3))
+    'otsu: mask AP 0.250, 95 % interval 0.200 to 0.300'
+    """
+    text = f"{name}: {title} {number_text(value)}"
+    return f"{text}, 95 % interval {number_text(interval[0])} to {number_text(interval[1])}" if interval else text
 
 
 def shown_difference(results: Results, first: str, second: str, key: str) -> float | None:
