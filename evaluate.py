@@ -1,9 +1,8 @@
 """Benchmark Mask R-CNN against classical segmentation. ``python evaluate.py --help`` lists what can be set."""
 
-from pathlib import Path
+import sys
 
-from segtrain.cli.evaluate import evaluate
-from segtrain.cli.launch import launch
+from segtrain.cli.main import run_evaluate
 
 if __name__ == "__main__":
-    launch(evaluate, Path(__file__).parent / "configs", "evaluate")
+    sys.exit(run_evaluate(("python", "evaluate.py"), sys.argv[1:]))

@@ -1,9 +1,8 @@
 """Fine-tune Mask R-CNN. ``python train.py --help`` lists what can be set."""
 
-from pathlib import Path
+import sys
 
-from segtrain.cli.launch import launch
-from segtrain.cli.train import train
+from segtrain.cli.main import run_train
 
 if __name__ == "__main__":
-    launch(train, Path(__file__).parent / "configs", "train")
+    sys.exit(run_train(("python", "train.py"), sys.argv[1:]))

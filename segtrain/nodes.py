@@ -4,7 +4,7 @@ import difflib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -194,6 +194,17 @@ def _how_to_trust(name: object) -> str:
     return f", and then name the package on the command line: 'trust=[{package}]'"
 
 
-def find_argument_problems(config: Mapping[str, Any]) -> Iterator[str]:
+def find_argument_problems(config: Mapping[str, Any], changed: Collection[str] | None = None) -> Iterator[str]:
+    """Bind the ``_target_`` nodes of a configuration, and yield what is wrong, one line each.
+
+    Args:
+        config: plain values.
+        changed: dotted keys; None to bind all nodes, otherwise those only that hold such a key, or that lie below one.
+    """
     for path, node in target_nodes(config):
-        yield from check_node(path, node)
+        if changed is None or any(_one_holds_the_other(path, key) for key in changed):
+            yield from check_node(path, node)
+
+
+def _one_holds_the_other(path: str, key: str) -> bool:
+    return f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}.")

@@ -1,58 +1,193 @@
-"""Schemas of both scripts' configurations, and checks of their values."""
+"""Types and ranges of every key of both commands; Hydra's schemas and the checks of values derive from them.
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import PurePath
-from typing import Annotated, Any, Literal
+A key stands in two places: here with what it may be, and in its YAML file with its default and the comment that
+``--help`` prints. Arguments of parts (``_target_``) stand in the signature of the part instead.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import field, make_dataclass
+from functools import partial
+from pathlib import Path, PurePath
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
-from msgspec import Meta
+from msgspec import Meta, Struct
 from omegaconf import MISSING, OmegaConf
 
+import segtrain
+from segtrain.cli.help import keys_of
 from segtrain.nodes import check_value, find_argument_problems
 
-# What the schemas cannot say: OmegaConf knows neither choices nor ranges.
-_COUNT = Annotated[int, Meta(ge=1)]
-_VALUES: dict[str, Any] = {
-    "seed": Annotated[int, Meta(ge=0)],
-    "threads": Literal["auto"] | _COUNT,
-    "score_threshold": Literal["auto"] | Annotated[float, Meta(ge=0, le=1)] | None,
-    "tracks": Literal["all", "class_agnostic"],
-    "precision": Literal["fp32", "bf16"] | None,
-    "gallery": Annotated[int, Meta(ge=0)],
-    "bootstrap.resamples": Annotated[int, Meta(ge=0)],
-    "bootstrap.seed": Annotated[int, Meta(ge=0)],
-    "checkpoint": str | list[str] | None,
-    "data.max_dets": _COUNT | None,
-    "data.on_bad_image": Literal["error", "skip"] | None,
-    "data.cache": Literal["none", "ram"] | None,
-    "data.check": Literal["strict", "warn", "off"] | None,
-    "data.exif": Literal["apply", "ignore", "auto"] | None,
-    "data.max_image_pixels": _COUNT | None,
-    "data.min_object_pixels": Annotated[int, Meta(ge=0)] | None,
-    "tune.metric": Literal["mask_ap", "miou"],
-    "tune.images": _COUNT | None,
-    "tune.seconds": Annotated[float, Meta(gt=0)] | None,
-    "tune.trials": _COUNT | None,
-    "data.val_fraction": Annotated[float, Meta(gt=0, lt=1)] | None,
-}
+Natural = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(gt=0, lt=1)]
+Threshold = Annotated[float, Meta(ge=0, le=1)]
 
 
-def find_problems(config: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the values of a root, and with the arguments of its parts; one line each."""
-    return [*_check_values(config), *_check_roles(config), *find_argument_problems(config)]
+class Data(Struct):
+    """``data``: COCO-format data; paths are relative to ``root``.
+
+    With ``data=checkpoint`` every key may be null, which leaves it to the checkpoint.
+    """
+
+    root: str | None
+    train_annotations: str | None
+    train_images: str | None
+    val_annotations: str | None
+    val_images: str | None
+    val_fraction: Share | None
+    split_by: str | None
+    max_dets: Positive
+    check: Literal["strict", "warn", "off"]
+    on_bad_image: Literal["error", "skip"]
+    exif: Literal["apply", "ignore", "auto"]
+    max_image_pixels: Positive
+    min_object_pixels: Natural
+    cache: Literal["none", "ram"]
+    generator: Any
+    from_checkpoint: bool
 
 
-def _check_values(config: Mapping[str, Any]) -> Iterator[str]:
-    for path, hint in _VALUES.items():
-        group, _, key = path.rpartition(".")
-        values = config.get(group, {}) if group else config
-        if key in values:
-            yield from check_value(path, values[key], hint)
+class Run(Struct):
+    """Keys of both commands."""
+
+    output_dir: str
+    overwrite: bool
+    seed: Natural
+    device: str
+    threads: Literal["auto"] | Positive
+    data: Data
+
+
+class Train(Run):
+    """Root of ``train``."""
+
+    resume: str | None
+    score_threshold: Literal["auto"] | Threshold | None
+    segmenter: dict[str, Any]
+    augmentation: dict[str, Any]
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    trainer: dict[str, Any]
+
+
+class Bootstrap(Struct):
+    """``bootstrap``: resamples of the images behind the intervals."""
+
+    resamples: Natural
+    seed: Natural
+
+
+class Tune(Struct):
+    """``tune``: cost of a search for settings, and the metric that it maximises."""
+
+    metric: Literal["mask_ap", "miou"]
+    images: Positive | None
+    seconds: Seconds | None
+    trials: Positive | None
+
+
+class Evaluate(Run):
+    """Root of ``evaluate``."""
+
+    checkpoint: str | list[str] | None
+    trust: list[str]
+    reference: str
+    tracks: Literal["all", "class_agnostic"]
+    score_threshold: Literal["auto"] | Threshold | None
+    precision: Literal["fp32", "bf16"] | None
+    gallery: Natural
+    bootstrap: Bootstrap
+    tune: Tune
+    segmenters: dict[str, Any]
+    predictions: dict[str, Any]
+
+
+def config_folder() -> Path:
+    """Return the folder of the YAML files: part of an installed package, beside it in a source tree.
+
+    >>> (config_folder() / "train.yaml").is_file()
+    True
+    """
+    package = Path(segtrain.__file__).parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def register_schemas() -> None:
+    """Make the schemas known to Hydra as ``train_schema`` and ``evaluate_schema``, and the text of ``--help``."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=schema(Train))
+    evaluate = OmegaConf.structured(schema(Evaluate))
+    # The names of result files are the user's: the one dictionary that takes new keys without `+`.
+    OmegaConf.set_struct(evaluate.predictions, False)
+    store.store(name="evaluate_schema", node=evaluate)
+    OmegaConf.register_new_resolver("keys_of", partial(keys_of, config_folder()), replace=True)
+
+
+def schema(record: type[Struct]) -> type:
+    """Return the dataclass that Hydra merges YAML files and overrides into: it knows types, but no choices or ranges.
+
+    Args:
+        record: keys and their types.
+    """
+    fields: list[Any] = []
+    for name, hint in get_type_hints(record, include_extras=True).items():
+        kind = _merged_type(hint)
+        if isinstance(hint, type) and issubclass(hint, Struct):
+            fields.append((name, kind, field(default_factory=kind)))
+        elif get_origin(kind) in (dict, list):
+            fields.append((name, kind, field(default_factory=get_origin(kind))))
+        elif record is Data:  # data=checkpoint names none of its keys
+            fields.append((name, kind | None, None))
+        else:
+            fields.append((name, kind, MISSING))
+    return make_dataclass(record.__name__, fields)
+
+
+def _merged_type(hint: Any) -> Any:
+    """Return what OmegaConf can hold a value of this type as."""
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return schema(hint)
+    if get_origin(hint) is Annotated:
+        return _merged_type(get_args(hint)[0])
+    if get_origin(hint) is Literal:
+        return type(get_args(hint)[0])
+    if get_origin(hint) not in (Union, UnionType):
+        return hint
+    kinds = {_merged_type(choice) for choice in get_args(hint)}
+    others = kinds - {NoneType}
+    kind = others.pop() if len(others) == 1 else Any
+    return kind | None if NoneType in kinds else kind
+
+
+def find_problems(config: Mapping[str, Any], changed: Collection[str] | None = None) -> list[str]:
+    """List what is wrong with the values of a root, and with the arguments of its parts; one line each.
+
+    Args:
+        config: resolved.
+        changed: keys; None to bind the arguments of all parts, otherwise of those only that hold such a key, or that
+            lie below one.
+    """
+    root = Train if "trainer" in config else Evaluate
+    return [*_check_values(root, config), *_check_roles(config), *find_argument_problems(config, changed)]
+
+
+def _check_values(record: type[Struct], values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    may_be_null = bool(values.get("from_checkpoint"))
+    for name, hint in get_type_hints(record, include_extras=True).items():
+        if name not in values or (values[name] is None and may_be_null):
+            continue
+        if isinstance(hint, type) and issubclass(hint, Struct):
+            yield from _check_values(hint, values[name], f"{prefix}{name}.")
+        else:
+            yield from check_value(f"{prefix}{name}", values[name], hint)
 
 
 def _check_roles(config: Mapping[str, Any]) -> Iterator[str]:
-    """Parts that can be built, but not in this place."""
+    """Find parts that can be built, but not in this place."""
     if "trainer" in config and config["data"]["from_checkpoint"]:
         yield "data: evaluate.py alone takes it from a checkpoint; choose another option, such as data=coco"
     if "trainer" in config and config["score_threshold"] is None:
@@ -74,94 +209,3 @@ def _check_roles(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"predictions.{name}: the name leads out of the folder predictions; choose another"
         if name in config["segmenters"]:
             yield f"predictions.{name}: a segmenter has this name already; choose another"
-
-
-@dataclass
-class DataConfig:
-    """COCO-format data; paths relative to ``root``, which is relative to where the command was typed."""
-
-    root: str | None = None
-    train_annotations: str | None = None
-    train_images: str | None = None
-    val_annotations: str | None = None
-    val_images: str | None = None
-    val_fraction: float | None = None
-    split_by: str | None = None
-    max_dets: int | None = None
-    on_bad_image: str | None = None
-    check: str | None = None
-    exif: str | None = None
-    max_image_pixels: int | None = None
-    min_object_pixels: int | None = None
-    cache: str | None = None
-    generator: Any = None
-    from_checkpoint: bool = False
-
-
-@dataclass
-class RunConfig:
-    """What both scripts have."""
-
-    output_dir: str = MISSING
-    overwrite: bool = MISSING
-    seed: int = MISSING
-    device: str = MISSING
-    threads: Any = MISSING  # auto | int
-    score_threshold: Any = MISSING  # auto (train.py) | float | null (evaluate.py)
-    data: DataConfig = field(default_factory=DataConfig)
-
-
-@dataclass
-class TrainConfig(RunConfig):
-    """Root of train.py."""
-
-    resume: str | None = None
-    segmenter: dict[str, Any] = field(default_factory=dict)
-    augmentation: dict[str, Any] = field(default_factory=dict)
-    optimizer: dict[str, Any] = field(default_factory=dict)
-    schedule: dict[str, Any] = field(default_factory=dict)
-    trainer: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class BootstrapConfig:
-    """Resamples of the images behind the intervals of ``evaluate.py``."""
-
-    resamples: int = MISSING
-    seed: int = MISSING
-
-
-@dataclass
-class TuneConfig:
-    """What a search for settings may cost, and what it maximises."""
-
-    metric: str = MISSING
-    images: int | None = None
-    seconds: float | None = None
-    trials: int | None = None
-
-
-@dataclass
-class EvaluateConfig(RunConfig):
-    """Root of evaluate.py."""
-
-    checkpoint: Any = None  # a path or a list of paths
-    trust: list[str] = field(default_factory=list)
-    reference: str = MISSING
-    tracks: str = MISSING
-    precision: str | None = None
-    gallery: int = MISSING
-    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
-    tune: TuneConfig = field(default_factory=TuneConfig)
-    segmenters: dict[str, Any] = field(default_factory=dict)
-    predictions: dict[str, Any] = field(default_factory=dict)
-
-
-def register_schemas() -> None:
-    """Make the schemas known to Hydra as ``train_schema`` and ``evaluate_schema``."""
-    store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    schema = OmegaConf.structured(EvaluateConfig)
-    # The names of result files are the user's: the one dictionary that takes new keys without `+`.
-    OmegaConf.set_struct(schema.predictions, False)
-    store.store(name="evaluate_schema", node=schema)

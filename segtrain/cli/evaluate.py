@@ -10,7 +10,7 @@ from segtrain.benchmark.methods import build_methods, given_files, reference_row
 from segtrain.benchmark.results import Results
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder
 from segtrain.benchmark.tuning import Tuning
-from segtrain.cli.launch import Command
+from segtrain.cli.command_line import Command
 from segtrain.cli.overrides import about_data
 from segtrain.data.coco.index import require_instances
 from segtrain.data.open_data import open_data

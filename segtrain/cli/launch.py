@@ -1,100 +1,60 @@
-"""From the command line to a task: composition, the output folder, and errors as one line."""
+"""From overrides to a task: composition, checks, the output folder, and errors as one line."""
 
-import logging
 import os
-import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
 import hydra
-import rich
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from segtrain.cli.config import find_problems, register_schemas
+from segtrain.cli.command_line import Command, start_logging
+from segtrain.cli.config import config_folder, find_problems, register_schemas
 from segtrain.cli.overrides import compose
 from segtrain.errors import SegtrainError
 
+Task = Callable[[dict[str, Any], Path, Command], object]
+
 _RESULTS = ("checkpoints", "results.json")
-# Hydra's own options; with one of them no task runs, or not on the configuration that is checked here.
-_QUESTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion", "config_path", "config_name", "config_dir")
+_RUN_OPTIONS = {"-m", "--multirun", "-r", "--run"}
+# With one of these of Hydra's options no task runs, or not on the configuration that would be checked here.
+_OTHER_OPTIONS = {
+    "-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "--resolve", "-p", "--package", "-i", "--info",
+    "-sc", "--shell-completion", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
+    "--experimental-rerun",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Command:
-    """The command that started a task: what repeats it, and where its configuration came from.
+class Finished:
+    """A task that was run from Python.
 
     Attributes:
-        program: first words of the command, such as ``("python", "evaluate.py")``.
-        arguments: what follows them, as typed.
-        overrides: those of the arguments that are settings of the task.
-        config_folders: folders of YAML files that the configuration was composed from.
-        hydra: Hydra's own configuration; None if Hydra did not start the task.
+        folder: of the run.
+        result: what the task returned.
     """
 
-    program: Sequence[str]
-    arguments: Sequence[str]
-    overrides: Sequence[str]
-    config_folders: Sequence[Path] = ()
-    hydra: Any = None
-
-    @classmethod
-    def of_hydra(cls) -> "Command":
-        """Describe the command whose task Hydra is running now."""
-        hydra_config = HydraConfig.get()
-        folders = [Path(source.path) for source in hydra_config.runtime.config_sources if source.schema == "file"]
-        program = ("python", Path(sys.argv[0]).name)
-        return cls(program, sys.argv[1:], list(hydra_config.overrides.task), folders, hydra_config)
-
-    def line(self, *more: str) -> str:
-        """Return the command as it is typed in a shell.
-
-        Args:
-            more: further arguments.
-        """
-        return shlex.join([*self.program, *self.arguments, *more])
-
-    def record(self, config: Mapping[str, Any], output_dir: Path) -> None:
-        """Write down what was asked for, and from now on every message; a task calls it before its first output.
-
-        Hydra would write before anything is checked, and so into the folder of another run that this one must not
-        touch.
-
-        Args:
-            config: of the task.
-            output_dir: gets ``.hydra/config.yaml``, ``overrides.yaml`` and ``hydra.yaml``, and a log file that begins
-                with the messages so far.
-        """
-        records: dict[str, Any] = {"config": config, "overrides": list(self.overrides)}
-        if self.hydra is not None:
-            records["hydra"] = {"hydra": self.hydra}
-        folder = output_dir / ".hydra"
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, record in records.items():
-            (folder / f"{name}.yaml").write_text(OmegaConf.to_yaml(record), encoding="utf-8")
-        _log_to(output_dir / f"{Path(self.program[-1]).stem}.log")
+    folder: Path
+    result: object
 
 
-Task = Callable[[dict[str, Any], Path, Command], object]
-
-
-def launch(task: Task, config_dir: Path, config_name: str) -> None:
+def launch(task: Task, config_name: str, program: Sequence[str], arguments: Sequence[str]) -> None:
     """Run a task under Hydra.
 
     Args:
         task: receives the composed, resolved and checked configuration as plain values, the run's folder, and the
-            command; what it returns is the value that sweepers optimise, if it is a number.
-        config_dir: the folder of the YAML files.
-        config_name: the root in it.
+            command; what it returns is the value that sweepers optimise, if it is a number. What a task imports when
+            it is called costs ``--help`` and mistakes no time.
+        config_name: root among the YAML files.
+        program: first words of the command.
+        arguments: Hydra's options and overrides.
 
     Raises:
         SystemExit: with code 1 after one line on stderr, when the user's input is at fault.
@@ -107,13 +67,60 @@ def launch(task: Task, config_dir: Path, config_name: str) -> None:
         output_dir = Path(HydraConfig.get().runtime.output_dir)
         # Here and not around Hydra, which would add a line of its own to the error.
         with _errors_as_one_line(debugging):
-            values = {**_checked(cfg, []), "output_dir": str(output_dir)}
-            _start_logging()
-            return task(values, output_dir, Command.of_hydra())
+            values = {**_checked(cfg), "output_dir": str(output_dir)}
+            start_logging()
+            return task(values, output_dir, _command(config_name, program, arguments))
 
+    sys.argv = [program[-1], *arguments]  # where Hydra looks for them
     with _errors_as_one_line(debugging):
-        _check_command(config_dir, config_name)
-        hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(main)()
+        _check_command(config_name, arguments)
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(main)()
+
+
+def run(task: Task, config_name: str, overrides: Sequence[str]) -> Finished:
+    """Run a task from Python, in the folder that its configuration names.
+
+    Args:
+        task: as for ``launch``.
+        config_name: root among the YAML files.
+        overrides: as on the command line, such as ``["experiment=nuclei", "data.root=DIR"]``.
+
+    Raises:
+        SegtrainError: an override, a setting or the data are at fault.
+    """
+    try:
+        config = compose_run(config_name, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SegtrainError(" ".join(str(error).split())) from error
+    output_dir = Path(config["output_dir"])
+    _check_output_dir(output_dir, config["overwrite"], config.get("resume") == "auto")
+    output_dir.mkdir(parents=True, exist_ok=True)
+    command = Command(
+        ("segtrain", config_name), overrides, overrides, (config_folder(),), log_name=f"{config_name}.log"
+    )
+    return Finished(output_dir, task(config, output_dir, command))
+
+
+def compose_run(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose and check the configuration of a run.
+
+    Args:
+        config_name: root among the YAML files: "train" or "evaluate".
+        overrides: as on the command line; of a sweep (``seed=0,1``) the first value counts.
+
+    Returns:
+        Plain, resolved values.
+
+    Raises:
+        SegtrainError: lists every override that cannot be applied, and every value and argument that is wrong.
+
+    >>> compose_run("train", ["seed=3"])["seed"]
+    3
+    """
+    register_schemas()
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        cfg, mistakes, changed = compose(config_name, overrides)
+        return _checked(cfg, mistakes, changed)
 
 
 @contextmanager
@@ -130,39 +137,50 @@ def _errors_as_one_line(debugging: bool) -> Iterator[None]:
         sys.exit(130)
 
 
-def _checked(cfg: DictConfig, mistakes: list[str]) -> dict[str, Any]:
-    """The configuration as plain, resolved values.
+def _checked(cfg: DictConfig, mistakes: Sequence[str] = (), changed: Collection[str] = ()) -> dict[str, Any]:
+    """Return a configuration as plain, resolved values.
 
     Args:
         cfg: composed.
-        mistakes: found so far.
+        mistakes: overrides that could not be applied. With any of them, only parts that the others have changed are
+            looked at: importing the rest would take seconds, and what comes from the YAML files is right.
+        changed: keys of the overrides that were applied.
 
     Raises:
-        SegtrainError: lists these, and every value and argument that is wrong.
+        SegtrainError: lists the mistakes, and every value and argument that is wrong.
     """
     values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
     named = {str(key): value for key, value in values.items()}
-    if problems := [*mistakes, *find_problems(named)]:
+    if problems := [*mistakes, *find_problems(named, changed if mistakes else None)]:
         raise SegtrainError("; ".join(problems))
     return named
 
 
-def _check_command(config_dir: Path, config_name: str) -> None:
+def _command(config_name: str, program: Sequence[str], arguments: Sequence[str]) -> Command:
+    """Describe the command whose task Hydra is running now."""
+    hydra_config = HydraConfig.get()
+    folders = [Path(source.path) for source in hydra_config.runtime.config_sources if source.schema == "file"]
+    overrides = list(hydra_config.overrides.task)
+    return Command(program, arguments, overrides, folders, hydra_config, f"{config_name}.log")
+
+
+def _check_command(config_name: str, arguments: Sequence[str]) -> None:
     """Find mistakes before Hydra makes or changes the run's folder."""
-    flags, unknown = get_args_parser().parse_known_args()
-    if unknown:
-        raise SegtrainError(f"{unknown[0]}: no such option; settings are given as KEY=VALUE, see --help")
-    if any(getattr(flags, question) for question in _QUESTIONS):
+    options = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
+    if unknown := [option for option in options if option not in _RUN_OPTIONS | _OTHER_OPTIONS]:
+        given = next(argument for argument in arguments if argument.startswith(unknown[0]))
+        raise SegtrainError(f"{given}: no such option; settings are given as KEY=VALUE, see --help")
+    if _OTHER_OPTIONS.intersection(options):
         return
-    with hydra.initialize_config_dir(str(config_dir), version_base="1.3"):
-        cfg, mistakes = compose(config_name, flags.overrides)
-        values = _checked(cfg, mistakes)
+    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    values = compose_run(config_name, overrides)
     resume = values.get("resume") == "auto"
-    if resume and not any(override.startswith("output_dir=") for override in flags.overrides):
+    if resume and not any(override.startswith("output_dir=") for override in overrides):
         raise SegtrainError("resume=auto needs output_dir=DIR, the folder of the run to go on with")
     folder = Path(values["output_dir"])
-    jobs = [path for path in folder.glob("*") if path.name.isdecimal()] if flags.multirun else []
+    multirun = {"-m", "--multirun"}.intersection(options)
+    jobs = [path for path in folder.glob("*") if path.name.isdecimal()] if multirun else []
     for path in (folder, *sorted(jobs)):
         _check_output_dir(path, values["overwrite"], resume)
 
@@ -181,30 +199,3 @@ def _check_output_dir(folder: Path, overwrite: bool, resume: bool) -> None:
     except OSError as error:
         reason = error.strerror if nearest.is_dir() else f"{nearest} is a file"
         raise SegtrainError(f"output_dir {folder} cannot be written ({reason}); choose another output_dir=") from error
-
-
-class _Terminal(logging.Handler):
-    """Short messages on stdout, above a progress bar if there is one; stderr is for errors."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.name != "py.warnings":  # of libraries, about their own affairs; the file has them
-            rich.get_console().print(record.getMessage(), soft_wrap=True, markup=False, highlight=False)
-
-
-def _start_logging() -> None:
-    """Messages to the terminal, in short; kept for the run's folder as well, until it may be written into."""
-    kept = MemoryHandler(capacity=sys.maxsize, flushLevel=sys.maxsize)
-    logging.basicConfig(level=logging.INFO, handlers=[_Terminal(), kept], force=True)
-    logging.captureWarnings(True)
-
-
-def _log_to(path: Path) -> None:
-    """Write every message to a file, those kept so far first."""
-    root = logging.getLogger()
-    file = logging.FileHandler(path)
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for handler in [handler for handler in root.handlers if isinstance(handler, MemoryHandler)]:
-        handler.setTarget(file)
-        root.removeHandler(handler)
-        handler.close()  # hands on what it has kept
-    root.addHandler(file)

@@ -1,4 +1,4 @@
-"""The command line as a whole: every mistake is found, and the nearest name is offered."""
+"""Overrides as a whole: every mistake is reported, each with the nearest name that exists."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -8,14 +8,14 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from segtrain.nodes import nearest
 
 
-def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, list[str]]:
+def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, list[str], list[str]]:
     """Compose a configuration out of those overrides that can be applied. Hydra must be initialised.
 
     Args:
@@ -23,27 +23,32 @@ def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, lis
         arguments: overrides, as typed; of a sweep (``seed=0,1``) the first value counts.
 
     Returns:
-        The configuration, and one line for each override that was left out. Hydra itself stops at the first.
+        The configuration; one line for each override that was left out; the keys of the others that set a value.
+        Hydra itself stops at the first mistake.
     """
     arguments = list(dict.fromkeys(arguments))
     try:
-        return hydra.compose(config_name, [_first_value(o) for o in _parsed(arguments)]), []
+        overrides = _parsed(arguments)
+        cfg = hydra.compose(config_name, [_first_value(override) for override in overrides])
+        return cfg, [], [override.key_or_group for override in overrides]
     except (HydraException, ValueError):
         pass
     mistakes: list[str] = []
     options, values = _sort(arguments, mistakes)
-    cfg, applied = hydra.compose(config_name), list[str]()
+    cfg, applied, changed = hydra.compose(config_name), list[str](), list[str]()
     for override in [*options, *values]:
         text = _first_value(override)
         try:
             cfg, applied = hydra.compose(config_name, [*applied, text]), [*applied, text]
         except (ConfigCompositionException, ValueError) as error:
             mistakes.append(f"{override.input_line}: {_reason(error, override, cfg)}")
-    return cfg, mistakes
+        else:
+            changed += [override.key_or_group] if override in values else []
+    return cfg, mistakes, changed
 
 
 def about_data(arguments: Sequence[str]) -> list[str]:
-    """Those overrides that say which data are used: themselves, or the checkpoint that they come from."""
+    """Select the overrides that say which data are used: ``data`` itself, or the checkpoint that names it."""
     keys = [override.key_or_group.partition(".")[0] for override in _parsed(arguments)]
     return [argument for argument, key in zip(arguments, keys, strict=True) if key in ("data", "checkpoint")]
 
@@ -59,8 +64,7 @@ def _first_value(override: Override) -> str:
 
 
 def _sort(arguments: Sequence[str], mistakes: list[str]) -> tuple[list[Override], list[Override]]:
-    """Choices of options that exist, and overrides of values; what is neither is reported."""
-    loader = GlobalHydra.instance().config_loader()
+    """Part choices of options that exist from overrides of values; report what is neither."""
     options: list[Override] = []
     values: list[Override] = []
     for argument in arguments:
@@ -69,24 +73,18 @@ def _sort(arguments: Sequence[str], mistakes: list[str]) -> tuple[list[Override]
         except HydraException:
             mistakes.append(f"{argument}: not of the form KEY=VALUE; special characters need quotes: 'KEY=\"VALUE\"'")
             continue
-        known = loader.get_group_options(override.key_or_group)
+        known = GlobalHydra.instance().config_loader().get_group_options(override.key_or_group)
         chosen = [] if override.is_delete() else _first_value(override).partition("=")[2].strip("[]'\"").split(",")
         unknown = [option for option in chosen if option not in known]
-        if not known:
-            values.append(override)
-        elif unknown:
+        if known and unknown:
             mistakes.append(f"{argument}: no such option; {nearest(unknown[0], known)}")
         else:
-            options.append(override)
+            (options if known else values).append(override)
     return options, values
 
 
 def _reason(error: Exception, override: Override, cfg: DictConfig) -> str:
     cause = error.__cause__
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        # One choice implies another: `trainer: ${data}`.
-        group = error.missing_cfg_file.rpartition("/")[0]
-        return f"no {group} goes with it; choose other {override.key_or_group}, or {group}={' or '.join(error.options)}"
     if "defaults list" in str(error):
         return "this script has no such group; --help lists them"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) or override.is_delete():
@@ -96,7 +94,7 @@ def _reason(error: Exception, override: Override, cfg: DictConfig) -> str:
 
 
 def _nearest_key(key: str, cfg: DictConfig) -> str:
-    """What to offer: a key of that name elsewhere (``epochs`` is ``trainer.epochs``), or one alike."""
+    """Offer a key of that name elsewhere (``epochs`` is ``trainer.epochs``), or one alike."""
     keys = [*_keys(OmegaConf.to_container(cfg)), *GlobalHydra.instance().config_loader().list_groups("")]
     parent, _, name = key.rpartition(".")
     siblings = {_name(k): k for k in keys if k.rpartition(".")[0] == parent}

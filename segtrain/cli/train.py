@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from segtrain.cli.launch import Command
+from segtrain.cli.command_line import Command
 from segtrain.data.loader import TrainingLoader
 from segtrain.data.open_data import open_data, training_samples
 from segtrain.data.splits import save_split

@@ -24,8 +24,6 @@ from segtrain.errors import SegtrainError
 from segtrain.nodes import build
 
 logger = logging.getLogger(__name__)
-# Null in data=checkpoint alone, where the checkpoint's own values stand in.
-_NEEDED = ("max_dets", "check", "on_bad_image", "exif", "max_image_pixels", "min_object_pixels", "cache")
 PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
 
 
@@ -153,9 +151,6 @@ def open_data(
     Raises:
         SegtrainError: a setting is missing or wrong, or a file is not what it should be.
     """
-    for key in _NEEDED:
-        if data[key] is None:
-            raise SegtrainError(f"data.{key} is null, which leaves it to a checkpoint that is not asked; give a value")
     root = data_root(data)
     if data["generator"] is not None:
         build(data["generator"]).ensure(root)

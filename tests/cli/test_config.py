@@ -90,20 +90,18 @@ def test_no_part_has_defaults_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("script", ["train", "evaluate"])
-def test_help_fits_one_screen(script: str, tmp_path: Path) -> None:
+def test_help_lists_options_and_keys(script: str, tmp_path: Path) -> None:
     finished = run(script, "--help", folder=tmp_path)
     assert finished.code == 0
     assert finished.err == ""
-    lines = finished.out.rstrip().splitlines()
-    assert len(lines) <= 40
-    assert max(map(len, lines)) <= 100
-    _, groups, _ = re.split(r"^Groups.*:$|^Keys:", finished.out, maxsplit=2, flags=re.MULTILINE)
-    listed = re.findall(r"^(\w+): ((?:.*,\n)*.*)$", groups, re.MULTILINE)
-    assert {(group, option.strip()) for group, options in listed for option in options.split(",")} == {
-        option for option in OPTIONS for root, _ in overrides_of(*option) if root == script
-    }
-    for key in ("output_dir", "seed", "device", "data.{root", "max_dets", "_schema"):
-        assert (key in finished.out) == (key != "_schema"), key
+    assert len(finished.out.splitlines()) <= 60
+    _, groups, keys = re.split(r"^Groups.*:$|^Keys, .*:$", finished.out, maxsplit=2, flags=re.MULTILINE)
+    listed = re.findall(r"^(\w+): (.*)$", groups, re.MULTILINE)
+    assert {(group, option) for group, options in listed for option in options.split(", ")} == set(OPTIONS)
+    stated = yaml.safe_load(keys.partition("\n\n")[2].partition("\n\n")[0])
+    assert stated.pop("data") == yaml.safe_load((CONFIGS / "data" / "coco.yaml").read_text())
+    own = yaml.safe_load((CONFIGS / f"{script}.yaml").read_text())
+    assert stated == {key: value for key, value in own.items() if key not in ("defaults", "hydra")}
     assert not list(tmp_path.iterdir())
 
 
@@ -125,9 +123,9 @@ def test_the_whole_configuration_can_be_printed(script: str, tmp_path: Path) -> 
         ("train", ["segmentr=x"], "did you mean segmenter?"),
         ("train", ["experiment=nucle"], "experiment=nucle: no such option; did you mean nuclei?"),
         ("train", ["methods=all"], "methods=all: this script has no such group"),
-        ("train", ["data=checkpoint"], "checkpoint: no trainer goes with it; choose other data, or trainer=coco"),
-        ("train", ["data=checkpoint", "trainer=coco"], "data: evaluate.py alone takes it from a checkpoint; choose"),
-        ("train", ["trainer=null"], "trainer=null: no such option; use coco or default or synthetic"),
+        ("train", ["data=checkpoint"], "data: evaluate.py alone takes it from a checkpoint; choose"),
+        ("train", ["data.max_dets=null"], "data.max_dets=null: expected int, got null"),
+        ("train", ["trainer=null"], "trainer=null: no such option; use default"),
         ("evaluate", ["methods=foo"], "use all or classical or mask_rcnn or none or oracle or tuned"),
         ("evaluate", ["+segmenter@segmenters.x=kmean"], "did you mean kmeans?"),
         ("evaluate", ["~segmenters.kmean"], "did you mean segmenters.kmeans?"),

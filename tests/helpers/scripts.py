@@ -6,7 +6,6 @@ import logging
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
-from segtrain.cli.launch import Command, launch
+from segtrain.cli.command_line import Command
+from segtrain.cli.launch import launch
+from segtrain.cli.main import evaluate, train
 
 ROOT = Path(__file__).parents[2]
 CATEGORIES = [{"id": 3, "name": "square"}, {"id": 7, "name": "bar"}]
@@ -56,15 +57,11 @@ class Finished:
 
 def run(script: str, *overrides: str, folder: Path) -> Finished:
     """Run ``train`` or ``evaluate`` in this process, as if typed in a folder."""
-    spec = spec_from_file_location(script, ROOT / f"{script}.py")
-    assert spec
-    assert spec.loader
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    verb = {"train": train, "evaluate": evaluate}[script]
     results: list[float | None] = []
 
     def task(config: dict[str, Any], output_dir: Path, command: Command) -> float | None:
-        results.append(getattr(module, script)(config, output_dir, command))
+        results.append(verb(config, output_dir, command))
         return results[-1]
 
     out, err, code = io.StringIO(), io.StringIO(), 0
@@ -74,9 +71,9 @@ def run(script: str, *overrides: str, folder: Path) -> Finished:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(folder)
         patch.setenv("HYDRA_FULL_ERROR", "0")
-        patch.setattr(sys, "argv", [f"{script}.py", *overrides])
+        patch.setattr(sys, "argv", sys.argv)  # Hydra reads it
         try:
-            launch(task, ROOT / "configs", script)
+            launch(task, script, ("python", f"{script}.py"), overrides)
         except SystemExit as leaving:
             code = int(leaving.code or 0)
         finally:

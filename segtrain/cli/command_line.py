@@ -1,0 +1,94 @@
+"""Command that started a task, its record in the run's folder, and the messages of a run."""
+
+import logging
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from logging.handlers import MemoryHandler
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command that started a task: what repeats it, and where its configuration came from.
+
+    Attributes:
+        program: first words of the command, such as ``("python", "evaluate.py")``.
+        arguments: what follows them, as typed.
+        overrides: those of the arguments that are settings of the task.
+        config_folders: folders of YAML files that the configuration was composed from.
+        hydra: Hydra's own configuration; None if Hydra did not start the task.
+        log_name: name of the run's log file.
+
+    >>> command = Command(("python", "train.py"), ["data.root=my data"], ["data.root=my data"])
+    >>> command.line("seed=1")
+    "python train.py 'data.root=my data' seed=1"
+    """
+
+    program: Sequence[str]
+    arguments: Sequence[str]
+    overrides: Sequence[str]
+    config_folders: Sequence[Path] = ()
+    hydra: Any = None
+    log_name: str = "run.log"
+
+    def line(self, *more: str) -> str:
+        """Return the command as it is typed in a shell.
+
+        Args:
+            more: further arguments.
+        """
+        return shlex.join([*self.program, *self.arguments, *more])
+
+    def record(self, config: Mapping[str, Any], output_dir: Path) -> None:
+        """Write down what was asked for, and from now on every message; a task calls it before its first output.
+
+        Hydra would write before anything is checked, and so into the folder of another run that this one must not
+        touch.
+
+        Args:
+            config: of the task.
+            output_dir: gets ``.hydra/config.yaml``, ``overrides.yaml`` and ``hydra.yaml``, and a log file that begins
+                with the messages so far.
+        """
+        records: dict[str, Any] = {"config": config, "overrides": list(self.overrides)}
+        if self.hydra is not None:
+            records["hydra"] = {"hydra": self.hydra}
+        folder = output_dir / ".hydra"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, record in records.items():
+            (folder / f"{name}.yaml").write_text(OmegaConf.to_yaml(record), encoding="utf-8")
+        _log_to(output_dir / self.log_name)
+
+
+class _Terminal(logging.Handler):
+    """Short messages on stdout, above a progress bar if there is one; stderr is for errors."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        import rich  # only where there is something to say: help and errors come without it
+
+        if record.name != "py.warnings":  # of libraries, about their own affairs; the file has them
+            rich.get_console().print(record.getMessage(), soft_wrap=True, markup=False, highlight=False)
+
+
+def start_logging() -> None:
+    """Send messages to the terminal, in short, and keep them until ``Command.record`` may write them to a file."""
+    kept = MemoryHandler(capacity=sys.maxsize, flushLevel=sys.maxsize)
+    logging.basicConfig(level=logging.INFO, handlers=[_Terminal(), kept], force=True)
+    logging.captureWarnings(True)
+
+
+def _log_to(path: Path) -> None:
+    """Write every message to a file, those kept so far first."""
+    root = logging.getLogger()
+    file = logging.FileHandler(path)
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for handler in [handler for handler in root.handlers if isinstance(handler, MemoryHandler)]:
+        handler.setTarget(file)
+        root.removeHandler(handler)
+        handler.close()  # hands on what it has kept
+    root.addHandler(file)
