@@ -3,7 +3,8 @@
 import logging
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from logging.handlers import MemoryHandler
 from pathlib import Path
@@ -80,6 +81,21 @@ def start_logging() -> None:
     kept = MemoryHandler(capacity=sys.maxsize, flushLevel=sys.maxsize)
     logging.basicConfig(level=logging.INFO, handlers=[_Terminal(), kept], force=True)
     logging.captureWarnings(True)
+
+
+@contextmanager
+def logging_of_a_run() -> Iterator[None]:
+    """Log the run inside at level INFO, and take its log file from the root logger at its end."""
+    root, ours = logging.getLogger(), logging.getLogger("segtrain")
+    handlers, level = root.handlers[:], ours.level
+    ours.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        ours.setLevel(level)
+        for handler in set(root.handlers) - set(handlers):
+            root.removeHandler(handler)
+            handler.close()
 
 
 def _log_to(path: Path) -> None:

@@ -140,7 +140,7 @@ def schema(record: type[Struct]) -> type:
             fields.append((name, kind, field(default_factory=kind)))
         elif get_origin(kind) in (dict, list):
             fields.append((name, kind, field(default_factory=get_origin(kind))))
-        elif record is Data:  # data=checkpoint names none of its keys
+        elif issubclass(record, Data):  # data=checkpoint names none of its keys
             fields.append((name, kind | None, None))
         else:
             fields.append((name, kind, MISSING))
@@ -172,16 +172,23 @@ def find_problems(config: Mapping[str, Any], changed: Collection[str] | None = N
             lie below one.
     """
     root = Train if "trainer" in config else Evaluate
-    return [*_check_values(root, config), *_check_roles(config), *find_argument_problems(config, changed)]
+    return [*check_values(root, config), *_check_roles(config), *find_argument_problems(config, changed)]
 
 
-def _check_values(record: type[Struct], values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def check_values(record: type[Struct], values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Find values that are not of the type or in the range of their key.
+
+    Args:
+        record: keys and their types.
+        values: of these keys.
+        prefix: of the keys in messages, such as ``"data."``.
+    """
     may_be_null = bool(values.get("from_checkpoint"))
     for name, hint in get_type_hints(record, include_extras=True).items():
         if name not in values or (values[name] is None and may_be_null):
             continue
         if isinstance(hint, type) and issubclass(hint, Struct):
-            yield from _check_values(hint, values[name], f"{prefix}{name}.")
+            yield from check_values(hint, values[name], f"{prefix}{name}.")
         else:
             yield from check_value(f"{prefix}{name}", values[name], hint)
 

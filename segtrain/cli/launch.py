@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from segtrain.cli.command_line import Command, start_logging
+from segtrain.cli.command_line import Command, logging_of_a_run, start_logging
 from segtrain.cli.config import config_folder, find_problems, register_schemas
 from segtrain.cli.overrides import compose
 from segtrain.errors import SegtrainError
@@ -98,7 +98,8 @@ def run(task: Task, config_name: str, overrides: Sequence[str]) -> Finished:
     command = Command(
         ("segtrain", config_name), overrides, overrides, (config_folder(),), log_name=f"{config_name}.log"
     )
-    return Finished(output_dir, task(config, output_dir, command))
+    with logging_of_a_run():
+        return Finished(output_dir, task(config, output_dir, command))
 
 
 def compose_run(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:

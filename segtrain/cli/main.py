@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+import segtrain
 
 # Nothing heavy is imported here: each command imports what it needs when it runs.
 
@@ -31,11 +32,11 @@ def train(config: dict[str, Any], output_dir: Any, command: Any) -> object:
     return train(config, output_dir, command)
 
 
-def evaluate(config: dict[str, Any], output_dir: Any, command: Any) -> object:
+def evaluate(config: dict[str, Any], output_dir: Any, command: Any) -> None:
     """Import the verb ``evaluate`` and run it."""
     from segtrain.cli.evaluate import evaluate
 
-    return evaluate(config, output_dir, command)
+    evaluate(config, output_dir, command)
 
 
 def run_train(program: Sequence[str], arguments: Sequence[str]) -> int:
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_help())
         return 0
     if name == "--version":
-        print(f"segtrain {_version()}")
+        print(f"segtrain {segtrain.__version__}")
         return 0
     print(f"error: {name}: no such command; use {' or '.join(COMMANDS)}", file=sys.stderr)
     return 1
@@ -94,10 +95,3 @@ def _help() -> str:
     lines = [f"  {name:<10}{entry.help}" for name, entry in COMMANDS.items()]
     more = ["", "segtrain COMMAND --help says more of each; segtrain --version names the version."]
     return "\n".join([USAGE, "", *lines, *more])
-
-
-def _version() -> str:
-    try:
-        return version("segtrain")
-    except PackageNotFoundError:  # a source tree that is not installed
-        return "(not installed)"

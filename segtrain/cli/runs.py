@@ -1,0 +1,39 @@
+"""Both commands as functions, for notebooks and programs."""
+
+from collections.abc import Sequence
+
+from segtrain.cli.launch import Finished, run
+
+
+def train(overrides: Sequence[str] = ()) -> Finished:
+    """Fine-tune a network, as ``segtrain train`` does.
+
+    Args:
+        overrides: as on the command line, such as ``["experiment=nuclei", "data.root=DIR"]``.
+
+    Returns:
+        The run's folder, and the best validation mask AP.
+
+    Raises:
+        SegtrainError: an override, a setting or the data are at fault.
+    """
+    from segtrain.cli.train import train
+
+    return run(train, "train", overrides)
+
+
+def evaluate(overrides: Sequence[str] = ()) -> Finished:
+    """Benchmark a trained network, as ``segtrain evaluate`` does.
+
+    Args:
+        overrides: as on the command line, such as ``["checkpoint=runs/train/NAME/checkpoints/best.pt"]``.
+
+    Returns:
+        The folder with ``results.json`` and the report.
+
+    Raises:
+        SegtrainError: an override, a setting or the data are at fault.
+    """
+    from segtrain.cli.evaluate import evaluate
+
+    return run(evaluate, "evaluate", overrides)

@@ -1,0 +1,143 @@
+"""The ``segtrain`` command, quick answers, and the commands called from Python."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Annotated
+
+import hydra
+import pytest
+from hydra.core.config_store import ConfigStore
+from msgspec import Meta
+from omegaconf import OmegaConf
+
+from segtrain.cli.config import Data, Train, check_values, register_schemas, schema
+from segtrain.cli.help import keys_of
+from segtrain.cli.launch import compose_run, run
+from segtrain.cli.main import COMMANDS, main
+from segtrain.errors import SegtrainError
+from tests.conftest import Workplace
+from tests.helpers.scripts import ROOT, SMALL, data_of
+
+QUICK = """
+import sys
+from segtrain.cli.main import main
+try:
+    code = main({arguments})
+except SystemExit as leaving:
+    code = leaving.code or 0
+heavy = [name for name in ("torch", "numpy", "albumentations", "rich") if name in sys.modules]
+print(code, heavy, file=sys.stderr)
+"""
+
+
+def answer(*arguments: str, folder: Path) -> tuple[str, list[str]]:
+    """What a command prints in a process of its own, and the lines it leaves on stderr."""
+    code = QUICK.format(arguments=list(arguments))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, env=environment, check=True
+    )
+    return finished.stdout, finished.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["evaluate", "--cfg", "job"], ["train", "-sc", "install=bash"]]
+)
+def test_questions_are_answered_without_torch(arguments: list[str], tmp_path: Path) -> None:
+    out, err = answer(*arguments, folder=tmp_path)
+    assert out
+    assert err == ["0 []"]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("override", ["sed=1", "trainer.epoch=3", "experiment=nucle", "data.rot=x"])
+def test_mistakes_are_found_without_torch(override: str, tmp_path: Path) -> None:
+    _, (error, end) = answer("train", override, "seed=3", folder=tmp_path)
+    assert error.startswith(f"error: {override}: no such")
+    assert end == "1 []"
+
+
+def test_the_table_of_commands_is_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == main([]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in COMMANDS)
+    assert list(COMMANDS) == ["train", "evaluate", "check"]
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("segtrain 0.")
+
+
+def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trian"]) == 1
+    assert capsys.readouterr().err == "error: trian: no such command; use train or evaluate or check\n"
+
+
+def test_check_is_the_check_of_data(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(data / "val.json"), str(data / "val"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["errors"] == 0
+
+
+def test_a_new_key_of_the_data_is_two_edits(tmp_path: Path) -> None:
+    """A field of the record, and a line of ``data/coco.yaml``: every option of the data has it, typed and checked."""
+
+    class LongerData(Data):
+        tile: Annotated[int, Meta(ge=1)] | None
+
+    class LongerTrain(Train):
+        data: LongerData
+
+    configs = shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    with (configs / "data" / "coco.yaml").open("a") as file:
+        file.write("tile: 512 # pixels\n")
+    ConfigStore.instance().store(name="train_schema", node=schema(LongerTrain))
+    try:
+        with hydra.initialize_config_dir(str(configs), version_base="1.3"):
+            found = {name: hydra.compose("train", [f"data={name}"]).data.tile for name in ("coco", "synthetic")}
+            left = hydra.compose("train", ["data=checkpoint"]).data.tile
+            wrong = OmegaConf.to_container(hydra.compose("train", ["data.tile=0"]).data)
+    finally:
+        register_schemas()
+    assert found == {"coco": 512, "synthetic": 512}
+    assert left is None
+    assert list(check_values(LongerData, wrong)) == ["tile=0: expected int >= 1"]
+    assert "  tile: 512 # pixels" in keys_of(configs, "train")
+
+
+def test_a_configuration_from_python() -> None:
+    assert compose_run("train", ["seed=5"])["seed"] == 5
+    with pytest.raises(SegtrainError, match=r"sed=1: .*did you mean seed\?; trainer.batch_size=0: "):
+        compose_run("train", ["sed=1", "trainer.batch_size=0"])
+
+
+def test_a_run_from_python(workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from segtrain.cli.train import train
+
+    monkeypatch.chdir(tmp_path)
+    overrides = [*SMALL, *data_of(workplace.data), "output_dir=here"]
+    finished = run(train, "train", overrides)
+    assert finished.folder == Path("here")
+    assert (tmp_path / "here" / "checkpoints" / "best.pt").is_file()
+    assert (tmp_path / "here" / ".hydra" / "overrides.yaml").is_file()
+    with pytest.raises(SegtrainError, match="already holds checkpoints"):
+        run(train, "train", overrides)
+
+
+@pytest.mark.slow
+def test_an_installed_package_has_its_configuration(tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+    source = tmp_path / "source"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(source)], check=True)
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(source)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    place, empty = tmp_path / "installed", tmp_path / "empty"
+    zipfile.ZipFile(wheel).extractall(place)
+    empty.mkdir()
+    code = "import sys; from segtrain.cli.main import main; sys.exit(main(['train', '--cfg', 'job']))"
+    environment = {**os.environ, "PYTHONPATH": str(place)}
+    finished = subprocess.run([sys.executable, "-c", code], cwd=empty, capture_output=True, text=True, env=environment)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert finished.stdout.startswith("output_dir: ")
