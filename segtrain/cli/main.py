@@ -32,11 +32,11 @@ def train(config: dict[str, Any], output_dir: Any, command: Any) -> object:
     return train(config, output_dir, command)
 
 
-def evaluate(config: dict[str, Any], output_dir: Any, command: Any) -> None:
+def evaluate(config: dict[str, Any], output_dir: Any, command: Any) -> object:
     """Import the verb ``evaluate`` and run it."""
     from segtrain.cli.evaluate import evaluate
 
-    evaluate(config, output_dir, command)
+    return evaluate(config, output_dir, command)
 
 
 def run_train(program: Sequence[str], arguments: Sequence[str]) -> int:

@@ -29,7 +29,7 @@ def evaluate(overrides: Sequence[str] = ()) -> Finished:
         overrides: as on the command line, such as ``["checkpoint=runs/train/NAME/checkpoints/best.pt"]``.
 
     Returns:
-        The folder with ``results.json`` and the report.
+        The folder of the evaluation; its results, and the path of the report.
 
     Raises:
         SegtrainError: an override, a setting or the data are at fault.
