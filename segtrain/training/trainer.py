@@ -3,11 +3,9 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
+from segtrain.console import Stage, progress
 from segtrain.data.loader import Batch, TrainingLoader
 from segtrain.errors import SegtrainError
 from segtrain.runtime import peak_memory
@@ -27,44 +25,6 @@ class Logger(Protocol):
     def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record numbers by name, such as ``train/loss``."""
         ...
-
-
-class TrainingProgress:
-    """Progress bar from 0 to the nearest limit, with the time that remains."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[state]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        self._task = self._progress.add_task("training", total=1.0, state="")
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def update(self, epoch: int, step: int, minutes: float, progress: float, loss: float) -> None:
-        """Show the progress of the run.
-
-        Args:
-            epoch: whole epochs done.
-            step: steps taken.
-            minutes: minutes of training.
-            progress: share of the training that is done, in [0, 1].
-            loss: loss of the latest step.
-        """
-        state = f"epoch {epoch}  step {step}  {minutes:.1f} min  loss {loss:.3f}"
-        self._progress.update(self._task, completed=min(progress, 1.0), state=state)
 
 
 class Trainer:
@@ -125,9 +85,9 @@ class Trainer:
         Raises:
             SegtrainError: the loss is not finite, or no image can be read.
         """
-        with TrainingProgress() as bar:
+        with progress("training") as stage:
             while self.progress < 1:
-                self._train_epoch(bar)
+                self._train_epoch(stage)
                 if self._validation_is_due():
                     self._validate()
                 self._save_last()
@@ -140,7 +100,7 @@ class Trainer:
         )
         return self.state.best
 
-    def _train_epoch(self, bar: TrainingProgress) -> None:
+    def _train_epoch(self, stage: Stage) -> None:
         """Train to the end of the epoch, or to the limit within it."""
         state = self.state
         self.learner.segmenter.train()
@@ -152,7 +112,8 @@ class Trainer:
             self._train_step(batches)
             state.batch = fetched
             self._account(time.perf_counter() - started, waited)
-            bar.update(state.epoch, state.step, state.seconds / 60, self.progress, self.meter.last_loss)
+            spent = f"epoch {state.epoch}  step {state.step}  {state.seconds / 60:.1f} min"
+            stage.update(min(self.progress, 1.0), f"{spent}  loss {self.meter.last_loss:.3f}")
             if self._save_is_due():
                 self._save_last()
             if self.progress >= 1:

@@ -10,16 +10,17 @@ import io
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from segtrain.console import progress
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.fix import require_free, write_fixed
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
@@ -72,12 +73,11 @@ def _inspect(options: argparse.Namespace) -> tuple[CheckReport, CocoIndex | None
         max_dets=options.max_dets,
         max_pixels=options.max_image_pixels,
     )
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with ExitStack() as stages:
 
         def advance(name: str, steps: int) -> Callable[[], None]:
-            task = progress.add_task(name, total=steps)
-            return lambda: progress.advance(task)
+            stages.close()  # one stage at a time
+            return stages.enter_context(progress(name, steps, console=Console(stderr=True), transient=True)).advance
 
         try:
             return run_checks(question, advance)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.benchmark.runner import MethodResult
+from segtrain.console import track
 from segtrain.evaluation import GroundTruthSet, Track, TrackName, metric_input
 from segtrain.metrics.bootstrap import Difference, draw_images, holm, interval, paired_difference
 from segtrain.metrics.registry import resampled_values
@@ -77,7 +78,7 @@ def certainty(
             track: {key: values for key, values in drawn.items() if behind.get(key, behind["mask_ap"]) >= LEAST_IMAGES}
             for track, drawn in _resample(row, ground_truth, max_dets, draws).items()
         }
-        for name, row in rows.items()
+        for name, row in track("resampling", rows.items())
     }
     intervals = {
         name: {track: _intervals(row.tracks[track] or {}, drawn) for track, drawn in resampled[name].items()}
