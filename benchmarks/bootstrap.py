@@ -6,7 +6,7 @@
 images of the nuclei, and for each of 15 methods about 80 detections an image: half are the objects, shifted and grown
 or shrunk, the other half lie anywhere. The scores differ, as those of nearly all methods do.
 
-- ours: ``certainty(rows, reference, 100, resamples=1000, seed=0)`` of ``segtrain.report.analysis.comparisons``, as
+- ours: ``compute_uncertainty`` of ``segtrain.report.comparisons`` with 1,000 resamples, as
   ``evaluate.py`` calls it: matching of masks and of boxes, once for each method, then the fifteen numbers on every
   resample, their intervals, and each method against the first. The numbers on the images themselves come before.
 - There is no other side: the bound is on the seconds.
@@ -27,7 +27,7 @@ from segtrain import masks
 from segtrain.benchmark.runner import MethodResult as Measured
 from segtrain.evaluation import Detections, GroundTruthSet, score
 from segtrain.records import Category, GroundTruth, Prediction
-from segtrain.report.analysis.comparisons import certainty
+from segtrain.report.comparisons import compute_uncertainty
 
 SIDE, OBJECTS, DETECTIONS, MAX_DETS = 256, 40, 80, 100
 Floats = npt.NDArray[np.float64]
@@ -96,7 +96,7 @@ def main(options: argparse.Namespace) -> None:
     spent = []
     for _ in range(options.repeats + 1):
         started = time.perf_counter()
-        certainty(rows, reference, MAX_DETS, resamples=options.resamples, seed=0, reference="mask_rcnn")
+        compute_uncertainty(rows, reference, MAX_DETS, "mask_rcnn", resamples=options.resamples, seed=0)
         spent.append(time.perf_counter() - started)
     what = f"{options.resamples:,} resamples of {options.images} images, {options.methods} methods, generated"
     finish([Row("bootstrap", what, "s", median(spent[1:]), None, 30)], options)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -377,7 +378,7 @@ class Reason(Record, frozen=True, omit_defaults=True):
     tracks: Sequence[TrackName]
     keys: Sequence[str]
     why: str
-    categories: Sequence[AffectedCategory] = ()
+    categories: Sequence[AffectedCategory] = []
 
 
 class Stratum(Record, frozen=True):
@@ -605,7 +606,7 @@ def plain(value: Any) -> Any:
     {'ap': None, 'counts': [1, 2]}
     """
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, Mapping):
@@ -614,7 +615,9 @@ def plain(value: Any) -> Any:
         return [plain(entry) for entry in value]
     if isinstance(value, (np.generic, np.ndarray)):
         return plain(value.tolist())
-    return str(value) if isinstance(value, Path) else plain(msgspec.to_builtins(value))
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    return plain(msgspec.to_builtins(value)) if isinstance(value, msgspec.Struct) else str(value)
 
 
 def _nested_track(track: Mapping[str, Any]) -> dict[str, Any]:

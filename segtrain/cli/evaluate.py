@@ -16,7 +16,7 @@ from segtrain.data.coco.index import require_instances
 from segtrain.data.open_data import open_data
 from segtrain.data.splits import ImageUse
 from segtrain.evaluation import TRACKS
-from segtrain.report.build import assemble
+from segtrain.report.build import build_results
 from segtrain.report.gallery.select import select_images
 from segtrain.report.writer import terminal_table, write_report
 from segtrain.runtime import describe_environment, limit_threads, resolve_device, seed_everything, thread_count
@@ -60,7 +60,7 @@ def evaluate(config: dict[str, Any], output_dir: Path, command: Command) -> Eval
     run_methods(methods, benchmark, tuning, folder)
 
     trained = {method.name: method.checkpoint for method in methods if method.checkpoint is not None}
-    content = assemble(
+    results = build_results(
         benchmark.rows,
         split,
         benchmark.ground_truth,
@@ -75,7 +75,6 @@ def evaluate(config: dict[str, Any], output_dir: Path, command: Command) -> Eval
         bootstrap=config["bootstrap"],
         notes=[*(note for method in methods for note in method.notes), *tuning.notes],
     )
-    results = Results.of(content)
     report = write_report(output_dir, results, select_images(benchmark, config["gallery"], reference))
     rich.print(terminal_table(results))
     print(f"Report: {report}")

@@ -1,123 +1,179 @@
-"""``results.json``: what an evaluation found, as plain values."""
+"""Assembly of an evaluation's results from its scored methods."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from segtrain.benchmark.runner import MethodResult
-from segtrain.data.splits import Split
-from segtrain.evaluation import TRACKS, GroundTruthSet
-from segtrain.report.analysis.calibrations import calibrations
-from segtrain.report.analysis.claims import claims
-from segtrain.report.analysis.comparisons import certainty
-from segtrain.report.analysis.doubts import doubts, images_behind
-from segtrain.report.analysis.errors import errors
-from segtrain.report.analysis.kinds import by_kind
-from segtrain.report.analysis.mappings import is_oracle
-from segtrain.report.analysis.mask_ceiling import mask_ceiling
-from segtrain.report.analysis.reasons import reasons
-from segtrain.report.analysis.seeds import seed_groups
-from segtrain.report.analysis.verdict import verdict
-
-NO_COSTS: Mapping[str, float | None] = dict.fromkeys(
-    ("training_minutes", "training_images", "training_objects", "tuning_seconds", "peak_memory_gib")
+from segtrain.benchmark.results import (
+    Bootstrap,
+    CheckpointSummary,
+    Costs,
+    Counts,
+    DataCategory,
+    DataSummary,
+    MethodScores,
+    Results,
+    ScoringTime,
+    Spread,
+    Timing,
+    TrackScores,
 )
+from segtrain.benchmark.runner import MethodResult
+from segtrain.console import progress
+from segtrain.data.splits import Split
+from segtrain.evaluation import GroundTruthSet, TrackName
+from segtrain.report.claims import textbook_claims
+from segtrain.report.comparisons import caveats, compute_uncertainty, images_behind, seed_groups
+from segtrain.report.diagnostics import diagnose
+from segtrain.report.sections.errors import compute_errors
+from segtrain.report.sections.limits import compute_calibrations, compute_mask_resolution_limit
+from segtrain.report.sections.strata import compute_strata
+from segtrain.report.verdict import verdict
 
 
-def assemble(
+def build_results(
     rows: Mapping[str, MethodResult],
     split: Split,
     ground_truth: GroundTruthSet,
     max_dets: int,
     *,
-    environment: Mapping[str, Any],
+    reference: str | None,
+    environment: Mapping[str, str | int | float],
     command: str,
     directory: str,
     checkpoint: Mapping[str, Any] | None,
     checkpoints: Mapping[str, Mapping[str, Any] | None],
     seeds: Mapping[tuple[str, ...], Sequence[int]],
-    reference: str | None,
     bootstrap: Mapping[str, int],
     notes: Sequence[str] = (),
-) -> dict[str, Any]:
-    """The content of ``results.json``; undefined numbers are nan until it is written.
+) -> Results:
+    """Analyse the methods of an evaluation.
 
     Args:
-        rows: by name.
-        split: what was evaluated on.
-        ground_truth: its truth.
+        rows: scored methods by name.
+        split: evaluated data.
+        ground_truth: true objects of the data.
         max_dets: detections per image and category that AP and AR use.
-        environment: of this run.
-        command: that repeats it.
-        directory: in which it was typed.
-        checkpoint: what the data's settings, and Mask R-CNN, came from.
-        checkpoints: what each learned row came from.
-        seeds: rows whose training differs by its seed alone, and those seeds.
-        reference: row that the others are compared with; None for no comparisons.
+        reference: method that the others are compared with; None without one.
+        environment: versions and hardware of this run.
+        command: command that repeats it.
+        directory: folder in which it was given.
+        checkpoint: checkpoint that the data's settings came from.
+        checkpoints: checkpoint of each learned method.
+        seeds: methods whose training differs by its seed alone, and those seeds.
         bootstrap: "resamples" of the images behind the intervals, 0 for none, and their "seed".
         notes: what else a reader must know.
     """
-    methods = {name: _method(row, len(ground_truth.sizes)) for name, row in rows.items()}
-    apart = {name for name, method in methods.items() if is_oracle(method)}
-    sure = certainty(rows, ground_truth, max_dets, **bootstrap, reference=reference, apart=apart)
-    for name, method in methods.items():
-        for track in TRACKS:
-            if method[track] is not None:
-                method[track]["intervals"] = sure.intervals.get(name, {}).get(track, {})
-    for name, measured in calibrations(rows, ground_truth, max_dets).items():
-        methods[name]["calibration"] = measured
-    for name, found in errors(rows, ground_truth, max_dets).items():
-        methods[name]["errors"] = found
-    kinds = by_kind(rows, split, ground_truth, max_dets, **bootstrap)
-    for name, method in methods.items():
-        method["strata"], method["timing"]["by_size"] = kinds.methods[name], kinds.times[name]
-    results = {
-        "methods": methods,
-        "reference": reference,
-        "comparisons": sure.comparisons,
-        "contests": sure.contests,
-        "bootstrap": dict(bootstrap),
-        "mask_ceiling": mask_ceiling(rows, ground_truth, reference),
-        "reasons": reasons(rows, methods, ground_truth, max_dets),
-        "strata": kinds.strata,
-        "contrast_gap": kinds.contrast_gap,
-        "true_boxes": kinds.true_boxes,
-        "seeds": [asdict(group) for group in seed_groups(methods, seeds)],
-        "data": _data(split, ground_truth, max_dets),
-        "warnings": [
+    count = len(rows)
+    with progress("intervals", count) as stage:
+        uncertainty = compute_uncertainty(rows, ground_truth, max_dets, reference, **bootstrap, advance=stage.advance)
+    with progress("calibration", count) as stage:
+        calibrations = compute_calibrations(rows, ground_truth, max_dets, stage.advance)
+    with progress("types of error", count) as stage:
+        errors = compute_errors(rows, ground_truth, max_dets, stage.advance)
+    with progress("kinds of object", count) as stage:
+        strata = compute_strata(rows, split, ground_truth, max_dets, **bootstrap, advance=stage.advance)
+    methods = {
+        name: MethodScores(
+            class_agnostic=_track(row, "class_agnostic", uncertainty.intervals.get(name, {})),
+            class_aware=_track(row, "class_aware", uncertainty.intervals.get(name, {})),
+            timing=msgspec.structs.replace(_timing(row), by_size=strata.times[name]),
+            counts=_counts(row, len(ground_truth.sizes)),
+            score_threshold=row.detections.score_threshold,
+            description=row.description,
+            ranked_by=row.score,
+            variant=row.variant,
+            costs=Costs.of(dict(row.costs)),
+            calibration=calibrations[name],
+            errors=errors[name],
+            strata=strata.methods[name],
+            technique=row.technique,
+            oracle=row.oracle,
+        )
+        for name, row in rows.items()
+    }
+    with progress("diagnostics", count) as stage:
+        reasons = diagnose(rows, methods, ground_truth, max_dets, stage.advance)
+    results = Results(
+        methods=methods,
+        reference=reference,
+        comparisons=uncertainty.comparisons,
+        contests=uncertainty.contests,
+        bootstrap=Bootstrap.of(bootstrap),
+        mask_resolution_limit=compute_mask_resolution_limit(rows, ground_truth, reference),
+        reasons=reasons,
+        strata=strata.strata,
+        contrast_gap=strata.contrast_gap,
+        true_boxes=strata.true_boxes,
+        seeds=seed_groups(methods, seeds),
+        data=_data(split, ground_truth, max_dets),
+        caveats=[
             *_too_many(ground_truth, max_dets),
-            *doubts(
-                len(ground_truth.sizes), images_behind(ground_truth), len(sure.comparisons), bootstrap["resamples"]
+            *caveats(
+                len(ground_truth.sizes),
+                images_behind(ground_truth),
+                len(uncertainty.comparisons),
+                bootstrap["resamples"],
             ),
             *notes,
         ],
-        "environment": dict(environment),
-        "command": command,
-        "directory": directory,
-        "checkpoint": checkpoint,
-        "checkpoints": dict(checkpoints),
-    }
-    return {**results, "verdict": verdict(results), "claims": claims(results)}
+        environment=environment,
+        command=command,
+        directory=directory,
+        checkpoint=CheckpointSummary.of(checkpoint) if checkpoint else None,
+        checkpoints={name: CheckpointSummary.of(own) if own else None for name, own in checkpoints.items()},
+    )
+    return msgspec.structs.replace(results, verdict=verdict(results), claims=textbook_claims(results))
 
 
-def _data(split: Split, ground_truth: GroundTruthSet, max_dets: int) -> dict[str, Any]:
+def _track(row: MethodResult, track: TrackName, intervals: Mapping[TrackName, Mapping[str, Any]]) -> TrackScores | None:
+    scores = row.tracks[track]
+    return None if scores is None else TrackScores.of({**scores, "intervals": intervals.get(track, {})})
+
+
+def _timing(row: MethodResult) -> Timing:
+    seconds = row.detections.seconds
+    return Timing(
+        data=_spread(seconds.get("data", ())),
+        segmentation=_spread(seconds.get("segmentation", ())),
+        scoring=ScoringTime(row.scoring_seconds),
+    )
+
+
+def _spread(seconds: Sequence[float]) -> Spread | None:
+    """Compute median and 95th percentile; the first image, which warms caches up, is left out."""
+    warm = seconds[1:] if len(seconds) > 1 else seconds
+    return Spread(float(np.median(warm)), float(np.percentile(warm, 95))) if warm else None
+
+
+def _counts(row: MethodResult, images: int) -> Counts:
+    detections = row.detections.masks if row.detections.masks is not None else row.detections.boxes
+    assert detections is not None
+    with_detections = {record["image_id"] for record in detections}
+    return Counts(images, len(detections), images - len(with_detections))
+
+
+def _data(split: Split, ground_truth: GroundTruthSet, max_dets: int) -> DataSummary:
     index, counts = split.index, split.index.counts
     labelled = Counter(truth["category_id"] for truth in ground_truth.truths if not truth["iscrowd"])
-    return {
-        **asdict(counts),
-        # Annotations of images that could not be read are dropped as well.
-        "annotations": counts.annotations + split.unreadable_annotations,
-        "dropped": counts.dropped + split.unreadable_annotations,
-        "unreadable_images": split.unreadable_images,
-        "categories": [{"id": c.id, "name": c.name, "annotations": labelled[c.id]} for c in index.categories],
-        "max_dets": max_dets,
-        "name": index.path.name,
-        "annotations_file": str(index.path),
-        "findings": index.issues.lines(("error", "warning")),
-    }
+    return DataSummary.of(
+        {
+            **asdict(counts),
+            # Annotations of images that could not be read are dropped as well.
+            "annotations": counts.annotations + split.unreadable_annotations,
+            "dropped": counts.dropped + split.unreadable_annotations,
+            "unreadable_images": split.unreadable_images,
+            "categories": [DataCategory(c.id, c.name, labelled[c.id]) for c in index.categories],
+            "max_dets": max_dets,
+            "name": index.path.name,
+            "annotations_file": index.path,
+            "findings": index.issues.lines(("error", "warning")),
+        }
+    )
 
 
 def _too_many(ground_truth: GroundTruthSet, max_dets: int) -> list[str]:
@@ -125,35 +181,3 @@ def _too_many(ground_truth: GroundTruthSet, max_dets: int) -> list[str]:
     above = sum(count > max_dets for count in objects.values())
     have = "1 image has" if above == 1 else f"{above:,} images have"
     return [f"{have} more objects than data.max_dets={max_dets}; AP and AR cannot count all"] * (above > 0)
-
-
-def _method(row: MethodResult, images: int) -> dict[str, Any]:
-    found = row.detections.masks if row.detections.masks is not None else row.detections.boxes
-    assert found is not None
-    return {
-        **{str(name): track and dict(track) for name, track in row.tracks.items()},
-        "timing": {
-            **{part: _spread(row.detections.seconds.get(part, ())) for part in ("data", "segmentation")},
-            "scoring": {"total": row.scoring_seconds},
-        },
-        "counts": {
-            "images": images,
-            "detections": len(found),
-            "images_without_detections": images - len({record["image_id"] for record in found}),
-        },
-        "score_threshold": row.detections.score_threshold,
-        "description": row.description,
-        "score": row.score,
-        "family": row.variant,
-        "costs": {**NO_COSTS, **row.costs},
-        **({"technique": row.technique} if row.technique else {}),
-        **({"oracle": True} if row.oracle else {}),
-    }
-
-
-def _spread(seconds: Sequence[float]) -> dict[str, float] | None:
-    """Median and 95th percentile; the first image, which warms caches up, is left out."""
-    kept = seconds[1:] if len(seconds) > 1 else seconds
-    if not kept:
-        return None
-    return {"median": float(np.median(kept)), "p95": float(np.percentile(kept, 95))}

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, find_checkpoints, run_names, seeds_of_one_configuration
 from segtrain.benchmark.methods import reference_row
-from segtrain.benchmark.results import Results
+from segtrain.benchmark.results import plain
 from segtrain.errors import SegtrainError
-from segtrain.report.analysis.seeds import seed_groups
-from segtrain.report.analysis.verdict import verdict
+from segtrain.report.comparisons import seed_groups
 from segtrain.report.sections.headline import seed_table
+from segtrain.report.verdict import verdict
 from tests.cli.test_evaluate import NUMBERS, evaluate
 from tests.conftest import Workplace
-from tests.helpers.report_examples import method
+from tests.helpers.report_examples import method, typed
 from tests.helpers.report_examples import results as some_results
 from tests.helpers.scripts import SMALL, data_of, message, run
 from tests.helpers.tiny_runs import checkpoint
@@ -162,18 +162,18 @@ def test_seeds_are_grouped_by_what_else_the_configuration_says() -> None:
 
 def test_the_spread_of_seeds_is_told() -> None:
     rows = {f"mask_rcnn/{n}": method(quality, 0.1, [], aware=False) for n, quality in enumerate((0.4, 0.5, 0.6))}
-    (group,) = seed_groups(rows, {tuple(rows): [0, 1, 2]})
+    (group,) = seed_groups(typed(some_results(rows)).methods, {tuple(rows): [0, 1, 2]})
     assert "mask_ap_large" not in group.class_agnostic  # undefined in all of them
-    content = {**some_results(rows), "reference": reference_row("mask_rcnn", rows), "seeds": [vars(group)]}
-    table = seed_table(Results.of(content))
+    content = {**some_results(rows), "reference": reference_row("mask_rcnn", rows), "seeds": [plain(group)]}
+    table = seed_table(typed(content))
     assert table is not None
     assert [row.method for row in table.rows] == ["seeds 0, 1, 2"]
     cell = table.rows[0].cells[0]
     assert (cell.text, cell.details) == ("0.500", ("± 0.100", "0.400 to 0.600"))
-    assert seed_table(Results.of(some_results())) is None
+    assert seed_table(typed(some_results())) is None
     content["methods"]["otsu"] = method(0.2, 0.1, [], aware=False)
     said = "Over 3 seeds of one configuration mask AP is 0.500 ± 0.100, from 0.400 to 0.600."
-    assert said in verdict(content)
+    assert said in verdict(typed(content))
 
 
 def test_the_reference_is_the_named_row_or_its_first_run() -> None:

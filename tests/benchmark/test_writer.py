@@ -330,7 +330,7 @@ def test_nothing_is_measured(tmp_path: Path) -> None:
     row["class_agnostic"].update(dict.fromkeys(METRICS), precision_recall=None)
     write_report(tmp_path, Results.of(results({"kmeans": row}, categories=())), [])
     write_report(tmp_path, Results.of(results({}, categories=())), [])
-    assert "No method has a defined number on these data." in (tmp_path / "report.md").read_text()
+    assert "No method has a defined score on these data." in (tmp_path / "report.md").read_text()
 
 
 def test_a_single_category_is_not_told_twice(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import numpy as np
 from segtrain import masks
 from segtrain.benchmark.results import Results
 from segtrain.records import GroundTruth, Prediction
-from segtrain.report.analysis.verdict import verdict
 from segtrain.report.blocks import Terms
 from segtrain.report.gallery.select import GalleryItem
 from segtrain.report.sections import build_sections
+from segtrain.report.verdict import verdict
 
 METRICS = (
     "mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large", "mask_ar", "box_ap",
@@ -96,7 +96,12 @@ def results(methods: dict[str, dict[str, Any]] | None = None, categories: tuple[
         "reasons": [], "strata": {}, "contrast_gap": None, "true_boxes": None, "seeds": [], "warnings": [],
         "directory": "", "checkpoints": {}, "claims": [],
     }  # fmt: skip
-    return {**content, "verdict": verdict(content)}
+    return {**content, "verdict": verdict(typed(content))}
+
+
+def typed(content: Any) -> Results:
+    """The same as evaluations hold it."""
+    return Results.of(content)
 
 
 def complete(categories: tuple[str, ...] = ("round", "lobed")) -> Any:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from segtrain import masks
+from segtrain.benchmark.results import Comparison
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, metric_input, score
 from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_difference
 from segtrain.metrics.registry import METRICS, resampled_values
 from segtrain.records import Category, GroundTruth, Prediction
-from segtrain.report.analysis.comparisons import Certainty, certainty
-from segtrain.report.analysis.doubts import doubts, images_behind
+from segtrain.report.comparisons import Uncertainty, caveats, compute_uncertainty, images_behind
 from tests.helpers.random_scenes import CATEGORIES, Scene, scene
 
 
@@ -20,6 +20,7 @@ from tests.helpers.random_scenes import CATEGORIES, Scene, scene
 class Row:
     detections: Detections
     tracks: Any
+    oracle: bool = False
 
 
 def reference_of(drawn: Scene, categories: list[int] = CATEGORIES) -> GroundTruthSet:
@@ -37,8 +38,9 @@ def worse(drawn: Scene, keep: int) -> Scene:
     return Scene(drawn.sizes, drawn.truths, drawn.predictions[::keep])
 
 
-def sure(rows: dict[str, Row], reference: GroundTruthSet, **changes: Any) -> Certainty:
-    return certainty(rows, reference, 20, **({"resamples": 60, "seed": 5, "reference": "mask_rcnn"} | changes))
+def sure(rows: dict[str, Row], reference: GroundTruthSet, **changes: Any) -> Uncertainty:
+    given = {"reference": "mask_rcnn", "resamples": 60, "seed": 5}
+    return compute_uncertainty(rows, reference, 20, **(given | changes))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def test_every_number_of_every_track_has_its_interval(drawn: Scene) -> None:
     track = rows["mask_rcnn"].tracks["class_aware"]
     assert list(aware) == [metric.key for metric in METRICS]
     assert found["mask_rcnn"]["class_aware"] == {
-        key: list(interval(track[key], values)) for key, values in aware.items() if not np.isnan(track[key])
+        key: interval(track[key], values) for key, values in aware.items() if not np.isnan(track[key])
     }
     for key, (low, high) in found["mask_rcnn"]["class_agnostic"].items():
         assert low < rows["mask_rcnn"].tracks["class_agnostic"][key] < high
@@ -68,7 +70,7 @@ def test_rows_are_compared_with_mask_rcnn_on_the_same_resamples(drawn: Scene) ->
     rows = {name: row(part, reference) for name, part in parts.items()}
     found = sure(rows, reference).comparisons
     assert list(found) == ["twin", "half", "third"]
-    none = {"difference": 0, "low": 0, "high": 0, "p": 1, "least_p": 3 / 61}
+    none = Comparison(difference=0, low=0, high=0, p=1, least_p=3 / 61)
     assert all(entry == none for entry in found["twin"].values())
 
     draws = draw_images(len(drawn.sizes), 60, 5)
@@ -83,15 +85,16 @@ def test_rows_are_compared_with_mask_rcnn_on_the_same_resamples(drawn: Scene) ->
     corrected = holm({name: difference.p for name, difference in expected.items()})
     for name, difference in expected.items():
         got = found[name]["mask_ap"]
-        assert (got["difference"], got["low"], got["high"]) == (difference.difference, difference.low, difference.high)
-        assert got["p"] == corrected[name]
-    assert abs(found["third"]["mask_ap"]["difference"]) > 0.05
+        assert (got.difference, got.low, got.high) == (difference.difference, difference.low, difference.high)
+        assert got.p == corrected[name]
+    assert abs(found["third"]["mask_ap"].difference) > 0.05
 
 
 def test_rows_that_cannot_be_had_are_not_compared(drawn: Scene) -> None:
     reference = reference_of(drawn)
     rows = {name: row(drawn, reference) for name in ("mask_rcnn", "oracle")}
-    found = sure(rows, reference, apart=["oracle"])
+    rows["oracle"].oracle = True
+    found = sure(rows, reference)
     assert found.comparisons == {}
     assert "mask_ap" in found.intervals["oracle"]["class_agnostic"]
 
@@ -100,7 +103,7 @@ def test_without_mask_rcnn_or_resamples(drawn: Scene) -> None:
     reference = reference_of(drawn)
     rows = {"a": row(drawn, reference), "b": row(drawn, reference)}
     assert sure(rows, reference).comparisons == {}
-    assert sure(rows, reference, resamples=0) == Certainty({}, {}, {})
+    assert sure(rows, reference, resamples=0) == Uncertainty({}, {}, {})
 
 
 def test_the_best_two_are_compared_whoever_they_are(drawn: Scene) -> None:
@@ -110,9 +113,10 @@ def test_the_best_two_are_compared_whoever_they_are(drawn: Scene) -> None:
     rows["oracle"] = row(drawn, reference)
     numbers = {name: rows[name].tracks["class_agnostic"]["mask_ap50"] for name in rows}
     assert numbers["a"] > numbers["mask_rcnn"]
-    contest = sure(rows, reference, apart=["oracle"]).contests["mask_ap50"]
-    assert (contest["first"], contest["second"]) == ("a", "b")  # equal ones in their order
-    assert (contest["difference"], contest["p"], contest["least_p"]) == (0, 1, 1 / 61)
+    rows["oracle"].oracle = True
+    contest = sure(rows, reference).contests["mask_ap50"]
+    assert (contest.first, contest.second) == ("a", "b")  # equal ones in their order
+    assert (contest.difference, contest.p, contest.least_p) == (0, 1, 1 / 61)
 
 
 def test_one_image_has_no_intervals(drawn: Scene) -> None:
@@ -120,7 +124,7 @@ def test_one_image_has_no_intervals(drawn: Scene) -> None:
     one = Scene({image: drawn.sizes[image]}, drawn.truths, drawn.predictions)
     reference = reference_of(one)
     rows = {"mask_rcnn": row(one, reference), "b": row(one, reference)}
-    assert sure(rows, reference) == Certainty({}, {}, {})
+    assert sure(rows, reference) == Uncertainty({}, {}, {})
 
 
 def square(n: int, image: int, side: int, iscrowd: int = 0) -> GroundTruth:
@@ -178,17 +182,17 @@ def test_without_objects_in_two_images_there_is_no_interval_at_all() -> None:
     assert found.intervals["other"] == {"class_agnostic": {}, "class_aware": {}}
 
 
-def test_doubts_are_named() -> None:
+def test_caveats_are_named() -> None:
     def said(images: int, rows: int, resamples: int, holding: int | None = None, **of_size: int) -> list[str]:
         behind = {"mask_ap": images if holding is None else holding}
-        return doubts(images, behind | {f"mask_ap_{size}": n for size, n in of_size.items()}, rows, resamples)
+        return caveats(images, behind | {f"mask_ap_{size}": n for size, n in of_size.items()}, rows, resamples)
 
     assert said(100, 14, 1000) == said(1, 14, 0) == said(100, 14, 1000, small=100, medium=20, large=0) == []
-    assert said(1, 3, 1000, small=1, medium=1) == ["One image says nothing of others: there are no intervals"]
+    assert said(1, 3, 1000, small=1, medium=1) == ["There is only one image, so there are no intervals"]
     assert said(5, 3, 1000, small=5) == ["Only 5 images: intervals from resampling so few are too narrow"]
     narrow = "Only 6 of 100 images hold true objects: intervals from resampling so few are too narrow"
     assert said(100, 3, 1000, 6, small=6) == [narrow]
-    assert said(100, 3, 1000, 1, small=1) == ["Only 1 of 100 images holds true objects: there are no intervals"]
+    assert said(100, 3, 1000, 1, small=1) == ["Only 1 of 100 images holds true objects, so there are no intervals"]
     assert said(100, 3, 1000, 0) == []
     assert said(24, 3, 1000, small=23, medium=1, large=7) == [
         "Few images hold objects of these sizes: AP M (1 image, so no interval), AP L (7 images, interval too narrow)"

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from segtrain.benchmark.results import ContrastGap
 from segtrain.benchmark.runner import MethodResult
 from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.metrics.strata import thirds
 from segtrain.records import Category
-from segtrain.report.analysis.contrast import contrast_gap
+from segtrain.report.sections.strata import contrast_gap
 from tests.helpers.report_examples import prediction, square, truth
 
 IMAGES, EACH = 40, 4
@@ -29,11 +30,12 @@ def drawn(rng: np.random.Generator) -> tuple[GroundTruthSet, dict[str, MethodRes
             found.append(prediction(image, mask if right else square(2 + 12 * place, 30, 8), rng.random()))
     reference = GroundTruthSet([Category(1, "object")], dict.fromkeys(range(IMAGES), SIZE), truths)
     tracks: Any = {"class_agnostic": {"mask_ap": 0.5}}
-    detections = Detections(found, None, True, 0.0)
-    return reference, {"threshold_otsu": MethodResult(detections, technique="threshold", tracks=tracks)}
+    return reference, {
+        "otsu": MethodResult(Detections(found, None, True, 0.0), score="contrast", technique="threshold", tracks=tracks)
+    }
 
 
-def gap(rng: np.random.Generator, contrast: Any, resamples: int = 200) -> dict[str, Any]:
+def gap(rng: np.random.Generator, contrast: Any, resamples: int = 200) -> ContrastGap:
     reference, rows = drawn(rng)
     trait = thirds(contrast(rng, rows), ("lowest", "middle", "highest"))
     found = contrast_gap(rows, reference, trait, 100, resamples=resamples, seed=1)
@@ -49,17 +51,16 @@ def test_a_contrast_drawn_by_lot_tells_nothing(by: str) -> None:
         return rng.random(IMAGES * EACH) if by == "object" else np.repeat(rng.random(IMAGES), EACH)
 
     gaps = [gap(np.random.default_rng(seed), contrast) for seed in range(60)]
-    assert sum(found["low"] <= 0 <= found["high"] for found in gaps) >= 48
+    assert sum((found.low or 0) <= 0 <= (found.high or 0) for found in gaps) >= 48
     # The differences themselves are far from small.
-    assert np.mean([abs(found["difference"]) >= 0.02 for found in gaps]) > 0.8
+    assert np.mean([abs(found.difference or 0) >= 0.02 for found in gaps]) > 0.8
 
 
 def test_a_contrast_that_decides_is_seen() -> None:
     def contrast(rng: np.random.Generator, rows: Any) -> np.ndarray:
-        found = rows["threshold_otsu"].detections.masks
+        found = rows["otsu"].detections.masks
         right = [p["segmentation"] == square(2 + 12 * (n % EACH), 5, 8) for n, p in enumerate(found)]
         return np.array(right) + rng.random(IMAGES * EACH)
 
     found = gap(np.random.default_rng(0), contrast)
-    assert found["low"] > 0.3
-    assert found["low"] < found["difference"] < found["high"]
+    assert 0.3 < (found.low or 0) < (found.difference or 0) < (found.high or 0)

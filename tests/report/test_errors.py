@@ -5,17 +5,16 @@ from typing import Any
 
 import pytest
 
-from segtrain.benchmark.results import Results, plain
+from segtrain.benchmark.results import Results
 from segtrain.evaluation import Detections, GroundTruthSet, score
 from segtrain.metrics.tide import MISSES, TYPES
 from segtrain.records import Category
-from segtrain.report.analysis.errors import errors
 from segtrain.report.blocks import Charts
 from segtrain.report.charts import Bar, Chart, Lanes
 from segtrain.report.html import html_report
 from segtrain.report.markdown import markdown_report
 from segtrain.report.sections.errors import TYPES as LOSSES
-from segtrain.report.sections.errors import error_chart, loss_table, touching_table
+from segtrain.report.sections.errors import compute_errors, error_chart, loss_table, touching_table
 from segtrain.report.sections.errors import errors as errors_section
 from segtrain.report.tables import Table
 from tests.helpers.charts import drawings
@@ -52,21 +51,20 @@ def measured() -> dict[str, Any]:
         "boxes": SimpleNamespace(detections=Detections(None, drawn.box_predictions, True, 0.5)),
     }
     tracks = score(rows["aware"].detections, reference, MAX_DETS)
-    return {"found": errors(rows, reference, MAX_DETS), "tracks": tracks}
+    return {"found": compute_errors(rows, reference, MAX_DETS), "tracks": tracks}
 
 
 def test_each_row_has_its_errors_by_track(measured: dict[str, Any]) -> None:
     rows = measured["found"]
     assert rows["boxes"] is None
-    assert rows["agnostic"]["class_aware"] is None
-    assert rows["agnostic"]["class_agnostic"] == rows["aware"]["class_agnostic"]
-    assert list(rows["aware"]["class_aware"]["lost"]) == [*TYPES, MISSES] == [c.key for c in LOSSES]
+    assert rows["agnostic"].class_aware is None
+    assert rows["agnostic"].class_agnostic == rows["aware"].class_agnostic
+    assert list(rows["aware"].class_aware.lost) == [*TYPES, MISSES] == [c.key for c in LOSSES]
     for name, track in measured["tracks"].items():
-        assert rows["aware"][name]["ap50"] == pytest.approx(track["mask_ap50"], abs=1e-9)
+        assert getattr(rows["aware"], name).ap50 == pytest.approx(track["mask_ap50"], abs=1e-9)
     # The operating point of the second row leaves out detections that merge.
-    assert rows["agnostic"]["touching"]["objects"] == rows["aware"]["touching"]["objects"] > 0
-    assert rows["agnostic"]["touching"]["merged"] < rows["aware"]["touching"]["merged"]
-    assert plain(rows) == rows
+    assert rows["agnostic"].touching.objects == rows["aware"].touching.objects > 0
+    assert rows["agnostic"].touching.merged < rows["aware"].touching.merged
 
 
 def agnostic(content: Any) -> Table:

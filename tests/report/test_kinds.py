@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segtrain.benchmark.results import Results
+from segtrain.benchmark.results import Results, Stratum, StratumScores, TimeBySize, TrueBoxes
 from segtrain.benchmark.runner import MethodResult
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.masks import Rle
 from segtrain.records import Category, GroundTruth
-from segtrain.report.analysis.kinds import by_kind, time_by_size
 from segtrain.report.blocks import Terms
 from segtrain.report.charts import Axis, Line
 from segtrain.report.html import html_report
 from segtrain.report.markdown import markdown_report
-from segtrain.report.sections.strata import strata, strata_charts, strata_tables
+from segtrain.report.sections.strata import compute_strata, strata, strata_charts, strata_tables, time_by_size
 from tests.helpers.random_scenes import xywh
 from tests.helpers.report_examples import HOSTILE, complete, prediction, results, square, truth, with_kinds
 
@@ -65,18 +64,18 @@ def scene() -> GroundTruthSet:
 
 
 def test_every_object_has_one_place_in_each_trait(split: Any) -> None:
-    found = by_kind({}, split, scene(), 100, resamples=0, seed=0)
+    found = compute_strata({}, split, scene(), 100, resamples=0, seed=0)
     assert found.strata["size"] == [
-        {"name": "smallest", "low": None, "high": 30.5, "objects": 2, "images": 1},
-        {"name": "middle", "low": 30.5, "high": 56.5, "objects": 2, "images": 1},
-        {"name": "largest", "low": 56.5, "high": None, "objects": 2, "images": 2},
+        Stratum("smallest", low=None, high=30.5, objects=2, images=1),
+        Stratum("middle", low=30.5, high=56.5, objects=2, images=1),
+        Stratum("largest", low=56.5, high=None, objects=2, images=2),
     ]
-    assert [(s["name"], s["objects"]) for s in found.strata["crowding"]] == [
+    assert [(s.name, s.objects) for s in found.strata["crowding"]] == [
         ("alone", 2), ("touching", 2), ("overlapping", 2)
     ]  # fmt: skip
-    assert sum(s["objects"] for s in found.strata["contrast"]) == 6
-    assert [s["name"] for s in found.strata["contrast"]] == ["lowest", "middle", "highest"]
-    assert found.true_boxes == {"mask_ap": pytest.approx(1), "filled": 1}
+    assert sum(s.objects for s in found.strata["contrast"]) == 6
+    assert [s.name for s in found.strata["contrast"]] == ["lowest", "middle", "highest"]
+    assert found.true_boxes == TrueBoxes(mask_ap=pytest.approx(1), filled=1)
 
 
 def test_rows_have_numbers_for_each_kind(split: Any) -> None:
@@ -89,33 +88,33 @@ def test_rows_have_numbers_for_each_kind(split: Any) -> None:
         "boxes": row(None, boxes=[{"image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2], "score": 1.0}]),
         "nothing": row([]),
     }
-    found = by_kind(rows, split, scene(), 100, resamples=0, seed=0).methods
+    found = compute_strata(rows, split, scene(), 100, resamples=0, seed=0).methods
     assert found["boxes"] is None
-    perfect = {"ap": pytest.approx(1), "recall": 1, "iou": 1}
+    perfect = StratumScores(ap=pytest.approx(1), recall=1, iou=1)
     assert found["all"] == {trait: [perfect] * 3 for trait in ("size", "contrast", "crowding")}
-    none = {"ap": 0, "recall": 0, "iou": 0}
-    half = {"ap": pytest.approx(51 / 101), "recall": 0.5, "iou": 0.5}
+    none = StratumScores(ap=0, recall=0, iou=0)
+    half = StratumScores(ap=pytest.approx(51 / 101), recall=0.5, iou=0.5)
     assert found["largest"] == {
         "size": [none, none, half], "contrast": [none, none, half], "crowding": [half, none, none]
     }  # fmt: skip
-    assert found["unsure"]["size"][2] == {**half, "recall": 0, "iou": 0}  # type: ignore[index]
+    assert found["unsure"]["size"][2] == StratumScores(ap=half.ap, recall=0, iou=0)
     assert found["nothing"] == {trait: [none] * 3 for trait in ("size", "contrast", "crowding")}
 
 
 def test_without_images_there_is_no_contrast(split: Any, caplog: pytest.LogCaptureFixture) -> None:
     split.images.path("1.png").unlink()
     with caplog.at_level(logging.WARNING):
-        found = by_kind({"a": row([])}, split, scene(), 100, resamples=0, seed=0)
-    assert [s["objects"] for s in found.strata["contrast"]] == [1]
+        found = compute_strata({"a": row([])}, split, scene(), 100, resamples=0, seed=0)
+    assert [s.objects for s in found.strata["contrast"]] == [1]
     assert "1.png" in caplog.text
     split.images = None
-    found = by_kind({"a": row([])}, split, scene(), 100, resamples=0, seed=0)
+    found = compute_strata({"a": row([])}, split, scene(), 100, resamples=0, seed=0)
     assert found.strata.keys() == {"size", "crowding"}
     assert (found.methods["a"] or {}).keys() == {"size", "crowding"}
 
 
 def test_without_objects_there_are_no_kinds(split: Any) -> None:
-    found = by_kind(
+    found = compute_strata(
         {"a": row([prediction(1, square(1, 1, 4))])}, split, reference([], {1: SIZE}), 100, resamples=0, seed=0
     )
     assert found.strata == {}
@@ -130,28 +129,28 @@ def test_the_gap_of_contrast_is_that_of_the_best_threshold_that_can_be_had(split
     largest = [prediction(2, objects()[-1][0], 0.9, category_id=2)]
     everything = [prediction(i, mask, category_id=2) for mask, i in objects()]
     rows = {
-        "threshold_otsu": named(largest, 0.5),
+        "my_favourite": named(largest, 0.5),
         "threshold_mean": named(everything, 0.4),
         "threshold_oracle": named(everything, 0.9, oracle=True),
         "threshold_of_a_file": named(everything, 0.9, technique=None),
         "kmeans": named(everything, 0.9, technique="kmeans"),
     }
-    found = by_kind(rows, split, scene(), 100, resamples=200, seed=0)
-    gap, contrast = found.contrast_gap, (found.methods["threshold_otsu"] or {})["contrast"]
+    found = compute_strata(rows, split, scene(), 100, resamples=200, seed=0)
+    gap, contrast = found.contrast_gap, (found.methods["my_favourite"] or {})["contrast"]
     assert gap is not None
-    assert gap["row"] == "threshold_otsu"
-    assert gap["difference"] == pytest.approx(contrast[-1]["ap"] - contrast[0]["ap"])
-    assert gap["low"] <= gap["difference"] <= gap["high"]
-    rows["threshold_otsu"] = named(everything, 0.5)
-    equal = by_kind(rows, split, scene(), 100, resamples=200, seed=0).contrast_gap
+    assert gap.row == "my_favourite"
+    assert gap.difference == pytest.approx((contrast[-1].ap or 0) - (contrast[0].ap or 0))
+    assert (gap.low or 0) <= gap.difference <= (gap.high or 0)
+    rows["my_favourite"] = named(everything, 0.5)
+    equal = compute_strata(rows, split, scene(), 100, resamples=200, seed=0).contrast_gap
     assert equal is not None
-    assert (equal["low"], equal["difference"], equal["high"]) == (0, 0, 0)
-    alone = by_kind(rows, split, scene(), 100, resamples=0, seed=0).contrast_gap
+    assert (equal.low, equal.difference, equal.high) == (0, 0, 0)
+    alone = compute_strata(rows, split, scene(), 100, resamples=0, seed=0).contrast_gap
     assert alone is not None
-    assert np.isnan(alone["low"])
-    assert by_kind({"kmeans": rows["kmeans"]}, split, scene(), 100, resamples=0, seed=0).contrast_gap is None
+    assert alone.low is None
+    assert compute_strata({"kmeans": rows["kmeans"]}, split, scene(), 100, resamples=0, seed=0).contrast_gap is None
     split.images = None
-    assert by_kind(rows, split, scene(), 100, resamples=0, seed=0).contrast_gap is None
+    assert compute_strata(rows, split, scene(), 100, resamples=0, seed=0).contrast_gap is None
 
 
 def test_times_of_the_smallest_and_the_largest_images() -> None:
@@ -159,7 +158,7 @@ def test_times_of_the_smallest_and_the_largest_images() -> None:
     sides = [10, 10, 12, 20, 50, 60, 100]
     truth = reference([], {i: (side, side) for i, side in enumerate(sides)})
     found = row([], [99.0, 0.1, 0.2, 0.5, 3.0, 5.0, 7.0]).detections
-    assert time_by_size(found, truth) == {"pixels": [144, 3600], "seconds": [0.2, 5], "images": [3, 3]}
+    assert time_by_size(found, truth) == TimeBySize(pixels=(144, 3600), seconds=(0.2, 5), images=(3, 3))
     assert time_by_size(row([]).detections, truth) is None
     assert time_by_size(row([], [1.0]).detections, reference([], {1: (9, 9)})) is None
 

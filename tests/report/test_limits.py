@@ -12,14 +12,14 @@ from segtrain import masks
 from segtrain.benchmark.results import Results, plain
 from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.records import GroundTruth
-from segtrain.report.analysis.calibrations import calibrations
-from segtrain.report.analysis.mask_ceiling import mask_ceiling
 from segtrain.report.charts import Point
 from segtrain.report.sections.limits import (
     calibration_sentences,
     calibration_table,
     ceiling_sentences,
     ceiling_table,
+    compute_calibrations,
+    compute_mask_resolution_limit,
     limits,
     reliability_charts,
     reliability_table,
@@ -69,7 +69,7 @@ def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, scale
     reference = ellipses(1, count)
     input_size = scale and InputSize(None, 10_000, scale)
     rows = {"kmeans": Row(), "mask_rcnn": Row(input_size=input_size or None)}
-    ceiling = mask_ceiling(rows, reference, "mask_rcnn")
+    ceiling = compute_mask_resolution_limit(rows, reference, "mask_rcnn")
     assert ceiling is not None
     real: list[Any] = [{**t, "category_id": 1} for t in reference.truths if not t["iscrowd"]]
     found, overlaps = [], []
@@ -86,36 +86,36 @@ def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, scale
 
     expected = pycocotools(Drawn, found, [1], "segm", 1000)  # type: ignore[arg-type]
     keys = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
-    values: list[Any] = [ceiling[key] for key in keys]
+    values: list[Any] = [np.nan if (value := getattr(ceiling, key)) is None else value for key in keys]
     np.testing.assert_allclose(values, expected[:6], atol=1e-12, equal_nan=True)
-    assert ceiling["mean_iou"] == pytest.approx(np.mean(overlaps))
-    assert ceiling["objects"] == count - 3
-    assert ceiling["most_objects"] == max(Counter(t["image_id"] for t in real).values())
-    assert ceiling["resolution"] == 28
-    assert ceiling["input_of"] == ("mask_rcnn" if scale else None)
-    assert 0 < float(ceiling["mask_ap"] or 0) < 1
+    assert ceiling.mean_iou == pytest.approx(np.mean(overlaps))
+    assert ceiling.objects == count - 3
+    assert ceiling.most_objects == max(Counter(t["image_id"] for t in real).values())
+    assert ceiling.resolution == 28
+    assert ceiling.input_of == ("mask_rcnn" if scale else None)
+    assert 0 < float(ceiling.mask_ap or 0) < 1
 
 
 def test_no_ceiling_without_true_objects() -> None:
     rows = {"mask_rcnn": Row()}
-    assert mask_ceiling(rows, ellipses(2, count=3), "mask_rcnn") is None
-    assert mask_ceiling(rows, GroundTruthSet(NAMED, {1: (5, 5)}, []), "mask_rcnn") is None
+    assert compute_mask_resolution_limit(rows, ellipses(2, count=3), "mask_rcnn") is None
+    assert compute_mask_resolution_limit(rows, GroundTruthSet(NAMED, {1: (5, 5)}, []), "mask_rcnn") is None
 
 
 def test_no_ceiling_where_no_row_has_it() -> None:
     rows = {"kmeans": Row(score="contrast", technique="kmeans"), "mine": Row()}
-    assert mask_ceiling(rows, ellipses(1), None) is None
-    assert mask_ceiling(rows, ellipses(1), "kmeans") is None
-    assert mask_ceiling(rows, ellipses(1), "mine") is not None  # a file that stands for Mask R-CNN
-    assert mask_ceiling({"net": Row(technique="mask_rcnn")}, ellipses(1), None) is not None
+    assert compute_mask_resolution_limit(rows, ellipses(1), None) is None
+    assert compute_mask_resolution_limit(rows, ellipses(1), "kmeans") is None
+    assert compute_mask_resolution_limit(rows, ellipses(1), "mine") is not None  # a file that stands for Mask R-CNN
+    assert compute_mask_resolution_limit({"net": Row(technique="mask_rcnn")}, ellipses(1), None) is not None
 
 
 def test_a_true_object_without_a_pixel_is_found_by_nobody() -> None:
     reference = ellipses(3, count=4, crowds=0)
     reference.truths[0]["segmentation"] = masks.empty(reference.sizes[reference.truths[0]["image_id"]])
-    ceiling = mask_ceiling({"mask_rcnn": Row()}, reference, "mask_rcnn")
+    ceiling = compute_mask_resolution_limit({"mask_rcnn": Row()}, reference, "mask_rcnn")
     assert ceiling is not None
-    assert 0 < float(ceiling["mean_iou"] or 0) < 0.75
+    assert 0 < float(ceiling.mean_iou or 0) < 0.75
 
 
 def test_only_learned_scores_of_masks_are_calibrated() -> None:
@@ -130,16 +130,15 @@ def test_only_learned_scores_of_masks_are_calibrated() -> None:
         "nothing": Row(),
         "logits": Row(Detections([{**p, "score": 9.0} for p in drawn.predictions], None, True, 0.5)),
     }
-    result = calibrations(rows, reference, 100)
+    result = compute_calibrations(rows, reference, 100)
     assert list(result) == list(rows)
     assert {name for name, own in result.items() if own} == {"learned"}
     own = result["learned"]
     assert own is not None
-    assert set(own) == {"bins", "ece", "ece_iou"}
-    assert len(own["bins"]) == 10
+    assert len(own.bins) == 10
     # Categories do not matter.
     unknown = Detections([{**p, "category_id": -1} for p in drawn.predictions], None, False, 0.5)
-    assert repr(calibrations({"learned": Row(unknown)}, reference, 100)["learned"]) == repr(own)
+    assert compute_calibrations({"learned": Row(unknown)}, reference, 100)["learned"] == own
 
 
 def known() -> Any:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from segtrain.report.analysis.verdict import verdict
-from tests.helpers.report_examples import METRICS, boxes_only, method, results
+from segtrain.report.verdict import verdict
+from tests.helpers.report_examples import METRICS, boxes_only, method, results, typed
 
 
 def row(ap: float, seconds: float, score: str | None = "contrast", **numbers: float) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def compared(difference: float, p: float, spread: float = 0.01, **others: tuple[
 
 
 def read(methods: dict[str, Any], comparisons: dict[str, Any] | None = None) -> list[str]:
-    return verdict(results(methods) | {"comparisons": comparisons or {}})
+    return verdict(typed(results(methods) | {"comparisons": comparisons or {}}))
 
 
 def test_mask_rcnn_wins_clearly() -> None:
@@ -34,14 +34,14 @@ def test_mask_rcnn_wins_clearly() -> None:
     methods["mask_rcnn"]["costs"] = {"training_minutes": 10.0, "training_images": 570, "training_objects": 22000}
     found = read(methods, {"otsu": compared(-0.2, 0.002), "kmeans": compared(-0.3, 0.001)})
     assert found[0] == (
-        "mask_rcnn has the best mask AP, 0.500 (95 % interval 0.450 to 0.560), 0.200 above otsu, the next best. "
-        "The data can tell them apart: the difference lies between 0.190 and 0.210, p = 0.002."
+        "mask_rcnn has the best mask AP, 0.500 (95 % interval 0.450 to 0.560), 0.200 above otsu, the second best. "
+        "The difference is significant: 95 % interval 0.190 to 0.210, p = 0.002."
     )
     assert found[1].startswith("mask_rcnn has the best mIoU, 0.500, 0.200 above otsu")
     assert found[2] == (
-        "No baseline is good enough: the best one is clearly worse than mask_rcnn on mask AP (otsu, 0.200 below), box "
-        "AP (otsu, 0.200 below), mIoU (otsu, 0.200 below), F1 (otsu, 0.200 below), PQ (otsu, 0.200 below), boundary "
-        "IoU (otsu, 0.200 below) and 9 more."
+        "No baseline is good enough: the best one is significantly worse than mask_rcnn on mask AP "
+        "(otsu, 0.200 below), box AP (otsu, 0.200 below), mIoU (otsu, 0.200 below), F1 (otsu, 0.200 below), PQ (otsu, "
+        "0.200 below), boundary IoU (otsu, 0.200 below) and 9 more."
     )
     assert found[3] == "mask_rcnn takes 200.0 ms per image, 100 times as long as otsu, the best baseline (2.0 ms)."
     assert found[4] == "Training mask_rcnn took 10.0 minutes on 570 images with 22,000 labelled objects."
@@ -53,11 +53,11 @@ def test_a_baseline_is_good_enough_here_and_undecided_there() -> None:
     found = read(methods, {"otsu": compared(-0.1, 0.001, fg_iou=(-0.005, 0.3), mask_ap_small=(-0.04, 0.2))})
     assert found[2:5] == [
         "A baseline is good enough, losing less than 0.02 to mask_rcnn, on fg IoU (otsu, 0.005 below).",
-        "The data cannot tell whether the best baseline is as good as mask_rcnn on AP S (otsu, 0.040 below).",
+        "The best baseline and mask_rcnn do not differ significantly on AP S (otsu, 0.040 below).",
         found[4],
     ]
     assert found[4].startswith(
-        "The best baseline is clearly worse than mask_rcnn on mask AP (otsu, 0.100 below), box AP"
+        "The best baseline is significantly worse than mask_rcnn on mask AP (otsu, 0.100 below), box AP"
     )
     assert found[4].endswith("boundary IoU (otsu, 0.100 below) and 7 more.")  # AP50, AP75, AP M, AP L, AR, SQ, RQ
     assert found[5] == "mask_rcnn takes 2.0 ms per image, 1/1.5 of otsu, the best baseline (3.0 ms)."
@@ -79,11 +79,11 @@ def test_a_baseline_that_wins_is_compared_with_the_next_best_and_with_mask_rcnn(
             }
         },
     }
-    assert verdict(content)[0] == (
-        "otsu has the best mask AP, 0.500, 0.100 above kmeans, the next best. "
-        "The data can tell them apart: the difference lies between 0.000 and 0.200, p = 0.010. "
+    assert verdict(typed(content))[0] == (
+        "otsu has the best mask AP, 0.500, 0.100 above kmeans, the second best. "
+        "The difference is significant: 95 % interval 0.000 to 0.200, p = 0.010. "
         "mask_rcnn is number 3 of 3, 0.200 below otsu. "
-        "The data cannot tell them apart: the difference lies between −0.100 and 0.500, p = 0.20."
+        "The difference is not significant: 95 % interval −0.100 to 0.500, p = 0.20."
     )
 
 
@@ -94,10 +94,22 @@ def floored(entries: dict[str, Any], least: float) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("p", "least", "head", "tail", "told"),
     [
-        (6 / 101, 6 / 101, "There are too few resamples to tell: ", "p ≤ 0.060 after correction for 6 rows.", "few"),
-        (12 / 101, 6 / 101, "The data cannot tell them apart: ", "p = 0.12 after correction for 6 rows.", "cannot"),
-        (6 / 1001, 6 / 1001, "The data can tell them apart: ", "p ≤ 0.006.", "worse"),
-        (30 / 1001, 6 / 1001, "The data can tell them apart: ", "p = 0.030.", "worse"),
+        (
+            6 / 101,
+            6 / 101,
+            "There are too few resamples to test the difference: ",
+            "p ≤ 0.060 after correction for 6 methods.",
+            "few",
+        ),
+        (
+            12 / 101,
+            6 / 101,
+            "The difference is not significant: ",
+            "p = 0.12 after correction for 6 methods.",
+            "cannot",
+        ),
+        (6 / 1001, 6 / 1001, "The difference is significant: ", "p ≤ 0.006.", "worse"),
+        (30 / 1001, 6 / 1001, "The difference is significant: ", "p = 0.030.", "worse"),
     ],
 )
 def test_too_few_resamples_are_not_the_fault_of_the_data(
@@ -109,8 +121,8 @@ def test_too_few_resamples_are_not_the_fault_of_the_data(
     assert head in found[0]
     assert found[0].endswith(tail)
     starts = {
-        "few": "There are too few resamples to tell whether the best baseline is as good as mask_rcnn on mask AP",
-        "cannot": "The data cannot tell whether the best baseline is as good as mask_rcnn on mask AP",
+        "few": "There are too few resamples to compare the best baseline with mask_rcnn on mask AP",
+        "cannot": "The best baseline and mask_rcnn do not differ significantly on mask AP",
         "worse": "No baseline is good enough",
     }
     (sentence,) = found[2:-1]
@@ -121,23 +133,23 @@ def test_p_of_the_best_two_is_held_against_what_resamples_can_give_for_two() -> 
     """Of 200 resamples p of 12 rows is never below 0.05; that of a single pair is."""
     methods = {"mask_rcnn": row(0.3, 0.2, None), "otsu": row(0.5, 0.1), "kmeans": row(0.4, 0.1)}
     for p, said in (
-        (0.341, "The data cannot tell them apart: the difference lies between 0.100 and 0.200, p = 0.34. mask"),
-        (1 / 201, "The data can tell them apart: the difference lies between 0.100 and 0.200, p ≤ 0.005. mask"),
+        (0.341, "The difference is not significant: 95 % interval 0.100 to 0.200, p = 0.34. mask"),
+        (1 / 201, "The difference is significant: 95 % interval 0.100 to 0.200, p ≤ 0.005. mask"),
     ):
         contest = {"first": "otsu", "second": "kmeans", "difference": 0.1, "low": 0.1, "high": 0.2, "p": p}
         content = results(methods) | {
             "comparisons": {name: floored(compared(0.2, 12 / 201), 12 / 201) for name in ("otsu", "kmeans")},
             "contests": {"mask_ap": contest | {"least_p": 1 / 201}},
         }
-        assert said in verdict(content)[0]
+        assert said in verdict(typed(content))[0]
 
 
 def test_equal_rows_meet_whichever_of_them_is_named_first() -> None:
     methods = {"mask_rcnn": row(0.3, 0.2, None), "a": row(0.5, 0.1, box_ap=0.1), "b": row(0.5, 0.1)}
     contest = {"first": "b", "second": "a", "difference": 0, "low": -0.01, "high": 0.03, "p": 1.0, "least_p": 0.001}
     content = results(methods) | {"comparisons": {}, "contests": {"mask_ap": contest}}
-    assert verdict(content)[0].startswith(
-        "a and b have the same mask AP, 0.500. The data cannot tell them apart: the difference lies between −0.030 and "
+    assert verdict(typed(content))[0].startswith(
+        "a and b have the same mask AP, 0.500. The difference is not significant: 95 % interval −0.030 to "
         "0.010, p = 1.00. mask_rcnn is number 3"
     )
 
@@ -146,7 +158,9 @@ def test_a_baseline_that_clearly_wins_is_called_better() -> None:
     methods = {"mask_rcnn": row(0.3, 0.2, None), "otsu": row(0.5, 0.1, miou=0.3001, pq=0.31)}
     entries = compared(0.2, 0.01, miou=(0.0001, 0.01), pq=(0.01, 0.6))
     found = read(methods, {"otsu": entries})
-    assert found[2].startswith("The best baseline is clearly better than mask_rcnn on mask AP (otsu, 0.200 above), box")
+    assert found[2].startswith(
+        "The best baseline is significantly better than mask_rcnn on mask AP (otsu, 0.200 above), box"
+    )
     assert found[3] == (
         "A baseline is good enough, losing less than 0.02 to mask_rcnn, on mIoU (otsu, the same) and PQ (otsu, 0.010 "
         "above)."
@@ -158,8 +172,7 @@ def test_an_interval_beside_0_does_not_contradict_a_corrected_p() -> None:
     methods = {"mask_rcnn": row(0.5, 0.2, None), "otsu": row(0.1, 0.1), "kmeans": row(0.05, 0.1)}
     comparisons = {"otsu": compared(-0.4, 0.224, 0.37), "kmeans": compared(-0.45, 0.224, 0.5)}
     assert read(methods, comparisons)[0].endswith(
-        "The data cannot tell them apart: the difference lies between 0.030 and 0.770, p = 0.22 after correction for "
-        "2 rows."
+        "The difference is not significant: 95 % interval 0.030 to 0.770, p = 0.22 after correction for 2 methods."
     )
     assert not any("after correction" in sentence for sentence in read(methods, {"otsu": comparisons["kmeans"]}))
 
@@ -168,7 +181,7 @@ def test_numbers_that_are_not_named_are_counted() -> None:
     other = ("mask_ap50", "mask_ap75", "mask_ap_small")
     methods = {"mask_rcnn": row(0.5, 0.2, None), "otsu": row(0.5, 0.1, **dict.fromkeys(other, 0.3))}
     found = read(methods, {"otsu": compared(0, 1.0, **dict.fromkeys(other, (-0.2, 0.001)))})
-    assert "The best baseline is clearly worse than mask_rcnn on AP50 (otsu, 0.200 below) and 2 more." in found
+    assert "The best baseline is significantly worse than mask_rcnn on AP50 (otsu, 0.200 below) and 2 more." in found
 
 
 def test_margins_are_those_of_the_table_everywhere() -> None:
@@ -185,15 +198,15 @@ def test_oracles_are_left_out() -> None:
 
 def test_a_tie_reads_as_one() -> None:
     found = read({"mask_rcnn": row(0.5, 0.2, None), "otsu": row(0.4996, 0.1)}, {"otsu": compared(-0.0004, 1.0)})
-    assert found[0].startswith("mask_rcnn and otsu have the same mask AP, 0.500. The data cannot tell them apart")
+    assert found[0].startswith("mask_rcnn and otsu have the same mask AP, 0.500. The difference is not significant")
 
 
 @pytest.mark.parametrize("comparisons", [None, {}, {"otsu": {}}])
 def test_without_resamples_the_numbers_alone_are_stated(comparisons: Any) -> None:
     found = read({"mask_rcnn": row(0.5, 0.2, None), "otsu": row(0.3, 0.1)}, comparisons)
     assert found == [
-        "mask_rcnn has the best mask AP, 0.500, 0.200 above otsu, the next best.",
-        "mask_rcnn has the best mIoU, 0.500, 0.200 above otsu, the next best.",
+        "mask_rcnn has the best mask AP, 0.500, 0.200 above otsu, the second best.",
+        "mask_rcnn has the best mIoU, 0.500, 0.200 above otsu, the second best.",
         "mask_rcnn takes 200.0 ms per image, 2.0 times as long as otsu, the best baseline (100.0 ms).",
     ]
 
@@ -213,8 +226,8 @@ def test_mask_rcnn_alone_has_its_costs() -> None:
     costs = {"training_minutes": 10.0, "training_images": None, "training_objects": None}
     group = {"mask_ap": {"mean": 0.5, "deviation": 0.01, "low": 0.49, "high": 0.51}}
     content = results({"mask_rcnn": row(0.5, 0.2, None) | {"costs": costs}})
-    content["seeds"] = [{"seeds": [0, 1], "class_agnostic": group}]
-    assert verdict(content) == [
+    content["seeds"] = [{"rows": ["a", "b"], "seeds": [0, 1], "class_agnostic": group, "class_aware": {}}]
+    assert verdict(typed(content)) == [
         "The mask AP of mask_rcnn is 0.500.",
         "The mIoU of mask_rcnn is 0.500.",
         "Training mask_rcnn took 10.0 minutes.",
@@ -244,5 +257,5 @@ def test_one_row_boxes_alone_or_nothing() -> None:
         "otsu is the only method with a defined mask AP, 0.300."
     )
     undefined = row(float("nan"), 0.1)
-    assert read({"otsu": undefined}) == ["No method has a defined number on these data."]
-    assert read({}) == ["No method has a defined number on these data."]
+    assert read({"otsu": undefined}) == ["No method has a defined score on these data."]
+    assert read({}) == ["No method has a defined score on these data."]

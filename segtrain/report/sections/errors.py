@@ -1,7 +1,12 @@
 """Section on errors: what each type costs of AP50, and objects that are merged or split."""
 
-from segtrain.benchmark.results import ErrorCosts, MethodScores, Results
-from segtrain.evaluation import TrackName
+from collections.abc import Callable, Mapping
+
+from segtrain.benchmark.results import ErrorCosts, Errors, MergesAndSplits, MethodScores, Results
+from segtrain.benchmark.runner import MethodResult
+from segtrain.evaluation import GroundTruthSet, TrackName, metric_input
+from segtrain.metrics.tide import error_costs
+from segtrain.metrics.touching import merges_and_splits, touching_parts
 from segtrain.report.blocks import Block, Charts, Heading, Paragraph, Section, Term
 from segtrain.report.charts import NARROW, WIDE, Axis, Bar, Chart, Lane, Lanes
 from segtrain.report.tables import (
@@ -178,3 +183,38 @@ _DEFINITIONS = (
         "not count.",
     ),
 )
+
+
+def compute_errors(
+    rows: Mapping[str, MethodResult],
+    ground_truth: GroundTruthSet,
+    max_dets: int,
+    advance: Callable[[], None] = lambda: None,
+) -> dict[str, Errors | None]:
+    """Break down the errors of every method.
+
+    Args:
+        rows: methods by name.
+        ground_truth: true objects, with their categories.
+        max_dets: detections per image and category that count for AP.
+        advance: called after each method.
+
+    Returns:
+        Errors by method; None for a method without masks.
+    """
+    parts = touching_parts(ground_truth.truths, sizes=ground_truth.sizes)
+    found: dict[str, Errors | None] = {}
+    for name, row in rows.items():
+        detections = row.detections
+        found[name] = None
+        if detections.masks is not None:
+            operating = [p for p in detections.masks if p["score"] >= detections.score_threshold]
+            found[name] = Errors(
+                class_agnostic=ErrorCosts.of(error_costs(metric_input(detections, ground_truth, max_dets))),
+                class_aware=ErrorCosts.of(error_costs(metric_input(detections, ground_truth, max_dets, "class_aware")))
+                if detections.class_aware
+                else None,
+                touching=MergesAndSplits.of(merges_and_splits(parts, operating)),
+            )
+        advance()
+    return found

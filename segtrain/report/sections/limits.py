@@ -1,13 +1,25 @@
 """Section on Mask R-CNN's limits: the resolution of its masks, and the calibration of its scores."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 
-from segtrain.benchmark.results import Calibration, CalibrationBin, Results
+import numpy as np
+
+from segtrain import masks
+from segtrain.benchmark.results import Calibration, CalibrationBin, MaskResolutionLimit, Results
+from segtrain.benchmark.runner import MethodResult
+from segtrain.evaluation import GroundTruthSet, metric_input
+from segtrain.metrics.average_precision import average_precision
+from segtrain.metrics.calibration import calibration
 from segtrain.metrics.registry import MASK_AP_KEYS, METRICS
+from segtrain.records import GroundTruth, Prediction
 from segtrain.report.blocks import Block, Bullets, Charts, Heading, Paragraph, Section, Term
 from segtrain.report.charts import Chart, Line, Point, Style, series_styles, unit_axis
 from segtrain.report.tables import Column, Row, Table, make_cells, mark_best, metric_column
 from segtrain.report.text import number_text
+from segtrain.segmenters.mask_rcnn.mask_paste import OWN_SIZE, resample_through_mask_head
+from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE
 
 _CALIBRATION = (
     Column("count", "detections", "Detections that count: all but those on crowd regions", None, 0),
@@ -61,8 +73,13 @@ def ceiling_sentences(results: Results) -> list[str]:
     cut = ceiling.most_objects > max_dets
     within = f", at the {max_dets} best-scored detections of an image," if cut else ""
     for name in results.contenders:
-        own = results.methods[name].metric("mask_ap")
-        if _is_mask_rcnn(results, name) and own is not None and ceiling.mask_ap > 0:
+        method = results.methods[name]
+        own = method.metric("mask_ap")
+        if (
+            is_mask_rcnn(name, method.technique, method.ranked_by, results.reference)
+            and own is not None
+            and ceiling.mask_ap > 0
+        ):
             share = (
                 f"{100 * own / ceiling.mask_ap:.0f} % of it"
                 if own <= ceiling.mask_ap
@@ -135,14 +152,6 @@ def calibrations(results: Results) -> dict[str, Calibration]:
     return {name: own for name, own in found.items() if own}
 
 
-def _is_mask_rcnn(results: Results, name: str) -> bool:
-    """Whether a method is a Mask R-CNN: its technique says so, or it is a result file and the reference."""
-    method = results.methods[name]
-    return method.technique == "mask_rcnn" or (
-        method.technique is None and not method.is_classical and name == results.reference
-    )
-
-
 def _reliability(name: str, own: Calibration, style: Style) -> Chart:
     ring, bins = Style(style.slot, "ring"), _filled(own)
     most = max(part.count for part in bins)
@@ -213,3 +222,104 @@ def _definitions(results: Results) -> list[Term]:
             )
         )
     return terms
+
+
+BATCH_OBJECTS = 1024  # about so many at once: large ones side by side cost less, and all at once would cost memory
+
+
+def is_mask_rcnn(name: str, technique: str | None, ranked_by: str | None, reference: str | None) -> bool:
+    """Tell whether a method is a Mask R-CNN: its technique says so, or it is a result file and the reference.
+
+    Args:
+        name: name of the method.
+        technique: kind of method; None for result files.
+        ranked_by: meaning of a classical method's scores; None for others.
+        reference: method that the others are compared with.
+    """
+    return technique == "mask_rcnn" or (technique is None and ranked_by is None and name == reference)
+
+
+def compute_mask_resolution_limit(
+    rows: Mapping[str, MethodResult], ground_truth: GroundTruthSet, reference: str | None
+) -> MaskResolutionLimit | None:
+    """Score the true objects themselves, passed through the mask head's grid: perfect boxes with a perfect mask head.
+
+    Every true object is a detection of score 1; crowds are left out. All detections of an image count, since masks are
+    in question here and not how many may be found.
+
+    Args:
+        rows: methods by name; the first network's input size is where masks are sampled, or the images as they are.
+        ground_truth: true objects.
+        reference: method that the others are compared with; one read from a file is taken for a Mask R-CNN.
+
+    Returns:
+        None without Mask R-CNN or true objects.
+    """
+    truths = [truth for truth in ground_truth.class_agnostic().truths if not truth["iscrowd"]]
+    known = any(is_mask_rcnn(name, row.technique, row.score, reference) for name, row in rows.items())
+    if not truths or not known:
+        return None
+    name, input_size = next(((n, row.input_size) for n, row in rows.items() if row.input_size), (None, OWN_SIZE))
+    found: list[Prediction] = []
+    overlaps: list[float] = []
+    for images in _batches(truths):
+        real = [[truth["segmentation"] for truth in image] for image in images]
+        sizes = [ground_truth.sizes[image[0]["image_id"]] for image in images]
+        for image, left in zip(images, resample_through_mask_head(real, sizes, input_size), strict=True):
+            for truth, mask in zip(image, left, strict=True):
+                overlaps.append(float(masks.iou([mask], [truth["segmentation"]], [False])[0, 0]))
+                own = truth["image_id"], truth["category_id"]
+                found.append(Prediction(image_id=own[0], category_id=own[1], segmentation=mask, score=1.0))
+    precision = average_precision(
+        truths, found, image_ids=list(ground_truth.sizes), category_ids=[truths[0]["category_id"]],
+        max_dets=len(found), iou_type="segm", sizes=ground_truth.sizes,
+    )  # fmt: skip
+    return MaskResolutionLimit.of(
+        {
+            "resolution": MASK_SIDE,
+            "input_of": name,
+            "objects": len(truths),
+            "most_objects": max(Counter(truth["image_id"] for truth in truths).values()),
+            **dict(zip(MASK_AP_KEYS, precision.stats, strict=False)),
+            "mean_iou": np.mean(overlaps),
+        }
+    )
+
+
+def compute_calibrations(
+    rows: Mapping[str, MethodResult],
+    ground_truth: GroundTruthSet,
+    max_dets: int,
+    advance: Callable[[], None] = lambda: None,
+) -> dict[str, Calibration | None]:
+    """Compare the class-agnostic scores of every method with what became of its detections.
+
+    Args:
+        rows: methods by name.
+        ground_truth: true objects.
+        max_dets: detections per image and category that AP and AR use.
+        advance: called after each method.
+
+    Returns:
+        None for boxes without masks, without detections, and for scores that are not learned or not in [0, 1]: those
+        only rank.
+    """
+    found: dict[str, Calibration | None] = dict.fromkeys(rows)
+    for name, row in rows.items():
+        if row.score is None and not row.oracle and row.detections.masks is not None:
+            measured = calibration(metric_input(row.detections, ground_truth, max_dets))
+            found[name] = Calibration.of(measured) if measured else None
+        advance()
+    return found
+
+
+def _batches(truths: Sequence[GroundTruth]) -> Iterator[list[list[GroundTruth]]]:
+    """Yield the objects by image, some images at a time."""
+    batch: list[list[GroundTruth]] = []
+    for _, image in groupby(sorted(truths, key=lambda truth: truth["image_id"]), lambda truth: truth["image_id"]):
+        batch.append(list(image))
+        if sum(map(len, batch)) >= BATCH_OBJECTS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,13 +1,29 @@
-"""Section by kind of object: metrics by size, contrast and crowding, and what textbooks claim."""
+"""Section by kind of object: scores by size, contrast and crowding, and textbook claims."""
 
+import logging
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
-from segtrain.benchmark.results import MethodScores, Results, Stratum, StratumScores
+import numpy as np
+import numpy.typing as npt
+
+from segtrain.benchmark.results import ContrastGap, MethodScores, Results, Stratum, StratumScores, TimeBySize, TrueBoxes
+from segtrain.benchmark.runner import MethodResult
+from segtrain.data.splits import Split
+from segtrain.errors import SegtrainError
+from segtrain.evaluation import OBJECT, Detections, GroundTruthSet, metric_input
+from segtrain.metrics.average_precision import true_boxes
+from segtrain.metrics.bootstrap import draw_images, paired_difference
+from segtrain.metrics.strata import Trait, classes, ks_contrast, numbers_by_stratum, resampled_by_stratum, thirds
+from segtrain.metrics.touching import crowding
+from segtrain.records import GroundTruth
 from segtrain.report.blocks import Block, Bullets, Charts, Folded, Heading, Paragraph, Section, Term, Terms
 from segtrain.report.charts import Axis, Chart, Line, nice_scale, series_styles, step_ticks
 from segtrain.report.tables import Cell, Column, Row, Table, Values, explain, is_zero, method_table
 from segtrain.report.text import count_text, number_text, range_text
+from segtrain.segmenters.classical.regions import luminance
 
 TRAITS = ("size", "contrast", "crowding")
 # Attribute, title and hint of a number, and why it may be 0.
@@ -141,3 +157,184 @@ _DEFINITIONS = (
         "a mistake; at 0 no threshold is any use.",
     ),
 )
+
+
+logger = logging.getLogger(__name__)
+
+SIZES = ("smallest", "middle", "largest")
+CONTRASTS = ("lowest", "middle", "highest")
+CROWDINGS = ("alone", "touching", "overlapping")
+
+
+@dataclass(frozen=True)
+class StrataAnalysis:
+    """Scores by stratum.
+
+    Attributes:
+        strata: strata by trait, from low to high.
+        methods: method -> trait -> scores of each stratum; None for a method of boxes only.
+        times: times on the smallest and the largest images by method; None where not timed.
+        contrast_gap: effect of contrast on the best threshold; None without one.
+        true_boxes: true boxes taken as masks.
+    """
+
+    strata: dict[str, list[Stratum]]
+    methods: dict[str, dict[str, list[StratumScores]] | None]
+    times: dict[str, TimeBySize | None]
+    contrast_gap: ContrastGap | None
+    true_boxes: TrueBoxes
+
+
+def compute_strata(
+    rows: Mapping[str, MethodResult],
+    split: Split,
+    ground_truth: GroundTruthSet,
+    max_dets: int,
+    *,
+    resamples: int,
+    seed: int,
+    advance: Callable[[], None] = lambda: None,
+) -> StrataAnalysis:
+    """Divide the true objects by their traits and compute every method's scores on each stratum.
+
+    Args:
+        rows: methods by name.
+        split: evaluated data; without images there is no contrast.
+        ground_truth: true objects, with their categories.
+        max_dets: detections per image that AP uses.
+        resamples: number of resamples of the images, for the interval of the contrast gap; 0 for none.
+        seed: seed of the resamples.
+        advance: called after each method.
+    """
+    merged = ground_truth.class_agnostic()
+    traits = _find_traits(merged, split)
+    methods: dict[str, dict[str, list[StratumScores]] | None] = {}
+    for name, row in rows.items():
+        methods[name] = _score_strata(row.detections, ground_truth, traits, max_dets)
+        advance()
+    return StrataAnalysis(
+        strata={key: _make_strata(trait, merged) for key, trait in traits.items()},
+        methods=methods,
+        times={name: time_by_size(row.detections, ground_truth) for name, row in rows.items()},
+        contrast_gap=contrast_gap(rows, ground_truth, traits.get("contrast"), max_dets, resamples=resamples, seed=seed),
+        true_boxes=TrueBoxes.of(true_boxes(merged.truths, sizes=merged.sizes, category_id=OBJECT.id)),
+    )
+
+
+def _score_strata(
+    detections: Detections, ground_truth: GroundTruthSet, traits: Mapping[str, Trait], max_dets: int
+) -> dict[str, list[StratumScores]] | None:
+    if detections.masks is None:
+        return None
+    scores = numbers_by_stratum(metric_input(detections, ground_truth, max_dets), list(traits.values()))
+    return {key: [StratumScores.of(part) for part in parts] for key, parts in zip(traits, scores, strict=True)}
+
+
+def contrast_gap(
+    rows: Mapping[str, MethodResult],
+    ground_truth: GroundTruthSet,
+    trait: Trait | None,
+    max_dets: int,
+    *,
+    resamples: int,
+    seed: int,
+) -> ContrastGap | None:
+    """Compute AP at the highest contrast minus AP at the lowest, of the threshold with the highest mask AP.
+
+    Args:
+        rows: methods by name; those of the technique "threshold" that are no oracles take part.
+        ground_truth: true objects.
+        trait: contrast of the objects; None without images.
+        max_dets: detections per image that AP uses.
+        resamples: number of resamples of the images, for the interval; 0 for none.
+        seed: seed of the resamples.
+
+    Returns:
+        None without a threshold or with a single contrast.
+    """
+    thresholds = [
+        name
+        for name, row in rows.items()
+        if row.technique == "threshold" and not row.oracle and row.detections.masks is not None
+    ]
+    if trait is None or len(trait.names) < 2 or not thresholds:
+        return None
+    name = max(thresholds, key=lambda name: (rows[name].tracks.get("class_agnostic") or {}).get("mask_ap", 0.0))
+    images = len(ground_truth.sizes)
+    draws = np.append(np.ones((1, images), dtype=np.int64), draw_images(images, resamples, seed), axis=0)
+    ap = resampled_by_stratum(metric_input(rows[name].detections, ground_truth, max_dets), trait, draws)
+    return ContrastGap.of({"row": name, **asdict(paired_difference(ap[-1, 0], ap[0, 0], ap[-1, 1:], ap[0, 1:]))})
+
+
+def time_by_size(detections: Detections, ground_truth: GroundTruthSet) -> TimeBySize | None:
+    """Compute the median pixels and seconds of the smallest and of the largest images; None if not timed here.
+
+    Small and large are the lower and the upper third of the range of sizes on a logarithmic scale, so neither is empty.
+    The first image, which warms caches up, is left out.
+    """
+    seconds = np.array(detections.seconds.get("segmentation", ())[1:], dtype=np.float64)
+    pixels = np.array([height * width for height, width in ground_truth.sizes.values()], dtype=np.float64)[1:]
+    if not len(seconds) or len(seconds) != len(pixels):
+        return None
+    third = (pixels.max() / pixels.min()) ** (1 / 3)
+    small, large = pixels <= pixels.min() * third, pixels >= pixels.max() / third
+    return TimeBySize(
+        pixels=(float(np.median(pixels[small])), float(np.median(pixels[large]))),
+        seconds=(float(np.median(seconds[small])), float(np.median(seconds[large]))),
+        images=(int(small.sum()), int(large.sum())),
+    )
+
+
+def _find_traits(ground_truth: GroundTruthSet, split: Split) -> dict[str, Trait]:
+    """Compute the traits that are defined for at least one object."""
+    truths, here = ground_truth.truths, defaultdict(list)
+    crowds: dict[int, list[GroundTruth]] = defaultdict(list)
+    for number, truth in enumerate(truths):
+        if truth["iscrowd"]:
+            crowds[truth["image_id"]].append(truth)
+        else:
+            here[truth["image_id"]].append(number)
+    area, contrast = np.full((2, len(truths)), np.nan)
+    crowded = np.full(len(truths), -1, dtype=np.int64)
+    for image_id, numbers in here.items():
+        area[numbers] = [truths[n]["area"] for n in numbers]
+        crowded[numbers] = crowding([truths[n]["segmentation"] for n in numbers], ground_truth.sizes[image_id])
+    for image_id, grey in _greys(split, here):
+        rles, others = [truths[n]["segmentation"] for n in here[image_id]], crowds[image_id]
+        contrast[here[image_id]] = ks_contrast(grey, rles, [crowd["segmentation"] for crowd in others])
+    found = {
+        "size": thirds(area, SIZES, sized=True),
+        "contrast": thirds(contrast, CONTRASTS),
+        "crowding": classes(crowded, CROWDINGS),
+    }
+    return {key: trait for key, trait in found.items() if trait.names}
+
+
+def _greys(split: Split, wanted: Mapping[int, Sequence[int]]) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    """Yield the luminance of the wanted images, 0 to 255, as far as there are images."""
+    if split.images is None:
+        return
+    for image in split.index.images:
+        if wanted.get(image.id):
+            try:
+                rgb = split.images.read(image)
+            except SegtrainError as error:  # a row from a file was scored without it
+                logger.warning(f"{error}; its objects have no contrast")
+                continue
+            yield image.id, np.rint(255 * luminance(rgb.astype(np.float32) / np.float32(255))).astype(np.uint8)
+
+
+def _make_strata(trait: Trait, ground_truth: GroundTruthSet) -> list[Stratum]:
+    image = np.array([truth["image_id"] for truth in ground_truth.truths])
+    ends = [None, *trait.bounds, None]
+    ranged = bool(trait.bounds)
+    return [
+        Stratum(
+            name=name,
+            low=ends[index] if ranged else None,
+            high=ends[index + 1] if ranged else None,
+            objects=objects,
+            images=len(np.unique(image[trait.of == index])),
+        )
+        for index, (name, objects) in enumerate(zip(trait.names, trait.objects, strict=True))
+    ]
