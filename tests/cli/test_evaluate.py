@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import Workplace
 from tests.helpers.scripts import SMALL, data_of, message, run
@@ -318,8 +320,51 @@ def test_variants_come_from_the_rows_not_from_their_names(workplace: Workplace, 
         "my_threshold_mean": "textbook", "my_threshold_otsu": "robust"
     }  # fmt: skip
     text = (tmp_path / "report" / "report.md").read_text()
-    assert "Textbook rows (my_threshold_mean)" in text
-    assert "Robust rows (my_threshold_otsu)" in text
+    for variant in ("Textbook", "Robust"):
+        assert f"{variant} rows" in text
+
+
+def test_renamed_rows_keep_their_claims_comparisons_candidates_and_bounds(workplace: Workplace, data: Path) -> None:
+    for path in list((data / "val").iterdir())[::2]:  # objects of two contrasts, for the claim on thresholds
+        pixels = np.asarray(Image.open(path))
+        noise = np.random.default_rng(0).integers(0, 60, pixels.shape[:2])[..., None]
+        Image.fromarray((pixels // 4 + noise).astype(np.uint8)).save(path)  # grey values overlap
+    names = {
+        "threshold_otsu": "my_otsu",
+        "kmeans": "my_clusters",
+        "threshold_tuned": "searched",
+        "threshold_oracle": "bound",
+        "mask_rcnn": "my_net",
+    }
+    options = {**{name: name for name in names}, "mask_rcnn": "checkpoint"}
+    quick = ["methods=none", f"checkpoint={workplace.best}", f"data.root={data}", "tune.trials=5", "gallery=0"]
+
+    def rows(own: dict[str, str]) -> list[str]:
+        return [f"+segmenter@segmenters.{own[name]}={option}" for name, option in options.items()]
+
+    before = evaluate(data.parent, *quick, *rows({name: name for name in names}), output="before")
+    after = evaluate(data.parent, *quick, *rows(names), "reference=my_net", output="after")
+    assert after["reference"] == "my_net"
+    assert list(after["comparisons"]) == ["my_otsu", "my_clusters", "searched"]
+    for name, own in names.items():
+        old, new = before["methods"][name], after["methods"][own]
+        assert new["class_agnostic"] == old["class_agnostic"]
+        for key in ("family", "technique", "oracle", "description", "score"):
+            assert new.get(key) == old.get(key)
+    assert after["methods"]["searched"]["family"] == "tuned"
+    assert after["methods"]["bound"]["oracle"]
+    assert [*after["comparisons"].values()] == [*before["comparisons"].values()]
+    assert after["contrast_gap"]["row"] == names[before["contrast_gap"]["row"]]
+    assert len(after["claims"]) == len(before["claims"])
+    assert after["mask_ceiling"] == {**before["mask_ceiling"], "input_of": "my_net"}
+
+
+def test_a_reference_must_be_a_row(workplace: Workplace, tmp_path: Path) -> None:
+    arguments = ["methods=none", *data_of(workplace.data), "+segmenter@segmenters.otsu=threshold_otsu"]
+    finished = run("evaluate", *arguments, "reference=otsi", folder=tmp_path)
+    assert "reference=otsi: there is no such row; did you mean otsu?" in message(finished)
+    found = evaluate(tmp_path, *arguments, "+segmenter@segmenters.canny=edge_canny", "reference=otsu", "gallery=0")
+    assert (found["reference"], list(found["comparisons"])) == ("otsu", ["canny"])
 
 
 def test_the_numbers_that_coco_published(tmp_path: Path) -> None:
