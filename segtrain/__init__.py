@@ -14,6 +14,7 @@ TYPE_CHECKING = False  # as type checkers know it; importing typing would take l
 if TYPE_CHECKING:
     from segtrain import metrics
     from segtrain.api import Model, check, draw, load, load_coco, predict, read_image, score
+    from segtrain.cli.runs import evaluate, train
     from segtrain.errors import SegtrainError
     from segtrain.records import (
         Category,
@@ -38,6 +39,7 @@ _MODULES = {
 }
 _HOMES = {
     "segtrain.api": ["Model", "check", "draw", "load", "load_coco", "predict", "read_image", "score"],
+    "segtrain.cli.runs": ["evaluate", "train"],
     "segtrain.errors": ["SegtrainError"],
     "segtrain.records": [
         "Category", "Instances", "to_box_predictions", "to_label_map", "to_planes", "to_polygons", "to_predictions",
@@ -58,6 +60,7 @@ __all__ = [
     "check",
     "draw",
     "edges",
+    "evaluate",
     "kmeans",
     "load",
     "load_coco",
@@ -71,6 +74,7 @@ __all__ = [
     "to_planes",
     "to_polygons",
     "to_predictions",
+    "train",
 ]
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 import segtrain as st
 from segtrain.data.images.image_reader import as_tensor
 from tests.conftest import Workplace
+from tests.helpers.scripts import SMALL, data_of
 
 
 def test_all_names_can_be_imported() -> None:
@@ -97,3 +98,24 @@ def test_classical_methods_are_functions_on_arrays() -> None:
     assert len(np.unique(st.kmeans.cluster(image, clusters=2, bits=5, restarts=2, seed=0))) == 2
     edges = st.edges.canny(image, sigma=1.0, low=0.5, high=1.0, close=1, polarity="border", finish=finish)
     assert edges.shape == (40, 50)
+
+
+def test_runs_without_a_shell(workplace: Workplace, tmp_path: Path) -> None:
+    overrides = [*data_of(workplace.data), *SMALL, f"output_dir={tmp_path / 'run'}"]
+    finished = st.train(overrides)
+    assert finished.folder == tmp_path / "run"
+    assert st.load(finished.folder).class_names == ["square", "bar"]
+    evaluated = st.evaluate(
+        [
+            f"checkpoint={tmp_path / 'run/checkpoints/best.pt'}",
+            f"output_dir={tmp_path / 'report'}",
+            "methods=mask_rcnn",
+            "bootstrap.resamples=0",
+        ]
+    )
+    assert (evaluated.folder / "report.html").is_file()
+    assert list(evaluated.result.results.methods) == ["mask_rcnn"]
+    with pytest.raises(st.SegtrainError, match=r"optimizer\.rl=1: no such key"):
+        st.train(["optimizer.rl=1"])
+    with pytest.raises(st.SegtrainError, match="already holds"):
+        st.train(overrides)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -30,19 +30,20 @@ _OTHER_OPTIONS = {
     "-sc", "--shell-completion", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
     "--experimental-rerun",
 }  # fmt: skip
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A task that was run from Python.
+class Finished(Generic[T]):
+    """Outcome of a task that was run from Python.
 
     Attributes:
-        folder: of the run.
-        result: what the task returned.
+        folder: folder of the run.
+        result: return value of the task.
     """
 
     folder: Path
-    result: object
+    result: T
 
 
 def launch(task: Task, config_name: str, program: Sequence[str], arguments: Sequence[str]) -> None:
@@ -77,7 +78,7 @@ def launch(task: Task, config_name: str, program: Sequence[str], arguments: Sequ
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(main)()
 
 
-def run(task: Task, config_name: str, overrides: Sequence[str]) -> Finished:
+def run(task: Callable[[dict[str, Any], Path, Command], T], config_name: str, overrides: Sequence[str]) -> Finished[T]:
     """Run a task from Python, in the folder that its configuration names.
 
     Args:

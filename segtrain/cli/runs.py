@@ -1,11 +1,15 @@
 """Both commands as functions, for notebooks and programs."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from segtrain.cli.launch import Finished, run
 
+if TYPE_CHECKING:
+    from segtrain.cli.evaluate import Evaluation
 
-def train(overrides: Sequence[str] = ()) -> Finished:
+
+def train(overrides: Sequence[str] = ()) -> Finished[float]:
     """Fine-tune a network, as ``segtrain train`` does.
 
     Args:
@@ -22,7 +26,7 @@ def train(overrides: Sequence[str] = ()) -> Finished:
     return run(train, "train", overrides)
 
 
-def evaluate(overrides: Sequence[str] = ()) -> Finished:
+def evaluate(overrides: Sequence[str] = ()) -> Finished["Evaluation"]:
     """Benchmark a trained network, as ``segtrain evaluate`` does.
 
     Args:
