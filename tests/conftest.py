@@ -16,6 +16,23 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.helpers.scripts import SMALL, Finished, data_of, run, write_data
 
+# Tests that run a script, train a network or measure: not marked `unit`.
+LONG = [
+    "benchmark", "benchmarks", "cli", "training", "test_readme.py", "test_api.py", "report/test_browser.py",
+    "data/test_fuzz.py", "data/test_check.py", "data/test_check_start.py", "data/test_shared_array.py",
+    "segmenters/test_torchvision_parity.py", "segmenters/test_mask_rcnn.py", "segmenters/test_contract.py",
+    "metrics/test_new_metric.py",
+]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs no script and takes no second: all but slow tests and those of `LONG`."""
+    long = {Path(__file__).parent / name for name in LONG}
+    for item in items:
+        scripts = "workplace" in getattr(item, "fixturenames", ())
+        if not (scripts or item.get_closest_marker("slow") or long & {item.path, *item.path.parents}):
+            item.add_marker("unit")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def cache() -> Iterator[None]:

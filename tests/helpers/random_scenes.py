@@ -8,6 +8,7 @@ import numpy as np
 from segtrain import masks
 from segtrain.metrics.metric import MetricInput
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
+from tests.helpers.builders import xywh
 
 CATEGORIES = [90, 3, 7]  # with gaps, and out of order
 
@@ -40,11 +41,6 @@ def inputs_of(drawn: Scene, **changes: Any) -> MetricInput:
         "score_threshold": 0.5,
     }
     return MetricInput(**(attributes | changes))
-
-
-def xywh(rle: masks.Rle) -> list[float]:
-    x0, y0, x1, y1 = masks.boxes([rle])[0].tolist()
-    return [x0, y0, x1 - x0, y1 - y0]
 
 
 def scene(seed: int, truths: int = 60, predictions: int = 150) -> Scene:
@@ -90,17 +86,3 @@ def _blob(rng: np.random.Generator, size: tuple[int, int]) -> masks.Rle:
     """A rectangle with a ragged edge; now and then it is empty."""
     crop = rng.random((int(rng.integers(1, 16)), int(rng.integers(1, 16)))) < rng.choice([0.0, 0.6, 1.0, 1.0, 1.0])
     return masks.encode_crop(crop, int(rng.integers(0, size[1])), int(rng.integers(0, size[0])), size)
-
-
-def truth_of(rle: masks.Rle, category_id: int = 1, image_id: int = 1, *, iscrowd: bool = False) -> GroundTruth:
-    """A true instance with its mask's own box and area."""
-    area = float(masks.area([rle])[0])
-    return GroundTruth(
-        id=1,
-        image_id=image_id,
-        category_id=category_id,
-        segmentation=rle,
-        bbox=xywh(rle),
-        area=area,
-        iscrowd=int(iscrowd),
-    )

@@ -22,6 +22,7 @@ from segtrain.training.schedule import Cosine
 from segtrain.training.settings import TrainSettings
 from segtrain.training.threads import ThreadTuner
 from segtrain.training.trainer import Trainer
+from tests.helpers.builders import xywh
 from tests.helpers.tiny_networks import CLASSES, picture, planes, settings, tiny
 
 IDS = [5, 30, 70]  # category ids, with gaps; the third never appears
@@ -38,17 +39,12 @@ def write_data(folder: Path, images: int = 6, size: int = 64) -> CocoIndex:
             segmentation = masks.encode(plane.numpy())
             annotations.append(
                 {"id": len(annotations) + 1, "image_id": 100 + number, "category_id": IDS[label - 1], "iscrowd": 0}
-                | {"segmentation": segmentation, "area": int(plane.sum()), "bbox": box(segmentation)}
+                | {"segmentation": segmentation, "area": int(plane.sum()), "bbox": xywh(segmentation)}
             )
     categories = [{"id": i, "name": name} for i, name in zip(IDS, CLASSES, strict=False)]
     path = folder / "coco.json"
     path.write_text(json.dumps({"images": records, "annotations": annotations, "categories": categories}))
     return load_index(path)
-
-
-def box(rle: masks.Rle) -> list[float]:
-    x0, y0, x1, y1 = masks.boxes([rle])[0].tolist()
-    return [x0, y0, x1 - x0, y1 - y0]
 
 
 def train_settings(**changes: Any) -> TrainSettings:

@@ -12,7 +12,8 @@ from segtrain import masks
 from segtrain.metrics.boundary_iou import BoundaryIou, boundary_counts, boundary_iou, eroded
 from segtrain.metrics.mean_iou import iou_of_sums
 from segtrain.records import GroundTruth, Prediction
-from tests.helpers.random_scenes import CATEGORIES, scene, truth_of
+from tests.helpers.builders import prediction, rectangle, truth_of
+from tests.helpers.random_scenes import CATEGORIES, scene
 
 Sizes = dict[int, tuple[int, int]]
 
@@ -96,49 +97,43 @@ def test_erosion(seed: int, height: int, width: int, distance: int) -> None:
         np.testing.assert_array_equal(flat.reshape(width, height).T, ndimage.binary_erosion(plane, square))
 
 
-def prediction(rle: masks.Rle, category_id: int = 1, *, image_id: int = 1) -> Prediction:
-    return Prediction(image_id=image_id, category_id=category_id, segmentation=rle, score=1.0)
-
-
 SIZES: Sizes = {1: (30, 40), 2: (30, 40)}  # a diagonal of 50: boundaries of one pixel
-
-
-def rectangle(x: int, y: int, width: int, height: int) -> masks.Rle:
-    return masks.encode_crop(np.ones((height, width)), x, y, SIZES[1])
 
 
 def test_counted_by_hand() -> None:
     """A 6 x 6 frame of 20 pixels, and a 4 x 4 one of 12 inside it: nothing in common, though the masks' IoU is .44."""
-    big, small = rectangle(4, 4, 6, 6), rectangle(5, 5, 4, 4)
+    big, small = rectangle(4, 4, 6, 6, SIZES[1]), rectangle(5, 5, 4, 4, SIZES[1])
     got = boundary_iou([truth_of(big)], [prediction(small)], category_ids=[1], sizes=SIZES)
     assert got.boundary_iou == 0
     counts = boundary_counts([truth_of(big)], [prediction(small)], category_ids=[1], sizes=SIZES)
     np.testing.assert_array_equal(counts, [[[20, 0, 32]], [[0, 0, 0]]])
-    shifted = boundary_iou([truth_of(big)], [prediction(rectangle(4, 5, 6, 6))], category_ids=[1], sizes=SIZES)
+    shifted = boundary_iou(
+        [truth_of(big)], [prediction(rectangle(4, 5, 6, 6, SIZES[1]))], category_ids=[1], sizes=SIZES
+    )
     # Two columns of five pixels; the rows meet only there.
     assert shifted.boundary_iou == 10 / 30
 
 
 def test_the_image_border_is_outline() -> None:
-    counts = boundary_counts([truth_of(rectangle(0, 0, 40, 30))], [], category_ids=[1], sizes=SIZES)
+    counts = boundary_counts([truth_of(rectangle(0, 0, 40, 30, SIZES[1]))], [], category_ids=[1], sizes=SIZES)
     assert counts[0, 0].tolist() == [2 * 40 + 2 * 28, 0, 2 * 40 + 2 * 28]
 
 
 def test_one_mask_over_two_objects_lacks_the_line_between_them() -> None:
-    halves = [truth_of(rectangle(4, 4, 5, 5)), truth_of(rectangle(9, 4, 5, 5))]
-    got = boundary_iou(halves, [prediction(rectangle(4, 4, 10, 5))], category_ids=[1], sizes=SIZES)
+    halves = [truth_of(rectangle(4, 4, 5, 5, SIZES[1])), truth_of(rectangle(9, 4, 5, 5, SIZES[1]))]
+    got = boundary_iou(halves, [prediction(rectangle(4, 4, 10, 5, SIZES[1]))], category_ids=[1], sizes=SIZES)
     assert got.boundary_iou == 26 / 32
 
 
 def test_one_division_for_all_images() -> None:
     """A mean of per-image ratios would be 1/2."""
-    truths = [truth_of(rectangle(4, 4, 6, 6)), truth_of(rectangle(4, 4, 3, 3), image_id=2)]
-    got = boundary_iou(truths, [prediction(rectangle(4, 4, 6, 6))], category_ids=[1], sizes=SIZES)
+    truths = [truth_of(rectangle(4, 4, 6, 6, SIZES[1])), truth_of(rectangle(4, 4, 3, 3, SIZES[1]), image_id=2)]
+    got = boundary_iou(truths, [prediction(rectangle(4, 4, 6, 6, SIZES[1]))], category_ids=[1], sizes=SIZES)
     assert got.boundary_iou == 20 / 28
 
 
 def test_a_category_only_predicted_has_none() -> None:
-    square = rectangle(4, 4, 6, 6)
+    square = rectangle(4, 4, 6, 6, SIZES[1])
     got = boundary_iou(
         [truth_of(square)], [prediction(square), prediction(square, 2)], category_ids=[1, 2], sizes=SIZES
     )
@@ -147,9 +142,11 @@ def test_a_category_only_predicted_has_none() -> None:
 
 
 def test_nothing_at_all_is_undefined() -> None:
-    crowd = truth_of(rectangle(0, 0, 40, 30), iscrowd=True)
+    crowd = truth_of(rectangle(0, 0, 40, 30, SIZES[1]), iscrowd=True)
     for category_ids, truths, sizes in (([], [], {}), ([1], [], SIZES), ([1], [crowd], SIZES)):
-        got = boundary_iou(truths, [prediction(rectangle(1, 1, 5, 5))], category_ids=category_ids, sizes=sizes)
+        got = boundary_iou(
+            truths, [prediction(rectangle(1, 1, 5, 5, SIZES[1]))], category_ids=category_ids, sizes=sizes
+        )
         assert isnan(got.boundary_iou)
         assert all(isnan(value) for value in got.per_category.values())
 

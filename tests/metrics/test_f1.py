@@ -10,11 +10,10 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from segtrain import masks
 from segtrain.metrics.f1 import f1, f1_counts, f1_curve
 from segtrain.metrics.matching import IOU_THRESHOLDS, match
-from segtrain.records import GroundTruth, Prediction
-from tests.helpers.random_scenes import CATEGORIES, Scene, scene, xywh
+from tests.helpers.builders import prediction, rectangle, truth_of
+from tests.helpers.random_scenes import CATEGORIES, Scene, scene
 
 
 def referee(drawn: Scene, iou_threshold: float) -> dict[tuple[int, int], list[int]]:
@@ -87,25 +86,10 @@ def test_a_curve_is_f1_at_each_threshold(seed: int) -> None:
 SIZE = (10, 10)
 
 
-def rectangle(x: int, y: int, width: int, height: int) -> masks.Rle:
-    return masks.encode_crop(np.ones((height, width)), x, y, SIZE)
-
-
-def truth(rle: masks.Rle, category_id: int = 1, *, iscrowd: int = 0, image_id: int = 1) -> GroundTruth:
-    area = float(masks.area([rle])[0])
-    return GroundTruth(
-        id=1, image_id=image_id, category_id=category_id, segmentation=rle, bbox=xywh(rle), area=area, iscrowd=iscrowd
-    )
-
-
-def prediction(rle: masks.Rle, category_id: int = 1, score: float = 0.9, image_id: int = 1) -> Prediction:
-    return Prediction(image_id=image_id, category_id=category_id, segmentation=rle, score=score)
-
-
 def test_a_second_detection_of_the_same_object_is_false() -> None:
-    whole, half = rectangle(0, 0, 4, 4), rectangle(0, 0, 4, 2)
+    whole, half = rectangle(0, 0, 4, 4, SIZE), rectangle(0, 0, 4, 2, SIZE)
     result = f1(
-        [truth(whole)], [prediction(whole, score=0.3), prediction(half, score=0.8)], category_ids=[1], image_ids=[1]
+        [truth_of(whole)], [prediction(whole, score=0.3), prediction(half, score=0.8)], category_ids=[1], image_ids=[1]
     )
     # The half one comes first by score, and IoU .50 is enough.
     assert result.per_image == {1: (1, 1, 0)}
@@ -114,16 +98,16 @@ def test_a_second_detection_of_the_same_object_is_false() -> None:
 
 def test_of_equal_overlaps_the_last_truth_wins() -> None:
     """An arbitrary rule, but COCO's: the count depends on it."""
-    left, middle, right = (rectangle(x, 0, 4, 4) for x in (0, 1, 2))
+    left, middle, right = (rectangle(x, 0, 4, 4, SIZE) for x in (0, 1, 2))
     found = [prediction(middle, score=0.9), prediction(left, score=0.8)]
     for truths, counts in (([left, right], (2, 0, 0)), ([right, left], (1, 1, 1))):
-        result = f1([truth(rle) for rle in truths], found, category_ids=[1], image_ids=[1])
+        result = f1([truth_of(rle) for rle in truths], found, category_ids=[1], image_ids=[1])
         assert result.per_image == {1: counts}
 
 
 def test_many_detections_in_a_crowd_count_neither_way() -> None:
-    crowd = truth(rectangle(0, 0, 10, 5), iscrowd=1)
-    inside = [prediction(rectangle(x, 0, 2, 2)) for x in range(0, 8, 2)]
+    crowd = truth_of(rectangle(0, 0, 10, 5, SIZE), iscrowd=1)
+    inside = [prediction(rectangle(x, 0, 2, 2, SIZE)) for x in range(0, 8, 2)]
     result = f1([crowd], inside, category_ids=[1], image_ids=[1])
     assert result.per_image == {1: (0, 0, 0)}
     assert isnan(result.f1)
@@ -131,8 +115,10 @@ def test_many_detections_in_a_crowd_count_neither_way() -> None:
 
 
 def test_the_mean_is_over_categories_with_ground_truth() -> None:
-    a, b = rectangle(0, 0, 3, 3), rectangle(5, 5, 3, 3)
-    result = f1([truth(a, 1), truth(b, 2)], [prediction(a, 1), prediction(b, 3)], category_ids=[1, 2, 3], image_ids=[1])
+    a, b = rectangle(0, 0, 3, 3, SIZE), rectangle(5, 5, 3, 3, SIZE)
+    result = f1(
+        [truth_of(a, 1), truth_of(b, 2)], [prediction(a, 1), prediction(b, 3)], category_ids=[1, 2, 3], image_ids=[1]
+    )
     assert result.per_category[1] == 1
     assert result.per_category[2] == 0
     assert isnan(result.per_category[3])
@@ -141,9 +127,9 @@ def test_the_mean_is_over_categories_with_ground_truth() -> None:
 
 
 def test_other_images_and_categories_are_left_out() -> None:
-    a = rectangle(0, 0, 3, 3)
+    a = rectangle(0, 0, 3, 3, SIZE)
     result = f1(
-        [truth(a), truth(a, 5), truth(a, image_id=2)],
+        [truth_of(a), truth_of(a, 5), truth_of(a, image_id=2)],
         [prediction(a), prediction(a, -1), prediction(a, image_id=2)],
         category_ids=[1],
         image_ids=[1, 3],

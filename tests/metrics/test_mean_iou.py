@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from segtrain import masks
 from segtrain.metrics.mean_iou import MeanIou, mean_iou
 from segtrain.records import GroundTruth, Prediction
-from tests.helpers.random_scenes import CATEGORIES, scene, xywh
+from tests.helpers.builders import prediction, truth_of
+from tests.helpers.random_scenes import CATEGORIES, scene
 
 Sizes = dict[int, tuple[int, int]]
 
@@ -80,22 +81,13 @@ def test_wild_scenes(sizes: Sizes, real: list, found: list) -> None:
         x, y, width, height = place
         return masks.encode_crop(np.ones((height, width)), x, y, sizes[image_id])
 
-    truths = [truth(rle(place, i), c, image_id=i, iscrowd=int(dice == 0)) for place, i, c, dice in real if i in sizes]
+    truths = [
+        truth_of(rle(place, i), c, image_id=i, iscrowd=int(dice == 0)) for place, i, c, dice in real if i in sizes
+    ]
     predictions = [prediction(rle(place, i), c, image_id=i) for place, i, c, _ in found if i in sizes]
     # Category 3 belongs to no one: only its crowds matter.
     got = mean_iou(truths, predictions, category_ids=[1, 2], sizes=sizes)
     assert_same(got, brute_force(truths, predictions, [1, 2], sizes))
-
-
-def truth(rle: masks.Rle, category_id: int = 1, *, iscrowd: int = 0, image_id: int = 1) -> GroundTruth:
-    area = float(masks.area([rle])[0])
-    return GroundTruth(
-        id=1, image_id=image_id, category_id=category_id, segmentation=rle, bbox=xywh(rle), area=area, iscrowd=iscrowd
-    )
-
-
-def prediction(rle: masks.Rle, category_id: int = 1, *, image_id: int = 1) -> Prediction:
-    return Prediction(image_id=image_id, category_id=category_id, segmentation=rle, score=1.0)
 
 
 SIZES: Sizes = {1: (2, 10), 2: (2, 10)}
@@ -109,7 +101,7 @@ def columns(start: int, stop: int) -> masks.Rle:
 
 
 def test_counted_by_hand() -> None:
-    got = mean_iou([truth(columns(0, 4))], [prediction(columns(2, 6))], category_ids=[1], sizes=SIZES)
+    got = mean_iou([truth_of(columns(0, 4))], [prediction(columns(2, 6))], category_ids=[1], sizes=SIZES)
     assert got.per_category == {1: 4 / 12}
     assert got.fg_iou == 4 / 12
     # Background: 20 + 8 pixels of 20 + 16, image 2 included.
@@ -118,20 +110,20 @@ def test_counted_by_hand() -> None:
 
 def test_one_division_for_all_images() -> None:
     """A mean of per-image ratios would be (1 + 1/5) / 2."""
-    truths = [truth(columns(0, 1)), truth(columns(0, 5), image_id=2)]
+    truths = [truth_of(columns(0, 1)), truth_of(columns(0, 5), image_id=2)]
     predictions = [prediction(columns(0, 1)), prediction(columns(0, 1), image_id=2)]
     assert mean_iou(truths, predictions, category_ids=[1], sizes=SIZES).fg_iou == 4 / 12
 
 
 def test_a_crowd_of_any_category_is_ignored_in_all() -> None:
-    truths = [truth(columns(0, 4)), truth(columns(2, 8), 77, iscrowd=1)]
+    truths = [truth_of(columns(0, 4)), truth_of(columns(2, 8), 77, iscrowd=1)]
     got = mean_iou(truths, [prediction(columns(0, 10))], category_ids=[1], sizes={1: (2, 10)})
     assert got.per_category == {1: 4 / 8}
     assert got.miou == pytest.approx((4 / 8 + 0) / 2)
 
 
 def test_a_category_only_predicted_has_no_iou_but_costs_the_background() -> None:
-    got = mean_iou([truth(columns(0, 4))], [prediction(columns(0, 4)), prediction(columns(4, 6), 2)],
+    got = mean_iou([truth_of(columns(0, 4))], [prediction(columns(0, 4)), prediction(columns(4, 6), 2)],
                    category_ids=[1, 2], sizes={1: (2, 10)})  # fmt: skip
     assert got.per_category[1] == 1
     assert isnan(got.per_category[2])
@@ -140,7 +132,7 @@ def test_a_category_only_predicted_has_no_iou_but_costs_the_background() -> None
 
 
 def test_pixels_may_belong_to_several_categories() -> None:
-    truths = [truth(columns(0, 4)), truth(columns(2, 6), 2)]
+    truths = [truth_of(columns(0, 4)), truth_of(columns(2, 6), 2)]
     predictions = [prediction(columns(0, 4)), prediction(columns(2, 6), 2)]
     got = mean_iou(truths, predictions, category_ids=[1, 2], sizes=SIZES)
     assert (got.miou, got.fg_iou, got.per_category) == (1, 1, {1: 1, 2: 1})
@@ -154,7 +146,7 @@ def test_images_without_objects_are_all_background() -> None:
 
 
 def test_nothing_at_all_is_undefined() -> None:
-    for sizes, truths in (({}, []), ({1: (2, 10)}, [truth(columns(0, 10), iscrowd=1)])):
+    for sizes, truths in (({}, []), ({1: (2, 10)}, [truth_of(columns(0, 10), iscrowd=1)])):
         got = mean_iou(truths, [prediction(columns(0, 3))], category_ids=[1], sizes=sizes)  # type: ignore[arg-type]
         assert isnan(got.miou)
         assert isnan(got.fg_iou)

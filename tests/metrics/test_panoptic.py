@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from segtrain import masks
 from segtrain.metrics.panoptic import PanopticQuality, panoptic_counts, panoptic_quality, qualities
 from segtrain.records import GroundTruth, Prediction
-from tests.helpers.random_scenes import CATEGORIES, scene, truth_of
+from tests.helpers.builders import prediction, truth_of
+from tests.helpers.random_scenes import CATEGORIES, scene
 
 Sizes = dict[int, tuple[int, int]]
 Segments = list[tuple[int, np.ndarray]]  # category and plane
@@ -109,10 +110,6 @@ def test_wild_scenes(sizes: Sizes, real: list, found: list) -> None:
     ]
     got = panoptic_quality(truths, predictions, category_ids=[1, 2], sizes=sizes)
     assert_same(got, brute_force(truths, predictions, [1, 2], sizes))
-
-
-def prediction(rle: masks.Rle, category_id: int = 1, *, score: float = 1.0, image_id: int = 1) -> Prediction:
-    return Prediction(image_id=image_id, category_id=category_id, segmentation=rle, score=score)
 
 
 SIZES: Sizes = {1: (2, 20), 2: (2, 20)}

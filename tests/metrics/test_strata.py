@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from segtrain import masks
 from segtrain.metrics.matching import IOU_THRESHOLDS, max_iou_per_truth
 from segtrain.metrics.strata import Trait, classes, numbers_by_stratum, resampled_by_stratum, thirds
+from tests.helpers.builders import truth_of
 from tests.helpers.coco_referee import referee
-from tests.helpers.random_scenes import Scene, inputs_of, scene, truth_of
+from tests.helpers.random_scenes import Scene, inputs_of, scene
 
 NAMES = ("low", "mid", "high")
 

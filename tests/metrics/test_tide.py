@@ -15,8 +15,9 @@ from segtrain.metrics.average_precision import average_precision
 from segtrain.metrics.matching import Matches, match
 from segtrain.metrics.tide import MISSES, TYPES, error_costs, error_types, fixed_precision
 from segtrain.records import GroundTruth, Prediction
+from tests.helpers.builders import truth_of
 from tests.helpers.coco_referee import referee
-from tests.helpers.random_scenes import CATEGORIES, Scene, inputs_of, scene, truth_of
+from tests.helpers.random_scenes import CATEGORIES, Scene, inputs_of, scene
 
 ALL = (*TYPES, MISSES)
 Found = list[dict[str, Any]]  # detections in the order of the referee: right (a truth or None), type, truth meant

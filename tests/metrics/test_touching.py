@@ -11,7 +11,8 @@ from scipy.ndimage import binary_dilation
 from segtrain import masks
 from segtrain.metrics.touching import MergesAndSplits, grown, merges_and_splits, touching_parts
 from segtrain.records import GroundTruth, Prediction
-from tests.helpers.random_scenes import scene, truth_of
+from tests.helpers.builders import rectangle, truth_of
+from tests.helpers.random_scenes import scene
 
 SIZE = (9, 12)
 Plane = np.ndarray[Any, np.dtype[np.bool_]]
@@ -50,10 +51,6 @@ def ours(truths: list[Any], predictions: list[Any], sizes: dict[int, tuple[int, 
     return merges_and_splits(touching_parts(truths, sizes=sizes), predictions)
 
 
-def rectangle(x: int, y: int, width: int, height: int) -> masks.Rle:
-    return masks.encode_crop(np.ones((height, width)), x, y, SIZE)
-
-
 def real(*rles: masks.Rle) -> list[GroundTruth]:
     return [truth_of(rle) for rle in rles]
 
@@ -78,7 +75,7 @@ several = st.lists(st.lists(rectangles, min_size=1, max_size=3), max_size=6)
 
 def shapes(drawn: list[list[tuple[int, int, int, int]]]) -> list[masks.Rle]:
     """Unions of rectangles: with holes, with parts apart, empty."""
-    return [masks.union([rectangle(*r) for r in part], SIZE) for part in drawn]
+    return [masks.union([rectangle(*r, SIZE) for r in part], SIZE) for part in drawn]
 
 
 @given(several, several)
@@ -106,35 +103,41 @@ def test_the_truth_itself_merges_and_splits_nothing(true: list) -> None:
 
 @pytest.mark.parametrize(("x", "y", "touches"), [(4, 2, True), (4, 4, True), (4, 5, False), (5, 2, False)])
 def test_neighbours_touch_across_edges_and_corners(x: int, y: int, touches: bool) -> None:
-    parts = touching_parts(real(rectangle(2, 2, 2, 2), rectangle(x, y, 2, 2)), sizes={1: SIZE})
+    parts = touching_parts(real(rectangle(2, 2, 2, 2, SIZE), rectangle(x, y, 2, 2, SIZE)), sizes={1: SIZE})
     assert len(parts.get(1, ())) == 2 * touches
 
 
 def test_the_foot_of_a_column_is_not_beside_the_head_of_the_next() -> None:
-    assert touching_parts(real(rectangle(2, 8, 1, 1), rectangle(3, 0, 1, 1)), sizes={1: SIZE}) == {}
+    assert touching_parts(real(rectangle(2, 8, 1, 1, SIZE), rectangle(3, 0, 1, 1, SIZE)), sizes={1: SIZE}) == {}
 
 
 def test_a_detection_over_two_merges_both_and_one_over_half_of_the_second_none() -> None:
-    truths = real(rectangle(0, 0, 4, 4), rectangle(4, 0, 4, 4), rectangle(11, 8, 1, 1))
-    assert ours(truths, found(rectangle(0, 0, 8, 4)), {1: SIZE}) == MergesAndSplits(2, 2, 2, 0)
-    assert ours(truths, found(rectangle(0, 0, 6, 4)), {1: SIZE}) == MergesAndSplits(2, 1, 0, 0)
-    assert ours(truths, found(rectangle(0, 0, 7, 4)), {1: SIZE}) == MergesAndSplits(2, 2, 2, 0)
+    truths = real(rectangle(0, 0, 4, 4, SIZE), rectangle(4, 0, 4, 4, SIZE), rectangle(11, 8, 1, 1, SIZE))
+    assert ours(truths, found(rectangle(0, 0, 8, 4, SIZE)), {1: SIZE}) == MergesAndSplits(2, 2, 2, 0)
+    assert ours(truths, found(rectangle(0, 0, 6, 4, SIZE)), {1: SIZE}) == MergesAndSplits(2, 1, 0, 0)
+    assert ours(truths, found(rectangle(0, 0, 7, 4, SIZE)), {1: SIZE}) == MergesAndSplits(2, 2, 2, 0)
 
 
 def test_pieces_split_and_duplicates_do_not() -> None:
-    truths = real(rectangle(0, 0, 4, 4), rectangle(4, 0, 4, 4))
-    assert ours(truths, found(rectangle(0, 0, 2, 4), rectangle(2, 0, 2, 4)), {1: SIZE}) == MergesAndSplits(2, 1, 0, 1)
-    assert ours(truths, found(rectangle(0, 0, 4, 4), rectangle(0, 0, 3, 4)), {1: SIZE}) == MergesAndSplits(2, 1, 0, 0)
+    truths = real(rectangle(0, 0, 4, 4, SIZE), rectangle(4, 0, 4, 4, SIZE))
+    assert ours(truths, found(rectangle(0, 0, 2, 4, SIZE), rectangle(2, 0, 2, 4, SIZE)), {1: SIZE}) == MergesAndSplits(
+        2, 1, 0, 1
+    )
+    assert ours(truths, found(rectangle(0, 0, 4, 4, SIZE), rectangle(0, 0, 3, 4, SIZE)), {1: SIZE}) == MergesAndSplits(
+        2, 1, 0, 0
+    )
     # Half in the one and half in the other: in neither for more than half.
-    assert ours(truths, found(rectangle(0, 0, 2, 4), rectangle(2, 0, 4, 4)), {1: SIZE}) == MergesAndSplits(2, 0, 0, 0)
+    assert ours(truths, found(rectangle(0, 0, 2, 4, SIZE), rectangle(2, 0, 4, 4, SIZE)), {1: SIZE}) == MergesAndSplits(
+        2, 0, 0, 0
+    )
 
 
 def test_crowds_and_other_images_are_left_out() -> None:
-    crowd = truth_of(rectangle(4, 0, 4, 4), iscrowd=True)
-    assert touching_parts([*real(rectangle(0, 0, 4, 4)), crowd], sizes={1: SIZE}) == {}
-    pair = real(rectangle(0, 0, 4, 4), rectangle(4, 0, 4, 4))
+    crowd = truth_of(rectangle(4, 0, 4, 4, SIZE), iscrowd=True)
+    assert touching_parts([*real(rectangle(0, 0, 4, 4, SIZE)), crowd], sizes={1: SIZE}) == {}
+    pair = real(rectangle(0, 0, 4, 4, SIZE), rectangle(4, 0, 4, 4, SIZE))
     assert touching_parts(pair, sizes={2: SIZE}) == {}
-    elsewhere: Any = [{**p, "image_id": 2} for p in found(rectangle(0, 0, 8, 4))]
+    elsewhere: Any = [{**p, "image_id": 2} for p in found(rectangle(0, 0, 8, 4, SIZE))]
     assert ours(pair, elsewhere, {1: SIZE, 2: SIZE}) == MergesAndSplits(2, 0, 0, 0)
 
 

@@ -8,8 +8,9 @@ from skimage.morphology import disk
 
 from segtrain import masks
 from segtrain.metrics.average_precision import true_boxes
+from tests.helpers.builders import truth_of
 from tests.helpers.coco_referee import referee
-from tests.helpers.random_scenes import scene, truth_of
+from tests.helpers.random_scenes import scene
 
 
 def test_rectangles_are_their_boxes() -> None:
