@@ -9,7 +9,7 @@ _LONGEST = 160
 
 
 def printable(name: object) -> str:
-    """A name as it can stand in one line of any terminal or log: cut if it is long, escaped if it is odd."""
+    """Format a name for one line of a terminal or log: long names are cut, unprintable ones escaped."""
     text = str(name)
     if len(text) > 2 * _LONGEST:
         text = f"{text[:_LONGEST]}...{text[-_LONGEST:]}"
@@ -17,7 +17,7 @@ def printable(name: object) -> str:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write to a temporary name beside the file, then rename: a reader sees the old file or the new one, never half."""
+    """Write a temporary file beside it, then rename: readers see the old file or the new one, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -33,7 +33,6 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def cache_folder() -> Path:
-    """Where this user's programs keep what they can find out again: ``$XDG_CACHE_HOME/segtrain``, by default below
-    ``~/.cache``. It need not exist."""
+    """Return the user's cache folder: ``$XDG_CACHE_HOME/segtrain``, by default below ``~/.cache``; it may not exist."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "segtrain"

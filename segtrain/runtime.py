@@ -1,4 +1,4 @@
-"""The machine: device, precision, threads, seeds, and a description of all that for reports."""
+"""Runtime environment: device, precision, threads, seeds, peak memory, and their description for reports."""
 
 import ctypes
 import gc
@@ -25,15 +25,15 @@ T = TypeVar("T")
 
 
 def copy_to_device(values: Sequence[object], device: torch.device) -> Tensor:
-    """A tensor of (nested lists of) numbers on a device.
+    """Copy (nested lists of) numbers to a device.
 
-    Without waiting for it: ``torch.tensor(values, device=device)`` lets the host wait until a GPU has done its work.
+    The copy is asynchronous: ``torch.tensor(values, device=device)`` would make the host wait for the GPU.
     """
     return torch.tensor(values).to(device, non_blocking=True)
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device behind ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
         SegtrainError: there is no such device here.
@@ -51,12 +51,12 @@ def resolve_device(name: str) -> torch.device:
 
 
 def to_device(part: T, device: torch.device) -> T:
-    """Move what can be moved; a classical segmenter stays where it is."""
+    """Move a module to a device; return anything else, such as a classical segmenter, as it is."""
     return part.to(device) if isinstance(part, torch.nn.Module) else part
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
-    """``auto`` is bf16 where the device computes it natively: elsewhere it is emulated, and slower than fp32."""
+    """Resolve ``auto``: bf16 where the device computes it natively; elsewhere it is emulated, and slower than fp32."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -66,7 +66,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp
 
 
 def limit_threads(count: int) -> None:
-    """Compute with so many threads, whatever computes: torch, and the linear algebra of NumPy and SciPy.
+    """Limit the threads of torch and of the linear algebra of NumPy and SciPy.
 
     OpenCV's threads are stopped where augmentation is imported.
     """
@@ -75,7 +75,7 @@ def limit_threads(count: int) -> None:
 
 
 def thread_count(threads: Literal["auto"] | int, busy_workers: int) -> int:
-    """How many threads to compute with.
+    """Resolve the number of threads to compute with.
 
     ``auto`` leaves one core to each busy worker process: two threads beside one busy process on two cores are slower
     than one.
@@ -103,7 +103,7 @@ def seed_everything(seed: int) -> None:
 
 
 def peak_memory(device: torch.device) -> float:
-    """The most memory this process has held so far, in GiB: on the device, or resident on the CPU."""
+    """Return the peak memory of this process in GiB: on the device, or resident on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     info = psutil.Process().memory_info()
@@ -120,10 +120,10 @@ def _peak_resident() -> int:
 
 
 class MemoryAbove:
-    """The most memory held within a ``with`` block above what was held at its start.
+    """Peak memory within a ``with`` block, above the memory held at its start.
 
     Args:
-        device: whose memory; the process's resident memory on the CPU.
+        device: device whose memory is measured; on the CPU the resident memory of the process.
 
     Attributes:
         gib: set at the end of the block; None where the system cannot tell (it needs Linux, or a CUDA device).
@@ -151,7 +151,7 @@ class MemoryAbove:
 
 
 def _give_back_freed() -> None:
-    """Return freed memory to the system: it would count as held, and what takes its place as nothing."""
+    """Return freed memory to the system; otherwise it counts as held, and its reuse as free of cost."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if platform.system() == "Linux" else None
     if trim is not None:  # glibc's; others keep little
@@ -159,7 +159,7 @@ def _give_back_freed() -> None:
 
 
 def _restart_peak() -> int | None:
-    """Let the kernel take the peak of this process anew (proc(5), ``clear_refs``); the resident bytes of now."""
+    """Reset the kernel's peak of this process (proc(5), ``clear_refs``) and return the resident bytes."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -176,7 +176,7 @@ def _status_bytes(name: str) -> int | None:
 
 
 def describe_environment(device: torch.device, precision: str) -> dict[str, str | int | float]:
-    """What a reader needs to judge times and to reproduce numbers."""
+    """Describe the software and hardware that times and numbers depend on."""
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
     packages = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "pycocotools", "hotcoco")
     return {

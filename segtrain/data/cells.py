@@ -40,7 +40,7 @@ def mottling(rng: np.random.Generator, size: tuple[int, ...], sigma: float) -> P
 
 @dataclass(frozen=True)
 class Look:
-    """How the images of one difficulty look; intervals are drawn from uniformly, once per image.
+    """Appearance of the images of one difficulty; values are drawn uniformly from the intervals, once per image.
 
     Attributes:
         contrast: grey of cells above (or below) the background's, of a range of 1.
@@ -89,10 +89,10 @@ def draw(
 
     Args:
         rng: the only source of chance.
-        look: of the image.
+        look: appearance of the image.
         size: side of the image in pixels.
         cells: least and greatest number of cells.
-        radius: of a round cell, in pixels; the other kinds have a like area.
+        radius: radius of a round cell in pixels; the other kinds have a similar area.
         dark: probability of dark cells on a bright background, instead of bright on dark.
     """
     visible = np.zeros((size, size), dtype=np.int64)
@@ -121,7 +121,7 @@ def shape(rng: np.random.Generator, kind: str, radius: float) -> Plane:
     Args:
         rng: chance for proportions and direction.
         kind: one of ``KINDS``.
-        radius: of a round cell, in pixels.
+        radius: radius of a round cell in pixels.
 
     Returns:
         A square, odd-sided patch with the cell in its middle.

@@ -22,7 +22,7 @@ OnBadImage = Literal["error", "skip"]
 
 @dataclass(frozen=True)
 class Sample:
-    """What the network learns from.
+    """Training sample.
 
     Attributes:
         image: (3, H, W) uint8 RGB.
@@ -59,7 +59,7 @@ class CocoDataset(Dataset[Sample | Skipped]):
         images: reads them.
         augmentation: None, or an empty one, for the images and instances as they are.
         seed: not negative.
-        on_bad_image: whether an image that cannot be read is an error or a ``Skipped``.
+        on_bad_image: "error": an unreadable image raises; "skip": it becomes a ``Skipped``.
         min_object_pixels: instances that augmentation leaves with fewer pixels are dropped.
         cache: holds the decoded images; None to read the files.
     """

@@ -88,7 +88,7 @@ def unpack(planes: Sequence[npt.NDArray[Any]], owners: Sequence[Sequence[int]], 
 
     Args:
         planes: (H, W) each, as packed, then transformed without inventing values (nearest neighbour).
-        owners: as packed.
+        owners: owners of the labels, as ``pack`` returns them.
         least: for each instance, the pixels below which it is left out; one that has none always is.
     """
     parts = [_runs(plane, np.array([-1, *instances])) for plane, instances in zip(planes, owners, strict=True)]

@@ -99,12 +99,12 @@ class TrainingLoader:
         dataset: where samples come from.
         batch_size: images of a batch.
         workers: processes that load ahead; 0 to load in this one.
-        seed: of the order; not negative.
-        aspect_grouping: whether a batch holds images of like width/height, which need little padding.
+        seed: seed of the order; not negative.
+        aspect_grouping: batches hold images of similar width/height, which need little padding.
         repeat_threshold: share of images below which a category is rare, and its images are shown more often; None to
             show each image once an epoch.
         pin_memory: for a faster way to a GPU.
-        start_method: of the workers, ``fork`` or ``spawn``; None for the system's own.
+        start_method: how workers are started, ``fork`` or ``spawn``; None for the system's default.
     """
 
     def __init__(

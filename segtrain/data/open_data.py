@@ -28,7 +28,7 @@ PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
 
 
 class _CheckedHeaders(msgspec.Struct):
-    """What the headers of a split's images say."""
+    """Headers of the images of a split."""
 
     issues: list[Issue]
     unusable: dict[int, str]
@@ -47,7 +47,7 @@ def check_split(split: Split, check: CheckMode, max_dets: int, *, skip: bool) ->
         split: whose annotations are checked already.
         check: "strict": an image that cannot be used is an error; "warn": it is left out; "off": nobody looks.
         max_dets: detections per image that the model returns and AP uses.
-        skip: whether who loads the images passes over those that cannot be read, and counts them.
+        skip: unreadable images are skipped and counted instead of raising an error.
 
     Returns:
         The split, with more issues, and perhaps without some images.
@@ -106,7 +106,7 @@ def _check_headers(reader: ImageReader, images: list[ImageInfo]) -> _CheckedHead
 
 
 def _files(split: Split) -> dict[int, Path]:
-    """Where the images lie that have a name to trust."""
+    """Locate the images whose file names are valid."""
     if split.images is None:
         return {}
     found = {}
@@ -192,8 +192,8 @@ def training_samples(split: Split, augmentation: Augmentation, seed: int, data: 
 
     Args:
         split: "train", with its image folder.
-        augmentation: what is done to each sample.
-        seed: of the augmentation.
+        augmentation: augmentation of the training samples.
+        seed: seed of the augmentation.
         data: the ``data`` node.
 
     Raises:
@@ -216,5 +216,5 @@ def training_samples(split: Split, augmentation: Augmentation, seed: int, data: 
 
 
 def data_root(data: Mapping[str, Any]) -> Path:
-    """What the paths of a ``data`` node are relative to, absolute."""
+    """Return the absolute folder that the paths of a ``data`` node are relative to."""
     return Path(data["root"] or ".").expanduser().absolute()

@@ -15,13 +15,13 @@ _REPETITION = 2**32
 
 
 def repeat_factors(counts: CategoryCounts, images: int, threshold: float) -> npt.NDArray[np.float64]:
-    """How often an epoch shows each image, so that rare categories are met more often.
+    """Compute how often an epoch shows each image, so that rare categories occur more often.
 
     max(1, sqrt(threshold / f)), f being the share of images with the image's rarest category. Source: A. Gupta,
     P. Dollár, R. Girshick, LVIS: A Dataset for Large Vocabulary Instance Segmentation, CVPR 2019, section 5.
 
     Args:
-        counts: of the true instances.
+        counts: number of true instances of each image and category.
         images: their number, those without instances included.
         threshold: share of images below which a category counts as rare, in (0, 1].
 
@@ -55,7 +55,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         length: number of images.
         batch_size: one batch of an epoch may be smaller.
         seed: not negative.
-        factors: (length,) from 1: how often to show each image on average; an epoch shows it as often as one of the two
+        factors: (length,) at least 1: times to show each image on average; an epoch shows it as often as one of the two
             nearest whole numbers says. None: once.
         bins: (length,) of images that are alike. A batch holds images of one bin, but for one batch at each border
             between neighbouring bins. None: batches as they come.

@@ -36,7 +36,7 @@ def image_field(path: Path, field: str, places: Sequence[int]) -> list[str | flo
     Args:
         path: COCO json.
         field: a key of the entries of ``images``; ``extra.patient`` is the key ``patient`` within ``extra``.
-        places: of the entries that count.
+        places: positions of the entries that count.
 
     Returns:
         One value for each of these.
@@ -141,7 +141,7 @@ def _decode(path: Path, content: bytes | msgspec.Raw, kind: type[T]) -> T:
 
 
 def _value(entry: Mapping[str, Any], field: str) -> Any:
-    """What stands at a dotted path; None if nothing does."""
+    """Return the value at a dotted path; None if there is none."""
     key, _, rest = field.partition(".")
     value = entry.get(key)
     if not rest:
@@ -170,7 +170,7 @@ def stratified(
     sides as long as that brings the shares nearer to the fraction, or a category into a split that has none of it.
 
     Args:
-        counts: of the true instances.
+        counts: number of true instances of each image and category.
         ids: (N,) of the images, unique; decide their order, so that the order in the file does not matter.
         fraction: share that validation takes, in (0, 1).
         seed: not negative.
@@ -198,7 +198,7 @@ def _by_smallest(groups: _Ints, ids: _Ints) -> _Ints:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Which unit holds how much of which class: a category, images, or images without objects.
+    """Amount of each class in each unit; classes are the categories, images, and images without objects.
 
     Attributes:
         units: (P,) not decreasing; every unit occurs.
@@ -281,7 +281,7 @@ def draw_validation_ids(index: CocoIndex, fraction: float, seed: int, split_by: 
     """Ids of about a fraction of the images and of each category's objects; see ``stratified``.
 
     Args:
-        index: of the whole file.
+        index: index of the whole file.
         fraction: in (0, 1).
         seed: not negative.
         split_by: field of the file's images; images with the same value stay together. None: each by itself.

@@ -65,16 +65,16 @@ def open_splits(
     """Open the splits that a command needs, and none that it does not.
 
     Args:
-        root: what all other paths are relative to.
+        root: folder that all other paths are relative to.
         train_annotations: COCO json.
         train_images: image folder.
         val_annotations: COCO json; None to take ``val_fraction`` of the training images.
         val_images: image folder; None for ``train_images``, where images are needed.
         val_fraction: in (0, 1); share of ``train_annotations``, of its images and of each category, that validation
             takes.
-        exif: what becomes of EXIF orientations; see ``read_image``.
+        exif: treatment of EXIF orientations; see ``read_image``.
         max_image_pixels: images of more are refused.
-        check: what becomes of annotations that cannot be used; see ``load_index``.
+        check: treatment of annotations that cannot be used; see ``load_index``.
         seed: draws those images; not negative.
         need: the splits to open.
         split_by: field of the images; those with the same value (patient, slide, video) stay in one split.

@@ -30,12 +30,12 @@ class Generator:
     An image depends on the settings, its split and its number alone.
 
     Attributes:
-        seed: of everything.
-        train_images: how many.
-        val_images: how many.
+        seed: seed of all random draws.
+        train_images: number of training images.
+        val_images: number of validation images.
         size: side of an image in pixels.
         cells: least and greatest number of cells in an image.
-        radius: of a round cell in pixels; the other kinds have a like area.
+        radius: radius of a round cell in pixels; the other kinds have a similar area.
         dark: share of images with dark cells on a bright background.
         easy: look of the images 1, 3, 5, ...
         hard: look of the others.
@@ -113,7 +113,7 @@ class Generator:
         return info
 
     def _is_in(self, root: Path) -> bool:
-        """Whether both splits hold exactly this data set."""
+        """True if both splits hold exactly this data set."""
         counts = {"train": self.train_images, "val": self.val_images}
         return all(
             _read_info(root, split) == self._info()
@@ -135,7 +135,7 @@ def _annotations(drawing: Drawing) -> Iterator[dict[str, Any]]:
 
 
 def _is_replaceable(root: Path) -> bool:
-    """Whether nothing is lost when ``root`` goes: it is empty, or a data set of ours with other settings."""
+    """True if ``root`` may be replaced: it is empty, or a drawn data set with other settings."""
     if not root.is_dir():
         return False
     found = {path.name for path in root.iterdir()}

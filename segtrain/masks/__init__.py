@@ -34,7 +34,7 @@ def encode(mask: npt.NDArray[Any]) -> Rle:
 
 
 def decode(rle: Rle) -> BoolArray:
-    """The full (H, W) plane of a mask."""
+    """Decode a mask to its full (H, W) plane."""
     # Not pycocotools' decode, which warns with every mask under NumPy 2.
     height, width = rle["size"]
     counts = counts_of(rle)
@@ -84,7 +84,7 @@ def encode_labels(labels: npt.NDArray[np.integer[Any]]) -> list[Rle]:
 
 
 def decode_crop(rle: Rle) -> tuple[npt.NDArray[np.uint8], int, int]:
-    """The mask's bounding box alone.
+    """Decode a mask within its bounding box alone.
 
     Returns:
         The (h, w) uint8 crop of 0 and 1, and the column x and row y of its top left pixel; (0, 0), 0, 0 if empty.
@@ -211,24 +211,24 @@ def complement(rle: Rle) -> Rle:
 
 
 def empty(size: tuple[int, int]) -> Rle:
-    """The mask without a pixel."""
+    """Return the mask without a pixel."""
     return _from_flips(np.zeros(0, dtype=np.int64), size)
 
 
 def iou(detections: Sequence[Rle], truths: Sequence[Rle], crowd: Sequence[bool | int]) -> FloatArray:
-    """COCO's IoU, (D, G): against a crowd the union is the detection alone, so being inside it counts as 1."""
+    """Compute COCO's IoU, (D, G): against a crowd the union is the detection alone, so being inside it counts as 1."""
     if not len(detections) or not len(truths):
         return np.zeros((len(detections), len(truths)))
     return np.asarray(coco_mask.iou(list(detections), list(truths), [int(c) for c in crowd]), dtype=np.float64)
 
 
 def counts_of(rle: Rle) -> IntArray:
-    """Lengths of the alternating runs, starting with 0s."""
+    """Decode the lengths of the alternating runs, starting with 0s."""
     return codec.counts(rle["counts"])
 
 
 def runs(rles: Sequence[Rle]) -> tuple[IntArray, IntArray, IntArray]:
-    """The runs of 1s of all masks of an image, decoded together: many short masks cost little more than one long one.
+    """Decode the runs of 1s of all masks of an image together: many short masks cost little more than one long one.
 
     Args:
         rles: masks of one size, whose runs sum to it.

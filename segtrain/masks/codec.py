@@ -16,7 +16,7 @@ LIMITS = 1 << np.arange(4, 60, 5)  # the least number that needs more than one c
 
 
 def counts(code: str) -> IntArray:
-    """The lengths of one mask's runs."""
+    """Decode the lengths of one mask's runs."""
     values, _ = _numbers(code)
     # Run 2 is stored as it is, run 3 relative to run 1, run 4 to run 2: two interleaved running sums.
     values[1::2] = np.cumsum(values[1::2])
@@ -25,11 +25,11 @@ def counts(code: str) -> IntArray:
 
 
 def runs(codes: Sequence[str], pixels: int) -> tuple[IntArray, IntArray, IntArray]:
-    """The runs of 1s of many masks at once.
+    """Decode the runs of 1s of many masks at once.
 
     Args:
-        codes: of masks whose runs sum to ``pixels``.
-        pixels: of the plane that they all belong to.
+        codes: run-length codes of the masks; the runs of each sum to ``pixels``.
+        pixels: number of pixels of the plane.
 
     Returns:
         For each run its mask's number, not decreasing, and its first and one-past-last position in the plane; runs of
@@ -63,9 +63,9 @@ def codes(flips: IntArray, owners: IntArray, count: int, pixels: int) -> list[st
     Args:
         flips: positions in 0..``pixels`` at which a mask changes between 0 and 1, starting with 0s, sorted in each;
             one that comes twice is no change.
-        owners: the mask of each, not decreasing, in 0..``count`` - 1.
-        count: of masks; one without flips is empty.
-        pixels: of the plane that they all belong to.
+        owners: mask that each flip belongs to, not decreasing, in 0..``count`` - 1.
+        count: number of masks; a mask without flips is empty.
+        pixels: number of pixels of the plane.
     """
     # Only odd repetitions flip; and a run that ends at the plane's end needs no end.
     new = np.ones(len(flips), dtype=np.bool_)
@@ -90,7 +90,7 @@ def codes(flips: IntArray, owners: IntArray, count: int, pixels: int) -> list[st
 
 
 def _characters(numbers: IntArray, ends: IntArray) -> list[str]:
-    """The codes of numbers that follow one another, cut at ``ends``."""
+    """Encode a sequence of numbers, and cut the text at ``ends``."""
     # Five bits hold a number from -16 to 15, ten one from -512 to 511, and so on.
     sizes = np.searchsorted(LIMITS, numbers ^ (numbers >> 63), side="right") + 1
     last = np.cumsum(sizes)
@@ -105,7 +105,7 @@ def _characters(numbers: IntArray, ends: IntArray) -> list[str]:
 
 
 def _numbers(code: str) -> tuple[IntArray, IntArray]:
-    """The numbers in a code, or in several one after the other, and where in it each one ends."""
+    """Decode the numbers of a code, or of several concatenated ones, and the position at which each ends."""
     digits = np.frombuffer(code.encode("ascii"), dtype=np.uint8) - np.uint8(48)
     ends = np.flatnonzero(digits < 0x20)
     lengths = np.diff(ends, prepend=-1)

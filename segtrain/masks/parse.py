@@ -1,4 +1,4 @@
-"""What COCO files hold for a mask, checked and rasterised."""
+"""Parser of COCO segmentations: polygons and run lengths, checked and rasterised."""
 
 import math
 import re
@@ -21,8 +21,8 @@ class SegmentationError(ValueError):
     """A segmentation, or one polygon of it, that cannot be drawn.
 
     Attributes:
-        kind: what is wrong, a key of ``segtrain.data.coco.issues.ISSUE_TYPES``.
-        parts: of a segmentation whose polygons cannot be drawn: what is wrong with each.
+        kind: problem, a key of ``segtrain.data.coco.issues.ISSUE_TYPES``.
+        parts: errors of the single polygons, if none of a segmentation's polygons can be drawn.
     """
 
     def __init__(self, kind: str, reason: str, parts: Sequence["SegmentationError"] = ()) -> None:
@@ -31,7 +31,7 @@ class SegmentationError(ValueError):
 
 
 def from_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
-    """Rasterise what a COCO annotation holds; all of it must be right.
+    """Rasterise the segmentation of a COCO annotation; every part must be valid.
 
     Args:
         segmentation: polygons (a list of [x1, y1, x2, y2, ...], in pixels), or a run-length dictionary whose counts are
@@ -51,14 +51,14 @@ def from_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
 
 
 def from_drawable(segmentation: object, size: tuple[int, int]) -> tuple[Rle, list[SegmentationError]]:
-    """Rasterise what a COCO annotation holds, without the polygons that cannot be drawn.
+    """Rasterise the segmentation of a COCO annotation, leaving out polygons that cannot be drawn.
 
     Args:
-        segmentation: as of ``from_segmentation``.
+        segmentation: polygons or a run-length dictionary, as ``from_segmentation`` takes them.
         size: (H, W) of the image.
 
     Returns:
-        The mask, and what is wrong with each polygon that was left out.
+        The mask, and the errors of the polygons that were left out.
 
     Raises:
         SegmentationError: nothing can be drawn.
@@ -81,7 +81,7 @@ def from_drawable(segmentation: object, size: tuple[int, int]) -> tuple[Rle, lis
 def drawable_polygons(
     segmentation: Sequence[Any], size: tuple[int, int]
 ) -> tuple[list[list[float]], list[SegmentationError]]:
-    """The polygons of a list that can be drawn, and what is wrong with each of the others."""
+    """Divide polygons into those that can be drawn and the errors of the others."""
     good, bad = [], []
     for polygon in segmentation:
         try:
@@ -93,7 +93,7 @@ def drawable_polygons(
 
 
 def check_polygon(polygon: Any, size: tuple[int, int]) -> None:
-    """Make sure that a polygon can be drawn.
+    """Check that a polygon can be drawn.
 
     Raises:
         SegmentationError: it cannot.
@@ -127,7 +127,7 @@ def check_polygon(polygon: Any, size: tuple[int, int]) -> None:
 
 
 def _length(polygon: Sequence[float]) -> float:
-    """How long the outline is where steps to all eight neighbours count as 1."""
+    """Measure the outline in pixels; a step to any of the eight neighbours counts as 1."""
     points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
     return float(np.abs(np.roll(points, -1, axis=0) - points).max(axis=1).sum())
 

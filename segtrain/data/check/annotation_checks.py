@@ -23,7 +23,7 @@ _SAME_MASK = 0.98
 
 
 def crossing(polygons: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.bool_]:
-    """Whether the outline of each polygon crosses or touches itself; points that repeat their predecessor do not count.
+    """Find polygons whose outline crosses or touches itself; points that repeat their predecessor do not count.
 
     Args:
         polygons: (points, 2) each, three or more points, in pixels.
@@ -48,15 +48,15 @@ class _Batch:
 
 
 class AnnotationChecks:
-    """Draws every mask once.
+    """Checks of all annotations; every mask is drawn once.
 
     Args:
-        images: of the index.
-        annotations: of the index.
+        images: images of the index.
+        annotations: annotations of the index.
 
     Attributes:
-        rows: the table's, with ``usable``, ``repaired`` and ``plain`` set as the masks demand.
-        issues: what was found.
+        rows: rows of the table, with ``usable``, ``repaired`` and ``plain`` set as the masks demand.
+        issues: problems found in the masks.
     """
 
     def __init__(self, images: ImageTable, annotations: AnnotationTable) -> None:
@@ -198,7 +198,7 @@ class AnnotationChecks:
         self.issues.add(kind, f"{text}: {reason}" if reason else text)
 
     def _place(self, row: np.void) -> int:
-        """Where a row stands in the table: rows are ordered by image, and then by number."""
+        """Return the position of a row in the table; rows are ordered by image, then by number."""
         first, last = self._annotations.starts.array[row["image"] :][:2]
         return int(first + np.searchsorted(self.rows["number"][first:last], row["number"]))
 

@@ -27,7 +27,7 @@ def cached(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) -> T
 
     Args:
         question: plain values that decide the answer, such as ``signature`` of the files it depends on.
-        kind: of the answer, for msgspec.
+        kind: type of the answer, for msgspec.
         answer: finds it out.
     """
     name = f"{kind.__module__}.{kind.__qualname__}"
@@ -51,7 +51,7 @@ def cached(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) -> T
 
 
 def fingerprint(path: Path) -> tuple[str, int, int]:
-    """What changes when a file does: its path, size, and time of change; zeros if there is none."""
+    """Fingerprint a file: its path, size, and time of change; zeros if it does not exist."""
     try:
         status = path.stat()
     except (OSError, ValueError):

@@ -30,7 +30,7 @@ def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> 
     an earlier entry. Keys that segtrain does not know are kept.
 
     Args:
-        index: of the file, checked.
+        index: index of the file, checked.
         lost_images: why an image cannot be used, by its id in the index.
         out: the new file; the log lies beside it.
 
@@ -67,7 +67,7 @@ def require_free(out: Path, source: Path) -> Path:
 
     Args:
         out: the copy.
-        source: what it is a copy of.
+        source: original file.
 
     Returns:
         Where its log belongs.
@@ -152,7 +152,7 @@ def _integer_size(entry: Entry) -> Entry:
 
 
 def _mended(index: CocoIndex, alone: Rows) -> Entry:
-    """What a repaired annotation says now; values that were good are the same as before."""
+    """Return the content of a repaired annotation; valid values are unchanged."""
     image = index.images[int(alone["image"][0])]
     (truth,) = index.truths_of(alone, image)
     mended: Entry = {"area": truth["area"], "bbox": truth["bbox"], "iscrowd": truth["iscrowd"]}

@@ -26,7 +26,7 @@ _GREY = ("1", "L", "LA", "La", "I", "F")
 
 @dataclass(frozen=True)
 class ImageReport:
-    """What was found.
+    """Result of the checks of image files.
 
     Attributes:
         issues: errors, and notes on how images are read.
@@ -39,17 +39,17 @@ class ImageReport:
 
 @dataclass(frozen=True)
 class HeaderReport(ImageReport):
-    """What was found in the headers.
+    """Result of the checks of image headers.
 
     Attributes:
-        headers: what the usable images say of themselves, by image id.
+        headers: headers of the usable images, by image id.
     """
 
     headers: dict[int, Header]
 
 
 def no_progress() -> None:
-    """For who does not want to know."""
+    """Ignore progress; the default callback."""
 
 
 def check_headers(
@@ -60,8 +60,8 @@ def check_headers(
     About 0.05 ms an image from memory.
 
     Args:
-        images: of the annotation file; their ids are unique.
-        reader: of their folder.
+        images: images of the annotation file; their ids are unique.
+        reader: reader of their folder.
         advance: called after each image.
     """
     report = HeaderReport(Issues(), {}, {})
@@ -85,7 +85,7 @@ def check_pixels(
 
     Args:
         images: those whose headers are good.
-        reader: of their folder.
+        reader: reader of their folder.
         advance: called after each image.
     """
 
@@ -102,7 +102,7 @@ def check_pixels(
 
 
 def _waits_for_disk(images: Sequence[ImageEntry], reader: ImageReader) -> bool:
-    """Whether a few headers, from all over the list, take much longer than the work on them."""
+    """True if reading a sample of headers takes much longer than processing them."""
     wall, work = time.perf_counter(), time.thread_time()
     for image in images[:: len(images) // _PROBES + 1]:
         with suppress(ImageError):

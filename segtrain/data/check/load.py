@@ -23,7 +23,7 @@ _MANY = 100_000  # annotations that take seconds to look at
 
 
 class _CheckedAnnotations(msgspec.Struct):
-    """What is known of a file's annotations: for each row of the table, in its order, eight to a byte."""
+    """Cached checks of a file's annotations: one bit for each row of the table, in its order."""
 
     usable: bytes
     repaired: bytes
@@ -38,7 +38,7 @@ def load_index(path: Path, check: CheckMode = "strict") -> CocoIndex:
 
     Args:
         path: the file.
-        check: "strict": what cannot be used is an error; "warn": it is left out; "off": nobody looks at the masks.
+        check: "strict": unusable annotations are an error; "warn": they are left out; "off": masks are not checked.
 
     Raises:
         SegtrainError: the file cannot be used at all; or something in it cannot, and the check is strict.
@@ -64,7 +64,7 @@ def refuse_errors(issues: Issues, culprit: str) -> None:
     """Stop if anything found is an error.
 
     Args:
-        issues: of a data set.
+        issues: issues of a data set.
         culprit: the file or folder they are about.
 
     Raises:

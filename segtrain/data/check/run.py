@@ -23,16 +23,16 @@ _TRIED = 50  # images, to find their folder
 
 @dataclass(frozen=True)
 class CheckSettings:
-    """What is to be checked.
+    """Settings of a check.
 
     Attributes:
         annotations: the json.
         images: the image folder.
         against: another json whose images should not be among these.
         against_images: their folder; None: ``images`` or a folder beside it, whichever holds the most of them.
-        exif: as ``data.exif``.
-        max_dets: as ``data.max_dets``.
-        max_pixels: as ``data.max_image_pixels``.
+        exif: value of ``data.exif``.
+        max_dets: value of ``data.max_dets``.
+        max_pixels: value of ``data.max_image_pixels``.
     """
 
     annotations: Path
@@ -45,11 +45,11 @@ class CheckSettings:
 
 
 class CheckReport(msgspec.Struct):
-    """What a check found.
+    """Report of a check.
 
     Attributes:
         issues: by severity.
-        counts: what became of the annotations, see ``Counts``.
+        counts: numbers of annotations by their use, see ``Counts``.
         categories: objects and images of each.
         lost_images: why an image cannot be used, by id.
     """
@@ -76,7 +76,7 @@ def run_checks(
     """Check everything; free if nothing has changed since the last time.
 
     Args:
-        question: what is to be checked.
+        question: settings of the check.
         advance: given a name and a number of steps, returns what to call after each of them.
 
     Returns:
@@ -104,7 +104,7 @@ def run_checks(
 
 
 def _folder_of(index: CocoIndex, images: Path) -> Path:
-    """Where the images of another json lie: in this folder or in one beside it, whichever holds the most of them."""
+    """Locate the images of another json: this folder or one beside it, whichever holds the most of them."""
     some = index.images[:: len(index.images) // _TRIED + 1]
     beside = sorted(path for path in images.absolute().parent.iterdir() if path.is_dir())
     folders = {path.resolve(): path for path in (*beside, images)}

@@ -31,7 +31,7 @@ class CategoryCount:
     """A row of the category histogram.
 
     Attributes:
-        id: of the category.
+        id: id of the category.
         name: likewise.
         objects: true instances, crowds left out.
         images: images that hold one of them.
@@ -91,7 +91,7 @@ def check_visibility(index: CocoIndex, factors: Sequence[float], stride: int) ->
 
     Args:
         index: to be looked at.
-        factors: how much the network enlarges each image.
+        factors: factor by which the network enlarges each image.
         stride: pixels of its input that one such cell covers, per side.
     """
     issues = Issues()
@@ -143,7 +143,7 @@ def find_duplicates(paths: Mapping[int, Path]) -> Issues:
     """Images that are the same file, or files of the same content, under several ids.
 
     Args:
-        paths: of one split, by image id; files that cannot be read are passed over.
+        paths: image files of one split, by image id; unreadable files are skipped.
     """
     issues = Issues()
     uses = [_Use("train", image_id, path) for image_id, path in paths.items()]

@@ -21,9 +21,9 @@ class Ids:
         values: (N,) int64, one for each entry, all different.
 
     Args:
-        written: as in the file.
-        kind: of the entries.
-        issues: receives what was mended.
+        written: value in the file.
+        kind: kind of the entries.
+        issues: receives the ids that were repaired.
     """
 
     def __init__(self, written: Sequence[Any], kind: Literal["image", "category"], issues: Issues) -> None:
@@ -148,10 +148,10 @@ def without_repetitions(
     other would count as an image without objects.
 
     Args:
-        places: of entries in the file's list.
-        identifiers: of each, as written.
+        places: positions of the entries in the file's list.
+        identifiers: id of each entry, as written.
         names: likewise.
-        kind: of the entries.
+        kind: kind of the entries.
         issues: receives the repetitions.
     """
     if set(map(type, identifiers)) <= {int} and len(set(identifiers)) == len(identifiers):
@@ -172,7 +172,7 @@ def without_repetitions(
 
 
 def _key(value: Any) -> str:
-    """What is written, as a key: text stands for itself."""
+    """Convert a written value to a dictionary key; text is its own key."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 

@@ -22,7 +22,7 @@ _DROPPING = ("segmentation-empty", "mask-empty", "mask-lost", "segmentation-type
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of a file's annotations: ``used + crowd + dropped == annotations``.
+    """Numbers of annotations by their use: ``used + crowd + dropped == annotations``.
 
     Attributes:
         images: images, those without annotations included.
@@ -42,7 +42,7 @@ class Counts:
 
 
 class CategoryCounts(NamedTuple):
-    """How many true instances of which category the images hold; one entry for each pair that occurs.
+    """Numbers of true instances by image and category; one entry for each pair that occurs.
 
     Attributes:
         images: (P,) positions of the images in the index, not decreasing.
@@ -64,7 +64,7 @@ class CocoIndex:
         categories: by increasing id.
         images: in file order.
         annotations: all of them, those that are dropped included.
-        issues: what is wrong with the file, as far as somebody has looked.
+        issues: problems found in the file so far.
     """
 
     path: Path
@@ -80,7 +80,7 @@ class CocoIndex:
 
     @cached_property
     def counts(self) -> Counts:
-        """What became of the annotations of these images."""
+        """Count the annotations of these images by their use."""
         rows = self.annotations.rows
         usable, crowd = rows["usable"], rows["crowd"]
         return Counts(
@@ -114,7 +114,7 @@ class CocoIndex:
         return self.truths_of(self.annotations.of_image(place), image)
 
     def truths_of(self, rows: npt.NDArray[np.void], image: ImageInfo) -> list[GroundTruth]:
-        """What usable rows of the table say of their image; see ``truths``.
+        """Return the true instances of usable rows; see ``truths``.
 
         Raises:
             SegtrainError: a mask that nobody has checked cannot be drawn.
@@ -151,8 +151,8 @@ class CocoIndex:
         """The masks of rows of the table.
 
         Args:
-            rows: of images of this (H, W).
-            size: of the image.
+            rows: rows of images of this (H, W).
+            size: (H, W) of the image.
 
         Raises:
             SegtrainError: nobody has checked a mask, and it cannot be drawn.
@@ -171,7 +171,7 @@ class CocoIndex:
         return found
 
     def category_counts(self) -> CategoryCounts:
-        """How many usable annotations of each category each image holds, crowds left out."""
+        """Count the usable annotations of each image and category, without crowds."""
         rows = self.annotations.rows
         true = rows[rows["usable"] & ~rows["crowd"]]
         many = np.int64(len(self.categories) + 1)

@@ -22,8 +22,8 @@ class IssueType(NamedTuple):
 
     Attributes:
         severity: decides what ``data.check`` does.
-        title: what is wrong, for a table.
-        action: what was done about it, or can be.
+        title: problem, as a table shows it.
+        action: remedy that was applied, or can be.
     """
 
     severity: Severity
@@ -125,11 +125,11 @@ ISSUE_TYPES: dict[str, IssueType] = {
 
 @dataclass
 class Issue:
-    """How often something was found, and where.
+    """Issue found in a data set: its count and examples.
 
     Attributes:
         kind: a key of ``KINDS``.
-        count: of occurrences.
+        count: number of occurrences.
         examples: the first few, one line each: file, annotation or image id, and what is wrong.
     """
 
@@ -139,22 +139,22 @@ class Issue:
 
     @property
     def severity(self) -> Severity:
-        """Of its kind."""
+        """Severity of its kind."""
         return ISSUE_TYPES[self.kind].severity
 
     @property
     def line(self) -> str:
-        """What, how often, the first example, and what was done or can be."""
+        """One line: title, count, first example, and remedy."""
         return self.told(ISSUE_TYPES[self.kind].action)
 
     @property
     def done(self) -> str:
-        """The same where all has been done that can be: what is left to the user otherwise has been left out."""
+        """The same line with the remedy that was applied, if the data were left out or repaired."""
         action = ISSUE_TYPES[self.kind].action
         return self.told(action.partition("; else ")[2] or action)
 
     def told(self, action: str) -> str:
-        """What, how often, the first example, and an action."""
+        """Format title, count, first example, and an action."""
         title = ISSUE_TYPES[self.kind].title
         return f"{title}: {self.count}, {'first ' if self.count > 1 else ''}{self.examples[0]}; {action}"
 

@@ -39,10 +39,10 @@ def read_annotations(
     """Tabulate the annotations of a file. Takes the file apart: its buffer becomes the table's text.
 
     Args:
-        file: as it lies on disk; nothing else of it may be read afterwards.
-        images: of the file.
-        image_ids: theirs.
-        category_ids: of the categories by increasing id; place 0 has label 1.
+        file: the file on disk; nothing else of it may be read afterwards.
+        images: images of the file.
+        image_ids: ids of the images.
+        category_ids: ids of the categories, increasing; the first has label 1.
         issues: receives what is wrong.
 
     Raises:

@@ -23,7 +23,7 @@ class ResultFile:
         masks: one record per detection; None if the file holds boxes only.
         boxes: one record per detection, as given; None if the file holds masks only.
         class_aware: False if every record has the category id -1.
-        polygons: whether any mask is given as polygons.
+        polygons: True if any mask is given as polygons.
     """
 
     masks: list[Prediction] | None
@@ -147,7 +147,7 @@ def _is_known(value: Any, known: Collection[int]) -> bool:
 
 
 def _unknown(what: str, given: Sequence[Any], known: Collection[int]) -> str:
-    """How many ids are unknown, some of both sides, and whether counting from 1 instead of 0 would mend them."""
+    """Describe unknown ids: their number, examples of both sides, and if counting from 1 instead of 0 repairs them."""
     unknown = [value for value in given if not _is_known(value, known)]
     have = f"have unknown {what} ids" if len(unknown) > 1 else f"has an unknown {what} id"
     from_zero = all(type(value) is int and value + 1 in known for value in given)

@@ -17,7 +17,7 @@ class SharedArray:
     of processes attach. An ordinary pickle or copy holds the data themselves.
 
     Args:
-        array: of any shape and of a type without objects; kept as it is, not copied, unless it is not contiguous.
+        array: array of any shape and of a type without objects; kept as it is, not copied, unless it is not contiguous.
     """
 
     def __init__(self, array: npt.NDArray[Any]) -> None:

@@ -87,7 +87,7 @@ class ImageInfo:
         file_name: relative to the image folder.
         height: in pixels.
         width: in pixels.
-        difficulty: what a synthetic file says about the image.
+        difficulty: difficulty of the image that a drawn data set states.
     """
 
     id: int
@@ -108,7 +108,7 @@ class ImageTable(Sequence[ImageInfo]):
     Args:
         rows: (N,) structured array.
         names: UTF-8 text that holds all file names.
-        vocabulary: of difficulties.
+        vocabulary: names of difficulties.
     """
 
     def __init__(self, rows: SharedArray, names: SharedArray, vocabulary: Sequence[str]) -> None:
@@ -135,7 +135,7 @@ class ImageTable(Sequence[ImageInfo]):
         return ImageInfo(int(row["id"]), name, int(row["height"]), int(row["width"]), difficulty)
 
     def places(self, image_ids: Iterable[int]) -> npt.NDArray[np.int64]:
-        """Where the images of these ids stand in the table.
+        """Find the rows of images by their ids.
 
         Raises:
             KeyError: there is no such image.
@@ -162,7 +162,7 @@ def read_images(file: RawFile, issues: Issues) -> tuple[ImageTable, Ids]:
     """The usable images of a file, and what their ids are.
 
     Args:
-        file: as it lies on disk.
+        file: the file on disk.
         issues: receives what is wrong with the others.
 
     Returns:
@@ -194,7 +194,7 @@ def read_images(file: RawFile, issues: Issues) -> tuple[ImageTable, Ids]:
 
 
 def _are_plain(entries: Sequence[FileImage]) -> bool:
-    """Whether all entries are usable without a doubt; those of most files are."""
+    """True if all entries are valid, as in most files."""
     names, sides = [entry.file_name for entry in entries], [side for e in entries for side in (e.height, e.width)]
     if not (set(map(type, names)) <= {str} and set(map(type, sides)) <= {int} and all(names)):
         return False
@@ -214,7 +214,7 @@ def _is_usable(entry: FileImage, place: int, issues: Issues) -> bool:
 
 
 def _is_length(value: Any) -> bool:
-    """Whole pixels, though some exporters write 480.0."""
+    """Convert a size to whole pixels; some exporters write 480.0."""
     return type(value) in (int, float) and 0 < value < MAX_PIXELS and value == int(value)
 
 
@@ -283,10 +283,10 @@ class AnnotationTable:
 
 
 def name_of(row: np.void, images: ImageTable | None = None) -> str:
-    """What messages call an annotation: its id, or its place (from 1) if that is no whole number.
+    """Name an annotation in messages: by its id, or by its place (from 1) if the id is no whole number.
 
     Args:
-        row: of a table.
+        row: row of an annotation table.
         images: to name the image file as well.
     """
     name = f"annotation {row['id']}" if row["id"] != -1 else f"annotation number {row['number']}"

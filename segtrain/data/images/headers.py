@@ -20,7 +20,7 @@ _SIDEWAYS = (5, 6, 7, 8)
 # Where Pillow keeps an orientation that stands before the pixels of a PNG.
 _EARLY = frozenset({"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"})
 PILLOW_LIMIT = 178_956_970  # pixels; of which it takes an image for a bomb, unless it is told otherwise
-_LIMIT = "if the file is honest, raise that; else replace it, or set data.on_bad_image=skip"
+_LIMIT = "if you trust the file, raise data.max_image_pixels; otherwise replace it, or set data.on_bad_image=skip"
 # What Pillow says of files that break off, or whose pixels do not follow their own code.
 _BROKEN = ("truncated", "data stream", "decoder error")
 # Colour of 16 bits, for which Pillow has no mode: it says RGB, and only the tiles say how they are stored.
@@ -49,7 +49,7 @@ def exif_orientation(image: Image.Image, *, decoded: bool) -> int:
 
     Args:
         image: opened.
-        decoded: whether it is decoded, or may be now: the EXIF of a PNG may stand behind its pixels.
+        decoded: the image is decoded, or may be: the EXIF of a PNG may follow its pixels.
     """
     try:
         if decoded:
@@ -66,14 +66,14 @@ def exif_orientation(image: Image.Image, *, decoded: bool) -> int:
 def stands_upright(
     path: Path, stored: tuple[int, int], orientation: int, size: tuple[int, int] | None, exif: Exif
 ) -> bool:
-    """Whether an image is to be turned by its EXIF orientation.
+    """Decide if an image is turned by its EXIF orientation.
 
     Args:
         path: for the error.
         stored: (H, W) in the file.
         orientation: 1..8.
         size: (H, W) that the annotations state, or None.
-        exif: what the user wants; "auto": the reading that has the size, upright if both have.
+        exif: value of ``data.exif``; "auto": the orientation that has the size, upright if both have.
 
     Raises:
         ImageError: no reading that the user allows has the size.
@@ -97,7 +97,7 @@ def stands_upright(
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What is known of an image without its pixels.
+    """Header of an image.
 
     Attributes:
         path: the file.
@@ -105,7 +105,7 @@ class Header:
         mtime_ns: when it was last written, in nanoseconds.
         size: (H, W), as the image will be read.
         orientation: EXIF's, 1..8; 1 if there is none.
-        turned: whether the image will be turned by it.
+        turned: the image is turned by it when it is read.
         mode: Pillow's, such as "RGB", "L", "P", "CMYK", "I;16".
         deep: more than 8 bits a channel.
         alpha: it holds transparency.

@@ -20,8 +20,8 @@ class ImageError(SegtrainError):
     Args:
         kind: a key of ``coco.issues.KINDS``.
         place: the file, or its folder.
-        reason: what is wrong, without the place.
-        remedy: what to do about it.
+        reason: problem, without the name of the file.
+        remedy: action that solves it.
     """
 
     def __init__(self, kind: str, place: Path, reason: str, remedy: str) -> None:
@@ -30,11 +30,11 @@ class ImageError(SegtrainError):
         self._given = kind, place, reason, remedy
 
     def __reduce__(self) -> tuple[type["ImageError"], tuple[str, Path, str, str]]:
-        return type(self), self._given  # it comes home from a loader's workers
+        return type(self), self._given  # picklable: raised inside DataLoader workers
 
 
 def image_path(folder: Path, file_name: str) -> Path:
-    """Where an image lies.
+    """Return the path of an image.
 
     Links below the folder are followed as long as they stay in it; the folder itself may be one. It is resolved only
     for names on the way to which there is a link: two calls of the system for most names, where resolving takes twenty.

@@ -60,7 +60,7 @@ class ImageReader:
 
     Attributes:
         folder: the image folder; nothing outside of it is read.
-        exif: what becomes of EXIF orientations; see ``read_image``.
+        exif: treatment of EXIF orientations; see ``read_image``.
         max_pixels: images of more are refused.
     """
 
@@ -69,7 +69,7 @@ class ImageReader:
     max_pixels: int
 
     def path(self, file_name: str) -> Path:
-        """Where an image lies; see ``image_path``."""
+        """Return the path of an image; see ``image_path``."""
         return image_path(self.folder, file_name)
 
     def read(self, image: ImageEntry) -> RgbArray:
@@ -77,7 +77,7 @@ class ImageReader:
         return read_image(self.path(image.file_name), image.size, exif=self.exif, max_pixels=self.max_pixels)
 
     def check(self, image: ImageEntry) -> Header:
-        """What is known of an image without its pixels; see ``read_header``."""
+        """Read the header of an image; see ``read_header``."""
         return read_header(self.path(image.file_name), image.size, exif=self.exif, max_pixels=self.max_pixels)
 
 

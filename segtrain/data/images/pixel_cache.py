@@ -28,7 +28,7 @@ class PixelCache:
     Args:
         images: to be held; their ids are unique.
         read: gives an image as (H, W, 3) uint8 of the stated size.
-        keep_errors: whether an image that cannot be read is an error each time it is asked for, and not at once.
+        keep_errors: an unreadable image raises each time it is requested, instead of at once.
 
     Raises:
         SegtrainError: the images need more memory than there is, or one cannot be read and errors are not kept.
