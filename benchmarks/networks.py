@@ -12,7 +12,7 @@ from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain.cli.config import register_schemas
-from segtrain.segmenters.mask_rcnn.build import Shape, build_network, mask_rcnn
+from segtrain.segmenters.mask_rcnn.factory import Shape, build_network, mask_rcnn
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.segmenters.mask_rcnn.preprocess import batch_images
 from segtrain.targets import Target

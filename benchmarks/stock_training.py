@@ -40,7 +40,7 @@ from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.transforms.functional import to_tensor
 
 from segtrain.data.sampling import EpochBatches, aspect_bins
-from segtrain.segmenters.mask_rcnn.build import Shape, build_network
+from segtrain.segmenters.mask_rcnn.factory import Shape, build_network
 from segtrain.segmenters.mask_rcnn.weights import load_weights
 
 MIN_SIZE, MAX_SIZE = 512, 1333  # pixels of the input

@@ -15,7 +15,7 @@ from segtrain.data.check.load import CheckMode, refuse_errors
 from segtrain.data.check.set_checks import check_set, find_leaks
 from segtrain.data.coco.index import require_instances
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
-from segtrain.data.coco.tables import ImageInfo
+from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.pixel_cache import PixelCache

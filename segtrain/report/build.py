@@ -29,9 +29,9 @@ from segtrain.evaluation import GroundTruthSet, TrackName
 from segtrain.report.claims import textbook_claims
 from segtrain.report.comparisons import caveats, compute_uncertainty, images_behind, seed_groups
 from segtrain.report.diagnostics import diagnose
-from segtrain.report.sections.errors import compute_errors
+from segtrain.report.sections.error_types import compute_errors
 from segtrain.report.sections.limits import compute_calibrations, compute_mask_resolution_limit
-from segtrain.report.sections.strata import compute_strata
+from segtrain.report.sections.object_strata import compute_strata
 from segtrain.report.verdict import verdict
 
 

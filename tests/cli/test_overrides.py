@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from segtrain.benchmark.checkpoints import override
+from segtrain.benchmark.checkpoints import checkpoint_argument
 from segtrain.cli.overrides import about_data
 from segtrain.nodes import quote_override
 
@@ -48,14 +48,14 @@ def test_a_quoted_path_is_read_as_it_is(name: str, more: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_checkpoint_that_was_found_can_be_named(name: str) -> None:
     path = Path("/runs", name, "best.pt")
-    (argument,) = override(path, None)
+    (argument,) = checkpoint_argument(path, None)
     assert argument.startswith("checkpoint=")
     assert read(argument) == str(path)
 
 
 def test_plain_paths_are_not_quoted() -> None:
-    assert override(Path("/runs/a-b_1/best.pt"), None) == ["checkpoint=/runs/a-b_1/best.pt"]
-    assert override(Path("/runs/a/best.pt"), "runs/a/best.pt") == []
+    assert checkpoint_argument(Path("/runs/a-b_1/best.pt"), None) == ["checkpoint=/runs/a-b_1/best.pt"]
+    assert checkpoint_argument(Path("/runs/a/best.pt"), "runs/a/best.pt") == []
 
 
 def test_what_is_about_the_data() -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from segtrain.data.coco.index import CocoIndex
-from segtrain.data.coco.tables import ImageInfo
+from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.dataset import CocoDataset, Sample, Skipped
 from segtrain.data.images.image_reader import ImageReader, RgbArray, read_image
 from segtrain.data.images.pixel_cache import PixelCache

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 
-from segtrain.segmenters.mask_rcnn.build import Shape, build_network, mask_rcnn
+from segtrain.segmenters.mask_rcnn.factory import Shape, build_network, mask_rcnn
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.targets import Target
 

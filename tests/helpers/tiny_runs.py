@@ -74,7 +74,11 @@ def checkpoint(**changes: Any) -> Checkpoint:
     values: dict[str, Any] = {
         "model": {},
         "config": {
-            "segmenter": {"_target_": "segtrain.segmenters.mask_rcnn.build.mask_rcnn", "_partial_": True, **settings()},
+            "segmenter": {
+                "_target_": "segtrain.segmenters.mask_rcnn.factory.mask_rcnn",
+                "_partial_": True,
+                **settings(),
+            },
             "optimizer": {"_target_": "torch.optim.AdamW"},
         },
         "class_names": CLASSES,

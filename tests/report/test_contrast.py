@@ -10,7 +10,7 @@ from segtrain.benchmark.runner import MethodResult
 from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.metrics.strata import thirds
 from segtrain.records import Category
-from segtrain.report.sections.strata import contrast_gap
+from segtrain.report.sections.object_strata import contrast_gap
 from tests.helpers.report_examples import prediction, square, truth
 
 IMAGES, EACH = 40, 4

@@ -13,9 +13,9 @@ from segtrain.report.blocks import Charts
 from segtrain.report.charts import Bar, Chart, Lanes
 from segtrain.report.html import html_report
 from segtrain.report.markdown import markdown_report
-from segtrain.report.sections.errors import TYPES as LOSSES
-from segtrain.report.sections.errors import compute_errors, error_chart, loss_table, touching_table
-from segtrain.report.sections.errors import errors as errors_section
+from segtrain.report.sections.error_types import TYPES as LOSSES
+from segtrain.report.sections.error_types import compute_errors, error_chart, loss_table, touching_table
+from segtrain.report.sections.error_types import errors as errors_section
 from segtrain.report.tables import Table
 from tests.helpers.charts import drawings
 from tests.helpers.random_scenes import CATEGORIES, scene

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from segtrain.data.coco.tables import ImageInfo
+from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.records import BoxPrediction
 from segtrain.report.gallery.select import at_threshold, build, choose, per_image_f1
 from tests.helpers.report_examples import prediction, square, truth

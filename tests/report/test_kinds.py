@@ -19,7 +19,7 @@ from segtrain.report.blocks import Terms
 from segtrain.report.charts import Axis, Line
 from segtrain.report.html import html_report
 from segtrain.report.markdown import markdown_report
-from segtrain.report.sections.strata import compute_strata, strata, strata_charts, strata_tables, time_by_size
+from segtrain.report.sections.object_strata import compute_strata, strata, strata_charts, strata_tables, time_by_size
 from tests.helpers.random_scenes import xywh
 from tests.helpers.report_examples import HOSTILE, complete, prediction, results, square, truth, with_kinds
 

@@ -20,8 +20,8 @@ from segtrain.report.build import build_results
 from segtrain.report.html import html_report
 from segtrain.report.sections.categories import category_table
 from segtrain.report.sections.cost import cost_table
+from segtrain.report.sections.object_strata import strata_tables
 from segtrain.report.sections.reasons import reason_terms
-from segtrain.report.sections.strata import strata_tables
 from segtrain.report.writer import write_report
 from tests.helpers.random_scenes import xywh
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from segtrain import masks
 from segtrain.boxes import paired_iou, shared_area, xywh_to_xyxy
 from segtrain.data.coco.issues import Issues
-from segtrain.data.coco.tables import AnnotationTable, ImageTable, decode_box, decode_segmentation, name_of
+from segtrain.data.coco.record_tables import AnnotationTable, ImageTable, decode_box, decode_segmentation, name_of
 from segtrain.io import printable
 from segtrain.masks import Rle
 from segtrain.masks.parse import SegmentationError, drawable_polygons, from_drawable

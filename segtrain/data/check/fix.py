@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.json_file import read_document
-from segtrain.data.coco.tables import decode_segmentation, draw, name_of
+from segtrain.data.coco.record_tables import decode_segmentation, draw, name_of
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.masks.parse import SegmentationError, drawable_polygons

@@ -11,7 +11,15 @@ import numpy.typing as npt
 
 from segtrain import masks
 from segtrain.data.coco.issues import Issues
-from segtrain.data.coco.tables import AnnotationTable, ImageInfo, ImageTable, decode_box, decode_plain, draw, name_of
+from segtrain.data.coco.record_tables import (
+    AnnotationTable,
+    ImageInfo,
+    ImageTable,
+    decode_box,
+    decode_plain,
+    draw,
+    name_of,
+)
 from segtrain.errors import SegtrainError
 from segtrain.masks import Rle
 from segtrain.masks.parse import SegmentationError

@@ -24,8 +24,8 @@ from segtrain.data.coco.json_file import (
     read_coco_file,
     read_pieces,
 )
+from segtrain.data.coco.record_tables import HUGE, ROW, AnnotationTable, ImageTable, name_of, read_images
 from segtrain.data.coco.shared_array import SharedArray
-from segtrain.data.coco.tables import HUGE, ROW, AnnotationTable, ImageTable, name_of, read_images
 from segtrain.records import Category
 
 _BATCH = 4_000  # entries that are objects at a time

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from segtrain.benchmark.runner import Benchmark
-from segtrain.data.coco.tables import ImageInfo
+from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.metrics.f1 import f1
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 from segtrain.visualize import Pixels

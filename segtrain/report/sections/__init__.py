@@ -10,12 +10,12 @@ from segtrain.report.sections.about import data, environment, methods, reproduce
 from segtrain.report.sections.categories import categories, class_aware, numbers
 from segtrain.report.sections.cost import cost
 from segtrain.report.sections.curves import curves
-from segtrain.report.sections.errors import errors
+from segtrain.report.sections.error_types import errors
 from segtrain.report.sections.examples import gallery
 from segtrain.report.sections.headline import differences, headline, verdict
 from segtrain.report.sections.limits import limits
+from segtrain.report.sections.object_strata import strata
 from segtrain.report.sections.reasons import reasons
-from segtrain.report.sections.strata import strata
 
 Maker = Callable[[Results], Section | None]
 

@@ -42,6 +42,28 @@ _NUMBERS = (
         "Detections that reach the score threshold overlap next to none of these objects.",
     ),
 )
+_DEFINITIONS = (
+    Term(
+        "By kind of object",
+        "Sizes and contrasts are thirds of these data's own objects, so that each has enough of them; S, M and L have "
+        "COCO's fixed bounds. An object is touching if a pixel of another one is next to one of its own, overlapping "
+        "if they share one. AP of a kind ignores all other objects, and detections matched to them. An unmatched "
+        "detection counts by its own area among sizes, as in COCO. Its contrast or crowding is unknown, so there it "
+        "counts as the kind's share of all objects, lest a rare kind have a low AP for being rare (normalised "
+        "precision, Hoiem et al., 2012). Recall is the share of objects matched at IoU 0.50, and IoU the mean over the "
+        "objects of their best overlap with a detection, both at the operating point. All categories count as one.",
+    ),
+    Term(
+        "Contrast",
+        "Kolmogorov-Smirnov distance of an object's grey values to those within 3 pixels around it that belong to no "
+        "object: the largest distance of the two cumulative distributions. At 1 some threshold separates them without "
+        "a mistake; at 0 no threshold is any use.",
+    ),
+)
+logger = logging.getLogger(__name__)
+SIZES = ("smallest", "middle", "largest")
+CONTRASTS = ("lowest", "middle", "highest")
+CROWDINGS = ("alone", "touching", "overlapping")
 
 
 def strata(results: Results) -> Section | None:
@@ -137,33 +159,6 @@ def _described(parts: Sequence[Stratum], trait: str) -> str:
         bounds = f" ({span}{' pixels' if trait == 'size' else ''})" if span else ""
         said.append(f"{stratum.name}{bounds}, {count_text(stratum.objects, 'object')}")
     return "; ".join(said)
-
-
-_DEFINITIONS = (
-    Term(
-        "By kind of object",
-        "Sizes and contrasts are thirds of these data's own objects, so that each has enough of them; S, M and L have "
-        "COCO's fixed bounds. An object is touching if a pixel of another one is next to one of its own, overlapping "
-        "if they share one. AP of a kind ignores all other objects, and detections matched to them. An unmatched "
-        "detection counts by its own area among sizes, as in COCO. Its contrast or crowding is unknown, so there it "
-        "counts as the kind's share of all objects, lest a rare kind have a low AP for being rare (normalised "
-        "precision, Hoiem et al., 2012). Recall is the share of objects matched at IoU 0.50, and IoU the mean over the "
-        "objects of their best overlap with a detection, both at the operating point. All categories count as one.",
-    ),
-    Term(
-        "Contrast",
-        "Kolmogorov-Smirnov distance of an object's grey values to those within 3 pixels around it that belong to no "
-        "object: the largest distance of the two cumulative distributions. At 1 some threshold separates them without "
-        "a mistake; at 0 no threshold is any use.",
-    ),
-)
-
-
-logger = logging.getLogger(__name__)
-
-SIZES = ("smallest", "middle", "largest")
-CONTRASTS = ("lowest", "middle", "highest")
-CROWDINGS = ("alone", "touching", "overlapping")
 
 
 @dataclass(frozen=True)

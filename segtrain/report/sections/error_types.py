@@ -39,6 +39,25 @@ _TOUCHING = (
     Column("split_share", "split, %", "Share of the touching objects", None, 1, 100.0),
 )
 _FAINT = 0.05  # AP50 below which a bar is faded: it is short however much is wrong
+_DEFINITIONS = (
+    Term(
+        "Errors",
+        "After TIDE (Bolya et al., 2020), at IoU 0.50. Location: the mask overlaps an object of its category, but by "
+        "less. Category: it would match an object of another one. Duplicate: its object has a better-scored match. "
+        "Background: no IoU above 0.10. Both: none of these. Miss: an object without a match, which no error of "
+        "location or category is about. To correct them, such an error is made a match, or removed where its object "
+        "has one; duplicates, background and both are removed; missed objects no longer count. All scores take part. "
+        "Unlike here, the authors' program lets only the best-scored of an object's errors of both kinds become its "
+        "match, and counts an IoU of exactly 0.50 as too little.",
+    ),
+    Term(
+        "Touching, merged, split",
+        "Objects touch if one of them, dilated by a pixel, meets the other. Merged: a detection covers more than half "
+        "of the object and of another that touches one (after Matula et al., 2015). Split, the other way round: two or "
+        "more detections lie in it by more than half, and not mostly in each other. Pixels that true objects share do "
+        "not count.",
+    ),
+)
 
 
 def errors(results: Results) -> Section | None:
@@ -162,27 +181,6 @@ def _costless(count: int) -> str:
         return "There is no such error."
     such = f"{count:,} such errors; without them" if count > 1 else "One such error; without it"
     return f"{such} AP50 would hardly rise."
-
-
-_DEFINITIONS = (
-    Term(
-        "Errors",
-        "After TIDE (Bolya et al., 2020), at IoU 0.50. Location: the mask overlaps an object of its category, but by "
-        "less. Category: it would match an object of another one. Duplicate: its object has a better-scored match. "
-        "Background: no IoU above 0.10. Both: none of these. Miss: an object without a match, which no error of "
-        "location or category is about. To correct them, such an error is made a match, or removed where its object "
-        "has one; duplicates, background and both are removed; missed objects no longer count. All scores take part. "
-        "Unlike here, the authors' program lets only the best-scored of an object's errors of both kinds become its "
-        "match, and counts an IoU of exactly 0.50 as too little.",
-    ),
-    Term(
-        "Touching, merged, split",
-        "Objects touch if one of them, dilated by a pixel, meets the other. Merged: a detection covers more than half "
-        "of the object and of another that touches one (after Matula et al., 2015). Split, the other way round: two or "
-        "more detections lie in it by more than half, and not mostly in each other. Pixels that true objects share do "
-        "not count.",
-    ),
-)
 
 
 def compute_errors(
