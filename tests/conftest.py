@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""Fixtures and settings of all tests."""
 
 import os
 import shutil
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Before anything imports albumentations, which would ask a package index for news.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -15,6 +16,10 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.helpers.scripts import SMALL, Finished, data_of, run, write_data
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("segtrain", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("segtrain")
 
 # Tests that run a script, train a network or measure: not marked `unit`.
 LONG = [

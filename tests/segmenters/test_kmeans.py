@@ -117,3 +117,8 @@ def test_any_image_is_clustered(data: st.DataObject, height: int, width: int, cl
     colours = pixels.reshape(-1, channels)
     for colour in np.unique(colours, axis=0):
         assert len(np.unique(numbers.ravel()[(colours == colour).all(axis=1)])) == 1
+
+
+def test_colours_that_are_the_same_but_for_rounding_are_no_warning() -> None:
+    pixels = np.array([[[0.0], [1e-45], [1e-40]]], dtype=np.float32)
+    assert kmeans.cluster(pixels, clusters=3, bits=6, restarts=2, seed=0).shape == (1, 3)

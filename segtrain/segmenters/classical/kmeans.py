@@ -1,5 +1,6 @@
 """Colour clusters: pure functions from RGB to a label map."""
 
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -101,6 +102,7 @@ def cluster(pixels: FloatArray, *, clusters: int, bits: int, restarts: int, seed
         True
     """
     from sklearn.cluster import KMeans  # takes a second to import, and few runs need it
+    from sklearn.exceptions import ConvergenceWarning
 
     # float64: the distances of float32 colours are then as good as exact.
     colours = pixels.reshape(-1, pixels.shape[-1]).astype(np.float64)
@@ -108,7 +110,11 @@ def cluster(pixels: FloatArray, *, clusters: int, bits: int, restarts: int, seed
     while len(counts) > _MAX_CELLS and bits > 1:
         bits -= 1
         means, counts = _histogram(np.ascontiguousarray(means.T), bits, counts)
-    kmeans = KMeans(min(clusters, len(means)), n_init=restarts, random_state=seed).fit(means, sample_weight=counts)
+    kmeans = KMeans(min(clusters, len(means)), n_init=restarts, random_state=seed)
+    with warnings.catch_warnings():
+        # Colours that differ by less than rounding give fewer clusters, which is all that the warning says.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        kmeans.fit(means, sample_weight=counts)
     return np.asarray(kmeans.predict(colours), dtype=np.int64).reshape(pixels.shape[:2])
 
 
