@@ -57,7 +57,8 @@ def test_codes_are_cocos(drawn: tuple[tuple[int, int], Planes], random: Random) 
     assert found == [coco_mask.encode(np.asfortranarray(p, dtype=np.uint8))["counts"].decode() for p in planes]
 
 
-@given(st.lists(st.integers(1, 2**31 - 1), max_size=9))
+# pycocotools writes six characters a run at most, 30 bits with the sign: longer runs overflow its buffer and abort Python.
+@given(st.lists(st.integers(1, 2**29 - 1), max_size=9))
 def test_codes_of_long_runs(lengths: list[int]) -> None:
     pixels = sum(lengths) + 1
     (code,) = codec.codes(np.cumsum(lengths, dtype=np.int64), np.zeros(len(lengths), np.int64), 1, pixels)
