@@ -57,7 +57,7 @@ def test_codes_are_cocos(drawn: tuple[tuple[int, int], Planes], random: Random) 
     assert found == [coco_mask.encode(np.asfortranarray(p, dtype=np.uint8))["counts"].decode() for p in planes]
 
 
-# pycocotools writes six characters a run at most, 30 bits with the sign: longer runs overflow its buffer and abort Python.
+# pycocotools has room for six characters a run (30 bits with the sign): longer runs overflow its buffer.
 @given(st.lists(st.integers(1, 2**29 - 1), max_size=9))
 def test_codes_of_long_runs(lengths: list[int]) -> None:
     pixels = sum(lengths) + 1
