@@ -109,7 +109,7 @@ class Trial(Protocol):
         ...
 
     def should_prune(self) -> bool:
-        """Whether other trials were so much better there that this one is not worth finishing."""
+        """Return True if other trials were so much better there that this one is not worth finishing."""
         ...
 
 
@@ -129,7 +129,7 @@ class Objective:
         self._rungs = sorted({max(1, count // rung) for rung in RUNGS} | {count})
 
     def late(self) -> bool:
-        """Whether the deadline has passed."""
+        """Return True once the deadline has passed."""
         return self._deadline is not None and time.perf_counter() >= self._deadline
 
     def __call__(self, node: Node, trial: Trial) -> float:
@@ -194,7 +194,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Winner:
-    """What a search found.
+    """Outcome of a search.
 
     Attributes:
         node: the segmenter with the best settings; the first candidate as it stands if no trial was completed.
@@ -330,7 +330,7 @@ def _proposals(study: Any, row: Sequence[Candidate]) -> Iterator[tuple[Any, Node
 
 
 def _own_places(candidate: Candidate) -> dict[str, int]:
-    """Where in the lists of values those of the candidate itself are."""
+    """Return the positions of the candidate's own values in the lists of values."""
     pairs = zip(candidate.dimensions, candidate.own_values(), strict=True)
     return {f"{candidate.name}.{dimension.name}": dimension.values.index(own) for dimension, own in pairs}
 

@@ -60,7 +60,7 @@ class ScaleJitter(_Rescale):
     """
 
     class InitSchema(albumentations.BasicTransform.InitSchema):  # type: ignore[misc]
-        """What albumentations checks."""
+        """Arguments that albumentations validates."""
 
         scale: tuple[float, float]
 
@@ -89,7 +89,7 @@ class ShorterSide(_Rescale):
     """
 
     class InitSchema(albumentations.BasicTransform.InitSchema):  # type: ignore[misc]
-        """What albumentations checks."""
+        """Arguments that albumentations validates."""
 
         sizes: list[int]
         max_size: int
@@ -121,7 +121,7 @@ class BoxSafeCrop(BaseCrop):  # type: ignore[misc]
     """
 
     class InitSchema(albumentations.BasicTransform.InitSchema):  # type: ignore[misc]
-        """What albumentations checks."""
+        """Arguments that albumentations validates."""
 
         min_side: int
 
