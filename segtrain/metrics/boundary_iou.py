@@ -15,12 +15,12 @@ from segtrain.metrics.partition import Partition, ranges
 from segtrain.records import GroundTruth, Prediction
 
 Runs = tuple[IntArray, IntArray, IntArray]  # mask, first position, one past the last
-WIDTH = 0.02  # of a boundary, in image diagonals
+WIDTH = 0.02  # width of a boundary, in image diagonals
 
 
 @dataclass(frozen=True)
 class BoundaryIou:
-    """Boundary IoU in [0, 1]; what is undefined is nan.
+    """Boundary IoU in [0, 1]; nan where undefined.
 
     Attributes:
         boundary_iou: mean over the categories with at least one true boundary pixel.
@@ -38,14 +38,14 @@ def boundary_iou(
     category_ids: Collection[int],
     sizes: Mapping[int, tuple[int, int]],
 ) -> BoundaryIou:
-    """IoU of the boundaries of objects: sums over all images, then one division, as mean IoU does it.
+    """Compute the IoU of the boundaries of objects from pixel counts that are summed over all images.
 
     The boundary of an object is the part of it within d pixels of its outline, d being 2 % of the image diagonal,
-    rounded, and at least 1; distances are the larger of both axes', and the image's border counts as outline. For each
-    category G and P are the unions of the boundaries of its true and of its found objects, minus all crowds, whatever
-    their category. The boundary IoU is the sum over images of |P n G| over the sum of |P u G|. With one true and one
-    found object it is that of the source. Since each object has a boundary of its own, one mask over two that touch
-    lacks the line between them.
+    rounded, and at least 1, in the Chebyshev distance; the image's border counts as outline. For each category G and P
+    are the unions of the boundaries of its true and of its predicted objects, minus all crowds of any category. The
+    boundary IoU is the sum over images of |P n G| over the sum of |P u G|. For one true and one predicted object it
+    equals the definition of the source. Since each object has a boundary of its own, one mask over two touching objects
+    lacks the boundary between them.
 
     Args:
         truths: all true instances.
@@ -56,6 +56,13 @@ def boundary_iou(
 
     Source: Cheng et al., Boundary IoU: Improving Object-Centric Image Segmentation Evaluation (2021), for a pair of
     masks; distance and border as in the authors' program (erosions with a 3 x 3 square, zeros around the image).
+
+    >>> true, found = np.zeros((2, 20, 20))
+    >>> true[4:12, 4:12] = found[4:12, 4:13] = 1
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(true), "iscrowd": 0}
+    >>> prediction = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(found), "score": 0.9}
+    >>> boundary_iou([truth], [prediction], category_ids=[1], sizes={1: (20, 20)}).boundary_iou  # 22 of 36 pixels
+    0.6111111111111112
     """
     counts = boundary_counts(truths, predictions, category_ids=category_ids, sizes=sizes)
     per_category = iou_of_sums(counts.sum(axis=0))
@@ -79,8 +86,8 @@ def boundary_counts(
         sizes: image id -> (H, W) of each of the I images.
 
     Returns:
-        (I, K, 3) pixels of the true boundaries, of those that are also found, and of either; categories by increasing
-        id.
+        (I, K, 3) number of pixels in true boundaries, in both true and predicted ones, and in either; categories by
+        increasing id.
     """
     places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
     layers: defaultdict[int, list[tuple[int, Rle]]] = defaultdict(list)  # image id -> layer and mask
@@ -127,17 +134,20 @@ def _count(layers: IntArray, rles: Sequence[Rle], size: tuple[int, int], sums: F
 
 
 def eroded(mask: IntArray, starts: IntArray, stops: IntArray, size: tuple[int, int], distance: int) -> Runs:
-    """Erode all masks of an image by a square, as runs; the time does not depend on the areas of the masks.
+    """Erode all masks of an image by a square, on their runs; the time does not depend on the areas of the masks.
 
     Args:
-        mask: (R,) the mask of each run, not decreasing.
-        starts: (R,) its first column-major position in the plane.
-        stops: (R,) one past its last; the runs of a mask neither overlap nor touch.
-        size: (H, W) of the image, outside which there is nothing.
-        distance: half the side of the square without its centre, in pixels, at least 1.
+        mask: (R,) index of each run's mask, not decreasing.
+        starts: (R,) first column-major position of each run in the plane.
+        stops: (R,) position after the last one of each run; the runs of a mask neither overlap nor touch.
+        size: (H, W) of the image; pixels outside it count as background.
+        distance: radius of the square in pixels, at least 1; its side is 2 * distance + 1.
 
     Returns:
-        The runs of what is left, as they were given.
+        The runs of the eroded masks: mask, start and stop of each.
+
+    >>> [runs.tolist() for runs in eroded(*masks.runs([masks.encode(np.ones((5, 5)))]), (5, 5), 2)]
+    [[0], [12], [13]]
     """
     height, width = size
     # Cut into columns, each with a row of zeros below it and each mask with a column of zeros behind it, so that all
@@ -150,7 +160,7 @@ def eroded(mask: IntArray, starts: IntArray, stops: IntArray, size: tuple[int, i
     stops = offset + np.minimum(stops[run], (column + 1) * height) - distance
     kept = starts < stops
     starts, stops = starts[kept], stops[kept]
-    # What lies in a column and in the ones right of it; in each round twice as many of them.
+    # The intersection of each column with the ones right of it; each round doubles their number.
     columns = 1
     while columns < 2 * distance + 1:
         shift = min(columns, 2 * distance + 1 - columns)
@@ -165,7 +175,7 @@ def eroded(mask: IntArray, starts: IntArray, stops: IntArray, size: tuple[int, i
 def _both(
     starts: IntArray, stops: IntArray, other_starts: IntArray, other_stops: IntArray
 ) -> tuple[IntArray, IntArray]:
-    """Where runs and other runs overlap; neither overlap among themselves.
+    """Intersect two sets of runs, neither of which overlap among themselves.
 
     No more than two runs are open at a time, so the second opens with the next start and one of them closes with the
     stop in turn.

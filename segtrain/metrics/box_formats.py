@@ -1,4 +1,4 @@
-"""Mismatched box formats: boxes that would meet the true ones in another notation, scale or order of images."""
+"""Mismatched box formats: boxes that fit the true ones in another notation, scale or order of images."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +12,12 @@ from segtrain import boxes
 from segtrain.arrays import FloatArray
 from segtrain.records import GroundTruth
 
-Pairs = list[tuple[FloatArray, FloatArray]]  # of each image: found and true boxes, (D, 4) and (G, 4) xywh
-POOR, GOOD = 0.3, 0.5  # median IoU of boxes as they stand, and of boxes read rightly
-IMAGES, EACH = 20, 50  # that are looked at: images, and detections of an image
+Pairs = list[tuple[FloatArray, FloatArray]]  # predicted and true boxes of each image, (D, 4) and (G, 4) xywh
+POOR, GOOD = 0.3, 0.5  # median IoU: of boxes as written below the first, of boxes read correctly above the second
+IMAGES, EACH = 20, 50  # largest number of images, and of detections per image, that are compared
 FEWEST_BOXES, FEWEST_PAIRS = 8, 10  # boxes, and pairs of neighbouring images: fewer fit by chance
-WHOLE = 0.8  # a box that lies in its image and covers more of it fits any large object
-ALIKE = 0.08  # by how much the logarithms of a pair's four ratios may differ
+WHOLE = 0.8  # share of the image; a box inside its image that covers more fits any large object
+ALIKE = 0.08  # largest difference between the logarithms of a pair's four ratios
 AS_WRITTEN = "[x, y, width, height]"
 LAYOUTS: Mapping[str, Callable[[FloatArray], FloatArray]] = {
     AS_WRITTEN: lambda b: b,
@@ -30,15 +30,15 @@ LAYOUTS: Mapping[str, Callable[[FloatArray], FloatArray]] = {
 
 @dataclass(frozen=True)
 class BoxFormatMismatch:
-    """How boxes must be read to fit.
+    """Notation in which predicted boxes fit the true ones.
 
     Attributes:
-        layout: what their four numbers are; a key of ``LAYOUTS``.
-        relative: whether they count in image widths and heights instead of pixels.
-        factor: what they are to be multiplied by, besides.
-        shift: how many places further, by id, the image stands that they belong to.
-        before: median over detections of the best IoU with a true box, as they stand.
-        after: the same, read so.
+        layout: meaning of the four numbers; a key of ``LAYOUTS``.
+        relative: True if the numbers are shares of the image's width and height instead of pixels.
+        factor: further factor that the numbers must be multiplied by.
+        shift: offset, in the order of ids, of the image that the boxes belong to.
+        before: median over detections of the best IoU with a true box, for the boxes as written.
+        after: the same median for the boxes in this notation.
     """
 
     layout: str
@@ -54,15 +54,21 @@ def box_format_mismatch(
     predictions: Sequence[Any],
     sizes: Mapping[int, tuple[int, int]],
 ) -> BoxFormatMismatch | None:
-    """The simplest other way to read boxes that makes most of them fit; None if they fit, or if nothing helps.
+    """Find the simplest notation in which most boxes fit; None if they fit as written, or in no notation.
 
-    Only the best-scored detections are looked at, no more in an image than it has true objects, and none that covers
-    nearly all of it.
+    Only the detections with the highest scores are compared, at most as many in an image as it has true objects, and
+    none that covers nearly all of it.
 
     Args:
         truths: true instances; crowds are left out.
         predictions: detections with ``bbox`` or mask.
         sizes: image id -> (H, W) of every image.
+
+    >>> corners = [[8.0 * n, 4.0 * n, 8.0 * n + 6, 4.0 * n + 3] for n in range(1, 9)]  # [x1, y1, x2, y2]
+    >>> truths = [{"image_id": 1, "iscrowd": 0, "bbox": [x, y, 6.0, 3.0]} for x, y, _, _ in corners]
+    >>> predictions = [{"image_id": 1, "score": 0.9, "bbox": box} for box in corners]
+    >>> box_format_mismatch(truths, predictions, {1: (50, 100)}).layout
+    '[x1, y1, x2, y2]'
     """
     true_boxes: defaultdict[int, list[list[float]]] = defaultdict(list)
     for truth in truths:
@@ -81,7 +87,7 @@ def box_format_mismatch(
     before = _fit(own)
     if before >= POOR or _count(own) < FEWEST_BOXES:
         return None
-    tried: list[tuple[int, BoxFormatMismatch]] = []  # with the number of things that would be wrong
+    tried: list[tuple[int, BoxFormatMismatch]] = []  # with the number of deviations from the expected notation
     for shift in (-1, 1):
         moved = pairs(shift)[1]
         if len(moved) >= FEWEST_PAIRS and _count(moved) >= FEWEST_BOXES:
@@ -101,7 +107,7 @@ def box_format_mismatch(
 def _best_scored(
     predictions: Sequence[Any], count: Mapping[int, int], sizes: Mapping[int, tuple[int, int]]
 ) -> dict[int, FloatArray]:
-    """Image id -> boxes of its best-scored detections, without those that cover it nearly whole."""
+    """Select the boxes with the highest scores of each image, without those that cover nearly all of it."""
     every = boxes.of_predictions(predictions)
     image = np.array([sizes[p["image_id"]] for p in predictions], dtype=np.float64).reshape(-1, 2)[:, ::-1]
     inside = (every[:, :2] >= 0).all(axis=1) & (every[:, :2] + every[:, 2:] <= image).all(axis=1)
@@ -117,13 +123,17 @@ def _count(pairs: Pairs) -> int:
 
 
 def _fit(pairs: Pairs) -> float:
-    """Median over all detections of the best IoU with a true box of their image; 0 without any."""
+    """Compute the median over all detections of the best IoU with a true box of their image; 0 without any."""
     best = [boxes.iou(found, true, np.zeros(len(true), np.bool_)).max(axis=1) for found, true in pairs if len(found)]
     return float(np.median(np.concatenate(best))) if best else 0.0
 
 
 def _common_factor(pairs: Pairs) -> float | None:
-    """What most pairs agree on, of a found and a true box whose places and sides have one ratio; None without any."""
+    """Estimate the factor between predicted and true boxes.
+
+    A pair of boxes votes if the ratios of both centre coordinates and both sides are alike; the factor is the median of
+    the largest group of votes. None without votes, or if the factor is about 1.
+    """
     votes = [np.zeros(0)]
     for found, true in pairs:
         own, real = (_logarithms(part) for part in (found, true))
@@ -140,7 +150,7 @@ def _common_factor(pairs: Pairs) -> float | None:
 
 
 def _logarithms(xywh: FloatArray) -> FloatArray:
-    """Of centre and sides of the boxes that lie right of and below the origin."""
+    """Compute the logarithms of centre and sides, (N, 4), of the boxes where all four are positive."""
     values = np.concatenate([xywh[:, :2] + xywh[:, 2:] / 2, xywh[:, 2:]], axis=1)
     result: FloatArray = np.log(values[(values > 0).all(axis=1)])
     return result

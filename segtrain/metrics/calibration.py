@@ -14,15 +14,15 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Bin:
-    """The detections of one range of scores, all but the lower end of the range; the first one has both.
+    """Detections of one range of scores; the range excludes its lower end, except for the first one.
 
     Attributes:
-        low: end of the range.
-        high: end of the range.
-        count: of detections.
-        mean_score: nan without detections.
-        precision: the share that is right; nan without detections.
-        mean_iou: with the true object that each overlaps most; nan without detections.
+        low: lower end of the range.
+        high: upper end of the range.
+        count: number of detections.
+        mean_score: mean score; nan without detections.
+        precision: share of correct detections; nan without detections.
+        mean_iou: mean IoU with the true object that each detection overlaps most; nan without detections.
     """
 
     low: float
@@ -39,9 +39,9 @@ class Calibration:
 
     Attributes:
         bins: by increasing score, of equal width.
-        ece: expected calibration error: mean distance of score and share of right detections, weighted by the bins'
+        ece: expected calibration error: mean distance of score and share of correct detections, weighted by the bins'
             counts; in [0, 1].
-        ece_iou: the same distance to the mean IoU.
+        ece_iou: the same, with the mean IoU in place of the share of correct detections.
     """
 
     bins: list[Bin]
@@ -50,13 +50,13 @@ class Calibration:
 
 
 def calibration(inputs: MetricInput) -> Calibration | None:
-    """Compare scores with what became of the detections; None without any, or where scores are no probabilities.
+    """Compare scores with precision and IoU; None without detections, or where scores are not probabilities.
 
-    A detection is right if COCO's matching at IoU .50 gives it a true object, so a duplicate is wrong. Detections that
-    are matched with crowds are left out; all others count, however low their score.
+    A detection is correct if COCO's matching at IoU .50 assigns it a true object, so a duplicate is not. Detections
+    that are matched with crowds are left out; all others count, however low their score.
 
     Args:
-        inputs: the ground truth and the detections, which have masks; scores outside [0, 1] are no probabilities.
+        inputs: the ground truth and the detections, which have masks; scores outside [0, 1] are not probabilities.
 
     Sources: Guo et al., On Calibration of Modern Neural Networks (2017): equal bins and their weighted mean distance;
     Küppers et al., Multivariate Confidence Calibration for Object Detection (2020): precision in place of accuracy;

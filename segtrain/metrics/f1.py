@@ -14,7 +14,7 @@ TP, FP, FN = range(3)  # columns of the counts
 
 @dataclass(frozen=True)
 class F1:
-    """2 TP / (2 TP + FP + FN), with TP, FP and FN summed over images.
+    """F1 = 2 TP / (2 TP + FP + FN), with TP, FP and FN summed over images.
 
     Attributes:
         f1: mean over the categories with ground truth, in [0, 1]; nan without any.
@@ -35,16 +35,25 @@ def f1(
     image_ids: Collection[int],
     iou_threshold: float = 0.5,
 ) -> F1:
-    """Match detections to true instances of their image and category as COCO does, and count.
+    """Compute F1 at one IoU threshold, from COCO's matching of detections to true instances.
 
-    There is no cut at a number of detections. Detections matched to a crowd count neither way.
+    The number of detections is not limited. Detections matched to a crowd are neither right nor wrong.
 
     Args:
         truths: all true instances.
         predictions: the detections at the operating point: the caller has applied the score threshold.
         category_ids: the categories to average over; records of others are left out.
         image_ids: every image that was segmented; records of others are left out.
-        iou_threshold: IoU of masks from which on a match counts, in (0, 1].
+        iou_threshold: least IoU of the masks of a match, in (0, 1].
+
+    Source: van Rijsbergen, Information Retrieval (1979), for the F measure; ``pycocotools.cocoeval``, for the matching.
+
+    >>> from segtrain.masks import encode
+    >>> mask = encode(np.ones((4, 4)))
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.9, 0.4)]
+    >>> round(f1([truth], pair, category_ids=[1], image_ids=[1]).f1, 3)  # the second one is a duplicate
+    0.667
     """
     matches = match(
         truths,
@@ -69,8 +78,8 @@ def f1_counts(matches: Matches, score_threshold: float) -> IntArray:
     """Count TP, FP and FN of each image and category at each IoU threshold, (I, K, T, 3).
 
     Args:
-        matches: masks of all detections; the first of its areas takes instances of every size.
-        score_threshold: the operating point: detections of a lower score are left out.
+        matches: matches of the masks of all detections; the first of its ranges of areas holds instances of every size.
+        score_threshold: operating point; detections of a lower score are left out.
     """
     images, categories = len(matches.image_ids), len(matches.category_ids)
 
@@ -89,7 +98,7 @@ def f1_counts(matches: Matches, score_threshold: float) -> IntArray:
 
 
 def f1_of_sums(sums: FloatArray) -> FloatArray:
-    """F1 from counts that are summed over images, (..., 3) to (...); nan without true instances.
+    """Compute F1 from counts that are summed over images, (..., 3) to (...); nan without true instances.
 
     >>> f1_of_sums(np.array([[3.0, 1.0, 1.0], [0.0, 2.0, 0.0]]))
     array([0.75,  nan])
@@ -102,13 +111,18 @@ def f1_of_sums(sums: FloatArray) -> FloatArray:
 
 
 def f1_curve(counts: IntArray) -> dict[str, list[float]]:
-    """Mean F1 of the categories at each of COCO's IoU thresholds.
+    """Compute the mean F1 of the categories at each of COCO's IoU thresholds.
 
     Args:
-        counts: (I, K, T, 3) as ``f1_counts`` gives them.
+        counts: (I, K, T, 3) counts of TP, FP and FN, see ``f1_counts``.
 
     Returns:
-        "thresholds" and the "f1" at each; nan without true instances.
+        "thresholds", and "f1" at each of them; nan without true instances.
+
+    >>> counts = np.zeros((1, 1, 10, 3), np.int64)
+    >>> counts[..., :6, TP] = counts[..., 6:, FN] = 1  # found up to an IoU of .75
+    >>> f1_curve(counts)["f1"]
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
     """
     per_category = f1_of_sums(counts.sum(axis=0).astype(np.float64))
     return {"thresholds": np.round(IOU_THRESHOLDS, 2).tolist(), "f1": mean_of_defined(per_category.T).tolist()}

@@ -30,24 +30,32 @@ def match_greedily(
 ) -> tuple[IntArray, IntArray]:
     """Match the detections of one image and category, at all thresholds and areas at once.
 
-    Best score first, each takes the free truth that it overlaps most, the last of equal ones; a truth to ignore only
-    where no other will do. A crowd is never used up.
+    In order of decreasing score, each detection takes the free truth that it overlaps most, the last of equal ones; an
+    ignored truth only if no other one reaches the threshold. A crowd can be matched any number of times.
 
     Args:
         overlaps: (D, G) IoU, best detection first.
-        crowd: (G,).
-        ignored: (A, G) truths that do not count, crowds among them.
-        thresholds: (T,) IoU that a match needs at least.
+        crowd: (G,) true for crowds.
+        ignored: (A, G) true for truths that do not count, crowds included.
+        thresholds: (T,) least IoU of a match.
 
     Returns:
-        For each detection its truth, (T, A, D), and for each truth its last detection, (T, A, G); -1 for none.
+        For each detection the index of its truth, (T, A, D), and for each truth the index of its last detection,
+        (T, A, G); -1 for none.
+
+    Source: ``pycocotools.cocoeval.COCOeval.evaluateImg``.
+
+    >>> overlaps = np.array([[0.9, 0.6], [0.8, 0.0]])  # the second detection is a duplicate of the first
+    >>> nothing = np.zeros(2, np.bool_)
+    >>> match_greedily(overlaps, nothing, nothing[None], np.array([0.5]))[0].tolist()
+    [[[0, -1]]]
     """
     least = np.minimum(thresholds, 1 - 1e-10)
     shape = (len(thresholds), len(ignored))
     matched = np.full((*shape, overlaps.shape[0]), -1, dtype=np.int64)
     taken = np.full((*shape, overlaps.shape[1]), -1, dtype=np.int64)
     near = overlaps >= least.min()
-    # Most pairs have no rival; those that have are settled one after the other.
+    # Most pairs have no rival and are matched at once; the others one after the other.
     alone = near & (near.sum(axis=1, keepdims=True) == 1) & (near.sum(axis=0) == 1)
     row, column = np.nonzero(alone)
     enough = (overlaps[row, column] >= least[:, None])[:, None]
@@ -69,26 +77,29 @@ def match_greedily(
 
 @dataclass(frozen=True)
 class Matches:
-    """What each of D detections was matched to, and each of G true instances, at T IoU thresholds and A areas.
+    """Matches of D detections with G true instances, at T IoU thresholds and A ranges of areas.
 
-    The detections stand by category, best score first, then by image, then as they were given. Categories and images
-    are counted from 0 in the order of their ids.
+    Detections are sorted by category, then by decreasing score, then by image, then by their order in the input.
+    Categories and images are numbered from 0 in the order of their ids.
 
     Attributes:
-        image_ids: the I images, increasing.
-        category_ids: the K categories, increasing.
-        record: (D,) where in the given predictions the detection stood.
-        score: (D,).
-        image: (D,).
-        category: (D,).
-        rank: (D,) how many detections of its image and category come before it.
-        truth: (T, A, D) the true instance it was matched to, as a position in the given truths; -1 for none.
-        ignored: (T, A, D) whether it counts neither way: matched to what is ignored, or unmatched and of other size.
-        truth_record: (G,) where in the given truths the instance stood.
-        truth_image: (G,).
-        truth_category: (G,).
-        truth_ignored: (A, G) crowds, instances of other size, and those that were set aside.
-        detection: (T, A, G) the last detection matched to the instance (only a crowd has several); -1 for none.
+        image_ids: (I,) ids of the images, increasing.
+        category_ids: (K,) ids of the categories, increasing.
+        record: (D,) index of each detection in the given predictions.
+        score: (D,) score of each detection.
+        image: (D,) number of each detection's image.
+        category: (D,) number of each detection's category.
+        rank: (D,) number of better detections of the same image and category.
+        truth: (T, A, D) index in the given truths of the matched instance; -1 for none.
+        ignored: (T, A, D) true for detections that are neither right nor wrong: matched to an ignored instance, or
+            unmatched and of an area outside the range.
+        truth_record: (G,) index of each true instance in the given truths.
+        truth_image: (G,) number of each true instance's image.
+        truth_category: (G,) number of each true instance's category.
+        truth_ignored: (A, G) true for crowds, for instances of an area outside the range, and for those that the
+            caller chose to ignore.
+        detection: (T, A, G) index of the last detection matched to each instance (only crowds have several); -1 for
+            none.
     """
 
     image_ids: IntArray
@@ -125,19 +136,28 @@ def match(
 ) -> Matches:
     """Match all detections, however many an image has.
 
-    A detection's match does not depend on those of lower score, so a cut at ``max_dets`` detections or at a score can
-    be made afterwards, by ``rank`` or by ``score``.
+    A detection's match does not depend on those of lower score, so detections beyond ``max_dets`` or below a score can
+    be left out afterwards, by ``rank`` or by ``score``.
 
     Args:
         truths: all true instances.
         predictions: all detections; of equal scores in an image the first counts as the better one.
         image_ids: every image that was segmented; records of others are left out.
-        category_ids: records of other categories are left out.
+        category_ids: categories to match; records of others are left out.
         iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
-        thresholds: (T,) IoU that a match needs at least, each in (0, 1].
-        areas: least and largest area in pixels, A of them; instances of other size are ignored.
-        ignore: (A, N) which of all N given truths are ignored beside those, for what is no matter of size: detections
-            matched to them count neither way, and unmatched ones as they would.
+        thresholds: (T,) least IoU of a match, each in (0, 1].
+        areas: A ranges of areas in pixels, ends included; instances outside of a range are ignored in it.
+        ignore: (A, N) true for truths, of all N given ones, that are ignored for another reason than their area:
+            detections matched to them are neither right nor wrong; unmatched detections count as usual.
+
+    Source: Lin et al., Microsoft COCO (2014), and ``pycocotools.cocoeval.COCOeval.evaluateImg``.
+
+    >>> mask = masks.encode(np.ones((4, 4)))
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.4, 0.9)]
+    >>> found = match([truth], pair, image_ids=[1], category_ids=[1], iou_type="segm")
+    >>> found.score.tolist(), found.truth[IOU50, ALL].tolist()
+    ([0.9, 0.4], [0, -1])
     """
     images = {image_id: number for number, image_id in enumerate(sorted(set(image_ids)))}
     categories = {category_id: number for number, category_id in enumerate(sorted(set(category_ids)))}
@@ -218,7 +238,7 @@ class _Shapes:
 def _columns(
     records: Sequence[Any], images: Mapping[int, int], categories: Mapping[int, int]
 ) -> tuple[IntArray, IntArray, IntArray]:
-    """Positions of the records of known images and categories, and their image and category as numbers."""
+    """Find the indices of the records of known images and categories, and the numbers of their image and category."""
     kept = [n for n, r in enumerate(records) if r["image_id"] in images and r["category_id"] in categories]
     image = [images[records[n]["image_id"]] for n in kept]
     category = [categories[records[n]["category_id"]] for n in kept]
@@ -226,14 +246,14 @@ def _columns(
 
 
 def _groups(key: IntArray) -> dict[int, IntArray]:
-    """Where each value of the key stands, in order."""
+    """Find the indices of each value of the key, increasing."""
     order = np.argsort(key, kind="stable")
     starts = np.flatnonzero(np.diff(key[order], prepend=-1))
     return {int(key[part[0]]): part for part in np.split(order, starts)[1:]}
 
 
 def _outside(area: FloatArray, areas: Sequence[tuple[float, float]]) -> BoolArray:
-    """(A, N) whether an area lies outside a range."""
+    """Tell whether areas lie outside of ranges, (A, N)."""
     return np.array([(area < low) | (area > high) for low, high in areas], dtype=np.bool_).reshape(len(areas), -1)
 
 
@@ -242,12 +262,17 @@ def max_iou(
     predictions: Sequence[Prediction] | Sequence[BoxPrediction],
     iou_type: IouType = "segm",
 ) -> FloatArray:
-    """IoU of each detection with the true object of its image that it overlaps most, (D,); 0 where there is none.
+    """Compute the IoU of each detection with the true object that it overlaps most, (D,); 0 where there is none.
 
     Args:
         truths: true instances; crowds are left out. Categories do not matter.
         predictions: the detections; several may overlap one object.
         iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
+
+    >>> truth = {"image_id": 1, "bbox": [0.0, 0.0, 4.0, 4.0], "iscrowd": 0}
+    >>> predictions = [{"image_id": 1, "bbox": [0.0, 0.0, 4.0, 2.0]}, {"image_id": 2, "bbox": [0.0, 0.0, 4.0, 4.0]}]
+    >>> max_iou([truth], predictions, "bbox").tolist()
+    [0.5, 0.0]
     """
     best = np.zeros(len(predictions))
     for _, here, overlaps in _overlaps(truths, predictions, iou_type):
@@ -256,11 +281,20 @@ def max_iou(
 
 
 def max_iou_per_truth(truths: Sequence[GroundTruth], predictions: Sequence[Prediction]) -> FloatArray:
-    """IoU of each true object with the detection of its image that overlaps it most, (N,); 0 without any, or a crowd.
+    """Compute the IoU of each true object with the detection that overlaps it most, (N,).
 
     Args:
         truths: true instances. Categories do not matter.
         predictions: the detections; one may overlap several objects.
+
+    Returns:
+        (N,) IoU; 0 for objects without a detection, and for crowds.
+
+    >>> top, whole = np.zeros((4, 4)), np.ones((4, 4))
+    >>> top[:1] = 1
+    >>> truth = {"image_id": 1, "segmentation": masks.encode(whole), "iscrowd": 0}
+    >>> max_iou_per_truth([truth], [{"image_id": 1, "segmentation": masks.encode(top)}]).tolist()
+    [0.25]
     """
     best = np.zeros(len(truths))
     for there, _, overlaps in _overlaps(truths, predictions, "segm"):
@@ -271,7 +305,7 @@ def max_iou_per_truth(truths: Sequence[GroundTruth], predictions: Sequence[Predi
 def _overlaps(
     truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: IouType
 ) -> Iterator[tuple[list[int], list[int], FloatArray]]:
-    """Of each image with both: which true objects and which detections it has, and their (D, G) IoU."""
+    """Yield, for each image with both, the indices of its true objects and detections, and their (D, G) IoU."""
     real, found = _by_image(truths), _by_image(predictions)
     shapes = boxes.of_predictions(predictions) if iou_type == "bbox" else None
     for image_id in found.keys() & real.keys():
@@ -287,7 +321,7 @@ def _overlaps(
 
 
 def _by_image(records: Sequence[Any]) -> dict[int, list[int]]:
-    """The places of each image's records."""
+    """Find the indices of each image's records."""
     places: defaultdict[int, list[int]] = defaultdict(list)
     for place, record in enumerate(records):
         places[record["image_id"]].append(place)

@@ -17,7 +17,7 @@ TRUE, BOTH, EITHER = range(3)  # columns of the counts
 
 @dataclass(frozen=True)
 class MeanIou:
-    """IoU in [0, 1]; what is undefined is nan.
+    """IoU in [0, 1]; nan where undefined.
 
     Attributes:
         miou: mean over the background and the categories with at least one true pixel.
@@ -37,7 +37,7 @@ def mean_iou(
     category_ids: Collection[int],
     sizes: Mapping[int, tuple[int, int]],
 ) -> MeanIou:
-    """IoU of pixels: sums over all images, then one division, never a mean of per-image ratios.
+    """Compute the IoU of pixels from counts that are summed over all images.
 
     In each image let V be the union of all crowd masks, whatever their category. For a category c, P_c and G_c are the
     unions of its predicted and of its non-crowd true masks, minus V; a pixel may belong to several categories. The
@@ -49,6 +49,16 @@ def mean_iou(
         predictions: the detections at the operating point: the caller has applied the score threshold.
         category_ids: the categories; records of others are left out, except that their crowds are ignored all the same.
         sizes: image id -> (H, W) of every image, those without objects included; records of others are left out.
+
+    Source: Everingham et al., The PASCAL Visual Object Classes Challenge (2015), section 4.2.5, for the IoU of a class;
+    crowds and overlapping categories are an extension.
+
+    >>> left, top = np.zeros((2, 4, 4))
+    >>> left[:, :2] = top[:2] = 1
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(left), "iscrowd": 0}
+    >>> prediction = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(top), "score": 0.9}
+    >>> round(mean_iou([truth], [prediction], category_ids=[1], sizes={1: (4, 4)}).fg_iou, 3)  # 4 of 12 pixels
+    0.333
     """
     counts = pixel_counts(truths, predictions, category_ids=category_ids, sizes=sizes)
     sums = counts.sum(axis=0).astype(np.float64)
@@ -73,8 +83,8 @@ def pixel_counts(
         sizes: image id -> (H, W) of each of the I images.
 
     Returns:
-        (I, 2 + K, 3) pixels of the background, of the foreground and of each category by increasing id: true ones,
-        true ones that are also found, and those that are either.
+        (I, 2 + K, 3) number of pixels of the background, of the foreground and of each category by increasing id: true
+        ones, both true and predicted ones, and those that are either.
     """
     known = set(category_ids)
     layer_of = {category_id: layer for layer, category_id in enumerate(sorted(known), start=2)}
@@ -98,7 +108,7 @@ def pixel_counts(
 
 
 def iou_of_sums(sums: FloatArray) -> FloatArray:
-    """IoU from pixels that are summed over images, (..., 3) to (...); nan without a true pixel.
+    """Compute IoU from pixel counts that are summed over images, (..., 3) to (...); nan without a true pixel.
 
     >>> iou_of_sums(np.array([[4.0, 3.0, 6.0], [0.0, 0.0, 5.0]]))
     array([0.5, nan])
@@ -109,9 +119,12 @@ def iou_of_sums(sums: FloatArray) -> FloatArray:
 
 
 def class_iou_of_sums(sums: FloatArray) -> FloatArray:
-    """IoU of the background, which comes first, and of each category, (..., 1 + K, 3) to (..., 1 + K).
+    """Compute the IoU of the background, which comes first, and of each category, (..., 1 + K, 3) to (..., 1 + K).
 
-    The background needs no true pixel: objects may cover an image, and a detection may leave some of it bare.
+    The background is defined without a true pixel too: objects may cover an image that detections do not.
+
+    >>> class_iou_of_sums(np.array([[0.0, 0.0, 2.0], [16.0, 14.0, 16.0]])).tolist()
+    [0.0, 0.875]
     """
     value = iou_of_sums(sums)
     both, either = sums[..., 0, BOTH], sums[..., 0, EITHER]
@@ -120,13 +133,13 @@ def class_iou_of_sums(sums: FloatArray) -> FloatArray:
 
 
 def _overlap(true: Rle, found: Rle) -> tuple[int, int, int]:
-    """Pixels: true, found and true, found or true."""
+    """Count the pixels that are true, both true and predicted, and either."""
     true_area, found_area, both = masks.area([true, found, masks.intersection(true, found)]).tolist()
     return true_area, both, true_area + found_area - both
 
 
 def _by_image(records: Iterable[GroundTruth | Prediction]) -> defaultdict[int, defaultdict[int, list[Rle]]]:
-    """Image id -> category id -> masks."""
+    """Group masks by image id, then by category id."""
     groups: defaultdict[int, defaultdict[int, list[Rle]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         groups[record["image_id"]][record["category_id"]].append(record["segmentation"])
@@ -134,5 +147,5 @@ def _by_image(records: Iterable[GroundTruth | Prediction]) -> defaultdict[int, d
 
 
 def _regions(layers: Mapping[int, Sequence[Rle]], visible: Rle, size: tuple[int, int]) -> dict[int, Rle]:
-    """The visible pixels of each category's objects."""
+    """Unite the masks of each category within the visible pixels."""
     return {c: masks.intersection(masks.union(rles, size), visible) for c, rles in layers.items()}

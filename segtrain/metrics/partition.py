@@ -1,6 +1,7 @@
-"""Partition of an image at the ends of mask runs: label planes at the cost of outlines.
+"""Partition of an image at the ends of mask runs, a compact form of label planes.
 
-All pixels of a part, in column-major order, belong to the same masks, so a part is as good as a pixel with a weight.
+All pixels of a part, in column-major order, belong to the same masks, so computations treat a part as one pixel whose
+weight is its length. Memory and time grow with the outlines of the masks, not with their areas.
 """
 
 import numpy as np
@@ -9,15 +10,19 @@ from segtrain.arrays import IntArray
 
 
 class Partition:
-    """The parts of an image.
+    """Partition of an image into runs of pixels that belong to the same masks.
 
     Args:
         starts: column-major position of the first pixel of each run of each mask.
-        stops: one past its last.
+        stops: position after the last pixel of each run.
 
     Attributes:
         starts: (P,) column-major position of the first pixel of each part.
-        lengths: (P,) its pixels.
+        lengths: (P,) number of pixels of each part.
+
+    >>> partition = Partition(np.array([2, 4]), np.array([6, 9]))  # pixels 2-5 and 4-8
+    >>> partition.starts.tolist(), partition.lengths.tolist()
+    ([2, 4, 6], [2, 2, 3])
     """
 
     def __init__(self, starts: IntArray, stops: IntArray) -> None:
@@ -25,22 +30,28 @@ class Partition:
         self.starts, self.lengths = self._cuts[:-1], np.diff(self._cuts)
 
     def span(self, starts: IntArray, stops: IntArray) -> tuple[IntArray, IntArray]:
-        """The first part of each of the runs, and one past its last."""
+        """Find the index of the first part of each run, and the index after its last part."""
         return np.searchsorted(self._cuts, starts), np.searchsorted(self._cuts, stops)
 
     def total(self, first: IntArray, last: IntArray, values: IntArray | int = 1) -> IntArray:
-        """The sum of the values of the runs that cover each part, (P,); of runs without values, their number."""
+        """Sum the values of the runs that cover each part, (P,).
+
+        Args:
+            first: (R,) index of the first part of each run, see ``span``.
+            last: (R,) index after the last part of each run.
+            values: (R,) value of each run; 1 to count the runs.
+        """
         change = np.zeros(len(self.lengths) + 1, dtype=np.int64)
         np.add.at(change, first, values)
         np.subtract.at(change, last, values)
         return np.cumsum(change)[:-1]
 
     def areas(self, owner: IntArray, count: int) -> IntArray:
-        """Pixels of each of the owners 0 to ``count`` - 1, (count,).
+        """Count the pixels of each of the owners 0 to ``count`` - 1, (count,).
 
         Args:
-            owner: (P,) of each part; -1 for none.
-            count: of owners.
+            owner: (P,) owner of each part; -1 for none.
+            count: number of owners.
         """
         owned = owner >= 0
         pixels = np.bincount(owner[owned], weights=self.lengths[owned], minlength=count)
@@ -48,7 +59,11 @@ class Partition:
 
 
 def ranges(first: IntArray, last: IntArray) -> IntArray:
-    """All numbers from each first to before its last, one range after the other."""
+    """Concatenate the ranges of whole numbers from each ``first`` to before its ``last``.
+
+    >>> ranges(np.array([3, 10]), np.array([6, 12])).tolist()
+    [3, 4, 5, 10, 11]
+    """
     lengths = last - first
     numbers: IntArray = np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
     return numbers

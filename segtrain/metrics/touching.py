@@ -17,7 +17,7 @@ ALONE, TOUCHING, OVERLAPPING = range(3)
 
 @dataclass(frozen=True)
 class MergesAndSplits:
-    """How many of the objects that touch others are found, share a detection with another, and are in pieces."""
+    """Numbers of objects that touch others: all, detected ones, merged ones and split ones."""
 
     objects: int
     found: int
@@ -26,31 +26,40 @@ class MergesAndSplits:
 
 
 def crowding(rles: Sequence[Rle], size: tuple[int, int]) -> IntArray:
-    """How close the objects of an image stand.
+    """Tell which objects of an image touch or overlap another one.
 
     Args:
         rles: the objects.
         size: (H, W) of the image.
 
     Returns:
-        (N,) ``OVERLAPPING``: shares a pixel with another object; else ``TOUCHING``: a pixel of another object is among
-        the eight neighbours of one of its own; else ``ALONE``.
+        (N,) ``OVERLAPPING``: the object shares a pixel with another one; else ``TOUCHING``: a pixel of another object
+        is among the eight neighbours of one of its own; else ``ALONE``.
+
+    >>> labels = np.array([[1, 0, 2, 3], [1, 0, 2, 3]])
+    >>> crowding(masks.encode_labels(labels), (2, 4)).tolist()
+    [0, 1, 1]
     """
     close = np.where(_meet(grown(rles, size), rles), TOUCHING, ALONE)
     return np.where(_meet(rles, rles), OVERLAPPING, close)
 
 
 def touching_parts(truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[int, int]]) -> dict[int, list[Rle]]:
-    """For each object that touches or overlaps another one, of whatever category, the pixels that it alone has.
+    """Find the objects that touch or overlap another one of any category, and the pixels that belong to them alone.
 
-    Crowds are no objects.
+    Crowds do not count as objects.
 
     Args:
         truths: all true instances.
         sizes: image id -> (H, W); records of other images are left out.
 
     Returns:
-        Image id -> masks; images without such objects are left out.
+        Image id -> masks of the exclusive pixels; images without such objects are left out.
+
+    >>> rles = masks.encode_labels(np.array([[1, 0, 2, 3], [1, 0, 2, 3]]))
+    >>> truths = [{"image_id": 7, "segmentation": rle, "iscrowd": 0} for rle in rles]
+    >>> len(touching_parts(truths, sizes={7: (2, 4)})[7])
+    2
     """
     by_image: defaultdict[int, list[Rle]] = defaultdict(list)
     for truth in truths:
@@ -66,23 +75,28 @@ def touching_parts(truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[i
 
 
 def merges_and_splits(parts: Mapping[int, Sequence[Rle]], predictions: Sequence[Prediction]) -> MergesAndSplits:
-    """Count the objects that touch others and were not kept apart, or not kept whole, whatever their category.
+    """Count, among the objects that touch others, those that detections merge or split; categories do not matter.
 
-    A detection merges objects if it covers more than half of each of two or more. An object is split if two or more
-    detections lie in it for more than half, and are pieces: of neither does more than half lie in the other, as it does
-    with duplicates. Of an object count those pixels that no other true object has; else an exact detection of an
-    object that lies over another would merge them. Found is what one detection covers for more than half, and what is
-    split.
+    A detection merges objects if it covers more than half of each of two or more. An object is split if it contains
+    more than half of each of two or more detections that are no duplicates: neither lies by more than half in the
+    other. Only those pixels of an object count that no other true object has; otherwise an exact detection of an object
+    that lies over another would merge them. An object is found if one detection covers more than half of it, or if it
+    is split.
 
     Args:
-        parts: what ``touching_parts`` found.
+        parts: masks by image id, as ``touching_parts`` returns them.
         predictions: the detections at the operating point: the caller has applied the score threshold.
 
     Source: Matula et al., Cell Tracking Accuracy Measurement Based on Comparison of Acyclic Oriented Graphs (2015):
     there a detection that covers more than half of an object stands for it, and one that stands for several must be
-    split. Splits are the same the other way round. Coelho et al., Nuclear Segmentation in Microscope Cell Images
-    (2009), and Caicedo et al., Evaluation of Deep Learning Strategies for Nucleus Segmentation in Fluorescence Images
-    (2019), count both with other limits: most pixels, and an IoU above .1.
+    split. Splits are defined here with the roles exchanged. Coelho et al., Nuclear Segmentation in Microscope Cell
+    Images (2009), and Caicedo et al., Evaluation of Deep Learning Strategies for Nucleus Segmentation in Fluorescence
+    Images (2019), count both with other limits: most pixels, and an IoU above .1.
+
+    >>> first, second = masks.encode_labels(np.array([[1, 1, 2, 2]]))
+    >>> one_for_both = {"image_id": 1, "segmentation": masks.encode(np.ones((1, 4)))}
+    >>> merges_and_splits({1: [first, second]}, [one_for_both])
+    MergesAndSplits(objects=2, found=2, merged=2, split=0)
     """
     found: defaultdict[int, list[Rle]] = defaultdict(list)
     for prediction in predictions:
@@ -111,17 +125,22 @@ def merges_and_splits(parts: Mapping[int, Sequence[Rle]], predictions: Sequence[
 
 
 def grown(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
-    """Each mask with the eight neighbours of all its pixels.
+    """Dilate masks of an image by a 3 x 3 square, on their runs.
 
     Args:
         rles: masks of an image.
-        size: its (H, W).
+        size: (H, W) of the image.
+
+    >>> dot = np.zeros((5, 5))
+    >>> dot[0, 2] = 1
+    >>> masks.area(grown([masks.encode(dot)], (5, 5))).tolist()
+    [6]
     """
     height, width = size
     mask, starts, stops = masks.runs(rles)
     if not len(starts):
         return list(rles)
-    # Cut into columns, each of which reaches the ones left and right of it.
+    # Cut into columns, each of which is copied to the ones left and right of it.
     first, last = starts // height, (stops - 1) // height + 1
     column, run = ranges(first, last), np.repeat(np.arange(len(first)), last - first)
     top = np.maximum(starts[run] - column * height - 1, 0)
@@ -141,7 +160,7 @@ def grown(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
 
 
 def _own(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
-    """Of each mask what belongs to no other."""
+    """Keep the pixels of each mask that belong to no other."""
     mask, starts, stops = masks.runs(rles)
     partition = Partition(starts, stops)
     span = partition.span(starts, stops)
@@ -153,14 +172,14 @@ def _own(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
 
 
 def _shared(first: Sequence[Rle], second: Sequence[Rle], area: IntArray) -> IntArray:
-    """(N, M) pixels that masks, of which the first have these areas, have in common."""
+    """Count the pixels that pairs of masks share, (N, M); ``area`` holds the areas of the first."""
     # Against a crowd COCO's IoU is the share of the first mask that lies in it.
     share = masks.iou(first, second, [True] * len(second))
     return np.rint(share * area[:, None]).astype(np.int64)
 
 
 def _meet(first: Sequence[Rle], second: Sequence[Rle]) -> BoolArray:
-    """(N,) whether a mask has a pixel in common with another one of the second than that of its own place."""
+    """Tell whether ``first[i]`` overlaps any ``second[j]`` with j != i, (N,)."""
     common: BoolArray = masks.iou(first, second, [False] * len(second)) > 0
     np.fill_diagonal(common, False)
     return np.any(common, axis=1)  # type: ignore[no-any-return]
