@@ -1,7 +1,7 @@
 """COCO's average precision and recall; the only door to the AP backend (hotcoco).
 
-``coco_summary`` takes them from matches that other metrics need as well. ``average_precision`` is for callers that need
-nothing else, such as a search of settings: its backend takes a fifth of the time that our own matching would.
+``coco_summary`` computes them from matches that other metrics need as well. ``average_precision`` is for callers that
+need nothing else, such as a search of settings: its backend takes a fifth of the time of the matching in this package.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,13 @@ from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """COCO's numbers in [0, 1]; what has no ground truth is nan.
+    """COCO's average precision and recall in [0, 1]; nan without ground truth.
 
     Attributes:
-        stats: COCO's twelve in COCO's order: AP, AP50, AP75, AP small, medium, large, AR at 1, at 10 and at max_dets
-            detections per image and category, AR small, medium, large at max_dets.
-        per_category: category id -> "ap", "ap50", "ap75", "ar".
-        precision_recall: the precision at recall 0, .01, ..., 1 (101 values), mean over categories: "iou50" at IoU .50,
+        stats: COCO's twelve numbers in COCO's order: AP, AP50, AP75, AP small, medium, large, AR at 1, at 10 and at
+            max_dets detections per image and category, AR small, medium, large at max_dets.
+        per_category: "ap", "ap50", "ap75" and "ar" of each category, by its id.
+        precision_recall: precision at recall 0, .01, ..., 1 (101 values), mean over categories: "iou50" at IoU .50,
             "mean" over IoU .50 to .95.
     """
 
@@ -37,7 +37,14 @@ class AveragePrecision:
 
 
 def coco_summary(inputs: MetricInput, iou_type: IouType) -> AveragePrecision:
-    """Summarise the matches of a method as COCO's evaluation program does."""
+    """Summarise the matches of a method as COCO's evaluation program does.
+
+    Args:
+        inputs: the ground truth and the detections.
+        iou_type: "segm" compares masks; "bbox" compares boxes.
+
+    Source: ``pycocotools.cocoeval.COCOeval.summarize``.
+    """
     matches = inputs.matches(iou_type)
     tables = [inputs.all_images.precision(iou_type, area) for area in (ALL, SMALL, MEDIUM, LARGE)]
     precision, recall = (
@@ -73,7 +80,7 @@ def coco_summary(inputs: MetricInput, iou_type: IouType) -> AveragePrecision:
 
 
 def _recall(matches: Matches, max_dets: int) -> FloatArray:
-    """Recall of the best ``max_dets`` detections of each image and category, (T, K); nan without true instances."""
+    """Compute the recall of the best ``max_dets`` detections per image and category, (T, K); nan without truths."""
     categories = len(matches.category_ids)
     truths = np.bincount(matches.truth_category[~matches.truth_ignored[ALL]], minlength=categories)
     kept = (matches.rank < max_dets) & ~matches.ignored[:, ALL] & (matches.truth[:, ALL] >= 0)
@@ -92,9 +99,9 @@ def average_precision(
     iou_type: Literal["segm", "bbox"],
     sizes: Mapping[int, tuple[int, int]],
 ) -> AveragePrecision:
-    """Average precision and recall of masks or boxes, as COCO defines them.
+    """Compute average precision and recall of masks or boxes, as COCO defines them.
 
-    Unlike COCO's own program, AP is defined at any ``max_dets`` (that one gives -1 unless it is 100).
+    AP is defined at any ``max_dets``; COCO's own program returns -1 unless it is 100.
 
     Args:
         truths: all true instances; their own ``area`` decides small, medium and large, for boxes too.
@@ -107,8 +114,22 @@ def average_precision(
         sizes: image id -> (H, W).
 
     Source: Lin et al., Microsoft COCO (2014), and its evaluation program, ``pycocotools.cocoeval``.
+
+    >>> truth = {"image_id": 7, "category_id": 1, "segmentation": masks.encode(np.ones((4, 4)))}
+    >>> truths = [truth | {"bbox": [0.0, 0.0, 4.0, 4.0], "area": 16.0, "iscrowd": 0}]
+    >>> wrong, right = (truth | {"bbox": box, "score": 0.5} for box in ([9.0, 9.0, 4.0, 4.0], [0.0, 0.0, 4.0, 4.0]))
+    >>> average_precision(
+    ...     truths,
+    ...     [wrong, right],
+    ...     image_ids=[7],
+    ...     category_ids=[1],
+    ...     max_dets=100,
+    ...     iou_type="bbox",
+    ...     sizes={7: (20, 20)},
+    ... ).stats[0]  # of equal scores, the wrong one comes first
+    0.5
     """
-    # The backend takes only ids >= 0, and annotation id 0 would mean "unmatched": it gets numbers of our own.
+    # The backend takes only ids >= 0, and annotation id 0 means "unmatched", so ids are replaced by numbers from 1.
     images = {image_id: number for number, image_id in enumerate(sorted(set(image_ids)), start=1)}
     categories = {category_id: number for number, category_id in enumerate(sorted(set(category_ids)), start=1)}
     truths = [t for t in truths if t["image_id"] in images and t["category_id"] in categories]
@@ -129,7 +150,7 @@ def average_precision(
     backend.params.max_dets = sorted({1, min(10, max_dets), max_dets})
     backend.evaluate()
     backend.accumulate()
-    # Its summarize() would print, and warn about max_dets other than 100; these tables are what it would summarise.
+    # summarize() prints, and warns about max_dets other than 100, so its input tables are averaged here instead.
     tables: Any = backend.eval
     return _summary(tables["precision"], tables["recall"], categories)
 
@@ -137,7 +158,7 @@ def average_precision(
 def _results(
     dataset: Any, predictions: Sequence[Any], images: Mapping[int, int], categories: Mapping[int, int], iou_type: str
 ) -> Any:
-    """The detections as the backend holds them; it takes columns several times faster than records."""
+    """Convert detections for the backend, which reads columns several times faster than records."""
     columns = np.zeros((len(predictions), 7))  # image, x, y, w, h, score, category
     columns[:, 0] = [images[p["image_id"]] for p in predictions]
     columns[:, 5] = [p["score"] for p in predictions]
@@ -147,7 +168,7 @@ def _results(
         return dataset.load_res(columns)
     rles = [p["segmentation"] for p in predictions]
     results = dataset.load_res(columns, segmentation=rles)
-    # It would take a box's area to decide whether an unmatched mask is small, medium or large.
+    # By default the area of the box would decide whether an unmatched mask is small, medium or large.
     results.update_anns(ids=np.arange(1, len(rles) + 1), area=masks.area(rles))
     return results
 
@@ -156,9 +177,10 @@ def _summary(precision: FloatArray, recall: FloatArray, categories: Mapping[int,
     """Average the backend's tables.
 
     Args:
-        precision: (10 IoU thresholds, 101 recalls, K categories, 4 areas, maxima of detections); -1 without truth.
-        recall: (10, K, 4, maxima).
-        categories: the K categories in their order.
+        precision: (10 IoU thresholds, 101 recalls, K categories, 4 areas, maxima of detections) precision; -1 without
+            ground truth.
+        recall: (10, K, 4, maxima) recall; -1 without ground truth.
+        categories: number of each of the K category ids, in the order of the tables.
     """
     ar_columns = [0, min(1, recall.shape[-1] - 1), -1]
     best = precision[..., -1]
@@ -187,18 +209,18 @@ def _summary(precision: FloatArray, recall: FloatArray, categories: Mapping[int,
 
 
 def _mean(values: FloatArray) -> float:
-    """Mean of the defined values; the backend writes -1 where there is no ground truth."""
+    """Average the defined values; the backend writes -1 where there is no ground truth."""
     defined = values[values > -1]
     return float(defined.mean()) if defined.size else float("nan")
 
 
 @dataclass(frozen=True)
 class TrueBoxes:
-    """Numbers in [0, 1]; nan without objects.
+    """Scores of the boxes of true objects, in [0, 1]; nan without objects.
 
     Attributes:
-        mask_ap: of the boxes as masks, all of equal score.
-        filled: share of its box that an object fills, mean over the objects.
+        mask_ap: mask AP of the boxes as masks, all of equal score.
+        filled: mean over the objects of the share of its box that an object fills.
     """
 
     mask_ap: float
@@ -206,12 +228,17 @@ class TrueBoxes:
 
 
 def true_boxes(truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[int, int]], category_id: int) -> TrueBoxes:
-    """Score the box of every true object as if it were a mask; all of an image count, however many.
+    """Score the box of every true object as if it were a predicted mask, without a limit on their number.
 
     Args:
         truths: all true instances, of one category.
         sizes: image id -> (H, W) of every image.
-        category_id: that of the truths.
+        category_id: category of the truths.
+
+    >>> rle = masks.encode(np.eye(4))
+    >>> truth = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": rle, "area": 4.0, "iscrowd": 0}
+    >>> true_boxes([truth | {"bbox": [0.0, 0.0, 4.0, 4.0]}], sizes={1: (4, 4)}, category_id=1)
+    TrueBoxes(mask_ap=0.0, filled=0.25)
     """
     objects = [truth for truth in truths if not truth["iscrowd"]]
     boxes = [_box(truth["segmentation"]) for truth in objects]
@@ -229,7 +256,7 @@ def true_boxes(truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[int, 
 
 
 def _box(rle: masks.Rle) -> masks.Rle:
-    """All pixels of the box of a mask."""
+    """Fill the bounding box of a mask."""
     height, width = rle["size"]
     x0, y0, x1, y1 = (int(edge) for edge in masks.boxes([rle])[0])
     return masks.encode_crop(np.ones((y1 - y0, x1 - x0), dtype=np.uint8), x0, y0, (height, width))

@@ -50,8 +50,8 @@ def mean_iou(
         category_ids: the categories; records of others are left out, except that their crowds are ignored all the same.
         sizes: image id -> (H, W) of every image, those without objects included; records of others are left out.
 
-    Source: Everingham et al., The PASCAL Visual Object Classes Challenge (2015), section 4.2.5, for the IoU of a class;
-    crowds and overlapping categories are an extension.
+    Source: Everingham et al., The PASCAL Visual Object Classes (VOC) Challenge (2010), for the IoU of a class; crowds
+    and overlapping categories are an extension.
 
     >>> left, top = np.zeros((2, 4, 4))
     >>> left[:, :2] = top[:2] = 1

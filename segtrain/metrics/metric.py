@@ -1,4 +1,4 @@
-"""Vocabulary of metrics: the data that a metric is computed from, resamples of it, and the kinds of metrics."""
+"""Base classes of metrics, and their input: ground truth and detections, and resamples of the images."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -18,16 +18,16 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, eq=False)
 class MetricInput:
-    """Ground truth and detections of one method in one track; what is costly to compute of them is kept.
+    """Ground truth and detections of one method in one track, and a cache of costly results.
 
     Attributes:
         truths: all true instances, crowds included.
         masks: all detections; None if the method has boxes only.
-        boxes: boxes that the method itself predicts; None if the box of each mask stands for it.
+        boxes: boxes that the method itself predicts; None to use the box of each mask.
         category_ids: the K categories, increasing; records of other categories are left out.
         sizes: image id -> (H, W) of each of the I images, by increasing id; records of other images are left out.
         max_dets: detections kept per image and category for AP and AR, best first; at least 1.
-        score_threshold: the operating point.
+        score_threshold: operating point, a score.
     """
 
     truths: Sequence[GroundTruth]
@@ -41,7 +41,7 @@ class MetricInput:
 
     @cached_property
     def operating_point(self) -> Sequence[Prediction]:
-        """The masks whose score reaches the threshold, in their order."""
+        """Masks whose score reaches the threshold, in their order."""
         return [p for p in self.masks or () if p["score"] >= self.score_threshold]
 
     @cached_property
@@ -56,7 +56,7 @@ class MetricInput:
         return self._kept[function]  # type: ignore[no-any-return]
 
     def has(self, iou_type: IouType) -> bool:
-        """Whether there is anything to compare by this type of IoU: boxes always, masks if there are any."""
+        """Return True if the method can be compared by this type of IoU: by boxes always, by masks if it has any."""
         return iou_type == "bbox" or self.masks is not None
 
     def matches(self, iou_type: IouType) -> Matches:
@@ -65,7 +65,7 @@ class MetricInput:
 
     @property
     def nbytes(self) -> int:
-        """Memory in bytes of what is kept."""
+        """Memory of the cached results in bytes."""
         return sum(value.nbytes for value in self._kept.values())
 
 
@@ -90,11 +90,11 @@ def _match(
 
 
 class Resamples:
-    """Several draws of the images of an input, and the sums over the images of each draw.
+    """Resamples of the images of an input, and sums over the images of each.
 
     Args:
         inputs: the ground truth and the detections.
-        draws: (B, I) times that each image is drawn.
+        draws: (B, I) number of times that each image is drawn.
     """
 
     def __init__(self, inputs: MetricInput, draws: IntArray) -> None:
@@ -140,13 +140,14 @@ class Metric(ABC):
         hint: one line that explains the header.
         definition: one sentence with the formula.
         source: paper or program that defines it.
-        uses: the detections it is computed from: all of them, or those at the operating point, whose score reaches the
+        uses: "all" if it is computed from all detections, "operating_point" if from those whose score reaches the
             method's threshold.
-        kind: what is compared: objects or disjoint segments, matched one to one, or all pixels, or those of outlines.
+        kind: entities that are compared: objects or disjoint segments, matched one to one; or all pixels, or those of
+            outlines.
         iou_type: "segm" if it needs masks, "bbox" if boxes suffice.
-        min_iou: IoU from which on a match counts, one of ``matching.IOU_THRESHOLDS``; of no use for pixels.
+        min_iou: least IoU of a match, one of ``matching.IOU_THRESHOLDS``; unused by metrics of pixels.
         area: true instances that count, as an index into ``matching.AREAS``.
-        headline: whether the first table of a report shows it.
+        headline: True if the first table of a report shows it.
         category_key: name in the rows of single categories; None if it has no value for one category.
         category_title: header in the table of categories; None for the title.
         category_hint: explanation of that header; None for the hint.
@@ -177,15 +178,15 @@ class RatioMetric(Metric):
     """A metric that is a ratio of sums over images.
 
     Attributes:
-        counts: the numbers that are summed. Metrics with the same function share its result.
-        ratio: the value of a class from its sums.
+        counts: function that computes the numbers to sum. Metrics with the same function share its result.
+        ratio: function that computes the value of a class from its sums.
     """
 
     counts: Counts
     ratio: Ratio
 
     def values(self, resamples: Resamples) -> FloatArray:
-        """Sum the counts, then divide."""
+        """Compute the ratio of each class from its sums over the images of each resample."""
         return self.ratio(resamples.sums(self.counts))
 
 
@@ -202,7 +203,7 @@ class PrecisionMetric(Metric):
     threshold: int | None = None
 
     def values(self, resamples: Resamples) -> FloatArray:
-        """Rank the detections of each category, and integrate precision over recall."""
+        """Compute COCO's average precision or recall of each category on each resample."""
         resampled = resamples.precision(self.iou_type, self.area)
         table = (resampled.category_precision if self.statistic == "precision" else resampled.category_recall)[:, 0]
         chosen: FloatArray = table.mean(axis=0) if self.threshold is None else table[self.threshold]

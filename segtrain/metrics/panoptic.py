@@ -12,7 +12,7 @@ from segtrain.arrays import FloatArray, IntArray, mean_of_defined
 from segtrain.metrics.partition import Partition, ranges
 from segtrain.records import GroundTruth, Prediction
 
-Runs = tuple[IntArray, IntArray, IntArray]  # mask, first part, one past the last
+Runs = tuple[IntArray, IntArray, IntArray]  # mask, first part, index after the last part
 _Record = TypeVar("_Record", GroundTruth, Prediction)
 OVERLAP, TP, FP, FN = range(4)  # columns of the sums
 LEAST_SHARE = 0.5  # a detection that keeps no more of its pixels is dropped
@@ -20,7 +20,7 @@ LEAST_SHARE = 0.5  # a detection that keeps no more of its pixels is dropped
 
 @dataclass(frozen=True)
 class PanopticQuality:
-    """Panoptic, segmentation and recognition quality in [0, 1]; what is undefined is nan.
+    """Panoptic, segmentation and recognition quality in [0, 1]; nan where undefined.
 
     Attributes:
         pq: mean of the categories' PQ = SQ x RQ.
@@ -42,16 +42,15 @@ def panoptic_quality(
     category_ids: Collection[int],
     sizes: Mapping[int, tuple[int, int]],
 ) -> PanopticQuality:
-    """Compare instances as segments of a panoptic map, in which a pixel belongs to one segment at most.
+    """Compute panoptic quality of instances, as segments of a map in which a pixel belongs to one segment at most.
 
-    Detections paint by score, the highest first, onto pixels that are still free; of equal scores the first paints
-    first. One that loses half of its pixels or more is dropped and paints nothing. True instances paint by size, the
-    smallest first (a small thing lies upon a large one); of equal ones the first paints first.
+    Detections take the pixels that are still free, in order of decreasing score, equal ones in their given order. A
+    detection that loses half of its pixels or more is dropped. True instances take pixels in order of increasing size,
+    as small objects are assumed to lie on top of large ones; equal ones in their given order.
 
-    A true and a found segment of the same category match if their IoU exceeds .5, which no segment can with two others.
-    Crowds match nothing: an unmatched detection that lies by more than half on crowds of its category is not false.
-    Unlike in COCO's panoptic data, where pixels without a label are void, here they are background, and a detection
-    there is false.
+    A true and a predicted segment of the same category match if their IoU exceeds .5, so each has one match at most.
+    Crowds are not matched: an unmatched detection that lies by more than half on crowds of its category is not false.
+    Pixels without a label are background, where detections are false; in COCO's panoptic data they are void.
 
     Args:
         truths: all true instances.
@@ -61,6 +60,14 @@ def panoptic_quality(
 
     Source: Kirillov et al., Panoptic Segmentation (2019), for the quality and for making detections disjoint; COCO's
     panoptic evaluation program, for crowds.
+
+    >>> true, found = np.zeros((2, 4, 5))
+    >>> true[:, :4] = found[:, :3] = 1
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(true), "iscrowd": 0}
+    >>> prediction = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(found), "score": 0.9}
+    >>> quality = panoptic_quality([truth], [prediction], category_ids=[1], sizes={1: (4, 5)})
+    >>> quality.pq, quality.sq, quality.rq
+    (0.75, 0.75, 1.0)
     """
     counts = panoptic_counts(truths, predictions, category_ids=category_ids, sizes=sizes)
     per_category = qualities(counts.sum(axis=0))
@@ -85,7 +92,7 @@ def panoptic_counts(
         sizes: image id -> (H, W) of each of the I images.
 
     Returns:
-        (I, K, 4) IoUs of matched segments summed, TP, FP and FN; categories by increasing id.
+        (I, K, 4) sum of the IoUs of matched segments, TP, FP and FN; categories by increasing id.
     """
     places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
     truths = [t for t in truths if t["category_id"] in places]
@@ -102,7 +109,13 @@ def panoptic_counts(
 
 
 def qualities(sums: FloatArray) -> FloatArray:
-    """PQ, SQ and RQ from counts that are summed over images, (..., 4) to (..., 3); nan without a true segment."""
+    """Compute PQ, SQ and RQ from counts that are summed over images, (..., 4) to (..., 3); nan without truth.
+
+    Source: Kirillov et al. (2019), equations 1 and 2.
+
+    >>> qualities(np.array([1.5, 2.0, 1.0, 1.0])).tolist()  # IoUs .7 and .8, one false, one missed
+    [0.5, 0.75, 0.6666666666666666]
+    """
     overlap, hits, false, missed = np.moveaxis(sums, -1, 0)
     with np.errstate(invalid="ignore"):
         weight = hits + false / 2 + missed / 2
@@ -125,7 +138,7 @@ def _count(
     places: Mapping[int, int],
     sums: FloatArray,
 ) -> None:
-    """Add an image's matches to its (categories, 4) sums; truths and predictions come in the order of painting."""
+    """Add an image's matches to its (categories, 4) sums; truths and predictions are ordered by precedence."""
     groups = [masks.runs([record["segmentation"] for record in group]) for group in (truths, predictions, crowds)]
     partition = Partition(*(np.concatenate([runs[ends] for runs in groups]) for ends in (1, 2)))
     real, found, ignored = ((mask, *partition.span(starts, stops)) for mask, starts, stops in groups)
@@ -159,17 +172,17 @@ def _count(
 
 
 def _painted(partition: Partition, runs: Runs, least_share: float) -> IntArray:
-    """The mask that each part belongs to, (P,), -1 for none.
+    """Assign each part of the partition to one mask, (P,); -1 for none.
 
     Args:
-        partition: of the image.
-        runs: of its masks, which paint in their order.
-        least_share: one that keeps no more of its pixels than this share paints nothing.
+        partition: partition of the image.
+        runs: runs of the masks, in order of precedence.
+        least_share: masks that keep no more than this share of their pixels are dropped.
     """
     mask, first, last = runs
     depth = partition.total(first, last)
     owner = np.where(depth == 1, partition.total(first, last, mask), -1)
-    # Only masks that meet others have to take turns; in most images they are few.
+    # Only masks that overlap others need the loop; in most images they are few.
     crossings = np.concatenate([[0], np.cumsum(depth > 1)])
     for number in np.unique(mask[crossings[last] > crossings[first]]).tolist():
         low, high = np.searchsorted(mask, [number, number + 1])

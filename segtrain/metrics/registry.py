@@ -1,4 +1,4 @@
-"""Registry of metrics: every number that a report shows of a method, and the loops that compute them all.
+"""Registry of metrics: all numbers that a report shows of a method, and the functions that compute them.
 
 A new metric is a module with its ``counts`` and ``ratio`` and one entry in ``METRICS``. Values, values of categories,
 intervals, tables, definitions and the reasons of zeros follow from the entry.
@@ -272,11 +272,11 @@ MASK_AP_KEYS = tuple(
 
 @dataclass(frozen=True)
 class MetricValues:
-    """The metrics of one method in one track; nan where undefined.
+    """Metrics of one method in one track; nan where undefined.
 
     Attributes:
-        values: metric's key -> value.
-        per_category: category id -> metric's ``category_key`` -> value.
+        values: values by ``Metric.key``.
+        per_category: values of each category, by category id, then by ``Metric.category_key``.
     """
 
     values: dict[str, float]
@@ -288,7 +288,24 @@ def metric_values(inputs: MetricInput, metrics: Sequence[Metric] | None = None) 
 
     Args:
         inputs: the ground truth and the detections.
-        metrics: those to compute; None for all. Those of masks are nan where the method has boxes only.
+        metrics: metrics to compute; None for all. Metrics of masks are nan where the method has boxes only.
+
+    >>> from segtrain.masks import encode
+    >>> mask = encode(np.ones((4, 4)))
+    >>> truth = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> found = {"image_id": 1, "category_id": 1, "segmentation": mask, "score": 0.9}
+    >>> inputs = MetricInput(
+    ...     truths=[truth],
+    ...     masks=[found, found],
+    ...     boxes=None,
+    ...     category_ids=[1],
+    ...     sizes={1: (4, 4)},
+    ...     max_dets=100,
+    ...     score_threshold=0.5,
+    ... )
+    >>> values = metric_values(inputs, [metric for metric in METRICS if metric.iou_type == "segm"]).values
+    >>> round(values["mask_ap"], 3), round(values["f1_50"], 3)  # the duplicate lowers F1, but not AP
+    (1.0, 0.667)
     """
     result = MetricValues({}, {category_id: {} for category_id in inputs.category_ids})
     for metric in METRICS if metrics is None else metrics:
@@ -313,7 +330,7 @@ def resampled_values(inputs: MetricInput, draws: IntArray) -> dict[str, FloatArr
         draws: (B, I) times that each image is drawn, images by increasing id.
 
     Returns:
-        Metric's key -> (B,) values, nan where undefined; without metrics of masks where the method has boxes only.
+        (B,) values by ``Metric.key``, nan where undefined; without metrics of masks where the method has boxes only.
     """
     metrics = [metric for metric in METRICS if inputs.has(metric.iou_type)]
     chunks = max(1, -(-len(draws) * 10 * (len(inputs.category_ids) + 1) // _CELLS))

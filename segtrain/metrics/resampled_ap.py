@@ -14,17 +14,28 @@ from segtrain.metrics.matching import Matches
 
 CountArray = npt.NDArray[np.int32]
 RECALLS: FloatArray = np.linspace(0.0, 1.0, 101)
-_CELLS = 2**20  # of a table of runs by resamples; bounds the memory
-_DRAWS = 2**25  # of the table of draws, copies included
+_CELLS = 2**20  # largest size of a table of runs by resamples; bounds the memory
+_DRAWS = 2**25  # largest size of the table of draws, copies included
 
 
 def interpolated_ap(hits: CountArray, misses: CountArray | FloatArray, truths: IntArray) -> tuple[IntArray, FloatArray]:
-    """Hits in all, and the mean over all recalls of the largest precision at that recall or a higher one.
+    """Compute COCO's interpolated average precision from runs of detections that end with a hit.
 
     Args:
-        hits: (R, B) detections of each run that are right; changed.
-        misses: (R, B) detections before them, since the last run, that are wrong, or what they count; changed.
-        truths: (B,).
+        hits: (R, B) number of correct detections in each run; overwritten.
+        misses: (R, B) number, or weight, of false detections in each run, all of which rank before its last hit;
+            overwritten.
+        truths: (B,) number of true instances.
+
+    Returns:
+        (B,) number of hits, and (B,) mean over the recalls 0, .01, ..., 1 of the largest precision at that recall or a
+        higher one.
+
+    Source: Lin et al., Microsoft COCO (2014), and ``pycocotools.cocoeval.COCOeval.accumulate``.
+
+    >>> hits, misses = np.array([[1], [1]], np.int32), np.array([[0], [2]], np.int32)  # right, wrong, wrong, right
+    >>> interpolated_ap(hits, misses, np.array([2]))[1].round(4).tolist()
+    [0.7525]
     """
     if not len(hits):
         return np.zeros(len(truths), dtype=np.int64), np.zeros(len(truths))
@@ -40,19 +51,23 @@ def interpolated_ap(hits: CountArray, misses: CountArray | FloatArray, truths: I
 
 
 def reached_recalls(recall: FloatArray) -> IntArray:
-    """How many of the recalls 0, .01, ..., 1 do not lie above each of these, as floating point compares them."""
-    # The hundredths are not exact, and a recall of one of them may fall on either side; all others are far from one.
+    """Count the recalls 0, .01, ..., 1 that do not exceed each given recall, as floating point compares them.
+
+    >>> reached_recalls(np.array([0.0, 0.5, 1.0])).tolist()
+    [1, 51, 101]
+    """
+    # Hundredths are not exact in floating point: only a recall that is one of them needs the comparison.
     nearest = (recall * 100 + 1e-9).astype(np.int64)
     return nearest + (RECALLS[nearest] <= recall)
 
 
 @dataclass(frozen=True)
 class ResampledPrecision:
-    """COCO's numbers of B resamples, at T IoU thresholds, A areas and K categories; nan without true instances.
+    """Average precision and recall of B resamples, at T IoU thresholds, A ranges of areas and K categories.
 
     Attributes:
-        category_precision: (T, A, K, B) mean precision over recall 0, .01, ..., 1.
-        category_recall: (T, A, K, B) recall.
+        category_precision: (T, A, K, B) mean precision over recall 0, .01, ..., 1; nan without true instances.
+        category_recall: (T, A, K, B) recall; nan without true instances.
     """
 
     category_precision: FloatArray
@@ -60,12 +75,12 @@ class ResampledPrecision:
 
     @property
     def precision(self) -> FloatArray:
-        """(T, A, B) mean over the categories with true instances."""
+        """Mean precision over the categories with true instances, (T, A, B)."""
         return mean_of_defined(np.moveaxis(self.category_precision, 2, -1))
 
     @property
     def recall(self) -> FloatArray:
-        """(T, A, B) mean over the categories with true instances."""
+        """Mean recall over the categories with true instances, (T, A, B)."""
         return mean_of_defined(np.moveaxis(self.category_recall, 2, -1))
 
 
@@ -79,14 +94,17 @@ def resampled_precision(
 ) -> ResampledPrecision:
     """Compute average precision and recall of each resample, as COCO defines them.
 
-    A resample gives what COCO's evaluator finds for its images in increasing order, copies of an image side by side.
+    The result of a resample is that of COCO's evaluator for its images in increasing order, copies of an image side by
+    side.
 
-    Args:
-        matches: of all images.
-        draws: (B, I) times that each image is drawn.
+
+    Args:        matches: matches of the detections of all images.
+        draws: (B, I) number of times that each image is drawn.
         max_dets: detections kept per image and category, best first; at least 1.
-        areas: indices into the areas of the matches; None for all of them.
-        false_weight: (A, B) what an unmatched detection counts, in [0, 1]; None for 1.
+        areas: indices into the ranges of areas of the matches; None for all of them.
+        false_weight: (A, B) weight of an unmatched detection, in [0, 1]; None for 1.
+
+    Source: Lin et al., Microsoft COCO (2014), and ``pycocotools.cocoeval.COCOeval.accumulate``.
     """
     chosen = range(matches.truth.shape[1]) if areas is None else areas
     most = int(draws.max(initial=1))
@@ -107,7 +125,7 @@ def _resample(
     areas: Sequence[int],
     false_weight: FloatArray | None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Precision and recall, (T, A, K, B) each."""
+    """Compute precision and recall of some resamples, (T, A, K, B) each."""
     categories = len(matches.category_ids)
     drawn = _Draws(np.ascontiguousarray(draws.T, dtype=np.int32), most)
     precision, recall = np.full((2, matches.truth.shape[0], len(areas), categories, len(draws)), np.nan)
@@ -130,7 +148,8 @@ def precision_at_recalls(matches: Matches, *, max_dets: int) -> FloatArray:
     """Compute the precision-recall curve of each category on all images, for true instances of every size.
 
     Args:
-        matches: of all images; the first of their areas takes instances of every size.
+        matches: matches of the detections of all images; the first of their ranges of areas holds instances of every
+            size.
         max_dets: detections kept per image and category, best first; at least 1.
 
     Returns:
@@ -155,18 +174,18 @@ def precision_at_recalls(matches: Matches, *, max_dets: int) -> FloatArray:
 
 
 def _per_image(matches: Matches, category: int, area: int) -> IntArray:
-    """(I,) true instances that count."""
+    """Count the true instances of each image that are not ignored, (I,)."""
     counted = (matches.truth_category == category) & ~matches.truth_ignored[area]
     return np.bincount(matches.truth_image[counted], minlength=len(matches.image_ids))
 
 
 @dataclass(frozen=True)
 class _Draws:
-    """How often each image is drawn.
+    """Number of times that each image is drawn.
 
     Attributes:
-        times: (I, B).
-        most: the largest of them.
+        times: (I, B) number of times.
+        most: largest of these numbers.
     """
 
     times: CountArray
@@ -174,19 +193,19 @@ class _Draws:
 
     @cached_property
     def copies(self) -> CountArray:
-        """(I + most I, B) the same, then whether each image is drawn more than 0 times, more than once, and so on."""
+        """``times``, then 1 or 0 for each copy of each image: drawn more than 0 times, 1 time, ...; (I + most I, B)."""
         more = self.times > np.arange(self.most, dtype=np.int32)[:, None, None]
         return np.concatenate([self.times, more.reshape(-1, self.times.shape[1])], dtype=np.int32)
 
 
 @dataclass(frozen=True)
 class _Ranking:
-    """The detections of a category, best first.
+    """Detections of a category, best first.
 
     Attributes:
-        found: (D,) their places in the matches.
-        image: (D,).
-        tie: (D,) the same number where image and score are the same.
+        found: (D,) index of each detection in the matches.
+        image: (D,) number of each detection's image.
+        tie: (D,) group of each detection; detections of one image with equal scores form a group.
     """
 
     found: IntArray
@@ -203,7 +222,7 @@ class _Ranking:
     def curve(
         self, matches: Matches, t: int, a: int, drawn: _Draws, truths: IntArray, false_weight: FloatArray | None
     ) -> tuple[IntArray, FloatArray]:
-        """Hits of each resample, (B,), and the mean precision over all recalls, (B,)."""
+        """Compute the number of hits of each resample, (B,), and the mean precision over all recalls, (B,)."""
         counted = np.flatnonzero(~matches.ignored[t, a, self.found])
         hit, row, draws = matches.truth[t, a, self.found[counted]] >= 0, self.image[counted], drawn.times
         mixed = _mixed(hit, self.tie[counted])
@@ -223,7 +242,7 @@ class _Ranking:
 
 
 def _mixed(hit: BoolArray, tie: IntArray) -> BoolArray:
-    """(D,) whether a detection ties with others of its image, hits and misses among them."""
+    """Tell whether the group of each detection holds both hits and misses, (D,)."""
     number = np.cumsum(np.diff(tie, prepend=-1) != 0) - 1
     hits = np.bincount(number, weights=hit)
     mixed: BoolArray = (hits > 0) & (hits < np.bincount(number))
@@ -234,10 +253,10 @@ def _mixed(hit: BoolArray, tie: IntArray) -> BoolArray:
 def _unroll(
     hit: BoolArray, image: IntArray, tie: IntArray, mixed: BoolArray, drawn: _Draws
 ) -> tuple[BoolArray, IntArray]:
-    """Write out the copies of an image where equal scores in it are both hits and misses: there order matters.
+    """Repeat the groups of equal scores that hold both hits and misses, where the order matters, once per copy.
 
     Returns:
-        Whether each entry is a hit, and its row in the table of draws with copies.
+        For each entry, true if it is a hit, and its row in ``_Draws.copies``.
     """
     times = np.where(mixed, drawn.most, 1)
     place = np.repeat(np.arange(len(hit)), times)
@@ -248,7 +267,7 @@ def _unroll(
 
 
 def _table(run: IntArray, row: IntArray, runs: int, rows: int) -> csr_array:
-    """(runs, rows) entries of each row of draws that belong to each run."""
+    """Count the entries of each run and row of draws, (runs, rows)."""
     starts = np.searchsorted(run, np.arange(runs + 1)).astype(np.int32)
     return csr_array((np.ones(len(row), dtype=np.int32), row.astype(np.int32), starts), shape=(runs, rows))
 

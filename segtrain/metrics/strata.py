@@ -1,8 +1,8 @@
 """Strata: true objects divided by size, contrast or crowding, and the metrics of each stratum.
 
-Source of the separation: the largest distance of two cumulative distributions (Kolmogorov, 1933; Smirnov, 1948). For
-grey values it is what the best single threshold can do: 1 minus the share of the object that it misses minus the share
-of the surroundings that it takes for object.
+Source of the contrast: the largest distance of two cumulative distributions (Kolmogorov, 1933; Smirnov, 1948). For grey
+values it is the performance of the best single threshold: 1 minus the share of the object that it misses minus the
+share of the surroundings that it takes for object.
 """
 
 from collections.abc import Sequence
@@ -27,18 +27,27 @@ _DISC = (_ACROSS**2 + _ACROSS[:, None] ** 2 <= RING**2).astype(np.uint8)
 
 
 def ks_contrast(grey: GreyArray, rles: Sequence[Rle], others: Sequence[Rle] = ()) -> FloatArray:
-    """How far the grey values of each object lie from those of its surroundings.
+    """Compute the distance between the grey values of each object and of its surroundings (Kolmogorov-Smirnov).
 
-    The surroundings are the pixels within 3 of the object that belong to no object; where there are none, to any other.
+    The surroundings are the pixels within a distance of 3 that belong to no object; where there are none, all pixels
+    within that distance.
 
     Args:
-        grey: (H, W) of the image.
-        rles: the objects.
-        others: what is not to count as surroundings either.
+        grey: (H, W) grey values of the image.
+        rles: masks of the objects.
+        others: further masks that do not belong to the surroundings.
 
     Returns:
-        (N,) from 0, both have the same grey values in the same shares, to 1, a threshold takes them apart without a
-        mistake; nan for an object without a pixel or without surroundings.
+        (N,) in [0, 1]: 0 for equal distributions, 1 if a threshold separates them without an error; nan for an object
+        without a pixel or without surroundings.
+
+    >>> grey = np.zeros((8, 8), np.uint8)
+    >>> grey[2:4, 2:4] = 200
+    >>> grey[2, 2] = 0  # a quarter of the object looks like the background
+    >>> square = np.zeros((8, 8))
+    >>> square[2:4, 2:4] = 1
+    >>> ks_contrast(grey, [masks.encode(square)]).tolist()
+    [0.75]
     """
     depth = _depth([*rles, *others], grey.shape)
     found = np.full(len(rles), np.nan)
@@ -52,7 +61,7 @@ def ks_contrast(grey: GreyArray, rles: Sequence[Rle], others: Sequence[Rle] = ()
 
 
 def _depth(rles: Sequence[Rle], size: tuple[int, ...]) -> DepthArray:
-    """(H, W) how many of the masks cover each pixel."""
+    """Count the masks that cover each pixel, (H, W)."""
     depth = np.zeros(size, dtype=np.uint16)
     for rle in rles:
         crop, x, y = masks.decode_crop(rle)
@@ -61,7 +70,7 @@ def _depth(rles: Sequence[Rle], size: tuple[int, ...]) -> DepthArray:
 
 
 def _neighbourhood(rle: Rle, size: tuple[int, ...]) -> tuple[BoolArray, BoolArray, tuple[slice, slice]]:
-    """A window around an object; in it, the object, and what lies around it."""
+    """Return the pixels of an object and those of its surroundings, both within a window, and the window."""
     crop, x, y = masks.decode_crop(rle)
     top, left = max(y - RING, 0), max(x - RING, 0)
     window = (slice(top, y + crop.shape[0] + RING), slice(left, x + crop.shape[1] + RING))
@@ -81,10 +90,10 @@ class Trait:
     """A property that divides the true objects into S strata.
 
     Attributes:
-        names: of the strata.
-        bounds: (S - 1,) the values between them; none where the strata are not ranges.
-        of: (N,) each true instance's stratum; -1: crowds, and what has no such property.
-        sized: whether the property is the area.
+        names: names of the strata.
+        bounds: (S - 1,) values that separate the strata; empty where the strata are not ranges.
+        of: (N,) stratum of each true instance; -1 for crowds and for instances without this property.
+        sized: True if the property is the area.
     """
 
     names: Sequence[str]
@@ -94,18 +103,18 @@ class Trait:
 
     @property
     def objects(self) -> list[int]:
-        """How many true objects each stratum has."""
+        """Number of true objects of each stratum."""
         return [int((self.of == number).sum()) for number in range(len(self.names))]
 
 
 @dataclass(frozen=True)
 class StratumNumbers:
-    """A method's numbers for one stratum, in [0, 1]; nan without objects.
+    """Scores of a method for one stratum, in [0, 1]; nan without objects.
 
     Attributes:
-        ap: mean over IoU .50 to .95.
+        ap: average precision, mean over IoU .50 to .95.
         recall: share of the objects that are matched at IoU .50 at the operating point.
-        iou: of each object with the detection at the operating point that overlaps it most; their mean.
+        iou: mean IoU of each object with the detection at the operating point that overlaps it most.
     """
 
     ap: float
@@ -114,15 +123,19 @@ class StratumNumbers:
 
 
 def thirds(values: FloatArray, names: tuple[str, str, str], *, sized: bool = False) -> Trait:
-    """Divide objects into three parts of nearly the same number, so that each has enough to say something.
+    """Divide objects into three strata of nearly equal numbers.
 
-    Equal values stay together. Where they leave fewer than three parts the last name stands for the upper one of two,
-    and "all" for the only one.
+    Equal values stay together. Where this leaves two strata they have the first and the last name; a single one is
+    called "all".
 
     Args:
-        values: (N,); nan belongs to no stratum.
-        names: of the lowest, the middle and the highest third.
-        sized: the values are areas.
+        values: (N,) value of each object; nan belongs to no stratum.
+        names: names of the lowest, the middle and the highest third.
+        sized: True if the values are areas.
+
+    >>> trait = thirds(np.array([5.0, 1.0, 9.0, np.nan]), ("low", "middle", "high"))
+    >>> trait.bounds, trait.of.tolist()
+    ([3.0, 7.0], [1, 0, 2, -1])
     """
     distinct, counts = np.unique(values[~np.isnan(values)], return_counts=True)
     below = np.cumsum(counts)[:-1]
@@ -135,24 +148,29 @@ def thirds(values: FloatArray, names: tuple[str, str, str], *, sized: bool = Fal
 
 
 def classes(values: IntArray, names: Sequence[str]) -> Trait:
-    """Divide objects by what they are; kinds that no object is of are left out.
+    """Divide objects by class; classes without objects are left out.
 
     Args:
-        values: (N,) the place of each one's name; -1 belongs to no stratum.
-        names: of all kinds.
+        values: (N,) index into ``names`` of each object; -1 belongs to no stratum.
+        names: names of all classes.
+
+    >>> trait = classes(np.array([2, 0, -1]), ["alone", "touching", "overlapping"])
+    >>> trait.names, trait.of.tolist()
+    (['alone', 'overlapping'], [1, 0, -1])
     """
     there = np.unique(values[values >= 0])
     return Trait([names[n] for n in there], (), np.where(values < 0, -1, np.searchsorted(there, values)))
 
 
 def numbers_by_stratum(inputs: MetricInput, traits: Sequence[Trait]) -> list[list[StratumNumbers]]:
-    """Compute a method's numbers for each stratum of each trait.
+    """Compute the scores of a method for each stratum of each trait.
 
-    Recall comes from the matches of all objects, so that no object gains by its rivals being ignored.
+    Recall is computed from matches with all objects: with the others ignored, an object could be matched with a
+    detection that fits another one better.
 
     Args:
         inputs: the N true instances and the detections, which have masks; of a single category.
-        traits: of the true instances.
+        traits: traits of the true instances.
     """
     once = np.ones((1, len(inputs.sizes)), dtype=np.int64)
     precision = iter(_precision(inputs, traits, once)[:, 0].tolist())
@@ -172,33 +190,33 @@ def numbers_by_stratum(inputs: MetricInput, traits: Sequence[Trait]) -> list[lis
 
 
 def resampled_by_stratum(inputs: MetricInput, trait: Trait, draws: IntArray) -> FloatArray:
-    """Compute a method's AP for each stratum on each resample, (S, B); nan where a resample has none of it.
+    """Compute the AP of a method for each stratum on each resample, (S, B); nan without objects of the stratum.
 
     Args:
         inputs: the N true instances and the detections, which have masks; of a single category.
-        trait: of the true instances; its strata stay as they are.
-        draws: (B, I) times that each image is drawn, images by increasing id.
+        trait: trait of the true instances; its strata are the same for all resamples.
+        draws: (B, I) number of times that each image is drawn, images by increasing id.
     """
     return _precision(inputs, [trait], draws)
 
 
 def _area(trait: Trait, number: int) -> tuple[float, float]:
-    """The areas that count in a stratum, by COCO's rule of areas where it is one of sizes."""
+    """Return the range of areas of a stratum: its own if the trait is the area, else all areas."""
     ends = [AREAS[ALL][0], *trait.bounds, AREAS[ALL][1]]
     return (ends[number], ends[number + 1]) if trait.sized else AREAS[ALL]
 
 
 def _matched(matches: Matches, truths: int, score_threshold: float) -> BoolArray:
-    """(N,) whether each true instance is matched at IoU .50 at the operating point, where all objects count."""
+    """Tell whether each true instance is matched at IoU .50 at the operating point, (N,)."""
     detection = matches.detection[IOU50, ALL]
     kept = np.append(matches.score >= score_threshold, False)
     matched = np.zeros(truths, dtype=np.bool_)
-    matched[matches.truth_record] = kept[detection]  # -1, for none, is the last of them
+    matched[matches.truth_record] = kept[detection]  # -1, for none, selects the last entry, which is False
     return matched
 
 
 def _precision(inputs: MetricInput, traits: Sequence[Trait], draws: IntArray) -> FloatArray:
-    """AP of each stratum on each resample, (strata, B)."""
+    """Compute the AP of each stratum on each resample, (strata, B)."""
     strata = [(trait, number) for trait in traits for number in range(len(trait.names))]
     if not strata:
         return np.zeros((0, len(draws)))

@@ -12,23 +12,24 @@ from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.resampled_ap import interpolated_ap
 from segtrain.records import GroundTruth, Prediction
 
-FOREGROUND, BACKGROUND = 0.5, 0.1  # IoU: from the one on objects are the same, up to the other they have nothing to do
-TYPES = ("category", "location", "both", "duplicates", "background")  # of a false detection
+FOREGROUND, BACKGROUND = 0.5, 0.1  # least IoU of a match; largest IoU of a detection that lies on background
+TYPES = ("category", "location", "both", "duplicates", "background")  # types of false detections
 MISSES = "misses"
 _CATEGORY, _LOCATION, _BOTH, _DUPLICATE, _BACKGROUND = range(len(TYPES))
-CORRECTABLE = (_CATEGORY, _LOCATION)  # those that mean a particular object
+CORRECTABLE = (_CATEGORY, _LOCATION)  # types that refer to a particular object
 _NEEDS_CATEGORIES = ("category", "both")
 
 
 @dataclass(frozen=True)
 class ErrorTypes:
-    """The errors among D detections and G true instances, in the order of their matches.
+    """Errors among D detections and G true instances, in the order of their matches.
 
     Attributes:
-        type: (D,) place in ``TYPES``; -1 for what is right, ignored or cut off.
-        meant: (D,) the true instance, in 0..G - 1, that an error of category or location was about; -1 for others.
-        right: (D,) the true instance that a detection was matched to and counts for; -1 for none.
-        missed: (G,) instances that nothing was matched to and no error of category or location was about.
+        type: (D,) index into ``TYPES``; -1 for detections that are right, ignored or beyond ``max_dets``.
+        meant: (D,) index of the true instance, in 0..G - 1, that an error of category or location refers to; -1 for
+            others.
+        right: (D,) index of the true instance that a detection is matched to; -1 for none.
+        missed: (G,) true for instances without a match that no error of category or location refers to.
     """
 
     type: IntArray
@@ -40,17 +41,17 @@ class ErrorTypes:
 def error_types(
     matches: Matches, truths: Sequence[GroundTruth], predictions: Sequence[Prediction], *, max_dets: int
 ) -> ErrorTypes:
-    """Give each false detection exactly one type, at an IoU of .5.
+    """Assign exactly one type of error to each false detection, at an IoU of .5.
 
-    The first that fits: location, if it overlaps an object of its category, but too little to match; category, if it
-    would match an object of another; duplicate, if it would match one of its own that is taken; background, if it
-    overlaps nothing by more than .1; else both category and location. Crowds and other instances to ignore are no
-    objects here.
+    The type is the first that applies: location, if the detection overlaps an object of its category by an IoU from .1
+    to .5; category, if it would match an object of another category; duplicate, if it would match an object of its own
+    category that is matched already; background, if no IoU exceeds .1; else both category and location. Crowds and
+    other ignored instances do not count as objects.
 
     Args:
-        matches: of the masks; the first of its thresholds is .5, the first of its areas that of all sizes.
-        truths: those that were matched.
-        predictions: those that were matched.
+        matches: matches of the masks; the first threshold is .5, the first range of areas holds all sizes.
+        truths: true instances that were matched.
+        predictions: detections that were matched.
         max_dets: detections kept per image and category, best first; others are neither right nor wrong.
 
     Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (2020); the order, where
@@ -80,11 +81,11 @@ def error_types(
 
 
 def _types(overlaps: FloatArray, same: BoolArray) -> tuple[IntArray, IntArray]:
-    """The type of each false detection of an image, and the instance it was about (-1 for none).
+    """Find the type of each false detection of an image, and the instance that it refers to (-1 for none).
 
     Args:
-        overlaps: (D, G) IoU.
-        same: (D, G) whether the categories are the same.
+        overlaps: (D, G) IoU of detections and true instances.
+        same: (D, G) true where the categories are the same.
     """
     if not overlaps.shape[1]:
         return np.full(len(overlaps), _BACKGROUND), np.full(len(overlaps), -1)
@@ -103,12 +104,13 @@ def _types(overlaps: FloatArray, same: BoolArray) -> tuple[IntArray, IntArray]:
 
 @dataclass(frozen=True)
 class ErrorCosts:
-    """The errors of a method; "category" and "both" are left out where there is a single category.
+    """Errors of a method; "category" and "both" are left out where there is a single category.
 
     Attributes:
-        ap50: average precision at IoU .5 as it is; nan without true objects.
-        lost: type -> what is added to it when errors of this type alone are put right. They need not add up.
-        counts: type -> number of false detections, or of missed objects.
+        ap50: average precision at IoU .5 with all errors; nan without true objects.
+        lost: increase of ``ap50`` when the errors of one type alone are corrected, by type. The sum over the types is
+            not the total loss.
+        counts: number of false detections, or of missed objects, by type.
     """
 
     ap50: float
@@ -135,20 +137,22 @@ def error_costs(inputs: MetricInput) -> ErrorCosts:
 
 
 def fixed_precision(matches: Matches, errors: ErrorTypes, fixes: Sequence[Collection[str]]) -> list[float]:
-    """Average precision at IoU .5 after errors were put right; nan without true objects.
+    """Compute average precision at IoU .5 after errors of some types are corrected; nan without true objects.
 
-    An error of category or location is made right, in the category of the object that it was about; if that is matched
-    already, or was put right by a better-scored error, the detection is removed. Those of other types are removed, and
-    missed objects are no longer counted. A category of which no object is left to count has a precision of 1 if
-    nothing false is left either, else 0 (of this the paper says nothing).
+    A detection with an error of category or location becomes right, in the category of the object that it refers to;
+    if that object is matched already, or by a corrected detection of higher score, the detection is removed. False
+    detections of other types are removed, and missed objects are no longer counted. A category without any object left
+    has a precision of 1 if no false detection is left either, else 0; the paper does not define this case.
 
-    The paper puts each type right alone, so the best-scored error is sought among those of the type. The authors'
-    program seeks it among all of category and location, and puts an object right with that one only.
+    The paper corrects each type alone, so the detection of highest score is chosen among those of the type. The
+    authors' program chooses it among all errors of category and location.
 
     Args:
-        matches: of masks, at an IoU of .5 and all sizes first.
-        errors: among them.
-        fixes: the types to put right, for each answer.
+        matches: matches of the masks; the first threshold is .5, the first range of areas holds all sizes.
+        errors: types of the errors among these matches.
+        fixes: sets of types to correct; one average precision is computed for each.
+
+    Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (2020).
     """
     entries = _Entries.of(matches, errors, fixes)
     real = ~matches.truth_ignored[0]
@@ -168,12 +172,12 @@ def fixed_precision(matches: Matches, errors: ErrorTypes, fixes: Sequence[Collec
 
 @dataclass(frozen=True)
 class _Entries:
-    """All that stands in the ranking of a category after any of the fixes, best first.
+    """Entries of the rankings of all categories after any of the corrections, best first.
 
     Attributes:
-        category: (E,).
-        hits: (E, B) whether it is right, after each fix.
-        misses: (E, B) whether it is wrong; an entry may be neither.
+        category: (E,) number of each entry's category.
+        hits: (E, B) true for entries that are right after each correction.
+        misses: (E, B) true for entries that are wrong after each correction; an entry may be neither.
     """
 
     category: IntArray
@@ -183,7 +187,7 @@ class _Entries:
     @classmethod
     def of(cls, matches: Matches, errors: ErrorTypes, fixes: Sequence[Collection[str]]) -> "_Entries":
         found = np.flatnonzero((errors.right >= 0) | (errors.type >= 0))
-        # A detection whose category is put right changes from one ranking to another, and has an entry in both.
+        # A detection whose category is corrected moves from one ranking to another, and has an entry in both.
         moved = np.flatnonzero(errors.type == TYPES.index("category"))
         detection = np.concatenate([found, moved])
         category = np.concatenate([matches.category[found], matches.truth_category[errors.meant[moved]]])
@@ -201,7 +205,7 @@ class _Entries:
 
 
 def _corrected(matches: Matches, errors: ErrorTypes, types: Sequence[int]) -> IntArray:
-    """The detections that become right: for each object that nothing was matched to, the best-scored about it."""
+    """Find the detections that become right: for each unmatched object the best one that refers to it."""
     taken = np.isin(errors.meant, errors.right[errors.right >= 0])
     candidates = np.flatnonzero(np.isin(errors.type, [t for t in types if t in CORRECTABLE]) & ~taken)
     candidates = candidates[np.lexsort((matches.record[candidates], -matches.score[candidates]))]
@@ -210,12 +214,12 @@ def _corrected(matches: Matches, errors: ErrorTypes, types: Sequence[int]) -> In
 
 
 def _precision(hits: BoolArray, misses: BoolArray, truths: IntArray) -> FloatArray:
-    """The precision of one category after each fix, (B,), over all recalls.
+    """Compute the average precision of one category after each correction, (B,).
 
     Args:
-        hits: (E, B), best first.
-        misses: (E, B).
-        truths: (B,).
+        hits: (E, B) true for entries that are right, best first.
+        misses: (E, B) true for entries that are wrong.
+        truths: (B,) number of true instances.
     """
     precision: FloatArray = ((truths == 0) & ~misses.any(axis=0)).astype(np.float64)
     ends = np.flatnonzero(hits.any(axis=1))
