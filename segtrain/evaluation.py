@@ -1,4 +1,4 @@
-"""From a segmenter to numbers: the one path that validation in training and the benchmark share."""
+"""Evaluation of a segmenter, from images to metrics; shared by validation in training and the benchmark."""
 
 import time
 import weakref
@@ -29,7 +29,7 @@ MATCHES_BYTES = 2**29  # memory for matches and counts of the methods of an eval
 
 @dataclass(frozen=True)
 class GroundTruthSet:
-    """The truth about a set of images.
+    """Ground truth of a set of images.
 
     Attributes:
         categories: by increasing id.
@@ -43,7 +43,7 @@ class GroundTruthSet:
 
     @classmethod
     def of(cls, index: CocoIndex) -> "GroundTruthSet":
-        """The truth that an annotation file states."""
+        """Collect the ground truth of an annotation file."""
         truths = [truth for image in index.images for truth in index.truths(image.id)]
         return cls(index.categories, {image.id: image.size for image in index.images}, truths)
 
@@ -62,15 +62,15 @@ class GroundTruthSet:
 
 @dataclass(frozen=True)
 class Detections:
-    """What one method found in a set of images.
+    """Detections of one method in a set of images.
 
     Attributes:
         masks: COCO records; None if the method has boxes only.
-        boxes: COCO records of the boxes that the method itself predicts; None: a mask's box is its box.
-        class_aware: whether the category ids mean anything.
+        boxes: COCO records of the boxes that the method itself predicts; None to use the box of each mask.
+        class_aware: True if the category ids are those of the ground truth.
         score_threshold: operating point of all mask metrics but AP and AR.
-        seconds: for each image, by "data" (reading) and "segmentation"; empty if not measured.
-        polygons: whether any mask was given as polygons.
+        seconds: seconds of each image, by "data" (reading) and "segmentation"; empty if not measured.
+        polygons: True if any mask was given as polygons.
     """
 
     masks: Sequence[Prediction] | None
@@ -122,13 +122,13 @@ def predict(
     """Segment images one at a time.
 
     Args:
-        segmenter: its label k is the k-th category; label 0 stands for the only category, or for none of several.
+        segmenter: segmenter whose label k is the k-th category; label 0 is the only category, or none of several.
         images: ids and uint8 RGB tensors (3, H, W).
-        categories: by increasing id.
-        score_threshold: operating point, for a segmenter that learned its scores; others are taken at 0, because their
-            scores only rank.
+        categories: categories by increasing id.
+        score_threshold: operating point of a segmenter that learned its scores; others have 0, because their scores
+            only rank.
         advance: called after each image.
-        foreign: its labels mean other categories than these; each is taken as 0.
+        foreign: True if the segmenter's labels are other categories than these; each is then replaced by 0.
     """
     found: list[Prediction] = []
     boxes: list[BoxPrediction] = []
@@ -153,10 +153,10 @@ def predict(
 
 
 class _InputCache:
-    """Inputs of metrics, with the matches they keep; beyond a limit of memory the least recently used are dropped.
+    """Cache of inputs of metrics with their matches; beyond a limit of memory the least recently used are dropped.
 
     Args:
-        max_bytes: the limit.
+        max_bytes: limit of memory in bytes.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -166,7 +166,7 @@ class _InputCache:
     def get(
         self, detections: Detections, max_dets: int, track: TrackName, make: Callable[[], MetricInput]
     ) -> MetricInput:
-        """Return the input of some detections, made if there is none, until the detections are deleted."""
+        """Return the input of some detections, built at the first call and dropped when they are deleted."""
         key = id(detections), max_dets, track
         if key not in self._inputs:
             self._inputs[key] = make()
@@ -182,13 +182,13 @@ def metric_input(
 ) -> MetricInput:
     """Prepare the detections of a method for metrics.
 
-    Repeated calls return the same object, so what it keeps, its matches above all, is computed once.
+    Repeated calls return the same object, so that its cached results, such as matches, are computed once.
 
     Args:
-        detections: what the method found.
-        ground_truth: the truth.
+        detections: detections of the method.
+        ground_truth: ground truth of the same images.
         max_dets: detections per image and category that AP and AR use.
-        track: "class_agnostic" makes all categories one.
+        track: "class_agnostic" to treat all categories as one, or "class_aware".
     """
 
     def make() -> MetricInput:
@@ -212,13 +212,13 @@ def metric_input(
 def score(
     detections: Detections, ground_truth: GroundTruthSet, max_dets: int, tracks: Sequence[TrackName] = TRACKS
 ) -> dict[TrackName, Track | None]:
-    """The numbers of a method, by track; None where the track does not apply or was not asked for.
+    """Compute the metrics of a method, by track; None where the track does not apply or was not requested.
 
     Args:
-        detections: what the method found.
-        ground_truth: the truth.
+        detections: detections of the method.
+        ground_truth: ground truth of the same images.
         max_dets: detections per image and category that AP and AR use.
-        tracks: which tracks to compute.
+        tracks: tracks to compute.
     """
     result: dict[TrackName, Track | None] = dict.fromkeys(TRACKS)
     if "class_agnostic" in tracks:

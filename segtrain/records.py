@@ -10,7 +10,7 @@ import numpy.typing as npt
 from segtrain.masks import Rle, decode, decode_crop
 from segtrain.masks import to_polygons as outlines
 
-NO_CATEGORY = -1  # the category id in records of what knows no categories
+NO_CATEGORY = -1  # category id in records of class-agnostic segmenters
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,8 @@ class Category:
     """A category of an annotation file.
 
     Attributes:
-        id: whole number of the file, or its replacement where the file has none.
-        name: name of the file, or its replacement where the file has none.
+        id: id in the file, or its replacement where the file has no valid one.
+        name: name in the file, or its replacement where the file has none.
         entry: position in the file's list of categories.
     """
 
@@ -35,7 +35,7 @@ class Instances:
     Attributes:
         size: (H, W) of the image in pixels.
         boxes: (N, 4) float32, xyxy in pixels of the image's own frame.
-        labels: (N,) int64, 1..K; 0 from a segmenter that knows no categories.
+        labels: (N,) int64, 1..K; 0 from a class-agnostic segmenter.
         scores: (N,) float32 in [0, 1], not increasing.
         rles: N compressed COCO run-length masks of the image's size.
 
@@ -80,9 +80,11 @@ class Instances:
         Raises:
             IndexError: an index is out of range, or the number of bools is not that of the instances.
 
-        >>> found = Instances.empty((4, 6))
+        >>> mask = {"size": [2, 3], "counts": "222"}
+        >>> boxes, scores = np.array([[1, 0, 2, 2]] * 2, np.float32), np.array([0.9, 0.3], np.float32)
+        >>> found = Instances((2, 3), boxes, np.array([1, 1]), scores, [mask, mask])
         >>> len(found[found.scores >= 0.5])
-        0
+        1
         """
         places = np.arange(len(self))[chosen if isinstance(chosen, slice | np.ndarray) else np.asarray(chosen, int)]
         places = np.unique(places)
@@ -96,15 +98,19 @@ class Instances:
 
     @classmethod
     def empty(cls, size: tuple[int, int]) -> Self:
-        """Return no instances, in an image of this (H, W)."""
+        """Return an empty set of instances in an image of this (H, W).
+
+        >>> len(Instances.empty((4, 6)))
+        0
+        """
         return cls(size, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32), [])
 
 
 class Prediction(TypedDict):
-    """COCO's result record of a mask; any other tool reads a json list of these."""
+    """COCO's result record of a mask; a result file is a json list of these."""
 
     image_id: int
-    category_id: int  # -1: from a segmenter that knows no categories, on data with several
+    category_id: int  # -1: from a class-agnostic segmenter, on data with several categories
     segmentation: Rle
     score: float
 
@@ -121,7 +127,7 @@ class BoxPrediction(TypedDict):
 class GroundTruth(TypedDict):
     """One true instance, usable by any COCO evaluator."""
 
-    id: int  # from 1: COCO's evaluator takes 0 for "unmatched"
+    id: int  # at least 1: COCO's evaluator uses 0 for "unmatched"
     image_id: int
     category_id: int
     segmentation: Rle
@@ -136,8 +142,10 @@ def to_planes(instances: Instances) -> npt.NDArray[np.bool_]:
     Returns:
         (N, H, W); as large as N images, so that a large image with many instances may not fit in memory.
 
-    >>> to_planes(Instances.empty((4, 6))).shape
-    (0, 4, 6)
+    >>> box, score = np.array([[1, 0, 2, 2]], np.float32), np.array([0.9], np.float32)
+    >>> found = Instances((2, 3), box, np.array([1]), score, [{"size": [2, 3], "counts": "222"}])
+    >>> to_planes(found).astype(int).tolist()
+    [[[0, 1, 0], [0, 1, 0]]]
     """
     planes = np.zeros((len(instances), *instances.size), dtype=np.bool_)
     for plane, rle in zip(planes, instances.rles, strict=True):
@@ -151,8 +159,10 @@ def to_label_map(instances: Instances) -> npt.NDArray[np.int32]:
     Returns:
         (H, W): n + 1 inside instance n, 0 elsewhere.
 
-    >>> to_label_map(Instances.empty((2, 3))).tolist()
-    [[0, 0, 0], [0, 0, 0]]
+    >>> masks = [{"size": [2, 3], "counts": "222"}, {"size": [2, 3], "counts": "24"}]
+    >>> boxes, scores = np.array([[1, 0, 2, 2], [1, 0, 3, 2]], np.float32), np.array([0.9, 0.3], np.float32)
+    >>> to_label_map(Instances((2, 3), boxes, np.array([1, 1]), scores, masks)).tolist()
+    [[0, 1, 2], [0, 1, 2]]
     """
     labels = np.zeros(instances.size, dtype=np.int32)
     for number in range(len(instances), 0, -1):
@@ -167,8 +177,10 @@ def to_polygons(instances: Instances) -> list[list[npt.NDArray[np.int64]]]:
     Returns:
         For each instance its outlines, (P, 2) corners (x, y) in pixels each.
 
-    >>> to_polygons(Instances.empty((2, 3)))
-    []
+    >>> box, score = np.array([[1, 0, 2, 2]], np.float32), np.array([0.9], np.float32)
+    >>> found = Instances((2, 3), box, np.array([1]), score, [{"size": [2, 3], "counts": "222"}])
+    >>> to_polygons(found)[0][0].tolist()
+    [[1, 0], [2, 0], [2, 2], [1, 2]]
     """
     return [outlines(rle) for rle in instances.rles]
 
@@ -181,8 +193,10 @@ def to_predictions(instances: Instances, image_id: int, categories: Sequence[Cat
         image_id: id of the image in the annotation file.
         categories: categories of labels 1..K.
 
-    >>> to_predictions(Instances.empty((4, 6)), 1, [Category(1, "cell")])
-    []
+    >>> box, score = np.array([[1, 0, 2, 2]], np.float32), np.array([0.5], np.float32)
+    >>> found = Instances((2, 3), box, np.array([1]), score, [{"size": [2, 3], "counts": "222"}])
+    >>> to_predictions(found, 7, [Category(3, "cell")])
+    [{'image_id': 7, 'category_id': 3, 'segmentation': {'size': [2, 3], 'counts': '222'}, 'score': 0.5}]
     """
     return [
         Prediction(image_id=image_id, category_id=_category_id(label, categories), segmentation=rle, score=score)
@@ -191,7 +205,18 @@ def to_predictions(instances: Instances, image_id: int, categories: Sequence[Cat
 
 
 def to_box_predictions(instances: Instances, image_id: int, categories: Sequence[Category]) -> list[BoxPrediction]:
-    """Convert the boxes of an image to COCO's result records; see `to_predictions`."""
+    """Convert the boxes of an image to COCO's result records.
+
+    Args:
+        instances: instances of the image.
+        image_id: id of the image in the annotation file.
+        categories: categories of labels 1..K.
+
+    >>> box, score = np.array([[1, 0, 2, 2]], np.float32), np.array([0.5], np.float32)
+    >>> found = Instances((2, 3), box, np.array([1]), score, [{"size": [2, 3], "counts": "222"}])
+    >>> to_box_predictions(found, 7, [Category(3, "cell")])
+    [{'image_id': 7, 'category_id': 3, 'bbox': [1.0, 0.0, 1.0, 2.0], 'score': 0.5}]
+    """
     return [
         BoxPrediction(
             image_id=image_id,

@@ -33,15 +33,19 @@ def draw(
     """Draw masks as crisp outlines around a translucent fill.
 
     Args:
-        image: (H, W, 3).
-        masks: of the image's size; later ones lie on top.
-        names: text at each mask's top left corner.
-        colours: one for each mask; by default they follow each other so that neighbours differ.
+        image: (H, W, 3) RGB.
+        masks: masks of the image's size; later ones lie on top.
+        names: text at the top left corner of each mask.
+        colours: colour of each mask; ``COLOURS`` in turn by default.
         longest: longer side of the result in pixels; by default a small image is enlarged two or three times, so that
             a one-pixel outline does not hide the object, and a large one keeps its size.
 
     Returns:
         (round(H * s), round(W * s), 3) at the scale s that follows from ``longest``.
+
+    >>> mask = {"size": [2, 3], "counts": "222"}
+    >>> draw(np.zeros((2, 3, 3), np.uint8), [mask], longest=3)[0].tolist()
+    [[0, 0, 0], [255, 92, 87], [0, 0, 0]]
     """
     height, width = image.shape[:2]
     scale = longest / max(height, width) if longest else float(min(3, max(1, round(SHARP / max(height, width)))))
@@ -60,18 +64,21 @@ def draw(
             outlines.append((place, inside & ~binary_erosion(inside, iterations=thickness), colour))
             if names is not None:
                 labels.append((x + 2, y + 1, names[n], colour))
-    # After all fills: a neighbour's fill must not dull an outline.
+    # Outlines are drawn after all fills, so that no fill of a neighbour covers them.
     for place, edge, colour in outlines:
         canvas[place][edge] = colour
     return _lettered(canvas, labels) if labels else canvas
 
 
 def side_by_side(panels: Sequence[Pixels], captions: Sequence[str]) -> Pixels:
-    """Panels of one height from left to right, each under its caption.
+    """Place panels from left to right, each under its caption.
 
     Args:
-        panels: (H, W, 3) each; lower ones are padded at the bottom.
-        captions: one for each panel.
+        panels: images (H, W, 3); lower ones are padded at the bottom.
+        captions: caption of each panel.
+
+    >>> side_by_side([np.zeros((10, 20, 3), np.uint8), np.zeros((30, 20, 3), np.uint8)], ["true", "found"]).shape
+    (54, 46, 3)
     """
     bar = 24
     height = max(panel.shape[0] for panel in panels) + bar
@@ -86,11 +93,14 @@ def side_by_side(panels: Sequence[Pixels], captions: Sequence[str]) -> Pixels:
 
 
 def sheet(images: Sequence[Pixels], columns: int) -> Pixels:
-    """Images in a grid of equal cells, row by row, each centred in its cell.
+    """Place images in a grid of equal cells, row by row, each centred in its cell.
 
     Args:
-        images: (H, W, 3) each, at least one.
+        images: images (H, W, 3), at least one.
         columns: cells in a row, at least 1.
+
+    >>> sheet([np.zeros((10, 20, 3), np.uint8)] * 3, columns=2).shape  # 2 x 2 cells, gaps of 6 pixels
+    (38, 58, 3)
     """
     gap = 6
     columns = min(columns, len(images))
@@ -107,11 +117,11 @@ def sheet(images: Sequence[Pixels], columns: int) -> Pixels:
 
 
 def _scaled(mask: Rle, scale: float, size: tuple[int, int]) -> tuple[npt.NDArray[np.bool_], int, int]:
-    """The mask's crop at a scale, and its place in an image of (width, height) ``size``."""
+    """Scale a mask's crop, and return it with its column and row in an image of (width, height) ``size``."""
     crop, x, y = decode_crop(mask)
     if not crop.size:
         return np.zeros((0, 0), dtype=bool), 0, 0
-    # Zeros around the crop let the resampling see where the mask ends, wherever the scaled pixels fall.
+    # The resampling filter reads beyond the crop, where the mask is zero.
     border = math.ceil(2 / scale) + 2
     padded = Image.fromarray(np.pad(crop * np.uint8(255), border))
     x0, y0 = max(0, math.floor(x * scale) - 1), max(0, math.floor(y * scale) - 1)
@@ -123,7 +133,7 @@ def _scaled(mask: Rle, scale: float, size: tuple[int, int]) -> tuple[npt.NDArray
 
 
 def _lettered(canvas: Pixels, labels: Sequence[tuple[int, int, str, Colour]]) -> Pixels:
-    """The canvas with (x, y, text, colour) written on it, legible on any ground."""
+    """Write (x, y, text, colour) onto the canvas, with a dark outline that keeps it legible on any background."""
     picture = Image.fromarray(canvas)
     pen = ImageDraw.Draw(picture)
     for x, y, name, colour in labels:

@@ -1,8 +1,8 @@
 """Run-length codec and mask algebra; the only door to ``pycocotools.mask``.
 
-A mask is a COCO run-length encoding from birth: runs of 0s and 1s, alternating and starting with 0s, down the columns
-(Fortran order) of an (H, W) plane. Nothing here makes a plane unless its name says so (``decode``, ``encode``), so a
-large image with many objects costs what its outlines cost.
+A mask is a COCO run-length encoding: lengths of alternating runs of 0s and 1s, starting with 0s, down the columns
+(Fortran order) of an (H, W) plane. Only ``encode`` and ``decode`` use full planes; time and memory of all other
+functions grow with the outlines of the masks, not with their areas or the image.
 """
 
 from collections.abc import Sequence
@@ -28,27 +28,37 @@ def encode(mask: npt.NDArray[Any]) -> Rle:
 
     Args:
         mask: (H, W), nonzero where the object is.
+
+    >>> encode(np.ones((2, 3)))
+    {'size': [2, 3], 'counts': '06'}
     """
     rle = coco_mask.encode(np.asfortranarray(mask != 0, dtype=np.uint8))
     return _text(rle)
 
 
 def decode(rle: Rle) -> BoolArray:
-    """Decode a mask to its full (H, W) plane."""
-    # Not pycocotools' decode, which warns with every mask under NumPy 2.
+    """Decode a mask to its full (H, W) plane.
+
+    >>> decode({"size": [2, 3], "counts": "222"}).astype(int).tolist()  # runs of 2 zeros, 2 ones, 2 zeros
+    [[0, 1, 0], [0, 1, 0]]
+    """
+    # pycocotools' decode raises a warning for every mask under NumPy 2.
     height, width = rle["size"]
     counts = counts_of(rle)
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(width, height).T
 
 
 def encode_crop(crop: npt.NDArray[Any], x: int, y: int, size: tuple[int, int]) -> Rle:
-    """Encode a mask known by its crop, without making the plane around it.
+    """Encode a mask given as a crop of the image, without the full plane.
 
     Args:
         crop: (h, w), nonzero where the object is.
         x: column of the crop's left edge in the image; the part of the crop outside the image is cut off.
         y: row of the crop's top edge.
         size: (H, W) of the image.
+
+    >>> boxes([encode_crop(np.ones((2, 3)), x=4, y=1, size=(10, 10))]).tolist()
+    [[4.0, 1.0, 7.0, 3.0]]
     """
     height, width = size
     crop = crop[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]
@@ -68,6 +78,9 @@ def encode_labels(labels: npt.NDArray[np.integer[Any]]) -> list[Rle]:
 
     Returns:
         One mask for each n in 1..max; an unused number gives an empty mask.
+
+    >>> area(encode_labels(np.array([[1, 1, 0], [3, 1, 0]]))).tolist()
+    [3, 0, 1]
     """
     height, width = labels.shape
     framed = np.zeros((width, height + 2), dtype=np.int64)
@@ -87,7 +100,12 @@ def decode_crop(rle: Rle) -> tuple[npt.NDArray[np.uint8], int, int]:
     """Decode a mask within its bounding box alone.
 
     Returns:
-        The (h, w) uint8 crop of 0 and 1, and the column x and row y of its top left pixel; (0, 0), 0, 0 if empty.
+        The (h, w) uint8 crop of 0 and 1, and the column x and row y of its top left pixel; for an empty mask a crop of
+        shape (0, 0), and 0, 0.
+
+    >>> crop, x, y = decode_crop(encode(np.eye(4)))
+    >>> crop.shape, x, y
+    ((4, 4), 0, 0)
     """
     height = rle["size"][0]
     _, starts, stops = runs([rle])
@@ -108,6 +126,11 @@ def from_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) ->
         polygons: [x1, y1, x2, y2, ...] in pixels, each of at least six finite numbers near the image: the C code behind
             this trusts its input (``segtrain.masks.parse`` checks it).
         size: (H, W) of the image.
+
+    Source: ``rleFrPoly`` of pycocotools' ``maskApi.c``.
+
+    >>> area([from_polygons([[1, 1, 5, 1, 5, 4, 1, 4]], (8, 8))]).tolist()
+    [12]
     """
     return _text(coco_mask.merge(coco_mask.frPyObjects(list(polygons), *size)))
 
@@ -118,7 +141,7 @@ def to_polygons(rle: Rle) -> list[IntArray]:
     Returns:
         Closed outlines, (P, 2) corners (x, y) in pixels each, without points between collinear ones: clockwise around
         the mask's parts (with y downwards), counter-clockwise around its holes. Pixels that share a corner alone belong
-        to different outlines. COCO's polygons know no holes: it fills them.
+        to different outlines. COCO's polygons cannot represent holes: pycocotools fills them.
 
     >>> square = np.zeros((4, 5), np.uint8)
     >>> square[1:3, 1:4] = 1
@@ -160,9 +183,18 @@ def to_polygons(rle: Rle) -> list[IntArray]:
 
 
 def from_flips(positions: IntArray, owners: IntArray, count: int, size: tuple[int, int]) -> list[Rle]:
-    """Encode many masks by the column-major positions at which they change between 0 and 1; see ``run_lengths.codes``.
+    """Encode many masks from the column-major positions at which they change between 0 and 1.
 
-    A run that ends at a column's foot and one that starts at the next one's head become a single run.
+    A run that ends at the bottom of a column and one that starts at the top of the next one become a single run.
+
+    Args:
+        positions: positions of the changes, sorted within each mask; see ``codec.codes``.
+        owners: index of each change's mask, not decreasing.
+        count: number of masks; a mask without changes is empty.
+        size: (H, W) of the image.
+
+    >>> from_flips(np.array([2, 4]), np.array([1, 1]), 2, (2, 3))
+    [{'size': [2, 3], 'counts': '6'}, {'size': [2, 3], 'counts': '222'}]
     """
     height, width = size
     codes = codec.codes(positions, owners, count, height * width)
@@ -170,19 +202,34 @@ def from_flips(positions: IntArray, owners: IntArray, count: int, size: tuple[in
 
 
 def from_runs(lengths: IntArray, size: tuple[int, int]) -> Rle:
-    """Encode alternating run lengths, starting with 0s, that sum to H x W."""
+    """Encode alternating run lengths, starting with 0s, that sum to H x W.
+
+    >>> from_runs(np.array([2, 2, 2]), (2, 3))["counts"]
+    '222'
+    """
     return _from_flips(np.cumsum(lengths)[:-1], size)
 
 
 def area(rles: Sequence[Rle]) -> IntArray:
-    """Pixels of each mask, int64 (pycocotools' own uint32 underflows when subtracted)."""
-    # Piece by piece: under NumPy 2 pycocotools 2.0.11 keeps the number of masks in 8 bits, and fails at 256.
+    """Count the pixels of each mask.
+
+    Returns:
+        (N,) int64; pycocotools' own uint32 would wrap around below 0 when subtracted.
+
+    >>> area([encode(np.ones((2, 3))), encode(np.zeros((2, 3)))]).tolist()
+    [6, 0]
+    """
+    # In pieces: under NumPy 2 pycocotools 2.0.11 stores the number of masks in 8 bits, and fails at 256.
     pieces = [coco_mask.area(list(rles[start : start + 255])) for start in range(0, len(rles), 255)]
     return np.concatenate([np.zeros(0, np.int64), *pieces]).astype(np.int64)
 
 
 def boxes(rles: Sequence[Rle]) -> FloatArray:
-    """Bounding boxes, (N, 4) xyxy in pixels, edges included: a single pixel at (0, 0) gives [0, 0, 1, 1]."""
+    """Compute bounding boxes, (N, 4) xyxy in pixels.
+
+    >>> boxes([encode(np.ones((1, 1)))]).tolist()  # a single pixel at (0, 0)
+    [[0.0, 0.0, 1.0, 1.0]]
+    """
     if not len(rles):
         return np.zeros((0, 4))
     xywh = np.asarray(coco_mask.toBbox(list(rles)), dtype=np.float64).reshape(-1, 4)
@@ -190,52 +237,96 @@ def boxes(rles: Sequence[Rle]) -> FloatArray:
 
 
 def union(rles: Sequence[Rle], size: tuple[int, int]) -> Rle:
-    """Pixels that belong to any of the masks; the empty mask of the given (H, W) if there are none."""
+    """Unite masks; without any, return the empty mask of the given (H, W).
+
+    >>> area([union(encode_labels(np.array([[1, 2, 0]])), (1, 3))]).tolist()
+    [2]
+    """
     return _text(coco_mask.merge(list(rles))) if len(rles) else empty(size)
 
 
 def intersection(first: Rle, second: Rle) -> Rle:
-    """Pixels that belong to both masks."""
+    """Intersect two masks.
+
+    >>> area([intersection(encode(np.ones((3, 3))), encode(np.eye(3)))]).tolist()
+    [3]
+    """
     return _text(coco_mask.merge([first, second], intersect=True))
 
 
 def difference(first: Rle, second: Rle) -> Rle:
-    """Pixels of the first mask that are not in the second."""
+    """Remove the pixels of the second mask from the first.
+
+    >>> area([difference(encode(np.ones((3, 3))), encode(np.eye(3)))]).tolist()
+    [6]
+    """
     return intersection(first, complement(second))
 
 
 def complement(rle: Rle) -> Rle:
-    """Pixels that do not belong to the mask."""
+    """Invert a mask.
+
+    >>> area([complement(encode(np.eye(3)))]).tolist()
+    [6]
+    """
     height, width = rle["size"]
     return from_runs(np.concatenate([[0], counts_of(rle)]), (height, width))
 
 
 def empty(size: tuple[int, int]) -> Rle:
-    """Return the mask without a pixel."""
+    """Return an empty mask of the given (H, W).
+
+    >>> area([empty((2, 3))]).tolist()
+    [0]
+    """
     return _from_flips(np.zeros(0, dtype=np.int64), size)
 
 
 def iou(detections: Sequence[Rle], truths: Sequence[Rle], crowd: Sequence[bool | int]) -> FloatArray:
-    """Compute COCO's IoU, (D, G): against a crowd the union is the detection alone, so being inside it counts as 1."""
+    """Compute COCO's IoU of masks.
+
+    Against a crowd the union is the area of the detection, so a detection inside a crowd has an IoU of 1.
+
+    Args:
+        detections: D masks.
+        truths: G masks of the same size.
+        crowd: (G,) true for crowds.
+
+    Returns:
+        (D, G) in [0, 1].
+
+    Source: ``rleIou`` of pycocotools' ``maskApi.c``.
+
+    >>> half, whole = encode(np.array([[1, 0]])), encode(np.array([[1, 1]]))
+    >>> iou([half], [whole, whole], [False, True]).tolist()
+    [[0.5, 1.0]]
+    """
     if not len(detections) or not len(truths):
         return np.zeros((len(detections), len(truths)))
     return np.asarray(coco_mask.iou(list(detections), list(truths), [int(c) for c in crowd]), dtype=np.float64)
 
 
 def counts_of(rle: Rle) -> IntArray:
-    """Decode the lengths of the alternating runs, starting with 0s."""
+    """Decode the lengths of the alternating runs, starting with 0s.
+
+    >>> counts_of({"size": [2, 3], "counts": "222"}).tolist()
+    [2, 2, 2]
+    """
     return codec.counts(rle["counts"])
 
 
 def runs(rles: Sequence[Rle]) -> tuple[IntArray, IntArray, IntArray]:
-    """Decode the runs of 1s of all masks of an image together: many short masks cost little more than one long one.
+    """Decode the runs of 1s of all masks of an image together, without a loop over the masks.
 
     Args:
-        rles: masks of one size, whose runs sum to it.
+        rles: masks of one size.
 
     Returns:
-        For each run its mask's number, not decreasing, and its first and one-past-last column-major position in the
-        plane; runs of length 0 are left out.
+        For each run the index of its mask, not decreasing, its first column-major position in the plane, and the
+        position after its last one; runs of length 0 are left out.
+
+    >>> [column.tolist() for column in runs([from_runs(np.array([2, 2, 2]), (2, 3))])]
+    [[0], [2], [4]]
     """
     height, width = rles[0]["size"] if len(rles) else (0, 0)
     return codec.runs([rle["counts"] for rle in rles], height * width)

@@ -16,7 +16,11 @@ LIMITS = 1 << np.arange(4, 60, 5)  # the least number that needs more than one c
 
 
 def counts(code: str) -> IntArray:
-    """Decode the lengths of one mask's runs."""
+    """Decode the lengths of one mask's runs.
+
+    >>> counts("222").tolist()
+    [2, 2, 2]
+    """
     values, _ = _numbers(code)
     # Run 2 is stored as it is, run 3 relative to run 1, run 4 to run 2: two interleaved running sums.
     values[1::2] = np.cumsum(values[1::2])
@@ -32,20 +36,23 @@ def runs(codes: Sequence[str], pixels: int) -> tuple[IntArray, IntArray, IntArra
         pixels: number of pixels of the plane.
 
     Returns:
-        For each run its mask's number, not decreasing, and its first and one-past-last position in the plane; runs of
-        length 0 are left out.
+        For each run the index of its mask, not decreasing, its first position in the plane, and the position after its
+        last one; runs of length 0 are left out.
+
+    >>> [column.tolist() for column in runs(["222", "06"], 6)]
+    [[0, 1], [2, 0], [4, 6]]
     """
     values, ends = _numbers("".join(codes))
     lengths = np.diff(np.searchsorted(ends, np.cumsum([len(code) for code in codes])), prepend=0)
-    # A row is a run of 0s and the run of 1s behind it; at the end of a mask that may be missing.
+    # A row is a run of 0s and the following run of 1s, which may be missing at the end of a mask.
     rows = (lengths + 1) // 2
     mask = np.repeat(np.arange(len(codes)), rows)
     first = np.cumsum(rows) - rows
     odd = lengths % 2 == 1
     pairs = np.zeros((len(mask), 2), dtype=np.int64)
     pairs.reshape(-1)[np.arange(len(values)) + np.repeat(np.cumsum(odd) - odd, lengths)] = values
-    # The differences are undone for all masks together, then freed of what the masks before had added up. A mask's
-    # first run of 0s is no part of the sums.
+    # The differences are summed for all masks together, then the sums of the preceding masks are subtracted. A mask's
+    # first run of 0s is not part of the sums.
     leading = pairs[first, 0]
     pairs[first, 0] = 0
     sums = np.cumsum(pairs, axis=0)
@@ -62,12 +69,15 @@ def codes(flips: IntArray, owners: IntArray, count: int, pixels: int) -> list[st
 
     Args:
         flips: positions in 0..``pixels`` at which a mask changes between 0 and 1, starting with 0s, sorted in each;
-            one that comes twice is no change.
-        owners: mask that each flip belongs to, not decreasing, in 0..``count`` - 1.
+            two equal positions cancel out.
+        owners: index of each flip's mask, not decreasing, in 0..``count`` - 1.
         count: number of masks; a mask without flips is empty.
         pixels: number of pixels of the plane.
+
+    >>> codes(np.array([2, 4, 0]), np.array([0, 0, 1]), 2, 6)
+    ['222', '06']
     """
-    # Only odd repetitions flip; and a run that ends at the plane's end needs no end.
+    # Only an odd number of equal positions is a flip; a run up to the end of the plane has no flip there.
     new = np.ones(len(flips), dtype=np.bool_)
     new[1:] = (flips[1:] != flips[:-1]) | (owners[1:] != owners[:-1])
     first = np.flatnonzero(new)

@@ -14,7 +14,7 @@ from segtrain.masks import Rle, counts_of, from_polygons, from_runs
 _CODE = re.compile(r"(?:[P-o]{0,6}[0-O])+", re.ASCII)
 # pycocotools walks along an outline in fifths of a pixel, keeps some 20 bytes a step, and counts in 32-bit integers.
 _FARTHEST = 2.0**28  # pixels
-_LONGEST = 2.0**23  # pixels: 0.8 GB for a moment; a megapixel's outline has some thousands
+_LONGEST = 2.0**23  # pixels; needs 0.8 GB temporarily. Outlines in a megapixel image have some thousands
 
 
 class SegmentationError(ValueError):
@@ -40,6 +40,9 @@ def from_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
 
     Raises:
         SegmentationError: the segmentation is none of these, or does not belong to an image of this size.
+
+    >>> from_segmentation({"size": [2, 3], "counts": [2, 2, 2]}, (2, 3))["counts"]
+    '222'
     """
     if not isinstance(segmentation, list):
         return _from_rle(segmentation, size)
@@ -62,6 +65,10 @@ def from_drawable(segmentation: object, size: tuple[int, int]) -> tuple[Rle, lis
 
     Raises:
         SegmentationError: nothing can be drawn.
+
+    >>> mask, errors = from_drawable([[1, 1, 5, 1, 5, 4, 1, 4], [1, 1, 2, 2]], (8, 8))
+    >>> [error.kind for error in errors]
+    ['polygon-four-numbers']
     """
     if not isinstance(segmentation, list):
         return _from_rle(segmentation, size), []
@@ -81,7 +88,16 @@ def from_drawable(segmentation: object, size: tuple[int, int]) -> tuple[Rle, lis
 def drawable_polygons(
     segmentation: Sequence[Any], size: tuple[int, int]
 ) -> tuple[list[list[float]], list[SegmentationError]]:
-    """Divide polygons into those that can be drawn and the errors of the others."""
+    """Divide polygons into those that can be drawn and the errors of the others.
+
+    Args:
+        segmentation: polygons, [x1, y1, x2, y2, ...] in pixels each.
+        size: (H, W) of the image.
+
+    >>> good, bad = drawable_polygons([[1, 1, 5, 1, 5, 4], [1, 1, 5]], (8, 8))
+    >>> len(good), bad[0].kind
+    (1, 'polygon-odd-count')
+    """
     good, bad = [], []
     for polygon in segmentation:
         try:
@@ -95,8 +111,14 @@ def drawable_polygons(
 def check_polygon(polygon: Any, size: tuple[int, int]) -> None:
     """Check that a polygon can be drawn.
 
+    Args:
+        polygon: decoded json value; [x1, y1, x2, y2, ...] in pixels if it is valid.
+        size: (H, W) of the image.
+
     Raises:
-        SegmentationError: it cannot.
+        SegmentationError: it cannot be drawn.
+
+    >>> check_polygon([1, 1, 5, 1, 5, 4], (8, 8))
     """
     if not isinstance(polygon, list):
         raise SegmentationError("polygon-not-finite", f"{reprlib.repr(polygon)} stands where a polygon should")
@@ -112,7 +134,7 @@ def check_polygon(polygon: Any, size: tuple[int, int]) -> None:
         raise SegmentationError("polygon-few-points", f"a polygon has only {count} numbers, and needs 3 points or more")
     limit = min(16 * max(*size, 1024), _FARTHEST)
     numbers = set(map(type, polygon)) <= {float, int}
-    # NaN compares as it likes, but no sum with it is a number.
+    # min and max may miss NaN, but a sum with NaN is NaN.
     if numbers and -limit <= (low := min(polygon)) <= (high := max(polygon)) <= limit and not math.isnan(sum(polygon)):
         # Each edge is at most as long as the way from the lowest to the highest coordinate.
         if (high - low) * count / 2 <= _LONGEST or (length := _length(polygon)) <= _LONGEST:

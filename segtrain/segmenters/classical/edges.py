@@ -1,4 +1,4 @@
-"""Edges: pure functions from RGB to a label map."""
+"""Edge segmentation: functions from RGB to a label map."""
 
 import numpy as np
 from scipy import ndimage
@@ -22,19 +22,29 @@ LAPLACE = np.array([[1, 1, 1], [1, -8, 1], [1, 1, 1]], dtype=np.float32)
 
 
 def sobel(rgb: FloatArray) -> LabelMap:
-    """Objects are the areas that ``sobel_edges`` enclose.
+    """Label the areas that ``sobel_edges`` enclose.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
+
+    >>> image = np.zeros((12, 24, 3), np.float32)
+    >>> image[3:9, 3:9] = image[3:9, 15:21] = 1.0
+    >>> int(sobel(image).max())
+    2
     """
     return enclosed(sobel_edges(luminance(rgb)))
 
 
 def laplace(rgb: FloatArray) -> LabelMap:
-    """Objects are the areas that ``laplace_edges`` enclose.
+    """Label the areas that ``laplace_edges`` enclose.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
+
+    >>> image = np.zeros((12, 24, 3), np.float32)
+    >>> image[3:9, 3:9] = image[3:9, 15:21] = 1.0
+    >>> int(laplace(image).max())
+    2
     """
     return enclosed(laplace_edges(luminance(rgb)))
 
@@ -49,22 +59,31 @@ def canny(
     polarity: Polarity,
     finish: MaskPostprocessing,
 ) -> LabelMap:
-    """Canny's edges (1986), closed; objects are what they cut off from the background, filled and split.
+    """Segment by Canny's edges, whose gaps are closed: objects are areas that edges separate from the background.
 
-    The areas between the edges are the segments that the polarity rule chooses from, so an object cut by the image's
-    border is found.
+    The polarity rule chooses among the areas between the edges, so an object cut by the image's border is found.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
-        sigma: of Canny's Gaussian, in pixels.
+        sigma: sigma in pixels of Canny's Gaussian.
         low: hysteresis threshold, in units of Otsu's threshold of the gradient magnitude.
         high: hysteresis threshold, in the same units.
         close: radius in pixels of the disc that closes gaps between edges.
-        polarity: see ``regions.objects_among``.
-        finish: what takes the objects apart.
+        polarity: rule that finds the objects; see ``regions.objects_among``.
+        finish: postprocessing of the mask, such as the separation of touching objects.
 
     Raises:
         SegtrainError: ``low`` is above ``high``.
+
+    Source: Canny, A Computational Approach to Edge Detection (1986).
+
+    >>> finish = MaskPostprocessing(
+    ...     closing=0, fill=True, opening=0, watershed=False, smoothing=1.0, min_distance=3, grow=0
+    ... )
+    >>> image = np.zeros((20, 40, 3), np.float32)
+    >>> image[6:14, 6:14] = image[6:14, 26:34] = 1.0
+    >>> int(canny(image, sigma=1.0, low=0.5, high=1.0, close=1, polarity="border", finish=finish).max())
+    2
     """
     if low > high:
         raise SegtrainError(
@@ -82,39 +101,50 @@ def canny(
     objects = objects_among(between, luminance(rgb), polarity)
     if polarity != "border":
         objects |= edges
-    # What is left of edges around nothing is thinner than the closing.
+    # Edges that enclose nothing are thinner than the disc, so opening removes them.
     objects = ndimage.binary_opening(objects, disc)
     return finish(objects)
 
 
 def sobel_edges(grey: FloatArray) -> BoolArray:
-    """Where the magnitude of Sobel's gradient exceeds its own mean; the image's border is repeated outside.
+    """Find the pixels where the magnitude of Sobel's gradient exceeds its mean.
 
     Args:
-        grey: (H, W) in [0, 1].
+        grey: (H, W) in [0, 1]; its border pixels are repeated outside.
+
+    >>> sobel_edges(np.eye(1, 6, dtype=np.float32) + np.zeros((4, 1), np.float32))[1].tolist()
+    [True, True, False, False, False, False]
     """
     return above_mean(filters.sobel(grey))
 
 
 def laplace_edges(grey: FloatArray) -> BoolArray:
-    """Where the magnitude of the 8-neighbour Laplacian exceeds its own mean; the image's border is repeated outside.
+    """Find the pixels where the magnitude of the 8-neighbour Laplacian exceeds its mean.
 
     Args:
-        grey: (H, W) in [0, 1].
+        grey: (H, W) in [0, 1]; its border pixels are repeated outside.
+
+    >>> laplace_edges(np.eye(1, 6, dtype=np.float32) + np.zeros((4, 1), np.float32))[1].tolist()
+    [True, True, False, False, False, False]
     """
     return above_mean(np.abs(ndimage.convolve(grey, LAPLACE, mode="reflect")))
 
 
 def enclosed(edges: BoolArray) -> LabelMap:
-    """The closed areas that edges enclose, without the edges; an area open to the image's border is not closed.
+    """Label the areas that edges enclose, without the edges; areas open to the image's border are not enclosed.
 
     Args:
-        edges: (H, W), true on edges; a diagonal step of an edge is closed.
+        edges: (H, W), true on edges; edges are 8-connected.
+
+    >>> edges = np.ones((3, 3), np.bool_)
+    >>> edges[1, 1] = False
+    >>> enclosed(edges).tolist()
+    [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
     """
     return components(ndimage.binary_fill_holes(edges) & ~edges)
 
 
 def _gradient(grey: FloatArray) -> FloatArray:
-    """Magnitude in the units of ``skimage.feature.canny``, which does not divide Sobel's kernel by its weight."""
+    """Compute the gradient magnitude in units of ``skimage.feature.canny``: Sobel's kernel is not normalised."""
     magnitude: FloatArray = np.hypot(ndimage.sobel(grey, axis=0), ndimage.sobel(grey, axis=1))
     return magnitude

@@ -1,4 +1,4 @@
-"""Colour clusters: pure functions from RGB to a label map."""
+"""Segmentation by colour clusters: functions from RGB to a label map."""
 
 import warnings
 from typing import Literal
@@ -35,6 +35,11 @@ def rgb_clusters(rgb: FloatArray, *, clusters: int, bits: int, restarts: int, se
         bits: resolution of the histogram; see ``cluster``.
         restarts: number of starts; see ``cluster``.
         seed: seed of the starts; see ``cluster``.
+
+    >>> image = np.zeros((4, 8, 3), np.float32)
+    >>> image[1:3, 1:3], image[1:3, 5:7] = (1, 0, 0), (0, 0, 1)  # a red and a blue object
+    >>> int(rgb_clusters(image, clusters=3, bits=5, restarts=1, seed=0).max())
+    2
     """
     segments = cluster(rgb, clusters=clusters, bits=bits, restarts=restarts, seed=seed)
     background = int(np.argmax(border_counts(segments)))
@@ -53,7 +58,7 @@ def colour_clusters(
     polarity: Polarity,
     finish: MaskPostprocessing,
 ) -> LabelMap:
-    """Cluster in a colour space, tell background from objects, and take touching objects apart.
+    """Cluster in a colour space, separate objects from background, and split touching objects.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
@@ -63,8 +68,27 @@ def colour_clusters(
         bits: resolution of the histogram; see ``cluster``.
         restarts: number of starts; see ``cluster``.
         seed: seed of the starts; see ``cluster``.
-        polarity: see ``regions.objects_among``.
-        finish: postprocessing that takes the objects apart.
+        polarity: rule that finds the objects; see ``regions.objects_among``.
+        finish: postprocessing of the mask, such as the separation of touching objects.
+
+    >>> finish = MaskPostprocessing(
+    ...     closing=0, fill=False, opening=0, watershed=False, smoothing=1.0, min_distance=3, grow=0
+    ... )
+    >>> image = np.zeros((4, 8, 3), np.float32)
+    >>> image[1:3, 1:3], image[1:3, 5:7] = (1, 0, 0), (0, 0, 1)  # a red and a blue object
+    >>> labels = colour_clusters(
+    ...     image,
+    ...     space="lab",
+    ...     denoise=0,
+    ...     clusters=3,
+    ...     bits=5,
+    ...     restarts=1,
+    ...     seed=0,
+    ...     polarity="border",
+    ...     finish=finish,
+    ... )
+    >>> int(labels.max())
+    2
     """
     rgb = ndimage.gaussian_filter(unit_range(rgb), denoise, axes=(0, 1))
     grey = luminance(rgb)
@@ -79,9 +103,9 @@ def colour_clusters(
 def cluster(pixels: FloatArray, *, clusters: int, bits: int, restarts: int, seed: int) -> LabelMap:
     """Cluster the colours of an image by k-means (Lloyd, 1982; k-means++ starts, Arthur and Vassilvitskii, 2007).
 
-    scikit-learn fits the mean colours of the occupied cells of a histogram, weighted by their pixels; every pixel then
-    goes to its nearest centre, whatever its cell. ``benchmarks/clustering.py`` measures speed and inertia against a fit
-    of all pixels.
+    scikit-learn fits the mean colours of the occupied cells of a histogram, weighted by their pixels; then every pixel
+    is assigned to its nearest centre. ``benchmarks/clustering.py`` measures speed and inertia against a fit of all
+    pixels.
 
     Args:
         pixels: (H, W, C) colours.
@@ -94,17 +118,16 @@ def cluster(pixels: FloatArray, *, clusters: int, bits: int, restarts: int, seed
     Returns:
         (H, W) cluster numbers from 0.
 
-    Example:
-        >>> image = np.zeros((2, 3, 3), dtype=np.float32)
-        >>> image[:, 2] = 1.0
-        >>> labels = cluster(image, clusters=2, bits=5, restarts=1, seed=0)
-        >>> bool(labels[0, 0] == labels[1, 1] != labels[0, 2])
-        True
+    >>> image = np.zeros((2, 3, 3), dtype=np.float32)
+    >>> image[:, 2] = 1.0
+    >>> labels = cluster(image, clusters=2, bits=5, restarts=1, seed=0)
+    >>> bool(labels[0, 0] == labels[1, 1] != labels[0, 2])
+    True
     """
     from sklearn.cluster import KMeans  # takes a second to import, and few runs need it
     from sklearn.exceptions import ConvergenceWarning
 
-    # float64: the distances of float32 colours are then as good as exact.
+    # In float64 the distances of float32 colours have next to no rounding errors.
     colours = pixels.reshape(-1, pixels.shape[-1]).astype(np.float64)
     means, counts = _histogram(np.ascontiguousarray(colours.T), bits)
     while len(counts) > _MAX_CELLS and bits > 1:
@@ -112,7 +135,7 @@ def cluster(pixels: FloatArray, *, clusters: int, bits: int, restarts: int, seed
         means, counts = _histogram(np.ascontiguousarray(means.T), bits, counts)
     kmeans = KMeans(min(clusters, len(means)), n_init=restarts, random_state=seed)
     with warnings.catch_warnings():
-        # Colours that differ by less than rounding give fewer clusters, which is all that the warning says.
+        # The warning reports fewer clusters than asked for, where colours differ by less than rounding.
         warnings.simplefilter("ignore", ConvergenceWarning)
         kmeans.fit(means, sample_weight=counts)
     return np.asarray(kmeans.predict(colours), dtype=np.int64).reshape(pixels.shape[:2])
@@ -124,9 +147,9 @@ def _histogram(
     """Compute the mean colour (M, C) and the weight (M,) of every occupied cell.
 
     Args:
-        channels: (C, N) colours, N at least 1; a row a channel, so that every step runs along whole rows.
+        channels: (C, N) colours, N at least 1; channels are rows, so that every step runs along contiguous memory.
         bits: 2 ** bits cells divide each channel's own range evenly.
-        weights: (N,), positive; None for 1 each.
+        weights: (N,) weights of the colours, positive; None for 1 each.
     """
     steps = 2.0**bits
     low, spread = channels.min(axis=1, keepdims=True), np.ptp(channels, axis=1, keepdims=True)

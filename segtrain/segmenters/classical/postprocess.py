@@ -18,16 +18,24 @@ Radius = Annotated[int, Meta(ge=0)]
 
 @dataclass(frozen=True)
 class MaskPostprocessing:
-    """What is done to a mask, in this order; each step can be switched off.
+    """Postprocessing steps of a mask, in this order; each can be switched off.
 
     Attributes:
         closing: radius in pixels of the disc that closes gaps; 0 for none.
-        fill: whether holes become object.
-        opening: radius in pixels of the disc in which an object must be wide; 0 for none.
-        watershed: whether touching objects are cut at their waists; otherwise they stay one.
-        smoothing: see ``regions.split_touching``.
-        min_distance: see ``regions.split_touching``.
+        fill: True to fill holes.
+        opening: radius in pixels of the disc that must fit into an object; 0 for none.
+        watershed: True to split touching objects.
+        smoothing: sigma in pixels of the Gaussian over distances; see ``regions.split_touching``.
+        min_distance: least distance in pixels between seeds; see ``regions.split_touching``.
         grow: pixels by which every object grows into the background, or shrinks where negative.
+
+    >>> steps = MaskPostprocessing(
+    ...     closing=0, fill=True, opening=0, watershed=False, smoothing=1.0, min_distance=3, grow=0
+    ... )
+    >>> ring = np.ones((3, 3), np.bool_)
+    >>> ring[1, 1] = False
+    >>> steps(ring).tolist()
+    [[1, 1, 1], [1, 1, 1], [1, 1, 1]]
     """
 
     closing: Radius
@@ -39,7 +47,7 @@ class MaskPostprocessing:
     grow: int
 
     def __call__(self, objects: BoolArray) -> LabelMap:
-        """Take a mask apart.
+        """Turn a mask into a label map.
 
         Args:
             objects: (H, W), true inside objects.
@@ -52,7 +60,7 @@ class MaskPostprocessing:
         if self.grow > 0:
             return np.asarray(segmentation.expand_labels(labels, self.grow), dtype=np.int64)
         if self.grow < 0:
-            # What lies outside the image counts as object: an object cut by the border keeps its straight side.
+            # Pixels outside the image count as object, so an object cut by the border does not shrink there.
             return np.where(ndimage.binary_erosion(labels > 0, disk(-self.grow), border_value=1), labels, 0)
         return labels
 
@@ -67,7 +75,7 @@ class MaskPostprocessing:
 
 
 def _framed(operation: Callable[..., BoolArray], objects: BoolArray, radius: int) -> BoolArray:
-    """Close or open with a disc, the border repeated outside: zeros there would eat what the border cuts."""
-    reach = 2 * radius  # the second of the two steps looks at what the first one made of the frame
+    """Close or open with a disc, the border repeated outside: zeros there would erode objects that the border cuts."""
+    reach = 2 * radius  # the second of the two steps reads pixels that the first one changed
     inner = slice(reach, -reach)
     return operation(np.pad(objects, reach, mode="edge"), disk(radius))[inner, inner]

@@ -1,4 +1,4 @@
-"""Regions: components, the border rule, the watershed.
+"""Label maps: connected components, foreground by the border rule, watershed.
 
 A label map is an int (H, W) array: 0 is background, region n has the value n.
 """
@@ -47,26 +47,36 @@ def luminance(rgb: FloatArray) -> FloatArray:
 
 
 def above_mean(values: FloatArray) -> BoolArray:
-    """Where a plane is above its own mean, which is summed in float64.
+    """Find the pixels above the mean of a plane; the mean is computed in float64.
 
     Args:
-        values: (H, W).
+        values: (H, W) plane.
+
+    >>> above_mean(np.array([[0.0, 0.0, 1.0]], np.float32)).tolist()
+    [[False, False, True]]
     """
     above: BoolArray = values > values.mean(dtype=np.float64)
     return above
 
 
 def components(segments: npt.NDArray[Any]) -> LabelMap:
-    """Number the 8-connected areas of equal value.
+    """Label the 8-connected components of equal value.
 
     Args:
         segments: (H, W), bool or int; 0 is background.
+
+    >>> int(components(np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0], [2, 0, 1]])).max())
+    3
     """
     return np.asarray(measure.label(segments, background=0, connectivity=2), dtype=np.int64)
 
 
 def drop_small(labels: LabelMap, min_area: int) -> LabelMap:
-    """Remove the regions of fewer than ``min_area`` pixels and renumber the others 1..N in their order."""
+    """Remove the regions of fewer than ``min_area`` pixels and renumber the others 1..N in their order.
+
+    >>> drop_small(np.array([[1, 0, 2, 2]]), 2).tolist()
+    [[0, 0, 1, 1]]
+    """
     kept = np.bincount(labels.ravel()) >= max(min_area, 1)
     kept[0] = False
     number: LabelMap = np.where(kept, np.cumsum(kept), 0)
@@ -74,14 +84,18 @@ def drop_small(labels: LabelMap, min_area: int) -> LabelMap:
 
 
 def border_counts(segments: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
-    """How many pixels of the image's one-pixel frame each segment holds, indexed by segment number."""
+    """Count the pixels of each segment in the outermost rows and columns, indexed by segment number.
+
+    >>> border_counts(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 2]])).tolist()
+    [7, 0, 1]
+    """
     frame = np.ones(segments.shape, dtype=bool)
     frame[1:-1, 1:-1] = False
     return np.bincount(segments[frame], minlength=int(segments.max()) + 1)
 
 
 def foreground(segments: npt.NDArray[np.integer[Any]]) -> BoolArray:
-    """Tell objects from background by the image's border, whatever their polarity.
+    """Separate objects from background by the image's border, for bright and dark objects alike.
 
     The background is the smallest set of segments, taken by number of border pixels, that holds more than half of the
     border: few images have objects along most of their border.
@@ -91,6 +105,9 @@ def foreground(segments: npt.NDArray[np.integer[Any]]) -> BoolArray:
 
     Returns:
         (H, W), true where a pixel belongs to none of the background's segments.
+
+    >>> int(foreground(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]])).sum())
+    1
     """
     counts = border_counts(segments)
     order = np.argsort(-counts, kind="stable")
@@ -99,13 +116,19 @@ def foreground(segments: npt.NDArray[np.integer[Any]]) -> BoolArray:
 
 
 def objects_among(segments: npt.NDArray[np.integer[Any]], grey: FloatArray, polarity: Polarity) -> BoolArray:
-    """Which segments are objects.
+    """Find the pixels of those segments that are objects.
 
     Args:
         segments: (H, W) segment numbers from 0.
         grey: (H, W) in [0, 1].
-        polarity: "border": those that ``foreground`` finds; "bright" ("dark"): those whose mean grey is above (below)
-            that of the image.
+        polarity: "border" for the segments that ``foreground`` finds; "bright" ("dark") for those whose mean grey is
+            above (below) that of the image.
+
+    Returns:
+        (H, W), true inside objects.
+
+    >>> objects_among(np.array([[0, 1]]), np.array([[0.2, 0.8]], np.float32), "dark").tolist()
+    [[True, False]]
     """
     if polarity == "border":
         return foreground(segments)
@@ -118,12 +141,21 @@ def objects_among(segments: npt.NDArray[np.integer[Any]], grey: FloatArray, pola
 
 
 def split_touching(objects: BoolArray, *, smoothing: float, min_distance: int) -> LabelMap:
-    """Cut touching objects at their waists: watershed of the distance to the background (Beucher and Lantuejoul, 1979).
+    """Split touching objects by a watershed of the distance to the background.
 
     Args:
         objects: (H, W), true inside objects.
-        smoothing: sigma in pixels of the Gaussian over the distances; more of it gives fewer cuts.
+        smoothing: sigma in pixels of the Gaussian over the distances; larger values give fewer cuts.
         min_distance: least distance in pixels between the seeds of two objects.
+
+    Source: Beucher and Lantuejoul, Use of Watersheds in Contour Detection (1979).
+
+    >>> from skimage.morphology import disk
+    >>> pair = np.zeros((13, 24), np.bool_)
+    >>> pair[:, :13] |= disk(6) > 0
+    >>> pair[:, 11:] |= disk(6) > 0
+    >>> int(split_touching(pair, smoothing=1.0, min_distance=3).max())
+    2
     """
     connected = components(objects)
     # The frame keeps the distance finite where objects fill the image.

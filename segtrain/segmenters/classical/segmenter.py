@@ -1,4 +1,4 @@
-"""Segmenters made of a function that labels regions, and scores that rank those regions."""
+"""Segmenters that consist of a labelling function, and scores that rank the labelled regions."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,10 +16,11 @@ RING = 3  # width in pixels; part of the score's definition
 
 
 def contrast(rgb: FloatArray, labels: LabelMap) -> FloatArray:
-    """How far each region's colour is from its surroundings'.
+    """Score regions by the distance of their colour from that of their surroundings.
 
-    Euclidean distance between the mean RGB of the region and of its ring, over the norm of the image's per-channel
-    range. The ring is a 3-pixel dilation by a disc, minus all regions; minus this region alone if that leaves nothing.
+    The score is the Euclidean distance between the mean RGB of the region and of its ring, divided by the norm of the
+    image's per-channel range. The ring is a 3-pixel dilation by a disc, minus all regions; minus this region alone if
+    that leaves nothing.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
@@ -27,6 +28,13 @@ def contrast(rgb: FloatArray, labels: LabelMap) -> FloatArray:
 
     Returns:
         (N,) in [0, 1]; 0 for a constant image, and for a region that fills the image.
+
+    >>> image = np.zeros((5, 10, 3), np.float32)
+    >>> image[2, 2], image[2, 7] = 1.0, 0.5
+    >>> labels = np.zeros((5, 10), np.int64)
+    >>> labels[2, 2], labels[2, 7] = 1, 2
+    >>> contrast(image, labels).tolist()
+    [1.0, 0.5]
     """
     scores = np.zeros(int(labels.max(initial=0)), dtype=np.float32)
     spread = float(np.linalg.norm(np.ptp(rgb, axis=(0, 1))))
@@ -49,23 +57,39 @@ def contrast(rgb: FloatArray, labels: LabelMap) -> FloatArray:
 
 
 def constant(rgb: FloatArray, labels: LabelMap) -> FloatArray:
-    """1 for every region: no ranking."""
+    """Score every region 1, so that no region ranks above another.
+
+    Args:
+        rgb: (H, W, 3) in [0, 1]; unused.
+        labels: (H, W), regions 1..N.
+
+    >>> constant(np.zeros((1, 3, 3), np.float32), np.array([[1, 0, 2]])).tolist()
+    [1.0, 1.0]
+    """
     return np.ones(int(labels.max(initial=0)), dtype=np.float32)
 
 
 class LabelMapSegmenter:
-    """A segmenter without training: a labelling function and a score.
+    """Segmenter without training: a labelling function and a score.
 
     Args:
-        method: from float32 RGB (H, W, 3) in [0, 1] to a label map (H, W), 0 for background.
+        method: function from float32 RGB (H, W, 3) in [0, 1] to a label map (H, W), 0 for background.
         score: ``contrast`` or ``constant`` (``segtrain.segmenters.classical.segmenter``).
         min_area: regions of fewer pixels are dropped.
         description: one sentence for the report.
         variant: ``textbook`` as tutorials write it, ``robust`` with the background found by the image border and
-            touching objects cut apart, ``tuned`` with settings searched on training images; None for none of these.
+            touching objects split, ``tuned`` with settings searched on training images; None for none of these.
 
     Raises:
         SegtrainError: the score or the variant is none of these.
+
+    >>> import torch
+    >>> from segtrain.segmenters.classical import threshold
+    >>> image = torch.zeros(3, 4, 8, dtype=torch.uint8)
+    >>> image[:, 1:3, 1:3], image[:, 1:3, 5:7] = 255, 200
+    >>> segmenter = LabelMapSegmenter(threshold.mean, "contrast", 1, "Mean threshold.", None)
+    >>> print(segmenter.segment([image])[0].scores.round(2))
+    [1.   0.78]
     """
 
     scores_are_learned = False
@@ -90,7 +114,7 @@ class LabelMapSegmenter:
 
     @property
     def technique(self) -> str:
-        """Name of the module that the method is from: "threshold", "edges" or "kmeans" for ours."""
+        """Name of the method's module: "threshold", "edges" or "kmeans" for methods of this package."""
         function = getattr(self.method, "func", self.method)
         return function.__module__.rpartition(".")[2]
 

@@ -1,4 +1,4 @@
-"""Thresholds: pure functions from RGB to a label map."""
+"""Threshold segmentation: functions from RGB to a label map."""
 
 import numpy as np
 from scipy import ndimage
@@ -17,49 +17,71 @@ from segtrain.segmenters.classical.regions import (
 
 
 def mean(rgb: FloatArray) -> LabelMap:
-    """Objects are the components of grey > the image's mean grey.
+    """Label the components whose grey is above the mean grey of the image.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
+
+    >>> image = np.zeros((4, 8, 3), np.float32)
+    >>> image[1:3, 1:3] = image[1:3, 5:7] = 1.0
+    >>> int(mean(image).max())
+    2
     """
     return components(above_mean(luminance(rgb)))
 
 
 def multi(rgb: FloatArray, *, low: float, high: float) -> LabelMap:
-    """Objects are the components of levels 1 to 3.
+    """Label the components of equal level, for levels 1 to 3.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
-        low: see ``levels``.
-        high: see ``levels``.
+        low: lower threshold; see ``levels``.
+        high: upper threshold; see ``levels``.
+
+    >>> image = np.full((1, 5, 3), 0.2, np.float32) * np.arange(5, dtype=np.float32)[:, None]
+    >>> multi(image, low=0.1, high=0.3).tolist()  # grey 0, .2, .4, .6, .8
+    [[0, 1, 2, 3, 3]]
     """
     return components(levels(luminance(rgb), low=low, high=high))
 
 
 def levels(grey: FloatArray, *, low: float, high: float) -> LabelMap:
-    """Level 3 where grey > its mean, else 2 where > ``high``, else 1 where > ``low``, else 0.
+    """Divide grey into levels: 3 above the mean, else 2 above ``high``, else 1 above ``low``, else 0.
 
-    In this order, so that a level may be empty.
+    The rules apply in this order, so a level may be empty.
 
     Args:
         grey: (H, W) in [0, 1].
-        low: grey in [0, 1].
-        high: grey in [0, 1].
+        low: threshold of level 1, in [0, 1].
+        high: threshold of level 2, in [0, 1].
+
+    >>> levels(np.array([[0.0, 0.2, 0.4, 0.9]], np.float32), low=0.1, high=0.3).tolist()
+    [[0, 1, 3, 3]]
     """
     level: LabelMap = np.select([above_mean(grey), grey > high, grey > low], [3, 2, 1], 0)
     return level
 
 
 def otsu(rgb: FloatArray, *, denoise: float, offset: float, polarity: Polarity, finish: MaskPostprocessing) -> LabelMap:
-    """Otsu's threshold (1979), a rule for the polarity, watershed for touching objects.
+    """Segment by Otsu's threshold, with a rule for the polarity of objects.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
         denoise: sigma in pixels of a Gaussian over the grey image; 0 for none.
-        offset: how much further than the threshold from the background an object is, in units of the grey image's
-            range.
-        polarity: see ``regions.objects_among``.
-        finish: what takes the objects apart.
+        offset: distance by which objects must exceed the threshold, away from the background, as a share of the grey
+            image's range.
+        polarity: rule that finds the objects; see ``regions.objects_among``.
+        finish: postprocessing of the mask, such as the separation of touching objects.
+
+    Source: Otsu, A Threshold Selection Method from Gray-Level Histograms (1979).
+
+    >>> finish = MaskPostprocessing(
+    ...     closing=0, fill=False, opening=0, watershed=False, smoothing=1.0, min_distance=3, grow=0
+    ... )
+    >>> image = np.ones((4, 8, 3), np.float32)
+    >>> image[1:3, 1:3] = image[1:3, 5:7] = 0.0  # dark objects
+    >>> int(otsu(image, denoise=0, offset=0, polarity="border", finish=finish).max())
+    2
     """
     grey = ndimage.gaussian_filter(luminance(rgb), denoise)
     level, shift = filters.threshold_otsu(grey), offset * np.ptp(grey)
@@ -73,17 +95,27 @@ def otsu(rgb: FloatArray, *, denoise: float, offset: float, polarity: Polarity, 
 def local(
     rgb: FloatArray, *, denoise: float, window: float, offset: float, polarity: Polarity, finish: MaskPostprocessing
 ) -> LabelMap:
-    """A threshold that follows uneven light: the Gaussian mean around each pixel, plus an offset.
+    """Segment by a local threshold: the Gaussian mean around each pixel, plus an offset.
 
-    Otsu's threshold and the polarity rule say whether objects are bright or dark; dark ones are inverted first.
+    The threshold adapts to uneven illumination. Otsu's threshold and the polarity rule decide if objects are dark; the
+    grey image is then inverted.
 
     Args:
         rgb: (H, W, 3) in [0, 1].
         denoise: sigma in pixels of a Gaussian over the grey image; 0 for none.
-        window: sigma in pixels of the mean; objects should be smaller than it.
-        offset: how far above the local mean an object is, in units of the grey image's range.
-        polarity: see ``regions.objects_among``.
-        finish: what takes the objects apart.
+        window: sigma in pixels of the Gaussian mean; objects should be smaller.
+        offset: distance by which objects must exceed the local mean, as a share of the grey image's range.
+        polarity: rule that finds the objects; see ``regions.objects_among``.
+        finish: postprocessing of the mask, such as the separation of touching objects.
+
+    >>> finish = MaskPostprocessing(
+    ...     closing=0, fill=False, opening=0, watershed=False, smoothing=1.0, min_distance=3, grow=0
+    ... )
+    >>> image = np.zeros((20, 40, 3), np.float32) + np.linspace(0, 0.5, 40, dtype=np.float32)[:, None]
+    >>> image[8:12, 8:12] += 0.2  # darker than the background on the right
+    >>> image[8:12, 28:32] += 0.2
+    >>> int(local(image, denoise=0, window=8, offset=0.2, polarity="bright", finish=finish).max())
+    2
     """
     grey = ndimage.gaussian_filter(luminance(rgb), denoise)
     bright = grey > filters.threshold_otsu(grey)
