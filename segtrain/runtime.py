@@ -18,6 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+import segtrain
 from segtrain.errors import SegtrainError
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -181,7 +182,7 @@ def describe_environment(device: torch.device, precision: str) -> dict[str, str 
     packages = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "pycocotools", "hotcoco")
     return {
         "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z}",
-        "segtrain": version("segtrain"),
+        "segtrain": segtrain.__version__,
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
         "platform": platform.platform(),

@@ -5,12 +5,12 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+import segtrain
 from segtrain.io import cache_folder, write_atomically
 
 logger = logging.getLogger(__name__)
@@ -31,9 +31,8 @@ def cached(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) -> T
         answer: finds it out.
     """
     name = f"{kind.__module__}.{kind.__qualname__}"
-    text = json.dumps([_VERSION, version("segtrain"), name, *question]).encode(
-        "ascii"
-    )  # a path may be no text for msgspec
+    # By json: a path may be no text for msgspec.
+    text = json.dumps([_VERSION, segtrain.__version__, name, *question]).encode("ascii")
     path = cache_folder() / "verdicts" / f"{hashlib.sha256(text).hexdigest()[:32]}.msgpack"
     try:
         known = msgspec.msgpack.decode(path.read_bytes(), type=kind)
