@@ -27,7 +27,7 @@ from segtrain.evaluation import score as _score
 from segtrain.records import Instances
 from segtrain.runtime import resolve_device
 from segtrain.segmenters import Segmenter, Trainable
-from segtrain.training.checkpoint import load_checkpoint, load_segmenter
+from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, load_segmenter
 
 ImageLike = npt.NDArray[np.uint8] | Tensor | Image.Image | str | Path
 _MAX_DETS = 100  # COCO's
@@ -84,11 +84,7 @@ def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -
     ...
     segtrain.errors.SegtrainError: runs/none: no such file; give a run's folder or a checkpoint
     """
-    path = Path(path)
-    if path.is_dir():
-        path /= "checkpoints/best.pt" if (path / "checkpoints/best.pt").exists() else "checkpoints/last.pt"
-    if not path.exists():
-        raise SegtrainError(f"{path}: no such file; give a run's folder or a checkpoint")
+    path = checkpoint_file(path)
     checkpoint = load_checkpoint(path)
     network = load_segmenter(path, trust=trust).to(resolve_device(device))
     return Model(network, checkpoint.class_names, checkpoint.score_threshold)

@@ -12,7 +12,7 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import match_categories
 from segtrain.nodes import quote_override
 from segtrain.records import Category
-from segtrain.training.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint
+from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint, newest_checkpoint
 
 _LOADER = "segtrain.training.checkpoint.load_segmenter"
 _DEFAULT_SEED = 0  # of train.py; a `val_fraction` split without a checkpoint is drawn with it
@@ -42,9 +42,13 @@ class EvaluatedCheckpoint:
     def load(cls, path: Path) -> "EvaluatedCheckpoint":
         """Read a checkpoint.
 
+        Args:
+            path: path of a run's folder, or of a checkpoint.
+
         Raises:
             SegtrainError: it is not there, or cannot be read.
         """
+        path = checkpoint_file(path)
         return cls(path.absolute(), load_checkpoint(path))
 
     @property
@@ -186,7 +190,7 @@ def find_checkpoints(config: Mapping[str, Any]) -> list[EvaluatedCheckpoint]:
         return [EvaluatedCheckpoint(None, None)]
     named = config["checkpoint"]
     given = named if isinstance(named, list) else [newest_checkpoint() if named is None else named]
-    paths = [Path(path) for path in given]
+    paths = [checkpoint_file(path) for path in given]
     if not paths:
         raise SegtrainError("checkpoint=[]: name at least one, or none at all for the newest")
     files = _resolved(paths)

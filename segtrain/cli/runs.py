@@ -30,7 +30,7 @@ def evaluate(overrides: Sequence[str] = ()) -> Finished["Evaluation"]:
     """Benchmark a trained network, as ``segtrain evaluate`` does.
 
     Args:
-        overrides: as on the command line, such as ``["checkpoint=runs/train/NAME/checkpoints/best.pt"]``.
+        overrides: as on the command line, such as ``["checkpoint=runs/train/NAME"]``.
 
     Returns:
         The folder of the evaluation; its results, and the path of the report.

@@ -116,6 +116,28 @@ class Checkpoint:
         write_atomically(path, buffer.getvalue())
 
 
+def checkpoint_file(path: str | Path, preferred: str = "best.pt") -> Path:
+    """Find the checkpoint that a path names.
+
+    Args:
+        path: path of a checkpoint, or of a run's folder.
+        preferred: file of a run's folder to take where there is one, "best.pt" or "last.pt".
+
+    Raises:
+        SegtrainError: there is no such file, or the folder holds no checkpoint.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise SegtrainError(f"{path}: no such file; give a run's folder or a checkpoint")
+    if not path.is_dir():
+        return path
+    for folder in (path / "checkpoints", path):
+        for name in (preferred, "best.pt", "last.pt"):
+            if (folder / name).exists():
+                return folder / name
+    raise SegtrainError(f"{path}: holds no checkpoint (checkpoints/best.pt); give a run's folder or a checkpoint")
+
+
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 
@@ -150,7 +172,7 @@ def load_segmenter(
     """Load the network of a checkpoint, in evaluation mode, on the CPU.
 
     Args:
-        path: path of ``best.pt`` or ``last.pt``; None for the newest ``best.pt`` below ``runs/train``.
+        path: path of a run's folder, ``best.pt`` or ``last.pt``; None for the newest ``best.pt`` below ``runs/train``.
         max_dets: detections per image; None as trained.
         precision: "fp32" or "bf16"; None as trained.
         trust: packages beside segtrain whose code the checkpoint may name.
@@ -158,7 +180,7 @@ def load_segmenter(
     Raises:
         SegtrainError: the file is not a checkpoint, or its configuration asks for foreign code.
     """
-    path = newest_checkpoint() if path is None else path
+    path = newest_checkpoint() if path is None else checkpoint_file(path)
     checkpoint = load_checkpoint(path)
     node = segmenter_node(checkpoint, str(path), max_dets, trust)
     segmenter = build_trainable(node, checkpoint.class_names, initialise=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.errors import SegtrainError
-from segtrain.training.checkpoint import Checkpoint, load_checkpoint
+from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 
 logger = logging.getLogger(__name__)
 # Everything that a run leaves in its folder; overwriting a run removes all of it.
@@ -59,17 +59,16 @@ def find_resumed(resume: str | None, output_dir: Path) -> Resumed | None:
     """Read the state to go on with; None to begin afresh.
 
     Args:
-        resume: "auto" for the state in ``output_dir`` if there is one, a path for that state, None for none.
+        resume: "auto" for the state in ``output_dir`` if there is one; path of a run's folder or of its ``last.pt``;
+            None for none.
         output_dir: folder of the run.
 
     Raises:
         SegtrainError: the file is missing, or holds no state.
     """
-    path = output_dir / "checkpoints" / "last.pt" if resume == "auto" else Path(resume or "")
-    if resume is None or (resume == "auto" and not path.exists()):
+    if resume is None or (resume == "auto" and not (output_dir / "checkpoints" / "last.pt").exists()):
         return None
-    if not path.is_file():
-        raise SegtrainError(f"resume={resume}: no such file; give the last.pt of a run, or auto")
+    path = checkpoint_file(output_dir if resume == "auto" else resume, preferred="last.pt")
     state = load_checkpoint(path)
     if state.training is None:
         raise SegtrainError(f"{path}: holds weights to segment with, but no state to resume; use last.pt beside it")

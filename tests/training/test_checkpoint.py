@@ -16,7 +16,7 @@ from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
-from segtrain.training.checkpoint import FORMAT, load_checkpoint, load_segmenter, newest_checkpoint
+from segtrain.training.checkpoint import FORMAT, checkpoint_file, load_checkpoint, load_segmenter, newest_checkpoint
 from segtrain.training.resume import find_resumed, initial_state, run_directory
 from tests.helpers.scripts import write_data
 from tests.helpers.tiny_networks import CLASSES, picture, settings, tiny
@@ -82,6 +82,22 @@ def test_the_newest_run(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path).parts[-3] == "c"
     with pytest.raises(SegtrainError, match=r"train\.py"):
         newest_checkpoint(tmp_path / "none")
+
+
+def test_a_run_folder_stands_for_its_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    with pytest.raises(SegtrainError, match="run: holds no checkpoint"):
+        checkpoint_file(tmp_path / "run")
+    checkpoint().save(folder / "last.pt")
+    assert checkpoint_file(tmp_path / "run") == folder / "last.pt"
+    checkpoint().save(folder / "best.pt")
+    assert checkpoint_file(tmp_path / "run") == folder / "best.pt"
+    assert checkpoint_file(tmp_path / "run", preferred="last.pt") == folder / "last.pt"
+    assert checkpoint_file(folder) == folder / "best.pt"
+    assert checkpoint_file(folder / "last.pt") == folder / "last.pt"
+    with pytest.raises(SegtrainError, match="none: no such file"):
+        checkpoint_file(tmp_path / "none")
 
 
 FOREIGN = [
@@ -304,8 +320,8 @@ def test_a_replaced_run_comes_back_if_the_new_one_saves_nothing(tmp_path: Path, 
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "metrics.jsonl"}
 
 
-def test_a_state_that_is_not_there_is_named_with_its_key(tmp_path: Path) -> None:
-    with pytest.raises(SegtrainError, match=r"resume=nowhere\.pt: no such file; give the last\.pt"):
+def test_a_missing_state_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(SegtrainError, match=r"nowhere\.pt: no such file; give a run's folder"):
         find_resumed("nowhere.pt", tmp_path)
 
 
