@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 T = TypeVar("T")
 INTERVAL = 30.0  # seconds between two lines
+SHORT = 1.0  # seconds; a stage that has not taken so long says nothing
 logger = logging.getLogger(__name__)
 
 
@@ -76,7 +77,7 @@ class Heartbeat:
 
         def beat(stage: Stage) -> None:
             now = self._clock()
-            if now - self._last >= self._interval:
+            if now - self._last >= self._interval and now - started >= SHORT:
                 self._last = now
                 words = [f"{stage.name}: {stage.position}", stage.state, f"{timedelta(seconds=int(now - started))}"]
                 self._say(", ".join(filter(None, words)))
@@ -127,14 +128,14 @@ def progress(
         yield stage
 
 
-def track(name: str, items: Collection[T]) -> Iterator[T]:
+def with_progress(name: str, items: Collection[T]) -> Iterator[T]:
     """Iterate over items while showing how many are done.
 
     Args:
         name: name of the stage.
         items: passed on one by one.
 
-    >>> list(track("squaring", [1, 2, 3]))
+    >>> list(with_progress("squaring", [1, 2, 3]))
     [1, 2, 3]
     """
     with progress(name, len(items)) as stage:

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from segtrain.console import Heartbeat, progress, track
+from segtrain.console import Heartbeat, progress, with_progress
 
 
 class Clock:
@@ -81,5 +81,25 @@ def test_a_terminal_has_a_bar_and_no_lines(clock: Clock, total: int | None) -> N
     assert "cells" in shown.getvalue()
 
 
-def test_track_passes_items_on() -> None:
-    assert list(track("counting", [3, 1, 2])) == [3, 1, 2]
+def test_items_are_passed_on() -> None:
+    assert list(with_progress("counting", [3, 1, 2])) == [3, 1, 2]
+
+
+def test_a_stage_of_less_than_a_second_says_nothing(clock: Clock, pipe: Console) -> None:
+    said, heartbeat = lines_of(clock)
+    for seconds in (100, 0.9, 1):
+        clock.now += 100  # a line is due
+        with progress(f"{seconds} s", 1, console=pipe, heartbeat=heartbeat) as stage:
+            clock.now += seconds
+            stage.advance()
+    assert said == ["100 s: 1 of 1, 0:01:40", "1 s: 1 of 1, 0:00:01"]
+
+
+def test_a_stage_within_a_stage_has_its_own_bar() -> None:
+    shown = io.StringIO()
+    terminal = Console(file=shown, force_terminal=True, width=100)
+    with progress("training", console=terminal) as outer, progress("validation", 2, console=terminal) as inner:
+        inner.advance()
+        outer.update(0.5)
+    assert "1 of 2" in shown.getvalue()
+    assert "50 %" in shown.getvalue()

@@ -23,7 +23,6 @@ from segtrain.benchmark.results import (
     TrackScores,
 )
 from segtrain.benchmark.runner import MethodResult
-from segtrain.console import progress
 from segtrain.data.splits import Split
 from segtrain.evaluation import GroundTruthSet, TrackName
 from segtrain.report.claims import textbook_claims
@@ -68,15 +67,10 @@ def build_results(
         bootstrap: "resamples" of the images behind the intervals, 0 for none, and their "seed".
         notes: what else a reader must know.
     """
-    count = len(rows)
-    with progress("intervals", count) as stage:
-        uncertainty = compute_uncertainty(rows, ground_truth, max_dets, reference, **bootstrap, advance=stage.advance)
-    with progress("calibration", count) as stage:
-        calibrations = compute_calibrations(rows, ground_truth, max_dets, stage.advance)
-    with progress("types of error", count) as stage:
-        errors = compute_errors(rows, ground_truth, max_dets, stage.advance)
-    with progress("kinds of object", count) as stage:
-        strata = compute_strata(rows, split, ground_truth, max_dets, **bootstrap, advance=stage.advance)
+    uncertainty = compute_uncertainty(rows, ground_truth, max_dets, reference, **bootstrap)
+    calibrations = compute_calibrations(rows, ground_truth, max_dets)
+    errors = compute_errors(rows, ground_truth, max_dets)
+    strata = compute_strata(rows, split, ground_truth, max_dets, **bootstrap)
     methods = {
         name: MethodScores(
             class_agnostic=_track(row, "class_agnostic", uncertainty.intervals.get(name, {})),
@@ -96,8 +90,6 @@ def build_results(
         )
         for name, row in rows.items()
     }
-    with progress("diagnostics", count) as stage:
-        reasons = diagnose(rows, methods, ground_truth, max_dets, stage.advance)
     results = Results(
         methods=methods,
         reference=reference,
@@ -105,7 +97,7 @@ def build_results(
         contests=uncertainty.contests,
         bootstrap=Bootstrap.of(bootstrap),
         mask_resolution_limit=compute_mask_resolution_limit(rows, ground_truth, reference),
-        reasons=reasons,
+        reasons=diagnose(rows, methods, ground_truth, max_dets),
         strata=strata.strata,
         contrast_gap=strata.contrast_gap,
         true_boxes=strata.true_boxes,

@@ -1,7 +1,7 @@
 """Statistical comparison of methods: intervals, paired differences, caveats, and the spread over seeds."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isnan, nan
 from statistics import fmean, stdev
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from segtrain.benchmark.results import Comparison, Contest, Interval, MethodScores, SeedGroup, SeedSpread
 from segtrain.benchmark.runner import MethodResult
+from segtrain.console import with_progress
 from segtrain.evaluation import GroundTruthSet, Track, TrackName, metric_input
 from segtrain.metrics.bootstrap import CLEAR, Difference, draw_images, holm, interval, paired_difference
 from segtrain.metrics.matching import ALL, AREAS
@@ -54,7 +55,6 @@ def compute_uncertainty(
     *,
     resamples: int,
     seed: int,
-    advance: Callable[[], None] = lambda: None,
 ) -> Uncertainty:
     """Resample the images, the same ones for all methods, and compute every method's metrics on each resample.
 
@@ -68,7 +68,6 @@ def compute_uncertainty(
         reference: method that the others are compared with; None without one.
         resamples: number of resamples; 0 leaves all out.
         seed: seed of the draws.
-        advance: called after each method.
     """
     if not resamples or len(ground_truth.sizes) < MIN_IMAGES:
         return Uncertainty({}, {}, {})
@@ -76,12 +75,11 @@ def compute_uncertainty(
     draws = draw_images(len(ground_truth.sizes), resamples, seed)
     behind = images_behind(ground_truth)
     resampled: dict[str, dict[TrackName, dict[str, FloatArray]]] = {}
-    for name, row in rows.items():
+    for name, row in with_progress("intervals", rows.items()):
         resampled[name] = {
             track: {key: values for key, values in drawn.items() if behind.get(key, behind["mask_ap"]) >= MIN_IMAGES}
             for track, drawn in _resample(row, ground_truth, max_dets, draws).items()
         }
-        advance()
     intervals = {
         name: {track: _intervals(row.tracks[track] or {}, drawn) for track, drawn in resampled[name].items()}
         for name, row in rows.items()

@@ -1,7 +1,7 @@
 """Diagnosis of metrics that are 0 or undefined: mistakes in detections, and one generic sentence for the rest."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import numpy as np
 from segtrain import masks
 from segtrain.benchmark.results import AffectedCategory, CategoryScores, MethodScores, Reason
 from segtrain.benchmark.runner import MethodResult
+from segtrain.console import with_progress
 from segtrain.evaluation import TRACKS, GroundTruthSet, TrackName, metric_input
 from segtrain.metrics.box_formats import AS_WRITTEN, BoxFormatMismatch, box_format_mismatch
 from segtrain.metrics.matching import ALL, AREAS, IOU50, IouType, max_iou
@@ -62,7 +63,6 @@ def diagnose(
     methods: Mapping[str, MethodScores],
     ground_truth: GroundTruthSet,
     max_dets: int,
-    advance: Callable[[], None] = lambda: None,
 ) -> list[Reason]:
     """Explain every metric that is undefined or shown as 0.
 
@@ -71,13 +71,12 @@ def diagnose(
         methods: scores by method name.
         ground_truth: true objects, with their categories.
         max_dets: detections per image and category that AP and AR use.
-        advance: called after each method.
 
     Returns:
         One reason for each cause, the most severe first; methods with the same cause share it.
     """
     found: dict[tuple[Severity, str, tuple[AffectedCategory, ...], tuple[str, ...]], dict[str, list[str]]] = {}
-    for name, row in rows.items():
+    for name, row in with_progress("reasons of zeros", rows.items()):
         causes: dict[tuple[Severity, str, tuple[AffectedCategory, ...]], list[Diagnosis]] = defaultdict(list)
         for diagnosis in _diagnose_method(row, methods[name], ground_truth, max_dets):
             causes[diagnosis.severity, diagnosis.why, diagnosis.categories].append(diagnosis)
@@ -86,7 +85,6 @@ def diagnose(
             entry = found.setdefault((*cause, keys), {"rows": [], "tracks": []})
             entry["rows"].append(name)
             entry["tracks"] += dict.fromkeys(d.track for d in diagnoses if d.track not in entry["tracks"])
-        advance()
     ordered = sorted(found.items(), key=lambda item: item[0][0])
     return [
         Reason.of({**entry, "keys": keys, "why": why, "categories": categories})

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from segtrain.benchmark.results import MethodScores, Results
 from segtrain.benchmark.runner import REPORT_FILES
+from segtrain.console import with_progress
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS
 from segtrain.io import write_atomically
@@ -39,7 +41,8 @@ def write_report(output_dir: Path, results: Results, images: Sequence[GalleryIte
     Raises:
         SegtrainError: the folder cannot be written.
     """
-    texts = (results.to_json(), csv_text(results), markdown_report(results), html_report(results, images))
+    writers = (Results.to_json, csv_text, markdown_report, partial(html_report, images=images))
+    texts = [write(results) for write in with_progress("report", writers)]
     try:
         for name, text in zip(REPORT_FILES, texts, strict=True):
             # surrogatepass is no option: browsers reject it; a lone surrogate in a name is shown as "?".

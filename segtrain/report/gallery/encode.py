@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from segtrain import masks
+from segtrain.console import with_progress
 from segtrain.masks import Rle
 from segtrain.report.gallery.select import LONGEST, GalleryItem
 from segtrain.visualize import COLOURS, Pixels
@@ -173,7 +174,7 @@ def encode(gallery: Sequence[GalleryItem], order: Sequence[str], budget: int = B
             thousands of ragged regions of one method take no object away from another.
     """
     uris = _encoded([item.image for item in gallery], int(budget * _IMAGES))
-    drawn = [_outlined(item, order) for item in gallery]
+    drawn = [_outlined(item, order) for item in with_progress("outlines of the gallery", gallery)]
     needs = [int(_bytes(layer)[-1]) for layers in drawn for layer in layers.values()]
     share = _share(needs, budget - sum(map(len, uris)))
     return [_encoded_image(item, uri, layers, share) for item, uri, layers in zip(gallery, uris, drawn, strict=True)]

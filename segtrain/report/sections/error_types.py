@@ -1,9 +1,10 @@
 """Section on errors: what each type costs of AP50, and objects that are merged or split."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from segtrain.benchmark.results import ErrorCosts, Errors, MergesAndSplits, MethodScores, Results
 from segtrain.benchmark.runner import MethodResult
+from segtrain.console import with_progress
 from segtrain.evaluation import GroundTruthSet, TrackName, metric_input
 from segtrain.metrics.tide import error_costs
 from segtrain.metrics.touching import merges_and_splits, touching_parts
@@ -187,7 +188,6 @@ def compute_errors(
     rows: Mapping[str, MethodResult],
     ground_truth: GroundTruthSet,
     max_dets: int,
-    advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Errors | None]:
     """Break down the errors of every method.
 
@@ -195,14 +195,13 @@ def compute_errors(
         rows: methods by name.
         ground_truth: true objects, with their categories.
         max_dets: detections per image and category that count for AP.
-        advance: called after each method.
 
     Returns:
         Errors by method; None for a method without masks.
     """
     parts = touching_parts(ground_truth.truths, sizes=ground_truth.sizes)
     found: dict[str, Errors | None] = {}
-    for name, row in rows.items():
+    for name, row in with_progress("types of error", rows.items()):
         detections = row.detections
         found[name] = None
         if detections.masks is not None:
@@ -214,5 +213,4 @@ def compute_errors(
                 else None,
                 touching=MergesAndSplits.of(merges_and_splits(parts, operating)),
             )
-        advance()
     return found

@@ -1,7 +1,7 @@
 """Section on Mask R-CNN's limits: the resolution of its masks, and the calibration of its scores."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from segtrain import masks
 from segtrain.benchmark.results import Calibration, CalibrationBin, MaskResolutionLimit, Results
 from segtrain.benchmark.runner import MethodResult
+from segtrain.console import with_progress
 from segtrain.evaluation import GroundTruthSet, metric_input
 from segtrain.metrics.average_precision import average_precision
 from segtrain.metrics.calibration import calibration
@@ -262,7 +263,7 @@ def compute_mask_resolution_limit(
     name, input_size = next(((n, row.input_size) for n, row in rows.items() if row.input_size), (None, OWN_SIZE))
     found: list[Prediction] = []
     overlaps: list[float] = []
-    for images in _batches(truths):
+    for images in with_progress("limit of mask resolution", list(_batches(truths))):
         real = [[truth["segmentation"] for truth in image] for image in images]
         sizes = [ground_truth.sizes[image[0]["image_id"]] for image in images]
         for image, left in zip(images, resample_through_mask_head(real, sizes, input_size), strict=True):
@@ -290,7 +291,6 @@ def compute_calibrations(
     rows: Mapping[str, MethodResult],
     ground_truth: GroundTruthSet,
     max_dets: int,
-    advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Calibration | None]:
     """Compare the class-agnostic scores of every method with what became of its detections.
 
@@ -298,18 +298,16 @@ def compute_calibrations(
         rows: methods by name.
         ground_truth: true objects.
         max_dets: detections per image and category that AP and AR use.
-        advance: called after each method.
 
     Returns:
         None for boxes without masks, without detections, and for scores that are not learned or not in [0, 1]: those
         only rank.
     """
     found: dict[str, Calibration | None] = dict.fromkeys(rows)
-    for name, row in rows.items():
+    for name, row in with_progress("calibration", rows.items()):
         if row.score is None and not row.oracle and row.detections.masks is not None:
             measured = calibration(metric_input(row.detections, ground_truth, max_dets))
             found[name] = Calibration.of(measured) if measured else None
-        advance()
     return found
 
 

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from segtrain.benchmark.results import ContrastGap, MethodScores, Results, Stratum, StratumScores, TimeBySize, TrueBoxes
 from segtrain.benchmark.runner import MethodResult
+from segtrain.console import with_progress
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import OBJECT, Detections, GroundTruthSet, metric_input
@@ -188,7 +189,6 @@ def compute_strata(
     *,
     resamples: int,
     seed: int,
-    advance: Callable[[], None] = lambda: None,
 ) -> StrataAnalysis:
     """Divide the true objects by their traits and compute every method's scores on each stratum.
 
@@ -199,14 +199,12 @@ def compute_strata(
         max_dets: detections per image that AP uses.
         resamples: number of resamples of the images, for the interval of the contrast gap; 0 for none.
         seed: seed of the resamples.
-        advance: called after each method.
     """
     merged = ground_truth.class_agnostic()
     traits = _find_traits(merged, split)
     methods: dict[str, dict[str, list[StratumScores]] | None] = {}
-    for name, row in rows.items():
+    for name, row in with_progress("kinds of object", rows.items()):
         methods[name] = _score_strata(row.detections, ground_truth, traits, max_dets)
-        advance()
     return StrataAnalysis(
         strata={key: _make_strata(trait, merged) for key, trait in traits.items()},
         methods=methods,
@@ -291,7 +289,7 @@ def _find_traits(ground_truth: GroundTruthSet, split: Split) -> dict[str, Trait]
             here[truth["image_id"]].append(number)
     area, contrast = np.full((2, len(truths)), np.nan)
     crowded = np.full(len(truths), -1, dtype=np.int64)
-    for image_id, numbers in here.items():
+    for image_id, numbers in with_progress("crowding of objects", here.items()):
         area[numbers] = [truths[n]["area"] for n in numbers]
         crowded[numbers] = crowding([truths[n]["segmentation"] for n in numbers], ground_truth.sizes[image_id])
     for image_id, grey in _greys(split, here):
@@ -309,14 +307,13 @@ def _greys(split: Split, wanted: Mapping[int, Sequence[int]]) -> Iterator[tuple[
     """Yield the luminance of the wanted images, 0 to 255, as far as there are images."""
     if split.images is None:
         return
-    for image in split.index.images:
-        if wanted.get(image.id):
-            try:
-                rgb = split.images.read(image)
-            except SegtrainError as error:  # a row from a file was scored without it
-                logger.warning(f"{error}; its objects have no contrast")
-                continue
-            yield image.id, np.rint(255 * luminance(rgb.astype(np.float32) / np.float32(255))).astype(np.uint8)
+    for image in with_progress("contrast of objects", [image for image in split.index.images if wanted.get(image.id)]):
+        try:
+            rgb = split.images.read(image)
+        except SegtrainError as error:  # a row from a file was scored without it
+            logger.warning(f"{error}; its objects have no contrast")
+            continue
+        yield image.id, np.rint(255 * luminance(rgb.astype(np.float32) / np.float32(255))).astype(np.uint8)
 
 
 def _make_strata(trait: Trait, ground_truth: GroundTruthSet) -> list[Stratum]:
