@@ -1,14 +1,39 @@
 """Which images are shown, and why."""
 
 import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import pytest
 
+from segtrain.benchmark.runner import MethodResult
 from segtrain.data.coco.record_tables import ImageInfo
-from segtrain.records import BoxPrediction
-from segtrain.report.gallery.select import at_threshold, build, choose, per_image_f1
+from segtrain.evaluation import Detections, GroundTruthSet, metric_input
+from segtrain.records import BoxPrediction, Category, GroundTruth, Prediction
+from segtrain.report.gallery.select import GalleryItem, build, choose, per_image_f1
 from tests.helpers.report_examples import prediction, square, truth
+
+
+def method(masks: Sequence[Prediction] | None, threshold: float = 0.0, oracle: bool = False) -> MethodResult:
+    boxes: list[BoxPrediction] = [{"image_id": 0, "category_id": 1, "bbox": [0, 0, 2, 2], "score": 0.9}]
+    return MethodResult(Detections(masks, boxes if masks is None else None, True, threshold), oracle=oracle)
+
+
+def objects(truths: Sequence[GroundTruth], images: Collection[int]) -> GroundTruthSet:
+    return GroundTruthSet([Category(1, "object")], dict.fromkeys(images, (48, 64)), truths)
+
+
+def chosen(
+    rows: Mapping[str, MethodResult],
+    truths: Sequence[GroundTruth],
+    images: int,
+    each: int,
+    read: Callable[[ImageInfo], np.ndarray] | None = None,
+    reference: str | None = None,
+) -> list[GalleryItem]:
+    """Items of so many images, with ids from 0."""
+    infos = [ImageInfo(i, f"{i}.png", 48, 64) for i in range(images)]
+    return build(rows, objects(truths, range(images)), 100, infos, read or black, each, reference)
 
 
 def black(info: ImageInfo) -> np.ndarray:
@@ -62,39 +87,30 @@ def test_among_equal_scores_the_fuller_image_comes_first() -> None:
 def test_per_image_f1_ignores_categories() -> None:
     truths = [truth(1, square(0, 0, 9)), truth(1, square(20, 20, 9), 2)]
     found = [prediction(1, square(0, 0, 9), category_id=-1), prediction(2, square(0, 0, 9))]
-    scores = per_image_f1(truths, found, [1, 2, 3])
+    scores = per_image_f1(metric_input(method(found).detections, objects(truths, [1, 2, 3]), 100))
     assert scores[1] == pytest.approx(2 / 3)
     assert scores[2] == 0
     assert math.isnan(scores[3])
 
 
 def test_threshold_includes_its_own_value() -> None:
-    records = [prediction(1, square(0, 0, 9), score) for score in (0.2, 0.5, 0.7)]
-    assert [r["score"] for r in at_threshold(records, 0.5)] == [0.7, 0.5]
+    records = [prediction(0, square(0, 0, 9), score) for score in (0.2, 0.5, 0.7)]
+    (item,) = chosen({"a": method(records, threshold=0.5)}, [truth(0, square(0, 0, 9))], images=1, each=1)
+    assert [r["score"] for r in item.predictions["a"]] == [0.7, 0.5]
 
 
 def test_build_reads_only_what_it_shows_and_skips_rows_of_boxes() -> None:
-    images = [ImageInfo(i, f"{i}.png", 48, 64) for i in range(30)]
     truths = [truth(i, square(3, 3, 9), i + 1) for i in range(30)]
     masks = [prediction(i, square(3, 3, 9) if i % 2 else square(30, 30, 9)) for i in range(30)]
     low = [prediction(i, square(3, 3, 9), 0.1) for i in range(30)]
-    boxes: list[BoxPrediction] = [{"image_id": 0, "category_id": 1, "bbox": [0, 0, 2, 2], "score": 0.9}]
     read: list[int] = []
 
     def reader(info: ImageInfo) -> np.ndarray:
         read.append(info.id)
         return np.zeros((48, 64, 3), np.uint8)
 
-    found = {"mask_rcnn": masks, "kmeans": low, "file": boxes, "silent": []}
-    items = build(
-        images,
-        truths,
-        found,
-        {"mask_rcnn": 0.5, "kmeans": 0, "file": 0.5, "silent": 0},
-        reader,
-        3,
-        reference="mask_rcnn",
-    )
+    rows = {"mask_rcnn": method(masks, 0.5), "kmeans": method(low), "file": method(None, 0.5), "silent": method([])}
+    items = chosen(rows, truths, 30, 3, reader, reference="mask_rcnn")
     assert read == [item.image_id for item in items]
     assert len(set(read)) == len(read) <= 12
     for item in items:
@@ -105,11 +121,11 @@ def test_build_reads_only_what_it_shows_and_skips_rows_of_boxes() -> None:
 
 def test_items_know_their_places_among_all_images() -> None:
     """F1 of a by image 1, ½, 0, and undefined; of b 0, ½ and undefined twice; an oracle's differ but do not count."""
-    images = [ImageInfo(i, f"{i}.png", 48, 64) for i in range(4)]
     truths = [truth(0, square(3, 3, 9)), truth(1, square(3, 3, 9), 2), truth(2, square(3, 3, 9), 3)]
     half = [prediction(1, square(3, 3, 9)), prediction(1, square(30, 3, 9)), prediction(1, square(30, 20, 9))]
-    found = {"a": [prediction(0, square(3, 3, 9)), *half], "b": half, "c_oracle": [prediction(2, square(3, 3, 9))]}
-    items = build(images, truths, found, dict.fromkeys(found, 0.0), black, 5, oracles=["c_oracle"])
+    oracle = method([prediction(2, square(3, 3, 9))], oracle=True)
+    rows = {"a": method([prediction(0, square(3, 3, 9)), *half]), "b": method(half), "c_oracle": oracle}
+    items = chosen(rows, truths, images=4, each=5)
     assert {item.image_id: item.best.get("a") for item in items} == {0: 1, 1: 2, 2: 3}
     assert {item.image_id: item.worst.get("a") for item in items} == {0: 3, 1: 2, 2: 1}
     assert {item.image_id: item.apart for item in items} == {0: 1, 1: None, 2: None}
@@ -118,28 +134,25 @@ def test_items_know_their_places_among_all_images() -> None:
 def test_large_images_are_scaled_down_as_they_are_read() -> None:
     images = [ImageInfo(1, "1.png", 1500, 2000)]
     truths = [truth(1, square(300, 300, 90, (1500, 2000)))]
-    (item,) = build(images, truths, {"a": []}, {"a": 0}, black, each=1)
+    (item,) = build({"a": method([])}, objects(truths, [1]), 100, images, black, each=1)
     assert item.size == (1500, 2000)
     assert item.image.shape == (720, 960, 3)
 
 
 def test_oracles_are_shown_but_decide_nothing() -> None:
-    images = [ImageInfo(i, f"{i}.png", 48, 64) for i in range(4)]
     truths = [truth(i, square(3, 3, 9), i + 1) for i in range(4)]
     perfect = [prediction(i, square(3, 3, 9)) for i in range(4)]
 
-    def reasons(oracles: tuple[str, ...]) -> set[str]:
-        found = {"b_oracle": perfect, "mask_rcnn": perfect[:2]}
-        items = build(
-            images, truths, found, dict.fromkeys(found, 0.0), black, 3, reference="mask_rcnn", oracles=oracles
-        )
+    def reasons(oracle: bool) -> set[str]:
+        rows = {"b_oracle": method(perfect, oracle=oracle), "mask_rcnn": method(perfect[:2])}
+        items = chosen(rows, truths, images=4, each=3, reference="mask_rcnn")
         assert all("b_oracle" in item.predictions for item in items)
         return {item.reason for item in items}
 
-    assert "b_oracle beats mask_rcnn" in reasons(())
-    assert "b_oracle beats mask_rcnn" not in reasons(("b_oracle",))
+    assert "b_oracle beats mask_rcnn" in reasons(False)
+    assert "b_oracle beats mask_rcnn" not in reasons(True)
 
 
 def test_nothing_to_show() -> None:
-    assert build([], [], {}, {}, black, 3) == []
-    assert build([], [], {"a": []}, {"a": 0}, black, 3) == []
+    assert chosen({}, [], images=0, each=3) == []
+    assert chosen({"a": method([])}, [], images=0, each=3) == []

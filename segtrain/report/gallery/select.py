@@ -4,15 +4,17 @@ import logging
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from PIL import Image
 
-from segtrain.benchmark.runner import Benchmark
+from segtrain.benchmark.runner import Benchmark, MethodResult
+from segtrain.console import with_progress
 from segtrain.data.coco.record_tables import ImageInfo
-from segtrain.metrics.f1 import f1
-from segtrain.records import BoxPrediction, GroundTruth, Prediction
+from segtrain.evaluation import Detections, GroundTruthSet, metric_input
+from segtrain.metrics.metric import MetricInput
+from segtrain.metrics.registry import f1_50_counts
+from segtrain.records import GroundTruth, Prediction
 from segtrain.visualize import Pixels
 
 logger = logging.getLogger(__name__)
@@ -63,69 +65,58 @@ def select_images(benchmark: Benchmark, each: int, reference: str | None) -> lis
     Returns:
         Items in the order of the page; empty without images.
     """
-    reader, rows = benchmark.split.images, benchmark.rows
     if not each:
         return []
-    if reader is None:
+    if benchmark.split.images is None:
         logger.info("no images, so the report has no gallery; data.val_images names their folder")
         return []
-    return build(
-        benchmark.split.index.images,
-        benchmark.ground_truth.truths,
-        {name: row.detections.masks for name, row in rows.items() if row.detections.masks is not None},
-        {name: row.detections.score_threshold for name, row in rows.items()},
-        reader.read,
-        each,
-        reference=reference,
-        oracles=[name for name, row in rows.items() if row.oracle],
-    )
+    truth, images = benchmark.ground_truth, benchmark.split.index.images
+    return build(benchmark.rows, truth, benchmark.max_dets, images, benchmark.split.images.read, each, reference)
 
 
 def build(
+    rows: Mapping[str, MethodResult],
+    ground_truth: GroundTruthSet,
+    max_dets: int,
     images: Sequence[ImageInfo],
-    truths: Sequence[GroundTruth],
-    predictions: Mapping[str, Sequence[Prediction] | Sequence[BoxPrediction]],
-    thresholds: Mapping[str, float],
     read: Callable[[ImageInfo], Pixels],
     each: int,
-    *,
     reference: str | None = None,
-    oracles: Collection[str] = (),
 ) -> list[GalleryItem]:
     """Choose images, and gather their truth and detections.
 
     Args:
+        rows: methods by name; those of boxes only are left out of the gallery.
+        ground_truth: true objects.
+        max_dets: detections per image and category that AP and AR use.
         images: the images that were evaluated.
-        truths: all their true instances.
-        predictions: by method, all detections; rows of boxes only are left out of the gallery.
-        thresholds: each method's score threshold.
         read: gives an image's pixels; called for the chosen ones only.
         each: images for each reason; see ``choose``.
         reference: method that the others are compared with.
-        oracles: methods whose settings were chosen with the ground truth.
 
     Returns:
         Items in the order of the page, no image twice; empty if there are no masks to show.
     """
-    shown = {
-        name: at_threshold(records, thresholds[name])
-        for name, records in predictions.items()
-        if not records or "segmentation" in records[0]
+    inputs = {
+        name: metric_input(row.detections, ground_truth, max_dets)
+        for name, row in rows.items()
+        if row.detections.masks is not None
     }
-    if not shown:
+    if not inputs:
         return []
-    ids = [image.id for image in images]
-    scores = {name: per_image_f1(truths, records, ids) for name, records in shown.items()}
-    found = {name: _by_image(records) for name, records in shown.items()}
+    oracles = [name for name in inputs if rows[name].oracle]
+    scores = {name: per_image_f1(own) for name, own in inputs.items()}
+    found = {name: _by_image(_best_first(rows[name].detections)) for name in inputs}
     true_of: dict[int, list[GroundTruth]] = {}
-    for truth in truths:
+    for truth in ground_truth.truths:
         true_of.setdefault(truth["image_id"], []).append(truth)
     info = {image.id: image for image in images}
-    objects = {i: len(true_of.get(i, [])) for i in ids}
+    objects = {i: len(true_of.get(i, [])) for i in info}
     best = {name: _places(best_first(own, objects)) for name, own in scores.items()}
     worst = {name: _places(worst_first(own, objects)) for name, own in scores.items()}
     fair = {name: own for name, own in scores.items() if name not in oracles}
     apart = _places(widest_first(fair, objects))
+    choices = choose(scores, objects, each, reference=reference, oracles=oracles)
     return [
         GalleryItem(
             image_id=chosen,
@@ -140,14 +131,14 @@ def build(
             worst={name: places[chosen] for name, places in worst.items() if chosen in places},
             apart=apart.get(chosen),
         )
-        for chosen, reason in choose(scores, objects, each, reference=reference, oracles=oracles)
+        for chosen, reason in with_progress("gallery", choices)
     ]
 
 
-def at_threshold(records: Sequence[Prediction] | Sequence[BoxPrediction], threshold: float) -> list[Prediction]:
-    """Select the masks whose score reaches the threshold, best first."""
-    masks = [cast(Prediction, r) for r in records if "segmentation" in r and r["score"] >= threshold]
-    return sorted(masks, key=lambda record: -record["score"])
+def _best_first(detections: Detections) -> list[Prediction]:
+    """Sort the masks at the operating point by falling score."""
+    shown = [record for record in detections.masks or () if record["score"] >= detections.score_threshold]
+    return sorted(shown, key=lambda record: -record["score"])
 
 
 def _places(order: Sequence[int]) -> dict[int, int]:
@@ -167,14 +158,12 @@ def _by_image(records: Sequence[Prediction]) -> dict[int, list[Prediction]]:
     return grouped
 
 
-def per_image_f1(truths: Sequence[GroundTruth], predictions: Sequence[Prediction], image_ids: Sequence[int]) -> Scores:
-    """Compute the class-agnostic F1 at IoU .50 of each image."""
-    one_truth: list[GroundTruth] = [{**truth, "category_id": 1} for truth in truths]
-    one_prediction: list[Prediction] = [{**prediction, "category_id": 1} for prediction in predictions]
-    counts = f1(one_truth, one_prediction, category_ids=[1], image_ids=image_ids).per_image
+def per_image_f1(inputs: MetricInput) -> Scores:
+    """Compute F1 at IoU .50 of each image, all categories together, from the counts behind the method's own F1."""
+    counts = inputs.once(f1_50_counts).sum(axis=1).tolist()
     return {
-        i: 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else math.nan
-        for i, (tp, fp, fn) in ((i, counts[i]) for i in image_ids)
+        image_id: 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else math.nan
+        for image_id, (tp, fp, fn) in zip(inputs.sizes, counts, strict=True)
     }
 
 
