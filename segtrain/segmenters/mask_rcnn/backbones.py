@@ -1,16 +1,13 @@
 """Backbones of Mask R-CNN.
 
-A new backbone is one entry of `BACKBONES`, its name in `Architecture`, and one file ``configs/segmenter/NAME.yaml``.
+A new backbone is one entry of `BACKBONES` and one file ``configs/segmenter/NAME.yaml``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torchvision
 from torch import nn
-
-Architecture = Literal["resnet50_fpn", "resnet50_fpn_v2", "resnet18_fpn", "mobilenet_v2_fpn"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +15,7 @@ class Backbone:
     """A feature extractor whose outputs at strides 4, 8, 16 and 32 feed the feature pyramid.
 
     Attributes:
-        body: builds the feature extractor with random weights.
+        body: builds the feature extractor with random weights; ImageNet weights are found by its parameters' names.
         levels: name of the layer that yields each output -> level "0" to "3" of the pyramid.
         channels: channels of these outputs.
         stages: prefixes of parameter names below ``backbone.body``, in the order in which stages may be frozen.
@@ -51,7 +48,7 @@ RESNET_LEVELS = {f"layer{level + 1}": str(level) for level in range(4)}
 RESNET_STAGES = (("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",))
 MOBILENET_ENDS = ((0, 2), (2, 4), (4, 7), (7, 14), (14, 19))  # blocks of each stage
 
-BACKBONES: Mapping[Architecture, Backbone | StockBackbone] = {
+BACKBONES: dict[str, Backbone | StockBackbone] = {
     "resnet50_fpn": StockBackbone(
         builder="maskrcnn_resnet50_fpn",
         stages=RESNET_STAGES,

@@ -18,7 +18,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain.errors import SegtrainError
-from segtrain.segmenters.mask_rcnn.backbones import BACKBONES, Architecture, Backbone, StockBackbone
+from segtrain.segmenters.mask_rcnn.backbones import BACKBONES, Backbone, StockBackbone
 from segtrain.segmenters.mask_rcnn.frozen_bn import freeze_batch_norms
 from segtrain.segmenters.mask_rcnn.model import STRIDES, MaskRCNN
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
@@ -43,7 +43,7 @@ class Shape:
         mask_head_widths: channels of each 3x3 convolution of the mask head; None for a `StockBackbone`.
     """
 
-    architecture: Architecture
+    architecture: str
     anchor_sizes: Sequence[Sequence[int]]
     anchor_ratios: Sequence[float]
     fpn_channels: int | None = None
@@ -71,6 +71,9 @@ def build_network(
     anchors = AnchorGenerator(
         tuple(tuple(sizes) for sizes in shape.anchor_sizes), (tuple(shape.anchor_ratios),) * len(shape.anchor_sizes)
     )
+    if shape.architecture not in BACKBONES:
+        known = ", ".join(BACKBONES)
+        raise SegtrainError(f"segmenter.architecture={shape.architecture}: unknown; choose one of {known}")
     backbone = BACKBONES[shape.architecture]
     if isinstance(backbone, StockBackbone):
         network = _stock(backbone, shape, num_classes, anchors, settings)
@@ -126,7 +129,7 @@ def _assembled(
 def mask_rcnn(
     class_names: Sequence[str],
     *,
-    architecture: Architecture,
+    architecture: str,
     weights: str | None,
     norm: Literal["auto", "frozen", "batch"],
     frozen_stages: Annotated[int, Meta(ge=0, le=5)],

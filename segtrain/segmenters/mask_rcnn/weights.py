@@ -1,6 +1,6 @@
 """Weights: published ones, torchvision's files, checkpoints, backbones alone, and the rows of known categories."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
@@ -12,7 +12,7 @@ from torchvision.models import WeightsEnum
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from segtrain.errors import SegtrainError
-from segtrain.segmenters.mask_rcnn.backbones import BACKBONES, Architecture
+from segtrain.segmenters.mask_rcnn.backbones import BACKBONES
 from segtrain.segmenters.state_file import read_state, summarise_error
 
 # The layers whose rows belong to categories; each category has `rows` of them.
@@ -23,7 +23,7 @@ _CLASS_LAYERS = {
 }
 
 
-def read_weights(weights: str, architecture: Architecture) -> tuple[dict[str, Tensor], Sequence[str] | None]:
+def read_weights(weights: str, architecture: str) -> tuple[dict[str, Tensor], Sequence[str] | None]:
     """Read tensors by name and, where known, the names of labels 0..K.
 
     Args:
@@ -52,7 +52,7 @@ def read_weights(weights: str, architecture: Architecture) -> tuple[dict[str, Te
     return dict(state), ["background", *names] if isinstance(names, list) else None
 
 
-def trained_without_epsilon(weights: str, architecture: Architecture) -> bool:
+def trained_without_epsilon(weights: str, architecture: str) -> bool:
     """Return True for torchvision's oldest weights, whose batch normalisation has an epsilon of 0.
 
     Args:
@@ -111,9 +111,7 @@ class LoadReport:
         return "; ".join(parts)
 
 
-def load_weights(
-    network: nn.Module, weights: str, architecture: Architecture, class_names: Sequence[str]
-) -> LoadReport:
+def load_weights(network: nn.Module, weights: str, architecture: str, class_names: Sequence[str]) -> LoadReport:
     """Load weights into a network.
 
     Args:
@@ -126,8 +124,8 @@ def load_weights(
         SegtrainError: the weights cannot be had, are not weights, or belong to another network.
     """
     state, known_names = read_weights(weights, architecture)
-    state = {_target_name(name): value for name, value in state.items()}
     own = network.state_dict()
+    state = {_target_name(name, own): value for name, value in state.items()}
     has_heads = any(name.startswith("roi_heads.") for name in state)
     loaded: dict[str, Tensor] = {}
     reinitialised: list[str] = []
@@ -157,14 +155,11 @@ def load_weights(
     return LoadReport(weights, list(loaded), [] if whole else kept, reinitialised, unused)
 
 
-def _target_name(name: str) -> str:
-    """Translate a name of torchvision's classifiers to that below ``backbone.body``; leave others."""
+def _target_name(name: str, own: Container[str]) -> str:
+    """Translate a classifier's name of a tensor to the network's own, below ``backbone.body``; leave other names."""
     name = name.removeprefix("module.")
-    if name.startswith("features."):
-        return "backbone.body." + name.removeprefix("features.")
-    if name.startswith(("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")):
-        return "backbone.body." + name
-    return name
+    below = "backbone.body." + name.removeprefix("features.")
+    return below if below in own else name
 
 
 def _class_rows(
