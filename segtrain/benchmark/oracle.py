@@ -19,18 +19,19 @@ from segtrain.segmenters import Segmenter
 
 
 class Oracle:
-    """Tries a grid of settings, and the candidates as they stand, on every image, and keeps what fits the truth best.
+    """Segmenter that tries a grid of settings on every image and keeps the result that fits the ground truth best.
 
-    The best has the highest F1 at IoU .50, of those the highest foreground IoU, of those it is the first of the grid.
-    Where there is no true object it finds the fewest regions.
+    The candidates' own settings are tried as well. The best result has the highest F1 at IoU .50; among equals the
+    highest foreground IoU; among equals it is the first of the grid. Without true objects the best result has the
+    fewest regions.
 
     Args:
-        candidates: nodes of segmenters by name.
-        space: for each of them, the values whose combinations make the grid; see ``search_space.candidates``.
+        candidates: configurations of segmenters by name.
+        space: values of each candidate whose combinations form the grid; see ``search_space.candidates``.
         description: one sentence for the report.
 
     Attributes:
-        segmenters: the segmenters that are tried.
+        segmenters: segmenters that are tried.
         score: meaning of their scores.
 
     Raises:
@@ -49,14 +50,14 @@ class Oracle:
     @property
     def description(self) -> str:
         """One sentence for the report, and the number of settings."""
-        bound = "An upper bound that no one can have, of each image's F1."
+        bound = "An upper bound of each image's F1, chosen with the ground truth."
         return f"{self._description} {len(self.segmenters)} settings. {bound}"
 
     def join(self, segmenters: Iterable[Any]) -> None:
         """Try further settings, so that no method of the same technique has a higher F1 on any image.
 
         Args:
-            segmenters: segmenters of other methods; those of a technique that the grid has none of are passed over.
+            segmenters: segmenters of other methods; those of a technique that is not in the grid are ignored.
         """
         techniques = {_technique(segmenter) for segmenter in self.segmenters} - {None}
         self.segmenters += [other for other in segmenters if _technique(other) in techniques]
@@ -99,7 +100,7 @@ class Oracle:
 
 
 def _technique(segmenter: Any) -> str | None:
-    """Technique of a segmenter; None for what has none, such as another oracle."""
+    """Return the technique of a segmenter; None for one without, such as another oracle."""
     return getattr(segmenter, "technique", None)
 
 

@@ -24,32 +24,32 @@ from segtrain.metrics.average_precision import average_precision
 from segtrain.metrics.mean_iou import mean_iou
 from segtrain.records import Prediction, to_predictions
 
-KEPT = 2**29  # bytes of decoded images that are held; the others are read again each time
+KEPT = 2**29  # bytes of decoded images that are kept in memory; the others are read again each time
 Metric = Literal["mask_ap", "miou"]
 RUNGS = (6, 3)  # a trial is first scored on a sixth of the images, then on a third, then on all
-PROMISING = 50.0  # percentile: a trial goes on if it is among this share of those that were scored on all images
+PROMISING = 50.0  # percentile: a trial continues if it is among this share of those that were scored on all images
 STARTUP = 10  # trials drawn at random before the sampler models them
 
 
 class TrainingImages:
-    """A fixed draw of training images.
+    """Fixed random sample of the training images.
 
     Args:
         split: "train", with its image folder.
-        count: how many; None for all.
-        seed: of the draw.
-        skip: whether images that cannot be read are left out.
+        count: number of images; None for all.
+        seed: seed of the sample.
+        skip: True to leave out images that cannot be read.
         evaluated: files that settings must not be searched on, links resolved.
 
     Attributes:
-        shared: how many images were left out because they are evaluated.
-        ids: in the order of the draw, so that the first n of them are a draw as well.
-        ground_truth: the truth about them, all categories made one.
-        objects: how many labelled objects they hold, crowds not counted.
+        shared: number of images that were left out because they are evaluated.
+        ids: ids in the order of the draw, so that the first n of them are a random sample as well.
+        ground_truth: ground truth of the images, all categories made one.
+        objects: number of labelled objects in the images, without crowds.
 
     Raises:
-        SegtrainError: there are no images but evaluated ones, they hold no object, or one cannot be read.
-        ValueError: it is another split.
+        SegtrainError: all images are evaluated ones, the sample holds no object, or an image cannot be read.
+        ValueError: the split is not "train".
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class TrainingImages:
         self._bytes = 0
 
     def read(self, ids: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """Some of the images: the id, and uint8 RGB (3, H, W)."""
+        """Yield the id and the pixels, uint8 RGB (3, H, W), of some of the images."""
         for image_id in ids:
             if image_id in self._kept:
                 yield image_id, self._kept[image_id]
@@ -92,7 +92,7 @@ class TrainingImages:
 
 
 def files_of(split: Split) -> dict[int, Path]:
-    """The file of each image, links resolved; images whose names lead nowhere are left out."""
+    """Resolve the file of each image, links included; images without a valid file name are left out."""
     found: dict[int, Path] = {}
     if split.images is not None:
         for image in split.index.images:
@@ -105,22 +105,22 @@ class Trial(Protocol):
     """One set of settings, as the sampler sees it."""
 
     def report(self, value: float, step: int) -> None:
-        """Take note of the metric on the first ``step`` images."""
+        """Record the metric on the first ``step`` images."""
         ...
 
     def should_prune(self) -> bool:
-        """Return True if other trials were so much better there that this one is not worth finishing."""
+        """Return True if other trials were so much better on these images that this one should stop."""
         ...
 
 
 class Objective:
-    """Scores settings on training images, on few of them first.
+    """Objective of a search: scores settings on training images, on few of them first.
 
     Args:
-        images: the training images.
-        metric: class-agnostic; mIoU takes every detection.
+        images: training images.
+        metric: class-agnostic metric; mIoU uses every detection.
         max_dets: detections per image that average precision uses.
-        deadline: of ``time.perf_counter``; None for none.
+        deadline: time by ``time.perf_counter`` after which trials end; None for none.
     """
 
     def __init__(self, images: TrainingImages, metric: Metric, max_dets: int, deadline: float | None) -> None:
@@ -133,11 +133,11 @@ class Objective:
         return self._deadline is not None and time.perf_counter() >= self._deadline
 
     def __call__(self, node: Node, trial: Trial) -> float:
-        """The metric on all images; nan if the trial was ended early, or the time ran out.
+        """Compute the metric on all images; nan if the trial is ended early, or the deadline passes.
 
         Args:
-            node: a segmenter's.
-            trial: is told the metric on the first images, and may end it there.
+            node: configuration of a segmenter.
+            trial: receives the metric on the first images, and may end the computation there.
         """
         segmenter, found, value = build_segmenter(node), list[Prediction](), nan
         for start, stop in zip([0, *self._rungs], self._rungs, strict=False):
@@ -166,14 +166,14 @@ class Objective:
 
 @dataclass(frozen=True)
 class Budget:
-    """When a search ends: at the first of the two.
+    """Limits of a search, which ends at the first one that is reached.
 
     Attributes:
-        seconds: None for no limit.
-        trials: None for no limit.
+        seconds: limit of time; None for no limit.
+        trials: limit of the number of trials; None for no limit.
 
     Raises:
-        SegtrainError: there is no limit.
+        SegtrainError: both limits are None.
     """
 
     seconds: Annotated[float, Meta(gt=0)] | None
@@ -184,7 +184,7 @@ class Budget:
             raise SegtrainError("tune.seconds and tune.trials are both null; a search needs one of them to end")
 
     def used(self, trials: int, seconds: float) -> float:
-        """Share of the budget that is used, in [0, 1]: that of the limit which is nearer.
+        """Compute the used share of the budget, in [0, 1], by the nearest limit.
 
         >>> Budget(seconds=60, trials=10).used(trials=2, seconds=30)
         0.5
@@ -197,13 +197,14 @@ class Winner:
     """Outcome of a search.
 
     Attributes:
-        node: the segmenter with the best settings; the first candidate as it stands if no trial was completed.
-        settings: what was varied of it, by name, as it won; empty if no trial was completed.
-        value: its metric on all images; nan if no trial was completed.
-        standing: the best value of the candidates as they stand; nan if none of them was completed.
-        trials: how many were begun and told.
-        completed: how many of them were scored on all images.
-        seconds: what the search took.
+        node: configuration of the segmenter with the best settings; that of the first candidate if no trial was
+            completed.
+        settings: best values of the varied settings, by name; empty if no trial was completed.
+        value: metric on all images; nan if no trial was completed.
+        standing: best metric of the candidates with their own settings; nan if none of them was completed.
+        trials: number of trials, those that were ended early included.
+        completed: number of trials that were scored on all images.
+        seconds: duration of the search.
     """
 
     node: Node
@@ -216,11 +217,12 @@ class Winner:
 
 
 class Tuned:
-    """A row whose settings are searched on the training split.
+    """Method whose settings are searched on the training split.
 
     Args:
-        candidates: segmenters by name, as nodes.
-        space: for each of them, the values to try; one that it lacks is tried as it stands. See ``space.candidates``.
+        candidates: configurations of segmenters by name.
+        space: values to try of each candidate, see ``search_space.candidates``; a candidate without any is tried with
+            its own settings only.
         description: one sentence for the report.
 
     Raises:
@@ -255,24 +257,26 @@ def search(
     seed: int,
     show: Callable[[float, int, float], None],
 ) -> Winner:
-    """Search by multivariate Parzen estimators (Falkner et al., 2018), with hopeless trials ended early.
+    """Search settings by multivariate tree-structured Parzen estimators, and end poor trials early.
 
-    Settings are modelled together: after 90 trials on 60 images of nuclei, seeds 0 and 1, mask AP was .393 and .361 for
-    k-means and .364 and .379 for edges; with one model a setting .368, .352, .364, .372 (the standard settings: .354,
+    Settings are modelled jointly: after 90 trials on 60 images of nuclei, seeds 0 and 1, mask AP was .393 and .361 for
+    k-means and .364 and .379 for edges; with one model per setting .368, .352, .364, .372 (the standard settings: .354,
     .352, .364, .372).
 
-    The candidates as they stand are the first trials. Within ``budget.trials`` the result depends on the seed alone;
-    within ``budget.seconds`` also on the speed of the machine.
+    The first trials are the candidates with their own settings. With ``budget.trials`` the result depends on the seed
+    alone, with ``budget.seconds`` also on the speed of the machine.
 
     Args:
-        row: what is searched.
-        images: what on.
-        metric: class-agnostic, to be maximised; mIoU takes every detection.
+        row: candidates and their search spaces.
+        images: training images.
+        metric: class-agnostic metric to maximise; mIoU uses every detection.
         max_dets: detections per image that average precision uses.
-        budget: when it ends.
-        seed: of the sampler.
-        show: called after each trial with the share of the budget that is used, the number of trials, and the best
-            value so far, nan without any.
+        budget: limits of the search.
+        seed: seed of the sampler.
+        show: called after each trial with the used share of the budget, the number of trials, and the best value so
+            far, nan without any.
+
+    Source: Falkner et al., BOHB: Robust and Efficient Hyperparameter Optimization at Scale (2018), as in Optuna.
     """
     import optuna  # half a second to import
 
@@ -314,9 +318,9 @@ def search(
 
 
 def _proposals(study: Any, row: Sequence[Candidate]) -> Iterator[tuple[Any, Node, dict[str, Any]]]:
-    """Trials, as a node and by name: the candidates as they stand, then what the sampler wants tried.
+    """Yield trials with their configurations and settings: the candidates' own first, then those of the sampler.
 
-    Candidates of which nothing is varied are kept from the sampler, which would propose them again and again.
+    Candidates without a search space are not given to the sampler, which would propose them repeatedly.
     """
     searched = [candidate for candidate in row if candidate.dimensions]
     for candidate in row:
@@ -336,7 +340,7 @@ def _own_places(candidate: Candidate) -> dict[str, int]:
 
 
 def _drawn(trial: Any, searched: Sequence[Candidate]) -> tuple[Any, Node, dict[str, Any]]:
-    """A trial with its settings; the sampler draws places in the lists of values."""
+    """Return a trial with its configuration and settings; the sampler draws indices into the lists of values."""
     names = [candidate.name for candidate in searched]
     candidate = searched[names.index(trial.suggest_categorical("candidate", names))]
     values = []

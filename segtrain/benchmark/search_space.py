@@ -1,4 +1,4 @@
-"""Search spaces: a segmenter node, and a tree like it with a list of values at each leaf."""
+"""Search spaces: the configuration of a segmenter, and a tree with a list of values for each varied setting."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ Node = dict[str, Any]
 
 @dataclass(frozen=True)
 class Dimension:
-    """A setting that is varied.
+    """Setting that is varied.
 
     Attributes:
-        path: the keys that lead to it in the node.
-        values: to choose from.
+        path: keys that lead to the setting in the node.
+        values: values to choose from.
     """
 
     path: tuple[str, ...]
@@ -27,24 +27,24 @@ class Dimension:
 
     @property
     def name(self) -> str:
-        """The path with dots."""
+        """Path in dotted form."""
         return ".".join(self.path)
 
     @property
     def ordered(self) -> bool:
-        """Whether the values are rising numbers, so that neighbours are alike."""
+        """True if the values are numbers in increasing order, so that neighbours are alike."""
         numbers = [v for v in self.values if isinstance(v, int | float) and not isinstance(v, bool)]
         return len(numbers) == len(self.values) and numbers == sorted(numbers)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A segmenter whose settings are varied.
+    """Segmenter whose settings are varied.
 
     Attributes:
-        name: among the candidates of a row.
-        node: its configuration, as it stands without a search.
-        dimensions: what is varied.
+        name: name among the candidates of a method.
+        node: configuration with its own settings.
+        dimensions: settings that are varied.
     """
 
     name: str
@@ -53,34 +53,44 @@ class Candidate:
 
     @property
     def size(self) -> int:
-        """How many combinations there are."""
+        """Number of combinations of values."""
         return prod(len(dimension.values) for dimension in self.dimensions)
 
     def with_values(self, values: Sequence[Any]) -> Node:
-        """The node with a value for each dimension."""
+        """Return the node with the given value of each dimension."""
         node = self.node
         for dimension, value in zip(self.dimensions, values, strict=True):
             node = _replaced(node, dimension.path, value)
         return node
 
     def grid(self) -> list[Node]:
-        """The nodes of all combinations, in the order of the lists."""
+        """List the nodes of all combinations, in the order of the lists of values."""
         return [self.with_values(values) for values in product(*(d.values for d in self.dimensions))]
 
     def own_values(self) -> list[Any]:
-        """What the node itself says for each dimension."""
+        """List the node's own value of each dimension."""
         return [_value(self.node, dimension.path) for dimension in self.dimensions]
 
 
 def candidates(nodes: Mapping[str, Node], spaces: Mapping[str, Mapping[str, Any]]) -> list[Candidate]:
-    """Candidates and what is varied of each; every value is held against the signature that takes it.
+    """Combine segmenters with their search spaces; every value is checked against the signature that takes it.
 
     Args:
-        nodes: segmenters by name.
-        spaces: for each of these names a tree of the node's keys with lists of values at its leaves.
+        nodes: configurations of segmenters by name.
+        spaces: search spaces by the same names: trees of the node's keys with lists of values at the leaves.
 
     Raises:
         SegtrainError: a space names no candidate or no key of its node, is no list, or holds a value of a wrong type.
+
+    >>> node = {
+    ...     "_target_": "segtrain.segmenters.classical.threshold.multi",
+    ...     "_partial_": True,
+    ...     "low": 0.1,
+    ...     "high": 0.3,
+    ... }
+    >>> found = candidates({"levels": node}, {"levels": {"low": [0.1, 0.2], "high": [0.3, 0.4, 0.5]}})
+    >>> found[0].size, found[0].grid()[1]["high"]
+    (6, 0.4)
     """
     if unknown := [name for name in spaces if name not in nodes]:
         raise SegtrainError(f"space.{unknown[0]}: no such candidate; {nearest(unknown[0], list(nodes))}")
@@ -95,7 +105,7 @@ def candidates(nodes: Mapping[str, Node], spaces: Mapping[str, Mapping[str, Any]
 
 
 def build_segmenter(node: Node) -> Segmenter:
-    """The segmenter that a node stands for."""
+    """Build the segmenter of a node."""
     segmenter: Segmenter = build(node)
     return segmenter
 

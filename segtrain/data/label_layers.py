@@ -1,8 +1,8 @@
 """Label layers: many instances packed into few planes.
 
-An augmentation transforms planes, and its cost grows with their number. Instances that do not overlap share one plane,
-each with a number of its own, so that N instances cost about as many planes as the overlap is deep. Both ways go
-through runs of pixels, for all instances at once: an image with hundreds of them takes no loop over their pixels.
+The cost of an augmentation grows with the number of planes that it transforms. Instances that do not overlap share one
+plane, each with a value of its own, so the number of planes is about the largest number of instances that overlap in
+one place. Packing and unpacking process the runs of pixels of all instances together, without a loop over pixels.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Layers:
 
     Attributes:
         planes: (H, W) uint8 each, 0 for background.
-        owners: for each plane, the instance behind the value n, at position n - 1.
+        owners: instances of each plane; the value n in the plane stands for the entry n - 1.
     """
 
     planes: list[Plane]
@@ -38,12 +38,12 @@ class Layers:
 
 @dataclass(frozen=True)
 class Crops:
-    """Masks known by their tight crops.
+    """Masks in the form of tight crops.
 
     Attributes:
-        instances: (N,) which instance each mask belongs to, increasing.
+        instances: (N,) index of each mask's instance, increasing.
         boxes: (N, 4) xyxy in whole pixels; a single pixel has width 1.
-        pixels: the (h, w) crops of 0 and 1, one after the other.
+        pixels: (h, w) crops of 0 and 1, flattened and concatenated.
     """
 
     instances: IntArray
@@ -55,7 +55,7 @@ class Crops:
 
     @property
     def masks(self) -> list[Plane]:
-        """The (h, w) crops; views."""
+        """Crops (h, w), as views of ``pixels``."""
         widths, heights = (self.boxes[:, 2:] - self.boxes[:, :2]).T.tolist() if len(self) else ([], [])
         found, place = [], 0
         for width, height in zip(widths, heights, strict=True):
@@ -65,11 +65,16 @@ class Crops:
 
 
 def pack(rles: Sequence[Rle], size: tuple[int, int]) -> Layers:
-    """Put every instance into the first plane where it touches no pixel of another one.
+    """Pack instances into planes, each into the first plane where it overlaps no other one.
 
     Args:
-        rles: the instances.
+        rles: masks of the instances.
         size: (H, W) of the image, and of every mask.
+
+    >>> whole = masks.encode(np.ones((2, 3)))
+    >>> left, right = masks.encode_labels(np.array([[1, 0, 2], [1, 0, 2]]))
+    >>> pack([whole, left, right], (2, 3)).owners
+    [[0], [1, 2]]
     """
     height, width = size
     instance, starts, stops = masks.runs(rles)
@@ -84,12 +89,16 @@ def pack(rles: Sequence[Rle], size: tuple[int, int]) -> Layers:
 
 
 def unpack(planes: Sequence[npt.NDArray[Any]], owners: Sequence[Sequence[int]], least: IntArray) -> Crops:
-    """The instances that are still there, by increasing number, each cropped to its tight box.
+    """Extract the instances that are left in transformed planes, each cropped to its tight box.
 
     Args:
-        planes: (H, W) each, as packed, then transformed without inventing values (nearest neighbour).
-        owners: owners of the labels, as ``pack`` returns them.
-        least: for each instance, the pixels below which it is left out; one that has none always is.
+        planes: planes (H, W) of ``pack``, transformed by nearest neighbour, so that no new values occur.
+        owners: instances of each plane, as ``pack`` returns them.
+        least: (N,) least number of pixels of each instance; instances with fewer, or with none, are left out.
+
+    >>> layers = pack(masks.encode_labels(np.array([[1, 0, 2], [1, 0, 2]])), (2, 3))
+    >>> unpack([plane[:, 1:] for plane in layers.planes], layers.owners, np.array([1, 1])).boxes.tolist()
+    [[1, 0, 2, 2]]
     """
     parts = [_runs(plane, np.array([-1, *instances])) for plane, instances in zip(planes, owners, strict=True)]
     instance, row, start, stop = np.concatenate([np.zeros((4, 0), dtype=np.int64), *parts], axis=1)
@@ -114,8 +123,8 @@ def unpack(planes: Sequence[npt.NDArray[Any]], owners: Sequence[Sequence[int]], 
 
 
 def _overlaps(rles: Sequence[Rle], instance: IntArray, starts: IntArray, stops: IntArray) -> list[tuple[int, int]]:
-    """Pairs of instances with a pixel in common, the earlier one first; from their runs, sorted by start."""
-    # Of any two that overlap, one has a run that starts inside what came before; mostly there is none.
+    """Find the pairs of instances that overlap, the earlier one first, from their runs, sorted by start."""
+    # Of any two that overlap, one has a run that starts before the end of an earlier run; most images have none.
     suspects = np.unique(instance[1:][starts[1:] < np.maximum.accumulate(stops)[:-1]])
     if not len(suspects):
         return []
@@ -125,7 +134,7 @@ def _overlaps(rles: Sequence[Rle], instance: IntArray, starts: IntArray, stops: 
 
 
 def _assign(count: int, overlaps: Sequence[tuple[int, int]]) -> tuple[IntArray, Plane, list[list[int]]]:
-    """The layer of each instance and its value there, and the instances of each layer."""
+    """Assign a layer and a value in it to each instance; also return the instances of each layer."""
     earlier: dict[int, list[int]] = {}
     for first, second in overlaps:
         earlier.setdefault(second, []).append(first)
@@ -143,7 +152,7 @@ def _assign(count: int, overlaps: Sequence[tuple[int, int]]) -> tuple[IntArray, 
 
 
 def _runs(plane: npt.NDArray[Any], owner: IntArray) -> IntArray:
-    """Instance, row, first and one-past-last column of each run along the rows of a plane."""
+    """Find the runs along the rows of a plane: instance, row, first column and the column after the last one."""
     width = plane.shape[1]
     flat = plane.reshape(-1)
     change = flat[1:] != flat[:-1]
@@ -158,7 +167,7 @@ def _runs(plane: npt.NDArray[Any], owner: IntArray) -> IntArray:
 
 
 def _draw(starts: IntArray, stops: IntArray, values: Plane, size: int) -> Plane:
-    """Runs, which are in order and do not overlap, on zeros."""
+    """Draw sorted runs that do not overlap onto zeros."""
     bounds = np.concatenate([[0], np.stack([starts, stops], axis=1).reshape(-1), [size]])
     alternating = np.zeros(2 * len(values) + 1, dtype=np.uint8)
     alternating[1::2] = values
@@ -173,7 +182,7 @@ class Scene:
         image: (H, W, 3) uint8 RGB.
         layers: N instances in planes of (H, W).
         labels: (N,) 1..K.
-        min_pixels: (N,) pixels; an instance with fewer is no longer worth learning from.
+        min_pixels: (N,) least number of pixels of each instance; instances with fewer are dropped.
     """
 
     image: RgbArray
@@ -182,5 +191,5 @@ class Scene:
     min_pixels: IntArray
 
     def crops(self) -> Crops:
-        """The instances that are left."""
+        """Extract the instances that are left."""
         return unpack(self.layers.planes, self.layers.owners, self.min_pixels)

@@ -1,4 +1,4 @@
-"""Sampling of training images: order and repetition within an epoch, and batches of like shape."""
+"""Sampling of training images: order and repetition within an epoch, and batches of similar aspect ratio."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,23 +10,27 @@ from segtrain.data.coco.index import CategoryCounts
 
 # Bins of width/height between 1/2 and 2; torchvision's reference for detection takes three to an octave as well.
 _BINS_PER_OCTAVE = 3
-# How often an image was shown before in an epoch stands above the bits of the epoch.
+# A pass holds the number of earlier repetitions in an epoch in the bits above those of the epoch.
 _REPETITION = 2**32
 
 
 def repeat_factors(counts: CategoryCounts, images: int, threshold: float) -> npt.NDArray[np.float64]:
-    """Compute how often an epoch shows each image, so that rare categories occur more often.
+    """Compute the mean number of times that an epoch shows each image, more than once for rare categories.
 
-    max(1, sqrt(threshold / f)), f being the share of images with the image's rarest category. Source: A. Gupta,
-    P. Dollár, R. Girshick, LVIS: A Dataset for Large Vocabulary Instance Segmentation, CVPR 2019, section 5.
+    The factor is max(1, sqrt(threshold / f)), f being the share of images with the image's rarest category. Source:
+    A. Gupta, P. Dollár, R. Girshick, LVIS: A Dataset for Large Vocabulary Instance Segmentation, CVPR 2019, section 5.
 
     Args:
         counts: number of true instances of each image and category.
-        images: their number, those without instances included.
+        images: number of images, those without instances included.
         threshold: share of images below which a category counts as rare, in (0, 1].
 
     Returns:
-        (images,), each from 1.
+        (images,) factors, at least 1.
+
+    >>> counts = CategoryCounts(images=np.array([0, 1, 1]), labels=np.array([1, 1, 2]), objects=np.array([5, 3, 1]))
+    >>> repeat_factors(counts, images=16, threshold=0.25).tolist()[:3]  # label 2 is in one of 16 images
+    [1.4142135623730951, 2.0, 1.0]
     """
     factors = np.ones(images)
     share = np.bincount(counts.labels) / images
@@ -35,10 +39,13 @@ def repeat_factors(counts: CategoryCounts, images: int, threshold: float) -> npt
 
 
 def aspect_bins(sizes: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
-    """The bin of each image's aspect ratio: equal steps of log2(width / height), open at both ends.
+    """Assign each image to a bin of aspect ratio: equal steps of log2(width / height), open at both ends.
 
     Args:
         sizes: (H, W) of each image.
+
+    >>> aspect_bins([(100, 100), (100, 110), (100, 300)]).tolist()
+    [4, 4, 7]
     """
     height, width = np.asarray(sizes, dtype=np.float64).reshape(-1, 2).T
     edges = np.arange(-_BINS_PER_OCTAVE, _BINS_PER_OCTAVE + 1) / _BINS_PER_OCTAVE
@@ -46,19 +53,19 @@ def aspect_bins(sizes: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """The batches of an epoch, as lists of (pass, position); a function of (seed, epoch) alone.
+    """Batches of an epoch, as lists of (pass, position); a function of (seed, epoch) alone.
 
-    The pass is the epoch, with the number of times that this epoch has shown the image before in the bits above, so
-    that what is drawn by it differs from one time to the next. All epochs have the same number of batches.
+    The pass identifies a showing of an image: the epoch, and in higher bits the number of earlier showings in this
+    epoch. Random draws that depend on it differ between showings. All epochs have the same number of batches.
 
     Args:
         length: number of images.
-        batch_size: one batch of an epoch may be smaller.
-        seed: not negative.
-        factors: (length,) at least 1: times to show each image on average; an epoch shows it as often as one of the two
-            nearest whole numbers says. None: once.
-        bins: (length,) of images that are alike. A batch holds images of one bin, but for one batch at each border
-            between neighbouring bins. None: batches as they come.
+        batch_size: number of images in a batch; one batch of an epoch may be smaller.
+        seed: seed of the order, not negative.
+        factors: (length,) mean number of times to show each image, at least 1; in an epoch it is rounded up or down.
+            None to show each image once.
+        bins: (length,) bin of each image. A batch holds images of one bin, except for one batch at each border between
+            neighbouring bins. None for batches of any images.
     """
 
     def __init__(
@@ -74,8 +81,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         self._seed = seed
         factors = np.ones(length) if factors is None else factors
         self._whole = np.floor(factors).astype(np.int64)
-        self._rest = np.cumsum(factors - self._whole)  # of a sample, up to and with each image
-        # The sum's own fraction, less than a sample an epoch, is left out: all epochs are of the same length.
+        self._rest = np.cumsum(factors - self._whole)  # sum of the fractions up to and including each image
+        # The fraction of the total, less than one sample, is dropped, so that all epochs have the same length.
         self._extra = int(self._rest[-1] + 1e-9) if length else 0
         self._length = -(-(int(self._whole.sum()) + self._extra) // batch_size)
         self._bins = bins
@@ -83,7 +90,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         self.start = 0
 
     def __len__(self) -> int:
-        """Batches of a whole epoch."""
+        """Return the number of batches of a whole epoch."""
         return self._length
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -99,11 +106,11 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             yield list(zip(passes[batch].tolist(), positions[batch].tolist(), strict=True))
 
     def _samples(self, random: np.random.Generator) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Positions of an epoch's samples, in order, and their passes."""
+        """Draw the positions of an epoch's samples, increasing, and their passes."""
         times = self._whole
         if self._extra:
-            # Systematic sampling: equal steps along the sum, from one random offset, meet the rest of an image at most
-            # once, and are always of the same number.
+            # Systematic sampling: equal steps along the sum from one random offset select the fraction of an image at
+            # most once, and their number is always the same.
             steps = (random.random() + np.arange(self._extra)) * (self._rest[-1] / self._extra)
             met = np.searchsorted(self._rest, steps, side="right")
             times = times + np.bincount(np.minimum(met, len(times) - 1), minlength=len(times))

@@ -31,7 +31,7 @@ class _Images(msgspec.Struct):
 
 
 def image_field(path: Path, field: str, places: Sequence[int]) -> list[str | float]:
-    """The values of a field of a file's images.
+    """Read the values of a field of a file's images.
 
     Args:
         path: COCO json.
@@ -39,10 +39,10 @@ def image_field(path: Path, field: str, places: Sequence[int]) -> list[str | flo
         places: positions of the entries that count.
 
     Returns:
-        One value for each of these.
+        Value of each of these entries.
 
     Raises:
-        SegtrainError: no image has the field, one lacks it, or one has something else there than text or a number.
+        SegtrainError: no image has the field, an image lacks it, or a value is neither text nor a number.
     """
     raws = _decode(path, read_strictly(path), _Images).images
     entries = [_decode(path, raws[place], dict[str, Any]) for place in places]
@@ -72,16 +72,16 @@ def image_field(path: Path, field: str, places: Sequence[int]) -> list[str | flo
 def write_split(source: Path, val: Collection[int], folder: Path) -> None:
     """Write a split of a file as two complete COCO files, ``train.json`` and ``val.json``.
 
-    Entries keep every byte, and everything but images and annotations stands in both. Annotations follow their image;
-    those of an image that is not listed stay with the training images.
+    Entries are copied byte by byte, and both files hold everything but images and annotations. Annotations follow
+    their image; those of an unknown image go to the training file.
 
     Args:
         source: COCO json.
-        val: positions in its ``images`` of those that validation takes; training takes the others.
-        folder: made if it is not there.
+        val: positions in ``images`` of the validation images; all others are training images.
+        folder: folder of the two files; created if it does not exist.
 
     Raises:
-        SegtrainError: the file is not COCO json any more.
+        SegtrainError: the file is not COCO json.
     """
     root = _decode(source, read_strictly(source), dict[str, msgspec.Raw])
     images, names = (_read_key(source, root["images"], key) for key in ("id", "file_name"))
@@ -96,7 +96,7 @@ def write_split(source: Path, val: Collection[int], folder: Path) -> None:
 
 
 def _assemble(source: Path, root: Mapping[str, msgspec.Raw], sides: Mapping[str, list[bool]], side: bool) -> bytes:
-    """The file with those entries of each list that are on this side."""
+    """Write the file's content with those entries of each list that belong to this side."""
     parts: list[bytes | msgspec.Raw] = []
     for key, value in root.items():
         parts += [b",\n" if parts else b"{", msgspec.json.encode(key), b": "]
@@ -104,7 +104,7 @@ def _assemble(source: Path, root: Mapping[str, msgspec.Raw], sides: Mapping[str,
             entries = _decode(source, value, list[msgspec.Raw])
             kept = (entry for entry, its in zip(entries, sides[key], strict=True) if its is side)
             parts.append(b"[")
-            # Joined but once, at the end: the lists are most of the file.
+            # Joined only once, at the end: the lists are most of the file.
             for number, entry in enumerate(kept):
                 parts += [b",\n", entry] if number else [entry]
             parts.append(b"]")
@@ -114,14 +114,14 @@ def _assemble(source: Path, root: Mapping[str, msgspec.Raw], sides: Mapping[str,
 
 
 def _originals(identifiers: Sequence[Any], names: Sequence[Any]) -> list[int]:
-    """For each image its own position, or that of the one it repeats: both go the same way, or it would be a leak."""
+    """Find the position of the image that each one repeats, or its own; both must be in the same split."""
     first: dict[str, int] = {}
     keys = (repr(pair) for pair in zip(identifiers, names, strict=True))
     return [first.setdefault(key, position) for position, key in enumerate(keys)]
 
 
 def _read_key(path: Path, entries: msgspec.Raw, key: str) -> list[Any]:
-    """A key of each entry; of what is no object, None."""
+    """Read one key of each entry; None for entries that are no objects."""
     kind = msgspec.defstruct("_Entry", [(key, msgspec.Raw, msgspec.Raw(b""))], gc=False)
     decoder = msgspec.json.Decoder(kind)
     found = []
@@ -150,7 +150,7 @@ def _value(entry: Mapping[str, Any], field: str) -> Any:
 
 
 def _fields(entry: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted paths of everything that ``_value`` finds."""
+    """Yield the dotted paths of all fields that ``_value`` can read."""
     for key, value in entry.items():
         if isinstance(value, Mapping):
             yield from _fields(value, f"{prefix}{key}.")
@@ -161,24 +161,33 @@ def _fields(entry: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def stratified(
     counts: CategoryCounts, ids: _Ints, fraction: float, seed: int, groups: _Ints | None = None
 ) -> npt.NDArray[np.bool_]:
-    """Draw the images of a validation split.
+    """Draw the images of a validation split, stratified by category.
 
-    Iterative stratification: units (images or groups of images) are given away one by one, those of the category with
-    the fewest left first, each to the split that misses it more. Source: K. Sechidis, G. Tsoumakas, I. Vlahavas, On the
-    Stratification of Multi-Label Data, ECML PKDD 2011. What is missed is measured in objects, since units hold several,
-    and over all categories of the unit; images, and images without objects, count as two more. Then single units change
-    sides as long as that brings the shares nearer to the fraction, or a category into a split that has none of it.
+    Iterative stratification: units (images or groups of images) are assigned one by one, those of the category with the
+    fewest remaining units first, each to the split that lacks it more. The lack is measured in objects, since units
+    hold several, and over all categories of the unit; images, and images without objects, count as two more categories.
+    Then single units change sides as long as this moves the shares closer to the fraction, or adds a category to a
+    split without it.
 
     Args:
         counts: number of true instances of each image and category.
-        ids: (N,) of the images, unique; decide their order, so that the order in the file does not matter.
-        fraction: share that validation takes, in (0, 1).
-        seed: not negative.
-        groups: (N,) numbers of the groups that must stay together, of at least two; None for each image by itself.
+        ids: (N,) ids of the images, unique; they determine the order, so the order in the file does not matter.
+        fraction: share of the validation split, in (0, 1).
+        seed: seed of the draw, not negative.
+        groups: (N,) group of each image, at least two different ones; a group stays in one split. None to draw each
+            image by itself.
 
     Returns:
-        (N,), true for validation; neither all nor none. A category that several units hold is in both splits, unless
-        every move that would bring it into one takes another category out.
+        (N,), true for validation; neither all nor none. A category of several units is in both splits, unless every
+        move that would add it to one removes another category.
+
+    Source: K. Sechidis, G. Tsoumakas, I. Vlahavas, On the Stratification of Multi-Label Data, ECML PKDD 2011.
+
+    >>> labels = np.array([1, 1, 1, 1, 2, 2])  # one object in each of six images
+    >>> counts = CategoryCounts(images=np.arange(6), labels=labels, objects=np.ones(6, np.int64))
+    >>> val = stratified(counts, np.arange(6), 0.5, seed=0)
+    >>> sorted(labels[val].tolist())
+    [1, 1, 2]
     """
     unit = np.unique(ids if groups is None else _by_smallest(groups, ids), return_inverse=True)[1]
     unit = np.random.default_rng(seed).permutation(unit.max() + 1)[unit]
@@ -189,7 +198,7 @@ def stratified(
 
 
 def _by_smallest(groups: _Ints, ids: _Ints) -> _Ints:
-    """Each image's group, named by the smallest image id in it."""
+    """Identify each image's group by the smallest image id in it."""
     group = np.unique(groups, return_inverse=True)[1]
     smallest = np.full(group.max() + 1, ids.max())
     np.minimum.at(smallest, group, ids)
@@ -201,9 +210,9 @@ class _Pairs:
     """Amount of each class in each unit; classes are the categories, images, and images without objects.
 
     Attributes:
-        units: (P,) not decreasing; every unit occurs.
-        classes: (P,); 0 for images.
-        shares: (P,) of all the class's objects, in (0, 1].
+        units: (P,) number of each pair's unit, not decreasing; every unit occurs.
+        classes: (P,) number of each pair's class; 0 for images.
+        shares: (P,) share of all objects of the class that the unit holds, in (0, 1].
     """
 
     units: _Ints
@@ -212,8 +221,11 @@ class _Pairs:
 
     @property
     def weights(self) -> _Floats:
-        """(C,) of the classes: images count as much as all others together, or validation would take the images with
-        few objects, of which it can have more."""
+        """Weights of the classes, (C,).
+
+        Images weigh as much as all other classes together; otherwise validation would hold more images than its share,
+        those with few objects.
+        """
         return np.append(float(self.classes.max()), np.ones(self.classes.max()))
 
     @classmethod
@@ -230,13 +242,13 @@ class _Pairs:
 
 
 def _give_away(pairs: _Pairs, fraction: float) -> npt.NDArray[np.bool_]:
-    """Every unit to the split that misses it more; true for validation."""
+    """Assign every unit to the split that lacks it more; true for validation."""
     count, many = int(pairs.units[-1]) + 1, int(pairs.classes.max()) + 1
     first = np.searchsorted(pairs.units, np.arange(count + 1)).tolist()
     by_class = np.argsort(pairs.classes, kind="stable")
     holders = np.split(pairs.units[by_class], np.searchsorted(pairs.classes[by_class], np.arange(1, many)))
     left = np.array([len(units) or count + 1 for units in holders])
-    # Plain lists: the loop below is of single numbers.
+    # Plain lists are faster than arrays in a loop over single numbers.
     classes, shares, weights = pairs.classes.tolist(), pairs.shares.tolist(), pairs.weights.tolist()
     missed = {side: [part] * many for side, part in ((True, fraction), (False, 1 - fraction))}
     given: dict[int, bool] = {}
@@ -260,7 +272,7 @@ def _give_away(pairs: _Pairs, fraction: float) -> npt.NDArray[np.bool_]:
 
 
 def _improve(pairs: _Pairs, fraction: float, chosen: npt.NDArray[np.bool_]) -> None:
-    """Move single units to the other split, the most useful first, for as long as that helps."""
+    """Move single units to the other split, the one with the largest gain first, until no move is worth it."""
     units, classes, shares, weights = pairs.units, pairs.classes, pairs.shares, pairs.weights[pairs.classes]
     holders = np.bincount(classes)[classes]
     absence = 2 * pairs.weights.sum() * (holders > 1)  # worse than any deviation
@@ -278,13 +290,14 @@ def _improve(pairs: _Pairs, fraction: float, chosen: npt.NDArray[np.bool_]) -> N
 
 
 def draw_validation_ids(index: CocoIndex, fraction: float, seed: int, split_by: str | None) -> set[int]:
-    """Ids of about a fraction of the images and of each category's objects; see ``stratified``.
+    """Draw the ids of about a fraction of the images and of each category's objects; see ``stratified``.
 
     Args:
         index: index of the whole file.
-        fraction: in (0, 1).
-        seed: not negative.
-        split_by: field of the file's images; images with the same value stay together. None: each by itself.
+        fraction: share of the validation split, in (0, 1).
+        seed: seed of the draw, not negative.
+        split_by: field of the file's images; images with the same value stay in one split. None to draw each image by
+            itself.
 
     Raises:
         SegtrainError: the fraction leaves one side empty, or the field does not divide the images.
@@ -303,10 +316,10 @@ def draw_validation_ids(index: CocoIndex, fraction: float, seed: int, split_by: 
 
 
 def require_known_ids(index: CocoIndex, ids: Collection[int]) -> set[int]:
-    """Ids that were drawn before.
+    """Check that the file holds all images of a split that was drawn before, and return their ids.
 
     Raises:
-        SegtrainError: the file does not hold them all.
+        SegtrainError: the file lacks some of them.
     """
     unknown = set(ids) - set(index.images.rows["id"].tolist())
     if unknown:
@@ -318,7 +331,7 @@ def require_known_ids(index: CocoIndex, ids: Collection[int]) -> set[int]:
 
 
 def _groups(index: CocoIndex, field: str) -> npt.NDArray[np.int64]:
-    """The group of each image, by number."""
+    """Number the groups of images with the same value of a field."""
     number: dict[str | float, int] = {}
     groups = [
         number.setdefault(as_whole_number(value) or value, len(number))  # 1, 1.0 and "1" are the same patient

@@ -143,7 +143,7 @@ def test_oracles_are_marked_and_compete_with_nobody(workplace: Workplace) -> Non
     found = json.loads((workplace.report / "results.json").read_text())["methods"]
     assert [name for name, method in found.items() if method.get("oracle")] == ORACLES
     for name in ORACLES:
-        assert "An upper bound that no one can have" in found[name]["description"]
+        assert "An upper bound of each image's F1" in found[name]["description"]
         assert found[name]["timing"]["segmentation"] is None
         base = {"threshold_oracle": "threshold_otsu", "edge_oracle": "edge_canny", "kmeans_oracle": "kmeans_lab"}[name]
         assert found[name]["class_agnostic"]["f1_50"] >= found[base]["class_agnostic"]["f1_50"]

@@ -15,28 +15,28 @@ _INT32, _INT64 = 2**31, 2**63
 
 
 class Ids:
-    """The ids of a list's entries, and which entry an id names.
+    """Ids of a list's entries, and a look-up of entries by id.
 
     Attributes:
-        values: (N,) int64, one for each entry, all different.
+        values: (N,) int64 id of each entry, all different.
 
     Args:
-        written: value in the file.
+        written: id of each entry, as written in the file.
         kind: kind of the entries.
         issues: receives the ids that were repaired.
     """
 
     def __init__(self, written: Sequence[Any], kind: Literal["image", "category"], issues: Issues) -> None:
-        self._known: dict[int, int] | None = None  # where ids had to be mended: the place by number, ...
-        self._named: dict[str, int] = {}  # ... and by whatever else is written
+        self._known: dict[int, int] | None = None  # position by number, if any id had to be replaced ...
+        self._named: dict[str, int] = {}  # ... and by the text of those that are no whole numbers
         self.values = self._assign(written, kind, issues)
         self._index()
 
     def sort(self) -> IntArray:
-        """Number the entries anew, by increasing id.
+        """Sort the entries by increasing id.
 
         Returns:
-            (N,) the former place of each.
+            (N,) former position of each entry.
         """
         order = np.argsort(self.values)
         rank = np.argsort(order).tolist()
@@ -48,10 +48,10 @@ class Ids:
         return order
 
     def find_all(self, named: Sequence[Any]) -> tuple[IntArray, bool]:
-        """The entries that ids name.
+        """Find the entries that ids refer to.
 
         Returns:
-            (N,) their places, -1 where there is none; and whether all ids were whole numbers.
+            (N,) positions of the entries, -1 where there is none; and true if all ids were whole numbers.
         """
         if set(map(type, named)) <= {int}:
             try:
@@ -63,7 +63,7 @@ class Ids:
         return np.array([self._find(value) for value in named], dtype=np.int64), False
 
     def _index(self) -> None:
-        """Make ready for ``_lookup``: a table by id where ids are dense, else ids in order."""
+        """Prepare ``_lookup``: a table by id if ids are dense, else sorted ids."""
         keys, places = self.values, np.arange(len(self.values))
         if self._known is not None:
             keys, places = np.array(list(self._known.items()), dtype=np.int64).reshape(-1, 2).T
@@ -110,7 +110,7 @@ class Ids:
         values: dict[int, int] = {}  # by place
         self._known = {}
         taken: set[int] = set()
-        for stage in (int, float, str):  # what is a number already has the first claim to it
+        for stage in (int, float, str):  # an id that is written as a number keeps it
             for place, value in enumerate(written):
                 number = as_whole_number(value) if type(value) is stage else None
                 if number is None or not lowest <= number < _INT64:
@@ -142,17 +142,20 @@ def without_repetitions(
     kind: Literal["image", "category"],
     issues: Issues,
 ) -> list[int]:
-    """The places of entries without those that say the same id and name as an earlier one.
+    """Leave out entries with the same id and name as an earlier one.
 
-    Whoever joins files often has the same entry twice. Its annotations belong to the one that stays; numbered anew, the
-    other would count as an image without objects.
+    Such repetitions occur in concatenated files. Annotations belong to the entry that stays; the repetition, with a new
+    id, would count as an image without objects.
 
     Args:
         places: positions of the entries in the file's list.
         identifiers: id of each entry, as written.
-        names: likewise.
+        names: name of each entry, as written.
         kind: kind of the entries.
         issues: receives the repetitions.
+
+    Returns:
+        The positions of the other entries.
     """
     if set(map(type, identifiers)) <= {int} and len(set(identifiers)) == len(identifiers):
         return places
@@ -177,7 +180,11 @@ def _key(value: Any) -> str:
 
 
 def as_whole_number(value: Any) -> int | None:
-    """The whole number that a value is or says; None if it is none."""
+    """Convert a number or text to a whole number; None if it is none.
+
+    >>> as_whole_number(3.0), as_whole_number("7"), as_whole_number(2.5)
+    (3, 7, None)
+    """
     if type(value) is int:
         return value
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:

@@ -16,19 +16,19 @@ import numpy.typing as npt
 from segtrain.data.coco.issues import Issues
 from segtrain.errors import SegtrainError
 
-_PIECE = 2**20  # bytes, about: its objects stay in the processor's cache
-_HEAD = 2**23  # bytes read at a time before the annotations; whatever comes behind them must fit into one piece
+_PIECE = 2**20  # bytes per piece, approximately; its objects then fit into the processor's cache
+_HEAD = 2**23  # bytes read at a time before the annotations; the content after them must fit into one piece
 _NAME = re.compile(rb'"annotations"\s*:')
 _FIRST = re.compile(_NAME.pattern + rb"\s*(?=\[\s*(\{)|\[\s*[^\s{]|[^\s\[])")
 _LAST = re.compile(rb'\}\s*\](?=\s*(?:\}\s*\Z|,\s*"(?:images|categories|info|licenses|type)"\s*:))')
 _BETWEEN = re.compile(rb"\}\s*(,)\s*\{")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_LARGE = 2**22  # bytes; smaller files take no time in any way
+_LARGE = 2**22  # bytes; smaller files are fast to read at once
 _SHAPE = "COCO json is an object with the lists images, annotations and categories"
 
 
 class FileImage(msgspec.Struct, gc=False):
-    """An entry of ``images``; nothing is taken for granted, and keys that are not named here are ignored."""
+    """Unchecked entry of ``images``; keys that are not named here are ignored."""
 
     id: Any = None
     file_name: Any = None
@@ -38,14 +38,14 @@ class FileImage(msgspec.Struct, gc=False):
 
 
 class FileCategory(msgspec.Struct, gc=False):
-    """An entry of ``categories``."""
+    """Unchecked entry of ``categories``."""
 
     id: Any = None
     name: Any = None
 
 
 class FileAnnotation(msgspec.Struct, gc=False):
-    """An entry of ``annotations``; what is seldom needed stays as it is written, and is empty where it is missing."""
+    """Unchecked entry of ``annotations``; mask and box stay json text, empty where they are missing."""
 
     id: Any = None
     image_id: Any = None
@@ -60,12 +60,12 @@ Entry = TypeVar("Entry", FileImage, FileCategory, FileAnnotation)
 
 
 class EntryReader(Generic[Entry]):
-    """Decodes the entries of a list.
+    """Decoder of the entries of a list.
 
     Args:
-        kind: of the entries.
-        name: of the list, for messages.
-        issues: receives the entries that are no objects.
+        kind: type of the entries.
+        name: name of the list, for messages.
+        issues: receives an issue for each entry that is no json object.
     """
 
     def __init__(self, kind: type[Entry], name: str, issues: Issues) -> None:
@@ -79,11 +79,11 @@ class EntryReader(Generic[Entry]):
         """Decode entries.
 
         Args:
-            raws: of the list.
-            first: place of the first of them in the list.
+            raws: json texts of entries.
+            first: position of the first of them in the list.
 
         Returns:
-            The entries; and the places, counted from 0 here, of those that are no objects, for which blank ones stand.
+            The entries, and the indices of those that are no json objects, which are replaced by blank entries.
         """
         try:
             return list(map(self._decoder.decode, raws)), []
@@ -104,9 +104,12 @@ class EntryReader(Generic[Entry]):
 
 
 def decode_leniently(text: bytes) -> Any:
-    """The value of a piece of json; None if there is none, the text itself where no value can stand for it.
+    """Decode a piece of json; None if it is empty, the text itself if it cannot be decoded.
 
-    Raises nothing: numbers beyond all ranges, half surrogates and bottomless nests stay text.
+    Never raises: out-of-range numbers, lone surrogates and too deep nesting are returned as text.
+
+    >>> decode_leniently(b"[1, 2]"), decode_leniently(b"1e999"), decode_leniently(b"")
+    ([1, 2], '1e999', None)
     """
     if not text:
         return None
@@ -120,14 +123,14 @@ _decoder = msgspec.json.Decoder(list[FileAnnotation])
 
 
 def stream_annotations(path: Path) -> tuple[npt.NDArray[np.uint8], int, int, int] | None:
-    """A file without its annotations, and where these lie, by the look of it; None if that cannot be seen.
+    """Read a file without its annotations, and locate these by a search of the text; None if it finds no such list.
 
     Args:
-        path: of a large file.
+        path: large COCO json.
 
     Returns:
-        Room for the whole file; how much of it holds the content with an empty list in place of the annotations; first
-        byte of that list in the file, and one past its last.
+        A buffer as large as the file; the number of its bytes that hold the content, with an empty list in place of the
+        annotations; the position of the first byte of the annotations in the file, and the position after their last.
 
     Raises:
         OSError: the file cannot be read.
@@ -139,7 +142,7 @@ def stream_annotations(path: Path) -> tuple[npt.NDArray[np.uint8], int, int, int
         while first is None:
             if not (read := file.readinto(room.data[held : held + _HEAD])):
                 return None
-            first = _FIRST.search(room.data[: held + read], max(held - 100, 0))  # it may lie across two blocks
+            first = _FIRST.search(room.data[: held + read], max(held - 100, 0))  # a match may cross two blocks
             held += read
         start = first.end()
         tail_start = max(size - _PIECE, start)
@@ -156,25 +159,25 @@ def stream_annotations(path: Path) -> tuple[npt.NDArray[np.uint8], int, int, int
 
 
 def _reserve(size: int) -> npt.NDArray[np.uint8]:
-    """Memory that costs nothing where nobody writes."""
-    # Not NumPy's own, which asks for huge pages: the system may stall for longer than the file takes to read.
+    """Reserve anonymous memory; pages are allocated when they are first written."""
+    # NumPy would request huge pages, for which the system may stall for longer than the file takes to read.
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
     return np.frombuffer(mmap.mmap(-1, size, **private), dtype=np.uint8)
 
 
 def read_pieces(path: Path, start: int, stop: int) -> Iterator[list[FileAnnotation]]:
-    """The annotations of a list, some thousands at a time; the texts of a piece are gone when the next is asked for.
+    """Yield the annotations of a list, some thousands at a time; texts of a piece are overwritten by the next one.
 
     Args:
-        path: of the file.
-        start: of the list, at its bracket.
-        stop: one past its other bracket.
+        path: COCO json.
+        start: position of the list's opening bracket in the file.
+        stop: position after its closing bracket.
 
     Raises:
         ValueError: a piece is no list of objects.
         OSError: the file cannot be read.
     """
-    room = bytearray(2 * _PIECE)  # one for all pieces: fresh memory each time would cost more than parsing
+    room = bytearray(2 * _PIECE)  # reused for all pieces: allocation would take more time than parsing
     with path.open("rb") as file, memoryview(room) as view:
         file.seek(start)
         held, left = 0, stop - start
@@ -198,11 +201,11 @@ def read_pieces(path: Path, start: int, stop: int) -> Iterator[list[FileAnnotati
 
 
 class FileError(SegtrainError):
-    """A file of which nothing can be used.
+    """Error of a file that cannot be used at all.
 
     Attributes:
-        kind: what is wrong, a key of ``segtrain.data.coco.issues.ISSUE_TYPES``.
-        path: the file.
+        kind: type of the problem, a key of ``segtrain.data.coco.issues.ISSUE_TYPES``.
+        path: path of the file.
     """
 
     def __init__(self, kind: str, path: Path, message: str) -> None:
@@ -218,13 +221,16 @@ class _Root(msgspec.Struct):
 
 @dataclass
 class RawFile:
-    """A file whose lists are known, and whose entries are still text.
+    """COCO json whose lists are decoded, and whose entries are still text.
 
     Attributes:
-        path: the file.
-        buffer: (bytes,) uint8, its content, or room for that.
-        images: the text of each entry; likewise the other two.
-        pieces: where in the file the annotations lie, if they are to be read in pieces; there are none here then.
+        path: path of the file.
+        buffer: (bytes,) uint8 content of the file, or space for it.
+        images: text of each image.
+        annotations: text of each annotation; empty if they are read in pieces.
+        categories: text of each category.
+        pieces: positions of the first byte of the annotations in the file and after their last one, if they are read in
+            pieces.
     """
 
     path: Path
@@ -236,10 +242,10 @@ class RawFile:
 
 
 def open_in_pieces(path: Path) -> RawFile | None:
-    """A large file of the usual order, whose annotations are still on the disk; None for any other.
+    """Open a large file in the usual layout, without reading its annotations; None for any other file.
 
     Raises:
-        FileError: it cannot be read.
+        FileError: the file cannot be read.
     """
     try:
         found = stream_annotations(path) if path.stat().st_size >= _LARGE else None
@@ -261,7 +267,7 @@ def read_coco_file(path: Path) -> RawFile:
     """Read a file up to the entries of its lists.
 
     Raises:
-        FileError: it cannot be read, is not COCO json, or lists no images or categories.
+        FileError: the file cannot be read, is not COCO json, or lists no images or categories.
     """
     buffer = _read(path)
     try:
@@ -283,10 +289,10 @@ def read_coco_file(path: Path) -> RawFile:
 
 
 def read_strictly(path: Path) -> bytes:
-    """The content of a file as strict json in UTF-8, whatever Python and other tools have written there.
+    """Read a file as strict json in UTF-8; NaN, infinities and other encodings are converted.
 
     Raises:
-        FileError: it cannot be read, or is no json.
+        FileError: the file cannot be read, or is not json.
     """
     buffer = _read(path)
     try:
@@ -299,15 +305,15 @@ def read_strictly(path: Path) -> bytes:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """A whole file as Python's values; it is known to be COCO json.
+    """Decode a whole file that is known to be COCO json.
 
     Raises:
-        FileError: it can no longer be read, or is no json where nobody has looked yet.
+        FileError: the file cannot be read, or a part of it is not json.
     """
     content = read_strictly(path)
     try:
         document: dict[str, Any] = msgspec.json.decode(content)
-    except (ValueError, RecursionError) as error:  # numbers beyond all ranges, half surrogates, text that is no UTF-8
+    except (ValueError, RecursionError) as error:  # out-of-range numbers, lone surrogates, text that is not UTF-8
         try:
             document = _loads(content.decode("utf-8", "replace"))
         except (ValueError, RecursionError):
@@ -317,7 +323,7 @@ def read_document(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:
     try:
-        if path.exists() and not path.is_file():  # a pipe would keep its reader waiting
+        if path.exists() and not path.is_file():  # reading a pipe could block
             reason = "cannot read the annotations (a directory, pipe or device); give a file"
             raise FileError("file-unreadable", path, reason)
         with path.open("rb") as stream:
@@ -345,29 +351,28 @@ def _wrong_shape(path: Path, error: msgspec.ValidationError) -> FileError:
 
 
 def _as_strict_json(path: Path, buffer: npt.NDArray[np.uint8], reason: Exception) -> npt.NDArray[np.uint8]:
-    """What Python's own parser makes of a file: NaN and infinity, which it writes as well, become strings, and half
-    surrogates question marks.
+    """Convert content by Python's tolerant parser: NaN and infinities become text, lone surrogates question marks.
 
     Raises:
-        FileError: it cannot read the file either.
+        FileError: the parser cannot read the content either.
     """
     try:
         content = _loads(buffer.tobytes().removeprefix(_BYTE_ORDER_MARK))
-        strict = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")  # half surrogates are not in UTF-8
+        strict = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")  # UTF-8 has no lone surrogates
         return np.frombuffer(strict, dtype=np.uint8).copy()
     except (ValueError, RecursionError):
         raise FileError("not-json", path, f"not a json file ({reason}); export it again") from reason
 
 
 def _loads(text: str | bytes) -> Any:
-    """The value of json in which numbers that Python has no finite ones for become strings."""
+    """Decode json; numbers that are not finite in Python become text."""
     return json.loads(text, parse_constant=str, parse_float=_finite, parse_int=_short)
 
 
 def _short(text: str) -> int | str:
     try:
         return int(text)
-    except ValueError:  # Python takes thousands of digits for an attack
+    except ValueError:  # Python limits the number of digits
         return text
 
 

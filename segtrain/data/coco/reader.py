@@ -1,4 +1,4 @@
-"""Reader of COCO annotation files: from json to an index whose masks stay text until they are used."""
+"""Reader of COCO annotation files: from json to an index whose masks are decoded when they are used."""
 
 import gc
 import reprlib
@@ -28,25 +28,25 @@ from segtrain.data.coco.record_tables import HUGE, ROW, AnnotationTable, ImageTa
 from segtrain.data.coco.shared_array import SharedArray
 from segtrain.records import Category
 
-_BATCH = 4_000  # entries that are objects at a time
-_GAP = b"\0"  # not in any json
+_BATCH = 4_000  # entries that are decoded at a time
+_GAP = b"\0"  # separator; does not occur in json
 _INT32, _INT64 = 2**31, 2**63
 
 
 def read_annotations(
     file: RawFile, images: ImageTable, image_ids: Ids, category_ids: Ids, issues: Issues
 ) -> AnnotationTable:
-    """Tabulate the annotations of a file. Takes the file apart: its buffer becomes the table's text.
+    """Build the table of a file's annotations.
 
     Args:
-        file: the file on disk; nothing else of it may be read afterwards.
+        file: content of the file; it is consumed, as its buffer becomes the table's text.
         images: images of the file.
         image_ids: ids of the images.
         category_ids: ids of the categories, increasing; the first has label 1.
-        issues: receives what is wrong.
+        issues: receives the issues of the annotations.
 
     Raises:
-        ValueError: the file is read in pieces, and there is one that is no list of objects.
+        ValueError: the file is read in pieces, and one of them is no list of objects.
     """
     parts: list[npt.NDArray[np.void]] = []
     written = 0
@@ -57,10 +57,10 @@ def read_annotations(
         part["usable"][blank] = False
         odd = _fill_ids(part, entries, issues)
         odd += _fill_references(part, entries, images, image_ids, category_ids, issues)
-        for _, message in sorted(odd, key=itemgetter(0)):  # by place: how the file is read leaves no trace in messages
+        for _, message in sorted(odd, key=itemgetter(0)):  # messages are in file order, however the file is read
             issues.add("id-not-integer", message)
         _fill_values(part, entries, images, issues)
-        # Over the text that these entries came from, if it is there: gaps of a byte replace keys and commas.
+        # The text overwrites that of earlier entries; it is shorter, as one byte replaces keys and commas.
         text = _joined(entries)
         file.buffer[written : written + len(text)] = text
         _fill_places(part, text, written)
@@ -68,7 +68,7 @@ def read_annotations(
         parts.append(part)
     rows = np.concatenate([np.zeros(0, dtype=ROW), *parts])
     _check_ids(rows, images, issues)
-    file.annotations, file.images, file.categories = [], [], []  # views of the buffer, which is cut now
+    file.annotations, file.images, file.categories = [], [], []  # they are views of the buffer, which is resized now
     if file.buffer.flags.owndata:
         file.buffer.resize(written, refcheck=False)
     images_in_order = np.ascontiguousarray(rows["image"])
@@ -78,7 +78,7 @@ def read_annotations(
 
 
 def _batches(file: RawFile, issues: Issues) -> Iterator[tuple[list[FileAnnotation], list[int]]]:
-    """The annotations, some thousands at a time, and which of them are blank."""
+    """Yield the annotations, some thousands at a time, and the indices of blank ones."""
     if file.pieces is not None:
         for entries in read_pieces(file.path, *file.pieces):
             yield entries, []
@@ -89,7 +89,7 @@ def _batches(file: RawFile, issues: Issues) -> Iterator[tuple[list[FileAnnotatio
 
 
 def _fill_ids(rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], issues: Issues) -> list[tuple[int, str]]:
-    """Fill in the ids; the places of those that are no whole numbers are returned, with what to say."""
+    """Fill in the ids; return the indices of those that are no whole numbers, with a message for each."""
     odd: list[tuple[int, str]] = []
     ids = [entry.id for entry in entries]
     if set(map(type, ids)) <= {int}:
@@ -118,7 +118,7 @@ def _fill_references(
     category_ids: Ids,
     issues: Issues,
 ) -> list[tuple[int, str]]:
-    """Fill in images and labels; the places of ids that are no whole numbers are returned, with what to say."""
+    """Fill in images and labels; return the indices of ids that are no whole numbers, with a message for each."""
     odd: list[tuple[int, str]] = []
     known = rows["usable"].copy()
     image, category = [entry.image_id for entry in entries], [entry.category_id for entry in entries]
@@ -162,12 +162,12 @@ def _fill_values(
 
 
 def _is_crowd(value: Any) -> bool:
-    """COCO takes any number but 0 for a crowd; so does who writes true or "1"."""
+    """Interpret ``iscrowd``: any number but 0 means a crowd, also as text; so does true."""
     return value is True or as_whole_number(value) not in (None, 0)
 
 
 def _joined(entries: Sequence[FileAnnotation]) -> npt.NDArray[np.uint8]:
-    """The segmentation and the box of each entry, with gaps between all of them."""
+    """Concatenate the segmentation and the box of each entry, with a separator between all of them."""
     texts: list[Any] = [b""] * (2 * len(entries))
     texts[0::2] = [entry.segmentation for entry in entries]
     texts[1::2] = [entry.bbox for entry in entries]
@@ -196,17 +196,17 @@ def _check_ids(rows: npt.NDArray[np.void], images: ImageTable, issues: Issues) -
 
 
 def read_index(path: Path) -> CocoIndex:
-    """Read a COCO json file: its structure is checked and mended, its masks are left as text until they are used.
+    """Read a COCO json file; its structure is checked and repaired, its masks stay text until they are used.
 
     Raises:
-        FileError: nothing of the file can be used.
+        FileError: the file cannot be used at all.
     """
     with _without_garbage_collection():
         if (file := open_in_pieces(path)) is not None:
             try:
                 return _tabulate(file)
             except (ValueError, RecursionError, OSError):
-                del file  # read again, without haste
+                del file  # fall back to the tolerant reader
         return _tabulate(read_coco_file(path))
 
 
@@ -223,7 +223,7 @@ def _tabulate(file: RawFile) -> CocoIndex:
 
 
 def _read_categories(file: RawFile, issues: Issues) -> tuple[list[Category], Ids]:
-    """The categories by increasing id, and their ids, whose places are those of that list."""
+    """Read the categories in order of increasing id, and their ids in the same order."""
     entries, blank = EntryReader(FileCategory, "categories", issues).read(file.categories)
     places = [place for place in range(len(entries)) if place not in blank]
     identifiers, names_written = [entries[place].id for place in places], [entries[place].name for place in places]
@@ -246,7 +246,7 @@ def _read_categories(file: RawFile, issues: Issues) -> tuple[list[Category], Ids
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Millions of short-lived objects without a cycle: looking for cycles among them takes a fifth of the time."""
+    """Disable garbage collection: with millions of objects it takes a fifth of the time, and they form no cycles."""
     enabled = gc.isenabled()
     gc.disable()
     try:
