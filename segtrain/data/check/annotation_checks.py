@@ -37,7 +37,7 @@ def crossing(polygons: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.bool
 
 @dataclass
 class _Batch:
-    """The drawn annotations of some images; what is a list has one entry a row."""
+    """Drawn annotations of some images; lists have one entry per row."""
 
     rows: npt.NDArray[np.void]
     sizes: npt.NDArray[np.int64]  # (N, 2) of their images
@@ -55,7 +55,7 @@ class AnnotationChecks:
         annotations: annotations of the index.
 
     Attributes:
-        rows: rows of the table, with ``usable``, ``repaired`` and ``plain`` set as the masks demand.
+        rows: rows of the table, with ``usable``, ``repaired`` and ``plain`` set according to the masks.
         issues: problems found in the masks.
     """
 
@@ -71,7 +71,7 @@ class AnnotationChecks:
                 self._check_duplicates(batch)
 
     def _batches(self) -> Iterator[npt.NDArray[np.int64]]:
-        """Places of the usable rows, in runs that keep the annotations of an image together."""
+        """Yield indices of the usable rows, in batches that keep the annotations of an image together."""
         usable = np.flatnonzero(self.rows["usable"])
         borders = np.flatnonzero(np.diff(self.rows["image"][usable], append=-1)) + 1
         start = 0

@@ -21,14 +21,14 @@ _KEPT = 500  # verdicts; the oldest ones go
 
 
 def cached(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) -> T:
-    """The answer to a question, from the cache if it is known.
+    """Return a result from the cache, or compute and store it.
 
-    A cache that cannot be read or written is no error: the answer is found out again.
+    A cache that cannot be read or written is no error: the result is then computed.
 
     Args:
-        question: plain values that decide the answer, such as ``signature`` of the files it depends on.
-        kind: type of the answer, for msgspec.
-        answer: finds it out.
+        question: plain values that determine the result, such as fingerprints of the files it depends on.
+        kind: type of the result, for msgspec.
+        answer: computes the result.
     """
     name = f"{kind.__module__}.{kind.__qualname__}"
     # By json: a path may be no text for msgspec.
@@ -36,7 +36,7 @@ def cached(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) -> T
     path = cache_folder() / "verdicts" / f"{hashlib.sha256(text).hexdigest()[:32]}.msgpack"
     try:
         known = msgspec.msgpack.decode(path.read_bytes(), type=kind)
-        os.utime(path)  # what is asked for stays
+        os.utime(path)  # results that are used are kept
         return known
     except (OSError, ValueError):
         pass
@@ -59,7 +59,7 @@ def fingerprint(path: Path) -> tuple[str, int, int]:
 
 
 def fingerprints(folder: Path, names: Iterable[str]) -> list[tuple[int, int]]:
-    """Size and time of change of each file of a folder; zeros where there is none."""
+    """Fingerprint the files of a folder: size and time of change of each; zeros for files that do not exist."""
     found = []
     for name in names:
         if os.path.isabs(name) or ".." in name:  # noqa: PTH117 - nothing is asked about what lies elsewhere

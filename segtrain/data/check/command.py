@@ -36,7 +36,7 @@ _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
     for name in ("max_dets", "max_image_pixels"):
         if getattr(options, name) < 1:
@@ -118,7 +118,7 @@ def _show(report: CheckReport, options: argparse.Namespace) -> None:
 
 
 def _show_categories(categories: Sequence[CategoryCount], console: Console) -> None:
-    """The histogram; a bar is as long as the share of the most frequent category."""
+    """Print the category histogram; the length of a bar is relative to the most frequent category."""
     table = Table("category", "id", "objects", "images", "", box=box.SIMPLE_HEAD)
     most = max(category.objects for category in categories) or 1
     for category in sorted(categories, key=lambda category: -category.objects):

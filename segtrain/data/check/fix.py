@@ -24,18 +24,18 @@ Rows = npt.NDArray[np.void]
 
 
 def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> Path:
-    """Write a complete json without what cannot be used, and a log of all that differs.
+    """Write a copy of the json without unusable entries, and a log of all differences.
 
-    Annotations are numbered from 1; ids of images and categories stay unless they are 0, no whole numbers, or taken by
-    an earlier entry. Keys that segtrain does not know are kept.
+    Annotations are numbered from 1; ids of images and categories are kept unless they are 0, no whole numbers, or used
+    by an earlier entry. Unknown keys are kept.
 
     Args:
         index: index of the file, checked.
-        lost_images: why an image cannot be used, by its id in the index.
-        out: the new file; the log lies beside it.
+        lost_images: problem of each image that cannot be used, by its id in the index.
+        out: path of the new file; the log is written beside it.
 
     Returns:
-        The log.
+        Path of the log.
 
     Raises:
         SegtrainError: one of the two files exists already, or no image can be used.
@@ -63,14 +63,14 @@ def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> 
 
 
 def require_free(out: Path, source: Path) -> Path:
-    """Make sure that a corrected copy replaces nothing.
+    """Check that a corrected copy would replace no file.
 
     Args:
-        out: the copy.
-        source: original file.
+        out: path of the copy.
+        source: path of the original file.
 
     Returns:
-        Where its log belongs.
+        Path of its log.
 
     Raises:
         SegtrainError: one of the two files exists already.
@@ -83,7 +83,7 @@ def require_free(out: Path, source: Path) -> Path:
 
 
 def _new_ids(kind: str, ids: list[int]) -> dict[int, int]:
-    """The id to write, by place; 0 is replaced."""
+    """Choose the ids to write, in the order of the entries; 0 is replaced."""
     highest, taken = max(ids, default=0), set(ids)
     free = (n for n in count(highest + 1 if 0 <= highest < _INT32 else 1) if n not in taken)
     return {place: identifier if identifier else next(free) for place, identifier in enumerate(ids)}
@@ -102,7 +102,7 @@ def _category(index: CocoIndex, place: int, entries: list[Entry], ids: Mapping[i
 
 
 def _changed(entry: Entry, new: Entry, where: str, lines: list[str]) -> Entry:
-    """An entry with new values; those that differ are logged."""
+    """Return an entry with new values, and log those that differ."""
     for key, value in new.items():
         old = entry.get(key)
         if old != value or type(old) is bool:
@@ -115,7 +115,7 @@ def _said(value: Any) -> str:
 
 
 def _unused(kind: str, entries: list[Entry], used: Collection[int]) -> list[str]:
-    """A line for each entry that is in no table."""
+    """Yield a line of the log for each entry that is in no table."""
     lost = sorted(set(range(len(entries))) - set(used))
     return [f"{kind} entry {place + 1} is left out: it cannot be used, or repeats another" for place in lost]
 
@@ -144,7 +144,7 @@ def _annotations(
 
 
 def _integer_size(entry: Entry) -> Entry:
-    """A segmentation whose size is written as floats, which pycocotools does not take."""
+    """Convert a segmentation whose size is written as floats, which pycocotools rejects."""
     segmentation = entry["segmentation"]
     if not isinstance(segmentation, dict) or set(map(type, segmentation["size"])) == {int}:
         return {}

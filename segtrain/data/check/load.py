@@ -1,4 +1,4 @@
-"""Loading of an index checked to the level of ``data.check``."""
+"""Loading of an index with the checks that ``data.check`` demands."""
 
 import logging
 from dataclasses import replace
@@ -34,14 +34,15 @@ class _CheckedAnnotations(msgspec.Struct):
 def load_index(path: Path, check: CheckMode = "strict") -> CocoIndex:
     """Read a COCO json file and check its annotations.
 
-    What can be repaired is repaired, and what cannot be used is left out; both are counted.
+    Annotations are repaired where possible, and left out where they cannot be used; both are counted.
 
     Args:
-        path: the file.
-        check: "strict": unusable annotations are an error; "warn": they are left out; "off": masks are not checked.
+        path: path of the file.
+        check: "strict" if unusable annotations are an error, "warn" if they are left out, "off" if masks are not
+            checked.
 
     Raises:
-        SegtrainError: the file cannot be used at all; or something in it cannot, and the check is strict.
+        SegtrainError: the file cannot be used at all; or an annotation cannot, and the check is strict.
     """
     asked = [*fingerprint(path), FINDS_CROSSINGS]
     index = read_index(path)
@@ -61,14 +62,14 @@ def load_index(path: Path, check: CheckMode = "strict") -> CocoIndex:
 
 
 def refuse_errors(issues: Issues, culprit: str) -> None:
-    """Stop if anything found is an error.
+    """Raise an error if any of the issues is one.
 
     Args:
         issues: issues of a data set.
-        culprit: the file or folder they are about.
+        culprit: file or folder that the issues concern.
 
     Raises:
-        SegtrainError: names the first example of the first few kinds.
+        SegtrainError: there are errors; the message names the first example of the first few types.
     """
     if errors := issues.of("error"):
         named = "; ".join(_describe(issue) for issue in errors[:_NAMED])

@@ -26,10 +26,11 @@ class CheckSettings:
     """Settings of a check.
 
     Attributes:
-        annotations: the json.
-        images: the image folder.
-        against: another json whose images should not be among these.
-        against_images: their folder; None: ``images`` or a folder beside it, whichever holds the most of them.
+        annotations: path of the json.
+        images: image folder.
+        against: path of another json, whose images should not be among these.
+        against_images: image folder of the other json; None for ``images`` or a folder beside it, whichever holds the
+            most of its images.
         exif: value of ``data.exif``.
         max_dets: value of ``data.max_dets``.
         max_pixels: value of ``data.max_image_pixels``.
@@ -48,10 +49,10 @@ class CheckReport(msgspec.Struct):
     """Report of a check.
 
     Attributes:
-        issues: by severity.
+        issues: issues by severity.
         counts: numbers of annotations by their use, see ``Counts``.
-        categories: objects and images of each.
-        lost_images: why an image cannot be used, by id.
+        categories: numbers of objects and images of each category.
+        lost_images: problem of each image that cannot be used, by id.
     """
 
     issues: list[Issue]
@@ -61,7 +62,7 @@ class CheckReport(msgspec.Struct):
 
     @property
     def errors(self) -> int:
-        """Occurrences of errors."""
+        """Number of occurrences of errors."""
         return sum(issue.count for issue in self.issues if issue.severity == "error")
 
     def __str__(self) -> str:
@@ -73,17 +74,17 @@ class CheckReport(msgspec.Struct):
 def run_checks(
     question: CheckSettings, advance: Callable[[str, int], Callable[[], None]]
 ) -> tuple[CheckReport, CocoIndex]:
-    """Check everything; free if nothing has changed since the last time.
+    """Run all checks of a data set; unchanged data are not checked again.
 
     Args:
         question: settings of the check.
-        advance: given a name and a number of steps, returns what to call after each of them.
+        advance: returns, for the name and the number of steps of a stage, the function to call after each step.
 
     Returns:
         The report, and the index of the json.
 
     Raises:
-        FileError: nothing of a json can be used.
+        FileError: a json cannot be used at all.
         SegtrainError: there is no image folder.
     """
     if not question.images.is_dir():

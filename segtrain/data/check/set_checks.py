@@ -23,18 +23,18 @@ _RARE = 10
 Side = Literal["train", "val"]
 _HEAD = 2**16  # bytes; most images that have the same size on disk differ in them
 _BLOCK = 2**20
-_THREADS = 8  # that wait for the disk
+_THREADS = 8  # they wait for the disk most of the time
 
 
 @dataclass(frozen=True)
 class CategoryCount:
-    """A row of the category histogram.
+    """Row of the category histogram.
 
     Attributes:
         id: id of the category.
-        name: likewise.
-        objects: true instances, crowds left out.
-        images: images that hold one of them.
+        name: name of the category.
+        objects: number of true instances, crowds left out.
+        images: number of images with a true instance.
     """
 
     id: int
@@ -44,7 +44,7 @@ class CategoryCount:
 
 
 def category_histogram(index: CocoIndex) -> list[CategoryCount]:
-    """Objects and images of each category, in the index's order."""
+    """Count the objects and images of each category, in the order of the index."""
     counts, many = index.category_counts(), len(index.categories)
     objects = np.bincount(counts.labels - 1, counts.objects, minlength=many).astype(np.int64)
     images = np.bincount(counts.labels - 1, minlength=many)
@@ -55,10 +55,10 @@ def category_histogram(index: CocoIndex) -> list[CategoryCount]:
 
 
 def check_set(index: CocoIndex, max_dets: int) -> Issues:
-    """Notes on categories and on images with none or too many objects.
+    """Note rare and unused categories, and images with none or too many objects.
 
     Args:
-        index: to be looked at.
+        index: data set to check.
         max_dets: detections per image that the model returns and AP uses.
     """
     issues = Issues()
@@ -90,9 +90,9 @@ def check_visibility(index: CocoIndex, factors: Sequence[float], stride: int) ->
     """Note the objects that cover less than one cell of the network's finest feature map.
 
     Args:
-        index: to be looked at.
+        index: data set to check.
         factors: factor by which the network enlarges each image.
-        stride: pixels of its input that one such cell covers, per side.
+        stride: side of such a cell, in pixels of the network's input.
     """
     issues = Issues()
     rows = index.annotations.rows
@@ -117,7 +117,7 @@ def _many(count: int, thing: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """A file under an id."""
+    """Use of a file by an image id."""
 
     side: Side
     image_id: int
@@ -129,7 +129,7 @@ class _Use:
 
 @dataclass(eq=False, slots=True)
 class _File:
-    """A file of the disk, and all its uses."""
+    """File on the disk, and all its uses."""
 
     path: Path
     bytes: int
@@ -140,7 +140,7 @@ _Group = list[_File]
 
 
 def find_duplicates(paths: Mapping[int, Path]) -> Issues:
-    """Images that are the same file, or files of the same content, under several ids.
+    """Find images with several ids that are the same file, or files of the same content.
 
     Args:
         paths: image files of one split, by image id; unreadable files are skipped.
@@ -154,11 +154,11 @@ def find_duplicates(paths: Mapping[int, Path]) -> Issues:
 
 
 def find_leaks(train: Mapping[int, Path], val: Mapping[int, Path]) -> Issues:
-    """Validation images that are training images as well: the same file, or files of the same content.
+    """Find validation images that are training images as well: the same file, or files of the same content.
 
     Args:
-        train: by image id; files that cannot be read are passed over.
-        val: likewise.
+        train: training files by image id; files that cannot be read are skipped.
+        val: validation files by image id; files that cannot be read are skipped.
     """
     issues = Issues()
     uses = [_Use("train", image_id, path) for image_id, path in train.items()]
@@ -172,10 +172,10 @@ def find_leaks(train: Mapping[int, Path], val: Mapping[int, Path]) -> Issues:
 
 
 def _identical(uses: Iterable[_Use], matters: Callable[[list[_Use]], bool]) -> list[list[_Use]]:
-    """The groups of uses with identical content that matter.
+    """Group the uses of files with identical content, and select the groups that matter.
 
-    Files of the same size are told apart by their heads first, and read as a whole only if those are the same: most
-    files are never opened.
+    Files of the same size are compared by their first bytes, and read as a whole only if these are equal; most files are
+    never opened.
     """
     groups = _by_size(uses)
     for key in (_hash_of_head, _hash_of_all):
@@ -196,7 +196,7 @@ def _by_size(uses: Iterable[_Use]) -> list[_Group]:
             continue
         if not stat.S_ISREG(status.st_mode):
             continue
-        # The same file by whatever way; some network disks have no numbers for files, or not reliable ones.
+        # Links lead to the same file; some network disks have no inode numbers, or unreliable ones.
         place = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns) if status.st_ino else str(use.path)
         files.setdefault(place, _File(use.path, status.st_size)).uses.append(use)
     groups: dict[int, _Group] = defaultdict(list)
@@ -206,7 +206,7 @@ def _by_size(uses: Iterable[_Use]) -> list[_Group]:
 
 
 def _split(groups: list[_Group], key: Callable[[_File], bytes | None]) -> list[_Group]:
-    """The groups divided by a key; files without one are left out."""
+    """Divide groups by a key; files without one are left out."""
     files = [file for group in groups if len(group) > 1 for file in group]
     with ThreadPoolExecutor(_THREADS) as pool:
         keys = dict(zip(files, pool.map(key, files), strict=True))
@@ -232,7 +232,7 @@ def _hash_of_all(file: _File) -> bytes | None:
 
 
 def _hash(path: Path, limit: int) -> bytes | None:
-    """Of the first bytes; None if they cannot be read."""
+    """Hash the first bytes of a file; None if they cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
     try:
         stream, _ = open_file(path)

@@ -33,12 +33,12 @@ class Counts:
     """Numbers of annotations by their use: ``used + crowd + dropped == annotations``.
 
     Attributes:
-        images: images, those without annotations included.
-        annotations: entries of the file.
-        used: true instances.
-        crowd: regions to ignore.
-        repaired: those among the used and the crowds in which something was mended.
-        dropped: entries that cannot be used.
+        images: number of images, those without annotations included.
+        annotations: number of entries of the file.
+        used: number of true instances.
+        crowd: number of crowd regions, which are ignored.
+        repaired: number of repaired annotations, among the used and crowd ones.
+        dropped: number of entries that cannot be used.
     """
 
     images: int
@@ -54,8 +54,8 @@ class CategoryCounts(NamedTuple):
 
     Attributes:
         images: (P,) positions of the images in the index, not decreasing.
-        labels: (P,) 1..K, increasing within an image.
-        objects: (P,) instances, from 1.
+        labels: (P,) labels 1..K, increasing within an image.
+        objects: (P,) number of instances, at least 1.
     """
 
     images: npt.NDArray[np.int64]
@@ -65,14 +65,14 @@ class CategoryCounts(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CocoIndex:
-    """A COCO data set without its pixels.
+    """COCO data set without its pixels.
 
     Attributes:
-        path: the json file.
-        categories: by increasing id.
-        images: in file order.
-        annotations: all of them, those that are dropped included.
-        issues: problems found in the file so far.
+        path: path of the json file.
+        categories: categories by increasing id.
+        images: images in file order.
+        annotations: annotations, dropped ones included.
+        issues: issues found in the file so far.
     """
 
     path: Path
@@ -102,20 +102,20 @@ class CocoIndex:
 
     @cached_property
     def objects_per_image(self) -> npt.NDArray[np.int64]:
-        """(images,) true instances of each, crowds left out."""
+        """Number of true instances of each image, crowds left out, (images,)."""
         rows = self.annotations.rows
         return np.bincount(rows["image"][rows["usable"] & ~rows["crowd"]], minlength=len(self.images))
 
     def truths(self, image_id: int) -> list[GroundTruth]:
-        """The usable annotations of an image, crowds included, in file order.
+        """Return the usable annotations of an image, crowds included, in file order.
 
-        Their ids are places in the file, from 1: COCO's evaluator takes the id 0, which files do contain, for
-        "unmatched". Boxes and areas are the file's own where it states any that can be, else the mask's: COCO's areas
-        come from the polygons, and decide what is small, medium and large.
+        Their ids are positions in the file, from 1: COCO's evaluator uses the id 0, which files do contain, for
+        "unmatched". Boxes and areas are those of the file if they are valid, else those of the mask: COCO's areas are
+        computed from the polygons, and decide what is small, medium and large.
 
         Raises:
             KeyError: there is no such image.
-            SegtrainError: a mask that nobody has checked cannot be drawn.
+            SegtrainError: an unchecked mask cannot be drawn.
         """
         place = int(self.images.places([image_id])[0])
         image = self.images[place]
@@ -125,7 +125,7 @@ class CocoIndex:
         """Return the true instances of usable rows; see ``truths``.
 
         Raises:
-            SegtrainError: a mask that nobody has checked cannot be drawn.
+            SegtrainError: an unchecked mask cannot be drawn.
         """
         return [self._truth(row, rle, image) for row, rle in zip(rows, self.masks(rows, image.size), strict=True)]
 
@@ -146,24 +146,27 @@ class CocoIndex:
         )
 
     def objects(self, place: int) -> tuple[npt.NDArray[np.int64], list[Rle]]:
-        """Labels (N,) 1..K and masks of the true instances of the image at a place, in file order, without crowds.
+        """Return the labels (N,) 1..K and the masks of an image's true instances, in file order, without crowds.
+
+        Args:
+            place: index of the image.
 
         Raises:
-            SegtrainError: a mask that nobody has checked cannot be drawn.
+            SegtrainError: an unchecked mask cannot be drawn.
         """
         rows = self.annotations.of_image(place)
         rows = rows[~rows["crowd"]]
         return rows["label"].astype(np.int64), self.masks(rows, self.images[place].size)
 
     def masks(self, rows: npt.NDArray[np.void], size: tuple[int, int]) -> list[Rle]:
-        """The masks of rows of the table.
+        """Decode the masks of rows of the table.
 
         Args:
             rows: rows of images of this (H, W).
-            size: (H, W) of the image.
+            size: (H, W) of the images.
 
         Raises:
-            SegtrainError: nobody has checked a mask, and it cannot be drawn.
+            SegtrainError: an unchecked mask cannot be drawn.
         """
         texts = self.annotations.segmentations(rows)
         if rows["plain"].all():
@@ -188,7 +191,7 @@ class CocoIndex:
         return CategoryCounts(images, labels, objects)
 
     def subset(self, image_ids: Collection[int]) -> "CocoIndex":
-        """The index of some of the images, in file order; the masks stay shared.
+        """Select some of the images, in file order; the text of the masks stays shared.
 
         Raises:
             KeyError: there is no such image.
@@ -198,7 +201,7 @@ class CocoIndex:
 
 
 def require_instances(index: CocoIndex) -> None:
-    """Refuse an index that holds nothing to learn from.
+    """Check that an index holds true instances to learn from.
 
     Raises:
         SegtrainError: no annotation is usable.

@@ -18,11 +18,11 @@ _EXAMPLES_KEPT = 3
 
 
 class IssueType(NamedTuple):
-    """A kind of issue.
+    """Type of an issue.
 
     Attributes:
-        severity: decides what ``data.check`` does.
-        title: problem, as a table shows it.
+        severity: severity, which decides what ``data.check`` does.
+        title: problem, as shown in a table.
         action: remedy that was applied, or can be.
     """
 
@@ -130,7 +130,7 @@ class Issue:
     Attributes:
         kind: a key of ``KINDS``.
         count: number of occurrences.
-        examples: the first few, one line each: file, annotation or image id, and what is wrong.
+        examples: one line for each of the first few: file, annotation or image id, and the problem.
     """
 
     kind: str
@@ -160,7 +160,7 @@ class Issue:
 
 
 class Issues:
-    """Findings by kind; iterates by severity, errors first, and by the table's order within."""
+    """Issues by kind; iteration is by severity, errors first, then in the order of the table."""
 
     def __init__(self) -> None:
         self._found: dict[str, Issue] = {}
@@ -184,8 +184,8 @@ class Issues:
 
         Args:
             kind: a key of ``KINDS``.
-            places: anything that ``example`` can tell apart.
-            example: one line about a place; asked for the first few only.
+            places: places of the occurrences, as ``example`` takes them.
+            example: returns one line about a place; called for the first few only.
         """
         for place in places[:_EXAMPLES_KEPT]:
             self.add(kind, example(place))
@@ -193,18 +193,18 @@ class Issues:
             self._found[kind].count += len(places) - _EXAMPLES_KEPT
 
     def merge(self, other: Iterable[Issue]) -> None:
-        """Take over what another collector holds."""
+        """Add the issues of another collector."""
         for issue in other:
             own = self._found.setdefault(issue.kind, Issue(issue.kind))
             own.count += issue.count
             own.examples += issue.examples[: _EXAMPLES_KEPT - len(own.examples)]
 
     def of(self, severity: Severity) -> list[Issue]:
-        """Those of one severity."""
+        """Select the issues of one severity."""
         return [issue for issue in self if issue.severity == severity]
 
     def lines(self, severities: Collection[Severity]) -> list[str]:
-        """A sentence for each kind of these severities: what, how often, the first example, and what was done."""
+        """Format the issues of these severities: a line each with title, count, first example, and applied remedy."""
         return [issue.line for issue in self if issue.severity in severities]
 
     def __iter__(self) -> Iterator[Issue]:

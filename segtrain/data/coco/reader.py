@@ -60,7 +60,7 @@ def read_annotations(
         for _, message in sorted(odd, key=itemgetter(0)):  # messages are in file order, however the file is read
             issues.add("id-not-integer", message)
         _fill_values(part, entries, images, issues)
-        # The text overwrites that of earlier entries; it is shorter, as one byte replaces keys and commas.
+        # In place: the text is shorter than the entries that it comes from, as one byte replaces keys and commas.
         text = _joined(entries)
         file.buffer[written : written + len(text)] = text
         _fill_places(part, text, written)

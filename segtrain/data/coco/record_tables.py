@@ -28,34 +28,34 @@ _ROW = np.dtype(
         ("id", np.int64),
         ("height", np.int32),
         ("width", np.int32),
-        ("entry", np.int32),  # place in the file's list
-        ("difficulty", np.int16),  # place in the vocabulary; -1 for none
-        ("name_start", np.int64),  # where the file name lies in the names
-        ("name_stop", np.int64),
+        ("entry", np.int32),  # position in the file's list
+        ("difficulty", np.int16),  # index into the vocabulary; -1 for none
+        ("name_start", np.int64),  # first byte of the file name in the names
+        ("name_stop", np.int64),  # byte after the file name
     ]
 )
 ROW = np.dtype(
     [
-        ("image", np.int32),  # place of the image in the table; -1 for none
+        ("image", np.int32),  # index of the image in its table; -1 for none
         ("label", np.int32),  # 1..K; 0 for none
-        ("number", np.int64),  # place of the annotation in the file, from 1
-        ("id", np.int64),  # the file's own; -1 where that is no whole number
-        ("area", np.float64),  # pixels; nan where the file states none that can be
+        ("number", np.int64),  # position of the annotation in the file, from 1
+        ("id", np.int64),  # id in the file; -1 where that is no whole number
+        ("area", np.float64),  # pixels; nan where the file states no valid area
         ("crowd", np.bool_),  # a region to ignore
-        ("usable", np.bool_),  # False: dropped, and only counted
-        ("repaired", np.bool_),  # usable, but something had to be mended
-        ("plain", np.bool_),  # the segmentation is known to be a compressed run-length mask without any fault
-        ("start", np.int64),  # where the segmentation lies in the text, ...
-        ("box", np.int64),  # ... where the box begins, one byte behind it, ...
-        ("stop", np.int64),  # ... and where that ends
+        ("usable", np.bool_),  # False for an annotation that is dropped, and only counted
+        ("repaired", np.bool_),  # usable, but a value was repaired
+        ("plain", np.bool_),  # the segmentation is known to be a valid compressed run-length mask
+        ("start", np.int64),  # first byte of the segmentation in the text
+        ("box", np.int64),  # first byte of the box, two bytes after the last one of the segmentation
+        ("stop", np.int64),  # byte after the box
     ]
 )
-HUGE = 1e15  # beyond any image, and below where whole numbers lose their meaning as floats
+HUGE = 1e15  # larger than any image, and small enough for floats to represent whole numbers exactly
 _box = msgspec.json.Decoder(tuple[float, float, float, float])
 
 
 def decode_segmentation(text: bytes | memoryview) -> Any:
-    """The value of a segmentation's json; what is wrong in it stays visible, and nothing is raised.
+    """Decode the json of a segmentation; never raises, parts that cannot be decoded stay text.
 
     Args:
         text: strict json, or empty.
@@ -69,25 +69,25 @@ def decode_segmentation(text: bytes | memoryview) -> Any:
 
 
 def decode_plain(text: bytes | memoryview) -> Rle:
-    """The mask of a segmentation's json that is known to be a compressed run-length mask without any fault."""
+    """Decode the json of a segmentation that is known to be a valid compressed run-length mask."""
     return _rle.decode(text)
 
 
 def draw(text: bytes | memoryview, size: tuple[int, int]) -> tuple[Rle, list[SegmentationError]]:
-    """The mask of a segmentation's json; see ``from_drawable``."""
+    """Decode and rasterise the json of a segmentation; see ``from_drawable``."""
     return from_drawable(decode_segmentation(text), size)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """An image of the file.
+    """Image of an annotation file.
 
     Attributes:
-        id: the file's own.
-        file_name: relative to the image folder.
-        height: in pixels.
-        width: in pixels.
-        difficulty: difficulty of the image that a drawn data set states.
+        id: id in the file, or its replacement where the file has no valid one.
+        file_name: path relative to the image folder.
+        height: height in pixels.
+        width: width in pixels.
+        difficulty: difficulty of the image, in drawn data sets; None in others.
     """
 
     id: int
@@ -103,7 +103,7 @@ class ImageInfo:
 
 
 class ImageTable(Sequence[ImageInfo]):
-    """Images in file order; arrays instead of objects, so that loader workers share them.
+    """Images in file order, stored as arrays that loader workers share.
 
     Args:
         rows: (N,) structured array.
@@ -116,7 +116,7 @@ class ImageTable(Sequence[ImageInfo]):
 
     @property
     def rows(self) -> npt.NDArray[np.void]:
-        """(N,) structured array: ``id``, ``height``, ``width``, ``entry`` (place in the file's list), ..."""
+        """Structured array (N,): ``id``, ``height``, ``width``, ``entry`` (position in the file's list), ..."""
         return self._rows.array
 
     def __len__(self) -> int:
@@ -150,7 +150,7 @@ class ImageTable(Sequence[ImageInfo]):
         return found
 
     def subset(self, places: npt.NDArray[np.int64]) -> "ImageTable":
-        """The images at these places; their names stay shared."""
+        """Select images by their indices; the text of their names stays shared."""
         return ImageTable(SharedArray(self.rows[places]), self._names, self._vocabulary)
 
     @cached_property
@@ -159,14 +159,14 @@ class ImageTable(Sequence[ImageInfo]):
 
 
 def read_images(file: RawFile, issues: Issues) -> tuple[ImageTable, Ids]:
-    """The usable images of a file, and what their ids are.
+    """Read the usable images of a file, and their ids.
 
     Args:
-        file: the file on disk.
-        issues: receives what is wrong with the others.
+        file: content of the file.
+        issues: receives the issues of the images.
 
     Returns:
-        The table; and the ids, whose places are those of the table.
+        The table, and the ids in the same order.
     """
     entries, blank = EntryReader(FileImage, "images", issues).read(file.images)
     places = list(range(len(entries)))
@@ -214,7 +214,7 @@ def _is_usable(entry: FileImage, place: int, issues: Issues) -> bool:
 
 
 def _is_length(value: Any) -> bool:
-    """Convert a size to whole pixels; some exporters write 480.0."""
+    """Return True for a valid size in whole pixels; some exporters write 480.0."""
     return type(value) in (int, float) and 0 < value < MAX_PIXELS and value == int(value)
 
 
@@ -231,12 +231,12 @@ def _said(value: Any) -> str:
 
 @dataclass(frozen=True, eq=False)
 class AnnotationTable:
-    """All annotations of a COCO file.
+    """Annotations of a COCO file.
 
     Attributes:
-        shared_rows: (N,) structured array, one row an annotation, ``image`` not decreasing.
-        starts: (images + 1,) int64, the first row of each image, and the end.
-        text: (bytes,) uint8, the segmentations and boxes as the file has them.
+        shared_rows: (N,) structured array with a row for each annotation, ``image`` not decreasing.
+        starts: (images + 1,) int64 index of the first row of each image, then the number of rows.
+        text: (bytes,) uint8 json of the segmentations and boxes, as in the file.
     """
 
     shared_rows: SharedArray
@@ -245,49 +245,49 @@ class AnnotationTable:
 
     @classmethod
     def of(cls, rows: npt.NDArray[np.void], images: int, text: SharedArray) -> "AnnotationTable":
-        """The table of these ordered rows of so many images."""
-        first = int(np.searchsorted(rows["image"], 0))  # behind those without an image
+        """Build the table from rows in the order of their images."""
+        first = int(np.searchsorted(rows["image"], 0))  # rows without an image come first
         counts = np.bincount(rows["image"][first:], minlength=images)
         starts = first + np.concatenate([[0], np.cumsum(counts)])
         return cls(SharedArray(rows), SharedArray(starts), text)
 
     @property
     def rows(self) -> npt.NDArray[np.void]:
-        """(N,) structured array, see ``ROW``."""
+        """Structured array (N,), see ``ROW``."""
         return self.shared_rows.array
 
     def of_image(self, image: int) -> npt.NDArray[np.void]:
-        """The usable rows of the image at this place, in file order."""
+        """Select the usable rows of an image, in file order."""
         rows = self.rows[self.starts.array[image] : self.starts.array[image + 1]]
         usable: npt.NDArray[np.void] = rows[rows["usable"]]
         return usable
 
     def segmentations(self, rows: npt.NDArray[np.void]) -> list[memoryview]:
-        """The json of each row's segmentation; empty for one that has none."""
+        """Return the json of each row's segmentation; empty for a row without one."""
         text = self.text.array.data
         return [text[a : b - 1] for a, b in zip(rows["start"].tolist(), rows["box"].tolist(), strict=True)]
 
     def box(self, row: np.void) -> bytes:
-        """The json of a row's box; empty if it has none."""
+        """Return the json of a row's box; empty if it has none."""
         return self.text.array[row["box"] : row["stop"]].tobytes()
 
     def of_images(self, places: npt.NDArray[np.int64]) -> "AnnotationTable":
-        """The annotations of the images at these increasing places, which become 0, 1, 2, ..."""
+        """Select the annotations of some images, given by increasing indices, which become 0, 1, 2, ..."""
         rows = self.rows[np.isin(self.rows["image"], places)]
         rows["image"] = np.searchsorted(places, rows["image"])
         return AnnotationTable.of(rows, len(places), self.text)
 
     def with_rows(self, rows: npt.NDArray[np.void]) -> "AnnotationTable":
-        """The same annotations, about which more is known now."""
+        """Return the table with updated rows of the same annotations."""
         return AnnotationTable(SharedArray(rows), self.starts, self.text)
 
 
 def name_of(row: np.void, images: ImageTable | None = None) -> str:
-    """Name an annotation in messages: by its id, or by its place (from 1) if the id is no whole number.
+    """Name an annotation in messages: by its id, or by its position (from 1) if the id is no whole number.
 
     Args:
         row: row of an annotation table.
-        images: to name the image file as well.
+        images: table of the images, to name the image file as well.
     """
     name = f"annotation {row['id']}" if row["id"] != -1 else f"annotation number {row['number']}"
     if images is None or row["image"] < 0:
@@ -296,11 +296,14 @@ def name_of(row: np.void, images: ImageTable | None = None) -> str:
 
 
 def decode_box(text: bytes, size: tuple[int, int]) -> list[float] | None:
-    """The xywh box of a row, in pixels; None if there is none that can be.
+    """Decode the xywh box of a row, in pixels; None if it has no valid box.
 
     Args:
-        text: json.
-        size: (H, W) of the image; a box can be if it has a positive size and shares a part of it.
+        text: json of the box.
+        size: (H, W) of the image; a valid box has a positive size and overlaps the image.
+
+    >>> decode_box(b"[1, 2, 3, 4]", (10, 10)), decode_box(b"[20, 2, 3, 4]", (10, 10))
+    ([1.0, 2.0, 3.0, 4.0], None)
     """
     try:
         x, y, width, height = _box.decode(text)

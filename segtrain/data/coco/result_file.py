@@ -17,11 +17,11 @@ from segtrain.records import NO_CATEGORY, BoxPrediction, Prediction
 
 @dataclass(frozen=True)
 class ResultFile:
-    """The detections of one result file, in its order.
+    """Detections of a result file, in its order.
 
     Attributes:
-        masks: one record per detection; None if the file holds boxes only.
-        boxes: one record per detection, as given; None if the file holds masks only.
+        masks: record of each detection's mask; None if the file holds boxes only.
+        boxes: record of each detection's box, as given; None if the file holds masks only.
         class_aware: False if every record has the category id -1.
         polygons: True if any mask is given as polygons.
     """
@@ -42,13 +42,13 @@ def load_results(
     """Read and check a COCO result file: a JSON list of records with masks, boxes or both.
 
     Args:
-        path: the file; masks in it may be compressed or uncompressed run lengths, or polygons.
-        image_ids: the images that records may belong to.
-        category_ids: the category ids that records may carry; or all of them carry -1.
+        path: path of the file; its masks may be compressed or uncompressed run lengths, or polygons.
+        image_ids: ids of the images that records may belong to.
+        category_ids: category ids that records may have; or all records have -1.
         sizes: image id -> (H, W).
 
     Raises:
-        SegtrainError: the file is no such list, or a record is broken or belongs to something unknown.
+        SegtrainError: the file is no such list, or a record is broken or has an unknown id.
     """
     records = _read(path)
     if not records:
@@ -87,7 +87,7 @@ def load_results(
 
 
 class _Record(msgspec.Struct, gc=False):
-    """One record as found; every value is still to be checked."""
+    """Unchecked record of a result file."""
 
     image_id: Any = None
     category_id: Any = None
@@ -147,7 +147,7 @@ def _is_known(value: Any, known: Collection[int]) -> bool:
 
 
 def _unknown(what: str, given: Sequence[Any], known: Collection[int]) -> str:
-    """Describe unknown ids: their number, examples of both sides, and if counting from 1 instead of 0 repairs them."""
+    """Describe unknown ids: their number, examples of both sides, and a remedy if the ids count from 0 instead of 1."""
     unknown = [value for value in given if not _is_known(value, known)]
     have = f"have unknown {what} ids" if len(unknown) > 1 else f"has an unknown {what} id"
     from_zero = all(type(value) is int and value + 1 in known for value in given)
@@ -163,7 +163,7 @@ def _some(values: Sequence[Any]) -> str:
 
 
 def _number(value: object, name: str) -> float:
-    """A finite number.
+    """Convert a value to a finite number.
 
     Raises:
         ValueError: it is not one.

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 class SharedArray:
-    """A NumPy array of which all processes see the same pages.
+    """NumPy array whose memory pages are shared between processes.
 
-    A forked process inherits it as it is. For a spawned one the data move, once, into shared memory to which any number
-    of processes attach. An ordinary pickle or copy holds the data themselves.
+    A forked process inherits the array. For a spawned one the data move, once, into shared memory to which any number
+    of processes attach. An ordinary pickle or copy holds the data.
 
     Args:
-        array: array of any shape and of a type without objects; kept as it is, not copied, unless it is not contiguous.
+        array: array of any shape and of a type without objects; not copied if it is contiguous.
     """
 
     def __init__(self, array: npt.NDArray[Any]) -> None:
@@ -27,17 +27,16 @@ class SharedArray:
 
     @property
     def array(self) -> npt.NDArray[Any]:
-        """The data. Not to be kept: a view of before ``share`` would hold on to memory that is no longer shared."""
+        """Data as an array. A view that is taken before ``share`` refers to memory that is not shared."""
         return self._array
 
     def share(self) -> None:
         """Move the data into shared memory, if they are not there yet.
 
-        Pages that nobody has written yet cost nothing before: an array that is shared first and filled then is never
-        held twice.
+        To hold the data only once, share an array before it is filled: pages are allocated when they are first written.
         """
         if self._bytes is None:
-            import torch  # here, so that what only looks at data starts without it
+            import torch  # here, so that checks of data start without it
 
             shared = torch.empty(self._array.nbytes, dtype=torch.uint8)
             shared.share_memory_()  # type: ignore[no-untyped-call]
@@ -63,5 +62,5 @@ def _view(shared: "Tensor", dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt
     return np.ndarray(shape, dtype, buffer=shared.numpy())
 
 
-# What multiprocessing pickles with; torch has taught it to hand tensors over without a copy.
+# Multiprocessing pickles with it; torch has registered a reduction of tensors without a copy.
 ForkingPickler.register(SharedArray, SharedArray._reduce_for_process)

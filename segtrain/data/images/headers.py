@@ -32,7 +32,7 @@ _readers = 0
 
 
 def stored_size(image: Image.Image) -> tuple[int, int]:
-    """(H, W) of the pixels in the file; Pillow gives that of a TIFF as if it were turned already."""
+    """Return the (H, W) of the pixels in the file; Pillow reports that of a TIFF as if it were turned already."""
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         return int(tags[ExifTags.Base.ImageLength]), int(tags[ExifTags.Base.ImageWidth])
@@ -40,16 +40,20 @@ def stored_size(image: Image.Image) -> tuple[int, int]:
 
 
 def upright_size(stored: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """(H, W) of an image that is turned by its EXIF orientation."""
+    """Compute the (H, W) of an image after it is turned by its EXIF orientation.
+
+    >>> upright_size((480, 640), 6)
+    (640, 480)
+    """
     return stored[::-1] if orientation in _SIDEWAYS else stored
 
 
 def exif_orientation(image: Image.Image, *, decoded: bool) -> int:
-    """The EXIF orientation 1..8; 1 if there is none, or a broken one.
+    """Read the EXIF orientation 1..8; 1 if there is none, or an invalid one.
 
     Args:
-        image: opened.
-        decoded: the image is decoded, or may be: the EXIF of a PNG may follow its pixels.
+        image: opened image.
+        decoded: True to decode the image if needed: the EXIF data of a PNG may follow its pixels.
     """
     try:
         if decoded:
@@ -69,14 +73,14 @@ def stands_upright(
     """Decide if an image is turned by its EXIF orientation.
 
     Args:
-        path: for the error.
-        stored: (H, W) in the file.
-        orientation: 1..8.
+        path: path of the file, for the error.
+        stored: (H, W) of the pixels in the file.
+        orientation: EXIF orientation 1..8.
         size: (H, W) that the annotations state, or None.
-        exif: value of ``data.exif``; "auto": the orientation that has the size, upright if both have.
+        exif: value of ``data.exif``; "auto" chooses the reading that has the size, upright if both have.
 
     Raises:
-        ImageError: no reading that the user allows has the size.
+        ImageError: no reading that ``exif`` allows has the size.
     """
     sizes = {True: upright_size(stored, orientation), False: stored}
     allowed = {"apply": [True], "ignore": [False], "auto": [True, False]}[exif]
@@ -100,16 +104,16 @@ class Header:
     """Header of an image.
 
     Attributes:
-        path: the file.
-        bytes: its size on disk.
-        mtime_ns: when it was last written, in nanoseconds.
-        size: (H, W), as the image will be read.
-        orientation: EXIF's, 1..8; 1 if there is none.
-        turned: the image is turned by it when it is read.
-        mode: Pillow's, such as "RGB", "L", "P", "CMYK", "I;16".
-        deep: more than 8 bits a channel.
-        alpha: it holds transparency.
-        animated: it holds several frames or pages.
+        path: path of the file.
+        bytes: size of the file in bytes.
+        mtime_ns: time of the last change of the file, in nanoseconds.
+        size: (H, W) of the image as it is read.
+        orientation: EXIF orientation 1..8; 1 if there is none.
+        turned: True if the image is turned by its orientation when it is read.
+        mode: mode in Pillow's terms, such as "RGB", "L", "P", "CMYK", "I;16".
+        deep: True for more than 8 bits per channel.
+        alpha: True if the image has transparency.
+        animated: True if the file holds several frames or pages.
     """
 
     path: Path
@@ -125,13 +129,13 @@ class Header:
 
 
 def read_header(path: Path, size: tuple[int, int] | None = None, *, exif: Exif, max_pixels: int) -> Header:
-    """Make sure, without decoding the image, that it can be opened and has the size that the annotations state.
+    """Check, without decoding the image, that it can be opened and has the size that the annotations state.
 
     Args:
-        path: the file.
-        size: (H, W) that the annotations state; None if anything will do.
-        exif: which reading of the file must have this size; see ``read_image``.
-        max_pixels: images of more are refused.
+        path: path of the file.
+        size: (H, W) that the annotations state; None for any size.
+        exif: treatment of the EXIF orientation; see ``read_image``.
+        max_pixels: largest number of pixels of an image.
 
     Raises:
         ImageError: the file is missing, no image, too large, or of another size.
@@ -140,7 +144,7 @@ def read_header(path: Path, size: tuple[int, int] | None = None, *, exif: Exif, 
         stored = stored_size(image)
         orientation = exif_orientation(image, decoded=False)
         if image.format == "PNG" and size not in (None, stored, upright_size(stored, orientation)):
-            orientation = exif_orientation(image, decoded=True)  # it may stand behind the pixels
+            orientation = exif_orientation(image, decoded=True)  # EXIF data may follow the pixels
         turned = stands_upright(path, stored, orientation, size, exif)
         return Header(
             path=path,
@@ -152,13 +156,20 @@ def read_header(path: Path, size: tuple[int, int] | None = None, *, exif: Exif, 
             mode=image.mode,
             deep=_is_deep(image),
             alpha=image.mode in _ALPHA or "transparency" in image.info,
-            animated=_is_animated(image),  # last, as it moves on in the file
+            animated=_is_animated(image),  # last, as it changes the position in the file
         )
 
 
 @contextmanager
 def open_image(path: Path, max_pixels: int) -> Iterator[tuple[Image.Image, os.stat_result]]:
-    """An image whose header is read, and the status of its file; what goes wrong in the block names the file.
+    """Open an image and read its header, as a context; errors inside it name the file.
+
+    Args:
+        path: path of the file.
+        max_pixels: largest number of pixels of an image.
+
+    Yields:
+        The image, and the status of its file.
 
     Raises:
         ImageError: the file is missing, no image, damaged, or has more pixels than allowed.
@@ -185,7 +196,7 @@ def open_image(path: Path, max_pixels: int) -> Iterator[tuple[Image.Image, os.st
 
 @contextmanager
 def pillow_settings(max_pixels: int) -> Iterator[None]:
-    """Hold Pillow's own limit of pixels at ours, and its warnings off.
+    """Replace Pillow's own limit of pixels, and switch its warnings off, as a context.
 
     Both are global to the process, so the first of several threads sets them and the last one restores them.
     """

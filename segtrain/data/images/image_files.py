@@ -10,7 +10,7 @@ from segtrain.errors import SegtrainError
 from segtrain.io import printable
 
 REPLACE = "replace the file, or set data.on_bad_image=skip"
-# A pipe would keep its reader waiting for a writer; Windows needs to be told of bytes.
+# O_NONBLOCK: opening a pipe would wait for a writer. O_BINARY: Windows opens files as text by default.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -18,8 +18,8 @@ class ImageError(SegtrainError):
     """An image that cannot be used.
 
     Args:
-        kind: a key of ``coco.issues.KINDS``.
-        place: the file, or its folder.
+        kind: type of the issue, a key of ``coco.issues.KINDS``.
+        place: path of the file, or of its folder.
         reason: problem, without the name of the file.
         remedy: action that solves it.
     """
@@ -36,16 +36,16 @@ class ImageError(SegtrainError):
 def image_path(folder: Path, file_name: str) -> Path:
     """Return the path of an image.
 
-    Links below the folder are followed as long as they stay in it; the folder itself may be one. It is resolved only
-    for names on the way to which there is a link: two calls of the system for most names, where resolving takes twenty.
+    Links below the folder are followed as long as they stay in it; the folder itself may be a link. Paths without a link
+    are not resolved: that takes two system calls for most names instead of twenty.
 
     Args:
-        folder: the image folder.
-        file_name: relative to it, as the json says.
+        folder: image folder.
+        file_name: path relative to the folder, as in the json.
 
     Raises:
-        ImageError: the name is empty, leads out of the folder, or cannot be one of a file. One that is merely not there
-            is left to who opens it.
+        ImageError: the name is empty, leads out of the folder, or is not a valid file name. A missing file is not an
+            error here, but when it is opened.
     """
     parts = file_name.replace("\\", "/").split("/")
     drive = file_name[1:2] == ":" and file_name[0].isalpha()
@@ -66,11 +66,11 @@ def image_path(folder: Path, file_name: str) -> Path:
 
 
 def open_file(path: Path) -> tuple[BinaryIO, os.stat_result]:
-    """A regular file, opened, and its status.
+    """Open a regular file, and return it with its status.
 
     Raises:
-        ImageError: it is a directory, a pipe or a device; none of them is read from, or waited for.
-        OSError: it cannot be opened.
+        ImageError: the path is a directory, a pipe or a device.
+        OSError: the file cannot be opened.
     """
     descriptor = os.open(path, _FLAGS)
     status = os.fstat(descriptor)

@@ -39,29 +39,29 @@ if TYPE_CHECKING:
 
 
 class ImageEntry(Protocol):
-    """An image of an annotation file, as far as its file is concerned."""
+    """Fields of an image in an annotation file that are needed to read it."""
 
     @property
     def id(self) -> int:
-        """The file's own."""
+        """Id in the annotation file."""
 
     @property
     def file_name(self) -> str:
-        """Relative to the image folder."""
+        """Path relative to the image folder."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """(H, W) in pixels."""
+        """Height and width in pixels."""
 
 
 @dataclass(frozen=True)
 class ImageReader:
-    """Reads the images of a folder.
+    """Reader of the images of a folder.
 
     Attributes:
-        folder: the image folder; nothing outside of it is read.
+        folder: image folder; nothing outside of it is read.
         exif: treatment of EXIF orientations; see ``read_image``.
-        max_pixels: images of more are refused.
+        max_pixels: largest number of pixels of an image.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ class ImageReader:
         return image_path(self.folder, file_name)
 
     def read(self, image: ImageEntry) -> RgbArray:
-        """The pixels of an image; see ``read_image``."""
+        """Read the pixels of an image; see ``read_image``."""
         return read_image(self.path(image.file_name), image.size, exif=self.exif, max_pixels=self.max_pixels)
 
     def check(self, image: ImageEntry) -> Header:
@@ -86,17 +86,16 @@ def read_image(
 ) -> RgbArray:
     """Read an image as 8-bit RGB.
 
-    Grey becomes three equal channels, alpha is discarded, the first frame stands for an animation. 16-bit grey is
-    divided by 257 (65535 becomes 255), whatever range the image uses. Floating-point grey is taken to reach from 0 to
-    the smallest of 1, 255 and 65535 that holds its maximum.
+    Grey becomes three equal channels, alpha is discarded, and of an animation the first frame is read. 16-bit grey is
+    divided by 257 (65535 becomes 255), whatever range the image uses. The range of floating-point grey is assumed to be
+    from 0 to the smallest of 1, 255 and 65535 that is not below its maximum.
 
     Args:
-        path: the file.
-        size: (H, W) that the annotations state; None if anything will do.
-        exif: "apply": the image is turned upright by its EXIF orientation; "ignore": it is read as it is stored;
-            "auto": it is read in the way that has the stated size, upright if both have, as the annotations were drawn
-            on that one.
-        max_pixels: an image of more is refused before it is decoded; Pillow's own limit unless it is given.
+        path: path of the file.
+        size: (H, W) that the annotations state; None for any size.
+        exif: "apply" turns the image upright by its EXIF orientation, "ignore" reads it as stored, "auto" chooses the
+            reading that has the stated size, upright if both have.
+        max_pixels: largest number of pixels of an image, checked before it is decoded; Pillow's own limit by default.
 
     Returns:
         (H, W, 3) uint8.
@@ -118,7 +117,7 @@ def read_image(
 
 
 def as_tensor(image: RgbArray) -> "Tensor":
-    """(H, W, 3) uint8 to a contiguous (3, H, W) tensor, as segmenters take it."""
+    """Convert (H, W, 3) uint8 to a contiguous (3, H, W) tensor, as segmenters take it."""
     import cv2  # here, so that what only checks files starts without them
     import torch
 
@@ -144,7 +143,7 @@ def _to_rgb(image: Image.Image) -> RgbArray:
 
 
 def _scale(grey: npt.NDArray[np.generic]) -> RgbArray:
-    """Grey of more than 8 bits to 0..255."""
+    """Scale grey of more than 8 bits to 0..255."""
     values = np.nan_to_num(grey.astype(np.float64))
     full = 65535.0
     if np.issubdtype(grey.dtype, np.floating):

@@ -16,22 +16,22 @@ from segtrain.errors import SegtrainError
 from segtrain.runtime import thread_count
 
 logger = logging.getLogger(__name__)
-# Of the memory that is free now. The rest is for the network, its gradients, and batches on their way.
+# Share of the available memory. The rest is for the network, its gradients, and batches in the loader.
 _LARGEST_SHARE = 0.8
 
 
 class PixelCache:
-    """All images of a data set, decoded, in one buffer.
+    """Decoded images of a data set, in one buffer.
 
-    Reads every image when it is made, several at a time (Pillow decodes outside of Python's lock).
+    The constructor reads all images, in several threads (Pillow releases Python's lock while it decodes).
 
     Args:
-        images: to be held; their ids are unique.
-        read: gives an image as (H, W, 3) uint8 of the stated size.
-        keep_errors: an unreadable image raises each time it is requested, instead of at once.
+        images: images to hold; their ids are unique.
+        read: reads an image as (H, W, 3) uint8 of the stated size.
+        keep_errors: True if an unreadable image raises when it is requested, False if it raises at once.
 
     Raises:
-        SegtrainError: the images need more memory than there is, or one cannot be read and errors are not kept.
+        SegtrainError: the images need more memory than is available, or one cannot be read and errors are not kept.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class PixelCache:
     ) -> None:
         started = time.perf_counter()
         images = sorted(images, key=lambda info: info.id)
-        # Arrays rather than a dictionary: worker processes would copy its pages as they count references.
+        # Arrays instead of a dictionary, whose pages worker processes would copy when they count references.
         self._ids = np.array([info.id for info in images], dtype=np.int64)
         self._starts = np.cumsum([0, *(3 * info.height * info.width for info in images)], dtype=np.int64)
         _require_memory(int(self._starts[-1]), len(images))
@@ -63,10 +63,10 @@ class PixelCache:
         logger.info(f"data.cache=ram: {len(images)} images, {_gib(self._starts[-1])}, decoded in {took:.0f} s")
 
     def read(self, info: ImageInfo) -> RgbArray:
-        """An image, (H, W, 3) uint8; the caller's own.
+        """Return a copy of an image, (H, W, 3) uint8.
 
         Raises:
-            SegtrainError: it could not be read.
+            SegtrainError: the image could not be read.
         """
         if info.id in self._errors:
             raise SegtrainError(self._errors[info.id])
