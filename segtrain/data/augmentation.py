@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-# Importing albumentations asks a package index for news, and waits for the answer, unless told not to.
+# Without this variable, importing albumentations waits for a package index to look for updates.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
 import albumentations
@@ -28,7 +28,7 @@ RgbArray = npt.NDArray[np.uint8]
 
 
 class _Rescale(albumentations.SmallestMaxSize):  # type: ignore[misc]
-    """Base of transforms that resize by a factor: albumentations' resizing, but for masks and the factor itself."""
+    """Base class of transforms that resize by a factor; images are resized by albumentations' own transform."""
 
     def __init__(self, p: float) -> None:
         super().__init__(max_size=1, area_for_downscale="image", p=p)
@@ -42,18 +42,18 @@ class _Rescale(albumentations.SmallestMaxSize):  # type: ignore[misc]
         return {"scale": self.factor(*params["shape"][:2])}
 
     def apply_to_mask(self, mask: npt.NDArray[Any], scale: float, **_: Any) -> npt.NDArray[Any]:
-        """Resize a plane, sampled at the centres of pixels, as the image is: plain nearest neighbour is not."""
+        """Resize a plane, sampled at pixel centres like the image; OpenCV's ``INTER_NEAREST`` would shift it."""
         size = [max(1, round(side * scale)) for side in mask.shape[1::-1]]
         resized: npt.NDArray[Any] = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
         return resized
 
 
 class ScaleJitter(_Rescale):
-    """Resizes by a random factor (Ghiasi et al., "Simple Copy-Paste", CVPR 2021: 0.1 to 2 is large-scale jitter).
+    """Random resizing by a factor (Ghiasi et al., "Simple Copy-Paste", CVPR 2021: 0.1 to 2 is large-scale jitter).
 
     Args:
-        scale: least and greatest factor; uniform in between.
-        p: probability.
+        scale: least and greatest factor; the distribution is uniform.
+        p: probability of the transform.
 
     Raises:
         ValueError: ``scale`` is no interval of positive numbers.
@@ -71,18 +71,18 @@ class ScaleJitter(_Rescale):
         self.scale = scale
 
     def factor(self, height: int, width: int) -> float:
-        """Draw a factor, whatever the size."""
+        """Draw a factor, independent of the size."""
         drawn: float = self.py_random.uniform(*self.scale)
         return drawn
 
 
 class ShorterSide(_Rescale):
-    """Resizes until the shorter side has one of some lengths (Detectron2's ``ResizeShortestEdge``).
+    """Resizing of the shorter side to one of several lengths (Detectron2's ``ResizeShortestEdge``).
 
     Args:
         sizes: lengths of the shorter side in pixels; one is drawn.
-        max_size: pixels that the longer side never exceeds; the shorter one is then shorter than drawn.
-        p: probability.
+        max_size: limit of the longer side in pixels, which takes precedence over the length of the shorter one.
+        p: probability of the transform.
 
     Raises:
         ValueError: a length is not positive, or there is none.
@@ -101,20 +101,20 @@ class ShorterSide(_Rescale):
         self.sizes, self.max_size = sizes, max_size
 
     def factor(self, height: int, width: int) -> float:
-        """Draw a length, and return the factor that leads to it."""
+        """Draw a length, and return the factor that gives it."""
         drawn: int = self.py_random.choice(self.sizes)
         return min(drawn / min(height, width), self.max_size / max(height, width))
 
 
 class BoxSafeCrop(BaseCrop):  # type: ignore[misc]
-    """A random crop that holds every object whole (the idea of albumentations' ``BBoxSafeRandomCrop``).
+    """Random crop that contains all objects completely (after albumentations' ``BBoxSafeRandomCrop``).
 
-    Its edges are drawn between the objects' common box and the image's border. Label layers carry no boxes: they are
-    taken from the planes. Without objects any crop will do.
+    The edges are drawn between the objects' common bounding box, computed from the label layers, and the image's
+    border. Without objects the crop may lie anywhere.
 
     Args:
-        min_side: pixels of a crop's side, at least, where the image has as many.
-        p: probability.
+        min_side: least side of a crop in pixels; smaller images are not cropped below their own side.
+        p: probability of the transform.
 
     Raises:
         ValueError: ``min_side`` is not positive.
@@ -132,7 +132,7 @@ class BoxSafeCrop(BaseCrop):  # type: ignore[misc]
         self.min_side = min_side
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """The crop as (x0, y0, x1, y1)."""
+        """Draw the crop as (x0, y0, x1, y1)."""
         height, width = params["shape"][:2]
         inside = np.zeros((height, width), dtype=np.bool_)
         for plane in data.get("masks", []):
@@ -142,7 +142,7 @@ class BoxSafeCrop(BaseCrop):  # type: ignore[misc]
         return {"crop_coords": (x0, y0, x1, y1)}
 
     def _side(self, taken: npt.NDArray[np.int64], length: int) -> tuple[int, int]:
-        """First and one-past-last row or column; those in ``taken`` stay."""
+        """Draw the first row or column and the one after the last, so that those in ``taken`` are inside."""
         latest = length - min(self.min_side, length)
         start = self.py_random.randint(0, min(int(taken[0]), latest) if len(taken) else latest)
         earliest = min(start + self.min_side, length)
@@ -150,15 +150,18 @@ class BoxSafeCrop(BaseCrop):  # type: ignore[misc]
 
 
 class CopyPaste:
-    """Pastes a random part of another scene's instances onto a scene, at the place they have in their own.
+    """Copy-Paste: a random selection of another scene's instances is pasted onto a scene, at the same positions.
 
-    What they hide is cut from the masks beneath. As in the paper's plain variant, edges are not blended.
+    Hidden pixels are removed from the masks below. Edges are not blended.
 
     Args:
-        p: probability.
-        max_objects: instances that are pasted.
-        least_visible: share of its pixels that an instance must keep, whether others hide it or the image's border cuts
-            it; otherwise it is dropped.
+        p: probability of pasting.
+        max_objects: largest number of pasted instances.
+        least_visible: least share of its pixels that an instance must keep where others hide it or the image's border
+            cuts it; otherwise it is dropped.
+
+    Source: Ghiasi et al., Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation (2021), the
+    variant without blending.
     """
 
     def __init__(
@@ -172,16 +175,16 @@ class CopyPaste:
         self.least_visible = least_visible
 
     def partner(self, rng: np.random.Generator, count: int) -> int | None:
-        """Which of ``count`` images to paste from; None if nothing is pasted this time."""
+        """Draw which of ``count`` images to paste from; None if nothing is pasted."""
         return int(rng.integers(count)) if rng.random() < self.p else None
 
     def paste(self, rng: np.random.Generator, onto: Scene, source: Scene) -> Scene:
-        """The scene with instances of another one in front.
+        """Paste instances of another scene in front of a scene.
 
         Args:
-            rng: draws how many and which.
-            onto: stays as large as it is.
-            source: of any size; it is laid onto the upper left corner.
+            rng: generator of all draws.
+            onto: scene in the background; it keeps its size.
+            source: scene of any size, aligned at the upper left corner.
         """
         present = source.crops().instances
         if not len(present):
@@ -205,7 +208,7 @@ class CopyPaste:
         )
 
     def _least(self, scene: Scene) -> npt.NDArray[np.int64]:
-        """Pixels that each instance must keep."""
+        """Compute the number of pixels that each instance must keep."""
         areas = np.zeros(len(scene.labels))
         for plane, instances in zip(scene.layers.planes, scene.layers.owners, strict=True):
             areas[instances] = np.bincount(plane.reshape(-1), minlength=len(instances) + 1)[1:]
@@ -213,30 +216,30 @@ class CopyPaste:
 
 
 def _only(plane: Plane, instances: Sequence[int], chosen: set[int]) -> Plane:
-    """The plane without the instances that were not chosen."""
+    """Remove the instances that are not chosen from a plane."""
     kept = np.array([0, *(n if i in chosen else 0 for n, i in enumerate(instances, start=1))], dtype=np.uint8)
     return kept[plane]
 
 
 def _fit(plane: Plane, size: tuple[int, ...]) -> Plane:
-    """A plane or image, cut or filled with zeros at the right and bottom."""
+    """Cut a plane or image, or pad it with zeros, at the right and bottom."""
     fitted = np.zeros((*size, *plane.shape[2:]), dtype=np.uint8)
     part = plane[: size[0], : size[1]]
     fitted[: part.shape[0], : part.shape[1]] = part
     return fitted
 
 
-# Images are small and loaders work side by side: OpenCV's own threads would fight them, and hang forked workers.
+# Loaders work in parallel: OpenCV's own threads would compete with them, and block forked workers.
 cv2.setNumThreads(0)
 
 
 class TorchvisionTransform(albumentations.DualTransform):  # type: ignore[misc]
-    """A ``torchvision.transforms.v2`` transform as a link of an albumentations chain.
+    """Adapter of a ``torchvision.transforms.v2`` transform to a chain of albumentations.
 
-    Label layers go along as ``tv_tensors.Mask``, which torchvision resamples by nearest neighbour.
+    Label layers are passed as ``tv_tensors.Mask``, which torchvision resamples by nearest neighbour.
 
     Args:
-        transform: a transform of images and masks; it decides itself how often it applies.
+        transform: transform of images and masks, with a probability of its own.
     """
 
     _targets = (Targets.IMAGE, Targets.MASK)
@@ -260,20 +263,20 @@ class TorchvisionTransform(albumentations.DualTransform):  # type: ignore[misc]
 
 
 class Augmentation:
-    """A chain of transforms of albumentations or torchvision, applied to an image and its label layers in step.
+    """Chain of transforms of albumentations or torchvision, applied to an image and its label layers alike.
 
     Attributes:
-        mix: what puts a second image into the transformed one, which the data set has to fetch; None for nothing.
+        mix: transform that pastes a second image, which the data set provides, into the transformed one; None for none.
 
     Args:
         transforms: transforms of ``albumentations`` or ``torchvision.transforms.v2`` in order of application, each
-            under a free name, so that a command line can change one of them (``augmentation.transforms.flip.p=0``).
-            None stands for a transform that is left out.
-        mix: see above.
+            under a name of the user's choice, so that a command line can change one of them
+            (``augmentation.transforms.flip.p=0``). None instead of a transform leaves it out.
+        mix: transform of two images, see above.
 
     Raises:
-        SegtrainError: something is no transform, or does not know one of its arguments; or the successor of
-            albumentations, which has another licence, is installed in its place.
+        SegtrainError: an entry is no transform, or has an unknown argument; or the successor of albumentations, which
+            has another licence, is installed in its place.
     """
 
     def __init__(self, transforms: Mapping[str, Any], mix: CopyPaste | None) -> None:
@@ -290,7 +293,7 @@ class Augmentation:
                     f"augmentation.transforms.{name}={transform}: this option has no transform of that name to change; "
                     f"give it a _target_, set augmentation.transforms.{name}=null, or choose another option"
                 )
-            # albumentations ignores what it does not know, with a warning that scrolls away.
+            # albumentations ignores unknown arguments with a mere warning.
             if unknown := getattr(transform, "invalid_args", None):
                 raise SegtrainError(
                     f"augmentation.transforms.{name}.{unknown[0]}: {type(transform).__name__} knows no such argument; "
@@ -299,7 +302,7 @@ class Augmentation:
         self._chain = albumentations.Compose(list(chain.values()), mask_interpolation=cv2.INTER_NEAREST)
 
     def __len__(self) -> int:
-        """Number of transforms, mixing included."""
+        """Return the number of transforms, mixing included."""
         return len(self._chain.transforms) + (self.mix is not None)
 
     def __call__(self, image: RgbArray, planes: list[Plane], seed: int) -> tuple[RgbArray, list[Plane]]:
@@ -307,17 +310,17 @@ class Augmentation:
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            planes: (H, W) uint8 label layers; nearest neighbour, so no value is invented.
-            seed: the only source of chance.
+            planes: (H, W) uint8 label layers; they are resampled by nearest neighbour.
+            seed: seed of all random draws.
 
         Returns:
             The image and its planes, of one common new size.
 
         Raises:
-            SegtrainError: the transforms do not suit the image, or return something else than 8-bit RGB.
+            SegtrainError: a transform fails on the image, or returns something else than 8-bit RGB.
         """
-        # One stream through the whole chain. Compose.set_random_seed would give every transform the same seed: all
-        # would draw the same first number, and flip exactly the images that they darken.
+        # One random stream for the whole chain. Compose.set_random_seed would give every transform the same seed, and
+        # with it the same first number: exactly the flipped images would be darkened, for example.
         self._chain.set_random_state(np.random.default_rng(seed), random.Random(seed))
         data = {"image": image} | ({"masks": planes} if planes else {})
         try:
@@ -340,7 +343,7 @@ def _refuse_successor() -> None:
     """Refuse AlbumentationsX, a module of the same name under the AGPL that reports its use.
 
     Raises:
-        SegtrainError: it is installed.
+        SegtrainError: AlbumentationsX is installed.
     """
     try:
         found = metadata.version("albumentationsx")

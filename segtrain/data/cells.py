@@ -1,4 +1,4 @@
-"""Drawn microscopy images of cells with known masks; pure functions of a random generator."""
+"""Drawn microscopy images of cells with known masks; functions of a random generator."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from scipy import ndimage
 Plane = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 KINDS = ("round", "spindle", "lobed")
-LEAST_VISIBLE = 0.8  # of a cell's own area, when others lie on it or the image's border cuts it
-TRIES = 60  # to find a place for a cell, before the image makes do with fewer
+LEAST_VISIBLE = 0.8  # least visible share of a cell's area, where others hide it or the image's border cuts it
+TRIES = 60  # attempts to place a cell before it is left out
 
 
 def cell_light(rng: np.random.Generator, depth: Plane, texture: float) -> Plane:
-    """Brightness of a cell, around 1: a level of its own, a paler rim, mottling."""
+    """Draw the brightness of a cell, around 1: a level of its own, a paler rim, mottling."""
     level = rng.uniform(0.7, 1.2)
     rim = 0.6 + 0.4 * np.clip(depth / 3, 0, 1)
     return np.asarray(level * rim * (1 + texture * mottling(rng, depth.shape, 1.5)))
 
 
 def debris(rng: np.random.Generator, size: int, count: int) -> Plane:
-    """Specks of 3 to 8 pixels across, about as bright as cells."""
+    """Draw specks with diameters of 3 to 8 pixels, about as bright as cells."""
     y, x = np.ogrid[:size, :size]
     plane = np.zeros((size, size))
     for _ in range(count):
@@ -32,7 +32,7 @@ def debris(rng: np.random.Generator, size: int, count: int) -> Plane:
 
 
 def mottling(rng: np.random.Generator, size: tuple[int, ...], sigma: float) -> Plane:
-    """Smooth noise of standard deviation 1, or a little less in a small patch."""
+    """Draw smooth noise of standard deviation 1, or slightly less in a small patch."""
     smooth = ndimage.gaussian_filter(rng.normal(size=size), sigma)
     # The Gaussian leaves 1 / (4 pi sigma^2) of the variance of white noise.
     return np.asarray(smooth * sigma * (4 * np.pi) ** 0.5)
@@ -43,15 +43,15 @@ class Look:
     """Appearance of the images of one difficulty; values are drawn uniformly from the intervals, once per image.
 
     Attributes:
-        contrast: grey of cells above (or below) the background's, of a range of 1.
+        contrast: difference between the grey of cells and of the background, in a range of 1.
         noise: sigma of the Gaussian noise of each pixel and channel.
         blur: sigma in pixels of the optics' Gaussian.
         texture: strength of the mottling inside cells, as a share of the contrast.
         haze: standard deviation of the background's soft clouds, as a share of the contrast.
         halo: depth of the rim of opposite polarity around cells, as in phase contrast, as a share of the contrast.
-        shade: grey by which the light differs from one side of the image to the other.
-        contact: share of cells put against another one, touching or overlapping.
-        gap: pixels between all other cells, at least.
+        shade: difference of the light between opposite sides of the image, as grey in a range of 1.
+        contact: share of cells that touch or overlap another one.
+        gap: least distance between all other cells, in pixels.
         debris: least and greatest number of specks that are no cells.
     """
 
@@ -69,11 +69,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Drawing:
-    """One image and what is in it.
+    """Drawn image and its cells.
 
     Attributes:
-        rgb: (size, size, 3) uint8.
-        cells: (size, size), 0 for background, n where the n-th cell is visible.
+        rgb: (size, size, 3) uint8 image.
+        cells: (size, size) label map: 0 for background, n where the n-th cell is visible.
         kinds: index into ``KINDS`` of each cell.
     """
 
@@ -88,7 +88,7 @@ def draw(
     """Draw one image.
 
     Args:
-        rng: the only source of chance.
+        rng: generator of all random numbers.
         look: appearance of the image.
         size: side of the image in pixels.
         cells: least and greatest number of cells.
@@ -116,15 +116,15 @@ def draw(
 
 
 def shape(rng: np.random.Generator, kind: str, radius: float) -> Plane:
-    """A cell as its depth: about the distance in pixels to its outline, positive inside.
+    """Draw the shape of a cell as a map of the approximate distance in pixels to its outline, positive inside.
 
     Args:
-        rng: chance for proportions and direction.
-        kind: one of ``KINDS``.
+        rng: generator of proportions and direction.
+        kind: kind of the cell, one of ``KINDS``.
         radius: radius of a round cell in pixels.
 
     Returns:
-        A square, odd-sided patch with the cell in its middle.
+        A square patch of odd side with the cell at its centre.
     """
     reach = int(np.ceil(2 * radius)) + 2
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float64)
@@ -141,7 +141,7 @@ def shape(rng: np.random.Generator, kind: str, radius: float) -> Plane:
         along = (u / half_length) ** 2
         return np.asarray(half_width * (1 - along) - np.abs(v - bend * along))
     lobes = int(rng.integers(2, 4, endpoint=True))
-    # Two lobes need a deeper waist to be seen as two.
+    # Two lobes need a deeper waist to be visible as two.
     waist = rng.uniform(0.32, 0.4) + (0.06 if lobes == 2 else 0)
     return np.asarray(radius * (1 + waist * np.cos(lobes * angle)) - distance)
 
@@ -149,7 +149,7 @@ def shape(rng: np.random.Generator, kind: str, radius: float) -> Plane:
 def _find_place(
     rng: np.random.Generator, cell: npt.NDArray[np.bool_], visible: npt.NDArray[np.int64], look: Look
 ) -> tuple[int, int] | None:
-    """Top left corner of the patch where the cell can lie, if one is found."""
+    """Find a position for a cell: the top left corner of its patch; None if there is none after some attempts."""
     size, side = visible.shape[0], cell.shape[0]
     occupied = visible > 0
     contact = bool(occupied.any()) and rng.random() < look.contact
@@ -169,7 +169,7 @@ def _find_place(
 
 
 def _overlap(place: tuple[int, int], side: int, size: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The part of the image that a patch covers, and the part of the patch inside the image."""
+    """Compute the part of the image that a patch covers, and the part of the patch inside the image."""
     window = tuple(slice(max(start, 0), min(start + side, size)) for start in place)
     crop = tuple(slice(w.start - start, w.stop - start) for w, start in zip(window, place, strict=True))
     return (window[0], window[1]), (crop[0], crop[1])
@@ -182,7 +182,7 @@ def _disc(radius: int) -> npt.NDArray[np.bool_]:
 
 
 def _photograph(rng: np.random.Generator, signal: Plane, look: Look, dark: float) -> npt.NDArray[np.uint8]:
-    """Light, optics, a tint and the sensor's noise."""
+    """Simulate illumination, optics, a tint and the sensor's noise."""
     size = signal.shape[0]
     contrast = rng.uniform(*look.contrast)
     polarity = -1 if rng.random() < dark else 1
@@ -192,7 +192,7 @@ def _photograph(rng: np.random.Generator, signal: Plane, look: Look, dark: float
     light = rng.uniform(*look.shade) * (slope + rng.uniform(-1, 1) * (x**2 + y**2 - 1 / 6))
     haze = rng.uniform(*look.haze) * contrast * mottling(rng, signal.shape, size / 12)
     blurred = ndimage.gaussian_filter(signal, rng.uniform(*look.blur))
-    # The middle grey of the image is .5 or a little beside it, so that both polarities have room.
+    # The mean grey is about .5, so that cells of both polarities stay in the range.
     grey = 0.5 + rng.uniform(-0.1, 0.1) + polarity * contrast * (blurred - 0.5) + light + haze
     tint = rng.uniform(0.85, 1.2, 3)
     rgb = np.clip(grey, 0, 1)[..., None] ** tint

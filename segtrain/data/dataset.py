@@ -1,4 +1,4 @@
-"""Training samples: an image and its instances, augmented."""
+"""Training samples: augmented images with their instances."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -26,8 +26,8 @@ class Sample:
 
     Attributes:
         image: (3, H, W) uint8 RGB.
-        target: its true instances, crowds left out.
-        image_id: the file's own.
+        target: true instances of the image, crowds left out.
+        image_id: id of the image.
     """
 
     image: Tensor
@@ -37,11 +37,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An image that could not be read.
+    """Image that could not be read.
 
     Attributes:
-        image_id: the file's own.
-        reason: one line.
+        image_id: id of the image.
+        reason: problem in one line.
     """
 
     image_id: int
@@ -49,19 +49,19 @@ class Skipped:
 
 
 class CocoDataset(Dataset[Sample | Skipped]):
-    """The images of an index with their instances, by (epoch, position).
+    """Images of an index with their instances, by (epoch, position).
 
-    The key holds the epoch, so that workers that live for many epochs need not be told of it. A sample is a function of
-    (seed, epoch, position) alone: the same whatever the worker count, the order, or the point of resumption.
+    The epoch is part of the key because workers stay alive for many epochs. A sample is a function of (seed, epoch,
+    position) alone, independent of the number of workers, the order, and interruptions.
 
     Args:
         index: images and instances; images without instances are kept as negatives.
-        images: reads them.
-        augmentation: None, or an empty one, for the images and instances as they are.
-        seed: not negative.
-        on_bad_image: "error": an unreadable image raises; "skip": it becomes a ``Skipped``.
-        min_object_pixels: instances that augmentation leaves with fewer pixels are dropped.
-        cache: holds the decoded images; None to read the files.
+        images: reader of the images.
+        augmentation: augmentation of the samples; None for unchanged images and instances.
+        seed: seed of the augmentation, not negative.
+        on_bad_image: "error" if an unreadable image raises, "skip" if it becomes a ``Skipped``.
+        min_object_pixels: least number of pixels of an instance after augmentation; smaller ones are dropped.
+        cache: cache of the decoded images; None to read the files.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class CocoDataset(Dataset[Sample | Skipped]):
         return len(self.index.images)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample | Skipped:
-        """The sample of an image.
+        """Load and augment an image.
 
         Args:
-            key: the epoch, and the image's position in the index.
+            key: epoch, and position of the image in the index.
 
         Raises:
-            SegtrainError: the image cannot be read (unless skipped), or the augmentation does not suit it.
+            SegtrainError: the image cannot be read (unless skipped), or the augmentation fails on it.
         """
         epoch, position = key
         try:
@@ -109,11 +109,11 @@ class CocoDataset(Dataset[Sample | Skipped]):
         return Sample(as_tensor(scene.image), target, self.index.images[position].id)
 
     def _scene(self, position: int) -> Scene:
-        """An image as it is."""
+        """Load an image without augmentation."""
         info = self.index.images[position]
         image = self.cache.read(info) if self.cache else self.images.read(info)
         labels, rles = self.index.objects(position)
-        # What is as it was drawn is never too small.
+        # Unchanged instances are kept, however small they are.
         return Scene(image, pack(rles, info.size), labels, np.ones_like(labels))
 
     def _augment(self, augmentation: Augmentation, scene: Scene, seed: np.random.SeedSequence) -> Scene:

@@ -23,8 +23,8 @@ class Batch:
 
     Attributes:
         images: uint8 RGB tensors (3, H, W) of any sizes; none if every image of the batch was skipped.
-        targets: the true instances of each.
-        image_ids: the id of each.
+        targets: true instances of each image.
+        image_ids: id of each image.
         skipped: images that could not be read.
     """
 
@@ -35,9 +35,9 @@ class Batch:
 
 
 class Packed(NamedTuple):
-    """A batch on its way from a worker, as four tensors.
+    """Batch in the form in which a worker sends it, as four tensors.
 
-    Each tensor that leaves a worker costs an open file, and the masks of a few batches would exhaust them.
+    Each tensor that a worker sends needs an open file, and the masks of a few batches would exceed their number.
     """
 
     pixels: Tensor  # all images, flat
@@ -71,10 +71,10 @@ def pack(records: Sequence[Sample | Skipped | SegtrainError]) -> Packed:
 
 
 def unpack(packed: Packed) -> Batch:
-    """Take a batch apart again; its images and masks are views.
+    """Split a packed batch into samples; its images and masks are views.
 
     Raises:
-        SegtrainError: a sample of the batch was one.
+        SegtrainError: a sample of the batch could not be loaded.
     """
     if packed.error is not None:
         raise SegtrainError(packed.error)
@@ -93,18 +93,18 @@ def unpack(packed: Packed) -> Batch:
 
 
 class TrainingLoader:
-    """Loads the batches of any epoch, from any batch on.
+    """Loader of training batches, from any batch of any epoch on.
 
     Args:
-        dataset: where samples come from.
-        batch_size: images of a batch.
-        workers: processes that load ahead; 0 to load in this one.
-        seed: seed of the order; not negative.
-        aspect_grouping: batches hold images of similar width/height, which need little padding.
+        dataset: training samples.
+        batch_size: number of images in a batch.
+        workers: number of processes that load ahead; 0 to load in this one.
+        seed: seed of the order, not negative.
+        aspect_grouping: True to group images of similar width/height, which need little padding, into batches.
         repeat_threshold: share of images below which a category is rare, and its images are shown more often; None to
             show each image once an epoch.
-        pin_memory: for a faster way to a GPU.
-        start_method: how workers are started, ``fork`` or ``spawn``; None for the system's default.
+        pin_memory: True to load into pinned memory, from which copies to a GPU are faster.
+        start_method: start method of workers, ``fork`` or ``spawn``; None for the system's default.
     """
 
     def __init__(
@@ -135,24 +135,24 @@ class TrainingLoader:
             pin_memory=pin_memory,
             worker_init_fn=_start_worker,
             multiprocessing_context=start_method if workers else None,
-            # Torch draws a seed for its workers at each epoch: from here, lest training's own stream depend on that.
+            # PyTorch draws a seed for workers at each epoch; from its own generator, training's stream is unchanged.
             generator=torch.Generator(),
             persistent_workers=workers > 0,
         )
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Return the number of batches of an epoch."""
         return len(self._batches)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch.
+        """Yield the batches of an epoch.
 
         Args:
-            epoch: from 0.
-            start: the batch to begin with, to go on in the midst of an epoch.
+            epoch: number of the epoch, from 0.
+            start: first batch, to resume within an epoch.
 
         Raises:
-            SegtrainError: an image cannot be read, or the augmentation does not suit it.
+            SegtrainError: an image cannot be read, or the augmentation fails on it.
         """
         self._batches.epoch, self._batches.start = epoch, start
         for packed in self._loader:
@@ -160,17 +160,17 @@ class TrainingLoader:
 
 
 def evaluation_images(index: CocoIndex, images: ImageReader) -> Iterator[tuple[int, Tensor]]:
-    """The images of an index in its order, one at a time: the id, and uint8 RGB (3, H, W).
+    """Yield the id and the pixels, uint8 RGB (3, H, W), of each image of an index, in its order.
 
     Raises:
-        SegtrainError: an image cannot be read; ``readable`` leaves such images out beforehand.
+        SegtrainError: an image cannot be read; `segtrain.data.splits.drop_unreadable` leaves such images out.
     """
     for info in index.images:
         yield info.id, as_tensor(images.read(info))
 
 
 class _Records(torch.utils.data.Dataset[Sample | Skipped | SegtrainError]):
-    """The data set, with errors as values: torch would send them home as a traceback of many lines."""
+    """Data set that returns errors as values: PyTorch would turn them into a long traceback."""
 
     def __init__(self, dataset: CocoDataset) -> None:
         self._dataset = dataset
@@ -183,6 +183,6 @@ class _Records(torch.utils.data.Dataset[Sample | Skipped | SegtrainError]):
 
 
 def _start_worker(_: int) -> None:
-    # The workers are the parallelism (transforms.py keeps OpenCV at one thread). Ctrl-C is the parent's business.
+    # One thread per worker (augmentation.py limits OpenCV in the same way). The parent process handles Ctrl-C.
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

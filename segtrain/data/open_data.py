@@ -41,19 +41,19 @@ class _Leaks(msgspec.Struct):
 
 
 def check_split(split: Split, check: CheckMode, max_dets: int, *, skip: bool) -> Split:
-    """Look at the headers of a split's images, and at the split as a whole.
+    """Check the headers of a split's images, and the split as a whole.
 
     Args:
-        split: whose annotations are checked already.
-        check: "strict": an image that cannot be used is an error; "warn": it is left out; "off": nobody looks.
+        split: split whose annotations are checked already.
+        check: "strict" if an image that cannot be used is an error, "warn" if it is left out, "off" for no check.
         max_dets: detections per image that the model returns and AP uses.
-        skip: unreadable images are skipped and counted instead of raising an error.
+        skip: True to skip and count unreadable images instead of raising an error.
 
     Returns:
-        The split, with more issues, and perhaps without some images.
+        The split with all issues, without images that are left out.
 
     Raises:
-        SegtrainError: an image cannot be used, and the check is strict; or none can.
+        SegtrainError: an image cannot be used, and the check is strict; or no image can be used.
     """
     if check == "off":
         return split
@@ -74,7 +74,7 @@ def check_split(split: Split, check: CheckMode, max_dets: int, *, skip: bool) ->
 
 
 def check_leaks(splits: Mapping[SplitName, Split]) -> Issues:
-    """Images that are in both of two splits, by content."""
+    """Find the images that are in both of two splits, by content."""
     issues = Issues()
     files = {name: _files(split) for name, split in splits.items()}
     if len(files) == 2 and all(files.values()):
@@ -86,7 +86,7 @@ def check_leaks(splits: Mapping[SplitName, Split]) -> Issues:
 
 
 def log_issues(name: str, issues: Issues) -> None:
-    """Log what was found: a line for each error and warning, and one for all notes."""
+    """Log issues: a line for each error and warning, and one for all notes."""
     for issue in (*issues.of("error"), *issues.of("warning")):
         logger.warning("%s: %s", name, issue.done)
     if notes := issues.of("note"):
@@ -119,7 +119,7 @@ def _files(split: Split) -> dict[int, Path]:
 
 
 def _without(split: Split, unusable: Mapping[int, str]) -> Split:
-    """The split without some images, which are counted."""
+    """Leave out some images of a split, and count them."""
     kept = [image.id for image in split.index.images if image.id not in unusable]
     if not kept:
         raise SegtrainError(f"{split.index.path}: none of its images can be used; {next(iter(unusable.values()))}")
@@ -139,17 +139,17 @@ def open_data(
     val_ids: Collection[int] | None = None,
     images: ImageUse = "needed",
 ) -> dict[SplitName, Split]:
-    """Open the splits that a command needs; a data set that is drawn is drawn now.
+    """Open the splits that a command needs; a synthetic data set is drawn first.
 
     Args:
-        data: the ``data`` node.
-        need: which splits.
-        seed: draws a ``val_fraction`` split.
-        val_ids: the images of that split, if they are known already.
-        images: what becomes of an image folder that is not there; see ``open_splits``.
+        data: ``data`` node of the configuration.
+        need: splits to open.
+        seed: seed of a ``val_fraction`` split.
+        val_ids: ids of the images of that split, if they are known already.
+        images: treatment of a missing image folder; see ``open_splits``.
 
     Raises:
-        SegtrainError: a setting is missing or wrong, or a file is not what it should be.
+        SegtrainError: a setting is missing or wrong, or a file is missing or invalid.
     """
     root = data_root(data)
     if data["generator"] is not None:
@@ -179,7 +179,7 @@ def open_data(
         for name, split in splits.items():
             log_issues(name, split.index.issues)
         for leak in check_leaks(splits):
-            logger.warning("train and val: %s", leak.line)  # a note, but one that nobody should miss
+            logger.warning("train and val: %s", leak.line)  # a note, but an important one
     if "val" in splits and skip:
         splits["val"] = drop_unreadable(splits["val"])
     if "train" in splits:
@@ -188,13 +188,13 @@ def open_data(
 
 
 def training_samples(split: Split, augmentation: Augmentation, seed: int, data: Mapping[str, Any]) -> CocoDataset:
-    """The samples of the training split.
+    """Build the samples of the training split.
 
     Args:
-        split: "train", with its image folder.
+        split: the split "train", with its image folder.
         augmentation: augmentation of the training samples.
         seed: seed of the augmentation.
-        data: the ``data`` node.
+        data: ``data`` node of the configuration.
 
     Raises:
         SegtrainError: a setting is missing or wrong, or the images do not fit into memory.

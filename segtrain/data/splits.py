@@ -26,15 +26,15 @@ ImageUse = Literal["needed", "welcome", "unused"]
 
 @dataclass(frozen=True)
 class Split:
-    """Annotations and where their images lie.
+    """Annotations of a split, and the reader of its images.
 
     Attributes:
-        name: ``train`` or ``val``, as in the settings.
-        index: the annotations.
-        images: reads them; None if there is no image folder, which is enough to score result files.
-        unreadable_images: images of the file that are left out because they cannot be read.
-        unreadable_annotations: theirs.
-        entries: positions of its images in the file's ``images``, unreadable ones included, if it was drawn from there.
+        name: "train" or "val", as in the settings.
+        index: annotations.
+        images: reader of the images; None without an image folder, which suffices to score result files.
+        unreadable_images: number of images that are left out because they cannot be read.
+        unreadable_annotations: number of annotations of these images.
+        entries: positions of the images in the file's ``images``, unreadable ones included, if the split was drawn.
     """
 
     name: SplitName
@@ -62,29 +62,29 @@ def open_splits(
     val_ids: Collection[int] | None = None,
     images: ImageUse = "needed",
 ) -> dict[SplitName, Split]:
-    """Open the splits that a command needs, and none that it does not.
+    """Open the splits that a command needs.
 
     Args:
         root: folder that all other paths are relative to.
-        train_annotations: COCO json.
-        train_images: image folder.
-        val_annotations: COCO json; None to take ``val_fraction`` of the training images.
-        val_images: image folder; None for ``train_images``, where images are needed.
-        val_fraction: in (0, 1); share of ``train_annotations``, of its images and of each category, that validation
-            takes.
+        train_annotations: COCO json of the training split.
+        train_images: image folder of the training split.
+        val_annotations: COCO json of the validation split; None to draw ``val_fraction`` of the training images.
+        val_images: image folder of the validation split; None for ``train_images``, where images are needed.
+        val_fraction: share of the images, and of each category, of ``train_annotations`` that is drawn for validation,
+            in (0, 1).
         exif: treatment of EXIF orientations; see ``read_image``.
-        max_image_pixels: images of more are refused.
+        max_image_pixels: largest number of pixels of an image.
         check: treatment of annotations that cannot be used; see ``load_index``.
-        seed: draws those images; not negative.
-        need: the splits to open.
+        seed: seed of the draw of validation images, not negative.
+        need: splits to open.
         split_by: field of the images; those with the same value (patient, slide, video) stay in one split.
-        val_ids: images that validation takes, if they were drawn before (from a checkpoint); nothing is drawn then.
-        images: "needed": a folder that is not there is an error; "welcome": the split then has none; "unused": it has
-            none anyway.
+        val_ids: ids of the validation images, if they were drawn before (from a checkpoint); None to draw them.
+        images: "needed" if a missing folder is an error, "welcome" if the split then has no images, "unused" if it
+            never has.
 
     Raises:
-        SegtrainError: a setting is missing, contradicts another, or names a file or folder that is not there; there is
-            nothing to learn from; the two splits have different categories.
+        SegtrainError: a setting is missing, contradicts another, or names a missing file or folder; there is no true
+            instance; the two splits have different categories.
     """
     drawn = val_annotations is None and (val_fraction is not None or val_ids is not None)
     if "train" in need and val_annotations is not None and val_fraction is not None:
@@ -132,13 +132,13 @@ def open_splits(
 
 
 def check_images(split: Split) -> ImageReader:
-    """Make sure, before anything expensive, that all images of a split are there.
+    """Check, before anything expensive, that all images of a split exist.
 
     Returns:
-        What reads them.
+        The reader of the images.
 
     Raises:
-        SegtrainError: no folder was given, or an image is not in it.
+        SegtrainError: no folder was given, or an image is missing.
     """
     key = f"data.{split.name}_images"
     if split.images is None:
@@ -188,13 +188,13 @@ def _require_same_categories(train: CocoIndex, val: CocoIndex) -> None:
 
 
 def drop_unreadable(split: Split) -> Split:
-    """The split without the images that cannot be read; every image is decoded once.
+    """Leave out the images that cannot be read; every image is decoded once.
 
     Args:
-        split: to be looked through; as it is if it has no image folder.
+        split: split to check; returned unchanged if it has no image folder.
 
     Raises:
-        SegtrainError: none is left.
+        SegtrainError: no image is left.
     """
     if split.images is None:
         return split
@@ -221,8 +221,8 @@ def save_split(splits: Mapping[SplitName, Split], output_dir: Path) -> None:
     """Write a drawn split into a run's folder, as two COCO files that can be given in place of ``val_fraction``.
 
     Args:
-        splits: "train" and "val"; nothing is written if they come from two files.
-        output_dir: gets ``split/train.json`` and ``split/val.json``.
+        splits: the splits "train" and "val"; nothing is written if they come from two files.
+        output_dir: folder of the run, in which ``split/train.json`` and ``split/val.json`` are written.
     """
     val = splits["val"]
     if val.entries is not None:

@@ -1,4 +1,4 @@
-"""The data set that needs no download: drawn cells, written as an ordinary COCO folder."""
+"""Synthetic data set of drawn cells, written as an ordinary COCO folder."""
 
 import json
 import logging
@@ -18,16 +18,16 @@ from segtrain.errors import SegtrainError
 SPLITS = ("train", "val")
 DIFFICULTIES = ("easy", "hard")
 DESCRIPTION = "segtrain synthetic cells"
-VERSION = 1  # of the drawing: raise it when the same settings draw other images
+VERSION = 1  # version of the drawing; increased when the same settings give other images
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Generator:
-    """Draws cells of three categories told apart by shape; every second image is hard.
+    """Generator of images with cells of three categories that differ in shape; every second image is hard.
 
-    An image depends on the settings, its split and its number alone.
+    An image depends only on the settings, its split and its number.
 
     Attributes:
         seed: seed of all random draws.
@@ -64,7 +64,7 @@ class Generator:
         log.info("Drawing %d synthetic images into %s", self.train_images + self.val_images, root)
         try:
             root.parent.mkdir(parents=True, exist_ok=True)
-            # A sibling, so that the finished folder appears in one step.
+            # Written to a sibling folder, which is then renamed, so that no incomplete folder is visible.
             with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}.") as sibling:
                 self.write(Path(sibling) / "new")
                 if root.exists():
@@ -108,12 +108,12 @@ class Generator:
         return {"info": self._info(), "images": images, "annotations": annotations, "categories": categories}
 
     def _info(self) -> dict[str, Any]:
-        # Through json and back: what is read from the file must compare equal.
+        # Converted to json and back, so that it equals the content of the file.
         info: dict[str, Any] = json.loads(json.dumps({"description": DESCRIPTION, "version": VERSION, **asdict(self)}))
         return info
 
     def _is_in(self, root: Path) -> bool:
-        """True if both splits hold exactly this data set."""
+        """Return True if both splits hold exactly this data set."""
         counts = {"train": self.train_images, "val": self.val_images}
         return all(
             _read_info(root, split) == self._info()
@@ -135,7 +135,7 @@ def _annotations(drawing: Drawing) -> Iterator[dict[str, Any]]:
 
 
 def _is_replaceable(root: Path) -> bool:
-    """True if ``root`` may be replaced: it is empty, or a drawn data set with other settings."""
+    """Return True if ``root`` may be replaced: it is empty, or a drawn data set with other settings."""
     if not root.is_dir():
         return False
     found = {path.name for path in root.iterdir()}
@@ -144,7 +144,7 @@ def _is_replaceable(root: Path) -> bool:
 
 
 def _read_info(root: Path, split: str) -> dict[str, Any] | None:
-    """The ``info`` of a split's annotations; None if there is none."""
+    """Read the ``info`` of a split's annotations; None if there is none."""
     try:
         records = json.loads((root / "annotations" / f"instances_{split}.json").read_bytes())
     except (OSError, ValueError):

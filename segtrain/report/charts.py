@@ -40,11 +40,11 @@ class Style:
 
 
 def series_styles(names: Sequence[str], upper_bounds: Collection[str] = ()) -> dict[str, Style]:
-    """Give every method a style of its own, in the order of their ranks; upper bounds share one.
+    """Assign a style to every method, in the order of their ranks; upper bounds share one.
 
     Args:
-        names: methods, best first.
-        upper_bounds: those of them that are no contenders.
+        names: names of the methods, best first.
+        upper_bounds: names of the methods that are upper bounds.
     """
     contenders = [name for name in names if name not in upper_bounds]
     styles = {}
@@ -59,11 +59,11 @@ class Axis:
     """A numeric axis.
 
     Attributes:
-        title: its quantity.
-        low: value at its beginning.
-        high: value at its end; None makes room for the largest value of the series.
-        ticks: values and labels; None chooses round ones.
-        log: a logarithmic axis of times in seconds, which chooses its own range and ticks.
+        title: quantity of the axis.
+        low: value at the start of the axis.
+        high: value at the end of the axis; None to fit the largest value of the series.
+        ticks: values and labels; None to choose round ones.
+        log: True for a logarithmic axis of times in seconds, with its own range and ticks.
     """
 
     title: str
@@ -87,10 +87,10 @@ class Lane:
 
     Attributes:
         name: text at the left.
-        number: text beside it.
+        number: text beside the name.
         title: tooltip.
-        upper_bound: drawn in the lower part, under a line.
-        faint: bars are faded.
+        upper_bound: True to draw it in the lower part, under a line.
+        faint: True for faded bars.
     """
 
     name: str
@@ -114,9 +114,9 @@ class Line:
 
     Attributes:
         points: values on both axes.
-        style: its look; None draws a dotted line of reference.
-        name: method, for the tooltip and the legend.
-        dots: mark each value.
+        style: style of the method; None for a dotted line of reference.
+        name: name of the method, for the tooltip and the legend.
+        dots: True to mark each value.
     """
 
     points: Sequence[tuple[float, float]]
@@ -132,12 +132,12 @@ class Point:
     Attributes:
         x: value on the lower axis.
         y: value on the upper axis, or the index of a lane.
-        style: its look.
+        style: style of the method.
         title: tooltip.
-        label: name that is placed beside it.
+        label: name that is placed beside the mark.
         x_interval: ends of a whisker along the lower axis.
         y_interval: ends of a whisker along the upper axis.
-        radius: in pixels.
+        radius: radius in pixels.
     """
 
     x: float
@@ -166,12 +166,12 @@ class Chart:
     """A chart: title, two axes, and series that are drawn in their order.
 
     Attributes:
-        title: what it shows.
+        title: title of the chart.
         x: lower axis.
         y: upper axis, numeric or a list of methods.
         series: lines, points and bars.
-        widths: one layout for all screens, or one for a desktop and one for a phone.
-        aspect: height over width; charts of lanes and of labelled points know their own.
+        widths: width of a single layout, or of one for a desktop and one for a phone.
+        aspect: height over width; ignored by charts of lanes and of labelled points.
         note: text in the upper right corner.
     """
 
@@ -185,7 +185,7 @@ class Chart:
 
     @property
     def description(self) -> str:
-        """The content in words, for readers who cannot see it."""
+        """Content in words, for screen readers."""
         if isinstance(self.y, Lanes):
             return "; ".join(f"{lane.title}{' (upper bound)' * lane.upper_bound}" for lane in self.y.lanes) + "."
         points = [series.title for series in self.series if isinstance(series, Point)]
@@ -208,7 +208,7 @@ class Chart:
 
 
 def frontier(points: Iterable[Point]) -> Line:
-    """Draw the staircase above which no point lies: a smaller x and a larger y are better."""
+    """Compute the staircase of the best points (Pareto front): a smaller x and a larger y are better."""
     corners: list[tuple[float, float]] = []
     for x, y in sorted(((point.x, point.y) for point in points), key=lambda place: (place[0], -place[1])):
         if not corners or y > corners[-1][1]:
@@ -245,7 +245,7 @@ def _decimals(step: float) -> int:
 
 
 def _time_axis(times: Sequence[float], few: bool) -> tuple[float, float, list[tuple[float, str]]]:
-    """Logarithms of an axis' ends, and ticks at 1-2-5 steps where not many decades show, else at powers of ten."""
+    """Compute the logarithms of an axis' ends, and ticks at 1-2-5 steps for few decades, else at powers of ten."""
     logs = [math.log10(time) for time in times]
     # A quarter of a decade on both sides is room for the marks, and always holds a tick.
     pad = max(0.25, 0.12 * (max(logs) - min(logs)))
@@ -391,7 +391,7 @@ class _Drawing:
         return _tag("g", *found, class_=f"{'bound' * lane.upper_bound}{' faint' * lane.faint}".strip() or None)
 
     def _points(self, points: Sequence[Point]) -> list[Markup]:
-        """Whiskers below, then marks, larger ones below smaller ones, then labels."""
+        """Draw whiskers, then marks, large ones below small ones, then labels."""
         found, labels = [], []
         spots = [(self.x_of(point.x), self.y_of(point.y)) for point in points]
         upright = [

@@ -1,4 +1,4 @@
-"""Room for words in a chart: widths of texts, and places for the names of points."""
+"""Labels of a chart: widths of texts, and positions for the names of points."""
 
 import math
 import unicodedata
@@ -26,7 +26,7 @@ Spot = tuple[float, float]  # x, y in pixels
 
 
 def width_of(text: str) -> float:
-    """Upper bound of the pixels that a text takes at 12 px."""
+    """Compute an upper bound of the width of a text in pixels, at a font size of 12 px."""
     return sum(map(_letter, text))
 
 
@@ -37,7 +37,7 @@ def _letter(letter: str) -> float:
 
 
 def fit(text: str, room: float) -> str:
-    """Shorten a text in its middle to a number of pixels: both ends tell files apart.
+    """Shorten a text in its middle to a number of pixels, as file names differ at their ends.
 
     >>> fit("threshold_otsu_of_my_images", 100)
     'thresh…images'
@@ -50,7 +50,7 @@ def fit(text: str, room: float) -> str:
 
 
 class Label(NamedTuple):
-    """Place of a label: SVG's x, baseline y and text-anchor; ``leader`` is the end of a line from its mark, if any."""
+    """Position of a label: SVG's x, baseline y and text-anchor; ``leader`` is the end of a line from its mark."""
 
     x: float
     y: float
@@ -59,7 +59,7 @@ class Label(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """A candidate: the label, the box that it covers, and spots along its leader."""
+    """Candidate for a label's position: the label, the box that it covers, and points along its leader."""
 
     label: Label
     box: Box
@@ -69,15 +69,15 @@ class _Place(NamedTuple):
 def place_labels(
     spots: Sequence[Spot], names: Sequence[str], whiskers: Sequence[tuple[float, float] | None], frame: Box
 ) -> list[Label]:
-    """Place each label near its mark and nearer to no other, where it covers no mark, label or whisker.
+    """Place each label near its own mark, where it covers no mark, label or whisker.
 
-    Where there is no such place, the least bad one of a few rounds is taken.
+    Where there is no such position, the one of least penalty after a few rounds is used.
 
     Args:
         spots: (x, y) of each mark in pixels.
         names: text of each label.
-        whiskers: y of both ends of the upright line through each mark; None without one.
-        frame: labels stay inside it where they can.
+        whiskers: y of both ends of the vertical line through each mark; None without one.
+        frame: rectangle that labels should not leave.
     """
     marks = [(x - _DOT, y - _DOT, x + _DOT, y + _DOT) for x, y in spots]
     lines = [(x - 1, min(ends), x + 1, max(ends)) for (x, _), ends in zip(spots, whiskers, strict=True) if ends]
@@ -101,7 +101,7 @@ def place_labels(
 
 
 def _places(spot: Spot, length: float) -> Iterator[_Place]:
-    """Yield every place beside, above and below a mark, the preferred ones first."""
+    """Yield the positions beside, above and below a mark, preferred ones first."""
     x, y = spot
     for lift in _LIFTS:
         rows = [("start", x + shift, x + shift) for shift in _SHIFTS if lift or shift > 0]
@@ -118,7 +118,7 @@ def _places(spot: Spot, length: float) -> Iterator[_Place]:
 def _cost(
     place: _Place, own: Spot, rivals: Sequence[Spot], boxes: Sequence[Box], lines: Sequence[Box], paths: Sequence[Spot]
 ) -> float:
-    """Penalty of a place: what it covers, what its leader crosses, and how easily it is taken for another mark's."""
+    """Compute the penalty of a position: for covered marks and labels, crossed leaders, and nearness to other marks."""
     box, distance = place.box, _distance(place.box, own)
     covered = sum(_overlap(box, other) for other in boxes)
     crossed = sum(_overlap(box, line) for line in lines)
@@ -134,7 +134,7 @@ def _overlap(a: Box, b: Box) -> bool:
 
 
 def _inside(box: Box, frame: Box) -> bool:
-    """Whether a label is in the frame, or hardly above or below it."""
+    """Return True if a label is in the frame, or slightly above or below it."""
     return frame[0] <= box[0] and box[2] <= frame[2] and frame[1] <= box[1] + 8 and box[3] - 8 <= frame[3]
 
 
@@ -143,7 +143,7 @@ def _within(spot: Spot, box: Box) -> bool:
 
 
 def _nearest(box: Box, spot: Spot) -> Spot:
-    """The point of a box that is nearest to a spot."""
+    """Find the point of a box that is nearest to a spot."""
     return min(max(spot[0], box[0]), box[2]), min(max(spot[1], box[1]), box[3])
 
 

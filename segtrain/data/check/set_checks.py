@@ -174,8 +174,8 @@ def find_leaks(train: Mapping[int, Path], val: Mapping[int, Path]) -> Issues:
 def _identical(uses: Iterable[_Use], matters: Callable[[list[_Use]], bool]) -> list[list[_Use]]:
     """Group the uses of files with identical content, and select the groups that matter.
 
-    Files of the same size are compared by their first bytes, and read as a whole only if these are equal; most files are
-    never opened.
+    Files of the same size are compared by their first bytes, and read as a whole only if these are equal; most files
+    are never opened.
     """
     groups = _by_size(uses)
     for key in (_hash_of_head, _hash_of_all):

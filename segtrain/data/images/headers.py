@@ -19,11 +19,11 @@ Exif = Literal["apply", "ignore", "auto"]
 _SIDEWAYS = (5, 6, 7, 8)
 # Where Pillow keeps an orientation that stands before the pixels of a PNG.
 _EARLY = frozenset({"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"})
-PILLOW_LIMIT = 178_956_970  # pixels; of which it takes an image for a bomb, unless it is told otherwise
+PILLOW_LIMIT = 178_956_970  # pixels; Pillow's own limit, beyond which it suspects a decompression bomb
 _LIMIT = "if you trust the file, raise data.max_image_pixels; otherwise replace it, or set data.on_bad_image=skip"
-# What Pillow says of files that break off, or whose pixels do not follow their own code.
+# Pillow's messages for truncated files, and for pixels that cannot be decoded.
 _BROKEN = ("truncated", "data stream", "decoder error")
-# Colour of 16 bits, for which Pillow has no mode: it says RGB, and only the tiles say how they are stored.
+# Pillow has no mode for 16-bit colour: it reports RGB, and only the tiles tell how pixels are stored.
 _DEEP = re.compile(r"(RGB|LA|CMYK)\w*;16")
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _lock = threading.Lock()
@@ -62,7 +62,7 @@ def exif_orientation(image: Image.Image, *, decoded: bool) -> int:
             return 1
         else:  # not PNG's own method, which decodes
             value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a broken EXIF block is no reason to lose the image
+    except Exception:  # an image with a broken EXIF block can still be used
         return 1
     return value if value in range(1, 9) else 1
 
@@ -186,7 +186,7 @@ def open_image(path: Path, max_pixels: int) -> Iterator[tuple[Image.Image, os.st
                 yield image, status
     except SegtrainError:
         raise
-    except Image.DecompressionBombError as error:  # of formats that decode as they are opened, or hold another image
+    except Image.DecompressionBombError as error:  # formats that are decoded when opened, or contain another image
         raise _too_large(path, "".join(re.findall(r"\((\d+) pixels\)", str(error))), max_pixels) from error
     except UnidentifiedImageError as error:
         raise ImageError("image-unreadable", path, "cannot read the image (not an image file)", REPLACE) from error
@@ -203,15 +203,15 @@ def pillow_settings(max_pixels: int) -> Iterator[None]:
     global _readers
     with _lock:
         if not _readers:
-            # Threads that load the rarer formats at once can miss one; the usual ones come first to be tried first.
+            # Not thread-safe: threads that load the rarer formats at the same time can miss one.
             Image.preinit()
             Image.init()
             _restore.enter_context(warnings.catch_warnings())
-            # Of broken EXIF blocks and of large images; both are read, or refused.
+            # Warnings about broken EXIF blocks and large images, which are handled here.
             warnings.simplefilter("ignore")
             _restore.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
         _readers += 1
-        Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2  # it refuses what has more than twice as many
+        Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2  # Pillow refuses images of more than twice as many
     try:
         yield
     finally:
@@ -231,7 +231,7 @@ def _is_deep(image: Image.Image) -> bool:
 def _is_animated(image: Image.Image) -> bool:
     try:
         return bool(getattr(image, "is_animated", False))
-    except Exception:  # a damaged second frame is no reason to lose the first
+    except Exception:  # the first frame can be used even if the second is damaged
         return False
 
 

@@ -36,8 +36,8 @@ class ImageError(SegtrainError):
 def image_path(folder: Path, file_name: str) -> Path:
     """Return the path of an image.
 
-    Links below the folder are followed as long as they stay in it; the folder itself may be a link. Paths without a link
-    are not resolved: that takes two system calls for most names instead of twenty.
+    Links below the folder are followed as long as they stay in it; the folder itself may be a link. Paths without a
+    link are not resolved: that takes two system calls for most names instead of twenty.
 
     Args:
         folder: image folder.
@@ -58,7 +58,7 @@ def image_path(folder: Path, file_name: str) -> Path:
             if stat.S_ISLNK(os.lstat(step).st_mode):
                 _follow(folder, file_name)
                 break
-    except (OSError, ValueError) as error:  # not there, most likely
+    except (OSError, ValueError) as error:  # most often a missing file
         if why := _why_impossible(folder / file_name):
             reason = f"there is no file of the name {_quoted(file_name)}: {why}"
             raise ImageError("image-missing", folder, reason, "correct the json") from error
@@ -83,7 +83,7 @@ def open_file(path: Path) -> tuple[BinaryIO, os.stat_result]:
 def _why_impossible(path: Path) -> str | None:
     try:
         os.lstat(path)
-    except ValueError:  # a zero byte, or a character that the disk has no code for
+    except ValueError:  # a zero byte, or a character that the file system cannot encode
         return "it holds a character that no file name can hold"
     except OSError as error:
         return "it is too long" if error.errno == errno.ENAMETOOLONG else None

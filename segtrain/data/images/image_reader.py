@@ -21,7 +21,7 @@ from segtrain.data.images.headers import (
 from segtrain.data.images.image_files import image_path
 
 RgbArray = npt.NDArray[np.uint8]
-# How an image must be turned to stand upright, by its EXIF orientation; and back again.
+# Transposition that turns an image upright, by its EXIF orientation, and its inverse.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -109,7 +109,7 @@ def read_image(
         image.load()
         left = exif_orientation(image, decoded=True)
         rgb = _to_rgb(image)
-    # Pillow turns a TIFF by itself as it decodes it, and then no orientation is left.
+    # Pillow turns a TIFF when it decodes it, and removes the orientation.
     orientation = max(before, left)
     turned = left != orientation
     upright = stands_upright(path, stored, orientation, size, exif)
@@ -118,7 +118,7 @@ def read_image(
 
 def as_tensor(image: RgbArray) -> "Tensor":
     """Convert (H, W, 3) uint8 to a contiguous (3, H, W) tensor, as segmenters take it."""
-    import cv2  # here, so that what only checks files starts without them
+    import cv2  # here, so that checks of files start without it
     import torch
 
     planes = np.empty((3, *image.shape[:2]), dtype=np.uint8)

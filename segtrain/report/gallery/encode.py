@@ -1,6 +1,6 @@
-"""Images and masks of the gallery as the page holds them: each image once as JPEG, masks as SVG paths on top.
+"""Encoding of the gallery for the page: each image once as JPEG, masks as SVG paths on top.
 
-Paths are crisp at any size, and take a tenth of the bytes of an image.
+Paths are sharp at any size, and take a tenth of the bytes of an image.
 """
 
 import base64
@@ -22,13 +22,13 @@ from segtrain.visualize import COLOURS, Pixels
 
 IntArray = npt.NDArray[np.int64]
 
-GRID = 480  # longer side, in the units of a path, of an image that has more pixels than that
-MOST = 400  # objects of one image that are drawn, the largest ones; more are noise that no eye tells apart
-_SMOOTH = 0.7  # how far, in pixels or units, an outline may leave the mask's edge: pixel steps go, corners stay
+GRID = 480  # longer side, in the units of a path, of images with more pixels than that
+MOST = 400  # largest number of objects of one image that are drawn, largest first
+_SMOOTH = 0.7  # largest distance, in pixels or units, of an outline from the mask's edge: removes steps, keeps corners
 
 BUDGET = 8_000_000  # bytes of all images and paths; leaves the page below 10 MB
 _IMAGES = 0.45  # share of the budget that images may take
-# Longer side in pixels and JPEG quality, from what fills a screen to what still gives an impression.
+# Longer side in pixels and JPEG quality, from full screen to thumbnails.
 _SIZES = (
     (LONGEST, 84),
     (800, 83),
@@ -45,11 +45,11 @@ _SIZES = (
 
 @dataclass(frozen=True)
 class Outlines:
-    """The objects of one image that one method found.
+    """Outlines of the objects that one method found in one image.
 
     Attributes:
-        count: how many there are.
-        slots: which colour each drawn object has, by its place in the order of the masks.
+        count: number of objects.
+        slots: colour slot of each drawn object.
         paths: SVG path data of each drawn object, the largest first.
     """
 
@@ -58,7 +58,7 @@ class Outlines:
     paths: Sequence[str]
 
     def by_colour(self, most: int) -> list[tuple[int, str]]:
-        """(Colour, path data) of the ``most`` largest objects, those of one colour in one path."""
+        """Join the paths of the ``most`` largest objects by colour: (colour, path data) pairs."""
         grouped: dict[int, list[str]] = {}
         for slot, path in zip(self.slots[:most], self.paths[:most], strict=True):
             grouped.setdefault(slot, []).append(path)
@@ -66,7 +66,11 @@ class Outlines:
 
 
 def grid(size: tuple[int, int]) -> tuple[int, int, float]:
-    """Width and height in units of the paths of an (H, W) image, and units per pixel, at most 1."""
+    """Compute width and height of an (H, W) image in units of the paths, and units per pixel, at most 1.
+
+    >>> grid((480, 960))
+    (480, 240, 0.5)
+    """
     scale = min(1.0, GRID / max(size))
     return max(1, round(size[1] * scale)), max(1, round(size[0] * scale)), scale
 
@@ -77,7 +81,7 @@ def outlines(found: Sequence[Rle], scale: float, colours: int) -> Outlines:
     Args:
         found: masks of one image.
         scale: units per pixel.
-        colours: how many there are; masks take turns.
+        colours: number of colours, which masks take in turn.
     """
     areas = masks.area(found)
     largest = [int(i) for i in np.argsort(-areas, kind="stable")[:MOST] if areas[i]]
@@ -85,7 +89,7 @@ def outlines(found: Sequence[Rle], scale: float, colours: int) -> Outlines:
 
 
 def path(mask: Rle, scale: float) -> str:
-    """The outline of a mask that is not empty, through the centres of its border pixels, holes included.
+    """Outline a mask that is not empty, through the centres of its border pixels, holes included.
 
     Returns:
         SVG path data in whole units, where (0, 0) is the centre of the top left unit; fill it by the nonzero rule.
@@ -100,13 +104,13 @@ def path(mask: Rle, scale: float) -> str:
         places = np.rint(centres * scale - 0.5).astype(np.int64)
         parts.append(_closed(places))
     if scale < 1:
-        # Of what became a dot only now, one dot stays.
+        # Of parts that scaling has reduced to dots, one stays if there is nothing else.
         parts = [part for part in parts if not part.endswith("h1v1h-1z")] or parts[:1]
     return "".join(parts)
 
 
 def _closed(places: npt.NDArray[np.int64]) -> str:
-    """A closed line through (N, 2) places; a dot of one unit if they are all the same."""
+    """Write a closed line through (N, 2) points; a dot of one unit if they are all the same."""
     steps = np.diff(places, axis=0)
     steps = steps[steps.any(axis=1)]
     start = f"M{places[0, 0]} {places[0, 1]}"
@@ -122,13 +126,13 @@ class Layer:
 
     Attributes:
         title: "truth" or the method's name.
-        is_method: whether the title names a method.
-        objects: how many there are.
-        drawn: how many of them, the largest, are drawn.
-        score: the method's F1 on this image, None if undefined.
-        best: the image's place by that F1, see ``GalleryItem``; None if undefined.
-        worst: the image's place from the other end, see ``GalleryItem``; None if undefined.
-        paths: colour and SVG path data.
+        is_method: True if the title names a method.
+        objects: number of objects.
+        drawn: number of drawn objects, which are the largest ones.
+        score: F1 of the method on this image; None if undefined.
+        best: rank of the image by this F1, see ``GalleryItem``; None if undefined.
+        worst: rank of the image by this F1 from the lowest, see ``GalleryItem``; None if undefined.
+        paths: colour slots and SVG path data.
     """
 
     title: str
@@ -143,16 +147,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """One image of the gallery.
+    """Image of the gallery in encoded form.
 
     Attributes:
-        file_name: as in the annotation file.
-        reason: why it is shown.
-        apart: its place by how far methods differ, see ``GalleryItem``.
-        uri: the JPEG.
-        width: units of the paths across; the image has the same shape.
-        height: units of the paths upright.
-        layers: the truth, then every method.
+        file_name: file name in the annotation file.
+        reason: reason to show it.
+        apart: rank by the difference between methods, see ``GalleryItem``.
+        uri: data URI of the JPEG.
+        width: width in units of the paths.
+        height: height in units of the paths.
+        layers: layers of the truth and of every method.
     """
 
     file_name: str
@@ -168,10 +172,10 @@ def encode(gallery: Sequence[GalleryItem], order: Sequence[str], budget: int = B
     """Encode the gallery: images as large, and objects as many, as the budget allows.
 
     Args:
-        gallery: what to show.
+        gallery: images to encode.
         order: names of the methods in the order of the page; others are left out.
-        budget: bytes of all images and paths together. What images leave is shared out among the layers, so that the
-            thousands of ragged regions of one method take no object away from another.
+        budget: bytes of all images and paths together. The bytes that images leave are divided among the layers, so
+            that a method with thousands of ragged regions does not reduce the objects of others.
     """
     uris = _encoded([item.image for item in gallery], int(budget * _IMAGES))
     drawn = [_outlined(item, order) for item in with_progress("outlines of the gallery", gallery)]
@@ -181,7 +185,11 @@ def encode(gallery: Sequence[GalleryItem], order: Sequence[str], budget: int = B
 
 
 def _share(needs: Sequence[int], total: int) -> int:
-    """The most that each may take: who needs less leaves the rest to the others (max-min fairness)."""
+    """Compute the largest share of each by max-min fairness: unused parts of a share go to the others.
+
+    >>> _share([10, 100, 100], total=150)
+    70
+    """
     left = total
     for place, need in enumerate(sorted(needs)):
         share = left // (len(needs) - place)
@@ -192,7 +200,7 @@ def _share(needs: Sequence[int], total: int) -> int:
 
 
 def _encoded(images: Sequence[Pixels], budget: int) -> list[str]:
-    """Data URIs of the images, at the largest size whose sum of bytes is within the budget."""
+    """Encode the images as data URIs, at the largest size at which all together are within the budget."""
     uris: list[str] = []
     for longest, quality in _SIZES:
         uris, left = [], budget
@@ -211,13 +219,13 @@ def _encoded(images: Sequence[Pixels], budget: int) -> list[str]:
 def _jpeg(image: Pixels, longest: int, quality: int) -> str:
     picture, stream = Image.fromarray(image), io.BytesIO()
     picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    # No `optimize`: Pillow's buffer for it is too small for pictures full of noise.
+    # Without `optimize`, whose buffer in Pillow is too small for noisy images.
     picture.save(stream, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 def _outlined(item: GalleryItem, order: Sequence[str]) -> dict[str | None, Outlines]:
-    """The outlines of the truth (None) and of every method, in the order of the page."""
+    """Outline the truth (None) and the objects of every method, in the order of the page."""
     _, _, scale = grid(item.size)
     truths = [truth["segmentation"] for truth in item.truths if not truth["iscrowd"]]
     found: dict[str | None, Outlines] = {None: outlines(truths, scale, len(COLOURS))}
@@ -229,8 +237,8 @@ def _outlined(item: GalleryItem, order: Sequence[str]) -> dict[str | None, Outli
 
 
 def _bytes(layer: Outlines) -> IntArray:
-    """What the n largest objects take in the page, for n from 0 to all that can be drawn."""
-    # Around the paths stands some 60 bytes of markup for each colour, and a line of text.
+    """Estimate the bytes of the n largest objects in the page, for n from 0 to all that can be drawn."""
+    # The paths are surrounded by some 60 bytes of markup for each colour, and a line of text.
     counts = np.arange(len(layer.paths) + 1, dtype=np.int64)
     paths = np.cumsum([0, *map(len, layer.paths)], dtype=np.int64)
     total: IntArray = 200 + paths + 60 * np.minimum(counts, len(COLOURS))

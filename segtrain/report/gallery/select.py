@@ -1,4 +1,4 @@
-"""Images of a report's gallery: which of them are shown, why, and what belongs to each."""
+"""Selection of the images of a report's gallery, with the reason for each, its truth and detections."""
 
 import logging
 import math
@@ -25,20 +25,20 @@ Scores = dict[int, float]  # image id -> F1 of the image, nan where there is not
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """One image with the truth and what every method found in it.
+    """Image of the gallery with its truth and the detections of every method.
 
     Attributes:
         image_id: COCO id.
-        file_name: as in the annotation file.
-        reason: why it is shown.
+        file_name: file name in the annotation file.
+        reason: reason to show it.
         size: (H, W) of the image, and of the masks.
         image: (h, w, 3) uint8, the image or a smaller copy of it.
-        truths: its true instances, crowds included.
-        predictions: by method, those at the method's score threshold.
-        scores: F1 at IoU .50 by method, in [0, 1]; nan: nothing to find and nothing found.
-        best: by method, the image's place among all that were evaluated, 1 the one of highest F1; absent without F1.
-        worst: by method, the image's place among all that were evaluated, 1 the one of lowest F1; absent without F1.
-        apart: its place by how far the F1 of methods lie apart, 1 the farthest; None where they do not.
+        truths: true instances, crowds included.
+        predictions: detections at each method's score threshold, by method.
+        scores: F1 at IoU .50 by method, in [0, 1]; nan without true objects and detections.
+        best: rank of the image among all evaluated ones, by method; 1 has the highest F1. Absent without F1.
+        worst: rank of the image among all evaluated ones, by method; 1 has the lowest F1. Absent without F1.
+        apart: rank by the standard deviation of F1 over methods, 1 the largest; None where they do not differ.
     """
 
     image_id: int
@@ -58,8 +58,8 @@ def select_images(benchmark: Benchmark, each: int, reference: str | None) -> lis
     """Select and read the images of a benchmark's gallery.
 
     Args:
-        benchmark: its rows are scored.
-        each: images for each reason; 0 for no gallery.
+        benchmark: benchmark with scored methods.
+        each: number of images for each reason; 0 for no gallery.
         reference: method that the others are compared with.
 
     Returns:
@@ -89,9 +89,9 @@ def build(
         rows: methods by name; those of boxes only are left out of the gallery.
         ground_truth: true objects.
         max_dets: detections per image and category that AP and AR use.
-        images: the images that were evaluated.
-        read: gives an image's pixels; called for the chosen ones only.
-        each: images for each reason; see ``choose``.
+        images: evaluated images.
+        read: reads the pixels of an image; called for the chosen ones only.
+        each: number of images for each reason; see ``choose``.
         reference: method that the others are compared with.
 
     Returns:
@@ -200,11 +200,11 @@ def choose(
     The reference (else the first method) comes first, with its median images, and with those where another beats it.
 
     Args:
-        scores: by method, F1 of every image.
-        objects: true instances of every image.
-        each: images for each reason.
+        scores: F1 of every image, by method.
+        objects: number of true instances of every image.
+        each: number of images for each reason.
         reference: method that the others are compared with.
-        oracles: methods whose settings were chosen with the ground truth; that they beat others says nothing.
+        oracles: methods whose settings were chosen with the ground truth, so that they are not compared with others.
 
     Returns:
         (image id, first reason) pairs; no image twice.
