@@ -203,7 +203,7 @@ def pillow_settings(max_pixels: int) -> Iterator[None]:
     global _readers
     with _lock:
         if not _readers:
-            # Not thread-safe: threads that load the rarer formats at the same time can miss one.
+            # Pillow loads the rarer formats when it needs them; threads that do so at the same time can miss one.
             Image.preinit()
             Image.init()
             _restore.enter_context(warnings.catch_warnings())
