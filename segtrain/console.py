@@ -128,17 +128,18 @@ def progress(
         yield stage
 
 
-def with_progress(name: str, items: Collection[T]) -> Iterator[T]:
+def with_progress(name: str, items: Collection[T], *, transient: bool = False) -> Iterator[T]:
     """Iterate over items while showing how many are done.
 
     Args:
         name: name of the stage.
         items: passed on one by one.
+        transient: remove the bar at the end.
 
     >>> list(with_progress("squaring", [1, 2, 3]))
     [1, 2, 3]
     """
-    with progress(name, len(items)) as stage:
+    with progress(name, len(items), transient=transient) as stage:
         for item in items:
             yield item
             stage.advance()

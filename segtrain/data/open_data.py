@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from segtrain.console import progress
 from segtrain.data.augmentation import Augmentation
 from segtrain.data.check.cache import cached, fingerprint, fingerprints
 from segtrain.data.check.image_checks import check_headers
@@ -96,7 +97,8 @@ def log_issues(name: str, issues: Issues) -> None:
 
 def _check_headers(reader: ImageReader, images: list[ImageInfo]) -> _CheckedHeaders:
     def look() -> _CheckedHeaders:
-        report = check_headers(images, reader)
+        with progress("image headers", len(images), transient=True) as stage:
+            report = check_headers(images, reader, stage.advance)
         return _CheckedHeaders(list(report.issues), report.unusable)
 
     stated = [(image.id, image.file_name, image.height, image.width) for image in images]

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from segtrain.console import with_progress
 from segtrain.data.check.load import CheckMode, load_index
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.images.headers import Exif
@@ -199,7 +200,7 @@ def drop_unreadable(split: Split) -> Split:
     if split.images is None:
         return split
     kept = []
-    for image in split.index.images:
+    for image in with_progress("reading images", split.index.images, transient=True):
         try:
             split.images.read(image)
             kept.append(image.id)

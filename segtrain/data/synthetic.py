@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from segtrain import masks
+from segtrain.console import with_progress
 from segtrain.data.cells import KINDS, Drawing, Interval, Look, draw
 from segtrain.errors import SegtrainError
 
@@ -95,7 +96,8 @@ class Generator:
     def _records(self, split: str, image_folder: Path) -> dict[str, Any]:
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        for number in range(1, (self.train_images if split == "train" else self.val_images) + 1):
+        numbers = range(1, (self.train_images if split == "train" else self.val_images) + 1)
+        for number in with_progress(f"drawing {split} images", numbers, transient=True):
             difficulty, drawing = self.drawing(split, number)
             name = f"{number:06d}.png"
             Image.fromarray(drawing.rgb).save(image_folder / name)

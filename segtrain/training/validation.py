@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segtrain.console import progress
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
@@ -48,9 +49,11 @@ class Validation:
     def __call__(self, segmenter: Trainable, step: int) -> dict[str, float]:
         """Return the metrics of a segmenter by their names in ``results.json``; undefined ones are nan."""
         images = evaluation_images(self._index, self._images)
-        found = predict(segmenter, images, self._ground_truth.categories, self._score_threshold)
-        self._show(step, found)
-        track = score(found, self._ground_truth, self._max_dets, ["class_aware"])["class_aware"]
+        with progress("validation", len(self._index.images), transient=True) as stage:
+            found = predict(segmenter, images, self._ground_truth.categories, self._score_threshold, stage.advance)
+            stage.update(state="scoring")
+            self._show(step, found)
+            track = score(found, self._ground_truth, self._max_dets, ["class_aware"])["class_aware"]
         assert track is not None
         return {key: track[key] for key in KEYS}
 
@@ -101,8 +104,11 @@ def select_score_threshold(folder: Path, segmenter: Trainable, split: Split, *, 
     ground_truth = GroundTruthSet.of(index)
     for paths in _by_weights([folder / "best.pt", folder / "last.pt"]):
         restore_weights(segmenter, load_checkpoint(paths[0]).model, str(paths[0]))
-        found = predict(segmenter, evaluation_images(index, split.images), ground_truth.categories, 0.0)
-        threshold, value = best_threshold(found, ground_truth)
+        with progress(f"score threshold of {paths[0].name}", len(drawn), transient=True) as stage:
+            read = evaluation_images(index, split.images)
+            found = predict(segmenter, read, ground_truth.categories, 0.0, stage.advance)
+            stage.update(state="scoring")
+            threshold, value = best_threshold(found, ground_truth)
         for path in paths:
             replace(load_checkpoint(path), score_threshold=threshold, threshold_images=len(drawn)).save(path)
         logger.info(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from segtrain import masks
 from segtrain.boxes import paired_iou, shared_area, xywh_to_xyxy
+from segtrain.console import progress
 from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.record_tables import AnnotationTable, ImageTable, decode_box, decode_segmentation, name_of
 from segtrain.io import printable
@@ -62,13 +63,15 @@ class AnnotationChecks:
     def __init__(self, images: ImageTable, annotations: AnnotationTable) -> None:
         self.rows, self.issues = annotations.rows.copy(), Issues()
         self._images, self._annotations = images, annotations
-        for places in self._batches():
-            batch = self._draw(places)
-            if len(batch.rows):
-                self._check_sizes(batch)
-                self._check_boxes(batch)
-                self._check_polygons(batch)
-                self._check_duplicates(batch)
+        with progress("annotations", np.count_nonzero(self.rows["usable"]), transient=True) as stage:
+            for places in self._batches():
+                batch = self._draw(places)
+                if len(batch.rows):
+                    self._check_sizes(batch)
+                    self._check_boxes(batch)
+                    self._check_polygons(batch)
+                    self._check_duplicates(batch)
+                stage.advance(len(places))
 
     def _batches(self) -> Iterator[npt.NDArray[np.int64]]:
         """Yield indices of the usable rows, in batches that keep the annotations of an image together."""

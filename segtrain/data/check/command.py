@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from segtrain.console import progress
+from segtrain.console import Heartbeat, progress
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.fix import require_free, write_fixed
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
@@ -73,11 +73,14 @@ def _inspect(options: argparse.Namespace) -> tuple[CheckReport, CocoIndex | None
         max_dets=options.max_dets,
         max_pixels=options.max_image_pixels,
     )
+    console = Console(stderr=True)
+    heartbeat = Heartbeat(lambda line: print(line, file=sys.stderr))
     with ExitStack() as stages:
 
         def advance(name: str, steps: int) -> Callable[[], None]:
             stages.close()  # one stage at a time
-            return stages.enter_context(progress(name, steps, console=Console(stderr=True), transient=True)).advance
+            stage = progress(name, steps, console=console, transient=True, heartbeat=heartbeat)
+            return stages.enter_context(stage).advance
 
         try:
             return run_checks(question, advance)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import psutil
 
+from segtrain.console import progress
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.coco.shared_array import SharedArray
 from segtrain.data.images.image_reader import RgbArray
@@ -56,9 +57,12 @@ class PixelCache:
                     raise
                 self._errors[info.id] = str(error)
 
-        with ThreadPoolExecutor(thread_count("auto", busy_workers=0)) as threads:
+        with (
+            ThreadPoolExecutor(thread_count("auto", busy_workers=0)) as threads,
+            progress("reading images", len(images), transient=True) as stage,
+        ):
             for _ in threads.map(hold, images):
-                pass
+                stage.advance()
         took = time.perf_counter() - started
         logger.info(f"data.cache=ram: {len(images)} images, {_gib(self._starts[-1])}, decoded in {took:.0f} s")
 
