@@ -1,5 +1,6 @@
 """Each classical method against its definition, pixel by pixel where the definition is one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -216,3 +217,41 @@ def test_an_unknown_score_is_one_line() -> None:
 def test_an_unknown_variant_is_refused() -> None:
     with pytest.raises(SegtrainError, match="variant 'literal' is unknown; use textbook, robust, tuned or null"):
         LabelMapSegmenter(threshold.mean, score="contrast", min_area=16, description="", variant="literal")
+
+
+METHODS = [
+    threshold.mean, threshold.multi, threshold.otsu, threshold.local, edges.sobel, edges.laplace, edges.canny,
+    kmeans.rgb_clusters, kmeans.colour_clusters,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_image_means_the_same_in_every_type(method: Callable[..., np.ndarray]) -> None:
+    image = np.rint(255 * random_rgb(3, 30, 40)).astype(np.uint8)
+    labels = method(image)
+    assert labels.shape == (30, 40)
+    for same in (image.astype(np.float32) / np.float32(255), image / 255):
+        assert np.array_equal(method(same), labels)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 5)), r"shape \(4, 5\) is not RGB"),
+        (np.zeros((4, 5, 4), np.uint8), r"shape \(4, 5, 4\) is not RGB"),
+        (np.zeros((4, 5, 3), np.uint16), "type uint16 has no known range; give uint8, or float"),
+        (np.full((4, 5, 3), 200.0), r"must lie in \[0, 1\], not in \[200, 200\]"),
+        (np.full((4, 5, 3), np.nan), r"must lie in \[0, 1\]"),
+    ],
+)
+def test_what_is_no_rgb_image_is_refused(method: Callable[..., np.ndarray], image: np.ndarray, message: str) -> None:
+    with pytest.raises(SegtrainError, match=message):
+        method(image)
+
+
+def test_unknown_choices_are_refused() -> None:
+    with pytest.raises(SegtrainError, match="polarity 'light' is unknown; use border, bright, dark"):
+        threshold.otsu(random_rgb(0), polarity="light")
+    with pytest.raises(SegtrainError, match="space 'hsv' is unknown; use rgb, lab, grey"):
+        kmeans.colour_clusters(random_rgb(0), space="hsv")

@@ -1,5 +1,6 @@
 """What every ``configs/segmenter/*.yaml`` promises, whatever the image."""
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from segtrain.segmenters import Segmenter
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "segmenter"
 # A network is not built from its file alone (it needs the number of classes): its contract is tested beside it.
-CLASSICAL = sorted(path.stem for path in CONFIGS.glob("*.yaml") if "classical.segmenter.Classical" in path.read_text())
+CLASSICAL = sorted(
+    path.stem for path in CONFIGS.glob("*.yaml") if "classical.segmenter.LabelMapSegmenter" in path.read_text()
+)
 
 
 def load(name: str) -> Segmenter:
@@ -118,3 +121,12 @@ def test_robust_rows_find_discs_of_either_polarity(name: str, kind: str) -> None
 def test_every_row_begins_with_its_command(name: str) -> None:
     first = (CONFIGS / f"{name}.yaml").read_text().splitlines()[0]
     assert first == f"# python evaluate.py methods=none +segmenter@segmenters.{name}={name}"
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_defaults_of_the_functions_are_those_of_the_rows(name: str) -> None:
+    node = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{name}.yaml"))["method"]
+    method = instantiate(node, _convert_="all")
+    parameters = inspect.signature(method.func).parameters
+    defaults = {key: value.default for key, value in parameters.items() if value.default is not value.empty}
+    assert method.keywords == defaults

@@ -5,14 +5,15 @@ from scipy import ndimage
 from skimage import feature, filters, measure
 from skimage.morphology import disk
 
-from segtrain.arrays import BoolArray
+from segtrain.arrays import BoolArray, Float32Array
 from segtrain.errors import SegtrainError
-from segtrain.segmenters.classical.postprocess import MaskPostprocessing
+from segtrain.segmenters.classical.postprocess import WATERSHED, MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
-    FloatArray,
+    ImageArray,
     LabelMap,
     Polarity,
     above_mean,
+    as_rgb,
     components,
     luminance,
     objects_among,
@@ -21,50 +22,50 @@ from segtrain.segmenters.classical.regions import (
 LAPLACE = np.array([[1, 1, 1], [1, -8, 1], [1, 1, 1]], dtype=np.float32)
 
 
-def sobel(rgb: FloatArray) -> LabelMap:
+def sobel(image: ImageArray) -> LabelMap:
     """Label the areas that ``sobel_edges`` enclose.
 
     Args:
-        rgb: (H, W, 3) in [0, 1].
+        image: (H, W, 3), uint8, or float in [0, 1].
 
     >>> image = np.zeros((12, 24, 3), np.float32)
     >>> image[3:9, 3:9] = image[3:9, 15:21] = 1.0
     >>> int(sobel(image).max())
     2
     """
-    return enclosed(sobel_edges(luminance(rgb)))
+    return enclosed(sobel_edges(luminance(as_rgb(image))))
 
 
-def laplace(rgb: FloatArray) -> LabelMap:
+def laplace(image: ImageArray) -> LabelMap:
     """Label the areas that ``laplace_edges`` enclose.
 
     Args:
-        rgb: (H, W, 3) in [0, 1].
+        image: (H, W, 3), uint8, or float in [0, 1].
 
     >>> image = np.zeros((12, 24, 3), np.float32)
     >>> image[3:9, 3:9] = image[3:9, 15:21] = 1.0
     >>> int(laplace(image).max())
     2
     """
-    return enclosed(laplace_edges(luminance(rgb)))
+    return enclosed(laplace_edges(luminance(as_rgb(image))))
 
 
 def canny(
-    rgb: FloatArray,
+    image: ImageArray,
     *,
-    sigma: float,
-    low: float,
-    high: float,
-    close: int,
-    polarity: Polarity,
-    finish: MaskPostprocessing,
+    sigma: float = 1.5,
+    low: float = 0.4,
+    high: float = 0.8,
+    close: int = 2,
+    polarity: Polarity = "border",
+    finish: MaskPostprocessing = WATERSHED,
 ) -> LabelMap:
     """Segment by Canny's edges, whose gaps are closed: objects are areas that edges separate from the background.
 
     The polarity rule chooses among the areas between the edges, so an object cut by the image's border is found.
 
     Args:
-        rgb: (H, W, 3) in [0, 1].
+        image: (H, W, 3), uint8, or float in [0, 1].
         sigma: sigma in pixels of Canny's Gaussian.
         low: hysteresis threshold, in units of Otsu's threshold of the gradient magnitude.
         high: hysteresis threshold, in the same units.
@@ -77,28 +78,26 @@ def canny(
 
     Source: Canny, A Computational Approach to Edge Detection (1986).
 
-    >>> finish = MaskPostprocessing(
-    ...     closing=0, fill=True, opening=0, watershed=False, smoothing=1.0, min_distance=3, grow=0
-    ... )
     >>> image = np.zeros((20, 40, 3), np.float32)
     >>> image[6:14, 6:14] = image[6:14, 26:34] = 1.0
-    >>> int(canny(image, sigma=1.0, low=0.5, high=1.0, close=1, polarity="border", finish=finish).max())
+    >>> int(canny(image).max())
     2
     """
     if low > high:
         raise SegtrainError(
             f"canny: low={low:g} is above high={high:g}; edges go on down to low from where they reach high"
         )
+    plane = luminance(as_rgb(image))
     disc = disk(close)
     # The border is repeated outside: neither Canny nor closing then sees an end of the image there.
-    grey = np.pad(luminance(rgb), close + 2, mode="edge")
+    grey = np.pad(plane, close + 2, mode="edge")
     strength = _gradient(ndimage.gaussian_filter(grey, sigma))
     unit = filters.threshold_otsu(strength)
     edges = feature.canny(grey, sigma=sigma, low_threshold=low * unit, high_threshold=high * unit, mode="nearest")
     edges = ndimage.binary_closing(edges, disc)[close + 2 : -close - 2, close + 2 : -close - 2]
     # Edges are 8-connected lines, so the areas between them are 4-connected; number 0 is the edges themselves.
     between = measure.label(~edges, connectivity=1)
-    objects = objects_among(between, luminance(rgb), polarity)
+    objects = objects_among(between, plane, polarity)
     if polarity != "border":
         objects |= edges
     # Edges that enclose nothing are thinner than the disc, so opening removes them.
@@ -106,7 +105,7 @@ def canny(
     return finish(objects)
 
 
-def sobel_edges(grey: FloatArray) -> BoolArray:
+def sobel_edges(grey: Float32Array) -> BoolArray:
     """Find the pixels where the magnitude of Sobel's gradient exceeds its mean.
 
     Args:
@@ -118,7 +117,7 @@ def sobel_edges(grey: FloatArray) -> BoolArray:
     return above_mean(filters.sobel(grey))
 
 
-def laplace_edges(grey: FloatArray) -> BoolArray:
+def laplace_edges(grey: Float32Array) -> BoolArray:
     """Find the pixels where the magnitude of the 8-neighbour Laplacian exceeds its mean.
 
     Args:
@@ -144,7 +143,7 @@ def enclosed(edges: BoolArray) -> LabelMap:
     return components(ndimage.binary_fill_holes(edges) & ~edges)
 
 
-def _gradient(grey: FloatArray) -> FloatArray:
+def _gradient(grey: Float32Array) -> Float32Array:
     """Compute the gradient magnitude in units of ``skimage.feature.canny``: Sobel's kernel is not normalised."""
-    magnitude: FloatArray = np.hypot(ndimage.sobel(grey, axis=0), ndimage.sobel(grey, axis=1))
+    magnitude: Float32Array = np.hypot(ndimage.sobel(grey, axis=0), ndimage.sobel(grey, axis=1))
     return magnitude

@@ -1,36 +1,36 @@
 """Segmentation by colour clusters: functions from RGB to a label map."""
 
 import warnings
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 from skimage import color
 
-from segtrain.segmenters.classical.postprocess import MaskPostprocessing
+from segtrain.arrays import FloatArray
+from segtrain.errors import SegtrainError
+from segtrain.segmenters.classical.postprocess import WATERSHED, MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
-    FloatArray,
+    ImageArray,
     LabelMap,
     Polarity,
+    as_rgb,
     border_counts,
     components,
     luminance,
     objects_among,
-    unit_range,
 )
 
-Float64Array = npt.NDArray[np.float64]
 Space = Literal["rgb", "lab", "grey"]
 _MAX_CELLS = 1_500  # of a histogram: more cost time, and lower the inertia by less than 0.2 %
 _BLOCK = 2**14  # pixels whose intermediate arrays stay in a core's cache
 
 
-def rgb_clusters(rgb: FloatArray, *, clusters: int, bits: int, restarts: int, seed: int) -> LabelMap:
+def rgb_clusters(image: ImageArray, *, clusters: int = 5, bits: int = 6, restarts: int = 10, seed: int = 0) -> LabelMap:
     """Label the components of every RGB cluster but the one with most border pixels.
 
     Args:
-        rgb: (H, W, 3) in [0, 1].
+        image: (H, W, 3), uint8, or float in [0, 1].
         clusters: number of clusters; see ``cluster``.
         bits: resolution of the histogram; see ``cluster``.
         restarts: number of starts; see ``cluster``.
@@ -38,30 +38,30 @@ def rgb_clusters(rgb: FloatArray, *, clusters: int, bits: int, restarts: int, se
 
     >>> image = np.zeros((4, 8, 3), np.float32)
     >>> image[1:3, 1:3], image[1:3, 5:7] = (1, 0, 0), (0, 0, 1)  # a red and a blue object
-    >>> int(rgb_clusters(image, clusters=3, bits=5, restarts=1, seed=0).max())
+    >>> int(rgb_clusters(image, clusters=3).max())
     2
     """
-    segments = cluster(rgb, clusters=clusters, bits=bits, restarts=restarts, seed=seed)
+    segments = cluster(as_rgb(image), clusters=clusters, bits=bits, restarts=restarts, seed=seed)
     background = int(np.argmax(border_counts(segments)))
     return components(np.where(segments == background, 0, segments + 1))
 
 
 def colour_clusters(
-    rgb: FloatArray,
+    image: ImageArray,
     *,
-    space: Space,
-    denoise: float,
-    clusters: int,
-    bits: int,
-    restarts: int,
-    seed: int,
-    polarity: Polarity,
-    finish: MaskPostprocessing,
+    space: Space = "lab",
+    denoise: float = 0.5,
+    clusters: int = 3,
+    bits: int = 6,
+    restarts: int = 10,
+    seed: int = 0,
+    polarity: Polarity = "border",
+    finish: MaskPostprocessing = WATERSHED,
 ) -> LabelMap:
     """Cluster in a colour space, separate objects from background, and split touching objects.
 
     Args:
-        rgb: (H, W, 3) in [0, 1].
+        image: (H, W, 3), uint8, or float in [0, 1].
         space: "rgb", "lab" (CIELAB) or "grey".
         denoise: sigma in pixels of a Gaussian over each channel; 0 for none.
         clusters: number of clusters; see ``cluster``.
@@ -71,26 +71,17 @@ def colour_clusters(
         polarity: rule that finds the objects; see ``regions.objects_among``.
         finish: postprocessing of the mask, such as the separation of touching objects.
 
-    >>> finish = MaskPostprocessing(
-    ...     closing=0, fill=False, opening=0, watershed=False, smoothing=1.0, min_distance=3, grow=0
-    ... )
+    Raises:
+        SegtrainError: the space or the polarity is none of these.
+
     >>> image = np.zeros((4, 8, 3), np.float32)
     >>> image[1:3, 1:3], image[1:3, 5:7] = (1, 0, 0), (0, 0, 1)  # a red and a blue object
-    >>> labels = colour_clusters(
-    ...     image,
-    ...     space="lab",
-    ...     denoise=0,
-    ...     clusters=3,
-    ...     bits=5,
-    ...     restarts=1,
-    ...     seed=0,
-    ...     polarity="border",
-    ...     finish=finish,
-    ... )
-    >>> int(labels.max())
+    >>> int(colour_clusters(image, denoise=0).max())
     2
     """
-    rgb = ndimage.gaussian_filter(unit_range(rgb), denoise, axes=(0, 1))
+    if space not in get_args(Space):
+        raise SegtrainError(f"space {space!r} is unknown; use {', '.join(get_args(Space))}")
+    rgb = ndimage.gaussian_filter(as_rgb(image), denoise, axes=(0, 1))
     grey = luminance(rgb)
     if space == "grey":
         colours = grey[..., None]
@@ -100,7 +91,7 @@ def colour_clusters(
     return finish(objects_among(segments, grey, polarity))
 
 
-def cluster(pixels: FloatArray, *, clusters: int, bits: int, restarts: int, seed: int) -> LabelMap:
+def cluster(pixels: ImageArray, *, clusters: int, bits: int = 6, restarts: int = 10, seed: int = 0) -> LabelMap:
     """Cluster the colours of an image by k-means (Lloyd, 1982; k-means++ starts, Arthur and Vassilvitskii, 2007).
 
     scikit-learn fits the mean colours of the occupied cells of a histogram, weighted by their pixels; then every pixel
@@ -108,7 +99,7 @@ def cluster(pixels: FloatArray, *, clusters: int, bits: int, restarts: int, seed
     pixels.
 
     Args:
-        pixels: (H, W, C) colours.
+        pixels: (H, W, C) colours of any range, for C from 1.
         clusters: number of clusters; fewer where the image has fewer colours.
         bits: the histogram has 2 ** bits steps along each channel's own range, and fewer where many of its cells
             are occupied.
@@ -120,7 +111,7 @@ def cluster(pixels: FloatArray, *, clusters: int, bits: int, restarts: int, seed
 
     >>> image = np.zeros((2, 3, 3), dtype=np.float32)
     >>> image[:, 2] = 1.0
-    >>> labels = cluster(image, clusters=2, bits=5, restarts=1, seed=0)
+    >>> labels = cluster(image, clusters=2)
     >>> bool(labels[0, 0] == labels[1, 1] != labels[0, 2])
     True
     """
@@ -141,9 +132,7 @@ def cluster(pixels: FloatArray, *, clusters: int, bits: int, restarts: int, seed
     return np.asarray(kmeans.predict(colours), dtype=np.int64).reshape(pixels.shape[:2])
 
 
-def _histogram(
-    channels: Float64Array, bits: int, weights: Float64Array | None = None
-) -> tuple[Float64Array, Float64Array]:
+def _histogram(channels: FloatArray, bits: int, weights: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
     """Compute the mean colour (M, C) and the weight (M,) of every occupied cell.
 
     Args:

@@ -29,22 +29,20 @@ class MaskPostprocessing:
         min_distance: least distance in pixels between seeds; see ``regions.split_touching``.
         grow: pixels by which every object grows into the background, or shrinks where negative.
 
-    >>> steps = MaskPostprocessing(
-    ...     closing=0, fill=True, opening=0, watershed=False, smoothing=1.0, min_distance=3, grow=0
-    ... )
+    >>> steps = MaskPostprocessing(fill=True, watershed=False)
     >>> ring = np.ones((3, 3), np.bool_)
     >>> ring[1, 1] = False
     >>> steps(ring).tolist()
     [[1, 1, 1], [1, 1, 1], [1, 1, 1]]
     """
 
-    closing: Radius
-    fill: bool
-    opening: Radius
-    watershed: bool
-    smoothing: Annotated[float, Meta(ge=0)]
-    min_distance: Annotated[int, Meta(ge=1)]
-    grow: int
+    closing: Radius = 0
+    fill: bool = False
+    opening: Radius = 0
+    watershed: bool = True
+    smoothing: Annotated[float, Meta(ge=0)] = 2.0
+    min_distance: Annotated[int, Meta(ge=1)] = 7
+    grow: int = 0
 
     def __call__(self, objects: BoolArray) -> LabelMap:
         """Turn a mask into a label map.
@@ -72,6 +70,10 @@ class MaskPostprocessing:
         if self.opening:
             objects = _framed(ndimage.binary_opening, objects, self.opening)
         return objects
+
+
+WATERSHED = MaskPostprocessing()
+FILLED_WATERSHED = MaskPostprocessing(fill=True)
 
 
 def _framed(operation: Callable[..., BoolArray], objects: BoolArray, radius: int) -> BoolArray:

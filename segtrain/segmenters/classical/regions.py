@@ -3,50 +3,66 @@
 A label map is an int (H, W) array: 0 is background, region n has the value n.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 from skimage import feature, measure, segmentation
 
-from segtrain.arrays import BoolArray
+from segtrain.arrays import BoolArray, Float32Array
+from segtrain.errors import SegtrainError
 
-FloatArray = npt.NDArray[np.float32]
+ImageArray = npt.NDArray[np.uint8] | npt.NDArray[np.floating[Any]]
 LabelMap = npt.NDArray[np.int64]
 Polarity = Literal["border", "bright", "dark"]
 
 
-def unit_range(rgb: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return an image as float32 in [0, 1]; a float image is returned as it is.
+def as_rgb(image: ImageArray) -> Float32Array:
+    """Return an image as float32 RGB in [0, 1]; every method converts its image first.
 
-    >>> unit_range(np.array([0, 255], np.uint8)).tolist()
-    [0.0, 1.0]
+    Args:
+        image: (H, W, 3), uint8, or float in [0, 1].
+
+    Raises:
+        SegtrainError: the image has another shape or type, or values outside [0, 1].
+
+    >>> as_rgb(np.array([[[0, 51, 255]]], np.uint8)).tolist()
+    [[[0.0, 0.20000000298023224, 1.0]]]
     """
-    return rgb.astype(np.float32) / np.float32(255) if rgb.dtype == np.uint8 else rgb
+    if np.ndim(image) != 3 or image.shape[2] != 3:
+        raise SegtrainError(f"an image of shape {np.shape(image)} is not RGB; give an array (H, W, 3)")
+    if image.dtype == np.uint8:
+        return image.astype(np.float32) / np.float32(255)
+    if not np.issubdtype(image.dtype, np.floating):
+        raise SegtrainError(f"an image of type {image.dtype} has no known range; give uint8, or float in [0, 1]")
+    if not (image.min(initial=0) >= 0 and image.max(initial=1) <= 1):
+        low, high = image.min(), image.max()
+        raise SegtrainError(f"a float image must lie in [0, 1], not in [{low:g}, {high:g}]; divide it by its range")
+    return image.astype(np.float32, copy=False)
 
 
-def luminance(rgb: FloatArray) -> FloatArray:
+def luminance(rgb: Float32Array) -> Float32Array:
     """Compute the grey of every pixel: Rec. 709 luma, .2125 R + .7154 G + .0721 B.
 
     The weights are those of ``skimage.color.rgb2gray``, whose matrix product rounds equal pixels differently.
 
     Args:
-        rgb: (H, W, 3), float in [0, 1], or uint8.
+        rgb: (H, W, 3) in [0, 1].
 
     Returns:
         (H, W) in [0, 1].
 
-    >>> luminance(np.full((1, 1, 3), 255, np.uint8)).tolist()
+    >>> luminance(np.ones((1, 1, 3), np.float32)).tolist()
     [[1.0]]
     """
-    red, green, blue = np.moveaxis(unit_range(rgb).astype(np.float64), -1, 0)
+    red, green, blue = np.moveaxis(rgb.astype(np.float64), -1, 0)
     # float32 on purpose: a float64 sum of equal float32 values is exact, so a constant image is not above its own mean.
-    grey: FloatArray = (0.2125 * red + 0.7154 * green + 0.0721 * blue).astype(np.float32)
+    grey: Float32Array = (0.2125 * red + 0.7154 * green + 0.0721 * blue).astype(np.float32)
     return grey
 
 
-def above_mean(values: FloatArray) -> BoolArray:
+def above_mean(values: Float32Array) -> BoolArray:
     """Find the pixels above the mean of a plane; the mean is computed in float64.
 
     Args:
@@ -115,7 +131,7 @@ def foreground(segments: npt.NDArray[np.integer[Any]]) -> BoolArray:
     return ~np.isin(segments, order[: enough + 1])
 
 
-def objects_among(segments: npt.NDArray[np.integer[Any]], grey: FloatArray, polarity: Polarity) -> BoolArray:
+def objects_among(segments: npt.NDArray[np.integer[Any]], grey: Float32Array, polarity: Polarity) -> BoolArray:
     """Find the pixels of those segments that are objects.
 
     Args:
@@ -127,9 +143,14 @@ def objects_among(segments: npt.NDArray[np.integer[Any]], grey: FloatArray, pola
     Returns:
         (H, W), true inside objects.
 
+    Raises:
+        SegtrainError: the polarity is none of these.
+
     >>> objects_among(np.array([[0, 1]]), np.array([[0.2, 0.8]], np.float32), "dark").tolist()
     [[True, False]]
     """
+    if polarity not in get_args(Polarity):
+        raise SegtrainError(f"polarity {polarity!r} is unknown; use {', '.join(get_args(Polarity))}")
     if polarity == "border":
         return foreground(segments)
     numbers = segments.ravel()

@@ -8,14 +8,15 @@ from skimage.morphology import disk
 from torch import Tensor
 
 from segtrain import masks
+from segtrain.arrays import Float32Array
 from segtrain.errors import SegtrainError
 from segtrain.records import Instances
-from segtrain.segmenters.classical.regions import FloatArray, LabelMap, drop_small
+from segtrain.segmenters.classical.regions import LabelMap, drop_small
 
 RING = 3  # width in pixels; part of the score's definition
 
 
-def contrast(rgb: FloatArray, labels: LabelMap) -> FloatArray:
+def contrast(rgb: Float32Array, labels: LabelMap) -> Float32Array:
     """Score regions by the distance of their colour from that of their surroundings.
 
     The score is the Euclidean distance between the mean RGB of the region and of its ring, divided by the norm of the
@@ -56,7 +57,7 @@ def contrast(rgb: FloatArray, labels: LabelMap) -> FloatArray:
     return np.clip(scores, 0, 1)
 
 
-def constant(rgb: FloatArray, labels: LabelMap) -> FloatArray:
+def constant(rgb: Float32Array, labels: LabelMap) -> Float32Array:
     """Score every region 1, so that no region ranks above another.
 
     Args:
@@ -96,7 +97,7 @@ class LabelMapSegmenter:
 
     def __init__(
         self,
-        method: Callable[[FloatArray], LabelMap],
+        method: Callable[[Float32Array], LabelMap],
         score: str,
         min_area: int,
         description: str,

@@ -4,37 +4,39 @@ import numpy as np
 from scipy import ndimage
 from skimage import filters
 
-from segtrain.segmenters.classical.postprocess import MaskPostprocessing
+from segtrain.arrays import Float32Array
+from segtrain.segmenters.classical.postprocess import FILLED_WATERSHED, WATERSHED, MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
-    FloatArray,
+    ImageArray,
     LabelMap,
     Polarity,
     above_mean,
+    as_rgb,
     components,
     luminance,
     objects_among,
 )
 
 
-def mean(rgb: FloatArray) -> LabelMap:
+def mean(image: ImageArray) -> LabelMap:
     """Label the components whose grey is above the mean grey of the image.
 
     Args:
-        rgb: (H, W, 3) in [0, 1].
+        image: (H, W, 3), uint8, or float in [0, 1].
 
     >>> image = np.zeros((4, 8, 3), np.float32)
     >>> image[1:3, 1:3] = image[1:3, 5:7] = 1.0
     >>> int(mean(image).max())
     2
     """
-    return components(above_mean(luminance(rgb)))
+    return components(above_mean(luminance(as_rgb(image))))
 
 
-def multi(rgb: FloatArray, *, low: float, high: float) -> LabelMap:
+def multi(image: ImageArray, *, low: float = 0.25, high: float = 0.5) -> LabelMap:
     """Label the components of equal level, for levels 1 to 3.
 
     Args:
-        rgb: (H, W, 3) in [0, 1].
+        image: (H, W, 3), uint8, or float in [0, 1].
         low: lower threshold; see ``levels``.
         high: upper threshold; see ``levels``.
 
@@ -42,10 +44,10 @@ def multi(rgb: FloatArray, *, low: float, high: float) -> LabelMap:
     >>> multi(image, low=0.1, high=0.3).tolist()  # grey 0, .2, .4, .6, .8
     [[0, 1, 2, 3, 3]]
     """
-    return components(levels(luminance(rgb), low=low, high=high))
+    return components(levels(luminance(as_rgb(image)), low=low, high=high))
 
 
-def levels(grey: FloatArray, *, low: float, high: float) -> LabelMap:
+def levels(grey: Float32Array, *, low: float, high: float) -> LabelMap:
     """Divide grey into levels: 3 above the mean, else 2 above ``high``, else 1 above ``low``, else 0.
 
     The rules apply in this order, so a level may be empty.
@@ -62,11 +64,18 @@ def levels(grey: FloatArray, *, low: float, high: float) -> LabelMap:
     return level
 
 
-def otsu(rgb: FloatArray, *, denoise: float, offset: float, polarity: Polarity, finish: MaskPostprocessing) -> LabelMap:
+def otsu(
+    image: ImageArray,
+    *,
+    denoise: float = 0.5,
+    offset: float = 0.0,
+    polarity: Polarity = "border",
+    finish: MaskPostprocessing = WATERSHED,
+) -> LabelMap:
     """Segment by Otsu's threshold, with a rule for the polarity of objects.
 
     Args:
-        rgb: (H, W, 3) in [0, 1].
+        image: (H, W, 3), uint8, or float in [0, 1].
         denoise: sigma in pixels of a Gaussian over the grey image; 0 for none.
         offset: distance by which objects must exceed the threshold, away from the background, as a share of the grey
             image's range.
@@ -75,15 +84,12 @@ def otsu(rgb: FloatArray, *, denoise: float, offset: float, polarity: Polarity, 
 
     Source: Otsu, A Threshold Selection Method from Gray-Level Histograms (1979).
 
-    >>> finish = MaskPostprocessing(
-    ...     closing=0, fill=False, opening=0, watershed=False, smoothing=1.0, min_distance=3, grow=0
-    ... )
     >>> image = np.ones((4, 8, 3), np.float32)
     >>> image[1:3, 1:3] = image[1:3, 5:7] = 0.0  # dark objects
-    >>> int(otsu(image, denoise=0, offset=0, polarity="border", finish=finish).max())
+    >>> int(otsu(image).max())
     2
     """
-    grey = ndimage.gaussian_filter(luminance(rgb), denoise)
+    grey = ndimage.gaussian_filter(luminance(as_rgb(image)), denoise)
     level, shift = filters.threshold_otsu(grey), offset * np.ptp(grey)
     bright = grey > level
     objects = objects_among(bright.astype(np.int64), grey, polarity)
@@ -93,7 +99,13 @@ def otsu(rgb: FloatArray, *, denoise: float, offset: float, polarity: Polarity, 
 
 
 def local(
-    rgb: FloatArray, *, denoise: float, window: float, offset: float, polarity: Polarity, finish: MaskPostprocessing
+    image: ImageArray,
+    *,
+    denoise: float = 0.5,
+    window: float = 20.0,
+    offset: float = 0.04,
+    polarity: Polarity = "border",
+    finish: MaskPostprocessing = FILLED_WATERSHED,
 ) -> LabelMap:
     """Segment by a local threshold: the Gaussian mean around each pixel, plus an offset.
 
@@ -101,23 +113,20 @@ def local(
     grey image is then inverted.
 
     Args:
-        rgb: (H, W, 3) in [0, 1].
+        image: (H, W, 3), uint8, or float in [0, 1].
         denoise: sigma in pixels of a Gaussian over the grey image; 0 for none.
         window: sigma in pixels of the Gaussian mean; objects should be smaller.
         offset: distance by which objects must exceed the local mean, as a share of the grey image's range.
         polarity: rule that finds the objects; see ``regions.objects_among``.
         finish: postprocessing of the mask, such as the separation of touching objects.
 
-    >>> finish = MaskPostprocessing(
-    ...     closing=0, fill=False, opening=0, watershed=False, smoothing=1.0, min_distance=3, grow=0
-    ... )
     >>> image = np.zeros((20, 40, 3), np.float32) + np.linspace(0, 0.5, 40, dtype=np.float32)[:, None]
     >>> image[8:12, 8:12] += 0.2  # darker than the background on the right
     >>> image[8:12, 28:32] += 0.2
-    >>> int(local(image, denoise=0, window=8, offset=0.2, polarity="bright", finish=finish).max())
+    >>> int(local(image, window=8, offset=0.2).max())
     2
     """
-    grey = ndimage.gaussian_filter(luminance(rgb), denoise)
+    grey = ndimage.gaussian_filter(luminance(as_rgb(image)), denoise)
     bright = grey > filters.threshold_otsu(grey)
     if (objects_among(bright.astype(np.int64), grey, polarity) & ~bright).any():
         grey = -grey
