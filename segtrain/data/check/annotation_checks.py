@@ -63,7 +63,7 @@ class AnnotationChecks:
     def __init__(self, images: ImageTable, annotations: AnnotationTable) -> None:
         self.rows, self.issues = annotations.rows.copy(), Issues()
         self._images, self._annotations = images, annotations
-        with progress("annotations", np.count_nonzero(self.rows["usable"]), transient=True) as stage:
+        with progress("annotations", int(self.rows["usable"].sum()), transient=True) as stage:
             for places in self._batches():
                 batch = self._draw(places)
                 if len(batch.rows):
