@@ -6,7 +6,7 @@
 images of the nuclei, and for each of 15 methods about 80 detections an image: half are the objects, shifted and grown
 or shrunk, the other half lie anywhere. The scores differ, as those of nearly all methods do.
 
-- ours: ``compute_uncertainty`` of ``segtrain.report.comparisons`` with 1,000 resamples, as
+- ours: ``compute_uncertainty`` of ``segtrain.benchmark.comparisons`` with 1,000 resamples, as
   ``evaluate.py`` calls it: matching of masks and of boxes, once for each method, then the fifteen numbers on every
   resample, their intervals, and each method against the first. The numbers on the images themselves come before.
 - There is no other side: the bound is on the seconds.
@@ -24,10 +24,10 @@ from harness import arguments, finish
 from rows import Row
 
 from segtrain import masks
+from segtrain.benchmark.comparisons import compute_uncertainty
 from segtrain.benchmark.runner import MethodResult as Measured
 from segtrain.evaluation import Detections, GroundTruthSet, score
 from segtrain.records import Category, GroundTruth, Prediction
-from segtrain.report.comparisons import compute_uncertainty
 
 SIDE, OBJECTS, DETECTIONS, MAX_DETS = 256, 40, 80, 100
 Floats = npt.NDArray[np.float64]

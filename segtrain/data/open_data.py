@@ -62,9 +62,9 @@ def check_split(split: Split, check: CheckMode, max_dets: int, *, skip: bool) ->
     parts: list[Issues | list[Issue]] = [index.issues, check_set(index, max_dets)]
     unusable: dict[int, str] = {}
     if split.images is not None:
-        verdict = _check_headers(split.images, list(index.images))
-        unusable = verdict.unusable
-        parts.append(verdict.issues)
+        headers = _check_headers(split.images, list(index.images))
+        unusable = headers.unusable
+        parts.append(headers.issues)
     for part in parts:
         issues.merge(part)
     if check == "strict" and not skip:
@@ -81,8 +81,8 @@ def check_leaks(splits: Mapping[SplitName, Split]) -> Issues:
     if len(files) == 2 and all(files.values()):
         paths = [[str(path.absolute()) for path in own.values()] for own in files.values()]
         found = [[fingerprint(Path(path))[1:] for path in own] for own in paths]
-        verdict = cached([paths, found], _Leaks, lambda: _Leaks(list(find_leaks(files["train"], files["val"]))))
-        issues.merge(verdict.issues)
+        leaks = cached([paths, found], _Leaks, lambda: _Leaks(list(find_leaks(files["train"], files["val"]))))
+        issues.merge(leaks.issues)
     return issues
 
 

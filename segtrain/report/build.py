@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from segtrain.benchmark.comparisons import caveats, compute_uncertainty, images_behind, seed_groups
 from segtrain.benchmark.results import (
     Bootstrap,
     CheckpointSummary,
@@ -26,7 +27,6 @@ from segtrain.benchmark.runner import MethodResult
 from segtrain.data.splits import Split
 from segtrain.evaluation import GroundTruthSet, TrackName
 from segtrain.report.claims import textbook_claims
-from segtrain.report.comparisons import caveats, compute_uncertainty, images_behind, seed_groups
 from segtrain.report.diagnostics import diagnose
 from segtrain.report.sections.error_types import compute_errors
 from segtrain.report.sections.limits import compute_calibrations, compute_mask_resolution_limit

@@ -8,7 +8,7 @@ from segtrain.benchmark.results import MethodScores, Results
 from segtrain.evaluation import TrackName
 from segtrain.metrics.metric import Metric
 from segtrain.metrics.registry import METRICS
-from segtrain.report.text import number_text, sentence
+from segtrain.report.text import DECIMALS, number_text, sentence
 
 Interval = tuple[float, float]
 Values = Mapping[str, float | None]
@@ -32,7 +32,7 @@ class Column:
     title: str
     hint: str
     better: Literal["high", "low"] | None = "high"
-    decimals: int = 3
+    decimals: int = DECIMALS
     scale: float = 1.0
     signed: bool = False
 
@@ -255,3 +255,14 @@ def track_table(
     )
     reasons = cell_reasons(results, track)
     return explain(table, lambda row, column, _: reasons.get((row.method, column.key), ""))
+
+
+def shown_difference(results: Results, first: str, second: str, key: str) -> float | None:
+    """Subtract a class-agnostic metric of two methods as it is shown, so that a reader who subtracts gets it too.
+
+    Returns:
+        First minus second, rounded; None where one of them is undefined. ``results.json`` holds the exact difference.
+    """
+    values = [results.methods[name].metric(key) for name in (first, second)]
+    known = [round(value, DECIMALS) for value in values if value is not None]
+    return round(known[0] - known[1], DECIMALS) if len(known) == 2 else None

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from segtrain.metrics.bootstrap import CLEAR
 
 MISSING = "–"
+DECIMALS = 3  # of every metric, wherever it is shown
 _SMALLEST_P = 0.001  # smaller p-values are not told apart
 
 
-def number_text(value: float | None, decimals: int = 3, scale: float = 1.0, *, signed: bool = False) -> str:
+def number_text(value: float | None, decimals: int = DECIMALS, scale: float = 1.0, *, signed: bool = False) -> str:
     """Format a number for a table, a tooltip or a sentence.
 
     Args:

@@ -4,15 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 from math import nan
 from typing import Literal, NamedTuple
 
+from segtrain.benchmark.comparisons import rank_defined
 from segtrain.benchmark.results import Comparison, Results
 from segtrain.metrics.bootstrap import CLEAR
 from segtrain.metrics.registry import METRICS
-from segtrain.report.comparisons import rank_defined
-from segtrain.report.sections.headline import shown_difference
-from segtrain.report.text import join_words, p_phrase
+from segtrain.report.tables import shown_difference
+from segtrain.report.text import DECIMALS, join_words, p_phrase
 
 NEGLIGIBLE = 0.02  # a loss up to this in AP, IoU or F1 is taken as none
-DECIMALS = 3  # of every metric, wherever it is shown
 _TITLES = {metric.key: metric.title for metric in METRICS}
 _NAMED = [metric.key for metric in METRICS if metric.headline and metric.key != "mask_ap50"]  # others are only counted
 _SIGNIFICANCE = {

@@ -18,7 +18,7 @@ from rows import read_rows
 from run import scripts
 from saved import save
 
-from segtrain.report.comparisons import compute_uncertainty
+from segtrain.benchmark.comparisons import compute_uncertainty
 from tests.helpers.scripts import write_data
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"

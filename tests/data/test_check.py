@@ -329,11 +329,11 @@ def test_the_second_look_is_free(
 
 def test_a_broken_cache_is_no_obstacle(data: Path, capsys: Capture, looks: list[str]) -> None:
     first = report(capsys, data / "train.json", data / "train")
-    for path in (cache_folder() / "verdicts").iterdir():
+    for path in (cache_folder() / "checks").iterdir():
         path.write_bytes(b"\x93garbage")
     assert report(capsys, data / "train.json", data / "train") == first
     assert len(looks) == 2
-    for path in (cache_folder() / "verdicts").iterdir():
+    for path in (cache_folder() / "checks").iterdir():
         path.write_bytes(b"")
     assert report(capsys, data / "train.json", data / "train") == first
     assert report(capsys, data / "train.json", data / "train") == first

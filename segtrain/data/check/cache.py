@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 # Part of every key: what an older version found may not be what this one would find.
 _VERSION = 4
-_KEPT = 500  # verdicts; the oldest ones go
+_KEPT = 500  # results; the oldest ones go
 
 
 def cached(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) -> T:
@@ -33,7 +33,7 @@ def cached(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) -> T
     name = f"{kind.__module__}.{kind.__qualname__}"
     # By json: a path may be no text for msgspec.
     text = json.dumps([_VERSION, segtrain.__version__, name, *question]).encode("ascii")
-    path = cache_folder() / "verdicts" / f"{hashlib.sha256(text).hexdigest()[:32]}.msgpack"
+    path = cache_folder() / "checks" / f"{hashlib.sha256(text).hexdigest()[:32]}.msgpack"
     try:
         known = msgspec.msgpack.decode(path.read_bytes(), type=kind)
         os.utime(path)  # results that are used are kept
@@ -45,7 +45,7 @@ def cached(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) -> T
         write_atomically(path, msgspec.msgpack.encode(found))
         _forget_oldest(path.parent)
     except OSError as error:
-        logger.info("the verdict of the check is not kept (%s)", error)
+        logger.info("the result of the check is not kept (%s)", error)
     return found
 
 

@@ -47,13 +47,13 @@ def load_index(path: Path, check: CheckMode = "strict") -> CocoIndex:
     asked = [*fingerprint(path), FINDS_CROSSINGS]
     index = read_index(path)
     if check != "off":
-        verdict = cached(asked, _CheckedAnnotations, lambda: _check_annotations(index))
+        checked = cached(asked, _CheckedAnnotations, lambda: _check_annotations(index))
         rows = index.annotations.rows.copy()
         for name in _STATES:
-            packed = np.frombuffer(getattr(verdict, name), dtype=np.uint8)
+            packed = np.frombuffer(getattr(checked, name), dtype=np.uint8)
             rows[name] = np.unpackbits(packed, count=len(rows)).astype(np.bool_)
         issues = Issues()
-        for part in (index.issues, verdict.issues):
+        for part in (index.issues, checked.issues):
             issues.merge(part)
         index = replace(index, annotations=index.annotations.with_rows(rows), issues=issues)
     if check == "strict":
@@ -89,7 +89,7 @@ def _describe(issue: Issue) -> str:
 
 def _check_annotations(index: CocoIndex) -> _CheckedAnnotations:
     if len(index.annotations.rows) > _MANY:
-        logger.info("%s: looking at every mask; the verdict is kept, so this happens once", index.path)
+        logger.info("%s: looking at every mask; the result is kept, so this happens once", index.path)
     verification = AnnotationChecks(index.images, index.annotations)
     states = {name: np.packbits(verification.rows[name]).tobytes() for name in _STATES}
     return _CheckedAnnotations(**states, issues=list(verification.issues))

@@ -14,6 +14,7 @@ from segtrain.report.tables import (
     Table,
     make_cells,
     metric_column,
+    shown_difference,
     track_table,
 )
 from segtrain.report.text import MISSING, number_text, p_phrase, p_text
@@ -158,17 +159,6 @@ def value_title(name: str, title: str, value: float, interval: tuple[float, floa
     """
     text = f"{name}: {title} {number_text(value)}"
     return f"{text}, 95 % interval {number_text(interval[0])} to {number_text(interval[1])}" if interval else text
-
-
-def shown_difference(results: Results, first: str, second: str, key: str) -> float | None:
-    """Subtract a class-agnostic metric of two methods as it is shown, so that a reader who subtracts gets it too.
-
-    Returns:
-        First minus second, rounded; None where one of them is undefined. ``results.json`` holds the exact difference.
-    """
-    values = [results.methods[name].metric(key) for name in (first, second)]
-    known = [round(value, 3) for value in values if value is not None]
-    return round(known[0] - known[1], 3) if len(known) == 2 else None
 
 
 def _difference_column(results: Results, metric: Metric) -> Column:

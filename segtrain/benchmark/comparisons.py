@@ -6,9 +6,7 @@ from dataclasses import asdict, dataclass
 from math import isnan, nan
 from statistics import fmean, stdev
 
-import numpy as np
-import numpy.typing as npt
-
+from segtrain.arrays import FloatArray, IntArray
 from segtrain.benchmark.results import Comparison, Contest, Interval, MethodScores, SeedGroup, SeedSpread
 from segtrain.benchmark.runner import MethodResult
 from segtrain.console import with_progress
@@ -16,9 +14,6 @@ from segtrain.evaluation import GroundTruthSet, Track, TrackName, metric_input
 from segtrain.metrics.bootstrap import CLEAR, Difference, draw_images, holm, interval, paired_difference
 from segtrain.metrics.matching import ALL, AREAS
 from segtrain.metrics.registry import METRICS, resampled_values
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 MIN_IMAGES = 2  # a metric whose objects lie in fewer images has no interval
 FEW_IMAGES = 20  # intervals from fewer are too narrow

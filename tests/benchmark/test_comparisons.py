@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from segtrain import masks
+from segtrain.benchmark.comparisons import Uncertainty, caveats, compute_uncertainty, images_behind
 from segtrain.benchmark.results import Comparison
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, metric_input, score
 from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_difference
 from segtrain.metrics.registry import METRICS, resampled_values
 from segtrain.records import Category, GroundTruth, Prediction
-from segtrain.report.comparisons import Uncertainty, caveats, compute_uncertainty, images_behind
 from tests.helpers.random_scenes import CATEGORIES, Scene, scene
 
 
