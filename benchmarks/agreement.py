@@ -1,4 +1,4 @@
-"""Whether both sides of a benchmark find the same, before the clock runs."""
+"""Checks, before the timing, that both sides of a benchmark find the same."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,9 +22,9 @@ SAME_BOXES, SAME_SCORES, SAME_SHARE = 1e-2, 1e-4, 0.95
 
 @contextmanager
 def same_proposals(stock: StockMaskRCNN) -> Iterator[None]:
-    """Hand our side the proposals of torchvision's latest call.
+    """Replace the proposals of our side by those of torchvision's latest call, as a context.
 
-    Of proposals with equal scores, as on a plain background, each side may keep others.
+    Among proposals with equal scores, as on a plain background, the sides may keep different ones.
     """
     proposals: list[Tensor] = []
     filter_proposals = stock.rpn.filter_proposals
@@ -42,7 +42,7 @@ def same_proposals(stock: StockMaskRCNN) -> Iterator[None]:
 
 
 def require_agreement(ours: MaskRCNN, stock: StockMaskRCNN, items: Sequence[Item]) -> None:
-    """Stop unless both sides find the same in float32, from the same proposals."""
+    """Exit unless both sides find the same in float32, from the same proposals."""
     with same_proposals(stock):
         for item in items:
             expected = stock_detections(stock, ours.input_size, item.image)

@@ -34,7 +34,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def generate(images: int, methods: int) -> tuple[GroundTruthSet, dict[str, Measured]]:
-    """Draw the objects, and what each method finds of them."""
+    """Draw the objects and the detections of each method."""
     rng = np.random.default_rng(0)
     sizes = dict.fromkeys(range(1, images + 1), (SIDE, SIDE))
     circles = {image_id: _circles(int(rng.poisson(OBJECTS)), rng) for image_id in sizes}
@@ -54,7 +54,7 @@ def generate(images: int, methods: int) -> tuple[GroundTruthSet, dict[str, Measu
 
 
 def _circles(count: int, rng: np.random.Generator) -> Floats:
-    """Centre x and y, and radius, all in pixels, (N, 3)."""
+    """Draw circles: centre x and y, and radius, in pixels, (N, 3)."""
     return np.stack([*rng.uniform(0, SIDE, (2, count)), np.exp(rng.normal(2.2, 0.4, count))], axis=1)
 
 
@@ -76,7 +76,7 @@ def _truths(image_id: int, circles: Floats) -> list[GroundTruth]:
 
 
 def _predictions(image_id: int, circles: Floats, error: float, rng: np.random.Generator) -> list[Prediction]:
-    """Half of the detections are objects with an error of that share of their radius, on average."""
+    """Draw detections, half of which are objects with a mean error of a given share of their radius."""
     chosen = circles[rng.permutation(len(circles))[: DETECTIONS // 2]]
     errors = rng.exponential(error, len(chosen))
     near = chosen + errors[:, None] * chosen[:, 2:] * rng.normal(size=chosen.shape)

@@ -46,26 +46,26 @@ Numbers = npt.NDArray[np.integer]
 
 
 def ours(pixels: Pixels) -> Numbers:
-    """Our side."""
+    """Cluster by our side."""
     return cluster(pixels, clusters=CLUSTERS, **SETTINGS)
 
 
 def stock(pixels: Pixels) -> Numbers:
-    """The other side."""
+    """Cluster by scikit-learn on all pixels."""
     model = KMeans(n_clusters=CLUSTERS, n_init=10, random_state=0)
     labels: Numbers = model.fit_predict(pixels.reshape(-1, 3)).reshape(pixels.shape[:2])
     return labels
 
 
 def inertia(pixels: Pixels, numbers: Numbers) -> float:
-    """Sum of squared distances of all pixels to the mean of their cluster."""
+    """Compute the sum of squared distances of all pixels to the mean of their cluster."""
     colours = pixels.astype(np.float64)
     clusters = [colours[numbers == number] for number in np.unique(numbers)]
     return sum(float(((members - members.mean(axis=0)) ** 2).sum()) for members in clusters)
 
 
 def photographs(splits: Sequence[Split]) -> list[Pixels]:
-    """Images of 640x480, evenly from all of the splits."""
+    """Read images of 640x480, in equal numbers from all splits."""
     found = [
         (ImageReader(split.images, "auto", 10**8), image)
         for split in splits
@@ -79,7 +79,7 @@ def photographs(splits: Sequence[Split]) -> list[Pixels]:
 
 
 def measure(images: Sequence[Pixels], name: str, repeats: int) -> Row:
-    """The row, or the end where an inertia is too high."""
+    """Measure the row; exit if an inertia is too high."""
     with threadpool_limits(limits=1):
         worse = [inertia(pixels, ours(pixels)) / inertia(pixels, stock(pixels)) for pixels in images]
         times = [alternate(ours, stock, [pixels], repeats) for pixels in images]

@@ -51,7 +51,7 @@ UNIT = 2**20
 
 
 def scene(height: int, width: int, objects: int) -> tuple[Tensor, Target]:
-    """Noise, and ellipses of 24 to 96 pixels anywhere in it."""
+    """Draw noise with ellipses of 24 to 96 pixels at random positions."""
     rng = np.random.default_rng(0)
     image = torch.from_numpy(rng.integers(0, 256, (3, height, width), dtype=np.uint8))
     boxes, crops = [], []
@@ -67,7 +67,7 @@ def scene(height: int, width: int, objects: int) -> tuple[Tensor, Target]:
 
 
 def peak_growth(work: Callable[[], object]) -> float:
-    """By how many mebibytes some work raises the peak of this process's resident memory, from what it holds now."""
+    """Measure by how many mebibytes some work raises the peak of resident memory above the present value."""
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)  # memory that is free but still held would hide what the work takes
@@ -85,7 +85,7 @@ def _peak() -> int:
 
 
 def measure_step(side: str, size: tuple[int, int], objects: int) -> float:
-    """The row ``total`` in this process."""
+    """Measure the row ``total`` in this process."""
     settings = settings_of("segmenter=mask_rcnn_resnet50_fpn", "segmenter.weights=null")
     ours, stock = pair(settings, CLASSES, [scene(64, 64, 1)[0]], min_size=min(size))
     ours.precision = resolve_precision("fp32" if side == "ours_fp32" else "auto", ours.device)
@@ -108,18 +108,18 @@ def measure_step(side: str, size: tuple[int, int], objects: int) -> float:
 
 
 def our_losses(model: MaskRCNN, image: Tensor, target: Target) -> dict[str, Tensor]:
-    """As ``train.py`` computes them."""
+    """Compute the losses as ``train.py`` does."""
     return model.losses([image], [target])
 
 
 def stock_losses(model: StockMaskRCNN, image: Tensor, target: Target) -> dict[str, Tensor]:
-    """As torchvision computes them."""
+    """Compute the losses by torchvision."""
     record = {"boxes": target.boxes, "labels": target.labels, "masks": planes(image, target)}
     return dict(model([image / 255], [record]))
 
 
 def measure_targets(side: str, size: tuple[int, int], objects: int) -> float:
-    """The row ``targets`` in this process."""
+    """Measure the row ``targets`` in this process."""
     make = _targets_of_crops if side == "ours" else _targets_of_planes
     make(*scene(64, 64, 2))  # what libraries hold from their first call on is not the targets'
     image, target = scene(*size, objects)
@@ -127,7 +127,7 @@ def measure_targets(side: str, size: tuple[int, int], objects: int) -> float:
 
 
 def _regions(target: Target) -> tuple[Tensor, Tensor]:
-    """As many as the mask loss samples at most, near their objects, and whose they are."""
+    """Draw the largest number of regions that the mask loss samples, near their objects, and the object of each."""
     owners = torch.arange(REGIONS) % len(target)
     return target.boxes[owners] + torch.linspace(-4, 4, REGIONS)[:, None], owners
 
@@ -148,7 +148,7 @@ def _targets_of_planes(image: Tensor, target: Target) -> Tensor:
 
 
 def measure_apart(row: str, side: str, options: argparse.Namespace) -> float:
-    """The same in a process of its own."""
+    """Measure a side in a process of its own."""
     where = [str(number) for number in (*options.size, options.objects)]
     command = [sys.executable, __file__, "--measure", row, side, "--size", *where[:2], "--objects", where[2]]
     return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)

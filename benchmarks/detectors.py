@@ -1,4 +1,4 @@
-"""Networks that find something, for the benchmarks of inference: trained ones, or random ones brought to it."""
+"""Networks with detections for the benchmarks of inference: trained ones, or adjusted random ones."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ BoxOutputs = tuple[Tensor, Tensor, list[Tensor], Sizes]  # class logits, deltas,
 
 
 def from_checkpoint(path: Path) -> tuple[MaskRCNN, StockMaskRCNN]:
-    """Our network of a checkpoint, and torchvision's with its weights; both in evaluation mode, ours in float32."""
+    """Load a checkpoint into our network and torchvision's; both are in evaluation mode, ours in float32."""
     checkpoint = load_checkpoint(path)
     ours = load_segmenter(path, precision="fp32")
     assert isinstance(ours, MaskRCNN)
@@ -44,13 +44,13 @@ def from_checkpoint(path: Path) -> tuple[MaskRCNN, StockMaskRCNN]:
 
 
 def set_stock_size(stock: StockMaskRCNN, size: InputSize, image: Tensor) -> None:
-    """Let torchvision resize an image as ours does: a fixed factor is a shorter side that depends on the image."""
+    """Set torchvision's shorter side for an image so that it resizes it by the same factor as our network."""
     stock.transform.min_size = (size.min_size if size.scale is None else min(image.shape[-2:]) * size.scale,)
     stock.transform.max_size = size.max_size
 
 
 def stock_detections(stock: StockMaskRCNN, size: InputSize, image: Tensor) -> dict[str, Tensor]:
-    """What torchvision finds in a uint8 image (3, H, W), called as its documentation says."""
+    """Segment a uint8 image (3, H, W) by torchvision, called as its documentation says."""
     set_stock_size(stock, size, image)
     with torch.inference_mode():
         (found,) = stock([image / 255])
@@ -58,7 +58,7 @@ def stock_detections(stock: StockMaskRCNN, size: InputSize, image: Tensor) -> di
 
 
 def train_briefly(model: MaskRCNN, batches: Iterable[Batch]) -> None:
-    """One AdamW step a batch, at the rate of experiment=nuclei."""
+    """Take an AdamW step for each batch, at the learning rate of experiment=nuclei."""
     model.train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE, fused=True)
     for step, batch in enumerate(batches):
@@ -72,11 +72,12 @@ def train_briefly(model: MaskRCNN, batches: Iterable[Batch]) -> None:
 
 @torch.inference_mode()
 def recognise_regions(stock: StockMaskRCNN, size: InputSize, images: Sequence[Tensor]) -> None:
-    """Make the class layer know a region of these images for each class: scores of a random one hardly differ.
+    """Set the weights of the class layer so that each class recognises one region of these images.
 
-    A class's row is the region's feature in the main directions in which the regions of one image differ; the
-    background's is 0. Without what sets the images apart, each of them shows some
-    classes; and rounding does not move the main directions: in bfloat16 the network finds about as much as in float32.
+    The scores of a random layer hardly differ. The weights of a class are the region's feature, projected onto the
+    principal directions in which the regions of one image differ; those of the background are 0. Directions that
+    separate the images are left out, so that each image shows some classes. Rounding does not change the principal
+    directions, so in bfloat16 the network finds about as much as in float32.
     """
     layer = stock.roi_heads.box_predictor.cls_score
     each = -(-(layer.out_features - 1) // len(images))
@@ -99,10 +100,10 @@ def find_as_many(stock: StockMaskRCNN, size: InputSize, images: Sequence[Tensor]
     """Shift the background's bias until the network finds a given number of objects in the median image.
 
     Args:
-        stock: in evaluation mode; changed in place.
-        size: of its input.
-        images: to count in, uint8 (3, H, W).
-        wanted: detections, of each.
+        stock: torchvision's network in evaluation mode; changed in place.
+        size: size of its input.
+        images: uint8 images (3, H, W) to count in.
+        wanted: number of detections in each image.
     """
     predictor = stock.roi_heads.box_predictor
     outputs: list[BoxOutputs] = []

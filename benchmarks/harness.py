@@ -1,4 +1,4 @@
-"""What every benchmark shares: its options, fair timing, and the table, files and verdict at its end."""
+"""Common parts of benchmarks: options, fair timing, and the table, files and verdict at the end."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """The options of every benchmark; without data of its own a benchmark draws some, and its rows say so."""
+    """Parse the options of a benchmark; without data of the user it draws some, which its rows state."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--nuclei", type=Path, metavar="DIR", help="BBBC038 nuclei as COCO folder")
     parser.add_argument("--coco", type=Path, metavar="DIR", help="images and annotations of COCO 2017, or some of them")
@@ -37,18 +37,18 @@ def alternate(
     clock: Callable[[], float] = time.perf_counter,
     fresh: Callable[[T], T] = lambda item: item,
 ) -> tuple[float, float]:
-    """Seconds that each side takes for one item: the median over the repetitions of the mean over the items.
+    """Measure the seconds of each side per item: the median over the repetitions of the mean over the items.
 
-    The sides take turns at every item, and who begins changes, so that neither a busy machine nor a warm cache favours
-    one. The first repetition is a warm-up and does not count.
+    The sides take turns at every item, and alternate in which begins, so that neither a busy machine nor a warm cache
+    favours one. The first repetition is a warm-up and does not count.
 
     Args:
-        ours: our side.
-        stock: the other.
-        items: what both are called with.
-        repeats: repetitions that count.
-        clock: seconds; ``time.process_time`` for processor time.
-        fresh: makes what a side is called with out of an item, while the clock stands: for a side that writes into it.
+        ours: function of our side.
+        stock: function of the other side.
+        items: arguments of both functions.
+        repeats: number of repetitions that count.
+        clock: clock in seconds; ``time.process_time`` for processor time.
+        fresh: copies an item before each call, outside of the timing, for sides that write into it.
     """
     sides = (ours, stock)
     means: tuple[list[float], list[float]] = ([], [])
@@ -68,8 +68,10 @@ def alternate(
 
 
 def finish(rows: Iterable[Row], options: argparse.Namespace) -> None:
-    """Print the rows, write them where ``--json`` and ``--save`` say, and with ``--check`` exit with 1 if a bound is
-    missed."""
+    """Print the rows, and write them to the files of ``--json`` and ``--save``.
+
+    With ``--check`` the process exits with 1 if a bound is missed.
+    """
     rows = list(rows)
     print(table(rows))
     if options.json:
@@ -83,7 +85,7 @@ def finish(rows: Iterable[Row], options: argparse.Namespace) -> None:
 
 
 def verdict(rows: Iterable[Row]) -> bool:
-    """Name the bounds that are missed; whether there are any."""
+    """Print the bounds that are missed, and return True if there are any."""
     misses = [row.miss for row in rows if row.miss]
     for miss in misses:
         print(f"missed: {miss}", file=sys.stderr)

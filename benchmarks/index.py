@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def loading_rows(large: Path, repeats: int, what: str) -> list[Row]:
-    """Time and memory, in processes that take turns."""
+    """Measure time and memory of loading, in processes that take turns."""
     found: dict[str, list[dict[str, float]]] = {"ours": [], "stock": []}
     for repeat in range(repeats):
         for side, measurements in list(found.items())[:: -1 if repeat % 2 else 1]:
@@ -77,7 +77,7 @@ def loading_rows(large: Path, repeats: int, what: str) -> list[Row]:
 
 
 def measure_here(side: str, path: Path) -> dict[str, float]:
-    """Load the file in this process: seconds, and mebibytes of peak memory above the memory before."""
+    """Load the file in this process; return seconds, and mebibytes of peak memory above the memory before."""
     load: Callable[[Path], object] = read_index
     if side == "stock":
         from pycocotools.coco import COCO
@@ -94,7 +94,7 @@ def measure_here(side: str, path: Path) -> dict[str, float]:
 
 
 def worker_row(large: Path) -> Row:
-    """What workers add to an index, as a share of it."""
+    """Measure the memory that workers add to an index, as a share of it."""
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small.json"
         generate(small, 1_000, 2_000)
@@ -108,7 +108,7 @@ def worker_row(large: Path) -> Row:
 
 
 def memory_of_workers(path: Path, method: str) -> tuple[int, int]:
-    """Bytes of the process that holds an index before there are workers, and what all of them take more with them."""
+    """Measure the bytes of a process with an index, and the additional bytes of all processes with workers."""
     context = multiprocessing.get_context("spawn")  # a process without a past
     here, there = context.Pipe()
     process = context.Process(target=_parent, args=(path, method, there))
@@ -149,7 +149,7 @@ def _proportional(processes: list[int]) -> int:
 
 
 def check_rows(options: argparse.Namespace) -> Iterator[Row]:
-    """The command on both splits, with an empty cache and with its own."""
+    """Measure the command on both splits, with an empty cache and with a filled one."""
     times: list[tuple[float, float]] = []
     with splits_of_nuclei(options) as splits:
         for _ in range(options.repeats):

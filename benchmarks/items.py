@@ -1,4 +1,4 @@
-"""The images that the benchmarks of inference segment."""
+"""Images for the benchmarks of inference."""
 
 import argparse
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ MAX_PIXELS = 10**8  # of an image
 
 @dataclass(frozen=True)
 class Item:
-    """An image to segment.
+    """Image to segment.
 
     Attributes:
-        image_id: the file's.
+        image_id: id in the annotation file.
         image: uint8 (3, H, W).
-        objects: how many it shows.
+        objects: number of true objects.
     """
 
     image_id: int
@@ -29,7 +29,7 @@ class Item:
 
 
 def items_of(split: Split, size: tuple[int, int] | None = None) -> list[Item]:
-    """Images of a split with at least an object, all or of one (H, W), by size and number of objects."""
+    """List the images of a split with at least one object, all or of one (H, W), by size and number of objects."""
     index, reader = load_index(split.annotations), ImageReader(split.images, "auto", MAX_PIXELS)
     objects = index.objects_per_image
     places = [p for p, image in enumerate(index.images) if objects[p] and size in (None, image.size)]
@@ -38,13 +38,13 @@ def items_of(split: Split, size: tuple[int, int] | None = None) -> list[Item]:
 
 
 def spread_over(items: Sequence[Item], number: int) -> list[Item]:
-    """So many of them at even distances, and the densest."""
+    """Select a number of images at equal distances in the list, and the densest one."""
     chosen = items[:: max(len(items) // max(number - 1, 1), 1)][: number - 1]
     return [*chosen, max(items, key=lambda item: item.objects)]
 
 
 def validation(options: argparse.Namespace, training: Split) -> Split:
-    """The split to segment: nuclei that the network has not seen, where there are any."""
+    """Return the split to segment: validation images of the nuclei, or drawn ones."""
     if not options.nuclei:
         return training
     return Split(options.nuclei / "annotations" / "instances_val.json", options.nuclei / "images" / "val", "nuclei val")

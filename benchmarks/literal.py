@@ -48,7 +48,7 @@ Mask = npt.NDArray[Any]
 
 
 def above_mean(grey: Grey) -> Mask:
-    """The stock side of ``literal_mean``."""
+    """Compute the stock side of ``literal_mean``."""
     mask = np.zeros(grey.shape, dtype=bool)
     for i in range(grey.shape[0]):
         for j in range(grey.shape[1]):
@@ -58,7 +58,7 @@ def above_mean(grey: Grey) -> Mask:
 
 
 def levels(grey: Grey, low: float, high: float) -> Mask:
-    """The stock side of ``literal_levels``."""
+    """Compute the stock side of ``literal_levels``."""
     level = np.zeros(grey.shape, dtype=np.int64)
     for i in range(grey.shape[0]):
         for j in range(grey.shape[1]):
@@ -72,7 +72,7 @@ def levels(grey: Grey, low: float, high: float) -> Mask:
 
 
 def sobel_edges(grey: Grey) -> Mask:
-    """The stock side of ``literal_sobel``."""
+    """Compute the stock side of ``literal_sobel``."""
     framed = np.pad(grey, 1, mode="edge")
     magnitude = np.zeros(grey.shape)
     for i in range(grey.shape[0]):
@@ -88,7 +88,7 @@ def sobel_edges(grey: Grey) -> Mask:
 
 
 def laplace_edges(grey: Grey) -> Mask:
-    """The stock side of ``literal_laplace``."""
+    """Compute the stock side of ``literal_laplace``."""
     framed = np.pad(grey, 1, mode="edge")
     magnitude = np.zeros(grey.shape)
     for i in range(grey.shape[0]):
@@ -102,7 +102,7 @@ def laplace_edges(grey: Grey) -> Mask:
 
 
 def strong(magnitude: Grey) -> Mask:
-    """Edges of the stock side: pixels above the mean, which is taken once."""
+    """Mark the edges of the stock side: pixels above the mean, which is computed once."""
     mask, mean = np.zeros(magnitude.shape, dtype=bool), magnitude.mean()
     for i in range(magnitude.shape[0]):
         for j in range(magnitude.shape[1]):
@@ -112,7 +112,7 @@ def strong(magnitude: Grey) -> Mask:
 
 
 def crop(splits: Sequence[Split], height: int, width: int) -> tuple[npt.NDArray[np.float32], str]:
-    """The middle of the first image that is large enough, as grey in [0, 1], and where it is from."""
+    """Cut the centre of the first image that is large enough, as grey in [0, 1], and name its origin."""
     for split in splits:
         for image in load_index(split.annotations).images:
             top, left = ((whole - part) // 2 for whole, part in zip(image.size, (height, width), strict=True))
@@ -123,7 +123,7 @@ def crop(splits: Sequence[Split], height: int, width: int) -> tuple[npt.NDArray[
 
 
 def measure(grey: npt.NDArray[np.float32], name: str, repeats: int) -> list[Row]:
-    """The four rows, or the end where the sides differ."""
+    """Measure the four rows; exit if the sides differ."""
     cuts = {part: float(OmegaConf.load(CONFIG).method[part]) for part in ("low", "high")}
     double = grey.astype(np.float64)
     sides: dict[str, tuple[Callable[[], Mask], Callable[[], Mask], float]] = {

@@ -1,4 +1,4 @@
-"""The networks that benchmarks compare: ours as a preset builds it, and torchvision's of the same shape and weights."""
+"""Pairs of networks for benchmarks: ours of a preset, and torchvision's of the same shape and weights."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ TORCHVISION_NAMES = {  # of our settings
 
 
 def settings_of(*overrides: str) -> dict[str, Any]:
-    """The segmenter's settings that ``train.py`` would take with these overrides."""
+    """Compose the segmenter's settings of ``train.py`` with these overrides."""
     register_schemas()
     with initialize_config_dir(str(CONFIGS), version_base=None):
         config = compose("train", [*overrides, "data.root=."])
@@ -46,13 +46,13 @@ def settings_of(*overrides: str) -> dict[str, Any]:
 def pair(
     settings: dict[str, Any], class_names: Sequence[str], images: Sequence[Tensor], min_size: int
 ) -> tuple[MaskRCNN, StockMaskRCNN]:
-    """Our network and torchvision's, with the same weights.
+    """Build our network and torchvision's, with the same weights.
 
     Args:
-        settings: of ours.
-        class_names: of labels 1..K.
-        images: uint8 (3, H, W); a random backbone gets its frozen statistics from them.
-        min_size: shorter side of the input, for both.
+        settings: settings of our segmenter.
+        class_names: names of labels 1..K.
+        images: uint8 images (3, H, W), from which a random backbone gets its frozen statistics.
+        min_size: shorter side of the input of both networks.
     """
     torch.manual_seed(0)
     settings = {**settings, "norm": "frozen", "min_size": min_size, "scale": None}
@@ -65,7 +65,7 @@ def pair(
 
 
 def stock_network(settings: dict[str, Any], class_names: Sequence[str], min_size: int) -> StockMaskRCNN:
-    """torchvision's network with our settings, its own transform, RoIAlign, losses and pasting, and random weights."""
+    """Build torchvision's network of our settings, with its own transform, RoIAlign, losses and pasting."""
     return build_network(
         Shape(**{name: settings[name] for name in SHAPE if name in settings}),
         len(class_names) + 1,
@@ -78,7 +78,7 @@ def stock_network(settings: dict[str, Any], class_names: Sequence[str], min_size
 
 @torch.no_grad()
 def _measure_statistics(network: MaskRCNN, images: Sequence[Tensor]) -> None:
-    """Give frozen normalisations the statistics of these images, layer by layer, as training would have."""
+    """Set the statistics of frozen normalisations to those of these images, layer by layer."""
     norms = [module for module in network.modules() if isinstance(module, FrozenBatchNorm2d)]
 
     def measure(module: FrozenBatchNorm2d, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def _measure_statistics(network: MaskRCNN, images: Sequence[Tensor]) -> None:
 
 
 def planes(image: Tensor, target: Target) -> Tensor:
-    """(N, H, W) uint8: the masks as torchvision takes them."""
+    """Decode the masks into planes as torchvision takes them, (N, H, W) uint8."""
     result = torch.zeros(len(target), *image.shape[1:], dtype=torch.uint8)
     for plane, crop, (x0, y0, x1, y1) in zip(result, target.masks, target.boxes.int().tolist(), strict=True):
         plane[y0:y1, x0:x1] = crop

@@ -59,19 +59,19 @@ CROP, BATCH = 192, 4  # of the short training: experiment=nuclei's
 
 @dataclass(frozen=True)
 class Sides:
-    """One network twice, and what its labels mean."""
+    """Both versions of a network, and the categories of its labels."""
 
     ours: MaskRCNN
     stock: StockMaskRCNN
     categories: Sequence[Category]
 
     def run_ours(self, item: Item) -> list[Prediction]:
-        """As ``evaluate.py`` does."""
+        """Segment an image as ``evaluate.py`` does."""
         (found,) = self.ours.segment([item.image])
         return to_predictions(found, item.image_id, self.categories)
 
     def run_stock(self, item: Item) -> list[dict[str, Any]]:
-        """As torchvision's references do."""
+        """Segment an image as torchvision's references do."""
         found = stock_detections(self.stock, self.ours.input_size, item.image)
         planes = found["masks"] > 0.5
         rles = [
@@ -86,7 +86,7 @@ class Sides:
         ]
 
     def row(self, name: str, what: str, items: Sequence[Item], bound: float, repeats: int) -> Row:
-        """Both sides in turns, after they agreed."""
+        """Measure both sides in turns, after a check that they agree."""
         require_agreement(self.ours, self.stock, items)
         self.ours.precision = resolve_precision("auto", self.ours.device)
         times = alternate(self.run_ours, self.run_stock, items, repeats)
@@ -98,7 +98,7 @@ class Sides:
 
 
 def nuclei_sides(options: argparse.Namespace, split: Split, items: Sequence[Item]) -> Sides:
-    """The network of the checkpoint, or one that has learned a little and finds as many objects as there are."""
+    """Load the network of the checkpoint, or train one briefly and adjust its number of detections."""
     categories = load_index(split.annotations).categories
     if options.checkpoint:
         return Sides(*from_checkpoint(options.checkpoint), categories)
@@ -128,7 +128,7 @@ def _training_batches(split: Split, steps: int) -> Iterator[Batch]:
 
 
 def photograph_sides(split: Split, items: Sequence[Item], detections: int) -> Sides:
-    """The random ResNet-50."""
+    """Build the random ResNet-50 on both sides."""
     categories = load_index(split.annotations).categories
     names, images = [category.name for category in categories], [item.image for item in items]
     settings = settings_of("segmenter=mask_rcnn_resnet50_fpn", "segmenter.weights=null")
@@ -140,7 +140,7 @@ def photograph_sides(split: Split, items: Sequence[Item], detections: int) -> Si
 
 
 def nuclei_rows(options: argparse.Namespace) -> Iterator[Row]:
-    """``nuclei`` and ``nuclei_rate``."""
+    """Measure the rows ``nuclei`` and ``nuclei_rate``."""
     with nuclei(options) as splits:
         items = [item for split in splits for item in items_of(validation(options, split))]
         name = validation(options, splits[0]).name
@@ -158,7 +158,7 @@ def nuclei_rows(options: argparse.Namespace) -> Iterator[Row]:
 
 
 def photograph_row(options: argparse.Namespace) -> Row:
-    """``coco_resnet50``."""
+    """Measure the row ``coco_resnet50``."""
     with coco(options) as splits:
         items = spread_over(items_of(splits[-1]), options.photographs)
         sides = photograph_sides(splits[-1], items, options.detections)

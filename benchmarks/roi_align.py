@@ -35,7 +35,7 @@ Pool = Callable[[], Tensor]
 
 
 def scene(regions: int, channels: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """Drawn maps, channels-last and in the default layout, and boxes."""
+    """Draw feature maps, channels-last and in the default layout, and boxes."""
     generator = torch.Generator().manual_seed(0)
     maps = [torch.randn(1, channels, SIZE // stride, SIZE // stride, generator=generator) for stride in STRIDES]
     channels_last = [m.to(memory_format=torch.channels_last).requires_grad_() for m in maps]
@@ -45,7 +45,7 @@ def scene(regions: int, channels: int) -> tuple[list[Tensor], list[Tensor], list
 
 
 def backward(pool: Pool, features: Sequence[Tensor]) -> Callable[[int], object]:
-    """The gradients of one pooled tensor, again and again."""
+    """Return a function that computes the gradients of a pooled tensor repeatedly."""
     pooled = pool()
     generator = torch.Generator().manual_seed(1)
     gradient = torch.randn(pooled.shape, generator=generator)
@@ -53,7 +53,7 @@ def backward(pool: Pool, features: Sequence[Tensor]) -> Callable[[int], object]:
 
 
 def measure(case: str, repeats: int) -> list[Row]:
-    """The two rows of a case."""
+    """Measure the two rows of a case."""
     regions, channels, bins = CASES[case]
     features, stock_features, boxes = scene(regions, channels)
     kernel = MultiScaleRoIAlign(["0", "1", "2", "3"], bins, sampling_ratio=2)

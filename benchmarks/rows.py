@@ -1,4 +1,4 @@
-"""What a benchmark measured: a figure, its bound, and both as text and as json."""
+"""Rows of a benchmark: a measured figure with its bound, as text and as json."""
 
 import json
 import math
@@ -9,17 +9,18 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of a benchmark.
+    """Measured figure of a benchmark.
 
     Attributes:
-        name: unique among all benchmarks.
-        what: was measured, and on which data.
-        unit: of the two medians, such as ``ms``.
-        ours: our median.
-        stock: the other side's; None where the bound is on ours alone.
-        bound: how many times better than stock ours must be; without a stock side, the most that ours may be.
-        greater: whether more is better, as with images per second; without a stock side ``bound`` is then the least.
-        beside: the other side's median where the bound is on ours alone nevertheless; for the reader.
+        name: name, unique among all benchmarks.
+        what: description of the measurement and its data.
+        unit: unit of the two medians, such as ``ms``.
+        ours: median of our side.
+        stock: median of the other side; None where the bound is on ours alone.
+        bound: least ratio by which ours must be better than stock; without a stock side, the largest value of ours.
+        greater: True if greater values are better, as with images per second; without a stock side ``bound`` is then
+            the least value of ours.
+        beside: median of the other side where the bound is on ours alone, for the reader.
     """
 
     name: str
@@ -33,12 +34,12 @@ class Row:
 
     @property
     def other(self) -> float | None:
-        """The other side's median, whether or not the bound is on it."""
+        """Median of the other side, from ``stock`` or ``beside``."""
         return self.beside if self.stock is None else self.stock
 
     @property
     def ratio(self) -> float | None:
-        """How many times better than the other side ours is; None without one."""
+        """Ratio by which ours is better than the other side; None without one."""
         if self.other is None:
             return None
         better, worse = (self.ours, self.other) if self.greater else (self.other, self.ours)
@@ -46,7 +47,7 @@ class Row:
 
     @property
     def margin(self) -> float:
-        """How many times better than its bound the row is: from 1 on the bound is held."""
+        """Ratio by which the row is better than its bound; the bound holds from 1 on."""
         if self.stock is not None and self.ratio is not None:
             reached, least = self.ratio, self.bound
         else:
@@ -55,7 +56,7 @@ class Row:
 
     @property
     def miss(self) -> str | None:
-        """By how much the bound is missed; None if it is held."""
+        """Description of a missed bound; None if it holds."""
         ratio, bound = self.ratio, self.bound
         if self.stock is not None and ratio is not None:
             return None if ratio >= bound else f"{self.name}: {ratio:.2f}x, {bound:g}x is the least"
@@ -65,7 +66,7 @@ class Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as aligned text."""
+    """Format the rows as aligned text."""
     head = ("row", "ours", "stock", "ratio", "bound", "what")
     lines = [head, *(cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head) - 1)]
@@ -75,7 +76,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row as text: name, ours, stock, ratio, bound, what."""
+    """Format the cells of a row: name, ours, stock, ratio, bound, what."""
 
     def amount(value: float) -> str:
         return f"{value:.4g} {row.unit}"
@@ -86,17 +87,17 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def write_json(rows: Iterable[Row], path: Path) -> None:
-    """Write the figures by name; what JSON cannot say is null."""
+    """Write the figures by name; infinities and NaN become null."""
     path.write_text(json.dumps({row.name: _record(row) for row in rows}, indent=2) + "\n")
 
 
 def write_rows(rows: Iterable[Row], path: Path) -> None:
-    """Write whole rows, for ``read_rows``."""
+    """Write complete rows, for ``read_rows``."""
     path.write_text(json.dumps([asdict(row) for row in rows]))
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows that ``write_rows`` wrote."""
+    """Read the rows that ``write_rows`` has written."""
     return [Row(**record) for record in json.loads(path.read_text())]
 
 

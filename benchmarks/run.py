@@ -25,7 +25,7 @@ PASSED_ON = ("nuclei", "coco", "weights", "checkpoint", "repeats", "save")
 
 
 def main(options: argparse.Namespace) -> None:
-    """Run the scripts and sum up."""
+    """Run the scripts and summarise their rows."""
     rows: list[Row] = []
     failures = []
     began = time.perf_counter()
@@ -48,7 +48,7 @@ def main(options: argparse.Namespace) -> None:
 
 
 def scripts(folder: Path, trainings: bool) -> list[Path]:
-    """The benchmarks of the folder: whatever ends with the harness's table."""
+    """List the benchmarks of the folder: scripts that end with the harness's table."""
     return [
         path
         for path in sorted(folder.glob("*.py"))
@@ -60,13 +60,13 @@ def scripts(folder: Path, trainings: bool) -> list[Path]:
 
 
 def passed_on(options: argparse.Namespace) -> list[str]:
-    """The options of each script; the verdict is spoken here, over all."""
+    """Collect the options for each script, without those of the verdict, which is made here for all rows."""
     values = {name: getattr(options, name) for name in PASSED_ON}
     return [text for name, value in values.items() if value is not None for text in (f"--{name}", str(value))]
 
 
 def measure(script: Path, options: list[str]) -> tuple[list[Row] | None, int]:
-    """The rows of a script, None if it failed, and its exit code; what it prints is printed."""
+    """Run a script; return its rows, None if it failed, and its exit code."""
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "rows.json"
         # Whatever is installed, it is this tree that is measured.

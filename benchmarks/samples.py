@@ -47,7 +47,7 @@ Side = Callable[[int], object]
 
 
 def chain(crop: int) -> dict[str, albumentations.BasicTransform]:
-    """The transforms of both sides."""
+    """Build the transforms of both sides."""
     return {
         "flip": albumentations.HorizontalFlip(p=0.5),
         "colour": albumentations.RandomBrightnessContrast(p=1),
@@ -57,11 +57,11 @@ def chain(crop: int) -> dict[str, albumentations.BasicTransform]:
 
 
 class Stock:
-    """The reference path of torchvision, with masks, on albumentations.
+    """Reference path of torchvision, with masks, on albumentations.
 
     Args:
-        split: the data.
-        crop: side in pixels.
+        split: data of the samples.
+        crop: side of the crop in pixels.
     """
 
     def __init__(self, split: Split, crop: int) -> None:
@@ -71,7 +71,7 @@ class Stock:
         self._position = {image_id: position for position, image_id in enumerate(self._images.ids)}
 
     def sample(self, image_id: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Image and target, as torchvision's Mask R-CNN takes them."""
+        """Load an image and its target, as torchvision's Mask R-CNN takes them."""
         image, records = self._images[self._position[image_id]]
         records = [record for record in records if record["iscrowd"] == 0]
         masks = [self._images.coco.annToMask(record) for record in records]
@@ -87,7 +87,7 @@ class Stock:
 
 
 def sides(split: Split, crop: int, least: int, every: int) -> tuple[Side, Side, list[int]]:
-    """Both sides as functions of an image id, and the ids of the images to take; see ``measure``."""
+    """Return both sides as functions of an image id, and the ids of the images; see ``measure``."""
     index = load_index(split.annotations)
     dataset = CocoDataset(index, ImageReader(split.images, "auto", 10**8), Augmentation(chain(crop), mix=None), seed=0)
     positions = [p for p in range(0, len(index.images), every) if len(index.objects(p)[0]) >= least]
@@ -98,16 +98,16 @@ def sides(split: Split, crop: int, least: int, every: int) -> tuple[Side, Side, 
 def measure(
     name: str, splits: Sequence[Split], crop: int, bound: float, repeats: int, *, least: int = 0, every: int = 1
 ) -> Row:
-    """A row over some splits.
+    """Measure a row over some splits.
 
     Args:
-        name: of the row.
-        splits: whose images are taken.
-        crop: side in pixels.
-        bound: of the ratio.
-        repeats: of each image.
-        least: objects of an image that is taken.
-        every: one image out of so many is taken.
+        name: name of the row.
+        splits: splits of the images.
+        crop: side of the crop in pixels.
+        bound: bound on the ratio.
+        repeats: repetitions of each image.
+        least: least number of objects of an image.
+        every: step between images.
     """
     pairs = [sides(split, crop, least, every) for split in splits]
     items = [(number, image_id) for number, (_, _, ids) in enumerate(pairs) for image_id in ids]

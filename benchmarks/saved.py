@@ -1,4 +1,4 @@
-"""The file that keeps what was measured: a section for each benchmark, with the machine and the versions it ran on."""
+"""File of measured rows: a section for each benchmark, with the machine and the versions that it ran on."""
 
 import re
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ def save(path: Path, script: str, rows: Sequence[Row], repeats: int) -> None:
     """Write a script's section, and leave those of the others as they are.
 
     Args:
-        path: of the Markdown file; it need not exist.
-        script: file name.
-        rows: what it measured.
-        repeats: of each measurement.
+        path: path of the Markdown file; it need not exist.
+        script: file name of the script.
+        rows: measured rows.
+        repeats: repetitions of each measurement.
     """
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     # What stands before the first heading is the head, which is written anew.
@@ -78,7 +78,7 @@ def _line(row: Row) -> tuple[str, ...]:
 
 
 def _verdict(row: Row) -> str:
-    """Whether the bound is held, and by how much."""
+    """State whether the bound holds, and by how much."""
     share = row.margin
     if row.miss:
         return f"**missed by {1 - share:.1%}**"

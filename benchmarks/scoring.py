@@ -47,12 +47,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass
 class Scene:
-    """Records of some images.
+    """Records of drawn images.
 
     Attributes:
-        images: the ids.
-        truths: the true instances.
-        predictions: the detections.
+        images: ids of the images.
+        truths: true instances.
+        predictions: detections.
     """
 
     images: list[int]
@@ -60,7 +60,7 @@ class Scene:
     predictions: list[Prediction] = field(default_factory=list)
 
     def copy(self) -> "Scene":
-        """The same with records of its own."""
+        """Return a scene with copies of all records."""
         return Scene(self.images, [t.copy() for t in self.truths], [p.copy() for p in self.predictions])
 
 
@@ -112,20 +112,20 @@ def _add_truths(
 
 
 def _ellipses(count: int, rng: np.random.Generator) -> Floats:
-    """Centre x and y, half axes, all in pixels, and a phase, (N, 5); sides log-normal, about as COCO's are."""
+    """Draw ellipses: centre x and y, half axes, in pixels, and a phase, (N, 5); sides are log-normal as in COCO."""
     axes = np.exp(rng.normal(np.log([27, 21]), 1, (count, 2))).clip(1.5, [300, 220])
     return np.concatenate([rng.uniform(0, [WIDTH, HEIGHT], (count, 2)), axes, rng.uniform(0, 6.28, (count, 1))], axis=1)
 
 
 def _moved(ellipses: Floats, errors: Floats, rng: np.random.Generator) -> Floats:
-    """Shifted, and grown or shrunk, by a share of their sizes."""
+    """Shift and scale ellipses by a share of their sizes."""
     changes = errors[:, None] * rng.normal(size=(len(ellipses), 4))
     centres = ellipses[:, :2] + changes[:, :2] * ellipses[:, 2:4]
     return np.concatenate([centres, ellipses[:, 2:4] * np.exp(changes[:, 2:]), ellipses[:, 4:]], axis=1)
 
 
 def _encoded(ellipses: Floats) -> list[masks.Rle]:
-    """Masks of ellipses with wavy outlines: column by column the rows between the upper and the lower one."""
+    """Encode ellipses with wavy outlines as masks, by the first and last row of each column."""
     first = np.clip(ellipses[:, 0] - ellipses[:, 2], 0, WIDTH).astype(np.int64)
     last = np.clip(ellipses[:, 0] + ellipses[:, 2] + 1, 0, WIDTH).astype(np.int64)
     lengths = np.maximum(last - first, 0)
@@ -140,7 +140,7 @@ def _encoded(ellipses: Floats) -> list[masks.Rle]:
 
 
 def ours(scene: Scene) -> list[float]:
-    """The twelve numbers by our path."""
+    """Compute the twelve numbers by our side."""
     return average_precision(
         scene.truths,
         scene.predictions,
@@ -153,7 +153,7 @@ def ours(scene: Scene) -> list[float]:
 
 
 def stock(scene: Scene) -> list[float]:
-    """The twelve numbers by pycocotools; it says -1 where there is no truth."""
+    """Compute the twelve numbers by pycocotools, which returns -1 without ground truth."""
     dataset: dict[str, Any] = {
         "images": [{"id": image_id, "height": HEIGHT, "width": WIDTH} for image_id in scene.images],
         "categories": [{"id": number, "name": str(number)} for number in range(1, CATEGORIES + 1)],

@@ -1,4 +1,4 @@
-"""The data that benchmarks measure on: the user's own, or drawn where there is none."""
+"""Data of benchmarks: the user's own, or drawn replacements."""
 
 import argparse
 import json
@@ -21,12 +21,12 @@ DRAWN = "drawn data"
 
 @dataclass(frozen=True)
 class Split:
-    """A json file and its image folder.
+    """Annotation file and image folder.
 
     Attributes:
-        annotations: the COCO json.
-        images: the folder of its images.
-        name: for the table.
+        annotations: path of the COCO json.
+        images: image folder.
+        name: name in the table.
     """
 
     annotations: Path
@@ -36,7 +36,7 @@ class Split:
 
 @contextmanager
 def nuclei(options: argparse.Namespace) -> Iterator[list[Split]]:
-    """The training split of the nuclei; without ``--nuclei`` sparse drawn cells, and dense ones of over 150 objects."""
+    """Return the training split of the nuclei; without ``--nuclei``, drawn cells, sparse ones and dense ones."""
     if options.nuclei:
         yield [_split(options.nuclei, "instances_train.json", "images/train", "nuclei train")]
         return
@@ -49,7 +49,7 @@ def nuclei(options: argparse.Namespace) -> Iterator[list[Split]]:
 
 @contextmanager
 def splits_of_nuclei(options: argparse.Namespace) -> Iterator[list[Split]]:
-    """Training and validation split of the nuclei; without ``--nuclei`` as many drawn images."""
+    """Return the training and validation split of the nuclei; without ``--nuclei``, as many drawn images."""
     with tempfile.TemporaryDirectory() as folder:
         root, name = options.nuclei or Path(folder), "nuclei train and val" if options.nuclei else DRAWN
         if not options.nuclei:
@@ -59,7 +59,7 @@ def splits_of_nuclei(options: argparse.Namespace) -> Iterator[list[Split]]:
 
 @contextmanager
 def coco(options: argparse.Namespace) -> Iterator[list[Split]]:
-    """Both splits of COCO 2017; without ``--coco`` photograph-sized scenes of drawn polygons."""
+    """Return both splits of COCO 2017; without ``--coco``, scenes of drawn polygons in the size of photographs."""
     if options.coco:
         names = ("train2017", "val2017")
         yield [_split(options.coco, f"instances_{name}.json", name, f"coco {name}") for name in names]
@@ -70,7 +70,7 @@ def coco(options: argparse.Namespace) -> Iterator[list[Split]]:
 
 
 def draw_polygons(root: Path, images: int) -> None:
-    """A COCO folder of 640x480 JPEGs: noise in soft clouds, with 2 to 16 overlapping polygons each."""
+    """Draw a COCO folder of 640x480 JPEGs: clouds of noise, with 2 to 16 overlapping polygons each."""
     rng = np.random.default_rng(0)
     (root / "annotations").mkdir(parents=True)
     (root / "images").mkdir()
@@ -112,6 +112,6 @@ def _split(root: Path, annotations: str, images: str, name: str) -> Split:
 
 
 def _draw_cells(root: Path, **settings: Any) -> None:
-    """Our own synthetic cells, without a validation split."""
+    """Draw synthetic cells, without a validation split."""
     generator = {**OmegaConf.load(CONFIG).generator, "val_images": 0, **settings}
     build(generator).ensure(root)

@@ -32,19 +32,19 @@ TYPED = (
 
 
 def main(options: argparse.Namespace) -> None:
-    """Time every command, and print the rows."""
+    """Measure every command, and print the rows."""
     finish(rows(options), options)
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
-    """Time every command beside one that imports its work first."""
+    """Measure every command beside one that imports everything first."""
     for name, typed, most in TYPED:
         ours, stock = alternate(lambda given: answer(RUN, given), stock_answer, [typed], options.repeats)
         yield Row(name, f"segtrain {' '.join(typed)}", "s", ours, None, most, beside=stock)
 
 
 def stock_answer(typed: list[str]) -> None:
-    """Answer after all that a run needs has been imported."""
+    """Run a command after all imports that a run needs."""
     answer(WORK_FIRST + RUN, typed)
 
 
@@ -53,7 +53,7 @@ def answer(code: str, typed: list[str]) -> None:
 
     Args:
         code: Python code of the process.
-        typed: arguments.
+        typed: command-line arguments.
     """
     environment = {**os.environ, **COMPLETION, "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory() as folder:

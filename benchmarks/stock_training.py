@@ -53,11 +53,11 @@ Sample = tuple[Tensor, dict[str, Tensor]]
 
 
 class Samples(Dataset[Sample]):
-    """The images with objects, as torchvision's reference prepares them.
+    """Images with objects, as torchvision's reference prepares them.
 
     Args:
-        data: the run's ``data`` settings.
-        labels: 1..K by category id.
+        data: ``data`` settings of the run.
+        labels: label 1..K by category id.
     """
 
     def __init__(self, data: dict[str, Any], labels: dict[int, int]) -> None:
@@ -94,7 +94,7 @@ def _objects(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def build_stock(config: dict[str, Any], class_names: list[str]) -> StockMaskRCNN:
-    """torchvision's network, with the shape and the backbone of the run's and the defaults of its own."""
+    """Build torchvision's network with the shape and the backbone of the run, and its own defaults."""
     given, weights = config["segmenter"], config["segmenter"]["weights"]
     names = ("architecture", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios")
     network = build_network(
@@ -112,7 +112,7 @@ def build_stock(config: dict[str, Any], class_names: list[str]) -> StockMaskRCNN
 
 
 def train(network: StockMaskRCNN, samples: Samples, batch_size: int, seconds: float) -> int:
-    """Train for some time; returns the number of steps."""
+    """Train for some time, and return the number of steps."""
     batches = EpochBatches(len(samples), batch_size, 0, bins=aspect_bins(samples.sizes))
     loader = DataLoader(samples, batch_sampler=batches, collate_fn=lambda batch: tuple(zip(*batch, strict=True)))
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -145,7 +145,7 @@ def _forever(loader: DataLoader[Sample], batches: EpochBatches) -> Iterator[Any]
 
 @torch.inference_mode()
 def detect(network: StockMaskRCNN, data: dict[str, Any], category_ids: list[int]) -> Iterator[dict[str, Any]]:
-    """COCO records of the validation images, one image at a time."""
+    """Segment the validation images, one at a time, into COCO records."""
     network.eval()
     for info in json.loads(Path(_path(data, "val_annotations")).read_text())["images"]:
         with Image.open(Path(_path(data, "val_images")) / info["file_name"]) as file:
@@ -163,7 +163,7 @@ def _path(data: dict[str, Any], key: str) -> str:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Train, and write what the network then finds, with the number of steps beside it."""
+    """Train, and write the detections of the network and the number of steps."""
     config: Any = OmegaConf.to_container(OmegaConf.load(options.run / ".hydra" / "config.yaml"))
     torch.manual_seed(config["seed"])
     categories = json.loads(Path(_path(config["data"], "train_annotations")).read_text())["categories"]

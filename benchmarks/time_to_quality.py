@@ -33,13 +33,13 @@ LEAST_AP = 0.54
 
 
 def run(script: Path, *options: str) -> None:
-    """Run a script in a process of its own; what it prints is seen, and if it fails, this one ends as well."""
+    """Run a script in a process of its own with its output shown; exit if it fails."""
     if code := subprocess.run([sys.executable, str(script), *options], check=False).returncode:
         sys.exit(code)
 
 
 def train_ours(data: Path, folder: Path, options: argparse.Namespace) -> None:
-    """Our side: the preset, up to the limit that was asked for."""
+    """Train our side: the preset, up to the given limit."""
     limit = [f"trainer.max_minutes={options.minutes}"]
     if options.steps:
         limit = ["trainer.max_minutes=null", f"trainer.max_steps={options.steps}"]
@@ -53,12 +53,12 @@ def measure(data: Path, folder: Path, options: argparse.Namespace) -> tuple[dict
     """Train both sides and score them.
 
     Args:
-        data: a COCO folder in the layout that experiment=nuclei expects.
-        folder: for all that is written.
-        options: of the command line.
+        data: COCO folder in the layout that experiment=nuclei expects.
+        folder: folder of all output.
+        options: options of the command line.
 
     Returns:
-        The content of ``results.json``, and the steps of the stock side.
+        The content of ``results.json``, and the number of steps of the stock side.
     """
     train_ours(data, folder / "ours", options)
     checkpoint, found = folder / "ours" / "checkpoints" / "best.pt", folder / "stock.json"

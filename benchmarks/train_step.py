@@ -49,12 +49,12 @@ LEARNING_RATE = 1e-6
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch as both sides take it from their data sets.
+    """Batch as both sides take it from their data sets.
 
     Attributes:
-        samples: ours.
-        images: float32 (3, H, W) in [0, 1], as torchvision takes them.
-        targets: with a plane for each object, likewise.
+        samples: samples of our side.
+        images: images of torchvision's side, float32 (3, H, W) in [0, 1].
+        targets: targets of torchvision's side, with a plane for each object.
     """
 
     samples: list[Sample]
@@ -63,7 +63,7 @@ class Batch:
 
     @classmethod
     def of(cls, samples: list[Sample]) -> "Batch":
-        """The batch of these samples."""
+        """Build the batch of these samples."""
         targets = [
             {"boxes": s.target.boxes, "labels": s.target.labels, "masks": planes(s.image, s.target)} for s in samples
         ]
@@ -75,16 +75,16 @@ Losses = Callable[[Batch], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Case:
-    """A network and what it learns from.
+    """Network and its training data.
 
     Attributes:
-        name: of the rows, before the precision.
-        overrides: of ``train.py``, that make the network.
-        crop: pixels of an image that are shown, a square.
-        side: pixels of the input that they become.
-        size: images of a batch.
-        batches: how many.
-        bounds: of the ratio in each precision.
+        name: name of the rows, before the precision.
+        overrides: overrides of ``train.py`` that give the network.
+        crop: side in pixels of the square crop of an image.
+        side: side in pixels of the network's input.
+        size: number of images in a batch.
+        batches: number of batches.
+        bounds: bound on the ratio in each precision.
     """
 
     name: str
@@ -103,7 +103,7 @@ RESNET50 = Case(
 
 
 def batches_of(split: Split, case: Case) -> tuple[list[Batch], list[str]]:
-    """Batches of parts of images, each with at least an object, and the names of the categories."""
+    """Build batches of crops with at least one object each, and return them with the names of the categories."""
     index = load_index(split.annotations)
     chain = {"crop": albumentations.RandomCrop(case.crop, case.crop, pad_if_needed=True, p=1)}
     dataset = CocoDataset(index, ImageReader(split.images, "auto", 10**8), Augmentation(chain, mix=None), seed=0)
@@ -118,7 +118,7 @@ def batches_of(split: Split, case: Case) -> tuple[list[Batch], list[str]]:
 
 
 def our_losses(model: MaskRCNN, precision: Precision, batch: Batch) -> dict[str, Tensor]:
-    """As ``train.py`` computes them."""
+    """Compute the losses as ``train.py`` does."""
     model.precision = "bf16" if precision == "bf16" else "fp32"
     for _ in batch.samples:  # torchvision's transform draws one of its sizes for each image
         torch.empty(1).uniform_()
@@ -126,13 +126,13 @@ def our_losses(model: MaskRCNN, precision: Precision, batch: Batch) -> dict[str,
 
 
 def stock_losses(model: StockMaskRCNN, batch: Batch) -> dict[str, Tensor]:
-    """As torchvision computes them."""
+    """Compute the losses by torchvision."""
     losses: dict[str, Tensor] = model(batch.images, batch.targets)
     return losses
 
 
 def step(losses: Losses, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
-    """Take one step."""
+    """Take one optimizer step."""
     torch.manual_seed(0)
     torch.autograd.backward(torch.stack(list(losses(batch).values())).sum())
     optimizer.step()
@@ -140,7 +140,7 @@ def step(losses: Losses, optimizer: torch.optim.Optimizer, batch: Batch) -> None
 
 
 def compare(ours: MaskRCNN, stock: StockMaskRCNN, batches: Sequence[Batch]) -> float:
-    """The largest relative difference of a loss in float32, from the same proposals."""
+    """Compute the largest relative difference of a loss in float32, from the same proposals."""
     worst = 0.0
     with torch.no_grad(), same_proposals(stock):
         for batch in batches:
@@ -153,7 +153,7 @@ def compare(ours: MaskRCNN, stock: StockMaskRCNN, batches: Sequence[Batch]) -> f
 
 
 def measure(case: Case, split: Split, weights: Path | None, repeats: int) -> list[Row]:
-    """The rows of a case; ends the program where the losses differ."""
+    """Measure the rows of a case; exit if the losses differ."""
     batches, class_names = batches_of(split, case)
     settings = settings_of(*case.overrides) | {"weights": str(weights) if weights else None}
     ours, stock = pair(settings, class_names, [s.image for batch in batches for s in batch.samples], case.side)

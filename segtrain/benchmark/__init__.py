@@ -1,0 +1,1 @@
+"""Benchmark of segmentation methods: building, tuning, running, scoring, and typed results."""

@@ -22,7 +22,7 @@ _OWN_TO_A_RUN = ("seed", "output_dir", "overwrite", "resume", "device", "threads
 
 
 def loads_checkpoint(node: Mapping[str, Any]) -> bool:
-    """Tell whether the node of a segmenter stands for a checkpoint's network."""
+    """Return True if the node of a segmenter stands for a checkpoint's network."""
     return bool(node["_target_"] == _LOADER)
 
 
@@ -46,18 +46,18 @@ class EvaluatedCheckpoint:
             path: path of a run's folder, or of a checkpoint.
 
         Raises:
-            SegtrainError: it is not there, or cannot be read.
+            SegtrainError: the checkpoint is missing, or cannot be read.
         """
         path = checkpoint_file(path)
         return cls(path.absolute(), load_checkpoint(path))
 
     @property
     def seed(self) -> int:
-        """Seed of a ``val_fraction`` split; by evaluate.py's own the network would meet images it has learned from."""
+        """Seed of a ``val_fraction`` split; with another one validation would contain training images."""
         return _DEFAULT_SEED if self.checkpoint is None else self.checkpoint.seed
 
     def score_threshold(self, given: float | None) -> float:
-        """Operating point of learned scores: the given one, else the checkpoint's."""
+        """Choose the operating point of learned scores: the given one, else the checkpoint's."""
         if given is not None:
             return given
         return _DEFAULT_THRESHOLD if self.checkpoint is None else self.checkpoint.score_threshold
@@ -82,7 +82,7 @@ class EvaluatedCheckpoint:
         return text
 
     def precision(self, given: str | None) -> str:
-        """Precision that the network computes in: the given one, else that of its training."""
+        """Choose the precision of the network's computations: the given one, else that of its training."""
         return given or ("fp32" if self.checkpoint is None else self.checkpoint.precision)
 
     def data_settings(self, data: Mapping[str, Any]) -> tuple[dict[str, Any], list[int] | None]:
@@ -210,7 +210,7 @@ def methods_of(
 
     Args:
         name: name of the segmenter in the configuration.
-        node: its configuration.
+        node: configuration of the segmenter.
         checkpoints: the evaluated checkpoints.
 
     Returns:

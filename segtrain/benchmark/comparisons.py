@@ -53,7 +53,7 @@ def compute_uncertainty(
 ) -> Uncertainty:
     """Resample the images, the same ones for all methods, and compute every method's metrics on each resample.
 
-    A metric whose objects lie in a single image says nothing of other images and is left out; oracles have intervals
+    A metric whose objects lie in a single image has no spread between images and is left out; oracles have intervals
     but are not compared.
 
     Args:

@@ -28,9 +28,9 @@ Advance = Callable[[], None]  # called after each image
 
 
 class Method:
-    """One method, from its configuration to its scores: built, then `tune`, `join`, `detect` and `score`.
+    """Method of a benchmark: built from its configuration, then `tune`, `join`, `detect` and `score`.
 
-    This class is a segmenter that is run as it stands, such as a classical one. The other kinds replace single steps.
+    This class runs a segmenter with fixed settings, such as a classical one. Subclasses replace single steps.
 
     Args:
         name: name of its row.
@@ -38,13 +38,13 @@ class Method:
         score_threshold: operating point, if its scores are learned.
 
     Attributes:
-        costs: resources that it took beside its time on the images, by the fields of ``results.Costs``.
-        detections: its detections; None before it has run.
-        notes: sentences that a reader of the report must know.
-        checkpoint: the checkpoint that it was loaded from; None for all but trained methods.
-        source_file: the result file that it was read from; None for all but result files.
-        is_tuned: settings are searched on training images first.
-        is_oracle: the ground truth chooses its settings, so that it is an upper bound and no contender.
+        costs: resources beside the time on the images, by the fields of ``results.Costs``.
+        detections: detections of the method; None before it has run.
+        notes: notes for the reader of the report.
+        checkpoint: checkpoint of a trained method; None for others.
+        source_file: path of a result file; None for others.
+        is_tuned: True if settings are searched on training images first.
+        is_oracle: True if settings are chosen with the ground truth, so that the method is an upper bound.
     """
 
     is_tuned: ClassVar[bool] = False
@@ -59,13 +59,13 @@ class Method:
         self.notes: list[str] = []
 
     def tune(self, tuning: Tuning) -> None:
-        """Choose the settings on training images, where the method has any to choose."""
+        """Search the settings on training images, if the method is to be tuned."""
 
     def join(self, methods: Sequence["Method"]) -> None:
-        """Learn of all methods, once they are tuned."""
+        """Receive all methods, after they are tuned; an oracle tries their settings too."""
 
     def detect(self, benchmark: Benchmark, advance: Advance) -> Detections:
-        """Run over the images, and measure the memory that this takes.
+        """Segment the images, and measure the memory that this takes.
 
         Args:
             benchmark: the images and their ground truth.
@@ -80,7 +80,7 @@ class Method:
         return self.detections
 
     def score(self, benchmark: Benchmark) -> MethodResult:
-        """Compute the scores of the detections, and gather what the report says about the method."""
+        """Compute the scores of the detections, and collect the data of the method for the report."""
         assert self.detections is not None
         started = time.perf_counter()
         tracks = benchmark.score(self.detections)
@@ -117,8 +117,8 @@ class TrainedMethod(Method):
     Args:
         name: name of its row.
         segmenter: the network, on its device.
-        checkpoint: its checkpoint.
-        categories: categories of its labels 1..K; None if they are not those of the data.
+        checkpoint: checkpoint of the network.
+        categories: categories of labels 1..K; None if they are not those of the data.
         score_threshold: operating point that the user gave; None for the checkpoint's.
     """
 
@@ -136,7 +136,7 @@ class TrainedMethod(Method):
         self._categories, self._given_threshold = categories, score_threshold
 
     def describe(self, evaluated: Split) -> str:
-        """See `Method`; with the origin of the operating point and of the weights."""
+        """Describe the method, with the origin of the operating point and of the weights; see `Method`."""
         assert self.checkpoint is not None
         return self.checkpoint.description(self.segmenter.title, self._given_threshold, evaluated)
 
@@ -152,7 +152,7 @@ class TunedMethod(Method):
     is_tuned = True
 
     def tune(self, tuning: Tuning) -> None:
-        """Search the settings, and take the segmenter that has won in place of the search space.
+        """Search the settings, and replace the search space by the best segmenter.
 
         Raises:
             SegtrainError: an image cannot be read.
@@ -162,16 +162,16 @@ class TunedMethod(Method):
 
 
 class OracleMethod(Method):
-    """The best of many settings for each image, chosen with its ground truth; the choice has no time for an image."""
+    """Method that chooses the best of many settings for each image with its ground truth; it has no time per image."""
 
     is_oracle = True
 
     def join(self, methods: Sequence[Method]) -> None:
-        """Try the settings of other methods of its kind too, so that none of them has a higher F1 on any image."""
+        """Add the settings of methods of the same technique, so that none of them has a higher F1 on any image."""
         self.segmenter.join(method.segmenter for method in methods)
 
     def detect(self, benchmark: Benchmark, advance: Advance) -> Detections:
-        """See `Method`; the time of the choice on all images counts as tuning."""
+        """Segment the images with the best settings; the time of the choice counts as tuning, see `Method`."""
         started = time.perf_counter()
         detections = super().detect(benchmark, advance)
         self.costs["tuning_seconds"] = time.perf_counter() - started
@@ -207,12 +207,12 @@ class ResultFile(Method):
         self._note_scores(sum(not true["iscrowd"] for true in truth.truths))
 
     def detect(self, benchmark: Benchmark, advance: Advance) -> Detections:
-        """Return what the file holds; no image is read."""
+        """Return the detections of the file; no image is read."""
         assert self.detections is not None
         return self.detections
 
     def describe(self, evaluated: Split) -> str:
-        """See `Method`; names the file."""
+        """Describe the method by the name of the file; see `Method`."""
         assert self.source_file is not None
         return f"Results from {self.source_file.name}"
 
@@ -247,7 +247,7 @@ def build_methods(
     benchmark: Benchmark,
     device: torch.device,
 ) -> list[Method]:
-    """Build all methods of an evaluation, so that a mistake in the last one does not come out hours later.
+    """Build all methods of an evaluation before the first one runs, so that errors of any method occur at once.
 
     Args:
         config: configuration of evaluate.py.
@@ -300,7 +300,7 @@ def run_methods(methods: Sequence[Method], benchmark: Benchmark, tuning: Tuning,
     Args:
         methods: methods as built.
         benchmark: the images and their ground truth; receives the scored methods.
-        tuning: what the searches share.
+        tuning: budget and training images of the searches.
         folder: receives the detections.
 
     Raises:
@@ -323,7 +323,7 @@ def reference_row(reference: str, rows: Iterable[str]) -> str | None:
     """Find the row that all others are compared with.
 
     Args:
-        reference: its name, or the name that it has for each of several checkpoints before the slash.
+        reference: name of the row, or its part before the slash for several checkpoints.
         rows: names of all rows, in the order of the report.
 
     Returns:

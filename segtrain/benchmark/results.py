@@ -120,7 +120,7 @@ class ScoringTime(Record, frozen=True):
 
 
 class TimeBySize(Record, frozen=True):
-    """Medians over the smallest and over the largest images, and how many of each there are."""
+    """Medians over the smallest and over the largest images, and the number of each."""
 
     pixels: tuple[float, float]
     seconds: tuple[float, float]
@@ -182,7 +182,7 @@ class Calibration(Record, frozen=True):
 
 
 class ErrorCosts(Record, frozen=True):
-    """AP50, what each type of error costs of it, and how many errors of each type there are."""
+    """AP50, the loss of AP50 by each type of error, and the number of errors of each type."""
 
     ap50: float | None
     lost: Mapping[str, float | None]
@@ -190,7 +190,7 @@ class ErrorCosts(Record, frozen=True):
 
 
 class MergesAndSplits(Record, frozen=True):
-    """Objects that touch others: how many there are, and how many are found, merged and split."""
+    """Objects that touch others: the number of all, and of found, merged and split ones."""
 
     objects: int
     found: int
@@ -215,7 +215,7 @@ class StratumScores(Record, frozen=True):
 
 
 class MethodScores(Record, frozen=True, omit_defaults=True):
-    """Everything about one method.
+    """Scores, costs and description of a method.
 
     Attributes:
         class_agnostic: scores with all categories made one; None if they were not computed.
@@ -225,7 +225,7 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
         score_threshold: operating point; detections of a lower score count for AP and AR only.
         description: one sentence.
         ranked_by: meaning of the scores of a classical method; None where they are learned or come from a file.
-        variant: "textbook", "robust" or "tuned" for classical methods that say so.
+        variant: "textbook", "robust" or "tuned" for classical methods that state it.
         costs: training, tuning and memory.
         calibration: reliability of the scores; None where they are not learned.
         errors: types of error; None without masks.
@@ -251,7 +251,7 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
 
     @property
     def is_classical(self) -> bool:
-        """The method states what its scores mean, which learned ones and result files do not."""
+        """True for a method that states the meaning of its scores; learned ones and result files do not."""
         return self.ranked_by is not None
 
     @property
@@ -261,7 +261,7 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
 
     @property
     def has_masks(self) -> bool:
-        """The method has masks, not boxes alone."""
+        """True if the method has masks, not only boxes."""
         return self.class_agnostic is not None and self.class_agnostic.coco.segm is not None
 
     def track(self, name: TrackName) -> TrackScores | None:
@@ -339,7 +339,7 @@ class MaskResolutionLimit(Record, frozen=True):
         input_of: method whose input size the masks were sampled at; None for the images' own size.
         objects: number of true objects.
         most_objects: largest number of them in one image.
-        mean_iou: mean IoU of the true objects with what is left of them.
+        mean_iou: mean IoU of the true objects with their sampled masks.
     """
 
     resolution: int
@@ -363,7 +363,7 @@ class AffectedCategory(Record, frozen=True):
 
 
 class Reason(Record, frozen=True, omit_defaults=True):
-    """Why numbers are 0, next to 0 or undefined.
+    """Reason why numbers are 0, almost 0 or undefined.
 
     Attributes:
         rows: names of the methods.
@@ -385,7 +385,7 @@ class Stratum(Record, frozen=True):
     """Objects that are alike in a trait.
 
     Attributes:
-        name: of the stratum, such as "smallest".
+        name: name of the stratum, such as "smallest".
         low: least value of the trait; None if there is no lower bound.
         high: greatest value of the trait; None if there is no upper bound.
         objects: number of true objects.
@@ -496,13 +496,13 @@ class Results(Record, frozen=True, dict=True):
         contests: ``Metric.key`` -> the best method against the second best.
         bootstrap: resamples behind intervals and p-values.
         mask_resolution_limit: limit that the mask head's grid sets; None without true objects or Mask R-CNN.
-        reasons: why numbers are 0 or undefined, the most severe first.
+        reasons: reasons of numbers that are 0 or undefined, the most severe first.
         strata: trait ("size", "contrast", "crowding") -> its strata, from low to high.
         contrast_gap: effect of contrast on the best threshold; None without one.
         true_boxes: true boxes taken as masks.
         seeds: groups of runs that differ by their seed alone.
         data: evaluated data.
-        caveats: what a reader must know before trusting the numbers.
+        caveats: limits of the validity of the numbers.
         environment: versions and hardware.
         command: command that repeats the evaluation.
         directory: folder in which it was given.
@@ -584,7 +584,7 @@ class Results(Record, frozen=True, dict=True):
 
     @cached_property
     def contenders(self) -> list[str]:
-        """The ranking without the oracles."""
+        """Ranking without the oracles."""
         return [name for name in self.ranked if not self.methods[name].oracle]
 
     @cached_property

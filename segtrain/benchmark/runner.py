@@ -35,11 +35,11 @@ class EvaluationFolder:
             self._given.setdefault(file.resolve(), name)
 
     def prepare(self, names: Collection[str], overwrite: bool) -> None:
-        """Check that nothing given would be replaced, and make room.
+        """Check that no given file would be replaced, and prepare the folder.
 
         Args:
             names: names of all methods.
-            overwrite: remove what an earlier evaluation left in the folder, but no file that a method was read from.
+            overwrite: True to remove files of an earlier evaluation, except those that methods were read from.
 
         Raises:
             SegtrainError: a file that a method was read from would be replaced, or two methods would write one file.
@@ -62,7 +62,7 @@ class EvaluationFolder:
                     path.unlink(missing_ok=True)
 
     def write_records(self, name: str, detections: Detections) -> None:
-        """Write the detections of a method, unless they were read from that very file."""
+        """Write the detections of a method, unless they were read from that file."""
         for path, records in zip(self._record_paths(name), (detections.masks, detections.boxes), strict=True):
             if records is not None and path.resolve() not in self._given:
                 write_atomically(path, json.dumps(records))
@@ -84,16 +84,16 @@ class MethodResult:
     """A scored method, as the report takes it.
 
     Attributes:
-        detections: its detections.
+        detections: detections of the method.
         description: one sentence.
         score: meaning of a classical method's scores; None where they are learned or come from a file.
-        variant: "textbook", "robust" or "tuned", for classical methods that say so.
+        variant: "textbook", "robust" or "tuned" for classical methods that state it.
         technique: kind of method, such as "threshold", "edges", "kmeans" or "mask_rcnn"; None where it is not known.
         costs: resources beside its time on the images, by the fields of ``results.Costs``.
-        oracle: the ground truth chose its settings, so that it is an upper bound and no contender.
+        oracle: True if settings were chosen with the ground truth, so that the method is an upper bound.
         input_size: size that a Mask R-CNN resizes images to; None for others.
-        tracks: its scores by track; none before it is scored.
-        scoring_seconds: seconds that computing them took.
+        tracks: scores by track; none before the method is scored.
+        scoring_seconds: seconds that computing the scores took.
     """
 
     detections: Detections
@@ -109,7 +109,7 @@ class MethodResult:
 
 
 class Benchmark:
-    """Evaluated images with their ground truth, the way they are scored, and the methods scored so far.
+    """Evaluated images with their ground truth, settings of the scores, and the methods scored so far.
 
     Args:
         split: evaluated split; its images are needed for segmenters and for the gallery.
@@ -130,7 +130,7 @@ class Benchmark:
         """Read the images: ids, and uint8 RGB (3, H, W).
 
         Raises:
-            SegtrainError: there are none, or one cannot be read.
+            SegtrainError: there are no images, or one cannot be read.
         """
         if self.split.images is None:
             raise SegtrainError(

@@ -22,7 +22,7 @@ Costs = dict[str, float | None]
 
 
 class Tunable(Protocol):
-    """Method that may have to be tuned."""
+    """Protocol of methods that may have to be tuned."""
 
     name: str
     is_tuned: ClassVar[bool]
@@ -32,7 +32,7 @@ AnyMethod = TypeVar("AnyMethod", bound=Tunable)
 
 
 class Tuning:
-    """What the searches of an evaluation share: a budget, and the training images that settings are tried on.
+    """Budget and training images that the searches of an evaluation share.
 
     Args:
         folder: output folder of the evaluation; ``tuned/segmenter/NAME_winner.yaml`` in it are options of the group
@@ -46,7 +46,7 @@ class Tuning:
         trials: limit of each search; None for none.
 
     Attributes:
-        notes: sentences that a reader of the report must know.
+        notes: notes for the reader of the report.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Tuning:
             space: candidates and the values to try.
 
         Returns:
-            The segmenter with the best settings, and what the search took: "tuning_seconds", "training_images" and
+            The segmenter with the best settings, and the costs of the search: "tuning_seconds", "training_images" and
             "training_objects".
 
         Raises:
@@ -154,7 +154,7 @@ class Tuning:
 
 
 def _describe(winner: Winner, metric: Metric, images: int) -> str:
-    """Describe for the report what a search has found."""
+    """Describe the result of a search for the report."""
     if not winner.completed:
         return "as it stands, as no trial ended in time."
     searched = f"{winner.trials} trials on {images} training images"

@@ -1,0 +1,1 @@
+"""Data sets: COCO files, images, checks, splits, augmentation and loading."""

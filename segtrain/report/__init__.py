@@ -1,0 +1,1 @@
+"""Reports of an evaluation: sections, charts, verdict, HTML and Markdown."""

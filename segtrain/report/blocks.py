@@ -1,4 +1,4 @@
-"""Building blocks of a report: sections and what they consist of, whatever the medium."""
+"""Building blocks of a report: sections and their content, independent of the medium."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -46,9 +46,9 @@ class Terms:
     """A list of terms.
 
     Attributes:
-        entries: in their order.
-        style: its class in the style sheet.
-        methods: the terms are names of methods, and carry their colours.
+        entries: terms in their order.
+        style: class in the style sheet.
+        methods: True if the terms are names of methods, which have colours.
     """
 
     entries: Sequence[Term]
@@ -61,10 +61,10 @@ class Charts:
     """Charts side by side.
 
     Attributes:
-        charts: at least one.
-        caption: a sentence below.
-        legend: names the lines, or the colours of bars.
-        table: the same in numbers, for media without images.
+        charts: charts, at least one.
+        caption: sentence below the charts.
+        legend: True for a legend of the lines, or of the colours of bars.
+        table: the same data as a table, for media without images.
     """
 
     charts: Sequence[Chart]
@@ -119,7 +119,7 @@ class Gallery:
     Attributes:
         items: images with their layers.
         methods: names of the layers after the truth.
-        upper_bounds: those of them that are no contenders.
+        upper_bounds: names of the methods that are upper bounds.
         opening: method that is shown first; None without methods.
         images: number of evaluated images.
         ratio: width over height of a card.
@@ -141,11 +141,11 @@ class Section:
     """A section of a report.
 
     Attributes:
-        key: its anchor.
-        title: its heading.
-        blocks: its content.
-        short: its name in the contents; by default the title.
-        definitions: terms that it uses, for the glossary.
+        key: anchor of the section.
+        title: heading.
+        blocks: content.
+        short: name in the table of contents; by default the title.
+        definitions: terms that the section uses, for the glossary.
     """
 
     key: str

@@ -65,7 +65,7 @@ def build_results(
         checkpoints: checkpoint of each learned method.
         seeds: methods whose training differs by its seed alone, and those seeds.
         bootstrap: "resamples" of the images behind the intervals, 0 for none, and their "seed".
-        notes: what else a reader must know.
+        notes: further sentences for the reader.
     """
     uncertainty = compute_uncertainty(rows, ground_truth, max_dets, reference, **bootstrap)
     calibrations = compute_calibrations(rows, ground_truth, max_dets)

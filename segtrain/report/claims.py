@@ -12,7 +12,7 @@ BOXES_FAIL, BOXES_SUFFICE = 0.75, 0.9  # AP of the true boxes as masks
 
 
 def textbook_claims(results: Results) -> list[str]:
-    """Test three claims: thresholds need contrast, k-means costs time with image size, boxes say nothing of shape.
+    """Test three claims: thresholds need contrast, k-means slows down with image size, boxes ignore shape.
 
     Claims that these methods and data cannot test are left out.
     """
@@ -120,7 +120,7 @@ def shape_claim(results: Results) -> list[str]:
 
 
 def _contrast_ends(method: MethodScores | None) -> tuple[float, float] | None:
-    """AP of a method at the lowest and at the highest contrast; None unless both are defined."""
+    """Return the AP of a method at the lowest and at the highest contrast; None unless both are defined."""
     strata: list[StratumScores] = list(method.strata.get("contrast", ()) if method and method.strata else ())
     if not strata or strata[0].ap is None or strata[-1].ap is None:
         return None

@@ -38,5 +38,5 @@ def html_report(results: Results, images: Sequence[GalleryItem] = ()) -> str:
 
 
 def _kind(block: Block) -> str:
-    """Name of the macro that draws a block."""
+    """Return the name of the macro that draws a block."""
     return type(block).__name__.lower()

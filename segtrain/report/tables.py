@@ -21,11 +21,11 @@ class Column:
     Attributes:
         key: name of its value in a row.
         title: header.
-        hint: the header explained.
-        better: end of the column that is marked; None marks nothing.
-        decimals: digits behind the point.
+        hint: explanation of the header.
+        better: direction of the best values, which are marked; None to mark nothing.
+        decimals: digits after the decimal point.
         scale: factor by which a number is multiplied before it is shown.
-        signed: the number is a difference, shown with its sign.
+        signed: True if the number is a difference, shown with its sign.
     """
 
     key: str
@@ -49,11 +49,11 @@ class Cell:
     """A number of a table.
 
     Attributes:
-        value: the number; None if it is undefined.
-        text: the number as it is shown.
-        best: it is the best of its column.
-        details: what is shown small beside it, such as its interval.
-        why: why it is 0 or undefined.
+        value: number; None if it is undefined.
+        text: number as it is shown.
+        best: True if it is the best of its column.
+        details: text in small print beside the number, such as its interval.
+        why: reason why the number is 0 or undefined.
     """
 
     value: float | None
@@ -79,11 +79,11 @@ class Table:
 
     Attributes:
         columns: columns of numbers.
-        rows: in their order.
-        label: name for readers who cannot see it.
-        caption: a line about it.
-        ranked: rows are sorted by the first column.
-        sortable: a press on a header sorts.
+        rows: rows in their order.
+        label: name for screen readers.
+        caption: line of description.
+        ranked: True if rows are sorted by the first column.
+        sortable: True if a click on a header sorts the rows.
         first_head: header of the rows' ``category``.
     """
 
@@ -109,12 +109,12 @@ def metric_column(metric: Metric) -> Column:
 
 
 def is_zero(value: float | None) -> bool:
-    """Whether a number is known and shown as 0."""
+    """Return True if a number is defined and shown as 0."""
     return value is not None and abs(value) < 0.0005
 
 
 def is_blank(value: float | None) -> bool:
-    """Whether a number is undefined or shown as 0."""
+    """Return True if a number is undefined or shown as 0."""
     return value is None or is_zero(value)
 
 
@@ -124,7 +124,7 @@ def make_cells(
     """Make the cells of a row.
 
     Args:
-        columns: what to show.
+        columns: columns of the table.
         values: numbers by the columns' keys; undefined where absent.
         intervals: low and high ends by the columns' keys.
     """
@@ -160,7 +160,7 @@ def mark_best(table: Table) -> Table:
 
 
 def explain(table: Table, why: Callable[[Row, Column, Cell], str]) -> Table:
-    """Give cells the reason why they are as they are.
+    """Add reasons to cells of a table.
 
     Args:
         table: the table.
@@ -200,12 +200,12 @@ def method_table(
 
     Args:
         results: an evaluation.
-        columns: what to show.
-        values: numbers of a method, by name and method; None leaves the method out.
+        columns: columns of the table.
+        values: function of a method's name and scores that returns its numbers; None leaves the method out.
         label: name of the table.
-        caption: a line about it.
-        intervals: low and high ends by key; None shows none.
-        ranked: rows are sorted by the first column.
+        caption: line of description.
+        intervals: low and high ends by key; None to show none.
+        ranked: True to sort rows by the first column.
     """
     rows = []
     for name in results.ranked:
@@ -231,9 +231,9 @@ def track_table(
         results: an evaluation.
         track: class-agnostic or class-aware.
         label: name of the table.
-        caption: a line about it.
-        keys: metrics to show; None shows all that any method has.
-        intervals: show the numbers' intervals.
+        caption: line of description.
+        keys: metrics to show; None for all that any method has.
+        intervals: True to show the intervals of the numbers.
     """
     columns = [
         metric_column(metric)

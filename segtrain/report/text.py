@@ -1,4 +1,4 @@
-"""Words and numbers of a report: formatting, plurals, lists and p-values, the same for every medium."""
+"""Text of a report: formatting of numbers, plurals, lists and p-values, the same for every medium."""
 
 import math
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ def number_text(value: float | None, decimals: int = DECIMALS, scale: float = 1.
     """Format a number for a table, a tooltip or a sentence.
 
     Args:
-        value: the number; None is shown as a dash.
-        decimals: digits behind the point.
+        value: number; None is shown as a dash.
+        decimals: digits after the decimal point.
         scale: factor that the number is multiplied by before it is shown.
         signed: show the sign of positive numbers too, and a true minus sign.
 
@@ -35,7 +35,7 @@ def count_text(count: int | float, noun: str, plural: str = "") -> str:
     Args:
         count: non-negative number of things.
         noun: singular.
-        plural: by default the singular with an s.
+        plural: plural; the singular with an s by default.
 
     >>> count_text(1, "image"), count_text(1200, "image"), count_text(2, "box", "boxes")
     ('1 image', '1,200 images', '2 boxes')
@@ -47,8 +47,8 @@ def join_words(words: Sequence[str], most: int | None = None) -> str:
     """Join words to an enumeration.
 
     Args:
-        words: at least one.
-        most: number of words to name; the others are counted. One more is named rather than counted alone.
+        words: words to join, at least one.
+        most: number of words to name; the others are counted. A single remaining word is named.
 
     >>> join_words(["a"]), join_words(["a", "b", "c"]), join_words(["a", "b", "c", "d"], most=2)
     ('a', 'a, b and c', 'a, b and 2 more')
@@ -68,11 +68,11 @@ def sentence(text: str) -> str:
 
 
 def p_text(p: float, least: float | None = None) -> str:
-    """Format a p-value, never on the other side of 0.05 than the value itself.
+    """Format a p-value; rounding never moves it to the other side of 0.05.
 
     Args:
-        p: in (0, 1].
-        least: the smallest p-value that the number of resamples can give; None if it is not known.
+        p: p-value in (0, 1].
+        least: smallest p-value that the number of resamples can give; None if it is not known.
 
     >>> p_text(0.0002), p_text(0.012, least=0.012), p_text(0.69)
     ('< 0.001', '≤ 0.012', '0.69')
@@ -88,11 +88,11 @@ def p_text(p: float, least: float | None = None) -> str:
 
 
 def p_phrase(p: float, least: float | None = None) -> str:
-    """Format a p-value for a sentence: ``p = 0.69``, ``p ≤ 0.012``.
+    """Format a p-value for a sentence, see ``p_text``.
 
     Args:
-        p: in (0, 1].
-        least: the smallest p-value that the number of resamples can give; None if it is not known.
+        p: p-value in (0, 1].
+        least: smallest p-value that the number of resamples can give; None if it is not known.
     """
     text = p_text(p, least)
     return f"p = {text}" if text[0].isdigit() else f"p {text}"

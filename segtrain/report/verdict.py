@@ -23,7 +23,7 @@ _Outcome = Literal["better", "enough", "too few resamples", "no", "worse"]
 
 
 def verdict(results: Results) -> list[str]:
-    """Say who wins on mask AP and on mIoU, where a baseline is good enough, and what the methods cost.
+    """State the best methods by mask AP and mIoU, baselines that are good enough, and the costs of the methods.
 
     Oracles are left out. Two methods differ where p is below 0.05: corrected for the number of methods where one of
     them is the reference, that of the pair alone otherwise. A baseline is good enough where the whole 95 % interval of

@@ -1,4 +1,4 @@
-"""The files that an evaluation leaves: ``results.json``, ``results.csv``, ``report.md`` and ``report.html``."""
+"""Writer of an evaluation's files: ``results.json``, ``results.csv``, ``report.md`` and ``report.html``."""
 
 import csv
 import io
@@ -86,7 +86,7 @@ def csv_text(results: Results) -> str:
 
 
 def _times(method: MethodScores) -> list[float | None]:
-    """Median and 95th percentile of reading and of segmenting an image, then the total of scoring, in seconds."""
+    """Collect the median and the 95th percentile of reading and segmenting an image, and the total of scoring, in s."""
     times: list[float | None] = []
     for spread in (method.timing.data, method.timing.segmentation):
         times += [spread.median, spread.p95] if spread else [None, None]

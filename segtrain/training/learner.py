@@ -1,4 +1,4 @@
-"""One optimizer step and the state it changes: weights, moving average, learning rate, meter."""
+"""Optimizer step and the state that it changes: weights, moving average, learning rate, meter."""
 
 import logging
 import math
@@ -27,8 +27,8 @@ class EMA(AveragedModel):
 
     Args:
         network: network to follow, on its device; the average begins at its present state.
-        decay: weight of the past, in (0, 1). Update n uses (1 + n) / (10 + n) where that is less, so that the random
-            start is forgotten at once (as in TensorFlow's ``ExponentialMovingAverage``).
+        decay: weight of the past, in (0, 1). Update n uses (1 + n) / (10 + n) where that is less, so that the initial
+            weights are soon forgotten (as in TensorFlow's ``ExponentialMovingAverage``).
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -48,7 +48,7 @@ class EMA(AveragedModel):
         return int(self.n_averaged) - 1
 
     def restore(self, state: Mapping[str, Tensor], updates: int) -> None:
-        """Go on from a saved average of so many steps."""
+        """Continue from a saved average of ``updates`` steps."""
         self.module.load_state_dict(dict(state))
         self.n_averaged.fill_(updates + 1)
 
@@ -151,7 +151,7 @@ class Learner:
 
     @property
     def averaged(self) -> Trainable:
-        """The network to segment with: the moving average where there is one."""
+        """Network to segment with: the moving average if there is one."""
         return self.segmenter if self.ema is None else cast("Trainable", self.ema.module)
 
     def train_step(self, batches: Sequence[Batch], step: int, progress: float, meter: Meter) -> None:
@@ -196,7 +196,7 @@ class Learner:
         }
 
     def restore(self, state: Mapping[str, Any], averaged: Mapping[str, Tensor]) -> None:
-        """Go on from a saved state.
+        """Continue from a saved state.
 
         Args:
             state: result of `state`.

@@ -20,11 +20,11 @@ _VALIDATED_ON = ("root", "val_annotations", "val_images")  # a split that was dr
 
 @dataclass(frozen=True)
 class Resumed:
-    """State of an earlier run, to go on with.
+    """State of an earlier run, to continue from.
 
     Attributes:
-        path: file that it was read from.
-        state: its contents; ``training`` is not None.
+        path: path of the file.
+        state: contents of the file; ``training`` is not None.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class Resumed:
 
 
 def find_resumed(resume: str | None, output_dir: Path) -> Resumed | None:
-    """Read the state to go on with; None to begin afresh.
+    """Read the state to continue from; None to start a new run.
 
     Args:
         resume: "auto" for the state in ``output_dir`` if there is one; path of a run's folder or of its ``last.pt``;
@@ -76,11 +76,11 @@ def find_resumed(resume: str | None, output_dir: Path) -> Resumed | None:
 
 
 def initial_state(initial: Checkpoint, resumed: Resumed | None, resume_keys: Sequence[str]) -> Checkpoint:
-    """Return the state to begin from; nothing is written yet.
+    """Return the state to start from, without writing any file.
 
     Args:
         initial: this run at step 0.
-        resumed: state to go on with; None to begin afresh.
+        resumed: state to continue from; None to start a new run.
         resume_keys: settings of the segmenter that must be those of the resumed run; see `Trainable`.
 
     Raises:
@@ -104,10 +104,10 @@ def initial_state(initial: Checkpoint, resumed: Resumed | None, resume_keys: Seq
 
 @contextmanager
 def run_directory(output_dir: Path, resumed: Resumed | None) -> Iterator[None]:
-    """Prepare the folder of a run, for as long as the run takes.
+    """Prepare the folder of a run, as a context around the run.
 
-    The files that an earlier run left in it are removed, unless that run is resumed; they come back if this run fails
-    before its first checkpoint. A run that goes on in a new folder takes its predecessor's ``best.pt`` along.
+    Files of an earlier run in it are removed, unless that run is resumed; they are restored if this run fails before
+    its first checkpoint. A run that is resumed in a new folder starts with a copy of its predecessor's ``best.pt``.
     """
     _settle(output_dir, finished=False)  # what a run that was killed has left
     if resumed is None:

@@ -38,7 +38,7 @@ def choose_threads(threads: Literal["auto"] | int, workers: int, device: torch.d
 
 
 class ThreadTuner:
-    """Tries thread counts on a few training steps each, keeps the fastest, and looks again now and then.
+    """Tuner that tries thread counts on a few training steps each, uses the fastest, and repeats this regularly.
 
     Args:
         counts: thread counts to choose from; the first one is used first.

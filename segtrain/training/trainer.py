@@ -1,4 +1,4 @@
-"""The training loop."""
+"""Training loop."""
 
 import logging
 import time
@@ -28,7 +28,7 @@ class Logger(Protocol):
 
 
 class Trainer:
-    """One training run.
+    """Training run.
 
     Args:
         settings: limits, intervals and batch settings of the run.

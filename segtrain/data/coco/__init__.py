@@ -1,0 +1,1 @@
+"""Readers of COCO annotation and result files."""

@@ -1,0 +1,1 @@
+"""Image files: paths, headers, decoding and caching."""

@@ -1,0 +1,1 @@
+"""Gallery of a report: selection and encoding of its images."""

@@ -70,7 +70,7 @@ def category_table(results: Results) -> Table:
 
 
 def tracks_agree(results: Results) -> bool:
-    """Whether the class-aware track repeats the class-agnostic one, as it does on data of a single category."""
+    """Return True if the class-aware track repeats the class-agnostic one, as on data of a single category."""
     agnostic, aware = (
         {row.method: [cell.text for cell in row.cells] for row in table.rows}
         for table in (track_table(results, "class_agnostic"), track_table(results, "class_aware"))

@@ -60,7 +60,7 @@ def limits(results: Results) -> Section | None:
 
 
 def ceiling_sentences(results: Results) -> list[str]:
-    """Say how far perfect boxes with masks of the network's resolution get, and where the networks stand."""
+    """State the scores of perfect boxes with masks of the network's resolution, and those of the networks."""
     ceiling = results.mask_resolution_limit
     if ceiling is None or ceiling.mask_ap is None:
         return []
@@ -178,7 +178,7 @@ def _reliability(name: str, own: Calibration, style: Style) -> Chart:
 
 
 def _means(part: CalibrationBin) -> tuple[float, float, float]:
-    """Mean score, share of right detections and mean IoU of a bin that holds detections."""
+    """Return the mean score, the precision and the mean IoU of a bin with detections."""
     assert part.mean_score is not None
     assert part.precision is not None
     assert part.mean_iou is not None
@@ -190,7 +190,7 @@ def _filled(own: Calibration) -> Sequence[CalibrationBin]:
 
 
 def _overall(own: Calibration) -> dict[str, float]:
-    """Take the bins together: their count, and means weighted by it."""
+    """Combine the bins: their total count, and means weighted by the counts."""
     bins = _filled(own)
     count = sum(part.count for part in bins)
     sums = [sum(part.count * _means(part)[i] for part in bins) for i in range(3)]
@@ -243,13 +243,12 @@ def is_mask_rcnn(name: str, technique: str | None, ranked_by: str | None, refere
 def compute_mask_resolution_limit(
     rows: Mapping[str, MethodResult], ground_truth: GroundTruthSet, reference: str | None
 ) -> MaskResolutionLimit | None:
-    """Score the true objects themselves, passed through the mask head's grid: perfect boxes with a perfect mask head.
+    """Score the true objects after sampling at the mask head's resolution: perfect boxes with a perfect mask head.
 
-    Every true object is a detection of score 1; crowds are left out. All detections of an image count, since masks are
-    in question here and not how many may be found.
+    Every true object is a detection of score 1; crowds are left out. The number of detections is not limited.
 
     Args:
-        rows: methods by name; the first network's input size is where masks are sampled, or the images as they are.
+        rows: methods by name; masks are sampled at the input size of the first network, or else at the images' size.
         ground_truth: true objects.
         reference: method that the others are compared with; one read from a file is taken for a Mask R-CNN.
 
@@ -292,7 +291,7 @@ def compute_calibrations(
     ground_truth: GroundTruthSet,
     max_dets: int,
 ) -> dict[str, Calibration | None]:
-    """Compare the class-agnostic scores of every method with what became of its detections.
+    """Compare the class-agnostic scores of every method with the precision and IoU of its detections.
 
     Args:
         rows: methods by name.
@@ -300,8 +299,7 @@ def compute_calibrations(
         max_dets: detections per image and category that AP and AR use.
 
     Returns:
-        None for boxes without masks, without detections, and for scores that are not learned or not in [0, 1]: those
-        only rank.
+        Calibration by method; None without masks or detections, and for scores that are not learned or not in [0, 1].
     """
     found: dict[str, Calibration | None] = dict.fromkeys(rows)
     for name, row in with_progress("calibration", rows.items()):

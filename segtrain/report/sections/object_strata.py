@@ -139,7 +139,7 @@ def _traits(results: Results) -> dict[str, Sequence[Stratum]]:
 
 
 def _scores(method: MethodScores, trait: str) -> Sequence[StratumScores]:
-    """The numbers of a method by stratum; none for boxes without masks."""
+    """Return the scores of a method by stratum; none for boxes without masks."""
     return method.strata.get(trait, ()) if method.strata else ()
 
 

@@ -1,0 +1,1 @@
+"""Classical segmentation methods: thresholds, edges and k-means."""

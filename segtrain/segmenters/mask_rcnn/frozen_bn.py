@@ -44,6 +44,7 @@ class FoldedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
         self.load_state_dict(norm.state_dict())
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the input, to which the convolution has applied the statistics."""
         return x
 
 
@@ -67,6 +68,7 @@ class FoldedConv2d(nn.Conv2d):
         self.weight.requires_grad_(conv.weight.requires_grad)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve with the weights and the bias that include the normalisation."""
         norm = self.norm[0]
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
         shift = norm.bias - norm.running_mean * scale
