@@ -2,7 +2,7 @@
 
 import sys
 
-from segtrain.cli.main import run_evaluate
+from segtrain.cli.launch import launch
 
 if __name__ == "__main__":
-    sys.exit(run_evaluate(("python", "evaluate.py"), sys.argv[1:]))
+    launch("evaluate", ("python", "evaluate.py"), sys.argv[1:])

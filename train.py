@@ -2,7 +2,7 @@
 
 import sys
 
-from segtrain.cli.main import run_train
+from segtrain.cli.launch import launch
 
 if __name__ == "__main__":
-    sys.exit(run_train(("python", "train.py"), sys.argv[1:]))
+    launch("train", ("python", "train.py"), sys.argv[1:])

@@ -29,7 +29,7 @@ class Evaluation(NamedTuple):
     report: Path
 
 
-def evaluate(config: dict[str, Any], output_dir: Path, command: Command) -> Evaluation:
+def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -> Evaluation:
     """Benchmark every method of the configuration and write the report.
 
     Args:

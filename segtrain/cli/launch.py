@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -46,14 +46,11 @@ class Finished(Generic[T]):
     result: T
 
 
-def launch(task: Task, config_name: str, program: Sequence[str], arguments: Sequence[str]) -> None:
-    """Run a task under Hydra.
+def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -> None:
+    """Run the task of a root under Hydra.
 
     Args:
-        task: receives the composed, resolved and checked configuration as plain values, the run's folder, and the
-            command; what it returns is the value that sweepers optimise, if it is a number. What a task imports when
-            it is called costs ``--help`` and mistakes no time.
-        config_name: root among the YAML files.
+        config_name: root among the YAML files: "train" or "evaluate".
         program: first words of the command.
         arguments: Hydra's options and overrides.
 
@@ -70,7 +67,8 @@ def launch(task: Task, config_name: str, program: Sequence[str], arguments: Sequ
         with _errors_as_one_line(debugging):
             values = {**_checked(cfg), "output_dir": str(output_dir)}
             start_logging()
-            return task(values, output_dir, _command(config_name, program, arguments))
+            with _removed_if_empty(output_dir):
+                return load_task(config_name)(values, output_dir, _command(config_name, program, arguments))
 
     sys.argv = [program[-1], *arguments]  # where Hydra looks for them
     with _errors_as_one_line(debugging):
@@ -82,7 +80,8 @@ def run(task: Callable[[dict[str, Any], Path, Command], T], config_name: str, ov
     """Run a task from Python, in the folder that its configuration names.
 
     Args:
-        task: as for ``launch``.
+        task: receives the composed, resolved and checked configuration as plain values, the run's folder, and the
+            command.
         config_name: root among the YAML files.
         overrides: as on the command line, such as ``["experiment=nuclei", "data.root=DIR"]``.
 
@@ -99,7 +98,7 @@ def run(task: Callable[[dict[str, Any], Path, Command], T], config_name: str, ov
     command = Command(
         ("segtrain", config_name), overrides, overrides, (config_folder(),), log_name=f"{config_name}.log"
     )
-    with logging_of_a_run():
+    with logging_of_a_run(), _removed_if_empty(output_dir):
         return Finished(output_dir, task(config, output_dir, command))
 
 
@@ -123,6 +122,31 @@ def compose_run(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         cfg, mistakes, changed = compose(config_name, overrides)
         return _checked(cfg, mistakes, changed)
+
+
+def load_task(config_name: str) -> Task:
+    """Import the task of a root, whose result sweepers optimise if it is a number.
+
+    It imports PyTorch, for which ``--help`` and messages about mistakes do not wait.
+    """
+    if config_name == "train":
+        from segtrain.cli.train import run_training
+
+        return run_training
+    from segtrain.cli.evaluate import run_evaluation
+
+    return run_evaluation
+
+
+@contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """Remove the folder of a run that ends in an error before it has written anything."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # it holds something
+            folder.rmdir()
+        raise
 
 
 @contextmanager

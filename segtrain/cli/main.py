@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import segtrain
 
@@ -25,47 +24,30 @@ class Entry:
     run: Callable[[Sequence[str], Sequence[str]], int]
 
 
-def train(config: dict[str, Any], output_dir: Any, command: Any) -> object:
-    """Import the verb ``train`` and run it."""
-    from segtrain.cli.train import train
-
-    return train(config, output_dir, command)
-
-
-def evaluate(config: dict[str, Any], output_dir: Any, command: Any) -> object:
-    """Import the verb ``evaluate`` and run it."""
-    from segtrain.cli.evaluate import evaluate
-
-    return evaluate(config, output_dir, command)
-
-
-def run_train(program: Sequence[str], arguments: Sequence[str]) -> int:
-    """Run ``train`` with Hydra's options and overrides."""
+def _train(program: Sequence[str], arguments: Sequence[str]) -> int:
     from segtrain.cli.launch import launch
 
-    launch(train, "train", program, arguments)
+    launch("train", program, arguments)
     return 0
 
 
-def run_evaluate(program: Sequence[str], arguments: Sequence[str]) -> int:
-    """Run ``evaluate`` with Hydra's options and overrides."""
+def _evaluate(program: Sequence[str], arguments: Sequence[str]) -> int:
     from segtrain.cli.launch import launch
 
-    launch(evaluate, "evaluate", program, arguments)
+    launch("evaluate", program, arguments)
     return 0
 
 
-def run_check(program: Sequence[str], arguments: Sequence[str]) -> int:
-    """Run the check of a data set."""
+def _check(program: Sequence[str], arguments: Sequence[str]) -> int:
     from segtrain.data.check.command import main
 
     return main(arguments)
 
 
 COMMANDS = {
-    "train": Entry("fine-tune a network on COCO-format data", run_train),
-    "evaluate": Entry("benchmark it against classical segmentation, and write the report", run_evaluate),
-    "check": Entry("check a COCO data set before it costs an hour", run_check),
+    "train": Entry("fine-tune a network on COCO-format data", _train),
+    "evaluate": Entry("benchmark it against classical segmentation, and write the report", _evaluate),
+    "check": Entry("check a COCO data set before it costs an hour", _check),
 }
 
 

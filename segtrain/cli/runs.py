@@ -21,9 +21,9 @@ def train(overrides: Sequence[str] = ()) -> Finished[float]:
     Raises:
         SegtrainError: an override, a setting or the data are at fault.
     """
-    from segtrain.cli.train import train
+    from segtrain.cli.train import run_training
 
-    return run(train, "train", overrides)
+    return run(run_training, "train", overrides)
 
 
 def evaluate(overrides: Sequence[str] = ()) -> Finished["Evaluation"]:
@@ -38,6 +38,6 @@ def evaluate(overrides: Sequence[str] = ()) -> Finished["Evaluation"]:
     Raises:
         SegtrainError: an override, a setting or the data are at fault.
     """
-    from segtrain.cli.evaluate import evaluate
+    from segtrain.cli.evaluate import run_evaluation
 
-    return run(evaluate, "evaluate", overrides)
+    return run(run_evaluation, "evaluate", overrides)

@@ -22,7 +22,7 @@ from segtrain.training.trainer import Trainer
 from segtrain.training.validation import Validation, ValidationImages, select_score_threshold
 
 
-def train(config: dict[str, Any], output_dir: Path, command: Command) -> float:
+def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> float:
     """Train as the configuration says.
 
     Args:

@@ -124,7 +124,13 @@ def test_what_is_not_there(override: str, expected: list[str], workplace: Workpl
     text = message(finished)
     for part in expected:
         assert part in text
-    assert not list(tmp_path.rglob("checkpoints"))
+    assert not [path for path in tmp_path.rglob("*") if path.name not in ("runs", "train")]
+
+
+def test_a_failed_run_leaves_no_empty_folder(tmp_path: Path) -> None:
+    message(run("train", "data=coco", "output_dir=run", folder=tmp_path))
+    message(run("evaluate", "checkpoint=no.pt", "output_dir=report", folder=tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_image_is_found_before_training(data: Path, tmp_path: Path) -> None:

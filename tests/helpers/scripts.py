@@ -16,8 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
 from segtrain.cli.command_line import Command
-from segtrain.cli.launch import launch
-from segtrain.cli.main import evaluate, train
+from segtrain.cli.launch import launch, load_task
 
 ROOT = Path(__file__).parents[2]
 CATEGORIES = [{"id": 3, "name": "square"}, {"id": 7, "name": "bar"}]
@@ -57,11 +56,10 @@ class Finished:
 
 def run(script: str, *overrides: str, folder: Path) -> Finished:
     """Run ``train`` or ``evaluate`` in this process, as if typed in a folder."""
-    verb = {"train": train, "evaluate": evaluate}[script]
     results: list[float | None] = []
 
     def task(config: dict[str, Any], output_dir: Path, command: Command) -> float | None:
-        results.append(verb(config, output_dir, command))
+        results.append(load_task(script)(config, output_dir, command))
         return results[-1]
 
     out, err, code = io.StringIO(), io.StringIO(), 0
@@ -73,8 +71,9 @@ def run(script: str, *overrides: str, folder: Path) -> Finished:
         patch.setenv("HYDRA_FULL_ERROR", "0")
         patch.setattr(torch.cuda, "is_available", lambda: False)  # device=auto: the same numbers on every machine
         patch.setattr(sys, "argv", sys.argv)  # Hydra reads it
+        patch.setattr("segtrain.cli.launch.load_task", lambda name: task)
         try:
-            launch(task, script, ("python", f"{script}.py"), overrides)
+            launch(script, ("python", f"{script}.py"), overrides)
         except SystemExit as leaving:
             code = int(leaving.code or 0)
         finally:
