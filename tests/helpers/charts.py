@@ -1,4 +1,4 @@
-"""Charts as they are drawn: marks, lines, bars and ticks, read back from the SVG."""
+"""Parser of drawn charts: marks, lines, bars and ticks, read from the SVG."""
 
 import re
 from collections.abc import Iterator
@@ -28,18 +28,18 @@ class Drawing:
         return [element for element in self.root.iter() if name in element.attrib.get("class", "").split()]
 
     def x_ticks(self) -> list[tuple[str, float]]:
-        """Labels and places on the lower axis."""
+        """Read labels and positions on the lower axis."""
         return [
             (t.text or "", float(t.attrib["x"])) for t in self.of_class("tick") if t.attrib["text-anchor"] == "middle"
         ]
 
     def y_ticks(self) -> list[tuple[str, float]]:
-        """Labels and places on the upper axis; their text stands 4 pixels lower."""
+        """Read labels and positions on the upper axis; their text is 4 pixels lower."""
         ticks = [tick for tick in self.of_class("tick") if tick.attrib["text-anchor"] == "end"]
         return [(tick.text or "", float(tick.attrib["y"]) - 4) for tick in ticks]
 
     def points(self) -> dict[str, Place]:
-        """Places of the round marks, by tooltip."""
+        """Read the positions of the round marks, by tooltip."""
         return {
             "".join(mark.itertext()): (float(mark.attrib["cx"]), float(mark.attrib["cy"]))
             for mark in self.of_class("point")
@@ -47,14 +47,14 @@ class Drawing:
         }
 
     def lines(self, name: str = "curve") -> list[list[Place]]:
-        """Places along the lines of a class, in the order in which they are drawn."""
+        """Read the points of the lines of a class, in the order in which they are drawn."""
         return [
             [(float(x), float(y)) for x, y in re.findall(r"[ML]([\d.-]+) ([\d.-]+)", line.attrib["d"])]
             for line in self.of_class(name)
         ]
 
     def bars(self) -> list[list[tuple[float, float, float]]]:
-        """Left, top and width of the pieces of each bar."""
+        """Read left, top and width of the pieces of each bar."""
         groups = [g for g in self.root.iter() if any("piece" in e.attrib.get("class", "") for e in g)]
         return [
             [tuple(float(e.attrib[k]) for k in ("x", "y", "width")) for e in g if e.attrib.get("class") == "piece"]  # type: ignore[misc]
@@ -63,6 +63,6 @@ class Drawing:
 
 
 def drawings(chart: Chart) -> Iterator[Drawing]:
-    """Every layout of a chart."""
+    """Parse every layout of a chart."""
     for svg in re.findall(r"<svg.*?</svg>", str(chart.svg()), flags=re.DOTALL):
         yield Drawing(ElementTree.fromstring(svg))

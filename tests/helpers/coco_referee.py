@@ -18,7 +18,7 @@ def referee(
     iou_type: str,
     max_dets: int,
 ) -> COCOeval:
-    """COCO's evaluator after ``evaluate`` and ``accumulate``."""
+    """Run COCO's evaluator: ``evaluate`` and ``accumulate``."""
     images = [{"id": i, "height": height, "width": width} for i, (height, width) in sizes.items()]
     dataset = {"images": images, "categories": [{"id": c, "name": str(c)} for c in category_ids]}
     with contextlib.redirect_stdout(io.StringIO()):

@@ -1,4 +1,4 @@
-"""Small data sets, generated and real ones, and random damage to them: a function of a seed."""
+"""Small data sets, generated and real ones, and random damage to them as a function of a seed."""
 
 import json
 import os
@@ -24,7 +24,7 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Original:
-    """A good data set: its json, and its image files by name."""
+    """Valid data set: its json, and its image files by name."""
 
     document: Json
     files: dict[str, bytes]
@@ -32,7 +32,7 @@ class Original:
 
 @cache
 def original(kind: str) -> Original:
-    """A small data set: "generated", or a few images of a real one."""
+    """Build a small data set: "generated", or a few images of a real one."""
     return _generated() if kind == "generated" else _real(*SOURCES[kind])
 
 
@@ -72,7 +72,7 @@ def _generated() -> Original:
 
 
 def _real(annotations: str, images: str) -> Original:
-    """The smallest images with few objects, and one crowd."""
+    """Select the smallest images with few objects, and one crowd."""
     whole = json.loads((REAL / annotations).read_text())
     of: dict[int, list[Json]] = {image["id"]: [] for image in whole["images"]}
     for annotation in whole["annotations"]:
@@ -107,7 +107,7 @@ def damage(kind: str, seed: int, folder: Path) -> list[str]:
     """Write a damaged data set.
 
     Returns:
-        What was done to it.
+        Descriptions of the damage.
     """
     rng, source = random.Random(f"{kind} {seed}"), original(kind)
     write(source, folder)

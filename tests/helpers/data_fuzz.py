@@ -1,8 +1,8 @@
-"""Data sets that are damaged at random, and what must hold for each of them.
+"""Randomly damaged data sets, and the properties that must hold for each of them.
 
     PYTHONPATH=. python tests/data_fuzz.py FOLDER KIND FIRST COUNT [--times]
 
-examines these seeds, one after the other, and says which one begins, so that a crash is known by its seed.
+examines these seeds, one after the other, and prints each before it begins, so that a crash can be repeated.
 """
 
 import faulthandler
@@ -45,7 +45,7 @@ _DRAWN = 2**22  # larger planes are measured, but not drawn
 
 
 def examine(kind: str, seed: int, folder: Path) -> None:
-    """Damage a data set, and use it in every way; raises what must not happen."""
+    """Damage a data set, and use it in every way; any exception is an error of segtrain."""
     done = damage(kind, seed, folder)
     try:
         write(original("generated"), folder / "good")
@@ -111,7 +111,7 @@ def _look_at_truths(index: CocoIndex, *, checked: bool) -> None:
 
 
 def _use(folder: Path, mode: str, skip: bool) -> None:
-    """As the scripts do: splits, samples, truths."""
+    """Use a data set as the scripts do: splits, samples, truths."""
     data = {
         "root": str(folder), "train_annotations": "coco.json", "train_images": "images",
         "val_annotations": "good/coco.json", "val_images": "good/images", "val_fraction": None, "split_by": None,
@@ -138,7 +138,7 @@ def _use(folder: Path, mode: str, skip: bool) -> None:
 
 
 def _read_in_pieces(path: Path) -> None:
-    """As if it were large: the same index, or the same error."""
+    """Read a file as if it were large, and require the same index or the same error."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_file, "_LARGE", 1)
         patch.setattr(json_file, "_PIECE", 700)
@@ -147,7 +147,7 @@ def _read_in_pieces(path: Path) -> None:
 
 
 def _split(folder: Path) -> None:
-    """A part of the images for validation, written as files of their own that hold what was split."""
+    """Draw a validation split, write it as two files, and compare their content with the original."""
     settings: dict[str, Any] = {"exif": "auto", "max_image_pixels": 10**8, "check": "warn", "images": "unused"}
     paths = {"train_annotations": "coco.json", "train_images": None, "val_annotations": None, "val_images": None}
     try:
@@ -205,7 +205,7 @@ def _check(folder: Path, *, as_json: bool) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Examine a run of seeds; a native crash or a hang is known by the last seed that was begun."""
+    """Examine a range of seeds; after a native crash or a hang the last printed seed is the culprit."""
     folder, kind, first, count = Path(arguments[0]), arguments[1], int(arguments[2]), int(arguments[3])
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Dice coefficient, a metric that segtrain does not have: all that adding one takes; and a metric that is always 0."""
+"""Example metrics: the Dice coefficient, which segtrain does not have, and a metric that is always 0."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from segtrain.metrics.registry import class_pixels
 
 
 def dice_of_sums(sums: FloatArray) -> FloatArray:
-    """2 |P n G| / (|P| + |G|), where the sum of both areas is union plus intersection; nan without a true pixel."""
+    """Compute 2 |P n G| / (|P| + |G|); the sum of both areas is union plus intersection; nan without a true pixel."""
     both, either = sums[..., BOTH], sums[..., EITHER]
     return np.divide(2 * both, either + both, out=np.full(both.shape, np.nan), where=sums[..., TRUE] > 0)
 

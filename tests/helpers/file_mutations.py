@@ -14,7 +14,7 @@ from PIL import Image
 
 
 def picture(size: tuple[int, int], mode: str, suffix: str, **options: object) -> bytes:
-    """An image file of this (H, W)."""
+    """Encode an image file of this (H, W)."""
     height, width = size
     pixels = np.add.outer(np.arange(height) * 3, np.arange(width) * 5).astype(np.uint8)
     stream = io.BytesIO()
@@ -23,7 +23,7 @@ def picture(size: tuple[int, int], mode: str, suffix: str, **options: object) ->
 
 
 def bomb(side: int) -> bytes:
-    """A small PNG file whose header claims many pixels."""
+    """Build a small PNG file whose header states many pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -34,7 +34,7 @@ def bomb(side: int) -> bytes:
 
 
 def lay_traps(folder: Path) -> None:
-    """What file names of ``json_mutations`` lead to; the secret beside the folder must never be read."""
+    """Create the files that names of ``json_mutations`` lead to; the secret beside the folder must never be read."""
     outside = folder.parent / "outside"
     outside.mkdir()
     (outside / "secret.png").write_bytes(picture((20, 30), "RGB", "PNG"))
@@ -101,7 +101,7 @@ def other_format(rng: random.Random, path: Path) -> None:
 
 
 def other_thing(rng: random.Random, path: Path) -> None:
-    """A link, a folder or a pipe instead of the file."""
+    """Replace a file by a link, a folder or a pipe."""
     path.unlink()
     kind = rng.choice(["pipe", "folder", "out", "in", "device", "up"])
     if kind == "pipe":

@@ -1,4 +1,4 @@
-"""Damage to a COCO json, as a function of a generator: what exporters, editors, disks and malice do to one."""
+"""Damage to a COCO json, as a function of a generator: faults of exporters, editors and disks, and attacks."""
 
 import copy
 import json
@@ -11,11 +11,11 @@ AGAIN = "\0again"  # key of the document: a list that is written twice
 
 
 class Literal(str):
-    """Text that stands in the file as it is, whether it is json or not."""
+    """Text that is written to the file unchanged, whether it is json or not."""
 
 
 class Pairs(list[tuple[str, Any]]):
-    """An object whose keys may occur twice."""
+    """Json object whose keys may occur twice."""
 
 
 NUMBERS = [
@@ -36,7 +36,7 @@ TOKENS = ["{", "}", "[", "]", ",", ":", '"', "\\", "//", "/*x*/", "\x00", "NaN",
 
 
 def junk(rng: random.Random, depth: int = 0) -> Any:
-    """A value of any type."""
+    """Draw a value of any type."""
     simple: list[Any] = [None, True, False, 0, -3, 1.5, [], {}, Literal(rng.choice(NUMBERS)), rng.choice(STRINGS)]
     if depth < 3 and rng.random() < 0.3:
         values = [junk(rng, depth + 1) for _ in range(rng.randrange(4))]
@@ -45,7 +45,7 @@ def junk(rng: random.Random, depth: int = 0) -> Any:
 
 
 def a_place(rng: random.Random, document: Json, *, of: tuple[type, ...] = (object,)) -> tuple[Any, Any] | None:
-    """A container and a key of it, somewhere, that holds a value of such a type; None if no such was met."""
+    """Draw a container and one of its keys with a value of such a type; None if none is found."""
     for _ in range(50):
         inside: Any = document
         while isinstance(inside, dict | list) and inside and not isinstance(inside, Pairs):
@@ -59,7 +59,7 @@ def a_place(rng: random.Random, document: Json, *, of: tuple[type, ...] = (objec
 
 
 def an_entry(rng: random.Random, document: Json, name: str = "annotations") -> Json:
-    """An entry of a list; a blank one if there is none."""
+    """Draw an entry of a list; a blank one if the list is empty."""
     entries = document.get(name)
     good = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     return rng.choice(good) if good else {}
@@ -229,7 +229,7 @@ def image_size(rng: random.Random, document: Json) -> None:
 
 
 def image_size_with_polygon(rng: random.Random, document: Json) -> None:
-    """An image that claims to be huge, and a polygon as large."""
+    """State a huge size of an image, and add a polygon of that size."""
     image, annotation = an_entry(rng, document, "images"), an_entry(rng, document)
     height, width = rng.choice([(1, 2**30), (2**30, 1), (2, 2**28), (40_000, 50_000), (1, 10**8)])
     image["height"], image["width"], annotation["image_id"] = height, width, image.get("id")
@@ -331,7 +331,7 @@ OF_TEXT: list[Callable[[random.Random, bytes], bytes]] = [
 
 
 def dump(value: Any) -> str:
-    """Json, or what is to look like it."""
+    """Write json, or text that resembles it."""
     if isinstance(value, Literal):
         return str(value)
     if isinstance(value, Pairs):

@@ -1,4 +1,4 @@
-"""Random weights under which a Mask R-CNN answers as a trained one does: many, different, decided answers."""
+"""Random weights with which a Mask R-CNN behaves like a trained one: many different detections of clear scores."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -23,16 +23,16 @@ WEIGHTED = nn.Conv2d | nn.Linear | nn.ConvTranspose2d
 
 @torch.no_grad()
 def lively_state(network: StockMaskRCNN, images: Sequence[Tensor], seed: int) -> dict[str, Tensor]:
-    """A state under which each channel of each layer has a set mean and spread on some images.
+    """Draw weights with which each channel of each layer has a given mean and spread on some images.
 
-    With the usual random weights signals fade from layer to layer: all scores are nearly equal, all boxes their
-    anchors, and rounding decides which of them are kept. Source of the idea: D. Mishkin, J. Matas, All you need is a
-    good init, 2016, which scales whole layers.
+    With the usual random weights signals fade from layer to layer: all scores are nearly equal, all boxes equal their
+    anchors, and rounding decides which of them are kept. Source: D. Mishkin, J. Matas, All you need is a good init,
+    2016, where whole layers are scaled.
 
     Args:
-        network: with batch normalisation; takes the state as well.
-        images: uint8 RGB.
-        seed: of the weights.
+        network: network with batch normalisation; the weights are loaded into it.
+        images: uint8 RGB images (3, H, W).
+        seed: seed of the weights.
     """
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
@@ -54,7 +54,7 @@ def lively_state(network: StockMaskRCNN, images: Sequence[Tensor], seed: int) ->
 
 
 def _mean_and_deviation(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each channel; the deviation is at least half of the mean, or the difference of the two is all rounding."""
+    """Compute mean and deviation of each channel; the deviation is at least half of the mean, to limit rounding."""
     axes = [axis for axis in range(values.ndim) if axis != 1]
     mean = values.mean(axes)
     return mean, (values.var(axes) + (0.5 * mean).square()).sqrt().clamp(min=1e-6)

@@ -1,4 +1,4 @@
-"""Instances as full planes: one pixel, touching, nested, identical, ragged, many; and what a plane's crop is."""
+"""Random instances as full planes: one pixel, touching, nested, identical, ragged, many; and their crops."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -10,7 +10,7 @@ Planes = list[np.ndarray]
 
 
 def scene(rng: np.random.Generator, size: tuple[int, int], count: int) -> Planes:
-    """At most ``count`` planes, none of them empty."""
+    """Draw at most ``count`` planes, none of them empty."""
     planes: Planes = []
     for _ in range(count):
         plane = np.zeros(size, dtype=bool)
@@ -45,13 +45,13 @@ def layers_of(planes: Planes, size: tuple[int, int]) -> Layers:
 
 
 def left(layers: Layers, planes: list[np.ndarray] | None = None, least: int = 1) -> Crops:
-    """What is left of the instances in some planes, or in the layers' own."""
+    """Unpack the instances that are left in some planes, or in the layers' own."""
     count = sum(map(len, layers.owners))
     return unpack(layers.planes if planes is None else planes, layers.owners, np.full(count, least))
 
 
 def assert_same(crops: Crops, planes: Planes, least: int = 1) -> None:
-    """The crops are those of the planes with enough pixels: the same instances, tight boxes, equal masks."""
+    """Assert that the crops are those of the planes with enough pixels: same instances, tight boxes, equal masks."""
     kept = [number for number, plane in enumerate(planes) if plane.sum() >= least and plane.any()]
     assert crops.instances.tolist() == kept
     assert len(crops) == len(crops.boxes) == len(crops.masks) == len(kept)

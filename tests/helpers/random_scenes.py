@@ -1,4 +1,4 @@
-"""Small random scenes of what evaluators disagree about: ties, crowds, areas of their own, images without records."""
+"""Small random scenes with cases in which evaluators differ: ties, crowds, stated areas, images without records."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +30,7 @@ class Scene:
 
 
 def inputs_of(drawn: Scene, **changes: Any) -> MetricInput:
-    """The scene as the metrics take it; keyword arguments replace its attributes."""
+    """Convert a scene to the input of metrics; keyword arguments replace its attributes."""
     attributes: dict[str, Any] = {
         "truths": drawn.truths,
         "masks": drawn.predictions,
@@ -83,6 +83,6 @@ def scene(seed: int, truths: int = 60, predictions: int = 150) -> Scene:
 
 
 def _blob(rng: np.random.Generator, size: tuple[int, int]) -> masks.Rle:
-    """A rectangle with a ragged edge; now and then it is empty."""
+    """Draw a rectangle with a ragged edge; some are empty."""
     crop = rng.random((int(rng.integers(1, 16)), int(rng.integers(1, 16)))) < rng.choice([0.0, 0.6, 1.0, 1.0, 1.0])
     return masks.encode_crop(crop, int(rng.integers(0, size[1])), int(rng.integers(0, size[0])), size)

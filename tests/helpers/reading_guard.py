@@ -1,4 +1,4 @@
-"""What code may not do with a folder of data: read outside of it, wait for a pipe, or never end."""
+"""Guard against reading outside of a data folder, waiting for a pipe, and endless loops."""
 
 import os
 import signal
@@ -17,11 +17,11 @@ ROOT = Path(__file__).parents[2]
 
 
 class Hang(BaseException):
-    """A case that takes too long."""
+    """Error of a case that takes too long."""
 
 
 class _Watch:
-    """Notes every file that is opened below, or outside of, where a case may read."""
+    """Audit hook that records openings of files outside of the permitted folders, and of pipes and devices."""
 
     def __init__(self) -> None:
         self.folder: Path | None = None
@@ -59,7 +59,7 @@ _watch: _Watch | None = None
 
 @contextmanager
 def guarded(folder: Path, seconds: float = 20.0) -> Iterator[None]:
-    """Within, no file outside of the folder is opened, nothing takes long, and warnings are errors."""
+    """Require, as a context, that no file outside of the folder is opened, and time is limited; warnings are errors."""
     global _watch
     if _watch is None:
         _watch = _Watch()

@@ -1,4 +1,4 @@
-"""Results as ``evaluate.py`` builds them, small and made up, for the tests of the report."""
+"""Small invented results in the form of ``evaluate.py``, for the tests of the report."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ HOSTILE = "<script>alert('x')</script> & \"|\" `$` *_~# \n</style> {{ 7 * 7 }}"
 
 
 def track(quality: float, categories: list[str]) -> dict[str, Any]:
-    """All numbers of a track, different from each other, AP large undefined."""
+    """Build the scores of a track, all different, with AP large undefined."""
     values: dict[str, Any] = {key: quality * (1 - i / 50) for i, key in enumerate(METRICS)}
     values["mask_ap_large"] = float("nan")
     values["coco"] = {"segm": [quality] * 12, "bbox": [quality] * 12}
@@ -36,7 +36,7 @@ def track(quality: float, categories: list[str]) -> dict[str, Any]:
 
 
 def method(quality: float, seconds: float | None, categories: list[str], *, aware: bool) -> dict[str, Any]:
-    """One method of ``results.json``."""
+    """Build a method of ``results.json``."""
     return {
         "class_agnostic": track(quality, ["object"]),
         "class_aware": track(0.9 * quality, categories) if aware else None,
@@ -58,7 +58,7 @@ def method(quality: float, seconds: float | None, categories: list[str], *, awar
 
 
 def boxes_only(categories: list[str]) -> dict[str, Any]:
-    """A row read from a file of boxes: every mask number is undefined."""
+    """Build a method of a file of boxes: every number of masks is undefined."""
     row = method(0.3, None, categories, aware=True)
     for values in (row["class_agnostic"], row["class_aware"]):
         for key in METRICS:
@@ -72,7 +72,7 @@ def boxes_only(categories: list[str]) -> dict[str, Any]:
 
 
 def results(methods: dict[str, dict[str, Any]] | None = None, categories: tuple[str, ...] = ("round", "lobed")) -> Any:
-    """The whole of ``results.json``; by default two classical rows, Mask R-CNN and a file of boxes."""
+    """Build the content of ``results.json``; by default two classical methods, Mask R-CNN and a file of boxes."""
     names = list(categories)
     default = {
         "kmeans": method(0.11, 0.02, names, aware=False) | {"family": "textbook", "technique": "kmeans"},
@@ -100,12 +100,12 @@ def results(methods: dict[str, dict[str, Any]] | None = None, categories: tuple[
 
 
 def typed(content: Any) -> Results:
-    """The same as evaluations hold it."""
+    """Convert results to the types of an evaluation."""
     return Results.of(content)
 
 
 def complete(categories: tuple[str, ...] = ("round", "lobed")) -> Any:
-    """Results that have all a report can show: intervals, differences, a verdict, costs, an oracle, F1 over IoU."""
+    """Build results with all that a report can show: intervals, differences, verdict, costs, oracle, F1 over IoU."""
     content = results(categories=categories)
     content["methods"]["kmeans_oracle"] = method(0.9, 0.02, list(categories), aware=False) | {"oracle": True}
     for row in content["methods"].values():
@@ -126,7 +126,7 @@ def complete(categories: tuple[str, ...] = ("round", "lobed")) -> Any:
 
 
 def with_limits(content: Any) -> Any:
-    """The same with Mask R-CNN's ceiling, its scores' calibration (0.2 too high), and reasons of what is missing."""
+    """Add Mask R-CNN's ceiling, the calibration of its scores (0.2 too high), and reasons of missing numbers."""
     content["mask_ceiling"] = {
         "resolution": 28, "input_of": "mask_rcnn", "objects": 3814, "most_objects": 100, "mean_iou": 0.908,
         "mask_ap": 0.787, "mask_ap50": 0.99, "mask_ap75": 0.896, "mask_ap_small": 0.772, "mask_ap_medium": 0.968,
@@ -147,7 +147,7 @@ def with_limits(content: Any) -> Any:
 
 
 def with_kinds(content: Any) -> Any:
-    """The same with numbers by kind of object: the worse, the smaller, the paler and the closer the objects."""
+    """Add scores by kind of object, lower for objects that are smaller, of less contrast, or closer together."""
     content["strata"] = {
         "size": [
             {"name": "smallest", "low": None, "high": 147.5, "objects": 7, "images": 4},
@@ -181,12 +181,12 @@ def with_kinds(content: Any) -> Any:
 
 
 def square(x: int, y: int, side: int, size: tuple[int, int] = (48, 64)) -> masks.Rle:
-    """The mask of a square."""
+    """Encode a square."""
     return masks.encode_crop(np.ones((side, side)), x, y, size)
 
 
 def truth(image_id: int, mask: masks.Rle, number: int = 1, iscrowd: int = 0) -> GroundTruth:
-    """A true instance of category 1."""
+    """Build a true instance of category 1."""
     area = float(masks.area([mask])[0])
     return GroundTruth(
         id=number, image_id=image_id, category_id=1, segmentation=mask, bbox=[0, 0, 1, 1], area=area, iscrowd=iscrowd
@@ -194,12 +194,12 @@ def truth(image_id: int, mask: masks.Rle, number: int = 1, iscrowd: int = 0) -> 
 
 
 def prediction(image_id: int, mask: masks.Rle, score: float = 0.9, category_id: int = 1) -> Prediction:
-    """A detection."""
+    """Build a detection."""
     return Prediction(image_id=image_id, category_id=category_id, segmentation=mask, score=score)
 
 
 def gallery(count: int = 2, file_name: str = "a.png", size: tuple[int, int] = (48, 64)) -> list[GalleryItem]:
-    """Items of noise, which no compression makes small."""
+    """Build items of noise, which hardly can be compressed."""
     rng = np.random.default_rng(0)
     return [
         GalleryItem(
@@ -220,7 +220,7 @@ def gallery(count: int = 2, file_name: str = "a.png", size: tuple[int, int] = (4
 
 
 def glossary(content: Any) -> dict[str, str]:
-    """The definitions of a report, by term."""
+    """Collect the definitions of a report, by term."""
     (section,) = (part for part in build_sections(Results.of(content)) if part.key == "definitions")
     (terms,) = section.blocks
     assert isinstance(terms, Terms)

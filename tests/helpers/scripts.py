@@ -1,4 +1,4 @@
-"""Running the two scripts in tests: a small data set, a small network, and one process for all."""
+"""Runner of the two scripts in tests, with a small data set and a small network, in the process of the tests."""
 
 import io
 import json
@@ -46,7 +46,7 @@ SMALL = ["data=coco", *SMALL_NETWORK, *SHORT_RUN]
 
 @dataclass
 class Finished:
-    """How a script ended."""
+    """Outcome of a script."""
 
     code: int
     out: str
@@ -55,7 +55,7 @@ class Finished:
 
 
 def run(script: str, *overrides: str, folder: Path) -> Finished:
-    """Run ``train`` or ``evaluate`` in this process, as if typed in a folder."""
+    """Run ``train`` or ``evaluate`` in this process, in a given folder."""
     results: list[float | None] = []
 
     def task(config: dict[str, Any], output_dir: Path, command: Command) -> float | None:
@@ -86,7 +86,7 @@ def run(script: str, *overrides: str, folder: Path) -> Finished:
 
 
 def message(finished: Finished) -> str:
-    """The one line that a failed script leaves on stderr."""
+    """Return the single line that a failed script writes to stderr."""
     lines = finished.err.splitlines()
     assert finished.code == 1, finished
     assert len(lines) == 1, finished.err
@@ -99,7 +99,7 @@ def polygon(x: float, y: float, width: float, height: float) -> list[list[float]
 
 
 def coco(images: int, first_id: int = 1) -> dict[str, Any]:
-    """Squares and bars in images of 48x48, bright on dark; one crowd, one image without annotations."""
+    """Build annotations of squares and bars in images of 48x48; one crowd, one image without annotations."""
     records: dict[str, Any] = {"images": [], "annotations": [], "categories": CATEGORIES}
     for number in range(first_id, first_id + images):
         records["images"].append({"id": number, "file_name": f"{number}.png", "height": 48, "width": 48})
@@ -116,7 +116,7 @@ def coco(images: int, first_id: int = 1) -> dict[str, Any]:
 
 
 def write_data(root: Path, images: int = 5) -> Path:
-    """An ordinary COCO folder: ``train.json``, ``val.json``, and their images in folders of the same names."""
+    """Write a COCO folder: ``train.json``, ``val.json``, and their images in folders of the same names."""
     for split, first in (("train", 1), ("val", 101)):
         records = coco(images, first)
         folder = root / split
@@ -133,7 +133,7 @@ def write_data(root: Path, images: int = 5) -> Path:
 
 
 def data_of(root: Path) -> list[str]:
-    """The overrides that name such a folder."""
+    """List the overrides that name such a folder."""
     return [
         "data=coco",
         f"data.root={root}",

@@ -1,4 +1,4 @@
-"""Mask R-CNNs that are small in everything that costs time, and images with objects to feed them."""
+"""Small and fast Mask R-CNNs, and images with objects for them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +32,7 @@ TORCHVISION_NAMES = {  # of the settings
 
 
 def settings(architecture: str = "mobilenet_v2_fpn", **changes: Any) -> dict[str, Any]:
-    """Arguments of ``mask_rcnn``."""
+    """Return the arguments of ``mask_rcnn``."""
     widths = {"fpn_channels": 16, "box_head_width": 24, "mask_head_widths": [12, 8]}
     return {
         "architecture": architecture,
@@ -65,7 +65,7 @@ def tiny(architecture: str = "mobilenet_v2_fpn", classes: Sequence[str] = CLASSE
 
 
 def stock(architecture: str = "mobilenet_v2_fpn", classes: Sequence[str] = CLASSES, **changes: Any) -> StockMaskRCNN:
-    """torchvision's network of the same shape, with torchvision's own transform, RoIAlign, losses and pasting."""
+    """Build torchvision's network of the same shape, with its own transform, RoIAlign, losses and pasting."""
     chosen = settings(architecture, **changes)
     network = build_network(
         Shape(**{name: chosen[name] for name in SHAPE if name in chosen}),
@@ -80,7 +80,7 @@ def stock(architecture: str = "mobilenet_v2_fpn", classes: Sequence[str] = CLASS
 
 
 def planes(image: Tensor, target: Target) -> Tensor:
-    """(N, H, W) uint8: the masks of a target as torchvision takes them."""
+    """Convert the masks of a target to planes as torchvision takes them, (N, H, W) uint8."""
     result = torch.zeros(len(target), *image.shape[1:], dtype=torch.uint8)
     for plane, crop, (x0, y0, x1, y1) in zip(result, target.masks, target.boxes.int().tolist(), strict=True):
         plane[y0:y1, x0:x1] = crop
@@ -88,7 +88,7 @@ def planes(image: Tensor, target: Target) -> Tensor:
 
 
 def picture(seed: int, height: int, width: int, objects: int) -> tuple[Tensor, Target]:
-    """Noise with bright discs (label 1) and rectangles (label 2)."""
+    """Draw noise with bright discs (label 1) and rectangles (label 2)."""
     rng = np.random.default_rng(seed)
     image = rng.normal(60, 20, (height, width, 3))
     boxes, labels, crops = [], [], []

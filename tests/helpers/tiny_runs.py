@@ -1,4 +1,4 @@
-"""A data set of a few tiny images and training runs on it, of seconds."""
+"""Data set of a few tiny images, and training runs of seconds on it."""
 
 import json
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ IDS = [5, 30, 70]  # category ids, with gaps; the third never appears
 
 
 def write_data(folder: Path, images: int = 6, size: int = 64) -> CocoIndex:
-    """Discs and rectangles; the last image has none."""
+    """Write images of discs and rectangles; the last image has no objects."""
     records, annotations = [], []
     for number in range(images):
         image, target = picture(number, size, size, objects=2 if number < images - 1 else 0)
@@ -103,7 +103,7 @@ def checkpoint(**changes: Any) -> Checkpoint:
 
 @dataclass
 class Run:
-    """A training run, and what it wrote down."""
+    """Training run with a record of its log."""
 
     index: CocoIndex
     folder: Path
@@ -148,5 +148,5 @@ class Run:
         return [values[name] for _, values in self.entries if name in values]
 
     def minutes_at(self, step: int) -> float:
-        """Of training, up to a step."""
+        """Return the minutes of training up to a step."""
         return next(values["train/minutes"] for at, values in self.entries if at == step and "train/minutes" in values)

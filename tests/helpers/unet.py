@@ -1,4 +1,4 @@
-"""A small U-Net: the proof that a network of one's own trains without an edit in segtrain."""
+"""Small U-Net: an example of a user's own network, which trains without changes to segtrain."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ from segtrain.targets import Target
 
 
 class UNet(Trainable):
-    """Classifies each pixel as background or one of the categories; connected pixels of one category are an object.
+    """U-Net that classifies pixels as background or a category; connected pixels of one category are an object.
 
     Args:
         class_names: names of labels 1..K.
-        width: channels at the full resolution; doubled at half of it.
+        width: number of channels at full resolution; twice as many at half the resolution.
     """
 
     title = "U-Net"
