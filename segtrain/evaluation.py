@@ -23,7 +23,7 @@ from segtrain.segmenters import Segmenter
 TrackName = Literal["class_agnostic", "class_aware"]
 TRACKS: tuple[TrackName, ...] = ("class_agnostic", "class_aware")
 Track = dict[str, Any]  # one track of results.json; undefined numbers are nan here
-OBJECT = Category(1, "object")  # what all categories become in the class-agnostic track
+OBJECT = Category(1, "object")  # the single category of the class-agnostic track
 MATCHES_BYTES = 2**29  # memory for matches and counts of the methods of an evaluation
 
 
@@ -32,7 +32,7 @@ class GroundTruthSet:
     """Ground truth of a set of images.
 
     Attributes:
-        categories: by increasing id.
+        categories: categories by increasing id.
         sizes: image id -> (H, W), of every image, those without objects included.
         truths: all true instances, crowds included.
     """
@@ -48,7 +48,7 @@ class GroundTruthSet:
         return cls(index.categories, {image.id: image.size for image in index.images}, truths)
 
     def class_agnostic(self) -> "GroundTruthSet":
-        """The same with all categories made one."""
+        """Return the ground truth with a single category."""
         return self._class_agnostic
 
     @cached_property
@@ -81,7 +81,7 @@ class Detections:
     polygons: bool = False
 
     def class_agnostic(self) -> "Detections":
-        """The same with all categories made one."""
+        """Return the detections with a single category."""
         return replace(
             self,
             masks=None if self.masks is None else [_merged(p) for p in self.masks],

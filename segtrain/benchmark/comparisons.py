@@ -159,7 +159,7 @@ def images_behind(ground_truth: GroundTruthSet) -> dict[str, int]:
 
 
 def caveats(images: int, behind: Mapping[str, int], compared: int, resamples: int) -> list[str]:
-    """Say where intervals and p-values are unreliable, a line each.
+    """List the limits of intervals and p-values, one line for each.
 
     Args:
         images: number of images that are resampled.

@@ -67,7 +67,7 @@ class Oracle:
 
         Args:
             image: uint8 RGB (3, H, W).
-            truths: its true instances, of category ``OBJECT``.
+            truths: true instances of the image, of category ``OBJECT``.
         """
         best, highest = None, (-1.0, 0.0)
         for segmenter in self.segmenters:

@@ -218,7 +218,7 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
     """Scores, costs and description of a method.
 
     Attributes:
-        class_agnostic: scores with all categories made one; None if they were not computed.
+        class_agnostic: scores with all categories treated as one; None if they were not computed.
         class_aware: scores with categories; None for a method without categories.
         timing: seconds per image.
         counts: images and detections.
@@ -447,7 +447,7 @@ class DataSummary(Record, frozen=True):
         annotations: number of annotations in the file: used, crowd and dropped ones.
         used: true objects.
         crowd: crowd regions, ignored in every number.
-        repaired: annotations that were mended, among the used and crowd ones.
+        repaired: number of repaired annotations, among the used and crowd ones.
         dropped: annotations that could not be used.
         unreadable_images: images that could not be read.
         categories: categories of the annotation file.

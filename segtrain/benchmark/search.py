@@ -44,7 +44,7 @@ class TrainingImages:
     Attributes:
         shared: number of images that were left out because they are evaluated.
         ids: ids in the order of the draw, so that the first n of them are a random sample as well.
-        ground_truth: ground truth of the images, all categories made one.
+        ground_truth: ground truth of the images, with a single category.
         objects: number of labelled objects in the images, without crowds.
 
     Raises:

@@ -79,7 +79,7 @@ class Tuning:
             evaluated: the split that is evaluated; training images that it holds too are not searched on.
 
         Returns:
-            The methods that can run: without the tuned ones where there is nothing to tune on; a note says so.
+            The methods that can run. Without training images the tuned methods are left out, with a note.
 
         Raises:
             SegtrainError: nothing would end a search.

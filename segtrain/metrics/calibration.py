@@ -38,7 +38,7 @@ class Calibration:
     """Reliability of scores.
 
     Attributes:
-        bins: by increasing score, of equal width.
+        bins: bins of equal width, by increasing score.
         ece: expected calibration error: mean distance of score and share of correct detections, weighted by the bins'
             counts; in [0, 1].
         ece_iou: the same, with the mean IoU in place of the share of correct detections.

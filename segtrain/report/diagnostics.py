@@ -121,7 +121,7 @@ def _diagnose_method(
 
 
 class Evidence:
-    """Detections of one method against the true objects, all categories made one; computed when asked for.
+    """Class-agnostic comparison of a method's detections with the true objects, computed on demand.
 
     Args:
         row: the method.
@@ -138,7 +138,7 @@ class Evidence:
         self._mismatches: dict[IouType, BoxFormatMismatch | None] = {}
 
     def undefined(self, metric: Metric) -> str:
-        """Say why a metric is undefined; empty if only for want of matches, as with a mean over matches."""
+        """Explain why a metric is undefined; empty if it is a mean over matches and there are none."""
         if self._detections.masks is None and metric.iou_type == "segm":
             return "boxes only; mask metrics need a segmentation in each record"
         if not self._real:
@@ -169,7 +169,7 @@ class Evidence:
         return self._empty_masks(metric) or self.misread(metric)
 
     def misread(self, metric: Metric) -> str:
-        """Say how boxes or masks of a file must be read to fit; empty if they fit or nothing helps."""
+        """Name the format in which boxes or masks of a file fit; empty if they fit as written, or in no format."""
         if not self.from_file:
             return ""
         iou_type = metric.iou_type
@@ -187,7 +187,7 @@ class Evidence:
         return next((_describe_mismatch(way, kind) for way, kind in zip(found, types, strict=True) if way), "")
 
     def generic(self, metric: Metric) -> str:
-        """Say how many true objects are matched at IoU .50, and how well the best detection fits."""
+        """State how many true objects are matched at IoU .50, and the best IoU of a detection."""
         iou_type, area, threshold = metric.iou_type, metric.area, self._detections.score_threshold
         detections = self._found(iou_type)
         matches = self._inputs.matches(iou_type)
@@ -359,7 +359,7 @@ class CategoryVotes(NamedTuple):
         return sum(counts[category] for category, counts in self.true.items())
 
     def describe(self, ground_truth: GroundTruthSet) -> str:
-        """Say how many matched detections have the right category, and which ids are confused if that is clear."""
+        """State how many matched detections have the right category, and which ids are confused if that is clear."""
         if not self.total:
             return "the few detections that are right without categories do not count with them"
         text = f"{self.agreeing:,} of {self.total:,} detections that match a true object have the right category"

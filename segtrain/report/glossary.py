@@ -58,7 +58,7 @@ def _thresholds(results: Results) -> str:
 
 
 def _chosen(results: Results) -> str:
-    """Say where the thresholds of checkpoints come from, if that is known."""
+    """State the origin of the thresholds of checkpoints, if it is known."""
     return "".join(
         f" The checkpoint's own of {name}, {known.score_threshold:g}, had the highest F1 on "
         f"{known.threshold_images} images of the training split."

@@ -140,7 +140,7 @@ def _test(known: PairwiseComparison | None) -> str:
 
 
 def _good_enough(results: Results, reference: str, baselines: Sequence[str]) -> list[str]:
-    """Say on which metrics the best baseline beats the reference, is good enough, does not differ, or is worse."""
+    """State the metrics on which the best baseline is better than the reference, good enough, equal, or worse."""
     found: dict[_Outcome, dict[str, str]] = {"better": {}, "enough": {}, "too few resamples": {}, "no": {}, "worse": {}}
     for key, title in _TITLES.items():
         best = next(iter(_standing(results, baselines, key)), None)

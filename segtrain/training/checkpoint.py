@@ -239,7 +239,7 @@ def build_trainable(node: Mapping[str, Any], class_names: Sequence[str], *, init
 
 
 def _plain(node: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Convert a node to the values that JSON knows, so that nothing in it hides from the checks that follow."""
+    """Convert a node to JSON's types, so that the checks that follow see all of its content."""
     try:
         text = json.dumps(node)
     except (TypeError, ValueError):

@@ -56,7 +56,7 @@ class Constant(WarmUp):
     """
 
     def factor(self, progress: float, step: int) -> float:
-        """See `Schedule`."""
+        """Return the factor of the step about to be taken; see `Schedule`."""
         return self._ramp(step)
 
 
@@ -71,7 +71,7 @@ class Cosine(WarmUp):
     final_factor: Fraction
 
     def factor(self, progress: float, step: int) -> float:
-        """See `Schedule`."""
+        """Return the factor of the step about to be taken; see `Schedule`."""
         decay = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
         return self._ramp(step) * (self.final_factor + (1 - self.final_factor) * decay)
 
@@ -88,7 +88,7 @@ class MultiStep(WarmUp):
     gamma: Fraction
 
     def factor(self, progress: float, step: int) -> float:
-        """See `Schedule`."""
+        """Return the factor of the step about to be taken; see `Schedule`."""
         return self._ramp(step) * self.gamma ** sum(progress >= milestone for milestone in self.milestones)
 
 

@@ -85,8 +85,8 @@ class ValidationImages:
 def select_score_threshold(folder: Path, segmenter: Trainable, split: Split, *, images: int, seed: int) -> None:
     """Choose the score thresholds of a run's checkpoints and store them there.
 
-    The threshold is the one of .05, .10, ..., .95 with the highest F1 at IoU .50 on training images as they are, all
-    categories made one; of equal ones that nearest to .50.
+    The threshold is the one of .05, .10, ..., .95 with the highest class-agnostic F1 at IoU .50 on training images
+    without augmentation; among equals the one nearest to .50.
 
     Args:
         folder: folder of ``best.pt``, ``last.pt`` or both.

@@ -194,7 +194,7 @@ def read_images(file: RawFile, issues: Issues) -> tuple[ImageTable, Ids]:
 
 
 def _are_plain(entries: Sequence[FileImage]) -> bool:
-    """True if all entries are valid, as in most files."""
+    """Return True if all entries are valid, as in most files."""
     names, sides = [entry.file_name for entry in entries], [side for e in entries for side in (e.height, e.width)]
     if not (set(map(type, names)) <= {str} and set(map(type, sides)) <= {int} and all(names)):
         return False

@@ -166,7 +166,7 @@ def _number(value: object, name: str) -> float:
     """Convert a value to a finite number.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: the value is not a finite number.
     """
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
         return float(value)

@@ -79,7 +79,7 @@ def tracks_agree(results: Results) -> bool:
 
 
 def _explained(table: Table, results: Results) -> Table:
-    """Give blank cells the reason of their category, else that of the method's whole track."""
+    """Add to blank cells the reason of their category, else that of the method's whole track."""
     whole = cell_reasons(results, "class_aware")
     named: dict[tuple[str, str | None], str] = {}
     for reason in results.reasons:

@@ -104,7 +104,7 @@ def _values(method: MethodScores) -> Values:
 
 
 def _unknown(key: str, method: MethodScores) -> str:
-    """Say why a cost of a method that was run here is not known."""
+    """Explain why a cost of a method that was run here is not known."""
     if key == "tuning_seconds":
         return "No settings were searched for this method."
     if key.startswith("training"):

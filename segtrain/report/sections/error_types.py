@@ -177,7 +177,7 @@ def _touching_objects(method: MethodScores) -> int:
 
 
 def _costless(count: int) -> str:
-    """Say why a type of error costs nothing."""
+    """Explain why a type of error costs nothing."""
     if not count:
         return "There is no such error."
     such = f"{count:,} such errors; without them" if count > 1 else "One such error; without it"

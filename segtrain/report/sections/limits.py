@@ -134,7 +134,7 @@ def reliability_table(results: Results) -> Table:
 
 
 def calibration_sentences(results: Results) -> list[str]:
-    """Say for each method whether its scores are too high or too low."""
+    """State for each method if its scores are too high or too low."""
     said = []
     for name, own in calibrations(results).items():
         values = _overall(own)
@@ -229,7 +229,7 @@ BATCH_OBJECTS = 1024  # about so many at once: large ones side by side cost less
 
 
 def is_mask_rcnn(name: str, technique: str | None, ranked_by: str | None, reference: str | None) -> bool:
-    """Tell whether a method is a Mask R-CNN: its technique says so, or it is a result file and the reference.
+    """Return True if a method is a Mask R-CNN, by its technique, or if it is a result file and the reference.
 
     Args:
         name: name of the method.
