@@ -11,7 +11,7 @@ Both sides get the same float32 RGB in [0, 1] and return a cluster number for ev
 
 The row ``clustering`` takes the median over six photographs of 640x480 (COCO has many) of each side's median time.
 Inertia is the sum of squared distances of the pixels to the mean of their cluster, computed in the same way from either
-side's numbers; where ours is more than 1 % above scikit-learn's on any image, the script says so and fails.
+side's numbers; where ours is more than 1 % above scikit-learn's on any image, the script fails with a message.
 """
 
 import argparse

@@ -5,7 +5,7 @@
 A json of 118,000 images and 860,000 polygon annotations, as many as COCO's training split, is generated for the run.
 Each measurement has a process of its own, and the sides take turns.
 
-- ours: ``segtrain.data.coco.reader.read_index(file)``: structure checked and mended, masks left as text.
+- ours: ``segtrain.data.coco.reader.read_index(file)``: structure checked and repaired, masks left as text.
   (``train.py`` also draws every mask once, the first time it meets a file; pycocotools does not look at them.)
 - stock: ``pycocotools.coco.COCO(file)``, which prints, and leaves masks as Python lists.
 

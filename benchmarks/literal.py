@@ -17,7 +17,7 @@ drifts along the image. That is an accident and not a definition: the loops here
 take, again at every pixel, is that of the untouched image.
 
 Rows: ``literal_mean``, ``literal_levels`` (configs/segmenter/threshold_multi.yaml), ``literal_sobel`` and
-``literal_laplace``. Where the two sides differ in a single pixel the script says so and fails.
+``literal_laplace``. Where the two sides differ in a single pixel the script fails with a message.
 """
 
 import argparse

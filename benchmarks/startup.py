@@ -1,4 +1,4 @@
-"""Seconds until a command answers: questions, and mistakes in what was typed.
+"""Time until a command answers: help, composed configurations, and typing errors.
 
     python benchmarks/startup.py --check
 

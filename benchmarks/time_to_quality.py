@@ -1,4 +1,4 @@
-"""How well a network segments nuclei after ten minutes of training on two cores.
+"""Quality of nuclei segmentation after ten minutes of training on two cores.
 
     python benchmarks/time_to_quality.py --nuclei DIR --weights mobilenet_v2_imagenet_features.pt --check
     python benchmarks/time_to_quality.py --nuclei DIR --weights FILE --steps 650

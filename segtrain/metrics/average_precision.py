@@ -44,6 +44,14 @@ def coco_summary(inputs: MetricInput, iou_type: IouType) -> AveragePrecision:
         iou_type: "segm" compares masks; "bbox" compares boxes.
 
     Source: ``pycocotools.cocoeval.COCOeval.summarize``.
+
+    >>> mask = masks.encode(np.ones((4, 4)))
+    >>> truth = {"category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> truths = [truth | {"image_id": 1}, truth | {"image_id": 2}]
+    >>> found = {"image_id": 1, "category_id": 1, "segmentation": mask, "score": 0.9}
+    >>> inputs = MetricInput(truths, [found], None, [1], {1: (4, 4), 2: (4, 4)}, max_dets=100, score_threshold=0.0)
+    >>> round(coco_summary(inputs, "segm").stats[0], 3)  # one of two objects is found
+    0.505
     """
     matches = inputs.matches(iou_type)
     tables = [inputs.all_images.precision(iou_type, area) for area in (ALL, SMALL, MEDIUM, LARGE)]

@@ -88,6 +88,13 @@ def boundary_counts(
     Returns:
         (I, K, 3) number of pixels in true boundaries, in both true and predicted ones, and in either; categories by
         increasing id.
+
+    >>> true, found = np.zeros((2, 20, 20))
+    >>> true[4:12, 4:12] = found[4:12, 4:13] = 1
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(true), "iscrowd": 0}
+    >>> prediction = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(found), "score": 0.9}
+    >>> boundary_counts([truth], [prediction], category_ids=[1], sizes={1: (20, 20)}).tolist()
+    [[[28.0, 22.0, 36.0]]]
     """
     places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
     layers: defaultdict[int, list[tuple[int, Rle]]] = defaultdict(list)  # image id -> layer and mask

@@ -61,6 +61,14 @@ def calibration(inputs: MetricInput) -> Calibration | None:
     Sources: Guo et al., On Calibration of Modern Neural Networks (2017): equal bins and their weighted mean distance;
     Küppers et al., Multivariate Confidence Calibration for Object Detection (2020): precision in place of accuracy;
     Oksuz et al., Towards Building Self-Aware Object Detectors (2023): scores compared with IoU.
+
+    >>> from segtrain.masks import encode
+    >>> mask = encode(np.ones((4, 4)))
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.9, 0.4)]
+    >>> inputs = MetricInput([truth], pair, None, [1], {1: (4, 4)}, max_dets=100, score_threshold=0.0)
+    >>> round(calibration(inputs).ece, 3)  # the second is a duplicate: (|0.9 - 1| + |0.4 - 0|) / 2
+    0.25
     """
     matches, predictions = inputs.matches("segm"), inputs.masks or ()
     counted = ~matches.ignored[IOU50, ALL]

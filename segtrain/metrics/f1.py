@@ -80,6 +80,14 @@ def f1_counts(matches: Matches, score_threshold: float) -> IntArray:
     Args:
         matches: matches of the masks of all detections; the first of its ranges of areas holds instances of every size.
         score_threshold: operating point; detections of a lower score are left out.
+
+    >>> from segtrain.masks import encode
+    >>> mask = encode(np.ones((4, 4)))
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.9, 0.4)]
+    >>> matches = match([truth], pair, image_ids=[1], category_ids=[1], iou_type="segm")
+    >>> f1_counts(matches, 0.0)[0, 0, 0].tolist(), f1_counts(matches, 0.5)[0, 0, 0].tolist()
+    ([1, 1, 0], [1, 0, 0])
     """
     images, categories = len(matches.image_ids), len(matches.category_ids)
 

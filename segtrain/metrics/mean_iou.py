@@ -85,6 +85,13 @@ def pixel_counts(
     Returns:
         (I, 2 + K, 3) number of pixels of the background, of the foreground and of each category by increasing id: true
         ones, both true and predicted ones, and those that are either.
+
+    >>> left, top = np.zeros((2, 4, 4))
+    >>> left[:, :2] = top[:2] = 1
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(left), "iscrowd": 0}
+    >>> prediction = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(top), "score": 0.9}
+    >>> pixel_counts([truth], [prediction], category_ids=[1], sizes={1: (4, 4)})[0, FOREGROUND].tolist()
+    [8, 4, 12]
     """
     known = set(category_ids)
     layer_of = {category_id: layer for layer, category_id in enumerate(sorted(known), start=2)}

@@ -93,6 +93,13 @@ def panoptic_counts(
 
     Returns:
         (I, K, 4) sum of the IoUs of matched segments, TP, FP and FN; categories by increasing id.
+
+    >>> true, found = np.zeros((2, 4, 5))
+    >>> true[:, :4] = found[:, :3] = 1
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(true), "iscrowd": 0}
+    >>> prediction = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(found), "score": 0.9}
+    >>> panoptic_counts([truth], [prediction], category_ids=[1], sizes={1: (4, 5)}).tolist()
+    [[[0.75, 1.0, 0.0, 0.0]]]
     """
     places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
     truths = [t for t in truths if t["category_id"] in places]

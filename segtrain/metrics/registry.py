@@ -331,6 +331,15 @@ def resampled_values(inputs: MetricInput, draws: IntArray) -> dict[str, FloatArr
 
     Returns:
         (B,) values by ``Metric.key``, nan where undefined; without metrics of masks where the method has boxes only.
+
+    >>> from segtrain.masks import encode
+    >>> mask = encode(np.ones((4, 4)))
+    >>> truth = {"category_id": 1, "segmentation": mask, "bbox": [0, 0, 4, 4], "area": 16.0, "iscrowd": 0}
+    >>> truths = [truth | {"image_id": 1}, truth | {"image_id": 2}]
+    >>> found = {"image_id": 1, "category_id": 1, "segmentation": mask, "score": 0.9}
+    >>> inputs = MetricInput(truths, [found], None, [1], {1: (4, 4), 2: (4, 4)}, max_dets=100, score_threshold=0.0)
+    >>> resampled_values(inputs, np.array([[1, 1], [2, 0]]))["f1_50"].round(3).tolist()  # the second image has a miss
+    [0.667, 1.0]
     """
     metrics = [metric for metric in METRICS if inputs.has(metric.iou_type)]
     chunks = max(1, -(-len(draws) * 10 * (len(inputs.category_ids) + 1) // _CELLS))

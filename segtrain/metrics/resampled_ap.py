@@ -104,6 +104,16 @@ def resampled_precision(
         false_weight: (A, B) weight of an unmatched detection, in [0, 1]; None for 1.
 
     Source: Lin et al., Microsoft COCO (2014), and ``pycocotools.cocoeval.COCOeval.accumulate``.
+
+    >>> from segtrain.masks import encode
+    >>> mask = encode(np.ones((4, 4)))
+    >>> truth = {"category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> truths = [truth | {"image_id": 1}, truth | {"image_id": 2}]
+    >>> found = {"image_id": 1, "category_id": 1, "segmentation": mask, "score": 0.9}
+    >>> from segtrain.metrics.matching import match
+    >>> matches = match(truths, [found], image_ids=[1, 2], category_ids=[1], iou_type="segm")
+    >>> resampled_precision(matches, np.array([[1, 1], [2, 0]]), max_dets=100).precision[0, 0].round(3).tolist()
+    [0.505, 1.0]
     """
     chosen = range(matches.truth.shape[1]) if areas is None else areas
     most = int(draws.max(initial=1))
@@ -153,6 +163,16 @@ def precision_at_recalls(matches: Matches, *, max_dets: int) -> FloatArray:
 
     Returns:
         (T, K, 101) largest precision at each recall 0, .01, ..., 1 or a higher one; nan without true instances.
+
+    >>> from segtrain.masks import encode
+    >>> mask = encode(np.ones((4, 4)))
+    >>> truth = {"category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> truths = [truth | {"image_id": 1}, truth | {"image_id": 2}]
+    >>> found = {"image_id": 1, "category_id": 1, "segmentation": mask, "score": 0.9}
+    >>> from segtrain.metrics.matching import match
+    >>> matches = match(truths, [found], image_ids=[1, 2], category_ids=[1], iou_type="segm")
+    >>> precision_at_recalls(matches, max_dets=100)[0, 0, 49:53].tolist()  # recall .49 to .52
+    [1.0, 1.0, 0.0, 0.0]
     """
     thresholds, categories = len(matches.truth), len(matches.category_ids)
     curves = np.full((thresholds, categories, len(RECALLS)), np.nan)

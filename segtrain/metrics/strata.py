@@ -171,6 +171,15 @@ def numbers_by_stratum(inputs: MetricInput, traits: Sequence[Trait]) -> list[lis
     Args:
         inputs: the N true instances and the detections, which have masks; of a single category.
         traits: traits of the true instances.
+
+    >>> mask = masks.encode(np.ones((4, 4)))
+    >>> truth = {"category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> truths = [truth | {"image_id": 1}, truth | {"image_id": 2}]
+    >>> found = {"image_id": 1, "category_id": 1, "segmentation": mask, "score": 0.9}
+    >>> inputs = MetricInput(truths, [found], None, [1], {1: (4, 4), 2: (4, 4)}, max_dets=100, score_threshold=0.0)
+    >>> trait = classes(np.array([0, 1]), ["alone", "touching"])
+    >>> [stratum.recall for stratum in numbers_by_stratum(inputs, [trait])[0]]
+    [1.0, 0.0]
     """
     once = np.ones((1, len(inputs.sizes)), dtype=np.int64)
     precision = iter(_precision(inputs, traits, once)[:, 0].tolist())
@@ -196,6 +205,15 @@ def resampled_by_stratum(inputs: MetricInput, trait: Trait, draws: IntArray) -> 
         inputs: the N true instances and the detections, which have masks; of a single category.
         trait: trait of the true instances; its strata are the same for all resamples.
         draws: (B, I) number of times that each image is drawn, images by increasing id.
+
+    >>> mask = masks.encode(np.ones((4, 4)))
+    >>> truth = {"category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> truths = [truth | {"image_id": 1}, truth | {"image_id": 2}]
+    >>> found = {"image_id": 1, "category_id": 1, "segmentation": mask, "score": 0.9}
+    >>> inputs = MetricInput(truths, [found], None, [1], {1: (4, 4), 2: (4, 4)}, max_dets=100, score_threshold=0.0)
+    >>> trait = classes(np.array([0, 1]), ["alone", "touching"])
+    >>> resampled_by_stratum(inputs, trait, np.array([[1, 1], [2, 0]])).tolist()
+    [[1.0, 1.0], [0.0, nan]]
     """
     return _precision(inputs, [trait], draws)
 

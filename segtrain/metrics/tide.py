@@ -56,6 +56,14 @@ def error_types(
 
     Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (2020); the order, where
     several fit, is that of the authors' program, which counts an IoU of exactly .5 as too little.
+
+    >>> mask = masks.encode(np.ones((4, 4)))
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.9, 0.4)]
+    >>> inputs = MetricInput([truth], pair, None, [1], {1: (4, 4)}, max_dets=100, score_threshold=0.0)
+    >>> errors = error_types(inputs.matches("segm"), [truth], pair, max_dets=100)
+    >>> [TYPES[n] if n >= 0 else None for n in errors.type]
+    [None, 'duplicates']
     """
     counted = (matches.rank < max_dets) & ~matches.ignored[0, 0]
     place = np.full(len(truths) + 1, -1, dtype=np.int64)  # the last stands for no truth
@@ -125,6 +133,13 @@ def error_costs(inputs: MetricInput) -> ErrorCosts:
         inputs: the ground truth and the detections, which have masks.
 
     Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (2020).
+
+    >>> mask = masks.encode(np.ones((4, 4)))
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.9, 0.4)]
+    >>> inputs = MetricInput([truth], pair, None, [1], {1: (4, 4)}, max_dets=100, score_threshold=0.0)
+    >>> error_costs(inputs).counts
+    {'location': 0, 'duplicates': 1, 'background': 0, 'misses': 0}
     """
     matches = inputs.matches("segm")
     errors = error_types(matches, inputs.truths, inputs.masks or (), max_dets=inputs.max_dets)
@@ -153,6 +168,16 @@ def fixed_precision(matches: Matches, errors: ErrorTypes, fixes: Sequence[Collec
         fixes: sets of types to correct; one average precision is computed for each.
 
     Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (2020).
+
+    >>> mask = masks.encode(np.ones((4, 4)))
+    >>> truth = {"category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> truths = [truth | {"image_id": 1}, truth | {"image_id": 2}]
+    >>> found = {"image_id": 1, "category_id": 1, "segmentation": mask, "score": 0.9}
+    >>> inputs = MetricInput(truths, [found], None, [1], {1: (4, 4), 2: (4, 4)}, max_dets=100, score_threshold=0.0)
+    >>> matches = inputs.matches("segm")
+    >>> errors = error_types(matches, truths, [found], max_dets=100)
+    >>> [round(precision, 3) for precision in fixed_precision(matches, errors, [(), [MISSES]])]
+    [0.505, 1.0]
     """
     entries = _Entries.of(matches, errors, fixes)
     real = ~matches.truth_ignored[0]
