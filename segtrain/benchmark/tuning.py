@@ -38,7 +38,8 @@ class Tuning:
         folder: output folder of the evaluation; ``tuned/segmenter/NAME_winner.yaml`` in it are options of the group
             ``segmenter``, once ``tuned`` is in Hydra's search path.
         data: the ``data`` node, the checkpoint's values filled in.
-        data_arguments: arguments of evaluate.py that name the data; they become part of the winners' commands.
+        command: first words of the evaluation's command, such as ``("python", "evaluate.py")``, and those of its
+            arguments that name the data; the winners' commands begin so.
         seed: seed of the draw of images and of the searches.
         metric: number that is maximised; see ``search.search``.
         images: number of training images; None for all.
@@ -53,7 +54,7 @@ class Tuning:
         self,
         folder: Path,
         data: Mapping[str, Any],
-        data_arguments: Sequence[str],
+        command: Sequence[str],
         seed: int,
         *,
         metric: Metric,
@@ -62,7 +63,7 @@ class Tuning:
         trials: int | None,
     ) -> None:
         self.notes: list[str] = []
-        self._folder, self._data, self._data_arguments, self._seed = folder / "tuned", data, data_arguments, seed
+        self._folder, self._data, self._command, self._seed = folder / "tuned", data, command, seed
         self._metric, self._count, self._limits = metric, images, (seconds, trials)
         self._budget: Budget | None = None
         self._images: TrainingImages | None = None
@@ -148,7 +149,7 @@ class Tuning:
         option = f"{name}_winner"
         search_path = quote_override(f"file://{self._folder.absolute()}")
         row = ["methods=none", f"hydra.searchpath=[{search_path}]", f"+segmenter@segmenters.{name}={option}"]
-        command = shlex.join(["python", "evaluate.py", *row, *self._data_arguments])
+        command = shlex.join([*self._command, *row])
         head = f"# {command}\n# Found for {name}: {outcome}.\n"
         write_atomically(self._folder / "segmenter" / f"{option}.yaml", head + as_yaml(node))
 

@@ -50,7 +50,8 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     benchmark = Benchmark(split, max_dets=data["max_dets"], tracks=TRACKS if config["tracks"] == "all" else TRACKS[:1])
     methods = build_methods(config, checkpoints, benchmark, device)
     found = checkpoint_argument(source.path, config["checkpoint"])
-    tuning = Tuning(output_dir, data, [*about_data(command.overrides), *found], config["seed"], **config["tune"])
+    start = [*command.program, *about_data(command.overrides), *found]
+    tuning = Tuning(output_dir, data, start, config["seed"], **config["tune"])
     methods = tuning.open(methods, source.seed, val_ids, split)
     reference = reference_row(config["reference"], [method.name for method in methods])
     command.record(config, output_dir)

@@ -284,7 +284,7 @@ def newest_checkpoint(runs: Path = Path("runs/train")) -> Path:
     found = sorted(runs.glob("**/checkpoints/best.pt"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise SegtrainError(
-            f"no checkpoint below {runs}: run `python train.py` first, name one with checkpoint=PATH, or use "
+            f"no checkpoint below {runs}: train a network first, name a checkpoint with checkpoint=PATH, or use "
             "methods=classical with data=..."
         )
     return found[-1]

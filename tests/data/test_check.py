@@ -208,12 +208,12 @@ def test_without_images(data: Path, capsys: Capture) -> None:
     assert counted(report(capsys, data / "train.json", data / "empty"))["image-missing"] == 5
 
 
-def test_arguments_are_explained(capsys: Capture) -> None:
-    for arguments in ([], ["a.json"], ["a.json", "b", "--exif", "maybe"]):
-        with pytest.raises(SystemExit) as caught:
-            command.main(arguments)
-        assert caught.value.code == 2
-        assert "usage: python -m segtrain.data.check" in capsys.readouterr().err
+def test_wrong_arguments_are_one_line(capsys: Capture) -> None:
+    for arguments in ([], ["a.json"], ["a.json", "b", "--exif", "maybe"], ["a.json", "b", "--max-dets", "0"]):
+        assert command.main(arguments) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        assert line.endswith("; see segtrain check --help")
 
 
 def leak(data: Path) -> None:

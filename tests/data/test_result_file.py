@@ -191,15 +191,16 @@ def test_some_with_and_some_without_category_is_an_error(path: Path, first: int)
     [
         ("", "not a JSON file"),
         ("[{", "not a JSON file"),
+        ('{"images": [', "not a JSON file"),
         ("\x00\xff", "not a JSON file"),
-        ("[" * 100_000, "list of records"),
+        ("[" * 100_000, "not a JSON file"),
         ({"annotations": []}, "list of records"),
         ("NaN", "list of records"),
         ("null", "list of records"),
         ([1], "list of records"),
         ([record(), None], "list of records"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_what_is_no_result_file_is_refused(path: Path, content: object, message: str) -> None:
     with pytest.raises(SegtrainError, match=message) as error:

@@ -1,6 +1,6 @@
 """Check a COCO data set before it costs an hour.
 
-    python -m segtrain.data.check ANNOTATIONS IMAGES [--fix OUT.json] [--json] [--against OTHER.json]
+    segtrain check ANNOTATIONS IMAGES [--fix OUT.json] [--json] [--against OTHER.json]
 
 Exits with 1 if there are errors: what ``data.check=strict`` stops at.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich import box
 from rich.console import Console
@@ -37,14 +37,11 @@ _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    options = _parser().parse_args(arguments)
-    for name in ("max_dets", "max_image_pixels"):
-        if getattr(options, name) < 1:
-            _parser().error(f"--{name.replace('_', '-')} must be 1 or more")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files and categories may be beyond what it can show
             stream.reconfigure(errors="backslashreplace")
     try:
+        options = _parser().parse_args(arguments)
         if options.fix:
             require_free(options.fix, options.annotations)
         report, index = _inspect(options)
@@ -153,21 +150,38 @@ def _as_values(report: CheckReport, options: argparse.Namespace) -> dict[str, An
     }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Parser whose errors are those of all commands: one line, and exit code 1."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SegtrainError(f"{message}; see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m segtrain.data.check",
-        description="Check a COCO data set. Exits with 1 if there are errors: what data.check=strict stops at.",
+    parser = _Parser(
+        prog="segtrain check",
+        description="Check a COCO data set. The exit code is 1 if there are errors, which training and evaluation "
+        "refuse unless data.check is set to warn or off.",
     )
     parser.add_argument("annotations", type=Path, metavar="ANNOTATIONS", help="COCO json")
     parser.add_argument("images", type=Path, metavar="IMAGES", help="folder of its images")
     parser.add_argument("--fix", type=Path, metavar="OUT.json", help="write a corrected copy, and a log beside it")
     parser.add_argument("--json", action="store_true", help="print the issues as json")
-    parser.add_argument("--against", type=Path, metavar="OTHER.json", help="look for images shared with this one")
+    parser.add_argument("--against", type=Path, metavar="OTHER.json", help="look for images shared with this json")
     parser.add_argument(
-        "--against-images", type=Path, metavar="DIR", help="folder of those, unless IMAGES or beside it"
+        "--against-images", type=Path, metavar="DIR", help="image folder of OTHER.json (default: found near IMAGES)"
     )
-    # As configs/data/coco.yaml has them.
-    parser.add_argument("--exif", choices=("auto", "apply", "ignore"), default="auto", help="as data.exif")
-    parser.add_argument("--max-dets", type=int, default=100, metavar="N", help="as data.max_dets")
-    parser.add_argument("--max-image-pixels", type=int, default=200_000_000, metavar="N", help="as the key of data")
+    # Defaults as in configs/data/coco.yaml.
+    exif = "value of data.exif in training (default: %(default)s)"
+    parser.add_argument("--exif", choices=("auto", "apply", "ignore"), default="auto", help=exif)
+    for key, default in (("max_dets", 100), ("max_image_pixels", 200_000_000)):
+        about = f"value of data.{key} in training (default: %(default)s)"
+        option = f"--{key.replace('_', '-')}"
+        parser.add_argument(option, type=_positive, default=default, metavar="N", help=about)
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
+    return int(text)

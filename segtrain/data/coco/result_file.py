@@ -111,7 +111,9 @@ def _read(path: Path) -> list[_Record]:
     except OSError as error:
         raise SegtrainError(f"{path}: cannot read the predictions ({error.strerror}); check the path") from error
     except msgspec.ValidationError as error:
-        raise SegtrainError(f"{path}: not a COCO result file, which is a list of records: {error}") from error
+        raise SegtrainError(
+            f"{path}: not a COCO result file, which is a list of records; write the predictions again"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise SegtrainError(f"{path}: not a JSON file ({error}); write the predictions again") from error
 
@@ -119,9 +121,7 @@ def _read(path: Path) -> list[_Record]:
 def _parse(content: bytes) -> list[_Record]:
     try:
         return msgspec.json.decode(content, type=list[_Record])
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
+    except msgspec.DecodeError:  # also of a wrong type, which is noticed before the rest of the file is read
         # NaN is no JSON, yet Python writes it: the lenient parser reads on, so that the record can be named.
         return msgspec.convert(json.loads(content), type=list[_Record])
 
