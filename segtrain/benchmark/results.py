@@ -548,14 +548,18 @@ class Results(Record, frozen=True, dict=True):
         """Read ``results.json``.
 
         Raises:
-            SegtrainError: the file cannot be read, or is no such file.
+            SegtrainError: the file cannot be read, is damaged, or is no such file.
         """
         try:
             return cls.of(msgspec.json.decode(Path(path).read_bytes()))
         except OSError as error:
             raise SegtrainError(f"{path}: cannot be read ({error.strerror})") from error
-        except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
-            raise SegtrainError(f"{path}: is no results.json of this version ({error}); evaluate again") from error
+        except (msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
+            reasons = {KeyError: f"it lacks {error}", msgspec.ValidationError: str(error)}
+            reason = reasons.get(type(error), "its structure is another one")
+            raise SegtrainError(f"{path}: is no results.json of this version ({reason}); evaluate again") from error
+        except msgspec.DecodeError as error:
+            raise SegtrainError(f"{path}: is damaged ({error}); evaluate again") from error
 
     def to_json(self) -> str:
         """Format as ``results.json``."""
