@@ -22,7 +22,7 @@ from segtrain.records import Category
 from segtrain.runtime import MemoryAbove, to_device
 
 DEFAULT_REFERENCE = "mask_rcnn"  # of configs/evaluate.yaml; the one name that need not be there
-FILE_THRESHOLD = 0.5  # operating point of result files: what a checkpoint chose is for the scores of its own model
+FILE_THRESHOLD = 0.5  # operating point of result files; that of a checkpoint applies to its own scores only
 CPU = torch.device("cpu")
 Advance = Callable[[], None]  # called after each image
 

@@ -132,7 +132,7 @@ def _count(layers: IntArray, rles: Sequence[Rle], size: tuple[int, int], sums: F
 
     visible = covered(_CROWD, *outer) == 0
     for place in np.unique(layers[layers != _CROWD] // 2).tolist():
-        # An object's boundary is what erosion takes away from it.
+        # The boundary of an object consists of the pixels that erosion removes.
         true, found = (
             visible & (covered(layer, *outer) > covered(layer, *inner)) for layer in (2 * place, 2 * place + 1)
         )
@@ -157,8 +157,8 @@ def eroded(mask: IntArray, starts: IntArray, stops: IntArray, size: tuple[int, i
     [[0], [12], [13]]
     """
     height, width = size
-    # Cut into columns, each with a row of zeros below it and each mask with a column of zeros behind it, so that all
-    # masks can lie in one row of numbers.
+    # Cut into columns. A row of zeros below each column and a column of zeros after each mask separate them, so that the
+    # runs of all masks form one sequence.
     first, last = starts // height, (stops - 1) // height + 1
     column, run = ranges(first, last), np.repeat(np.arange(len(first)), last - first)
     step = height + 1

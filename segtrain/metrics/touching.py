@@ -147,7 +147,7 @@ def grown(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
     foot = np.minimum(stops[run] - column * height + 1, height)
     column = column[:, None] + np.arange(-1, 2)
     kept = (column >= 0) & (column < width)
-    # All masks lie in one row of numbers, with a gap behind each.
+    # The runs of all masks form one sequence, with a gap after each mask.
     plane = height * width + 1
     begins = ((mask[run] * plane + top)[:, None] + column * height)[kept]
     ends = ((mask[run] * plane + foot)[:, None] + column * height)[kept]

@@ -4,7 +4,7 @@ from segtrain.benchmark.results import MethodScores, Results, StratumScores
 
 MIN_OBJECTS, MIN_IMAGES = 30, 10  # that the highest and the lowest contrast need each
 FINDS, DOES_WELL = 0.05, 0.3  # AP: below the first a method finds next to nothing, from the second on it does well
-FAILS = 0.5  # a method fails where its AP is at most this share of what it is elsewhere
+FAILS = 0.5  # a method fails where its AP is at most this share of its AP elsewhere
 MIN_TIMED_IMAGES = 5  # among the smallest and among the largest images
 MIN_SIZE_RATIO = 2.0  # pixels of the largest images over those of the smallest that a statement on time needs
 PROPORTIONAL = 0.75  # time grows with the pixels if it grows by this share of their growth

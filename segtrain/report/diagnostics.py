@@ -35,7 +35,7 @@ _REMEDIES = {"learned": "train longer", "classical": "try a smaller min_area or 
 class Severity(IntEnum):
     """Urgency of a reason, the most severe first."""
 
-    DEFECT = 0  # something is to be mended
+    DEFECT = 0  # an error that the user can correct
     POOR = 1  # little is right
     ABSENT = 2  # there was nothing to measure
 

@@ -18,7 +18,7 @@ _DOT = 6.0  # half a mark, with a little air
 # Distances above or below the mark.
 _LIFTS = (0, *(sign * lift for lift in (14, 22, 30, 42, 56, 70, 84, 98, 112) for sign in (-1, 1)))
 _SHIFTS = (10, -8, 24, 40, 60)  # distances beside the mark; a negative one reaches over it
-_NEAR = 12.0  # a label that stands farther from its mark is joined to it by a line
+_NEAR = 12.0  # a label that is farther from its mark is connected to it by a line
 _SWEEPS = 6  # most rounds in which every label is placed anew
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels

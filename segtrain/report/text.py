@@ -7,7 +7,7 @@ from segtrain.metrics.bootstrap import CLEAR
 
 MISSING = "–"
 DECIMALS = 3  # of every metric, wherever it is shown
-_SMALLEST_P = 0.001  # smaller p-values are not told apart
+_SMALLEST_P = 0.001  # smaller p-values are not distinguished
 
 
 def number_text(value: float | None, decimals: int = DECIMALS, scale: float = 1.0, *, signed: bool = False) -> str:

@@ -244,7 +244,7 @@ def _plain(node: Mapping[str, Any], source: str) -> dict[str, Any]:
         text = json.dumps(node)
     except (TypeError, ValueError):
         raise SegtrainError(f"{source}: its config holds more than plain values; the file is damaged") from None
-    if "${" in text:  # resolved once already; what it says now could name code
+    if "${" in text:  # the configuration was resolved when saved; an interpolation could name code
         raise SegtrainError(f"{source}: its config holds an interpolation, which segtrain never writes; do not use it")
     return dict(json.loads(text))
 

@@ -109,7 +109,7 @@ def run_directory(output_dir: Path, resumed: Resumed | None) -> Iterator[None]:
     Files of an earlier run in it are removed, unless that run is resumed; they are restored if this run fails before
     its first checkpoint. A run that is resumed in a new folder starts with a copy of its predecessor's ``best.pt``.
     """
-    _settle(output_dir, finished=False)  # what a run that was killed has left
+    _settle(output_dir, finished=False)  # restores files that a killed run has moved
     if resumed is None:
         _move(output_dir, output_dir / _ASIDE)
     else:

@@ -21,7 +21,7 @@ from segtrain.training.checkpoint import PROVISIONAL_THRESHOLD, load_checkpoint,
 from segtrain.training.logger import RunLogger
 
 KEYS: Sequence[str] = ("mask_ap", "mask_ap50", "mask_ap75", "box_ap", "miou", "f1_50")
-Show = Callable[[int, Detections], None]  # (step, what was found)
+Show = Callable[[int, Detections], None]  # (step, detections)
 logger = logging.getLogger(__name__)
 THRESHOLDS = [number / 20 for number in range(1, 20)]
 

@@ -173,7 +173,7 @@ class AnnotationChecks:
             if not near.any():
                 break
             low = np.flatnonzero(near)
-            # Most are elsewhere: what two masks share lies in what their boxes share.
+            # Most pairs do not overlap: masks can only share pixels where their boxes overlap.
             low = low[shared_area(boxes[low], boxes[low + step]) > _SAME_MASK * areas[low + step]]
             pairs = np.sort(np.stack([order[low], order[low + step]], axis=1), axis=1)
             for first, second in pairs[~repeated[pairs[:, 1]]].tolist():

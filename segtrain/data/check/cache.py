@@ -15,7 +15,7 @@ from segtrain.io import cache_folder, write_atomically
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-# Part of every key: what an older version found may not be what this one would find.
+# Part of every key, as another version may have other results.
 _VERSION = 4
 _KEPT = 500  # results; the oldest ones go
 

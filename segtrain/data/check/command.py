@@ -38,7 +38,7 @@ _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of files and categories may be beyond what it can show
+        if isinstance(stream, io.TextIOWrapper):  # its encoding may lack characters of file and category names
             stream.reconfigure(errors="backslashreplace")
     try:
         options = _parser().parse_args(arguments)

@@ -17,7 +17,7 @@ from segtrain.errors import SegtrainError
 
 logger = logging.getLogger(__name__)
 CheckMode = Literal["strict", "warn", "off"]
-_STATES = ("usable", "repaired", "plain")  # what a row's mask decides
+_STATES = ("usable", "repaired", "plain")  # fields that depend on a row's mask
 _NAMED = 3  # kinds of errors in one line
 _MANY = 100_000  # annotations that take seconds to look at
 

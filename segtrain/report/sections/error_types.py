@@ -75,7 +75,7 @@ def errors(results: Results) -> Section | None:
     blocks: list[Block] = [Paragraph(lead)]
     blocks += [*_chart(results, "class_agnostic", "AP50 lost to each type of error"), agnostic]
     aware = loss_table(results, "class_aware", "Errors, class-aware", "The category must be right too.")
-    if aware.rows and len(aware.columns) > len(agnostic.columns):  # with a single category it says nothing new
+    if aware.rows and len(aware.columns) > len(agnostic.columns):  # with a single category it repeats the other
         title = "Class-aware: AP50 lost to each type of error"
         blocks += [Heading("Class-aware"), *_chart(results, "class_aware", title), aware]
     if touching := touching_table(results):
