@@ -157,8 +157,8 @@ def eroded(mask: IntArray, starts: IntArray, stops: IntArray, size: tuple[int, i
     [[0], [12], [13]]
     """
     height, width = size
-    # Cut into columns. A row of zeros below each column and a column of zeros after each mask separate them, so that the
-    # runs of all masks form one sequence.
+    # Cut into columns. A row of zeros below each column and a column of zeros after each mask separate them, so that
+    # the runs of all masks form one sequence.
     first, last = starts // height, (stops - 1) // height + 1
     column, run = ranges(first, last), np.repeat(np.arange(len(first)), last - first)
     step = height + 1
