@@ -10,6 +10,7 @@ import numpy as np
 
 from segtrain import boxes
 from segtrain.arrays import FloatArray
+from segtrain.metrics.matching import IouType
 from segtrain.records import GroundTruth
 
 Pairs = list[tuple[FloatArray, FloatArray]]  # predicted and true boxes of each image, (D, 4) and (G, 4) xywh
@@ -47,6 +48,33 @@ class BoxFormatMismatch:
     shift: int
     before: float
     after: float
+
+    def describe(self, iou_type: IouType) -> str:
+        """Describe the mistake and its remedy, as a sentence without capital and full stop.
+
+        Args:
+            iou_type: "segm" if masks were compared by their boxes, "bbox" for boxes of their own.
+        """
+        what = "boxes" if iou_type == "bbox" else "masks"
+        opening = f"{what} miss the true objects (median of the best IoU {self.before:.2f}), but "
+        if self.shift:
+            neighbour = "next" if self.shift > 0 else "previous"
+            return (
+                f"{opening}fit those of the {neighbour} image ({self.after:.2f}); the image ids are shifted by one: "
+                "write those of the annotation file"
+            )
+        parts = [] if self.layout == AS_WRITTEN else [f"read as {self.layout}"]
+        if self.relative and self.factor == 1:
+            parts.append("taken as fractions of the image's width and height")
+        elif self.relative:
+            side = f"{float(f'{1 / self.factor:.3g}'):,.0f}"  # as exact as it can be known
+            parts.append(f"scaled from images of {side} × {side} pixels to the image's own size")
+        elif self.factor != 1:
+            parts.append(f"multiplied by {self.factor:.3g}")
+        remedy = (
+            f"write {AS_WRITTEN} in pixels of the image" if iou_type == "bbox" else "write them in pixels of the image"
+        )
+        return f"{opening}fit ({self.after:.2f}) when {' and '.join(parts)}; {remedy}"
 
 
 def box_format_mismatch(

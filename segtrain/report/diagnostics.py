@@ -13,7 +13,7 @@ from segtrain.benchmark.results import AffectedCategory, CategoryScores, MethodS
 from segtrain.benchmark.runner import MethodResult
 from segtrain.console import with_progress
 from segtrain.evaluation import TRACKS, GroundTruthSet, TrackName, metric_input
-from segtrain.metrics.box_formats import AS_WRITTEN, BoxFormatMismatch, box_format_mismatch
+from segtrain.metrics.box_formats import BoxFormatMismatch, box_format_mismatch
 from segtrain.metrics.matching import ALL, AREAS, IOU50, IouType, max_iou
 from segtrain.metrics.mean_iou import pixel_counts
 from segtrain.metrics.metric import Metric
@@ -177,14 +177,13 @@ class Evidence:
             sizes = self._ground_truth.sizes
             self._mismatches[iou_type] = box_format_mismatch(self._real, self._found(iou_type), sizes)
         mismatch = self._mismatches[iou_type]
-        return _describe_mismatch(mismatch, iou_type) if mismatch else ""
+        return mismatch.describe(iou_type) if mismatch else ""
 
     @property
     def misread_format(self) -> str:
         """Mistake that was found in boxes or masks, masks first."""
-        found = [self._mismatches.get("segm"), self._mismatches.get("bbox")]
         types: tuple[IouType, IouType] = ("segm", "bbox")
-        return next((_describe_mismatch(way, kind) for way, kind in zip(found, types, strict=True) if way), "")
+        return next((way.describe(kind) for kind in types if (way := self._mismatches.get(kind))), "")
 
     def generic(self, metric: Metric) -> str:
         """State how many true objects are matched at IoU .50, and the best IoU of a detection."""
@@ -241,27 +240,6 @@ class Evidence:
 
 def _is_precision(metric: Metric) -> bool:
     return metric.uses == "all" and metric.category_key is not None
-
-
-def _describe_mismatch(mismatch: BoxFormatMismatch, iou_type: IouType) -> str:
-    what = "boxes" if iou_type == "bbox" else "masks"
-    opening = f"{what} miss the true objects (median of the best IoU {mismatch.before:.2f}), but "
-    if mismatch.shift:
-        neighbour = "next" if mismatch.shift > 0 else "previous"
-        return (
-            f"{opening}fit those of the {neighbour} image ({mismatch.after:.2f}); the image ids are shifted by one: "
-            "write those of the annotation file"
-        )
-    parts = [] if mismatch.layout == AS_WRITTEN else [f"read as {mismatch.layout}"]
-    if mismatch.relative and mismatch.factor == 1:
-        parts.append("taken as fractions of the image's width and height")
-    elif mismatch.relative:
-        side = f"{float(f'{1 / mismatch.factor:.3g}'):,.0f}"  # as exact as it can be known
-        parts.append(f"scaled from images of {side} × {side} pixels to the image's own size")
-    elif mismatch.factor != 1:
-        parts.append(f"multiplied by {mismatch.factor:.3g}")
-    remedy = f"write {AS_WRITTEN} in pixels of the image" if iou_type == "bbox" else "write them in pixels of the image"
-    return f"{opening}fit ({mismatch.after:.2f}) when {' and '.join(parts)}; {remedy}"
 
 
 def _diagnose_categories(
