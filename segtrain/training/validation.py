@@ -14,8 +14,9 @@ from segtrain.console import progress
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import Detections, GroundTruthSet, predict, score
-from segtrain.metrics.f1 import f1
+from segtrain.evaluation import OBJECT, Detections, GroundTruthSet, predict, score
+from segtrain.metrics.f1 import f1_counts, f1_of_sums
+from segtrain.metrics.matching import IOU50, match
 from segtrain.segmenters import Trainable
 from segtrain.training.checkpoint import PROVISIONAL_THRESHOLD, load_checkpoint, restore_weights
 from segtrain.training.logger import RunLogger
@@ -139,10 +140,16 @@ def best_threshold(found: Detections, ground_truth: GroundTruthSet) -> tuple[flo
         ground_truth: true instances of the same images.
     """
     ground_truth, found = ground_truth.class_agnostic(), found.class_agnostic()
+    matches = match(
+        ground_truth.truths,
+        found.masks or (),
+        image_ids=list(ground_truth.sizes),
+        category_ids=[OBJECT.id],
+        iou_type="segm",
+    )
     values: dict[float, float] = {}
     for threshold in THRESHOLDS:
-        kept = [record for record in found.masks or () if record["score"] >= threshold]
-        value = f1(ground_truth.truths, kept, category_ids=[1], image_ids=ground_truth.sizes).f1
+        value = float(f1_of_sums(f1_counts(matches, threshold)[:, 0, IOU50].sum(axis=0)))
         values[threshold] = 0.0 if isnan(value) else value
     best = max(THRESHOLDS, key=lambda threshold: (values[threshold], -abs(threshold - PROVISIONAL_THRESHOLD)))
     return best, values[best]
