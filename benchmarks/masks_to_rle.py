@@ -39,12 +39,12 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def ours(image: Images) -> list[str]:
-    """The strings, by run lengths alone."""
+    """Compute the strings from run lengths, without planes."""
     return [rle["counts"] for rle in to_rles(*image)]
 
 
 def stock(image: Images) -> list[str]:
-    """The strings, by planes."""
+    """Compute the strings from planes."""
     probabilities, boxes, size = image
     planes = (paste_masks_in_image(probabilities[:, None], boxes, size) > 0.5).numpy()
     rles = [coco_mask.encode(np.array(plane[0, :, :, np.newaxis], dtype=np.uint8, order="F"))[0] for plane in planes]
@@ -59,7 +59,7 @@ def soft_blobs(count: int, generator: torch.Generator) -> Tensor:
 
 
 def shares_of_coco(options: argparse.Namespace) -> FloatArray:
-    """The boxes of all annotations, crowds left out, xyxy as shares of their image's sides."""
+    """Collect the boxes of all annotations but crowds, xyxy as shares of their image's sides."""
     shares = []
     for name in ("train2017", "val2017"):
         content = json.loads((options.coco / "annotations" / f"instances_{name}.json").read_text())
@@ -72,7 +72,7 @@ def shares_of_coco(options: argparse.Namespace) -> FloatArray:
 
 
 def shares_like_coco(count: int, rng: np.random.Generator) -> FloatArray:
-    """As many boxes, drawn."""
+    """Draw as many boxes."""
     side = np.exp(rng.normal(np.log(0.086), 1.07, count))
     stretch = np.exp(rng.normal(0, 0.79 / 2, count))
     sides = np.stack([side * stretch, side / stretch], axis=1).clip(max=1)
