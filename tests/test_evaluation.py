@@ -3,24 +3,20 @@
 import copy
 import json
 from collections.abc import Sequence
-from contextlib import redirect_stdout
-from io import StringIO
 from math import isnan
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from segtrain import masks
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName, predict, score
 from segtrain.records import NO_CATEGORY, Category, Instances, to_box_predictions, to_predictions
-from tests.helpers.random_scenes import CATEGORIES, Scene, scene
+from tests.helpers.coco_referee import twelve_numbers
+from tests.helpers.random_scenes import CATEGORIES, NAMED, Scene, ground_truth_of, scene
 
-NAMED = [Category(3, "spindle"), Category(7, "round"), Category(90, "lobed")]
 SIZE = (20, 30)
 
 
@@ -107,40 +103,11 @@ def test_records_hold_plain_values_that_json_takes() -> None:
     assert json.loads(text)[0][0]["segmentation"] == found.rles[0]
 
 
-def reference(drawn: Scene) -> GroundTruthSet:
-    return GroundTruthSet(NAMED, drawn.sizes, drawn.truths)
-
-
 def merged(drawn: Scene) -> Scene:
     drawn = copy.deepcopy(drawn)
     for record in (*drawn.truths, *drawn.predictions):
         record["category_id"] = 1
     return drawn
-
-
-def pycocotools(drawn: Scene, found: Sequence[Any], categories: Sequence[int], kind: str, max_dets: int) -> Any:
-    """COCO's own twelve numbers, with max_dets in place of 100."""
-    with redirect_stdout(StringIO()):
-        truth = COCO()
-        truth.dataset = {
-            "images": [{"id": i, "height": h, "width": w} for i, (h, w) in drawn.sizes.items()],
-            "categories": [{"id": c} for c in categories],
-            "annotations": [dict(t) for t in drawn.truths],
-        }
-        truth.createIndex()
-        evaluator = COCOeval(truth, truth.loadRes([dict(p) for p in found]), kind)
-        evaluator.params.maxDets = [1, 10, max_dets]
-        evaluator.evaluate()
-        evaluator.accumulate()
-    precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
-
-    def mean(values: Any) -> float:
-        return float(values[values > -1].mean()) if (values > -1).any() else float("nan")
-
-    aps = [precision[..., 0, 2], precision[0, ..., 0, 2], precision[5, ..., 0, 2]]
-    aps += [precision[..., area, 2] for area in (1, 2, 3)]
-    ars = [recall[..., 0, cut] for cut in range(3)] + [recall[..., area, 2] for area in (1, 2, 3)]
-    return [mean(values) for values in (*aps, *ars)]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -149,7 +116,7 @@ def test_both_tracks_are_cocos_numbers(seed: int, max_dets: int) -> None:
     drawn = scene(seed)
     one = merged(drawn)
     detections = Detections(drawn.predictions, drawn.box_predictions, True, 0.5)
-    tracks = score(detections, reference(drawn), max_dets)
+    tracks = score(detections, ground_truth_of(drawn), max_dets)
     for name, expected, categories in (
         ("class_aware", drawn, sorted(CATEGORIES)),
         ("class_agnostic", one, [1]),
@@ -157,7 +124,7 @@ def test_both_tracks_are_cocos_numbers(seed: int, max_dets: int) -> None:
         track = tracks[name]  # type: ignore[index]
         assert track is not None
         for kind, found in (("segm", expected.predictions), ("bbox", expected.box_predictions)):
-            numbers = pycocotools(expected, found, categories, kind, max_dets)
+            numbers = twelve_numbers(expected, found, categories, kind, max_dets)
             np.testing.assert_allclose(track["coco"][kind], numbers, atol=1e-12, equal_nan=True)
         keys = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
         np.testing.assert_equal([track[key] for key in keys], track["coco"]["segm"][:6])
@@ -168,9 +135,9 @@ def test_both_tracks_are_cocos_numbers(seed: int, max_dets: int) -> None:
 
 def test_class_agnostic_numbers_do_not_see_categories() -> None:
     drawn = scene(4)
-    aware = score(Detections(drawn.predictions, None, True, 0.0), reference(drawn), 50)
+    aware = score(Detections(drawn.predictions, None, True, 0.0), ground_truth_of(drawn), 50)
     unknown = [{**p, "category_id": NO_CATEGORY} for p in drawn.predictions]
-    blind = score(Detections(unknown, None, False, 0.0), reference(drawn), 50)  # type: ignore[arg-type]
+    blind = score(Detections(unknown, None, False, 0.0), ground_truth_of(drawn), 50)  # type: ignore[arg-type]
     assert blind["class_aware"] is None
     assert repr(blind["class_agnostic"]) == repr(aware["class_agnostic"])
     assert [row["name"] for row in aware["class_agnostic"]["per_category"]] == ["object"]  # type: ignore[index]
@@ -180,9 +147,9 @@ def test_the_operating_point_cuts_pixels_and_f1_but_not_ap() -> None:
     drawn = scene(5)
     kept = [p for p in drawn.predictions if p["score"] >= 0.6]
     assert 0 < len(kept) < len(drawn.predictions)
-    low = score(Detections(drawn.predictions, None, True, 0.0), reference(drawn), 50)["class_aware"]
-    high = score(Detections(drawn.predictions, None, True, 0.6), reference(drawn), 50)["class_aware"]
-    cut = score(Detections(kept, None, True, 0.0), reference(drawn), 50)["class_aware"]
+    low = score(Detections(drawn.predictions, None, True, 0.0), ground_truth_of(drawn), 50)["class_aware"]
+    high = score(Detections(drawn.predictions, None, True, 0.6), ground_truth_of(drawn), 50)["class_aware"]
+    cut = score(Detections(kept, None, True, 0.0), ground_truth_of(drawn), 50)["class_aware"]
     assert low is not None
     assert high is not None
     assert cut is not None
@@ -194,8 +161,8 @@ def test_the_operating_point_cuts_pixels_and_f1_but_not_ap() -> None:
 def test_boxes_only() -> None:
     drawn = scene(6)
     detections = Detections(None, drawn.box_predictions, True, 0.5)
-    both = score(Detections(drawn.predictions, drawn.box_predictions, True, 0.5), reference(drawn), 50)
-    for name, track in score(detections, reference(drawn), 50).items():
+    both = score(Detections(drawn.predictions, drawn.box_predictions, True, 0.5), ground_truth_of(drawn), 50)
+    for name, track in score(detections, ground_truth_of(drawn), 50).items():
         full = both[name]
         assert track is not None
         assert full is not None
@@ -220,13 +187,13 @@ def test_only_the_tracks_asked_for() -> None:
     detections = Detections(drawn.predictions, None, True, 0.5)
     assert get_args(TrackName) == TRACKS
     for name in TRACKS:
-        tracks = score(detections, reference(drawn), 50, [name])
+        tracks = score(detections, ground_truth_of(drawn), 50, [name])
         assert [key for key, track in tracks.items() if track is not None] == [name]
 
 
 def test_nothing_found_and_nothing_to_find() -> None:
     drawn = scene(8)
-    nothing = score(Detections([], [], True, 0.5), reference(drawn), 50)["class_aware"]
+    nothing = score(Detections([], [], True, 0.5), ground_truth_of(drawn), 50)["class_aware"]
     assert nothing is not None
     assert [nothing[key] for key in ("mask_ap", "f1_50", "fg_iou", "pq", "rq", "boundary_iou")] == [0] * 6
     assert isnan(nothing["sq"])  # no match has a fit
@@ -237,7 +204,7 @@ def test_nothing_found_and_nothing_to_find() -> None:
 
 def test_the_curve_of_f1_starts_at_its_number_and_falls() -> None:
     drawn = scene(5)
-    track = score(Detections(drawn.predictions, None, True, 0.3), reference(drawn), 50)["class_aware"]
+    track = score(Detections(drawn.predictions, None, True, 0.3), ground_truth_of(drawn), 50)["class_aware"]
     assert track is not None
     curve = track["f1_curve"]
     assert curve["thresholds"] == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
@@ -246,7 +213,7 @@ def test_the_curve_of_f1_starts_at_its_number_and_falls() -> None:
 
 def test_counts_leave_crowds_out() -> None:
     drawn = scene(9)
-    track = score(Detections(drawn.predictions, None, True, 0.5), reference(drawn), 50)["class_aware"]
+    track = score(Detections(drawn.predictions, None, True, 0.5), ground_truth_of(drawn), 50)["class_aware"]
     assert track is not None
     for row in track["per_category"]:
         truths = [t for t in drawn.truths if t["category_id"] == row["id"]]
@@ -257,5 +224,5 @@ def test_counts_leave_crowds_out() -> None:
 def test_scoring_changes_no_record() -> None:
     drawn = scene(10)
     before = copy.deepcopy((drawn.truths, drawn.predictions))
-    score(Detections(drawn.predictions, None, True, 0.5), reference(drawn), 50)
+    score(Detections(drawn.predictions, None, True, 0.5), ground_truth_of(drawn), 50)
     assert (drawn.truths, drawn.predictions) == before

@@ -13,7 +13,7 @@ from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, metric_input
 from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_difference
 from segtrain.metrics.registry import METRICS, resampled_values
 from segtrain.records import Category, GroundTruth, Prediction
-from tests.helpers.random_scenes import CATEGORIES, Scene, scene
+from tests.helpers.random_scenes import NAMED, Scene, ground_truth_of, scene
 
 
 @dataclass
@@ -21,10 +21,6 @@ class Row:
     detections: Detections
     tracks: Any
     oracle: bool = False
-
-
-def reference_of(drawn: Scene, categories: list[int] = CATEGORIES) -> GroundTruthSet:
-    return GroundTruthSet([Category(c, str(c)) for c in sorted(categories)], drawn.sizes, drawn.truths)
 
 
 def row(drawn: Scene, reference: GroundTruthSet, tracks: Any = TRACKS, **changes: Any) -> Row:
@@ -49,7 +45,7 @@ def drawn() -> Scene:
 
 
 def test_every_number_of_every_track_has_its_interval(drawn: Scene) -> None:
-    reference = reference_of(drawn)
+    reference = ground_truth_of(drawn)
     rows = {"mask_rcnn": row(drawn, reference), "classical": row(drawn, reference, class_aware=False)}
     found = sure(rows, reference).intervals
     assert [list(tracks) for tracks in found.values()] == [["class_agnostic", "class_aware"], ["class_agnostic"]]
@@ -65,7 +61,7 @@ def test_every_number_of_every_track_has_its_interval(drawn: Scene) -> None:
 
 
 def test_rows_are_compared_with_mask_rcnn_on_the_same_resamples(drawn: Scene) -> None:
-    reference = reference_of(drawn)
+    reference = ground_truth_of(drawn)
     parts = {"mask_rcnn": drawn, "twin": drawn, "half": worse(drawn, 2), "third": worse(drawn, 3)}
     rows = {name: row(part, reference) for name, part in parts.items()}
     found = sure(rows, reference).comparisons
@@ -91,7 +87,7 @@ def test_rows_are_compared_with_mask_rcnn_on_the_same_resamples(drawn: Scene) ->
 
 
 def test_rows_that_cannot_be_had_are_not_compared(drawn: Scene) -> None:
-    reference = reference_of(drawn)
+    reference = ground_truth_of(drawn)
     rows = {name: row(drawn, reference) for name in ("mask_rcnn", "oracle")}
     rows["oracle"].oracle = True
     found = sure(rows, reference)
@@ -100,14 +96,14 @@ def test_rows_that_cannot_be_had_are_not_compared(drawn: Scene) -> None:
 
 
 def test_without_mask_rcnn_or_resamples(drawn: Scene) -> None:
-    reference = reference_of(drawn)
+    reference = ground_truth_of(drawn)
     rows = {"a": row(drawn, reference), "b": row(drawn, reference)}
     assert sure(rows, reference).comparisons == {}
     assert sure(rows, reference, resamples=0) == Uncertainty({}, {}, {})
 
 
 def test_the_best_two_are_compared_whoever_they_are(drawn: Scene) -> None:
-    reference = reference_of(drawn)
+    reference = ground_truth_of(drawn)
     half = Scene(drawn.sizes, drawn.truths, drawn.predictions[::2])
     rows = {"mask_rcnn": row(half, reference), "a": row(drawn, reference), "b": row(drawn, reference)}
     rows["oracle"] = row(drawn, reference)
@@ -122,7 +118,7 @@ def test_the_best_two_are_compared_whoever_they_are(drawn: Scene) -> None:
 def test_one_image_has_no_intervals(drawn: Scene) -> None:
     (image, *_) = drawn.sizes
     one = Scene({image: drawn.sizes[image]}, drawn.truths, drawn.predictions)
-    reference = reference_of(one)
+    reference = ground_truth_of(one)
     rows = {"mask_rcnn": row(one, reference), "b": row(one, reference)}
     assert sure(rows, reference) == Uncertainty({}, {}, {})
 
@@ -205,7 +201,7 @@ def test_caveats_are_named() -> None:
 
 
 def test_boxes_alone_and_one_track_alone(drawn: Scene) -> None:
-    reference = reference_of(drawn)
+    reference = ground_truth_of(drawn)
     rows = {
         "mask_rcnn": row(drawn, reference, ["class_agnostic"]),
         "boxes": row(drawn, reference, masks=None, boxes=drawn.box_predictions),
@@ -222,7 +218,7 @@ def test_with_a_single_category_the_tracks_are_one(drawn: Scene) -> None:
         [t for t in drawn.truths if t["category_id"] == 3],
         [p for p in drawn.predictions if p["category_id"] == 3],
     )
-    reference = reference_of(only, [3])
+    reference = ground_truth_of(only, NAMED[:1])
     measured = row(only, reference)
     found = sure({"mask_rcnn": measured}, reference).intervals["mask_rcnn"]
     assert found["class_aware"] == found["class_agnostic"]

@@ -1,16 +1,19 @@
 """Small random scenes with cases in which evaluators differ: ties, crowds, stated areas, images without records."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from segtrain import masks
+from segtrain.evaluation import GroundTruthSet
 from segtrain.metrics.metric import MetricInput
-from segtrain.records import BoxPrediction, GroundTruth, Prediction
+from segtrain.records import BoxPrediction, Category, GroundTruth, Prediction
 from tests.helpers.builders import xywh
 
 CATEGORIES = [90, 3, 7]  # with gaps, and out of order
+NAMED = [Category(3, "spindle"), Category(7, "round"), Category(90, "lobed")]  # the same
 
 
 @dataclass
@@ -27,6 +30,11 @@ class Scene:
             )
             for p in self.predictions
         ]
+
+
+def ground_truth_of(drawn: Scene, categories: Sequence[Category] = NAMED) -> GroundTruthSet:
+    """The true objects of the scene, as evaluations take them."""
+    return GroundTruthSet(categories, drawn.sizes, drawn.truths)
 
 
 def inputs_of(drawn: Scene, **changes: Any) -> MetricInput:

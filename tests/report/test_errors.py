@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from segtrain.benchmark.results import Results
-from segtrain.evaluation import Detections, GroundTruthSet, score
+from segtrain.evaluation import Detections, score
 from segtrain.metrics.tide import MISSES, TYPES
-from segtrain.records import Category
 from segtrain.report.blocks import Charts
 from segtrain.report.charts import Bar, Chart, Lanes
 from segtrain.report.html import html_report
@@ -18,7 +17,7 @@ from segtrain.report.sections.error_types import compute_errors, error_chart, lo
 from segtrain.report.sections.error_types import errors as errors_section
 from segtrain.report.tables import Table
 from tests.helpers.charts import drawings
-from tests.helpers.random_scenes import CATEGORIES, scene
+from tests.helpers.random_scenes import ground_truth_of, scene
 from tests.helpers.report_examples import HOSTILE, boxes_only, complete, glossary, method, results
 
 MAX_DETS = 5
@@ -44,7 +43,7 @@ def with_errors() -> Any:
 @pytest.fixture(scope="module")
 def measured() -> dict[str, Any]:
     drawn = scene(3, predictions=300)
-    reference = GroundTruthSet([Category(c, str(c)) for c in sorted(CATEGORIES)], drawn.sizes, drawn.truths)
+    reference = ground_truth_of(drawn)
     rows: Any = {
         "aware": SimpleNamespace(detections=Detections(drawn.predictions, None, True, 0.5)),
         "agnostic": SimpleNamespace(detections=Detections(drawn.predictions, None, False, 0.9)),

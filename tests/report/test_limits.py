@@ -27,9 +27,9 @@ from segtrain.report.sections.limits import (
 from segtrain.report.writer import write_report
 from segtrain.segmenters.mask_rcnn.mask_paste import resample_through_mask_head
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
-from tests.helpers.random_scenes import CATEGORIES, scene
+from tests.helpers.coco_referee import twelve_numbers
+from tests.helpers.random_scenes import CATEGORIES, NAMED, ground_truth_of, scene
 from tests.helpers.report_examples import HOSTILE, method, results, with_limits
-from tests.test_evaluation import NAMED, pycocotools
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, scale
     class Drawn:
         sizes, truths = reference.sizes, real
 
-    expected = pycocotools(Drawn, found, [1], "segm", 1000)  # type: ignore[arg-type]
+    expected = twelve_numbers(Drawn, found, [1], "segm", 1000)  # type: ignore[arg-type]
     keys = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
     values: list[Any] = [np.nan if (value := getattr(ceiling, key)) is None else value for key in keys]
     np.testing.assert_allclose(values, expected[:6], atol=1e-12, equal_nan=True)
@@ -120,7 +120,7 @@ def test_a_true_object_without_a_pixel_is_found_by_nobody() -> None:
 
 def test_only_learned_scores_of_masks_are_calibrated() -> None:
     drawn = scene(3)
-    reference = GroundTruthSet(NAMED, drawn.sizes, drawn.truths)
+    reference = ground_truth_of(drawn)
     found = Detections(drawn.predictions, None, True, 0.5)
     rows = {
         "learned": Row(found),

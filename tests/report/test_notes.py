@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from segtrain.evaluation import TRACKS
-from tests.report.test_reasons import Bench, boxes, perfect
+from tests.helpers.result_file_bench import Bench, boxes, perfect
 
 
 def scored(scores: list[float]) -> list[dict[str, Any]]:
