@@ -1,7 +1,11 @@
 """Functions for notebooks and scripts, offered by ``import segtrain as st``."""
 
-from collections.abc import Sequence
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,44 +17,75 @@ from torch import Tensor
 
 from segtrain import visualize
 from segtrain.benchmark.results import TrackScores
+from segtrain.cli.config import config_folder
 from segtrain.data.check.load import CheckMode, load_index
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.images.headers import PILLOW_LIMIT, Exif
+from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader, RgbArray, as_tensor
 from segtrain.data.images.image_reader import read_image as _read_image
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName, match_categories
-from segtrain.evaluation import predict as _predict
-from segtrain.evaluation import score as _score
-from segtrain.records import Instances
+from segtrain.evaluation import (
+    TRACKS,
+    Detections,
+    GroundTruthSet,
+    TrackName,
+    match_categories,
+)
+from segtrain.evaluation import (
+    predict as _predict,
+)
+from segtrain.evaluation import (
+    score as _score,
+)
+from segtrain.io import printable
+from segtrain.nodes import build, nearest, read_yaml
+from segtrain.records import Category, Instances
 from segtrain.runtime import resolve_device
-from segtrain.segmenters import Segmenter, Trainable
+from segtrain.segmenters import Segmenter
+from segtrain.segmenters.classical.regions import LabelMap
+from segtrain.segmenters.classical.segmenter import LabelMapSegmenter
 from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, load_segmenter
 
 ImageLike = npt.NDArray[np.uint8] | Tensor | Image.Image | str | Path
 _MAX_DETS = 100  # COCO's
+_MIN_AREA = 16  # of the classical rows
+_SCORE_THRESHOLD = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
-    """A trained network with what its checkpoint says of it; a `Segmenter` that takes images of any kind.
+    """A `Segmenter` that takes images of any kind, with the names of its labels; `load` and `classical` return one.
 
     Attributes:
-        network: the network, in evaluation mode.
-        class_names: names of the labels 1..K.
-        score_threshold: operating point, chosen on training images; detections of lower scores are mostly wrong.
+        segmenter: the network, in evaluation mode, or the classical method.
+        title: name of the network or of the method.
+        class_names: names of the labels 1..K; empty for a classical method, whose labels are all 0.
+        score_threshold: operating point, chosen on training images: detections of lower scores are mostly wrong; 0 for
+            a classical method, whose scores only rank.
+
+    >>> import segtrain as st
+    >>> st.load("runs/train/cells")
+    <Mask R-CNN, 3 classes, score threshold 0.50>
     """
 
-    network: Trainable
+    segmenter: Segmenter
+    title: str
     class_names: Sequence[str]
     score_threshold: float
 
+    def __repr__(self) -> str:
+        if not self.class_names:
+            return f"<{self.title}, class-agnostic>"
+        classes = "1 class" if len(self.class_names) == 1 else f"{len(self.class_names)} classes"
+        return f"<{self.title}, {classes}, score threshold {self.score_threshold:.2f}>"
+
     @property
     def scores_are_learned(self) -> bool:
-        """True: scores estimate how likely a detection is right."""
-        return self.network.scores_are_learned
+        """True if scores estimate how likely a detection is right; False if they only rank."""
+        return self.segmenter.scores_are_learned
 
     def segment(self, images: Sequence[ImageLike]) -> list[Instances]:
         """Segment images, one at a time.
@@ -64,8 +99,14 @@ class Model:
 
         Raises:
             SegtrainError: an image is of another kind, or a file cannot be read.
+
+        >>> import segtrain as st
+        >>> st.load("runs/train/cells").segment(["cells/images/val/000001.png"])[0].size
+        (96, 96)
         """
-        return self.network.segment([_as_image(image) for image in images])
+        if isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) < 4:
+            raise SegtrainError("segment takes a list of images; write segment([image])")
+        return self.segmenter.segment([_as_image(image) for image in images])
 
 
 def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -> Model:
@@ -79,24 +120,70 @@ def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -
     Raises:
         SegtrainError: there is no checkpoint, it cannot be read, or it asks for foreign code.
 
-    >>> load("runs/none")
-    Traceback (most recent call last):
-    ...
-    segtrain.errors.SegtrainError: runs/none: no such file; give a run's folder or a checkpoint
+    >>> import segtrain as st
+    >>> st.load("runs/train/cells", device="cpu").class_names
+    ['round', 'spindle', 'lobed']
     """
     path = checkpoint_file(path)
     checkpoint = load_checkpoint(path)
     network = load_segmenter(path, trust=trust).to(resolve_device(device))
-    return Model(network, checkpoint.class_names, checkpoint.score_threshold)
+    return Model(network, network.title, checkpoint.class_names, checkpoint.score_threshold)
 
 
-def read_image(path: str | Path) -> RgbArray:
-    """Read an image file as (H, W, 3) uint8 RGB, upright; of any mode and bit depth.
+def classical(method: str | Callable[..., LabelMap], *, min_area: int | None = None, **settings: Any) -> Model:
+    """Build a classical segmenter from a method of the benchmark, or from a function.
+
+    Args:
+        method: name of a YAML file in ``configs/segmenter/``, such as "threshold_otsu", "edge_canny" or "kmeans_lab";
+            or a function from float32 RGB (H, W, 3) in [0, 1] to a label map (H, W), 0 for background.
+        min_area: least area of a region in pixels; None for the method's own, which is 16 for a function.
+        settings: arguments of the function that shall differ from their defaults, such as ``polarity="dark"``.
+
+    Returns:
+        A model whose labels are all 0, and whose scores rank by contrast.
+
+    Raises:
+        SegtrainError: there is no such method, or it has no such setting.
+
+    >>> import segtrain as st
+    >>> st.classical("threshold_otsu", min_area=30, polarity="bright")
+    <threshold_otsu, class-agnostic>
+    >>> st.classical(st.threshold.mean).segment(["cells/images/val/000001.png"])[0].size
+    (96, 96)
+    """
+    if callable(method):
+        title = getattr(method, "__name__", type(method).__name__)
+        segmenter = LabelMapSegmenter(method, "contrast", _MIN_AREA, title, None)
+    else:
+        title, segmenter = method, _classical_row(method)
+    known = list(inspect.signature(segmenter.method).parameters)[1:]
+    for name in settings:
+        if name not in known:
+            raise SegtrainError(f"{title} has no setting {name!r}; {nearest(name, known)}")
+    segmenter.method = partial(segmenter.method, **settings)
+    segmenter.min_area = segmenter.min_area if min_area is None else min_area
+    return Model(segmenter, title, (), 0.0)
+
+
+def read_image(path: str | Path, *, max_pixels: int = PILLOW_LIMIT) -> RgbArray:
+    """Read an image file of any mode and bit depth, upright.
+
+    Args:
+        path: path of the file.
+        max_pixels: greatest number of pixels of an image; larger ones are refused before they are decoded.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
 
     Raises:
         SegtrainError: the file is missing, corrupt, truncated, or too large.
+
+    >>> import segtrain as st
+    >>> st.read_image("cells/images/val/000001.png").shape
+    (96, 96, 3)
     """
-    return _read_image(Path(path))
+    with _image_errors():
+        return _read_image(Path(path), max_pixels=max_pixels)
 
 
 def draw(
@@ -108,21 +195,35 @@ def draw(
         image: as `Model.segment` takes it.
         instances: instances of this image.
         class_names: names of the labels 1..K, written at each instance; None for no names.
-        scores: whether scores are written beside the names.
+        scores: True to write scores beside the names.
 
-    >>> black = np.zeros((40, 60, 3), np.uint8)
-    >>> draw(black, Instances.empty((40, 60))).size
-    (180, 120)
+    Returns:
+        The picture; a small image is enlarged two or three times, so that outlines do not hide the objects.
+
+    Raises:
+        SegtrainError: the instances are those of an image of another size, or a label has no name.
+
+    >>> import segtrain as st
+    >>> image = st.read_image("cells/images/val/000001.png")
+    >>> st.draw(image, st.classical("threshold_otsu").segment([image])[0]).size
+    (288, 288)
     """
+    pixels = _as_image(image).permute(1, 2, 0).cpu().numpy()
+    if pixels.shape[:2] != tuple(instances.size):
+        raise SegtrainError(
+            f"the instances lie in an image of {_size(instances.size)} pixels, and this one has "
+            f"{_size(pixels.shape)}; give the image that was segmented"
+        )
     texts = None
     if class_names is not None:
+        if (most := instances.labels.max(initial=0)) > len(class_names):
+            raise SegtrainError(f"label {most} has no name among the {len(class_names)} given; give one for each label")
         texts = [class_names[label - 1] if label > 0 else "" for label in instances.labels]
     if scores:
         texts = [
             f"{text} {score:.2f}".strip()
             for text, score in zip(texts or [""] * len(instances), instances.scores, strict=True)
         ]
-    pixels = _as_image(image).permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(visualize.draw(pixels, instances.rles, texts))
 
 
@@ -136,10 +237,16 @@ def load_coco(
         images: the image folder; None if scores of result files are all that is wanted.
         check: "strict": annotations that cannot be used are an error; "warn": they are left out and counted; "off":
             masks are looked at when they are used.
-        exif: see ``data.exif``.
+        exif: "apply": images are turned upright by their EXIF orientation; "ignore": they are read as they are stored;
+            "auto": they are read in the way that has the size in the json.
 
     Raises:
         SegtrainError: the file is no COCO json, or something in it cannot be used.
+
+    >>> import segtrain as st
+    >>> data = st.load_coco("cells/annotations/instances_val.json", "cells/images/val")
+    >>> len(data.index.images), [category.name for category in data.index.categories]
+    (2, ['round', 'spindle', 'lobed'])
     """
     reader = None
     if images is not None:
@@ -159,6 +266,11 @@ def check(data: Split, *, against: Split | None = None, max_dets: int = _MAX_DET
 
     Raises:
         SegtrainError: the data set was loaded without images.
+
+    >>> import segtrain as st
+    >>> report = st.check(st.load_coco("cells/annotations/instances_val.json", "cells/images/val"))
+    >>> report.errors
+    0
     """
     settings = CheckSettings(
         annotations=data.index.path,
@@ -176,7 +288,7 @@ def predict(segmenter: Segmenter, data: Split, *, score_threshold: float | None 
     """Segment all images of a data set.
 
     Args:
-        segmenter: what `load` returns, or a segmenter of your own.
+        segmenter: result of `load` or `classical`, or any other segmenter.
         data: the data set, with its images.
         score_threshold: operating point of learned scores; None for the model's own, and 0.5 without one.
 
@@ -185,18 +297,32 @@ def predict(segmenter: Segmenter, data: Split, *, score_threshold: float | None 
 
     Raises:
         SegtrainError: the data set was loaded without images, or an image cannot be read.
+
+    Warns:
+        UserWarning: the model's classes are not the categories of the data, so that its labels say nothing here.
+
+    >>> import segtrain as st
+    >>> data = st.load_coco("cells/annotations/instances_val.json", "cells/images/val")
+    >>> detections = st.predict(st.classical("threshold_otsu"), data)
+    >>> detections.masks[0]["image_id"]
+    1
     """
     categories = data.index.categories
-    own = match_categories(segmenter.class_names, categories) if isinstance(segmenter, Model) else categories
+    own: Sequence[Category] | None = categories
+    if isinstance(segmenter, Model) and segmenter.class_names:
+        own = match_categories(segmenter.class_names, categories)
+        if own is None:
+            warnings.warn(
+                f"the model finds {', '.join(segmenter.class_names)}, and the data have "
+                f"{', '.join(category.name for category in categories)}: its labels are dropped, and only "
+                "class-agnostic scores can be computed",
+                stacklevel=2,
+            )
     if score_threshold is None:
-        score_threshold = segmenter.score_threshold if isinstance(segmenter, Model) else 0.5
-    return _predict(
-        segmenter,
-        evaluation_images(data.index, _reader(data)),
-        categories if own is None else own,
-        score_threshold,
-        foreign=own is None,
-    )
+        score_threshold = segmenter.score_threshold if isinstance(segmenter, Model) else _SCORE_THRESHOLD
+    images = evaluation_images(data.index, _reader(data))
+    with _image_errors():
+        return _predict(segmenter, images, categories if own is None else own, score_threshold, foreign=own is None)
 
 
 def score(detections: Detections, data: Split, *, max_dets: int = _MAX_DETS) -> dict[TrackName, TrackScores | None]:
@@ -209,7 +335,13 @@ def score(detections: Detections, data: Split, *, max_dets: int = _MAX_DETS) -> 
 
     Returns:
         Scores with all categories made one ("class_agnostic") and by category ("class_aware"; None where detections
-        name no categories); ``["class_agnostic"].metrics["mask_ap"]`` is the mask AP.
+        name no categories).
+
+    >>> import segtrain as st
+    >>> data = st.load_coco("cells/annotations/instances_val.json", "cells/images/val")
+    >>> scores = st.score(st.predict(st.classical("threshold_otsu"), data), data)
+    >>> 0 < scores["class_agnostic"].metrics["mask_ap"] < 1
+    True
     """
     tracks = _score(detections, GroundTruthSet.of(data.index), max_dets, TRACKS)
     return {name: None if track is None else TrackScores.of(track) for name, track in tracks.items()}
@@ -219,6 +351,32 @@ def _reader(data: Split) -> ImageReader:
     if data.images is None:
         raise SegtrainError(f"{data.index.path} was loaded without images: load_coco(annotations, images)")
     return data.images
+
+
+def _classical_row(name: str) -> LabelMapSegmenter:
+    """Build the segmenter of a YAML file."""
+    target = f"{LabelMapSegmenter.__module__}.{LabelMapSegmenter.__name__}"
+    nodes = {path.stem: read_yaml(path) for path in sorted((config_folder() / "segmenter").glob("*.yaml"))}
+    known = [stem for stem, node in nodes.items() if node.get("_target_") == target]
+    if name not in known:
+        raise SegtrainError(f"{name}: no such classical method; {nearest(name, known)}")
+    segmenter = build(nodes[name])
+    assert isinstance(segmenter, LabelMapSegmenter)
+    return segmenter
+
+
+@contextmanager
+def _image_errors() -> Iterator[None]:
+    """Report unreadable images without the keys of the configuration, which only the commands have."""
+    try:
+        yield
+    except ImageError as error:
+        remedy = "raise max_pixels if you trust it" if error.kind == "image-too-large" else "replace the file"
+        raise SegtrainError(f"{printable(error.place)}: {error.reason}; {remedy}") from None
+
+
+def _size(shape: Sequence[int]) -> str:
+    return f"{shape[0]} x {shape[1]}"
 
 
 def _as_image(image: Any) -> Tensor:

@@ -5,6 +5,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -131,6 +132,15 @@ def _reason(error: BaseException) -> str:
     if not callable(details):
         return str(error)
     return ", ".join(f"{'.'.join(map(str, d['loc']))}={d['input']}: {d['msg']}" for d in details())
+
+
+def read_yaml(path: Path) -> Node:
+    """Read a node from a configuration file.
+
+    Args:
+        path: path of a file without interpolations and defaults.
+    """
+    return dict(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
 
 
 def as_yaml(node: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Self, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from segtrain.errors import SegtrainError
 from segtrain.masks import Rle, decode, decode_crop
 from segtrain.masks import to_polygons as outlines
 
@@ -21,6 +22,9 @@ class Category:
         id: id in the file, or its replacement where the file has no valid one.
         name: name in the file, or its replacement where the file has none.
         entry: position in the file's list of categories.
+
+    >>> Category(3, "cell")
+    Category(id=3, name='cell', entry=0)
     """
 
     id: int
@@ -28,7 +32,7 @@ class Category:
     entry: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Instances:
     """Detected instances of one image, best first.
 
@@ -41,6 +45,11 @@ class Instances:
 
     Raises:
         ValueError: the fields do not fit together.
+
+    >>> boxes, scores = np.array([[1, 0, 2, 2]], np.float32), np.array([0.9], np.float32)
+    >>> found = Instances((2, 3), boxes, np.array([1]), scores, [{"size": [2, 3], "counts": "222"}])
+    >>> found
+    <Instances: 1 in 2 x 3 pixels>
     """
 
     size: tuple[int, int]
@@ -62,6 +71,10 @@ class Instances:
             raise ValueError("scores must lie in [0, 1] and must not increase")
         if any(tuple(rle["size"]) != tuple(self.size) for rle in self.rles):
             raise ValueError(f"a mask's size differs from the image's {self.size}")
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        return f"<Instances: {len(self)} in {height} x {width} pixels>"
 
     def __len__(self) -> int:
         return len(self.rles)
@@ -193,6 +206,9 @@ def to_predictions(instances: Instances, image_id: int, categories: Sequence[Cat
         image_id: id of the image in the annotation file.
         categories: categories of labels 1..K.
 
+    Raises:
+        SegtrainError: a label has no category.
+
     >>> box, score = np.array([[1, 0, 2, 2]], np.float32), np.array([0.5], np.float32)
     >>> found = Instances((2, 3), box, np.array([1]), score, [{"size": [2, 3], "counts": "222"}])
     >>> to_predictions(found, 7, [Category(3, "cell")])
@@ -211,6 +227,9 @@ def to_box_predictions(instances: Instances, image_id: int, categories: Sequence
         instances: instances of the image.
         image_id: id of the image in the annotation file.
         categories: categories of labels 1..K.
+
+    Raises:
+        SegtrainError: a label has no category.
 
     >>> box, score = np.array([[1, 0, 2, 2]], np.float32), np.array([0.5], np.float32)
     >>> found = Instances((2, 3), box, np.array([1]), score, [{"size": [2, 3], "counts": "222"}])
@@ -231,6 +250,8 @@ def to_box_predictions(instances: Instances, image_id: int, categories: Sequence
 
 
 def _category_id(label: int, categories: Sequence[Category]) -> int:
+    if label > len(categories):
+        raise SegtrainError(f"label {label} has no category among the {len(categories)} given; give one for each label")
     if label > 0:
         return categories[label - 1].id
     return categories[0].id if len(categories) == 1 else NO_CATEGORY

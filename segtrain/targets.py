@@ -19,6 +19,10 @@ class Target:
 
     Raises:
         ValueError: the fields do not fit together.
+
+    >>> mask = torch.ones(2, 3, dtype=torch.uint8)
+    >>> len(Target(torch.tensor([[4.0, 5.0, 7.0, 7.0]]), torch.tensor([1]), [mask]))
+    1
     """
 
     boxes: torch.Tensor

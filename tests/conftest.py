@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,25 +24,17 @@ LONG = [
     "benchmark", "benchmarks", "cli", "training", "test_readme.py", "test_api.py", "report/test_browser.py",
     "data/test_fuzz.py", "data/test_check.py", "data/test_check_start.py", "data/test_shared_array.py",
     "segmenters/test_torchvision_parity.py", "segmenters/test_mask_rcnn.py", "segmenters/test_contract.py",
-    "metrics/test_new_metric.py",
+    "metrics/test_new_metric.py", "../segtrain/__init__.py", "../segtrain/api.py", "../segtrain/cli/runs.py",
 ]  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs no script and takes no second: all but slow tests and those of `LONG`."""
-    long = {Path(__file__).parent / name for name in LONG}
+    long = {(Path(__file__).parent / name).resolve() for name in LONG}
     for item in items:
         scripts = "workplace" in getattr(item, "fixturenames", ())
         if not (scripts or item.get_closest_marker("slow") or long & {item.path, *item.path.parents}):
             item.add_marker("unit")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache() -> Iterator[None]:
-    """Verdicts of the check go where nobody's own are."""
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", folder)
-        yield
 
 
 @dataclass

@@ -1,9 +1,14 @@
 """What a notebook imports: names that load lazily, and the way from images to scores in a few lines."""
 
+import ast
+import dataclasses
+import importlib
+import inspect
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +27,26 @@ def test_all_names_can_be_imported() -> None:
         assert getattr(st, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         st.nothing  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse(Path(st.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = [alias.asname for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted(seen) == st.__all__
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom)
+        for alias in node.names:
+            assert getattr(importlib.import_module(node.module), alias.name) is getattr(st, alias.asname)
+
+
+def test_every_public_name_has_an_example() -> None:
+    public = {name: getattr(st, name) for name in st.__all__}
+    for module in (st.threshold, st.edges, st.kmeans):
+        functions = [function for _, function in inspect.getmembers(module, inspect.isfunction)]
+        public |= {f.__qualname__: f for f in functions if f.__module__ == module.__name__ and f.__name__[0] != "_"}
+    without = [name for name, thing in public.items() if not inspect.ismodule(thing) and ">>>" not in thing.__doc__]
+    assert without == []
 
 
 def test_importing_segtrain_loads_nothing_else() -> None:
@@ -90,15 +115,94 @@ def test_data_without_images_can_be_scored_and_not_segmented(workplace: Workplac
         st.load_coco(workplace.data / "val.json", Path("nowhere"))
 
 
-def test_classical_methods_are_functions_on_arrays() -> None:
-    image = np.full((40, 50, 3), 30, np.uint8)
+@pytest.mark.parametrize("name", ["threshold_otsu", "edge_canny", "kmeans_lab"])
+def test_a_function_with_its_defaults_is_the_row_of_the_benchmark(name: str, workplace: Workplace) -> None:
+    image = st.read_image(workplace.data / "val" / "101.png")
+    function = {
+        "threshold_otsu": st.threshold.otsu,
+        "edge_canny": st.edges.canny,
+        "kmeans_lab": st.kmeans.colour_clusters,
+    }[name]
+    for model in (st.classical(name), st.classical(function)):
+        (found,) = model.segment([image])
+        assert len(found) >= 3
+        assert np.array_equal(st.to_label_map(found) > 0, function(image) > 0)
+        assert model.class_names == ()
+        assert not model.scores_are_learned
+    data = st.load_coco(workplace.data / "val.json", workplace.data / "val")
+    scores = st.score(st.predict(st.classical(name), data), data)
+    results = json.loads((workplace.report / "results.json").read_text())["methods"][name]
+    for key, value in scores["class_agnostic"].metrics.items():
+        assert value == results["class_agnostic"][key], key
+
+
+def test_settings_of_a_classical_model() -> None:
+    image = np.full((40, 60, 3), 200, np.uint8)
+    image[5:11, 5:11] = image[20:35, 20:50] = 30
+    assert len(st.classical("threshold_otsu").segment([image])[0]) == 2
+    assert len(st.classical("threshold_otsu", min_area=50).segment([image])[0]) == 1
+    plain = st.MaskPostprocessing(watershed=False)
+    bright = st.classical("threshold_otsu", denoise=0.0, polarity="bright", finish=plain)
+    assert st.to_planes(bright.segment([image])[0]).sum() == (image[..., 0] == 200).sum()
+    with pytest.raises(st.SegtrainError, match=r"otsu has no setting 'polarty'; did you mean polarity\?"):
+        st.classical("threshold_otsu", polarty="bright")
+    with pytest.raises(st.SegtrainError, match="threshold_ostu: no such classical method; did you mean threshold_otsu"):
+        st.classical("threshold_ostu")
+    with pytest.raises(st.SegtrainError, match="threshold_tuned: no such classical method"):
+        st.classical("threshold_tuned")
+
+
+def test_a_model_is_described_in_a_line(workplace: Workplace) -> None:
+    model = st.load(workplace.best)
+    assert repr(model) == "<Mask R-CNN, 2 classes, score threshold 0.50>"
+    assert repr(st.classical("edge_canny")) == "<edge_canny, class-agnostic>"
+
+
+@pytest.mark.parametrize("one", ["cells.png", Path("cells.png"), np.zeros((4, 5, 3), np.uint8), torch.zeros(3, 4, 5)])
+def test_one_image_is_no_list_of_images(one: Any) -> None:
+    with pytest.raises(st.SegtrainError, match=r"takes a list of images; write segment\(\[image\]\)"):
+        st.classical("threshold_otsu").segment(one)
+
+
+def test_overrides_are_a_list() -> None:
+    with pytest.raises(st.SegtrainError, match=r"train takes a list of overrides; write train\(\['seed=1'\]\)"):
+        st.train("seed=1")
+    with pytest.raises(st.SegtrainError, match="evaluate takes a list"):
+        st.evaluate("seed=1")
+
+
+def test_messages_name_no_keys_of_the_configuration(tmp_path: Path) -> None:
+    with pytest.raises(st.SegtrainError, match=r"nothing\.png: .*; replace the file") as missing:
+        st.read_image(tmp_path / "nothing.png")
+    Image.new("RGB", (50, 40)).save(tmp_path / "large.png")
+    with pytest.raises(st.SegtrainError, match=r"2000 pixels, more than the limit of 1999; raise max_pixels") as large:
+        st.read_image(tmp_path / "large.png", max_pixels=1999)
+    for error in (missing, large):
+        assert "data." not in str(error.value)
+
+
+def test_drawing_what_does_not_fit_is_refused() -> None:
+    image = np.full((40, 60, 3), 30, np.uint8)
     image[10:20, 10:25] = 200
-    finish = lambda mask: mask.astype(np.int64)  # noqa: E731
-    labels = st.threshold.otsu(image, denoise=0.0, offset=0.0, polarity="border", finish=finish)
-    assert labels.sum() == 150
-    assert len(np.unique(st.kmeans.cluster(image, clusters=2, bits=5, restarts=2, seed=0))) == 2
-    edges = st.edges.canny(image, sigma=1.0, low=0.5, high=1.0, close=1, polarity="border", finish=finish)
-    assert edges.shape == (40, 50)
+    (found,) = st.classical("threshold_otsu").segment([image])
+    with pytest.raises(st.SegtrainError, match="an image of 40 x 60 pixels, and this one has 60 x 40"):
+        st.draw(image.transpose(1, 0, 2), found)
+    labelled = dataclasses.replace(found, labels=np.array([2]))
+    with pytest.raises(st.SegtrainError, match="label 2 has no name among the 1 given"):
+        st.draw(image, labelled, class_names=["cell"])
+    with pytest.raises(st.SegtrainError, match="label 2 has no category among the 1 given"):
+        st.to_predictions(labelled, 1, [st.Category(1, "cell")])
+
+
+def test_data_of_other_categories_are_noticed(workplace: Workplace, tmp_path: Path) -> None:
+    records = json.loads((workplace.data / "val.json").read_text())
+    for category in records["categories"]:
+        category["name"] = f"other {category['name']}"
+    (tmp_path / "val.json").write_text(json.dumps(records))
+    data = st.load_coco(tmp_path / "val.json", workplace.data / "val")
+    with pytest.warns(UserWarning, match="finds square, bar, and the data have other square, other bar"):
+        found = st.predict(st.load(workplace.best), data)
+    assert st.score(found, data)["class_aware"] is None
 
 
 def test_runs_without_a_shell(workplace: Workplace, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from segtrain.cli.launch import Finished, run
+from segtrain.errors import SegtrainError
 
 if TYPE_CHECKING:
     from segtrain.cli.evaluate import Evaluation
@@ -20,10 +21,17 @@ def train(overrides: Sequence[str] = ()) -> Finished[float]:
 
     Raises:
         SegtrainError: an override, a setting or the data are at fault.
+
+    >>> import segtrain as st
+    >>> data = ["data.root=drawn", "data.generator.train_images=4", "data.generator.val_images=2"]
+    >>> network = ["segmenter=mask_rcnn_mobilenet_v2_fpn", "segmenter.scale=1", "trainer.max_steps=1"]
+    >>> finished = st.train([*data, *network, "data.generator.size=96", "output_dir=runs/train/drawn"])
+    >>> finished.folder.as_posix()
+    'runs/train/drawn'
     """
     from segtrain.cli.train import run_training
 
-    return run(run_training, "train", overrides)
+    return run(run_training, "train", _listed(overrides, "train"))
 
 
 def evaluate(overrides: Sequence[str] = ()) -> Finished["Evaluation"]:
@@ -37,7 +45,23 @@ def evaluate(overrides: Sequence[str] = ()) -> Finished["Evaluation"]:
 
     Raises:
         SegtrainError: an override, a setting or the data are at fault.
+
+    >>> import segtrain as st
+    >>> data = ["data=coco", "data.root=cells", "data.val_annotations=annotations/instances_val.json"]
+    >>> rows = ["methods=none", "+segmenter@segmenters.otsu=threshold_otsu", "bootstrap.resamples=0"]
+    >>> overrides = [*data, "data.val_images=images/val", *rows, "output_dir=runs/evaluate/cells"]
+    >>> finished = st.evaluate(overrides)  # doctest: +ELLIPSIS
+    Class-agnostic, every method...
+    Report: runs/evaluate/cells/report.html
+    >>> list(finished.result.results.methods)
+    ['otsu']
     """
     from segtrain.cli.evaluate import run_evaluation
 
-    return run(run_evaluation, "evaluate", overrides)
+    return run(run_evaluation, "evaluate", _listed(overrides, "evaluate"))
+
+
+def _listed(overrides: Sequence[str], name: str) -> Sequence[str]:
+    if isinstance(overrides, str):
+        raise SegtrainError(f"{name} takes a list of overrides; write {name}([{overrides!r}])")
+    return overrides

@@ -14,7 +14,16 @@ from segtrain.targets import Target
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """Turns images into instances; everything after that is one path."""
+    """Interface of everything that turns images into instances.
+
+    >>> class Nothing:
+    ...     scores_are_learned = False
+    ...
+    ...     def segment(self, images):
+    ...         return [Instances.empty(tuple(image.shape[1:])) for image in images]
+    >>> isinstance(Nothing(), Segmenter)
+    True
+    """
 
     @property
     def scores_are_learned(self) -> bool:
@@ -47,6 +56,21 @@ class Trainable(nn.Module, ABC):
             of a weight needs no mention.
         stride: input pixels per cell of the finest features; objects of fewer pixels are reported as hard to see.
         precision: what matrix products and convolutions compute in, "fp32" or "bf16" (autocast).
+
+    >>> class Nothing(Trainable):
+    ...     title = "Nothing"
+    ...
+    ...     def __init__(self, class_names):
+    ...         super().__init__()
+    ...         self.weight = nn.Parameter(torch.zeros(()))
+    ...
+    ...     def losses(self, images, targets):
+    ...         return {"mask": self.weight**2}
+    ...
+    ...     def segment_one(self, image):
+    ...         return Instances.empty(tuple(image.shape[1:]))
+    >>> Nothing(["cell"]).segment([torch.zeros(3, 4, 5, dtype=torch.uint8)])
+    [<Instances: 0 in 4 x 5 pixels>]
     """
 
     title: ClassVar[str]

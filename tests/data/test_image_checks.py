@@ -74,7 +74,7 @@ UNUSABLE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "image-too-large": (
         "a.png",
         lambda path: Image.new("1", (1001, 1000)).save(path),
-        "a.png (image 5): the image has 1001000 pixels, more than data.max_image_pixels=1000000",
+        "a.png (image 5): the image has 1001000 pixels, more than the limit of 1000000",
     ),
     "image-size": (
         "a.png",

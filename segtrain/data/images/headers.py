@@ -236,7 +236,7 @@ def _is_animated(image: Image.Image) -> bool:
 
 
 def _too_large(path: Path, pixels: str, max_pixels: int) -> ImageError:
-    reason = f"the image has {pixels or 'too many'} pixels, more than data.max_image_pixels={max_pixels}"
+    reason = f"the image has {pixels or 'too many'} pixels, more than the limit of {max_pixels}"
     return ImageError("image-too-large", path, reason, _LIMIT)
 
 

@@ -26,7 +26,7 @@ class ImageError(SegtrainError):
 
     def __init__(self, kind: str, place: Path, reason: str, remedy: str) -> None:
         super().__init__(f"{printable(place)}: {reason}; {remedy}")
-        self.kind, self.reason = kind, reason
+        self.kind, self.place, self.reason = kind, place, reason
         self._given = kind, place, reason, remedy
 
     def __reduce__(self) -> tuple[type["ImageError"], tuple[str, Path, str, str]]:
