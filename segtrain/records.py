@@ -1,8 +1,9 @@
 """Records that all parts exchange, in NumPy: instances, and COCO ground truth and detections."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self, TypedDict
+from typing import Self, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -247,6 +248,21 @@ def to_box_predictions(instances: Instances, image_id: int, categories: Sequence
             instances.labels, instances.scores.tolist(), instances.boxes.astype(np.float64).tolist(), strict=True
         )
     ]
+
+
+_Instance = TypeVar("_Instance", GroundTruth, Prediction)
+
+
+def by_image(instances: Iterable[_Instance]) -> defaultdict[int, list[_Instance]]:
+    """Group true instances or detections by the id of their image, in their order; images without any have none.
+
+    >>> by_image([{"image_id": 7, "score": 0.9}, {"image_id": 7, "score": 0.4}])[7]
+    [{'image_id': 7, 'score': 0.9}, {'image_id': 7, 'score': 0.4}]
+    """
+    groups: defaultdict[int, list[_Instance]] = defaultdict(list)
+    for instance in instances:
+        groups[instance["image_id"]].append(instance)
+    return groups
 
 
 def _category_id(label: int, categories: Sequence[Category]) -> int:

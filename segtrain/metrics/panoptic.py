@@ -1,19 +1,16 @@
 """Panoptic quality of instances (Kirillov et al., CVPR 2019)."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
 from segtrain import masks
 from segtrain.arrays import FloatArray, IntArray, mean_of_defined
 from segtrain.metrics.partition import Partition, ranges
-from segtrain.records import GroundTruth, Prediction
+from segtrain.records import GroundTruth, Prediction, by_image
 
 Runs = tuple[IntArray, IntArray, IntArray]  # mask, first part, index after the last part
-_Record = TypeVar("_Record", GroundTruth, Prediction)
 OVERLAP, TP, FP, FN = range(4)  # columns of the sums
 LEAST_SHARE = 0.5  # a detection that keeps no more of its pixels is dropped
 
@@ -105,10 +102,10 @@ def panoptic_counts(
     truths = [t for t in truths if t["category_id"] in places]
     areas = masks.area([t["segmentation"] for t in truths])
     by_area = [truths[number] for number in np.argsort(areas, kind="stable").tolist()]
-    real = _by_image(t for t in by_area if not t["iscrowd"])
-    crowds = _by_image(t for t in by_area if t["iscrowd"])
+    real = by_image(t for t in by_area if not t["iscrowd"])
+    crowds = by_image(t for t in by_area if t["iscrowd"])
     by_score = sorted((p for p in predictions if p["category_id"] in places), key=lambda p: -p["score"])
-    found = _by_image(by_score)
+    found = by_image(by_score)
     sums = np.zeros((len(sizes), len(places), 4))
     for image, image_id in enumerate(sizes):
         _count(real[image_id], found[image_id], crowds[image_id], places, sums[image])
@@ -129,13 +126,6 @@ def qualities(sums: FloatArray) -> FloatArray:
         values = np.stack([overlap / weight, overlap / hits, hits / weight], axis=-1)
     values[hits + missed == 0] = np.nan
     return values
-
-
-def _by_image(records: Iterable[_Record]) -> defaultdict[int, list[_Record]]:
-    groups: defaultdict[int, list[_Record]] = defaultdict(list)
-    for record in records:
-        groups[record["image_id"]].append(record)
-    return groups
 
 
 def _count(

@@ -14,7 +14,7 @@ from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.evaluation import Detections, GroundTruthSet, metric_input
 from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.registry import f1_50_counts
-from segtrain.records import GroundTruth, Prediction
+from segtrain.records import GroundTruth, Prediction, by_image
 from segtrain.visualize import Pixels
 
 logger = logging.getLogger(__name__)
@@ -106,12 +106,10 @@ def build(
         return []
     oracles = [name for name in inputs if rows[name].oracle]
     scores = {name: per_image_f1(own) for name, own in inputs.items()}
-    found = {name: _by_image(_best_first(rows[name].detections)) for name in inputs}
-    true_of: dict[int, list[GroundTruth]] = {}
-    for truth in ground_truth.truths:
-        true_of.setdefault(truth["image_id"], []).append(truth)
+    found = {name: by_image(_best_first(rows[name].detections)) for name in inputs}
+    true_of = by_image(ground_truth.truths)
     info = {image.id: image for image in images}
-    objects = {i: len(true_of.get(i, [])) for i in info}
+    objects = {i: len(true_of[i]) for i in info}
     best = {name: _places(best_first(own, objects)) for name, own in scores.items()}
     worst = {name: _places(worst_first(own, objects)) for name, own in scores.items()}
     fair = {name: own for name, own in scores.items() if name not in oracles}
@@ -124,8 +122,8 @@ def build(
             reason=reason,
             size=info[chosen].size,
             image=_shrunk(read(info[chosen])),
-            truths=true_of.get(chosen, []),
-            predictions={name: records.get(chosen, []) for name, records in found.items()},
+            truths=true_of[chosen],
+            predictions={name: records[chosen] for name, records in found.items()},
             scores={name: values[chosen] for name, values in scores.items()},
             best={name: places[chosen] for name, places in best.items() if chosen in places},
             worst={name: places[chosen] for name, places in worst.items() if chosen in places},
@@ -149,13 +147,6 @@ def _shrunk(image: Pixels) -> Pixels:
     picture = Image.fromarray(image)
     picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS, reducing_gap=3)
     return np.asarray(picture)
-
-
-def _by_image(records: Sequence[Prediction]) -> dict[int, list[Prediction]]:
-    grouped: dict[int, list[Prediction]] = {}
-    for record in records:
-        grouped.setdefault(record["image_id"], []).append(record)
-    return grouped
 
 
 def per_image_f1(inputs: MetricInput) -> Scores:
