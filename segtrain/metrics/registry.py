@@ -6,6 +6,7 @@ intervals, tables, definitions and the reasons of zeros follow from the entry.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import nan
 
 import numpy as np
@@ -87,89 +88,62 @@ def boundary_pixels(inputs: MetricInput) -> FloatArray:
     return boundary_counts(inputs.truths, inputs.operating_point, category_ids=inputs.category_ids, sizes=inputs.sizes)
 
 
+_coco = partial(PrecisionMetric, definition=_AP, source=_COCO, uses="all", kind="objects")
+_panoptic = partial(
+    RatioMetric, definition=_PQ, source=_KIRILLOV, uses="operating_point", kind="segments", counts=segments
+)
+
 METRICS: tuple[Metric, ...] = (
-    PrecisionMetric(
+    _coco(
         key="mask_ap",
         title="mask AP",
         hint="Average precision of masks, mean over IoU 0.50 to 0.95",
-        definition=_AP,
-        source=_COCO,
-        uses="all",
-        kind="objects",
         headline=True,
         category_key="mask_ap",
     ),
-    PrecisionMetric(
+    _coco(
         key="mask_ap50",
         title="AP50",
         hint="Average precision of masks at IoU 0.50",
-        definition=_AP,
-        source=_COCO,
-        uses="all",
-        kind="objects",
         threshold=IOU50,
         headline=True,
         category_key="mask_ap50",
     ),
-    PrecisionMetric(
+    _coco(
         key="mask_ap75",
         title="AP75",
         hint="Average precision of masks at IoU 0.75",
-        definition=_AP,
-        source=_COCO,
-        uses="all",
-        kind="objects",
         min_iou=0.75,
         threshold=IOU75,
     ),
-    PrecisionMetric(
+    _coco(
         key="mask_ap_small",
         title="AP S",
         hint="Average precision of masks, objects below 32 × 32 pixels",
-        definition=_AP,
-        source=_COCO,
-        uses="all",
-        kind="objects",
         area=SMALL,
     ),
-    PrecisionMetric(
+    _coco(
         key="mask_ap_medium",
         title="AP M",
         hint="Average precision of masks, objects of 32 × 32 to 96 × 96 pixels",
-        definition=_AP,
-        source=_COCO,
-        uses="all",
-        kind="objects",
         area=MEDIUM,
     ),
-    PrecisionMetric(
+    _coco(
         key="mask_ap_large",
         title="AP L",
         hint="Average precision of masks, objects above 96 × 96 pixels",
-        definition=_AP,
-        source=_COCO,
-        uses="all",
-        kind="objects",
         area=LARGE,
     ),
-    PrecisionMetric(
+    _coco(
         key="mask_ar",
         title="AR",
         hint="Average recall of masks",
-        definition=_AP,
-        source=_COCO,
-        uses="all",
-        kind="objects",
         statistic="recall",
     ),
-    PrecisionMetric(
+    _coco(
         key="box_ap",
         title="box AP",
         hint="Average precision of boxes, mean over IoU 0.50 to 0.95",
-        definition=_AP,
-        source=_COCO,
-        uses="all",
-        kind="objects",
         iou_type="bbox",
         headline=True,
         category_key="box_ap",
@@ -213,39 +187,24 @@ METRICS: tuple[Metric, ...] = (
         headline=True,
         category_key="f1_50",
     ),
-    RatioMetric(
+    _panoptic(
         key="pq",
         title="PQ",
         hint="Panoptic quality: mean IoU of matched objects times their F1, no pixel used twice",
-        definition=_PQ,
-        source=_KIRILLOV,
-        uses="operating_point",
-        kind="segments",
-        counts=segments,
         ratio=lambda sums: qualities(sums)[..., 0],
         headline=True,
         category_key="pq",
     ),
-    RatioMetric(
+    _panoptic(
         key="sq",
         title="SQ",
         hint="Segmentation quality: mean IoU of the matched objects of PQ",
-        definition=_PQ,
-        source=_KIRILLOV,
-        uses="operating_point",
-        kind="segments",
-        counts=segments,
         ratio=lambda sums: qualities(sums)[..., 1],
     ),
-    RatioMetric(
+    _panoptic(
         key="rq",
         title="RQ",
         hint="Recognition quality: F1 of the matched objects of PQ",
-        definition=_PQ,
-        source=_KIRILLOV,
-        uses="operating_point",
-        kind="segments",
-        counts=segments,
         ratio=lambda sums: qualities(sums)[..., 2],
     ),
     RatioMetric(
