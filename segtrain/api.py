@@ -153,7 +153,7 @@ def classical(method: str | Callable[..., LabelMap], *, min_area: int | None = N
     """
     if callable(method):
         title = getattr(method, "__name__", type(method).__name__)
-        segmenter = LabelMapSegmenter(method, "contrast", _MIN_AREA, title, None)
+        segmenter = LabelMapSegmenter(method, _MIN_AREA, title, None, None)
     else:
         title, segmenter = method, _classical_row(method)
     known = list(inspect.signature(segmenter.method).parameters)[1:]

@@ -1,7 +1,7 @@
 """Methods of a benchmark: each is built from the configuration, tuned, run over the images, and scored."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,8 +20,9 @@ from segtrain.evaluation import Detections, predict
 from segtrain.nodes import build, nearest
 from segtrain.records import Category
 from segtrain.runtime import MemoryAbove, to_device
+from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
+from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 
-DEFAULT_REFERENCE = "mask_rcnn"  # of configs/evaluate.yaml; the one name that need not be there
 FILE_THRESHOLD = 0.5  # operating point of result files; that of a checkpoint applies to its own scores only
 CPU = torch.device("cpu")
 Advance = Callable[[], None]  # called after each image
@@ -34,7 +35,7 @@ class Method:
 
     Args:
         name: name of its row.
-        segmenter: the segmenter, on its device.
+        segmenter: the segmenter, on its device; None for a method that has none, or none yet.
         score_threshold: operating point, if its scores are learned.
 
     Attributes:
@@ -52,7 +53,7 @@ class Method:
     checkpoint: EvaluatedCheckpoint | None = None
     source_file: Path | None = None
 
-    def __init__(self, name: str, segmenter: Any, score_threshold: float) -> None:
+    def __init__(self, name: str, segmenter: Segmenter | None, score_threshold: float) -> None:
         self.name, self.segmenter, self.score_threshold = name, segmenter, score_threshold
         self.costs: dict[str, float | None] = {}
         self.detections: Detections | None = None
@@ -74,7 +75,8 @@ class Method:
         Raises:
             SegtrainError: there are no images, or one cannot be read.
         """
-        with MemoryAbove(getattr(self.segmenter, "device", CPU)) as memory:
+        device = self.segmenter.device if isinstance(self.segmenter, Trainable) else CPU
+        with MemoryAbove(device) as memory:
             self.detections = self._segment(benchmark, advance)
         self.costs["peak_memory_gib"] = memory.gib
         return self.detections
@@ -87,13 +89,12 @@ class Method:
         return MethodResult(
             self.detections,
             description=self.describe(benchmark.split),
-            score=getattr(self.segmenter, "score", None),
-            variant=getattr(self.segmenter, "variant", None),
-            technique=getattr(self.segmenter, "technique", None),
+            score=self.info.ranked_by,
+            variant=self.info.variant,
+            technique=self.info.technique,
             costs=self.costs,
             oracle=self.is_oracle,
-            # Where a network samples masks; others have no small square that they draw them in.
-            input_size=self.segmenter.input_size if hasattr(self.segmenter, "mask_resolution") else None,
+            input_size=self.segmenter.input_size if isinstance(self.segmenter, MaskRCNN) else None,
             tracks=tracks,
             scoring_seconds=time.perf_counter() - started,
         )
@@ -104,9 +105,15 @@ class Method:
         Args:
             evaluated: split that is evaluated.
         """
-        return str(getattr(self.segmenter, "description", type(self.segmenter).__name__))
+        return self.info.description or type(self.segmenter).__name__
+
+    @property
+    def info(self) -> SegmenterInfo:
+        """Facts about the segmenter."""
+        return info_of(self.segmenter)
 
     def _segment(self, benchmark: Benchmark, advance: Advance) -> Detections:
+        assert self.segmenter is not None
         categories = benchmark.ground_truth.categories
         return predict(self.segmenter, benchmark.images(), categories, self.score_threshold, advance)
 
@@ -116,7 +123,7 @@ class TrainedMethod(Method):
 
     Args:
         name: name of its row.
-        segmenter: the network, on its device.
+        network: the network, on its device.
         checkpoint: checkpoint of the network.
         categories: categories of labels 1..K; None if they are not those of the data.
         score_threshold: operating point that the user gave; None for the checkpoint's.
@@ -125,12 +132,13 @@ class TrainedMethod(Method):
     def __init__(
         self,
         name: str,
-        segmenter: Any,
+        network: Trainable,
         checkpoint: EvaluatedCheckpoint,
         categories: Sequence[Category] | None,
         score_threshold: float | None,
     ) -> None:
-        super().__init__(name, segmenter, checkpoint.score_threshold(score_threshold))
+        super().__init__(name, network, checkpoint.score_threshold(score_threshold))
+        self._network = network
         self.checkpoint = checkpoint
         self.costs |= checkpoint.costs
         self._categories, self._given_threshold = categories, score_threshold
@@ -138,37 +146,61 @@ class TrainedMethod(Method):
     def describe(self, evaluated: Split) -> str:
         """Describe the method, with the origin of the operating point and of the weights; see `Method`."""
         assert self.checkpoint is not None
-        return self.checkpoint.description(self.segmenter.title, self._given_threshold, evaluated)
+        return self.checkpoint.description(self._network.title, self._given_threshold, evaluated)
 
     def _segment(self, benchmark: Benchmark, advance: Advance) -> Detections:
         foreign = self._categories is None
         categories = benchmark.ground_truth.categories if self._categories is None else self._categories
-        return predict(self.segmenter, benchmark.images(), categories, self.score_threshold, advance, foreign=foreign)
+        return predict(self._network, benchmark.images(), categories, self.score_threshold, advance, foreign=foreign)
 
 
 class TunedMethod(Method):
-    """A segmenter whose settings are searched on training images before it runs."""
+    """A segmenter whose settings are searched on training images before it runs.
+
+    Args:
+        name: name of its row.
+        space: candidates and the values to try.
+        score_threshold: operating point, if its scores are learned.
+    """
 
     is_tuned = True
 
+    def __init__(self, name: str, space: Tuned, score_threshold: float) -> None:
+        super().__init__(name, None, score_threshold)
+        self._space = space
+
     def tune(self, tuning: Tuning) -> None:
-        """Search the settings, and replace the search space by the best segmenter.
+        """Search the settings, and take the best segmenter.
 
         Raises:
             SegtrainError: an image cannot be read.
         """
-        self.segmenter, costs = tuning.search(self.name, self.segmenter)
+        self.segmenter, costs = tuning.search(self.name, self._space)
         self.costs |= costs
 
 
 class OracleMethod(Method):
-    """Method that chooses the best of many settings for each image with its ground truth; it has no time per image."""
+    """Method that chooses the best of many settings for each image with its ground truth; it has no time per image.
+
+    Args:
+        name: name of its row.
+        oracle: settings to choose from.
+    """
 
     is_oracle = True
 
+    def __init__(self, name: str, oracle: Oracle) -> None:
+        super().__init__(name, None, 0.0)
+        self._oracle = oracle
+
+    @property
+    def info(self) -> SegmenterInfo:
+        """Facts about the oracle, with the number of settings."""
+        return self._oracle.info
+
     def join(self, methods: Sequence[Method]) -> None:
         """Add the settings of methods of the same technique, so that none of them has a higher F1 on any image."""
-        self.segmenter.join(method.segmenter for method in methods)
+        self._oracle.join(method.segmenter for method in methods if method.segmenter is not None)
 
     def detect(self, benchmark: Benchmark, advance: Advance) -> Detections:
         """Segment the images with the best settings; the time of the choice counts as tuning, see `Method`."""
@@ -178,8 +210,7 @@ class OracleMethod(Method):
         return detections
 
     def _segment(self, benchmark: Benchmark, advance: Advance) -> Detections:
-        found: Detections = self.segmenter.detect(benchmark.images(), benchmark.ground_truth, advance)
-        return found
+        return self._oracle.detect(benchmark.images(), benchmark.ground_truth, advance)
 
 
 class ResultFile(Method):
@@ -238,9 +269,6 @@ class ResultFile(Method):
             )
 
 
-_KINDS: Mapping[type, type[Method]] = {Tuned: TunedMethod, Oracle: OracleMethod}  # by what a node builds
-
-
 def build_methods(
     config: Mapping[str, Any],
     checkpoints: Sequence[EvaluatedCheckpoint],
@@ -268,15 +296,25 @@ def build_methods(
     ]
     for name, node in config["segmenters"].items():
         for row, checkpoint in methods_of(name, node, checkpoints).items():
-            segmenter = to_device(build(checkpoint.segmenter_node(node, benchmark.max_dets)), device)
+            built = to_device(build(checkpoint.segmenter_node(node, benchmark.max_dets)), device)
             if loads_checkpoint(node):
                 need_names = config["tracks"] == "all"
                 categories = checkpoint.categories(benchmark.ground_truth.categories, need_names=need_names)
-                methods.append(TrainedMethod(row, segmenter, checkpoint, categories, given))
+                methods.append(TrainedMethod(row, built, checkpoint, categories, given))
             else:
-                kind = _KINDS.get(type(segmenter), Method)
-                methods.append(kind(row, segmenter, checkpoint.score_threshold(given)))
+                methods.append(_untrained(row, built, checkpoint.score_threshold(given)))
     return methods
+
+
+def _untrained(name: str, built: object, score_threshold: float) -> Method:
+    """Make the method of what the node of a segmenter has built."""
+    if isinstance(built, Oracle):
+        return OracleMethod(name, built)
+    if isinstance(built, Tuned):
+        return TunedMethod(name, built, score_threshold)
+    if isinstance(built, Segmenter):
+        return Method(name, built, score_threshold)
+    raise SegtrainError(f"segmenters.{name}: {type(built).__name__} has no segment() and scores_are_learned")
 
 
 def given_files(methods: Iterable[Method], config_folders: Iterable[Path]) -> list[tuple[Path, str]]:
@@ -319,26 +357,30 @@ def run_methods(methods: Sequence[Method], benchmark: Benchmark, tuning: Tuning,
             benchmark.rows[method.name] = method.score(benchmark)
 
 
-def reference_row(reference: str, rows: Iterable[str]) -> str | None:
+def reference_row(reference: str, rows: Sequence[str], trained: Collection[str], *, required: bool) -> str | None:
     """Find the row that all others are compared with.
 
     Args:
         reference: name of the row, or its part before the slash for several checkpoints.
         rows: names of all rows, in the order of the report.
+        trained: names of the rows with a trained network.
+        required: a row of that name must be there, since the user asked for it.
 
     Returns:
-        The first row of that name; None where the default has no row.
+        The first row of that name; otherwise the first trained row; None where there is neither.
 
     Raises:
-        SegtrainError: there are no rows, or another name than the default has no row.
+        SegtrainError: there are no rows, or the required one is missing.
 
-    >>> reference_row("mask_rcnn", ["otsu", "mask_rcnn/seed1", "mask_rcnn/seed2"])
+    >>> reference_row("mask_rcnn", ["otsu", "mask_rcnn/seed1", "mask_rcnn/seed2"], [], required=False)
     'mask_rcnn/seed1'
+    >>> reference_row("mask_rcnn", ["otsu", "my_net"], ["my_net"], required=False)
+    'my_net'
     """
-    names = list(rows)
-    if not names:
+    if not rows:
         raise SegtrainError("there is no row to evaluate; give predictions.NAME=FILE, or methods=all")
-    found = next((name for name in names if name == reference or name.startswith(f"{reference}/")), None)
-    if found is None and reference != DEFAULT_REFERENCE:
-        raise SegtrainError(f"reference={reference}: there is no such row; {nearest(reference, names)}")
-    return found
+    named = [name for name in rows if name == reference or name.startswith(f"{reference}/")]
+    if required and not named:
+        raise SegtrainError(f"reference={reference}: there is no such row; {nearest(reference, rows)}")
+    candidates = named or [name for name in rows if name in trained]
+    return candidates[0] if candidates else None

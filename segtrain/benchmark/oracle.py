@@ -15,7 +15,7 @@ from segtrain.evaluation import OBJECT, Detections, GroundTruthSet
 from segtrain.metrics.f1 import f1
 from segtrain.metrics.mean_iou import mean_iou
 from segtrain.records import GroundTruth, Instances, Prediction, to_predictions
-from segtrain.segmenters import Segmenter
+from segtrain.segmenters import Segmenter, SegmenterInfo, info_of
 
 
 class Oracle:
@@ -32,7 +32,7 @@ class Oracle:
 
     Attributes:
         segmenters: segmenters that are tried.
-        score: meaning of their scores.
+        info: facts for the report.
 
     Raises:
         SegtrainError: the space does not fit the candidates.
@@ -45,22 +45,24 @@ class Oracle:
             nodes += grid if candidate.node in grid else [*grid, candidate.node]
         self.segmenters: list[Segmenter] = [build_segmenter(node) for node in nodes]
         self._description = description
-        self.score = next((str(node["score"]) for node in nodes if "score" in node), None)
 
     @property
-    def description(self) -> str:
-        """One sentence for the report, and the number of settings."""
+    def info(self) -> SegmenterInfo:
+        """Facts for the report, with the number of settings and the meaning of the scores."""
         bound = "An upper bound of each image's F1, chosen with the ground truth."
-        return f"{self._description} {len(self.segmenters)} settings. {bound}"
+        return SegmenterInfo(
+            description=f"{self._description} {len(self.segmenters)} settings. {bound}",
+            ranked_by=next(filter(None, (info_of(segmenter).ranked_by for segmenter in self.segmenters)), None),
+        )
 
-    def join(self, segmenters: Iterable[Any]) -> None:
+    def join(self, segmenters: Iterable[Segmenter]) -> None:
         """Try further settings, so that no method of the same technique has a higher F1 on any image.
 
         Args:
             segmenters: segmenters of other methods; those of a technique that is not in the grid are ignored.
         """
-        techniques = {_technique(segmenter) for segmenter in self.segmenters} - {None}
-        self.segmenters += [other for other in segmenters if _technique(other) in techniques]
+        techniques = {info_of(segmenter).technique for segmenter in self.segmenters} - {None}
+        self.segmenters += [other for other in segmenters if info_of(other).technique in techniques]
 
     def segment_knowing(self, image: Tensor, truths: Sequence[GroundTruth]) -> Instances:
         """Segment an image with the setting that suits it best.
@@ -97,11 +99,6 @@ class Oracle:
             records += to_predictions(instances, image_id, ground_truth.categories)
             advance()
         return Detections(records, None, False, 0.0)
-
-
-def _technique(segmenter: Any) -> str | None:
-    """Return the technique of a segmenter; None for one without, such as another oracle."""
-    return getattr(segmenter, "technique", None)
 
 
 def _quality(found: Instances, truths: Sequence[GroundTruth], to_beat: float) -> tuple[float, float]:

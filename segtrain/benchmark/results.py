@@ -336,14 +336,14 @@ class MaskResolutionLimit(Record, frozen=True):
 
     Attributes:
         resolution: cells along a mask's side.
-        input_of: method whose input size the masks were sampled at; None for the images' own size.
+        input_of: method whose input size the masks were sampled at.
         objects: number of true objects.
         most_objects: largest number of them in one image.
         mean_iou: mean IoU of the true objects with their sampled masks.
     """
 
     resolution: int
-    input_of: str | None
+    input_of: str
     objects: int
     most_objects: int
     mask_ap: float | None

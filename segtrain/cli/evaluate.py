@@ -11,7 +11,7 @@ from segtrain.benchmark.results import Results
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder
 from segtrain.benchmark.tuning import Tuning
 from segtrain.cli.command_line import Command
-from segtrain.cli.overrides import about_data
+from segtrain.cli.overrides import about_data, given_keys
 from segtrain.data.coco.index import require_instances
 from segtrain.data.open_data import open_data
 from segtrain.data.splits import ImageUse
@@ -53,7 +53,12 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     start = [*command.program, *about_data(command.overrides), *found]
     tuning = Tuning(output_dir, data, start, config["seed"], **config["tune"])
     methods = tuning.open(methods, source.seed, val_ids, split)
-    reference = reference_row(config["reference"], [method.name for method in methods])
+    reference = reference_row(
+        config["reference"],
+        [method.name for method in methods],
+        [method.name for method in methods if method.checkpoint is not None],
+        required="reference" in given_keys(command.overrides),
+    )
     command.record(config, output_dir)
     folder = EvaluationFolder(output_dir, given_files(methods, command.config_folders))
     folder.prepare([method.name for method in methods], config["overwrite"])

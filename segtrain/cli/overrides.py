@@ -53,6 +53,11 @@ def about_data(arguments: Sequence[str]) -> list[str]:
     return [argument for argument, key in zip(arguments, keys, strict=True) if key in ("data", "checkpoint")]
 
 
+def given_keys(arguments: Sequence[str]) -> set[str]:
+    """List the keys and groups that overrides set."""
+    return {override.key_or_group for override in _parsed(arguments)}
+
+
 def _parsed(arguments: Sequence[str]) -> list[Override]:
     return OverridesParser.create().parse_overrides(list(arguments))
 

@@ -96,7 +96,7 @@ def build_results(
         comparisons=uncertainty.comparisons,
         contests=uncertainty.contests,
         bootstrap=Bootstrap.of(bootstrap),
-        mask_resolution_limit=compute_mask_resolution_limit(rows, ground_truth, reference),
+        mask_resolution_limit=compute_mask_resolution_limit(rows, ground_truth),
         reasons=diagnose(rows, methods, ground_truth, max_dets),
         strata=strata.strata,
         contrast_gap=strata.contrast_gap,
@@ -105,6 +105,7 @@ def build_results(
         data=_data(split, ground_truth, max_dets),
         caveats=[
             *_too_many(ground_truth, max_dets),
+            *_not_compared(rows, reference),
             *caveats(
                 len(ground_truth.sizes),
                 images_behind(ground_truth),
@@ -173,3 +174,10 @@ def _too_many(ground_truth: GroundTruthSet, max_dets: int) -> list[str]:
     above = sum(count > max_dets for count in objects.values())
     have = "1 image has" if above == 1 else f"{above:,} images have"
     return [f"{have} more objects than data.max_dets={max_dets}; AP and AR cannot count all"] * (above > 0)
+
+
+def _not_compared(rows: Mapping[str, MethodResult], reference: str | None) -> list[str]:
+    """Say that there are no differences where several rows have no reference."""
+    contenders = sum(not row.oracle for row in rows.values())
+    said = "The rows are not compared with a reference, as none is trained; reference=NAME chooses one"
+    return [said] if reference is None and contenders > 1 else []

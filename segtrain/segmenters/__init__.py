@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
@@ -12,9 +13,39 @@ from segtrain.records import Instances
 from segtrain.targets import Target
 
 
+@dataclass(frozen=True, kw_only=True)
+class SegmenterInfo:
+    """Facts about a segmenter that a benchmark states beside its numbers.
+
+    Attributes:
+        description: one sentence; empty for the name of its class.
+        technique: kind of method, such as "threshold", "edges", "kmeans" or "mask_rcnn"; claims about a kind are tested
+            on the methods that state it, and an oracle tries the settings of those of its own kind. None for no kind.
+        variant: "textbook", "robust" or "tuned" for classical methods; None for others.
+        ranked_by: meaning of scores that only rank; None where they are learned.
+    """
+
+    description: str = ""
+    technique: str | None = None
+    variant: str | None = None
+    ranked_by: str | None = None
+
+
+def info_of(segmenter: object) -> SegmenterInfo:
+    """Return the attribute ``info`` of a segmenter, or what is true of every segmenter if it has none.
+
+    >>> info_of(object()).technique is None
+    True
+    """
+    info = getattr(segmenter, "info", None)
+    return info if isinstance(info, SegmenterInfo) else SegmenterInfo()
+
+
 @runtime_checkable
 class Segmenter(Protocol):
     """Interface of everything that turns images into instances.
+
+    An attribute ``info``, a `SegmenterInfo`, is optional.
 
     >>> class Nothing:
     ...     scores_are_learned = False
@@ -56,6 +87,7 @@ class Trainable(nn.Module, ABC):
             of a weight needs no mention.
         stride: input pixels per cell of the finest features; objects of fewer pixels are reported as hard to see.
         precision: what matrix products and convolutions compute in, "fp32" or "bf16" (autocast).
+        info: facts for the report of a benchmark.
 
     >>> class Nothing(Trainable):
     ...     title = "Nothing"
@@ -78,6 +110,7 @@ class Trainable(nn.Module, ABC):
     stride: ClassVar[int] = 1
     scores_are_learned: ClassVar[bool] = True
     precision: Literal["fp32", "bf16"] = "fp32"
+    info: ClassVar[SegmenterInfo] = SegmenterInfo()
 
     @abstractmethod
     def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:

@@ -45,14 +45,18 @@ def test_an_oracle_is_on_no_image_below_a_row_of_its_kind() -> None:
     oracle = Oracle({"otsu": blind}, {}, "")
     tuned = build_segmenter({**OTSU, "min_area": 9})
     edges = build_segmenter(
-        {**OTSU, "method": {"_target_": "segtrain.segmenters.classical.edges.sobel", "_partial_": True}}
+        {
+            **OTSU,
+            "method": {"_target_": "segtrain.segmenters.classical.edges.sobel", "_partial_": True},
+            "technique": "edges",
+        }
     )
     image, truths = scene(1, False)
     assert not len(oracle.segment_knowing(image, truths))
-    oracle.join([oracle, tuned, edges])
+    oracle.join([tuned, edges])
     assert oracle.segmenters[1:] == [tuned]
     assert oracle.segment_knowing(image, truths).rles == tuned.segment([image])[0].rles
-    assert "2 settings" in oracle.description
+    assert "2 settings" in oracle.info.description
 
 
 class Fixed:
@@ -96,8 +100,10 @@ def test_the_bound_holds_for_each_image_and_not_for_the_f1_of_all() -> None:
 def test_an_oracle_takes_the_best_of_its_grid() -> None:
     oracle = Oracle({"otsu": OTSU}, {"otsu": SPACE}, "Words.")
     assert len(oracle.segmenters) == 9  # as it stands too
-    assert oracle.description == "Words. 9 settings. An upper bound of each image's F1, chosen with the ground truth."
-    assert oracle.score == "contrast"
+    assert (
+        oracle.info.description == "Words. 9 settings. An upper bound of each image's F1, chosen with the ground truth."
+    )
+    assert oracle.info.ranked_by == "contrast"
     chosen = set()
     for seed, dark in ((1, False), (2, True), (3, True), (4, False)):
         image, truths = scene(seed, dark)

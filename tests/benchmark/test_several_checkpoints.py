@@ -164,7 +164,11 @@ def test_the_spread_of_seeds_is_told() -> None:
     rows = {f"mask_rcnn/{n}": method(quality, 0.1, [], aware=False) for n, quality in enumerate((0.4, 0.5, 0.6))}
     (group,) = seed_groups(typed(some_results(rows)).methods, {tuple(rows): [0, 1, 2]})
     assert "mask_ap_large" not in group.class_agnostic  # undefined in all of them
-    content = {**some_results(rows), "reference": reference_row("mask_rcnn", rows), "seeds": [plain(group)]}
+    content = {
+        **some_results(rows),
+        "reference": "mask_rcnn/0",
+        "seeds": [plain(group)],
+    }
     table = seed_table(typed(content))
     assert table is not None
     assert [row.method for row in table.rows] == ["seeds 0, 1, 2"]
@@ -177,8 +181,13 @@ def test_the_spread_of_seeds_is_told() -> None:
 
 
 def test_the_reference_is_the_named_row_or_its_first_run() -> None:
-    assert reference_row("mask_rcnn", ["otsu", "mask_rcnn"]) == "mask_rcnn"
-    assert reference_row("net", ["otsu", "net/b", "net/a"]) == "net/b"
-    assert reference_row("mask_rcnn", ["otsu", "mask_rcnn_old"]) is None  # the default need not be there
+    assert reference_row("mask_rcnn", ["otsu", "mask_rcnn"], [], required=True) == "mask_rcnn"
+    assert reference_row("net", ["otsu", "net/b", "net/a"], [], required=True) == "net/b"
     with pytest.raises(SegtrainError, match=r"reference=otso: there is no such row; did you mean otsu\?"):
-        reference_row("otso", ["otsu", "mask_rcnn"])
+        reference_row("otso", ["otsu", "mask_rcnn"], ["mask_rcnn"], required=True)
+
+
+def test_without_a_row_of_the_default_name_the_reference_is_the_first_trained_one() -> None:
+    rows = ["otsu", "mask_rcnn_old", "my_net/a", "my_net/b"]
+    assert reference_row("mask_rcnn", rows, ["my_net/b", "my_net/a"], required=False) == "my_net/a"
+    assert reference_row("mask_rcnn", rows, [], required=False) is None

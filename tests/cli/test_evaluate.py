@@ -120,6 +120,8 @@ def test_result_files_give_the_numbers_of_the_row_that_wrote_them(workplace: Wor
     )  # fmt: skip
     known = results(workplace.report)["methods"]
     assert found["checkpoint"] is None
+    assert (found["reference"], found["comparisons"]) == (None, {})
+    assert any("none is trained; reference=NAME chooses one" in caveat for caveat in found["warnings"])
     otsu, net, boxes = (found["methods"][name] for name in ("otsu", "net", "boxes"))
     assert otsu["class_agnostic"]["coco"] == known["threshold_otsu"]["class_agnostic"]["coco"]
     for key in NUMBERS:
@@ -343,7 +345,7 @@ def test_renamed_rows_keep_their_claims_comparisons_candidates_and_bounds(workpl
         return [f"+segmenter@segmenters.{own[name]}={option}" for name, option in options.items()]
 
     before = evaluate(data.parent, *quick, *rows({name: name for name in names}), output="before")
-    after = evaluate(data.parent, *quick, *rows(names), "reference=my_net", output="after")
+    after = evaluate(data.parent, *quick, *rows(names), output="after")
     assert after["reference"] == "my_net"
     assert list(after["comparisons"]) == ["my_otsu", "my_clusters", "searched"]
     for name, own in names.items():

@@ -77,7 +77,7 @@ def results(methods: dict[str, dict[str, Any]] | None = None, categories: tuple[
     default = {
         "kmeans": method(0.11, 0.02, names, aware=False) | {"family": "textbook", "technique": "kmeans"},
         "threshold_otsu": method(0.3, 0.001, names, aware=False) | {"family": "robust", "technique": "threshold"},
-        "mask_rcnn": method(0.5, 0.2, names, aware=True),
+        "mask_rcnn": method(0.5, 0.2, names, aware=True) | {"technique": "mask_rcnn"},
         "boxes": boxes_only(names),
     }
     content: dict[str, Any] = {

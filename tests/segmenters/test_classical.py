@@ -199,24 +199,15 @@ def test_classical_sorts_by_score_and_drops_small_regions() -> None:
     labels[1:5, 1:5], labels[1:5, 8:12], labels[7, 7] = 4, 2, 9
     image = torch.full((3, 10, 20), 50, dtype=torch.uint8)
     image[:, 1:5, 1:5], image[:, 1:5, 8:12] = 100, 250
-    segmenter = LabelMapSegmenter(lambda rgb: labels, score="contrast", min_area=2, description="", variant=None)
+    segmenter = LabelMapSegmenter(lambda rgb: labels, min_area=2, description="", technique=None, variant=None)
     (found,) = segmenter.segment([image])
     assert found.boxes.tolist() == [[8, 1, 12, 5], [1, 1, 5, 5]]
     assert found.scores == pytest.approx([1, 0.25])
-    (found,) = LabelMapSegmenter(
-        lambda rgb: labels, score="constant", min_area=1, description="", variant=None
-    ).segment([image])
-    assert found.scores.tolist() == [1, 1, 1]
-
-
-def test_an_unknown_score_is_one_line() -> None:
-    with pytest.raises(SegtrainError, match="sharpness"):
-        LabelMapSegmenter(threshold.mean, score="sharpness", min_area=16, description="", variant=None)
 
 
 def test_an_unknown_variant_is_refused() -> None:
     with pytest.raises(SegtrainError, match="variant 'literal' is unknown; use textbook, robust, tuned or null"):
-        LabelMapSegmenter(threshold.mean, score="contrast", min_area=16, description="", variant="literal")
+        LabelMapSegmenter(threshold.mean, min_area=16, description="", technique=None, variant="literal")
 
 
 METHODS = [

@@ -72,7 +72,11 @@ def test_it_is_benchmarked(trained: Path) -> None:
     assert text.endswith("then name the package on the command line: 'trust=[tests]'")
     finished = run("evaluate", *arguments, "trust=[tests]", "output_dir=report", folder=trained)
     assert (finished.code, finished.err) == (0, "")
-    row = json.loads((trained / "report" / "results.json").read_text())["methods"]["mask_rcnn"]
+    results = json.loads((trained / "report" / "results.json").read_text())
+    row = results["methods"]["mask_rcnn"]
+    assert "technique" not in row
+    assert results["mask_ceiling"] is None  # it is no Mask R-CNN, whatever its row is called
+    assert "Mask R-CNN's limits" not in (trained / "report" / "report.md").read_text()
     best = load_checkpoint(trained / "run" / "checkpoints" / "best.pt")
     assert row["description"].startswith("Fine-tuned U-Net, its score threshold chosen on 5 training images")
     assert row["class_aware"]["mask_ap"] == pytest.approx(best.metrics["mask_ap"], abs=1e-12)

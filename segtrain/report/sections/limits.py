@@ -19,7 +19,7 @@ from segtrain.report.blocks import Block, Bullets, Charts, Heading, Paragraph, S
 from segtrain.report.charts import Chart, Line, Point, Style, series_styles, unit_axis
 from segtrain.report.tables import Column, Row, Table, make_cells, mark_best, metric_column
 from segtrain.report.text import number_text
-from segtrain.segmenters.mask_rcnn.mask_paste import OWN_SIZE, resample_through_mask_head
+from segtrain.segmenters.mask_rcnn.mask_paste import resample_through_mask_head
 from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE
 
 _CALIBRATION = (
@@ -56,7 +56,8 @@ def limits(results: Results) -> Section | None:
             Bullets(calibration_sentences(results)),
             calibration_table(results),
         ]
-    return Section("limits", "Mask R-CNN's limits", blocks, definitions=_definitions(results))
+    title = "Mask R-CNN's limits" if ceiling else "Calibration of scores"
+    return Section("limits", title, blocks, definitions=_definitions(results))
 
 
 def ceiling_sentences(results: Results) -> list[str]:
@@ -76,11 +77,7 @@ def ceiling_sentences(results: Results) -> list[str]:
     for name in results.contenders:
         method = results.methods[name]
         own = method.metric("mask_ap")
-        if (
-            is_mask_rcnn(name, method.technique, method.ranked_by, results.reference)
-            and own is not None
-            and ceiling.mask_ap > 0
-        ):
+        if method.technique == "mask_rcnn" and own is not None and ceiling.mask_ap > 0:
             share = (
                 f"{100 * own / ceiling.mask_ap:.0f} % of it"
                 if own <= ceiling.mask_ap
@@ -201,14 +198,14 @@ def _overall(own: Calibration) -> dict[str, float]:
 def _definitions(results: Results) -> list[Term]:
     terms = []
     if ceiling := results.mask_resolution_limit:
-        seen = f"at {ceiling.input_of}'s input size" if ceiling.input_of else "at the images' own size"
         terms.append(
             Term(
                 f"Perfect {ceiling.resolution} × {ceiling.resolution} masks",
                 f"Each true mask is sampled over its tight box to {ceiling.resolution} × {ceiling.resolution} cells as "
-                f"the targets of training are (He et al., 2017; torchvision's RoIAlign, {seen}), pasted back as "
-                "predictions are (cells resized to the box's whole pixels, cut at 0.5), and scored as a detection of "
-                "score 1, with no cut at a number of detections. Crowds are left out.",
+                "the targets of training are (He et al., 2017; torchvision's RoIAlign, at "
+                f"{ceiling.input_of}'s input size), pasted back as predictions are (cells resized to the box's whole "
+                "pixels, cut at 0.5), and scored as a detection of score 1, "
+                "with no cut at a number of detections. Crowds are left out.",
             )
         )
     if calibrations(results):
@@ -228,38 +225,25 @@ def _definitions(results: Results) -> list[Term]:
 BATCH_OBJECTS = 1024  # about so many at once: large ones side by side cost less, and all at once would cost memory
 
 
-def is_mask_rcnn(name: str, technique: str | None, ranked_by: str | None, reference: str | None) -> bool:
-    """Return True if a method is a Mask R-CNN, by its technique, or if it is a result file and the reference.
-
-    Args:
-        name: name of the method.
-        technique: kind of method; None for result files.
-        ranked_by: meaning of a classical method's scores; None for others.
-        reference: method that the others are compared with.
-    """
-    return technique == "mask_rcnn" or (technique is None and ranked_by is None and name == reference)
-
-
 def compute_mask_resolution_limit(
-    rows: Mapping[str, MethodResult], ground_truth: GroundTruthSet, reference: str | None
+    rows: Mapping[str, MethodResult], ground_truth: GroundTruthSet
 ) -> MaskResolutionLimit | None:
     """Score the true objects after sampling at the mask head's resolution: perfect boxes with a perfect mask head.
 
     Every true object is a detection of score 1; crowds are left out. The number of detections is not limited.
 
     Args:
-        rows: methods by name; masks are sampled at the input size of the first network, or else at the images' size.
+        rows: methods by name; masks are sampled at the input size of the first Mask R-CNN.
         ground_truth: true objects.
-        reference: method that the others are compared with; one read from a file is taken for a Mask R-CNN.
 
     Returns:
         None without Mask R-CNN or true objects.
     """
     truths = [truth for truth in ground_truth.class_agnostic().truths if not truth["iscrowd"]]
-    known = any(is_mask_rcnn(name, row.technique, row.score, reference) for name, row in rows.items())
-    if not truths or not known:
+    networks = [(name, row.input_size) for name, row in rows.items() if row.input_size is not None]
+    if not truths or not networks:
         return None
-    name, input_size = next(((n, row.input_size) for n, row in rows.items() if row.input_size), (None, OWN_SIZE))
+    name, input_size = networks[0]
     found: list[Prediction] = []
     overlaps: list[float] = []
     for images in with_progress("limit of mask resolution", list(_batches(truths))):

@@ -11,6 +11,7 @@ from segtrain import masks
 from segtrain.arrays import Float32Array
 from segtrain.errors import SegtrainError
 from segtrain.records import Instances
+from segtrain.segmenters import SegmenterInfo
 from segtrain.segmenters.classical.regions import LabelMap, drop_small
 
 RING = 3  # width in pixels; part of the score's definition
@@ -57,38 +58,25 @@ def contrast(rgb: Float32Array, labels: LabelMap) -> Float32Array:
     return np.clip(scores, 0, 1)
 
 
-def constant(rgb: Float32Array, labels: LabelMap) -> Float32Array:
-    """Score every region 1, so that no region ranks above another.
-
-    Args:
-        rgb: (H, W, 3) in [0, 1]; unused.
-        labels: (H, W), regions 1..N.
-
-    >>> constant(np.zeros((1, 3, 3), np.float32), np.array([[1, 0, 2]])).tolist()
-    [1.0, 1.0]
-    """
-    return np.ones(int(labels.max(initial=0)), dtype=np.float32)
-
-
 class LabelMapSegmenter:
-    """Segmenter without training: a labelling function and a score.
+    """Segmenter without training: a labelling function, and `contrast` as the score of its regions.
 
     Args:
         method: function from float32 RGB (H, W, 3) in [0, 1] to a label map (H, W), 0 for background.
-        score: ``contrast`` or ``constant`` (``segtrain.segmenters.classical.segmenter``).
         min_area: regions of fewer pixels are dropped.
         description: one sentence for the report.
+        technique: kind of method, such as ``threshold``, ``edges`` or ``kmeans``; None for no kind.
         variant: ``textbook`` as tutorials write it, ``robust`` with the background found by the image border and
             touching objects split, ``tuned`` with settings searched on training images; None for none of these.
 
     Raises:
-        SegtrainError: the score or the variant is none of these.
+        SegtrainError: the variant is none of these.
 
     >>> import torch
     >>> from segtrain.segmenters.classical import threshold
     >>> image = torch.zeros(3, 4, 8, dtype=torch.uint8)
     >>> image[:, 1:3, 1:3], image[:, 1:3, 5:7] = 255, 200
-    >>> segmenter = LabelMapSegmenter(threshold.mean, "contrast", 1, "Mean threshold.", None)
+    >>> segmenter = LabelMapSegmenter(threshold.mean, 1, "Mean threshold.", "threshold", None)
     >>> print(segmenter.segment([image])[0].scores.round(2))
     [1.   0.78]
     """
@@ -98,26 +86,18 @@ class LabelMapSegmenter:
     def __init__(
         self,
         method: Callable[[Float32Array], LabelMap],
-        score: str,
         min_area: int,
         description: str,
+        technique: str | None,
         variant: str | None,
     ) -> None:
-        if score not in ("contrast", "constant"):
-            raise SegtrainError(f"score '{score}' is unknown; use contrast or constant")
         if variant not in ("textbook", "robust", "tuned", None):
             raise SegtrainError(f"variant '{variant}' is unknown; use textbook, robust, tuned or null")
         self.method = method
-        self.score = score
         self.min_area = min_area
-        self.description = description
-        self.variant = variant
-
-    @property
-    def technique(self) -> str:
-        """Name of the method's module: "threshold", "edges" or "kmeans" for methods of this package."""
-        function = getattr(self.method, "func", self.method)
-        return function.__module__.rpartition(".")[2]
+        self.info = SegmenterInfo(
+            description=description, technique=technique, variant=variant, ranked_by=contrast.__name__
+        )
 
     def segment(self, images: Sequence[Tensor]) -> list[Instances]:
         """Segment uint8 RGB tensors (3, H, W); labels are all 0, for no category."""
@@ -126,7 +106,7 @@ class LabelMapSegmenter:
     def _segment(self, image: Tensor) -> Instances:
         rgb = image.permute(1, 2, 0).cpu().numpy().astype(np.float32) / np.float32(255)
         labels = drop_small(self.method(rgb), self.min_area)
-        scores = (contrast if self.score == "contrast" else constant)(rgb, labels)
+        scores = contrast(rgb, labels)
         order = np.argsort(-scores, kind="stable")
         encoded = masks.encode_labels(labels)
         rles = [encoded[index] for index in order]

@@ -13,7 +13,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from segtrain.records import Instances
 from segtrain.runtime import copy_to_device
-from segtrain.segmenters import Trainable
+from segtrain.segmenters import SegmenterInfo, Trainable
 from segtrain.segmenters.mask_rcnn.frozen_bn import fold_frozen_norms
 from segtrain.segmenters.mask_rcnn.mask_paste import to_rles
 from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE, sample_targets
@@ -95,18 +95,14 @@ class MaskRCNN(Trainable):
         network: a stock network; its modules are taken over.
         input_size: the size that images are resized to.
         roi_align: implementation of RoIAlign, "gather", "kernel" or "auto"; see `FeaturePyramid`.
-
-    Attributes:
-        mask_resolution: cells along the side of the square that a mask is predicted on.
     """
 
     title = "Mask R-CNN"
-    technique = "mask_rcnn"
+    info = SegmenterInfo(technique="mask_rcnn")
     resume_keys = (
         "architecture", "norm", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios",
     )  # fmt: skip
     stride = STRIDES[0]
-    mask_resolution = MASK_SIDE
 
     def __init__(self, network: StockMaskRCNN, input_size: InputSize, roi_align: Method = "auto") -> None:
         super().__init__()
