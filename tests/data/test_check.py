@@ -1,16 +1,19 @@
 """The check as a command: what it says, how it ends, what it writes, and what it remembers."""
 
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from segtrain.console import Heartbeat
 from segtrain.data.check import command
 from segtrain.data.check import run as check_run
 from segtrain.data.check.load import load_index
@@ -138,6 +141,17 @@ def test_json(data: Path, capsys: Capture) -> None:
     assert found["categories"] == [
         {"id": 3, "name": "square", "objects": 7, "images": 4},
         {"id": 7, "name": "bar", "objects": 4, "images": 4},
+    ]
+
+
+def test_progress_goes_to_stderr(data: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look at the clock takes half a minute."""
+    clock = itertools.count(step=30)
+    monkeypatch.setattr(command, "Heartbeat", partial(Heartbeat, clock=lambda: float(next(clock))))
+    code, out, err = run(capsys, data / "train.json", data / "train", "--json")
+    assert (code, json.loads(out)["errors"]) == (0, 0)
+    assert [line.rpartition(",")[0] for line in err.splitlines()] == [
+        f"{stage}: {number} of 5" for stage in ("image headers", "images") for number in range(1, 6)
     ]
 
 

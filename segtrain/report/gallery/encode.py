@@ -178,7 +178,7 @@ def encode(gallery: Sequence[GalleryItem], order: Sequence[str], budget: int = B
             that a method with thousands of ragged regions does not reduce the objects of others.
     """
     uris = _encoded([item.image for item in gallery], int(budget * _IMAGES))
-    drawn = [_outlined(item, order) for item in with_progress("outlines of the gallery", gallery)]
+    drawn = [_outlined(item, order) for item in with_progress("outlines of the gallery", gallery, transient=True)]
     needs = [int(_bytes(layer)[-1]) for layers in drawn for layer in layers.values()]
     share = _share(needs, budget - sum(map(len, uris)))
     return [_encoded_image(item, uri, layers, share) for item, uri, layers in zip(gallery, uris, drawn, strict=True)]

@@ -11,9 +11,9 @@ from segtrain.report.gallery.select import GalleryItem
 
 def gallery(results: Results, items: Sequence[GalleryItem]) -> Section | None:
     """Show the chosen images; None without any."""
-    shown = encode(items, results.ranked)
-    if not shown:
+    if not items:
         return None
+    shown = encode(items, results.ranked)
     methods = [layer.title for layer in shown[0].layers if layer.is_method]
     total = results.data.images
     if len(shown) == total:
