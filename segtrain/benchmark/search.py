@@ -7,10 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import inf, isnan, nan
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-from msgspec import Meta
 from torch import Tensor
 
 from segtrain.benchmark import search_space as spaces
@@ -22,6 +21,7 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import OBJECT, GroundTruthSet
 from segtrain.metrics.average_precision import average_precision
 from segtrain.metrics.mean_iou import mean_iou
+from segtrain.ranges import Positive, PositiveFloat
 from segtrain.records import Prediction, to_predictions
 
 KEPT = 2**29  # bytes of decoded images that are kept in memory; the others are read again each time
@@ -176,8 +176,8 @@ class Budget:
         SegtrainError: both limits are None.
     """
 
-    seconds: Annotated[float, Meta(gt=0)] | None
-    trials: Annotated[int, Meta(ge=1)] | None
+    seconds: PositiveFloat | None
+    trials: Positive | None
 
     def __post_init__(self) -> None:
         if self.seconds is None and self.trials is None:

@@ -18,12 +18,9 @@ from omegaconf import MISSING, OmegaConf
 import segtrain
 from segtrain.cli.help import keys_of
 from segtrain.nodes import check_value, find_argument_problems
+from segtrain.ranges import Fraction, Natural, Positive, PositiveFloat
 
-Natural = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(gt=0, lt=1)]
-Threshold = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Data(Struct):
@@ -65,7 +62,7 @@ class Train(Run):
     """Root of ``train``."""
 
     resume: str | None
-    score_threshold: Literal["auto"] | Threshold | None
+    score_threshold: Literal["auto"] | Fraction | None
     segmenter: dict[str, Any]
     augmentation: dict[str, Any]
     optimizer: dict[str, Any]
@@ -85,7 +82,7 @@ class Tune(Struct):
 
     metric: Literal["mask_ap", "miou"]
     images: Positive | None
-    seconds: Seconds | None
+    seconds: PositiveFloat | None
     trials: Positive | None
 
 
@@ -96,7 +93,7 @@ class Evaluate(Run):
     trust: list[str]
     reference: str
     tracks: Literal["all", "class_agnostic"]
-    score_threshold: Literal["auto"] | Threshold | None
+    score_threshold: Literal["auto"] | Fraction | None
     precision: Literal["fp32", "bf16"] | None
     gallery: Natural
     bootstrap: Bootstrap

@@ -4,11 +4,10 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import Meta
 
 # Without this variable, importing albumentations waits for a package index to look for updates.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -23,6 +22,7 @@ from torchvision.transforms import v2
 
 from segtrain.data.label_layers import Layers, Plane, Scene
 from segtrain.errors import SegtrainError
+from segtrain.ranges import Fraction, Positive
 
 RgbArray = npt.NDArray[np.uint8]
 
@@ -166,9 +166,9 @@ class CopyPaste:
 
     def __init__(
         self,
-        p: Annotated[float, Meta(ge=0, le=1)],
-        max_objects: Annotated[int, Meta(ge=1)],
-        least_visible: Annotated[float, Meta(ge=0, le=1)],
+        p: Fraction,
+        max_objects: Positive,
+        least_visible: Fraction,
     ) -> None:
         self.p = p
         self.max_objects = max_objects

@@ -64,7 +64,7 @@ def f1(
         thresholds=np.array([iou_threshold]),
         areas=AREAS[:1],
     )
-    counts = f1_counts(matches, -np.inf)[:, :, 0]
+    counts = count_matches(matches, -np.inf)[:, :, 0]
     per_category = f1_of_sums(counts.sum(axis=0).astype(np.float64))
     triples = [(hits, false, missed) for hits, false, missed in counts.sum(axis=1).tolist()]
     return F1(
@@ -74,7 +74,7 @@ def f1(
     )
 
 
-def f1_counts(matches: Matches, score_threshold: float) -> IntArray:
+def count_matches(matches: Matches, score_threshold: float) -> IntArray:
     """Count TP, FP and FN of each image and category at each IoU threshold, (I, K, T, 3).
 
     Args:
@@ -86,7 +86,7 @@ def f1_counts(matches: Matches, score_threshold: float) -> IntArray:
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
     >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.9, 0.4)]
     >>> matches = match([truth], pair, image_ids=[1], category_ids=[1], iou_type="segm")
-    >>> f1_counts(matches, 0.0)[0, 0, 0].tolist(), f1_counts(matches, 0.5)[0, 0, 0].tolist()
+    >>> count_matches(matches, 0.0)[0, 0, 0].tolist(), count_matches(matches, 0.5)[0, 0, 0].tolist()
     ([1, 1, 0], [1, 0, 0])
     """
     images, categories = len(matches.image_ids), len(matches.category_ids)
@@ -122,7 +122,7 @@ def f1_curve(counts: IntArray) -> dict[str, list[float]]:
     """Compute the mean F1 of the categories at each of COCO's IoU thresholds.
 
     Args:
-        counts: (I, K, T, 3) counts of TP, FP and FN, see ``f1_counts``.
+        counts: (I, K, T, 3) counts of TP, FP and FN, see ``count_matches``.
 
     Returns:
         "thresholds", and "f1" at each of them; nan without true instances.

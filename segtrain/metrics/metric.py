@@ -104,7 +104,7 @@ class Resamples:
         self._sums: dict[Any, FloatArray] = {}
         self._precision: dict[tuple[IouType, int], ResampledPrecision] = {}
 
-    def sums(self, counts: "Counts") -> FloatArray:
+    def sums(self, counts: "CountFunction") -> FloatArray:
         """Add counts up over the images of each draw, (B, C, S)."""
         if counts not in self._sums:
             self._sums[counts] = np.tensordot(self._times, self._inputs.once(counts).astype(np.float64), axes=1)
@@ -120,11 +120,11 @@ class Resamples:
         return self._precision[key]
 
 
-Counts = Callable[[MetricInput], FloatArray | IntArray]
+CountFunction = Callable[[MetricInput], FloatArray | IntArray]
 """(I, C, S): S numbers of each image and class that may be added up over images. The K categories are the last classes;
 others, such as the background, may come before them."""
 
-Ratio = Callable[[FloatArray], FloatArray]
+RatioFunction = Callable[[FloatArray], FloatArray]
 """(..., C, S) sums over images to the (..., C) values of the classes; nan where a value is undefined."""
 
 
@@ -182,8 +182,8 @@ class RatioMetric(Metric):
         ratio: function that computes the value of a class from its sums.
     """
 
-    counts: Counts
-    ratio: Ratio
+    counts: CountFunction
+    ratio: RatioFunction
 
     def values(self, resamples: Resamples) -> FloatArray:
         """Compute the ratio of each class from its sums over the images of each resample."""

@@ -70,7 +70,7 @@ def foreground_pixels(inputs: MetricInput) -> IntArray:
 
 def f1_counts(inputs: MetricInput) -> IntArray:
     """Count TP, FP and FN at each IoU threshold and the operating point, (I, K, T, 3)."""
-    return f1_metric.f1_counts(inputs.matches("segm"), inputs.score_threshold)
+    return f1_metric.count_matches(inputs.matches("segm"), inputs.score_threshold)
 
 
 def f1_50_counts(inputs: MetricInput) -> IntArray:

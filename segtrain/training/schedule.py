@@ -7,13 +7,10 @@ schedule has no state of its own, so resuming needs nothing but the progress.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol
-
-from msgspec import Meta
+from typing import Protocol
 
 from segtrain.errors import SegtrainError
-
-Fraction = Annotated[float, Meta(ge=0, le=1)]
+from segtrain.ranges import Fraction, Natural
 
 
 class Schedule(Protocol):
@@ -38,7 +35,7 @@ class WarmUp:
         warmup_factor: share of the full rate that the ramp starts at.
     """
 
-    warmup_steps: Annotated[int, Meta(ge=0)]
+    warmup_steps: Natural
     warmup_factor: Fraction
 
     def _ramp(self, step: int) -> float:

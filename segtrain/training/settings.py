@@ -5,10 +5,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from segtrain.ranges import Natural, NonNegativeFloat, Positive, PositiveFloat
 from segtrain.runtime import Precision
 from segtrain.training.schedule import Limits
-
-Positive = Annotated[int, Meta(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -40,21 +39,21 @@ class TrainSettings:
     """
 
     batch_size: Positive
-    workers: Annotated[int, Meta(ge=0)]
-    epochs: Annotated[int, Meta(ge=0)] | None
-    max_steps: Annotated[int, Meta(ge=0)] | None
-    max_minutes: Annotated[float, Meta(ge=0)] | None
+    workers: Natural
+    epochs: Natural | None
+    max_steps: Natural | None
+    max_minutes: NonNegativeFloat | None
     aspect_grouping: bool
     repeat_threshold: Annotated[float, Meta(gt=0, le=1)] | None
     precision: Precision
-    max_grad_norm: Annotated[float, Meta(gt=0)] | None
+    max_grad_norm: PositiveFloat | None
     accumulate_steps: Positive
     ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None
     validate_every: Positive | None
-    checkpoint_minutes: Annotated[float, Meta(gt=0)] | None
+    checkpoint_minutes: PositiveFloat | None
     log_every: Positive
     preview_images: Positive
-    validation_images: Annotated[int, Meta(ge=0)]
+    validation_images: Natural
     threshold_images: Positive
 
     def __post_init__(self) -> None:

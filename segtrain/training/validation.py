@@ -15,7 +15,7 @@ from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import OBJECT, Detections, GroundTruthSet, predict, score
-from segtrain.metrics.f1 import f1_counts, f1_of_sums
+from segtrain.metrics.f1 import count_matches, f1_of_sums
 from segtrain.metrics.matching import IOU50, match
 from segtrain.segmenters import Trainable
 from segtrain.training.checkpoint import PROVISIONAL_THRESHOLD, load_checkpoint, restore_weights
@@ -149,7 +149,7 @@ def best_threshold(found: Detections, ground_truth: GroundTruthSet) -> tuple[flo
     )
     values: dict[float, float] = {}
     for threshold in THRESHOLDS:
-        value = float(f1_of_sums(f1_counts(matches, threshold)[:, 0, IOU50].sum(axis=0)))
+        value = float(f1_of_sums(count_matches(matches, threshold)[:, 0, IOU50].sum(axis=0)))
         values[threshold] = 0.0 if isnan(value) else value
     best = max(THRESHOLDS, key=lambda threshold: (values[threshold], -abs(threshold - PROVISIONAL_THRESHOLD)))
     return best, values[best]

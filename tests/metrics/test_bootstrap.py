@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from segtrain.arrays import mean_of_defined
 from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_difference
-from segtrain.metrics.f1 import f1_counts, f1_of_sums
+from segtrain.metrics.f1 import count_matches, f1_of_sums
 from segtrain.metrics.matching import AREAS, Matches, match
 from segtrain.metrics.mean_iou import class_iou_of_sums
 from segtrain.metrics.resampled_ap import resampled_precision
@@ -137,7 +137,7 @@ def numbers(images: int, seed: int, draws: np.ndarray) -> dict[str, np.ndarray]:
     (first, pixels), (second, _) = simulated.method(1.0), simulated.method(0.85)
     ap, other = (resampled_precision(m, draws, max_dets=100).precision[:, 0].mean(axis=0) for m in (first, second))
     miou = mean_of_defined(class_iou_of_sums(np.tensordot(draws, pixels, axes=1).astype(np.float64)))
-    counts = f1_counts(first, 0.5)[:, 0, 0].astype(np.float64)
+    counts = count_matches(first, 0.5)[:, 0, 0].astype(np.float64)
     return {"ap": ap, "difference": ap - other, "f1": f1_of_sums(draws @ counts), "miou": miou}
 
 

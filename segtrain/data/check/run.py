@@ -50,7 +50,7 @@ class CheckReport(msgspec.Struct):
 
     Attributes:
         issues: issues by severity.
-        counts: numbers of annotations by their use, see ``Counts``.
+        counts: numbers of annotations by their use, see `segtrain.data.coco.index.AnnotationCounts`.
         categories: numbers of objects and images of each category.
         lost_images: problem of each image that cannot be used, by id.
     """

@@ -29,7 +29,7 @@ _DROPPING = ("segmentation-empty", "mask-empty", "mask-lost", "segmentation-type
 
 
 @dataclass(frozen=True)
-class Counts:
+class AnnotationCounts:
     """Numbers of annotations by their use: ``used + crowd + dropped == annotations``.
 
     Attributes:
@@ -87,11 +87,11 @@ class CocoIndex:
         return {category.id: label for label, category in enumerate(self.categories, start=1)}
 
     @cached_property
-    def counts(self) -> Counts:
+    def counts(self) -> AnnotationCounts:
         """Count the annotations of these images by their use."""
         rows = self.annotations.rows
         usable, crowd = rows["usable"], rows["crowd"]
-        return Counts(
+        return AnnotationCounts(
             images=len(self.images),
             annotations=len(rows),
             used=int((usable & ~crowd).sum()),

@@ -1,4 +1,4 @@
-"""Image headers: format, size, mode and EXIF orientation, read without decoding; the only door to Pillow."""
+"""Image headers: format, size, mode and EXIF orientation, read without decoding."""
 
 import os
 import re

@@ -11,16 +11,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from segtrain import masks
+from segtrain.arrays import IntArray
 from segtrain.console import with_progress
 from segtrain.masks import Rle
 from segtrain.report.gallery.select import LONGEST, GalleryItem
 from segtrain.visualize import COLOURS, Pixels
-
-IntArray = npt.NDArray[np.int64]
 
 GRID = 480  # longer side, in the units of a path, of images with more pixels than that
 MOST = 400  # largest number of objects of one image that are drawn, largest first
@@ -109,7 +107,7 @@ def path(mask: Rle, scale: float) -> str:
     return "".join(parts)
 
 
-def _closed(places: npt.NDArray[np.int64]) -> str:
+def _closed(places: IntArray) -> str:
     """Write a closed line through (N, 2) points; a dot of one unit if they are all the same."""
     steps = np.diff(places, axis=0)
     steps = steps[steps.any(axis=1)]

@@ -2,18 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
-from msgspec import Meta
 from scipy import ndimage
 from skimage import segmentation
 from skimage.morphology import disk
 
 from segtrain.arrays import BoolArray
+from segtrain.ranges import Natural, NonNegativeFloat, Positive
 from segtrain.segmenters.classical.regions import LabelMap, components, split_touching
-
-Radius = Annotated[int, Meta(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -36,12 +33,12 @@ class MaskPostprocessing:
     [[1, 1, 1], [1, 1, 1], [1, 1, 1]]
     """
 
-    closing: Radius = 0
+    closing: Natural = 0
     fill: bool = False
-    opening: Radius = 0
+    opening: Natural = 0
     watershed: bool = True
-    smoothing: Annotated[float, Meta(ge=0)] = 2.0
-    min_distance: Annotated[int, Meta(ge=1)] = 7
+    smoothing: NonNegativeFloat = 2.0
+    min_distance: Positive = 7
     grow: int = 0
 
     def __call__(self, objects: BoolArray) -> LabelMap:

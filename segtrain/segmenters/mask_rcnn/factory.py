@@ -18,6 +18,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain.errors import SegtrainError
+from segtrain.ranges import Fraction, Positive, PositiveFloat
 from segtrain.segmenters.mask_rcnn.backbones import BACKBONES, Backbone, StockBackbone
 from segtrain.segmenters.mask_rcnn.frozen_bn import freeze_batch_norms
 from segtrain.segmenters.mask_rcnn.model import STRIDES, MaskRCNN
@@ -26,8 +27,6 @@ from segtrain.segmenters.mask_rcnn.roi_align import Method
 from segtrain.segmenters.mask_rcnn.weights import load_weights, trained_without_epsilon
 
 logger = logging.getLogger(__name__)
-Positive = Annotated[int, Meta(ge=1)]
-Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def mask_rcnn(
     anchor_ratios: Annotated[list[float], Meta(min_length=1)],
     min_size: Positive | None,
     max_size: Positive,
-    scale: Annotated[float, Meta(gt=0)] | None,
+    scale: PositiveFloat | None,
     rpn_anchors_per_image: Positive,
     rpn_candidates_train: Positive,
     rpn_candidates_test: Positive,

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segtrain import masks
+from segtrain.arrays import BoolArray, IntArray
 from segtrain.masks import Rle, from_flips
 from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE, sample_targets
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
@@ -29,9 +30,7 @@ COLUMNS = 4096  # that are worked on together: they stay in the processor's cach
 FEW = 8  # columns of a mask that take less time pixel by pixel than torch takes for the mask
 EPSILON = float(np.finfo(np.float32).eps)  # twice the most that a rounding adds, relatively
 ROUNDINGS = 1.3 * EPSILON  # of torch's sum of four products near .5: five half units at most, in whatever order
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.floating]
-IntArray = npt.NDArray[np.int64]
+RealArray = npt.NDArray[np.floating]
 OWN_SIZE = InputSize(min_size=None, max_size=2**31, scale=1.0)
 
 
@@ -78,7 +77,7 @@ def _columns(corners: IntArray, extents: IntArray, size: tuple[int, int]) -> Ite
 
 
 def _flips(
-    squares: FloatArray, corners: IntArray, extents: IntArray, tolerances: FloatArray, size: tuple[int, int],
+    squares: RealArray, corners: IntArray, extents: IntArray, tolerances: RealArray, size: tuple[int, int],
     owners: IntArray, columns: IntArray,
 ) -> tuple[IntArray, IntArray]:  # fmt: skip
     """Where masks change between 0 and 1 in some columns.
@@ -127,14 +126,14 @@ def _flips(
     return columns[column] * size[0] + np.clip(corners[owner, 1] + rows, 0, size[0]), owner
 
 
-def _profiles(squares: FloatArray, owners: IntArray, places: FloatArray) -> FloatArray:
+def _profiles(squares: RealArray, owners: IntArray, places: RealArray) -> RealArray:
     """The squares resized along their rows, minus the threshold: (columns, S), at places in cells."""
     side = squares.shape[-1]
     places = np.maximum(places, 0)  # as torch does; at the other end both cells are the frame's
     left = np.minimum(places.astype(np.int64), side - 1)
     rows = squares.reshape(-1, side)
     first = rows[owners * side + left]
-    profiles: FloatArray = rows[owners * side + np.minimum(left + 1, side - 1)]
+    profiles: RealArray = rows[owners * side + np.minimum(left + 1, side - 1)]
     profiles -= first
     profiles *= (places - left).astype(np.float32)[:, None]
     profiles += first
@@ -142,7 +141,7 @@ def _profiles(squares: FloatArray, owners: IntArray, places: FloatArray) -> Floa
     return profiles
 
 
-def _columns_inside(squares: FloatArray, extents: IntArray, owner: int, x: IntArray) -> BoolArray:
+def _columns_inside(squares: RealArray, extents: IntArray, owner: int, x: IntArray) -> BoolArray:
     """Whole columns of one mask, (columns, height); x as below."""
     height = int(extents[owner, 1])
     if len(x) > FEW:
@@ -151,7 +150,7 @@ def _columns_inside(squares: FloatArray, extents: IntArray, owner: int, x: IntAr
     return _inside(squares, extents, *pixels).reshape(len(x), height)
 
 
-def _inside(squares: FloatArray, extents: IntArray, owners: IntArray, x: IntArray, y: IntArray) -> BoolArray:
+def _inside(squares: RealArray, extents: IntArray, owners: IntArray, x: IntArray, y: IntArray) -> BoolArray:
     """Whether pixels belong to their masks, in torch's arithmetic.
 
     Args:
@@ -175,15 +174,15 @@ def _inside(squares: FloatArray, extents: IntArray, owners: IntArray, x: IntArra
     return inside
 
 
-def _resized(square: FloatArray, extent: IntArray) -> FloatArray:
+def _resized(square: RealArray, extent: IntArray) -> RealArray:
     """A square in its box, (height, width), by torch."""
     width, height = extent.tolist()
     mask = torch.from_numpy(square.T.copy())[None, None]
-    resized: FloatArray = F.interpolate(mask, size=(height, width), mode="bilinear", align_corners=False).numpy()[0, 0]
+    resized: RealArray = F.interpolate(mask, size=(height, width), mode="bilinear", align_corners=False).numpy()[0, 0]
     return resized
 
 
-def _places(pixels: IntArray, lengths: IntArray, side: int) -> list[tuple[tuple[IntArray, FloatArray], ...]]:
+def _places(pixels: IntArray, lengths: IntArray, side: int) -> list[tuple[tuple[IntArray, RealArray], ...]]:
     """The two cells around each pixel's centre and their weights, by a fused step and by two roundings."""
     scaled = (pixels + 0.5) * _scales(lengths, side).astype(np.float64)
     ways = []
@@ -196,7 +195,7 @@ def _places(pixels: IntArray, lengths: IntArray, side: int) -> list[tuple[tuple[
     return ways
 
 
-def _scales(lengths: IntArray, side: int) -> FloatArray:
+def _scales(lengths: IntArray, side: int) -> RealArray:
     """Cells a pixel, rounded as torch rounds it."""
     return np.float32(side) / lengths.astype(np.float32)
 
