@@ -16,7 +16,6 @@ from PIL import Image
 from torch import Tensor
 
 from segtrain import visualize
-from segtrain.benchmark.results import TrackScores
 from segtrain.cli.config import config_folder
 from segtrain.data.check.load import CheckMode, load_index
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
@@ -41,6 +40,7 @@ from segtrain.evaluation import (
     score as _score,
 )
 from segtrain.io import printable
+from segtrain.metrics.scores import TrackScores
 from segtrain.nodes import build, nearest, read_yaml
 from segtrain.records import Category, Instances
 from segtrain.runtime import resolve_device
@@ -343,8 +343,7 @@ def score(detections: Detections, data: Split, *, max_dets: int = _MAX_DETS) -> 
     >>> 0 < scores["class_agnostic"].metrics["mask_ap"] < 1
     True
     """
-    tracks = _score(detections, GroundTruthSet.of(data.index), max_dets, TRACKS)
-    return {name: None if track is None else TrackScores.of(track) for name, track in tracks.items()}
+    return _score(detections, GroundTruthSet.of(data.index), max_dets, TRACKS)
 
 
 def _reader(data: Split) -> ImageReader:

@@ -17,12 +17,12 @@ from segtrain.metrics.average_precision import coco_summary
 from segtrain.metrics.f1 import f1_curve
 from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.registry import f1_counts, metric_values
+from segtrain.metrics.scores import TrackScores
 from segtrain.records import BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions, to_predictions
 from segtrain.segmenters import Segmenter
 
 TrackName = Literal["class_agnostic", "class_aware"]
 TRACKS: tuple[TrackName, ...] = ("class_agnostic", "class_aware")
-Track = dict[str, Any]  # one track of results.json; undefined numbers are nan here
 OBJECT = Category(1, "object")  # the single category of the class-agnostic track
 MATCHES_BYTES = 2**29  # memory for matches and counts of the methods of an evaluation
 
@@ -211,7 +211,7 @@ def metric_input(
 
 def score(
     detections: Detections, ground_truth: GroundTruthSet, max_dets: int, tracks: Sequence[TrackName] = TRACKS
-) -> dict[TrackName, Track | None]:
+) -> dict[TrackName, TrackScores | None]:
     """Compute the metrics of a method, by track; None where the track does not apply or was not requested.
 
     Args:
@@ -220,7 +220,7 @@ def score(
         max_dets: detections per image and category that AP and AR use.
         tracks: tracks to compute.
     """
-    result: dict[TrackName, Track | None] = dict.fromkeys(TRACKS)
+    result: dict[TrackName, TrackScores | None] = dict.fromkeys(TRACKS)
     if "class_agnostic" in tracks:
         inputs = metric_input(detections, ground_truth, max_dets, "class_agnostic")
         result["class_agnostic"] = _track(inputs, [OBJECT])
@@ -230,7 +230,7 @@ def score(
     return result
 
 
-def _track(inputs: MetricInput, categories: Sequence[Category]) -> Track:
+def _track(inputs: MetricInput, categories: Sequence[Category]) -> TrackScores:
     found = metric_values(inputs)
     bbox = coco_summary(inputs, "bbox")
     segm = coco_summary(inputs, "segm") if inputs.masks is not None else None
@@ -238,21 +238,23 @@ def _track(inputs: MetricInput, categories: Sequence[Category]) -> Track:
     if inputs.masks is None:
         curve["f1"] = [nan] * len(curve["f1"])
     objects = Counter(truth["category_id"] for truth in inputs.truths if not truth["iscrowd"])
-    return {
-        **found.values,
-        "f1_curve": curve,
-        "coco": {"segm": segm.stats if segm else None, "bbox": bbox.stats},
-        "per_category": [
-            {
-                "id": category.id,
-                "name": category.name,
-                **found.per_category[category.id],
-                "annotations": objects[category.id],
-            }
-            for category in categories
-        ],
-        "precision_recall": (segm or bbox).precision_recall,
-    }
+    return TrackScores.of(
+        {
+            **found.values,
+            "f1_curve": curve,
+            "coco": {"segm": segm.stats if segm else None, "bbox": bbox.stats},
+            "per_category": [
+                {
+                    "id": category.id,
+                    "name": category.name,
+                    **found.per_category[category.id],
+                    "annotations": objects[category.id],
+                }
+                for category in categories
+            ],
+            "precision_recall": (segm or bbox).precision_recall,
+        }
+    )
 
 
 def _merged(record: Any) -> Any:

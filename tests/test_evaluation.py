@@ -3,7 +3,6 @@
 import copy
 import json
 from collections.abc import Sequence
-from math import isnan
 from typing import get_args
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from segtrain import masks
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName, predict, score
+from segtrain.metrics.scores import CocoStats
 from segtrain.records import NO_CATEGORY, Category, Instances, to_box_predictions, to_predictions
 from tests.helpers.coco_referee import twelve_numbers
 from tests.helpers.random_scenes import CATEGORIES, NAMED, Scene, ground_truth_of, scene
@@ -125,12 +125,14 @@ def test_both_tracks_are_cocos_numbers(seed: int, max_dets: int) -> None:
         assert track is not None
         for kind, found in (("segm", expected.predictions), ("bbox", expected.box_predictions)):
             numbers = twelve_numbers(expected, found, categories, kind, max_dets)
-            np.testing.assert_allclose(track["coco"][kind], numbers, atol=1e-12, equal_nan=True)
+            own = np.array(getattr(track.coco, kind), dtype=np.float64)  # None becomes nan
+            np.testing.assert_allclose(own, numbers, atol=1e-12, equal_nan=True)
         keys = ("mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large")
-        np.testing.assert_equal([track[key] for key in keys], track["coco"]["segm"][:6])
-        np.testing.assert_equal(
-            [track["mask_ar"], track["box_ap"]], [track["coco"]["segm"][8], track["coco"]["bbox"][0]]
-        )
+        segm, bbox = track.coco.segm, track.coco.bbox
+        assert segm is not None
+        assert bbox is not None
+        assert [track.metrics[key] for key in keys] == segm[:6]
+        assert [track.metrics["mask_ar"], track.metrics["box_ap"]] == [segm[8], bbox[0]]
 
 
 def test_class_agnostic_numbers_do_not_see_categories() -> None:
@@ -140,7 +142,7 @@ def test_class_agnostic_numbers_do_not_see_categories() -> None:
     blind = score(Detections(unknown, None, False, 0.0), ground_truth_of(drawn), 50)  # type: ignore[arg-type]
     assert blind["class_aware"] is None
     assert repr(blind["class_agnostic"]) == repr(aware["class_agnostic"])
-    assert [row["name"] for row in aware["class_agnostic"]["per_category"]] == ["object"]  # type: ignore[index]
+    assert [row.name for row in aware["class_agnostic"].per_category] == ["object"]  # type: ignore[union-attr]
 
 
 def test_the_operating_point_cuts_pixels_and_f1_but_not_ap() -> None:
@@ -153,9 +155,10 @@ def test_the_operating_point_cuts_pixels_and_f1_but_not_ap() -> None:
     assert low is not None
     assert high is not None
     assert cut is not None
-    for key in ("miou", "fg_iou", "f1_50", "pq", "rq", "boundary_iou", "f1_curve"):
-        assert high[key] == cut[key] != low[key]
-    assert high["mask_ap"] == low["mask_ap"] != cut["mask_ap"]
+    for key in ("miou", "fg_iou", "f1_50", "pq", "rq", "boundary_iou"):
+        assert high.value(key) == cut.value(key) != low.value(key)
+    assert high.f1_curve == cut.f1_curve != low.f1_curve
+    assert high.value("mask_ap") == low.value("mask_ap") != cut.value("mask_ap")
 
 
 def test_boxes_only() -> None:
@@ -166,20 +169,23 @@ def test_boxes_only() -> None:
         full = both[name]
         assert track is not None
         assert full is not None
-        assert track["coco"] == {"segm": None, "bbox": full["coco"]["bbox"]}
+        assert track.coco == CocoStats(None, full.coco.bbox)
         undefined = {"mask_ap", "mask_ap50", "mask_ap75", "mask_ap_small", "mask_ap_medium", "mask_ap_large"}
         undefined |= {"mask_ar", "miou", "fg_iou", "f1_50", "pq", "sq", "rq", "boundary_iou"}
-        assert all(isnan(track[key]) for key in undefined)
-        assert track["f1_curve"]["thresholds"] == full["f1_curve"]["thresholds"]
-        assert all(isnan(value) for value in track["f1_curve"]["f1"])
-        assert track.keys() == full.keys()
-        for row, other in zip(track["per_category"], full["per_category"], strict=True):
-            assert row.keys() == other.keys()
+        assert all(track.metrics[key] is None for key in undefined)
+        assert track.metrics.keys() == full.metrics.keys()
+        assert track.f1_curve is not None
+        assert full.f1_curve is not None
+        assert track.f1_curve.thresholds == full.f1_curve.thresholds
+        assert not any(track.f1_curve.f1)
+        for row, other in zip(track.per_category, full.per_category, strict=True):
+            assert row.metrics.keys() == other.metrics.keys()
             keys = ("mask_ap", "mask_ap50", "iou", "f1_50", "pq", "boundary_iou")
-            assert all(isnan(row[key]) for key in keys)
-            assert not any(isnan(other[key]) for key in keys)
-            np.testing.assert_equal(row["box_ap"], other["box_ap"])
-        assert len(track["precision_recall"]["iou50"]) == 101
+            assert all(row.metrics[key] is None for key in keys)
+            assert not any(other.metrics[key] is None for key in keys)
+            assert row.metrics["box_ap"] == other.metrics["box_ap"]
+        assert track.precision_recall is not None
+        assert len(track.precision_recall.iou50) == 101
 
 
 def test_only_the_tracks_asked_for() -> None:
@@ -195,30 +201,34 @@ def test_nothing_found_and_nothing_to_find() -> None:
     drawn = scene(8)
     nothing = score(Detections([], [], True, 0.5), ground_truth_of(drawn), 50)["class_aware"]
     assert nothing is not None
-    assert [nothing[key] for key in ("mask_ap", "f1_50", "fg_iou", "pq", "rq", "boundary_iou")] == [0] * 6
-    assert isnan(nothing["sq"])  # no match has a fit
+    assert [nothing.value(key) for key in ("mask_ap", "f1_50", "fg_iou", "pq", "rq", "boundary_iou")] == [0] * 6
+    assert nothing.metrics["sq"] is None  # no match has a fit
     empty = score(Detections([], [], True, 0.5), GroundTruthSet(NAMED, drawn.sizes, []), 50)["class_aware"]
     assert empty is not None
-    assert all(isnan(empty[key]) for key in ("mask_ap", "f1_50", "pq", "sq", "rq", "boundary_iou"))
+    assert all(empty.metrics[key] is None for key in ("mask_ap", "f1_50", "pq", "sq", "rq", "boundary_iou"))
 
 
 def test_the_curve_of_f1_starts_at_its_number_and_falls() -> None:
     drawn = scene(5)
     track = score(Detections(drawn.predictions, None, True, 0.3), ground_truth_of(drawn), 50)["class_aware"]
     assert track is not None
-    curve = track["f1_curve"]
-    assert curve["thresholds"] == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
-    assert curve["f1"][0] == track["f1_50"] > curve["f1"][-1] > 0
+    curve = track.f1_curve
+    assert curve is not None
+    assert curve.thresholds == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
+    first, *_, last = curve.f1
+    assert first is not None
+    assert last is not None
+    assert first == track.value("f1_50") > last > 0
 
 
 def test_counts_leave_crowds_out() -> None:
     drawn = scene(9)
     track = score(Detections(drawn.predictions, None, True, 0.5), ground_truth_of(drawn), 50)["class_aware"]
     assert track is not None
-    for row in track["per_category"]:
-        truths = [t for t in drawn.truths if t["category_id"] == row["id"]]
-        assert row["annotations"] == sum(not t["iscrowd"] for t in truths) < len(truths)
-    assert [row["name"] for row in track["per_category"]] == ["spindle", "round", "lobed"]
+    for row in track.per_category:
+        truths = [t for t in drawn.truths if t["category_id"] == row.id]
+        assert row.annotations == sum(not t["iscrowd"] for t in truths) < len(truths)
+    assert [row.name for row in track.per_category] == ["spindle", "round", "lobed"]
 
 
 def test_scoring_changes_no_record() -> None:

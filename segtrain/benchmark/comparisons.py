@@ -3,17 +3,18 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isnan, nan
+from math import isnan
 from statistics import fmean, stdev
 
 from segtrain.arrays import FloatArray, IntArray
-from segtrain.benchmark.results import Comparison, Contest, Interval, MethodScores, SeedGroup, SeedSpread
+from segtrain.benchmark.results import Comparison, Contest, MethodScores, SeedGroup, SeedSpread
 from segtrain.benchmark.runner import MethodResult
 from segtrain.console import with_progress
-from segtrain.evaluation import GroundTruthSet, Track, TrackName, metric_input
+from segtrain.evaluation import GroundTruthSet, TrackName, metric_input
 from segtrain.metrics.bootstrap import CLEAR, Difference, draw_images, holm, interval, paired_difference
 from segtrain.metrics.matching import ALL, AREAS
 from segtrain.metrics.registry import METRICS, resampled_values
+from segtrain.metrics.scores import Interval, TrackScores
 
 MIN_IMAGES = 2  # a metric whose objects lie in fewer images has no interval
 FEW_IMAGES = 20  # intervals from fewer are too narrow
@@ -76,13 +77,17 @@ def compute_uncertainty(
             for track, drawn in _resample(row, ground_truth, max_dets, draws).items()
         }
     intervals = {
-        name: {track: _intervals(row.tracks[track] or {}, drawn) for track, drawn in resampled[name].items()}
+        name: {
+            track: _intervals(scores, resampled[name][track])
+            for track, scores in row.tracks.items()
+            if scores is not None
+        }
         for name, row in rows.items()
     }
     compared = {
-        name: (row.tracks["class_agnostic"] or {}, resampled[name]["class_agnostic"])
+        name: (scores, resampled[name]["class_agnostic"])
         for name, row in rows.items()
-        if row.tracks.get("class_agnostic") and not row.oracle
+        if (scores := row.tracks.get("class_agnostic")) is not None and not row.oracle
     }
     return Uncertainty(intervals, _compare(compared, reference), _contests(compared))
 
@@ -105,12 +110,13 @@ def _resample(
     return result
 
 
-def _intervals(track: Track, drawn: Mapping[str, FloatArray]) -> dict[str, Interval]:
-    ends = {key: interval(float(track.get(key, nan)), values) for key, values in drawn.items()}
+def _intervals(track: TrackScores, drawn: Mapping[str, FloatArray]) -> dict[str, Interval]:
+    ends = {key: interval(track.value(key), values) for key, values in drawn.items()}
     return {key: Interval(low, high) for key, (low, high) in ends.items() if not isnan(low)}
 
 
-_Resampled = Mapping[str, tuple[Track, Mapping[str, FloatArray]]]  # method -> its metrics, and those on each resample
+# Method -> its metrics, and those on each resample.
+_Resampled = Mapping[str, tuple[TrackScores, Mapping[str, FloatArray]]]
 
 
 def _compare(rows: _Resampled, reference: str | None) -> dict[str, dict[str, Comparison]]:
@@ -124,7 +130,7 @@ def _compare(rows: _Resampled, reference: str | None) -> dict[str, dict[str, Com
         for name in found:
             other, other_drawn = rows[name]
             if key in other_drawn:
-                differences[name] = paired_difference(other[key], track[key], other_drawn[key], drawn[key])
+                differences[name] = paired_difference(other.value(key), track.value(key), other_drawn[key], drawn[key])
         corrected = holm({name: difference.p for name, difference in differences.items()})
         tested = {name: difference for name, difference in differences.items() if not isnan(difference.p)}
         for name, difference in tested.items():
@@ -137,11 +143,11 @@ def _contests(rows: _Resampled) -> dict[str, Contest]:
     """Compare the best two methods of every metric."""
     found = {}
     for key in dict.fromkeys(key for _, drawn in rows.values() for key in drawn):
-        ranked = rank_defined({name: float(track[key]) for name, (track, drawn) in rows.items() if key in drawn})
+        ranked = rank_defined({name: track.value(key) for name, (track, drawn) in rows.items() if key in drawn})
         if len(ranked) > 1:
             first, second = ranked[:2]
             (track, drawn), (other, other_drawn) = rows[first], rows[second]
-            difference = paired_difference(track[key], other[key], drawn[key], other_drawn[key])
+            difference = paired_difference(track.value(key), other.value(key), drawn[key], other_drawn[key])
             if not isnan(difference.p):
                 found[key] = Contest.of({"first": first, "second": second, **asdict(difference)})
     return found

@@ -10,8 +10,9 @@ from torch import Tensor
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, Track, TrackName, score
+from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName, score
 from segtrain.io import write_atomically
+from segtrain.metrics.scores import TrackScores
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 
 REPORT_FILES = ("results.json", "results.csv", "report.md", "report.html")
@@ -104,7 +105,7 @@ class MethodResult:
     costs: Mapping[str, float | None] = field(default_factory=dict)
     oracle: bool = False
     input_size: InputSize | None = None
-    tracks: Mapping[TrackName, Track | None] = field(default_factory=dict)
+    tracks: Mapping[TrackName, TrackScores | None] = field(default_factory=dict)
     scoring_seconds: float = 0.0
 
 
@@ -138,6 +139,6 @@ class Benchmark:
             )
         return evaluation_images(self.split.index, self.split.images)
 
-    def score(self, detections: Detections) -> dict[TrackName, Track | None]:
+    def score(self, detections: Detections) -> dict[TrackName, TrackScores | None]:
         """Compute the scores of some detections, by track."""
         return score(detections, self.ground_truth, self.max_dets, self.tracks)

@@ -21,11 +21,11 @@ from segtrain.benchmark.results import (
     ScoringTime,
     Spread,
     Timing,
-    TrackScores,
 )
 from segtrain.benchmark.runner import MethodResult
 from segtrain.data.splits import Split
 from segtrain.evaluation import GroundTruthSet, TrackName
+from segtrain.metrics.scores import Interval, TrackScores
 from segtrain.report.claims import textbook_claims
 from segtrain.report.diagnostics import diagnose
 from segtrain.report.sections.error_types import compute_errors
@@ -123,9 +123,11 @@ def build_results(
     return msgspec.structs.replace(results, verdict=verdict(results), claims=textbook_claims(results))
 
 
-def _track(row: MethodResult, track: TrackName, intervals: Mapping[TrackName, Mapping[str, Any]]) -> TrackScores | None:
+def _track(
+    row: MethodResult, track: TrackName, intervals: Mapping[TrackName, Mapping[str, Interval]]
+) -> TrackScores | None:
     scores = row.tracks[track]
-    return None if scores is None else TrackScores.of({**scores, "intervals": intervals.get(track, {})})
+    return None if scores is None else msgspec.structs.replace(scores, intervals=intervals.get(track, {}))
 
 
 def _timing(row: MethodResult) -> Timing:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segtrain import masks
-from segtrain.benchmark.results import AffectedCategory, CategoryScores, MethodScores, Reason
+from segtrain.benchmark.results import AffectedCategory, MethodScores, Reason
 from segtrain.benchmark.runner import MethodResult
 from segtrain.console import with_progress
 from segtrain.evaluation import TRACKS, GroundTruthSet, TrackName, metric_input
@@ -18,6 +18,7 @@ from segtrain.metrics.matching import ALL, AREAS, IOU50, IouType, max_iou
 from segtrain.metrics.mean_iou import pixel_counts
 from segtrain.metrics.metric import Metric
 from segtrain.metrics.registry import METRICS
+from segtrain.metrics.scores import CategoryScores
 from segtrain.records import GroundTruth
 from segtrain.report.tables import is_blank, is_zero
 

@@ -56,7 +56,7 @@ class Validation:
             self._show(step, found)
             track = score(found, self._ground_truth, self._max_dets, ["class_aware"])["class_aware"]
         assert track is not None
-        return {key: track[key] for key in KEYS}
+        return {key: track.value(key) for key in KEYS}
 
 
 class ValidationImages:

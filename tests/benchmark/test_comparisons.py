@@ -54,10 +54,10 @@ def test_every_number_of_every_track_has_its_interval(drawn: Scene) -> None:
     track = rows["mask_rcnn"].tracks["class_aware"]
     assert list(aware) == [metric.key for metric in METRICS]
     assert found["mask_rcnn"]["class_aware"] == {
-        key: interval(track[key], values) for key, values in aware.items() if not np.isnan(track[key])
+        key: interval(track.value(key), values) for key, values in aware.items() if not np.isnan(track.value(key))
     }
     for key, (low, high) in found["mask_rcnn"]["class_agnostic"].items():
-        assert low < rows["mask_rcnn"].tracks["class_agnostic"][key] < high
+        assert low < rows["mask_rcnn"].tracks["class_agnostic"].value(key) < high
 
 
 def test_rows_are_compared_with_mask_rcnn_on_the_same_resamples(drawn: Scene) -> None:
@@ -74,7 +74,7 @@ def test_rows_are_compared_with_mask_rcnn_on_the_same_resamples(drawn: Scene) ->
         name: resampled_values(metric_input(part.detections, reference, 20), draws)["mask_ap"]
         for name, part in rows.items()
     }
-    ap = {name: part.tracks["class_agnostic"]["mask_ap"] for name, part in rows.items()}
+    ap = {name: part.tracks["class_agnostic"].value("mask_ap") for name, part in rows.items()}
     expected = {
         name: paired_difference(ap[name], ap["mask_rcnn"], numbers[name], numbers["mask_rcnn"]) for name in found
     }
@@ -107,7 +107,7 @@ def test_the_best_two_are_compared_whoever_they_are(drawn: Scene) -> None:
     half = Scene(drawn.sizes, drawn.truths, drawn.predictions[::2])
     rows = {"mask_rcnn": row(half, reference), "a": row(drawn, reference), "b": row(drawn, reference)}
     rows["oracle"] = row(drawn, reference)
-    numbers = {name: rows[name].tracks["class_agnostic"]["mask_ap50"] for name in rows}
+    numbers = {name: rows[name].tracks["class_agnostic"].value("mask_ap50") for name in rows}
     assert numbers["a"] > numbers["mask_rcnn"]
     rows["oracle"].oracle = True
     contest = sure(rows, reference).contests["mask_ap50"]

@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from segtrain.benchmark.results import Bootstrap, Interval, Results, TrackScores, plain
+from segtrain.benchmark.results import Bootstrap, Results
 from segtrain.errors import SegtrainError
+from segtrain.metrics.scores import Interval, TrackScores, plain
 from tests.helpers.report_examples import HOSTILE, METRICS, complete, method, results, with_kinds, with_limits
 
 KEYS = [

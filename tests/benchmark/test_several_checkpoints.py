@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, find_checkpoints, run_names, seeds_of_one_configuration
 from segtrain.benchmark.comparisons import seed_groups
 from segtrain.benchmark.methods import reference_row
-from segtrain.benchmark.results import plain
 from segtrain.errors import SegtrainError
+from segtrain.metrics.scores import plain
 from segtrain.report.sections.headline import seed_table
 from segtrain.report.verdict import verdict
 from tests.cli.test_evaluate import NUMBERS, evaluate

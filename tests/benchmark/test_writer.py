@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from segtrain.benchmark.results import Results, plain
+from segtrain.benchmark.results import Results
 from segtrain.benchmark.runner import EvaluationFolder
 from segtrain.errors import SegtrainError
+from segtrain.metrics.scores import plain
 from segtrain.report.sections.about import data_title, fact_terms, notes
 from segtrain.report.writer import csv_text, terminal_table, write_report
 from tests.helpers.report_examples import (

@@ -1,5 +1,6 @@
 """What chance alone makes of contrast: where it has nothing to do with what is found, the interval must say so."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def drawn(rng: np.random.Generator) -> tuple[GroundTruthSet, dict[str, MethodRes
             right = rng.random() < share
             found.append(prediction(image, mask if right else square(2 + 12 * place, 30, 8), rng.random()))
     reference = GroundTruthSet([Category(1, "object")], dict.fromkeys(range(IMAGES), SIZE), truths)
-    tracks: Any = {"class_agnostic": {"mask_ap": 0.5}}
+    tracks: Any = {"class_agnostic": SimpleNamespace(metrics={"mask_ap": 0.5})}
     return reference, {
         "otsu": MethodResult(Detections(found, None, True, 0.0), score="contrast", technique="threshold", tracks=tracks)
     }

@@ -123,7 +123,7 @@ def test_without_objects_there_are_no_kinds(split: Any) -> None:
 
 def test_the_gap_of_contrast_is_that_of_the_best_threshold_that_can_be_had(split: Any) -> None:
     def named(records: Any, ap: float, technique: str | None = "threshold", oracle: bool = False) -> Any:
-        tracks = {"class_agnostic": {"mask_ap": ap}}
+        tracks = {"class_agnostic": SimpleNamespace(metrics={"mask_ap": ap})}
         return SimpleNamespace(detections=row(records).detections, technique=technique, oracle=oracle, tracks=tracks)
 
     largest = [prediction(2, objects()[-1][0], 0.9, category_id=2)]

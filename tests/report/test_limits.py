@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from segtrain import masks
-from segtrain.benchmark.results import Results, plain
+from segtrain.benchmark.results import Results
 from segtrain.evaluation import Detections, GroundTruthSet
+from segtrain.metrics.scores import plain
 from segtrain.records import GroundTruth
 from segtrain.report.charts import Point
 from segtrain.report.sections.limits import (

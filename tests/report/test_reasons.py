@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from segtrain import masks
-from segtrain.benchmark.results import Results, plain
+from segtrain.benchmark.results import Results
+from segtrain.metrics.scores import plain
 from segtrain.report.html import html_report
 from segtrain.report.sections.categories import category_table
 from segtrain.report.sections.cost import cost_table

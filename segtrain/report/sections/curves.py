@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from segtrain.benchmark.results import Results, TrackScores
+from segtrain.benchmark.results import Results
+from segtrain.metrics.scores import TrackScores
 from segtrain.report.blocks import Block, Charts, Folded, Paragraph, Section
 from segtrain.report.charts import Axis, Chart, Line, series_styles, unit_axis
 from segtrain.report.tables import Column, Table, method_table

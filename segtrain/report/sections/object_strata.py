@@ -252,11 +252,18 @@ def contrast_gap(
     ]
     if trait is None or len(trait.names) < 2 or not thresholds:
         return None
-    name = max(thresholds, key=lambda name: (rows[name].tracks.get("class_agnostic") or {}).get("mask_ap", 0.0))
+    name = max(thresholds, key=lambda name: _mask_ap(rows[name]))
     images = len(ground_truth.sizes)
     draws = np.append(np.ones((1, images), dtype=np.int64), draw_images(images, resamples, seed), axis=0)
     ap = resampled_by_stratum(metric_input(rows[name].detections, ground_truth, max_dets), trait, draws)
     return ContrastGap.of({"row": name, **asdict(paired_difference(ap[-1, 0], ap[0, 0], ap[-1, 1:], ap[0, 1:]))})
+
+
+def _mask_ap(row: MethodResult) -> float:
+    """Class-agnostic mask AP; -1 where it is undefined or was not computed."""
+    track = row.tracks.get("class_agnostic")
+    value = None if track is None else track.metrics.get("mask_ap")
+    return -1.0 if value is None else value
 
 
 def time_by_size(detections: Detections, ground_truth: GroundTruthSet) -> TimeBySize | None:
