@@ -31,7 +31,7 @@ def test_stages_of_an_evaluation(workplace: Workplace, data: Path, tmp_path: Pat
     assert stages(said) == [
         "annotations", "image headers", "tuning tuned", "methods", "intervals", "calibration", "types of error",
         "crowding of objects", "contrast of objects", "kinds of object",
-        "limit of mask resolution", "reasons of zeros", "gallery", "outlines of the gallery", "report",
+        "limit of mask resolution", "reasons of zeros", "gallery", "report", "outlines of the gallery",
     ]  # fmt: skip
     assert any(line.startswith("methods: 10 of 15, scoring otsu, ") for line in said)
 
