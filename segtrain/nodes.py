@@ -6,17 +6,17 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-import msgspec
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 from segtrain.errors import SegtrainError
+from segtrain.values import check_value, join_choices
 
 Node = dict[str, Any]
+_OFFERED = 8  # names; a longer list hides what matters in a message
 
 
 def quote_override(path: str) -> str:
@@ -70,37 +70,22 @@ def check_node(path: str, node: Node) -> Iterator[str]:
                 yield from check_value(f"{path}.{name}", arguments[name], hints[name])
 
 
-def check_value(path: str, value: object, hint: Any) -> Iterator[str]:
-    """What is wrong with a value, if anything.
+def nearest(name: str, known: Sequence[str], otherwise: str = "") -> str:
+    """Offer names in place of one that is not known: the most alike, or all if they are few.
 
     Args:
-        path: where it stands in the configuration.
-        value: plain.
-        hint: its type; ``Annotated[..., msgspec.Meta(...)]`` for a range.
+        name: name that was given.
+        known: names that there are; at least one.
+        otherwise: advice where none is alike and there are many.
+
+    >>> nearest("epoch", ["epochs", "seed"]), nearest("x", ["epochs", "seed"])
+    ('did you mean epochs?', 'choose epochs or seed')
     """
-    try:
-        msgspec.convert(value, hint)
-    except msgspec.ValidationError as error:
-        reason = str(error).replace("`", "")
-        choices = f"; use {' or '.join(_choices(hint))}" if "enum" in reason else ""
-        yield f"{path}={'null' if value is None else value}: {reason[:1].lower()}{reason[1:]}{choices}"
-    except TypeError:  # a type that plain values cannot have, such as a tensor's
-        return
-
-
-def _choices(hint: Any) -> list[str]:
-    """What to offer for a type that holds a ``Literal``."""
-    if hint in (int, NoneType):
-        return ["a whole number" if hint is int else "null"]
-    if get_origin(hint) is Literal:
-        return list(map(str, get_args(hint)))
-    return [choice for inner in get_args(hint) for choice in _choices(inner)]
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """What to offer in place of a name that is not known: the most alike, or all of them."""
-    match = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {match[0]}?" if match else f"use {' or '.join(known)}"
+    if match := difflib.get_close_matches(name, known, n=1):
+        return f"did you mean {match[0]}?"
+    if len(known) > _OFFERED:
+        return otherwise or f"there are {len(known)}, such as {', '.join(known[:3])}"
+    return f"choose {join_choices(known)}"
 
 
 def build(node: Mapping[str, Any], *missing: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Types of settings that are numbers with a range; `segtrain.nodes.check_value` enforces them."""
+"""Types of settings that are numbers with a range; `segtrain.values.check_value` enforces them."""
 
 from typing import Annotated
 

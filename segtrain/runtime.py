@@ -21,7 +21,6 @@ from torch import Tensor
 import segtrain
 from segtrain.errors import SegtrainError
 
-Precision = Literal["auto", "fp32", "bf16"]
 T = TypeVar("T")
 
 
@@ -56,7 +55,7 @@ def to_device(part: T, device: torch.device) -> T:
     return part.to(device) if isinstance(part, torch.nn.Module) else part
 
 
-def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
+def resolve_precision(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -> Literal["fp32", "bf16"]:
     """Resolve ``auto``: bf16 where the device computes it natively; elsewhere it is emulated, and slower than fp32."""
     if precision != "auto":
         return precision

@@ -22,6 +22,7 @@ LAYERS = {
     "records": 0,
     "targets": 0,
     "nodes": 0,
+    "values": 0,
     "runtime": 0,
     "visualize": 0,
     "data": 1,

@@ -6,7 +6,6 @@ A key stands in two places: here with what it may be, and in its YAML file with 
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import field, make_dataclass
-from functools import partial
 from pathlib import Path, PurePath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -16,9 +15,9 @@ from msgspec import Meta, Struct
 from omegaconf import MISSING, OmegaConf
 
 import segtrain
-from segtrain.cli.help import keys_of
-from segtrain.nodes import check_value, find_argument_problems
+from segtrain.nodes import find_argument_problems
 from segtrain.ranges import Fraction, Natural, Positive, PositiveFloat
+from segtrain.values import check_value
 
 Share = Annotated[float, Meta(gt=0, lt=1)]
 
@@ -62,7 +61,7 @@ class Train(Run):
     """Root of ``train``."""
 
     resume: str | None
-    score_threshold: Literal["auto"] | Fraction | None
+    score_threshold: Literal["auto"] | Fraction
     segmenter: dict[str, Any]
     augmentation: dict[str, Any]
     optimizer: dict[str, Any]
@@ -93,7 +92,7 @@ class Evaluate(Run):
     trust: list[str]
     reference: str
     tracks: Literal["all", "class_agnostic"]
-    score_threshold: Literal["auto"] | Fraction | None
+    score_threshold: Fraction | None
     precision: Literal["fp32", "bf16"] | None
     gallery: Natural
     bootstrap: Bootstrap
@@ -114,14 +113,13 @@ def config_folder() -> Path:
 
 
 def register_schemas() -> None:
-    """Make the schemas known to Hydra as ``train_schema`` and ``evaluate_schema``, and the text of ``--help``."""
+    """Make the schemas known to Hydra as ``train_schema`` and ``evaluate_schema``."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=schema(Train))
     evaluate = OmegaConf.structured(schema(Evaluate))
     # The names of result files are the user's: the one dictionary that takes new keys without `+`.
     OmegaConf.set_struct(evaluate.predictions, False)
     store.store(name="evaluate_schema", node=evaluate)
-    OmegaConf.register_new_resolver("keys_of", partial(keys_of, config_folder()), replace=True)
 
 
 def schema(record: type[Struct]) -> type:
@@ -160,6 +158,22 @@ def _merged_type(hint: Any) -> Any:
     return kind | None if NoneType in kinds else kind
 
 
+def type_of(config_name: str, key: str) -> Any:
+    """Return the type of a key.
+
+    Args:
+        config_name: root among the YAML files: "train" or "evaluate".
+        key: dotted key that the root's schema knows.
+
+    >>> type_of("train", "data.check")
+    typing.Literal['strict', 'warn', 'off']
+    """
+    hint: Any = Train if config_name == "train" else Evaluate
+    for name in key.split("."):
+        hint = get_type_hints(hint, include_extras=True)[name]
+    return hint
+
+
 def find_problems(config: Mapping[str, Any], changed: Collection[str] | None = None) -> list[str]:
     """List what is wrong with the values of a root, and with the arguments of its parts; one line each.
 
@@ -169,7 +183,10 @@ def find_problems(config: Mapping[str, Any], changed: Collection[str] | None = N
             lie below one.
     """
     root = Train if "trainer" in config else Evaluate
-    return [*check_values(root, config), *_check_roles(config), *find_argument_problems(config, changed)]
+    misplaced = list(_check_roles(config))
+    # With a part in the wrong place, arguments are not looked at: those of others may refer to it.
+    arguments = [] if misplaced else find_argument_problems(config, changed)
+    return [*check_values(root, config), *misplaced, *arguments]
 
 
 def check_values(record: type[Struct], values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -193,14 +210,13 @@ def check_values(record: type[Struct], values: Mapping[str, Any], prefix: str = 
 def _check_roles(config: Mapping[str, Any]) -> Iterator[str]:
     """Find parts that can be built, but not in this place."""
     if "trainer" in config and config["data"]["from_checkpoint"]:
-        yield "data: evaluate.py alone takes it from a checkpoint; choose another option, such as data=coco"
-    if "trainer" in config and config["score_threshold"] is None:
-        yield "score_threshold=null: there is no checkpoint to take it from; give a number, or auto"
-    if "segmenters" in config and config["score_threshold"] == "auto":
-        yield "score_threshold=auto: train.py alone chooses one; give a number, or null for the checkpoint's"
+        yield "data=checkpoint: there is no checkpoint to take the data from; choose coco or synthetic"
     network = config.get("segmenter")
     if network is not None and not network.get("_partial_"):
-        yield "segmenter: this one does not learn; choose a mask_rcnn_* option"
+        if str(network.get("_target_")).startswith("segtrain."):
+            yield "segmenter: this one does not learn; choose a mask_rcnn_* option"
+        else:
+            yield "segmenter: add '_partial_: true' to its YAML file: the class names come from the data"
     for name, node in config.get("segmenters", {}).items():
         if not isinstance(node, Mapping) or "_target_" not in node:
             yield f"segmenters.{name}: not a segmenter; drop the row with '~segmenters.{name}'"

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.cli.command_line import Command, logging_of_a_run, start_logging
 from segtrain.cli.config import config_folder, find_problems, register_schemas
+from segtrain.cli.help import help_text
 from segtrain.cli.overrides import compose
 from segtrain.errors import SegtrainError
 
@@ -60,15 +62,15 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
     debugging = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
     register_schemas()
+    OmegaConf.register_new_resolver("help_text", partial(help_text, program), replace=True)
 
     def main(cfg: DictConfig) -> object:
         output_dir = Path(HydraConfig.get().runtime.output_dir)
         # Here and not around Hydra, which would add a line of its own to the error.
-        with _errors_as_one_line(debugging):
+        with _errors_as_one_line(debugging), _removed_if_empty(output_dir):
             values = {**_checked(cfg), "output_dir": str(output_dir)}
             start_logging()
-            with _removed_if_empty(output_dir):
-                return load_task(config_name)(values, output_dir, _command(config_name, program, arguments))
+            return load_task(config_name)(values, output_dir, _command(config_name, program, arguments))
 
     sys.argv = [program[-1], *arguments]  # where Hydra looks for them
     with _errors_as_one_line(debugging):
@@ -140,12 +142,19 @@ def load_task(config_name: str) -> Task:
 
 @contextmanager
 def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """Remove the folder of a run that ends in an error before it has written anything."""
+    """Remove the folder of a run that ends in an error before it has written anything.
+
+    Args:
+        folder: folder of the run; those above it that are empty then go too, up to the working directory.
+    """
     try:
         yield
     except BaseException:
+        here = Path.cwd()
+        inner = [path for path in folder.absolute().parents if here in path.parents]
         with suppress(OSError):  # it holds something
-            folder.rmdir()
+            for path in (folder, *inner):
+                path.rmdir()
         raise
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import segtrain
+from segtrain.values import join_choices
 
 # Nothing heavy is imported here: each command imports what it needs when it runs.
 
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name == "--version":
         print(f"segtrain {segtrain.__version__}")
         return 0
-    print(f"error: {name}: no such command; use {' or '.join(COMMANDS)}", file=sys.stderr)
+    print(f"error: {name}: no such command; choose {join_choices(list(COMMANDS))}", file=sys.stderr)
     return 1
 
 

@@ -10,9 +10,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
 
+from segtrain.cli.config import type_of
 from segtrain.nodes import nearest
+from segtrain.values import describe_type
 
 
 def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, list[str], list[str]]:
@@ -41,7 +43,7 @@ def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, lis
         try:
             cfg, applied = hydra.compose(config_name, [*applied, text]), [*applied, text]
         except (ConfigCompositionException, ValueError) as error:
-            mistakes.append(f"{override.input_line}: {_reason(error, override, cfg)}")
+            mistakes.append(f"{override.input_line}: {_reason(error, override, cfg, config_name)}")
         else:
             changed += [override.key_or_group] if override in values else []
     return cfg, mistakes, changed
@@ -82,18 +84,20 @@ def _sort(arguments: Sequence[str], mistakes: list[str]) -> tuple[list[Override]
         chosen = [] if override.is_delete() else _first_value(override).partition("=")[2].strip("[]'\"").split(",")
         unknown = [option for option in chosen if option not in known]
         if known and unknown:
-            mistakes.append(f"{argument}: no such option; {nearest(unknown[0], known)}")
+            mistakes.append(f"{argument}: no such option; {nearest(unknown[0], known, '--help lists them')}")
         else:
             (options if known else values).append(override)
     return options, values
 
 
-def _reason(error: Exception, override: Override, cfg: DictConfig) -> str:
+def _reason(error: Exception, override: Override, cfg: DictConfig, config_name: str) -> str:
     cause = error.__cause__
     if "defaults list" in str(error):
-        return "this script has no such group; --help lists them"
+        return "no such group; --help lists them"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) or override.is_delete():
         return f"no such key; {_nearest_key(override.key_or_group, cfg)}"
+    if isinstance(cause, ValidationError):
+        return f"give {describe_type(type_of(config_name, override.key_or_group))}"
     reason = str(cause or error).splitlines()[0]
     return f"{reason[:1].lower()}{reason[1:]}"
 

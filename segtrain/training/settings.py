@@ -1,12 +1,11 @@
 """Settings of a training run."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from segtrain.ranges import Natural, NonNegativeFloat, Positive, PositiveFloat
-from segtrain.runtime import Precision
 from segtrain.training.schedule import Limits
 
 
@@ -45,7 +44,7 @@ class TrainSettings:
     max_minutes: NonNegativeFloat | None
     aspect_grouping: bool
     repeat_threshold: Annotated[float, Meta(gt=0, le=1)] | None
-    precision: Precision
+    precision: Literal["auto", "fp32", "bf16"]
     max_grad_norm: PositiveFloat | None
     accumulate_steps: Positive
     ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None

@@ -40,7 +40,7 @@ def test_a_grid_is_every_combination_and_touches_nothing_else() -> None:
         ),
         ({"otsu": {"min_area": 3}}, "space.otsu.min_area=3: not a list of values to try; give one"),
         ({"otsu": {"min_area": []}}, "not a list of values"),
-        ({"otsu": {"min_area": [16, "many"]}}, "otsu.min_area=many: expected int"),
+        ({"otsu": {"min_area": [16, "many"]}}, "otsu.min_area=many: give a whole number"),
         ({"otsu": {"method": {"polarity": ["border", "grey"]}}}, "otsu.method.polarity=grey"),
         ({"otsu": {"method": {"finish": {"opening": [0, -1]}}}}, "otsu.method.finish.opening=-1"),
     ],

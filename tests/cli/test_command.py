@@ -16,7 +16,7 @@ from msgspec import Meta
 from omegaconf import OmegaConf
 
 from segtrain.cli.config import Data, Train, check_values, register_schemas, schema
-from segtrain.cli.help import keys_of
+from segtrain.cli.help import read_comments
 from segtrain.cli.launch import compose_run, run
 from segtrain.cli.main import COMMANDS, main
 from segtrain.errors import SegtrainError
@@ -73,7 +73,7 @@ def test_the_table_of_commands_is_the_help(capsys: pytest.CaptureFixture[str]) -
 
 def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 1
-    assert capsys.readouterr().err == "error: trian: no such command; use train or evaluate or check\n"
+    assert capsys.readouterr().err == "error: trian: no such command; choose train, evaluate or check\n"
 
 
 def test_check_is_the_check_of_data(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,8 +103,8 @@ def test_a_new_key_of_the_data_is_two_edits(tmp_path: Path) -> None:
         register_schemas()
     assert found == {"coco": 512, "synthetic": 512}
     assert left is None
-    assert list(check_values(LongerData, wrong)) == ["tile=0: expected int >= 1"]
-    assert "  tile: 512 # pixels" in keys_of(configs, "train")
+    assert list(check_values(LongerData, wrong)) == ["tile=0: give a whole number from 1, or null"]
+    assert read_comments([configs], "data/coco")["tile"] == "pixels"
 
 
 def test_a_configuration_from_python() -> None:

@@ -1,6 +1,7 @@
 """Every option composes and binds, nothing is said twice, and the command line is checked as a whole."""
 
 import re
+from collections.abc import Iterator
 from inspect import Parameter, signature
 from pathlib import Path
 
@@ -93,20 +94,56 @@ def test_no_part_has_defaults_of_its_own() -> None:
                 assert not twice, f"{target}: {twice}"
 
 
+PARTS = ("segmenter", "augmentation", "optimizer", "schedule", "segmenters")
+HIDDEN = ("_target_", "data.generator", "data.from_checkpoint")  # not for users
+
+
+def leaves(values: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the values that a user may set, by dotted key."""
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict) and value and key not in HIDDEN:
+            yield from leaves(value, f"{key}.")
+        elif not key.endswith(HIDDEN):
+            yield key, value
+
+
 @pytest.mark.parametrize("script", ["train", "evaluate"])
-def test_help_lists_options_and_keys(script: str, tmp_path: Path) -> None:
+def test_help_describes_every_key(script: str, tmp_path: Path) -> None:
     finished = run(script, "--help", folder=tmp_path)
-    assert finished.code == 0
-    assert finished.err == ""
-    assert len(finished.out.splitlines()) <= 60
-    _, groups, keys = re.split(r"^Groups.*:$|^Keys, .*:$", finished.out, maxsplit=2, flags=re.MULTILINE)
-    listed = re.findall(r"^(\w+): (.*)$", groups, re.MULTILINE)
-    assert {(group, option) for group, options in listed for option in options.split(", ")} == set(OPTIONS)
-    stated = yaml.safe_load(keys.partition("\n\n")[2].partition("\n\n")[0])
-    assert stated.pop("data") == yaml.safe_load((CONFIGS / "data" / "coco.yaml").read_text())
-    own = yaml.safe_load((CONFIGS / f"{script}.yaml").read_text())
-    assert stated == {key: value for key, value in own.items() if key not in ("defaults", "hydra")}
+    assert (finished.code, finished.err) == (0, "")
+    assert f"usage: python {script}.py [GROUP=OPTION ...]" in finished.out
+    _, *sections = re.split(r"^Keys.*:$", finished.out, flags=re.MULTILINE)
+    shown = dict(re.findall(r"^  ([\w.]+)=(\S+)", "".join(sections), re.MULTILINE))
+    keys = dict(leaves({key: value for key, value in compose(script).items() if key not in PARTS}))
+    assert shown.keys() == keys.keys()
+    assert all(yaml.safe_load(text) == keys[key] for key, text in shown.items() if key != "output_dir")
     assert not list(tmp_path.iterdir())
+
+
+def test_help_lists_the_options_that_suit_the_command(tmp_path: Path) -> None:
+    listed = {script: " ".join(run(script, "--help", folder=tmp_path).out.split()) for script in ("train", "evaluate")}
+    networks = [name for group, name in OPTIONS if group == "segmenter" and name.startswith("mask_rcnn")]
+    assert f"network: {', '.join(sorted(networks))} augmentation=" in listed["train"]
+    assert "learn from: coco, synthetic segmenter=" in listed["train"]
+    assert "evaluate on: checkpoint, coco, synthetic methods=" in listed["evaluate"]
+    assert "threshold_otsu" in listed["evaluate"]
+    assert "mask_rcnn_" not in listed["evaluate"]
+
+
+def test_help_lists_options_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "segmenter").mkdir()
+    (tmp_path / "segmenter" / "my_net.yaml").write_text("_target_: my_package.Net\n_partial_: true\n")
+    out = run("train", "--config-dir", str(tmp_path), "--help", folder=tmp_path).out
+    assert "mask_rcnn_resnet50_fpn_v2, my_net" in " ".join(out.split())
+
+
+def test_a_network_of_the_user_that_is_not_partial(tmp_path: Path) -> None:
+    (tmp_path / "segmenter").mkdir()
+    (tmp_path / "segmenter" / "my_net.yaml").write_text("_target_: my_package.Net\n")
+    text = message(run("train", "--config-dir", str(tmp_path), "segmenter=my_net", "output_dir=run", folder=tmp_path))
+    assert text.startswith("error: segmenter: add '_partial_: true' to its YAML file")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("script", ["train", "evaluate"])
@@ -126,11 +163,19 @@ def test_the_whole_configuration_can_be_printed(script: str, tmp_path: Path) -> 
         ("train", ["sed=1"], "did you mean seed?"),
         ("train", ["segmentr=x"], "did you mean segmenter?"),
         ("train", ["experiment=nucle"], "experiment=nucle: no such option; did you mean nuclei?"),
-        ("train", ["methods=all"], "methods=all: this script has no such group"),
-        ("train", ["data=checkpoint"], "data: evaluate.py alone takes it from a checkpoint; choose"),
-        ("train", ["data.max_dets=null"], "data.max_dets=null: expected int, got null"),
-        ("train", ["trainer=null"], "trainer=null: no such option; use default"),
-        ("evaluate", ["methods=foo"], "use all or classical or mask_rcnn or none or oracle or tuned"),
+        ("train", ["methods=all"], "methods=all: no such group"),
+        (
+            "train",
+            ["data=checkpoint"],
+            "data=checkpoint: there is no checkpoint to take the data from; choose coco or synthetic",
+        ),
+        ("train", ["data.max_dets=null"], "data.max_dets=null: give a whole number from 1"),
+        ("train", ["segmenter=foo"], "segmenter=foo: no such option; --help lists them"),
+        ("train", ["segmenter.norm=x"], "segmenter.norm=x: choose auto, frozen or batch"),
+        ("train", ["seed=abc"], "seed=abc: give a whole number from 0"),
+        ("evaluate", ["score_threshold=auto"], "score_threshold=auto: give a number from 0 to 1, or null"),
+        ("train", ["trainer=null"], "trainer=null: no such option; choose default"),
+        ("evaluate", ["methods=foo"], "choose all, classical, mask_rcnn, none, oracle or tuned"),
         ("evaluate", ["+segmenter@segmenters.x=kmean"], "did you mean kmeans?"),
         ("evaluate", ["~segmenters.kmean"], "did you mean segmenters.kmeans?"),
         ("evaluate", ["predictons.x=a.json"], "did you mean predictions"),

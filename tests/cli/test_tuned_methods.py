@@ -207,7 +207,7 @@ def test_a_space_is_changed_like_any_setting(workplace: Workplace, tmp_path: Pat
     row = "segmenters.threshold_tuned"
     arguments = ["methods=tuned", f"~{'segmenters.edge_tuned'}", "~segmenters.kmeans_tuned", *data_of(workplace.data)]
     finished = run("evaluate", *arguments, f"{row}.space.otsu.min_area=[16,x]", folder=tmp_path)
-    assert "otsu.min_area=x: expected int" in message(finished)
+    assert "otsu.min_area=x: give a whole number" in message(finished)
     evaluate(tmp_path, *arguments, f"{row}.space.otsu.min_area=[16]", f"~{row}.candidates.local", f"~{row}.space.local")
     assert winner(tmp_path, "threshold_tuned")["min_area"] == 16
 
