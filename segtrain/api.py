@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from segtrain import visualize
 from segtrain.cli.config import config_folder
-from segtrain.data.check.load import CheckMode, load_index
+from segtrain.data.check.load import CheckMode, load_index, refuse_errors
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.images.headers import PILLOW_LIMIT, Exif
 from segtrain.data.images.image_files import ImageError
@@ -244,16 +244,21 @@ def load_coco(
         SegtrainError: the file is no COCO json, or something in it cannot be used.
 
     >>> import segtrain as st
-    >>> data = st.load_coco("cells/annotations/instances_val.json", "cells/images/val")
-    >>> len(data.index.images), [category.name for category in data.index.categories]
-    (2, ['round', 'spindle', 'lobed'])
+    >>> st.load_coco("cells/annotations/instances_val.json", "cells/images/val")
+    <cells/annotations/instances_val.json: 2 images, 26 annotations of round, spindle, lobed>
     """
+    for value, choices in ((check, get_args(CheckMode)), (exif, get_args(Exif))):
+        if value not in choices:
+            raise SegtrainError(f"{value!r} is no choice of load_coco; use {', '.join(choices)}")
     reader = None
     if images is not None:
         if not Path(images).is_dir():
             raise SegtrainError(f"{images}: no such folder; give the folder of the images")
         reader = ImageReader(Path(images), exif, PILLOW_LIMIT)
-    return Split("val", load_index(Path(annotations), check), reader)
+    index = load_index(Path(annotations), "off" if check == "off" else "warn")
+    if check == "strict":
+        refuse_errors(index.issues, str(annotations), 'check="warn"')
+    return Split("val", index, reader)
 
 
 def check(data: Split, *, against: Split | None = None, max_dets: int = _MAX_DETS) -> CheckReport:

@@ -60,7 +60,7 @@ class GroundTruthSet:
         return _InputCache(MATCHES_BYTES)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Detections:
     """Detections of one method in a set of images.
 
@@ -79,6 +79,11 @@ class Detections:
     score_threshold: float
     seconds: Mapping[str, Sequence[float]] = field(default_factory=dict)
     polygons: bool = False
+
+    def __repr__(self) -> str:
+        counted = {"masks": self.masks, "boxes": self.boxes}
+        counts = [f"{len(records)} {name}" for name, records in counted.items() if records is not None]
+        return f"<Detections: {', '.join(counts)}, score threshold {self.score_threshold:.2f}>"
 
     def class_agnostic(self) -> "Detections":
         """Return the detections with a single category."""

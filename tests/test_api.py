@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -179,6 +180,29 @@ def test_messages_name_no_keys_of_the_configuration(tmp_path: Path) -> None:
         st.read_image(tmp_path / "large.png", max_pixels=1999)
     for error in (missing, large):
         assert "data." not in str(error.value)
+
+
+def test_data_that_cannot_be_used_are_refused_in_words_of_the_function(workplace: Workplace, tmp_path: Path) -> None:
+    records = json.loads((workplace.data / "val.json").read_text())
+    records["annotations"][0]["segmentation"] = [[1, 2]]
+    (tmp_path / "val.json").write_text(json.dumps(records))
+    with pytest.raises(st.SegtrainError, match=r'annotation 1: a polygon .*\. check="warn" goes on') as broken:
+        st.load_coco(tmp_path / "val.json")
+    assert "data." not in str(broken.value).replace("segtrain.data.check", "")
+    assert st.load_coco(tmp_path / "val.json", check="warn").index.counts.dropped == 1
+    for wrong in ({"check": "wran"}, {"exif": "wran"}):
+        with pytest.raises(st.SegtrainError, match="'wran' is no choice of load_coco; use "):
+            st.load_coco(tmp_path / "val.json", **wrong)
+
+
+def test_what_a_notebook_shows_is_short(workplace: Workplace) -> None:
+    data = st.load_coco(workplace.data / "val.json", workplace.data / "val")
+    assert repr(data) == f"<{workplace.data / 'val.json'}: 5 images, 12 annotations of square, bar>"
+    detections = st.predict(st.classical("threshold_mean"), data)
+    assert repr(detections) == f"<Detections: {len(detections.masks)} masks, score threshold 0.00>"
+    shown = repr(st.score(detections, data))
+    assert re.match(r"{'class_agnostic': <TrackScores: mask_ap \d\.\d{3}, .*>, 'class_aware': None}", shown)
+    assert len(shown) < 400
 
 
 def test_drawing_what_does_not_fit_is_refused() -> None:

@@ -28,6 +28,9 @@ class Evaluation(NamedTuple):
     results: Results
     report: Path
 
+    def __repr__(self) -> str:
+        return f"<Evaluation of {', '.join(self.results.methods)}: {self.report}>"
+
 
 def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -> Evaluation:
     """Benchmark every method of the configuration and write the report.

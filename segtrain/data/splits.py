@@ -25,7 +25,7 @@ SplitName = Literal["train", "val"]
 ImageUse = Literal["needed", "welcome", "unused"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Split:
     """Annotations of a split, and the reader of its images.
 
@@ -44,6 +44,11 @@ class Split:
     unreadable_images: int = 0
     unreadable_annotations: int = 0
     entries: list[int] | None = None
+
+    def __repr__(self) -> str:
+        counts = self.index.counts
+        names = ", ".join(category.name for category in self.index.categories)
+        return f"<{self.index.path}: {len(self.index.images)} images, {counts.annotations} annotations of {names}>"
 
 
 def open_splits(

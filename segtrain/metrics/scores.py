@@ -96,6 +96,10 @@ class TrackScores(Record, frozen=True):
     f1_curve: F1Curve | None = None
     intervals: Mapping[str, Interval] = {}
 
+    def __repr__(self) -> str:
+        defined = [f"{key} {value:.3f}" for key, value in self.metrics.items() if value is not None]
+        return f"<TrackScores: {', '.join(defined)}>"
+
     @classmethod
     def of(cls, values: object) -> Self:
         """Convert the numbers of a track, metrics beside the other fields as in ``results.json``."""

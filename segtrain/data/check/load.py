@@ -61,12 +61,13 @@ def load_index(path: Path, check: CheckMode = "strict") -> CocoIndex:
     return index
 
 
-def refuse_errors(issues: Issues, culprit: str) -> None:
+def refuse_errors(issues: Issues, culprit: str, lenient: str | None = None) -> None:
     """Raise an error if any of the issues is one.
 
     Args:
         issues: issues of a data set.
         culprit: file or folder that the issues concern.
+        lenient: setting that leaves unusable parts out; None for that of the configuration.
 
     Raises:
         SegtrainError: there are errors; the message names the first example of the first few types.
@@ -75,9 +76,9 @@ def refuse_errors(issues: Issues, culprit: str) -> None:
         named = "; ".join(_describe(issue) for issue in errors[:_NAMED])
         more = f"; and {len(errors) - _NAMED} kinds of errors more" if len(errors) > _NAMED else ""
         files = any(issue.kind.startswith("image-") for issue in errors)
-        without = "data.check=warn or data.on_bad_image=skip" if files else "data.check=warn"
+        lenient = lenient or ("data.check=warn or data.on_bad_image=skip" if files else "data.check=warn")
         raise SegtrainError(
-            f"{culprit}: {named}{more}. {without} goes on without what cannot be used; "
+            f"{culprit}: {named}{more}. {lenient} goes on without what cannot be used; "
             "python -m segtrain.data.check ANNOTATIONS IMAGES lists all of it"
         )
 
