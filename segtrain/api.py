@@ -27,6 +27,7 @@ from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import (
+    SCORE_THRESHOLD,
     TRACKS,
     Detections,
     GroundTruthSet,
@@ -52,7 +53,6 @@ from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, load_
 ImageLike = npt.NDArray[np.uint8] | Tensor | Image.Image | str | Path
 _MAX_DETS = 100  # COCO's
 _MIN_AREA = 16  # of the classical rows
-_SCORE_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, repr=False)
@@ -324,7 +324,7 @@ def predict(segmenter: Segmenter, data: Split, *, score_threshold: float | None 
                 stacklevel=2,
             )
     if score_threshold is None:
-        score_threshold = segmenter.score_threshold if isinstance(segmenter, Model) else _SCORE_THRESHOLD
+        score_threshold = segmenter.score_threshold if isinstance(segmenter, Model) else SCORE_THRESHOLD
     images = evaluation_images(data.index, _reader(data))
     with _image_errors():
         return _predict(segmenter, images, categories if own is None else own, score_threshold, foreign=own is None)

@@ -24,6 +24,7 @@ from segtrain.segmenters import Segmenter
 TrackName = Literal["class_agnostic", "class_aware"]
 TRACKS: tuple[TrackName, ...] = ("class_agnostic", "class_aware")
 OBJECT = Category(1, "object")  # the single category of the class-agnostic track
+SCORE_THRESHOLD = 0.5  # operating point of learned scores where none was given or chosen
 MATCHES_BYTES = 2**29  # memory for matches and counts of the methods of an evaluation
 
 

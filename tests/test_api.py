@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 import segtrain as st
@@ -248,3 +249,12 @@ def test_runs_without_a_shell(workplace: Workplace, tmp_path: Path) -> None:
         st.train(["optimizer.rl=1"])
     with pytest.raises(st.SegtrainError, match="already holds"):
         st.train(overrides)
+
+
+def test_defaults_are_those_of_the_yaml_files() -> None:
+    configs = Path(__file__).parents[1] / "configs"
+    data = OmegaConf.load(configs / "data" / "coco.yaml")
+    for function in (st.check, st.score):
+        assert inspect.signature(function).parameters["max_dets"].default == data.max_dets
+    rows = [OmegaConf.load(path) for path in (configs / "segmenter").glob("*.yaml")]
+    assert {row.min_area for row in rows if "min_area" in row} == {st.classical(st.threshold.mean).segmenter.min_area}

@@ -9,14 +9,13 @@ from typing import Any
 from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import match_categories
+from segtrain.evaluation import SCORE_THRESHOLD, match_categories
 from segtrain.nodes import quote_override
 from segtrain.records import Category
 from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint, newest_checkpoint
 
 _LOADER = "segtrain.training.checkpoint.load_segmenter"
 _DEFAULT_SEED = 0  # of train.py; a `val_fraction` split without a checkpoint is drawn with it
-_DEFAULT_THRESHOLD = 0.5
 _OF_A_SPLIT = ("root", "val_annotations", "val_images", "val_fraction", "split_by")
 _OWN_TO_A_RUN = ("seed", "output_dir", "overwrite", "resume", "device", "threads")
 
@@ -60,7 +59,7 @@ class EvaluatedCheckpoint:
         """Choose the operating point of learned scores: the given one, else the checkpoint's."""
         if given is not None:
             return given
-        return _DEFAULT_THRESHOLD if self.checkpoint is None else self.checkpoint.score_threshold
+        return SCORE_THRESHOLD if self.checkpoint is None else self.checkpoint.score_threshold
 
     def description(self, network: str, given: float | None, evaluated: Split) -> str:
         """Describe the checkpoint's network for the report: its operating point, and what its weights were chosen on.

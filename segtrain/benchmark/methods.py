@@ -16,14 +16,13 @@ from segtrain.console import progress
 from segtrain.data.coco.result_file import load_results
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import Detections, predict
+from segtrain.evaluation import SCORE_THRESHOLD, Detections, predict
 from segtrain.nodes import build, nearest
 from segtrain.records import Category
 from segtrain.runtime import MemoryAbove, to_device
 from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 
-FILE_THRESHOLD = 0.5  # operating point of result files; that of a checkpoint applies to its own scores only
 CPU = torch.device("cpu")
 Advance = Callable[[], None]  # called after each image
 
@@ -290,7 +289,8 @@ def build_methods(
         SegtrainError: a file cannot be read, a segmenter cannot be built, or its categories are not those of the data.
     """
     given = config["score_threshold"]
-    file_threshold = FILE_THRESHOLD if given is None else given
+    # The threshold of a checkpoint applies to its own scores only.
+    file_threshold = SCORE_THRESHOLD if given is None else given
     methods: list[Method] = [
         ResultFile(name, Path(path), file_threshold, benchmark) for name, path in config["predictions"].items()
     ]

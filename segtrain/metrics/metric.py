@@ -148,6 +148,9 @@ class Metric(ABC):
         min_iou: least IoU of a match, one of ``matching.IOU_THRESHOLDS``; unused by metrics of pixels.
         area: true instances that count, as an index into ``matching.AREAS``.
         headline: True if the first table of a report shows it.
+        charted: True if a chart at the head of a report shows it with its intervals.
+        in_terminal: True if the table in the terminal shows it; there is room for five.
+        validated: True if validation in training logs it.
         category_key: name in the rows of single categories; None if it has no value for one category.
         category_title: header in the table of categories; None for the title.
         category_hint: explanation of that header; None for the hint.
@@ -164,6 +167,9 @@ class Metric(ABC):
     min_iou: float = 0.5
     area: int = ALL
     headline: bool = False
+    charted: bool = False
+    in_terminal: bool = False
+    validated: bool = False
     category_key: str | None = None
     category_title: str | None = None
     category_hint: str | None = None

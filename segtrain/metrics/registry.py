@@ -99,6 +99,9 @@ METRICS: tuple[Metric, ...] = (
         title="mask AP",
         hint="Average precision of masks, mean over IoU 0.50 to 0.95",
         headline=True,
+        charted=True,
+        in_terminal=True,
+        validated=True,
         category_key="mask_ap",
     ),
     _coco(
@@ -107,6 +110,8 @@ METRICS: tuple[Metric, ...] = (
         hint="Average precision of masks at IoU 0.50",
         threshold=IOU50,
         headline=True,
+        in_terminal=True,
+        validated=True,
         category_key="mask_ap50",
     ),
     _coco(
@@ -115,6 +120,7 @@ METRICS: tuple[Metric, ...] = (
         hint="Average precision of masks at IoU 0.75",
         min_iou=0.75,
         threshold=IOU75,
+        validated=True,
     ),
     _coco(
         key="mask_ap_small",
@@ -146,6 +152,8 @@ METRICS: tuple[Metric, ...] = (
         hint="Average precision of boxes, mean over IoU 0.50 to 0.95",
         iou_type="bbox",
         headline=True,
+        in_terminal=True,
+        validated=True,
         category_key="box_ap",
     ),
     RatioMetric(
@@ -159,6 +167,9 @@ METRICS: tuple[Metric, ...] = (
         counts=class_pixels,
         ratio=class_iou_of_sums,
         headline=True,
+        charted=True,
+        in_terminal=True,
+        validated=True,
         category_key="iou",
         category_title="IoU",
         category_hint="Intersection over union of this category's pixels",
@@ -185,6 +196,8 @@ METRICS: tuple[Metric, ...] = (
         counts=f1_50_counts,
         ratio=f1_metric.f1_of_sums,
         headline=True,
+        in_terminal=True,
+        validated=True,
         category_key="f1_50",
     ),
     _panoptic(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from segtrain.benchmark.results import Results
+from segtrain.metrics.metric import Metric
 from segtrain.metrics.registry import METRICS
 from segtrain.report.blocks import Section, Term, Terms
 from segtrain.report.text import MISSING
@@ -43,10 +44,13 @@ def general_terms(results: Results) -> list[Term]:
 
 def metric_terms() -> list[Term]:
     """Define the metrics of the registry; those of one definition share a term."""
-    titles: dict[str, list[str]] = {}
+    groups: dict[str, list[Metric]] = {}
     for metric in METRICS:
-        titles.setdefault(metric.definition, []).append(metric.title)
-    return [Term(", ".join(names), definition) for definition, names in titles.items()]
+        groups.setdefault(metric.definition, []).append(metric)
+    return [
+        Term(", ".join(metric.title for metric in metrics), f"{definition} Source: {metrics[0].source}.")
+        for definition, metrics in groups.items()
+    ]
 
 
 def _thresholds(results: Results) -> str:

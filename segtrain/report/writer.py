@@ -22,7 +22,7 @@ from segtrain.report.html import html_report
 from segtrain.report.markdown import markdown_report
 from segtrain.report.tables import SPEED, track_table
 
-_TERMINAL = ("mask_ap", "mask_ap50", "box_ap", "miou", "f1_50", SPEED.key)  # columns for 80 characters
+_TERMINAL = (*(metric.key for metric in METRICS if metric.in_terminal), SPEED.key)  # columns for 80 characters
 _CSV_TIMES = ("data_seconds_median", "data_seconds_p95", "segmentation_seconds_median", "segmentation_seconds_p95")
 _CSV_COUNTS = ("images", "detections", "images_without_detections")
 

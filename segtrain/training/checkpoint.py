@@ -14,13 +14,13 @@ import segtrain
 from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split, SplitName
 from segtrain.errors import SegtrainError
+from segtrain.evaluation import SCORE_THRESHOLD
 from segtrain.io import write_atomically
 from segtrain.nodes import accepts, build, check_targets, require_own_targets, target_nodes
 from segtrain.segmenters import Trainable
 from segtrain.segmenters.state_file import read_state
 
 FORMAT = 2  # of the file; a change that older code would misread, or newer code of an older file, raises it
-PROVISIONAL_THRESHOLD = 0.5  # of scores: while training goes on, and where nothing tells the thresholds apart
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Checkpoint:
             class_names=[category.name for category in categories],
             category_ids=[category.id for category in categories],
             max_dets=config["data"]["max_dets"],
-            score_threshold=PROVISIONAL_THRESHOLD if config["score_threshold"] == "auto" else config["score_threshold"],
+            score_threshold=SCORE_THRESHOLD if config["score_threshold"] == "auto" else config["score_threshold"],
             precision=precision,
             seed=config["seed"],
             val_ids=[image.id for image in splits["val"].index.images] if drawn else None,

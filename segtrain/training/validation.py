@@ -14,14 +14,14 @@ from segtrain.console import progress
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import OBJECT, Detections, GroundTruthSet, predict, score
+from segtrain.evaluation import OBJECT, SCORE_THRESHOLD, Detections, GroundTruthSet, predict, score
 from segtrain.metrics.f1 import count_matches, f1_of_sums
 from segtrain.metrics.matching import IOU50, match
+from segtrain.metrics.registry import METRICS
 from segtrain.segmenters import Trainable
-from segtrain.training.checkpoint import PROVISIONAL_THRESHOLD, load_checkpoint, restore_weights
+from segtrain.training.checkpoint import load_checkpoint, restore_weights
 from segtrain.training.logger import RunLogger
 
-KEYS: Sequence[str] = ("mask_ap", "mask_ap50", "mask_ap75", "box_ap", "miou", "f1_50")
 Show = Callable[[int, Detections], None]  # (step, detections)
 logger = logging.getLogger(__name__)
 THRESHOLDS = [number / 20 for number in range(1, 20)]
@@ -56,7 +56,7 @@ class Validation:
             self._show(step, found)
             track = score(found, self._ground_truth, self._max_dets, ["class_aware"])["class_aware"]
         assert track is not None
-        return {key: track.value(key) for key in KEYS}
+        return {metric.key: track.value(metric.key) for metric in METRICS if metric.validated}
 
 
 class ValidationImages:
@@ -151,7 +151,7 @@ def best_threshold(found: Detections, ground_truth: GroundTruthSet) -> tuple[flo
     for threshold in THRESHOLDS:
         value = float(f1_of_sums(count_matches(matches, threshold)[:, 0, IOU50].sum(axis=0)))
         values[threshold] = 0.0 if isnan(value) else value
-    best = max(THRESHOLDS, key=lambda threshold: (values[threshold], -abs(threshold - PROVISIONAL_THRESHOLD)))
+    best = max(THRESHOLDS, key=lambda threshold: (values[threshold], -abs(threshold - SCORE_THRESHOLD)))
     return best, values[best]
 
 

@@ -143,3 +143,7 @@ def test_keys_are_unique_and_every_metric_is_explained() -> None:
     assert len({metric.key for metric in METRICS}) == len(METRICS)
     for metric in METRICS:
         assert all((metric.title, metric.hint, metric.definition, metric.source))
+
+
+def test_the_terminal_has_room_for_five_metrics() -> None:
+    assert sum(metric.in_terminal for metric in METRICS) == 5

@@ -19,7 +19,6 @@ from segtrain.report.tables import (
 )
 from segtrain.report.text import MISSING, number_text, p_phrase, p_text
 
-CHARTED = ("mask_ap", "miou")  # drawn with their intervals
 _RANKING = next(metric for metric in METRICS if metric.key == "mask_ap")
 
 
@@ -48,7 +47,7 @@ def headline(results: Results) -> Section:
     if any(method.oracle for method in results.methods.values()):
         lead += " Upper bounds: best setting per image, chosen with its ground truth; excluded from ranking."
     blocks: list[Block] = [Paragraph(lead), table]
-    charts = [chart for key in CHARTED if (chart := interval_chart(results, key))]
+    charts = [chart for metric in METRICS if metric.charted and (chart := interval_chart(results, metric.key))]
     if charts:
         caption = "Lines: 95 % intervals. Where two overlap widely, the data may not tell the methods apart."
         blocks.append(Charts(charts, caption if with_intervals else ""))
