@@ -150,6 +150,17 @@ def accepts(node: Mapping[str, Any], argument: str) -> bool:
     return argument in inspect.signature(get_object(node["_target_"])).parameters
 
 
+def built_class(node: Mapping[str, Any]) -> type | None:
+    """Return the class that the ``_target_`` of a node builds: itself, or what it is annotated to return.
+
+    >>> built_class({"_target_": "segtrain.values.describe_value"})
+    <class 'str'>
+    """
+    target = get_object(node["_target_"])
+    found = target if inspect.isclass(target) else get_type_hints(target).get("return")
+    return found if inspect.isclass(found) else None
+
+
 def require_own_targets(config: object, source: str, trust: Sequence[str] = ()) -> None:
     """Refuse parts that neither segtrain nor a trusted package defines.
 

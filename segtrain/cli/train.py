@@ -11,7 +11,7 @@ from segtrain.data.open_data import open_data, training_samples
 from segtrain.data.splits import save_split
 from segtrain.nodes import build
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything
-from segtrain.training.checkpoint import Checkpoint, build_trainable
+from segtrain.training.checkpoint import Checkpoint, build_trainable, check_trainable
 from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.logger import RunLogger
 from segtrain.training.resume import find_resumed, initial_state, run_directory
@@ -40,6 +40,8 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     seed_everything(seed)
 
     resumed = find_resumed(config["resume"], output_dir)
+    if resumed is None:
+        check_trainable(config["segmenter"])
     val_ids = resumed.known_val_ids(config["data"]) if resumed else None
     splits = open_data(config["data"], ["train", "val"], seed, val_ids)
     initial = Checkpoint.initial(config, splits, precision)

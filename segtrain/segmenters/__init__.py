@@ -1,10 +1,10 @@
 """Interfaces of segmenters: `Segmenter` (inference) and `Trainable` (training)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +79,8 @@ class Trainable(nn.Module, ABC):
     A ``segmenter`` node of the configuration names a factory (this class or a function) that is called with the class
     names of labels 1..K and the node's settings. If it has an argument ``detections_per_image``, that is set to
     ``data.max_dets``; if it has an argument ``initialise``, that is False where a checkpoint's weights follow, so that
-    weights to start from need not be loaded.
+    weights to start from need not be loaded. A function that is annotated to return this class has its settings checked
+    by `check_settings` before data are read.
 
     Attributes:
         title: name of the network in the log and the report, such as "Mask R-CNN".
@@ -111,6 +112,17 @@ class Trainable(nn.Module, ABC):
     scores_are_learned: ClassVar[bool] = True
     precision: Literal["fp32", "bf16"] = "fp32"
     info: ClassVar[SegmenterInfo] = SegmenterInfo()
+
+    @classmethod
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
+        """Refuse settings that need no data to be known as wrong; called once, before a training reads its data.
+
+        Args:
+            settings: arguments of the factory by name, without the class names.
+
+        Raises:
+            SegtrainError: a setting is wrong.
+        """
 
     @abstractmethod
     def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from segtrain.data.splits import Split, SplitName
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD
 from segtrain.io import write_atomically
-from segtrain.nodes import accepts, build, check_targets, require_own_targets, target_nodes
+from segtrain.nodes import accepts, build, built_class, check_targets, require_own_targets, target_nodes
 from segtrain.segmenters import Trainable
 from segtrain.segmenters.state_file import read_state
 
@@ -215,6 +215,20 @@ def segmenter_node(checkpoint: Checkpoint, source: str, max_dets: int | None, tr
         node["detections_per_image"] = max_dets or checkpoint.max_dets
     check_targets({"segmenter": node})
     return node
+
+
+def check_trainable(node: Mapping[str, Any]) -> None:
+    """Check the settings of a ``segmenter`` node as far as they can be without data.
+
+    Args:
+        node: configuration of a factory; see `Trainable`.
+
+    Raises:
+        SegtrainError: a setting is wrong.
+    """
+    built = built_class(node)
+    if built is not None and issubclass(built, Trainable):
+        built.check_settings(node)
 
 
 def build_trainable(node: Mapping[str, Any], class_names: Sequence[str], *, initialise: bool) -> Trainable:

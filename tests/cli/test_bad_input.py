@@ -127,6 +127,12 @@ def test_what_is_not_there(override: str, expected: list[str], workplace: Workpl
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("setting", ["segmenter.weights=COCO_V2", "segmenter.architecture=vgg"])
+def test_settings_of_the_network_are_checked_before_data_are_drawn(setting: str, tmp_path: Path) -> None:
+    assert f"{setting}: " in message(run("train", setting, folder=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failed_run_leaves_no_empty_folder(tmp_path: Path) -> None:
     message(run("train", "data=coco", "output_dir=run", folder=tmp_path))
     message(run("evaluate", "checkpoint=no.pt", "output_dir=report", folder=tmp_path))

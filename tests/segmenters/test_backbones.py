@@ -56,5 +56,7 @@ def test_a_classifiers_weights_reach_the_backbone(tmp_path: Path, monkeypatch: p
 
 
 def test_an_unknown_backbone_is_named() -> None:
-    with pytest.raises(SegtrainError, match=r"segmenter\.architecture=resnet34_fpn: unknown; choose one of resnet50"):
+    with pytest.raises(
+        SegtrainError, match=r"segmenter\.architecture=resnet34_fpn: no such backbone; did you mean resnet50"
+    ):
         tiny("resnet34_fpn")

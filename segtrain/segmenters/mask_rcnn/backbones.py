@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import torchvision
 from torch import nn
 
+from segtrain.errors import SegtrainError
+from segtrain.nodes import nearest
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -74,3 +77,19 @@ BACKBONES: dict[str, Backbone | StockBackbone] = {
         published=("MobileNet_V2_Weights",),
     ),
 }
+
+
+def find_backbone(architecture: str) -> Backbone | StockBackbone:
+    """Look up a backbone.
+
+    Args:
+        architecture: key of `BACKBONES`.
+
+    Raises:
+        SegtrainError: there is no such key.
+    """
+    if architecture not in BACKBONES:
+        raise SegtrainError(
+            f"segmenter.architecture={architecture}: no such backbone; {nearest(architecture, list(BACKBONES))}"
+        )
+    return BACKBONES[architecture]

@@ -19,7 +19,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain.errors import SegtrainError
 from segtrain.ranges import Fraction, Positive, PositiveFloat
-from segtrain.segmenters.mask_rcnn.backbones import BACKBONES, Backbone, StockBackbone
+from segtrain.segmenters.mask_rcnn.backbones import Backbone, StockBackbone, find_backbone
 from segtrain.segmenters.mask_rcnn.frozen_bn import freeze_batch_norms
 from segtrain.segmenters.mask_rcnn.model import STRIDES, MaskRCNN
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
@@ -70,10 +70,7 @@ def build_network(
     anchors = AnchorGenerator(
         tuple(tuple(sizes) for sizes in shape.anchor_sizes), (tuple(shape.anchor_ratios),) * len(shape.anchor_sizes)
     )
-    if shape.architecture not in BACKBONES:
-        known = ", ".join(BACKBONES)
-        raise SegtrainError(f"segmenter.architecture={shape.architecture}: unknown; choose one of {known}")
-    backbone = BACKBONES[shape.architecture]
+    backbone = find_backbone(shape.architecture)
     if isinstance(backbone, StockBackbone):
         network = _stock(backbone, shape, num_classes, anchors, settings)
     else:

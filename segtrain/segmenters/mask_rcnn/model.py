@@ -1,6 +1,7 @@
 """Mask R-CNN (He et al., 2017): torchvision's modules and losses, on box crops instead of planes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 from segtrain.records import Instances
 from segtrain.runtime import copy_to_device
 from segtrain.segmenters import SegmenterInfo, Trainable
+from segtrain.segmenters.mask_rcnn.backbones import find_backbone
 from segtrain.segmenters.mask_rcnn.frozen_bn import fold_frozen_norms
 from segtrain.segmenters.mask_rcnn.mask_paste import to_rles
 from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE, sample_targets
@@ -21,6 +23,7 @@ from segtrain.segmenters.mask_rcnn.preprocess import InputSize, batch_images
 from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid, Method
 from segtrain.segmenters.mask_rcnn.rois import box_losses, sample_rois
 from segtrain.segmenters.mask_rcnn.rpn import proposal_losses, rpn_outputs_at, sample_anchors, select_proposals
+from segtrain.segmenters.mask_rcnn.weights import find_published
 from segtrain.targets import Target
 
 STRIDES = (4, 8, 16, 32)  # of the pyramid levels that regions are pooled from
@@ -110,6 +113,13 @@ class MaskRCNN(Trainable):
         fold_frozen_norms(self)
         self.to(memory_format=torch.channels_last)
         self.input_size, self.roi_align = input_size, roi_align
+
+    @classmethod
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
+        """Refuse unknown backbones and weights; see `Trainable`."""
+        find_backbone(settings["architecture"])
+        if settings["weights"] is not None:
+            find_published(settings["weights"], settings["architecture"])
 
     def input_scale(self, height: int, width: int) -> float:
         """See `Trainable`."""

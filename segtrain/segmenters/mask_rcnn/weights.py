@@ -12,7 +12,7 @@ from torchvision.models import WeightsEnum
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from segtrain.errors import SegtrainError
-from segtrain.segmenters.mask_rcnn.backbones import BACKBONES
+from segtrain.segmenters.mask_rcnn.backbones import find_backbone
 from segtrain.segmenters.state_file import read_state, summarise_error
 
 # The layers whose rows belong to categories; each category has `rows` of them.
@@ -21,6 +21,31 @@ _CLASS_LAYERS = {
     "roi_heads.box_predictor.bbox_pred": 4,
     "roi_heads.mask_predictor.mask_fcn_logits": 1,
 }
+
+
+def find_published(weights: str, architecture: str) -> WeightsEnum | None:
+    """Look up published weights.
+
+    Args:
+        weights: a published name, or the path of a file.
+        architecture: key of `BACKBONES`; decides which published names there are.
+
+    Returns:
+        The member of torchvision's enumeration; None for a file.
+
+    Raises:
+        SegtrainError: there is neither such a name nor such a file.
+    """
+    published: dict[str, WeightsEnum] = {}
+    for enum_name in find_backbone(architecture).published:
+        enum = getattr(torchvision.models, enum_name, None) or getattr(torchvision.models.detection, enum_name)
+        published.update({member.name: member for member in enum})
+    if weights not in published and not Path(weights).exists():
+        raise SegtrainError(
+            f"segmenter.weights={weights}: no such file, and {architecture} has no published weights of this name "
+            f"({', '.join(published)})"
+        )
+    return published.get(weights)
 
 
 def read_weights(weights: str, architecture: str) -> tuple[dict[str, Tensor], Sequence[str] | None]:
@@ -33,17 +58,8 @@ def read_weights(weights: str, architecture: str) -> tuple[dict[str, Tensor], Se
     Raises:
         SegtrainError: they cannot be had, or are not weights.
     """
-    published = {}
-    for enum_name in BACKBONES[architecture].published:
-        enum = getattr(torchvision.models, enum_name, None) or getattr(torchvision.models.detection, enum_name)
-        published.update({member.name: member for member in enum})
-    if weights in published:
-        return _download(published[weights]), published[weights].meta["categories"]
-    if not Path(weights).exists():
-        raise SegtrainError(
-            f"segmenter.weights={weights}: no such file, and {architecture} has no published weights of this name "
-            f"({', '.join(published)})"
-        )
+    if (published := find_published(weights, architecture)) is not None:
+        return _download(published), published.meta["categories"]
     content = read_state(Path(weights))
     names = content.get("class_names")
     state = content.get("model", content.get("state_dict", content))
