@@ -73,7 +73,6 @@ class Bootstrap(Struct):
     """``bootstrap``: resamples of the images behind the intervals."""
 
     resamples: Natural
-    seed: Natural
 
 
 class Tune(Struct):

@@ -237,7 +237,7 @@ def test_all_mistakes_are_listed_once(tmp_path: Path) -> None:
         ("evaluate", "tune.seconds=-1"),
         ("evaluate", "gallery=-1"),
         ("evaluate", "bootstrap.resamples=-1"),
-        ("evaluate", "bootstrap.seed=x"),
+        ("evaluate", "bootstrap.resamples=x"),
         ("evaluate", "checkpoint=3"),
         ("evaluate", "predictions.x=null"),
         ("evaluate", "data.on_bad_image=ignore"),
