@@ -34,7 +34,7 @@ def test_first_commands() -> None:
     assert commands()[:2] == ["python train.py", "python evaluate.py tune.seconds=20"]
 
 
-@pytest.mark.parametrize("command", [command for command in commands() if "--multirun" not in command])
+@pytest.mark.parametrize("command", [command for command in commands() if " --" not in command])
 def test_command_composes(command: str) -> None:
     _, script, *overrides = shlex.split(command)
     register_schemas()
