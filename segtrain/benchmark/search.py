@@ -25,7 +25,7 @@ from segtrain.ranges import Positive, PositiveFloat
 from segtrain.records import Prediction, to_predictions
 
 KEPT = 2**29  # bytes of decoded images that are kept in memory; the others are read again each time
-Metric = Literal["mask_ap", "miou"]
+TunedMetric = Literal["mask_ap", "miou"]
 RUNGS = (6, 3)  # a trial is first scored on a sixth of the images, then on a third, then on all
 PROMISING = 50.0  # percentile: a trial continues if it is among this share of those that were scored on all images
 STARTUP = 10  # trials drawn at random before the sampler models them
@@ -123,7 +123,7 @@ class Objective:
         deadline: time by ``time.perf_counter`` after which trials end; None for none.
     """
 
-    def __init__(self, images: TrainingImages, metric: Metric, max_dets: int, deadline: float | None) -> None:
+    def __init__(self, images: TrainingImages, metric: TunedMetric, max_dets: int, deadline: float | None) -> None:
         self._images, self._metric, self._max_dets, self._deadline = images, metric, max_dets, deadline
         count = len(images.ids)
         self._rungs = sorted({max(1, count // rung) for rung in RUNGS} | {count})
@@ -251,7 +251,7 @@ def search(
     row: Tuned,
     images: TrainingImages,
     *,
-    metric: Metric,
+    metric: TunedMetric,
     max_dets: int,
     budget: Budget,
     seed: int,

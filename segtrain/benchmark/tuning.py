@@ -7,7 +7,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from segtrain.benchmark.search import Budget, Metric, TrainingImages, Tuned, Winner, files_of, search
+from segtrain.benchmark.search import Budget, TrainingImages, Tuned, TunedMetric, Winner, files_of, search
 from segtrain.benchmark.search_space import build_segmenter
 from segtrain.console import progress
 from segtrain.data.open_data import open_data
@@ -57,7 +57,7 @@ class Tuning:
         command: Sequence[str],
         seed: int,
         *,
-        metric: Metric,
+        metric: TunedMetric,
         images: int | None,
         seconds: float | None,
         trials: int | None,
@@ -154,7 +154,7 @@ class Tuning:
         write_atomically(self._folder / "segmenter" / f"{option}.yaml", head + as_yaml(node))
 
 
-def _describe(winner: Winner, metric: Metric, images: int) -> str:
+def _describe(winner: Winner, metric: TunedMetric, images: int) -> str:
     """Describe the result of a search for the report."""
     if not winner.completed:
         return "as it stands, as no trial ended in time."
