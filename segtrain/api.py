@@ -34,12 +34,8 @@ from segtrain.evaluation import (
     TrackName,
     match_categories,
 )
-from segtrain.evaluation import (
-    predict as _predict,
-)
-from segtrain.evaluation import (
-    score as _score,
-)
+from segtrain.evaluation import predict as _predict
+from segtrain.evaluation import score as _score
 from segtrain.io import printable
 from segtrain.metrics.scores import TrackScores
 from segtrain.nodes import build, nearest, read_yaml
@@ -137,7 +133,7 @@ def classical(method: str | Callable[..., LabelMap], *, min_area: int | None = N
         method: name of a YAML file in ``configs/segmenter/``, such as "threshold_otsu", "edge_canny" or "kmeans_lab";
             or a function from float32 RGB (H, W, 3) in [0, 1] to a label map (H, W), 0 for background.
         min_area: least area of a region in pixels; None for the method's own, which is 16 for a function.
-        settings: arguments of the function that shall differ from their defaults, such as ``polarity="dark"``.
+        settings: arguments of the function in place of its defaults, such as ``polarity="dark"``.
 
     Returns:
         A model whose labels are all 0, and whose scores rank by contrast.
@@ -192,7 +188,7 @@ def draw(
     """Draw instances on an image: crisp outlines around a translucent fill.
 
     Args:
-        image: as `Model.segment` takes it.
+        image: uint8 RGB array (H, W, 3), uint8 RGB tensor (3, H, W), PIL image, or path of an image file.
         instances: instances of this image.
         class_names: names of the labels 1..K, written at each instance; None for no names.
         scores: True to write scores beside the names.
