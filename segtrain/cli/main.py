@@ -47,8 +47,8 @@ def _check(program: Sequence[str], arguments: Sequence[str]) -> int:
 
 COMMANDS = {
     "train": Entry("fine-tune a network on COCO-format data", _train),
-    "evaluate": Entry("benchmark it against classical segmentation, and write the report", _evaluate),
-    "check": Entry("check a COCO data set before it costs an hour", _check),
+    "evaluate": Entry("benchmark networks against classical segmentation, and write a report", _evaluate),
+    "check": Entry("check a COCO data set for mistakes", _check),
 }
 
 
@@ -76,5 +76,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _help() -> str:
     lines = [f"  {name:<10}{entry.help}" for name, entry in COMMANDS.items()]
-    more = ["", "segtrain COMMAND --help says more of each; segtrain --version names the version."]
+    more = ["", "segtrain COMMAND --help describes a command; segtrain --version prints the version."]
     return "\n".join([USAGE, "", *lines, *more])
