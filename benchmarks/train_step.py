@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from segtrain.data.augmentation import Augmentation
 
@@ -40,9 +41,9 @@ from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from segtrain.data.check.load import load_index
 from segtrain.data.dataset import CocoDataset, Sample
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.runtime import Precision
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 
+Precision = Literal["fp32", "bf16"]
 SAME = 1e-4  # relative difference of a loss in float32
 LEARNING_RATE = 1e-6
 
@@ -119,7 +120,7 @@ def batches_of(split: Split, case: Case) -> tuple[list[Batch], list[str]]:
 
 def our_losses(model: MaskRCNN, precision: Precision, batch: Batch) -> dict[str, Tensor]:
     """Compute the losses as ``train.py`` does."""
-    model.precision = "bf16" if precision == "bf16" else "fp32"
+    model.precision = precision
     for _ in batch.samples:  # torchvision's transform draws one of its sizes for each image
         torch.empty(1).uniform_()
     return model.losses([sample.image for sample in batch.samples], [sample.target for sample in batch.samples])
