@@ -18,6 +18,7 @@ def test_scores_on_another_scale_are_noted(tmp_path: Path) -> None:
     bench.add("logits", scored([-3.5, 0.4, 2.0])).add("boxes", [{**box, "score": 100} for box in boxes()])
     found = bench.results()
     assert found["warnings"] == [
+        "The rows are not compared with a reference, as none is trained; reference=NAME chooses one",
         "percent: scores from 0.25 to 90 are not in [0, 1]; the score threshold 0.5 takes 15 of 30 detections, and "
         "calibration is left out",
         "logits: scores from -3.5 to 2 are not in [0, 1]; the score threshold 0.5 takes 1 of 3 detections, and "

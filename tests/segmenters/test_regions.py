@@ -14,7 +14,7 @@ from segtrain.segmenters.classical.regions import (
     luminance,
     split_touching,
 )
-from segtrain.segmenters.classical.segmenter import constant, contrast
+from segtrain.segmenters.classical.segmenter import contrast
 
 SMALL_MAPS = arrays(np.int64, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, 3))
 
@@ -158,7 +158,6 @@ def test_contrast_without_surroundings_or_range_is_zero() -> None:
     rgb = np.random.default_rng(0).random((4, 4, 3), dtype=np.float32)
     assert contrast(rgb, np.ones((4, 4), dtype=int)).tolist() == [0]
     assert contrast(np.full((4, 4, 3), 0.3, np.float32), picture("1...\n....\n....\n..22")).tolist() == [0, 0]
-    assert constant(rgb, picture("1...\n....\n....\n..22")).tolist() == [1, 1]
     assert contrast(rgb, np.zeros((4, 4), dtype=int)).shape == (0,)
 
 
