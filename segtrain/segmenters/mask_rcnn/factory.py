@@ -23,7 +23,7 @@ from segtrain.segmenters.mask_rcnn.backbones import Backbone, StockBackbone, fin
 from segtrain.segmenters.mask_rcnn.frozen_bn import freeze_batch_norms
 from segtrain.segmenters.mask_rcnn.model import STRIDES, MaskRCNN
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
-from segtrain.segmenters.mask_rcnn.roi_align import Method
+from segtrain.segmenters.mask_rcnn.roi_align import RoIAlignMethod
 from segtrain.segmenters.mask_rcnn.weights import load_weights, trained_without_epsilon
 
 logger = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ def mask_rcnn(
     detections_per_image: Positive,
     min_score: Fraction,
     nms_iou: Fraction,
-    roi_align: Method,
+    roi_align: RoIAlignMethod,
     fpn_channels: Positive | None = None,
     box_head_width: Positive | None = None,
     mask_head_widths: Annotated[list[Positive], Meta(min_length=1)] | None = None,

@@ -20,7 +20,7 @@ from segtrain.segmenters.mask_rcnn.frozen_bn import fold_frozen_norms
 from segtrain.segmenters.mask_rcnn.mask_paste import to_rles
 from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE, sample_targets
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize, batch_images
-from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid, Method
+from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid, RoIAlignMethod
 from segtrain.segmenters.mask_rcnn.rois import box_losses, sample_rois
 from segtrain.segmenters.mask_rcnn.rpn import proposal_losses, rpn_outputs_at, sample_anchors, select_proposals
 from segtrain.segmenters.mask_rcnn.weights import find_published
@@ -107,7 +107,7 @@ class MaskRCNN(Trainable):
     )  # fmt: skip
     stride = STRIDES[0]
 
-    def __init__(self, network: StockMaskRCNN, input_size: InputSize, roi_align: Method = "auto") -> None:
+    def __init__(self, network: StockMaskRCNN, input_size: InputSize, roi_align: RoIAlignMethod = "auto") -> None:
         super().__init__()
         self.backbone, self.rpn, self.roi_heads = network.backbone, network.rpn, network.roi_heads
         fold_frozen_norms(self)

@@ -16,7 +16,7 @@ from segtrain.runtime import copy_to_device
 
 SAMPLES_PER_AXIS = 2  # torchvision's ``sampling_ratio`` for Faster and Mask R-CNN
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4  # equation 1 of Lin et al., Feature Pyramid Networks, 2017
-Method = Literal["auto", "gather", "kernel"]
+RoIAlignMethod = Literal["auto", "gather", "kernel"]
 
 
 def weighted_sums(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class FeaturePyramid:
     """
 
     def __init__(
-        self, features: Sequence[Tensor], strides: Sequence[int], method: Method = "auto", aligned: bool = False
+        self, features: Sequence[Tensor], strides: Sequence[int], method: RoIAlignMethod = "auto", aligned: bool = False
     ) -> None:
         self._features, self._strides, self._aligned = features, strides, aligned
         self._device, self._channels = features[0].device, features[0].shape[1]
