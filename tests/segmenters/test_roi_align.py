@@ -11,16 +11,20 @@ from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 from torchvision.ops.poolers import LevelMapper
 
-from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid, Method, assign_levels
+from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid, RoIAlignMethod, assign_levels
 
 STRIDES = (4, 8, 16, 32)
 SIZE = (96, 160)  # of the padded input, (H, W)
 CHANNELS = 5
-METHODS: tuple[Method, ...] = ("gather", "kernel")
+METHODS: tuple[RoIAlignMethod, ...] = ("gather", "kernel")
 
 
 def pool_regions(
-    features: Sequence[Tensor], strides: Sequence[int], boxes: Sequence[Tensor], bins: int, method: Method = "auto"
+    features: Sequence[Tensor],
+    strides: Sequence[int],
+    boxes: Sequence[Tensor],
+    bins: int,
+    method: RoIAlignMethod = "auto",
 ) -> Tensor:
     return FeaturePyramid(features, strides, method).pool(boxes, bins)
 
@@ -49,7 +53,7 @@ def stock(features: list[Tensor], boxes: list[Tensor], bins: int) -> Tensor:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("bins", [7, 14])
-def test_values_and_gradients_are_torchvisions(method: Method, bins: int) -> None:
+def test_values_and_gradients_are_torchvisions(method: RoIAlignMethod, bins: int) -> None:
     boxes = [regions(40, 1), torch.zeros(0, 4), regions(25, 2)]  # the second image has no regions
     levels = assign_levels(torch.cat(boxes), STRIDES)
     assert set(levels.tolist()) == {0, 1, 2, 3}
@@ -64,7 +68,7 @@ def test_values_and_gradients_are_torchvisions(method: Method, bins: int) -> Non
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_regions_at_and_beyond_the_border(method: Method) -> None:
+def test_regions_at_and_beyond_the_border(method: RoIAlignMethod) -> None:
     height, width = SIZE
     boxes = torch.tensor(
         [
@@ -155,7 +159,7 @@ def test_gradcheck(aligned: bool, bins: int) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_autocast_changes_nothing(method: Method, dtype: torch.dtype) -> None:
+def test_autocast_changes_nothing(method: RoIAlignMethod, dtype: torch.dtype) -> None:
     boxes = [regions(30, 4)]
     results = []
     for enabled in (False, True):
@@ -204,7 +208,7 @@ def test_the_method_is_chosen_by_device_and_can_be_forced(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_regions_at_all(method: Method) -> None:
+def test_no_regions_at_all(method: RoIAlignMethod) -> None:
     features = pyramid(2)
     result = pool_regions(features, STRIDES, [torch.zeros(0, 4)] * 2, 14, method)
     assert result.shape == (0, CHANNELS, 14, 14)
@@ -212,7 +216,7 @@ def test_no_regions_at_all(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_bfloat16_features_are_pooled_in_float32(method: Method) -> None:
+def test_bfloat16_features_are_pooled_in_float32(method: RoIAlignMethod) -> None:
     features, boxes = pyramid(1, torch.bfloat16), [regions(30, 4)]
     result = pool_regions(features, STRIDES, boxes, 7, method)
     assert result.dtype == torch.float32
