@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import inf, isnan, nan
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -21,11 +21,10 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import OBJECT, GroundTruthSet
 from segtrain.metrics.average_precision import average_precision
 from segtrain.metrics.mean_iou import mean_iou
-from segtrain.ranges import Positive, PositiveFloat
+from segtrain.ranges import Positive, PositiveFloat, TunedMetric
 from segtrain.records import Prediction, to_predictions
 
 KEPT = 2**29  # bytes of decoded images that are kept in memory; the others are read again each time
-TunedMetric = Literal["mask_ap", "miou"]
 RUNGS = (6, 3)  # a trial is first scored on a sixth of the images, then on a third, then on all
 PROMISING = 50.0  # percentile: a trial continues if it is among this share of those that were scored on all images
 STARTUP = 10  # trials drawn at random before the sampler models them

@@ -7,7 +7,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from segtrain.benchmark.search import Budget, TrainingImages, Tuned, TunedMetric, Winner, files_of, search
+from segtrain.benchmark.search import Budget, TrainingImages, Tuned, Winner, files_of, search
 from segtrain.benchmark.search_space import build_segmenter
 from segtrain.console import progress
 from segtrain.data.open_data import open_data
@@ -15,6 +15,7 @@ from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import as_yaml, quote_override
+from segtrain.ranges import TunedMetric
 from segtrain.segmenters import Segmenter
 
 logger = logging.getLogger(__name__)

@@ -11,15 +11,13 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
-from msgspec import Meta, Struct
+from msgspec import Struct
 from omegaconf import MISSING, OmegaConf
 
 import segtrain
 from segtrain.nodes import find_argument_problems
-from segtrain.ranges import Fraction, Natural, Positive, PositiveFloat
+from segtrain.ranges import Fraction, Natural, Positive, PositiveFloat, ProperFraction, TunedMetric
 from segtrain.values import check_value
-
-Share = Annotated[float, Meta(gt=0, lt=1)]
 
 
 class Data(Struct):
@@ -33,7 +31,7 @@ class Data(Struct):
     train_images: str | None
     val_annotations: str | None
     val_images: str | None
-    val_fraction: Share | None
+    val_fraction: ProperFraction | None
     split_by: str | None
     max_dets: Positive
     check: Literal["strict", "warn", "off"]
@@ -78,7 +76,7 @@ class Bootstrap(Struct):
 class Tune(Struct):
     """``tune``: cost of a search for settings, and the metric that it maximises."""
 
-    metric: Literal["mask_ap", "miou"]
+    metric: TunedMetric
     images: Positive | None
     seconds: PositiveFloat | None
     trials: Positive | None
