@@ -20,6 +20,7 @@ from segtrain.metrics.metric import Metric, MetricInput, PrecisionMetric, RatioM
 from segtrain.metrics.panoptic import panoptic_counts, qualities
 
 _COCO = "Lin et al., Microsoft COCO (2014)"
+_EVERINGHAM = "Everingham et al., The PASCAL Visual Object Classes Challenge (2010)"
 _KIRILLOV = "Kirillov et al., Panoptic Segmentation (2019)"
 _CELLS = 2**22  # values of a chunk of resamples, over IoU thresholds and categories; bounds the memory
 _AP = (
@@ -39,17 +40,17 @@ _F1 = (
     "matches are lost."
 )
 _PQ = (
-    "Panoptic quality (Kirillov et al., 2019), with no pixel in two objects: detections take theirs by score, the "
-    "highest first, and one that loses half of its area is dropped; of true objects that overlap the smallest is on "
-    "top. A true and a found object of one category match if their IoU exceeds 0.50. SQ is the mean IoU of the "
-    "matches, RQ is TP / (TP + FP/2 + FN/2), and PQ is SQ × RQ, for each category, then the mean over those that have "
-    "objects. An unmatched detection mostly on a crowd of its category is not false."
+    "Panoptic quality, with no pixel in two objects: detections take theirs by score, the highest first, and one that "
+    "loses half of its area is dropped; of true objects that overlap the smallest is on top. A true and a found object "
+    "of one category match if their IoU exceeds 0.50. SQ is the mean IoU of the matches, RQ is TP / (TP + FP/2 + "
+    "FN/2), and PQ is SQ × RQ, for each category, then the mean over those that have objects. An unmatched detection "
+    "mostly on a crowd of its category is not false."
 )
 _BOUNDARY_IOU = (
-    "IoU of outlines (Cheng et al., 2021), since the inside of a large object hides errors at its edge: only pixels of"
-    " an object within 2 % of the image diagonal of its outline count. All predicted against all true outlines, summed"
-    " over the images before dividing, then the mean over the categories that have objects. Each object has an outline"
-    " of its own, also where two touch. Crowd regions are left out."
+    "IoU of outlines, since the inside of a large object hides errors at its edge: only pixels of an object within 2 % "
+    "of the image diagonal of its outline count. All predicted against all true outlines, summed over the images "
+    "before dividing, then the mean over the categories that have objects. Each object has an outline of its own, also "
+    "where two touch. Crowd regions are left out."
 )
 
 
@@ -161,7 +162,7 @@ METRICS: tuple[Metric, ...] = (
         title="mIoU",
         hint="Mean intersection over union of background and classes",
         definition=_IOU,
-        source="Everingham et al., The PASCAL Visual Object Classes Challenge (2010)",
+        source=_EVERINGHAM,
         uses="operating_point",
         kind="pixels",
         counts=class_pixels,
@@ -179,7 +180,7 @@ METRICS: tuple[Metric, ...] = (
         title="fg IoU",
         hint="Intersection over union of all objects against background",
         definition=_IOU,
-        source="Everingham et al., The PASCAL Visual Object Classes Challenge (2010)",
+        source=_EVERINGHAM,
         uses="operating_point",
         kind="pixels",
         counts=foreground_pixels,
