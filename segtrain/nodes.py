@@ -20,7 +20,10 @@ _OFFERED = 8  # names; a longer list hides what matters in a message
 
 
 def quote_override(path: str) -> str:
-    """A path as the value of an override, in quotes where Hydra's grammar wants them; the shell's come on top."""
+    """Format a path as the value of an override, quoted where Hydra's grammar needs it.
+
+    Quotes for the shell are not added.
+    """
     if re.fullmatch(r"[A-Za-z0-9_./:-]+", path):
         return path
     # Backslashes are themselves, except before what they can escape: OmegaConf's "${", then Hydra's quote.
@@ -30,7 +33,7 @@ def quote_override(path: str) -> str:
 
 
 def target_nodes(config: object, path: str = "") -> Iterator[tuple[str, Node]]:
-    """Every node with a ``_target_``, with its dotted path."""
+    """Yield every node with a ``_target_``, with its dotted path."""
     if isinstance(config, Mapping):
         if "_target_" in config:
             yield path, dict(config)
@@ -42,11 +45,14 @@ def target_nodes(config: object, path: str = "") -> Iterator[tuple[str, Node]]:
 
 
 def check_node(path: str, node: Node) -> Iterator[str]:
-    """What is wrong with the arguments of a ``_target_`` node: unknown, missing or, for our own parts, of a wrong type.
+    """Find arguments of a ``_target_`` node that are unknown, missing or, for parts of segtrain, of a wrong type.
 
     Args:
-        path: where the node stands in the configuration.
-        node: with its ``_target_``.
+        path: place of the node in the configuration.
+        node: node with a ``_target_``.
+
+    Yields:
+        One line for each such argument.
     """
     try:
         target: Callable[..., object] = get_object(node["_target_"])
@@ -89,11 +95,11 @@ def nearest(name: str, known: Sequence[str], otherwise: str = "") -> str:
 
 
 def build(node: Mapping[str, Any], *missing: Any) -> Any:
-    """What a ``_target_`` node stands for.
+    """Build the part that a ``_target_`` node describes.
 
     Args:
-        node: of the configuration.
-        missing: the arguments that a ``_partial_`` node still waits for; without them it stays a function.
+        node: node of the configuration.
+        missing: arguments that a ``_partial_`` node still lacks; without them the part is a function of these.
 
     Raises:
         SegtrainError: the part refuses its settings.
@@ -112,7 +118,7 @@ def build(node: Mapping[str, Any], *missing: Any) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    # Of pydantic, which albumentations checks its arguments with.
+    # Albumentations checks its arguments with pydantic, whose errors list each of them.
     details = getattr(error, "errors", None) or getattr(error.__context__, "errors", None)
     if not callable(details):
         return str(error)
@@ -129,17 +135,15 @@ def read_yaml(path: Path) -> Node:
 
 
 def as_yaml(node: Mapping[str, Any]) -> str:
-    """A node as the text of a configuration file."""
+    """Format a node as the text of a configuration file."""
     return OmegaConf.to_yaml(dict(node))
 
 
 def check_targets(config: Mapping[str, Any]) -> None:
-    """Bind every ``_target_`` node to the signature it names, before anything is built.
-
-    Values of our own parts are also held against their type annotations.
+    """Check the arguments of every ``_target_`` node, before anything is built.
 
     Raises:
-        SegtrainError: lists every argument that is unknown, missing or of the wrong type, with its path.
+        SegtrainError: an argument is unknown, missing or, for a part of segtrain, of a wrong type; all are listed.
     """
     if problems := list(find_argument_problems(config)):
         raise SegtrainError("; ".join(problems))
@@ -169,7 +173,7 @@ def require_own_targets(config: object, source: str, trust: Sequence[str] = ()) 
     Args:
         config: plain values.
         source: path of the file, for the message.
-        trust: packages or modules that the user vouches for, such as ``my_package``; never taken from the file.
+        trust: packages or modules that the user trusts, such as ``my_package``; never taken from the file.
 
     Raises:
         SegtrainError: names the target.
@@ -178,7 +182,7 @@ def require_own_targets(config: object, source: str, trust: Sequence[str] = ()) 
     for path, node in target_nodes(config):
         name = node["_target_"]
         try:
-            # Only the code of an allowed package is imported to look at it.
+            # No code of other packages is imported.
             module = getattr(get_object(name), "__module__", None) if _lies_in(name, allowed) else None
         except (ImportError, ValueError):
             module = None
@@ -201,11 +205,14 @@ def _how_to_trust(name: object) -> str:
 
 
 def find_argument_problems(config: Mapping[str, Any], changed: Collection[str] | None = None) -> Iterator[str]:
-    """Bind the ``_target_`` nodes of a configuration, and yield what is wrong, one line each.
+    """Find wrong arguments of the ``_target_`` nodes of a configuration; see `check_node`.
 
     Args:
         config: plain values.
-        changed: dotted keys; None to bind all nodes, otherwise those only that hold such a key, or that lie below one.
+        changed: dotted keys; None to check all nodes, otherwise only those that hold such a key, or that lie below one.
+
+    Yields:
+        One line for each wrong argument.
     """
     for path, node in target_nodes(config):
         if changed is None or any(_one_holds_the_other(path, key) for key in changed):
