@@ -186,6 +186,12 @@ def test_every_door_is_used(library: str) -> None:
     assert users or library == "tensorboard"  # reached through torch.utils.tensorboard
 
 
+@pytest.mark.parametrize("library", DOORS)
+def test_the_page_on_architecture_shows_the_doors(library: str) -> None:
+    table = (ROOT / "docs" / "architecture.md").read_text().partition("## Doors")[2]
+    assert [door for door in DOORS[library] if f"`{door.replace('.', '/')}" not in table] == []
+
+
 def test_metrics_never_see_a_tensor() -> None:
     """Nor do they see a model or a device."""
     metrics = {name: source for name, source in modules().items() if within(name, "segtrain.metrics")}
