@@ -77,7 +77,7 @@ def check_node(path: str, node: Node) -> Iterator[str]:
 
 
 def nearest(name: str, known: Sequence[str], otherwise: str = "") -> str:
-    """Offer names in place of one that is not known: the most alike, or all if they are few.
+    """Offer names in place of one that is not known: the most alike, those that begin so, or all if they are few.
 
     Args:
         name: name that was given.
@@ -86,9 +86,14 @@ def nearest(name: str, known: Sequence[str], otherwise: str = "") -> str:
 
     >>> nearest("epoch", ["epochs", "seed"]), nearest("x", ["epochs", "seed"])
     ('did you mean epochs?', 'choose epochs or seed')
+    >>> nearest("kmeans", ["otsu", "kmeans_on_lab_colours", "kmeans_on_rgb_colours"])
+    'did you mean kmeans_on_lab_colours or kmeans_on_rgb_colours?'
     """
     if match := difflib.get_close_matches(name, known, n=1):
         return f"did you mean {match[0]}?"
+    longer = [other for other in known if name and other.startswith(name)]
+    if 0 < len(longer) <= _OFFERED:
+        return f"did you mean {join_choices(longer)}?"
     if len(known) > _OFFERED:
         return otherwise or f"there are {len(known)}, such as {', '.join(known[:3])}"
     return f"choose {join_choices(known)}"

@@ -21,16 +21,24 @@ from segtrain.cli.config import config_folder, find_problems, register_schemas
 from segtrain.cli.help import help_text
 from segtrain.cli.overrides import compose
 from segtrain.errors import SegtrainError
+from segtrain.values import join_choices
 
 Task = Callable[[dict[str, Any], Path, Command], object]
 
 _RESULTS = ("checkpoints", "results.json")
-_RUN_OPTIONS = {"-m", "--multirun", "-r", "--run"}
-# With one of these of Hydra's options no task runs, or not on the configuration that would be checked here.
-_OTHER_OPTIONS = {
-    "-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "--resolve", "-p", "--package", "-i", "--info",
-    "-sc", "--shell-completion", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
-    "--experimental-rerun",
+_MULTIRUN = {"-m", "--multirun"}
+_RUN_OPTIONS = {*_MULTIRUN, "-r", "--run"}
+_PRINTED = ("job", "hydra", "all")
+_INFORMATION = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+# With one of these of Hydra's options no task runs, or not on the configuration that would be checked here. Those that
+# take a value have its choices, or its description.
+_OTHER_OPTIONS: dict[str, str | Sequence[str] | None] = {
+    "-h": None, "--help": None, "--hydra-help": None, "--version": None, "--resolve": None,
+    "-sc": None, "--shell-completion": None,
+    "-c": _PRINTED, "--cfg": _PRINTED, "-i": _INFORMATION, "--info": _INFORMATION,
+    "-p": "a package", "--package": "a package",
+    "-cp": "a folder", "--config-path": "a folder", "-cd": "a folder", "--config-dir": "a folder",
+    "-cn": "a name", "--config-name": "a name", "--experimental-rerun": "a file",
 }  # fmt: skip
 T = TypeVar("T")
 
@@ -203,10 +211,11 @@ def _command(config_name: str, program: Sequence[str], arguments: Sequence[str])
 def _check_command(config_name: str, arguments: Sequence[str]) -> None:
     """Find mistakes before Hydra makes or changes the run's folder."""
     options = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
-    if unknown := [option for option in options if option not in _RUN_OPTIONS | _OTHER_OPTIONS]:
+    if unknown := [option for option in options if option not in _RUN_OPTIONS | _OTHER_OPTIONS.keys()]:
         given = next(argument for argument in arguments if argument.startswith(unknown[0]))
         raise SegtrainError(f"{given}: no such option; settings are given as KEY=VALUE, see --help")
-    if _OTHER_OPTIONS.intersection(options):
+    if not _OTHER_OPTIONS.keys().isdisjoint(options):
+        _check_option_values(arguments)
         return
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     values = compose_run(config_name, overrides)
@@ -218,6 +227,19 @@ def _check_command(config_name: str, arguments: Sequence[str]) -> None:
     jobs = [path for path in folder.glob("*") if path.name.isdecimal()] if multirun else []
     for path in (folder, *sorted(jobs)):
         _check_output_dir(path, values["overwrite"], resume)
+
+
+def _check_option_values(arguments: Sequence[str]) -> None:
+    """Find Hydra's options with a wrong value or without one: Hydra itself would print its whole usage."""
+    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=True):
+        option, separator, value = argument.partition("=")
+        allowed = _OTHER_OPTIONS.get(option)
+        if not separator and not following.startswith("-"):
+            value, argument = following, f"{option} {following}"
+        if isinstance(allowed, str) and not value:
+            raise SegtrainError(f"{option}: give {allowed}")
+        if isinstance(allowed, tuple) and value not in allowed and (value or allowed is not _INFORMATION):
+            raise SegtrainError(f"{argument}: choose {join_choices(allowed)}")
 
 
 def _check_output_dir(folder: Path, overwrite: bool, resume: bool) -> None:

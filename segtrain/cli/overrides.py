@@ -92,6 +92,8 @@ def _sort(arguments: Sequence[str], mistakes: list[str]) -> tuple[list[Override]
 
 def _reason(error: Exception, override: Override, cfg: DictConfig, config_name: str) -> str:
     cause = error.__cause__
+    if config_name == "evaluate" and override.key_or_group == "segmenter":
+        return f"no such key; write +segmenter@segmenters.NAME={_first_value(override).partition('=')[2]}"
     if "defaults list" in str(error):
         return "no such group; --help lists them"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) or override.is_delete():
@@ -109,7 +111,7 @@ def _nearest_key(key: str, cfg: DictConfig) -> str:
     siblings = {_name(k): k for k in keys if k.rpartition(".")[0] == parent}
     found = [k for k in keys if _name(k) == name] or [siblings[n] for n in get_close_matches(name, siblings, n=1)]
     if not found and parent and siblings:
-        return f"{parent} has {', '.join(siblings)}"
+        return nearest(name, list(siblings), f"--cfg job lists the keys of {parent}")
     likely = get_close_matches(name, map(_name, keys), n=1)
     found = found or get_close_matches(key, keys, n=1) or [k for k in keys if _name(k) in likely]
     return f"did you mean {min(found, key=len)}?" if found else "--cfg job lists all keys"
