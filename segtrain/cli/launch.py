@@ -86,18 +86,18 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(main)()
 
 
-def run(task: Callable[[dict[str, Any], Path, Command], T], config_name: str, overrides: Sequence[str]) -> Finished[T]:
-    """Run a task from Python, in the folder that its configuration names.
+def run(config_name: str, overrides: Sequence[str]) -> Finished[Any]:
+    """Run the task of a root from Python, in the folder that its configuration names.
 
     Args:
-        task: receives the composed, resolved and checked configuration as plain values, the run's folder, and the
-            command.
-        config_name: root among the YAML files.
+        config_name: root among the YAML files: "train" or "evaluate".
         overrides: as on the command line, such as ``["experiment=nuclei", "data.root=DIR"]``.
 
     Raises:
         SegtrainError: an override, a setting or the data are at fault.
     """
+    if isinstance(overrides, str):
+        raise SegtrainError(f"{config_name} takes a list of overrides; write {config_name}([{overrides!r}])")
     try:
         config = compose_run(config_name, overrides)
     except (HydraException, OmegaConfBaseException) as error:
@@ -109,7 +109,7 @@ def run(task: Callable[[dict[str, Any], Path, Command], T], config_name: str, ov
         ("segtrain", config_name), overrides, overrides, (config_folder(),), log_name=f"{config_name}.log"
     )
     with logging_of_a_run(), _removed_if_empty(output_dir):
-        return Finished(output_dir, task(config, output_dir, command))
+        return Finished(output_dir, load_task(config_name)(config, output_dir, command))
 
 
 def compose_run(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:

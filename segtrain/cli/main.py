@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import segtrain
 from segtrain.values import join_choices
@@ -25,17 +26,10 @@ class Entry:
     run: Callable[[Sequence[str], Sequence[str]], int]
 
 
-def _train(program: Sequence[str], arguments: Sequence[str]) -> int:
+def _launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -> int:
     from segtrain.cli.launch import launch
 
-    launch("train", program, arguments)
-    return 0
-
-
-def _evaluate(program: Sequence[str], arguments: Sequence[str]) -> int:
-    from segtrain.cli.launch import launch
-
-    launch("evaluate", program, arguments)
+    launch(config_name, program, arguments)
     return 0
 
 
@@ -46,8 +40,8 @@ def _check(program: Sequence[str], arguments: Sequence[str]) -> int:
 
 
 COMMANDS = {
-    "train": Entry("fine-tune a network on COCO-format data", _train),
-    "evaluate": Entry("benchmark networks against classical segmentation, and write a report", _evaluate),
+    "train": Entry("fine-tune a network on COCO-format data", partial(_launch, "train")),
+    "evaluate": Entry("benchmark networks against classical segmentation, and write a report", partial(_launch, "evaluate")),
     "check": Entry("check a COCO data set for mistakes", _check),
 }
 

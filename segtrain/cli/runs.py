@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from segtrain.cli.launch import Finished, run
-from segtrain.errors import SegtrainError
 
 if TYPE_CHECKING:
     from segtrain.cli.evaluate import Evaluation
@@ -29,9 +28,7 @@ def train(overrides: Sequence[str] = ()) -> Finished[float]:
     >>> finished.folder.as_posix()
     'runs/train/drawn'
     """
-    from segtrain.cli.train import run_training
-
-    return run(run_training, "train", _listed(overrides, "train"))
+    return run("train", overrides)
 
 
 def evaluate(overrides: Sequence[str] = ()) -> Finished["Evaluation"]:
@@ -56,12 +53,4 @@ def evaluate(overrides: Sequence[str] = ()) -> Finished["Evaluation"]:
     >>> list(finished.result.results.methods)
     ['otsu']
     """
-    from segtrain.cli.evaluate import run_evaluation
-
-    return run(run_evaluation, "evaluate", _listed(overrides, "evaluate"))
-
-
-def _listed(overrides: Sequence[str], name: str) -> Sequence[str]:
-    if isinstance(overrides, str):
-        raise SegtrainError(f"{name} takes a list of overrides; write {name}([{overrides!r}])")
-    return overrides
+    return run("evaluate", overrides)

@@ -114,16 +114,14 @@ def test_a_configuration_from_python() -> None:
 
 
 def test_a_run_from_python(workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from segtrain.cli.train import run_training
-
     monkeypatch.chdir(tmp_path)
     overrides = [*SMALL, *data_of(workplace.data), "output_dir=here"]
-    finished = run(run_training, "train", overrides)
+    finished = run("train", overrides)
     assert finished.folder == Path("here")
     assert (tmp_path / "here" / "checkpoints" / "best.pt").is_file()
     assert (tmp_path / "here" / ".hydra" / "overrides.yaml").is_file()
     with pytest.raises(SegtrainError, match="already holds checkpoints"):
-        run(run_training, "train", overrides)
+        run("train", overrides)
 
 
 @pytest.mark.slow

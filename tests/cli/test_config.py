@@ -178,7 +178,7 @@ def test_the_whole_configuration_can_be_printed(script: str, tmp_path: Path) -> 
             "mask_rcnn_resnet50_fpn_v2?",
         ),
         ("train", ["segmenter.foo=1"], "segmenter.foo=1: no such key; --cfg job lists the keys of segmenter"),
-        ("train", ["segmenter.rpn=1"], "did you mean rpn_candidates_test, rpn_"),
+        ("train", ["segmenter.rpn=1"], "did you mean rpn_anchors_per_image, rpn_candidates_test, "),
         ("evaluate", ["bootstrap.foo=1"], "bootstrap.foo=1: no such key; choose resamples"),
         ("evaluate", ["segmenter=kmeans"], "segmenter=kmeans: no such key; write +segmenter@segmenters.NAME=kmeans"),
         ("train", ["--cfg"], "--cfg: choose job, hydra or all"),
