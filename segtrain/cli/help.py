@@ -20,6 +20,8 @@ from segtrain.values import describe_type, describe_value
 
 _INDENT, _COLUMN, _WIDEST = 2, 30, 120  # characters
 _FROM_CHECKPOINT = " (null: as the checkpoint was trained)"
+_NOT_FOR_USERS = {"generator", "from_checkpoint"}  # keys of data; its options set them
+_OF_TRAINING = {"cache", "min_object_pixels"}  # keys of data that evaluations do not use
 Comments = Mapping[str, str]
 
 
@@ -36,12 +38,15 @@ def help_text(program: Sequence[str], config_name: str, *, _root_: DictConfig) -
     folders = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
     values: Any = OmegaConf.to_container(_root_, resolve=False)
     record = Train if config_name == "train" else Evaluate
+    hidden = _NOT_FOR_USERS if config_name == "train" else _NOT_FOR_USERS | _OF_TRAINING
+    about_data = {key: text for key, text in read_comments(folders, "data/coco").items() if key not in hidden}
+    from_checkpoint = bool(values["data"]["from_checkpoint"])
     lines = [
         *[hydra.help.header, "", f"usage: {command} [GROUP=OPTION ...] [KEY=VALUE ...]", "", "Groups:"],
         *_groups(config_name, folders, hydra.runtime.choices),
         *["", "Keys:", *_keys(record, values, read_comments(folders, config_name))],
-        *["", f"Keys of data{_FROM_CHECKPOINT if values['data']['from_checkpoint'] else ''}:"],
-        *_keys(get_type_hints(record)["data"], values["data"], read_comments(folders, "data/coco"), "data."),
+        *["", f"Keys of data{_FROM_CHECKPOINT if from_checkpoint else ''}:"],
+        *_keys(get_type_hints(record)["data"], values["data"], about_data, "data.", may_be_null=from_checkpoint),
     ]
     if config_name == "train":
         comments = read_comments(folders, "trainer/default")
@@ -50,14 +55,17 @@ def help_text(program: Sequence[str], config_name: str, *, _root_: DictConfig) -
     return "\n".join(lines).replace("$", "$$")  # Hydra fills in the text by string.Template
 
 
-def _keys(record: type, values: Mapping[str, Any], comments: Comments, prefix: str = "") -> Iterator[str]:
-    """Describe the keys of a record that have a comment; the others are not for users.
+def _keys(
+    record: type, values: Mapping[str, Any], comments: Comments, prefix: str = "", *, may_be_null: bool = False
+) -> Iterator[str]:
+    """Describe the keys of a record that have a comment; groups are described by their own.
 
     Args:
         record: keys and their types.
         values: values by key.
         comments: comments by dotted key, as their file has them.
         prefix: start of the keys as they are typed, such as ``"data."``.
+        may_be_null: True if every key takes null besides the values of its type.
     """
     for name, hint in get_type_hints(record, include_extras=True).items():
         if name not in comments:
@@ -67,7 +75,7 @@ def _keys(record: type, values: Mapping[str, Any], comments: Comments, prefix: s
             yield from _entry(f"{prefix}{name}", comments[name])
             yield from _keys(hint, values[name], inner, f"{prefix}{name}.")
         else:
-            kind = describe_type(hint).removeprefix("a ")
+            kind = describe_type(hint | None if may_be_null else hint).removeprefix("a ")
             yield from _entry(f"{prefix}{name}={describe_value(values[name])}", f"{comments[name]} ({kind})")
 
 

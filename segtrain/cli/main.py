@@ -41,7 +41,9 @@ def _check(program: Sequence[str], arguments: Sequence[str]) -> int:
 
 COMMANDS = {
     "train": Entry("fine-tune a network on COCO-format data", partial(_launch, "train")),
-    "evaluate": Entry("benchmark networks against classical segmentation, and write a report", partial(_launch, "evaluate")),
+    "evaluate": Entry(
+        "benchmark networks against classical segmentation, and write a report", partial(_launch, "evaluate")
+    ),
     "check": Entry("check a COCO data set for mistakes", _check),
 }
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from inspect import Parameter, signature
 from pathlib import Path
+from typing import get_type_hints
 
 import hydra
 import pytest
@@ -11,9 +12,11 @@ import yaml
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from segtrain.cli.config import find_problems, register_schemas
+from segtrain.cli.config import Data, Evaluate, Train, find_problems, register_schemas
+from segtrain.cli.help import read_comments
 from segtrain.errors import SegtrainError
 from segtrain.nodes import build, check_targets, target_nodes
+from segtrain.training.settings import TrainSettings
 from tests.helpers.scripts import ROOT, message, run
 
 CONFIGS = ROOT / "configs"
@@ -96,6 +99,7 @@ def test_no_part_has_defaults_of_its_own() -> None:
 
 PARTS = ("segmenter", "augmentation", "optimizer", "schedule", "segmenters")
 HIDDEN = ("_target_", "data.generator", "data.from_checkpoint")  # not for users
+OF_TRAINING = {"data.cache", "data.min_object_pixels"}  # evaluations draw no training samples
 
 
 def leaves(values: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -116,9 +120,27 @@ def test_help_describes_every_key(script: str, tmp_path: Path) -> None:
     _, *sections = re.split(r"^Keys.*:$", finished.out, flags=re.MULTILINE)
     shown = dict(re.findall(r"^  ([\w.]+)=(\S+)", "".join(sections), re.MULTILINE))
     keys = dict(leaves({key: value for key, value in compose(script).items() if key not in PARTS}))
+    if script == "evaluate":
+        keys = {key: value for key, value in keys.items() if key not in OF_TRAINING}
     assert shown.keys() == keys.keys()
     assert all(yaml.safe_load(text) == keys[key] for key, text in shown.items() if key != "output_dir")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [(Train, "train"), (Evaluate, "evaluate"), (Data, "data/coco"), (TrainSettings, "trainer/default")],
+)
+def test_every_key_has_a_comment(record: type, name: str) -> None:
+    groups = {"data", *PARTS, "trainer"}
+    assert get_type_hints(record).keys() - groups <= read_comments([CONFIGS], name).keys()
+
+
+def test_help_says_what_may_be_null(tmp_path: Path) -> None:
+    out = run("evaluate", "--help", folder=tmp_path).out
+    assert "(whole number from 1, or null)" in out[out.index("data.max_dets=null") :].split("  data.")[0]
+    out = run("evaluate", "data=coco", "--help", folder=tmp_path).out
+    assert "(whole number from 1)" in out[out.index("data.max_dets=100") :].split("  data.")[0]
 
 
 def test_help_lists_the_options_that_suit_the_command(tmp_path: Path) -> None:
