@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
 from segtrain import visualize
+from segtrain.arrays import RgbArray
 from segtrain.cli.config import config_folder
 from segtrain.data.check.load import CheckMode, load_index, refuse_errors
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.images.headers import PILLOW_LIMIT, Exif
 from segtrain.data.images.image_files import ImageError
-from segtrain.data.images.image_reader import ImageReader, RgbArray, as_tensor
+from segtrain.data.images.image_reader import ImageReader, as_tensor
 from segtrain.data.images.image_reader import read_image as _read_image
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
@@ -46,7 +46,7 @@ from segtrain.segmenters.classical.regions import LabelMap
 from segtrain.segmenters.classical.segmenter import LabelMapSegmenter
 from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, load_segmenter
 
-ImageLike = npt.NDArray[np.uint8] | Tensor | Image.Image | str | Path
+ImageLike = RgbArray | Tensor | Image.Image | str | Path
 _MAX_DETS = 100  # COCO's
 _MIN_AREA = 16  # of the classical rows
 

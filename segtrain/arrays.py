@@ -7,6 +7,7 @@ BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+RgbArray = npt.NDArray[np.uint8]  # (H, W, 3)
 
 
 def mean_of_defined(values: FloatArray) -> FloatArray:

@@ -20,11 +20,10 @@ from albumentations.core.type_definitions import Targets
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from segtrain.arrays import RgbArray
 from segtrain.data.label_layers import Layers, Plane, Scene
 from segtrain.errors import SegtrainError
 from segtrain.ranges import Fraction, Positive
-
-RgbArray = npt.NDArray[np.uint8]
 
 
 class _Rescale(albumentations.SmallestMaxSize):  # type: ignore[misc]

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.arrays import IntArray
-from segtrain.data.images.image_reader import RgbArray
+from segtrain.arrays import IntArray, RgbArray
 from segtrain.masks import Rle
 
 Plane = npt.NDArray[np.uint8]

@@ -19,7 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from scipy import ndimage
 from torchvision.transforms import v2
 
-from segtrain.data.augmentation import Augmentation, BoxSafeCrop, CopyPaste, RgbArray, ScaleJitter, ShorterSide
+from segtrain.arrays import RgbArray
+from segtrain.data.augmentation import Augmentation, BoxSafeCrop, CopyPaste, ScaleJitter, ShorterSide
 from segtrain.errors import SegtrainError
 from tests.helpers.random_instances import Planes, assert_same, layers_of, left, scene, scenes
 

@@ -13,10 +13,11 @@ import psutil
 import pytest
 from PIL import Image
 
+from segtrain.arrays import RgbArray
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.dataset import CocoDataset, Sample, Skipped
-from segtrain.data.images.image_reader import ImageReader, RgbArray, read_image
+from segtrain.data.images.image_reader import ImageReader, read_image
 from segtrain.data.images.pixel_cache import PixelCache
 from segtrain.data.loader import Batch, TrainingLoader
 from segtrain.data.open_data import training_samples

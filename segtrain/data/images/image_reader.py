@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
+from segtrain.arrays import RgbArray
 from segtrain.data.images.headers import (
     PILLOW_LIMIT,
     Exif,
@@ -20,7 +21,6 @@ from segtrain.data.images.headers import (
 )
 from segtrain.data.images.image_files import image_path
 
-RgbArray = npt.NDArray[np.uint8]
 # Transposition that turns an image upright, by its EXIF orientation, and its inverse.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import psutil
 
+from segtrain.arrays import RgbArray
 from segtrain.console import progress
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.coco.shared_array import SharedArray
-from segtrain.data.images.image_reader import RgbArray
 from segtrain.errors import SegtrainError
 from segtrain.runtime import thread_count
 
