@@ -1,6 +1,5 @@
 """Functions for notebooks and scripts, offered by ``import segtrain as st``."""
 
-import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,16 +38,17 @@ from segtrain.evaluation import score as _score
 from segtrain.io import printable
 from segtrain.metrics.scores import TrackScores
 from segtrain.nodes import build, nearest, read_yaml
+from segtrain.ranges import Natural
 from segtrain.records import Category, Instances
 from segtrain.runtime import resolve_device
 from segtrain.segmenters import Segmenter
 from segtrain.segmenters.classical.regions import LabelMap
-from segtrain.segmenters.classical.segmenter import LabelMapSegmenter
+from segtrain.segmenters.classical.segmenter import LabelMapSegmenter, check_setting, check_settings, method_name
 from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, load_segmenter
 
 ImageLike = RgbArray | Tensor | Image.Image | str | Path
-_MAX_DETS = 100  # COCO's
-_MIN_AREA = 16  # of the classical rows
+_MAX_DETS = 100  # as in configs/data/coco.yaml
+_MIN_AREA = 16  # as in configs/segmenter/
 
 
 @dataclass(frozen=True, repr=False)
@@ -132,14 +132,14 @@ def classical(method: str | Callable[..., LabelMap], *, min_area: int | None = N
     Args:
         method: name of a YAML file in ``configs/segmenter/``, such as "threshold_otsu", "edge_canny" or "kmeans_lab";
             or a function from float32 RGB (H, W, 3) in [0, 1] to a label map (H, W), 0 for background.
-        min_area: least area of a region in pixels; None for the method's own, which is 16 for a function.
+        min_area: least area of a region in pixels, at least 0; None for the method's own, which is 16 for a function.
         settings: arguments of the function in place of its defaults, such as ``polarity="dark"``.
 
     Returns:
         A model whose labels are all 0, and whose scores rank by contrast.
 
     Raises:
-        SegtrainError: there is no such method, or it has no such setting.
+        SegtrainError: there is no such method, it has no such setting, or a value is of a wrong type or out of range.
 
     >>> import segtrain as st
     >>> st.classical("threshold_otsu", min_area=30, polarity="bright")
@@ -148,16 +148,15 @@ def classical(method: str | Callable[..., LabelMap], *, min_area: int | None = N
     (96, 96)
     """
     if callable(method):
-        title = getattr(method, "__name__", type(method).__name__)
+        title = method_name(method)
         segmenter = LabelMapSegmenter(method, _MIN_AREA, title, None, None)
     else:
         title, segmenter = method, _classical_row(method)
-    known = list(inspect.signature(segmenter.method).parameters)[1:]
-    for name in settings:
-        if name not in known:
-            raise SegtrainError(f"{title} has no setting {name!r}; {nearest(name, known)}")
+    check_settings(title, segmenter.method, settings)
     segmenter.method = partial(segmenter.method, **settings)
-    segmenter.min_area = segmenter.min_area if min_area is None else min_area
+    if min_area is not None:
+        check_setting(title, "min_area", min_area, Natural)
+        segmenter.min_area = int(min_area)
     return Model(segmenter, title, (), 0.0)
 
 
@@ -308,6 +307,7 @@ def predict(segmenter: Segmenter, data: Split, *, score_threshold: float | None 
     >>> detections.masks[0]["image_id"]
     1
     """
+    images = evaluation_images(data.index, _reader(data))
     categories = data.index.categories
     own: Sequence[Category] | None = categories
     if isinstance(segmenter, Model) and segmenter.class_names:
@@ -321,7 +321,6 @@ def predict(segmenter: Segmenter, data: Split, *, score_threshold: float | None 
             )
     if score_threshold is None:
         score_threshold = segmenter.score_threshold if isinstance(segmenter, Model) else SCORE_THRESHOLD
-    images = evaluation_images(data.index, _reader(data))
     with _image_errors():
         return _predict(segmenter, images, categories if own is None else own, score_threshold, foreign=own is None)
 

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import segtrain as st
+from segtrain.benchmark.checkpoints import EvaluatedCheckpoint
 from segtrain.data.images.image_reader import as_tensor
 from tests.conftest import Workplace
 from tests.helpers.scripts import SMALL, data_of
@@ -113,6 +115,9 @@ def test_data_without_images_can_be_scored_and_not_segmented(workplace: Workplac
     for needs_images in (st.check, lambda d: st.predict(st.load(workplace.best), d)):
         with pytest.raises(st.SegtrainError, match="loaded without images"):
             needs_images(data)
+    foreign = dataclasses.replace(st.load(workplace.best), class_names=["other"])
+    with pytest.raises(st.SegtrainError, match="loaded without images"):  # without the warning of other categories
+        st.predict(foreign, data)
     with pytest.raises(st.SegtrainError, match="no such folder"):
         st.load_coco(workplace.data / "val.json", Path("nowhere"))
 
@@ -152,6 +157,39 @@ def test_settings_of_a_classical_model() -> None:
         st.classical("threshold_ostu")
     with pytest.raises(st.SegtrainError, match="threshold_tuned: no such classical method"):
         st.classical("threshold_tuned")
+    with pytest.raises(st.SegtrainError, match="threshold_mean has no settings, and so no 'denoise'"):
+        st.classical("threshold_mean", denoise=1.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong", "said"),
+    [
+        ("kmeans", {"clusters": "x"}, r"kmeans: clusters=x: give a whole number from 1$"),
+        ("kmeans", {"clusters": 0}, r"kmeans: clusters=0: give a whole number from 1$"),
+        ("kmeans_lab", {"space": "hsv"}, r"kmeans_lab: space=hsv: choose rgb, lab or grey$"),
+        ("threshold_otsu", {"denoise": -1.0}, r"threshold_otsu: denoise=-1.0: give a number from 0$"),
+        ("threshold_otsu", {"min_area": -3}, r"threshold_otsu: min_area=-3: give a whole number from 0$"),
+        (st.edges.canny, {"close": 1.5}, r"canny: close=1.5: give a whole number from 0$"),
+        (partial(st.edges.canny, low=0.1), {"sigma": "x"}, r"canny: sigma=x: give a number from 0$"),
+    ],
+)
+def test_values_that_a_setting_cannot_have_are_refused_at_once(method: Any, wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(st.SegtrainError, match=said):
+        st.classical(method, **wrong)
+
+
+def test_numbers_of_numpy_are_settings_too() -> None:
+    model = st.classical("kmeans", clusters=np.int64(3), min_area=np.int64(4))
+    image = np.zeros((8, 16, 3), np.uint8)
+    image[2:6, 2:6], image[2:6, 10:14] = (255, 0, 0), (0, 0, 255)
+    assert len(model.segment([image])[0]) == 2
+
+
+def test_the_plain_clustering_is_a_model_too() -> None:
+    image = np.zeros((8, 16, 3), np.uint8)
+    image[2:6, 2:6] = (255, 0, 0)
+    assert np.array_equal(st.kmeans.cluster(image) > 0, st.kmeans.cluster(image, clusters=5) > 0)
+    assert len(st.classical(st.kmeans.cluster).segment([image])[0]) >= 1
 
 
 def test_a_model_is_described_in_a_line(workplace: Workplace) -> None:
@@ -258,3 +296,7 @@ def test_defaults_are_those_of_the_yaml_files() -> None:
         assert inspect.signature(function).parameters["max_dets"].default == data.max_dets
     rows = [OmegaConf.load(path) for path in (configs / "segmenter").glob("*.yaml")]
     assert {row.min_area for row in rows if "min_area" in row} == {st.classical(st.threshold.mean).segmenter.min_area}
+    textbook = dict(OmegaConf.load(configs / "segmenter" / "kmeans.yaml").method)
+    for name, value in inspect.signature(st.kmeans.cluster).parameters.items():
+        assert name == "pixels" or value.default == textbook[name], name
+    assert EvaluatedCheckpoint(None, None).seed == OmegaConf.load(configs / "train.yaml").seed

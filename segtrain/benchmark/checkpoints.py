@@ -15,7 +15,7 @@ from segtrain.records import Category
 from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint, newest_checkpoint
 
 _LOADER = "segtrain.training.checkpoint.load_segmenter"
-_DEFAULT_SEED = 0  # of train.py; a `val_fraction` split without a checkpoint is drawn with it
+_DEFAULT_SEED = 0  # as in configs/train.yaml; draws a `val_fraction` split without a checkpoint
 _OF_A_SPLIT = ("root", "val_annotations", "val_images", "val_fraction", "split_by")
 _OWN_TO_A_RUN = ("seed", "output_dir", "overwrite", "resume", "device", "threads")
 

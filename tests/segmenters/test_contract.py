@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from segtrain import masks
+from segtrain.errors import SegtrainError
 from segtrain.records import Instances
 from segtrain.segmenters import Segmenter
+from segtrain.segmenters.classical.segmenter import LabelMapSegmenter
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "segmenter"
 # A network is not built from its file alone (it needs the number of classes): its contract is tested beside it.
@@ -115,6 +118,35 @@ def test_robust_rows_find_discs_of_either_polarity(name: str, kind: str) -> None
     assert len(found) == 4
     radius = image.shape[1] / 8
     assert masks.area(found.rles) == pytest.approx(np.full(4, np.pi * radius**2), rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (None, "returned NoneType"),
+        (np.zeros((5, 4), np.int64), r"returned an array of type int64 and shape \(5, 4\)"),
+        (np.zeros((4, 5, 3), np.int64), r"returned an array of type int64 and shape \(4, 5, 3\)"),
+        (np.zeros((4, 5), np.bool_), r"returned an array of type bool and shape \(4, 5\)"),
+        (np.zeros((4, 5)), r"returned an array of type float64 and shape \(4, 5\)"),
+        (np.full((4, 5), -1), "returned a region with number -1"),
+    ],
+)
+def test_a_function_that_returns_no_label_map_is_named(returned: Any, said: str) -> None:
+    def blank(_image: object) -> Any:
+        return returned
+
+    segmenter = LabelMapSegmenter(blank, 1, "blank", None, None)
+    with pytest.raises(SegtrainError, match=f"^blank {said}; "):
+        segmenter.segment([torch.zeros(3, 4, 5, dtype=torch.uint8)])
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.uint64])
+def test_label_maps_of_any_integer_type(kind: type[np.integer[Any]]) -> None:
+    def corner(_image: object) -> Any:
+        return np.eye(4, 5, dtype=kind)
+
+    (found,) = LabelMapSegmenter(corner, 1, "corner", None, None).segment([torch.zeros(3, 4, 5, dtype=torch.uint8)])
+    assert masks.area(found.rles).tolist() == [4]
 
 
 @pytest.mark.parametrize("name", CLASSICAL)

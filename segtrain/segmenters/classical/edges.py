@@ -7,6 +7,7 @@ from skimage.morphology import disk
 
 from segtrain.arrays import BoolArray, Float32Array
 from segtrain.errors import SegtrainError
+from segtrain.ranges import Natural, NonNegativeFloat
 from segtrain.segmenters.classical.postprocess import WATERSHED, MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
     ImageArray,
@@ -53,10 +54,10 @@ def laplace(image: ImageArray) -> LabelMap:
 def canny(
     image: ImageArray,
     *,
-    sigma: float = 1.5,
-    low: float = 0.4,
-    high: float = 0.8,
-    close: int = 2,
+    sigma: NonNegativeFloat = 1.5,
+    low: NonNegativeFloat = 0.4,
+    high: NonNegativeFloat = 0.8,
+    close: Natural = 2,
     polarity: Polarity = "border",
     finish: MaskPostprocessing = WATERSHED,
 ) -> LabelMap:

@@ -9,6 +9,7 @@ from skimage import color
 
 from segtrain.arrays import FloatArray
 from segtrain.errors import SegtrainError
+from segtrain.ranges import Natural, NonNegativeFloat, Positive
 from segtrain.segmenters.classical.postprocess import WATERSHED, MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
     ImageArray,
@@ -26,7 +27,9 @@ _MAX_CELLS = 1_500  # of a histogram: more cost time, and lower the inertia by l
 _BLOCK = 2**14  # pixels whose intermediate arrays stay in a core's cache
 
 
-def rgb_clusters(image: ImageArray, *, clusters: int = 5, bits: int = 6, restarts: int = 10, seed: int = 0) -> LabelMap:
+def rgb_clusters(
+    image: ImageArray, *, clusters: Positive = 5, bits: Positive = 6, restarts: Positive = 10, seed: Natural = 0
+) -> LabelMap:
     """Label the components of every RGB cluster but the one with most border pixels.
 
     Args:
@@ -50,11 +53,11 @@ def colour_clusters(
     image: ImageArray,
     *,
     space: Space = "lab",
-    denoise: float = 0.5,
-    clusters: int = 3,
-    bits: int = 6,
-    restarts: int = 10,
-    seed: int = 0,
+    denoise: NonNegativeFloat = 0.5,
+    clusters: Positive = 3,
+    bits: Positive = 6,
+    restarts: Positive = 10,
+    seed: Natural = 0,
     polarity: Polarity = "border",
     finish: MaskPostprocessing = WATERSHED,
 ) -> LabelMap:
@@ -91,7 +94,9 @@ def colour_clusters(
     return finish(objects_among(segments, grey, polarity))
 
 
-def cluster(pixels: ImageArray, *, clusters: int, bits: int = 6, restarts: int = 10, seed: int = 0) -> LabelMap:
+def cluster(
+    pixels: ImageArray, *, clusters: Positive = 5, bits: Positive = 6, restarts: Positive = 10, seed: Natural = 0
+) -> LabelMap:
     """Cluster the colours of an image by k-means (Lloyd, 1982; k-means++ starts, Arthur and Vassilvitskii, 2007).
 
     scikit-learn fits the mean colours of the occupied cells of a histogram, weighted by their pixels; then every pixel
@@ -100,10 +105,10 @@ def cluster(pixels: ImageArray, *, clusters: int, bits: int = 6, restarts: int =
 
     Args:
         pixels: (H, W, C) colours of any range, for C from 1.
-        clusters: number of clusters; fewer where the image has fewer colours.
+        clusters: number of clusters, at least 1; fewer where the image has fewer colours.
         bits: the histogram has 2 ** bits steps along each channel's own range, and fewer where many of its cells
             are occupied.
-        restarts: number of starts, the best of which is taken.
+        restarts: number of starts, at least 1, the best of which is taken.
         seed: seed of the starts, at least 0.
 
     Returns:

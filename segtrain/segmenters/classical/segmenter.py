@@ -1,6 +1,9 @@
 """Segmenters that consist of a labelling function, and scores that rank the labelled regions."""
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, get_type_hints
 
 import numpy as np
 from scipy import ndimage
@@ -10,9 +13,12 @@ from torch import Tensor
 from segtrain import masks
 from segtrain.arrays import Float32Array
 from segtrain.errors import SegtrainError
+from segtrain.nodes import nearest
+from segtrain.ranges import Natural
 from segtrain.records import Instances
 from segtrain.segmenters import SegmenterInfo
 from segtrain.segmenters.classical.regions import LabelMap, drop_small
+from segtrain.values import check_value
 
 RING = 3  # width in pixels; part of the score's definition
 
@@ -63,7 +69,7 @@ class LabelMapSegmenter:
 
     Args:
         method: function from float32 RGB (H, W, 3) in [0, 1] to a label map (H, W), 0 for background.
-        min_area: regions of fewer pixels are dropped.
+        min_area: least area in pixels, at least 0; smaller regions are dropped.
         description: one sentence for the report.
         technique: kind of method, such as ``threshold``, ``edges`` or ``kmeans``; None for no kind.
         variant: ``textbook`` as tutorials write it, ``robust`` with the background found by the image border and
@@ -86,7 +92,7 @@ class LabelMapSegmenter:
     def __init__(
         self,
         method: Callable[[Float32Array], LabelMap],
-        min_area: int,
+        min_area: Natural,
         description: str,
         technique: str | None,
         variant: str | None,
@@ -100,12 +106,35 @@ class LabelMapSegmenter:
         )
 
     def segment(self, images: Sequence[Tensor]) -> list[Instances]:
-        """Segment uint8 RGB tensors (3, H, W); labels are all 0, for no category."""
+        """Segment images; labels are all 0, for no category.
+
+        Args:
+            images: uint8 RGB tensors (3, H, W), of any sizes.
+
+        Raises:
+            SegtrainError: the function has returned something else than a label map of the image.
+        """
         return [self._segment(image) for image in images]
+
+    def _label(self, rgb: Float32Array) -> LabelMap:
+        labels: object = self.method(rgb)
+        size = rgb.shape[:2]
+        if not isinstance(labels, np.ndarray):
+            found = type(labels).__name__
+        elif labels.shape != size or not np.issubdtype(labels.dtype, np.integer):
+            found = f"an array of type {labels.dtype} and shape {labels.shape}"
+        elif (least := labels.min(initial=0)) < 0:
+            found = f"a region with number {least}"
+        else:
+            return labels.astype(np.int64, copy=False)
+        raise SegtrainError(
+            f"{method_name(self.method)} returned {found}; let it return an integer array {size}: 0 for background, "
+            "and n for region n"
+        )
 
     def _segment(self, image: Tensor) -> Instances:
         rgb = image.permute(1, 2, 0).cpu().numpy().astype(np.float32) / np.float32(255)
-        labels = drop_small(self.method(rgb), self.min_area)
+        labels = drop_small(self._label(rgb), self.min_area)
         scores = contrast(rgb, labels)
         order = np.argsort(-scores, kind="stable")
         encoded = masks.encode_labels(labels)
@@ -117,3 +146,61 @@ class LabelMapSegmenter:
             scores=scores[order],
             rles=rles,
         )
+
+
+def method_name(method: Callable[..., object]) -> str:
+    """Return the name of a labelling function, without its settings.
+
+    >>> method_name(partial(contrast, labels=None))
+    'contrast'
+    """
+    function = method.func if isinstance(method, partial) else method
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def check_setting(name: str, key: str, value: object, hint: Any) -> None:
+    """Refuse a value that is not of its type; numbers of NumPy are as good as those of Python.
+
+    Args:
+        name: name of the segmenter, for the message.
+        key: name of the setting.
+        value: value of the setting.
+        hint: type of the setting, as `check_value` takes it.
+
+    Raises:
+        SegtrainError: the value is of a wrong type or outside its range.
+
+    >>> check_setting("otsu", "min_area", np.int64(16), Natural)
+    """
+    plain = value.item() if isinstance(value, np.generic) else value
+    for problem in check_value(key, plain, hint):
+        raise SegtrainError(f"{name}: {problem}")
+
+
+def check_settings(name: str, method: Callable[..., object], settings: Mapping[str, Any]) -> None:
+    """Refuse settings that a labelling function does not have, and values that are not of their types.
+
+    Values are checked for functions of segtrain only, by their annotations.
+
+    Args:
+        name: name of the segmenter, for the message.
+        method: labelling function, whose first argument is the image.
+        settings: arguments by name.
+
+    Raises:
+        SegtrainError: a setting is unknown, or its value is of a wrong type or outside its range.
+
+    >>> from segtrain.segmenters.classical.threshold import otsu
+    >>> check_settings("otsu", otsu, {"denoise": 1.5})
+    """
+    known = list(inspect.signature(method).parameters)[1:]
+    function = method.func if isinstance(method, partial) else method
+    own = inspect.isfunction(function) and function.__module__.startswith("segtrain.")
+    hints = get_type_hints(function, include_extras=True) if own else {}
+    for key, value in settings.items():
+        if not known:
+            raise SegtrainError(f"{name} has no settings, and so no {key!r}; leave it out")
+        if key not in known:
+            raise SegtrainError(f"{name} has no setting {key!r}; {nearest(key, known)}")
+        if key in hints:
+            check_setting(name, key, value, hints[key])

@@ -5,6 +5,7 @@ from scipy import ndimage
 from skimage import filters
 
 from segtrain.arrays import Float32Array
+from segtrain.ranges import Fraction, NonNegativeFloat
 from segtrain.segmenters.classical.postprocess import FILLED_WATERSHED, WATERSHED, MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
     ImageArray,
@@ -32,7 +33,7 @@ def mean(image: ImageArray) -> LabelMap:
     return components(above_mean(luminance(as_rgb(image))))
 
 
-def multi(image: ImageArray, *, low: float = 0.25, high: float = 0.5) -> LabelMap:
+def multi(image: ImageArray, *, low: Fraction = 0.25, high: Fraction = 0.5) -> LabelMap:
     """Label the components of equal level, for levels 1 to 3.
 
     Args:
@@ -67,7 +68,7 @@ def levels(grey: Float32Array, *, low: float, high: float) -> LabelMap:
 def otsu(
     image: ImageArray,
     *,
-    denoise: float = 0.5,
+    denoise: NonNegativeFloat = 0.5,
     offset: float = 0.0,
     polarity: Polarity = "border",
     finish: MaskPostprocessing = WATERSHED,
@@ -101,8 +102,8 @@ def otsu(
 def local(
     image: ImageArray,
     *,
-    denoise: float = 0.5,
-    window: float = 20.0,
+    denoise: NonNegativeFloat = 0.5,
+    window: NonNegativeFloat = 20.0,
     offset: float = 0.04,
     polarity: Polarity = "border",
     finish: MaskPostprocessing = FILLED_WATERSHED,
