@@ -88,7 +88,7 @@ class Method:
         return MethodResult(
             self.detections,
             description=self.describe(benchmark.split),
-            score=self.info.ranked_by,
+            ranked_by=self.info.ranked_by,
             variant=self.info.variant,
             technique=self.info.technique,
             costs=self.costs,

@@ -87,7 +87,7 @@ class MethodResult:
     Attributes:
         detections: detections of the method.
         description: one sentence.
-        score: meaning of a classical method's scores; None where they are learned or come from a file.
+        ranked_by: meaning of scores that only rank; None where they are learned or come from a file.
         variant: "textbook", "robust" or "tuned" for classical methods that state it.
         technique: kind of method, such as "threshold", "edges", "kmeans" or "mask_rcnn"; None where it is not known.
         costs: resources beside its time on the images, by the fields of ``results.Costs``.
@@ -99,7 +99,7 @@ class MethodResult:
 
     detections: Detections
     description: str = ""
-    score: str | None = None
+    ranked_by: str | None = None
     variant: str | None = None
     technique: str | None = None
     costs: Mapping[str, float | None] = field(default_factory=dict)

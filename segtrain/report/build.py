@@ -79,7 +79,7 @@ def build_results(
             counts=_counts(row, len(ground_truth.sizes)),
             score_threshold=row.detections.score_threshold,
             description=row.description,
-            ranked_by=row.score,
+            ranked_by=row.ranked_by,
             variant=row.variant,
             costs=Costs.of(dict(row.costs)),
             calibration=calibrations[name],

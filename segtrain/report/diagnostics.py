@@ -225,7 +225,8 @@ class Evidence:
         images = f"any of the {count:,} images" if count > 1 else "the only image"
         if self.from_file:
             return f"the file holds no detection for {images}"
-        return f"nothing was detected on {images}; {_REMEDIES['learned' if self._row.score is None else 'classical']}"
+        kind = "learned" if self._row.ranked_by is None else "classical"
+        return f"nothing was detected on {images}; {_REMEDIES[kind]}"
 
     def _empty_masks(self, metric: Metric) -> str:
         if metric.iou_type == "bbox":

@@ -32,7 +32,9 @@ def drawn(rng: np.random.Generator) -> tuple[GroundTruthSet, dict[str, MethodRes
     reference = GroundTruthSet([Category(1, "object")], dict.fromkeys(range(IMAGES), SIZE), truths)
     tracks: Any = {"class_agnostic": SimpleNamespace(metrics={"mask_ap": 0.5})}
     return reference, {
-        "otsu": MethodResult(Detections(found, None, True, 0.0), score="contrast", technique="threshold", tracks=tracks)
+        "otsu": MethodResult(
+            Detections(found, None, True, 0.0), ranked_by="contrast", technique="threshold", tracks=tracks
+        )
     }
 
 

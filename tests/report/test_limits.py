@@ -36,7 +36,7 @@ from tests.helpers.report_examples import HOSTILE, method, results, with_limits
 @dataclass(frozen=True)
 class Row:
     detections: Detections = field(default_factory=lambda: Detections([], None, True, 0.5))
-    score: str | None = None
+    ranked_by: str | None = None
     oracle: bool = False
     input_size: InputSize | None = None
 
@@ -101,7 +101,7 @@ def test_no_ceiling_without_true_objects() -> None:
 
 
 def test_no_ceiling_without_a_mask_rcnn_whatever_the_names() -> None:
-    rows = {"kmeans": Row(score="contrast"), "mask_rcnn": Row()}  # the second is a result file, or another network
+    rows = {"kmeans": Row(ranked_by="contrast"), "mask_rcnn": Row()}  # the second is a result file, or another network
     assert compute_mask_resolution_limit(rows, ellipses(1)) is None
 
 
@@ -119,7 +119,7 @@ def test_only_learned_scores_of_masks_are_calibrated() -> None:
     found = Detections(drawn.predictions, None, True, 0.5)
     rows = {
         "learned": Row(found),
-        "classical": Row(found, score="contrast"),
+        "classical": Row(found, ranked_by="contrast"),
         "oracle": Row(found, oracle=True),
         "boxes": Row(Detections(None, drawn.box_predictions, True, 0.5)),
         "nothing": Row(),

@@ -22,7 +22,7 @@ from tests.helpers.result_file_bench import NAMES, OBJECTS, SIZE, Bench, Objects
 
 
 def test_nothing_is_said_where_nothing_is_0_or_missing(tmp_path: Path) -> None:
-    bench = Bench(tmp_path).add("row", perfect(), score=None).add("other", perfect(), score="contrast")
+    bench = Bench(tmp_path).add("row", perfect(), ranked_by=None).add("other", perfect(), ranked_by="contrast")
     results = bench.results()
     assert results["reasons"] == []
     assert reason_terms(Results.of(results)) == []
@@ -35,7 +35,7 @@ def test_no_true_object_of_a_size_is_said_once_for_all_rows(tmp_path: Path) -> N
     few = [one for one in OBJECTS if one[4] < 96]
     bench = Bench(tmp_path, few)
     for name in ("a", "b", "c"):
-        bench.add(name, perfect(few), score=None)
+        bench.add(name, perfect(few), ranked_by=None)
     results = bench.results()
     assert results["reasons"] == [
         {
@@ -50,7 +50,7 @@ def test_no_true_object_of_a_size_is_said_once_for_all_rows(tmp_path: Path) -> N
 
 
 def test_boxes_only_is_said_once(tmp_path: Path) -> None:
-    bench = Bench(tmp_path).add("row", boxes(), score=None).add("full", perfect(), score=None)
+    bench = Bench(tmp_path).add("row", boxes(), ranked_by=None).add("full", perfect(), ranked_by=None)
     results = bench.results()
     (entry,) = results["reasons"]
     assert entry["rows"] == ["row"]
@@ -64,7 +64,7 @@ def test_boxes_only_is_said_once(tmp_path: Path) -> None:
 
 
 def test_only_crowds(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, objects=(), crowds=OBJECTS).add("row", perfect(), score=None)
+    bench = Bench(tmp_path, objects=(), crowds=OBJECTS).add("row", perfect(), ranked_by=None)
     for key in ("mask_ap", "mask_ap_large", "box_ap", "f1_50", "pq", "sq", "rq"):
         assert bench.why(key).startswith("these images have no true object, only 15 crowd regions;")
     assert bench.results()["mask_ceiling"] is None
@@ -74,8 +74,8 @@ def test_only_crowds(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({}, "the file holds no detection for any of the 3 images"),
-        ({"score": None}, "nothing was detected on any of the 3 images; train longer"),
-        ({"score": "contrast"}, "nothing was detected on any of the 3 images; try a smaller min_area"),
+        ({"ranked_by": None}, "nothing was detected on any of the 3 images; train longer"),
+        ({"ranked_by": "contrast"}, "nothing was detected on any of the 3 images; try a smaller min_area"),
     ],
 )
 def test_nothing_found(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
@@ -85,7 +85,7 @@ def test_nothing_found(tmp_path: Path, changes: dict[str, Any], said: str) -> No
 
 
 def test_nothing_reaches_the_threshold(tmp_path: Path) -> None:
-    bench = Bench(tmp_path).add("row", perfect(score=0.31), score=None)
+    bench = Bench(tmp_path).add("row", perfect(score=0.31), ranked_by=None)
     for key in ("fg_iou", "f1_50", "pq", "sq", "rq", "boundary_iou"):
         said = (
             "no detection reaches the score threshold 0.5 (the highest score is 0.31); score_threshold=… sets a lower"
@@ -97,7 +97,7 @@ def test_nothing_reaches_the_threshold(tmp_path: Path) -> None:
 def test_nothing_overlaps_enough(tmp_path: Path) -> None:
     # Half of each object and as much beside it: an IoU of a third.
     beside = [(image, category, x + side // 2, y, side) for image, category, x, y, side in OBJECTS if x + side < 140]
-    bench = Bench(tmp_path).add("row", perfect(beside), score=None)
+    bench = Bench(tmp_path).add("row", perfect(beside), ranked_by=None)
     best = max(
         masks.iou([square(*a[2:])], [square(*b[2:])], [0])[0, 0] for a in beside for b in OBJECTS if a[0] == b[0]
     )
@@ -114,7 +114,7 @@ def test_nothing_overlaps_enough(tmp_path: Path) -> None:
 def test_half_an_overlap_matches_for_f1_and_not_for_pq(tmp_path: Path) -> None:
     half = masks.encode_crop(np.ones((5, 10)), 3, 3, SIZE)
     bench = Bench(tmp_path, [(1, 1, 3, 3, 10)], categories=1)
-    bench.add("row", [{**record(1, 1, 3, 3, 10), "segmentation": half}], score=None)
+    bench.add("row", [{**record(1, 1, 3, 3, 10), "segmentation": half}], ranked_by=None)
     for key in ("pq", "sq", "rq"):
         assert bench.why(key) == (
             "1 of 1 true object is matched at IoU 0.50 at the score threshold 0.5, among 1 detection; the best IoU is "
@@ -125,7 +125,7 @@ def test_half_an_overlap_matches_for_f1_and_not_for_pq(tmp_path: Path) -> None:
 def test_ap75_has_a_reason_of_its_own(tmp_path: Path) -> None:
     shifted = [(image, category, x + max(side // 6, 1), y, side) for image, category, x, y, side in OBJECTS]
     bench = Bench(tmp_path, [o for o in OBJECTS if o[4] > 10])
-    bench.add("row", perfect([o for o in shifted if o[4] > 10]), score=None)
+    bench.add("row", perfect([o for o in shifted if o[4] > 10]), ranked_by=None)
     best = max(
         masks.iou([square(*a[2:])], [square(*b[2:])], [0])[0, 0]
         for a, b in zip(shifted, OBJECTS, strict=True)
@@ -137,7 +137,7 @@ def test_ap75_has_a_reason_of_its_own(tmp_path: Path) -> None:
 
 
 def test_nothing_of_a_size_is_found(tmp_path: Path) -> None:
-    bench = Bench(tmp_path).add("row", perfect([one for one in OBJECTS if one[4] < 96]), score=None)
+    bench = Bench(tmp_path).add("row", perfect([one for one in OBJECTS if one[4] < 96]), ranked_by=None)
     best = masks.iou([square(*one[2:]) for one in OBJECTS[:4]], [square(*OBJECTS[4][2:])], [0]).max()
     assert bench.why("mask_ap_large") == (
         "0 of 3 true objects above 96 × 96 pixels are matched at IoU 0.50, among 12 detections; the best IoU is "
@@ -150,7 +150,7 @@ def test_one_right_among_very_many(tmp_path: Path) -> None:
     false = [(int(rng.integers(1, 4)), 1, 100 + int(rng.integers(30)), 130, 8) for _ in range(1500)]
     objects = [one for one in OBJECTS if one[4] == 10]
     right = record(*objects[0], score=0.55)
-    bench = Bench(tmp_path, objects).add("row", [right, *perfect(false)], score=None)
+    bench = Bench(tmp_path, objects).add("row", [right, *perfect(false)], ranked_by=None)
     bench.benchmark.max_dets = 100
     assert bench.why("mask_ap").startswith("0 of 3 true objects are matched at IoU 0.50, among 300 detections;")
     assert not [e for e in bench.results()["reasons"] if "f1_50" in e["keys"]]
@@ -158,7 +158,7 @@ def test_one_right_among_very_many(tmp_path: Path) -> None:
 
 def test_pixels_that_hardly_meet(tmp_path: Path) -> None:
     objects = [(1, 1, 0, 0, 100)]
-    bench = Bench(tmp_path, objects).add("row", [record(1, 1, 98, 98, 60, score=0.9)], score=None)
+    bench = Bench(tmp_path, objects).add("row", [record(1, 1, 98, 98, 60, score=0.9)], ranked_by=None)
     # 4 pixels of 10,000 are covered, of 3,600 found ones.
     overlap = masks.iou([square(98, 98, 60)], [square(0, 0, 100)], [0])[0, 0]
     assert bench.why("fg_iou") == (
@@ -182,7 +182,7 @@ def test_boxes_in_another_scale(tmp_path: Path, write: Callable[[list[float]], l
     assert said in bench.why("box_ap")
     assert "boxes miss the true objects (median of the best IoU 0." in bench.why("box_ap")
     # Of our own methods nobody wrote boxes down.
-    own = Bench(tmp_path).add("row", written, score=None)
+    own = Bench(tmp_path).add("row", written, ranked_by=None)
     assert not [e for e in own.results()["reasons"] if "miss the true" in e["why"]]
 
 
@@ -222,7 +222,7 @@ GRID: Objects = [(image, 1 + n % 2, 30 * (n % 6), 40 * (n // 6), 20) for image i
 
 def test_category_ids_that_do_not_meet(tmp_path: Path) -> None:
     swapped = [{**one, "category_id": 3 - one["category_id"]} for one in perfect(GRID)]
-    bench = Bench(tmp_path, GRID).add("row", swapped, score=None)
+    bench = Bench(tmp_path, GRID).add("row", swapped, ranked_by=None)
     for key in ("mask_ap", "f1_50", "pq", "sq", "rq"):
         assert bench.why(key, track="class_aware") == (
             "0 of 36 detections that match a true object have the right category; more would if ids were "
@@ -238,7 +238,7 @@ def test_category_ids_of_which_a_few_meet_by_chance(tmp_path: Path, right: int) 
     given = [{**one, "category_id": 3 - one["category_id"], "score": 0.9 - n / 100} for n, one in enumerate(given)]
     for one in given[-right:]:
         one["category_id"] = 3 - one["category_id"]
-    bench = Bench(tmp_path, GRID).add("row", given, score=None)
+    bench = Bench(tmp_path, GRID).add("row", given, ranked_by=None)
     track = bench.results()["methods"]["row"]["class_aware"]
     assert 0.0005 < track["mask_ap"] < 0.05
     for key in ("mask_ap", "mask_ap50"):
@@ -248,13 +248,13 @@ def test_category_ids_of_which_a_few_meet_by_chance(tmp_path: Path, right: int) 
 
 def test_categories_that_are_right_give_no_such_reason(tmp_path: Path) -> None:
     # One of many objects is called rightly, but the others are called nothing else: they are not found.
-    bench = Bench(tmp_path, GRID).add("row", perfect(GRID[:1]), score=None)
+    bench = Bench(tmp_path, GRID).add("row", perfect(GRID[:1]), ranked_by=None)
     assert not [entry for entry in bench.results()["reasons"] if "right category" in entry["why"]]
 
 
 def test_few_matches_show_no_pattern_of_categories(tmp_path: Path) -> None:
     few = [{**one, "category_id": 3 - one["category_id"]} for one in perfect(GRID[:19])]
-    bench = Bench(tmp_path, GRID).add("row", few, score=None)
+    bench = Bench(tmp_path, GRID).add("row", few, ranked_by=None)
     why = bench.why("mask_ap", track="class_aware")
     assert why == "0 of 19 detections that match a true object have the right category"
 
@@ -263,7 +263,7 @@ def test_few_matches_among_many_detections_show_no_pattern_of_categories(tmp_pat
     few = [{**one, "category_id": 3 - one["category_id"]} for one in perfect(GRID[:20])]
     junk = [record(image, 1, 190, 100 + n % 20, 5) for image in (1, 2, 3) for n in range(27)]
     for number, clear in ((80, True), (81, False)):
-        bench = Bench(tmp_path, GRID).add("row", [*few, *junk[:number]], score=None)
+        bench = Bench(tmp_path, GRID).add("row", [*few, *junk[:number]], ranked_by=None)
         assert ("were changed" in bench.why("mask_ap50", track="class_aware")) == clear
 
 
@@ -281,7 +281,7 @@ def test_misread_boxes_say_nothing_of_categories(tmp_path: Path) -> None:
 def test_one_category_for_all(tmp_path: Path) -> None:
     one = [one for one in GRID if one[1] == 1]
     two = [(image, 1, x, y + 40, side) for image, _, x, y, side in one][:9]
-    bench = Bench(tmp_path, [*one, *two]).add("row", perfect([*one, *two], category_id=2), score=None)
+    bench = Bench(tmp_path, [*one, *two]).add("row", perfect([*one, *two], category_id=2), ranked_by=None)
     assert "most often round (id 1) was called lobed (id 2) (27 times)" in bench.why("mask_ap", track="class_aware")
 
 
@@ -295,7 +295,9 @@ def named(bench: Bench) -> list[tuple[str, list[str]]]:
 
 
 def test_categories_without_objects_and_categories_never_found(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, categories=3).add("row", [one for one in perfect() if one["category_id"] == 1], score=None)
+    bench = Bench(tmp_path, categories=3).add(
+        "row", [one for one in perfect() if one["category_id"] == 1], ranked_by=None
+    )
     assert named(bench) == [
         (FEW, ["lobed (no detection, 6 true)"]),
         ("the data have no true object of this category, and means leave it out", ["flat"]),
@@ -312,26 +314,26 @@ def test_a_category_that_is_found_with_low_scores_alone(tmp_path: Path) -> None:
 
 def test_a_category_that_never_fits(tmp_path: Path) -> None:
     wrong = [{**record(image, 2, 180, 140, 9)} for image in (1, 2)]
-    bench = Bench(tmp_path).add("row", [one for one in perfect() if one["category_id"] == 1] + wrong, score=None)
+    bench = Bench(tmp_path).add("row", [one for one in perfect() if one["category_id"] == 1] + wrong, ranked_by=None)
     assert named(bench) == [(FEW, ["lobed (0 of 2, 6 true)"])]
 
 
 def test_a_category_that_hardly_ever_fits(tmp_path: Path) -> None:
     lobed = [one for one in perfect() if one["category_id"] == 2]
     false = [record(1 + n % 3, 2, 100, 130 + n % 7, 8, score=0.95) for n in range(2500)]
-    bench = Bench(tmp_path).add("row", [*perfect(OBJECTS[:1]), lobed[0], *false], score=None)
+    bench = Bench(tmp_path).add("row", [*perfect(OBJECTS[:1]), lobed[0], *false], ranked_by=None)
     assert named(bench) == [(FEW, ["lobed (1 of 2,501, 6 true)"])]
 
 
 def test_a_category_whose_sure_detections_are_wrong(tmp_path: Path) -> None:
     weak = [{**one, "score": 0.3 if one["category_id"] == 2 else 0.9} for one in perfect()]
-    bench = Bench(tmp_path).add("row", [*weak, record(1, 2, 180, 140, 9, score=0.6)], score=None)
+    bench = Bench(tmp_path).add("row", [*weak, record(1, 2, 180, 140, 9, score=0.6)], ranked_by=None)
     assert named(bench) == [(FEW, ["lobed (6 of 7, 0 of 1 at the score threshold 0.5, 6 true)"])]
 
 
 def test_every_category_is_named_and_every_cell_has_its_reason(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [(1, n, 9 * n, 9 * n, 8) for n in range(1, 10)], categories=9)
-    bench.add("row", perfect([(1, 1, 9, 9, 8)], score=0.9), score=None)
+    bench.add("row", perfect([(1, 1, 9, 9, 8)], score=0.9), ranked_by=None)
     results = plain(bench.results())
     (line,) = [line for line in reason_terms(Results.of(results)) if line.name.startswith("some categories")]
     assert line.text == f"F{FEW[1:]}: " + ", ".join(f"{NAMES[n]} (no detection, 1 true)" for n in range(1, 6))
@@ -351,7 +353,7 @@ def test_the_gravest_comes_first_and_alike_rows_share_an_entry(tmp_path: Path) -
     few = [one for one in OBJECTS if one[4] < 96]
     bench = Bench(tmp_path, few)
     bench.add("none", []).add("other", perfect(few, category_id=-1))
-    bench.add("misses", [record(1, 1, 180, 120, 6)], score="contrast").add("full", perfect(few), score=None)
+    bench.add("misses", [record(1, 1, 180, 120, 6)], ranked_by="contrast").add("full", perfect(few), ranked_by=None)
     entries = bench.results()["reasons"]
     assert entries[0]["why"] == "the file holds no detection for any of the 3 images"
     assert entries[1]["why"].startswith("0 of 12 true objects are matched")
@@ -364,7 +366,10 @@ def test_the_gravest_comes_first_and_alike_rows_share_an_entry(tmp_path: Path) -
 def test_costs_and_kinds_say_why_they_are_missing_or_0(tmp_path: Path) -> None:
     missing = [record(image, 1, 180, 120, 6) for image in (1, 2, 3)]
     bench = (
-        Bench(tmp_path).add("file", perfect()).add("rule", missing, score="contrast").add("net", missing, score=None)
+        Bench(tmp_path)
+        .add("file", perfect())
+        .add("rule", missing, ranked_by="contrast")
+        .add("net", missing, ranked_by=None)
     )
     bench.benchmark.rows["net"] = replace(bench.benchmark.rows["net"], costs={"training_minutes": 3.0})
     bench.benchmark.rows["rule"] = replace(bench.benchmark.rows["rule"], costs={"tuning_seconds": 3.0})
@@ -404,13 +409,13 @@ def test_a_file_without_categories(tmp_path: Path) -> None:
 
 def test_an_oracle_is_not_timed(tmp_path: Path) -> None:
     bench = Bench(tmp_path).add("row", perfect())
-    bench.benchmark.rows["row"] = replace(bench.benchmark.rows["row"], oracle=True, score="contrast")
+    bench.benchmark.rows["row"] = replace(bench.benchmark.rows["row"], oracle=True, ranked_by="contrast")
     assert bench.why("seconds").startswith("oracles are not timed")
 
 
 def test_reasons_stand_in_both_reports_and_names_stay_text(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
-    bench = Bench(tmp_path).add("row", [], score=None)
+    bench = Bench(tmp_path).add("row", [], ranked_by=None)
     bench.benchmark.rows[evil] = bench.benchmark.rows.pop("row")
     write_report(tmp_path, Results.of(bench.results()))
     page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))

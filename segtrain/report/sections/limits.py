@@ -287,7 +287,7 @@ def compute_calibrations(
     """
     found: dict[str, Calibration | None] = dict.fromkeys(rows)
     for name, row in with_progress("calibration", rows.items()):
-        if row.score is None and not row.oracle and row.detections.masks is not None:
+        if row.ranked_by is None and not row.oracle and row.detections.masks is not None:
             measured = calibration(metric_input(row.detections, ground_truth, max_dets))
             found[name] = Calibration.of(measured) if measured else None
     return found
