@@ -201,9 +201,9 @@ def test_metrics_never_see_a_tensor() -> None:
     ]
 
 
-def test_training_knows_no_network_by_name() -> None:
-    """Another one trains, resumes and is loaded without an edit here: `Trainable` is all that is known of it."""
-    parts = ("segtrain.training", "segtrain.evaluation", "segtrain.cli")
+def test_no_network_is_known_by_name() -> None:
+    """Another one trains, resumes, is loaded and evaluated without an edit: `Trainable` is all that is known of it."""
+    parts = ("segtrain.training", "segtrain.evaluation", "segtrain.cli", "segtrain.benchmark", "segtrain.report")
     sources = {name: source for name, source in modules().items() if any(within(name, part) for part in parts)}
     assert sources
     assert not [name for name, source in sources.items() if "mask_rcnn." in " ".join(imports(source))]

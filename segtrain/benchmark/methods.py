@@ -21,7 +21,6 @@ from segtrain.nodes import build, nearest
 from segtrain.records import Category
 from segtrain.runtime import MemoryAbove, to_device
 from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
-from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 
 CPU = torch.device("cpu")
 Advance = Callable[[], None]  # called after each image
@@ -93,7 +92,7 @@ class Method:
             technique=self.info.technique,
             costs=self.costs,
             oracle=self.is_oracle,
-            input_size=self.segmenter.input_size if isinstance(self.segmenter, MaskRCNN) else None,
+            mask_grid=self.info.mask_grid,
             tracks=tracks,
             scoring_seconds=time.perf_counter() - started,
         )

@@ -238,14 +238,14 @@ class Bootstrap(Record, frozen=True):
 
 
 class MaskResolutionLimit(Record, frozen=True):
-    """Class-agnostic scores of the true objects, passed through the mask head's grid.
+    """Class-agnostic scores of the true objects, drawn on the grid of a network's masks.
 
     Attributes:
         resolution: cells along a mask's side.
-        input_of: method whose input size the masks were sampled at.
+        input_of: method on whose grid the masks were drawn.
         objects: number of true objects.
         most_objects: largest number of them in one image.
-        mean_iou: mean IoU of the true objects with their sampled masks.
+        mean_iou: mean IoU of the true objects with the masks so drawn.
     """
 
     resolution: int

@@ -13,7 +13,7 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName, score
 from segtrain.io import write_atomically
 from segtrain.metrics.scores import TrackScores
-from segtrain.segmenters.mask_rcnn.preprocess import InputSize
+from segtrain.segmenters import MaskGrid
 
 REPORT_FILES = ("results.json", "results.csv", "report.md", "report.html")
 
@@ -92,7 +92,7 @@ class MethodResult:
         technique: kind of method, such as "threshold", "edges", "kmeans" or "mask_rcnn"; None where it is not known.
         costs: resources beside its time on the images, by the fields of ``results.Costs``.
         oracle: True if settings were chosen with the ground truth, so that the method is an upper bound.
-        input_size: size that a Mask R-CNN resizes images to; None for others.
+        mask_grid: grid on which a network draws masks; None where they are drawn pixel by pixel, or come from a file.
         tracks: scores by track; none before the method is scored.
         scoring_seconds: seconds that computing the scores took.
     """
@@ -104,7 +104,7 @@ class MethodResult:
     technique: str | None = None
     costs: Mapping[str, float | None] = field(default_factory=dict)
     oracle: bool = False
-    input_size: InputSize | None = None
+    mask_grid: MaskGrid | None = None
     tracks: Mapping[TrackName, TrackScores | None] = field(default_factory=dict)
     scoring_seconds: float = 0.0
 

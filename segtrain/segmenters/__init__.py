@@ -1,7 +1,7 @@
 """Interfaces of segmenters: `Segmenter` (inference) and `Trainable` (training)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -9,8 +9,23 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from segtrain.masks import Rle
 from segtrain.records import Instances
 from segtrain.targets import Target
+
+
+@dataclass(frozen=True)
+class MaskGrid:
+    """Grid of cells on which a network draws each mask, stretched over the box of the object.
+
+    Attributes:
+        side: number of cells along each side.
+        redraw: function that draws true masks on the grid: from the run lengths of each image, and the (H, W) of each
+            image, to the run lengths that exact boxes and cells without an error would give.
+    """
+
+    side: int
+    redraw: Callable[[Sequence[Sequence[Rle]], Sequence[tuple[int, int]]], Sequence[Sequence[Rle]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +38,14 @@ class SegmenterInfo:
             on the methods that state it, and an oracle tries the settings of those of its own kind. None for no kind.
         variant: "textbook", "robust" or "tuned" for classical methods; None for others.
         ranked_by: meaning of scores that only rank; None where they are learned.
+        mask_grid: grid on which masks are drawn; None where they are drawn pixel by pixel.
     """
 
     description: str = ""
     technique: str | None = None
     variant: str | None = None
     ranked_by: str | None = None
+    mask_grid: MaskGrid | None = None
 
 
 def info_of(segmenter: object) -> SegmenterInfo:
@@ -88,7 +105,6 @@ class Trainable(nn.Module, ABC):
             of a weight needs no mention.
         stride: input pixels per cell of the finest features; objects of fewer pixels are reported as hard to see.
         precision: what matrix products and convolutions compute in, "fp32" or "bf16" (autocast).
-        info: facts for the report of a benchmark.
 
     >>> class Nothing(Trainable):
     ...     title = "Nothing"
@@ -111,7 +127,6 @@ class Trainable(nn.Module, ABC):
     stride: ClassVar[int] = 1
     scores_are_learned: ClassVar[bool] = True
     precision: Literal["fp32", "bf16"] = "fp32"
-    info: ClassVar[SegmenterInfo] = SegmenterInfo()
 
     @classmethod
     def check_settings(cls, settings: Mapping[str, Any]) -> None:
@@ -157,6 +172,11 @@ class Trainable(nn.Module, ABC):
     def input_scale(self, height: int, width: int) -> float:
         """Return the factor by which an image of this size is resized before it enters the network."""
         return 1.0
+
+    @property
+    def info(self) -> SegmenterInfo:
+        """Facts for the report of a benchmark."""
+        return SegmenterInfo()
 
     @property
     def device(self) -> torch.device:

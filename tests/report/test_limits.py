@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from segtrain.report.sections.limits import (
     reliability_table,
 )
 from segtrain.report.writer import write_report
+from segtrain.segmenters import MaskGrid
 from segtrain.segmenters.mask_rcnn.mask_paste import OWN_SIZE, resample_through_mask_head
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 from tests.helpers.coco_referee import twelve_numbers
@@ -38,7 +40,11 @@ class Row:
     detections: Detections = field(default_factory=lambda: Detections([], None, True, 0.5))
     ranked_by: str | None = None
     oracle: bool = False
-    input_size: InputSize | None = None
+    mask_grid: MaskGrid | None = None
+
+
+def grid_of(input_size: InputSize) -> MaskGrid:
+    return MaskGrid(28, partial(resample_through_mask_head, input_size=input_size))
 
 
 def ellipses(seed: int, count: int = 30, crowds: int = 3) -> GroundTruthSet:
@@ -68,7 +74,7 @@ def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, scale
     """All objects count, even where an image has more than the hundred of COCO."""
     reference = ellipses(1, count)
     input_size = InputSize(None, 10_000, scale)
-    rows = {"kmeans": Row(), "mask_rcnn": Row(input_size=input_size), "other": Row(input_size=OWN_SIZE)}
+    rows = {"kmeans": Row(), "mask_rcnn": Row(mask_grid=grid_of(input_size)), "other": Row(mask_grid=grid_of(OWN_SIZE))}
     ceiling = compute_mask_resolution_limit(rows, reference)
     assert ceiling is not None
     real: list[Any] = [{**t, "category_id": 1} for t in reference.truths if not t["iscrowd"]]
@@ -95,7 +101,7 @@ def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, scale
 
 
 def test_no_ceiling_without_true_objects() -> None:
-    rows = {"mask_rcnn": Row(input_size=OWN_SIZE)}
+    rows = {"mask_rcnn": Row(mask_grid=grid_of(OWN_SIZE))}
     assert compute_mask_resolution_limit(rows, ellipses(2, count=3)) is None
     assert compute_mask_resolution_limit(rows, GroundTruthSet(NAMED, {1: (5, 5)}, [])) is None
 
@@ -108,7 +114,7 @@ def test_no_ceiling_without_a_mask_rcnn_whatever_the_names() -> None:
 def test_a_true_object_without_a_pixel_is_found_by_nobody() -> None:
     reference = ellipses(3, count=4, crowds=0)
     reference.truths[0]["segmentation"] = masks.empty(reference.sizes[reference.truths[0]["image_id"]])
-    ceiling = compute_mask_resolution_limit({"mask_rcnn": Row(input_size=OWN_SIZE)}, reference)
+    ceiling = compute_mask_resolution_limit({"mask_rcnn": Row(mask_grid=grid_of(OWN_SIZE))}, reference)
     assert ceiling is not None
     assert 0 < float(ceiling.mean_iou or 0) < 0.75
 
@@ -134,6 +140,9 @@ def test_only_learned_scores_of_masks_are_calibrated() -> None:
     # Categories do not matter.
     unknown = Detections([{**p, "category_id": -1} for p in drawn.predictions], None, False, 0.5)
     assert compute_calibrations({"learned": Row(unknown)}, reference, 100)["learned"] == own
+
+
+KNOWN = ("mask_rcnn", "mask_rcnn/seed1")
 
 
 def known() -> Any:
@@ -164,6 +173,17 @@ def test_sentences_give_the_numbers() -> None:
     )
     content["mask_ceiling"] |= {"most_objects": 100, "mask_ap": 0.4}
     assert ceiling_sentences(Results.of(content))[1].startswith("mask_rcnn has 0.500, more, since")
+
+
+def test_methods_of_the_same_technique_share_the_ceiling() -> None:
+    """Whatever it is called; methods without a technique share nothing."""
+    content = known()
+    for name in KNOWN:
+        content["methods"][name]["technique"] = "query_masks"
+    assert [said.split(" has ")[0] for said in ceiling_sentences(Results.of(content))[1:]] == list(KNOWN)
+    for name in KNOWN:
+        del content["methods"][name]["technique"]
+    assert [said.split(" has ")[0] for said in ceiling_sentences(Results.of(content))[1:]] == ["mask_rcnn"]
 
 
 def test_tables_hold_the_ceiling_and_the_learned_rows() -> None:

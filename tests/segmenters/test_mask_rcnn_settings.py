@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from segtrain import masks
 from segtrain.errors import SegtrainError
+from segtrain.segmenters.mask_rcnn.mask_paste import resample_through_mask_head
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize, batch_images
 from tests.helpers.tiny_networks import tiny
 
@@ -52,3 +55,14 @@ def test_input_sizes(size: InputSize, image: tuple[int, int], expected: tuple[in
 def test_a_line_of_pixels_is_an_image_too() -> None:
     (found,) = tiny(max_size=64).segment([torch.zeros(3, 1, 300, dtype=torch.uint8)])
     assert found.size == (1, 300)
+
+
+def test_the_grid_of_masks_is_that_of_the_input() -> None:
+    """It is what the report draws true objects on."""
+    network = tiny(min_size=None, scale=0.25)
+    rle = masks.encode(np.tri(31, 40))
+    grid = network.info.mask_grid
+    assert grid is not None
+    assert grid.side == 28
+    assert grid.redraw([[rle]], [(31, 40)]) == resample_through_mask_head([[rle]], [(31, 40)], network.input_size)
+    assert grid.redraw([[rle]], [(31, 40)]) != resample_through_mask_head([[rle]], [(31, 40)])

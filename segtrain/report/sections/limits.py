@@ -19,8 +19,6 @@ from segtrain.report.blocks import Block, Bullets, Charts, Heading, Paragraph, S
 from segtrain.report.charts import Chart, Line, Point, Style, series_styles, unit_axis
 from segtrain.report.tables import Column, Row, Table, make_cells, mark_best, metric_column
 from segtrain.report.text import number_text
-from segtrain.segmenters.mask_rcnn.mask_paste import resample_through_mask_head
-from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE
 
 _CALIBRATION = (
     Column("count", "detections", "Detections that count: all but those on crowd regions", None, 0),
@@ -74,10 +72,12 @@ def ceiling_sentences(results: Results) -> list[str]:
     max_dets = results.data.max_dets
     cut = ceiling.most_objects > max_dets
     within = f", at the {max_dets} best-scored detections of an image," if cut else ""
+    technique = results.methods[ceiling.input_of].technique
     for name in results.contenders:
         method = results.methods[name]
         own = method.metric("mask_ap")
-        if method.technique == "mask_rcnn" and own is not None and ceiling.mask_ap > 0:
+        limited = name == ceiling.input_of or (technique is not None and method.technique == technique)
+        if limited and own is not None and ceiling.mask_ap > 0:
             share = (
                 f"{100 * own / ceiling.mask_ap:.0f} % of it"
                 if own <= ceiling.mask_ap
@@ -228,28 +228,28 @@ BATCH_OBJECTS = 1024  # about so many at once: large ones side by side cost less
 def compute_mask_resolution_limit(
     rows: Mapping[str, MethodResult], ground_truth: GroundTruthSet
 ) -> MaskResolutionLimit | None:
-    """Score the true objects after sampling at the mask head's resolution: perfect boxes with a perfect mask head.
+    """Score the true objects as a network would draw them: perfect boxes with perfect values in the cells of each mask.
 
     Every true object is a detection of score 1; crowds are left out. The number of detections is not limited.
 
     Args:
-        rows: methods by name; masks are sampled at the input size of the first Mask R-CNN.
+        rows: methods by name; masks are drawn on the grid of the first method that has one.
         ground_truth: true objects.
 
     Returns:
-        None without Mask R-CNN or true objects.
+        None without such a method or true objects.
     """
     truths = [truth for truth in ground_truth.class_agnostic().truths if not truth["iscrowd"]]
-    networks = [(name, row.input_size) for name, row in rows.items() if row.input_size is not None]
+    networks = [(name, row.mask_grid) for name, row in rows.items() if row.mask_grid is not None]
     if not truths or not networks:
         return None
-    name, input_size = networks[0]
+    name, grid = networks[0]
     found: list[Prediction] = []
     overlaps: list[float] = []
     for images in with_progress("limit of mask resolution", list(_batches(truths))):
         real = [[truth["segmentation"] for truth in image] for image in images]
         sizes = [ground_truth.sizes[image[0]["image_id"]] for image in images]
-        for image, left in zip(images, resample_through_mask_head(real, sizes, input_size), strict=True):
+        for image, left in zip(images, grid.redraw(real, sizes), strict=True):
             for truth, mask in zip(image, left, strict=True):
                 overlaps.append(float(masks.iou([mask], [truth["segmentation"]], [False])[0, 0]))
                 own = truth["image_id"], truth["category_id"]
@@ -260,7 +260,7 @@ def compute_mask_resolution_limit(
     )  # fmt: skip
     return MaskResolutionLimit.of(
         {
-            "resolution": MASK_SIDE,
+            "resolution": grid.side,
             "input_of": name,
             "objects": len(truths),
             "most_objects": max(Counter(truth["image_id"] for truth in truths).values()),

@@ -1,6 +1,7 @@
 """Mask R-CNN (He et al., 2017): torchvision's modules and losses, on box crops instead of planes."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,10 +15,10 @@ from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from segtrain.records import Instances
 from segtrain.runtime import copy_to_device
-from segtrain.segmenters import SegmenterInfo, Trainable
+from segtrain.segmenters import MaskGrid, SegmenterInfo, Trainable
 from segtrain.segmenters.mask_rcnn.backbones import find_backbone
 from segtrain.segmenters.mask_rcnn.frozen_bn import fold_frozen_norms
-from segtrain.segmenters.mask_rcnn.mask_paste import to_rles
+from segtrain.segmenters.mask_rcnn.mask_paste import resample_through_mask_head, to_rles
 from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE, sample_targets
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize, batch_images
 from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid, RoIAlignMethod
@@ -101,7 +102,6 @@ class MaskRCNN(Trainable):
     """
 
     title = "Mask R-CNN"
-    info = SegmenterInfo(technique="mask_rcnn")
     resume_keys = (
         "architecture", "norm", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios",
     )  # fmt: skip
@@ -113,6 +113,12 @@ class MaskRCNN(Trainable):
         fold_frozen_norms(self)
         self.to(memory_format=torch.channels_last)
         self.input_size, self.roi_align = input_size, roi_align
+
+    @property
+    def info(self) -> SegmenterInfo:
+        """See `Trainable`."""
+        redraw = partial(resample_through_mask_head, input_size=self.input_size)
+        return SegmenterInfo(technique="mask_rcnn", mask_grid=MaskGrid(MASK_SIDE, redraw))
 
     @classmethod
     def check_settings(cls, settings: Mapping[str, Any]) -> None:
