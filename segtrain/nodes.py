@@ -220,9 +220,14 @@ def find_argument_problems(config: Mapping[str, Any], changed: Collection[str] |
         One line for each wrong argument.
     """
     for path, node in target_nodes(config):
-        if changed is None or any(_one_holds_the_other(path, key) for key in changed):
+        if changed is None or any(holds_change(path, key) for key in changed):
             yield from check_node(path, node)
 
 
-def _one_holds_the_other(path: str, key: str) -> bool:
+def holds_change(path: str, key: str) -> bool:
+    """Return True if a change of one key may change what stands at a path: one of the two holds the other.
+
+    >>> holds_change("optimizer", "optimizer.lr"), holds_change("optimizer", "seed")
+    (True, False)
+    """
     return f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}.")

@@ -13,33 +13,22 @@ from typing import Any, Generic, TypeVar
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.cli.command_line import Command, logging_of_a_run, start_logging
 from segtrain.cli.config import config_folder, find_problems, register_schemas
 from segtrain.cli.help import help_text
-from segtrain.cli.overrides import compose
+from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first
+from segtrain.cli.overrides import compose, expand
+from segtrain.cli.trial import find_refusals
 from segtrain.errors import SegtrainError
-from segtrain.values import join_choices
 
 Task = Callable[[dict[str, Any], Path, Command], object]
 
+_RECORD_OF_A_SWEEP = "multirun.yaml"
 _RESULTS = ("checkpoints", "results.json")
-_MULTIRUN = {"-m", "--multirun"}
-_RUN_OPTIONS = {*_MULTIRUN, "-r", "--run"}
-_PRINTED = ("job", "hydra", "all")
-_INFORMATION = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-# With one of these of Hydra's options no task runs, or not on the configuration that would be checked here. Those that
-# take a value have its choices, or its description.
-_OTHER_OPTIONS: dict[str, str | Sequence[str] | None] = {
-    "-h": None, "--help": None, "--hydra-help": None, "--version": None, "--resolve": None,
-    "-sc": None, "--shell-completion": None,
-    "-c": _PRINTED, "--cfg": _PRINTED, "-i": _INFORMATION, "--info": _INFORMATION,
-    "-p": "a package", "--package": "a package",
-    "-cp": "a folder", "--config-path": "a folder", "-cd": "a folder", "--config-dir": "a folder",
-    "-cn": "a name", "--config-name": "a name", "--experimental-rerun": "a file",
-}  # fmt: skip
 T = TypeVar("T")
 
 
@@ -73,14 +62,16 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
     OmegaConf.register_new_resolver("help_text", partial(help_text, program), replace=True)
 
     def main(cfg: DictConfig) -> object:
-        output_dir = Path(HydraConfig.get().runtime.output_dir)
+        hydra_config = HydraConfig.get()
+        output_dir = Path(hydra_config.runtime.output_dir)
+        sweep_dir = Path(hydra_config.sweep.dir) if hydra_config.mode is RunMode.MULTIRUN else None
         # Here and not around Hydra, which would add a line of its own to the error.
-        with _errors_as_one_line(debugging), _removed_if_empty(output_dir):
-            values = {**_checked(cfg), "output_dir": str(output_dir)}
+        with _errors_as_one_line(debugging), _removed_if_empty(output_dir, sweep_dir):
+            values = {**_checked((cfg, (), ()))[0], "output_dir": str(output_dir)}
             start_logging()
             return load_task(config_name)(values, output_dir, _command(config_name, program, arguments))
 
-    sys.argv = [program[-1], *arguments]  # where Hydra looks for them
+    sys.argv = [program[-1], *overrides_first(arguments)]  # where Hydra looks for them
     with _errors_as_one_line(debugging):
         _check_command(config_name, arguments)
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(main)()
@@ -99,7 +90,7 @@ def run(config_name: str, overrides: Sequence[str]) -> Finished[Any]:
     if isinstance(overrides, str):
         raise SegtrainError(f"{config_name} takes a list of overrides; write {config_name}([{overrides!r}])")
     try:
-        config = compose_run(config_name, overrides)
+        config = compose_runs(config_name, overrides)[0]
     except (HydraException, OmegaConfBaseException) as error:
         raise SegtrainError(" ".join(str(error).split())) from error
     output_dir = Path(config["output_dir"])
@@ -112,26 +103,27 @@ def run(config_name: str, overrides: Sequence[str]) -> Finished[Any]:
         return Finished(output_dir, load_task(config_name)(config, output_dir, command))
 
 
-def compose_run(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose and check the configuration of a run.
+def compose_runs(config_name: str, overrides: Sequence[str], *, sweep: bool = False) -> list[dict[str, Any]]:
+    """Compose and check the configuration of a run, or of runs that together hold each value of a sweep.
 
     Args:
         config_name: root among the YAML files: "train" or "evaluate".
-        overrides: as on the command line; of a sweep (``seed=0,1``) the first value counts.
+        overrides: as on the command line, such as ``["seed=3"]``.
+        sweep: True to read several values (``seed=0,1``) as a sweep.
 
     Returns:
-        Plain, resolved values.
+        Plain, resolved values of each run.
 
     Raises:
         SegtrainError: lists every override that cannot be applied, and every value and argument that is wrong.
 
-    >>> compose_run("train", ["seed=3"])["seed"]
-    3
+    >>> [values["seed"] for values in compose_runs("train", ["seed=3,4"], sweep=True)]
+    [3, 4]
     """
     register_schemas()
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-        cfg, mistakes, changed = compose(config_name, overrides)
-        return _checked(cfg, mistakes, changed)
+        composed = [compose(config_name, job) for job in (expand(overrides) if sweep else [overrides])]
+        return _checked(*composed)
 
 
 def load_task(config_name: str) -> Task:
@@ -149,19 +141,24 @@ def load_task(config_name: str) -> Task:
 
 
 @contextmanager
-def _removed_if_empty(folder: Path) -> Iterator[None]:
+def _removed_if_empty(folder: Path, sweep_dir: Path | None = None) -> Iterator[None]:
     """Remove the folder of a run that ends in an error before it has written anything.
 
     Args:
         folder: folder of the run; those above it that are empty then go too, up to the working directory.
+        sweep_dir: folder of the sweep that the run is part of; it counts as empty if it holds Hydra's record alone.
     """
     try:
         yield
     except BaseException:
         here = Path.cwd()
-        inner = [path for path in folder.absolute().parents if here in path.parents]
+        above = [path for path in folder.absolute().parents if here in path.parents]
         with suppress(OSError):  # it holds something
-            for path in (folder, *inner):
+            folder.rmdir()
+            if sweep_dir is not None and [path.name for path in sweep_dir.iterdir()] == [_RECORD_OF_A_SWEEP]:
+                (sweep_dir / _RECORD_OF_A_SWEEP).unlink()
+                sweep_dir.rmdir()
+            for path in filter(Path.exists, above):
                 path.rmdir()
         raise
 
@@ -180,24 +177,29 @@ def _errors_as_one_line(debugging: bool) -> Iterator[None]:
         sys.exit(130)
 
 
-def _checked(cfg: DictConfig, mistakes: Sequence[str] = (), changed: Collection[str] = ()) -> dict[str, Any]:
-    """Return a configuration as plain, resolved values.
+def _checked(*composed: tuple[DictConfig, Sequence[str], Collection[str]]) -> list[dict[str, Any]]:
+    """Return configurations as plain, resolved values.
 
     Args:
-        cfg: composed.
-        mistakes: overrides that could not be applied. With any of them, only parts that the others have changed are
-            looked at: importing the rest would take seconds, and what comes from the YAML files is right.
-        changed: keys of the overrides that were applied.
+        composed: configuration of each run, the overrides that could not be applied, and the keys of those that were.
+            With any that could not be applied, only parts that the others have changed are looked at:
+            importing the rest would take seconds, and what comes from the YAML files is right.
 
     Raises:
         SegtrainError: lists the mistakes, and every value and argument that is wrong.
     """
-    values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    assert isinstance(values, dict)
-    named = {str(key): value for key, value in values.items()}
-    if problems := [*mistakes, *find_problems(named, changed if mistakes else None)]:
-        raise SegtrainError("; ".join(problems))
-    return named
+    runs: list[dict[str, Any]] = []
+    problems: list[str] = []
+    mistyped = any(mistakes for _, mistakes, _ in composed)
+    for cfg, mistakes, applied in composed:
+        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        assert isinstance(values, dict)
+        runs.append({str(key): value for key, value in values.items()})
+        changed = applied if mistyped else None
+        problems += [*mistakes, *find_problems(runs[-1], changed), *find_refusals(runs[-1], changed)]
+    if problems:
+        raise SegtrainError("; ".join(dict.fromkeys(problems)))
+    return runs
 
 
 def _command(config_name: str, program: Sequence[str], arguments: Sequence[str]) -> Command:
@@ -210,36 +212,18 @@ def _command(config_name: str, program: Sequence[str], arguments: Sequence[str])
 
 def _check_command(config_name: str, arguments: Sequence[str]) -> None:
     """Find mistakes before Hydra makes or changes the run's folder."""
-    options = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
-    if unknown := [option for option in options if option not in _RUN_OPTIONS | _OTHER_OPTIONS.keys()]:
-        given = next(argument for argument in arguments if argument.startswith(unknown[0]))
-        raise SegtrainError(f"{given}: no such option; settings are given as KEY=VALUE, see --help")
-    if not _OTHER_OPTIONS.keys().isdisjoint(options):
-        _check_option_values(arguments)
+    if not check_options(arguments):
         return
     overrides = [argument for argument in arguments if not argument.startswith("-")]
-    values = compose_run(config_name, overrides)
+    sweep = is_sweep(arguments)
+    values = compose_runs(config_name, overrides, sweep=sweep)[0]
     resume = values.get("resume") == "auto"
     if resume and not any(override.startswith("output_dir=") for override in overrides):
         raise SegtrainError("resume=auto needs output_dir=DIR, the folder of the run to go on with")
     folder = Path(values["output_dir"])
-    multirun = {"-m", "--multirun"}.intersection(options)
-    jobs = [path for path in folder.glob("*") if path.name.isdecimal()] if multirun else []
+    jobs = [path for path in folder.glob("*") if path.name.isdecimal()] if sweep else []
     for path in (folder, *sorted(jobs)):
         _check_output_dir(path, values["overwrite"], resume)
-
-
-def _check_option_values(arguments: Sequence[str]) -> None:
-    """Find Hydra's options with a wrong value or without one: Hydra itself would print its whole usage."""
-    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=True):
-        option, separator, value = argument.partition("=")
-        allowed = _OTHER_OPTIONS.get(option)
-        if not separator and not following.startswith("-"):
-            value, argument = following, f"{option} {following}"
-        if isinstance(allowed, str) and not value:
-            raise SegtrainError(f"{option}: give {allowed}")
-        if isinstance(allowed, tuple) and value not in allowed and (value or allowed is not _INFORMATION):
-            raise SegtrainError(f"{argument}: choose {join_choices(allowed)}")
 
 
 def _check_output_dir(folder: Path, overwrite: bool, resume: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
@@ -22,7 +22,7 @@ def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, lis
 
     Args:
         config_name: the root.
-        arguments: overrides, as typed; of a sweep (``seed=0,1``) the first value counts.
+        arguments: overrides, as typed, without sweeps (``seed=0,1``).
 
     Returns:
         The configuration; one line for each override that was left out; the keys of the others that set a value.
@@ -31,22 +31,38 @@ def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, lis
     arguments = list(dict.fromkeys(arguments))
     try:
         overrides = _parsed(arguments)
-        cfg = hydra.compose(config_name, [_first_value(override) for override in overrides])
-        return cfg, [], [override.key_or_group for override in overrides]
+        if not any(override.is_sweep_override() for override in overrides):
+            return hydra.compose(config_name, arguments), [], [override.key_or_group for override in overrides]
     except (HydraException, ValueError):
         pass
     mistakes: list[str] = []
     options, values = _sort(arguments, mistakes)
     cfg, applied, changed = hydra.compose(config_name), list[str](), list[str]()
     for override in [*options, *values]:
-        text = _first_value(override)
         try:
-            cfg, applied = hydra.compose(config_name, [*applied, text]), [*applied, text]
+            cfg = hydra.compose(config_name, [*applied, override.input_line])
         except (ConfigCompositionException, ValueError) as error:
             mistakes.append(f"{override.input_line}: {_reason(error, override, cfg, config_name)}")
         else:
+            applied.append(override.input_line)
             changed += [override.key_or_group] if override in values else []
     return cfg, mistakes, changed
+
+
+def expand(arguments: Sequence[str]) -> list[list[str]]:
+    """List the jobs of a sweep that together hold each of its values. Hydra must be initialised.
+
+    Args:
+        arguments: overrides, as typed.
+
+    Returns:
+        The overrides of one job for each value, beside the first values of the other keys; they are fewer than the
+        combinations. Of an interval both ends are values.
+    """
+    values = [_values(argument) for argument in arguments]
+    first = [own[0] for own in values]
+    others = [(place, value) for place, own in enumerate(values) for value in own[1:]]
+    return [first, *([*first[:place], value, *first[place + 1 :]] for place, value in others)]
 
 
 def about_data(arguments: Sequence[str]) -> list[str]:
@@ -64,10 +80,18 @@ def _parsed(arguments: Sequence[str]) -> list[Override]:
     return OverridesParser.create().parse_overrides(list(arguments))
 
 
-def _first_value(override: Override) -> str:
+def _values(argument: str) -> list[str]:
+    """List the overrides that one override sweeps over; itself if it is no sweep, or none that can be read."""
+    try:
+        # The options of a group, for glob(), are the loader's.
+        (override,) = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides([argument])
+    except HydraException:
+        return [argument]
     if not override.is_sweep_override():
-        return str(override.input_line)
-    return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
+        return [argument]
+    value = override.value()
+    values = [value.start, value.end] if isinstance(value, IntervalSweep) else override.sweep_string_iterator()
+    return [f"{override.get_key_element()}={value}" for value in values] or [argument]
 
 
 def _sort(arguments: Sequence[str], mistakes: list[str]) -> tuple[list[Override], list[Override]]:
@@ -80,8 +104,11 @@ def _sort(arguments: Sequence[str], mistakes: list[str]) -> tuple[list[Override]
         except HydraException:
             mistakes.append(f"{argument}: not of the form KEY=VALUE; special characters need quotes: 'KEY=\"VALUE\"'")
             continue
+        if override.is_sweep_override():
+            mistakes.append(f"{argument}: several values; write a list as KEY=[A,B], or add --multirun to try each")
+            continue
         known = GlobalHydra.instance().config_loader().get_group_options(override.key_or_group)
-        chosen = [] if override.is_delete() else _first_value(override).partition("=")[2].strip("[]'\"").split(",")
+        chosen = [] if override.is_delete() else argument.partition("=")[2].strip("[]'\"").split(",")
         unknown = [option for option in chosen if option not in known]
         if known and unknown:
             mistakes.append(f"{argument}: no such option; {nearest(unknown[0], known, '--help lists them')}")
@@ -93,7 +120,7 @@ def _sort(arguments: Sequence[str], mistakes: list[str]) -> tuple[list[Override]
 def _reason(error: Exception, override: Override, cfg: DictConfig, config_name: str) -> str:
     cause = error.__cause__
     if config_name == "evaluate" and override.key_or_group == "segmenter":
-        return f"no such key; write +segmenter@segmenters.NAME={_first_value(override).partition('=')[2]}"
+        return f"no such key; write +segmenter@segmenters.NAME={override.get_value_element_as_str()}"
     if "defaults list" in str(error):
         return "no such group; --help lists them"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) or override.is_delete():

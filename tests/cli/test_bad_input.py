@@ -139,6 +139,62 @@ def test_a_failed_run_leaves_no_empty_folder(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_sweep_whose_first_run_fails_leaves_no_folder(tmp_path: Path) -> None:
+    arguments = ["--multirun", "data=coco", "seed=0,1", "output_dir=sweeps/one"]
+    message(run("train", *arguments, folder=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_whose_second_run_fails_keeps_the_first(data: Path, tmp_path: Path) -> None:
+    shutil.copy(data / "val.json", data / "other.json")
+    spoil(data / "other.json", remove("images"))
+    sweep = ["--multirun", "data.val_annotations=val.json,other.json", "trainer.max_steps=0", "output_dir=sweep"]
+    assert "other.json" in message(run("train", *SMALL, *data_of(data), *sweep, folder=tmp_path))
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == ["0", "multirun.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "expected"),
+    [
+        ("train", ["seed=0,a"], ["seed=a: give a whole number from 0"]),
+        ("train", ["seed=0,-1", "sed=3"], ["seed=-1: give a whole number from 0", "sed=3: no such key"]),
+        ("train", ["device=cpu,cuda:9"], ["device=cuda:9: not there"]),
+        ("train", ["optimizer.lr=0.1,-1,-2"], ["learning rate: -1", "learning rate: -2"]),
+        ("train", ["segmenter.weights=null,COCO_V2"], ["segmenter.weights=COCO_V2: "]),
+        ("train", ["segmenter=mask_rcnn_resnet18_fpn,foo"], ["segmenter=foo: no such option"]),
+        ("train", ["trainer.batch_size=range(1,-1,-1)"], ["trainer.batch_size=0: "]),
+        ("train", ["schedule.warmup_factor=interval(0.5,2)"], ["schedule.warmup_factor=2.0: "]),
+        ("train", ["optimizer=glob(*)", "optimizer.lr=-1"], ["torch.optim.AdamW: ", "torch.optim.SGD: "]),
+        ("evaluate", ["tune.images=3,0"], ["tune.images=0: "]),
+    ],
+)
+def test_every_value_of_a_sweep_is_checked(
+    script: str, arguments: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    text = message(run(script, "--multirun", *arguments, folder=tmp_path))
+    for part in expected:
+        assert text.count(part) == 1, text
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["optimizer.lr=abc"], ["optimizer.lr=abc: give a number"]),
+        (["trainer.batch_size=abc", "optimizer.lr=-1"], ["trainer.batch_size=abc: ", "learning rate: -1"]),
+        (["optimizer.betas=[2,0.9]", "device=gpu"], ["beta", "device=gpu: not a device"]),
+        (["optimizer=sgd", "optimizer.lr=-1", "sed=1"], ["torch.optim.SGD: ", "sed=1: no such key"]),
+    ],
+)
+def test_settings_of_parts_are_checked_before_data_are_drawn(
+    arguments: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    text = message(run("train", *arguments, folder=tmp_path))
+    for part in expected:
+        assert text.count(part) == 1, text
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_missing_image_is_found_before_training(data: Path, tmp_path: Path) -> None:
     (data / "val" / "102.png").unlink()
     (data / "val" / "103.png").unlink()

@@ -17,11 +17,12 @@ from omegaconf import OmegaConf
 
 from segtrain.cli.config import Data, Train, check_values, register_schemas, schema
 from segtrain.cli.help import read_comments
-from segtrain.cli.launch import compose_run, run
+from segtrain.cli.launch import compose_runs, run
 from segtrain.cli.main import COMMANDS, main
 from segtrain.errors import SegtrainError
 from tests.conftest import Workplace
 from tests.helpers.scripts import ROOT, SMALL, data_of
+from tests.helpers.scripts import run as run_script
 
 QUICK = """
 import sys
@@ -107,10 +108,17 @@ def test_a_new_key_of_the_data_is_two_edits(tmp_path: Path) -> None:
     assert read_comments([configs], "data/coco")["tile"] == "pixels"
 
 
+def test_options_may_stand_between_overrides(tmp_path: Path) -> None:
+    finished = run_script("train", "seed=5", "--cfg", "job", "trainer.workers=1", folder=tmp_path)
+    assert (finished.code, finished.err) == (0, "")
+    printed = OmegaConf.create(finished.out)
+    assert (printed.seed, printed.trainer.workers) == (5, 1)
+
+
 def test_a_configuration_from_python() -> None:
-    assert compose_run("train", ["seed=5"])["seed"] == 5
+    assert compose_runs("train", ["seed=5"])[0]["seed"] == 5
     with pytest.raises(SegtrainError, match=r"sed=1: .*did you mean seed\?; trainer.batch_size=0: "):
-        compose_run("train", ["sed=1", "trainer.batch_size=0"])
+        compose_runs("train", ["sed=1", "trainer.batch_size=0"])
 
 
 def test_a_run_from_python(workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

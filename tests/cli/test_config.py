@@ -207,6 +207,7 @@ def test_the_whole_configuration_can_be_printed(script: str, tmp_path: Path) -> 
         ("train", ["-c", "seed=1"], "-c seed=1: choose job, hydra or all"),
         ("train", ["--info=x"], "--info=x: choose all, config, defaults, defaults-tree, plugins or searchpath"),
         ("train", ["--config-dir"], "--config-dir: give a folder"),
+        ("train", ["seed=0,1"], "seed=0,1: several values; write a list as KEY=[A,B], or add --multirun to try each"),
         ("train", ["segmenter.norm=x"], "segmenter.norm=x: choose auto, frozen or batch"),
         ("train", ["seed=abc"], "seed=abc: give a whole number from 0"),
         ("evaluate", ["score_threshold=auto"], "score_threshold=auto: give a number from 0 to 1, or null"),

@@ -1,0 +1,68 @@
+"""Parts of a run that are built on trial, so that settings they refuse are known before any data are read."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from hydra.utils import get_object
+
+from segtrain.errors import SegtrainError
+from segtrain.nodes import Node, build, find_argument_problems, holds_change
+from segtrain.values import check_value
+
+
+def find_refusals(config: Mapping[str, Any], changed: Collection[str] | None = None) -> Iterator[str]:
+    """Build parts of a configuration, and yield the settings that they refuse, one line each.
+
+    Parts whose arguments do not bind are passed over. Building imports PyTorch.
+
+    Args:
+        config: plain, resolved values of a root.
+        changed: dotted keys; None to build all parts, otherwise those only that hold such a key.
+    """
+    trials: dict[str, Callable[[Node], object]] = {}
+    if "trainer" in config:
+        trials = {"trainer": build, "schedule": build, "augmentation": build, "optimizer": _build_optimizer}
+        if config["resume"] is None:  # the weights that a resumed run began with may be gone
+            trials["segmenter"] = _check_network
+    for name, attempt in trials.items():
+        tried = changed is None or any(holds_change(name, key) for key in changed)
+        if tried and not any(find_argument_problems({name: config[name]})):
+            yield from _refusal(attempt, config[name])
+    if changed is None:
+        yield from _refusal(_find_device, config["device"])
+
+
+def _refusal(attempt: Callable[[Any], object], setting: Any) -> Iterator[str]:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # they are given when the run builds the part
+            attempt(setting)
+    except SegtrainError as error:
+        yield str(error)
+
+
+def _build_optimizer(node: Node) -> None:
+    """Build an optimizer of two parameters, a kernel and a bias."""
+    import torch
+
+    from segtrain.training.learner import parameter_groups
+
+    # Text in place of a number, which PyTorch compares with numbers unchecked.
+    for name, parameter in inspect.signature(get_object(node["_target_"])).parameters.items():
+        if isinstance(parameter.default, float) and isinstance(node.get(name), str):
+            for problem in check_value(f"optimizer.{name}", node[name], float):
+                raise SegtrainError(problem)
+    build(node, parameter_groups(torch.nn.ParameterList([torch.ones(1, 1), torch.ones(1)])))
+
+
+def _check_network(node: Node) -> None:
+    from segtrain.training.checkpoint import check_trainable
+
+    check_trainable(node)
+
+
+def _find_device(name: str) -> None:
+    from segtrain.runtime import resolve_device
+
+    resolve_device(name)
