@@ -188,7 +188,7 @@ def find_checkpoints(config: Mapping[str, Any]) -> list[EvaluatedCheckpoint]:
     if not data["from_checkpoint"] and not loads:
         return [EvaluatedCheckpoint(None, None)]
     named = config["checkpoint"]
-    given = named if isinstance(named, list) else [newest_checkpoint() if named is None else named]
+    given = named if isinstance(named, list) else [_newest(data, loads=loads) if named is None else named]
     paths = [checkpoint_file(path) for path in given]
     if not paths:
         raise SegtrainError("checkpoint=[]: name at least one, or none at all for the newest")
@@ -200,6 +200,16 @@ def find_checkpoints(config: Mapping[str, Any]) -> list[EvaluatedCheckpoint]:
         for other in checkpoints[1:]:
             _require_same_images(checkpoints[0], other)
     return checkpoints
+
+
+def _newest(data: Mapping[str, Any], *, loads: bool) -> Path:
+    """Find the newest checkpoint, or say what does without one: other rows, or data that are given."""
+    give = "data=coco data.root=DIR data.val_annotations=FILE data.val_images=DIR"
+    if not loads:
+        remedy = f"give the data: {give}"
+    else:
+        remedy = "use methods=classical" + (f" {give}" if data["from_checkpoint"] else "")
+    return newest_checkpoint(otherwise=f"name one with checkpoint=PATH, or {remedy}")
 
 
 def methods_of(

@@ -39,12 +39,13 @@ def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, lis
     options, values = _sort(arguments, mistakes)
     cfg, applied, changed = hydra.compose(config_name), list[str](), list[str]()
     for override in [*options, *values]:
+        text = str(override.input_line)
         try:
-            cfg = hydra.compose(config_name, [*applied, override.input_line])
+            cfg = hydra.compose(config_name, [*applied, text])
         except (ConfigCompositionException, ValueError) as error:
-            mistakes.append(f"{override.input_line}: {_reason(error, override, cfg, config_name)}")
+            mistakes.append(f"{text}: {_reason(error, override, cfg, config_name)}")
         else:
-            applied.append(override.input_line)
+            applied.append(text)
             changed += [override.key_or_group] if override in values else []
     return cfg, mistakes, changed
 

@@ -286,19 +286,17 @@ def restore_weights(segmenter: nn.Module, state: Mapping[str, Tensor], source: s
     segmenter.load_state_dict(dict(state))
 
 
-def newest_checkpoint(runs: Path = Path("runs/train")) -> Path:
+def newest_checkpoint(runs: Path = Path("runs/train"), otherwise: str = "or give the path of a checkpoint") -> Path:
     """Return the path of the newest ``best.pt``.
 
     Args:
         runs: folder of the runs, searched at any depth.
+        otherwise: remedies beside training a network, for the message; the last one begins with "or".
 
     Raises:
         SegtrainError: there is none.
     """
     found = sorted(runs.glob("**/checkpoints/best.pt"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise SegtrainError(
-            f"no checkpoint below {runs}: train a network first, name a checkpoint with checkpoint=PATH, or use "
-            "methods=classical with data=..."
-        )
+        raise SegtrainError(f"no checkpoint below {runs}: train a network first, {otherwise}")
     return found[-1]

@@ -263,6 +263,26 @@ def test_no_checkpoint(checkpoint: str | None, data: Path, tmp_path: Path) -> No
         assert checkpoint.strip("[]").split(",")[0] in text
 
 
+GIVE_THE_DATA = "data=coco data.root=DIR data.val_annotations=FILE data.val_images=DIR"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        ([], f"or use methods=classical {GIVE_THE_DATA}"),
+        (["methods=classical"], f"or give the data: {GIVE_THE_DATA}"),
+        (["methods=none", "predictions.theirs=found.json"], f"or give the data: {GIVE_THE_DATA}"),
+        (["data=synthetic"], "or use methods=classical"),
+    ],
+)
+def test_no_checkpoint_and_what_does_without(arguments: list[str], remedy: str, tmp_path: Path) -> None:
+    text = message(run("evaluate", *arguments, folder=tmp_path))
+    assert text.startswith(
+        "error: no checkpoint below runs/train: train a network first, name one with checkpoint=PATH"
+    )
+    assert text.endswith(f", {remedy}")
+
+
 def test_half_a_checkpoint(workplace: Workplace, tmp_path: Path) -> None:
     (tmp_path / "half.pt").write_bytes(workplace.best.read_bytes()[:100_000])
     assert "half.pt" in message(run("evaluate", "checkpoint=half.pt", folder=tmp_path))
