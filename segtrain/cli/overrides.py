@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
 
 from segtrain.cli.config import type_of
+from segtrain.errors import SegtrainError
 from segtrain.nodes import nearest
 from segtrain.values import describe_type
 
@@ -59,6 +60,9 @@ def expand(arguments: Sequence[str]) -> list[list[str]]:
     Returns:
         The overrides of one job for each value, beside the first values of the other keys; they are fewer than the
         combinations. Of an interval both ends are values.
+
+    Raises:
+        SegtrainError: a pattern matches no option.
     """
     values = [_values(argument) for argument in arguments]
     first = [own[0] for own in values]
@@ -92,7 +96,9 @@ def _values(argument: str) -> list[str]:
         return [argument]
     value = override.value()
     values = [value.start, value.end] if isinstance(value, IntervalSweep) else override.sweep_string_iterator()
-    return [f"{override.get_key_element()}={value}" for value in values] or [argument]
+    if not (jobs := [f"{override.get_key_element()}={value}" for value in values]):
+        raise SegtrainError(f"{argument}: matches no option; --help lists them")
+    return jobs
 
 
 def _sort(arguments: Sequence[str], mistakes: list[str]) -> tuple[list[Override], list[Override]]:

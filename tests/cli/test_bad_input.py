@@ -165,6 +165,7 @@ def test_a_sweep_whose_second_run_fails_keeps_the_first(data: Path, tmp_path: Pa
         ("train", ["trainer.batch_size=range(1,-1,-1)"], ["trainer.batch_size=0: "]),
         ("train", ["schedule.warmup_factor=interval(0.5,2)"], ["schedule.warmup_factor=2.0: "]),
         ("train", ["optimizer=glob(*)", "optimizer.lr=-1"], ["torch.optim.AdamW: ", "torch.optim.SGD: "]),
+        ("train", ["optimizer=glob(x*)"], ["optimizer=glob(x*): matches no option"]),
         ("evaluate", ["tune.images=3,0"], ["tune.images=0: "]),
     ],
 )
