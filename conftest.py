@@ -1,5 +1,6 @@
 """Fixtures of the tests and of the examples in docstrings."""
 
+import gc
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,12 @@ import pytest
 
 PACKAGE = Path(__file__).parent / "segtrain"
 EXAMPLES = [PACKAGE / name for name in ("__init__.py", "api.py", "cli/runs.py")]  # read and write files
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from going through modules and tests again: each evaluation collects many times."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

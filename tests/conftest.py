@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 # Before anything imports albumentations, which would ask a package index for news.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -15,9 +15,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.helpers.scripts import SMALL, Finished, data_of, run, write_data
 
-# How long an example takes depends on what else the machine does.
-settings.register_profile("segtrain", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("segtrain")
+# How long an example takes depends on what else the machine does, so there is no deadline.
+settings.register_profile("full", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=200)
+settings.register_profile("fast", settings.get_profile("full"), max_examples=25)
 
 # Tests that run a script, train a network or measure: not marked `unit`.
 LONG = [
@@ -28,8 +28,24 @@ LONG = [
 ]  # fmt: skip
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs no script and takes no second: all but slow tests and those of `LONG`."""
+def _runs_slow(config: pytest.Config) -> bool:
+    return config.option.markexpr == "slow"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how many examples Hypothesis draws for a test: all of them with ``-m slow``."""
+    settings.load_profile("full" if _runs_slow(config) else "fast")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests as ``unit``: all but slow ones, those that run a script, and those of `LONG`.
+
+    With ``-m slow`` the tests of Hypothesis run once more, with all their examples.
+    """
+    if _runs_slow(config):
+        for item in items:
+            if is_hypothesis_test(getattr(item, "obj", None)):
+                item.add_marker("slow")
     long = {(Path(__file__).parent / name).resolve() for name in LONG}
     for item in items:
         scripts = "workplace" in getattr(item, "fixturenames", ())

@@ -108,7 +108,6 @@ def check(names: list[str], size: tuple[int, int], planes: Planes, seed: int, le
 PIPELINES = st.tuples(st.permutations(sorted(TRANSFORMS)), st.integers(0, 6)).map(lambda drawn: drawn[0][: drawn[1]])
 
 
-@settings(max_examples=100, deadline=None)
 @given(names=PIPELINES, drawn=scenes(4, 64), seed=st.integers(0, 2**31), least=st.integers(0, 12))
 def test_layers_move_like_one_plane_for_each_instance(
     names: list[str], drawn: tuple[tuple[int, int], Planes], seed: int, least: int

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -26,7 +26,6 @@ def scene_of(planes: Planes, size: tuple[int, int], grey: int, least: int = 1) -
     return Scene(image, layers_of(planes, size), labels, np.full_like(labels, least))
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     scenes(1, 30),
     scenes(1, 30),

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segtrain.data.augmentation import Augmentation, BoxSafeCrop, ScaleJitter, ShorterSide
@@ -19,7 +19,6 @@ def image(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@settings(max_examples=100, deadline=None)
 @given(scenes(1, 40), st.integers(1, 50), st.integers(0, 2**31))
 def test_a_safe_crop_cuts_no_object(drawn: tuple[tuple[int, int], Planes], least: int, seed: int) -> None:
     size, planes = drawn

@@ -342,7 +342,7 @@ CONTENTS = st.lists(st.sampled_from([b"", b"a", b"b", b"ab", HEAD, HEAD + b"a", 
 
 
 @given(train=CONTENTS, val=CONTENTS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_identical_files_are_those_with_equal_bytes(tmp_path: Path, train: list[bytes], val: list[bytes]) -> None:
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()

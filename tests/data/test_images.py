@@ -397,7 +397,7 @@ PARTS = st.sampled_from(["..", ".", "", "a.png", "in", "out", "up", "images", "s
 
 
 @given(name=st.lists(PARTS | st.text(max_size=5), max_size=6).map("/".join) | st.text(max_size=20))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "images" if (tmp_path / "images").exists() else linked_folders(tmp_path)
     with contextlib.suppress(ImageError):

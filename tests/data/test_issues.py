@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segtrain import masks
@@ -289,7 +289,6 @@ def meets_itself(points: list[Point]) -> bool:
     return False
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=9), max_size=12))
 def test_crossing_polygons_against_all_pairs_of_edges(shapes: list[list[Point]]) -> None:
     distinct = [[p for n, p in enumerate(shape) if p != shape[n - 1]] for shape in shapes]
@@ -317,7 +316,6 @@ def test_many_like_objects_are_told_apart_at_once(tmp_path: Path) -> None:
     assert index.issues["annotation-duplicate"].count == 999
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_duplicates_against_all_pairs(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segtrain.data.label_layers import unpack
 from tests.helpers.random_instances import Planes, assert_same, layers_of, left, scene, scenes
 
 
-@settings(max_examples=200, deadline=None)
 @given(scenes())
 def test_round_trip(drawn: tuple[tuple[int, int], Planes]) -> None:
     size, planes = drawn
@@ -25,7 +24,6 @@ def test_round_trip(drawn: tuple[tuple[int, int], Planes]) -> None:
     assert_same(left(layers), planes)
 
 
-@settings(max_examples=100, deadline=None)
 @given(scenes())
 def test_as_few_layers_as_first_fit_needs(drawn: tuple[tuple[int, int], Planes]) -> None:
     size, planes = drawn
@@ -39,7 +37,6 @@ def test_as_few_layers_as_first_fit_needs(drawn: tuple[tuple[int, int], Planes])
     assert len(layers_of(planes, size).planes) == len(filled)
 
 
-@settings(max_examples=100, deadline=None)
 @given(scenes(), st.integers(0, 30), st.integers(0, 2**32))
 def test_what_is_small_or_gone_is_left_out(drawn: tuple[tuple[int, int], Planes], least: int, seed: int) -> None:
     size, planes = drawn

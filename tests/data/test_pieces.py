@@ -115,7 +115,7 @@ def test_a_damaged_file_is_refused_as_a_small_one_is(cut: int, tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("small_pieces")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.fixed_dictionaries(

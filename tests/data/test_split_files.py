@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
@@ -45,7 +45,6 @@ JSON = st.recursive(
 FREE = st.dictionaries(st.text().filter(lambda key: key not in ("id", "image_id")), JSON, max_size=3)
 
 
-@settings(max_examples=60)
 @given(st.lists(FREE, min_size=2, max_size=8), st.lists(FREE, max_size=12), st.dictionaries(st.text(), JSON), st.data())
 def test_every_entry_goes_to_one_file_as_it_is(
     images: list[dict[str, Any]], annotations: list[dict[str, Any]], more: dict[str, Any], data: st.DataObject

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segtrain.data.check.load import load_index
@@ -78,7 +78,6 @@ def test_neither_split_is_empty_and_no_category_is_missing_that_a_move_could_bri
             assert len(one_sided(classes, moved)) >= before
 
 
-@settings(max_examples=40)
 @given(st.lists(st.integers(1, 6), min_size=2, max_size=60), st.floats(0.1, 0.5), st.integers(0, 3))
 def test_one_category_an_image(labels: list[int], fraction: float, seed: int) -> None:
     """Here everything is possible: each category's images are divided as near to the fraction as whole images can."""

@@ -3,7 +3,7 @@
 from random import Random
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
@@ -12,7 +12,6 @@ from segtrain.masks import codec
 from tests.helpers.random_instances import Planes, scenes
 
 
-@settings(max_examples=200, deadline=None)
 @given(scenes())
 def test_runs_are_the_pixels_of_each_mask(drawn: tuple[tuple[int, int], Planes]) -> None:
     size, planes = drawn
@@ -39,7 +38,6 @@ def test_long_runs_and_empty_runs() -> None:
     assert found == expected
 
 
-@settings(max_examples=200, deadline=None)
 @given(scenes(), st.randoms())
 def test_codes_are_cocos(drawn: tuple[tuple[int, int], Planes], random: Random) -> None:
     size, planes = drawn

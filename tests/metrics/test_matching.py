@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segtrain import boxes, masks
@@ -79,7 +79,6 @@ areas = st.sampled_from([1.0, 32.0**2, 32.0**2 + 1, 96.0**2, 96.0**2 + 1, 2e10])
     st.lists(st.tuples(places, st.integers(1, 3), st.integers(1, 2)), max_size=12),
     st.sampled_from(["segm", "bbox"]),
 )
-@settings(max_examples=60, deadline=None)
 def test_crowded_scenes(real: list, found: list, iou_type: IouType) -> None:
     """Many rivals on few pixels, equal overlaps and equal scores."""
 

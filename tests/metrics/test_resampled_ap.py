@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segtrain.metrics import resampled_ap as module
@@ -84,7 +84,6 @@ def test_little_or_nothing(truths: int, predictions: int) -> None:
 
 
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 4), min_size=9, max_size=9), st.sampled_from([1, 3, 100]))
-@settings(max_examples=15, deadline=None)
 def test_any_draws(seed: int, draws: list[int], max_dets: int) -> None:
     """Also of more or fewer images than there are, or of none."""
     assert_same(scene(seed, 20, 60), np.array([draws]), "segm", max_dets)

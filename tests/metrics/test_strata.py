@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segtrain import masks
@@ -209,7 +209,6 @@ def test_the_best_overlap_is_taken_within_the_image() -> None:
 
 
 @given(st.lists(st.one_of(st.integers(0, 12).map(float), st.floats(0, 1e6), st.just(float("nan"))), max_size=40))
-@settings(deadline=None)
 def test_thirds_divide_all_values(values: list[float]) -> None:
     given_values = np.array(values, dtype=np.float64)
     trait = thirds(given_values, NAMES)

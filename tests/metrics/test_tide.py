@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
@@ -165,14 +165,12 @@ def crowded(draw: st.DrawFn) -> Scene:
 
 
 @given(crowded(), st.sampled_from([1, 2, 100]))
-@settings(max_examples=60, deadline=None)
 def test_crowded_scenes(drawn: Scene, max_dets: int) -> None:
     assert_same(drawn, [1, 2], max_dets)
     assert_same(agnostic(drawn), [1], max_dets)
 
 
 @given(crowded(), st.sampled_from([1, 2, 100]), st.booleans())
-@settings(max_examples=60, deadline=None)
 def test_each_false_detection_has_one_type_and_nothing_is_left_when_all_is_put_right(
     drawn: Scene, max_dets: int, merged: bool
 ) -> None:

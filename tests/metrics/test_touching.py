@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
@@ -79,14 +79,12 @@ def shapes(drawn: list[list[tuple[int, int, int, int]]]) -> list[masks.Rle]:
 
 
 @given(several, several)
-@settings(max_examples=150, deadline=None)
 def test_wild_shapes(true: list, detected: list) -> None:
     truths, predictions = real(*shapes(true)), found(*shapes(detected))
     assert ours(truths, predictions, {1: SIZE}) == brute_force(truths, predictions)
 
 
 @given(several)
-@settings(max_examples=100, deadline=None)
 def test_growing_is_dilation(drawn: list) -> None:
     for mask, wide in zip(shapes(drawn), grown(shapes(drawn), SIZE), strict=True):
         assert np.array_equal(masks.decode(wide), binary_dilation(masks.decode(mask), np.ones((3, 3))))
@@ -94,7 +92,6 @@ def test_growing_is_dilation(drawn: list) -> None:
 
 
 @given(several)
-@settings(max_examples=100, deadline=None)
 def test_the_truth_itself_merges_and_splits_nothing(true: list) -> None:
     """However its objects overlap."""
     counts = ours(real(*shapes(true)), found(*shapes(true)), {1: SIZE})

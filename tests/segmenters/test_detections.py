@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads
@@ -36,7 +36,6 @@ def assert_same(network: RoIHeads, logits: Tensor, deltas: Tensor, proposals: Te
     return len(ours[0])
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 10**6),
     st.integers(0, 60),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from omegaconf import OmegaConf
@@ -106,7 +106,6 @@ def test_one_seed_is_one_result() -> None:
     assert any(not np.array_equal(others[0], other) for other in others[1:])
 
 
-@settings(max_examples=50)
 @given(st.data(), st.integers(1, 6), st.integers(1, 6), st.integers(1, 5), st.integers(1, 3))
 def test_any_image_is_clustered(data: st.DataObject, height: int, width: int, clusters: int, channels: int) -> None:
     pixels = data.draw(arrays(np.float32, (height, width, channels), elements=values))

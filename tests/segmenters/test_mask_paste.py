@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 from torch import Tensor
@@ -63,7 +63,6 @@ def test_a_box_outside_the_image_has_no_pixels(box: list[float]) -> None:
     assert rle == masks.empty(SIZE)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.tuples(*[st.floats(-20, 60, width=32)] * 2, *[st.floats(0, 80, width=32)] * 2).filter(
         lambda b: b[0] + b[2] > 0 and b[1] + b[3] > 0 and b[0] < 68 and b[1] < 48
@@ -101,7 +100,6 @@ def crowded_images(draw: st.DrawFn) -> tuple[Tensor, Tensor, tuple[int, int]]:
     return probabilities, boxes.round() if draw(st.booleans()) else boxes, size
 
 
-@settings(max_examples=150, deadline=None)
 @given(crowded_images())
 def test_all_masks_of_an_image(image: tuple[Tensor, Tensor, tuple[int, int]]) -> None:
     probabilities, boxes, size = image

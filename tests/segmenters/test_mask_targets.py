@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.models.detection.roi_heads import maskrcnn_loss, project_masks_on_boxes
@@ -84,7 +84,6 @@ def test_the_loss_is_torchvisions_on_full_planes(scale: float, seed: int) -> Non
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 70), st.integers(2, 70), st.sampled_from([1.0, 1.25, 2.0]))
 def test_any_scene(seed: int, height: int, width: int, scale: float) -> None:
     scene = Scene(seed, (height, width), objects=2, regions_each=2)

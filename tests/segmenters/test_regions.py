@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -105,7 +105,6 @@ def test_watershed_keeps_every_component() -> None:
 
 
 @given(arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))))
-@settings(max_examples=50, deadline=None)
 def test_watershed_labels_exactly_the_objects(objects: np.ndarray) -> None:
     labels = split_touching(objects, smoothing=1.0, min_distance=2)
     assert np.array_equal(labels > 0, objects)

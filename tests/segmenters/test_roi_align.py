@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign, roi_align
@@ -92,7 +92,6 @@ def test_regions_at_and_beyond_the_border(method: RoIAlignMethod) -> None:
     assert (result[7] == 0).all()
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.tuples(*[st.floats(-300, 500, width=32)] * 2, *[st.floats(-20, 600, width=32)] * 2), min_size=0, max_size=4

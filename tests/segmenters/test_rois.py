@@ -1,7 +1,7 @@
 """Draws, sampled regions and the box head's losses are torchvision's."""
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
@@ -12,7 +12,6 @@ from segtrain.segmenters.mask_rcnn.rois import box_losses, sample_rois
 from tests.helpers.tiny_networks import tiny
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 25).flatmap(
         lambda width: st.lists(st.lists(st.integers(-1, 3), min_size=width, max_size=width), min_size=1, max_size=3)

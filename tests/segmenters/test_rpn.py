@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.models.detection._utils import Matcher
@@ -68,7 +68,6 @@ def as_boxes(values: list[tuple[int, ...]]) -> Tensor:
     return torch.cat([corners[:, :2], corners[:, :2] + corners[:, 2:]], dim=1)  # some are empty, many are equal
 
 
-@settings(deadline=None)
 @given(boxes_strategy, boxes_strategy, st.integers(1, 40))
 def test_matches_are_torchvisions(true: list[tuple[int, ...]], anchors: list[tuple[int, ...]], pairs: int) -> None:
     boxes, candidates = as_boxes(true), as_boxes(anchors)
