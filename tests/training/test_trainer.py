@@ -15,7 +15,8 @@ from segtrain.errors import SegtrainError
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 from segtrain.training.trainer import Trainer
-from tests.helpers.tiny_runs import Run, write_data
+from tests.helpers.tiny_runs import Run, unet_run, write_data
+from tests.helpers.unet import UNet
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -95,7 +96,7 @@ def test_every_number_of_a_step_is_recorded(whole: Run) -> None:
 def test_training_ends_at_the_first_limit_and_with_a_validation(
     index: CocoIndex, tmp_path: Path, limits: dict[str, Any], steps: int
 ) -> None:
-    run = Run(index, tmp_path, changes={"validate_every": None} | limits)
+    run = unet_run(index, tmp_path, changes={"validate_every": None} | limits)
     run.fit()
     assert [step for step, _ in run.validated] == [steps]
     assert last(run).step == steps
@@ -103,7 +104,7 @@ def test_training_ends_at_the_first_limit_and_with_a_validation(
 
 
 def test_validations_come_every_few_epochs_and_never_twice(index: CocoIndex, tmp_path: Path) -> None:
-    run = Run(index, tmp_path, changes={"epochs": 3, "validate_every": 2})
+    run = unet_run(index, tmp_path, changes={"epochs": 3, "validate_every": 2})
     run.fit()
     assert [step for step, _ in run.validated] == [6, 9]
 
@@ -114,7 +115,7 @@ def test_minutes_end_training_and_leave_validation_out(
     """On a clock of our own: a step takes 10 s, a validation 1000 s."""
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    run = Run(index, tmp_path, changes={"epochs": None, "max_minutes": 1.1})
+    run = unet_run(index, tmp_path, changes={"epochs": None, "max_minutes": 1.1})
 
     def slow(function: Any, seconds: float) -> Any:
         def call(*arguments: Any) -> Any:
@@ -123,7 +124,7 @@ def test_minutes_end_training_and_leave_validation_out(
 
         return call
 
-    monkeypatch.setattr(MaskRCNN, "losses", slow(MaskRCNN.losses, 10.0))
+    monkeypatch.setattr(UNet, "losses", slow(UNet.losses, 10.0))
     trainer = run.trainer()
     trainer.validate = slow(run.validate, 1000.0)
     trainer.fit()
@@ -133,7 +134,7 @@ def test_minutes_end_training_and_leave_validation_out(
     assert run.curve("validation/seconds") == [1000.0] * 3
 
 
-@pytest.mark.parametrize("stop", [3, 1, 4])
+@pytest.mark.parametrize("stop", [3, 4, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_resumed_run_is_the_run_without_a_break(index: CocoIndex, tmp_path: Path, whole: Run, stop: int) -> None:
     """Broken off behind a save: at the end of an epoch, and within one."""
     first = Run(index, tmp_path / "first", changes={"checkpoint_minutes": 1e-9})
@@ -180,9 +181,9 @@ def test_a_finished_run_goes_on_with_a_higher_limit(index: CocoIndex, tmp_path: 
 
 
 def test_resuming_with_other_batches_begins_the_next_epoch(index: CocoIndex, tmp_path: Path) -> None:
-    first = Run(index, tmp_path / "first", changes={"checkpoint_minutes": 1e-9, "batch_size": 1})
+    first = unet_run(index, tmp_path / "first", changes={"checkpoint_minutes": 1e-9, "batch_size": 1})
     break_off(first.trainer(), 5)
-    second = Run(index, tmp_path / "second", start=last(first), changes={"batch_size": 2})
+    second = unet_run(index, tmp_path / "second", start=last(first), changes={"batch_size": 2})
     second.fit()
     assert last(second).step == 5 + 3
 
@@ -201,7 +202,7 @@ def test_the_best_weights_are_those_that_were_validated(
     index: CocoIndex, tmp_path: Path, ema_decay: float | None
 ) -> None:
     scores = [0.2, 0.5, 0.5, 0.1]
-    run = Run(index, tmp_path, scores=list(scores), changes={"epochs": 4, "ema_decay": ema_decay})
+    run = unet_run(index, tmp_path, scores=list(scores), changes={"epochs": 4, "ema_decay": ema_decay})
     assert run.fit() == 0.5
     best = load_checkpoint(tmp_path / "best.pt")
     step, weights = run.validated[1]
@@ -224,7 +225,7 @@ def test_a_score_of_nothing_is_not_called_the_best(
     index: CocoIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        Run(index, tmp_path, scores=[0.0, 0.25, 0.25, math.nan], changes={"epochs": 4}).fit()
+        unet_run(index, tmp_path, scores=[0.0, 0.25, 0.25, math.nan], changes={"epochs": 4}).fit()
     lines = [line.partition(": ")[2] for line in caplog.messages if "validated in" in line]
     assert lines == [
         "mask_ap 0.0000  (no object is found well enough to count yet)",
@@ -235,23 +236,25 @@ def test_a_score_of_nothing_is_not_called_the_best(
 
 
 def test_validations_are_counted_where_their_best_is_known(index: CocoIndex, tmp_path: Path) -> None:
-    first = Run(index, tmp_path / "first", scores=[0.4, 0.2])
+    first = unet_run(index, tmp_path / "first", scores=[0.4, 0.2])
     first.fit()
     more = {"start": last(first), "changes": {"epochs": 4}}
-    goes_on = Run(index, first.folder, scores=[0.3, 0.1], **more)
+    goes_on = unet_run(index, first.folder, scores=[0.3, 0.1], **more)
     goes_on.fit()
     assert load_checkpoint(first.folder / "best.pt").validations == 4
-    alone = Run(index, tmp_path / "alone", scores=[0.1, 0.3], **more)  # without the best.pt of before
+    alone = unet_run(index, tmp_path / "alone", scores=[0.1, 0.3], **more)  # without the best.pt of before
     alone.fit()
     best = load_checkpoint(alone.folder / "best.pt")
     assert (best.validations, best.metrics) == (2, {"mask_ap": 0.3})
-    old = Run(index, first.folder, scores=[0.1], start=replace(last(goes_on), validations=None), changes={"epochs": 5})
+    old = unet_run(
+        index, first.folder, scores=[0.1], start=replace(last(goes_on), validations=None), changes={"epochs": 5}
+    )
     old.fit()
     assert load_checkpoint(first.folder / "best.pt").validations is None
 
 
 def test_an_undefined_score_still_leaves_weights(index: CocoIndex, tmp_path: Path) -> None:
-    run = Run(index, tmp_path, scores=[math.nan, math.nan])
+    run = unet_run(index, tmp_path, scores=[math.nan, math.nan])
     assert math.isnan(run.fit())
     assert load_checkpoint(tmp_path / "best.pt").step == 6
 
@@ -289,7 +292,7 @@ def test_accumulation_averages_the_gradients_of_its_batches(index: CocoIndex, tm
 def test_accumulated_steps_are_counted_and_the_rest_of_an_epoch_is_used(
     index: CocoIndex, tmp_path: Path, accumulate_steps: int, steps: int
 ) -> None:
-    run = Run(index, tmp_path, changes={"batch_size": 1, "accumulate_steps": accumulate_steps, "epochs": 1})
+    run = unet_run(index, tmp_path, changes={"batch_size": 1, "accumulate_steps": accumulate_steps, "epochs": 1})
     seen: list[int] = []
     trainer = run.trainer()
     take = trainer._train_step
@@ -360,7 +363,7 @@ def test_skipped_images_are_counted_and_an_epoch_of_nothing_is_an_error(
 ) -> None:
     index = write_data(tmp_path)
     (tmp_path / "1.png").write_bytes(b"no image")
-    run = Run(index, tmp_path / "some", on_bad_image="skip", changes={"batch_size": 1})
+    run = unet_run(index, tmp_path / "some", on_bad_image="skip", changes={"batch_size": 1})
     run.fit()
     assert last(run).step == 10
     assert run.curve("train/skipped_images")[-1] == 1
@@ -368,11 +371,11 @@ def test_skipped_images_are_counted_and_an_epoch_of_nothing_is_an_error(
     for number in range(6):
         (tmp_path / f"{number}.png").write_bytes(b"no image")
     with pytest.raises(SegtrainError, match="no image of a whole epoch could be read"):
-        Run(index, tmp_path / "none", on_bad_image="skip").fit()
+        unet_run(index, tmp_path / "none", on_bad_image="skip").fit()
 
 
 def test_a_state_saved_behind_the_last_batch_goes_on_with_the_next_epoch(index: CocoIndex, tmp_path: Path) -> None:
-    first = Run(index, tmp_path / "first", changes={"checkpoint_minutes": 1e-9})
+    first = unet_run(index, tmp_path / "first", changes={"checkpoint_minutes": 1e-9})
     break_off(first.trainer(), 3)
     state = last(first)
     assert state.training is not None
@@ -388,6 +391,6 @@ def test_another_model_cannot_go_on(index: CocoIndex, tmp_path: Path, whole: Run
 
 
 def test_the_last_steps_are_recorded_too(index: CocoIndex, tmp_path: Path) -> None:
-    run = Run(index, tmp_path, changes={"log_every": 4, "max_steps": 5})
+    run = unet_run(index, tmp_path, changes={"log_every": 4, "max_steps": 5})
     run.fit()
     assert [step for step, values in run.entries if "train/loss" in values] == [4, 5]
