@@ -3,7 +3,7 @@
 import ast
 import graphlib
 from collections import Counter
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -65,6 +65,7 @@ DOORS = {
 }
 
 
+@cache
 def modules() -> dict[str, str]:
     """Dotted name -> source, of the package and the scripts."""
     files = [*(ROOT / "segtrain").rglob("*.py"), ROOT / "train.py", ROOT / "evaluate.py"]
@@ -72,16 +73,18 @@ def modules() -> dict[str, str]:
     return {name.removesuffix(".__init__"): file.read_text() for file, name in names.items()}
 
 
-def imports(source: str) -> Iterator[str]:
+@cache
+def imports(source: str) -> list[str]:
     """Every dotted name imported anywhere; of ``from a import b`` both a and a.b, since b may be a module."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide where they lead"
             assert node.module is not None
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return found
 
 
 def within(name: str, package: str) -> bool:

@@ -17,7 +17,7 @@ from segtrain.cli.help import read_comments
 from segtrain.errors import SegtrainError
 from segtrain.nodes import build, check_targets, target_nodes
 from segtrain.training.settings import TrainSettings
-from tests.helpers.scripts import ROOT, message, run
+from tests.helpers.scripts import ROOT, Finished, message, run
 
 CONFIGS = ROOT / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
@@ -112,9 +112,18 @@ def leaves(values: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield key, value
 
 
+@pytest.fixture(scope="module")
+def helps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
+    """Run both scripts with ``--help``, in a folder that stays empty."""
+    folder = tmp_path_factory.mktemp("help")
+    finished = {script: run(script, "--help", folder=folder) for script in ("train", "evaluate")}
+    assert not list(folder.iterdir())
+    return finished
+
+
 @pytest.mark.parametrize("script", ["train", "evaluate"])
-def test_help_describes_every_key(script: str, tmp_path: Path) -> None:
-    finished = run(script, "--help", folder=tmp_path)
+def test_help_describes_every_key(script: str, helps: dict[str, Finished]) -> None:
+    finished = helps[script]
     assert (finished.code, finished.err) == (0, "")
     assert f"usage: python {script}.py [GROUP=OPTION ...]" in finished.out
     _, *sections = re.split(r"^Keys.*:$", finished.out, flags=re.MULTILINE)
@@ -124,7 +133,6 @@ def test_help_describes_every_key(script: str, tmp_path: Path) -> None:
         keys = {key: value for key, value in keys.items() if key not in OF_TRAINING}
     assert shown.keys() == keys.keys()
     assert all(yaml.safe_load(text) == keys[key] for key, text in shown.items() if key != "output_dir")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -136,15 +144,15 @@ def test_every_key_has_a_comment(record: type, name: str) -> None:
     assert get_type_hints(record).keys() - groups <= read_comments([CONFIGS], name).keys()
 
 
-def test_help_says_what_may_be_null(tmp_path: Path) -> None:
-    out = " ".join(run("evaluate", "--help", folder=tmp_path).out.split())
+def test_help_says_what_may_be_null(helps: dict[str, Finished], tmp_path: Path) -> None:
+    out = " ".join(helps["evaluate"].out.split())
     assert "AP uses (whole number from 1, or null) data.check=null" in out
     out = " ".join(run("evaluate", "data=coco", "--help", folder=tmp_path).out.split())
     assert "AP uses (whole number from 1) data.check=strict" in out
 
 
-def test_help_lists_the_options_that_suit_the_command(tmp_path: Path) -> None:
-    listed = {script: " ".join(run(script, "--help", folder=tmp_path).out.split()) for script in ("train", "evaluate")}
+def test_help_lists_the_options_that_suit_the_command(helps: dict[str, Finished]) -> None:
+    listed = {script: " ".join(finished.out.split()) for script, finished in helps.items()}
     networks = [name for group, name in OPTIONS if group == "segmenter" and name.startswith("mask_rcnn")]
     assert f"network: {', '.join(sorted(networks))} augmentation=" in listed["train"]
     assert "learn from: coco, synthetic segmenter=" in listed["train"]

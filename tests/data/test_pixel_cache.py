@@ -140,7 +140,9 @@ def flatten(batch: Batch) -> list[Any]:
     return [batch.image_ids, [image.tolist() for image in batch.images], batch.skipped]
 
 
-@pytest.mark.parametrize(("workers", "method"), [(0, None), (2, "fork"), (2, "spawn")])
+@pytest.mark.parametrize(
+    ("workers", "method"), [(0, None), (2, "fork"), pytest.param(2, "spawn", marks=pytest.mark.slow)]
+)
 def test_training_sees_the_same_batches(index: CocoIndex, workers: int, method: str | None) -> None:
     if method is not None and method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} here")
