@@ -179,6 +179,7 @@ def test_cells_stay_mostly_visible() -> None:
     assert smallest > 0.9 * LEAST_VISIBLE**2 * 1.1 * 8**2
 
 
+@pytest.mark.slow
 def test_the_default_is_not_rigged(tmp_path: Path) -> None:
     """Otsu's row does well on the easy half and fairly on the whole: pycocotools' AP, class-agnostic."""
     generator(train_images=0, val_images=80).ensure(tmp_path / "cells")

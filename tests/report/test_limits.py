@@ -68,8 +68,9 @@ def ellipses(seed: int, count: int = 30, crowds: int = 3) -> GroundTruthSet:
     return GroundTruthSet(NAMED, sizes, truths)
 
 
-@pytest.mark.parametrize("count", [30, 250])
-@pytest.mark.parametrize("scale", [1.0, 2.0])
+@pytest.mark.parametrize(
+    ("count", "scale"), [(30, 1.0), (30, 2.0), (250, 1.0), pytest.param(250, 2.0, marks=pytest.mark.slow)]
+)
 def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, scale: float) -> None:
     """All objects count, even where an image has more than the hundred of COCO."""
     reference = ellipses(1, count)
