@@ -1,6 +1,7 @@
 """k-means of colour histograms against brute force and against scikit-learn on all pixels."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +10,30 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from omegaconf import OmegaConf
 from scipy import ndimage
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from segtrain.segmenters.classical import kmeans
 
 CONFIG = OmegaConf.load(Path(__file__).parents[2] / "configs" / "segmenter" / "kmeans.yaml")["method"]
 SHIPPED = {name: int(CONFIG[name]) for name in ("clusters", "bits", "restarts", "seed")}
+
+
+def test_a_fit_runs_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that wait for each other take forty times as long where other programs use their cores."""
+    threads: list[int] = []
+    fit = KMeans.fit
+
+    def spy(*given: Any, **settings: Any) -> Any:
+        threads.extend(pool["num_threads"] for pool in threadpool_info())
+        return fit(*given, **settings)
+
+    monkeypatch.setattr(KMeans, "fit", spy)
+    with threadpool_limits(2):
+        kmeans.cluster(picture(0, 16, 16), clusters=2, bits=5, restarts=1, seed=0)
+        assert threads
+        assert set(threads) == {1}
+        assert {pool["num_threads"] for pool in threadpool_info()} == {2}
 
 
 def picture(seed: int, height: int = 96, width: int = 128) -> np.ndarray:

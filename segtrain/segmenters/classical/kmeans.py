@@ -1,11 +1,13 @@
 """Segmentation by colour clusters: functions from RGB to a label map."""
 
 import warnings
+from functools import cache
 from typing import Literal, get_args
 
 import numpy as np
 from scipy import ndimage
 from skimage import color
+from threadpoolctl import ThreadpoolController
 
 from segtrain.arrays import FloatArray
 from segtrain.errors import SegtrainError
@@ -130,11 +132,21 @@ def cluster(
         bits -= 1
         means, counts = _histogram(np.ascontiguousarray(means.T), bits, counts)
     kmeans = KMeans(min(clusters, len(means)), n_init=restarts, random_state=seed)
-    with warnings.catch_warnings():
+    with _thread_pools().limit(limits=1), warnings.catch_warnings():
         # The warning reports fewer clusters than asked for, where colours differ by less than rounding.
         warnings.simplefilter("ignore", ConvergenceWarning)
         kmeans.fit(means, sample_weight=counts)
-    return np.asarray(kmeans.predict(colours), dtype=np.int64).reshape(pixels.shape[:2])
+        return np.asarray(kmeans.predict(colours), dtype=np.int64).reshape(pixels.shape[:2])
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Return the thread pools of scikit-learn and the libraries below it; called once these are loaded.
+
+    In one thread: the threads of a pool wait for each other at every step of a fit, and where other programs take
+    their cores, a fit of a few hundred cells takes forty times as long.
+    """
+    return ThreadpoolController()
 
 
 def _histogram(channels: FloatArray, bits: int, weights: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
