@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.helpers.scripts import data_of, message, run
 
 TUNED = ["threshold_tuned", "edge_tuned", "kmeans_tuned"]
 ORACLES = ["threshold_oracle", "edge_oracle", "kmeans_oracle"]
+ODD_NAME = "müller's {report}, (1) = #1"  # of an output folder, to be quoted in stated commands
 QUICK = ["tune.trials=6", "gallery=0", "threads=1"]
 _opened: list[Path] | None = None
 _watching = False
@@ -65,9 +67,17 @@ def winner(folder: Path, row: str, output: str = "report") -> dict[str, Any]:
     return node
 
 
-def test_the_validation_split_is_never_read_while_tuning(
-    workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@dataclass
+class TunedRows:
+    """An evaluation of all tuned rows: where it ran, its results, and the files that were opened while tuning."""
+
+    folder: Path
+    results: dict[str, Any]
+    read: list[Path]
+
+
+@pytest.fixture(scope="module")
+def tuned(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> TunedRows:
     read: list[Path] = []
 
     def watched(method: Any) -> Any:
@@ -79,20 +89,25 @@ def test_the_validation_split_is_never_read_while_tuning(
 
         return call
 
-    for kind, step in ((Tuning, "open"), (TunedMethod, "tune")):
-        monkeypatch.setattr(kind, step, watched(getattr(kind, step)))
-    found = evaluate(tmp_path, "methods=tuned", *data_of(workplace.data))
-    assert list(found["methods"]) == TUNED
+    folder = tmp_path_factory.mktemp("tuned")
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, step in ((Tuning, "open"), (TunedMethod, "tune")):
+            patch.setattr(kind, step, watched(getattr(kind, step)))
+        found = evaluate(folder, "methods=tuned", *data_of(workplace.data), output=ODD_NAME)
+    return TunedRows(folder, found, read)
+
+
+def test_the_validation_split_is_never_read_while_tuning(workplace: Workplace, tuned: TunedRows) -> None:
+    assert list(tuned.results["methods"]) == TUNED
     data = workplace.data
-    below = {path.relative_to(data).parts[0] for path in read if path.is_relative_to(data)}
+    below = {path.relative_to(data).parts[0] for path in tuned.read if path.is_relative_to(data)}
     assert below == {"train", "train.json"}
-    images = {path.name for path in read if path.parent == data / "train"}
+    images = {path.name for path in tuned.read if path.parent == data / "train"}
     assert images == {f"{number}.png" for number in range(1, 6)}
 
 
-def test_the_validation_split_does_not_change_what_is_found(workplace: Workplace, data: Path) -> None:
+def test_the_validation_split_does_not_change_what_is_found(tuned: TunedRows, data: Path) -> None:
     """The same winners with other validation images and labels."""
-    evaluate(data.parent, "methods=tuned", *data_of(data), output="before")
     rng = np.random.default_rng(0)
     content = json.loads((data / "val.json").read_text())
     for image in content["images"]:
@@ -101,22 +116,22 @@ def test_the_validation_split_does_not_change_what_is_found(workplace: Workplace
     (data / "val.json").write_text(json.dumps(content))
     evaluate(data.parent, "methods=tuned", *data_of(data), output="after")
     for row in TUNED:
-        assert winner(data.parent, row, "before") == winner(data.parent, row, "after")
+        assert winner(tuned.folder, row, ODD_NAME) == winner(data.parent, row, "after")
 
 
-def test_a_winner_is_a_segmenter_like_any_other(workplace: Workplace, tmp_path: Path) -> None:
-    folder = "müller's {report}, (1) = #1"
-    first = evaluate(tmp_path, "methods=tuned", *data_of(workplace.data), output=folder)
+def test_a_winner_is_a_segmenter_like_any_other(tuned: TunedRows) -> None:
+    first = tuned.results["methods"]
     for row in TUNED:
-        again = evaluate(tmp_path, *stated_command(tmp_path / folder, row), output=f"again_{row}")
+        again = evaluate(tuned.folder, *stated_command(tuned.folder / ODD_NAME, row), output=f"again_{row}")
         assert list(again["methods"]) == [row]
-        records = [(tmp_path / name / "predictions" / f"{row}.json").read_text() for name in (folder, f"again_{row}")]
+        outputs = [tuned.folder / name for name in (ODD_NAME, f"again_{row}")]
+        records = [(output / "predictions" / f"{row}.json").read_text() for output in outputs]
         assert records[0] == records[1]
         assert len(records[0]) > 100
-        assert again["methods"][row]["class_agnostic"]["mask_ap"] == first["methods"][row]["class_agnostic"]["mask_ap"]
-        assert again["methods"][row]["description"] == first["methods"][row]["description"]
-        assert first["methods"][row]["family"] == "tuned"
-        assert " trials on 5 training images" in first["methods"][row]["description"]
+        assert again["methods"][row]["class_agnostic"]["mask_ap"] == first[row]["class_agnostic"]["mask_ap"]
+        assert again["methods"][row]["description"] == first[row]["description"]
+        assert first[row]["family"] == "tuned"
+        assert " trials on 5 training images" in first[row]["description"]
 
 
 def test_costs_stand_in_the_results(workplace: Workplace) -> None:
