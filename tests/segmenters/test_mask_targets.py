@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.models.detection.roi_heads import maskrcnn_loss, project_masks_on_boxes
 
-from segtrain.segmenters.mask_rcnn import mask_targets
+from segtrain.segmenters.mask_rcnn import mask_crops
 from segtrain.segmenters.mask_rcnn.mask_targets import sample_targets
 from segtrain.targets import Target
 
@@ -44,7 +44,8 @@ class Scene:
         self.rois = torch.cat([start, start + boxes[:, 2:] * (1.1 + noise[:, 2:])], dim=1)
 
     def ours(self, scale: float, rois: Tensor, bins: int = BINS) -> Tensor:
-        return sample_targets([self.target], [rois], [self.owner], [self.size], [self.resized(scale)], bins)
+        sizes = [self.size], [self.resized(scale)]
+        return sample_targets([self.target], [rois], [self.owner], *sizes, bins, aligned=False)
 
     def stock(self, scale: float, rois: Tensor, bins: int = BINS) -> Tensor:
         planes = F.interpolate(self.planes[:, None].float(), scale_factor=scale, recompute_scale_factor=True)[:, 0]
@@ -96,26 +97,26 @@ def test_any_scene(seed: int, height: int, width: int, scale: float) -> None:
 def test_no_regions() -> None:
     none = torch.zeros(0, dtype=torch.int64)
     for target in (Target.empty(), Scene(0, (20, 20)).target):
-        result = sample_targets([target], [torch.zeros(0, 4)], [none], [(20, 20)], [(40, 40)], BINS)
+        result = sample_targets([target], [torch.zeros(0, 4)], [none], [(20, 20)], [(40, 40)], BINS, aligned=False)
         assert result.shape == (0, BINS, BINS)
 
 
 def test_a_region_on_a_full_mask_is_full_and_one_off_it_is_empty() -> None:
     target = Target(torch.tensor([[20.0, 10, 32, 20]]), torch.ones(1).long(), [torch.ones(10, 12, dtype=torch.uint8)])
     rois = torch.tensor([[44.0, 24.0, 60.0, 36.0], [100.0, 100.0, 120.0, 120.0]])
-    result = sample_targets([target], [rois], [torch.zeros(2).long()], [(80, 90)], [(160, 180)], 14)
+    result = sample_targets([target], [rois], [torch.zeros(2).long()], [(80, 90)], [(160, 180)], 14, aligned=False)
     assert (result[0] == 1).all()
     assert (result[1] == 0).all()
 
 
-@pytest.mark.parametrize("chunk", [1, 2000, mask_targets.CHUNK])
+@pytest.mark.parametrize("chunk", [1, 2000, mask_crops.CHUNK])
 def test_a_batch_is_its_images_one_by_one(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is multiplied together: every region alone, a few, or all of them."""
     scenes = [Scene(1, (60, 90)), Scene(2, (37, 41), objects=2), Scene(3, (50, 50), objects=1)]
     scales, empty = [0.8, 2.0, 1.0], Target.empty()
     rois = [scene.rois * scale for scene, scale in zip(scenes, scales, strict=True)]
     alone = [scene.stock(scale, boxes) for scene, scale, boxes in zip(scenes, scales, rois, strict=True)]
-    monkeypatch.setattr(mask_targets, "CHUNK", chunk)
+    monkeypatch.setattr(mask_crops, "CHUNK", chunk)
     together = sample_targets(
         [scenes[0].target, empty, scenes[1].target, scenes[2].target],
         [rois[0], torch.zeros(0, 4), rois[1], rois[2]],
@@ -123,5 +124,6 @@ def test_a_batch_is_its_images_one_by_one(chunk: int, monkeypatch: pytest.Monkey
         [scenes[0].size, (9, 9), scenes[1].size, scenes[2].size],
         [scenes[0].resized(0.8), (9, 9), scenes[1].resized(2.0), scenes[2].resized(1.0)],
         BINS,
+        aligned=False,
     )
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-4)
