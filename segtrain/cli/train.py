@@ -45,8 +45,10 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     val_ids = resumed.known_val_ids(config["data"]) if resumed else None
     splits = open_data(config["data"], ["train", "val"], seed, val_ids)
     initial = Checkpoint.initial(config, splits, precision)
-    segmenter = build_trainable(config["segmenter"], initial.class_names, initialise=resumed is None)
+    node = resumed.known_settings(config["segmenter"]) if resumed else config["segmenter"]
+    segmenter = build_trainable(node, initial.class_names, initialise=resumed is None)
     segmenter.to(device).precision = precision
+    initial = initial.with_segmenter_settings(segmenter.resolved_settings)
     start = initial_state(initial, resumed, segmenter.resume_keys)
     optimizer = build(config["optimizer"], parameter_groups(segmenter))
     learner = Learner(

@@ -169,6 +169,14 @@ class Trainable(nn.Module, ABC):
         finally:
             self.train(training)
 
+    @property
+    def resolved_settings(self) -> Mapping[str, Any]:
+        """Settings of the factory that depend on more than the configuration, such as files, as resolved.
+
+        A checkpoint keeps them in place of the given ones.
+        """
+        return {}
+
     def input_scale(self, height: int, width: int) -> float:
         """Return the factor by which an image of this size is resized before it enters the network."""
         return 1.0

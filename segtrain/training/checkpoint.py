@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,10 @@ class Checkpoint:
             training_objects=splits["train"].index.counts.used,
             validations=0,
         )
+
+    def with_segmenter_settings(self, settings: Mapping[str, Any]) -> "Checkpoint":
+        """Replace settings of the segmenter, such as those that it has resolved (see `Trainable`)."""
+        return replace(self, config={**self.config, "segmenter": {**self.config["segmenter"], **settings}})
 
     def save(self, path: Path) -> None:
         """Write to a temporary name, then rename."""

@@ -54,6 +54,14 @@ class Resumed:
                 logger.warning(f"data.{key}={here} draws nothing here: the run keeps its split, drawn with {there}")
         return self.state.val_ids
 
+    def known_settings(self, segmenter: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the ``segmenter`` node of this run with the resumed run's values where it says auto.
+
+        They may have come from weights that are not read again.
+        """
+        known = self.state.config["segmenter"]
+        return {key: known.get(key, value) if value == "auto" else value for key, value in segmenter.items()}
+
 
 def find_resumed(resume: str | None, output_dir: Path) -> Resumed | None:
     """Read the state to continue from; None to start a new run.

@@ -1,5 +1,6 @@
 """Summary of a run before its first step."""
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,8 +57,9 @@ def describe_run(splits: Mapping[SplitName, Split], segmenter: Trainable, output
             logger.info(f"train, note: {finding.line}")
     learning = sum(p.numel() for p in segmenter.parameters() if p.requires_grad)
     threads = torch.get_num_threads()
+    resolved = "".join(f", {name}={json.dumps(value)}" for name, value in segmenter.resolved_settings.items())
     logger.info(
-        f"{segmenter.title}: {learning / 1e6:.1f} M parameters learn; {segmenter.precision} on {segmenter.device}, "
-        f"{threads} thread{'s' * (threads > 1)}"
+        f"{segmenter.title}{resolved}: {learning / 1e6:.1f} M parameters learn; {segmenter.precision} on "
+        f"{segmenter.device}, {threads} thread{'s' * (threads > 1)}"
     )
     logger.info(f"run folder: {output_dir} (tensorboard --logdir {output_dir})")
