@@ -55,7 +55,7 @@ def pair(
         min_size: shorter side of the input of both networks.
     """
     torch.manual_seed(0)
-    settings = {**settings, "norm": "frozen", "min_size": min_size, "scale": None}
+    settings = {**settings, "norm": "frozen", "min_size": min_size, "scale": None, "aligned": False}
     ours = mask_rcnn(class_names, **settings)
     if settings["weights"] is None:
         _measure_statistics(ours, images)

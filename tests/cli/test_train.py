@@ -31,7 +31,8 @@ def test_the_folder_holds_what_others_rely_on(workplace: Workplace) -> None:
     assert {".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml", "train.log"} <= names
     assert not [name for name in names if "tmp" in name]
     assert workplace.training.err == ""
-    for part in ("train: 5 images, 12 objects", "val: 5 images, 12 objects", "fp32 on cpu, 1 thread\n", "mask_ap"):
+    counted = "train: 5 images, 12 objects", "val: 5 images, 12 objects"
+    for part in (*counted, "Mask R-CNN, aligned=true: ", "fp32 on cpu, 1 thread\n", "mask_ap"):
         assert part in workplace.training.out
 
 
@@ -45,6 +46,7 @@ def test_checkpoints_hold_what_evaluation_needs(workplace: Workplace) -> None:
     assert last.training is not None
     assert Path(best.config["data"]["root"]) == workplace.data
     assert Path(best.config["output_dir"]) == workplace.run
+    assert best.config["segmenter"]["aligned"] is True  # as resolved
     assert workplace.training.result == best.metrics["mask_ap"]
 
 

@@ -56,6 +56,7 @@ def settings(architecture: str = "mobilenet_v2_fpn", **changes: Any) -> dict[str
         "min_score": 0.0,
         "nms_iou": 0.5,
         "roi_align": "auto",
+        "aligned": False,
     } | changes
 
 

@@ -117,6 +117,23 @@ def test_a_mobilenet_with_and_without_its_classifier(tmp_path: Path, norm: str) 
         assert [n for n in report.unused if not n.startswith("classifier.")] == []
 
 
+def test_auto_is_aligned_unless_the_heads_have_learned_otherwise(hub: Path, tmp_path: Path) -> None:
+    stock = torchvision.models.detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91)
+    save(hub / Path(COCO.url).name, stock.state_dict())
+    whole, backbone = tiny().state_dict(), torchvision.models.mobilenet_v2(weights=None).state_dict()
+    checkpoints = {
+        str(aligned): {"model": whole, "config": {"segmenter": {"aligned": aligned}}} for aligned in (True, False)
+    }
+    contents = {"whole": whole, "backbone": backbone, **checkpoints, "odd": {"model": whole, "config": None}}
+    expected = {"whole": False, "backbone": True, "True": True, "False": False, "odd": False}
+    for name, content in contents.items():
+        path = save(tmp_path / f"{name}.pt", content)
+        assert tiny(weights=path, aligned="auto").aligned is expected[name], name
+        assert tiny(weights=path, aligned=not expected[name]).aligned is not expected[name], name
+    assert tiny(aligned="auto").aligned
+    assert not tiny("resnet50_fpn", weights="COCO_V1", aligned="auto").aligned
+
+
 def test_a_published_backbone(hub: Path) -> None:
     member = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
     state = randomise(torchvision.models.resnet18(weights=None).state_dict())

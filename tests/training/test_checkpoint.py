@@ -347,6 +347,24 @@ def test_validation_keeps_its_images(tmp_path: Path, caplog: pytest.LogCaptureFi
         resumed.known_val_ids(drawn)
 
 
+def test_a_resolved_setting_is_kept_without_the_weights_that_it_came_from(tmp_path: Path) -> None:
+    model = tiny(aligned="auto")
+    started = checkpoint(model=model.state_dict(), config=node(aligned="auto", weights="/gone.pt"), training=TRAINING)
+    path = tmp_path / "last.pt"
+    started.with_segmenter_settings(model.resolved_settings).save(path)
+    loaded = load_segmenter(path)
+    assert isinstance(loaded, MaskRCNN)
+    assert loaded.aligned
+    resumed = find_resumed(str(path), tmp_path / "run")
+    assert resumed is not None
+    given = checkpoint().config["segmenter"]
+    assert resumed.known_settings(given | {"aligned": "auto"}) == given | {"aligned": True}
+    assert resumed.known_settings(given | {"aligned": False}) == given | {"aligned": False}
+    with pytest.raises(SegtrainError, match=r"segmenter\.aligned is True, this run's is False"):
+        initial_state(checkpoint(config=node(aligned=False)), resumed, KEYS)
+    assert initial_state(checkpoint(config=node(aligned=True)), resumed, KEYS).step == started.step
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

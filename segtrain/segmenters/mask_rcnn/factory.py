@@ -145,6 +145,7 @@ def mask_rcnn(
     min_score: Fraction,
     nms_iou: Fraction,
     roi_align: RoIAlignMethod,
+    aligned: bool | Literal["auto"] = False,
     fpn_channels: Positive | None = None,
     box_head_width: Positive | None = None,
     mask_head_widths: Annotated[list[Positive], Meta(min_length=1)] | None = None,
@@ -176,6 +177,8 @@ def mask_rcnn(
         nms_iou: of two boxes of one category with a higher IoU, the one of the lower score is dropped.
         roi_align: "gather" for weighted sums, "kernel" for torchvision's operator, "auto" for gather on the CPU and
             kernel on CUDA.
+        aligned: True for pixel centres, False for torchvision's conventions (see `MaskRCNN`); "auto" for False where
+            ``weights`` hold heads that have learned with those, and True otherwise. A checkpoint keeps the choice.
         fpn_channels: channels of the feature pyramid; None for torchvision's own networks, whose widths are fixed.
         box_head_width: width of the box head's two layers; None for torchvision's own networks.
         mask_head_widths: channels of each convolution of the mask head; None for torchvision's own networks.
@@ -202,11 +205,17 @@ def mask_rcnn(
         box_score_thresh=min_score,
         box_nms_thresh=nms_iou,
     )
-    if weights is not None and initialise:
-        logger.info(load_weights(network, weights, architecture, class_names).describe())
+    report = load_weights(network, weights, architecture, class_names) if weights is not None and initialise else None
+    if report is not None:
+        logger.info(report.describe())
     if weights is not None and trained_without_epsilon(weights, architecture):
         # As torchvision does when it loads them.
         for module in network.modules():
             if isinstance(module, FrozenBatchNorm2d):
                 module.eps = 0.0
-    return MaskRCNN(network, InputSize(min_size, max_size, scale), roi_align)
+    return MaskRCNN(
+        network,
+        InputSize(min_size, max_size, scale),
+        aligned=(report is None or report.aligned) if aligned == "auto" else aligned,
+        roi_align=roi_align,
+    )

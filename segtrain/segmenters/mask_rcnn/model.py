@@ -16,6 +16,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 from segtrain.records import Instances
 from segtrain.runtime import copy_to_device
 from segtrain.segmenters import MaskGrid, SegmenterInfo, Trainable
+from segtrain.segmenters.mask_rcnn.anchors import CentredAnchorGenerator
 from segtrain.segmenters.mask_rcnn.backbones import find_backbone
 from segtrain.segmenters.mask_rcnn.frozen_bn import fold_frozen_norms
 from segtrain.segmenters.mask_rcnn.mask_paste import resample_through_mask_head, to_rles
@@ -28,6 +29,7 @@ from segtrain.segmenters.mask_rcnn.weights import find_published
 from segtrain.targets import Target
 
 STRIDES = (4, 8, 16, 32)  # of the pyramid levels that regions are pooled from
+ANCHOR_STRIDES = (*STRIDES, 64)  # of the levels that proposals come from
 SMALLEST = 1e-2  # pixels: torchvision drops boxes with a shorter side
 BOX_BINS, MASK_BINS = 7, MASK_SIDE // 2  # of RoIAlign; the mask head doubles its size
 
@@ -98,21 +100,38 @@ class MaskRCNN(Trainable):
     Args:
         network: a stock network; its modules are taken over.
         input_size: the size that images are resized to.
+        aligned: True to take pixel i for the span from i to i + 1 everywhere: regions are pooled at the centres of
+            cells, anchors lie around them, and mask targets are means over exact areas. False for torchvision's
+            conventions, half a cell off, which its published weights have learned.
         roi_align: implementation of RoIAlign, "gather", "kernel" or "auto"; see `FeaturePyramid`.
+
+    Attributes:
+        aligned: as given.
     """
 
     title = "Mask R-CNN"
     resume_keys = (
-        "architecture", "norm", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios",
+        "architecture", "norm", "aligned", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes",
+        "anchor_ratios",
     )  # fmt: skip
     stride = STRIDES[0]
 
-    def __init__(self, network: StockMaskRCNN, input_size: InputSize, roi_align: RoIAlignMethod = "auto") -> None:
+    def __init__(
+        self, network: StockMaskRCNN, input_size: InputSize, *, aligned: bool, roi_align: RoIAlignMethod = "auto"
+    ) -> None:
         super().__init__()
         self.backbone, self.rpn, self.roi_heads = network.backbone, network.rpn, network.roi_heads
         fold_frozen_norms(self)
         self.to(memory_format=torch.channels_last)
-        self.input_size, self.roi_align = input_size, roi_align
+        self.input_size, self.aligned, self.roi_align = input_size, aligned, roi_align
+        if aligned:
+            stock = self.rpn.anchor_generator
+            self.rpn.anchor_generator = CentredAnchorGenerator(stock.sizes, stock.aspect_ratios, ANCHOR_STRIDES)
+
+    @property
+    def resolved_settings(self) -> dict[str, Any]:
+        """See `Trainable`."""
+        return {"aligned": self.aligned}
 
     @property
     def info(self) -> SegmenterInfo:
@@ -147,7 +166,9 @@ class MaskRCNN(Trainable):
             class_logits, box_deltas = self._box_branch(pyramid, regions.boxes)
             mask_logits = self._mask_branch(pyramid, regions.positive_boxes, regions.labels[regions.positive])
         losses |= box_losses(regions, class_logits.float(), box_deltas.float())
-        truth = sample_targets(targets, regions.positive_boxes, regions.matched, sizes, batch.image_sizes, MASK_SIDE)
+        truth = sample_targets(
+            targets, regions.positive_boxes, regions.matched, sizes, batch.image_sizes, MASK_SIDE, aligned=self.aligned
+        )
         # The mean over no region at all is not a number.
         mask_loss = F.binary_cross_entropy_with_logits(mask_logits.float(), truth, reduction="sum")
         return losses | {"loss_mask": mask_loss / max(truth.numel(), 1)}
@@ -185,7 +206,7 @@ class MaskRCNN(Trainable):
             objectness, deltas = self.rpn.head(features)
         anchors = self._anchors(batch, features)
         proposals = select_proposals(self.rpn, objectness, deltas, anchors, batch.image_sizes)
-        return FeaturePyramid(features, STRIDES, self.roi_align), torch.cat(anchors), proposals
+        return FeaturePyramid(features, STRIDES, self.roi_align, self.aligned), torch.cat(anchors), proposals
 
     def _proposal_losses(self, pyramid: FeaturePyramid, anchors: Tensor, boxes: list[Tensor]) -> dict[str, Tensor]:
         image, anchor, true = sample_anchors(self.rpn, anchors, boxes)

@@ -87,8 +87,8 @@ class FeaturePyramid:
         strides: pixels of the input per cell of each map; powers of two. Levels beyond these are not pooled from.
         method: "gather", "kernel" (torchvision's), or "auto": the gather on the CPU and the kernel on other devices,
             where it is the faster one.
-        aligned: whether to take the centre of a cell for its place, as later versions of RoIAlign do; torchvision's
-            detection models do not.
+        aligned: True to sample cell i at its centre (i + 0.5) * stride, as later versions of RoIAlign do; False for
+            i * stride, as torchvision's detection models do.
     """
 
     def __init__(

@@ -23,6 +23,21 @@ _CLASS_LAYERS = {
 }
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Contents of weights.
+
+    Attributes:
+        state: tensors by name.
+        class_names: names of labels 0..K; None where they are not known.
+        aligned: ``aligned`` of the network in whose training they were made, as far as a checkpoint states it.
+    """
+
+    state: Mapping[str, Tensor]
+    class_names: Sequence[str] | None
+    aligned: bool
+
+
 def find_published(weights: str, architecture: str) -> WeightsEnum | None:
     """Look up published weights.
 
@@ -48,8 +63,8 @@ def find_published(weights: str, architecture: str) -> WeightsEnum | None:
     return published.get(weights)
 
 
-def read_weights(weights: str, architecture: str) -> tuple[dict[str, Tensor], Sequence[str] | None]:
-    """Read tensors by name and, where known, the names of labels 0..K.
+def read_weights(weights: str, architecture: str) -> Weights:
+    """Read published weights or a file.
 
     Args:
         weights: a published name, or the path of a file.
@@ -59,13 +74,14 @@ def read_weights(weights: str, architecture: str) -> tuple[dict[str, Tensor], Se
         SegtrainError: they cannot be had, or are not weights.
     """
     if (published := find_published(weights, architecture)) is not None:
-        return _download(published), published.meta["categories"]
+        return Weights(_download(published), published.meta["categories"], aligned=False)
     content = read_state(Path(weights))
     names = content.get("class_names")
     state = content.get("model", content.get("state_dict", content))
     if not state or not _is_state(state):
         raise SegtrainError(f"weights {weights}: holds no tensors by name; give a file with a state_dict")
-    return dict(state), ["background", *names] if isinstance(names, list) else None
+    class_names = ["background", *names] if isinstance(names, list) else None
+    return Weights(dict(state), class_names, _states_aligned(content))
 
 
 def trained_without_epsilon(weights: str, architecture: str) -> bool:
@@ -91,6 +107,13 @@ def _download(member: WeightsEnum) -> dict[str, Tensor]:
     return state
 
 
+def _states_aligned(content: Mapping[str, object]) -> bool:
+    for key in ("config", "segmenter"):
+        inner = content.get(key)
+        content = inner if isinstance(inner, Mapping) else {}
+    return content.get("aligned") is True
+
+
 def _is_state(content: object) -> TypeGuard[Mapping[str, Tensor]]:
     return isinstance(content, Mapping) and all(
         isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
@@ -107,6 +130,7 @@ class LoadReport:
         kept_classes: categories whose rows of the class layers were taken over by name.
         reinitialised: parameters and buffers that keep their random values.
         unused: tensors of the file that the network does not have.
+        aligned: False if heads were loaded that have learned torchvision's shift of half a cell (see `MaskRCNN`).
     """
 
     source: str
@@ -114,6 +138,7 @@ class LoadReport:
     kept_classes: Sequence[str]
     reinitialised: Sequence[str]
     unused: Sequence[str]
+    aligned: bool
 
     def describe(self) -> str:
         """Return one line for the log: counts, and names by their first parts."""
@@ -139,9 +164,9 @@ def load_weights(network: nn.Module, weights: str, architecture: str, class_name
     Raises:
         SegtrainError: the weights cannot be had, are not weights, or belong to another network.
     """
-    state, known_names = read_weights(weights, architecture)
+    source = read_weights(weights, architecture)
     own = network.state_dict()
-    state = {_target_name(name, own): value for name, value in state.items()}
+    state = {_target_name(name, own): value for name, value in source.state.items()}
     has_heads = any(name.startswith("roi_heads.") for name in state)
     loaded: dict[str, Tensor] = {}
     reinitialised: list[str] = []
@@ -151,7 +176,7 @@ def load_weights(network: nn.Module, weights: str, architecture: str, class_name
         if name in state and state[name].shape == value.shape and layer not in _CLASS_LAYERS:
             loaded[name] = state[name]
         elif layer in _CLASS_LAYERS and name in state:
-            rows, kept = _class_rows(state[name], value, class_names, known_names, _CLASS_LAYERS[layer], weights)
+            rows, kept = _class_rows(state[name], value, class_names, source.class_names, _CLASS_LAYERS[layer], weights)
             loaded[name] = rows
         elif name.endswith("num_batches_tracked"):
             continue
@@ -168,7 +193,9 @@ def load_weights(network: nn.Module, weights: str, architecture: str, class_name
     if has_heads and not whole:
         reinitialised += [f"rows of {name}" for name in class_names if name not in kept]
     unused = [n for n in state if n not in own and not n.endswith("num_batches_tracked")]
-    return LoadReport(weights, list(loaded), [] if whole else kept, reinitialised, unused)
+    return LoadReport(
+        weights, list(loaded), [] if whole else kept, reinitialised, unused, aligned=source.aligned or not has_heads
+    )
 
 
 def _target_name(name: str, own: Container[str]) -> str:
