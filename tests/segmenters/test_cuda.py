@@ -52,16 +52,18 @@ def state() -> dict[str, Tensor]:
     return lively_state(stock("mobilenet_v2_fpn", **SETTINGS | {"norm": "batch"}), IMAGES, seed=0)
 
 
-def network(state: dict[str, Tensor], device: str, roi_align: str = "auto") -> MaskRCNN:
-    model = tiny("mobilenet_v2_fpn", **SETTINGS, roi_align=roi_align)
+def network(state: dict[str, Tensor], device: str, roi_align: str = "auto", aligned: bool = False) -> MaskRCNN:
+    model = tiny("mobilenet_v2_fpn", **SETTINGS, roi_align=roi_align, aligned=aligned)
     model.load_state_dict(state)
     return model.to(device)
 
 
+@pytest.mark.parametrize("aligned", [False, True])
 @pytest.mark.parametrize("roi_align", ["kernel", "gather"])
-def test_losses_and_every_gradient(state: dict[str, Tensor], roi_align: str) -> None:
+def test_losses_and_every_gradient(state: dict[str, Tensor], roi_align: str, aligned: bool) -> None:
     """Each loss to 1e-4, each parameter's gradient to 1e-3: the norm of the difference over the norm."""
-    expected, model = network(state, "cpu").train(), network(state, "cuda", roi_align).train()
+    expected = network(state, "cpu", aligned=aligned).train()
+    model = network(state, "cuda", roi_align, aligned).train()
     reference, losses = expected.losses(IMAGES, TARGETS), model.losses(IMAGES, TARGETS)
     for name, value in reference.items():
         assert losses[name].item() == pytest.approx(value.item(), rel=1e-4), name
