@@ -145,7 +145,7 @@ def mask_rcnn(
     min_score: Fraction,
     nms_iou: Fraction,
     roi_align: RoIAlignMethod,
-    aligned: bool | Literal["auto"] = False,
+    aligned: bool | Literal["auto"],
     fpn_channels: Positive | None = None,
     box_head_width: Positive | None = None,
     mask_head_widths: Annotated[list[Positive], Meta(min_length=1)] | None = None,
