@@ -72,6 +72,7 @@ class Detections:
         score_threshold: operating point of all mask metrics but AP and AR.
         seconds: seconds of each image, by "data" (reading) and "segmentation"; empty if not measured.
         polygons: True if any mask was given as polygons.
+        exported_boxes: COCO records of the boxes that result files hold; None to write `boxes`.
     """
 
     masks: Sequence[Prediction] | None
@@ -80,6 +81,7 @@ class Detections:
     score_threshold: float
     seconds: Mapping[str, Sequence[float]] = field(default_factory=dict)
     polygons: bool = False
+    exported_boxes: Sequence[BoxPrediction] | None = None
 
     def __repr__(self) -> str:
         counted = {"masks": self.masks, "boxes": self.boxes}
@@ -138,6 +140,7 @@ def predict(
     """
     found: list[Prediction] = []
     boxes: list[BoxPrediction] = []
+    exported: list[BoxPrediction] = []
     seconds: dict[str, list[float]] = {"data": [], "segmentation": []}
     learned = segmenter.scores_are_learned
     before = time.perf_counter()
@@ -151,11 +154,13 @@ def predict(
         seconds["segmentation"].append(done - read)
         found += to_predictions(instances, image_id, categories)
         if learned:
-            boxes += to_box_predictions(instances, image_id, categories)
+            boxes += to_box_predictions(instances.with_predicted_boxes(), image_id, categories)
+            exported += to_box_predictions(instances, image_id, categories)
         advance()
         before = time.perf_counter()
-    threshold = score_threshold if learned else 0.0
-    return Detections(found, boxes if learned else None, learned and not foreign, threshold, seconds)
+    if not learned:
+        return Detections(found, None, False, 0.0, seconds)
+    return Detections(found, boxes, not foreign, score_threshold, seconds, exported_boxes=exported)
 
 
 class _InputCache:

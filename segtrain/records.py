@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, TypedDict, TypeVar
 
 import numpy as np
@@ -43,6 +43,7 @@ class Instances:
         labels: (N,) int64, 1..K; 0 from a class-agnostic segmenter.
         scores: (N,) float32 in [0, 1], not increasing.
         rles: N compressed COCO run-length masks of the image's size.
+        predicted_boxes: (N, 4) float32, boxes that the segmenter itself predicts; None if `boxes` are these.
 
     Raises:
         ValueError: the fields do not fit together.
@@ -58,11 +59,14 @@ class Instances:
     labels: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
     rles: Sequence[Rle]
+    predicted_boxes: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.rles)
+        predicted = self.boxes if self.predicted_boxes is None else self.predicted_boxes
         for name, array, shape, dtype in (
             ("boxes", self.boxes, (count, 4), np.float32),
+            ("predicted_boxes", predicted, (count, 4), np.float32),
             ("labels", self.labels, (count,), np.int64),
             ("scores", self.scores, (count,), np.float32),
         ):
@@ -108,7 +112,16 @@ class Instances:
             self.labels[places],
             self.scores[places],
             [self.rles[place] for place in places],
+            None if self.predicted_boxes is None else self.predicted_boxes[places],
         )
+
+    def with_predicted_boxes(self) -> Self:
+        """Return the instances with the boxes that the segmenter itself predicts.
+
+        >>> Instances.empty((4, 6)).with_predicted_boxes().boxes.shape
+        (0, 4)
+        """
+        return self if self.predicted_boxes is None else replace(self, boxes=self.predicted_boxes, predicted_boxes=None)
 
     @classmethod
     def empty(cls, size: tuple[int, int]) -> Self:

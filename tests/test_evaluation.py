@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -67,6 +68,15 @@ def test_a_learned_segmenter_gives_masks_and_its_own_boxes() -> None:
     assert len(advanced) == 3
     assert {name: len(values) for name, values in found.seconds.items()} == {"data": 3, "segmentation": 3}
     assert all(value >= 0 for values in found.seconds.values() for value in values)
+
+
+def test_box_ap_takes_predicted_boxes_and_files_the_others() -> None:
+    answer = instances([1, 3], [0.9, 0.4])
+    tight = replace(answer, boxes=masks.boxes(answer.rles).astype(np.float32), predicted_boxes=answer.boxes)
+    before, after = (predict(Learned([found]), images(1), NAMED, 0.5) for found in (answer, tight))
+    assert after.boxes == before.boxes == before.exported_boxes
+    assert after.exported_boxes is not None
+    assert [record["bbox"] for record in after.exported_boxes] == [[0, 2, 5, 4], [3, 2, 5, 4]]
 
 
 def test_a_segmenter_without_categories() -> None:

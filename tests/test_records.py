@@ -1,5 +1,7 @@
 """Instances: selection, and their conversion to planes, label maps, polygons and COCO records."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,6 +44,17 @@ def test_selection_by_bools_indices_and_slices() -> None:
     for wrong in (3, np.zeros(2, np.bool_)):
         with pytest.raises(IndexError):
             found[wrong]
+
+
+def test_predicted_boxes_follow_a_selection() -> None:
+    found = three()
+    assert found.with_predicted_boxes() is found
+    both = replace(found, predicted_boxes=found.boxes + 0.5)
+    assert both[1:].predicted_boxes is not None
+    np.testing.assert_array_equal(both[1:].with_predicted_boxes().boxes, found.boxes[1:] + 0.5)
+    assert both.with_predicted_boxes().predicted_boxes is None
+    with pytest.raises(ValueError, match="predicted_boxes"):
+        replace(found, predicted_boxes=found.boxes[1:])
 
 
 def test_planes_and_label_map() -> None:

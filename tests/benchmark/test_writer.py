@@ -1,6 +1,7 @@
 """The files of a report: complete, valid, and safe whatever the names in them."""
 
 import csv
+import json
 import re
 from html.parser import HTMLParser
 from io import StringIO
@@ -12,7 +13,9 @@ from rich.console import Console
 from segtrain.benchmark.results import Results
 from segtrain.benchmark.runner import EvaluationFolder
 from segtrain.errors import SegtrainError
+from segtrain.evaluation import Detections
 from segtrain.metrics.scores import plain
+from segtrain.records import BoxPrediction
 from segtrain.report.sections.about import data_title, fact_terms, notes
 from segtrain.report.writer import csv_text, terminal_table, write_report
 from tests.helpers.report_examples import (
@@ -68,6 +71,13 @@ class Page(HTMLParser):
 def test_rows_of_one_file_are_refused(tmp_path: Path, rows: list[str]) -> None:
     with pytest.raises(SegtrainError, match=r"two rows would write .*json; choose another name for one of them"):
         EvaluationFolder(tmp_path).prepare(rows, overwrite=False)
+
+
+def test_exported_boxes_are_written_in_place_of_predicted_ones(tmp_path: Path) -> None:
+    predicted, exported = (BoxPrediction(image_id=1, category_id=1, bbox=[0, 0, w, 2.0], score=1.0) for w in (3.0, 4.0))
+    for boxes, expected in (([exported], exported), (None, predicted)):
+        EvaluationFolder(tmp_path).write_records("net", Detections([], [predicted], True, 0.5, exported_boxes=boxes))
+        assert json.loads((tmp_path / "predictions" / "net.bbox.json").read_text()) == [expected]
 
 
 def report(folder: Path, content: object, items: object = ()) -> Page:
