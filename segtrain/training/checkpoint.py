@@ -171,6 +171,7 @@ def load_segmenter(
     *,
     max_dets: int | None = None,
     precision: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     trust: Sequence[str] = (),
 ) -> Trainable:
     """Load the network of a checkpoint, in evaluation mode, on the CPU.
@@ -179,21 +180,29 @@ def load_segmenter(
         path: path of a run's folder, ``best.pt`` or ``last.pt``; None for the newest ``best.pt`` below ``runs/train``.
         max_dets: detections per image; None as trained.
         precision: "fp32" or "bf16"; None as trained.
+        settings: settings of the network's factory that replace those of its training.
         trust: packages beside segtrain whose code the checkpoint may name.
 
     Raises:
-        SegtrainError: the file is not a checkpoint, or its configuration asks for foreign code.
+        SegtrainError: the file is not a checkpoint, its configuration asks for foreign code, or the factory does not
+            take the settings.
     """
     path = newest_checkpoint() if path is None else checkpoint_file(path)
     checkpoint = load_checkpoint(path)
-    node = segmenter_node(checkpoint, str(path), max_dets, trust)
+    node = segmenter_node(checkpoint, str(path), max_dets, trust, settings)
     segmenter = build_trainable(node, checkpoint.class_names, initialise=False)
     restore_weights(segmenter, checkpoint.model, str(path))
     segmenter.precision = "bf16" if (precision or checkpoint.precision) == "bf16" else "fp32"
     return segmenter.eval()
 
 
-def segmenter_node(checkpoint: Checkpoint, source: str, max_dets: int | None, trust: Sequence[str]) -> dict[str, Any]:
+def segmenter_node(
+    checkpoint: Checkpoint,
+    source: str,
+    max_dets: int | None,
+    trust: Sequence[str],
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return the configuration of a checkpoint's segmenter, once it is known to be harmless.
 
     Args:
@@ -201,6 +210,7 @@ def segmenter_node(checkpoint: Checkpoint, source: str, max_dets: int | None, tr
         source: path of the file, for messages.
         max_dets: detections per image; None as trained.
         trust: packages beside segtrain whose code the configuration may name.
+        settings: settings that replace those of the configuration.
 
     Raises:
         SegtrainError: the configuration is missing, broken, or names foreign code.
@@ -208,7 +218,7 @@ def segmenter_node(checkpoint: Checkpoint, source: str, max_dets: int | None, tr
     node = checkpoint.config.get("segmenter") if isinstance(checkpoint.config, Mapping) else None
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise SegtrainError(f"{source}: its config has no segmenter; the file is damaged")
-    node = _plain(node, source)
+    node = _plain(node, source) | dict(settings or {})
     require_own_targets({"segmenter": node}, source, trust)
     for path, part in target_nodes({"segmenter": node}):
         target = part["_target_"]

@@ -67,6 +67,15 @@ def test_the_segmenter_of_a_checkpoint(tmp_path: Path) -> None:
     np.testing.assert_array_equal(exact.segment([image])[0].boxes, model.segment([image])[0].boxes)
 
 
+def test_settings_that_replace_those_of_training(tmp_path: Path) -> None:
+    path = saved(tmp_path / "best.pt", config=node(mask_paste="exact"))
+    network = load_segmenter(path, settings={"mask_paste": "torchvision", "boxes": "mask"})
+    assert isinstance(network, MaskRCNN)
+    assert (network.mask_paste, network.box_source) == ("torchvision", "mask")
+    with pytest.raises(SegtrainError, match=r"segmenter\.mask_past\b"):
+        load_segmenter(path, settings={"mask_past": "torchvision"})
+
+
 def test_weights_named_by_the_configuration_are_not_asked_for(tmp_path: Path) -> None:
     """The file that the run began with may be gone."""
     path = saved(tmp_path / "best.pt", config=node(weights="/gone/features.pt"))
