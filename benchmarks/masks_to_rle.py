@@ -2,18 +2,21 @@
 
     python benchmarks/masks_to_rle.py --coco DIR --check
 
-Both sides begin with the same 28x28 probabilities and boxes and end with a compressed string for each mask; the strings
-are compared, and the run fails where one differs.
+Both sides begin with the same 28x28 probabilities and boxes and end with a compressed string for each mask.
 
-- ours: ``segtrain.segmenters.mask_rcnn.mask_paste.to_rles``: from the squares to run lengths, without a plane.
+- ours, exact: ``segtrain.segmenters.mask_rcnn.mask_paste.paste_masks``: from the squares to run lengths, without a
+  plane. Most of its masks are nearly those of the other side, which cuts boxes to whole pixels, or the run fails.
+- ours, like torchvision: ``paste_masks_as_torchvision``: one resized crop for each mask. The strings are compared, and
+  the run fails where one differs.
 - stock: ``torchvision.models.detection.roi_heads.paste_masks_in_image``, as the model's own postprocessing calls it,
   then ``> 0.5`` and ``pycocotools.mask.encode``, mask by mask in Fortran order, as COCO evaluation in torchvision's
   references/detection/coco_eval.py does it.
 
-Rows: ``masks_to_rle_640x480``, ``masks_to_rle_1280x960``, ``masks_to_rle_4000x3000``, named after the image. With
-``--coco`` the boxes are those of its annotations, drawn at random and scaled to the image; without, their sides are
-log-normal and as long as COCO's (geometric mean of both sides: median .086 of the image's, deviation 1.07 of its
-logarithm; deviation of the logarithm of the aspect: .79). The probabilities are soft blobs with an uneven outline.
+Rows: ``masks_to_rle_640x480``, ``masks_to_rle_1280x960``, ``masks_to_rle_4000x3000``, named after the image, are exact;
+``masks_as_torchvision_640x480`` and so on are like torchvision. With ``--coco`` the boxes are those of its annotations,
+drawn at random and scaled to the image; without, their sides are log-normal and as long as COCO's (geometric mean of
+both sides: median .086 of the image's, deviation 1.07 of its logarithm; deviation of the logarithm of the aspect: .79).
+The probabilities are soft blobs with an uneven outline.
 """
 
 import argparse
@@ -30,17 +33,26 @@ from rows import Row
 from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from segtrain.segmenters.mask_rcnn.mask_paste import to_rles
+from segtrain import masks
+from segtrain.segmenters.mask_rcnn.mask_paste import paste_masks, paste_masks_as_torchvision
 
 SIDE = 28
-CASES = (((480, 640), 100, 8), ((960, 1280), 100, 15), ((3000, 4000), 20, 80))  # (H, W), masks, bound
+CLOSE = 0.8  # IoU of exact masks with torchvision's, which are larger; the smallest differ most
+SHIFT = (0.25, 0.25)  # of an input twice the image's size
+# (H, W), masks, bound of exact pasting, bound of pasting like torchvision
+CASES = (((480, 640), 100, 16, 1.5), ((960, 1280), 100, 30, 3), ((3000, 4000), 20, 160, 6))
 Images = tuple[Tensor, Tensor, tuple[int, int]]  # probabilities (N, 28, 28), boxes (N, 4) xyxy, (H, W)
 FloatArray = npt.NDArray[np.float64]
 
 
-def ours(image: Images) -> list[str]:
+def exact(image: Images) -> list[str]:
     """Compute the strings from run lengths, without planes."""
-    return [rle["counts"] for rle in to_rles(*image)]
+    return [rle["counts"] for rle in paste_masks(*image, SHIFT)]
+
+
+def like_torchvision(image: Images) -> list[str]:
+    """Compute the strings from resized crops."""
+    return [rle["counts"] for rle in paste_masks_as_torchvision(*image)]
 
 
 def stock(image: Images) -> list[str]:
@@ -49,6 +61,21 @@ def stock(image: Images) -> list[str]:
     planes = (paste_masks_in_image(probabilities[:, None], boxes, size) > 0.5).numpy()
     rles = [coco_mask.encode(np.array(plane[0, :, :, np.newaxis], dtype=np.uint8, order="F"))[0] for plane in planes]
     return [rle["counts"].decode("utf-8") for rle in rles]
+
+
+def require_same(image: Images, name: str) -> None:
+    """Stop unless masks like torchvision's are torchvision's, and exact ones close to them."""
+    expected = stock(image)
+    different = sum(a != b for a, b in zip(like_torchvision(image), expected, strict=True))
+    if different:
+        sys.exit(f"{name}: {different} of {len(expected)} strings differ from pycocotools'")
+    size = list(image[2])
+    overlaps = [
+        masks.iou([masks.Rle(size=size, counts=a)], [masks.Rle(size=size, counts=b)], [False])[0, 0]
+        for a, b in zip(exact(image), expected, strict=True)
+    ]
+    if np.median(overlaps) < CLOSE:
+        sys.exit(f"{name}: the median IoU of exact masks with torchvision's is {np.median(overlaps):.3f}")
 
 
 def soft_blobs(count: int, generator: torch.Generator) -> Tensor:
@@ -81,23 +108,22 @@ def shares_like_coco(count: int, rng: np.random.Generator) -> FloatArray:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Measure the three rows."""
+    """Measure three rows of each mode."""
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     shares = shares_of_coco(options) if options.coco else shares_like_coco(1000, rng)
     data = "coco" if options.coco else "drawn data like coco's"
     rows = []
-    for size, most, bound in CASES:
+    for size, most, *bounds in CASES:
         count = min(most, options.masks)
         chosen = rng.choice(shares, count, replace=False)
         boxes = torch.tensor(chosen * [size[1], size[0], size[1], size[0]], dtype=torch.float32)
         image = soft_blobs(count, generator), boxes, size
-        name = f"masks_to_rle_{size[1]}x{size[0]}"
-        different = sum(a != b for a, b in zip(ours(image), stock(image), strict=True))
-        if different:
-            sys.exit(f"{name}: {different} of {count} strings differ from pycocotools'")
-        times = alternate(ours, stock, [image], options.repeats)
+        require_same(image, f"{size[1]}x{size[0]}")
         what = f"{count} masks at {size[1]}x{size[0]}, boxes of {data}"
-        rows.append(Row(name, what, "ms", times[0] * 1e3, times[1] * 1e3, bound))
+        for kind, ours, bound in zip(("to_rle", "as_torchvision"), (exact, like_torchvision), bounds, strict=True):
+            times = alternate(ours, stock, [image], options.repeats)
+            name = f"masks_{kind}_{size[1]}x{size[0]}"
+            rows.append(Row(name, what, "ms", times[0] * 1e3, times[1] * 1e3, bound))
     finish(rows, options)
 
 

@@ -10,6 +10,7 @@ import msgspec
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS, TrackName
 from segtrain.metrics.scores import Record, TrackScores, flat_track, nested_track, plain
+from segtrain.segmenters.mask_rcnn.mask_geometry import MaskPaste
 
 
 class Spread(Record, frozen=True):
@@ -243,6 +244,8 @@ class MaskResolutionLimit(Record, frozen=True):
     Attributes:
         resolution: cells along a mask's side.
         input_of: method on whose grid the masks were drawn.
+        mask_paste: way from cells to pixels, "exact" or "torchvision".
+        aligned: True if the cells were sampled at pixel centres, False for torchvision's conventions.
         objects: number of true objects.
         most_objects: largest number of them in one image.
         mean_iou: mean IoU of the true objects with the masks so drawn.
@@ -250,6 +253,8 @@ class MaskResolutionLimit(Record, frozen=True):
 
     resolution: int
     input_of: str
+    mask_paste: MaskPaste
+    aligned: bool
     objects: int
     most_objects: int
     mask_ap: float | None

@@ -21,7 +21,8 @@ REPORT_FILES = ("results.json", "results.csv", "report.md", "report.html")
 class EvaluationFolder:
     """Output folder of an evaluation.
 
-    ``predictions/NAME.json`` holds the masks of a method, ``NAME.bbox.json`` its boxes.
+    ``predictions/NAME.json`` holds the masks of a method, ``NAME.bbox.json`` its boxes. Where a network exports the
+    boxes of its masks, box AP is still that of the boxes that it predicts.
 
     Args:
         path: the folder.
@@ -64,7 +65,8 @@ class EvaluationFolder:
 
     def write_records(self, name: str, detections: Detections) -> None:
         """Write the detections of a method, unless they were read from that file."""
-        for path, records in zip(self._record_paths(name), (detections.masks, detections.boxes), strict=True):
+        boxes = detections.boxes if detections.exported_boxes is None else detections.exported_boxes
+        for path, records in zip(self._record_paths(name), (detections.masks, boxes), strict=True):
             if records is not None and path.resolve() not in self._given:
                 write_atomically(path, json.dumps(records))
 

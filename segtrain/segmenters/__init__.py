@@ -22,10 +22,15 @@ class MaskGrid:
         side: number of cells along each side.
         redraw: function that draws true masks on the grid: from the run lengths of each image, and the (H, W) of each
             image, to the run lengths that exact boxes and cells without an error would give.
+        mask_paste: way from cells to pixels, "exact" (a pixel reads the cells around its centre) or "torchvision" (the
+            box is cut to whole pixels).
+        aligned: True if the cells are sampled at pixel centres, False for torchvision's conventions.
     """
 
     side: int
     redraw: Callable[[Sequence[Sequence[Rle]], Sequence[tuple[int, int]]], Sequence[Sequence[Rle]]]
+    mask_paste: str
+    aligned: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,6 +57,8 @@ def settings(architecture: str = "mobilenet_v2_fpn", **changes: Any) -> dict[str
         "nms_iou": 0.5,
         "roi_align": "auto",
         "aligned": False,
+        "mask_paste": "exact",
+        "boxes": "predicted",
     } | changes
 
 

@@ -1,7 +1,7 @@
 """Mask R-CNN's limits: which rows they are measured for, what is said of them, and how they are shown."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,13 @@ from segtrain.report.sections.limits import (
 )
 from segtrain.report.writer import write_report
 from segtrain.segmenters import MaskGrid
-from segtrain.segmenters.mask_rcnn.mask_paste import OWN_SIZE, resample_through_mask_head
+from segtrain.segmenters.mask_rcnn.mask_geometry import MaskGeometry, resample_through_mask_head
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 from tests.helpers.coco_referee import twelve_numbers
 from tests.helpers.random_scenes import CATEGORIES, NAMED, ground_truth_of, scene
 from tests.helpers.report_examples import HOSTILE, method, results, with_limits
+
+EXACT = MaskGeometry(InputSize(None, 10_000, 2.0), "exact", aligned=False)
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ class Row:
     mask_grid: MaskGrid | None = None
 
 
-def grid_of(input_size: InputSize) -> MaskGrid:
-    return MaskGrid(28, partial(resample_through_mask_head, input_size=input_size))
+def grid_of(geometry: MaskGeometry) -> MaskGrid:
+    redraw = partial(resample_through_mask_head, geometry=geometry)
+    return MaskGrid(28, redraw, geometry.mask_paste, geometry.aligned)
 
 
 def ellipses(seed: int, count: int = 30, crowds: int = 3) -> GroundTruthSet:
@@ -68,21 +71,23 @@ def ellipses(seed: int, count: int = 30, crowds: int = 3) -> GroundTruthSet:
     return GroundTruthSet(NAMED, sizes, truths)
 
 
-@pytest.mark.parametrize(
-    ("count", "scale"), [(30, 1.0), (30, 2.0), (250, 1.0), pytest.param(250, 2.0, marks=pytest.mark.slow)]
-)
-def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, scale: float) -> None:
+@pytest.mark.parametrize("count", [30, 250])
+@pytest.mark.parametrize("geometry", [EXACT, MaskGeometry(InputSize(None, 10_000, 1.0), "torchvision", aligned=False)])
+def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, geometry: MaskGeometry) -> None:
     """All objects count, even where an image has more than the hundred of COCO."""
     reference = ellipses(1, count)
-    input_size = InputSize(None, 10_000, scale)
-    rows = {"kmeans": Row(), "mask_rcnn": Row(mask_grid=grid_of(input_size)), "other": Row(mask_grid=grid_of(OWN_SIZE))}
+    rows = {
+        "kmeans": Row(),
+        "mask_rcnn": Row(mask_grid=grid_of(geometry)),
+        "other": Row(mask_grid=grid_of(replace(EXACT, aligned=True))),
+    }
     ceiling = compute_mask_resolution_limit(rows, reference)
     assert ceiling is not None
     real: list[Any] = [{**t, "category_id": 1} for t in reference.truths if not t["iscrowd"]]
     found, overlaps = [], []
     for truth in real:
-        arguments = [[truth["segmentation"]]], [reference.sizes[truth["image_id"]]]
-        ((left,),) = resample_through_mask_head(*arguments, input_size)
+        size = reference.sizes[truth["image_id"]]
+        ((left,),) = resample_through_mask_head([[truth["segmentation"]]], [size], geometry)
         overlaps.append(masks.iou([left], [truth["segmentation"]], [0])[0, 0])
         found.append({"image_id": truth["image_id"], "category_id": 1, "segmentation": left, "score": 1.0})
 
@@ -98,11 +103,12 @@ def test_the_ceiling_is_cocos_numbers_of_the_truth_made_coarse(count: int, scale
     assert ceiling.most_objects == max(Counter(t["image_id"] for t in real).values())
     assert ceiling.resolution == 28
     assert ceiling.input_of == "mask_rcnn"
-    assert 0 < float(ceiling.mask_ap or 0) < 1
+    assert (ceiling.mask_paste, ceiling.aligned) == (geometry.mask_paste, False)
+    assert 0.7 < float(ceiling.mask_ap or 0) <= 1
 
 
 def test_no_ceiling_without_true_objects() -> None:
-    rows = {"mask_rcnn": Row(mask_grid=grid_of(OWN_SIZE))}
+    rows = {"mask_rcnn": Row(mask_grid=grid_of(EXACT))}
     assert compute_mask_resolution_limit(rows, ellipses(2, count=3)) is None
     assert compute_mask_resolution_limit(rows, GroundTruthSet(NAMED, {1: (5, 5)}, [])) is None
 
@@ -115,7 +121,7 @@ def test_no_ceiling_without_a_mask_rcnn_whatever_the_names() -> None:
 def test_a_true_object_without_a_pixel_is_found_by_nobody() -> None:
     reference = ellipses(3, count=4, crowds=0)
     reference.truths[0]["segmentation"] = masks.empty(reference.sizes[reference.truths[0]["image_id"]])
-    ceiling = compute_mask_resolution_limit({"mask_rcnn": Row(mask_grid=grid_of(OWN_SIZE))}, reference)
+    ceiling = compute_mask_resolution_limit({"mask_rcnn": Row(mask_grid=grid_of(EXACT))}, reference)
     assert ceiling is not None
     assert 0 < float(ceiling.mean_iou or 0) < 0.75
 
@@ -163,6 +169,13 @@ def test_sentences_give_the_numbers() -> None:
     assert "reach a mask AP of 0.787 on these data, a mean IoU of 0.908 with the 3,814 true" in first
     assert own == "mask_rcnn has 0.500, 64 % of it."
     assert seed.startswith("mask_rcnn/seed1 has 0.300")
+    assert "Masks are exact" in first
+    assert "moved back by that distance" in first
+    content = known()
+    content["mask_ceiling"]["aligned"] = True
+    assert "stay where they are" in ceiling_sentences(Results.of(content))[0]
+    content["mask_ceiling"]["mask_paste"] = "torchvision"
+    assert "cut to whole pixels first" in ceiling_sentences(Results.of(content))[0]
     said = calibration_sentences(Results.of(known()))
     assert said[0].startswith("mask_rcnn: scores are 0.200 too high on average (mean score 0.830, share of right")
     assert said[1].startswith("mask_rcnn/seed1: scores are about right on average")

@@ -41,7 +41,7 @@ def _one_thread() -> Iterator[None]:
 def pair(architecture: str, **changes: Any) -> tuple[MaskRCNN, StockMaskRCNN]:
     """Ours and torchvision's, with the same weights and with statistics that are not neutral."""
     changes = {"min_size": 96, "scale": None, "max_size": 128} | changes
-    ours, theirs = tiny(architecture, **changes), stock(architecture, **changes)
+    ours, theirs = tiny(architecture, **changes, mask_paste="torchvision"), stock(architecture, **changes)
     generator = torch.Generator().manual_seed(1)
     state = ours.state_dict()
     for name, value in state.items():
@@ -209,6 +209,39 @@ def test_segmenting_leaves_the_mode_and_asks_for_no_gradients() -> None:
     model.eval().segment([BATCH[0][0]])
     assert not model.training
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def filling(**changes: Any) -> MaskRCNN:
+    """A network whose masks fill their boxes."""
+    network = tiny(**changes)
+    torch.nn.init.constant_(network.roi_heads.mask_predictor.mask_fcn_logits.bias, 5.0)
+    return network
+
+
+def test_boxes_of_masks() -> None:
+    image, _ = picture(3, 96, 110, 4)
+    (predicted,) = filling().segment([image])
+    (tight,) = filling(boxes="mask").segment([image])
+    assert tight.rles == predicted.rles
+    assert predicted.predicted_boxes is None
+    np.testing.assert_array_equal(tight.predicted_boxes, predicted.boxes)
+    filled = masks.area(tight.rles) > 0
+    assert (tight.boxes != predicted.boxes).any()
+    np.testing.assert_array_equal(tight.boxes[filled], masks.boxes(tight.rles)[filled])
+    np.testing.assert_array_equal(tight.boxes[~filled], predicted.boxes[~filled])
+
+
+def test_masks_are_pasted_with_the_networks_shift() -> None:
+    """Half an input pixel without alignment, nothing with it."""
+    image, _ = picture(3, 96, 110, 4)
+    networks = [filling(min_size=120, scale=None) for _ in range(3)]
+    networks[1].aligned = True
+    networks[2].mask_paste = "torchvision"
+    found = [network.segment([image])[0] for network in networks]
+    assert [network.mask_geometry.shift((96, 110)) for network in networks[:2]] == [(55 / 137, 0.4), (0, 0)]
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.boxes, found[0].boxes)
+        assert other.rles != found[0].rles
 
 
 def test_nothing_found() -> None:

@@ -1,4 +1,6 @@
-"""Masks through 28 x 28 equal torchvision's own sampling and pasting."""
+"""Masks through 28 x 28: as torchvision samples and pastes them, and how little exact pasting loses."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,10 +9,17 @@ import torch.nn.functional as F
 from torchvision.models.detection.roi_heads import paste_masks_in_image, project_masks_on_boxes
 
 from segtrain import masks
-from segtrain.segmenters.mask_rcnn.mask_paste import resample_through_mask_head
+from segtrain.segmenters.mask_rcnn.mask_geometry import MaskGeometry, MaskPaste, resample_through_mask_head
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 
 SIZES = [(60, 90), (37, 41), (20, 30)]
+
+
+def scaled(scale: float, mask_paste: MaskPaste = "exact") -> MaskGeometry:
+    return MaskGeometry(InputSize(None, 10_000, scale), mask_paste, aligned=False)
+
+
+OWN_SIZE = scaled(1.0)
 
 
 def drawn(seed: int, size: tuple[int, int], count: int) -> list[masks.Rle]:
@@ -37,7 +46,7 @@ def by_torchvision(rles: list[masks.Rle], size: tuple[int, int], scale: int) -> 
 @pytest.mark.parametrize("scale", [1, 2])
 def test_masks_are_torchvisions(scale: int) -> None:
     rles = [drawn(seed, size, 12) for seed, size in enumerate(SIZES)]
-    found = resample_through_mask_head(rles, SIZES, InputSize(None, 10_000, float(scale)))
+    found = resample_through_mask_head(rles, SIZES, scaled(scale, mask_paste="torchvision"))
     changed = 0
     for before, after, size in zip(rles, found, SIZES, strict=True):
         probabilities = by_torchvision(before, size, scale)
@@ -49,27 +58,45 @@ def test_masks_are_torchvisions(scale: int) -> None:
     assert changed > 5  # or nothing was blurred
 
 
-def test_the_images_own_size_is_the_default() -> None:
-    rles = [drawn(5, SIZES[0], 6)]
-    assert resample_through_mask_head(rles, SIZES[:1]) == resample_through_mask_head(
-        rles, SIZES[:1], InputSize(None, 10_000, 1.0)
-    )
-
-
 def test_a_coarse_input_loses_more_of_a_fine_mask() -> None:
     rles = drawn(6, SIZES[0], 8)
     fits = []
     for scale in (0.25, 2.0):
-        (left,) = resample_through_mask_head([rles], SIZES[:1], InputSize(None, 10_000, scale))
+        (left,) = resample_through_mask_head([rles], SIZES[:1], scaled(scale))
         fits.append(np.diag(masks.iou(left, rles, [0] * len(rles))).mean())
-    assert fits[0] < fits[1] < 1
+    assert fits[0] < 0.95 < fits[1]
 
 
 def test_masks_without_a_pixel_and_images_without_masks() -> None:
     whole = masks.encode(np.ones(SIZES[0]))
     nothing = masks.empty(SIZES[0])
-    assert resample_through_mask_head([[nothing, whole, nothing], []], SIZES[:2]) == [
-        [nothing, resample_through_mask_head([[whole]], SIZES[:1])[0][0], nothing],
+    assert resample_through_mask_head([[nothing, whole, nothing], []], SIZES[:2], OWN_SIZE) == [
+        [nothing, resample_through_mask_head([[whole]], SIZES[:1], OWN_SIZE)[0][0], nothing],
         [],
     ]
-    assert resample_through_mask_head([[nothing]], SIZES[:1]) == [[nothing]]
+    assert resample_through_mask_head([[nothing]], SIZES[:1], OWN_SIZE) == [[nothing]]
+
+
+def test_exact_pasting_loses_little_of_small_masks() -> None:
+    """Discs of about fifteen pixels: pasting into whole pixels costs more than 28 x 28 cells do."""
+    y, x = np.mgrid[:60, :90]
+    rng = np.random.default_rng(1)
+    centers = rng.uniform([12, 12], [48, 78], (40, 2))
+    rles = [
+        masks.encode(np.hypot(y - cy, x - cx) <= r) for (cy, cx), r in zip(centers, rng.uniform(6, 9, 40), strict=True)
+    ]
+    fits = {}
+    for mask_paste in ("exact", "torchvision"):
+        (left,) = resample_through_mask_head([rles], SIZES[:1], scaled(2.0, mask_paste=mask_paste))
+        fits[mask_paste] = np.diag(masks.iou(left, rles, [0] * len(rles))).min()
+    assert fits["exact"] > 0.99
+    assert fits["torchvision"] < 0.95
+
+
+@pytest.mark.parametrize("size", [(60, 90), (101, 67)])
+def test_the_shift_is_half_an_input_pixel(size: tuple[int, int]) -> None:
+    """By the true ratio of both sizes in each direction, which rounding makes differ."""
+    geometry = MaskGeometry(InputSize(min_size=128, max_size=180, scale=None), "exact", aligned=False)
+    height, width = geometry.input_size.resized(*size)
+    assert geometry.shift(size) == pytest.approx((0.5 / (width / size[1]), 0.5 / (height / size[0])))
+    assert replace(geometry, aligned=True).shift(size) == (0, 0)

@@ -68,7 +68,8 @@ def pair(
     """Ours and torchvision's with frozen normalisation and one state, made lively on some images."""
     shape = SMALL | COUNTS | changes
     state = lively_state(stock(architecture, classes, **shape | {"norm": "batch"}), images, seed=0)
-    ours, theirs = tiny(architecture, classes, **shape), stock(architecture, classes, **shape)
+    ours = tiny(architecture, classes, **shape, mask_paste="torchvision")
+    theirs = stock(architecture, classes, **shape)
     ours.load_state_dict(state)
     theirs.load_state_dict(state)
     return ours, theirs

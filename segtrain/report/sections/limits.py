@@ -65,7 +65,7 @@ def ceiling_sentences(results: Results) -> list[str]:
         return []
     said = [
         f"Mask R-CNN draws each mask on {ceiling.resolution} × {ceiling.resolution} cells and stretches them over the "
-        f"object's box. Exact boxes with masks exactly as they are taught reach a mask AP of "
+        f"object's box. {_pasting(ceiling)} True boxes with masks exactly as they are taught reach a mask AP of "
         f"{number_text(ceiling.mask_ap)} on these data, a mean IoU of {number_text(ceiling.mean_iou)} with the "
         f"{ceiling.objects:,} true objects."
     ]
@@ -85,6 +85,26 @@ def ceiling_sentences(results: Results) -> list[str]:
             )
             said.append(f"{name}{within} has {number_text(own)}, {share}.")
     return said
+
+
+def _pasting(ceiling: MaskResolutionLimit) -> str:
+    """Say how cells become pixels, and what of an object this loses."""
+    if ceiling.mask_paste == "torchvision":
+        return (
+            "As in torchvision, the box is cut to whole pixels first, which costs small objects most; "
+            "segmenter.mask_paste=exact avoids it."
+        )
+    learned = (
+        "The network samples its features and mask targets at pixel centres, so its masks stay where they are"
+        if ceiling.aligned
+        else "Masks that a network learns by torchvision's convention, half an input pixel too far to the left and "
+        "above, are moved back by that distance"
+    )
+    return (
+        "Masks are exact: a pixel belongs to the object if the value interpolated between the cells around its centre "
+        f"exceeds 0.5, with the box as predicted, not cut to whole pixels. {learned}. Only detail finer than a cell is "
+        "lost."
+    )
 
 
 def ceiling_table(results: Results) -> Table | None:
@@ -198,14 +218,17 @@ def _overall(own: Calibration) -> dict[str, float]:
 def _definitions(results: Results) -> list[Term]:
     terms = []
     if ceiling := results.mask_resolution_limit:
+        pasted = {
+            "exact": "every pixel's centre reads the bilinear surface through the cells, cut at 0.5",
+            "torchvision": "cells resized to the box's whole pixels, cut at 0.5",
+        }[ceiling.mask_paste]
         terms.append(
             Term(
                 f"Perfect {ceiling.resolution} × {ceiling.resolution} masks",
                 f"Each true mask is sampled over its tight box to {ceiling.resolution} × {ceiling.resolution} cells as "
-                "the targets of training are (He et al., 2017; torchvision's RoIAlign, at "
-                f"{ceiling.input_of}'s input size), pasted back as predictions are (cells resized to the box's whole "
-                "pixels, cut at 0.5), and scored as a detection of score 1, "
-                "with no cut at a number of detections. Crowds are left out.",
+                f"the targets of training are (He et al., 2017; RoIAlign, at {ceiling.input_of}'s input size), pasted "
+                f"back as predictions are ({pasted}), and scored as a detection of score 1, with no cut at a number of "
+                "detections. Crowds are left out.",
             )
         )
     if calibrations(results):
@@ -262,6 +285,8 @@ def compute_mask_resolution_limit(
         {
             "resolution": grid.side,
             "input_of": name,
+            "mask_paste": grid.mask_paste,
+            "aligned": grid.aligned,
             "objects": len(truths),
             "most_objects": max(Counter(truth["image_id"] for truth in truths).values()),
             **dict(zip(MASK_AP_KEYS, precision.stats, strict=False)),

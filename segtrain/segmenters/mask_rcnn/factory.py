@@ -21,7 +21,8 @@ from segtrain.errors import SegtrainError
 from segtrain.ranges import Fraction, Positive, PositiveFloat
 from segtrain.segmenters.mask_rcnn.backbones import Backbone, StockBackbone, find_backbone
 from segtrain.segmenters.mask_rcnn.frozen_bn import freeze_batch_norms
-from segtrain.segmenters.mask_rcnn.model import STRIDES, MaskRCNN
+from segtrain.segmenters.mask_rcnn.mask_geometry import MaskPaste
+from segtrain.segmenters.mask_rcnn.model import STRIDES, BoxSource, MaskRCNN
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 from segtrain.segmenters.mask_rcnn.roi_align import RoIAlignMethod
 from segtrain.segmenters.mask_rcnn.weights import load_weights, trained_without_epsilon
@@ -146,6 +147,8 @@ def mask_rcnn(
     nms_iou: Fraction,
     roi_align: RoIAlignMethod,
     aligned: bool | Literal["auto"],
+    mask_paste: MaskPaste,
+    boxes: BoxSource,
     fpn_channels: Positive | None = None,
     box_head_width: Positive | None = None,
     mask_head_widths: Annotated[list[Positive], Meta(min_length=1)] | None = None,
@@ -179,6 +182,10 @@ def mask_rcnn(
             kernel on CUDA.
         aligned: True for pixel centres, False for torchvision's conventions (see `MaskRCNN`); "auto" for False where
             ``weights`` hold heads that have learned with those, and True otherwise. A checkpoint keeps the choice.
+        mask_paste: "exact" to paste masks at the exact places of their boxes, "torchvision" to stretch them over whole
+            pixels as torchvision does.
+        boxes: "predicted" for the boxes of the box head, "mask" for the tight boxes of the pasted masks; box AP is that
+            of predicted boxes in both cases.
         fpn_channels: channels of the feature pyramid; None for torchvision's own networks, whose widths are fixed.
         box_head_width: width of the box head's two layers; None for torchvision's own networks.
         mask_head_widths: channels of each convolution of the mask head; None for torchvision's own networks.
@@ -218,4 +225,6 @@ def mask_rcnn(
         InputSize(min_size, max_size, scale),
         aligned=(report is None or report.aligned) if aligned == "auto" else aligned,
         roi_align=roi_align,
+        mask_paste=mask_paste,
+        boxes=boxes,
     )

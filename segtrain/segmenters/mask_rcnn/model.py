@@ -1,9 +1,11 @@
 """Mask R-CNN (He et al., 2017): torchvision's modules and losses, on box crops instead of planes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,13 +15,14 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
+from segtrain import masks
 from segtrain.records import Instances
 from segtrain.runtime import copy_to_device
 from segtrain.segmenters import MaskGrid, SegmenterInfo, Trainable
 from segtrain.segmenters.mask_rcnn.anchors import CentredAnchorGenerator
 from segtrain.segmenters.mask_rcnn.backbones import find_backbone
 from segtrain.segmenters.mask_rcnn.frozen_bn import fold_frozen_norms
-from segtrain.segmenters.mask_rcnn.mask_paste import resample_through_mask_head, to_rles
+from segtrain.segmenters.mask_rcnn.mask_geometry import MaskGeometry, MaskPaste, resample_through_mask_head
 from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE, sample_targets
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize, batch_images
 from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid, RoIAlignMethod
@@ -32,6 +35,7 @@ STRIDES = (4, 8, 16, 32)  # of the pyramid levels that regions are pooled from
 ANCHOR_STRIDES = (*STRIDES, 64)  # of the levels that proposals come from
 SMALLEST = 1e-2  # pixels: torchvision drops boxes with a shorter side
 BOX_BINS, MASK_BINS = 7, MASK_SIDE // 2  # of RoIAlign; the mask head doubles its size
+BoxSource = Literal["predicted", "mask"]
 
 
 def select_detections(
@@ -61,6 +65,13 @@ def select_detections(
     boxes, scores, label = boxes[large], scores[large], label[large]
     kept = batched_nms(boxes, scores, label, heads.nms_thresh)[: heads.detections_per_img]
     return boxes[kept], scores[kept], label[kept]
+
+
+def with_boxes_of_masks(instances: Instances) -> Instances:
+    """Replace predicted boxes by the tight boxes of the masks; a mask without a pixel keeps its predicted box."""
+    filled = masks.area(instances.rles) > 0
+    boxes = np.where(filled[:, None], masks.boxes(instances.rles), instances.boxes).astype(np.float32)
+    return replace(instances, boxes=boxes, predicted_boxes=instances.boxes)
 
 
 def own_class_logits(predictor: MaskRCNNPredictor, x: Tensor, labels: Tensor) -> Tensor:
@@ -104,6 +115,8 @@ class MaskRCNN(Trainable):
             cells, anchors lie around them, and mask targets are means over exact areas. False for torchvision's
             conventions, half a cell off, which its published weights have learned.
         roi_align: implementation of RoIAlign, "gather", "kernel" or "auto"; see `FeaturePyramid`.
+        mask_paste: way from mask cells to pixels, "exact" or "torchvision"; see `MaskGeometry`.
+        boxes: source of the boxes of detected instances, "predicted" or "mask".
 
     Attributes:
         aligned: as given.
@@ -117,13 +130,21 @@ class MaskRCNN(Trainable):
     stride = STRIDES[0]
 
     def __init__(
-        self, network: StockMaskRCNN, input_size: InputSize, *, aligned: bool, roi_align: RoIAlignMethod = "auto"
+        self,
+        network: StockMaskRCNN,
+        input_size: InputSize,
+        *,
+        aligned: bool,
+        mask_paste: MaskPaste,
+        boxes: BoxSource,
+        roi_align: RoIAlignMethod = "auto",
     ) -> None:
         super().__init__()
         self.backbone, self.rpn, self.roi_heads = network.backbone, network.rpn, network.roi_heads
         fold_frozen_norms(self)
         self.to(memory_format=torch.channels_last)
         self.input_size, self.aligned, self.roi_align = input_size, aligned, roi_align
+        self.mask_paste, self.box_source = mask_paste, boxes
         if aligned:
             stock = self.rpn.anchor_generator
             self.rpn.anchor_generator = CentredAnchorGenerator(stock.sizes, stock.aspect_ratios, ANCHOR_STRIDES)
@@ -136,8 +157,15 @@ class MaskRCNN(Trainable):
     @property
     def info(self) -> SegmenterInfo:
         """See `Trainable`."""
-        redraw = partial(resample_through_mask_head, input_size=self.input_size)
-        return SegmenterInfo(technique="mask_rcnn", mask_grid=MaskGrid(MASK_SIDE, redraw))
+        redraw = partial(resample_through_mask_head, geometry=self.mask_geometry)
+        return SegmenterInfo(
+            technique="mask_rcnn", mask_grid=MaskGrid(MASK_SIDE, redraw, self.mask_paste, self.aligned)
+        )
+
+    @property
+    def mask_geometry(self) -> MaskGeometry:
+        """Places of the mask cells in an image."""
+        return MaskGeometry(self.input_size, self.mask_paste, self.aligned)
 
     @classmethod
     def check_settings(cls, settings: Mapping[str, Any]) -> None:
@@ -189,13 +217,9 @@ class MaskRCNN(Trainable):
             mask_logits = self._mask_branch(pyramid, [boxes], labels)
         probabilities = mask_logits.float().sigmoid()
         boxes = boxes * _ratio(batch.image_sizes[0], (height, width), boxes.device)
-        return Instances(
-            (height, width),
-            boxes.cpu().numpy(),
-            labels.cpu().numpy(),
-            scores.cpu().numpy(),
-            to_rles(probabilities, boxes, (height, width)),
-        )
+        rles = self.mask_geometry.paste(probabilities, boxes, (height, width))
+        found = Instances((height, width), boxes.cpu().numpy(), labels.cpu().numpy(), scores.cpu().numpy(), rles)
+        return with_boxes_of_masks(found) if self.box_source == "mask" else found
 
     def _propose(self, batch: ImageList) -> tuple[FeaturePyramid, Tensor, list[Tensor]]:
         """Return the features, all anchors (A, 4), and each image's proposals (R, 4)."""

@@ -1,0 +1,97 @@
+"""Geometry of masks: where the cells of a mask head lie in the image, in training and in pasting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from segtrain import masks
+from segtrain.masks import Rle
+from segtrain.segmenters.mask_rcnn.mask_paste import paste_masks, paste_masks_as_torchvision
+from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE, sample_targets
+from segtrain.segmenters.mask_rcnn.preprocess import InputSize
+from segtrain.targets import Target
+
+MaskPaste = Literal["exact", "torchvision"]
+
+
+@dataclass(frozen=True)
+class MaskGeometry:
+    """Places of a network's mask cells in the image.
+
+    Attributes:
+        input_size: size that the network resizes images to.
+        mask_paste: "exact" for exact places, "torchvision" for boxes cut to whole pixels.
+        aligned: True if features and mask targets are sampled at pixel centres; False for torchvision's convention,
+            which samples both half an input pixel to the right and below.
+    """
+
+    input_size: InputSize
+    mask_paste: MaskPaste
+    aligned: bool
+
+    def shift(self, size: tuple[int, int]) -> tuple[float, float]:
+        """Return the distance (x, y) that exact pasting moves masks by, in pixels of an image of this (H, W).
+
+        What a network has learned half an input pixel too far to the left and above is moved back.
+
+        >>> MaskGeometry(InputSize(None, 1333, scale=2.0), "exact", aligned=False).shift((30, 40))
+        (0.25, 0.25)
+        """
+        if self.aligned:
+            return 0.0, 0.0
+        height, width = self.input_size.resized(*size)
+        return 0.5 * size[1] / width, 0.5 * size[0] / height
+
+    def paste(self, probabilities: Tensor, boxes: Tensor, size: tuple[int, int]) -> list[Rle]:
+        """Paste the masks of an image.
+
+        Args:
+            probabilities: (N, M, M) in [0, 1], on any device.
+            boxes: (N, 4) xyxy in pixels of the image.
+            size: (H, W) of the image.
+        """
+        if self.mask_paste == "torchvision":
+            return paste_masks_as_torchvision(probabilities, boxes, size)
+        return paste_masks(probabilities, boxes, size, self.shift(size))
+
+
+def resample_through_mask_head(
+    rles: Sequence[Sequence[Rle]], sizes: Sequence[tuple[int, int]], geometry: MaskGeometry
+) -> list[list[Rle]]:
+    """Compute the masks that perfect boxes, and a mask head that answers just as it is taught, would give.
+
+    Each mask is sampled over its tight box as the mask loss samples its targets, 28 x 28, and pasted back as
+    predictions are.
+
+    Args:
+        rles: the masks of each image, of one or more; one without a pixel stays empty.
+        sizes: (H, W) of each image.
+        geometry: geometry of the network.
+    """
+    targets = [_target(own) for own in rles]
+    inner = [geometry.input_size.resized(*size) for size in sizes]
+    scaled = [
+        target.boxes * torch.tensor([w / width, h / height] * 2)
+        for target, (height, width), (h, w) in zip(targets, sizes, inner, strict=True)
+    ]
+    own = [torch.arange(len(target)) for target in targets]
+    squares = sample_targets(targets, scaled, own, sizes, inner, MASK_SIDE, aligned=geometry.aligned)
+    parts = torch.split(squares, [len(target) for target in targets])
+    pasted = [
+        iter(geometry.paste(part, target.boxes, size)) for part, target, size in zip(parts, targets, sizes, strict=True)
+    ]
+    return [
+        [next(found) if filled else masks.empty(size) for filled in (masks.area(image) > 0).tolist()]
+        for image, found, size in zip(rles, pasted, sizes, strict=True)
+    ]
+
+
+def _target(rles: Sequence[Rle]) -> Target:
+    """Return the masks that have a pixel, as what training learns from."""
+    crops = [found for found in map(masks.decode_crop, rles) if found[0].size]
+    corners = [(x, y, x + crop.shape[1], y + crop.shape[0]) for crop, x, y in crops]
+    boxes = torch.tensor(corners, dtype=torch.float32).reshape(-1, 4)
+    return Target(boxes, torch.ones(len(crops), dtype=torch.int64), [torch.from_numpy(crop) for crop, _, _ in crops])
