@@ -58,6 +58,7 @@ def settings(architecture: str = "mobilenet_v2_fpn", **changes: Any) -> dict[str
         "roi_align": "auto",
         "aligned": False,
         "mask_paste": "exact",
+        "mask_scoring": "none",
         "boxes": "predicted",
     } | changes
 

@@ -15,6 +15,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain import masks
 from segtrain.segmenters import Segmenter, Trainable
+from segtrain.segmenters.mask_rcnn import model as model_module
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN, own_class_logits
 from segtrain.targets import Target
 from tests.helpers.tiny_networks import ANCHORS, ARCHITECTURES, CLASSES, picture, planes, stock, tiny
@@ -232,16 +233,40 @@ def test_boxes_of_masks() -> None:
 
 
 def test_masks_are_pasted_with_the_networks_shift() -> None:
-    """Half an input pixel without alignment, nothing with it."""
+    """Half an input pixel without alignment, nothing with it; the mode of pasting changes nothing but masks."""
     image, _ = picture(3, 96, 110, 4)
-    networks = [filling(min_size=120, scale=None) for _ in range(3)]
-    networks[1].aligned = True
-    networks[2].mask_paste = "torchvision"
-    found = [network.segment([image])[0] for network in networks]
-    assert [network.mask_geometry.shift((96, 110)) for network in networks[:2]] == [(55 / 137, 0.4), (0, 0)]
-    for other in found[1:]:
-        np.testing.assert_array_equal(other.boxes, found[0].boxes)
-        assert other.rles != found[0].rles
+    plain, aligned = (filling(min_size=120, scale=None, aligned=value) for value in (False, True))
+    assert [network.mask_geometry.shift((96, 110)) for network in (plain, aligned)] == [(55 / 137, 0.4), (0, 0)]
+    exact = plain.segment([image])[0]
+    plain.mask_paste = "torchvision"
+    cut = plain.segment([image])[0]
+    np.testing.assert_array_equal(cut.boxes, exact.boxes)
+    assert cut.rles != exact.rles
+
+
+def test_scores_times_the_mean_over_the_masks_cells() -> None:
+    """The same detections, each with its class score times its mask's confidence, best first again."""
+    image, _ = picture(3, 96, 110, 4)
+    seen: list[Tensor] = []
+    plain, scored = (filling(min_size=120, scale=None) for _ in range(2))
+    scored.mask_scoring = "mean_confidence"
+    with pytest.MonkeyPatch.context() as patch:
+        confidence = model_module.mask_confidence
+
+        def spy(probabilities: Tensor) -> Tensor:
+            seen.append(probabilities)
+            return confidence(probabilities)
+
+        patch.setattr(model_module, "mask_confidence", spy)
+        before, after = plain.segment([image])[0], scored.segment([image])[0]
+    (probabilities,) = seen
+    means = [float(p[p > 0.5].mean()) if (p > 0.5).any() else 0.0 for p in probabilities]
+    expected = before.scores * np.array(means, dtype=np.float32)
+    order = np.argsort(-expected, kind="stable")
+    assert len(before) > 3
+    np.testing.assert_allclose(after.scores, expected[order], rtol=1e-6)
+    np.testing.assert_array_equal(after.boxes, before.boxes[order])
+    assert list(after.rles) == [before.rles[index] for index in order]
 
 
 def test_nothing_found() -> None:

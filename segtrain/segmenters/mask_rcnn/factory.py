@@ -22,7 +22,7 @@ from segtrain.ranges import Fraction, Positive, PositiveFloat
 from segtrain.segmenters.mask_rcnn.backbones import Backbone, StockBackbone, find_backbone
 from segtrain.segmenters.mask_rcnn.frozen_bn import freeze_batch_norms
 from segtrain.segmenters.mask_rcnn.mask_geometry import MaskPaste
-from segtrain.segmenters.mask_rcnn.model import STRIDES, BoxSource, MaskRCNN
+from segtrain.segmenters.mask_rcnn.model import STRIDES, BoxSource, MaskRCNN, MaskScoring
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 from segtrain.segmenters.mask_rcnn.roi_align import RoIAlignMethod
 from segtrain.segmenters.mask_rcnn.weights import load_weights, trained_without_epsilon
@@ -148,6 +148,7 @@ def mask_rcnn(
     roi_align: RoIAlignMethod,
     aligned: bool | Literal["auto"],
     mask_paste: MaskPaste,
+    mask_scoring: MaskScoring,
     boxes: BoxSource,
     fpn_channels: Positive | None = None,
     box_head_width: Positive | None = None,
@@ -184,6 +185,8 @@ def mask_rcnn(
             ``weights`` hold heads that have learned with those, and True otherwise. A checkpoint keeps the choice.
         mask_paste: "exact" to paste masks at the exact places of their boxes, "torchvision" to stretch them over whole
             pixels as torchvision does.
+        mask_scoring: "mean_confidence" to multiply the score of a detection by the mean probability over the cells of
+            its mask, "none" for the class score alone.
         boxes: "predicted" for the boxes of the box head, "mask" for the tight boxes of the pasted masks; box AP is that
             of predicted boxes in both cases.
         fpn_channels: channels of the feature pyramid; None for torchvision's own networks, whose widths are fixed.
@@ -226,5 +229,6 @@ def mask_rcnn(
         aligned=(report is None or report.aligned) if aligned == "auto" else aligned,
         roi_align=roi_align,
         mask_paste=mask_paste,
+        mask_scoring=mask_scoring,
         boxes=boxes,
     )
