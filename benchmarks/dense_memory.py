@@ -136,7 +136,7 @@ def _targets_of_crops(image: Tensor, target: Target) -> Tensor:
     record = Target(target.boxes.clone(), target.labels.clone(), [mask.clone() for mask in target.masks])
     regions, owners = _regions(target)
     size = (image.shape[1], image.shape[2])
-    return sample_targets([record], [regions], [owners], [size], [size], BINS)
+    return sample_targets([record], [regions], [owners], [size], [size], BINS, aligned=False)
 
 
 def _targets_of_planes(image: Tensor, target: Target) -> Tensor:

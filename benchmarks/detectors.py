@@ -6,7 +6,7 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
-from networks import pair
+from networks import AS_TORCHVISION, pair
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.ops import FrozenBatchNorm2d
@@ -14,7 +14,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from segtrain.data.loader import Batch
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
-from segtrain.training.checkpoint import load_checkpoint, load_segmenter, segmenter_node
+from segtrain.training.checkpoint import build_trainable, load_checkpoint, restore_weights, segmenter_node
 
 LEARNING_RATE, WARM_UP = 1.5e-3, 10  # of the short training: experiment=nuclei's, reached in so many steps
 SPREAD = 2.0  # standard deviation of the logits of random classes
@@ -29,12 +29,14 @@ BoxOutputs = tuple[Tensor, Tensor, list[Tensor], Sizes]  # class logits, deltas,
 def from_checkpoint(path: Path) -> tuple[MaskRCNN, StockMaskRCNN]:
     """Load a checkpoint into our network and torchvision's; both are in evaluation mode, ours in float32."""
     checkpoint = load_checkpoint(path)
-    ours = load_segmenter(path, precision="fp32")
-    assert isinstance(ours, MaskRCNN)
     node = segmenter_node(checkpoint, str(path), max_dets=None, trust=())
-    node = {key: value for key, value in node.items() if not key.startswith("_")}
+    settings = {key: value for key, value in node.items() if not key.startswith("_")}
+    # A network that was trained aligned runs by torchvision's conventions too: the same work, with shifted results.
+    ours = build_trainable(node | AS_TORCHVISION, checkpoint.class_names, initialise=False).eval()
+    assert isinstance(ours, MaskRCNN)
+    restore_weights(ours, checkpoint.model, str(path))
     blank = torch.zeros((3, 64, 64), dtype=torch.uint8)
-    _, stock = pair({**node, "weights": None}, checkpoint.class_names, [blank], min_size=64)
+    _, stock = pair({**settings, "weights": None}, checkpoint.class_names, [blank], min_size=64)
     for name, module in ours.named_modules():
         if isinstance(module, FrozenBatchNorm2d):
             stock.get_submodule(name).eps = module.eps

@@ -32,6 +32,8 @@ TORCHVISION_NAMES = {  # of our settings
     "nms_iou": "box_nms_thresh",
     "max_size": "max_size",
 }
+# Both sides then compute the same; only the pasting differs, by less than a pixel.
+AS_TORCHVISION = {"aligned": False, "mask_scoring": "none"}
 
 
 def settings_of(*overrides: str) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def pair(
         min_size: shorter side of the input of both networks.
     """
     torch.manual_seed(0)
-    settings = {**settings, "norm": "frozen", "min_size": min_size, "scale": None, "aligned": False}
+    settings = {**settings, "norm": "frozen", "min_size": min_size, "scale": None} | AS_TORCHVISION
     ours = mask_rcnn(class_names, **settings)
     if settings["weights"] is None:
         _measure_statistics(ours, images)

@@ -155,12 +155,13 @@ def predict(
         found += to_predictions(instances, image_id, categories)
         if learned:
             boxes += to_box_predictions(instances.with_predicted_boxes(), image_id, categories)
+        if instances.predicted_boxes is not None:
             exported += to_box_predictions(instances, image_id, categories)
         advance()
         before = time.perf_counter()
     if not learned:
         return Detections(found, None, False, 0.0, seconds)
-    return Detections(found, boxes, not foreign, score_threshold, seconds, exported_boxes=exported)
+    return Detections(found, boxes, not foreign, score_threshold, seconds, exported_boxes=exported or None)
 
 
 class _InputCache:

@@ -225,6 +225,9 @@ def segmenter_node(
         # Other parts of segtrain write and read files: not at the request of a file.
         if target.startswith("segtrain.") and not target.startswith("segtrain.segmenters."):
             raise SegtrainError(f"{source}: its config asks for {target!r} ({path}), which is no segmenter")
+    trained = getattr(built_class(node), "resume_keys", ())
+    if fixed := [key for key in settings or {} if key in trained]:
+        raise SegtrainError(f"{source}: segmenter.{fixed[0]} cannot be replaced after training; train again")
     if accepts(node, "detections_per_image"):
         node["detections_per_image"] = max_dets or checkpoint.max_dets
     check_targets({"segmenter": node})

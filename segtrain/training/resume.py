@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.errors import SegtrainError
+from segtrain.nodes import built_class
 from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -55,12 +56,14 @@ class Resumed:
         return self.state.val_ids
 
     def known_settings(self, segmenter: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the ``segmenter`` node of this run with the resumed run's values where it says auto.
+        """Return the ``segmenter`` node of this run, ``auto`` replaced by the resumed run's choice.
 
-        They may have come from weights that are not read again.
+        Of settings that a resumed run must repeat, that is: the choice may depend on weights that are not read again.
         """
         known = self.state.config["segmenter"]
-        return {key: known.get(key, value) if value == "auto" else value for key, value in segmenter.items()}
+        keys = getattr(built_class(segmenter), "resume_keys", ())
+        chosen = {key: known[key] for key in keys if segmenter.get(key) == "auto" and key in known}
+        return {**segmenter, **chosen}
 
 
 def find_resumed(resume: str | None, output_dir: Path) -> Resumed | None:

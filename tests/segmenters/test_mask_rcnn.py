@@ -15,7 +15,10 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain import masks
 from segtrain.segmenters import Segmenter, Trainable
+from segtrain.segmenters.mask_rcnn import mask_geometry
 from segtrain.segmenters.mask_rcnn import model as model_module
+from segtrain.segmenters.mask_rcnn.anchors import CentredAnchorGenerator
+from segtrain.segmenters.mask_rcnn.mask_paste import paste_masks
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN, own_class_logits
 from segtrain.targets import Target
 from tests.helpers.tiny_networks import ANCHORS, ARCHITECTURES, CLASSES, picture, planes, stock, tiny
@@ -235,13 +238,50 @@ def test_boxes_of_masks() -> None:
 def test_masks_are_pasted_with_the_networks_shift() -> None:
     """Half an input pixel without alignment, nothing with it; the mode of pasting changes nothing but masks."""
     image, _ = picture(3, 96, 110, 4)
-    plain, aligned = (filling(min_size=120, scale=None, aligned=value) for value in (False, True))
-    assert [network.mask_geometry.shift((96, 110)) for network in (plain, aligned)] == [(55 / 137, 0.4), (0, 0)]
-    exact = plain.segment([image])[0]
+    plain, aligned = (filling(aligned=value) for value in (False, True))
+    for network, shift in ((plain, 0.5), (aligned, 0.0)):
+        used: list[Any] = []
+
+        def spy(*given: Any, used: list[Any] = used) -> Any:
+            used.append(given)
+            return paste_masks(*given)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mask_geometry, "paste_masks", spy)
+            (found,) = network.segment([image])
+        ((probabilities, boxes, size, given),) = used
+        assert (size, given) == ((96, 110), (shift, shift))
+        np.testing.assert_array_equal(boxes.numpy(), found.boxes)
+        assert found.rles == paste_masks(probabilities, boxes, size, (shift, shift))
+    (exact,) = plain.segment([image])
     plain.mask_paste = "torchvision"
-    cut = plain.segment([image])[0]
+    (cut,) = plain.segment([image])
     np.testing.assert_array_equal(cut.boxes, exact.boxes)
     assert cut.rles != exact.rles
+
+
+def test_the_network_passes_its_alignment_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To pooling, to mask targets, and to anchors."""
+    seen: list[tuple[str, bool]] = []
+    pyramid, targets = model_module.FeaturePyramid, model_module.sample_targets
+
+    def build(*given: Any, **settings: Any) -> Any:
+        made = pyramid(*given, **settings)
+        seen.append(("pooling", made._aligned))
+        return made
+
+    def sample(*given: Any, aligned: bool) -> Any:
+        seen.append(("targets", aligned))
+        return targets(*given, aligned=aligned)
+
+    monkeypatch.setattr(model_module, "FeaturePyramid", build)
+    monkeypatch.setattr(model_module, "sample_targets", sample)
+    for aligned in (False, True):
+        network = tiny(aligned=aligned)
+        network.train().losses([image for image, _ in BATCH], [target for _, target in BATCH])
+        assert seen == [("pooling", aligned), ("targets", aligned)]
+        assert isinstance(network.rpn.anchor_generator, CentredAnchorGenerator) == aligned
+        seen.clear()
 
 
 def test_scores_times_the_mean_over_the_masks_cells() -> None:

@@ -93,10 +93,34 @@ def test_exact_pasting_loses_little_of_small_masks() -> None:
     assert fits["torchvision"] < 0.95
 
 
+@pytest.mark.parametrize(
+    ("scale", "shift", "step"), [(2.0, 0.5, 0.6), (1.5, 0.25, 0.3), (1.6, 0.1, 0.3), (None, 0.0, 0.2)]
+)
+def test_the_shift_is_the_one_of_the_targets(scale: float | None, shift: float, step: float) -> None:
+    """At each scale masks come back best with it: better than with a step more or less."""
+    input_size = InputSize(None, 10_000, scale) if scale else InputSize(min_size=167, max_size=10_000, scale=None)
+    geometry = MaskGeometry(input_size, "exact", aligned=False)
+    assert geometry.learned_shift == pytest.approx(shift)
+    y, x = np.mgrid[:120, :120]
+    rng = np.random.default_rng(0)
+    rles = [
+        masks.encode(np.hypot(y - cy, x - cx) <= r)
+        for cy, cx, r in zip(*rng.uniform(20, 100, (2, 60)), rng.uniform(6, 9, 60), strict=True)
+    ]
+    fits = {}
+    for tried in (shift - step, shift, shift + step):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(MaskGeometry, "learned_shift", tried)
+            (left,) = resample_through_mask_head([rles], [(120, 120)], geometry)
+        fits[tried] = np.diag(masks.iou(left, rles, [0] * len(rles))).mean()
+    assert max(fits, key=fits.__getitem__) == shift
+    assert fits[shift] > 0.995
+
+
 @pytest.mark.parametrize("size", [(60, 90), (101, 67)])
-def test_the_shift_is_half_an_input_pixel(size: tuple[int, int]) -> None:
+def test_the_shift_in_pixels_of_the_image(size: tuple[int, int]) -> None:
     """By the true ratio of both sizes in each direction, which rounding makes differ."""
-    geometry = MaskGeometry(InputSize(min_size=128, max_size=180, scale=None), "exact", aligned=False)
+    geometry = MaskGeometry(InputSize(min_size=None, max_size=100, scale=1.5), "exact", aligned=False)
     height, width = geometry.input_size.resized(*size)
-    assert geometry.shift(size) == pytest.approx((0.5 / (width / size[1]), 0.5 / (height / size[0])))
+    assert geometry.shift(size) == pytest.approx((0.25 * size[1] / width, 0.25 * size[0] / height))
     assert replace(geometry, aligned=True).shift(size) == (0, 0)

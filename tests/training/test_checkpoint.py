@@ -369,6 +369,9 @@ def test_a_resolved_setting_is_kept_without_the_weights_that_it_came_from(tmp_pa
     given = checkpoint().config["segmenter"]
     assert resumed.known_settings(given | {"aligned": "auto"}) == given | {"aligned": True}
     assert resumed.known_settings(given | {"aligned": False}) == given | {"aligned": False}
+    assert resumed.known_settings(given | {"roi_align": "auto"})["roi_align"] == "auto"  # of this machine
+    with pytest.raises(SegtrainError, match=r"segmenter\.aligned cannot be replaced after training"):
+        load_segmenter(path, settings={"aligned": "auto"})
     with pytest.raises(SegtrainError, match=r"segmenter\.aligned is True, this run's is False"):
         initial_state(checkpoint(config=node(aligned=False)), resumed, KEYS)
     assert initial_state(checkpoint(config=node(aligned=True)), resumed, KEYS).step == started.step

@@ -97,8 +97,8 @@ def _pasting(ceiling: MaskResolutionLimit) -> str:
     learned = (
         "The network samples its features and mask targets at pixel centres, so its masks stay where they are"
         if ceiling.aligned
-        else "Masks that a network learns by torchvision's convention, half an input pixel too far to the left and "
-        "above, are moved back by that distance"
+        else "Masks that a network has learned by torchvision's conventions, up to half an input pixel too far to the "
+        "left and above, are moved back"
     )
     return (
         "Masks are exact: a pixel belongs to the object if the value interpolated between the cells around its centre "

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import torch
@@ -15,6 +16,7 @@ from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 from segtrain.targets import Target
 
 MaskPaste = Literal["exact", "torchvision"]
+DENOMINATORS = 100  # of scales; finer ones leave a shift of less than .005 input pixels
 
 
 @dataclass(frozen=True)
@@ -24,26 +26,36 @@ class MaskGeometry:
     Attributes:
         input_size: size that the network resizes images to.
         mask_paste: "exact" for exact places, "torchvision" for boxes cut to whole pixels.
-        aligned: True if features and mask targets are sampled at pixel centres; False for torchvision's convention,
-            which samples both half an input pixel to the right and below.
+        aligned: True if features and mask targets are sampled at pixel centres; False for torchvision's conventions.
     """
 
     input_size: InputSize
     mask_paste: MaskPaste
     aligned: bool
 
-    def shift(self, size: tuple[int, int]) -> tuple[float, float]:
-        """Return the distance (x, y) that exact pasting moves masks by, in pixels of an image of this (H, W).
+    @property
+    def learned_shift(self) -> float:
+        """Distance in input pixels by which the network draws masks too far to the left and above.
 
-        What a network has learned half an input pixel too far to the left and above is moved back.
+        torchvision samples mask targets half an input pixel to the right and below (RoIAlign without ``aligned``), from
+        planes resized to the input (nearest), which moves them back: by (1 - 1 / q) / 2 input pixels, on average over
+        the pixels, at a scale of p / q in lowest terms. What is left is half an input pixel at whole scales, and
+        next to nothing where images of many sizes are resized to one (``min_size``).
 
-        >>> MaskGeometry(InputSize(None, 1333, scale=2.0), "exact", aligned=False).shift((30, 40))
-        (0.25, 0.25)
+        >>> [MaskGeometry(InputSize(None, 1333, scale), "exact", aligned=False).learned_shift for scale in (2.0, 1.5)]
+        [0.5, 0.25]
         """
-        if self.aligned:
-            return 0.0, 0.0
+        if self.aligned or self.input_size.scale is None:
+            return 0.0
+        return 0.5 / Fraction(self.input_size.scale).limit_denominator(DENOMINATORS).denominator
+
+    def shift(self, size: tuple[int, int]) -> tuple[float, float]:
+        """Return the distance (x, y) in pixels of an image of this (H, W) by which exact pasting moves masks back.
+
+        A mask at the left or upper border of the image loses as much there.
+        """
         height, width = self.input_size.resized(*size)
-        return 0.5 * size[1] / width, 0.5 * size[0] / height
+        return self.learned_shift * size[1] / width, self.learned_shift * size[0] / height
 
     def paste(self, probabilities: Tensor, boxes: Tensor, size: tuple[int, int]) -> list[Rle]:
         """Paste the masks of an image.

@@ -24,7 +24,8 @@ def sample_targets(
     image_sizes: Sequence[tuple[int, int]],
     input_sizes: Sequence[tuple[int, int]],
     bins: int,
-    aligned: bool = False,
+    *,
+    aligned: bool,
 ) -> Tensor:
     """Sample the masks that the mask head should predict for each region, for all images of a batch.
 

@@ -70,7 +70,7 @@ def select_detections(
 
 
 def mask_confidence(probabilities: Tensor) -> Tensor:
-    """Compute how sure the mask head is of each mask: the mean probability over the cells that belong to it.
+    """Compute the mean probability over the cells that belong to each mask.
 
     Class scores rank boxes; multiplied by this they rank masks (Z. Huang et al., Mask Scoring R-CNN, 2019, learn such
     a factor; the mean needs no learning).
