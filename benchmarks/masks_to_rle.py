@@ -40,7 +40,7 @@ SIDE = 28
 CLOSE = 0.8  # IoU of exact masks with torchvision's, which are larger; the smallest differ most
 SHIFT = (0.25, 0.25)  # of an input twice the image's size
 # (H, W), masks, bound of exact pasting, bound of pasting like torchvision
-CASES = (((480, 640), 100, 16, 1.5), ((960, 1280), 100, 30, 3), ((3000, 4000), 20, 160, 6))
+CASES = (((480, 640), 100, 24, 1.5), ((960, 1280), 100, 55, 3), ((3000, 4000), 20, 310, 6))
 Images = tuple[Tensor, Tensor, tuple[int, int]]  # probabilities (N, 28, 28), boxes (N, 4) xyxy, (H, W)
 FloatArray = npt.NDArray[np.float64]
 
