@@ -10,7 +10,6 @@ import msgspec
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS, TrackName
 from segtrain.metrics.scores import Record, TrackScores, flat_track, nested_track, plain
-from segtrain.segmenters.mask_rcnn.mask_geometry import MaskPaste
 
 
 class Spread(Record, frozen=True):
@@ -253,7 +252,7 @@ class MaskResolutionLimit(Record, frozen=True):
 
     resolution: int
     input_of: str
-    mask_paste: MaskPaste
+    mask_paste: str
     aligned: bool
     objects: int
     most_objects: int

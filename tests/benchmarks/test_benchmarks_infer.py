@@ -50,7 +50,7 @@ def test_both_sides_find_as_many_as_they_are_told_and_the_same(sides: Sides) -> 
             assert mine["category_id"] == theirs["category_id"]
             assert mine["category_id"] in (3, 7)
             differ = masks.decode(mine["segmentation"]) != masks.decode(theirs["segmentation"])
-            assert differ.mean() < 1e-3
+            assert differ.mean() < 5e-3  # exact against whole pixels: parts of the outline
 
 
 def test_a_difference_stops_the_benchmark(sides: Sides) -> None:

@@ -90,7 +90,7 @@ def test_results_have_the_agreed_shape(workplace: Workplace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "steps", "batch"), [("fp32", 20, 2), pytest.param("bf16", 40, 5, marks=pytest.mark.slow)]
+    ("precision", "steps", "batch"), [("fp32", 40, 2), pytest.param("bf16", 40, 5, marks=pytest.mark.slow)]
 )
 def test_train_and_evaluate_agree(precision: str, steps: int, batch: int, workplace: Workplace, tmp_path: Path) -> None:
     """On a network that has learned something: at an AP of 0 everything agrees."""

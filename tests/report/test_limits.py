@@ -170,7 +170,7 @@ def test_sentences_give_the_numbers() -> None:
     assert own == "mask_rcnn has 0.500, 64 % of it."
     assert seed.startswith("mask_rcnn/seed1 has 0.300")
     assert "Masks are exact" in first
-    assert "moved back by that distance" in first
+    assert "too far to the left and above, are moved back" in first
     content = known()
     content["mask_ceiling"]["aligned"] = True
     assert "stay where they are" in ceiling_sentences(Results.of(content))[0]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from segtrain.segmenters.mask_rcnn.anchors import CentredAnchorGenerator
 from segtrain.segmenters.mask_rcnn.mask_targets import sample_targets
-from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid, Method
+from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid, RoIAlignMethod
 from segtrain.targets import Target
 from tests.helpers.tiny_networks import ANCHORS, picture, tiny
 
@@ -116,7 +116,7 @@ def test_a_disc_comes_back_through_targets_and_pasting(scale: float) -> None:
 
 
 @pytest.mark.parametrize("method", ["gather", "kernel"])
-def test_pooling_reads_cells_at_their_centres(method: Method) -> None:
+def test_pooling_reads_cells_at_their_centres(method: RoIAlignMethod) -> None:
     """Of maps whose values are the places of their cells' centres it returns the centres of the bins."""
     maps = []
     for stride in STRIDES:
@@ -132,7 +132,7 @@ def test_pooling_reads_cells_at_their_centres(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", ["gather", "kernel"])
-def test_pooling_moves_with_the_features(method: Method) -> None:
+def test_pooling_moves_with_the_features(method: RoIAlignMethod) -> None:
     generator = torch.Generator().manual_seed(0)
     feature = torch.randn(1, 4, 20, 20, generator=generator)
     moved = feature.roll((1, 1), dims=(2, 3))

@@ -1,5 +1,6 @@
 """Settings that contradict each other are said in one line."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from segtrain import masks
 from segtrain.errors import SegtrainError
-from segtrain.segmenters.mask_rcnn.mask_paste import resample_through_mask_head
+from segtrain.segmenters.mask_rcnn.mask_geometry import resample_through_mask_head
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize, batch_images
 from tests.helpers.tiny_networks import tiny
 
@@ -64,5 +65,6 @@ def test_the_grid_of_masks_is_that_of_the_input() -> None:
     grid = network.info.mask_grid
     assert grid is not None
     assert grid.side == 28
-    assert grid.redraw([[rle]], [(31, 40)]) == resample_through_mask_head([[rle]], [(31, 40)], network.input_size)
-    assert grid.redraw([[rle]], [(31, 40)]) != resample_through_mask_head([[rle]], [(31, 40)])
+    assert grid.redraw([[rle]], [(31, 40)]) == resample_through_mask_head([[rle]], [(31, 40)], network.mask_geometry)
+    other = replace(network.mask_geometry, input_size=InputSize(None, 100, 2.0))
+    assert grid.redraw([[rle]], [(31, 40)]) != resample_through_mask_head([[rle]], [(31, 40)], other)
