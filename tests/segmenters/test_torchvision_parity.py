@@ -33,10 +33,8 @@ SMALL: dict[str, Any] = {
     "min_size": 128,
     "max_size": 256,
     "scale": None,
-    "fpn_channels": 32,
-    "box_head_width": 64,
-    "mask_head_widths": [24, 16],
 }
+WIDTHS: dict[str, Any] = {"fpn_channels": 32, "box_head_width": 64, "mask_head_widths": [24, 16]}
 COUNTS: dict[str, Any] = {
     "rpn_candidates_train": 300,
     "rpn_proposals_train": 200,
@@ -45,12 +43,11 @@ COUNTS: dict[str, Any] = {
     "detections_per_image": 100,
     "min_score": 0.05,
 }
-LARGE: dict[str, Any] = {"fpn_channels": 256, "box_head_width": 1024, "mask_head_widths": [256] * 4}
 BATCH = [picture(0, 128, 160, 5), picture(1, 150, 128, 0), picture(2, 110, 116, 3)]
 NETWORKS = [
-    pytest.param("mobilenet_v2_fpn", {}),
-    pytest.param("resnet18_fpn", {}),
-    pytest.param("resnet50_fpn", LARGE, marks=pytest.mark.slow),
+    pytest.param("mobilenet_v2_fpn", WIDTHS),
+    pytest.param("resnet18_fpn", WIDTHS),
+    pytest.param("resnet50_fpn", {}, marks=pytest.mark.slow),  # its widths are torchvision's own
 ]
 
 
@@ -209,7 +206,7 @@ def test_detections_on_nuclei() -> None:
 @needs_real_data
 def test_detections_on_coco() -> None:
     """torchvision's own network, anchors and counts; smaller images, for time."""
-    shape = LARGE | {"anchor_sizes": [[32], [64], [128], [256], [512]], "min_size": 512, "max_size": 853}
+    shape = {"anchor_sizes": [[32], [64], [128], [256], [512]], "min_size": 512, "max_size": 853}
     folder = REAL / "coco" / "val2017"
     first, classes = list(islice(images_of(folder), 1)), [f"thing {n}" for n in range(90)]
     assert_same_on(*pair("resnet50_fpn", first, classes, **shape), images_of(folder), IMAGES)
