@@ -12,26 +12,12 @@ from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain.cli.config import register_schemas
-from segtrain.segmenters.mask_rcnn.factory import Shape, build_network, mask_rcnn
+from segtrain.segmenters.mask_rcnn.factory import TORCHVISION_NAMES, Shape, build_network, mask_rcnn
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.segmenters.mask_rcnn.preprocess import batch_images
 from segtrain.targets import Target
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-SHAPE = ("architecture", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios")
-TORCHVISION_NAMES = {  # of our settings
-    "rpn_anchors_per_image": "rpn_batch_size_per_image",
-    "rpn_candidates_train": "rpn_pre_nms_top_n_train",
-    "rpn_candidates_test": "rpn_pre_nms_top_n_test",
-    "rpn_proposals_train": "rpn_post_nms_top_n_train",
-    "rpn_proposals_test": "rpn_post_nms_top_n_test",
-    "rois_per_image": "box_batch_size_per_image",
-    "positive_fraction": "box_positive_fraction",
-    "detections_per_image": "box_detections_per_img",
-    "min_score": "box_score_thresh",
-    "nms_iou": "box_nms_thresh",
-    "max_size": "max_size",
-}
 # Both sides then compute the same; only the pasting differs, by less than a pixel.
 AS_TORCHVISION = {"aligned": False, "mask_scoring": "none"}
 
@@ -69,12 +55,13 @@ def pair(
 def stock_network(settings: dict[str, Any], class_names: Sequence[str], min_size: int) -> StockMaskRCNN:
     """Build torchvision's network of our settings, with its own transform, RoIAlign, losses and pasting."""
     return build_network(
-        Shape(**{name: settings[name] for name in SHAPE if name in settings}),
+        Shape.of(settings),
         len(class_names) + 1,
         norm=settings["norm"],
         frozen_stages=settings["frozen_stages"],
         min_size=min_size,
-        **{theirs: settings[ours] for ours, theirs in TORCHVISION_NAMES.items()},
+        max_size=settings["max_size"],
+        **{name: settings[name] for name in TORCHVISION_NAMES},
     )
 
 

@@ -97,7 +97,8 @@ def resampled_precision(
     The result of a resample is that of COCO's evaluator for its images in increasing order, copies of an image side by
     side.
 
-    Args:        matches: matches of the detections of all images.
+    Args:
+        matches: matches of the detections of all images.
         draws: (B, I) number of times that each image is drawn.
         max_dets: detections kept per image and category, best first; at least 1.
         areas: indices into the ranges of areas of the matches; None for all of them.

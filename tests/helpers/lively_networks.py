@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,19 @@ OUTPUTS = {
     "roi_heads.box_predictor.bbox_pred": (0.0, 0.3),
     "roi_heads.mask_predictor.mask_fcn_logits": (0.0, 3.0),
 }
+# Settings of small networks that find much.
+SMALL_INPUT: dict[str, Any] = {"min_size": 128, "max_size": 256, "scale": None}
+WIDTHS: dict[str, Any] = {"fpn_channels": 32, "box_head_width": 64, "mask_head_widths": [24, 16]}
+COUNTS: dict[str, Any] = {
+    "rpn_candidates_train": 300,
+    "rpn_proposals_train": 200,
+    "rpn_candidates_test": 1000,
+    "rpn_proposals_test": 1000,
+    "detections_per_image": 100,
+    "min_score": 0.05,
+}
+# More than there are anchors and proposals: every one of them is sampled, so that no draw matters.
+ALL_SAMPLED: dict[str, Any] = {"rpn_anchors_per_image": 100_000, "rois_per_image": 100_000}
 WEIGHTED = nn.Conv2d | nn.Linear | nn.ConvTranspose2d
 
 

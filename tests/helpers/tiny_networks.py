@@ -15,8 +15,8 @@ from segtrain.targets import Target
 ARCHITECTURES = ("resnet18_fpn", "mobilenet_v2_fpn", "resnet50_fpn", "resnet50_fpn_v2")
 CLASSES = ["round", "square"]
 ANCHORS = ((8,), (16,), (32,), (64,), (128,))
-SHAPE = ("architecture", "fpn_channels", "box_head_width", "mask_head_widths", "anchor_sizes", "anchor_ratios")
-TORCHVISION_NAMES = {  # of the settings
+# Stated apart from the package's own table, whose mistakes would reach both sides of a comparison.
+TORCHVISION_NAMES = {
     "rpn_anchors_per_image": "rpn_batch_size_per_image",
     "rpn_candidates_train": "rpn_pre_nms_top_n_train",
     "rpn_candidates_test": "rpn_pre_nms_top_n_test",
@@ -27,7 +27,6 @@ TORCHVISION_NAMES = {  # of the settings
     "detections_per_image": "box_detections_per_img",
     "min_score": "box_score_thresh",
     "nms_iou": "box_nms_thresh",
-    "max_size": "max_size",
 }
 
 
@@ -72,11 +71,12 @@ def stock(architecture: str = "mobilenet_v2_fpn", classes: Sequence[str] = CLASS
     """Build torchvision's network of the same shape, with its own transform, RoIAlign, losses and pasting."""
     chosen = settings(architecture, **changes)
     network = build_network(
-        Shape(**{name: chosen[name] for name in SHAPE if name in chosen}),
+        Shape.of(chosen),
         len(classes) + 1,
         norm=chosen["norm"],
         frozen_stages=chosen["frozen_stages"],
         min_size=chosen["min_size"] or 96,  # torchvision knows no fixed scale
+        max_size=chosen["max_size"],
         **{name: chosen[ours] for ours, name in TORCHVISION_NAMES.items()},
     )
     assert type(network) is StockMaskRCNN

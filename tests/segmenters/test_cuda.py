@@ -12,29 +12,13 @@ from torch import Tensor
 from segtrain import masks
 from segtrain.records import Instances
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
-from tests.helpers.lively_networks import lively_state
+from tests.helpers.lively_networks import ALL_SAMPLED, COUNTS, SMALL_INPUT, WIDTHS, lively_state
 from tests.helpers.scripts import SMALL, data_of, run, write_data
 from tests.helpers.tiny_networks import picture, stock, tiny
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
-EVERYTHING = 100_000  # anchors and regions: every one is sampled, so that no draw matters
-SETTINGS = {
-    "min_size": 128,
-    "max_size": 256,
-    "scale": None,
-    "fpn_channels": 32,
-    "box_head_width": 64,
-    "mask_head_widths": [24, 16],
-    "rpn_anchors_per_image": EVERYTHING,
-    "rois_per_image": EVERYTHING,
-    "rpn_candidates_train": 300,
-    "rpn_proposals_train": 200,
-    "rpn_candidates_test": 1000,
-    "rpn_proposals_test": 1000,
-    "detections_per_image": 100,
-    "min_score": 0.05,
-}
+SETTINGS = SMALL_INPUT | WIDTHS | COUNTS | ALL_SAMPLED
 BATCH = [picture(0, 128, 160, 5), picture(1, 150, 128, 0), picture(2, 110, 116, 3)]
 IMAGES, TARGETS = [image for image, _ in BATCH], [target for _, target in BATCH]
 

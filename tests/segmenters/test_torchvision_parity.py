@@ -20,29 +20,13 @@ from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from segtrain import masks
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.targets import Target
-from tests.helpers.lively_networks import lively_state
+from tests.helpers.lively_networks import ALL_SAMPLED, COUNTS, SMALL_INPUT, WIDTHS, lively_state
 from tests.helpers.tiny_networks import CLASSES, picture, planes, stock, tiny
 
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")) / "data"
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="SEGTRAIN_REAL_DATA names no folder with real data")
 IMAGES = 20  # of each data set
 
-# More than there are anchors and proposals: every one of them is sampled, so that no draw matters.
-EVERYTHING = 100_000
-SMALL: dict[str, Any] = {
-    "min_size": 128,
-    "max_size": 256,
-    "scale": None,
-}
-WIDTHS: dict[str, Any] = {"fpn_channels": 32, "box_head_width": 64, "mask_head_widths": [24, 16]}
-COUNTS: dict[str, Any] = {
-    "rpn_candidates_train": 300,
-    "rpn_proposals_train": 200,
-    "rpn_candidates_test": 1000,
-    "rpn_proposals_test": 1000,
-    "detections_per_image": 100,
-    "min_score": 0.05,
-}
 BATCH = [picture(0, 128, 160, 5), picture(1, 150, 128, 0), picture(2, 110, 116, 3)]
 NETWORKS = [
     pytest.param("mobilenet_v2_fpn", WIDTHS),
@@ -63,7 +47,7 @@ def pair(
     architecture: str, images: Sequence[Tensor], classes: Sequence[str] = CLASSES, **changes: Any
 ) -> tuple[MaskRCNN, StockMaskRCNN]:
     """Ours and torchvision's with frozen normalisation and one state, made lively on some images."""
-    shape = SMALL | COUNTS | changes
+    shape = SMALL_INPUT | COUNTS | changes
     state = lively_state(stock(architecture, classes, **shape | {"norm": "batch"}), images, seed=0)
     ours = tiny(architecture, classes, **shape, mask_paste="torchvision")
     theirs = stock(architecture, classes, **shape)
@@ -83,8 +67,7 @@ def both_losses(
 @pytest.mark.parametrize(("architecture", "shape"), NETWORKS)
 def test_losses_and_every_gradient(architecture: str, shape: dict[str, Any]) -> None:
     """Each loss to 1e-4, each parameter's gradient to 1e-3: the norm of the difference over the norm."""
-    sampled = {"rpn_anchors_per_image": EVERYTHING, "rois_per_image": EVERYTHING, "positive_fraction": 0.5}
-    ours, theirs = pair(architecture, [image for image, _ in BATCH], **shape, **sampled)
+    ours, theirs = pair(architecture, [image for image, _ in BATCH], **shape, **ALL_SAMPLED, positive_fraction=0.5)
     losses, expected = both_losses(ours, theirs, BATCH)
     assert losses.keys() == expected.keys()
     assert len(losses) == 5

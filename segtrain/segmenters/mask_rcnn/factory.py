@@ -4,9 +4,9 @@
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, Self
 
 import torchvision
 from msgspec import Meta
@@ -28,6 +28,18 @@ from segtrain.segmenters.mask_rcnn.roi_align import RoIAlignMethod
 from segtrain.segmenters.mask_rcnn.weights import load_weights, trained_without_epsilon
 
 logger = logging.getLogger(__name__)
+TORCHVISION_NAMES = {  # arguments of torchvision's MaskRCNN, by the names of our settings
+    "rpn_anchors_per_image": "rpn_batch_size_per_image",
+    "rpn_candidates_train": "rpn_pre_nms_top_n_train",
+    "rpn_candidates_test": "rpn_pre_nms_top_n_test",
+    "rpn_proposals_train": "rpn_post_nms_top_n_train",
+    "rpn_proposals_test": "rpn_post_nms_top_n_test",
+    "rois_per_image": "box_batch_size_per_image",
+    "positive_fraction": "box_positive_fraction",
+    "detections_per_image": "box_detections_per_img",
+    "min_score": "box_score_thresh",
+    "nms_iou": "box_nms_thresh",
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,11 @@ class Shape:
     box_head_width: int | None = None
     mask_head_widths: Sequence[int] | None = None
 
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """Take the shape out of the settings of a network, among which there may be others."""
+        return cls(**{field.name: settings[field.name] for field in fields(cls) if field.name in settings})
+
 
 def build_network(
     shape: Shape, num_classes: int, *, norm: Literal["frozen", "batch"], frozen_stages: int, **settings: float
@@ -61,7 +78,8 @@ def build_network(
         num_classes: number of categories plus one for the background.
         norm: "frozen" for normalisation with fixed statistics and weights, "batch" for batch normalisation that learns.
         frozen_stages: number of the backbone's five stages that do not learn, from the input on.
-        **settings: further arguments of ``torchvision.models.detection.MaskRCNN``.
+        **settings: settings of `TORCHVISION_NAMES`, and further arguments of
+            ``torchvision.models.detection.MaskRCNN``.
 
     Raises:
         SegtrainError: the settings do not fit the architecture.
@@ -72,10 +90,11 @@ def build_network(
         tuple(tuple(sizes) for sizes in shape.anchor_sizes), (tuple(shape.anchor_ratios),) * len(shape.anchor_sizes)
     )
     backbone = find_backbone(shape.architecture)
+    arguments = {TORCHVISION_NAMES.get(name, name): value for name, value in settings.items()}
     if isinstance(backbone, StockBackbone):
-        network = _stock(backbone, shape, num_classes, anchors, settings)
+        network = _stock(backbone, shape, num_classes, anchors, arguments)
     else:
-        network = _assembled(backbone, shape, num_classes, anchors, settings)
+        network = _assembled(backbone, shape, num_classes, anchors, arguments)
     if norm == "frozen":
         freeze_batch_norms(network)
     if not 0 <= frozen_stages <= len(backbone.stages):
@@ -88,7 +107,7 @@ def build_network(
 
 
 def _stock(
-    backbone: StockBackbone, shape: Shape, num_classes: int, anchors: AnchorGenerator, settings: dict[str, float]
+    backbone: StockBackbone, shape: Shape, num_classes: int, anchors: AnchorGenerator, arguments: dict[str, float]
 ) -> StockMaskRCNN:
     for key in ("fpn_channels", "box_head_width", "mask_head_widths"):
         if getattr(shape, key) is not None:
@@ -97,7 +116,7 @@ def _stock(
                 "it, or choose mask_rcnn_resnet18_fpn"
             )
     builder = torchvision.models.get_model_builder(backbone.builder)
-    network = builder(weights=None, weights_backbone=None, num_classes=num_classes, **settings)
+    network = builder(weights=None, weights_backbone=None, num_classes=num_classes, **arguments)
     network.rpn.anchor_generator = anchors
     if anchors.num_anchors_per_location()[0] != network.rpn.head.cls_logits.out_channels:
         raise SegtrainError(f"segmenter.anchor_ratios: {shape.architecture} has three anchors a location")
@@ -105,7 +124,7 @@ def _stock(
 
 
 def _assembled(
-    backbone: Backbone, shape: Shape, num_classes: int, anchors: AnchorGenerator, settings: dict[str, float]
+    backbone: Backbone, shape: Shape, num_classes: int, anchors: AnchorGenerator, arguments: dict[str, float]
 ) -> StockMaskRCNN:
     width, box_width, mask_widths = shape.fpn_channels, shape.box_head_width, shape.mask_head_widths
     if width is None or box_width is None or mask_widths is None:
@@ -119,7 +138,7 @@ def _assembled(
         box_predictor=FastRCNNPredictor(box_width, num_classes),
         mask_head=MaskRCNNHeads(width, list(mask_widths), 1),
         mask_predictor=MaskRCNNPredictor(mask_widths[-1], mask_widths[-1], num_classes),
-        **settings,
+        **arguments,
     )
 
 
@@ -204,16 +223,16 @@ def mask_rcnn(
         len(class_names) + 1,
         norm="batch" if norm == "batch" or (norm == "auto" and weights is None) else "frozen",
         frozen_stages=frozen_stages,
-        rpn_batch_size_per_image=rpn_anchors_per_image,
-        rpn_pre_nms_top_n_train=rpn_candidates_train,
-        rpn_pre_nms_top_n_test=rpn_candidates_test,
-        rpn_post_nms_top_n_train=rpn_proposals_train,
-        rpn_post_nms_top_n_test=rpn_proposals_test,
-        box_batch_size_per_image=rois_per_image,
-        box_positive_fraction=positive_fraction,
-        box_detections_per_img=detections_per_image,
-        box_score_thresh=min_score,
-        box_nms_thresh=nms_iou,
+        rpn_anchors_per_image=rpn_anchors_per_image,
+        rpn_candidates_train=rpn_candidates_train,
+        rpn_candidates_test=rpn_candidates_test,
+        rpn_proposals_train=rpn_proposals_train,
+        rpn_proposals_test=rpn_proposals_test,
+        rois_per_image=rois_per_image,
+        positive_fraction=positive_fraction,
+        detections_per_image=detections_per_image,
+        min_score=min_score,
+        nms_iou=nms_iou,
     )
     report = load_weights(network, weights, architecture, class_names) if weights is not None and initialise else None
     if report is not None:
