@@ -38,13 +38,13 @@ from segtrain.evaluation import score as _score
 from segtrain.io import printable
 from segtrain.metrics.scores import TrackScores
 from segtrain.nodes import build, nearest, read_yaml
-from segtrain.ranges import Natural
 from segtrain.records import Category, Instances
 from segtrain.runtime import resolve_device
 from segtrain.segmenters import Segmenter
 from segtrain.segmenters.classical.regions import LabelMap
 from segtrain.segmenters.classical.segmenter import LabelMapSegmenter, check_setting, check_settings, method_name
 from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, load_segmenter
+from segtrain.values import Natural
 
 ImageLike = RgbArray | Tensor | Image.Image | str | Path
 _MAX_DETS = 100  # as in configs/data/coco.yaml

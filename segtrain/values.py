@@ -1,10 +1,19 @@
-"""Types of configuration values: their description in words, and the check of a value."""
+"""Types of configuration values: ranges and choices, their description in words, and the check of a value."""
 
 from collections.abc import Iterator, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
+from msgspec import Meta
+
+Natural = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+NonNegativeFloat = Annotated[float, Meta(ge=0)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+ProperFraction = Annotated[float, Meta(gt=0, lt=1)]
+TunedMetric = Literal["mask_ap", "miou"]
 
 _WORDS = {NoneType: "null", bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
@@ -92,7 +101,7 @@ def _plural(text: str) -> str:
     return text.removeprefix("a ").replace(noun, f"{noun}s", 1) if noun else text
 
 
-def _describe_range(meta: msgspec.Meta) -> str:
+def _describe_range(meta: Meta) -> str:
     if meta.ge is not None and meta.le is not None:
         bounds = [f"from {meta.ge} to {meta.le}"]
     else:

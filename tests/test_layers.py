@@ -18,7 +18,6 @@ LAYERS = {
     "errors": 0,
     "io": 0,
     "masks": 0,
-    "ranges": 0,
     "records": 0,
     "targets": 0,
     "nodes": 0,

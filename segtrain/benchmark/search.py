@@ -21,8 +21,8 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import OBJECT, GroundTruthSet
 from segtrain.metrics.average_precision import average_precision
 from segtrain.metrics.mean_iou import mean_iou
-from segtrain.ranges import Positive, PositiveFloat, TunedMetric
 from segtrain.records import Prediction, to_predictions
+from segtrain.values import Positive, PositiveFloat, TunedMetric
 
 KEPT = 2**29  # bytes of decoded images that are kept in memory; the others are read again each time
 RUNGS = (6, 3)  # a trial is first scored on a sixth of the images, then on a third, then on all

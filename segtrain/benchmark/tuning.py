@@ -15,8 +15,8 @@ from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import as_yaml, quote_override
-from segtrain.ranges import TunedMetric
 from segtrain.segmenters import Segmenter
+from segtrain.values import TunedMetric
 
 logger = logging.getLogger(__name__)
 Costs = dict[str, float | None]

@@ -16,8 +16,7 @@ from omegaconf import MISSING, OmegaConf
 
 import segtrain
 from segtrain.nodes import find_argument_problems
-from segtrain.ranges import Fraction, Natural, Positive, PositiveFloat, ProperFraction, TunedMetric
-from segtrain.values import check_value
+from segtrain.values import Fraction, Natural, Positive, PositiveFloat, ProperFraction, TunedMetric, check_value
 
 
 class Data(Struct):

@@ -23,7 +23,7 @@ from torchvision.transforms import v2
 from segtrain.arrays import RgbArray
 from segtrain.data.label_layers import Layers, Plane, Scene
 from segtrain.errors import SegtrainError
-from segtrain.ranges import Fraction, Positive
+from segtrain.values import Fraction, Positive
 
 
 class _Rescale(albumentations.SmallestMaxSize):  # type: ignore[misc]

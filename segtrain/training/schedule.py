@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from segtrain.errors import SegtrainError
-from segtrain.ranges import Fraction, Natural
+from segtrain.values import Fraction, Natural
 
 
 class Schedule(Protocol):

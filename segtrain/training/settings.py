@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from segtrain.ranges import Natural, NonNegativeFloat, Positive, PositiveFloat
 from segtrain.training.schedule import Limits
+from segtrain.values import Natural, NonNegativeFloat, Positive, PositiveFloat
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from segtrain.segmenters.mask_rcnn.anchors import CentredAnchorGenerator
 from segtrain.segmenters.mask_rcnn.mask_targets import sample_targets
 from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid, RoIAlignMethod
+from segtrain.segmenters.mask_rcnn.rpn import CentredAnchorGenerator
 from segtrain.targets import Target
 from tests.helpers.tiny_networks import ANCHORS, picture, tiny
 

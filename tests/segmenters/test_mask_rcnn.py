@@ -17,9 +17,9 @@ from segtrain import masks
 from segtrain.segmenters import Segmenter, Trainable
 from segtrain.segmenters.mask_rcnn import mask_geometry
 from segtrain.segmenters.mask_rcnn import model as model_module
-from segtrain.segmenters.mask_rcnn.anchors import CentredAnchorGenerator
 from segtrain.segmenters.mask_rcnn.mask_paste import paste_masks
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN, own_class_logits
+from segtrain.segmenters.mask_rcnn.rpn import CentredAnchorGenerator
 from segtrain.targets import Target
 from tests.helpers.tiny_networks import ANCHORS, ARCHITECTURES, CLASSES, picture, planes, stock, tiny
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.models.detection.roi_heads import maskrcnn_loss, project_masks_on_boxes
 
-from segtrain.segmenters.mask_rcnn import mask_crops
+from segtrain.segmenters.mask_rcnn import mask_targets
 from segtrain.segmenters.mask_rcnn.mask_targets import sample_targets
 from segtrain.targets import Target
 
@@ -109,14 +109,14 @@ def test_a_region_on_a_full_mask_is_full_and_one_off_it_is_empty() -> None:
     assert (result[1] == 0).all()
 
 
-@pytest.mark.parametrize("chunk", [1, 2000, mask_crops.CHUNK])
+@pytest.mark.parametrize("chunk", [1, 2000, mask_targets.CHUNK])
 def test_a_batch_is_its_images_one_by_one(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is multiplied together: every region alone, a few, or all of them."""
     scenes = [Scene(1, (60, 90)), Scene(2, (37, 41), objects=2), Scene(3, (50, 50), objects=1)]
     scales, empty = [0.8, 2.0, 1.0], Target.empty()
     rois = [scene.rois * scale for scene, scale in zip(scenes, scales, strict=True)]
     alone = [scene.stock(scale, boxes) for scene, scale, boxes in zip(scenes, scales, rois, strict=True)]
-    monkeypatch.setattr(mask_crops, "CHUNK", chunk)
+    monkeypatch.setattr(mask_targets, "CHUNK", chunk)
     together = sample_targets(
         [scenes[0].target, empty, scenes[1].target, scenes[2].target],
         [rois[0], torch.zeros(0, 4), rois[1], rois[2]],

@@ -7,7 +7,6 @@ from skimage.morphology import disk
 
 from segtrain.arrays import BoolArray, Float32Array
 from segtrain.errors import SegtrainError
-from segtrain.ranges import Natural, NonNegativeFloat
 from segtrain.segmenters.classical.postprocess import WATERSHED, MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
     ImageArray,
@@ -19,6 +18,7 @@ from segtrain.segmenters.classical.regions import (
     luminance,
     objects_among,
 )
+from segtrain.values import Natural, NonNegativeFloat
 
 LAPLACE = np.array([[1, 1, 1], [1, -8, 1], [1, 1, 1]], dtype=np.float32)
 

@@ -11,7 +11,6 @@ from threadpoolctl import ThreadpoolController
 
 from segtrain.arrays import FloatArray
 from segtrain.errors import SegtrainError
-from segtrain.ranges import Natural, NonNegativeFloat, Positive
 from segtrain.segmenters.classical.postprocess import WATERSHED, MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
     ImageArray,
@@ -23,6 +22,7 @@ from segtrain.segmenters.classical.regions import (
     luminance,
     objects_among,
 )
+from segtrain.values import Natural, NonNegativeFloat, Positive
 
 Space = Literal["rgb", "lab", "grey"]
 _MAX_CELLS = 1_500  # of a histogram: more cost time, and lower the inertia by less than 0.2 %

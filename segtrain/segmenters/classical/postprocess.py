@@ -9,8 +9,8 @@ from skimage import segmentation
 from skimage.morphology import disk
 
 from segtrain.arrays import BoolArray
-from segtrain.ranges import Natural, NonNegativeFloat, Positive
 from segtrain.segmenters.classical.regions import LabelMap, components, split_touching
+from segtrain.values import Natural, NonNegativeFloat, Positive
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ from segtrain import masks
 from segtrain.arrays import Float32Array
 from segtrain.errors import SegtrainError
 from segtrain.nodes import nearest
-from segtrain.ranges import Natural
 from segtrain.records import Instances
 from segtrain.segmenters import SegmenterInfo
 from segtrain.segmenters.classical.regions import LabelMap, drop_small
-from segtrain.values import check_value
+from segtrain.values import Natural, check_value
 
 RING = 3  # width in pixels; part of the score's definition
 

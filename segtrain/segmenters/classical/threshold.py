@@ -5,7 +5,6 @@ from scipy import ndimage
 from skimage import filters
 
 from segtrain.arrays import Float32Array
-from segtrain.ranges import Fraction, NonNegativeFloat
 from segtrain.segmenters.classical.postprocess import FILLED_WATERSHED, WATERSHED, MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
     ImageArray,
@@ -17,6 +16,7 @@ from segtrain.segmenters.classical.regions import (
     luminance,
     objects_among,
 )
+from segtrain.values import Fraction, NonNegativeFloat
 
 
 def mean(image: ImageArray) -> LabelMap:

@@ -18,7 +18,6 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import FrozenBatchNorm2d
 
 from segtrain.errors import SegtrainError
-from segtrain.ranges import Fraction, Positive, PositiveFloat
 from segtrain.segmenters.mask_rcnn.backbones import Backbone, StockBackbone, find_backbone
 from segtrain.segmenters.mask_rcnn.frozen_bn import freeze_batch_norms
 from segtrain.segmenters.mask_rcnn.mask_geometry import MaskPaste
@@ -26,6 +25,7 @@ from segtrain.segmenters.mask_rcnn.model import STRIDES, BoxSource, MaskRCNN, Ma
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 from segtrain.segmenters.mask_rcnn.roi_align import RoIAlignMethod
 from segtrain.segmenters.mask_rcnn.weights import load_weights, trained_without_epsilon
+from segtrain.values import Fraction, Positive, PositiveFloat
 
 logger = logging.getLogger(__name__)
 TORCHVISION_NAMES = {  # arguments of torchvision's MaskRCNN, by the names of our settings

@@ -19,7 +19,6 @@ from segtrain import masks
 from segtrain.records import Instances
 from segtrain.runtime import copy_to_device
 from segtrain.segmenters import MaskGrid, SegmenterInfo, Trainable
-from segtrain.segmenters.mask_rcnn.anchors import CentredAnchorGenerator
 from segtrain.segmenters.mask_rcnn.backbones import find_backbone
 from segtrain.segmenters.mask_rcnn.frozen_bn import fold_frozen_norms
 from segtrain.segmenters.mask_rcnn.mask_geometry import MaskGeometry, MaskPaste, resample_through_mask_head
@@ -28,7 +27,13 @@ from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE, sample_targets
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize, batch_images
 from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid, RoIAlignMethod
 from segtrain.segmenters.mask_rcnn.rois import box_losses, sample_rois
-from segtrain.segmenters.mask_rcnn.rpn import proposal_losses, rpn_outputs_at, sample_anchors, select_proposals
+from segtrain.segmenters.mask_rcnn.rpn import (
+    CentredAnchorGenerator,
+    proposal_losses,
+    rpn_outputs_at,
+    sample_anchors,
+    select_proposals,
+)
 from segtrain.segmenters.mask_rcnn.weights import find_published
 from segtrain.targets import Target
 
