@@ -43,7 +43,7 @@ from segtrain.runtime import resolve_device
 from segtrain.segmenters import Segmenter
 from segtrain.segmenters.classical.regions import LabelMap
 from segtrain.segmenters.classical.segmenter import LabelMapSegmenter, check_setting, check_settings, method_name
-from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, load_segmenter
+from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, restore_segmenter
 from segtrain.values import Natural
 
 ImageLike = RgbArray | Tensor | Image.Image | str | Path
@@ -122,7 +122,7 @@ def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -
     """
     path = checkpoint_file(path)
     checkpoint = load_checkpoint(path)
-    network = load_segmenter(path, trust=trust).to(resolve_device(device))
+    network = restore_segmenter(checkpoint, str(path), trust=trust).to(resolve_device(device))
     return Model(network, network.title, checkpoint.class_names, checkpoint.score_threshold)
 
 

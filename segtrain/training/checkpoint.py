@@ -174,7 +174,7 @@ def load_segmenter(
     settings: Mapping[str, Any] | None = None,
     trust: Sequence[str] = (),
 ) -> Trainable:
-    """Load the network of a checkpoint, in evaluation mode, on the CPU.
+    """Load the network of a checkpoint; see `restore_segmenter`.
 
     Args:
         path: path of a run's folder, ``best.pt`` or ``last.pt``; None for the newest ``best.pt`` below ``runs/train``.
@@ -184,14 +184,40 @@ def load_segmenter(
         trust: packages beside segtrain whose code the checkpoint may name.
 
     Raises:
-        SegtrainError: the file is not a checkpoint, its configuration asks for foreign code, or the factory does not
-            take the settings.
+        SegtrainError: the file is not a checkpoint, or its network cannot be restored.
     """
     path = newest_checkpoint() if path is None else checkpoint_file(path)
     checkpoint = load_checkpoint(path)
-    node = segmenter_node(checkpoint, str(path), max_dets, trust, settings)
+    return restore_segmenter(
+        checkpoint, str(path), max_dets=max_dets, precision=precision, settings=settings, trust=trust
+    )
+
+
+def restore_segmenter(
+    checkpoint: Checkpoint,
+    source: str,
+    *,
+    max_dets: int | None = None,
+    precision: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    trust: Sequence[str] = (),
+) -> Trainable:
+    """Build the network of a checkpoint with its weights, in evaluation mode, on the CPU.
+
+    Args:
+        checkpoint: contents of the file.
+        source: path of the file, for messages.
+        max_dets: detections per image; None as trained.
+        precision: "fp32" or "bf16"; None as trained.
+        settings: settings of the network's factory that replace those of its training.
+        trust: packages beside segtrain whose code the checkpoint may name.
+
+    Raises:
+        SegtrainError: the configuration asks for foreign code, or the factory does not take the settings.
+    """
+    node = segmenter_node(checkpoint, source, max_dets, trust, settings)
     segmenter = build_trainable(node, checkpoint.class_names, initialise=False)
-    restore_weights(segmenter, checkpoint.model, str(path))
+    restore_weights(segmenter, checkpoint.model, source)
     segmenter.precision = "bf16" if (precision or checkpoint.precision) == "bf16" else "fp32"
     return segmenter.eval()
 
