@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from segtrain.data.coco.issues import ISSUE_TYPES
+from segtrain.data.images.decode import decode
 from segtrain.data.images.headers import read_header
 from segtrain.data.images.image_files import ImageError, image_path
 from segtrain.data.images.image_reader import ImageReader, read_image
@@ -70,6 +71,45 @@ def test_16_bits_scale_linearly_over_the_full_range(tmp_path: Path, suffix: str)
     pixels = read(tmp_path / f"a.{suffix}", (2, 4))
     assert pixels[..., 0].tolist() == [[0, 1, 2, 255], [0, 1, 16, 128]]
     assert (pixels == pixels[..., :1]).all()
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+def test_samples_are_those_of_the_file(tmp_path: Path, suffix: str) -> None:
+    deep = np.array([[0, 257, 514, 65535], [128, 129, 4095, 32768]], dtype=np.uint16)
+    for grey, limits in ((deep, (0, 65535)), (deep.astype(np.uint8), (0, 255))):
+        Image.fromarray(grey).save(tmp_path / f"a.{suffix}")
+        samples = decode(tmp_path / f"a.{suffix}", (2, 4), exif="auto", max_pixels=8)
+        assert (samples.array.dtype, samples.limits) == (grey.dtype, limits)
+        assert np.array_equal(samples.array, grey)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_whose_zero_is_white_is_inverted(tmp_path: Path, dtype: type[np.unsignedinteger[Any]]) -> None:
+    grey = np.array([[0, 1, 200, 255]], dtype=dtype)
+    Image.fromarray(grey).save(tmp_path / "a.tif", tiffinfo={262: 0})
+    stored = tmp_path / "a.tif"
+    with Image.open(stored) as image:
+        assert image.tag_v2[262] == 0  # type: ignore[attr-defined]
+    expected = np.iinfo(dtype).max - np.frombuffer(stored.read_bytes(), dtype, 4, strip_offset(stored))
+    assert decode(stored, None, exif="auto", max_pixels=8).array.ravel().tolist() == expected.tolist()
+
+
+def strip_offset(path: Path) -> int:
+    with Image.open(path) as image:
+        return int(image.tag_v2[273][0])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_deep_grey_is_turned(tmp_path: Path, orientation: int) -> None:
+    grey = np.arange(24, dtype=np.uint16).reshape(4, 6) * 1000
+    orientated(tmp_path / "a.tif", Image.fromarray(grey), orientation)
+    with Image.open(tmp_path / "a.tif") as image:
+        image.load()  # turns a TIFF
+        upright = np.array(ImageOps.exif_transpose(image))
+    for size, expected in ((upright.shape, upright), ((4, 6), grey if upright.shape == (6, 4) else upright)):
+        samples = decode(tmp_path / "a.tif", size, exif="auto", max_pixels=24)
+        assert np.array_equal(samples.array, expected)
+        assert samples.array.flags.c_contiguous
 
 
 @pytest.mark.parametrize("full", [1.0, 255.0, 65535.0])
