@@ -97,7 +97,8 @@ def _samples(image: Image.Image) -> Samples:
         return Samples(np.asarray(image if image.mode == "L" else image.convert("L")), (0, 255))
     if image.mode == "LAB":
         to_srgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
-        image = ImageCms.applyTransform(image, to_srgb)
+        converted = ImageCms.applyTransform(image, to_srgb)
+        return Samples(np.array(converted), (0, 255))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return Samples(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), (0, 255))
