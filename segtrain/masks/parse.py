@@ -1,7 +1,6 @@
 """Parser of COCO segmentations: polygons and run lengths, checked and rasterised."""
 
 import math
-import re
 import reprlib
 from collections.abc import Sequence
 from typing import Any
@@ -9,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from segtrain.masks import Rle, counts_of, from_polygons, from_runs
+from segtrain.masks.forms import CODE
 
-# Numbers of at most 7 characters, each but the last with bit 5 set (see counts_of): 7 x 5 bits hold any image's pixels.
-_CODE = re.compile(r"(?:[P-o]{0,6}[0-O])+", re.ASCII)
 # pycocotools walks along an outline in fifths of a pixel, keeps some 20 bytes a step, and counts in 32-bit integers.
 _FARTHEST = 2.0**28  # pixels
 _LONGEST = 2.0**23  # pixels; needs 0.8 GB temporarily. Outlines in a megapixel image have some thousands
@@ -73,9 +71,7 @@ def from_drawable(segmentation: object, size: tuple[int, int]) -> tuple[Rle, lis
     if not isinstance(segmentation, list):
         return _from_rle(segmentation, size), []
     if segmentation and not any(isinstance(part, list) for part in segmentation) and any(segmentation):
-        what = "one flat list; write [[x1, y1, x2, y2, ...]], a list of polygons"
-        if not set(map(type, segmentation)) <= {int, float}:
-            what = f"a list of {reprlib.repr(segmentation[0])}; write polygons, or one run-length object"
+        what = f"a list of {reprlib.repr(segmentation[0])}; write polygons, or one run-length object"
         raise SegmentationError("segmentation-type", f"the segmentation is {what}")
     good, bad = drawable_polygons(segmentation, size)
     if good:
@@ -173,7 +169,7 @@ def _from_rle(segmentation: object, size: tuple[int, int]) -> Rle:
         lengths = np.array(counts, dtype=np.int64)
     else:
         # The C decoder trusts its input: a string that is no code, or overflows its integers, must not reach it.
-        if not _CODE.fullmatch(counts):
+        if not CODE.fullmatch(counts):
             raise SegmentationError("rle-corrupt", f"the run-length string {reprlib.repr(counts)} is corrupt")
         lengths = counts_of(Rle(size=[height, width], counts=counts))
     if ((lengths < 0) | (lengths > height * width)).any() or int(lengths.sum()) != height * width:

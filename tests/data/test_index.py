@@ -83,7 +83,7 @@ def test_labels_are_contiguous_and_ids_start_at_one(tmp_path: Path) -> None:
         {"bbox": [1, 2, 3]},
         {"bbox": [1, 2, 3, 0]},
         {"bbox": [1, 2, -3, 4]},
-        {"bbox": [1, 2, "3", 4]},
+        {"bbox": [1, 2, "c", 4]},
         {"bbox": {"x": 1}},
         {"iscrowd": ...},
         {"iscrowd": None},

@@ -77,6 +77,7 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, int]] = {
     "rle-sum": (coco(annotation(**rle([0, 100]))), "annotation 5: the run lengths do not sum to 10 x 20", 0),
     "rle-corrupt": (coco(annotation(**rle("~~"))), "annotation 5: the run-length string '~~' is corrupt", 0),
     "rle-size": (coco(annotation(**rle([0, 200], (20, 10)))), "has size [20, 10], its image is [10, 20]", 0),
+    "segmentation-form": (coco(annotation(segmentation=SQUARE)), "7.png, annotation 5: one flat list", 1),
     "segmentation-empty": (coco(annotation(segmentation=[])), "7.png, annotation 5: the segmentation is empty", 0),
     "mask-empty": (
         coco(annotation(segmentation=[[50, 50, 60, 50, 60, 60]])),
@@ -106,6 +107,8 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, int]] = {
     "box-invalid": (coco(annotation(bbox=[1, 1, 0, 3])), "7.png, annotation 5: [1, 1, 0, 3]", 1),
     "box-outside": (coco(annotation(bbox=[2, 2, 40, 3])), "box [2, 2, 40, 3], image 20 wide and 10 high", 1),
     "box-contradicts-mask": (coco(annotation(bbox=[12, 2, 4, 3])), "box [12, 2, 4, 3], mask in [2, 2, 4, 3]", 1),
+    "box-form": (coco(annotation(bbox="[2, 2, 4, 3]")), 'annotation 5: "[2, 2, 4, 3]" is read as [2.0, 2.0, 4.0', 1),
+    "area-form": (coco(annotation(area=[12])), "7.png, annotation 5: [12]", 1),
     "area-missing": (coco(annotation(area=...)), "7.png, annotation 5", 1),
     "area-invalid": (coco(annotation(area=-3)), "7.png, annotation 5: -3", 1),
     "area-far-off": (coco(annotation(area=25)), "7.png, annotation 5: area 25, mask 12 pixels", 1),

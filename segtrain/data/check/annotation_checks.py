@@ -11,7 +11,14 @@ from segtrain import masks
 from segtrain.boxes import paired_iou, shared_area, xywh_to_xyxy
 from segtrain.console import progress
 from segtrain.data.coco.issues import Issues
-from segtrain.data.coco.record_tables import AnnotationTable, ImageTable, decode_box, decode_segmentation, name_of
+from segtrain.data.coco.record_tables import (
+    AnnotationTable,
+    ImageTable,
+    decode_box,
+    decode_usual,
+    has_usual_box,
+    name_of,
+)
 from segtrain.io import printable
 from segtrain.masks import Rle
 from segtrain.masks.parse import SegmentationError, drawable_polygons, from_drawable
@@ -94,7 +101,7 @@ class AnnotationChecks:
             zip(places.tolist(), map(tuple, sizes.tolist()), texts, strict=True)
         ):
             row = self.rows[place]
-            segmentation = decode_segmentation(text)
+            segmentation, form = decode_usual(text, size, self._annotations.box(row))
             try:
                 rle, bad = from_drawable(segmentation, size)
             except SegmentationError as error:
@@ -104,9 +111,13 @@ class AnnotationChecks:
                 continue
             for part in bad:
                 self._add(part.kind, row, str(part))
-                self.rows["repaired"][place] = True
+            if form is not None:
+                self._add("segmentation-form", row, form)
+            self.rows["repaired"][place] |= bool(bad) or form is not None
             # 10.0 equals 10, but is another text.
-            self.rows["plain"][place] = segmentation == rle and set(map(type, segmentation["size"])) == {int}
+            self.rows["plain"][place] = (
+                form is None and segmentation == rle and set(map(type, segmentation["size"])) == {int}
+            )
             if isinstance(segmentation, list):
                 good = drawable_polygons(segmentation, size)[0] if bad else segmentation
                 batch.polygons += [np.array(polygon, dtype=np.float64).reshape(-1, 2) for polygon in good]
@@ -134,6 +145,9 @@ class AnnotationChecks:
                 self.rows["repaired"][self._place(row)] = True
                 missing = text in (b"", b"null")
                 self._add("box-missing" if missing else "box-invalid", row, "" if missing else _short(text))
+            elif row["usable"] and not has_usual_box(text):
+                self.rows["repaired"][self._place(row)] = True
+                self._add("box-form", row, f"{_short(text)} is read as {box}")
         stated = np.array([[np.nan] * 4 if box is None else box for box in boxes]).reshape(-1, 4)
         corners, (height, width) = xywh_to_xyxy(stated), batch.sizes.T
         outside = (corners[:, :2] < -_SLACK).any(axis=1)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.json_file import read_document
-from segtrain.data.coco.record_tables import decode_segmentation, draw, name_of
+from segtrain.data.coco.record_tables import decode_usual, draw, name_of
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.masks.parse import SegmentationError, drawable_polygons
@@ -146,7 +146,8 @@ def _annotations(
 def _integer_size(entry: Entry) -> Entry:
     """Convert a segmentation whose size is written as floats, which pycocotools rejects."""
     segmentation = entry["segmentation"]
-    if not isinstance(segmentation, dict) or set(map(type, segmentation["size"])) == {int}:
+    size = segmentation.get("size") if isinstance(segmentation, dict) else None
+    if not isinstance(size, list) or float not in map(type, size):
         return {}
     return {"segmentation": {**segmentation, "size": [int(side) for side in segmentation["size"]]}}
 
@@ -156,9 +157,12 @@ def _mended(index: CocoIndex, alone: Rows) -> Entry:
     image = index.images[int(alone["image"][0])]
     (truth,) = index.truths_of(alone, image)
     mended: Entry = {"area": truth["area"], "bbox": truth["bbox"], "iscrowd": truth["iscrowd"]}
-    segmentation = decode_segmentation(index.annotations.segmentations(alone)[0])
+    text, box = index.annotations.segmentations(alone)[0], index.annotations.box(alone[0])
+    segmentation, form = decode_usual(text, image.size, box)
     if isinstance(segmentation, list):
         mended["segmentation"] = drawable_polygons(segmentation, image.size)[0]
+    elif form is not None:
+        mended["segmentation"] = segmentation
     return mended
 
 
@@ -169,7 +173,8 @@ def _reason(index: CocoIndex, alone: Rows) -> str:
     if place < 0 or alone["label"][0] < 1:
         return "its image or category is not listed"
     try:
-        draw(index.annotations.segmentations(alone)[0], index.images[place].size)
+        box = index.annotations.box(alone[0])
+        draw(index.annotations.segmentations(alone)[0], index.images[place].size, box)
     except SegmentationError as error:
         return str(error)
     return "its mask covers no pixel of the image"

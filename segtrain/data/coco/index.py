@@ -174,7 +174,7 @@ class CocoIndex:
         found = []
         for row, text in zip(rows, texts, strict=True):
             try:
-                found.append(decode_plain(text) if row["plain"] else draw(text, size)[0])
+                found.append(decode_plain(text) if row["plain"] else draw(text, size, self.annotations.box(row))[0])
             except SegmentationError as error:
                 raise SegtrainError(
                     f"{self.path}: {name_of(row)}: {error}; correct it, or leave it out with data.check=warn"

@@ -65,6 +65,9 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "rle-sum": IssueType("error", "run lengths that do not sum to H x W", _ANNOTATION),
     "rle-corrupt": IssueType("error", "run-length string that is no code", _ANNOTATION),
     "rle-size": IssueType("error", "run lengths of another size than the image", _ANNOTATION),
+    "segmentation-form": IssueType(
+        "warning", "segmentation in another form than COCO's", "read as the one thing it can mean; --fix rewrites it"
+    ),
     "segmentation-empty": IssueType("warning", "empty segmentation", "the annotation is left out"),
     "mask-empty": IssueType("warning", "mask without a pixel in the image", "the annotation is left out"),
     "polygon-four-numbers": IssueType("warning", "polygon of 4 numbers, which COCO's tools take for a box", _POLYGON),
@@ -83,6 +86,8 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "box-contradicts-mask": IssueType(
         "warning", "box that lies elsewhere than its mask", "kept; training takes the mask's"
     ),
+    "box-form": IssueType("warning", "box in another form than [x, y, width, height]", "read as what it can only mean"),
+    "area-form": IssueType("warning", "area as text or in a list", "read as the number that it is"),
     "area-missing": IssueType("warning", "annotation without an area", "taken from the mask"),
     "area-invalid": IssueType("warning", "area that is zero, negative or no number", "taken from the mask"),
     "area-far-off": IssueType("warning", "area more than 2x away from the mask's pixels", "kept as given"),

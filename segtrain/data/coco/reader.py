@@ -26,6 +26,7 @@ from segtrain.data.coco.json_file import (
 )
 from segtrain.data.coco.record_tables import HUGE, ROW, AnnotationTable, ImageTable, name_of, read_images
 from segtrain.data.coco.shared_array import SharedArray
+from segtrain.masks.forms import usual_number
 from segtrain.records import Category
 
 _BATCH = 4_000  # entries that are decoded at a time
@@ -142,11 +143,17 @@ def _fill_values(
     rows: npt.NDArray[np.void], entries: Sequence[FileAnnotation], images: ImageTable, issues: Issues
 ) -> None:
     areas, crowds = [entry.area for entry in entries], [entry.iscrowd for entry in entries]
+    odd_areas: npt.NDArray[np.bool_] = np.zeros(len(areas), dtype=np.bool_)
     if set(map(type, areas)) <= {float}:
         stated_areas = np.array(areas, dtype=np.float64)
         rows["area"] = np.where((stated_areas > 0) & (stated_areas < HUGE), stated_areas, np.nan)
     else:
-        rows["area"] = [a if type(a) in (float, int) and 0 < a < HUGE else np.nan for a in areas]
+        numbers = [usual_number(area) for area in areas]
+        rows["area"] = [np.nan if a is None or not 0 < a < HUGE else a for a in numbers]
+        odd_areas = np.array([type(area) not in (float, int) for area in areas]) & ~np.isnan(rows["area"])
+        issues.extend("area-form", np.flatnonzero(rows["usable"] & odd_areas), lambda place: (
+            f"{name_of(rows[place], images)}: {reprlib.repr(areas[place])}"
+        ))  # fmt: skip
     for place in np.flatnonzero(rows["usable"] & np.isnan(rows["area"])).tolist():
         kind = "area-missing" if areas[place] is None else "area-invalid"
         text = "" if areas[place] is None else f": {reprlib.repr(areas[place])}"
@@ -158,7 +165,7 @@ def _fill_values(
     issues.extend("crowd-missing", np.flatnonzero(rows["usable"] & ~stated), lambda place: (
         f"{name_of(rows[place], images)}{'' if crowds[place] is None else f': {reprlib.repr(crowds[place])}'}"
     ))  # fmt: skip
-    rows["repaired"] = ~stated | np.isnan(rows["area"])
+    rows["repaired"] = ~stated | odd_areas | np.isnan(rows["area"])
 
 
 def _is_crowd(value: Any) -> bool:

@@ -16,6 +16,7 @@ from segtrain.data.coco.json_file import EntryReader, FileImage, RawFile, decode
 from segtrain.data.coco.shared_array import SharedArray
 from segtrain.io import printable
 from segtrain.masks import Rle
+from segtrain.masks.forms import usual_box, usual_form
 from segtrain.masks.parse import SegmentationError, from_drawable
 
 _rle = msgspec.json.Decoder(Rle)
@@ -73,9 +74,21 @@ def decode_plain(text: bytes | memoryview) -> Rle:
     return _rle.decode(text)
 
 
-def draw(text: bytes | memoryview, size: tuple[int, int]) -> tuple[Rle, list[SegmentationError]]:
-    """Decode and rasterise the json of a segmentation; see ``from_drawable``."""
-    return from_drawable(decode_segmentation(text), size)
+def decode_usual(text: bytes | memoryview, size: tuple[int, int], box: bytes) -> tuple[Any, str | None]:
+    """Decode the json of a segmentation, and rewrite it in COCO's form; see ``usual_form``.
+
+    Args:
+        text: json of the segmentation.
+        size: (H, W) of the image.
+        box: json of the annotation's box.
+    """
+    segmentation = decode_segmentation(text)
+    return usual_form(segmentation, size, decode_box(box, size) if isinstance(segmentation, dict) else None)
+
+
+def draw(text: bytes | memoryview, size: tuple[int, int], box: bytes) -> tuple[Rle, list[SegmentationError]]:
+    """Decode and rasterise the json of a segmentation; see ``decode_usual`` and ``from_drawable``."""
+    return from_drawable(decode_usual(text, size, box)[0], size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,8 +308,17 @@ def name_of(row: np.void, images: ImageTable | None = None) -> str:
     return f"{printable(images[int(row['image'])].file_name)}, {name}"
 
 
+def has_usual_box(text: bytes) -> bool:
+    """Return True if the json of a box is a list of four numbers."""
+    try:
+        _box.decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def decode_box(text: bytes, size: tuple[int, int]) -> list[float] | None:
-    """Decode the xywh box of a row, in pixels; None if it has no valid box.
+    """Decode the xywh box of a row, in pixels, in any form that ``usual_box`` knows; None if it has no valid box.
 
     Args:
         text: json of the box.
@@ -308,7 +330,9 @@ def decode_box(text: bytes, size: tuple[int, int]) -> list[float] | None:
     try:
         x, y, width, height = _box.decode(text)
     except (ValueError, RecursionError):
-        return None
+        if (found := usual_box(decode_leniently(text))) is None:
+            return None
+        x, y, width, height = found
     if not (max(abs(x), abs(y), width, height) < HUGE and width > 0 and height > 0):
         return None
     if x >= size[1] or y >= size[0] or x + width <= 0 or y + height <= 0:
