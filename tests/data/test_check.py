@@ -180,7 +180,11 @@ def test_fix(data: Path, capsys: Capture) -> None:
     out = data / "new" / "fixed.json"
     code, text, _ = run(capsys, data / "train.json", data / "train", "--fix", out)
     assert code == 1
-    assert f"Corrected: {out} (what differs: {out.with_suffix('.log')})" in "".join(text.split("\n"))
+    said = text.splitlines()[-1]
+    assert said == (
+        f"Written: {out}, with 8 of 12 annotations and 4 of 5 images; the others are left out "
+        f"(why: {out.with_suffix('.log')})"
+    )
     assert (data / "train.json").read_bytes() == before
     log = out.with_suffix(".log").read_text()
     assert "image 2 is left out: " in log

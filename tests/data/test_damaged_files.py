@@ -143,7 +143,7 @@ def test_without_a_category_nothing_can_be_used(categories: list[Any], tmp_path:
 @pytest.mark.parametrize("name", ["fixed.log", "fixed", "fixed.tar.json"])
 def test_the_log_never_replaces_the_copy(name: str, tmp_path: Path) -> None:
     index = load_index(write(tmp_path, coco(annotation())))
-    log = write_fixed(index, {}, tmp_path / name)
+    log = write_fixed(index, {}, tmp_path / name).log
     assert log != tmp_path / name
     assert load_index(tmp_path / name).counts == index.counts
     assert log.read_text().startswith(str(index.path))

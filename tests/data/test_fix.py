@@ -25,9 +25,9 @@ def fix(folder: Path, content: Any, lost: dict[int, str] | None = None) -> tuple
     path, out = write(folder, content), folder / "fixed.json"
     before = path.read_bytes()
     index = load_index(path, "warn")
-    log = write_fixed(index, lost or {}, out)
+    copy = write_fixed(index, lost or {}, out)
     assert path.read_bytes() == before
-    return index, load_index(out), log.read_text()
+    return index, load_index(out), copy.log.read_text()
 
 
 @pytest.mark.parametrize("kind", FINDINGS)
@@ -79,6 +79,23 @@ def test_what_segtrain_does_not_know_is_kept(tmp_path: Path) -> None:
     assert written["images"] == [image(license=4, patient="p")]
     assert written["annotations"][0]["attributes"] == {"x": [1, "é"]}
     assert written["categories"] == [CELL | {"supercategory": "s"}]
+
+
+def test_the_copy_says_how_many_annotations_it_keeps(tmp_path: Path) -> None:
+    index = load_index(
+        write(tmp_path, coco(annotation(), annotation(id=6, segmentation="x"), annotation(id=7))), "warn"
+    )
+    copy = write_fixed(index, {}, tmp_path / "some.json")
+    assert str(copy).startswith(f"Written: {tmp_path / 'some.json'}, with 2 of 3 annotations and 1 of 1 image; ")
+    whole = write_fixed(load_index(tmp_path / "some.json"), {}, tmp_path / "all.json")
+    assert str(whole).startswith(f"Corrected: {tmp_path / 'all.json'}, all 2 annotations and 1 image kept ")
+
+
+def test_no_copy_without_annotations_is_written(tmp_path: Path) -> None:
+    index = load_index(write(tmp_path, coco(annotation(segmentation="x"), annotation(id=6, image_id=99))), "warn")
+    with pytest.raises(SegtrainError, match="none of its 2 annotations can be used, so no copy is written"):
+        write_fixed(index, {}, tmp_path / "fixed.json")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["coco.json"]
 
 
 def test_ids_that_change_are_in_the_log(tmp_path: Path) -> None:

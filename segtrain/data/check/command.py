@@ -47,14 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report, index = _inspect(options)
         if not options.json:
             _show(report, options)
-        log = write_fixed(index, report.lost_images, options.fix) if options.fix and index else None
+        fixed = write_fixed(index, report.lost_images, options.fix) if options.fix and index else None
     except (SegtrainError, OSError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 1
     if options.json:
-        print(json.dumps(_as_values(report, options), indent=2))
-    elif log:
-        print(f"Corrected: {options.fix} (what differs: {log})")
+        written = {} if fixed is None else {"fixed": asdict(fixed)}
+        print(json.dumps(_as_values(report, options) | written, indent=2, default=str))
+    elif fixed:
+        print(fixed)
     elif options.fix:
         print("Nothing of it can be used, so nothing is written.")
     return 1 if report.errors else 0

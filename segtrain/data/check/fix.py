@@ -3,6 +3,7 @@
 import json
 import reprlib
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,38 @@ _INT32 = 2**31 - 1
 Rows = npt.NDArray[np.void]
 
 
-def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> Path:
+@dataclass(frozen=True)
+class FixedCopy:
+    """Corrected copy of a COCO file.
+
+    Attributes:
+        path: path of the copy.
+        log: path of the list of all differences.
+        annotations: number of annotations in the copy.
+        all_annotations: number of annotations in the original file.
+        images: number of images in the copy.
+        all_images: number of images in the original file.
+    """
+
+    path: Path
+    log: Path
+    annotations: int
+    all_annotations: int
+    images: int
+    all_images: int
+
+    def __str__(self) -> str:
+        """Return one line that says how much of the original file the copy holds."""
+        if (self.annotations, self.images) == (self.all_annotations, self.all_images):
+            kept = f"all {_many(self.annotations, 'annotation')} and {_many(self.images, 'image')} kept"
+            return f"Corrected: {self.path}, {kept} (what differs: {self.log})"
+        return (
+            f"Written: {self.path}, with {self.annotations:,} of {_many(self.all_annotations, 'annotation')} and "
+            f"{self.images:,} of {_many(self.all_images, 'image')}; the others are left out (why: {self.log})"
+        )
+
+
+def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> FixedCopy:
     """Write a copy of the json without unusable entries, and a log of all differences.
 
     Annotations are numbered from 1; ids of images and categories are kept unless they are 0, no whole numbers, or used
@@ -34,11 +66,8 @@ def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> 
         lost_images: problem of each image that cannot be used, by its id in the index.
         out: path of the new file; the log is written beside it.
 
-    Returns:
-        Path of the log.
-
     Raises:
-        SegtrainError: one of the two files exists already, or no image can be used.
+        SegtrainError: one of the two files exists already; or no image can be used, or none of the annotations.
     """
     log = require_free(out, index.path)
     kept = [place for place, image in enumerate(index.images) if image.id not in lost_images]
@@ -56,10 +85,15 @@ def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> 
     lines += _unused("image", document["images"], index.images.rows["entry"].tolist())
     lines += _unused("category", document["categories"], [category.entry for category in index.categories])
     annotations = list(_annotations(index, document["annotations"], set(kept), image_ids, category_ids, lines))
+    entries = len(document["annotations"])
+    if entries and not annotations:
+        raise SegtrainError(
+            f"{index.path}: none of its {_many(entries, 'annotation')} can be used, so no copy is written"
+        )
     fixed = {**document, "images": images, "categories": categories, "annotations": annotations}
     write_atomically(out, _encode(fixed))
     write_atomically(log, "\n".join(lines) + "\n")
-    return log
+    return FixedCopy(out, log, len(annotations), entries, len(images), len(document["images"]))
 
 
 def require_free(out: Path, source: Path) -> Path:
@@ -80,6 +114,10 @@ def require_free(out: Path, source: Path) -> Path:
         if path.exists() or path.resolve() == source.resolve():
             raise SegtrainError(f"{path}: exists already, and nothing is changed in place; choose another name")
     return log
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _new_ids(kind: str, ids: list[int]) -> dict[int, int]:
