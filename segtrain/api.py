@@ -35,7 +35,7 @@ from segtrain.evaluation import (
 )
 from segtrain.evaluation import predict as _predict
 from segtrain.evaluation import score as _score
-from segtrain.io import printable
+from segtrain.io import expand_path, printable
 from segtrain.metrics.scores import TrackScores
 from segtrain.nodes import build, nearest, read_yaml
 from segtrain.records import Category, Instances
@@ -178,7 +178,7 @@ def read_image(path: str | Path, *, max_pixels: int = PILLOW_LIMIT) -> RgbArray:
     (96, 96, 3)
     """
     with _image_errors():
-        return _read_image(Path(path), max_pixels=max_pixels)
+        return _read_image(expand_path(path), max_pixels=max_pixels)
 
 
 def draw(
@@ -247,10 +247,11 @@ def load_coco(
             raise SegtrainError(f"{value!r} is no choice of load_coco; use {', '.join(choices)}")
     reader = None
     if images is not None:
-        if not Path(images).is_dir():
+        images = expand_path(images)
+        if not images.is_dir():
             raise SegtrainError(f"{images}: no such folder; give the folder of the images")
-        reader = ImageReader(Path(images), exif, PILLOW_LIMIT)
-    index = load_index(Path(annotations), "off" if check == "off" else "warn")
+        reader = ImageReader(images, exif, PILLOW_LIMIT)
+    index = load_index(expand_path(annotations), "off" if check == "off" else "warn")
     if check == "strict":
         refuse_errors(index.issues, str(annotations), 'check="warn"')
     return Split("val", index, reader)

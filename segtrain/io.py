@@ -1,9 +1,13 @@
-"""Atomic file writes, the cache folder, and printable file names."""
+"""Atomic file writes, the cache folder, expanded paths, and printable file names."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
+from segtrain.errors import SegtrainError
+
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 # Longer names are cut in messages: a damaged json can hold a megabyte.
 _LONGEST = 160
 
@@ -36,3 +40,34 @@ def cache_folder() -> Path:
     """Return the user's cache folder: ``$XDG_CACHE_HOME/segtrain``, by default below ``~/.cache``; it may not exist."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "segtrain"
+
+
+def expand_path(path: str | Path) -> Path:
+    """Replace ``~`` by the home folder, and ``$NAME`` or ``${NAME}`` by the value of an environment variable.
+
+    A shell does so only for words that begin with them, and not for the value in ``output_dir=~/run``.
+
+    Args:
+        path: path as typed by the user.
+
+    Raises:
+        SegtrainError: a variable is not set, and no file has this very name; or there is no such user.
+
+    >>> expand_path("runs/train").as_posix()
+    'runs/train'
+    >>> expand_path("~") == Path.home()
+    True
+    """
+    text = str(path)
+    if "$" in text and not os.path.lexists(text):
+        text = _VARIABLE.sub(lambda match: _environment(match[1] or match[2], text), text)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise SegtrainError(f"{path}: there is no such user; write ./{path} for a file of this name") from error
+
+
+def _environment(name: str, path: str) -> str:
+    if name not in os.environ:
+        raise SegtrainError(f"{path}: the environment variable {name} is not set; set it, or write the path out")
+    return os.environ[name]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from segtrain.io import cache_folder, write_atomically
+from segtrain.errors import SegtrainError
+from segtrain.io import cache_folder, expand_path, write_atomically
 
 
 @pytest.mark.parametrize("content", ["grün\n", b"\x00\xff"])
@@ -44,3 +45,32 @@ def test_the_cache_lies_where_the_user_wants_it(tmp_path: Path, monkeypatch: pyt
     assert cache_folder() == tmp_path / "segtrain"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "segtrain"
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("~", "/home/ann"),
+        ("~/x y", "/home/ann/x y"),
+        ("$DISK/x", "/mnt/disk/x"),
+        ("${DISK}/x", "/mnt/disk/x"),
+        ("a/$SET.json", "a/train.json"),
+        ("$BACK/x", "/home/ann/back/x"),  # a variable that holds a path of the same kind
+        ("a~b/~", "a~b/~"),
+        ("a$", "a$"),
+    ],
+)
+def test_paths_are_expanded_as_a_shell_does(monkeypatch: pytest.MonkeyPatch, typed: str, expected: str) -> None:
+    for name, value in (("HOME", "/home/ann"), ("DISK", "/mnt/disk"), ("SET", "train"), ("BACK", "~/back")):
+        monkeypatch.setenv(name, value)
+    assert expand_path(typed) == expand_path(Path(typed)) == Path(expected)
+
+
+def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOWHERE", raising=False)
+    with pytest.raises(SegtrainError, match="a/\\$NOWHERE/b: the environment variable NOWHERE is not set"):
+        expand_path("a/$NOWHERE/b")
+    (tmp_path / "$NOWHERE").touch()
+    assert expand_path(tmp_path / "$NOWHERE") == tmp_path / "$NOWHERE"  # a file of this very name
+    with pytest.raises(SegtrainError, match="no such user"):
+        expand_path("~nobody-of-this-name/x")

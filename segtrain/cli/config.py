@@ -4,7 +4,7 @@ A key stands in two places: here with what it may be, and in its YAML file with 
 ``--help`` prints. Arguments of parts (``_target_``) stand in the signature of the part instead.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import field, make_dataclass
 from pathlib import Path, PurePath
 from types import NoneType, UnionType
@@ -15,8 +15,17 @@ from msgspec import Struct
 from omegaconf import MISSING, OmegaConf
 
 import segtrain
+from segtrain.errors import SegtrainError
+from segtrain.io import expand_path
 from segtrain.nodes import find_argument_problems
 from segtrain.values import Fraction, Natural, Positive, PositiveFloat, ProperFraction, TunedMetric, check_value
+
+# Keys whose values are paths, or lists of paths; `*` stands for any name.
+_PATHS = (
+    "output_dir", "resume", "checkpoint", "data.root", "data.train_annotations", "data.train_images",
+    "data.val_annotations", "data.val_images", "segmenter.weights", "segmenters.*.path", "predictions.*",
+    "predictions.*.file",
+)  # fmt: skip
 
 
 class Data(Struct):
@@ -109,7 +118,8 @@ def config_folder() -> Path:
 
 
 def register_schemas() -> None:
-    """Make the schemas known to Hydra as ``train_schema`` and ``evaluate_schema``."""
+    """Make the schemas known to Hydra as ``train_schema`` and ``evaluate_schema``, and the resolver of paths."""
+    OmegaConf.register_new_resolver("expand_path", lambda path: str(expand_path(path)), replace=True)
     store = ConfigStore.instance()
     store.store(name="train_schema", node=schema(Train))
     evaluate = OmegaConf.structured(schema(Evaluate))
@@ -152,6 +162,53 @@ def _merged_type(hint: Any) -> Any:
     others = kinds - {NoneType}
     kind = others.pop() if len(others) == 1 else Any
     return kind | None if NoneType in kinds else kind
+
+
+def expand_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace ``~`` and environment variables in the values of all keys that name files or folders.
+
+    Args:
+        config: plain, resolved values of a root.
+
+    Returns:
+        A copy with expanded paths.
+
+    Raises:
+        SegtrainError: a variable is not set; the message begins with the key.
+
+    >>> expand_paths({"seed": 0, "checkpoint": ["runs/a", "~"]})["checkpoint"][1] == str(Path.home())
+    True
+    """
+    expanded: dict[str, Any] = dict(config)
+    for key in _PATHS:
+        expanded = _with_expanded(expanded, key.split("."), "")
+    return expanded
+
+
+def _with_expanded(node: Any, names: Sequence[str], key: str) -> Any:
+    """Expand the paths below a node.
+
+    Args:
+        node: part of the configuration.
+        names: names that lead from the node to the paths.
+        key: dotted key of the node, for errors.
+    """
+    if not names:
+        if isinstance(node, list):
+            return [_with_expanded(path, names, key) for path in node]
+        return _expanded(node, key) if isinstance(node, str) else node
+    if not isinstance(node, Mapping):
+        return node
+    chosen = [name for name in node if names[0] in ("*", name)]
+    return {**node, **{name: _with_expanded(node[name], names[1:], f"{key}.{name}".lstrip(".")) for name in chosen}}
+
+
+def _expanded(path: str, key: str) -> str:
+    try:
+        # A path without `~` and `$` stays as typed: it may also be a word, such as the name of published weights.
+        return str(expand_path(path)) if path.startswith("~") or "$" in path else path
+    except SegtrainError as error:
+        raise SegtrainError(f"{key}={error}") from error
 
 
 def type_of(config_name: str, key: str) -> Any:

@@ -18,10 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.cli.command_line import Command, logging_of_a_run, start_logging
-from segtrain.cli.config import config_folder, find_problems, register_schemas
+from segtrain.cli.config import config_folder, expand_paths, find_problems, register_schemas
 from segtrain.cli.help import help_text
 from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first
-from segtrain.cli.overrides import compose, expand
+from segtrain.cli.overrides import compose, expand, quote_home
 from segtrain.cli.trial import find_refusals
 from segtrain.errors import SegtrainError
 
@@ -71,6 +71,7 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
             start_logging()
             return load_task(config_name)(values, output_dir, _command(config_name, program, arguments))
 
+    arguments = [quote_home(argument) for argument in arguments]
     sys.argv = [program[-1], *overrides_first(arguments)]  # where Hydra looks for them
     with _errors_as_one_line(debugging):
         _check_command(config_name, arguments)
@@ -89,6 +90,7 @@ def run(config_name: str, overrides: Sequence[str]) -> Finished[Any]:
     """
     if isinstance(overrides, str):
         raise SegtrainError(f"{config_name} takes a list of overrides; write {config_name}([{overrides!r}])")
+    overrides = [quote_home(override) for override in overrides]
     try:
         config = compose_runs(config_name, overrides)[0]
     except (HydraException, OmegaConfBaseException) as error:
@@ -115,7 +117,8 @@ def compose_runs(config_name: str, overrides: Sequence[str], *, sweep: bool = Fa
         Plain, resolved values of each run.
 
     Raises:
-        SegtrainError: lists every override that cannot be applied, and every value and argument that is wrong.
+        SegtrainError: lists every override that cannot be applied, and every value and argument that is wrong; or a
+            path names an environment variable that is not set.
 
     >>> [values["seed"] for values in compose_runs("train", ["seed=3,4"], sweep=True)]
     [3, 4]
@@ -186,7 +189,8 @@ def _checked(*composed: tuple[DictConfig, Sequence[str], Collection[str]]) -> li
             importing the rest would take seconds, and what comes from the YAML files is right.
 
     Raises:
-        SegtrainError: lists the mistakes, and every value and argument that is wrong.
+        SegtrainError: lists the mistakes, and every value and argument that is wrong; or a path names an environment
+            variable that is not set.
     """
     runs: list[dict[str, Any]] = []
     problems: list[str] = []
@@ -194,7 +198,7 @@ def _checked(*composed: tuple[DictConfig, Sequence[str], Collection[str]]) -> li
     for cfg, mistakes, applied in composed:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         assert isinstance(values, dict)
-        runs.append({str(key): value for key, value in values.items()})
+        runs.append(expand_paths({str(key): value for key, value in values.items()}))
         changed = applied if mistyped else None
         problems += [*mistakes, *find_problems(runs[-1], changed), *find_refusals(runs[-1], changed)]
     if problems:

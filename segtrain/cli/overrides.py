@@ -1,5 +1,6 @@
 """Overrides as a whole: every mistake is reported, each with the nearest name that exists."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -16,6 +17,20 @@ from segtrain.cli.config import type_of
 from segtrain.errors import SegtrainError
 from segtrain.nodes import nearest
 from segtrain.values import describe_type
+
+# A value that begins with `~`, alone or in a list or a mapping.
+_HOME = re.compile(r"""(?<=[=,:\[])(\s*)(~[^,:\[\]{}]*)""")
+
+
+def quote_home(argument: str) -> str:
+    """Put values that begin with ``~`` in quotes, which Hydra's grammar demands.
+
+    >>> quote_home("output_dir=~/runs/a"), quote_home("checkpoint=[a,~/b]"), quote_home("~segmenters.otsu")
+    ('output_dir="~/runs/a"', 'checkpoint=[a,"~/b"]', '~segmenters.otsu')
+    """
+    if argument.startswith("-") or "'" in argument or '"' in argument:
+        return argument
+    return _HOME.sub(r'\1"\2"', argument)
 
 
 def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, list[str], list[str]]:

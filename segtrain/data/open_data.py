@@ -22,6 +22,7 @@ from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.pixel_cache import PixelCache
 from segtrain.data.splits import ImageUse, Split, SplitName, check_images, drop_unreadable, open_splits
 from segtrain.errors import SegtrainError
+from segtrain.io import expand_path
 from segtrain.nodes import build
 
 logger = logging.getLogger(__name__)
@@ -219,4 +220,4 @@ def training_samples(split: Split, augmentation: Augmentation, seed: int, data: 
 
 def data_root(data: Mapping[str, Any]) -> Path:
     """Return the absolute folder that the paths of a ``data`` node are relative to."""
-    return Path(data["root"] or ".").expanduser().absolute()
+    return expand_path(data["root"] or ".").absolute()

@@ -15,7 +15,7 @@ from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split, SplitName
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD
-from segtrain.io import write_atomically
+from segtrain.io import expand_path, write_atomically
 from segtrain.nodes import accepts, build, built_class, check_targets, require_own_targets, target_nodes
 from segtrain.segmenters import Trainable
 from segtrain.segmenters.state_file import read_state
@@ -130,7 +130,7 @@ def checkpoint_file(path: str | Path, preferred: str = "best.pt") -> Path:
     Raises:
         SegtrainError: there is no such file, or the folder holds no checkpoint.
     """
-    path = Path(path)
+    path = expand_path(path)
     if not path.exists():
         raise SegtrainError(f"{path}: no such file; give a run's folder or a checkpoint")
     if not path.is_dir():

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NoReturn
 
 from rich import box
@@ -29,7 +28,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue
 from segtrain.data.coco.json_file import FileError
 from segtrain.errors import SegtrainError
-from segtrain.io import printable
+from segtrain.io import expand_path, printable
 
 _WIDTH = 140  # characters
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -164,13 +163,20 @@ def _parser() -> argparse.ArgumentParser:
         description="Check a COCO data set. The exit code is 1 if there are errors, which training and evaluation "
         "refuse unless data.check is set to warn or off.",
     )
-    parser.add_argument("annotations", type=Path, metavar="ANNOTATIONS", help="COCO json")
-    parser.add_argument("images", type=Path, metavar="IMAGES", help="folder of its images")
-    parser.add_argument("--fix", type=Path, metavar="OUT.json", help="write a corrected copy, and a log beside it")
-    parser.add_argument("--json", action="store_true", help="print the issues as json")
-    parser.add_argument("--against", type=Path, metavar="OTHER.json", help="look for images shared with this json")
+    parser.add_argument("annotations", type=expand_path, metavar="ANNOTATIONS", help="COCO json")
+    parser.add_argument("images", type=expand_path, metavar="IMAGES", help="folder of its images")
     parser.add_argument(
-        "--against-images", type=Path, metavar="DIR", help="image folder of OTHER.json (default: found near IMAGES)"
+        "--fix", type=expand_path, metavar="OUT.json", help="write a corrected copy, and a log beside it"
+    )
+    parser.add_argument("--json", action="store_true", help="print the issues as json")
+    parser.add_argument(
+        "--against", type=expand_path, metavar="OTHER.json", help="look for images shared with this json"
+    )
+    parser.add_argument(
+        "--against-images",
+        type=expand_path,
+        metavar="DIR",
+        help="image folder of OTHER.json (default: found near IMAGES)",
     )
     # Defaults as in configs/data/coco.yaml.
     exif = "value of data.exif in training (default: %(default)s)"
