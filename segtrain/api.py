@@ -18,6 +18,7 @@ from segtrain.arrays import RgbArray
 from segtrain.cli.config import config_folder
 from segtrain.data.check.load import CheckMode, load_index, refuse_errors
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
+from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd
 from segtrain.data.images.headers import PILLOW_LIMIT, Exif
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader, as_tensor
@@ -36,6 +37,7 @@ from segtrain.evaluation import (
 from segtrain.evaluation import predict as _predict
 from segtrain.evaluation import score as _score
 from segtrain.io import expand_path, printable
+from segtrain.masks.parse import Rings
 from segtrain.metrics.scores import TrackScores
 from segtrain.nodes import build, nearest, read_yaml
 from segtrain.records import Category, Instances
@@ -223,7 +225,14 @@ def draw(
 
 
 def load_coco(
-    annotations: str | Path, images: str | Path | None = None, *, check: CheckMode = "strict", exif: Exif = "auto"
+    annotations: str | Path,
+    images: str | Path | None = None,
+    *,
+    check: CheckMode = "strict",
+    exif: Exif = "auto",
+    boxes_without_masks: BoxesWithoutMasks = "error",
+    crowd: Crowd = "ignore",
+    rings: Rings = "union",
 ) -> Split:
     """Load a COCO data set: the index of its annotations, and a reader of its images.
 
@@ -234,6 +243,12 @@ def load_coco(
             masks are looked at when they are used.
         exif: "apply": images are turned upright by their EXIF orientation; "ignore": they are read as they are stored;
             "auto": they are read in the way that has the size in the json.
+        boxes_without_masks: "error": an object with a box and without a mask is an error; "ignore": it is a region that
+            is neither learned nor counted; "box": the box is its mask.
+        crowd: "ignore": annotations with ``iscrowd`` 1 are regions that are neither learned nor counted; "objects":
+            they are ordinary objects.
+        rings: "union": several polygons of one object are united, as COCO defines; "even_odd": one inside another is
+            a hole.
 
     Raises:
         SegtrainError: the file is no COCO json, or something in it cannot be used.
@@ -242,7 +257,9 @@ def load_coco(
     >>> st.load_coco("cells/annotations/instances_val.json", "cells/images/val")
     <cells/annotations/instances_val.json: 2 images, 26 annotations of round, spindle, lobed>
     """
-    for value, choices in ((check, get_args(CheckMode)), (exif, get_args(Exif))):
+    rules = AnnotationRules(boxes_without_masks, crowd, rings)
+    kinds = (CheckMode, Exif, BoxesWithoutMasks, Crowd, Rings)
+    for value, choices in zip((check, exif, *rules), map(get_args, kinds), strict=True):
         if value not in choices:
             raise SegtrainError(f"{value!r} is no choice of load_coco; use {', '.join(choices)}")
     reader = None
@@ -251,7 +268,7 @@ def load_coco(
         if not images.is_dir():
             raise SegtrainError(f"{images}: no such folder; give the folder of the images")
         reader = ImageReader(images, exif, PILLOW_LIMIT)
-    index = load_index(expand_path(annotations), "off" if check == "off" else "warn")
+    index = load_index(expand_path(annotations), "off" if check == "off" else "warn", rules)
     if check == "strict":
         refuse_errors(index.issues, str(annotations), 'check="warn"')
     return Split("val", index, reader)
@@ -281,6 +298,7 @@ def check(data: Split, *, against: Split | None = None, max_dets: int = _MAX_DET
         exif=_reader(data).exif,
         max_dets=max_dets,
         max_pixels=_reader(data).max_pixels,
+        rules=data.index.rules,
     )
     return run_checks(settings, lambda _name, _steps: lambda: None)[0]
 

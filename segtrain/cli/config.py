@@ -45,6 +45,9 @@ class Data(Struct):
     check: Literal["strict", "warn", "off"]
     on_bad_image: Literal["error", "skip"]
     exif: Literal["apply", "ignore", "auto"]
+    boxes_without_masks: Literal["error", "ignore", "box"]
+    crowd: Literal["ignore", "objects"]
+    rings: Literal["union", "even_odd"]
     max_image_pixels: Positive
     min_object_pixels: Natural
     cache: Literal["none", "ram"]

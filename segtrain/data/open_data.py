@@ -17,6 +17,7 @@ from segtrain.data.check.set_checks import check_set, find_leaks
 from segtrain.data.coco.index import require_instances
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.coco.record_tables import ImageInfo
+from segtrain.data.coco.rules import AnnotationRules
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.pixel_cache import PixelCache
@@ -168,6 +169,7 @@ def open_data(
         exif=data["exif"],
         max_image_pixels=data["max_image_pixels"],
         check=data["check"],
+        rules=AnnotationRules(*(data[key] for key in AnnotationRules._fields)),
         seed=seed,
         need=need,
         val_ids=val_ids,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from segtrain.console import with_progress
 from segtrain.data.check.load import CheckMode, load_index
 from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.data.images.headers import Exif
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.split_drawing import draw_validation_ids, require_known_ids, write_split
@@ -64,6 +65,7 @@ def open_splits(
     check: CheckMode,
     seed: int,
     need: Collection[SplitName],
+    rules: AnnotationRules = COCO_RULES,
     split_by: str | None = None,
     val_ids: Collection[int] | None = None,
     images: ImageUse = "needed",
@@ -83,6 +85,7 @@ def open_splits(
         check: treatment of annotations that cannot be used; see ``load_index``.
         seed: seed of the draw of validation images, not negative.
         need: splits to open.
+        rules: choices of what annotations mean.
         split_by: field of the images; those with the same value (patient, slide, video) stay in one split.
         val_ids: ids of the validation images, if they were drawn before (from a checkpoint); None to draw them.
         images: "needed" if a missing folder is an error, "welcome" if the split then has no images, "unused" if it
@@ -108,7 +111,7 @@ def open_splits(
     indices: dict[SplitName, CocoIndex] = {}
     entries: dict[SplitName, list[int]] = {}
     if drawn:
-        whole = _load(root, train_annotations, "data.train_annotations", check)
+        whole = _load(root, train_annotations, "data.train_annotations", check, rules)
         if val_ids is not None:
             chosen = require_known_ids(whole, val_ids)
         else:
@@ -122,9 +125,9 @@ def open_splits(
             indices[name] = whole.subset(own["id"].tolist())
     else:
         if "train" in need:
-            indices["train"] = _load(root, train_annotations, "data.train_annotations", check)
+            indices["train"] = _load(root, train_annotations, "data.train_annotations", check, rules)
         if "val" in need:
-            indices["val"] = _load(root, val_annotations, "data.val_annotations", check)
+            indices["val"] = _load(root, val_annotations, "data.val_annotations", check, rules)
     folders: dict[SplitName, str | None] = {"train": train_images, "val": val_images}
     splits: dict[SplitName, Split] = {}
     for name in indices:
@@ -159,13 +162,13 @@ def check_images(split: Split) -> ImageReader:
     return split.images
 
 
-def _load(root: Path, annotations: str | None, key: str, check: CheckMode) -> CocoIndex:
+def _load(root: Path, annotations: str | None, key: str, check: CheckMode, rules: AnnotationRules) -> CocoIndex:
     if annotations is None:
         raise SegtrainError(f"{key} is null; give the path of a COCO json, relative to data.root")
     path = root / annotations
     if not path.is_file():
         raise SegtrainError(f"{path}: no such file; set {key}, relative to data.root")
-    return load_index(path, check)
+    return load_index(path, check, rules)
 
 
 def _folder(root: Path, images: str | None, name: SplitName, use: ImageUse) -> Path | None:

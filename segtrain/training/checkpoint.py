@@ -20,7 +20,7 @@ from segtrain.nodes import accepts, build, built_class, check_targets, require_o
 from segtrain.segmenters import Trainable
 from segtrain.segmenters.state_file import read_state
 
-FORMAT = 3  # of the file; a change that older code would misread, or newer code of an older file, raises it
+FORMAT = 4  # of the file; a change that older code would misread, or newer code of an older file, raises it
 
 
 @dataclass(frozen=True)

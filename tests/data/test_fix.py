@@ -12,19 +12,22 @@ from segtrain import masks
 from segtrain.data.check.fix import write_fixed
 from segtrain.data.check.load import load_index
 from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.errors import SegtrainError
-from tests.data.test_issues import CELL, FINDINGS, NAN, SQUARE, annotation, coco, image, rle, write
+from tests.data.test_issues import CELL, FINDINGS, NAN, RULES, SQUARE, annotation, coco, image, rle, write
 
 # pycocotools 2.0.11 under NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 KEPT = {"box-outside", "box-contradicts-mask", "area-far-off", "category-same-name"}  # valid, only warned of
 
 
-def fix(folder: Path, content: Any, lost: dict[int, str] | None = None) -> tuple[CocoIndex, CocoIndex, str]:
+def fix(
+    folder: Path, content: Any, lost: dict[int, str] | None = None, rules: AnnotationRules = COCO_RULES
+) -> tuple[CocoIndex, CocoIndex, str]:
     """The index of a file, that of its corrected copy, and the log."""
     path, out = write(folder, content), folder / "fixed.json"
     before = path.read_bytes()
-    index = load_index(path, "warn")
+    index = load_index(path, "warn", rules)
     copy = write_fixed(index, lost or {}, out)
     assert path.read_bytes() == before
     return index, load_index(out), copy.log.read_text()
@@ -33,7 +36,8 @@ def fix(folder: Path, content: Any, lost: dict[int, str] | None = None) -> tuple
 @pytest.mark.parametrize("kind", FINDINGS)
 def test_every_finding_is_mended(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = FINDINGS[kind][0]
-    index, fixed, _ = fix(tmp_path, {**content, "annotations": [*content["annotations"], annotation(id=77, area=11)]})
+    whole = {**content, "annotations": [*content["annotations"], annotation(id=77, area=11)]}
+    index, fixed, _ = fix(tmp_path, whole, rules=RULES.get(kind, COCO_RULES))
     assert {issue.kind for issue in fixed.issues if issue.severity != "note"} <= KEPT
     assert (fixed.counts.dropped, fixed.counts.repaired) == (0, 0)
     assert (fixed.counts.used, fixed.counts.crowd) == (index.counts.used, index.counts.crowd)

@@ -16,6 +16,7 @@ from segtrain.data.check.load import load_index
 from segtrain.data.check.set_checks import check_set, check_visibility
 from segtrain.data.coco.issues import ISSUE_TYPES
 from segtrain.data.coco.json_file import FileError
+from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.errors import SegtrainError
 
 SQUARE = [2.0, 2.0, 6.0, 2.0, 6.0, 5.0, 2.0, 5.0]  # 4 x 3 pixels
@@ -78,7 +79,18 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, int]] = {
     "rle-corrupt": (coco(annotation(**rle("~~"))), "annotation 5: the run-length string '~~' is corrupt", 0),
     "rle-size": (coco(annotation(**rle([0, 200], (20, 10)))), "has size [20, 10], its image is [10, 20]", 0),
     "segmentation-form": (coco(annotation(segmentation=SQUARE)), "7.png, annotation 5: one flat list", 1),
-    "segmentation-empty": (coco(annotation(segmentation=[])), "7.png, annotation 5: the segmentation is empty", 0),
+    "box-without-mask": (
+        coco(annotation(segmentation=[])),
+        "7.png, annotation 5: the object has the box [2, 2, 4, 3] and no mask",
+        0,
+    ),
+    "box-ignored": (coco(annotation(segmentation=...)), "7.png, annotation 5: [2, 2, 4, 3]", 1),
+    "box-as-mask": (coco(annotation(segmentation=None)), "7.png, annotation 5: [2, 2, 4, 3]", 1),
+    "segmentation-empty": (
+        coco(annotation(segmentation=[], bbox=[2, 2, 0, 3])),
+        "7.png, annotation 5: the segmentation is empty",
+        0,
+    ),
     "mask-empty": (
         coco(annotation(segmentation=[[50, 50, 60, 50, 60, 60]])),
         "the mask covers no pixel of the image",
@@ -115,6 +127,10 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, int]] = {
     "crowd-missing": (coco(annotation(iscrowd=...)), "7.png, annotation 5", 1),
     "annotation-duplicate": (coco(annotation(), annotation(id=6)), "7.png, annotation 6: repeats entry 1", 2),
 }
+RULES = {
+    "box-ignored": AnnotationRules(boxes_without_masks="ignore"),
+    "box-as-mask": AnnotationRules(boxes_without_masks="box"),
+}
 FATAL = {
     "not-json": "{",
     "wrong-root": [],
@@ -133,7 +149,8 @@ def test_every_kind_of_the_table_is_tested() -> None:
 def test_a_minimal_file_shows_it(kind: str, tmp_path: Path) -> None:
     content, example, left = FINDINGS[kind]
     path = write(tmp_path, content)
-    index = load_index(path, "warn")
+    rules = RULES.get(kind, COCO_RULES)
+    index = load_index(path, "warn", rules)
     assert (index.issues[kind].count, len(index.issues[kind].examples)) == (1, 1)
     assert example in index.issues[kind].examples[0]
     counts = index.counts
@@ -141,10 +158,10 @@ def test_a_minimal_file_shows_it(kind: str, tmp_path: Path) -> None:
     assert counts.used + counts.crowd + counts.dropped == counts.annotations
     errors = {issue.kind for issue in index.issues.of("error")}
     if not errors:
-        assert load_index(path, "strict").counts == counts
+        assert load_index(path, "strict", rules).counts == counts
         return
     with pytest.raises(SegtrainError) as caught:
-        load_index(path, "strict")
+        load_index(path, "strict", rules)
     text = str(caught.value)
     assert text.startswith(f"{path}: ")
     assert "\n" not in text
@@ -219,7 +236,7 @@ def test_other_encodings_are_read(text: str, tmp_path: Path) -> None:
 
 
 def test_the_second_look_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path, coco(annotation(bbox=...), annotation(segmentation=[])))
+    path = write(tmp_path, coco(annotation(bbox=...), annotation(segmentation=[], bbox=...)))
     first = load_index(path)
     monkeypatch.setattr("segtrain.data.check.load.AnnotationChecks", None)  # must not be asked again
     second = load_index(path)

@@ -31,6 +31,7 @@ from segtrain.data.check import command
 from segtrain.data.check.load import load_index
 from segtrain.data.coco import json_file
 from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.rules import AnnotationRules
 from segtrain.data.dataset import Sample, Skipped
 from segtrain.data.open_data import open_data, training_samples
 from segtrain.data.splits import open_splits, save_split
@@ -117,6 +118,8 @@ def _use(folder: Path, mode: str, skip: bool) -> None:
         "val_annotations": "good/coco.json", "val_images": "good/images", "val_fraction": None, "split_by": None,
         "max_dets": 3, "check": mode, "on_bad_image": "skip" if skip else "error", "exif": "auto",
         "max_image_pixels": 200_000_000, "min_object_pixels": 4, "cache": "none", "generator": None,
+        **{"strict": AnnotationRules(), "warn": AnnotationRules("ignore", "ignore", "even_odd"),
+           "off": AnnotationRules("box", "objects")}[mode]._asdict(),
     }  # fmt: skip
     chain = {"flip": albumentations.HorizontalFlip(p=0.5), "turn": albumentations.Affine(rotate=(-20, 20), p=0.5)}
     try:

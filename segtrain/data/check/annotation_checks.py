@@ -19,6 +19,7 @@ from segtrain.data.coco.record_tables import (
     has_usual_box,
     name_of,
 )
+from segtrain.data.coco.rules import AnnotationRules
 from segtrain.io import printable
 from segtrain.masks import Rle
 from segtrain.masks.parse import SegmentationError, drawable_polygons, from_drawable
@@ -61,15 +62,16 @@ class AnnotationChecks:
     Args:
         images: images of the index.
         annotations: annotations of the index.
+        rules: choices of what annotations mean.
 
     Attributes:
         rows: rows of the table, with ``usable``, ``repaired`` and ``plain`` set according to the masks.
         issues: problems found in the masks.
     """
 
-    def __init__(self, images: ImageTable, annotations: AnnotationTable) -> None:
+    def __init__(self, images: ImageTable, annotations: AnnotationTable, rules: AnnotationRules) -> None:
         self.rows, self.issues = annotations.rows.copy(), Issues()
-        self._images, self._annotations = images, annotations
+        self._images, self._annotations, self._rules = images, annotations, rules
         with progress("annotations", int(self.rows["usable"].sum()), transient=True) as stage:
             for places in self._batches():
                 batch = self._draw(places)
@@ -101,13 +103,21 @@ class AnnotationChecks:
             zip(places.tolist(), map(tuple, sizes.tolist()), texts, strict=True)
         ):
             row = self.rows[place]
+            if row["boxed"]:
+                self._add("box-ignored" if row["crowd"] else "box-as-mask", row, self._box(row))
+                kept.append(number)
+                batch.rles.append(self._annotations.mask_of_box(row, size))
+                continue
             segmentation, form = decode_usual(text, size, self._annotations.box(row))
             try:
-                rle, bad = from_drawable(segmentation, size)
+                rle, bad = from_drawable(segmentation, size, self._rules.rings)
             except SegmentationError as error:
                 for part in error.parts:
                     self._add(part.kind, row, str(part))
-                self._drop(place, error.kind, str(error))
+                if error.kind == "segmentation-empty" and decode_box(self._annotations.box(row), size) is not None:
+                    self._drop(place, "box-without-mask", f"the object has the box {self._box(row)} and no mask")
+                else:
+                    self._drop(place, error.kind, str(error))
                 continue
             for part in bad:
                 self._add(part.kind, row, str(part))
@@ -205,6 +215,9 @@ class AnnotationChecks:
             return f"image {width} wide and {height} high"
         x0, y0, x1, y1 = masks.boxes([batch.rles[number]])[0].tolist()
         return f"mask in [{x0:g}, {y0:g}, {x1 - x0:g}, {y1 - y0:g}]"
+
+    def _box(self, row: np.void) -> str:
+        return _short(self._annotations.box(row))
 
     def _drop(self, place: int, kind: str, reason: str) -> None:
         self._add(kind, self.rows[place], reason)

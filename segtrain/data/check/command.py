@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from rich import box
 from rich.console import Console
@@ -27,8 +27,10 @@ from segtrain.data.check.set_checks import CategoryCount
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue
 from segtrain.data.coco.json_file import FileError
+from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path, printable
+from segtrain.masks.parse import Rings
 
 _WIDTH = 140  # characters
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -69,6 +71,7 @@ def _inspect(options: argparse.Namespace) -> tuple[CheckReport, CocoIndex | None
         exif=options.exif,
         max_dets=options.max_dets,
         max_pixels=options.max_image_pixels,
+        rules=AnnotationRules(options.boxes_without_masks, options.crowd, options.rings),
     )
     console = Console(stderr=True)
     heartbeat = Heartbeat(lambda line: print(line, file=sys.stderr))
@@ -179,8 +182,15 @@ def _parser() -> argparse.ArgumentParser:
         help="image folder of OTHER.json (default: found near IMAGES)",
     )
     # Defaults as in configs/data/coco.yaml.
-    exif = "value of data.exif in training (default: %(default)s)"
-    parser.add_argument("--exif", choices=("auto", "apply", "ignore"), default="auto", help=exif)
+    choices = {
+        "exif": ("auto", "apply", "ignore"),
+        "boxes_without_masks": get_args(BoxesWithoutMasks),
+        "crowd": get_args(Crowd),
+        "rings": get_args(Rings),
+    }
+    for key, values in choices.items():
+        about = f"value of data.{key} in training (default: %(default)s)"
+        parser.add_argument(f"--{key.replace('_', '-')}", choices=values, default=values[0], help=about)
     for key, default in (("max_dets", 100), ("max_image_pixels", 200_000_000)):
         about = f"value of data.{key} in training (default: %(default)s)"
         option = f"--{key.replace('_', '-')}"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.json_file import read_document
-from segtrain.data.coco.record_tables import decode_usual, draw, name_of
+from segtrain.data.coco.record_tables import decode_box, decode_usual, draw, name_of
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.masks.parse import SegmentationError, drawable_polygons
@@ -177,13 +177,13 @@ def _annotations(
             continue
         entry = entries[row["number"] - 1]
         new = {"id": next(numbers), "image_id": image_ids[place], "category_id": category_ids[row["label"] - 1]}
-        new |= _integer_size(entry) | (_mended(index, alone) if row["repaired"] else {})
+        new |= _integer_size(entry) | (_mended(index, alone) if row["repaired"] else {}) | _chosen(index, alone, entry)
         yield _changed(entry, new, f"annotation entry {row['number']}", lines)
 
 
 def _integer_size(entry: Entry) -> Entry:
     """Convert a segmentation whose size is written as floats, which pycocotools rejects."""
-    segmentation = entry["segmentation"]
+    segmentation = entry.get("segmentation")
     size = segmentation.get("size") if isinstance(segmentation, dict) else None
     if not isinstance(size, list) or float not in map(type, size):
         return {}
@@ -204,6 +204,24 @@ def _mended(index: CocoIndex, alone: Rows) -> Entry:
     return mended
 
 
+def _chosen(index: CocoIndex, alone: Rows, entry: Entry) -> Entry:
+    """Return what the rules make of an annotation; nothing where it means what COCO defines."""
+    image, rules = index.images[int(alone["image"][0])], index.rules
+    new: Entry = {}
+    if rules.crowd == "objects" and entry.get("iscrowd"):
+        new["iscrowd"] = int(alone["crowd"][0])
+    text, box = index.annotations.segmentations(alone)[0], index.annotations.box(alone[0])
+    if alone["boxed"][0]:
+        x, y, width, height = decode_box(box, image.size) or [0.0] * 4
+        new["segmentation"] = [[x, y, x + width, y, x + width, y + height, x, y + height]]
+        new["iscrowd"] = int(alone["crowd"][0])
+    elif rules.rings == "even_odd" and not alone["plain"][0]:
+        mask = draw(text, image.size, box, rules.rings)[0]
+        if mask != draw(text, image.size, box)[0]:
+            new["segmentation"] = mask
+    return new
+
+
 def _reason(index: CocoIndex, alone: Rows) -> str:
     place = int(alone["image"][0])
     if place < 0 and alone["label"][0] < 1 and alone["start"][0] == alone["box"][0] - 1 == alone["stop"][0] - 1:
@@ -214,6 +232,8 @@ def _reason(index: CocoIndex, alone: Rows) -> str:
         box = index.annotations.box(alone[0])
         draw(index.annotations.segmentations(alone)[0], index.images[place].size, box)
     except SegmentationError as error:
+        if error.kind == "segmentation-empty" and decode_box(box, index.images[place].size):
+            return "it has a box and no mask"
         return str(error)
     return "its mask covers no pixel of the image"
 

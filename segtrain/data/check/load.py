@@ -13,6 +13,7 @@ from segtrain.data.check.cache import cached, fingerprint
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.coco.reader import read_index
+from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.errors import SegtrainError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class _CheckedAnnotations(msgspec.Struct):
     issues: list[Issue]
 
 
-def load_index(path: Path, check: CheckMode = "strict") -> CocoIndex:
+def load_index(path: Path, check: CheckMode = "strict", rules: AnnotationRules = COCO_RULES) -> CocoIndex:
     """Read a COCO json file and check its annotations.
 
     Annotations are repaired where possible, and left out where they cannot be used; both are counted.
@@ -40,12 +41,13 @@ def load_index(path: Path, check: CheckMode = "strict") -> CocoIndex:
         path: path of the file.
         check: "strict" if unusable annotations are an error, "warn" if they are left out, "off" if masks are not
             checked.
+        rules: choices of what annotations mean.
 
     Raises:
         SegtrainError: the file cannot be used at all; or an annotation cannot, and the check is strict.
     """
-    asked = [*fingerprint(path), FINDS_CROSSINGS]
-    index = read_index(path)
+    asked = [*fingerprint(path), FINDS_CROSSINGS, rules]
+    index = read_index(path, rules)
     if check != "off":
         checked = cached(asked, _CheckedAnnotations, lambda: _check_annotations(index))
         rows = index.annotations.rows.copy()
@@ -91,6 +93,6 @@ def _describe(issue: Issue) -> str:
 def _check_annotations(index: CocoIndex) -> _CheckedAnnotations:
     if len(index.annotations.rows) > _MANY:
         logger.info("%s: looking at every mask; the result is kept, so this happens once", index.path)
-    verification = AnnotationChecks(index.images, index.annotations)
+    verification = AnnotationChecks(index.images, index.annotations, index.rules)
     states = {name: np.packbits(verification.rows[name]).tobytes() for name in _STATES}
     return _CheckedAnnotations(**states, issues=list(verification.issues))

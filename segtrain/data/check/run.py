@@ -13,6 +13,7 @@ from segtrain.data.check.load import load_index
 from segtrain.data.check.set_checks import CategoryCount, category_histogram, check_set, find_duplicates, find_leaks
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issue, Issues
+from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.data.images.headers import Exif
 from segtrain.data.images.image_files import image_path
 from segtrain.data.images.image_reader import ImageReader
@@ -34,6 +35,7 @@ class CheckSettings:
         exif: value of ``data.exif``.
         max_dets: value of ``data.max_dets``.
         max_pixels: value of ``data.max_image_pixels``.
+        rules: choices of what annotations mean.
     """
 
     annotations: Path
@@ -43,6 +45,7 @@ class CheckSettings:
     exif: Exif
     max_dets: int
     max_pixels: int
+    rules: AnnotationRules = COCO_RULES
 
 
 class CheckReport(msgspec.Struct):
@@ -89,8 +92,8 @@ def run_checks(
     """
     if not question.images.is_dir():
         raise SegtrainError(f"{question.images}: no such image folder; give the folder of the images")
-    index = load_index(question.annotations, "warn")
-    other = load_index(question.against, "warn") if question.against else None
+    index = load_index(question.annotations, "warn", question.rules)
+    other = load_index(question.against, "warn", question.rules) if question.against else None
     folder = question.images if other is None else question.against_images or _folder_of(other, question.images)
     asked: list[object] = [
         FINDS_CROSSINGS,

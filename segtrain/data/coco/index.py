@@ -20,12 +20,22 @@ from segtrain.data.coco.record_tables import (
     draw,
     name_of,
 )
+from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.errors import SegtrainError
 from segtrain.masks import Rle
 from segtrain.masks.parse import SegmentationError
 from segtrain.records import Category, GroundTruth
 
-_DROPPING = ("segmentation-empty", "mask-empty", "mask-lost", "segmentation-type", "rle-sum", "rle-corrupt", "rle-size")
+_DROPPING = (
+    "box-without-mask",
+    "segmentation-empty",
+    "mask-empty",
+    "mask-lost",
+    "segmentation-type",
+    "rle-sum",
+    "rle-corrupt",
+    "rle-size",
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,7 @@ class CocoIndex:
         images: images in file order.
         annotations: annotations, dropped ones included.
         issues: issues found in the file so far.
+        rules: choices of what annotations mean.
     """
 
     path: Path
@@ -80,6 +91,7 @@ class CocoIndex:
     images: ImageTable
     annotations: AnnotationTable
     issues: Issues
+    rules: AnnotationRules = COCO_RULES
 
     @cached_property
     def label_of(self) -> dict[int, int]:
@@ -173,8 +185,12 @@ class CocoIndex:
             return list(map(decode_plain, texts))
         found = []
         for row, text in zip(rows, texts, strict=True):
+            if row["boxed"]:
+                found.append(self.annotations.mask_of_box(row, size))
+                continue
             try:
-                found.append(decode_plain(text) if row["plain"] else draw(text, size, self.annotations.box(row))[0])
+                box = self.annotations.box(row)
+                found.append(decode_plain(text) if row["plain"] else draw(text, size, box, self.rules.rings)[0])
             except SegmentationError as error:
                 raise SegtrainError(
                     f"{self.path}: {name_of(row)}: {error}; correct it, or leave it out with data.check=warn"

@@ -68,6 +68,18 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "segmentation-form": IssueType(
         "warning", "segmentation in another form than COCO's", "read as the one thing it can mean; --fix rewrites it"
     ),
+    "box-without-mask": IssueType(
+        "error",
+        "object drawn as a box, without a mask",
+        "set data.boxes_without_masks=ignore to neither learn nor count what is there, or =box to take the box as the "
+        "mask (=error stops here); else the annotation is left out",
+    ),
+    "box-ignored": IssueType(
+        "note", "object drawn as a box, ignored", "neither learned nor counted (data.boxes_without_masks=ignore)"
+    ),
+    "box-as-mask": IssueType(
+        "note", "object drawn as a box, which is its mask", "the box is drawn (data.boxes_without_masks=box)"
+    ),
     "segmentation-empty": IssueType("warning", "empty segmentation", "the annotation is left out"),
     "mask-empty": IssueType("warning", "mask without a pixel in the image", "the annotation is left out"),
     "polygon-four-numbers": IssueType("warning", "polygon of 4 numbers, which COCO's tools take for a box", _POLYGON),

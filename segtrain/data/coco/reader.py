@@ -25,6 +25,7 @@ from segtrain.data.coco.json_file import (
     read_pieces,
 )
 from segtrain.data.coco.record_tables import HUGE, ROW, AnnotationTable, ImageTable, name_of, read_images
+from segtrain.data.coco.rules import COCO_RULES, AnnotationRules, apply_rules
 from segtrain.data.coco.shared_array import SharedArray
 from segtrain.masks.forms import usual_number
 from segtrain.records import Category
@@ -202,8 +203,12 @@ def _check_ids(rows: npt.NDArray[np.void], images: ImageTable, issues: Issues) -
             issues.add("duplicate-annotation-id", f"{name_of(rows[place], images)} occurs {times} times", times - 1)
 
 
-def read_index(path: Path) -> CocoIndex:
+def read_index(path: Path, rules: AnnotationRules = COCO_RULES) -> CocoIndex:
     """Read a COCO json file; its structure is checked and repaired, its masks stay text until they are used.
+
+    Args:
+        path: path of the file.
+        rules: choices of what annotations mean.
 
     Raises:
         FileError: the file cannot be used at all.
@@ -211,13 +216,13 @@ def read_index(path: Path) -> CocoIndex:
     with _without_garbage_collection():
         if (file := open_in_pieces(path)) is not None:
             try:
-                return _tabulate(file)
+                return _tabulate(file, rules)
             except (ValueError, RecursionError, OSError):
                 del file  # fall back to the tolerant reader
-        return _tabulate(read_coco_file(path))
+        return _tabulate(read_coco_file(path), rules)
 
 
-def _tabulate(file: RawFile) -> CocoIndex:
+def _tabulate(file: RawFile, rules: AnnotationRules) -> CocoIndex:
     issues = Issues()
     images, image_ids = read_images(file, issues)
     if not len(images):
@@ -226,7 +231,8 @@ def _tabulate(file: RawFile) -> CocoIndex:
     if not categories:
         raise FileError("wrong-type", file.path, "no category can be used (categories[0] is no object)")
     annotations = read_annotations(file, images, image_ids, category_ids, issues)
-    return CocoIndex(file.path, categories, images, annotations, issues)
+    annotations = apply_rules(annotations, images, rules)
+    return CocoIndex(file.path, categories, images, annotations, issues, rules)
 
 
 def _read_categories(file: RawFile, issues: Issues) -> tuple[list[Category], Ids]:

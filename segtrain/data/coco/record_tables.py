@@ -15,9 +15,9 @@ from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.json_file import EntryReader, FileImage, RawFile, decode_leniently
 from segtrain.data.coco.shared_array import SharedArray
 from segtrain.io import printable
-from segtrain.masks import Rle
+from segtrain.masks import Rle, from_box
 from segtrain.masks.forms import usual_box, usual_form
-from segtrain.masks.parse import SegmentationError, from_drawable
+from segtrain.masks.parse import Rings, SegmentationError, from_drawable
 
 _rle = msgspec.json.Decoder(Rle)
 _polygons = msgspec.json.Decoder(list[list[float]])
@@ -43,6 +43,7 @@ ROW = np.dtype(
         ("id", np.int64),  # id in the file; -1 where that is no whole number
         ("area", np.float64),  # pixels; nan where the file states no valid area
         ("crowd", np.bool_),  # a region to ignore
+        ("boxed", np.bool_),  # the file gives no mask, and the box stands for it
         ("usable", np.bool_),  # False for an annotation that is dropped, and only counted
         ("repaired", np.bool_),  # usable, but a value was repaired
         ("plain", np.bool_),  # the segmentation is known to be a valid compressed run-length mask
@@ -86,9 +87,11 @@ def decode_usual(text: bytes | memoryview, size: tuple[int, int], box: bytes) ->
     return usual_form(segmentation, size, decode_box(box, size) if isinstance(segmentation, dict) else None)
 
 
-def draw(text: bytes | memoryview, size: tuple[int, int], box: bytes) -> tuple[Rle, list[SegmentationError]]:
+def draw(
+    text: bytes | memoryview, size: tuple[int, int], box: bytes, rings: Rings = "union"
+) -> tuple[Rle, list[SegmentationError]]:
     """Decode and rasterise the json of a segmentation; see ``decode_usual`` and ``from_drawable``."""
-    return from_drawable(decode_usual(text, size, box)[0], size)
+    return from_drawable(decode_usual(text, size, box)[0], size, rings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +286,12 @@ class AnnotationTable:
     def box(self, row: np.void) -> bytes:
         """Return the json of a row's box; empty if it has none."""
         return self.text.array[row["box"] : row["stop"]].tobytes()
+
+    def mask_of_box(self, row: np.void, size: tuple[int, int]) -> Rle:
+        """Draw the box of a row that is ``boxed``, in an image of this (H, W)."""
+        box = decode_box(self.box(row), size)
+        assert box is not None
+        return from_box(box, size)
 
     def of_images(self, places: npt.NDArray[np.int64]) -> "AnnotationTable":
         """Select the annotations of some images, given by increasing indices, which become 0, 1, 2, ..."""

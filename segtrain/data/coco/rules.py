@@ -1,0 +1,56 @@
+"""Rules of reading annotations: the user's choices where a COCO file can mean two things."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from segtrain.data.coco.record_tables import AnnotationTable, ImageTable, decode_box, decode_usual
+from segtrain.masks.parse import Rings, is_empty
+
+BoxesWithoutMasks = Literal["error", "ignore", "box"]
+Crowd = Literal["ignore", "objects"]
+_LONGEST_EMPTY = 32  # bytes of json; a segmentation that holds no number is shorter
+
+
+class AnnotationRules(NamedTuple):
+    """Meaning of annotations that tools write in more than one sense.
+
+    Attributes:
+        boxes_without_masks: an object with a box and without a mask is an error, a region to ignore, or an object whose
+            mask is the box.
+        crowd: annotations with ``iscrowd`` 1 are regions to ignore, as COCO defines, or ordinary objects.
+        rings: several polygons of one annotation are united, as COCO defines, or those inside another one are holes.
+
+    >>> AnnotationRules(crowd="objects")
+    AnnotationRules(boxes_without_masks='error', crowd='objects', rings='union')
+    """
+
+    boxes_without_masks: BoxesWithoutMasks = "error"
+    crowd: Crowd = "ignore"
+    rings: Rings = "union"
+
+
+COCO_RULES = AnnotationRules()
+
+
+def apply_rules(annotations: AnnotationTable, images: ImageTable, rules: AnnotationRules) -> AnnotationTable:
+    """Mark the rows whose box stands for their mask, and the regions to ignore.
+
+    Args:
+        annotations: annotations as the file has them.
+        images: images of the file.
+        rules: choices of the user.
+    """
+    if rules._replace(rings="union") == COCO_RULES:
+        return annotations
+    rows = annotations.rows.copy()
+    if rules.crowd == "objects":
+        rows["crowd"] = False
+    if rules.boxes_without_masks != "error":
+        short = np.flatnonzero(rows["usable"] & (rows["box"] - rows["start"] <= _LONGEST_EMPTY))
+        for place, text in zip(short.tolist(), annotations.segmentations(rows[short]), strict=True):
+            size, box = images[int(rows["image"][place])].size, annotations.box(rows[place])
+            if is_empty(decode_usual(text, size, box)[0]) and decode_box(box, size) is not None:
+                rows["boxed"][place] = True
+                rows["crowd"][place] |= rules.boxes_without_masks == "ignore"
+    return annotations.with_rows(rows)

@@ -1,0 +1,245 @@
+"""Choices of what annotations mean: objects drawn as boxes, crowd flags, and polygons inside others."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+import segtrain
+from segtrain import masks
+from segtrain.data.check.command import main
+from segtrain.data.check.load import CheckMode, load_index
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
+from segtrain.errors import SegtrainError
+from segtrain.masks.parse import from_drawable, from_rings
+from tests.data.test_issues import FAR, annotation, coco, image, rle, write
+from tests.helpers.file_mutations import picture
+
+# pycocotools 2.0.11 under NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+SIZE = (10, 20)
+OUTER, HOLE, ISLAND = ([a, a, b, a, b, b, a, b] for a, b in ((0, 10), (2, 8), (4, 6)))
+EMPTY = [[], None, ..., [[]], [None], "x"]
+
+
+def load(folder: Path, *entries: Any, check: CheckMode = "strict", **rules: Any) -> CocoIndex:
+    return load_index(write(folder, coco(*entries)), check, AnnotationRules(**rules))
+
+
+def boxed(**changes: Any) -> dict[str, Any]:
+    values = {"id": 6, "segmentation": [], "bbox": [10.2, 2, 4.9, 3], "area": 14.7}
+    return annotation(**values | changes)
+
+
+@pytest.mark.parametrize("segmentation", EMPTY[:-1], ids=str)
+@pytest.mark.parametrize("check", ["strict", "off"])
+@pytest.mark.parametrize("choice", ["ignore", "box"])
+def test_a_box_without_a_mask(segmentation: Any, check: CheckMode, choice: Any, tmp_path: Path) -> None:
+    entry = boxed(segmentation=segmentation)
+    index = load(tmp_path, annotation(), entry, check=check, boxes_without_masks=choice)
+    _, truth = index.truths(7)
+    assert truth["iscrowd"] == (choice == "ignore")
+    assert (truth["bbox"], truth["area"]) == ([10.2, 2, 4.9, 3], 14.7)
+    (expected,) = coco_mask.frPyObjects(np.array([truth["bbox"]]), *SIZE)
+    assert truth["segmentation"]["counts"] == expected["counts"].decode()
+    assert (index.counts.used, index.counts.crowd, index.counts.dropped) == (
+        (1, 1, 0) if choice == "ignore" else (2, 0, 0)
+    )
+
+
+@pytest.mark.parametrize("segmentation", EMPTY[:-1], ids=str)
+def test_the_choices_are_named_by_default(segmentation: Any, tmp_path: Path) -> None:
+    with pytest.raises(SegtrainError, match=r"7\.png, annotation 6: the object has the box .* and no mask") as caught:
+        load(tmp_path, annotation(), boxed(segmentation=segmentation))
+    assert all(f"={choice}" in str(caught.value) for choice in ("ignore", "box", "error"))
+    with pytest.raises(SegtrainError, match="annotation 6"):
+        load(tmp_path, annotation(), boxed(segmentation=segmentation), check="off").truths(7)
+
+
+@pytest.mark.parametrize("box", [[10, 2, 0, 3], [30, 2, 4, 3], None, ..., "x"], ids=str)
+@pytest.mark.parametrize("choice", ["error", "ignore", "box"])
+def test_nothing_stands_for_a_mask_without_a_plausible_box(box: Any, choice: Any, tmp_path: Path) -> None:
+    index = load(tmp_path, annotation(), boxed(bbox=box), check="warn", boxes_without_masks=choice)
+    assert index.issues["segmentation-empty"].count == 1
+    assert (index.counts.used, index.counts.dropped) == (1, 1)
+
+
+def test_a_segmentation_that_is_broken_is_not_empty(tmp_path: Path) -> None:
+    broken = boxed(**rle([0, 7]))
+    index = load(tmp_path, annotation(), broken, boxed(segmentation="x"), check="warn", boxes_without_masks="box")
+    assert (index.counts.used, index.counts.dropped) == (1, 2)
+
+
+def test_boxes_of_crowds_stay_crowds(tmp_path: Path) -> None:
+    entries = annotation(), boxed(iscrowd=1)
+    assert load(tmp_path, *entries, boxes_without_masks="box").counts.crowd == 1
+    assert load(tmp_path, *entries, boxes_without_masks="box", crowd="objects").counts.crowd == 0
+    assert load(tmp_path, *entries, boxes_without_masks="ignore", crowd="objects").counts.crowd == 1
+
+
+@given(
+    st.tuples(st.floats(-30, 30), st.floats(-30, 30), st.floats(0.01, 60), st.floats(0.01, 60)),
+    st.tuples(st.integers(1, 30), st.integers(1, 30)),
+)
+def test_boxes_are_drawn_as_coco_draws_them(box: tuple[float, ...], size: tuple[int, int]) -> None:
+    (expected,) = coco_mask.frPyObjects(np.array([box]), *size)
+    theirs = coco_mask.decode(expected).astype(np.bool_)
+    ours = masks.decode(masks.from_box(box, size))
+    # An outline that is cut at the border may gain or lose a pixel there against one that is cut after drawing.
+    differing = np.argwhere(ours != theirs)
+    x, y = np.array([box[0], box[0] + box[2]]), np.array([box[1], box[1] + box[3]])
+    assert all((abs(r + 0.5 - y).min() <= 1) or (abs(c + 0.5 - x).min() <= 1) for r, c in differing)
+
+
+def test_a_box_far_larger_than_the_image(tmp_path: Path) -> None:
+    entry = boxed(bbox=[-1e12, -5, 2e12, 1e9])
+    (truth,) = load(tmp_path, entry, boxes_without_masks="box").truths(7)
+    assert int(masks.area([truth["segmentation"]])[0]) == SIZE[0] * SIZE[1]
+
+
+@pytest.mark.parametrize("check", ["strict", "off"])
+def test_crowds_as_objects(check: CheckMode, tmp_path: Path) -> None:
+    entries = annotation(iscrowd=1, segmentation=[FAR]), annotation(iscrowd=1, **rle([0, 30, 170])), annotation()
+    assert load(tmp_path, *entries, check=check).counts.crowd == 2
+    index = load(tmp_path, *entries, check=check, crowd="objects")
+    assert [truth["iscrowd"] for truth in index.truths(7)] == [0, 0, 0]
+    assert len(index.objects(0)[0]) == 3
+
+
+def xor(polygons: list[list[float]], size: tuple[int, int]) -> Any:
+    """Even-odd rule on the masks that pycocotools draws of the single polygons."""
+    planes = [coco_mask.decode(coco_mask.frPyObjects([polygon], *size))[..., 0] for polygon in polygons]
+    return np.bitwise_xor.reduce(planes)
+
+
+def square(x: float, y: float, side: float) -> list[float]:
+    return [x, y, x + side, y, x + side, y + side, x, y + side]
+
+
+@st.composite
+def nested(draw: st.DrawFn) -> list[list[float]]:
+    """Groups of squares side by side, each a chain of squares inside one another, in any order."""
+    found = []
+    for group in range(draw(st.integers(1, 3))):
+        x, y, side = 40.0 * group + draw(st.floats(0, 2)), draw(st.floats(0, 2)), draw(st.floats(30, 36))
+        while side > 3 and len(found) < 12:
+            found.append(square(x, y, side))
+            step = draw(st.floats(1.5, 8))
+            x, y, side = x + step, y + step, side - 2 * step - draw(st.floats(0, 3))
+    return draw(st.permutations(found))
+
+
+@given(nested())
+def test_nested_rings_follow_the_even_odd_rule(polygons: list[list[float]]) -> None:
+    size = (40, 130)
+    mask, bad = from_drawable(polygons, size, "even_odd")
+    assert not bad
+    assert np.array_equal(masks.decode(mask), xor(polygons, size))
+    union, _ = from_drawable(polygons, size)
+    assert union["counts"] == coco_mask.merge(coco_mask.frPyObjects(polygons, *size))["counts"].decode()
+
+
+def test_an_island_in_a_hole_is_a_part() -> None:
+    mask = masks.decode(from_rings([ISLAND, OUTER, HOLE], SIZE))
+    expected = np.zeros(SIZE, np.bool_)
+    expected[:10, :10] = True
+    expected[2:8, 2:8] = False
+    expected[4:6, 4:6] = True
+    assert np.array_equal(mask, expected)
+
+
+@pytest.mark.parametrize(
+    ("polygons", "pixels"),
+    [
+        ([OUTER, OUTER], 100),  # a repetition is no hole in itself
+        ([OUTER, HOLE, HOLE], 64),  # nor is a repeated hole a part
+        ([square(0, 0, 4), square(4, 0, 4)], 32),  # parts that touch
+        ([square(0, 0, 6), square(3, 3, 6)], 63),  # parts that overlap
+        ([OUTER, square(1, 1, 4), square(3, 3, 4)], 72),  # holes that overlap
+        ([OUTER, square(0, 2, 4)], 84),  # a hole that touches the outline
+        ([square(0, 0, 4), [30, 30, 40, 30, 40, 40]], 16),  # a ring outside of the image
+    ],
+    ids=["repeated", "repeated hole", "touching", "overlapping", "overlapping holes", "bay", "outside"],
+)
+def test_rings_that_are_not_simply_nested(polygons: list[list[float]], pixels: int) -> None:
+    assert int(masks.area([from_rings(polygons, SIZE)])[0]) == pixels
+
+
+@pytest.mark.parametrize("check", ["strict", "off"])
+def test_rings_of_a_file(check: CheckMode, tmp_path: Path) -> None:
+    entry = annotation(segmentation=[OUTER, HOLE], area=64, bbox=[0, 0, 10, 10])
+    for rings, pixels in (("union", 100), ("even_odd", 64)):
+        index = load(tmp_path, entry, check=check, rings=rings)
+        assert masks.area([truth["segmentation"] for truth in index.truths(7)]).tolist() == [pixels]
+        assert masks.area(index.objects(0)[1]).tolist() == [pixels]
+        assert masks.area(index.subset([7]).objects(0)[1]).tolist() == [pixels]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Every kind of annotation that has a choice, beside an ordinary one."""
+    entries = [
+        annotation(id=1),
+        annotation(id=2, segmentation=[FAR], bbox=[10, 2, 4, 3], iscrowd=1),
+        annotation(id=3, segmentation=[OUTER, HOLE], area=64, bbox=[0, 0, 10, 10]),
+        boxed(id=4),
+        boxed(id=5, segmentation=..., extra="kept"),
+    ]
+    (tmp_path / "7.png").write_bytes(picture(SIZE, "RGB", "PNG"))
+    return write(tmp_path, coco(*entries)), tmp_path
+
+
+ALL = [
+    AnnotationRules(boxes, crowd, rings)
+    for boxes in ("ignore", "box")
+    for crowd in ("ignore", "objects")
+    for rings in ("union", "even_odd")
+]
+
+
+@pytest.mark.parametrize("rules", ALL, ids=str)
+def test_a_corrected_copy_needs_no_choices(rules: AnnotationRules, files: tuple[Path, Path]) -> None:
+    path, folder = files
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in rules._asdict().items()]
+    assert main([str(path), str(folder), "--fix", str(folder / "fixed.json"), *options]) == 0
+    expected, fixed = load_index(path, "strict", rules), load_index(folder / "fixed.json")
+    assert fixed.truths(7) == expected.truths(7)
+    written = json.loads((folder / "fixed.json").read_text())["annotations"]
+    assert written[4]["extra"] == "kept"
+    log = (folder / "fixed.log").read_text()
+    assert ("annotation entry 2: iscrowd 1 -> 0" in log) == (rules.crowd == "objects")
+    assert ("annotation entry 3: segmentation" in log) == (rules.rings == "even_odd")
+    assert "annotation entry 5: segmentation missing -> [[10.2, 2.0" in log
+
+
+def test_a_corrected_copy_leaves_boxes_out_by_default(files: tuple[Path, Path]) -> None:
+    path, folder = files
+    assert main([str(path), str(folder), "--fix", str(folder / "fixed.json")]) == 1
+    assert load_index(folder / "fixed.json").counts.annotations == 3
+    assert "annotation 4 (entry 4) is left out: it has a box and no mask" in (folder / "fixed.log").read_text()
+
+
+@pytest.mark.parametrize("rules", [COCO_RULES, *ALL], ids=str)
+def test_from_python(rules: AnnotationRules, files: tuple[Path, Path]) -> None:
+    path, folder = files
+    if rules == COCO_RULES:
+        with pytest.raises(SegtrainError, match="annotation 4"):
+            segtrain.load_coco(path, folder)
+        return
+    data = segtrain.load_coco(path, folder, **rules._asdict())
+    assert data.index.truths(7) == load_index(path, "strict", rules).truths(7)
+    assert segtrain.check(data).errors == 0
+    with pytest.raises(SegtrainError, match="'maybe' is no choice"):
+        segtrain.load_coco(path, folder, crowd="maybe")
+
+
+def test_an_image_may_hold_boxes_alone(tmp_path: Path) -> None:
+    content = coco(annotation(), boxed(image_id=8), images=[image(), image(8)])
+    index = load_index(write(tmp_path, content), "strict", AnnotationRules("ignore"))
+    assert [truth["iscrowd"] for truth in index.truths(8)] == [1]
