@@ -44,7 +44,7 @@ def image_field(path: Path, field: str, places: Sequence[int]) -> list[str | flo
     Raises:
         SegtrainError: no image has the field, an image lacks it, or a value is neither text nor a number.
     """
-    raws = _decode(path, read_strictly(path), _Images).images
+    raws = _decode(path, read_strictly(path)[0], _Images).images
     entries = [_decode(path, raws[place], dict[str, Any]) for place in places]
     values = [_value(entry, field) for entry in entries]
     missing = [entry for entry, value in zip(entries, values, strict=True) if value is None]
@@ -83,7 +83,7 @@ def write_split(source: Path, val: Collection[int], folder: Path) -> None:
     Raises:
         SegtrainError: the file is not COCO json.
     """
-    root = _decode(source, read_strictly(source), dict[str, msgspec.Raw])
+    root = _decode(source, read_strictly(source)[0], dict[str, msgspec.Raw])
     images, names = (_read_key(source, root["images"], key) for key in ("id", "file_name"))
     chosen = frozenset(val)
     owners, _ = Ids(images, "image", Issues()).find_all(_read_key(source, root["annotations"], "image_id"))

@@ -52,6 +52,7 @@ CELL = {"id": 3, "name": "cell"}
 MASK_BOX = {"bbox": [2, 2, 4, 3]}
 # Kind -> file, the example that is shown, and the annotations that are left (used or crowd).
 FINDINGS: dict[str, tuple[dict[str, Any], str, int]] = {
+    "file-form": (coco() | {"annotations": {"5": annotation(id=...)}}, "annotations as an object keyed by id", 1),
     "wrong-type": (coco(annotation(), 5), "annotations[1] is no object", 1),
     "duplicate-image-id": (
         coco(annotation(), images=[image(), image()]),

@@ -75,8 +75,8 @@ def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> 
         raise SegtrainError(
             f"{index.path}: no image can be used ({next(iter(lost_images.values()))}); nothing is written"
         )
-    document = read_document(index.path)
-    lines = [f"{index.path} -> {out}"]
+    document, forms = read_document(index.path)
+    lines = [f"{index.path} -> {out}", *(f"the file had another form: {form}" for form in forms)]
     image_ids = _new_ids("image", index.images.rows["id"].tolist())
     category_ids = _new_ids("category", [category.id for category in index.categories])
     images = [_image(index, place, document["images"], image_ids, lines) for place in kept]

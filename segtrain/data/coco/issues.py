@@ -38,6 +38,9 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "wrong-root": IssueType("error", "the json is no object", "export it as COCO json"),
     "missing-list": IssueType("error", "images, annotations or categories missing", "export it as COCO json"),
     "empty-list": IssueType("error", "images or categories empty", "export it again"),
+    "file-form": IssueType(
+        "note", "file in another form than json with three lists", "read; --fix writes the usual form"
+    ),
     "wrong-type": IssueType("error", "entry or field of the wrong type", "correct it; else the entry is left out"),
     # Ids and categories.
     "duplicate-image-id": IssueType("error", "image id that occurs twice", _RENUMBERED),

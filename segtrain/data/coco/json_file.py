@@ -1,11 +1,9 @@
 """The COCO json on disk: its bytes, the raw entries of its three lists, and their tolerant decoding."""
 
-import json
-import math
 import mmap
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from segtrain.data.coco.file_forms import describe_structure, loads, strict_json, three_lists
 from segtrain.data.coco.issues import Issues
 from segtrain.errors import SegtrainError
 
@@ -231,6 +230,7 @@ class RawFile:
         categories: text of each category.
         pieces: positions of the first byte of the annotations in the file and after their last one, if they are read in
             pieces.
+        forms: other forms of the file that were converted, such as a byte-order mark.
     """
 
     path: Path
@@ -239,6 +239,7 @@ class RawFile:
     annotations: list[msgspec.Raw]
     categories: list[msgspec.Raw]
     pieces: tuple[int, int] | None = None
+    forms: list[str] = field(default_factory=list)
 
 
 def open_in_pieces(path: Path) -> RawFile | None:
@@ -260,7 +261,8 @@ def open_in_pieces(path: Path) -> RawFile | None:
         return None
     if root.annotations or not root.images or not root.categories:
         return None
-    return RawFile(path, room, root.images, [], root.categories, (start, stop))
+    forms = ["a byte-order mark"] if _is_marked(room) else []
+    return RawFile(path, room, root.images, [], root.categories, (start, stop), forms)
 
 
 def read_coco_file(path: Path) -> RawFile:
@@ -269,56 +271,69 @@ def read_coco_file(path: Path) -> RawFile:
     Raises:
         FileError: the file cannot be read, is not COCO json, or lists no images or categories.
     """
-    buffer = _read(path)
+    buffer, forms = _read_usual(path)
     try:
         root = _decode(buffer)
     except msgspec.ValidationError as error:
-        raise _wrong_shape(path, error) from error
+        raise _wrong_shape(path, error, buffer) from error
     except (ValueError, RecursionError) as error:
-        buffer = _as_strict_json(path, buffer, error)
-        try:
-            root = _decode(buffer)
-        except msgspec.ValidationError as wrong:
-            raise _wrong_shape(path, wrong) from wrong
-        except (ValueError, RecursionError) as wrong:
-            raise FileError("not-json", path, f"not a json file ({wrong}); export it again") from wrong
+        raise FileError("not-json", path, f"not a json file ({error}); export it again") from error
     for kind, entries in (("images", root.images), ("categories", root.categories)):
         if not entries:
             raise FileError("empty-list", path, f"the list {kind} is empty; nothing can be learnt or measured")
-    return RawFile(path, buffer, root.images, root.annotations, root.categories)
+    return RawFile(path, buffer, root.images, root.annotations, root.categories, forms=forms)
 
 
-def read_strictly(path: Path) -> bytes:
-    """Read a file as strict json in UTF-8; NaN, infinities and other encodings are converted.
+def read_strictly(path: Path) -> tuple[bytes, list[str]]:
+    """Read a file as strict json in UTF-8, with the entries of images, annotations and categories in lists.
+
+    Returns:
+        The json, and the forms that it had instead.
 
     Raises:
         FileError: the file cannot be read, or is not json.
     """
-    buffer = _read(path)
-    try:
-        _decode(buffer)
-    except msgspec.ValidationError:
-        pass
-    except (ValueError, RecursionError) as error:
-        buffer = _as_strict_json(path, buffer, error)
-    return buffer.tobytes().removeprefix(_BYTE_ORDER_MARK)
+    buffer, forms = _read_usual(path)
+    return buffer.tobytes().removeprefix(_BYTE_ORDER_MARK), forms
 
 
-def read_document(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Decode a whole file that is known to be COCO json.
+
+    Returns:
+        The content, and the forms that it had; see ``read_strictly``.
 
     Raises:
         FileError: the file cannot be read, or a part of it is not json.
     """
-    content = read_strictly(path)
+    content, forms = read_strictly(path)
     try:
         document: dict[str, Any] = msgspec.json.decode(content)
     except (ValueError, RecursionError) as error:  # out-of-range numbers, lone surrogates, text that is not UTF-8
         try:
-            document = _loads(content.decode("utf-8", "replace"))
+            document = loads(content.decode("utf-8", "replace"))
         except (ValueError, RecursionError):
             raise FileError("not-json", path, f"not a json file throughout ({error}); export it again") from error
-    return document
+    return document, forms
+
+
+def _read_usual(path: Path) -> tuple[npt.NDArray[np.uint8], list[str]]:
+    """Read a file; other forms are converted, see ``strict_json`` and ``three_lists``."""
+    buffer = _read(path)
+    forms = ["a byte-order mark"] if _is_marked(buffer) else []
+    try:
+        _decode(buffer)
+        return buffer, forms
+    except msgspec.ValidationError:
+        content = buffer.tobytes().removeprefix(_BYTE_ORDER_MARK)
+    except (ValueError, RecursionError) as error:
+        try:
+            content, found = strict_json(buffer.tobytes(), error)
+        except ValueError as refusal:
+            raise FileError("not-json", path, str(refusal)) from error
+        forms += found
+    content, found = three_lists(content)
+    return np.frombuffer(content, dtype=np.uint8).copy(), forms + found
 
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:
@@ -340,41 +355,15 @@ def _unreadable(path: Path, error: OSError) -> FileError:
     return FileError("file-unreadable", path, f"cannot read the annotations ({error.strerror}); check the path")
 
 
+def _is_marked(buffer: npt.NDArray[np.uint8]) -> bool:
+    return bytes(buffer[: len(_BYTE_ORDER_MARK)]) == _BYTE_ORDER_MARK
+
+
 def _decode(buffer: npt.NDArray[np.uint8]) -> _Root:
-    marked = bytes(buffer[: len(_BYTE_ORDER_MARK)]) == _BYTE_ORDER_MARK
-    return msgspec.json.decode(buffer.data[len(_BYTE_ORDER_MARK) if marked else 0 :], type=_Root)
+    return msgspec.json.decode(buffer.data[len(_BYTE_ORDER_MARK) if _is_marked(buffer) else 0 :], type=_Root)
 
 
-def _wrong_shape(path: Path, error: msgspec.ValidationError) -> FileError:
+def _wrong_shape(path: Path, error: msgspec.ValidationError, buffer: npt.NDArray[np.uint8]) -> FileError:
     kind = "missing-list" if "missing required" in str(error) else "wrong-type" if "`$." in str(error) else "wrong-root"
-    return FileError(kind, path, f"{error}; {_SHAPE}")
-
-
-def _as_strict_json(path: Path, buffer: npt.NDArray[np.uint8], reason: Exception) -> npt.NDArray[np.uint8]:
-    """Convert content by Python's tolerant parser: NaN and infinities become text, lone surrogates question marks.
-
-    Raises:
-        FileError: the parser cannot read the content either.
-    """
-    try:
-        content = _loads(buffer.tobytes().removeprefix(_BYTE_ORDER_MARK))
-        strict = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")  # UTF-8 has no lone surrogates
-        return np.frombuffer(strict, dtype=np.uint8).copy()
-    except (ValueError, RecursionError):
-        raise FileError("not-json", path, f"not a json file ({reason}); export it again") from reason
-
-
-def _loads(text: str | bytes) -> Any:
-    """Decode json; numbers that are not finite in Python become text."""
-    return json.loads(text, parse_constant=str, parse_float=_finite, parse_int=_short)
-
-
-def _short(text: str) -> int | str:
-    try:
-        return int(text)
-    except ValueError:  # Python limits the number of digits
-        return text
-
-
-def _finite(text: str) -> float | str:
-    return value if math.isfinite(value := float(text)) else text
+    other = describe_structure(buffer.tobytes().removeprefix(_BYTE_ORDER_MARK))
+    return FileError(kind, path, f"{error}; {_SHAPE}{f', and this is {other}' if other else ''}")

@@ -224,6 +224,8 @@ def read_index(path: Path, rules: AnnotationRules = COCO_RULES) -> CocoIndex:
 
 def _tabulate(file: RawFile, rules: AnnotationRules) -> CocoIndex:
     issues = Issues()
+    for form in file.forms:
+        issues.add("file-form", form)
     images, image_ids = read_images(file, issues)
     if not len(images):
         raise FileError("wrong-type", file.path, f"no image can be used ({issues['wrong-type'].examples[0]})")
