@@ -18,6 +18,7 @@ from segtrain.arrays import RgbArray
 from segtrain.cli.config import config_folder
 from segtrain.data.check.load import CheckMode, load_index, refuse_errors
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
+from segtrain.data.coco.category_names import learned_categories
 from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd
 from segtrain.data.images.headers import PILLOW_LIMIT, Exif
 from segtrain.data.images.image_files import ImageError
@@ -32,7 +33,6 @@ from segtrain.evaluation import (
     Detections,
     GroundTruthSet,
     TrackName,
-    match_categories,
 )
 from segtrain.evaluation import predict as _predict
 from segtrain.evaluation import score as _score
@@ -330,7 +330,7 @@ def predict(segmenter: Segmenter, data: Split, *, score_threshold: float | None 
     categories = data.index.categories
     own: Sequence[Category] | None = categories
     if isinstance(segmenter, Model) and segmenter.class_names:
-        own = match_categories(segmenter.class_names, categories)
+        own = learned_categories(segmenter.class_names, data.index)
         if own is None:
             warnings.warn(
                 f"the model finds {', '.join(segmenter.class_names)}, and the data have "

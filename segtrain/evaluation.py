@@ -98,27 +98,6 @@ class Detections:
         )
 
 
-def match_categories(class_names: Sequence[str], categories: Sequence[Category]) -> list[Category] | None:
-    """Find the category of each of a segmenter's labels 1..K by its name.
-
-    Args:
-        class_names: names of the labels.
-        categories: categories of the data.
-
-    Returns:
-        The category of each label; None if the names are not the same ones, each once.
-
-    >>> match_categories(["b", "a"], [Category(1, "a"), Category(7, "b")])
-    [Category(id=7, name='b', entry=0), Category(id=1, name='a', entry=0)]
-    """
-    names = [category.name for category in categories]
-    if names == list(class_names):
-        return list(categories)
-    if sorted(names) == sorted(class_names) and len(set(names)) == len(names):
-        return [categories[names.index(name)] for name in class_names]
-    return None
-
-
 def predict(
     segmenter: Segmenter,
     images: Iterable[tuple[int, Tensor]],

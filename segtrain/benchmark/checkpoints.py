@@ -1,19 +1,23 @@
 """Evaluated checkpoints: their models, data settings and categories, and the methods that each provides."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
+from segtrain.data.coco.category_names import describe_nearest, learned_categories, with_learned_categories
+from segtrain.data.coco.index import CocoIndex
 from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import SCORE_THRESHOLD, match_categories
+from segtrain.evaluation import SCORE_THRESHOLD
 from segtrain.nodes import quote_override
 from segtrain.records import Category
 from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint, newest_checkpoint
 
+logger = logging.getLogger(__name__)
 _LOADER = "segtrain.training.checkpoint.load_segmenter"
 _DEFAULT_SEED = 0  # as in configs/train.yaml; draws a `val_fraction` split without a checkpoint
 _OF_A_SPLIT = ("root", "val_annotations", "val_images", "val_fraction", "split_by")
@@ -109,30 +113,32 @@ class EvaluatedCheckpoint:
         """Fill in the checkpoint's path where the node of a segmenter stands for its network."""
         return {**node, "path": str(self.path), "max_dets": max_dets} if loads_checkpoint(node) else dict(node)
 
-    def categories(self, categories: Sequence[Category], *, need_names: bool) -> Sequence[Category] | None:
+    def categories(self, index: CocoIndex, *, need_names: bool) -> Sequence[Category] | None:
         """Find the category of each of the network's labels 1..K by its name.
 
         Args:
-            categories: categories of the data to evaluate on.
+            index: data to evaluate on.
             need_names: the class-aware track is wanted.
 
         Returns:
-            None if the names differ and the class-aware track is not wanted.
+            None if the data have categories that the network does not know, and the class-aware track is not wanted.
 
         Raises:
-            SegtrainError: the names differ and the class-aware track is wanted.
+            SegtrainError: the data have such categories, and the class-aware track is wanted.
         """
         if self.checkpoint is None:
-            return categories
-        own, names = self.checkpoint.class_names, [category.name for category in categories]
-        if (matched := match_categories(own, categories)) is not None:
-            return matched
-        if need_names:
-            raise SegtrainError(
-                f"the checkpoint's categories ({', '.join(own)}) are not the data's ({', '.join(names)}); use "
-                "tracks=class_agnostic, or data with the same categories"
+            return index.categories
+        own, names = self.checkpoint.class_names, [category.name for category in index.categories]
+        matched = learned_categories(own, index)
+        if matched is None and need_names:
+            alike = "".join(
+                f"; the data have {name!r}{said}" for name in names if (said := describe_nearest(name, own))
             )
-        return None
+            raise SegtrainError(
+                f"the checkpoint's categories ({', '.join(own)}) do not include all of the data's "
+                f"({', '.join(names)}){alike}; use tracks=class_agnostic, or data with the same categories"
+            )
+        return matched
 
     @property
     def costs(self) -> dict[str, float | None]:
@@ -200,6 +206,22 @@ def find_checkpoints(config: Mapping[str, Any]) -> list[EvaluatedCheckpoint]:
         for other in checkpoints[1:]:
             _require_same_images(checkpoints[0], other)
     return checkpoints
+
+
+def with_all_categories(split: Split, checkpoints: Iterable[EvaluatedCheckpoint]) -> Split:
+    """Add the categories that evaluated networks know and the data lack; they have no objects, and so no scores.
+
+    Args:
+        split: images to evaluate on.
+        checkpoints: the evaluated checkpoints.
+    """
+    index = split.index
+    for own in checkpoints:
+        if own.checkpoint is not None:
+            index = with_learned_categories(own.checkpoint.class_names, index)
+    if lacking := [category.name for category in index.categories[len(split.index.categories) :]]:
+        logger.info(f"{index.path}: lacks the categories {', '.join(lacking)} of the checkpoint; they have no scores")
+    return replace(split, index=index)
 
 
 def _newest(data: Mapping[str, Any], *, loads: bool) -> Path:

@@ -298,7 +298,7 @@ def build_methods(
             built = to_device(build(checkpoint.segmenter_node(node, benchmark.max_dets)), device)
             if loads_checkpoint(node):
                 need_names = config["tracks"] == "all"
-                categories = checkpoint.categories(benchmark.ground_truth.categories, need_names=need_names)
+                categories = checkpoint.categories(benchmark.split.index, need_names=need_names)
                 methods.append(TrainedMethod(row, built, checkpoint, categories, given))
             else:
                 methods.append(_untrained(row, built, checkpoint.score_threshold(given)))

@@ -5,7 +5,13 @@ from typing import Any, NamedTuple
 
 import rich
 
-from segtrain.benchmark.checkpoints import checkpoint_argument, find_checkpoints, seeds_of_one_configuration
+from segtrain.benchmark.checkpoints import (
+    checkpoint_argument,
+    find_checkpoints,
+    loads_checkpoint,
+    seeds_of_one_configuration,
+    with_all_categories,
+)
 from segtrain.benchmark.methods import build_methods, given_files, reference_row, run_methods
 from segtrain.benchmark.results import Results
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder
@@ -50,6 +56,8 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     data, val_ids = source.data_settings(config["data"])
     split = open_data(data, ["val"], source.seed, val_ids, _image_use(config))["val"]
     require_instances(split.index)
+    if any(map(loads_checkpoint, config["segmenters"].values())):
+        split = with_all_categories(split, checkpoints)
     benchmark = Benchmark(split, max_dets=data["max_dets"], tracks=TRACKS if config["tracks"] == "all" else TRACKS[:1])
     methods = build_methods(config, checkpoints, benchmark, device)
     found = checkpoint_argument(source.path, config["checkpoint"])

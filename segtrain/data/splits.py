@@ -4,7 +4,6 @@ import logging
 import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from segtrain.console import with_progress
 from segtrain.data.check.load import CheckMode, load_index
+from segtrain.data.coco.category_names import compare_categories, with_labels_of
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.data.images.headers import Exif
@@ -93,7 +93,7 @@ def open_splits(
 
     Raises:
         SegtrainError: a setting is missing, contradicts another, or names a missing file or folder; there is no true
-            instance; the two splits have different categories.
+            instance; validation has annotations of a category that training lacks.
     """
     drawn = val_annotations is None and (val_fraction is not None or val_ids is not None)
     if "train" in need and val_annotations is not None and val_fraction is not None:
@@ -136,7 +136,8 @@ def open_splits(
             reader = None if folder is None else ImageReader(folder, exif, max_image_pixels)
             splits[name] = Split(name, indices[name], reader, entries=entries.get(name))
     if len(splits) == 2:
-        _require_same_categories(splits["train"].index, splits["val"].index)
+        aligned = _with_training_labels(splits["train"].index, splits["val"].index)
+        splits["val"] = replace(splits["val"], index=aligned)
     return splits
 
 
@@ -186,14 +187,19 @@ def _folder(root: Path, images: str | None, name: SplitName, use: ImageUse) -> P
     return folder
 
 
-def _require_same_categories(train: CocoIndex, val: CocoIndex) -> None:
-    names = [[category.name for category in index.categories] for index in (train, val)]
-    if names[0] != names[1]:
-        place, pair = next((n, pair) for n, pair in enumerate(zip_longest(*names), start=1) if len(set(pair)) == 2)
-        raise SegtrainError(
-            f"{train.path} has the categories {reprlib.repr(names[0])}, {val.path} {reprlib.repr(names[1])}; both need "
-            f"the same ones, in the order of their ids: number {place} is {' and '.join(map(reprlib.repr, pair))}"
-        )
+def _with_training_labels(train: CocoIndex, val: CocoIndex) -> CocoIndex:
+    """Give a validation set the labels of the training set, by the names of its categories.
+
+    Raises:
+        SegtrainError: validation has annotations of a category that training lacks.
+    """
+    issues = compare_categories(train, val)
+    if unknown := issues.of("error"):
+        known = reprlib.repr([category.name for category in train.categories])
+        raise SegtrainError(f"{val.path}: {unknown[0].line}; {train.path} has {known}")
+    for issue in issues:
+        logger.info(f"train and val: {issue.line}")
+    return with_labels_of(train, val)
 
 
 def drop_unreadable(split: Split) -> Split:

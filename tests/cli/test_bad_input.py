@@ -426,6 +426,43 @@ def test_other_categories_than_the_checkpoints(workplace: Workplace, data: Path)
     assert row["class_aware"] is None
 
 
+def test_the_ids_of_categories_change_no_number(workplace: Workplace, data: Path) -> None:
+    def exchange(content: Json) -> None:
+        new = {3: 20, 7: 10}
+        for entry in content["categories"]:
+            entry["id"] = new[entry["id"]]
+        for annotation in content["annotations"]:
+            annotation["category_id"] = new[annotation["category_id"]]
+
+    arguments = [f"checkpoint={workplace.best}", "methods=mask_rcnn", "gallery=0", f"data.root={data}", "threads=1"]
+    found = []
+    for name, ids in (("before", {3, 7}), ("after", {10, 20})):
+        if name == "after":
+            spoil(data / "val.json", exchange)
+        finished = run("evaluate", *arguments, f"output_dir={name}", folder=data.parent)
+        assert (finished.code, finished.err) == (0, "")
+        row = json.loads((data.parent / name / "results.json").read_text())["methods"]["mask_rcnn"]
+        found.append({entry.pop("name"): entry for entry in row["class_aware"].pop("per_category")})
+        assert {entry.pop("id") for entry in found[-1].values()} == ids
+        found[-1]["all"] = row["class_aware"]["mask_ap"]
+    assert found[0] == found[1]
+
+
+def test_data_may_lack_a_category_of_the_checkpoint(workplace: Workplace, data: Path) -> None:
+    def without_bars(content: Json) -> None:
+        content["categories"] = [entry for entry in content["categories"] if entry["name"] == "square"]
+        content["annotations"] = [entry for entry in content["annotations"] if entry["category_id"] == 3]
+
+    spoil(data / "val.json", without_bars)
+    arguments = [f"checkpoint={workplace.best}", "methods=mask_rcnn", f"data.root={data}", "threads=1"]
+    finished = run("evaluate", *arguments, "output_dir=report", folder=data.parent)
+    assert (finished.code, finished.err) == (0, "")
+    assert "lacks the categories bar of the checkpoint; they have no scores" in finished.out
+    row = json.loads((data.parent / "report" / "results.json").read_text())["methods"]["mask_rcnn"]
+    objects = {entry["name"]: entry["annotations"] for entry in row["class_aware"]["per_category"]}
+    assert objects == {"square": 8, "bar": 0}
+
+
 def test_a_loss_that_is_not_finite(workplace: Workplace, tmp_path: Path) -> None:
     overrides = [*SMALL, *data_of(workplace.data), "optimizer.lr=1e30", "schedule=constant", "schedule.warmup_steps=0"]
     text = message(run("train", *overrides, "trainer.max_steps=20", "trainer.max_grad_norm=null", folder=tmp_path))

@@ -71,6 +71,7 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, int]] = {
     "id-not-integer": (coco(annotation(id="5a")), "annotation number 1 has the id '5a'", 1),
     "category-unnamed": (coco(annotation(), categories=[{"id": 3}]), "category 3 becomes 'category 3'", 1),
     "category-same-name": (coco(annotation(), categories=[CELL, CELL | {"id": 4}]), "category 4: 'cell'", 1),
+    "category-alike": (coco(annotation(), categories=[CELL, {"id": 4, "name": "Cell "}]), "4: 'Cell ' and 'cell'", 1),
     "id-zero": (coco(annotation(image_id=0), images=[image(0)]), "image 0", 1),
     "id-beyond-int32": (coco(annotation(id=2**31)), "7.png, annotation 2147483648", 1),
     "id-gaps": (coco(annotation(), categories=[CELL, {"id": 9, "name": "b"}]), "2 categories, ids 3 to 9", 1),
@@ -138,7 +139,10 @@ FATAL = {
     "missing-list": {"images": [image()], "categories": [CELL]},
     "empty-list": coco(images=[]),
 }
-SET = {"images-empty", "over-max-dets", "category-unused", "category-rare", "leak", "object-too-small", "no-objects"}
+SET = {
+    "images-empty", "over-max-dets", "category-unused", "category-rare", "leak", "object-too-small", "no-objects",
+    "category-not-learned", "category-not-validated", "category-left-out", "category-other-id",
+}  # fmt: skip
 
 
 def test_every_kind_of_the_table_is_tested() -> None:

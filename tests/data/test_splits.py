@@ -186,12 +186,6 @@ def test_there_must_be_something_to_learn(root: Path) -> None:
     assert open_with(root, need=["val"])["val"].index.counts.dropped == 1
 
 
-def test_both_splits_need_the_same_categories(root: Path) -> None:
-    write(root / "val.json", [1], names=("a", "c"))
-    with pytest.raises(SegtrainError, match=r"train\.json has the categories \['a', 'b'\], .*val\.json \['a', 'c'\]"):
-        open_with(root)
-
-
 def test_all_images_are_looked_for_at_once(root: Path) -> None:
     split = open_with(root)["val"]
     for i in (3, 1):

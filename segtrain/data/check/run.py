@@ -11,6 +11,7 @@ from segtrain.data.check.cache import cached, fingerprint, fingerprints
 from segtrain.data.check.image_checks import check_headers, check_pixels
 from segtrain.data.check.load import load_index
 from segtrain.data.check.set_checks import CategoryCount, category_histogram, check_set, find_duplicates, find_leaks
+from segtrain.data.coco.category_names import compare_categories
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issue, Issues
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
@@ -29,7 +30,7 @@ class CheckSettings:
     Attributes:
         annotations: path of the json.
         images: image folder.
-        against: path of another json, whose images should not be among these.
+        against: path of the json of a validation set, whose images should not be among these.
         against_images: image folder of the other json; None for ``images`` or a folder beside it, whichever holds the
             most of its images.
         exif: value of ``data.exif``.
@@ -148,6 +149,7 @@ def _look(
     if other is not None:
         theirs = ImageReader(other_images, question.exif, question.max_pixels)
         others = check_headers(list(other.images), theirs).headers
+        parts.append(compare_categories(index, other))
         parts.append(find_leaks(paths, {identifier: header.path for identifier, header in others.items()}))
     issues = Issues()
     for part in [*parts, check_set(index, question.max_dets)]:

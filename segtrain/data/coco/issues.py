@@ -58,6 +58,21 @@ ISSUE_TYPES: dict[str, IssueType] = {
     ),
     "category-unnamed": IssueType("warning", "category without a name", "named after its id"),
     "category-same-name": IssueType("warning", "category with the name of another", "kept apart; rename or merge them"),
+    "category-alike": IssueType(
+        "warning", "category names that differ only in case or spaces", "kept apart; rename or merge them"
+    ),
+    "category-not-learned": IssueType(
+        "error",
+        "category of validation that training lacks",
+        "name it in the categories of training, or rename it or take it out in validation",
+    ),
+    "category-not-validated": IssueType(
+        "note", "category of training that validation lacks", "its scores are undefined, the others' are not affected"
+    ),
+    "category-left-out": IssueType(
+        "note", "category of validation that training lacks, without annotations", "left out"
+    ),
+    "category-other-id": IssueType("note", "category with another id in validation", "matched by name"),
     "id-zero": IssueType("note", "image or category id 0", "kept; --fix gives it another id"),
     "id-beyond-int32": IssueType("note", "id beyond 32 bits", "kept; some tools cannot read it"),
     "id-gaps": IssueType("note", "category ids with gaps", "kept; labels are 1 to K inside"),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtrain.data.coco.category_names import loose_name
 from segtrain.data.coco.ids import Ids, as_whole_number, without_repetitions
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issues
@@ -247,6 +248,7 @@ def _read_categories(file: RawFile, issues: Issues) -> tuple[list[Category], Ids
     ids = Ids([entry.id for _, entry in kept], "category", issues)
     categories: list[Category] = []
     names: set[str] = set()
+    first: dict[str, str] = {}  # by the name without case and spaces
     for old in ids.sort().tolist():
         identifier, (place, entry) = int(ids.values[len(categories)]), kept[old]
         name = entry.name if isinstance(entry.name, str) and entry.name.strip() else f"category {identifier}"
@@ -254,6 +256,8 @@ def _read_categories(file: RawFile, issues: Issues) -> tuple[list[Category], Ids
             issues.add("category-unnamed", f"category {identifier} becomes {name!r}")
         if name in names:
             issues.add("category-same-name", f"category {identifier}: {reprlib.repr(name)}")
+        elif (other := first.setdefault(loose_name(name), name)) != name:
+            issues.add("category-alike", f"category {identifier}: {reprlib.repr(name)} and {reprlib.repr(other)}")
         names.add(name)
         categories.append(Category(identifier, name, place))
     return categories, ids
