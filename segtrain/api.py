@@ -268,7 +268,7 @@ def load_coco(
         if not images.is_dir():
             raise SegtrainError(f"{images}: no such folder; give the folder of the images")
         reader = ImageReader(images, exif, PILLOW_LIMIT)
-    index = load_index(expand_path(annotations), "off" if check == "off" else "warn", rules)
+    index = load_index(expand_path(annotations), "off" if check == "off" else "warn", rules, reader)
     if check == "strict":
         refuse_errors(index.issues, str(annotations), 'check="warn"')
     return Split("val", index, reader)

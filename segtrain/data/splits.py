@@ -108,10 +108,16 @@ def open_splits(
         )
     if drawn or images == "needed":
         val_images = val_images or train_images
+    folders: dict[SplitName, str | None] = {"train": train_images, "val": val_images}
+    # Whatever they are needed for: the json may lack the sizes of its images.
+    sizes = {
+        name: ImageReader(root / folder, exif, max_image_pixels) if folder and (root / folder).is_dir() else None
+        for name, folder in folders.items()
+    }
     indices: dict[SplitName, CocoIndex] = {}
     entries: dict[SplitName, list[int]] = {}
     if drawn:
-        whole = _load(root, train_annotations, "data.train_annotations", check, rules)
+        whole = _load(root, train_annotations, "data.train_annotations", check, rules, sizes["train"])
         if val_ids is not None:
             chosen = require_known_ids(whole, val_ids)
         else:
@@ -125,10 +131,9 @@ def open_splits(
             indices[name] = whole.subset(own["id"].tolist())
     else:
         if "train" in need:
-            indices["train"] = _load(root, train_annotations, "data.train_annotations", check, rules)
+            indices["train"] = _load(root, train_annotations, "data.train_annotations", check, rules, sizes["train"])
         if "val" in need:
-            indices["val"] = _load(root, val_annotations, "data.val_annotations", check, rules)
-    folders: dict[SplitName, str | None] = {"train": train_images, "val": val_images}
+            indices["val"] = _load(root, val_annotations, "data.val_annotations", check, rules, sizes["val"])
     splits: dict[SplitName, Split] = {}
     for name in indices:
         if name in need:
@@ -163,13 +168,20 @@ def check_images(split: Split) -> ImageReader:
     return split.images
 
 
-def _load(root: Path, annotations: str | None, key: str, check: CheckMode, rules: AnnotationRules) -> CocoIndex:
+def _load(
+    root: Path,
+    annotations: str | None,
+    key: str,
+    check: CheckMode,
+    rules: AnnotationRules,
+    images: ImageReader | None,
+) -> CocoIndex:
     if annotations is None:
         raise SegtrainError(f"{key} is null; give the path of a COCO json, relative to data.root")
     path = root / annotations
     if not path.is_file():
         raise SegtrainError(f"{path}: no such file; set {key}, relative to data.root")
-    return load_index(path, check, rules)
+    return load_index(path, check, rules, images)
 
 
 def _folder(root: Path, images: str | None, name: SplitName, use: ImageUse) -> Path | None:

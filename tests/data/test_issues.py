@@ -54,6 +54,7 @@ MASK_BOX = {"bbox": [2, 2, 4, 3]}
 FINDINGS: dict[str, tuple[dict[str, Any], str, int]] = {
     "file-form": (coco() | {"annotations": {"5": annotation(id=...)}}, "annotations as an object keyed by id", 1),
     "wrong-type": (coco(annotation(), 5), "annotations[1] is no object", 1),
+    "size-form": (coco(annotation(), images=[image(height="10")]), "images[0] (image 7) has height '10' and", 1),
     "duplicate-image-id": (
         coco(annotation(), images=[image(), image()]),
         "image id 7 occurs twice, entry 2 is a repetition",
@@ -147,7 +148,7 @@ SET = {
 
 def test_every_kind_of_the_table_is_tested() -> None:
     of_files = {kind for kind in ISSUE_TYPES if kind.startswith("image-")}
-    assert set(ISSUE_TYPES) - of_files == {*FINDINGS, *FATAL, "file-unreadable"} | SET
+    assert set(ISSUE_TYPES) - of_files == {*FINDINGS, *FATAL, "file-unreadable", "size-missing"} | SET
 
 
 @pytest.mark.parametrize("kind", FINDINGS)

@@ -183,11 +183,11 @@ def _annotations(
 
 def _integer_size(entry: Entry) -> Entry:
     """Convert a segmentation whose size is written as floats, which pycocotools rejects."""
-    segmentation = entry.get("segmentation")
+    segmentation: Any = entry.get("segmentation")
     size = segmentation.get("size") if isinstance(segmentation, dict) else None
     if not isinstance(size, list) or float not in map(type, size):
         return {}
-    return {"segmentation": {**segmentation, "size": [int(side) for side in segmentation["size"]]}}
+    return {"segmentation": {**segmentation, "size": [int(side) for side in size]}}
 
 
 def _mended(index: CocoIndex, alone: Rows) -> Entry:

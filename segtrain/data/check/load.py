@@ -14,6 +14,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.coco.reader import read_index
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
+from segtrain.data.images.image_reader import ImageReader
 from segtrain.errors import SegtrainError
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,12 @@ class _CheckedAnnotations(msgspec.Struct):
     issues: list[Issue]
 
 
-def load_index(path: Path, check: CheckMode = "strict", rules: AnnotationRules = COCO_RULES) -> CocoIndex:
+def load_index(
+    path: Path,
+    check: CheckMode = "strict",
+    rules: AnnotationRules = COCO_RULES,
+    images: ImageReader | None = None,
+) -> CocoIndex:
     """Read a COCO json file and check its annotations.
 
     Annotations are repaired where possible, and left out where they cannot be used; both are counted.
@@ -42,12 +48,15 @@ def load_index(path: Path, check: CheckMode = "strict", rules: AnnotationRules =
         check: "strict" if unusable annotations are an error, "warn" if they are left out, "off" if masks are not
             checked.
         rules: choices of what annotations mean.
+        images: reader of the images, for sizes that the json does not state; None without an image folder.
 
     Raises:
         SegtrainError: the file cannot be used at all; or an annotation cannot, and the check is strict.
     """
+    index = read_index(path, rules, None if images is None else images.size)
     asked = [*fingerprint(path), FINDS_CROSSINGS, rules]
-    index = read_index(path, rules)
+    if index.issues["size-missing"].count:  # masks depend on the image files then
+        asked += [index.images.rows[side].tolist() for side in ("height", "width")]
     if check != "off":
         checked = cached(asked, _CheckedAnnotations, lambda: _check_annotations(index))
         rows = index.annotations.rows.copy()

@@ -1,7 +1,7 @@
 """Full check of a data set: the json, every image file, and the set as a whole."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -93,8 +93,10 @@ def run_checks(
     """
     if not question.images.is_dir():
         raise SegtrainError(f"{question.images}: no such image folder; give the folder of the images")
-    index = load_index(question.annotations, "warn", question.rules)
-    other = load_index(question.against, "warn", question.rules) if question.against else None
+    reader = ImageReader(question.images, question.exif, question.max_pixels)
+    index = load_index(question.annotations, "warn", question.rules, reader)
+    others = replace(reader, folder=question.against_images or question.images)
+    other = load_index(question.against, "warn", question.rules, others) if question.against else None
     folder = question.images if other is None else question.against_images or _folder_of(other, question.images)
     asked: list[object] = [
         FINDS_CROSSINGS,

@@ -42,6 +42,8 @@ ISSUE_TYPES: dict[str, IssueType] = {
         "note", "file in another form than json with three lists", "read; --fix writes the usual form"
     ),
     "wrong-type": IssueType("error", "entry or field of the wrong type", "correct it; else the entry is left out"),
+    "size-missing": IssueType("warning", "image without its size", "taken from the image file"),
+    "size-form": IssueType("warning", "image size as text or in a list", "read as the number that it is"),
     # Ids and categories.
     "duplicate-image-id": IssueType("error", "image id that occurs twice", _RENUMBERED),
     "duplicate-category-id": IssueType("error", "category id that occurs twice", _RENUMBERED),

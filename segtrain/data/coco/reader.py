@@ -25,7 +25,7 @@ from segtrain.data.coco.json_file import (
     read_coco_file,
     read_pieces,
 )
-from segtrain.data.coco.record_tables import HUGE, ROW, AnnotationTable, ImageTable, name_of, read_images
+from segtrain.data.coco.record_tables import HUGE, ROW, AnnotationTable, ImageTable, SizeOf, name_of, read_images
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules, apply_rules
 from segtrain.data.coco.shared_array import SharedArray
 from segtrain.masks.forms import usual_number
@@ -204,12 +204,13 @@ def _check_ids(rows: npt.NDArray[np.void], images: ImageTable, issues: Issues) -
             issues.add("duplicate-annotation-id", f"{name_of(rows[place], images)} occurs {times} times", times - 1)
 
 
-def read_index(path: Path, rules: AnnotationRules = COCO_RULES) -> CocoIndex:
+def read_index(path: Path, rules: AnnotationRules = COCO_RULES, size_of: SizeOf | None = None) -> CocoIndex:
     """Read a COCO json file; its structure is checked and repaired, its masks stay text until they are used.
 
     Args:
         path: path of the file.
         rules: choices of what annotations mean.
+        size_of: returns the (H, W) of an image file by its name, for images whose size the json does not state.
 
     Raises:
         FileError: the file cannot be used at all.
@@ -217,17 +218,17 @@ def read_index(path: Path, rules: AnnotationRules = COCO_RULES) -> CocoIndex:
     with _without_garbage_collection():
         if (file := open_in_pieces(path)) is not None:
             try:
-                return _tabulate(file, rules)
+                return _tabulate(file, rules, size_of)
             except (ValueError, RecursionError, OSError):
                 del file  # fall back to the tolerant reader
-        return _tabulate(read_coco_file(path), rules)
+        return _tabulate(read_coco_file(path), rules, size_of)
 
 
-def _tabulate(file: RawFile, rules: AnnotationRules) -> CocoIndex:
+def _tabulate(file: RawFile, rules: AnnotationRules, size_of: SizeOf | None) -> CocoIndex:
     issues = Issues()
     for form in file.forms:
         issues.add("file-form", form)
-    images, image_ids = read_images(file, issues)
+    images, image_ids = read_images(file, issues, size_of)
     if not len(images):
         raise FileError("wrong-type", file.path, f"no image can be used ({issues['wrong-type'].examples[0]})")
     categories, category_ids = _read_categories(file, issues)

@@ -1,7 +1,7 @@
 """Tables of the images and annotations of a COCO file, and the masks of their annotations."""
 
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, overload
@@ -14,11 +14,13 @@ from segtrain.data.coco.ids import Ids, without_repetitions
 from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.json_file import EntryReader, FileImage, RawFile, decode_leniently
 from segtrain.data.coco.shared_array import SharedArray
+from segtrain.errors import SegtrainError
 from segtrain.io import printable
 from segtrain.masks import Rle, from_box
-from segtrain.masks.forms import usual_box, usual_form
+from segtrain.masks.forms import usual_box, usual_form, usual_number
 from segtrain.masks.parse import Rings, SegmentationError, from_drawable
 
+SizeOf = Callable[[str], tuple[int, int]]
 _rle = msgspec.json.Decoder(Rle)
 _polygons = msgspec.json.Decoder(list[list[float]])
 # Larger planes would overflow the 32-bit integers of COCO's run-length code.
@@ -174,12 +176,13 @@ class ImageTable(Sequence[ImageInfo]):
         return np.argsort(self.rows["id"], kind="stable")
 
 
-def read_images(file: RawFile, issues: Issues) -> tuple[ImageTable, Ids]:
+def read_images(file: RawFile, issues: Issues, size_of: SizeOf | None = None) -> tuple[ImageTable, Ids]:
     """Read the usable images of a file, and their ids.
 
     Args:
         file: content of the file.
         issues: receives the issues of the images.
+        size_of: returns the (H, W) of an image file by its name, for entries without a size; None without files.
 
     Returns:
         The table, and the ids in the same order.
@@ -188,7 +191,7 @@ def read_images(file: RawFile, issues: Issues) -> tuple[ImageTable, Ids]:
     places = list(range(len(entries)))
     if blank or not _are_plain(entries):
         objects = (place for place in places if place not in set(blank))
-        places = [place for place in objects if _is_usable(entries[place], place, issues)]
+        places = [place for place in objects if _is_usable(entries[place], place, issues, size_of)]
     identifiers, file_names = [entries[place].id for place in places], [entries[place].file_name for place in places]
     places = without_repetitions(places, identifiers, file_names, "image", issues)
     kept = [entries[place] for place in places]
@@ -217,16 +220,38 @@ def _are_plain(entries: Sequence[FileImage]) -> bool:
     return _is_utf8("".join(names)) and min(sides) > 0 and max(sides) ** 2 < MAX_PIXELS
 
 
-def _is_usable(entry: FileImage, place: int, issues: Issues) -> bool:
-    name, height, width = entry.file_name, entry.height, entry.width
+def _is_usable(entry: FileImage, place: int, issues: Issues, size_of: SizeOf | None) -> bool:
+    """Return True for an entry with a name and a size; a missing size is filled in from the image file."""
+    name, stated = entry.file_name, f"height {_said(entry.height)} and width {_said(entry.width)}"
     if not isinstance(name, str) or not _is_utf8(name):
         issues.add("wrong-type", f"images[{place}].file_name is {_said(name)}, and must name a file")
-    elif not (_is_length(height) and _is_length(width) and height * width < MAX_PIXELS):
-        stated = f"height {_said(height)} and width {_said(width)}"
-        issues.add("wrong-type", f"images[{place}] (image {_said(entry.id)}) has {stated}; give its size in pixels")
-    else:
+        return False
+    where, why = f"images[{place}] (image {_said(entry.id)})", "give its size in pixels"
+    height, width = usual_number(entry.height), usual_number(entry.width)
+    if not height or not width:
+        height, width, why = _size_of_file(name, height or 0, width or 0, size_of)
+        if height:
+            issues.add("size-missing", f"{where} has {stated}")
+    elif {type(entry.height), type(entry.width)} - {int, float}:
+        issues.add("size-form", f"{where} has {stated}")
+    if _is_length(height) and _is_length(width) and height * width < MAX_PIXELS:
+        entry.height, entry.width = height, width
         return True
+    issues.add("wrong-type", f"{where} has {stated}; {why}")
     return False
+
+
+def _size_of_file(name: str, height: float, width: float, size_of: SizeOf | None) -> tuple[float, float, str]:
+    """Read the size of an image, of which at most one side is known; 0, 0 and a remedy if that is not possible."""
+    if size_of is None:
+        return 0, 0, "give its size in pixels, or the image folder"
+    try:
+        found = size_of(name)
+    except SegtrainError as error:
+        return 0, 0, f"its file does not tell its size either: {error}"
+    if height not in (0, found[0]) or width not in (0, found[1]):
+        return 0, 0, f"its file is {found[0]} high and {found[1]} wide"
+    return *found, ""
 
 
 def _is_length(value: Any) -> bool:

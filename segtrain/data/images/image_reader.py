@@ -58,6 +58,14 @@ class ImageReader:
         """Read the samples of an image as its file stores them; see ``decode``."""
         return decode(self.path(image.file_name), image.size, exif=self.exif, max_pixels=self.max_pixels)
 
+    def size(self, file_name: str) -> tuple[int, int]:
+        """Read the (H, W) of an image from its header.
+
+        Raises:
+            ImageError: there is no such image, or it cannot be opened.
+        """
+        return read_header(self.path(file_name), exif=self.exif, max_pixels=self.max_pixels).size
+
     def check(self, image: ImageEntry) -> Header:
         """Read the header of an image; see ``read_header``."""
         return read_header(self.path(image.file_name), image.size, exif=self.exif, max_pixels=self.max_pixels)
