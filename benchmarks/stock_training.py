@@ -1,6 +1,6 @@
 """torchvision's reference training on the data and the network of a run of ours: the other side of time_to_quality.py.
 
-    python benchmarks/stock_training.py --run runs/train/NAME --minutes 10 --out stock.json
+    python benchmarks/stock_training.py --run runs/train/NAME --minutes 10 --out stock.json --exact-out exact.json
 
 The code path is that of torchvision's references/detection (train.py, engine.py, coco_utils.py), with its settings:
 
@@ -16,8 +16,11 @@ The code path is that of torchvision's references/detection (train.py, engine.py
   a thousandth over the first epoch (``min(1000, batches - 1)`` steps), a tenth of the rate after 16/26 and 22/26 of the
   training; float32, the default memory layout, all cores.
 
-Then each validation image goes through the model, which pastes its masks by ``paste_masks_in_image``, and through
-``pycocotools.mask.encode``. Waiting for data counts as training, loading in this process as the run does.
+Then each validation image goes through the model. Its masks are written twice, so that a reader sees what training and
+pasting each bring: as the model pastes them, by ``paste_masks_in_image`` and ``pycocotools.mask.encode`` (``--out``);
+and pasted exactly (``--exact-out``), moved back by half an input pixel, which is what RoIAlign without ``aligned``
+teaches at whole scales: most images of nuclei are shown at twice their size. Waiting for data counts as training,
+loading in this process as the run does.
 """
 
 import argparse
@@ -41,6 +44,7 @@ from torchvision.transforms.functional import to_tensor
 
 from segtrain.data.sampling import EpochBatches, aspect_bins
 from segtrain.segmenters.mask_rcnn.factory import Shape, build_network
+from segtrain.segmenters.mask_rcnn.mask_paste import paste_masks
 from segtrain.segmenters.mask_rcnn.weights import load_weights
 
 MIN_SIZE, MAX_SIZE = 512, 1333  # pixels of the input
@@ -48,6 +52,7 @@ RATE = 0.02 / 16  # for each image of a batch
 WARMUP_STEPS, WARMUP_FACTOR = 1000, 0.001
 DROPS = (16 / 26, 22 / 26)  # of the training; a tenth of the rate behind each
 LOG_EVERY = 10  # steps
+LEARNED_SHIFT = 0.5  # input pixels
 
 Sample = tuple[Tensor, dict[str, Tensor]]
 
@@ -144,18 +149,30 @@ def _forever(loader: DataLoader[Sample], batches: EpochBatches) -> Iterator[Any]
 
 
 @torch.inference_mode()
-def detect(network: StockMaskRCNN, data: dict[str, Any], category_ids: list[int]) -> Iterator[dict[str, Any]]:
-    """Segment the validation images, one at a time, into COCO records."""
+def detect(
+    network: StockMaskRCNN, data: dict[str, Any], category_ids: list[int]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Segment the validation images, one at a time, into COCO records: as torchvision pastes, and pasted exactly."""
     network.eval()
     for info in json.loads(Path(_path(data, "val_annotations")).read_text())["images"]:
         with Image.open(Path(_path(data, "val_images")) / info["file_name"]) as file:
             image = to_tensor(file.convert("RGB"))
-        (found,) = network([image])
-        for label, score, mask in zip(found["labels"].tolist(), found["scores"].tolist(), found["masks"], strict=True):
-            rle = coco_mask.encode(np.asfortranarray((mask[0] > 0.5).numpy().astype(np.uint8)))
-            segmentation = {"size": rle["size"], "counts": rle["counts"].decode()}
-            category = category_ids[label - 1]
-            yield {"image_id": info["id"], "category_id": category, "segmentation": segmentation, "score": score}
+        size = (image.shape[1], image.shape[2])
+        resized, _ = network.transform([image])
+        features = network.backbone(resized.tensors)
+        proposals, _ = network.rpn(resized, features)
+        found, _ = network.roi_heads(features, proposals, resized.image_sizes)
+        probabilities = found[0]["masks"][:, 0]
+        (pasted,) = network.transform.postprocess(found, resized.image_sizes, [size])
+        (height, width) = resized.image_sizes[0]
+        shift = (LEARNED_SHIFT * size[1] / width, LEARNED_SHIFT * size[0] / height)
+        exact = paste_masks(probabilities, pasted["boxes"], size, shift)
+        labels, scores = pasted["labels"].tolist(), pasted["scores"].tolist()
+        for label, score, plane, rle in zip(labels, scores, pasted["masks"], exact, strict=True):
+            stock = coco_mask.encode(np.asfortranarray((plane[0] > 0.5).numpy().astype(np.uint8)))
+            record = {"image_id": info["id"], "category_id": category_ids[label - 1], "score": score}
+            segmentation = {"size": stock["size"], "counts": stock["counts"].decode()}
+            yield record | {"segmentation": segmentation}, record | {"segmentation": rle}
 
 
 def _path(data: dict[str, Any], key: str) -> str:
@@ -172,7 +189,9 @@ def main(options: argparse.Namespace) -> None:
     network = build_stock(config, [names[i] for i in category_ids])
     samples = Samples(config["data"], {identifier: label for label, identifier in enumerate(category_ids, 1)})
     steps = train(network, samples, config["trainer"]["batch_size"], options.minutes * 60)
-    options.out.write_text(json.dumps(list(detect(network, config["data"], category_ids))))
+    found = list(detect(network, config["data"], category_ids))
+    for path, records in zip((options.out, options.exact_out), zip(*found, strict=True), strict=True):
+        path.write_text(json.dumps(records))
     options.out.with_suffix(".steps").write_text(str(steps))
 
 
@@ -180,5 +199,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="torchvision's reference training on a run's data and network.")
     parser.add_argument("--run", type=Path, required=True, help="folder of a training by segtrain")
     parser.add_argument("--minutes", type=float, required=True, help="of training")
-    parser.add_argument("--out", type=Path, required=True, help="COCO records of the validation images")
+    parser.add_argument("--out", type=Path, required=True, help="COCO records of the validation images, to be written")
+    parser.add_argument("--exact-out", type=Path, required=True, help="the same detections with masks pasted exactly")
     main(parser.parse_args())

@@ -10,8 +10,10 @@ One after the other, each alone on the machine and in a process of its own:
   batch size, for as many minutes of training as ours took. Its docstring states the code path.
 
 Validation is not counted on either side. ``evaluate.py`` scores both on the validation split in one report: COCO's mask
-AP, class-agnostic, at most 400 detections an image. The bound is on our AP; the stock side stands beside it. With
-``--weights`` the normalisation layers are frozen on both sides; without, they learn, as do all backbone stages.
+AP, class-agnostic, at most 400 detections an image. The bound is on our AP; the stock side stands beside it, in one row
+as torchvision pastes its masks, in another with the same detections pasted exactly, so that the difference of the two
+rows is what pasting brings and the rest is what training brings. With ``--weights`` the normalisation layers are frozen
+on both sides; without, they learn, as do all backbone stages.
 """
 
 import argparse
@@ -30,6 +32,12 @@ from segtrain.training.checkpoint import load_checkpoint
 
 FOLDER = Path(__file__).parent
 LEAST_AP = 0.54
+STOCK_SIDES = ("stock", "stock_exact")
+# Rows, and what they add to the description; in the order of the stock sides.
+ROWS = {
+    "time_to_quality": ", pasted by torchvision",
+    "time_to_quality_exact": ", its masks pasted exactly",
+}
 
 
 def run(script: Path, *options: str) -> None:
@@ -61,14 +69,17 @@ def measure(data: Path, folder: Path, options: argparse.Namespace) -> tuple[dict
         The content of ``results.json``, and the number of steps of the stock side.
     """
     train_ours(data, folder / "ours", options)
-    checkpoint, found = folder / "ours" / "checkpoints" / "best.pt", folder / "stock.json"
+    checkpoint = folder / "ours" / "checkpoints" / "best.pt"
+    found = {side: folder / f"{side}.json" for side in STOCK_SIDES}
     minutes = load_checkpoint(checkpoint).minutes
     print(f"stock: as long as ours took, {minutes:.2f} minutes", flush=True)
-    run(FOLDER / "stock_training.py", f"--run={folder / 'ours'}", f"--minutes={minutes}", f"--out={found}")
-    report = [f"checkpoint={checkpoint}", f"predictions.stock={found}", f"output_dir={folder / 'report'}"]
+    outputs = [f"--out={found['stock']}", f"--exact-out={found['stock_exact']}"]
+    run(FOLDER / "stock_training.py", f"--run={folder / 'ours'}", f"--minutes={minutes}", *outputs)
+    report = [f"checkpoint={checkpoint}", f"output_dir={folder / 'report'}"]
+    report += [f"predictions.{side}={path}" for side, path in found.items()]
     run(FOLDER.parent / "evaluate.py", "methods=mask_rcnn", "tracks=class_agnostic", "gallery=0", *report)
     results = json.loads((folder / "report" / "results.json").read_text())
-    return results, int(found.with_suffix(".steps").read_text())
+    return results, int(found["stock"].with_suffix(".steps").read_text())
 
 
 def main(options: argparse.Namespace) -> None:
@@ -76,16 +87,21 @@ def main(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as temporary, splits_of_nuclei(options) as (_, val):
         folder = (options.keep or Path(temporary)).absolute()
         results, stock_steps = measure(val.annotations.parent.parent.absolute(), folder, options)
-    ours, stock = (results["methods"][side]["class_agnostic"]["mask_ap"] or 0.0 for side in ("mask_rcnn", "stock"))
+    ours, *stock = (
+        results["methods"][side]["class_agnostic"]["mask_ap"] or 0.0 for side in ("mask_rcnn", *STOCK_SIDES)
+    )
     checkpoint = results["checkpoint"]
     limit = f"{options.steps} steps" if options.steps else f"{options.minutes:g} minutes"
     what = (
         f"mask AP on {'nuclei val' if options.nuclei else DRAWN} after {limit}: {checkpoint['step']} steps of ours in "
         f"{checkpoint['minutes']:.1f} min, {stock_steps} of stock in the same time"
     )
-    row = Row("time_to_quality", what, "AP", ours, None, LEAST_AP, greater=True, beside=stock)
+    rows = [
+        Row(name, f"{what}{pasted}", "AP", ours, None, LEAST_AP, greater=True, beside=beside)
+        for (name, pasted), beside in zip(ROWS.items(), stock, strict=True)
+    ]
     options.repeats = 1
-    finish([row], options)
+    finish(rows, options)
 
 
 if __name__ == "__main__":
