@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from segtrain import masks
-from segtrain.arrays import BoolArray, FloatArray
+from segtrain.arrays import BoolArray, FloatArray, IntArray
+from segtrain.masks import sweep
 
 
 def xywh_to_xyxy(boxes: FloatArray) -> FloatArray:
@@ -49,6 +50,57 @@ def iou(detections: FloatArray, truths: FloatArray, crowd: BoolArray) -> FloatAr
     union = np.where(crowd, own, own + truths[:, 2] * truths[:, 3] - shared)
     result: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
     return result
+
+
+def overlapping(
+    first: FloatArray, second: FloatArray, first_group: IntArray, second_group: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Find the pairs of boxes of two lists that share area, without a table of all pairs.
+
+    The plane is divided into bands, about as high as the boxes are on average; in each band the boxes are swept from
+    left to right.
+
+    Args:
+        first: (N, 4) xyxy.
+        second: (M, 4) xyxy.
+        first_group: (N,) group of each box, such as its image; only boxes of one group are compared.
+        second_group: (M,) group of each box of the second list.
+
+    Returns:
+        The index in the first and in the second list of each pair, sorted by the first, then by the second.
+
+    >>> boxes, group = np.array([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0], [2.0, 0.0, 4.0, 1.0]]), np.zeros(3, int)
+    >>> [index.tolist() for index in overlapping(boxes[:1], boxes, group[:1], group)]
+    [[0, 0], [0, 1]]
+    """
+    lists = np.concatenate([first, second])
+    sides = lists[:, 2:] - lists[:, :2]
+    filled = np.flatnonzero((sides > 0).all(axis=1) & np.isfinite(lists).all(axis=1))
+    if not len(filled):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    top, foot = lists[filled, 1], lists[filled, 3]
+    # Never more bands than twice the boxes, so that pieces and bands are few whatever the coordinates.
+    band_height = max((foot - top).mean(), (foot.max() - top.min()) / (2 * len(filled)))
+    band_of = np.zeros((2, len(lists)), dtype=np.int64)
+    band_of[:, filled] = np.floor((np.stack([top, foot]) - top.min()) / band_height)
+    box = np.repeat(filled, np.diff(band_of[:, filled], axis=0)[0] + 1)
+    band = sweep.ranges(band_of[0, filled], band_of[1, filled] + 1)
+    # Left and right edges as whole numbers in the same order, each band of each group beside the preceding one.
+    _, edge = np.unique(lists[:, ::2], return_inverse=True)
+    _, group = np.unique(np.concatenate([first_group, second_group]), return_inverse=True)
+    _, strip = np.unique(group[box] * (band_of.max() + 1) + band, return_inverse=True)
+    span = edge.reshape(-1, 2)[box] + strip[:, None] * (edge.max() + 1)
+    is_first = box < len(first)
+    runs = [(box[own], span[own, 0], span[own, 1]) for own in (is_first, ~is_first)]
+    pairs = [np.zeros((2, 0), dtype=np.int64)]
+    for one, other in sweep.meetings(*runs):
+        ends = np.stack([runs[0][0][one], runs[1][0][other]])
+        # Boxes that meet in several bands count in the one where the lower top edge lies.
+        counted = band[is_first][one] == band_of[0, ends].max(axis=0)
+        pairs.append(ends[:, counted & (shared_area(lists[ends[0]], lists[ends[1]]) > 0)])
+    found = np.concatenate(pairs, axis=1)
+    found = found[:, np.lexsort(found[::-1])]
+    return found[0], found[1] - len(first)
 
 
 def paired_iou(first: FloatArray, second: FloatArray) -> FloatArray:

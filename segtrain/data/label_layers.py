@@ -127,8 +127,8 @@ def _overlaps(rles: Sequence[Rle], instance: IntArray, starts: IntArray, stops: 
     suspects = np.unique(instance[1:][starts[1:] < np.maximum.accumulate(stops)[:-1]])
     if not len(suspects):
         return []
-    shared = masks.iou([rles[n] for n in suspects], rles, [False] * len(rles)) > 0
-    pairs = zip(suspects[np.nonzero(shared)[0]].tolist(), np.nonzero(shared)[1].tolist(), strict=True)
+    one, other, _ = masks.overlaps([rles[n] for n in suspects], rles)
+    pairs = zip(suspects[one].tolist(), other.tolist(), strict=True)
     return sorted({(min(pair), max(pair)) for pair in pairs if pair[0] != pair[1]})
 
 

@@ -13,7 +13,9 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from segtrain.arrays import BoolArray, FloatArray, IntArray
-from segtrain.masks import codec
+from segtrain.masks import codec, sweep
+from segtrain.masks.sweep import Overlaps as Overlaps
+from segtrain.masks.sweep import Runs as Runs
 
 
 class Rle(TypedDict):
@@ -261,7 +263,9 @@ def union(rles: Sequence[Rle], size: tuple[int, int]) -> Rle:
     >>> area([union(encode_labels(np.array([[1, 2, 0]])), (1, 3))]).tolist()
     [2]
     """
-    return _text(coco_mask.merge(list(rles))) if len(rles) else empty(size)
+    _, starts, stops = runs(rles)
+    _, starts, stops = sweep.merged((np.zeros_like(starts), starts, stops), size[0] * size[1])
+    return _from_flips(np.stack([starts, stops], axis=1).reshape(-1), size)
 
 
 def intersection(first: Rle, second: Rle) -> Rle:
@@ -302,7 +306,7 @@ def empty(size: tuple[int, int]) -> Rle:
 
 
 def iou(detections: Sequence[Rle], truths: Sequence[Rle], crowd: Sequence[bool | int]) -> FloatArray:
-    """Compute COCO's IoU of masks.
+    """Compute COCO's IoU of all pairs of masks; ``overlaps`` finds those of many masks that meet.
 
     Against a crowd the union is the area of the detection, so a detection inside a crowd has an IoU of 1.
 
@@ -325,6 +329,36 @@ def iou(detections: Sequence[Rle], truths: Sequence[Rle], crowd: Sequence[bool |
     return np.asarray(coco_mask.iou(list(detections), list(truths), [int(c) for c in crowd]), dtype=np.float64)
 
 
+def overlaps(
+    first: Sequence[Rle],
+    second: Sequence[Rle],
+    first_group: IntArray | None = None,
+    second_group: IntArray | None = None,
+) -> Overlaps:
+    """Find the pairs of masks of two lists that share pixels; time and memory do not grow with the number of all pairs.
+
+    Args:
+        first: N masks.
+        second: M masks.
+        first_group: (N,) group of each mask, such as its image; None for a single one. Only masks of one group, which
+            have one size, are compared.
+        second_group: (M,) group of each mask of the second list.
+
+    Returns:
+        Indices of both masks of each pair and the number of pixels that they share, sorted by the first, then by the
+        second.
+
+    >>> whole, half = encode(np.ones((2, 2))), encode(np.array([[1, 0], [1, 0]]))
+    >>> [column.tolist() for column in overlaps([half, whole], [half])]
+    [[0, 1], [0, 0], [2, 2]]
+    """
+    groups = (
+        np.zeros(len(rles), dtype=np.int64) if group is None else group
+        for rles, group in ((first, first_group), (second, second_group))
+    )
+    return sweep.overlaps_by_group([rle["counts"] for rle in first], [rle["counts"] for rle in second], *groups)
+
+
 def counts_of(rle: Rle) -> IntArray:
     """Decode the lengths of the alternating runs, starting with 0s.
 
@@ -334,11 +368,11 @@ def counts_of(rle: Rle) -> IntArray:
     return codec.counts(rle["counts"])
 
 
-def runs(rles: Sequence[Rle]) -> tuple[IntArray, IntArray, IntArray]:
-    """Decode the runs of 1s of all masks of an image together, without a loop over the masks.
+def runs(rles: Sequence[Rle]) -> Runs:
+    """Decode the runs of 1s of all masks together, without a loop over the masks.
 
     Args:
-        rles: masks of one size.
+        rles: masks, which may differ in size.
 
     Returns:
         For each run the index of its mask, not decreasing, its first column-major position in the plane, and the
@@ -347,8 +381,7 @@ def runs(rles: Sequence[Rle]) -> tuple[IntArray, IntArray, IntArray]:
     >>> [column.tolist() for column in runs([from_runs(np.array([2, 2, 2]), (2, 3))])]
     [[0], [2], [4]]
     """
-    height, width = rles[0]["size"] if len(rles) else (0, 0)
-    return codec.runs([rle["counts"] for rle in rles], height * width)
+    return codec.runs([rle["counts"] for rle in rles])
 
 
 def _from_flips(positions: IntArray, size: tuple[int, int]) -> Rle:

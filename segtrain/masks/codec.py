@@ -28,18 +28,17 @@ def counts(code: str) -> IntArray:
     return values
 
 
-def runs(codes: Sequence[str], pixels: int) -> tuple[IntArray, IntArray, IntArray]:
+def runs(codes: Sequence[str]) -> tuple[IntArray, IntArray, IntArray]:
     """Decode the runs of 1s of many masks at once.
 
     Args:
-        codes: run-length codes of the masks; the runs of each sum to ``pixels``.
-        pixels: number of pixels of the plane.
+        codes: run-length codes of the masks, whose planes may differ in size.
 
     Returns:
         For each run the index of its mask, not decreasing, its first position in the plane, and the position after its
         last one; runs of length 0 are left out.
 
-    >>> [column.tolist() for column in runs(["222", "06"], 6)]
+    >>> [column.tolist() for column in runs(["222", "06"])]
     [[0, 1], [2, 0], [4, 6]]
     """
     values, ends = _numbers("".join(codes))
@@ -59,7 +58,8 @@ def runs(codes: Sequence[str], pixels: int) -> tuple[IntArray, IntArray, IntArra
     sums -= (sums[first] - pairs[first])[mask]
     sums[first, 0] = leading
     sums[(first + rows - 1)[odd], 1] = 0
-    stops = np.cumsum(sums.sum(axis=1)) - mask * pixels
+    stops = np.cumsum(sums.sum(axis=1))
+    stops -= np.append(0, stops)[first][mask]
     kept = sums[:, 1] > 0
     return mask[kept], (stops - sums[:, 1])[kept], stops[kept]
 

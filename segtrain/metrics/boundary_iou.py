@@ -1,6 +1,5 @@
 """Boundary IoU (Cheng et al., CVPR 2021)."""
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot
@@ -9,12 +8,12 @@ import numpy as np
 
 from segtrain import masks
 from segtrain.arrays import FloatArray, IntArray, mean_of_defined
-from segtrain.masks import Rle
-from segtrain.metrics.mean_iou import BOTH, EITHER, TRUE, iou_of_sums
-from segtrain.metrics.partition import Partition, ranges
+from segtrain.masks.sweep import Runs, column_pieces
+from segtrain.metrics.layers import CROWD, LayeredMasks, layered_masks, true_both_either
+from segtrain.metrics.mean_iou import iou_of_sums
+from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction
 
-Runs = tuple[IntArray, IntArray, IntArray]  # mask, first position, one past the last
 WIDTH = 0.02  # width of a boundary, in image diagonals
 
 
@@ -97,47 +96,33 @@ def boundary_counts(
     [[[28.0, 22.0, 36.0]]]
     """
     places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
-    layers: defaultdict[int, list[tuple[int, Rle]]] = defaultdict(list)  # image id -> layer and mask
-    for truth in truths:
-        if truth["iscrowd"]:
-            layers[truth["image_id"]].append((_CROWD, truth["segmentation"]))
-        elif truth["category_id"] in places:
-            layers[truth["image_id"]].append((2 * places[truth["category_id"]], truth["segmentation"]))
-    for prediction in predictions:
-        if prediction["category_id"] in places:
-            layers[prediction["image_id"]].append(
-                (2 * places[prediction["category_id"]] + 1, prediction["segmentation"])
-            )
+    layered = layered_masks(truths, predictions, places)
     sums = np.zeros((len(sizes), len(places), 3))
     for image, (image_id, size) in enumerate(sizes.items()):
-        if image_id in layers:
-            numbers, rles = zip(*layers[image_id], strict=True)
-            _count(np.array(numbers), rles, size, sums[image])
+        if image_id in layered:
+            _count(layered[image_id], size, sums[image])
     return sums
 
 
-_CROWD = -1  # layers: crowds, then true and found objects of each category in turn
-
-
-def _count(layers: IntArray, rles: Sequence[Rle], size: tuple[int, int], sums: FloatArray) -> None:
+def _count(image: LayeredMasks, size: tuple[int, int], sums: FloatArray) -> None:
     """Add an image's boundaries to its (categories, 3) sums."""
-    outer = masks.runs(rles)
+    outer = masks.runs(image.rles)
     distance = max(1, round(WIDTH * hypot(*size)))
     inner = eroded(*outer, size, distance)
     partition = Partition(np.concatenate([outer[1], inner[1]]), np.concatenate([outer[2], inner[2]]))
+    runs = [(image.layers[mask], *partition.span(starts, stops)) for mask, starts, stops in (outer, inner)]
 
-    def covered(layer: int, mask: IntArray, starts: IntArray, stops: IntArray) -> IntArray:
-        chosen = layers[mask] == layer
-        return partition.total(*partition.span(starts[chosen], stops[chosen]))
+    def depth(layer: int, layers: IntArray, first: IntArray, last: IntArray) -> IntArray:
+        chosen = layers == layer
+        return partition.total(first[chosen], last[chosen])
 
-    visible = covered(_CROWD, *outer) == 0
-    for place in np.unique(layers[layers != _CROWD] // 2).tolist():
+    visible = depth(CROWD, *runs[0]) == 0
+    for place in image.categories:
         # The boundary of an object consists of the pixels that erosion removes.
         true, found = (
-            visible & (covered(layer, *outer) > covered(layer, *inner)) for layer in (2 * place, 2 * place + 1)
+            visible & (depth(layer, *runs[0]) > depth(layer, *runs[1])) for layer in (2 * place, 2 * place + 1)
         )
-        for column, chosen in ((TRUE, true), (BOTH, true & found), (EITHER, true | found)):
-            sums[place, column] += partition.lengths[chosen].sum()
+        sums[place] += true_both_either(partition, true, found)
 
 
 def eroded(mask: IntArray, starts: IntArray, stops: IntArray, size: tuple[int, int], distance: int) -> Runs:
@@ -159,8 +144,7 @@ def eroded(mask: IntArray, starts: IntArray, stops: IntArray, size: tuple[int, i
     height, width = size
     # Cut into columns. A row of zeros below each column and a column of zeros after each mask separate them, so that
     # the runs of all masks form one sequence.
-    first, last = starts // height, (stops - 1) // height + 1
-    column, run = ranges(first, last), np.repeat(np.arange(len(first)), last - first)
+    run, column = column_pieces((mask, starts, stops), height)
     step = height + 1
     offset = (mask[run] * (width + 1) + column) * step - column * height
     starts = offset + np.maximum(starts[run], column * height) + distance

@@ -1,8 +1,8 @@
 """COCO's matching of detections to true instances (pycocotools.cocoeval.evaluateImg), and their overlaps."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from segtrain import boxes, masks
 from segtrain.arrays import BoolArray, FloatArray, IntArray
+from segtrain.metrics.pairs import Pairs, box_pairs, mask_pairs
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
 IouType = Literal["segm", "bbox"]
@@ -26,15 +27,17 @@ IOU50, IOU75 = 0, 5  # indices into IOU_THRESHOLDS
 
 
 def match_greedily(
-    overlaps: FloatArray, crowd: BoolArray, ignored: BoolArray, thresholds: FloatArray
-) -> tuple[IntArray, IntArray]:
-    """Match the detections of one image and category, at all thresholds and areas at once.
+    pairs: Pairs, detections: int, crowd: BoolArray, ignored: BoolArray, thresholds: FloatArray
+) -> tuple[PlaceArray, PlaceArray]:
+    """Match detections, at all thresholds and areas at once.
 
     In order of decreasing score, each detection takes the free truth that it overlaps most, the last of equal ones; an
     ignored truth only if no other one reaches the threshold. A crowd can be matched any number of times.
 
     Args:
-        overlaps: (D, G) IoU, best detection first.
+        pairs: IoU of those of D detections and G truths that may be matched, such as those of one image and category;
+            of the detections that overlap one truth the better ones come first.
+        detections: number of detections, D.
         crowd: (G,) true for crowds.
         ignored: (A, G) true for truths that do not count, crowds included.
         thresholds: (T,) least IoU of a match.
@@ -45,33 +48,35 @@ def match_greedily(
 
     Source: ``pycocotools.cocoeval.COCOeval.evaluateImg``.
 
-    >>> overlaps = np.array([[0.9, 0.6], [0.8, 0.0]])  # the second detection is a duplicate of the first
+    >>> duplicates = Pairs(np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([0.9, 0.6, 0.8]))
     >>> nothing = np.zeros(2, np.bool_)
-    >>> match_greedily(overlaps, nothing, nothing[None], np.array([0.5]))[0].tolist()
+    >>> match_greedily(duplicates, 2, nothing, nothing[None], np.array([0.5]))[0].tolist()
     [[[0, -1]]]
     """
     least = np.minimum(thresholds, 1 - 1e-10)
     shape = (len(thresholds), len(ignored))
-    matched = np.full((*shape, overlaps.shape[0]), -1, dtype=np.int64)
-    taken = np.full((*shape, overlaps.shape[1]), -1, dtype=np.int64)
-    near = overlaps >= least.min()
+    matched = np.full((*shape, detections), -1, dtype=np.int32)
+    taken = np.full((*shape, len(crowd)), -1, dtype=np.int32)
+    near = pairs.where(pairs.iou >= least.min())
     # Most pairs have no rival and are matched at once; the others one after the other.
-    alone = near & (near.sum(axis=1, keepdims=True) == 1) & (near.sum(axis=0) == 1)
-    row, column = np.nonzero(alone)
-    enough = (overlaps[row, column] >= least[:, None])[:, None]
+    rivals = np.bincount(near.detection, minlength=detections), np.bincount(near.truth, minlength=len(crowd))
+    alone = (rivals[0][near.detection] == 1) & (rivals[1][near.truth] == 1)
+    row, column, overlap = near.where(alone)
+    enough = (overlap >= least[:, None])[:, None]
     matched[:, :, row] = np.where(enough, column, -1)
     taken[:, :, column] = np.where(enough, row, -1)
-    for d in np.flatnonzero((near & ~alone).any(axis=1)):
-        rivals = np.flatnonzero(near[d])
-        overlap = overlaps[d, rivals]
-        free = ((taken[:, :, rivals] < 0) | crowd[rivals]) & (overlap >= least[:, None, None])
-        regular = free & ~ignored[:, rivals]
+    rows, columns, overlaps = near.where(~alone)
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    for start, stop in pairwise([*starts.tolist(), len(rows)]):
+        candidates, overlap = columns[start:stop], overlaps[start:stop]
+        free = ((taken[:, :, candidates] < 0) | crowd[candidates]) & (overlap >= least[:, None, None])
+        regular = free & ~ignored[:, candidates]
         wanted = np.where(regular.any(axis=2, keepdims=True), regular, free)
-        last_best = len(rivals) - 1 - np.where(wanted, overlap, -1.0)[:, :, ::-1].argmax(axis=2)
+        last_best = len(candidates) - 1 - np.where(wanted, overlap, -1.0)[:, :, ::-1].argmax(axis=2)
         t, a = np.nonzero(wanted.any(axis=2))
-        chosen = rivals[last_best[t, a]]
-        matched[t, a, d] = chosen
-        taken[t, a, chosen] = d
+        chosen = candidates[last_best[t, a]]
+        matched[t, a, rows[start]] = chosen
+        taken[t, a, chosen] = rows[start]
     return matched, taken
 
 
@@ -175,20 +180,9 @@ def match(
         truth_ignored |= ignore[:, real]
     shapes = _Shapes.of(known, [predictions[n] for n in found], iou_type)
 
-    shape = (len(thresholds), len(areas))
-    truth = np.full((*shape, len(found)), -1, dtype=np.int32)
-    detection = np.full((*shape, len(known)), -1, dtype=np.int32)
-    by_group = _groups(category * len(images) + image)
-    truths_by_group = _groups(truth_category * len(images) + truth_image)
-    rank = np.zeros(len(found), dtype=np.int64)
-    for group, here in by_group.items():
-        rank[here] = np.arange(len(here))
-        there = truths_by_group.get(group)
-        if there is not None:
-            overlaps = shapes.iou(here, there, crowd[there])
-            matched, taken = match_greedily(overlaps, crowd[there], truth_ignored[:, there], thresholds)
-            truth[:, :, here] = np.where(matched >= 0, there[matched], -1)
-            detection[:, :, there] = np.where(taken >= 0, here[taken], -1)
+    groups = category * len(images) + image, truth_category * len(images) + truth_image
+    pairs = shapes.pairs(*groups, crowd)
+    truth, detection = match_greedily(pairs, len(found), crowd, truth_ignored, thresholds)
 
     a = np.arange(len(areas))[:, None]
     of_ignored = truth_ignored[a, truth] if len(known) else np.zeros(truth.shape, dtype=np.bool_)
@@ -200,7 +194,7 @@ def match(
         score=score,
         image=image,
         category=category,
-        rank=rank,
+        rank=_rank(groups[0]),
         truth=np.where(truth >= 0, real.astype(np.int32)[truth], np.int32(-1)) if len(known) else truth,
         ignored=ignored,
         truth_record=real,
@@ -213,7 +207,7 @@ def match(
 
 @dataclass(frozen=True)
 class _Shapes:
-    """Masks or boxes (xywh) of all truths and detections."""
+    """Masks, or boxes (xywh), of all truths and detections."""
 
     truths: Any
     detections: Any
@@ -228,11 +222,9 @@ class _Shapes:
         real = np.array([t["bbox"] for t in truths], dtype=np.float64).reshape(-1, 4)
         return cls(real, found, found[:, 2] * found[:, 3])
 
-    def iou(self, detections: IntArray, truths: IntArray, crowd: BoolArray) -> FloatArray:
-        if isinstance(self.truths, list):
-            found = [self.detections[n] for n in detections]
-            return masks.iou(found, [self.truths[n] for n in truths], crowd.tolist())
-        return boxes.iou(self.detections[detections], self.truths[truths], crowd)
+    def pairs(self, detection_group: IntArray, truth_group: IntArray, crowd: BoolArray) -> Pairs:
+        find = mask_pairs if isinstance(self.truths, list) else box_pairs
+        return find(self.detections, self.truths, detection_group, truth_group, crowd)
 
 
 def _columns(
@@ -245,11 +237,13 @@ def _columns(
     return np.array(kept, np.int64), np.array(image, np.int64), np.array(category, np.int64)
 
 
-def _groups(key: IntArray) -> dict[int, IntArray]:
-    """Find the indices of each value of the key, increasing."""
-    order = np.argsort(key, kind="stable")
-    starts = np.flatnonzero(np.diff(key[order], prepend=-1))
-    return {int(key[part[0]]): part for part in np.split(order, starts)[1:]}
+def _rank(group: IntArray) -> IntArray:
+    """Count the preceding entries of the same group."""
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    rank = np.zeros(len(group), dtype=np.int64)
+    rank[order] = np.arange(len(group)) - np.repeat(starts, np.diff(starts, append=len(group)))
+    return rank
 
 
 def _outside(area: FloatArray, areas: Sequence[tuple[float, float]]) -> BoolArray:
@@ -274,9 +268,9 @@ def max_iou(
     >>> max_iou([truth], predictions, "bbox").tolist()
     [0.5, 0.0]
     """
+    pairs = _pairs_in_images(truths, predictions, iou_type)
     best = np.zeros(len(predictions))
-    for _, here, overlaps in _overlaps(truths, predictions, iou_type):
-        best[here] = overlaps.max(axis=1)
+    np.maximum.at(best, pairs.detection, pairs.iou)
     return best
 
 
@@ -296,33 +290,18 @@ def max_iou_per_truth(truths: Sequence[GroundTruth], predictions: Sequence[Predi
     >>> max_iou_per_truth([truth], [{"image_id": 1, "segmentation": masks.encode(top)}]).tolist()
     [0.25]
     """
+    pairs = _pairs_in_images(truths, predictions, "segm")
     best = np.zeros(len(truths))
-    for there, _, overlaps in _overlaps(truths, predictions, "segm"):
-        best[there] = overlaps.max(axis=0)
+    real = np.array([not truth["iscrowd"] for truth in truths], dtype=np.bool_)
+    np.maximum.at(best, np.flatnonzero(real)[pairs.truth], pairs.iou)
     return best
 
 
-def _overlaps(
-    truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: IouType
-) -> Iterator[tuple[list[int], list[int], FloatArray]]:
-    """Yield, for each image with both, the indices of its true objects and detections, and their (D, G) IoU."""
-    real, found = _by_image(truths), _by_image(predictions)
-    shapes = boxes.of_predictions(predictions) if iou_type == "bbox" else None
-    for image_id in found.keys() & real.keys():
-        there, here = [n for n in real[image_id] if not truths[n]["iscrowd"]], found[image_id]
-        if not there:
-            continue
-        crowd = np.zeros(len(there), dtype=np.bool_)
-        if shapes is None:
-            own = [predictions[n]["segmentation"] for n in here]
-            yield there, here, masks.iou(own, [truths[n]["segmentation"] for n in there], crowd.tolist())
-        else:
-            yield there, here, boxes.iou(shapes[here], np.array([truths[n]["bbox"] for n in there], np.float64), crowd)
-
-
-def _by_image(records: Sequence[Any]) -> dict[int, list[int]]:
-    """Find the indices of each image's records."""
-    places: defaultdict[int, list[int]] = defaultdict(list)
-    for place, record in enumerate(records):
-        places[record["image_id"]].append(place)
-    return places
+def _pairs_in_images(truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: IouType) -> Pairs:
+    """Find the pairs of detections and true objects of the same image; indices count the true objects alone."""
+    real = [truth for truth in truths if not truth["iscrowd"]]
+    shapes = _Shapes.of(real, predictions, iou_type)
+    found_image, real_image = (
+        np.array([record["image_id"] for record in records], dtype=np.int64) for records in (predictions, real)
+    )
+    return shapes.pairs(found_image, real_image, np.zeros(len(real), dtype=np.bool_))

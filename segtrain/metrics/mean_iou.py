@@ -1,14 +1,14 @@
 """Mean intersection over union of pixels, with overlapping objects and ignored crowds."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from segtrain import masks
-from segtrain.arrays import FloatArray, IntArray, mean_of_defined
-from segtrain.masks import Rle
+from segtrain.arrays import BoolArray, FloatArray, IntArray, mean_of_defined
+from segtrain.metrics.layers import CROWD, LayeredMasks, layered_masks, true_both_either
+from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction
 
 BACKGROUND, FOREGROUND = range(2)  # the first two layers of the counts
@@ -93,25 +93,44 @@ def pixel_counts(
     >>> pixel_counts([truth], [prediction], category_ids=[1], sizes={1: (4, 4)})[0, FOREGROUND].tolist()
     [8, 4, 12]
     """
-    known = set(category_ids)
-    layer_of = {category_id: layer for layer, category_id in enumerate(sorted(known), start=2)}
-    crowds = _by_image(t for t in truths if t["iscrowd"])
-    real = _by_image(t for t in truths if not t["iscrowd"] and t["category_id"] in known)
-    found = _by_image(p for p in predictions if p["category_id"] in known)
-    counts = np.zeros((len(sizes), 2 + len(known), 3), dtype=np.int64)
-    for image, (image_id, size) in zip(counts, sizes.items(), strict=True):
-        visible = masks.complement(masks.union([rle for rles in crowds[image_id].values() for rle in rles], size))
-        true_regions = _regions(real[image_id], visible, size)
-        found_regions = _regions(found[image_id], visible, size)
-        nothing = masks.empty(size)
-        for category_id in true_regions.keys() | found_regions.keys():
-            true, seen = true_regions.get(category_id, nothing), found_regions.get(category_id, nothing)
-            image[layer_of[category_id]] = _overlap(true, seen)
-        true_objects = masks.union(list(true_regions.values()), size)
-        found_objects = masks.union(list(found_regions.values()), size)
-        image[0] = _overlap(masks.difference(visible, true_objects), masks.difference(visible, found_objects))
-        image[1] = _overlap(true_objects, found_objects)
+    places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
+    layered = layered_masks(truths, predictions, places)
+    counts = np.zeros((len(sizes), 2 + len(places), 3), dtype=np.int64)
+    for image, (image_id, (height, width)) in zip(counts, sizes.items(), strict=True):
+        image[BACKGROUND] = height * width
+        if image_id in layered:
+            _count(layered[image_id], image)
     return counts
+
+
+def _count(image: LayeredMasks, counts: IntArray) -> None:
+    """Count the pixels of an image.
+
+    Args:
+        image: masks of the image.
+        counts: (2 + K, 3) counts of an image without masks; those of this image afterwards.
+    """
+    mask, starts, stops = masks.runs(image.rles)
+    partition = Partition(starts, stops)
+    layers, (first, last) = image.layers[mask], partition.span(starts, stops)
+
+    def covered(layer: int) -> BoolArray:
+        chosen = layers == layer
+        return partition.total(first[chosen], last[chosen]) > 0
+
+    crowds = covered(CROWD)
+    true_objects, found_objects = np.zeros((2, len(crowds)), dtype=np.bool_)
+    for place in image.categories:
+        true, found = (covered(layer) & ~crowds for layer in (2 * place, 2 * place + 1))
+        counts[FOREGROUND + 1 + place] = true_both_either(partition, true, found)
+        true_objects |= true
+        found_objects |= found
+    counts[FOREGROUND] = true_both_either(partition, true_objects, found_objects)
+    # Background is all that is visible but the objects, true or found.
+    counts[BACKGROUND, TRUE] -= counts[FOREGROUND, TRUE]
+    counts[BACKGROUND, BOTH] -= counts[FOREGROUND, EITHER]
+    counts[BACKGROUND, EITHER] -= counts[FOREGROUND, BOTH]
+    counts[BACKGROUND] -= partition.pixels(crowds)
 
 
 def iou_of_sums(sums: FloatArray) -> FloatArray:
@@ -137,22 +156,3 @@ def class_iou_of_sums(sums: FloatArray) -> FloatArray:
     both, either = sums[..., 0, BOTH], sums[..., 0, EITHER]
     value[..., 0] = np.divide(both, either, out=np.full(both.shape, np.nan), where=either > 0)
     return value
-
-
-def _overlap(true: Rle, found: Rle) -> tuple[int, int, int]:
-    """Count the pixels that are true, both true and predicted, and either."""
-    true_area, found_area, both = masks.area([true, found, masks.intersection(true, found)]).tolist()
-    return true_area, both, true_area + found_area - both
-
-
-def _by_image(records: Iterable[GroundTruth | Prediction]) -> defaultdict[int, defaultdict[int, list[Rle]]]:
-    """Group masks by image id, then by category id."""
-    groups: defaultdict[int, defaultdict[int, list[Rle]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        groups[record["image_id"]][record["category_id"]].append(record["segmentation"])
-    return groups
-
-
-def _regions(layers: Mapping[int, Sequence[Rle]], visible: Rle, size: tuple[int, int]) -> dict[int, Rle]:
-    """Unite the masks of each category within the visible pixels."""
-    return {c: masks.intersection(masks.union(rles, size), visible) for c, rles in layers.items()}

@@ -7,10 +7,10 @@ import numpy as np
 
 from segtrain import masks
 from segtrain.arrays import FloatArray, IntArray, mean_of_defined
-from segtrain.metrics.partition import Partition, ranges
+from segtrain.masks.sweep import Runs, ranges
+from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction, by_image
 
-Runs = tuple[IntArray, IntArray, IntArray]  # mask, first part, index after the last part
 OVERLAP, TP, FP, FN = range(4)  # columns of the sums
 LEAST_SHARE = 0.5  # a detection that keeps no more of its pixels is dropped
 
@@ -173,7 +173,7 @@ def _painted(partition: Partition, runs: Runs, least_share: float) -> IntArray:
 
     Args:
         partition: partition of the image.
-        runs: runs of the masks, in order of precedence.
+        runs: mask, first part and index after the last part of each run; masks in order of precedence.
         least_share: masks that keep no more than this share of their pixels are dropped.
     """
     mask, first, last = runs

@@ -6,7 +6,7 @@ weight is its length. Memory and time grow with the outlines of the masks, not w
 
 import numpy as np
 
-from segtrain.arrays import IntArray
+from segtrain.arrays import BoolArray, IntArray
 
 
 class Partition:
@@ -46,6 +46,14 @@ class Partition:
         np.subtract.at(change, last, values)
         return np.cumsum(change)[:-1]
 
+    def pixels(self, chosen: BoolArray) -> int:
+        """Count the pixels of some parts.
+
+        Args:
+            chosen: (P,) true for the parts that count.
+        """
+        return int(self.lengths[chosen].sum())
+
     def areas(self, owner: IntArray, count: int) -> IntArray:
         """Count the pixels of each of the owners 0 to ``count`` - 1, (count,).
 
@@ -56,14 +64,3 @@ class Partition:
         owned = owner >= 0
         pixels = np.bincount(owner[owned], weights=self.lengths[owned], minlength=count)
         return pixels.astype(np.int64)
-
-
-def ranges(first: IntArray, last: IntArray) -> IntArray:
-    """Concatenate the ranges of whole numbers from each ``first`` to before its ``last``.
-
-    >>> ranges(np.array([3, 10]), np.array([6, 12])).tolist()
-    [3, 4, 5, 10, 11]
-    """
-    lengths = last - first
-    numbers: IntArray = np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
-    return numbers

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segtrain import masks
 from segtrain.arrays import BoolArray, FloatArray, IntArray
 from segtrain.metrics.matching import Matches
 from segtrain.metrics.metric import MetricInput
+from segtrain.metrics.pairs import Pairs, mask_pairs
 from segtrain.metrics.resampled_ap import interpolated_ap
 from segtrain.records import GroundTruth, Prediction
 
@@ -57,7 +57,8 @@ def error_types(
     Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (2020); the order, where
     several fit, is that of the authors' program, which counts an IoU of exactly .5 as too little.
 
-    >>> mask = masks.encode(np.ones((4, 4)))
+    >>> from segtrain.masks import encode
+    >>> mask = encode(np.ones((4, 4)))
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
     >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.9, 0.4)]
     >>> inputs = MetricInput([truth], pair, None, [1], {1: (4, 4)}, max_dets=100, score_threshold=0.0)
@@ -73,32 +74,30 @@ def error_types(
     kind = np.full(len(matches.record), -1, dtype=np.int64)
     meant = np.full(len(matches.record), -1, dtype=np.int64)
     false = counted & (right < 0)
-    for image in np.unique(matches.image[false]).tolist():
-        here = np.flatnonzero(false & (matches.image == image))
-        there = np.flatnonzero(real & (matches.truth_image == image))
-        overlaps = masks.iou(
-            [predictions[n]["segmentation"] for n in matches.record[here]],
-            [truths[n]["segmentation"] for n in matches.truth_record[there]],
-            [False] * len(there),
-        )
-        kind[here], best = _types(overlaps, matches.category[here][:, None] == matches.truth_category[there])
-        meant[here] = np.where(best >= 0, np.append(there, -1)[best], -1)
+    here, there = np.flatnonzero(false), np.flatnonzero(real)
+    pairs = mask_pairs(
+        [predictions[n]["segmentation"] for n in matches.record[here]],
+        [truths[n]["segmentation"] for n in matches.truth_record[there]],
+        matches.image[here],
+        matches.truth_image[there],
+    )
+    same = matches.category[here][pairs.detection] == matches.truth_category[there][pairs.truth]
+    kind[here], best = _types(pairs.where(same), pairs.where(~same), len(here))
+    meant[here] = np.where(best >= 0, np.append(there, -1)[best], -1)
     missed = real.copy()
     missed[right[right >= 0]] = missed[meant[meant >= 0]] = False
     return ErrorTypes(kind, meant, right, missed)
 
 
-def _types(overlaps: FloatArray, same: BoolArray) -> tuple[IntArray, IntArray]:
-    """Find the type of each false detection of an image, and the instance that it refers to (-1 for none).
+def _types(own: Pairs, other: Pairs, detections: int) -> tuple[IntArray, IntArray]:
+    """Find the type of each false detection, and the instance that it refers to (-1 for none).
 
     Args:
-        overlaps: (D, G) IoU of detections and true instances.
-        same: (D, G) true where the categories are the same.
+        own: IoU with true instances of the detection's own category.
+        other: IoU with true instances of other categories.
+        detections: number of detections.
     """
-    if not overlaps.shape[1]:
-        return np.full(len(overlaps), _BACKGROUND), np.full(len(overlaps), -1)
-    own, other = np.where(same, overlaps, 0.0), np.where(same, 0.0, overlaps)
-    most_own, most_other = own.max(axis=1), other.max(axis=1)
+    (most_own, best_own), (most_other, best_other) = (_best(pairs, detections) for pairs in (own, other))
     tests = {
         _LOCATION: (most_own >= BACKGROUND) & (most_own < FOREGROUND),
         _CATEGORY: most_other >= FOREGROUND,
@@ -106,8 +105,17 @@ def _types(overlaps: FloatArray, same: BoolArray) -> tuple[IntArray, IntArray]:
         _BACKGROUND: np.maximum(most_own, most_other) <= BACKGROUND,
     }
     kind = np.select(list(tests.values()), list(tests), _BOTH)
-    meant = np.select([kind == _LOCATION, kind == _CATEGORY], [own.argmax(axis=1), other.argmax(axis=1)], -1)
-    return kind, meant
+    return kind, np.select([kind == _LOCATION, kind == _CATEGORY], [best_own, best_other], -1)
+
+
+def _best(pairs: Pairs, detections: int) -> tuple[FloatArray, IntArray]:
+    """Find the highest IoU of each detection, and the first true instance that has it; 0 and -1 without any."""
+    most, best = np.zeros(detections), np.full(detections, -1, dtype=np.int64)
+    order = np.lexsort((-pairs.iou, pairs.detection))
+    detection, truth, iou = pairs.where(order)
+    first = np.flatnonzero(np.diff(detection, prepend=-1))
+    most[detection[first]], best[detection[first]] = iou[first], truth[first]
+    return most, best
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,8 @@ def error_costs(inputs: MetricInput) -> ErrorCosts:
 
     Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (2020).
 
-    >>> mask = masks.encode(np.ones((4, 4)))
+    >>> from segtrain.masks import encode
+    >>> mask = encode(np.ones((4, 4)))
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
     >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.9, 0.4)]
     >>> inputs = MetricInput([truth], pair, None, [1], {1: (4, 4)}, max_dets=100, score_threshold=0.0)
@@ -169,7 +178,8 @@ def fixed_precision(matches: Matches, errors: ErrorTypes, fixes: Sequence[Collec
 
     Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (2020).
 
-    >>> mask = masks.encode(np.ones((4, 4)))
+    >>> from segtrain.masks import encode
+    >>> mask = encode(np.ones((4, 4)))
     >>> truth = {"category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
     >>> truths = [truth | {"image_id": 1}, truth | {"image_id": 2}]
     >>> found = {"image_id": 1, "category_id": 1, "segmentation": mask, "score": 0.9}

@@ -8,8 +8,8 @@ import numpy as np
 
 from segtrain import masks
 from segtrain.arrays import BoolArray, IntArray
-from segtrain.masks import Rle
-from segtrain.metrics.partition import Partition, ranges
+from segtrain.masks import Overlaps, Rle, sweep
+from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction
 
 ALONE, TOUCHING, OVERLAPPING = range(3)
@@ -105,21 +105,14 @@ def merges_and_splits(parts: Mapping[int, Sequence[Rle]], predictions: Sequence[
     covered = merged = split = 0
     for image_id, rles in found.items():
         objects = parts[image_id]
-        area = masks.area(rles)
-        shared = _shared(rles, objects, area)
-        covers = 2 * shared > masks.area(objects)
-        merged += int(covers[covers.sum(axis=1) > 1].any(axis=0).sum())
-        seen = covers.any(axis=0)
-        inside = 2 * shared > area[:, None]
-        inside[:, inside.sum(axis=0) < 2] = False
-        pieces = np.flatnonzero(inside.any(axis=1))
-        if len(pieces):
-            overlap = 2 * _shared(chosen := [rles[n] for n in pieces], chosen, area[pieces]) > area[pieces][:, None]
-            apart = ~(overlap | overlap.T)
-            within = inside[pieces].astype(np.float64)
-            in_pieces = ((apart @ within) * within).any(axis=0)
-            split += int(in_pieces.sum())
-            seen |= in_pieces
+        covers, inside = _mostly(masks.overlaps(rles, objects), masks.area(rles), masks.area(objects))
+        several = np.bincount(covers.first, minlength=len(rles)) > 1
+        merged += len(np.unique(covers.second[several[covers.first]]))
+        seen = np.zeros(len(objects), dtype=np.bool_)
+        seen[covers.second] = True
+        in_pieces = _in_pieces(rles, inside, len(objects))
+        split += int(in_pieces.sum())
+        seen |= in_pieces
         covered += int(seen.sum())
     return MergesAndSplits(sum(map(len, parts.values())), covered, merged, split)
 
@@ -136,27 +129,8 @@ def grown(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
     >>> masks.area(grown([masks.encode(dot)], (5, 5))).tolist()
     [6]
     """
-    height, width = size
-    mask, starts, stops = masks.runs(rles)
-    if not len(starts):
-        return list(rles)
-    # Cut into columns, each of which is copied to the ones left and right of it.
-    first, last = starts // height, (stops - 1) // height + 1
-    column, run = ranges(first, last), np.repeat(np.arange(len(first)), last - first)
-    top = np.maximum(starts[run] - column * height - 1, 0)
-    foot = np.minimum(stops[run] - column * height + 1, height)
-    column = column[:, None] + np.arange(-1, 2)
-    kept = (column >= 0) & (column < width)
-    # The runs of all masks form one sequence, with a gap after each mask.
-    plane = height * width + 1
-    begins = ((mask[run] * plane + top)[:, None] + column * height)[kept]
-    ends = ((mask[run] * plane + foot)[:, None] + column * height)[kept]
-    order = np.argsort(begins)
-    begins, ends = begins[order], np.maximum.accumulate(ends[order])
-    new = begins[1:] > ends[:-1]
-    flips = np.stack([begins[np.append(True, new)], ends[np.append(new, True)]], axis=1)
-    owner, position = np.divmod(flips.reshape(-1), plane)
-    return masks.from_flips(position, owner, len(rles), size)
+    mask, starts, stops = sweep.dilated(masks.runs(rles), size, np.ones(3, dtype=np.int64))
+    return masks.from_flips(np.stack([starts, stops], axis=1).reshape(-1), np.repeat(mask, 2), len(rles), size)
 
 
 def _own(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
@@ -171,15 +145,45 @@ def _own(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
     return masks.from_flips(flips[order].reshape(-1), np.repeat(owner[order], 2), len(rles), size)
 
 
-def _shared(first: Sequence[Rle], second: Sequence[Rle], area: IntArray) -> IntArray:
-    """Count the pixels that pairs of masks share, (N, M); ``area`` holds the areas of the first."""
-    # Against a crowd COCO's IoU is the share of the first mask that lies in it.
-    share = masks.iou(first, second, [True] * len(second))
-    return np.rint(share * area[:, None]).astype(np.int64)
+def _mostly(pairs: Overlaps, first: IntArray, second: IntArray) -> tuple[Overlaps, Overlaps]:
+    """Select the pairs in which one mask covers more than half of the other.
+
+    Args:
+        pairs: pairs of masks of two lists.
+        first: areas of the first list.
+        second: areas of the second list.
+
+    Returns:
+        Pairs whose second mask is covered by the first one, and pairs whose first mask lies in the second one.
+    """
+    covered, inside = 2 * pairs.pixels > second[pairs.second], 2 * pairs.pixels > first[pairs.first]
+    return Overlaps(*(column[covered] for column in pairs)), Overlaps(*(column[inside] for column in pairs))
+
+
+def _in_pieces(rles: Sequence[Rle], inside: Overlaps, objects: int) -> BoolArray:
+    """Tell which objects contain two detections that are no duplicates, (objects,).
+
+    Args:
+        rles: the detections.
+        inside: detections that lie by more than half in an object, which each does in one at most: objects do not
+            overlap.
+        objects: number of objects.
+    """
+    count = np.bincount(inside.second, minlength=objects)
+    candidate = count[inside.second] > 1
+    pieces, owner = inside.first[candidate], inside.second[candidate]
+    chosen = [rles[n] for n in pieces]
+    area = masks.area(chosen)
+    one, other, shared = masks.overlaps(chosen, chosen, owner, owner)
+    duplicates = np.bincount(owner[one[2 * shared > np.minimum(area[one], area[other])]], minlength=objects)
+    # All pairs of pieces, each with itself included, are duplicates where none is apart.
+    in_pieces: BoolArray = (count > 1) & (duplicates < count**2)
+    return in_pieces
 
 
 def _meet(first: Sequence[Rle], second: Sequence[Rle]) -> BoolArray:
     """Tell whether ``first[i]`` overlaps any ``second[j]`` with j != i, (N,)."""
-    common: BoolArray = masks.iou(first, second, [False] * len(second)) > 0
-    np.fill_diagonal(common, False)
-    return np.any(common, axis=1)  # type: ignore[no-any-return]
+    one, other, _ = masks.overlaps(first, second)
+    met = np.zeros(len(first), dtype=np.bool_)
+    met[one[one != other]] = True
+    return met

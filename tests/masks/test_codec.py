@@ -17,7 +17,7 @@ def test_runs_are_the_pixels_of_each_mask(drawn: tuple[tuple[int, int], Planes])
     size, planes = drawn
     planes = [*planes, np.zeros(size, dtype=bool), np.ones(size, dtype=bool)]
     codes = [coco_mask.encode(np.asfortranarray(plane, dtype=np.uint8))["counts"].decode() for plane in planes]
-    number, starts, stops = codec.runs(codes, size[0] * size[1])
+    number, starts, stops = codec.runs(codes)
     assert (np.diff(number) >= 0).all()
     assert (stops > starts).all()
     painted = np.zeros((len(planes), size[0] * size[1]), dtype=bool)
