@@ -3,19 +3,23 @@
 Apart from the other records, so that what only looks at data, such as the check, starts without torch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 
 @dataclass(frozen=True)
 class Target:
-    """The true instances of one training image.
+    """The true instances of one training image, and the regions where objects are not told apart.
+
+    What lies in such a region (a crowd, or an object without a mask) is neither an object nor background.
 
     Attributes:
         boxes: (N, 4) float32, xyxy in pixels, whole numbers: the tight box of each mask.
         labels: (N,) int64, 1..K.
         masks: N uint8 tensors (h, w) of 0 and 1, each mask cropped to its box.
+        ignored_boxes: (M, 4) float32, xyxy in pixels, whole numbers: the tight box of each region.
+        ignored_masks: M uint8 tensors (h, w) of 0 and 1, each region cropped to its box.
 
     Raises:
         ValueError: the fields do not fit together.
@@ -28,9 +32,13 @@ class Target:
     boxes: torch.Tensor
     labels: torch.Tensor
     masks: list[torch.Tensor]
+    ignored_boxes: torch.Tensor = field(default_factory=lambda: torch.zeros(0, 4))
+    ignored_masks: list[torch.Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         count = len(self.masks)
+        if self.ignored_boxes.shape != (len(self.ignored_masks), 4):
+            raise ValueError(f"{len(self.ignored_masks)} ignored masks with boxes {tuple(self.ignored_boxes.shape)}")
         if self.boxes.shape != (count, 4) or self.labels.shape != (count,):
             raise ValueError(
                 f"{count} masks with boxes {tuple(self.boxes.shape)} and labels {tuple(self.labels.shape)}"

@@ -151,7 +151,7 @@ class BoxSafeCrop(BaseCrop):  # type: ignore[misc]
 class CopyPaste:
     """Copy-Paste: a random selection of another scene's instances is pasted onto a scene, at the same positions.
 
-    Hidden pixels are removed from the masks below. Edges are not blended.
+    Hidden pixels are removed from the masks and ignored regions below. Edges are not blended.
 
     Args:
         p: probability of pasting.
@@ -204,6 +204,7 @@ class CopyPaste:
             Layers([*beneath, *planes], [*onto.layers.owners, *owners]),
             np.concatenate([onto.labels, source.labels]),
             np.concatenate([self._least(onto), self._least(source)]),
+            None if onto.ignored is None else np.where(covered, np.uint8(0), onto.ignored),
         )
 
     def _least(self, scene: Scene) -> npt.NDArray[np.int64]:
@@ -247,17 +248,23 @@ class TorchvisionTransform(albumentations.DualTransform):  # type: ignore[misc]
         super().__init__(p=1.0)
         self.transform = transform
 
-    def __call__(self, *_: Any, image: RgbArray, masks: Sequence[Plane] = (), **__: Any) -> dict[str, Any]:
+    def __call__(
+        self, *_: Any, image: RgbArray, masks: Sequence[Plane] = (), mask: Plane | None = None, **__: Any
+    ) -> dict[str, Any]:
         """Transform an image (H, W, 3) and its planes (H, W), with torch's generator seeded from the chain's."""
         inputs = [tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))]
-        if len(masks):
-            inputs.append(tv_tensors.Mask(torch.from_numpy(np.stack(masks))))
+        planes = [*masks, *([] if mask is None else [mask])]
+        if planes:
+            inputs.append(tv_tensors.Mask(torch.from_numpy(np.stack(planes))))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.py_random.getrandbits(63))
             outputs = self.transform(inputs)
         result = {"image": outputs[0].permute(1, 2, 0).contiguous().numpy()}
-        if len(masks):
-            result["masks"] = list(outputs[1].contiguous().numpy())
+        moved = list(outputs[1].contiguous().numpy()) if planes else []
+        if mask is not None:
+            result["mask"] = moved.pop()
+        if moved:
+            result["masks"] = moved
         return result
 
 
@@ -304,16 +311,20 @@ class Augmentation:
         """Return the number of transforms, mixing included."""
         return len(self._chain.transforms) + (self.mix is not None)
 
-    def __call__(self, image: RgbArray, planes: list[Plane], seed: int) -> tuple[RgbArray, list[Plane]]:
+    def __call__(
+        self, image: RgbArray, planes: list[Plane], seed: int, ignored: Plane | None = None
+    ) -> tuple[RgbArray, list[Plane], Plane | None]:
         """Transform an image.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             planes: (H, W) uint8 label layers; they are resampled by nearest neighbour.
             seed: seed of all random draws.
+            ignored: (H, W) uint8 plane that is resampled alike, and is no object to a transform that looks at objects;
+                None for none.
 
         Returns:
-            The image and its planes, of one common new size.
+            The image, its planes, and the last plane, of one common new size.
 
         Raises:
             SegtrainError: a transform fails on the image, or returns something else than 8-bit RGB.
@@ -321,7 +332,8 @@ class Augmentation:
         # One random stream for the whole chain. Compose.set_random_seed would give every transform the same seed, and
         # with it the same first number: exactly the flipped images would be darkened, for example.
         self._chain.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        data = {"image": image} | ({"masks": planes} if planes else {})
+        # `BoxSafeCrop` keeps what is in the masks; regions to ignore go by another name.
+        data = {"image": image} | ({"masks": planes} if planes else {}) | ({} if ignored is None else {"mask": ignored})
         try:
             data = self._chain(**data)
         except Exception as error:  # albumentations has no error type of its own
@@ -335,7 +347,7 @@ class Augmentation:
             raise SegtrainError(
                 "augmentation: the transforms must return 8-bit RGB; remove any that make floats, tensors or grey"
             )
-        return np.ascontiguousarray(result), list(data.get("masks", []))
+        return np.ascontiguousarray(result), list(data.get("masks", [])), data.get("mask")
 
 
 def _refuse_successor() -> None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -13,7 +12,7 @@ from segtrain.data.augmentation import Augmentation
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.images.image_reader import ImageReader, as_tensor
 from segtrain.data.images.pixel_cache import PixelCache
-from segtrain.data.label_layers import Crops, Layers, Scene, pack
+from segtrain.data.label_layers import Layers, Scene, flatten, pack
 from segtrain.errors import SegtrainError
 from segtrain.targets import Target
 
@@ -26,7 +25,7 @@ class Sample:
 
     Attributes:
         image: (3, H, W) uint8 RGB.
-        target: true instances of the image, crowds left out.
+        target: true instances of the image, and its crowds as regions to ignore.
         image_id: id of the image.
     """
 
@@ -104,8 +103,7 @@ class CocoDataset(Dataset[Sample | Skipped]):
             return Skipped(self.index.images[position].id, str(error))
         if self.augmentation:
             scene = self._augment(self.augmentation, scene, np.random.SeedSequence([self.seed, epoch, position]))
-        crops = scene.crops()
-        target = _target(scene.labels[crops.instances], crops)
+        target = _target(scene)
         return Sample(as_tensor(scene.image), target, self.index.images[position].id)
 
     def _scene(self, position: int) -> Scene:
@@ -113,8 +111,10 @@ class CocoDataset(Dataset[Sample | Skipped]):
         info = self.index.images[position]
         image = self.cache.read(info) if self.cache else self.images.read(info)
         labels, rles = self.index.objects(position)
+        regions = self.index.ignored(position)
+        ignored = flatten(regions, info.size) if regions else None
         # Unchanged instances are kept, however small they are.
-        return Scene(image, pack(rles, info.size), labels, np.ones_like(labels))
+        return Scene(image, pack(rles, info.size), labels, np.ones_like(labels), ignored)
 
     def _augment(self, augmentation: Augmentation, scene: Scene, seed: np.random.SeedSequence) -> Scene:
         own, mixing, others = (int(word) for word in seed.generate_state(3))
@@ -134,14 +134,17 @@ class CocoDataset(Dataset[Sample | Skipped]):
         return augmentation.mix.paste(rng, scene, self._transform(augmentation, source, others))
 
     def _transform(self, augmentation: Augmentation, scene: Scene, seed: int) -> Scene:
-        image, planes = augmentation(scene.image, scene.layers.planes, seed)
+        image, planes, ignored = augmentation(scene.image, scene.layers.planes, seed, scene.ignored)
         least = np.full_like(scene.min_pixels, self.min_object_pixels)
-        return Scene(image, Layers(planes, scene.layers.owners), scene.labels, least)
+        return Scene(image, Layers(planes, scene.layers.owners), scene.labels, least, ignored)
 
 
-def _target(labels: npt.NDArray[np.int64], crops: Crops) -> Target:
+def _target(scene: Scene) -> Target:
+    crops, ignored = scene.crops(), scene.ignored_crops()
     return Target(
         boxes=torch.from_numpy(crops.boxes.astype(np.float32)),
-        labels=torch.from_numpy(labels),
+        labels=torch.from_numpy(scene.labels[crops.instances]),
         masks=[torch.from_numpy(mask) for mask in crops.masks],
+        ignored_boxes=torch.from_numpy(ignored.boxes.astype(np.float32)),
+        ignored_masks=[torch.from_numpy(mask) for mask in ignored.masks],
     )

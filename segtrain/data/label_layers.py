@@ -87,6 +87,25 @@ def pack(rles: Sequence[Rle], size: tuple[int, int]) -> Layers:
     return Layers([cv2.transpose(columns) for columns in flat.reshape(len(owners), width, height)], owners)
 
 
+def flatten(rles: Sequence[Rle], size: tuple[int, int]) -> Plane:
+    """Draw masks into one plane: the value n stands for entry n - 1, and later masks lie on top.
+
+    Beyond 255 masks, the last ones share a value.
+
+    Args:
+        rles: masks of this size.
+        size: (H, W) of the plane.
+
+    >>> flatten(masks.encode_labels(np.array([[1, 0, 2], [1, 0, 2]])), (2, 3)).tolist()
+    [[1, 0, 2], [1, 0, 2]]
+    """
+    plane = np.zeros(size, dtype=np.uint8)
+    for number, rle in enumerate(rles, start=1):
+        crop, x, y = masks.decode_crop(rle)
+        plane[y : y + crop.shape[0], x : x + crop.shape[1]][crop > 0] = min(number, _LABELS)
+    return plane
+
+
 def unpack(planes: Sequence[npt.NDArray[Any]], owners: Sequence[Sequence[int]], least: IntArray) -> Crops:
     """Extract the instances that are left in transformed planes, each cropped to its tight box.
 
@@ -182,13 +201,21 @@ class Scene:
         layers: N instances in planes of (H, W).
         labels: (N,) 1..K.
         min_pixels: (N,) least number of pixels of each instance; instances with fewer are dropped.
+        ignored: (H, W) regions that are neither object nor background, each with a value of its own; 0 elsewhere. None
+            without any.
     """
 
     image: RgbArray
     layers: Layers
     labels: IntArray
     min_pixels: IntArray
+    ignored: Plane | None = None
 
     def crops(self) -> Crops:
         """Extract the instances that are left."""
         return unpack(self.layers.planes, self.layers.owners, self.min_pixels)
+
+    def ignored_crops(self) -> Crops:
+        """Extract the ignored regions that are left."""
+        planes = [] if self.ignored is None else [self.ignored]
+        return unpack(planes, [range(_LABELS)] * len(planes), np.ones(_LABELS, dtype=np.int64))

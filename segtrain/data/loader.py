@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -35,7 +36,7 @@ class Batch:
 
 
 class Packed(NamedTuple):
-    """Batch in the form in which a worker sends it, as four tensors.
+    """Batch in the form in which a worker sends it, as five tensors.
 
     Each tensor that a worker sends needs an open file, and the masks of a few batches would exceed their number.
     """
@@ -43,9 +44,11 @@ class Packed(NamedTuple):
     pixels: Tensor  # all images, flat
     boxes: Tensor
     labels: Tensor
-    masks: Tensor  # all mask crops, flat
+    masks: Tensor  # all mask crops, flat: those of the instances, then those of the ignored regions
+    ignored_boxes: Tensor
     sizes: list[tuple[int, int]]  # (H, W) of each image
     instances: list[int]  # number of instances of each image
+    ignored: list[int]  # number of ignored regions of each image
     image_ids: list[int]
     skipped: list[Skipped]
     error: str | None
@@ -56,14 +59,17 @@ def pack(records: Sequence[Sample | Skipped | SegtrainError]) -> Packed:
     samples = [record for record in records if isinstance(record, Sample)]
     targets = [sample.target for sample in samples]
     masks = [mask.flatten() for target in targets for mask in target.masks]
+    masks += [mask.flatten() for target in targets for mask in target.ignored_masks]
     empty = Target.empty()
     return Packed(
         pixels=torch.cat([torch.zeros(0, dtype=torch.uint8), *(sample.image.flatten() for sample in samples)]),
         boxes=torch.cat([empty.boxes, *(target.boxes for target in targets)]),
         labels=torch.cat([empty.labels, *(target.labels for target in targets)]),
         masks=torch.cat([torch.zeros(0, dtype=torch.uint8), *masks]),
+        ignored_boxes=torch.cat([empty.ignored_boxes, *(target.ignored_boxes for target in targets)]),
         sizes=[(sample.image.shape[1], sample.image.shape[2]) for sample in samples],
         instances=[len(target) for target in targets],
+        ignored=[len(target.ignored_masks) for target in targets],
         image_ids=[sample.image_id for sample in samples],
         skipped=[record for record in records if isinstance(record, Skipped)],
         error=next((str(record) for record in records if isinstance(record, SegtrainError)), None),
@@ -80,13 +86,18 @@ def unpack(packed: Packed) -> Batch:
         raise SegtrainError(packed.error)
     pixels = torch.split(packed.pixels, [3 * height * width for height, width in packed.sizes])
     images = [flat.view(3, height, width) for flat, (height, width) in zip(pixels, packed.sizes, strict=True)]
-    shapes = [(y1 - y0, x1 - x0) for x0, y0, x1, y1 in packed.boxes.int().tolist()]
+    boxes = torch.cat([packed.boxes, packed.ignored_boxes])
+    shapes = [(y1 - y0, x1 - x0) for x0, y0, x1, y1 in boxes.int().tolist()]
     crops = torch.split(packed.masks, [height * width for height, width in shapes])
-    masks = iter([flat.view(shape) for flat, shape in zip(crops, shapes, strict=True)])
+    views = [flat.view(shape) for flat, shape in zip(crops, shapes, strict=True)]
+    masks, ignored_masks = iter(views[: len(packed.boxes)]), iter(views[len(packed.boxes) :])
     targets = [
-        Target(boxes, labels, [next(masks) for _ in range(len(labels))])
-        for boxes, labels in zip(
-            torch.split(packed.boxes, packed.instances), torch.split(packed.labels, packed.instances), strict=True
+        Target(own, labels, list(islice(masks, len(own))), ignored, list(islice(ignored_masks, len(ignored))))
+        for own, labels, ignored in zip(
+            torch.split(packed.boxes, packed.instances),
+            torch.split(packed.labels, packed.instances),
+            torch.split(packed.ignored_boxes, packed.ignored),
+            strict=True,
         )
     ]
     return Batch(images, targets, packed.image_ids, packed.skipped)

@@ -99,7 +99,7 @@ def check(names: list[str], size: tuple[int, int], planes: Planes, seed: int, le
         with pytest.raises(SegtrainError, match=r"change augmentation\.transforms"):
             augmentation(image, layers.planes, seed)
         return
-    result, moved = augmentation(image, layers.planes, seed)
+    result, moved, _ = augmentation(image, layers.planes, seed)
     assert np.array_equal(result, expected)
     assert all(plane.shape == result.shape[:2] for plane in moved)
     assert_same(left(layers, moved, least), left_over, least)
@@ -140,7 +140,7 @@ def test_same_seed_same_result_whatever_came_before() -> None:
     results = [
         augmentation(image, layers.planes, 7) for augmentation in (first, second, pickle.loads(pickle.dumps(first)))
     ]
-    for result, moved in results[1:]:
+    for result, moved, _ in results[1:]:
         assert np.array_equal(result, results[0][0])
         assert all(np.array_equal(a, b) for a, b in zip(moved, results[0][1], strict=True))
     assert not np.array_equal(first(image, [], 8)[0], results[0][0])
@@ -200,7 +200,7 @@ def test_every_option_builds_and_runs(path: Path) -> None:
     image, planes = picture((60, 50), 0), scene(np.random.default_rng(0), (60, 50), 6)
     layers = layers_of(planes, (60, 50))
     for seed in range(20):
-        result, moved = augmentation(image, layers.planes, seed)
+        result, moved, _ = augmentation(image, layers.planes, seed)
         assert result.shape[:2] == moved[0].shape
 
 
@@ -264,7 +264,7 @@ def coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 def test_torchvision_transforms_move_image_and_masks_in_step(seed: int) -> None:
     image, plane = coordinates(48, 64)
     geometric = {name: transform for name, transform in V2_CHAIN.items() if name in ("flip", "crop", "transpose")}
-    moved, (layer,) = Augmentation(geometric, mix=None)(image, [plane], seed)
+    moved, (layer,), _ = Augmentation(geometric, mix=None)(image, [plane], seed)
     assert moved.shape[:2] == layer.shape in {(40, 56), (56, 40)}
     # The image is interpolated: away from edges it says what the layer says.
     inside = ndimage.minimum_filter(layer, 5) == ndimage.maximum_filter(layer, 5)
@@ -277,16 +277,41 @@ def test_torchvision_transforms_draw_from_the_seed_alone() -> None:
     augmentation = Augmentation(V2_CHAIN, mix=None)
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    first, (layer,) = augmentation(image, [plane], 3)
+    first, (layer,), _ = augmentation(image, [plane], 3)
     assert torch.equal(torch.get_rng_state(), before)  # nobody else's stream has moved
     torch.manual_seed(2)
-    again, (same,) = pickle.loads(pickle.dumps(augmentation))(image, [plane], 3)
+    again, (same,), _ = pickle.loads(pickle.dumps(augmentation))(image, [plane], 3)
     assert np.array_equal(first, again)
     assert np.array_equal(layer, same)
     alone = Augmentation({"turn": v2.RandomRotation(30)}, mix=None)
     turned = [alone(image, [plane], seed)[0] for seed in range(4)]
     assert not any(np.array_equal(turned[0], other) for other in turned[1:])
     assert augmentation(image, [], 3)[0].shape == first.shape
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("objects", [0, 1])
+def test_ignored_regions_move_with_the_image(seed: int, objects: int) -> None:
+    """As a label layer moves; for torchvision's and albumentations' transforms, with and without objects."""
+    image, plane = coordinates(48, 64)
+    for transforms in (V2_CHAIN, chain(sorted(TRANSFORMS), seed)):
+        augmentation = Augmentation(transforms, mix=None)
+        moved, planes, ignored = augmentation(image, [plane] * objects, seed, plane)
+        assert ignored is not None
+        assert moved.shape[:2] == ignored.shape
+        assert len(planes) == objects
+        assert all(np.array_equal(ignored, layer) for layer in planes)
+
+
+def test_a_crop_that_keeps_objects_need_not_keep_ignored_regions() -> None:
+    image, plane = coordinates(48, 64)
+    small = np.zeros_like(plane)
+    small[20:24, 30:34] = 1
+    augmentation = Augmentation({"crop": BoxSafeCrop(min_side=4, p=1)}, mix=None)
+    left = [augmentation(image, [small], seed, plane) for seed in range(20)]
+    assert all(planes[0].sum() == small.sum() for _, planes, _ in left)
+    assert any(ignored is not None and ignored.sum() < plane.sum() for *_, ignored in left)
+    assert all(np.array_equal(result, augmentation(image, [small], seed)[0]) for seed, (result, *_) in enumerate(left))
 
 
 def test_a_torchvision_transform_to_floats_is_refused() -> None:
@@ -304,6 +329,6 @@ def test_a_torchvision_transform_is_a_node_like_any_other() -> None:
         }
     )
     image, plane = coordinates(48, 64)
-    flipped, (layer,) = instantiate(node)(image, [plane], 0)
+    flipped, (layer,), _ = instantiate(node)(image, [plane], 0)
     assert np.array_equal(flipped, image[::-1])
     assert np.array_equal(layer, plane[::-1])

@@ -50,7 +50,7 @@ def pixel_hash(name: str) -> str:
     digest = hashlib.sha256()
     for seed in SEEDS:
         found = scene(0)
-        image, planes = augmentation(found.image, found.layers.planes, seed)
+        image, planes, _ = augmentation(found.image, found.layers.planes, seed)
         found = Scene(image, Layers(planes, found.layers.owners), found.labels, found.min_pixels)
         if augmentation.mix is not None:
             found = augmentation.mix.paste(np.random.default_rng(seed), found, scene(1))

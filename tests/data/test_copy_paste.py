@@ -1,6 +1,7 @@
 """Pasting against full planes: what is in front hides what is beneath."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,19 @@ def test_every_number_of_instances_is_pasted() -> None:
     paste = CopyPaste(p=1, max_objects=4, least_visible=0).paste
     numbers = [len(paste(np.random.default_rng(seed), onto, source).crops()) for seed in range(200)]
     assert set(numbers) == {1, 2, 3, 4}
+
+
+def test_what_is_pasted_is_ignored_no_more() -> None:
+    source = scene_of([np.tri(6, dtype=bool)], (6, 6), 200)
+    source = replace(source, ignored=np.full((6, 6), 9, np.uint8))  # of the other image: it stays behind
+    region = np.repeat(np.array([[1], [1], [2], [2], [0], [0]], np.uint8), 6, axis=1)
+    onto = replace(scene_of([], (6, 6), 50), ignored=region)
+    pasted = CopyPaste(p=1, max_objects=1, least_visible=0).paste(np.random.default_rng(0), onto, source)
+    assert pasted.ignored is not None
+    assert np.array_equal(pasted.ignored, np.where(np.tri(6, dtype=bool), 0, region))
+    assert pasted.ignored_crops().boxes.tolist() == [[1, 0, 6, 2], [3, 2, 6, 4]]
+    paste = CopyPaste(p=1, max_objects=1, least_visible=0).paste
+    assert paste(np.random.default_rng(0), scene_of([], (6, 6), 50), source).ignored is None
 
 
 def test_its_probability() -> None:

@@ -67,19 +67,23 @@ def test_samples_are_those_of_the_slow_way(folder: Path, augmented: bool, capsys
     dataset = CocoDataset(load_index(folder / "a.json"), reader, augmentation, seed=SEED, min_object_pixels=LEAST)
     coco = COCO(folder / "a.json")
     label_of = {category: label for label, category in enumerate(sorted(coco.cats), start=1)}
-    seen = 0
+    seen, ignored_seen = 0, 0
     for position, image_id in enumerate((4, 9, 2)):
-        records = [r for r in coco.loadAnns(coco.getAnnIds(imgIds=image_id)) if not r["iscrowd"]]
+        everything = coco.loadAnns(coco.getAnnIds(imgIds=image_id))
+        records = [r for r in everything if not r["iscrowd"]]
+        crowds = np.zeros(coco.annToMask(everything[0]).shape if everything else (1, 1), np.uint8)
+        for number, record in enumerate((r for r in everything if r["iscrowd"]), start=1):
+            crowds[coco.annToMask(record) > 0] = number
         image = np.array(Image.open(folder / f"{image_id}.png"))
         planes = [coco.annToMask(record) for record in records]
         for epoch in range(5):
-            moved, left = image, planes
+            moved, left, ignored = image, planes, crowds
             if augmented:
                 compose = A.Compose(list(chain().values()), mask_interpolation=0)
                 seed = int(np.random.SeedSequence([SEED, epoch, position]).generate_state(1)[0])
                 compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-                result = compose(image=image, **({"masks": planes} if planes else {}))
-                moved, left = result["image"], result.get("masks", [])
+                result = compose(image=image, **({"masks": [*planes, crowds]} if planes else {}))
+                moved, (*left, ignored) = result["image"], result.get("masks", [crowds])
             kept = [n for n, plane in enumerate(left) if plane.sum() >= (LEAST if augmented else 1)]
             sample = dataset[epoch, position]
             assert isinstance(sample, Sample)
@@ -90,5 +94,14 @@ def test_samples_are_those_of_the_slow_way(folder: Path, augmented: bool, capsys
                 x0, y0, x1, y1 = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
                 assert box == [x0, y0, x1, y1]
                 assert np.array_equal(mask, left[n][y0:y1, x0:x1])
+            regions = [n for n in range(1, crowds.max() + 1) if (ignored == n).any()]
+            target = sample.target
+            for n, box, mask in zip(regions, target.ignored_boxes.tolist(), target.ignored_masks, strict=True):
+                rows, columns = np.nonzero(ignored == n)
+                x0, y0, x1, y1 = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+                assert box == [x0, y0, x1, y1]
+                assert np.array_equal(mask, (ignored == n)[y0:y1, x0:x1])
             seen += len(kept)
+            ignored_seen += len(regions)
     assert seen > 300
+    assert ignored_seen > 50

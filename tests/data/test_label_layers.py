@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segtrain.data.label_layers import unpack
+from segtrain import masks
+from segtrain.data.label_layers import flatten, unpack
 from tests.helpers.random_instances import Planes, assert_same, layers_of, left, scene, scenes
 
 
@@ -70,6 +71,14 @@ def test_no_instances() -> None:
 
 
 @pytest.mark.slow
+def test_one_plane_of_regions_where_later_ones_lie_on_top() -> None:
+    planes = [np.tri(6, 8, dtype=bool), np.eye(6, 8, dtype=bool)]
+    expected = np.where(planes[1], 2, planes[0])
+    assert np.array_equal(flatten([masks.encode(plane) for plane in planes], (6, 8)), expected)
+    many = masks.encode_labels(np.arange(1, 301).reshape(15, 20))
+    assert np.array_equal(flatten(many, (15, 20)).ravel(), np.minimum(np.arange(1, 301), 255))
+
+
 def test_hundreds_of_overlapping_instances() -> None:
     for seed in range(30):
         planes = scene(np.random.default_rng(seed), (40, 50), 400)

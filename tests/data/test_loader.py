@@ -80,6 +80,7 @@ def flatten(batch: Batch) -> list[Any]:
         batch.image_ids,
         [image.tolist() for image in batch.images],
         [(t.boxes.tolist(), t.labels.tolist(), [m.tolist() for m in t.masks]) for t in batch.targets],
+        [(t.ignored_boxes.tolist(), [m.tolist() for m in t.ignored_masks]) for t in batch.targets],
         batch.skipped,
     ]
 
@@ -95,6 +96,8 @@ def test_a_plain_sample_holds_the_annotations(index: CocoIndex) -> None:
     assert [(mask.dtype, mask.tolist()) for mask in sample.target.masks] == [
         (torch.uint8, [[1] * side] * side) for side in (2, 3, 4)
     ]
+    assert sample.target.ignored_boxes.tolist() == [[9, 12, 14, 17]]
+    assert [mask.tolist() for mask in sample.target.ignored_masks] == [[[1] * 5] * 5]
 
 
 def test_images_without_instances_are_negatives(index: CocoIndex) -> None:
@@ -145,7 +148,10 @@ def test_batches_pack_and_unpack(index: CocoIndex) -> None:
         assert torch.equal(sample.target.boxes, target.boxes)
         assert torch.equal(sample.target.labels, target.labels)
         assert all(torch.equal(a, b) for a, b in zip(sample.target.masks, target.masks, strict=True))
-    assert flatten(unpack(pack([skipped]))) == [[], [], [], [skipped]]
+        assert torch.equal(sample.target.ignored_boxes, target.ignored_boxes)
+        assert len(target.ignored_masks) == 1
+        assert torch.equal(sample.target.ignored_masks[0], target.ignored_masks[0])
+    assert flatten(unpack(pack([skipped]))) == [[], [], [], [], [skipped]]
 
 
 def test_an_epoch_holds_every_image_once_in_an_order_of_its_own() -> None:

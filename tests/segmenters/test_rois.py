@@ -48,7 +48,7 @@ def test_regions_and_losses_are_torchvisions() -> None:
         for true in boxes
     ]
     torch.manual_seed(1)
-    regions = sample_rois(heads, proposals, boxes, labels)
+    regions = sample_rois(heads, proposals, boxes, labels, [None] * len(boxes))
     torch.manual_seed(1)
     targets = [{"boxes": true, "labels": label, "masks": ()} for true, label in zip(boxes, labels, strict=True)]
     expected, owners, expected_labels, box_targets = heads.select_training_samples(proposals, targets)

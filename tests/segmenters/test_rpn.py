@@ -180,7 +180,7 @@ def test_losses_are_torchvisions() -> None:
         *concat_box_prediction_layers(*rpn.head(features)), labels, rpn.box_coder.encode(matched, [anchors] * 3)
     )
     torch.manual_seed(5)
-    image, anchor, true = sample_anchors(rpn, anchors, boxes)
+    image, anchor, true = sample_anchors(rpn, anchors, boxes, [None] * len(boxes))
     logits, deltas = rpn_outputs_at(rpn.head, FeaturePyramid(features, STRIDES), image, anchor)
     found = proposal_losses(rpn, logits, deltas, anchors[anchor], true)
     torch.testing.assert_close(tuple(found.values()), expected)

@@ -170,6 +170,18 @@ class CocoIndex:
         rows = rows[~rows["crowd"]]
         return rows["label"].astype(np.int64), self.masks(rows, self.images[place].size)
 
+    def ignored(self, place: int) -> list[Rle]:
+        """Return the masks of an image's crowd regions, in file order.
+
+        Args:
+            place: index of the image.
+
+        Raises:
+            SegtrainError: an unchecked mask cannot be drawn.
+        """
+        rows = self.annotations.of_image(place)
+        return self.masks(rows[rows["crowd"]], self.images[place].size)
+
     def masks(self, rows: npt.NDArray[np.void], size: tuple[int, int]) -> list[Rle]:
         """Decode the masks of rows of the table.
 

@@ -21,6 +21,7 @@ from segtrain.runtime import copy_to_device
 from segtrain.segmenters import MaskGrid, SegmenterInfo, Trainable
 from segtrain.segmenters.mask_rcnn.backbones import find_backbone
 from segtrain.segmenters.mask_rcnn.frozen_bn import fold_frozen_norms
+from segtrain.segmenters.mask_rcnn.ignored_regions import IgnoredRegions
 from segtrain.segmenters.mask_rcnn.mask_geometry import MaskGeometry, MaskPaste, resample_through_mask_head
 from segtrain.segmenters.mask_rcnn.mask_paste import THRESHOLD
 from segtrain.segmenters.mask_rcnn.mask_targets import MASK_SIDE, sample_targets
@@ -132,6 +133,8 @@ def own_class_logits(predictor: MaskRCNNPredictor, x: Tensor, labels: Tensor) ->
 class MaskRCNN(Trainable):
     """Mask R-CNN whose state_dict is torchvision's.
 
+    In training, anchors and proposals that lie in ignored regions of a target are not taken for background.
+
     With ``precision`` "bf16", boxes, scores, mask probabilities and losses stay float32.
 
     Args:
@@ -214,10 +217,14 @@ class MaskRCNN(Trainable):
             (target.boxes * _ratio(size, inner, target.boxes.device)).to(self.device, non_blocking=True)
             for target, size, inner in zip(targets, sizes, batch.image_sizes, strict=True)
         ]
+        ignored = [
+            IgnoredRegions.of(target, _ratio(size, inner, self.device)) if target.ignored_masks else None
+            for target, size, inner in zip(targets, sizes, batch.image_sizes, strict=True)
+        ]
         pyramid, anchors, proposals = self._propose(batch)
-        losses = self._proposal_losses(pyramid, anchors, boxes)
+        losses = self._proposal_losses(pyramid, anchors, boxes, ignored)
         labels = [target.labels.to(self.device, non_blocking=True) for target in targets]
-        regions = sample_rois(self.roi_heads, proposals, boxes, labels)
+        regions = sample_rois(self.roi_heads, proposals, boxes, labels, ignored)
         with self.autocast():
             class_logits, box_deltas = self._box_branch(pyramid, regions.boxes)
             mask_logits = self._mask_branch(pyramid, regions.positive_boxes, regions.labels[regions.positive])
@@ -263,8 +270,10 @@ class MaskRCNN(Trainable):
         proposals = select_proposals(self.rpn, objectness, deltas, anchors, batch.image_sizes)
         return FeaturePyramid(features, STRIDES, self.roi_align, self.aligned), torch.cat(anchors), proposals
 
-    def _proposal_losses(self, pyramid: FeaturePyramid, anchors: Tensor, boxes: list[Tensor]) -> dict[str, Tensor]:
-        image, anchor, true = sample_anchors(self.rpn, anchors, boxes)
+    def _proposal_losses(
+        self, pyramid: FeaturePyramid, anchors: Tensor, boxes: list[Tensor], ignored: list[IgnoredRegions | None]
+    ) -> dict[str, Tensor]:
+        image, anchor, true = sample_anchors(self.rpn, anchors, boxes, ignored)
         # A context of its own: autocast would hand on the head's weights as they were cast without gradients.
         with self.autocast():
             logits, deltas = rpn_outputs_at(self.rpn.head, pyramid, image, anchor)

@@ -11,6 +11,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import box_iou
 
 from segtrain.segmenters.mask_rcnn.balanced_sampling import boxes_of, sample_balanced
+from segtrain.segmenters.mask_rcnn.ignored_regions import IgnoredRegions, leave_out_ignored
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,11 @@ class SampledRoIs:
 
 
 def sample_rois(
-    heads: RoIHeads, proposals: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor]
+    heads: RoIHeads,
+    proposals: Sequence[Tensor],
+    boxes: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    ignored: Sequence[IgnoredRegions | None],
 ) -> SampledRoIs:
     """Sample regions as torchvision's ``select_training_samples`` does, for all images at once.
 
@@ -46,9 +51,10 @@ def sample_rois(
         proposals: proposals of each image, (R, 4) xyxy; the true boxes are added to them.
         boxes: true boxes of each image, (G, 4) xyxy.
         labels: labels of each image's objects, (G,) int64 in 1..K.
+        ignored: regions of each image where no candidate is background; None without any.
     """
     candidates = [torch.cat(pair) for pair in zip(proposals, boxes, strict=True)]
-    matches = [_match(heads, *image) for image in zip(candidates, boxes, labels, strict=True)]
+    matches = [_match(heads, *image) for image in zip(candidates, boxes, labels, ignored, strict=True)]
     padded = pad_sequence([label for label, _ in matches], batch_first=True, padding_value=-1)
     sampler = heads.fg_bg_sampler
     draws = sample_balanced(padded, sampler.batch_size_per_image, sampler.positive_fraction)
@@ -85,12 +91,15 @@ def box_losses(regions: SampledRoIs, class_logits: Tensor, box_deltas: Tensor) -
     }
 
 
-def _match(heads: RoIHeads, candidates: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _match(
+    heads: RoIHeads, candidates: Tensor, boxes: Tensor, labels: Tensor, ignored: IgnoredRegions | None
+) -> tuple[Tensor, Tensor]:
     """Return the label of each candidate, 0 for background and -1 for neither, and the true box it overlaps most."""
+    matcher = heads.proposal_matcher
     if not len(boxes):
         nothing = torch.zeros(len(candidates), dtype=torch.int64, device=candidates.device)
-        return nothing, nothing
+        return leave_out_ignored(nothing, candidates, ignored, matcher.low_threshold), nothing
     overlap, owner = box_iou(boxes, candidates).max(dim=0)
-    matcher = heads.proposal_matcher
     label = torch.where(overlap < matcher.low_threshold, 0, -1)
-    return torch.where(overlap >= matcher.high_threshold, labels[owner], label), owner
+    label = torch.where(overlap >= matcher.high_threshold, labels[owner], label)
+    return leave_out_ignored(label, candidates, ignored, matcher.low_threshold), owner

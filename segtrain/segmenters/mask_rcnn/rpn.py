@@ -14,6 +14,7 @@ from torchvision.ops import nms
 
 from segtrain.runtime import copy_to_device
 from segtrain.segmenters.mask_rcnn.balanced_sampling import boxes_of, sample_balanced
+from segtrain.segmenters.mask_rcnn.ignored_regions import IgnoredRegions, leave_out_ignored
 from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid
 
 BELOW, IGNORED = -1, -2  # torchvision's ``Matcher`` codes: background, and neither object nor background
@@ -246,7 +247,10 @@ if hasattr(os, "register_at_fork"):  # threads do not survive a fork: a child st
 
 
 def sample_anchors(
-    rpn: RegionProposalNetwork, anchors: Tensor, boxes: Sequence[Tensor]
+    rpn: RegionProposalNetwork,
+    anchors: Tensor,
+    boxes: Sequence[Tensor],
+    ignored: Sequence[IgnoredRegions | None],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draw the anchors of a batch that the loss uses, as torchvision does, from torch's global generator.
 
@@ -254,6 +258,7 @@ def sample_anchors(
         rpn: network whose matching thresholds and sampler hold.
         anchors: (A, 4) xyxy.
         boxes: true boxes of each of the B images, (G, 4) xyxy in input pixels.
+        ignored: regions of each image where no anchor is background; None without any.
 
     Returns:
         (S,) image of each drawn anchor, (S,) its index among the anchors, and (P, 4) true boxes of the first P of them;
@@ -262,6 +267,9 @@ def sample_anchors(
     matcher = rpn.proposal_matcher
     match = match_anchors(anchors, boxes, matcher.low_threshold, matcher.high_threshold)
     labels = torch.where(match >= 0, 1, torch.where(match == IGNORED, -1, 0))
+    for own, regions in zip(labels, ignored, strict=True):
+        if regions is not None:
+            own[:] = leave_out_ignored(own, anchors, regions, matcher.low_threshold)
     sampler = rpn.fg_bg_sampler
     draws = sample_balanced(labels, sampler.batch_size_per_image, sampler.positive_fraction)
     image, place = (torch.cat(pair) for pair in zip(draws.objects, draws.background, strict=True))
@@ -271,7 +279,7 @@ def sample_anchors(
 def proposal_losses(
     rpn: RegionProposalNetwork, logits: Tensor, deltas: Tensor, anchors: Tensor, true: Tensor
 ) -> dict[str, Tensor]:
-    """Compute torchvision's two loss terms.
+    """Compute torchvision's two loss terms; 0 if there is no anchor, as where all of an image is ignored.
 
     Args:
         rpn: network whose box coder holds.
@@ -280,6 +288,8 @@ def proposal_losses(
         anchors: (S, 4) xyxy, the sampled anchors.
         true: (P, 4) xyxy, true boxes of the first P anchors; the others are background.
     """
+    if not len(logits):  # the mean over no anchor at all is not a number
+        return {"loss_objectness": logits.sum(), "loss_rpn_box_reg": deltas.sum()}
     count = len(true)
     expected = (torch.arange(len(logits), device=logits.device) < count).float()
     offsets = rpn.box_coder.encode_single(true, anchors[:count])
@@ -325,6 +335,6 @@ def rpn_outputs_at(head: RPNHead, pyramid: FeaturePyramid, image: Tensor, anchor
         around = F.linear(windows, convolution.weight.flatten(1), convolution.bias).relu() * inside
     hidden = around.flatten(1)
     logits = F.linear(hidden, head.cls_logits.weight.flatten(1), head.cls_logits.bias)
-    deltas = F.linear(hidden, head.bbox_pred.weight.flatten(1), head.bbox_pred.bias).reshape(len(hidden), -1, 4)
+    deltas = F.linear(hidden, head.bbox_pred.weight.flatten(1), head.bbox_pred.bias).unflatten(1, (-1, 4))
     chosen = torch.arange(len(kind), device=kind.device), kind
     return logits[chosen].float(), deltas[chosen].float()
