@@ -73,6 +73,11 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, int]] = {
     "category-unnamed": (coco(annotation(), categories=[{"id": 3}]), "category 3 becomes 'category 3'", 1),
     "category-same-name": (coco(annotation(), categories=[CELL, CELL | {"id": 4}]), "category 4: 'cell'", 1),
     "category-alike": (coco(annotation(), categories=[CELL, {"id": 4, "name": "Cell "}]), "4: 'Cell ' and 'cell'", 1),
+    "category-root": (
+        coco(annotation(), categories=[CELL | {"supercategory": "cells"}, {"id": 0, "name": "cells"}]),
+        "category 0 ('cells')",
+        1,
+    ),
     "id-zero": (coco(annotation(image_id=0), images=[image(0)]), "image 0", 1),
     "id-beyond-int32": (coco(annotation(id=2**31)), "7.png, annotation 2147483648", 1),
     "id-gaps": (coco(annotation(), categories=[CELL, {"id": 9, "name": "b"}]), "2 categories, ids 3 to 9", 1),

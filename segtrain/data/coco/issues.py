@@ -78,6 +78,7 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "id-zero": IssueType("note", "image or category id 0", "kept; --fix gives it another id"),
     "id-beyond-int32": IssueType("note", "id beyond 32 bits", "kept; some tools cannot read it"),
     "id-gaps": IssueType("note", "category ids with gaps", "kept; labels are 1 to K inside"),
+    "category-root": IssueType("note", "parent of all other categories, without objects", "left out; Roboflow adds it"),
     "category-unused": IssueType("note", "category without objects", "kept; its scores are undefined"),
     # Segmentations.
     "segmentation-type": IssueType("error", "segmentation that is neither polygons nor run lengths", _ANNOTATION),

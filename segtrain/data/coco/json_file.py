@@ -41,6 +41,7 @@ class FileCategory(msgspec.Struct, gc=False):
 
     id: Any = None
     name: Any = None
+    supercategory: Any = None
 
 
 class FileAnnotation(msgspec.Struct, gc=False):

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.data.coco.category_names import loose_name
-from segtrain.data.coco.ids import Ids, as_whole_number, without_repetitions
+from segtrain.data.coco.category_table import name_categories, read_categories
+from segtrain.data.coco.ids import Ids, as_whole_number
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.json_file import (
     EntryReader,
     FileAnnotation,
-    FileCategory,
     FileError,
     RawFile,
     open_in_pieces,
@@ -29,7 +28,6 @@ from segtrain.data.coco.record_tables import HUGE, ROW, AnnotationTable, ImageTa
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules, apply_rules
 from segtrain.data.coco.shared_array import SharedArray
 from segtrain.masks.forms import usual_number
-from segtrain.records import Category
 
 _BATCH = 4_000  # entries that are decoded at a time
 _GAP = b"\0"  # separator; does not occur in json
@@ -231,37 +229,13 @@ def _tabulate(file: RawFile, rules: AnnotationRules, size_of: SizeOf | None) -> 
     images, image_ids = read_images(file, issues, size_of)
     if not len(images):
         raise FileError("wrong-type", file.path, f"no image can be used ({issues['wrong-type'].examples[0]})")
-    categories, category_ids = _read_categories(file, issues)
-    if not categories:
+    entries = read_categories(file, issues)
+    if not entries.places:
         raise FileError("wrong-type", file.path, "no category can be used (categories[0] is no object)")
-    annotations = read_annotations(file, images, image_ids, category_ids, issues)
+    annotations = read_annotations(file, images, image_ids, entries.ids, issues)
+    categories, annotations = name_categories(entries, annotations, issues)
     annotations = apply_rules(annotations, images, rules)
     return CocoIndex(file.path, categories, images, annotations, issues, rules)
-
-
-def _read_categories(file: RawFile, issues: Issues) -> tuple[list[Category], Ids]:
-    """Read the categories in order of increasing id, and their ids in the same order."""
-    entries, blank = EntryReader(FileCategory, "categories", issues).read(file.categories)
-    places = [place for place in range(len(entries)) if place not in blank]
-    identifiers, names_written = [entries[place].id for place in places], [entries[place].name for place in places]
-    places = without_repetitions(places, identifiers, names_written, "category", issues)
-    kept = [(place, entries[place]) for place in places]
-    ids = Ids([entry.id for _, entry in kept], "category", issues)
-    categories: list[Category] = []
-    names: set[str] = set()
-    first: dict[str, str] = {}  # by the name without case and spaces
-    for old in ids.sort().tolist():
-        identifier, (place, entry) = int(ids.values[len(categories)]), kept[old]
-        name = entry.name if isinstance(entry.name, str) and entry.name.strip() else f"category {identifier}"
-        if name is not entry.name:
-            issues.add("category-unnamed", f"category {identifier} becomes {name!r}")
-        if name in names:
-            issues.add("category-same-name", f"category {identifier}: {reprlib.repr(name)}")
-        elif (other := first.setdefault(loose_name(name), name)) != name:
-            issues.add("category-alike", f"category {identifier}: {reprlib.repr(name)} and {reprlib.repr(other)}")
-        names.add(name)
-        categories.append(Category(identifier, name, place))
-    return categories, ids
 
 
 @contextmanager
