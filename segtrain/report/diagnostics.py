@@ -36,9 +36,10 @@ _REMEDIES = {"learned": "train longer", "classical": "try a smaller min_area or 
 class Severity(IntEnum):
     """Urgency of a reason, the most severe first."""
 
-    DEFECT = 0  # an error that the user can correct
-    POOR = 1  # little is right
-    ABSENT = 2  # there was nothing to measure
+    DATA = 0  # the data mean something else than was read, which comes before all else
+    DEFECT = 1  # an error that the user can correct
+    POOR = 2  # little is right
+    ABSENT = 3  # there was nothing to measure
 
 
 class Diagnosis(NamedTuple):
@@ -64,6 +65,7 @@ def diagnose(
     methods: Mapping[str, MethodScores],
     ground_truth: GroundTruthSet,
     max_dets: int,
+    doubts: Sequence[str] = (),
 ) -> list[Reason]:
     """Explain every metric that is undefined or shown as 0.
 
@@ -72,6 +74,7 @@ def diagnose(
         methods: scores by method name.
         ground_truth: true objects, with their categories.
         max_dets: detections per image and category that AP and AR use.
+        doubts: what makes all numbers doubtful, see `segtrain.report.doubts`; they precede the reasons of zeros.
 
     Returns:
         One reason for each cause, the most severe first; methods with the same cause share it.
@@ -79,7 +82,10 @@ def diagnose(
     found: dict[tuple[Severity, str, tuple[AffectedCategory, ...], tuple[str, ...]], dict[str, list[str]]] = {}
     for name, row in with_progress("reasons of zeros", rows.items()):
         causes: dict[tuple[Severity, str, tuple[AffectedCategory, ...]], list[Diagnosis]] = defaultdict(list)
-        for diagnosis in _diagnose_method(row, methods[name], ground_truth, max_dets):
+        diagnoses = list(_diagnose_method(row, methods[name], ground_truth, max_dets))
+        low = [diagnosis for diagnosis in diagnoses if diagnosis.severity != Severity.ABSENT]
+        diagnoses += [own._replace(why=doubt, severity=Severity.DATA) for doubt in doubts for own in low]
+        for diagnosis in diagnoses:
             causes[diagnosis.severity, diagnosis.why, diagnosis.categories].append(diagnosis)
         for cause, diagnoses in causes.items():
             keys = tuple(dict.fromkeys(diagnosis.key for diagnosis in diagnoses))
@@ -144,8 +150,13 @@ class Evidence:
             return "boxes only; mask metrics need a segmentation in each record"
         if not self._real:
             count = len(self._ground_truth.truths)
-            crowds = f", only {count:,} crowd region{'s' if count > 1 else ''}" if count else ""
-            return f"these images have no true object{crowds}; evaluate on images with labelled objects"
+            if not count:
+                return "these images have no true object; evaluate on images with labelled objects"
+            crowds = f"{count:,} crowd region{'s' if count > 1 else ''}"
+            return (
+                f"these images have no true object, only {crowds}; if these are objects, set data.crowd=objects, else "
+                "evaluate on images with labelled objects"
+            )
         area = metric.area
         if not self._of_size(area):
             areas = [truth["area"] for truth in self._real]

@@ -24,6 +24,8 @@ KEPT = {
     "area-far-off",
     "category-same-name",
     "category-alike",
+    "crowd-by-tool",
+    "rings-as-holes",
 }  # valid, only warned of
 
 

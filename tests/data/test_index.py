@@ -110,7 +110,7 @@ def test_what_can_be_mended_is_mended_and_counted(tmp_path: Path, changes: dict[
 
 @pytest.mark.parametrize(("written", "crowd"), [(2, 1), ("1", 1), (0.0, 0), ("0", 0), ("no", 0), (None, 0), (True, 1)])
 def test_a_crowd_is_what_coco_takes_for_one(tmp_path: Path, written: Any, crowd: int) -> None:
-    index = load(tmp_path, annotation(iscrowd=written))
+    index = load(tmp_path, annotation(iscrowd=written), check="warn")
     assert [truth["iscrowd"] for truth in index.truths(7)] == [crowd]
     assert index.counts.repaired == (type(written) not in (bool, float))
     beside_others = load(tmp_path, annotation(iscrowd=written), annotation(iscrowd=None), annotation(iscrowd=3))

@@ -48,6 +48,11 @@ def write(folder: Path, content: Any) -> Path:
     return path
 
 
+BRUSHED = [
+    annotation(id=10 + n, iscrowd=1, segmentation={"size": [10, 20], "counts": [10 * n, 5, 195 - 10 * n]}, area=5,
+               bbox=[n, 0, 1, 5])
+    for n in (8, 9, 10)
+]  # fmt: skip
 CELL = {"id": 3, "name": "cell"}
 MASK_BOX = {"bbox": [2, 2, 4, 3]}
 # Kind -> file, the example that is shown, and the annotations that are left (used or crowd).
@@ -133,11 +138,28 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, int]] = {
     "area-invalid": (coco(annotation(area=-3)), "7.png, annotation 5: -3", 1),
     "area-far-off": (coco(annotation(area=25)), "7.png, annotation 5: area 25, mask 12 pixels", 1),
     "crowd-missing": (coco(annotation(iscrowd=...)), "7.png, annotation 5", 1),
+    "crowd-only": (coco(annotation(iscrowd=1)), "1 annotation, all crowd regions (iscrowd 1)", 1),
+    "crowd-by-tool": (
+        coco(annotation(id=4), *BRUSHED),
+        "coco.json: 3 of 4 annotations have iscrowd 1, 3.0 per image and category; all are run-length masks, and no",
+        4,
+    ),
+    "rings-as-holes": (
+        coco(annotation(segmentation=[[0, 0, 8, 0, 8, 8, 0, 8], [2, 2, 6, 2, 6, 6, 2, 6]], area=48, bbox=[0, 0, 8, 8])),
+        "7.png, annotation 5: area 48 fits the 48 pixels outside of holes",
+        1,
+    ),
+    "rings-not-holes": (
+        coco(annotation(segmentation=[[0, 0, 8, 0, 8, 8, 0, 8], [2, 2, 6, 2, 6, 6, 2, 6]], area=64, bbox=[0, 0, 8, 8])),
+        "7.png, annotation 5: area 64 fits the 64 of the union of 2 polygons",
+        1,
+    ),
     "annotation-duplicate": (coco(annotation(), annotation(id=6)), "7.png, annotation 6: repeats entry 1", 2),
 }
 RULES = {
     "box-ignored": AnnotationRules(boxes_without_masks="ignore"),
     "box-as-mask": AnnotationRules(boxes_without_masks="box"),
+    "rings-not-holes": AnnotationRules(rings="even_odd"),
 }
 FATAL = {
     "not-json": "{",

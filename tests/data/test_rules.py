@@ -14,7 +14,7 @@ import segtrain
 from segtrain import masks
 from segtrain.data.check.command import main
 from segtrain.data.check.load import CheckMode, load_index
-from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.index import CocoIndex, require_instances
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.errors import SegtrainError
 from segtrain.masks.parse import from_drawable, from_rings
@@ -243,3 +243,98 @@ def test_an_image_may_hold_boxes_alone(tmp_path: Path) -> None:
     content = coco(annotation(), boxed(image_id=8), images=[image(), image(8)])
     index = load_index(write(tmp_path, content), "strict", AnnotationRules("ignore"))
     assert [truth["iscrowd"] for truth in index.truths(8)] == [1]
+
+
+def flagged(number: int, image_id: int = 7, **changes: Any) -> dict[str, Any]:
+    counts = [10 * number, 4, 196 - 10 * number]
+    mask = annotation(id=100 + number, image_id=image_id, iscrowd=1, area=4, bbox=[number, 0, 1, 4], **rle(counts))
+    return mask | changes
+
+
+POLYGON_CROWD = {"segmentation": [FAR], "bbox": [10, 2, 4, 3], "area": 12}
+
+
+@pytest.mark.parametrize(
+    ("entries", "found"),
+    [
+        ([annotation(), *map(flagged, range(8, 11))], True),  # brush masks among polygons
+        (
+            [annotation(id=n) for n in range(60)] + [flagged(8), flagged(9), flagged(10)],
+            True,
+        ),  # few, but several together
+        ([annotation(id=n) for n in range(60)] + [flagged(8, 8), flagged(8, 9), flagged(8)], False),  # as COCO's crowds
+        ([annotation(), flagged(8), flagged(9)], False),  # too few to tell
+        (
+            [annotation(id=n, **rle([2, 3, 195])) for n in range(60)] + [*map(flagged, range(8, 11))],
+            0,
+        ),  # of run lengths
+        ([annotation(), *(flagged(n, **POLYGON_CROWD) for n in range(8, 11))], True),  # most of all
+        ([annotation(), *(flagged(n, n) for n in range(7, 11))], True),  # one in each image, but most of all
+    ],
+    ids=["brush", "several", "genuine", "few", "others", "polygons", "alone"],
+)
+def test_flags_of_a_drawing_tool(entries: list[Any], found: bool, tmp_path: Path) -> None:
+    images = [image(n) for n in range(7, 11)]
+    path = write(tmp_path, coco(*entries, images=images))
+    issue = load_index(path).issues["crowd-by-tool"]
+    assert issue.count == int(found)
+    assert not found or "data.crowd=objects" in issue.line
+    assert load_index(path, "strict", AnnotationRules(crowd="objects")).issues["crowd-by-tool"].count == 0
+
+
+@pytest.mark.parametrize(
+    ("entries", "rules", "said"),
+    [
+        (
+            [*map(flagged, range(3))],
+            COCO_RULES,
+            r"3 annotations, all crowd regions \(iscrowd 1\).*set data.crowd=objects",
+        ),
+        ([boxed(), boxed(id=7)], AnnotationRules("ignore"), "2 annotations, all boxes without masks.*=box takes"),
+        (
+            [boxed(), flagged(1)],
+            AnnotationRules("ignore"),
+            "crowd regions .*: 1 of 2 annotations; .*; boxes without masks: 1 of 2",
+        ),
+    ],
+    ids=["crowds", "boxes", "both"],
+)
+def test_a_file_of_which_all_is_ignored(entries: list[Any], rules: AnnotationRules, said: str, tmp_path: Path) -> None:
+    path = write(tmp_path, coco(*entries))
+    with pytest.raises(SegtrainError, match=said):
+        load_index(path, "strict", rules)
+    for check in ("warn", "off"):
+        with pytest.raises(SegtrainError, match=f"no object to learn from: {said}"):
+            require_instances(load_index(path, check, rules))
+
+
+def test_unusable_annotations_are_named_before_ignored_ones(tmp_path: Path) -> None:
+    index = load(tmp_path, flagged(1), boxed(), check="warn")
+    with pytest.raises(SegtrainError, match=r"no usable annotation among 2 \(1 crowds, 1 dropped.*and no mask"):
+        require_instances(index)
+
+
+@pytest.mark.parametrize(
+    ("polygons", "area", "rings", "found"),
+    [
+        ([OUTER, HOLE], 64, "union", True),
+        ([OUTER, HOLE], 66.5, "union", True),  # as polygons' exact areas differ from pixels
+        ([OUTER, HOLE], 100, "union", False),
+        ([OUTER, HOLE], 99, "union", False),
+        ([OUTER, HOLE], 80, "union", False),  # fits neither
+        ([OUTER, HOLE], ..., "union", True),
+        ([OUTER, HOLE, ISLAND], 68, "union", True),
+        ([OUTER, square(1, 1, 1)], 99, "union", False),  # a hole of a pixel is noise
+        ([square(0, 0, 4), square(6, 0, 4)], 16, "union", False),  # parts side by side
+        ([OUTER, OUTER], 100, "union", False),
+        ([OUTER], 64, "union", False),
+        ([OUTER, HOLE], 64, "even_odd", False),
+        ([OUTER, HOLE], 100, "even_odd", True),
+        ([OUTER, HOLE], ..., "even_odd", False),
+    ],
+)
+def test_areas_tell_holes(polygons: Any, area: Any, rings: Any, found: bool, tmp_path: Path) -> None:
+    entry = annotation(segmentation=polygons, area=area, bbox=[0, 0, 10, 10])
+    issues = load(tmp_path, entry, rings=rings).issues
+    kind, other = ("rings-as-holes", "rings-not-holes")[:: 1 if rings == "union" else -1]
+    assert (issues[kind].count, issues[other].count) == (int(found), 0)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from segtrain import masks
 from segtrain.boxes import paired_iou, shared_area, xywh_to_xyxy
 from segtrain.console import progress
+from segtrain.data.check.ring_checks import SAME_AREA, describe_misread_rings
 from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.record_tables import (
     AnnotationTable,
@@ -79,6 +80,7 @@ class AnnotationChecks:
                     self._check_sizes(batch)
                     self._check_boxes(batch)
                     self._check_polygons(batch)
+                    self._check_rings(batch)
                     self._check_duplicates(batch)
                 stage.advance(len(places))
 
@@ -182,6 +184,19 @@ class AnnotationChecks:
             row = batch.rows[batch.owners[number]]
             if row["usable"]:
                 self._add("polygon-outside", row, f"coordinates {low[number]:g} to {high[number].max():g}")
+
+    def _check_rings(self, batch: _Batch) -> None:
+        several = np.bincount(np.array(batch.owners, dtype=np.int64), minlength=len(batch.rows)) > 1
+        areas = batch.rows["area"]
+        with np.errstate(invalid="ignore"):
+            fits = np.abs(areas - batch.pixels) <= SAME_AREA * batch.pixels  # not where there is no area
+        for number in np.flatnonzero(several & ~fits & batch.rows["usable"]).tolist():
+            first, last = np.searchsorted(batch.owners, [number, number + 1])
+            polygons = [polygon.ravel().tolist() for polygon in batch.polygons[first:last]]
+            size = (int(batch.sizes[number, 0]), int(batch.sizes[number, 1]))
+            if reason := describe_misread_rings(polygons, size, float(areas[number]), self._rules.rings):
+                kind = "rings-as-holes" if self._rules.rings == "union" else "rings-not-holes"
+                self._add(kind, batch.rows[number], reason)
 
     def _check_duplicates(self, batch: _Batch) -> None:
         order = np.lexsort((batch.pixels, batch.rows["crowd"], batch.rows["label"], batch.rows["image"]))

@@ -10,6 +10,7 @@ import numpy as np
 
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS, AnnotationChecks
 from segtrain.data.check.cache import cached, fingerprint
+from segtrain.data.check.crowd_checks import check_crowds
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.coco.reader import read_index
@@ -64,9 +65,10 @@ def load_index(
             packed = np.frombuffer(getattr(checked, name), dtype=np.uint8)
             rows[name] = np.unpackbits(packed, count=len(rows)).astype(np.bool_)
         issues = Issues()
-        for part in (index.issues, checked.issues):
+        index = replace(index, annotations=index.annotations.with_rows(rows))
+        for part in (index.issues, checked.issues, check_crowds(index)):
             issues.merge(part)
-        index = replace(index, annotations=index.annotations.with_rows(rows), issues=issues)
+        index = replace(index, issues=issues)
     if check == "strict":
         refuse_errors(index.issues, str(path))
     return index

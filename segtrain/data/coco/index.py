@@ -228,6 +228,27 @@ class CocoIndex:
         return replace(self, images=self.images.subset(places), annotations=self.annotations.of_images(places))
 
 
+def describe_ignored(rows: npt.NDArray[np.void]) -> str:
+    """Say that all annotations are ignored, and which settings take them as objects.
+
+    Args:
+        rows: rows of a table that are all regions to ignore; at least one.
+    """
+    boxed = int(rows["boxed"].sum())
+    crowd = len(rows) - boxed
+    total = f"{len(rows):,} annotation{'s' * (len(rows) > 1)}"
+    parts = []
+    if crowd:
+        which = (
+            f"crowd regions (iscrowd 1): {crowd:,} of {total}" if boxed else f"{total}, all crowd regions (iscrowd 1)"
+        )
+        parts.append(f"{which}; if they are objects, as brush masks of CVAT are, set data.crowd=objects")
+    if boxed:
+        which = f"boxes without masks: {boxed:,} of {total}" if crowd else f"{total}, all boxes without masks"
+        parts.append(f"{which}, ignored by data.boxes_without_masks=ignore; =box takes the boxes as masks")
+    return "; ".join(parts)
+
+
 def require_instances(index: CocoIndex) -> None:
     """Check that an index holds true instances to learn from.
 
@@ -236,6 +257,8 @@ def require_instances(index: CocoIndex) -> None:
     """
     counts = index.counts
     if counts.used == 0:
+        if counts.crowd and not counts.dropped:
+            raise SegtrainError(f"{index.path}: no object to learn from: {describe_ignored(index.annotations.rows)}")
         dropped = [example for kind in _DROPPING for example in index.issues[kind].examples]
         first = f"; {dropped[0]}" if dropped else ""
         raise SegtrainError(

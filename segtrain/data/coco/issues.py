@@ -127,6 +127,26 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "crowd-missing": IssueType(
         "warning", "iscrowd missing, or neither 0 nor 1", "taken as 1 if another number, else 0"
     ),
+    "crowd-only": IssueType(
+        "error",
+        "no object, only regions to ignore",
+        "nothing can be learned or measured with it",
+    ),
+    "crowd-by-tool": IssueType(
+        "warning",
+        "crowd flags that look like a drawing tool's",
+        "ignored as crowd regions; CVAT flags brush masks so: if they are objects, set data.crowd=objects",
+    ),
+    "rings-as-holes": IssueType(
+        "warning",
+        "area that contradicts the union of polygons: one inside another seems to be a hole",
+        "filled, as COCO defines; data.rings=even_odd takes polygons inside others as holes",
+    ),
+    "rings-not-holes": IssueType(
+        "warning",
+        "area that takes no polygon for a hole",
+        "cut out, as data.rings=even_odd demands; data.rings=union fills them",
+    ),
     "annotation-duplicate": IssueType("note", "annotation that repeats another (mask IoU > .98)", "kept"),
     # Image files.
     "image-outside-folder": IssueType("error", "file name that leads out of the image folder", _IMAGE),

@@ -335,6 +335,8 @@ def rpn_outputs_at(head: RPNHead, pyramid: FeaturePyramid, image: Tensor, anchor
         around = F.linear(windows, convolution.weight.flatten(1), convolution.bias).relu() * inside
     hidden = around.flatten(1)
     logits = F.linear(hidden, head.cls_logits.weight.flatten(1), head.cls_logits.bias)
-    deltas = F.linear(hidden, head.bbox_pred.weight.flatten(1), head.bbox_pred.bias).unflatten(1, (-1, 4))
+    deltas = F.linear(hidden, head.bbox_pred.weight.flatten(1), head.bbox_pred.bias).reshape(
+        len(hidden), anchors_per_place, 4
+    )
     chosen = torch.arange(len(kind), device=kind.device), kind
     return logits[chosen].float(), deltas[chosen].float()

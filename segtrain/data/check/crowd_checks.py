@@ -1,0 +1,45 @@
+"""Checks of crowd flags: those that a drawing tool has set, and files in which nothing is left to learn."""
+
+import numpy as np
+
+from segtrain.data.coco.index import CocoIndex, describe_ignored
+from segtrain.data.coco.issues import Issues
+
+_SEVERAL = 1.2  # flagged annotations per image and category; COCO joins all of a crowd into one
+_MANY = 0.25  # share of the annotations; in COCO's files it is about .01
+_FEWEST = 3  # flagged annotations that make a habit
+_RUN_LENGTHS = ord("{")  # first byte of their json; polygons begin with a bracket
+
+
+def check_crowds(index: CocoIndex) -> Issues:
+    """Find files in which everything is ignored, and flags that look like a tool's way of marking masks.
+
+    CVAT, and tools that learned from COCO's files, flag every annotation that they write as run lengths. Genuine crowds
+    are few, and one annotation holds a whole crowd.
+
+    Args:
+        index: data set whose masks are checked.
+    """
+    issues = Issues()
+    rows = index.annotations.rows
+    rows = rows[rows["usable"]]
+    boxed = rows["boxed"]
+    flagged = rows["crowd"] & ~boxed
+    count = int(flagged.sum())
+    if len(rows) and rows["crowd"].all():
+        issues.add("crowd-only", describe_ignored(rows))
+        return issues
+    if count < _FEWEST:
+        return issues
+    own = rows[flagged]
+    each = count / len(np.unique(np.stack([own["image"], own["label"]]), axis=1).T)
+    run_lengths = index.annotations.text.array[rows["start"]] == _RUN_LENGTHS
+    by_form = bool((run_lengths == flagged)[~boxed].all())  # all run lengths are flagged, and nothing else is
+    if (by_form and each > _SEVERAL) or count >= _MANY * len(rows):
+        how = "all" if by_form else f"{int((run_lengths & flagged).sum())} of them"
+        issues.add(
+            "crowd-by-tool",
+            f"{index.path.name}: {count} of {len(rows)} annotations have iscrowd 1, {each:.1f} per image and category; "
+            f"{how} are run-length masks{', and no other annotation is' if by_form else ''}",
+        )
+    return issues

@@ -1,0 +1,34 @@
+"""What in the data makes all numbers of an evaluation doubtful; the report says it before anything else."""
+
+from segtrain.data.coco.index import CocoIndex
+
+_MANY = 0.5  # share of the truth that is ignored, from which numbers say little
+
+
+def data_doubts(index: CocoIndex) -> list[str]:
+    """List what in the evaluated data makes all numbers doubtful.
+
+    Args:
+        index: evaluated data.
+
+    Returns:
+        Sentences without capital and full stop, with their remedies.
+    """
+    return [doubt for doubt in (_ignored_truth(index),) if doubt]
+
+
+def _ignored_truth(index: CocoIndex) -> str:
+    """Say that much of the truth is ignored, and which settings ignore it; empty where that is not so."""
+    rows = index.annotations.rows
+    crowd, boxed = (int((rows["usable"] & rows["crowd"] & kind).sum()) for kind in (~rows["boxed"], rows["boxed"]))
+    total = int(rows["usable"].sum())
+    if crowd + boxed == 0 or (crowd + boxed < _MANY * total and not index.issues["crowd-by-tool"].count):
+        return ""
+    parts = []
+    if crowd:
+        parts.append(
+            f"{crowd:,} as crowd regions (if they are objects, as brush masks of CVAT are, set data.crowd=objects)"
+        )
+    if boxed:
+        parts.append(f"{boxed:,} as boxes without masks (data.boxes_without_masks=box takes the boxes as masks)")
+    return f"{crowd + boxed:,} of {total:,} annotations are ignored in every number: {' and '.join(parts)}"

@@ -1,0 +1,53 @@
+"""What the report says before anything else: much of the truth is ignored."""
+
+from pathlib import Path
+
+import pytest
+
+from segtrain.benchmark.results import Results
+from segtrain.data.check.load import load_index
+from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
+from segtrain.report.doubts import data_doubts
+from segtrain.report.markdown import markdown_report
+from tests.data.test_issues import annotation, coco, write
+from tests.data.test_rules import boxed, flagged
+from tests.helpers.result_file_bench import OBJECTS, Bench, record
+
+WRONG = [record(1, 1, 180, 120, 6)]
+SAID = "9 of 15 annotations are ignored in every number: 9 as crowd regions"
+
+
+def test_ignored_truth_is_the_first_reason_and_the_first_caveat(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, OBJECTS[:6], crowds=OBJECTS[6:]).add("row", WRONG, ranked_by=None)
+    results = bench.results()
+    first, *others = results["reasons"]
+    assert first["why"].startswith(SAID)
+    assert "data.crowd=objects" in first["why"]
+    assert {"mask_ap", "f1_50"} <= set(first["keys"])
+    assert any(reason["why"].startswith("0 of 6 true objects are matched") for reason in others)
+    assert not any(reason["why"] == first["why"] for reason in others)
+    assert results["warnings"][0].startswith(SAID)
+    assert SAID in markdown_report(Results.of(results))
+
+
+def test_a_few_crowds_are_no_doubt(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, OBJECTS[:10], crowds=OBJECTS[10:12]).add("row", WRONG, ranked_by=None)
+    results = bench.results()
+    assert not any("ignored" in text for text in [*results["warnings"], *(r["why"] for r in results["reasons"])])
+
+
+@pytest.mark.parametrize(
+    ("entries", "rules", "said"),
+    [
+        ([annotation()], COCO_RULES, []),
+        ([annotation(), boxed()], AnnotationRules("ignore"), ["1 of 2", "1 as boxes without masks", "=box"]),
+        ([annotation(), boxed()], AnnotationRules("box"), []),
+        ([annotation(), boxed(), flagged(1)], AnnotationRules("ignore"), ["2 of 3", "1 as crowd", " and 1 as boxes"]),
+        ([annotation(id=n) for n in range(20)] + [*map(flagged, range(3))], COCO_RULES, ["3 of 23"]),  # a tool's flags
+        ([annotation(id=n) for n in range(20)] + [flagged(1)], COCO_RULES, []),
+    ],
+)
+def test_doubts(entries: list[object], rules: AnnotationRules, said: list[str], tmp_path: Path) -> None:
+    doubts = data_doubts(load_index(write(tmp_path, coco(*entries)), "strict", rules))
+    assert len(doubts) == bool(said)
+    assert all(part in doubts[0] for part in said)
