@@ -16,7 +16,7 @@ from torch import Tensor
 from segtrain import visualize
 from segtrain.arrays import RgbArray
 from segtrain.cli.config import config_folder
-from segtrain.data.check.load import CheckMode, load_index, refuse_errors
+from segtrain.data.check.load import CheckMode, load_index, refuse_errors, with_image_files
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.coco.category_names import learned_categories
 from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd
@@ -251,7 +251,7 @@ def load_coco(
             a hole.
 
     Raises:
-        SegtrainError: the file is no COCO json, or something in it cannot be used.
+        SegtrainError: the file is no COCO json, or something in it cannot be used; or an image is missing.
 
     >>> import segtrain as st
     >>> st.load_coco("cells/annotations/instances_val.json", "cells/images/val")
@@ -269,9 +269,11 @@ def load_coco(
             raise SegtrainError(f"{images}: no such folder; give the folder of the images")
         reader = ImageReader(images, exif, PILLOW_LIMIT)
     index = load_index(expand_path(annotations), "off" if check == "off" else "warn", rules, reader)
+    index, absent = with_image_files(index, None if reader is None else reader.folder)
     if check == "strict":
         refuse_errors(index.issues, str(annotations), 'check="warn"')
-    return Split("val", index, reader)
+        absent.refuse(index, "images")
+    return Split("val", index, reader, absent=absent)
 
 
 def check(data: Split, *, against: Split | None = None, max_dets: int = _MAX_DETS) -> CheckReport:

@@ -19,6 +19,7 @@ from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.coco.rules import AnnotationRules
 from segtrain.data.dataset import CocoDataset
+from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.pixel_cache import PixelCache
 from segtrain.data.splits import ImageUse, Split, SplitName, check_images, drop_unreadable, open_splits
@@ -64,7 +65,7 @@ def check_split(split: Split, check: CheckMode, max_dets: int, *, skip: bool) ->
     parts: list[Issues | list[Issue]] = [index.issues, check_set(index, max_dets)]
     unusable: dict[int, str] = {}
     if split.images is not None:
-        headers = _check_headers(split.images, list(index.images))
+        headers = _check_headers(split.images, list(index.images), split.absent.problems)
         unusable = headers.unusable
         parts.append(headers.issues)
     for part in parts:
@@ -97,16 +98,17 @@ def log_issues(name: str, issues: Issues) -> None:
         logger.info("%s, notes: %s", name, counted)
 
 
-def _check_headers(reader: ImageReader, images: list[ImageInfo]) -> _CheckedHeaders:
+def _check_headers(reader: ImageReader, images: list[ImageInfo], absent: Mapping[int, ImageError]) -> _CheckedHeaders:
     def look() -> _CheckedHeaders:
         with progress("image headers", len(images), transient=True) as stage:
-            report = check_headers(images, reader, stage.advance)
+            report = check_headers(images, reader, stage.advance, absent)
         return _CheckedHeaders(list(report.issues), report.unusable)
 
     stated = [(image.id, image.file_name, image.height, image.width) for image in images]
     found = fingerprints(reader.folder, (image.file_name for image in images))
     folder = str(reader.folder.absolute())
-    return cached([folder, reader.exif, reader.max_pixels, stated, found], _CheckedHeaders, look)
+    problems = {str(identifier): str(error) for identifier, error in absent.items()}
+    return cached([folder, reader.exif, reader.max_pixels, stated, found, problems], _CheckedHeaders, look)
 
 
 def _files(split: Split) -> dict[int, Path]:
@@ -178,7 +180,7 @@ def open_data(
     skip = data["on_bad_image"] == "skip"
     for name, split in splits.items():
         if data["check"] == "strict" and not skip and (split.images is not None or "train" in need):
-            check_images(split)
+            check_images(split, root)
         splits[name] = check_split(split, data["check"], data["max_dets"], skip=skip)
     if data["check"] != "off":
         for name, split in splits.items():

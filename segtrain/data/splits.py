@@ -3,7 +3,7 @@
 import logging
 import reprlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.console import with_progress
-from segtrain.data.check.load import CheckMode, load_index
+from segtrain.data.check.load import CheckMode, load_index, refuse_errors, with_image_files
+from segtrain.data.check.locate import AbsentImages
 from segtrain.data.coco.category_names import compare_categories, with_labels_of
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
@@ -19,7 +20,6 @@ from segtrain.data.images.headers import Exif
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.split_drawing import draw_validation_ids, require_known_ids, write_split
 from segtrain.errors import SegtrainError
-from segtrain.io import printable
 
 logger = logging.getLogger(__name__)
 SplitName = Literal["train", "val"]
@@ -37,6 +37,7 @@ class Split:
         unreadable_images: number of images that are left out because they cannot be read.
         unreadable_annotations: number of annotations of these images.
         entries: positions of the images in the file's ``images``, unreadable ones included, if the split was drawn.
+        absent: images whose file was not found.
     """
 
     name: SplitName
@@ -45,6 +46,7 @@ class Split:
     unreadable_images: int = 0
     unreadable_annotations: int = 0
     entries: list[int] | None = None
+    absent: AbsentImages = field(default_factory=AbsentImages)
 
     def __repr__(self) -> str:
         counts = self.index.counts
@@ -116,8 +118,9 @@ def open_splits(
     }
     indices: dict[SplitName, CocoIndex] = {}
     entries: dict[SplitName, list[int]] = {}
+    absent: dict[SplitName, AbsentImages] = {}
     if drawn:
-        whole = _load(root, train_annotations, "data.train_annotations", check, rules, sizes["train"])
+        whole, absent["train"] = _load(root, train_annotations, "data.train_annotations", check, rules, sizes["train"])
         if val_ids is not None:
             chosen = require_known_ids(whole, val_ids)
         else:
@@ -127,27 +130,37 @@ def open_splits(
         taken = np.isin(rows["id"], list(chosen))
         sides: dict[SplitName, npt.NDArray[np.void]] = {"train": rows[~taken], "val": rows[taken]}
         for name, own in sides.items():
-            entries[name] = own["entry"].tolist()
-            indices[name] = whole.subset(own["id"].tolist())
+            held = set(own["id"].tolist())
+            merged = [entry for entry, identifier in whole.merged.items() if identifier in held]
+            entries[name] = [*own["entry"].tolist(), *merged]
+            indices[name], absent[name] = whole.subset(own["id"].tolist()), absent["train"]
     else:
         if "train" in need:
-            indices["train"] = _load(root, train_annotations, "data.train_annotations", check, rules, sizes["train"])
+            indices["train"], absent["train"] = _load(
+                root, train_annotations, "data.train_annotations", check, rules, sizes["train"]
+            )
         if "val" in need:
-            indices["val"] = _load(root, val_annotations, "data.val_annotations", check, rules, sizes["val"])
+            indices["val"], absent["val"] = _load(
+                root, val_annotations, "data.val_annotations", check, rules, sizes["val"]
+            )
     splits: dict[SplitName, Split] = {}
     for name in indices:
         if name in need:
             folder = _folder(root, folders[name], name, images)
             reader = None if folder is None else ImageReader(folder, exif, max_image_pixels)
-            splits[name] = Split(name, indices[name], reader, entries=entries.get(name))
+            splits[name] = Split(name, indices[name], reader, entries=entries.get(name), absent=absent[name])
     if len(splits) == 2:
         aligned = _with_training_labels(splits["train"].index, splits["val"].index)
         splits["val"] = replace(splits["val"], index=aligned)
     return splits
 
 
-def check_images(split: Split) -> ImageReader:
+def check_images(split: Split, root: Path | None = None) -> ImageReader:
     """Check, before anything expensive, that all images of a split exist.
+
+    Args:
+        split: split to check.
+        root: folder that the settings' paths are relative to, for the error; None for the working directory.
 
     Returns:
         The reader of the images.
@@ -158,13 +171,7 @@ def check_images(split: Split) -> ImageReader:
     key = f"data.{split.name}_images"
     if split.images is None:
         raise SegtrainError(f"{key} is null; give the folder of the images of {split.index.path}")
-    names = [image.file_name for image in split.index.images]
-    missing = [name for name in names if not split.images.path(name).is_file()]
-    if missing:
-        raise SegtrainError(
-            f"{printable(split.images.folder / missing[0])}: no such image ({len(missing)} of {len(names)} are "
-            f"missing); set {key} to the folder of the images of {split.index.path.name}"
-        )
+    split.absent.refuse(split.index, key, root)
     return split.images
 
 
@@ -175,13 +182,18 @@ def _load(
     check: CheckMode,
     rules: AnnotationRules,
     images: ImageReader | None,
-) -> CocoIndex:
+) -> tuple[CocoIndex, AbsentImages]:
+    """Load a file, and find its images where there is a folder of them."""
     if annotations is None:
         raise SegtrainError(f"{key} is null; give the path of a COCO json, relative to data.root")
     path = root / annotations
     if not path.is_file():
         raise SegtrainError(f"{path}: no such file; set {key}, relative to data.root")
-    return load_index(path, check, rules, images)
+    index = load_index(path, check, rules, images)
+    index, absent = with_image_files(index, None if images is None else images.folder)
+    if check == "strict":
+        refuse_errors(index.issues, str(path))
+    return index, absent
 
 
 def _folder(root: Path, images: str | None, name: SplitName, use: ImageUse) -> Path | None:

@@ -187,9 +187,9 @@ def test_there_must_be_something_to_learn(root: Path) -> None:
 
 
 def test_all_images_are_looked_for_at_once(root: Path) -> None:
-    split = open_with(root)["val"]
     for i in (3, 1):
         (root / "val" / f"{i}.png").unlink()
+    split = open_with(root)["val"]
     with pytest.raises(SegtrainError, match=r"1\.png: no such image \(2 of 5 are missing\); set data\.val_images"):
         check_images(split)
     with pytest.raises(SegtrainError, match=r"data\.val_images is null; give the folder"):

@@ -129,7 +129,8 @@ def _new_ids(kind: str, ids: list[int]) -> dict[int, int]:
 
 def _image(index: CocoIndex, place: int, entries: list[Entry], ids: Mapping[int, int], lines: list[str]) -> Entry:
     row = index.images.rows[place]
-    new = {"id": ids[place], "height": int(row["height"]), "width": int(row["width"])}
+    new: Entry = {"id": ids[place], "height": int(row["height"]), "width": int(row["width"])}
+    new["file_name"] = index.images[place].file_name
     return _changed(entries[row["entry"]], new, f"image entry {row['entry'] + 1}", lines)
 
 

@@ -2,11 +2,12 @@
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
+from types import MappingProxyType
 from typing import TypeVar
 
 from segtrain.data.coco.issues import Issues
@@ -53,7 +54,10 @@ def no_progress() -> None:
 
 
 def check_headers(
-    images: Sequence[ImageEntry], reader: ImageReader, advance: Callable[[], None] = no_progress
+    images: Sequence[ImageEntry],
+    reader: ImageReader,
+    advance: Callable[[], None] = no_progress,
+    absent: Mapping[int, ImageError] = MappingProxyType({}),
 ) -> HeaderReport:
     """Check the header of every image: existence, format, stated size, and conversions when it is read.
 
@@ -63,10 +67,17 @@ def check_headers(
         images: images of the annotation file; their ids are unique.
         reader: reader of their folder.
         advance: called after each image.
+        absent: problem of images whose file was not found, by image id; they are not looked for again.
     """
+
+    def look(image: ImageEntry) -> Header:
+        if image.id in absent:
+            raise absent[image.id]
+        return reader.check(image)
+
     report = HeaderReport(Issues(), {}, {})
     threads = _HEADER_THREADS if _waits_for_disk(images, reader) else 1
-    with closing(_in_threads(reader.check, images, reader.max_pixels, threads)) as results:
+    with closing(_in_threads(look, images, reader.max_pixels, threads)) as results:
         for image, header in results:
             advance()
             if isinstance(header, ImageError):

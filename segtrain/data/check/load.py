@@ -11,6 +11,8 @@ import numpy as np
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS, AnnotationChecks
 from segtrain.data.check.cache import cached, fingerprint
 from segtrain.data.check.crowd_checks import check_crowds
+from segtrain.data.check.locate import AbsentImages, locate_images, size_reader
+from segtrain.data.check.merging import merge_repeated_images
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.coco.reader import read_index
@@ -54,7 +56,7 @@ def load_index(
     Raises:
         SegtrainError: the file cannot be used at all; or an annotation cannot, and the check is strict.
     """
-    index = read_index(path, rules, None if images is None else images.size)
+    index = read_index(path, rules, None if images is None else size_reader(images))
     asked = [*fingerprint(path), FINDS_CROSSINGS, rules]
     if index.issues["size-missing"].count:  # masks depend on the image files then
         asked += [index.images.rows[side].tolist() for side in ("height", "width")]
@@ -72,6 +74,23 @@ def load_index(
     if check == "strict":
         refuse_errors(index.issues, str(path))
     return index
+
+
+def with_image_files(index: CocoIndex, folder: Path | None) -> tuple[CocoIndex, AbsentImages]:
+    """Find the files of an index's images, and make one image of entries that name the same file.
+
+    Args:
+        index: index of a json.
+        folder: image folder; None without one, where names count as they are written.
+
+    Returns:
+        The index with the names of the files, and the images whose file was not found.
+
+    Raises:
+        SegtrainError: masks were not checked, and one of an image under several ids cannot be drawn.
+    """
+    index, absent = (index, AbsentImages()) if folder is None else locate_images(index, folder)
+    return merge_repeated_images(index), absent
 
 
 def refuse_errors(issues: Issues, culprit: str, lenient: str | None = None) -> None:

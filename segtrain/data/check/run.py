@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -9,18 +10,16 @@ import msgspec
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.cache import cached, fingerprint, fingerprints
 from segtrain.data.check.image_checks import check_headers, check_pixels
-from segtrain.data.check.load import load_index
+from segtrain.data.check.load import load_index, with_image_files
+from segtrain.data.check.locate import AbsentImages, count_images
 from segtrain.data.check.set_checks import CategoryCount, category_histogram, check_set, find_duplicates, find_leaks
 from segtrain.data.coco.category_names import compare_categories
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issue, Issues
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.data.images.headers import Exif
-from segtrain.data.images.image_files import image_path
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.errors import SegtrainError
-
-_TRIED = 50  # images, to find their folder
 
 
 @dataclass(frozen=True)
@@ -95,27 +94,31 @@ def run_checks(
         raise SegtrainError(f"{question.images}: no such image folder; give the folder of the images")
     reader = ImageReader(question.images, question.exif, question.max_pixels)
     index = load_index(question.annotations, "warn", question.rules, reader)
+    index, absent = with_image_files(index, question.images)
     others = replace(reader, folder=question.against_images or question.images)
     other = load_index(question.against, "warn", question.rules, others) if question.against else None
     folder = question.images if other is None else question.against_images or _folder_of(other, question.images)
+    others_absent = AbsentImages()
+    if other is not None:
+        other, others_absent = with_image_files(other, folder)
     asked: list[object] = [
         FINDS_CROSSINGS,
         str(question.images.absolute()),
         str(question),
         fingerprint(question.annotations),
-        *_files(index, question.images),
+        *_files(index, absent, question.images),
     ]
     if other is not None:
-        asked += [str(folder.absolute()), fingerprint(other.path), *_files(other, folder)]
-    return cached(asked, CheckReport, lambda: _look(question, index, other, folder, advance)), index
+        asked += [str(folder.absolute()), fingerprint(other.path), *_files(other, others_absent, folder)]
+    look = partial(_look, question, (index, absent), None if other is None else (other, others_absent), folder, advance)
+    return cached(asked, CheckReport, look), index
 
 
 def _folder_of(index: CocoIndex, images: Path) -> Path:
     """Locate the images of another json: this folder or one beside it, whichever holds the most of them."""
-    some = index.images[:: len(index.images) // _TRIED + 1]
     beside = sorted(path for path in images.absolute().parent.iterdir() if path.is_dir())
     folders = {path.resolve(): path for path in (*beside, images)}
-    held = {path: sum(_is_in(path, image.file_name) for image in some) for path in folders.values()}
+    held = dict(zip(folders.values(), count_images(index, list(folders.values())), strict=True))
     best = [path for path, count in held.items() if 0 < count == max(held.values())]
     if not best:
         raise SegtrainError(f"{index.path}: its images are neither in {images} nor beside it; give --against-images")
@@ -124,35 +127,33 @@ def _folder_of(index: CocoIndex, images: Path) -> Path:
     return best[0]
 
 
-def _is_in(folder: Path, file_name: str) -> bool:
-    try:
-        return image_path(folder, file_name).is_file()
-    except (SegtrainError, OSError):  # such as a folder that only others may enter
-        return False
-
-
-def _files(index: CocoIndex, folder: Path) -> list[tuple[int, int]]:
-    return fingerprints(folder, (image.file_name for image in index.images))
+def _files(index: CocoIndex, absent: AbsentImages, folder: Path) -> list[object]:
+    """Fingerprint the files of a set: those that are there, and what is said about the others."""
+    names = index.images.names()
+    return [*fingerprints(folder, names), names, *map(str, absent.problems.values())]
 
 
 def _look(
     question: CheckSettings,
-    index: CocoIndex,
-    other: CocoIndex | None,
+    images: tuple[CocoIndex, AbsentImages],
+    others: tuple[CocoIndex, AbsentImages] | None,
     other_images: Path,
     advance: Callable[[str, int], Callable[[], None]],
 ) -> CheckReport:
     reader = ImageReader(question.images, question.exif, question.max_pixels)
-    headers = check_headers(images := list(index.images), reader, advance("image headers", len(index.images)))
-    readable = [image for image in images if image.id not in headers.unusable]
+    index, absent = images
+    entries = list(index.images)
+    headers = check_headers(entries, reader, advance("image headers", len(entries)), absent.problems)
+    readable = [image for image in entries if image.id not in headers.unusable]
     pixels = check_pixels(readable, reader, advance("images", len(readable)))
     paths = {identifier: header.path for identifier, header in headers.headers.items()}
     parts = [index.issues, headers.issues, pixels.issues, find_duplicates(paths)]
-    if other is not None:
+    if others is not None:
+        other, others_absent = others
         theirs = ImageReader(other_images, question.exif, question.max_pixels)
-        others = check_headers(list(other.images), theirs).headers
+        headers_of_others = check_headers(list(other.images), theirs, absent=others_absent.problems).headers
         parts.append(compare_categories(index, other))
-        parts.append(find_leaks(paths, {identifier: header.path for identifier, header in others.items()}))
+        parts.append(find_leaks(paths, {identifier: header.path for identifier, header in headers_of_others.items()}))
     issues = Issues()
     for part in [*parts, check_set(index, question.max_dets)]:
         issues.merge(part)

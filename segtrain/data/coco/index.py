@@ -1,7 +1,7 @@
 """Index of a COCO data set: its images, categories, true instances, and counts."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -84,6 +84,7 @@ class CocoIndex:
         annotations: annotations, dropped ones included.
         issues: issues found in the file so far.
         rules: choices of what annotations mean.
+        merged: positions in the file's ``images`` of entries that repeat the file of another, with the id of that one.
     """
 
     path: Path
@@ -92,6 +93,7 @@ class CocoIndex:
     annotations: AnnotationTable
     issues: Issues
     rules: AnnotationRules = COCO_RULES
+    merged: Mapping[int, int] = field(default_factory=dict)
 
     @cached_property
     def label_of(self) -> dict[int, int]:

@@ -147,10 +147,30 @@ ISSUE_TYPES: dict[str, IssueType] = {
         "area that takes no polygon for a hole",
         "cut out, as data.rings=even_odd demands; data.rings=union fills them",
     ),
+    "annotation-repeated": IssueType(
+        "warning", "annotation that two entries of an image share", "the later is left out"
+    ),
     "annotation-duplicate": IssueType("note", "annotation that repeats another (mask IoU > .98)", "kept"),
     # Image files.
     "image-outside-folder": IssueType("error", "file name that leads out of the image folder", _IMAGE),
     "image-missing": IssueType("error", "image file that is not there", _IMAGE),
+    "image-ambiguous": IssueType(
+        "error",
+        "image file that is not there, while several fit its name",
+        "write its name; else the image is left out",
+    ),
+    "image-renamed": IssueType(
+        "warning", "image file of another name than the json states", "the one file that fits is read; --fix names it"
+    ),
+    "image-backslash": IssueType("note", "file name with \\ between folders", "read as /; --fix writes it"),
+    "same-file-merged": IssueType(
+        "warning", "image that is listed under several ids", "made one image with the annotations of all"
+    ),
+    "same-file-contradictory": IssueType(
+        "error",
+        "image under several ids whose annotations contradict each other",
+        "keep one of them; else the later entry is left out",
+    ),
     "image-unreadable": IssueType("error", "image file that cannot be read", "replace it; else the image is left out"),
     "image-truncated": IssueType("error", "image file that breaks off", "replace it; else the image is left out"),
     "image-too-large": IssueType(

@@ -1,7 +1,7 @@
 """Tables of the images and annotations of a COCO file, and the masks of their annotations."""
 
 import reprlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, overload
@@ -151,6 +151,21 @@ class ImageTable(Sequence[ImageInfo]):
         name = self._names.array[row["name_start"] : row["name_stop"]].tobytes().decode("utf-8")
         difficulty = self._vocabulary[row["difficulty"]] if row["difficulty"] >= 0 else None
         return ImageInfo(int(row["id"]), name, int(row["height"]), int(row["width"]), difficulty)
+
+    def names(self) -> list[str]:
+        """Return the file names of all images."""
+        text, rows = self._names.array.tobytes(), self.rows
+        spans = zip(rows["name_start"].tolist(), rows["name_stop"].tolist(), strict=True)
+        return [text[start:stop].decode("utf-8") for start, stop in spans]
+
+    def with_names(self, names: Mapping[int, str]) -> "ImageTable":
+        """Return the table with other file names for some images, by their index."""
+        rows, new = self.rows.copy(), [name.encode("utf-8") for name in names.values()]
+        text = np.frombuffer(b"".join([self._names.array.tobytes(), *new]), dtype=np.uint8)
+        ends = len(self._names.array) + np.cumsum([len(name) for name in new])
+        rows["name_start"][list(names)] = ends - [len(name) for name in new]
+        rows["name_stop"][list(names)] = ends
+        return ImageTable(SharedArray(rows), SharedArray(text), self._vocabulary)
 
     def places(self, image_ids: Iterable[int]) -> npt.NDArray[np.int64]:
         """Find the rows of images by their ids.

@@ -1,0 +1,175 @@
+"""Files that a folder holds under other names than a json states."""
+
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+from segtrain.data.images.name_forms import LOOSEST, Fit, closeness, parts_of, plain_path, without_affixes
+
+MOST_ENTRIES = 1_000_000  # files and folders that are listed; a larger folder takes too long
+_ALIKE = 20_000  # files that are compared letter by letter
+# Folders beside images that hold something else under the same names.
+SIDE_FOLDERS = frozenset(
+    ["annotations", "gt", "groundtruth", "ground_truth", "instances", "labels", "mask", "masks", "segmentation",
+     "segmentationclass", "segmentationobject", "segmentations", "thumbnails", "thumbs", "__macosx"]
+)  # fmt: skip
+
+
+def leads_out(file_name: str) -> bool:
+    """Return True for a name that is no path inside a folder: absolute, with a drive, with ``..``, or empty."""
+    parts = file_name.replace("\\", "/").split("/")
+    return not parts[0] or ".." in parts or (file_name[1:2] == ":" and file_name[0].isalpha())
+
+
+def is_missing(folder: str, file_name: str) -> bool:
+    """Return True if a folder holds nothing of exactly this name; one that cannot be looked at is not missing.
+
+    Args:
+        folder: path of the folder.
+        file_name: relative path.
+    """
+    if leads_out(file_name):
+        return True
+    try:
+        os.stat(os.path.join(folder, file_name))  # noqa: PTH116, PTH118 - a Path each would take ten times as long
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return True
+    except OSError as error:
+        return error.filename is not None and len(os.fsencode(file_name)) > 255
+    return False
+
+
+class Listing(NamedTuple):
+    """Files below a folder.
+
+    Attributes:
+        files: their paths, relative to the folder.
+        complete: False if the folder holds more entries than are listed.
+    """
+
+    files: list[str]
+    complete: bool
+
+
+def list_files(folder: Path, most: int = MOST_ENTRIES) -> Listing:
+    """List the files below a folder; hidden ones are left out.
+
+    Folders that usually hold masks or labels are left out too, and those behind links.
+
+    Args:
+        folder: the folder.
+        most: number of entries after which the list ends.
+    """
+    found: list[str] = []
+    waiting = [("", os.fspath(folder))]
+    seen = 0
+    while waiting:
+        prefix, place = waiting.pop()
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError:  # such as a folder that only others may enter
+            continue
+        for entry in entries:
+            seen += 1
+            if seen > most:
+                return Listing(found, complete=False)
+            if entry.name.startswith("."):
+                continue
+            if not entry.is_dir(follow_symlinks=False):
+                if _is_text(entry.name):
+                    found.append(prefix + entry.name)
+            elif entry.name.lower() not in SIDE_FOLDERS:
+                waiting.append((f"{prefix}{entry.name}/", entry.path))
+    return Listing(found, complete=True)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode("utf-8"))
+    except UnicodeEncodeError:  # bytes that are no UTF-8
+        return False
+
+
+class Found(NamedTuple):
+    """Files that a name may mean.
+
+    Attributes:
+        files: files that fit best, as paths relative to the folder.
+        rival: another name of the json that fits the only file as well; None for none.
+    """
+
+    files: list[str]
+    rival: str | None
+
+
+class NearFiles:
+    """Files of a folder, found by names that differ from theirs as `closeness` allows.
+
+    Args:
+        files: paths relative to the folder.
+        taken: files that are named exactly by an entry of the json; no other entry means them.
+    """
+
+    def __init__(self, files: Iterable[str], taken: Collection[str]) -> None:
+        self._files = [file for file in files if file not in taken]
+        self._plain: dict[str, list[str]] = defaultdict(list)
+        self._bare: dict[str, list[str]] = defaultdict(list)
+        for file in self._files:
+            if key := _key(file):
+                self._plain[key].append(file)
+            for bare in without_affixes(file):
+                self._bare[_key(bare)].append(file)
+
+    def find(self, name: str) -> list[str]:
+        """Return the files that fit a name best: one if it is clear which one is meant, several if it is not."""
+        key = _key(name)
+        candidates = {*self._plain.get(key, ()), *self._bare.get(key, ())} if key else set[str]()
+        for bare in without_affixes(name):
+            candidates.update(self._plain.get(_key(bare), ()))
+        fits: dict[Fit, list[str]] = defaultdict(list)
+        for file in sorted(candidates):
+            if (fit := closeness(name, file)) is not None:
+                fits[fit].append(file)
+        return fits[min(fits)] if fits else []
+
+    def find_all(self, names: Iterable[str]) -> dict[str, Found]:
+        """Find the files that several names mean.
+
+        Args:
+            names: names as written in a json, all different. Two that mean the same file are rivals, unless they differ
+                only in their separators.
+        """
+        files = {name: self.find(name) for name in names}
+        claims: dict[str, list[str]] = defaultdict(list)
+        for name, fitting in files.items():
+            if len(fitting) == 1:
+                claims[fitting[0]].append(name)
+        rivals: dict[str, str] = {}
+        for claimants in claims.values():
+            if len(set(map(plain_path, claimants))) > 1:
+                rivals.update(zip(claimants, [*claimants[1:], claimants[0]], strict=True))
+        return {name: Found(fitting, rivals.get(name)) for name, fitting in files.items()}
+
+    def alike(self, name: str, used: Collection[str] = ()) -> str | None:
+        """Return the file whose name has the most letters in common with a name; None if none is alike.
+
+        Args:
+            name: name as written in a json.
+            used: files that other names mean.
+        """
+        files: dict[str, str] = {}
+        for file in self._files[:_ALIKE]:
+            if file not in used and (parts := parts_of(file, 0)) is not None:
+                files.setdefault(parts.stem, file)
+        wanted = parts_of(name, 0)
+        near = get_close_matches(wanted.stem, files, n=1, cutoff=0.7) if wanted is not None else []
+        return files[near[0]] if near else None
+
+
+def _key(name: str) -> str:
+    """Return what names that may fit have in common; empty for a name of no file."""
+    parts = parts_of(name, LOOSEST)
+    return "" if parts is None else parts.stem
