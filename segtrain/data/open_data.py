@@ -11,6 +11,7 @@ import msgspec
 from segtrain.console import progress
 from segtrain.data.augmentation import Augmentation
 from segtrain.data.check.cache import cached, fingerprint, fingerprints
+from segtrain.data.check.copies import find_source_leaks
 from segtrain.data.check.image_checks import check_headers
 from segtrain.data.check.load import CheckMode, refuse_errors
 from segtrain.data.check.set_checks import check_set, find_leaks
@@ -86,6 +87,7 @@ def check_leaks(splits: Mapping[SplitName, Split]) -> Issues:
         found = [[fingerprint(Path(path))[1:] for path in own] for own in paths]
         leaks = cached([paths, found], _Leaks, lambda: _Leaks(list(find_leaks(files["train"], files["val"]))))
         issues.merge(leaks.issues)
+        issues.merge(find_source_leaks(splits["train"].index, splits["val"].index))
     return issues
 
 

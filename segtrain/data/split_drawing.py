@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from segtrain.data.check.copies import join_groups
 from segtrain.data.coco.ids import Ids, as_whole_number
 from segtrain.data.coco.index import CategoryCounts, CocoIndex
 from segtrain.data.coco.issues import Issues
@@ -289,7 +290,9 @@ def _improve(pairs: _Pairs, fraction: float, chosen: npt.NDArray[np.bool_]) -> N
         chosen[best] = not chosen[best]
 
 
-def draw_validation_ids(index: CocoIndex, fraction: float, seed: int, split_by: str | None) -> set[int]:
+def draw_validation_ids(
+    index: CocoIndex, fraction: float, seed: int, split_by: str | None, copies: _Ints | None = None
+) -> set[int]:
     """Draw the ids of about a fraction of the images and of each category's objects; see ``stratified``.
 
     Args:
@@ -298,9 +301,10 @@ def draw_validation_ids(index: CocoIndex, fraction: float, seed: int, split_by: 
         seed: seed of the draw, not negative.
         split_by: field of the file's images; images with the same value stay in one split. None to draw each image by
             itself.
+        copies: (N,) group of each image; images of a group stay in one split. None if no image is a copy of another.
 
     Raises:
-        SegtrainError: the fraction leaves one side empty, or the field does not divide the images.
+        SegtrainError: the fraction leaves one side empty, or the groups do not divide the images.
     """
     if not 0 < fraction < 1:
         raise SegtrainError(f"data.val_fraction={fraction} lies outside (0, 1); give a share such as 0.2")
@@ -310,7 +314,15 @@ def draw_validation_ids(index: CocoIndex, fraction: float, seed: int, split_by: 
             "change it, or give data.val_annotations"
         )
     ids = index.images.rows["id"].astype(np.int64)
-    groups = None if split_by is None else _groups(index, split_by)
+    groups = copies if split_by is None else _groups(index, split_by)
+    if split_by is not None and copies is not None:
+        assert groups is not None
+        groups = join_groups([groups.tolist(), copies.tolist()])
+    if groups is not None and len(np.unique(groups)) < 2:
+        raise SegtrainError(
+            f"{index.path}: all images are connected, as copies of one picture or by data.split_by, so "
+            "data.val_fraction leaves one split empty; give data.val_annotations"
+        )
     chosen = stratified(index.category_counts(), ids, fraction, seed, groups)
     return set(ids[chosen].tolist())
 

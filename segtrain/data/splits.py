@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.console import with_progress
+from segtrain.data.check.copies import group_copies
 from segtrain.data.check.load import CheckMode, load_index, refuse_errors, with_image_files
 from segtrain.data.check.locate import AbsentImages
 from segtrain.data.coco.category_names import compare_categories, with_labels_of
@@ -125,7 +126,8 @@ def open_splits(
             chosen = require_known_ids(whole, val_ids)
         else:
             assert val_fraction is not None
-            chosen = draw_validation_ids(whole, val_fraction, seed, split_by)
+            copies = group_copies(whole, sizes["train"])
+            chosen = draw_validation_ids(whole, val_fraction, seed, split_by, copies)
         rows = whole.images.rows
         taken = np.isin(rows["id"], list(chosen))
         sides: dict[SplitName, npt.NDArray[np.void]] = {"train": rows[~taken], "val": rows[taken]}

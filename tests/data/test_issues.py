@@ -171,6 +171,7 @@ SET = {
     "images-empty", "over-max-dets", "category-unused", "category-rare", "leak", "object-too-small", "no-objects",
     "category-not-learned", "category-not-validated", "category-left-out", "category-other-id",
     "same-file-merged", "same-file-contradictory", "annotation-repeated",
+    "leak-of-source",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.cache import cached, fingerprint, fingerprints
+from segtrain.data.check.copies import find_one_source, find_source_leaks
 from segtrain.data.check.image_checks import check_headers, check_pixels
 from segtrain.data.check.load import load_index, with_image_files
 from segtrain.data.check.locate import AbsentImages, count_images
@@ -147,12 +148,12 @@ def _look(
     readable = [image for image in entries if image.id not in headers.unusable]
     pixels = check_pixels(readable, reader, advance("images", len(readable)))
     paths = {identifier: header.path for identifier, header in headers.headers.items()}
-    parts = [index.issues, headers.issues, pixels.issues, find_duplicates(paths)]
+    parts = [index.issues, headers.issues, pixels.issues, find_duplicates(paths), find_one_source(index)]
     if others is not None:
         other, others_absent = others
         theirs = ImageReader(other_images, question.exif, question.max_pixels)
         headers_of_others = check_headers(list(other.images), theirs, absent=others_absent.problems).headers
-        parts.append(compare_categories(index, other))
+        parts += [compare_categories(index, other), find_source_leaks(index, other)]
         parts.append(find_leaks(paths, {identifier: header.path for identifier, header in headers_of_others.items()}))
     issues = Issues()
     for part in [*parts, check_set(index, question.max_dets)]:

@@ -139,6 +139,16 @@ class _File:
 _Group = list[_File]
 
 
+def identical_files(paths: Mapping[int, Path]) -> list[list[int]]:
+    """Group the ids of images whose files have the same content.
+
+    Args:
+        paths: image files by image id; files that cannot be read are skipped.
+    """
+    uses = [_Use("train", image_id, path) for image_id, path in paths.items()]
+    return [[use.image_id for use in group] for group in _identical(uses, lambda uses: len(uses) > 1)]
+
+
 def find_duplicates(paths: Mapping[int, Path]) -> Issues:
     """Find images with several ids that are the same file, or files of the same content.
 

@@ -187,8 +187,14 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "image-deep": IssueType("note", "image of more than 8 bits", "scaled to 8 bits by the full range"),
     "image-animated": IssueType("note", "image of several frames", "the first frame is read"),
     "image-duplicate": IssueType("note", "identical files under several ids", "kept"),
+    "image-one-source": IssueType(
+        "note", "images of one source (.rf.HASH, or another extension)", "kept, on one side of a drawn split"
+    ),
     # The set.
     "leak": IssueType("note", "identical file in training and validation", "kept; remove one, or the numbers flatter"),
+    "leak-of-source": IssueType(
+        "note", "images of one source (.rf.HASH) in training and validation", "kept; move one, or the numbers flatter"
+    ),
     "images-empty": IssueType("note", "image without annotations", "kept as a negative"),
     "over-max-dets": IssueType(
         "warning", "image with more objects than max_dets", "raise data.max_dets, or recall is cut"

@@ -164,10 +164,20 @@ def source_name(name: str) -> str:
     ('a/cell', 'a/cell')
     """
     folders, slash, base = name.rpartition("/")
-    if match := _ROBOFLOW.fullmatch(base):
-        return folders + slash + match[1]
+    if (source := roboflow_source(base)) is not None:
+        return folders + slash + source
     stem, dot, suffix = base.rpartition(".")
     return folders + slash + (stem if dot and stem and f".{suffix.lower()}" in EXTENSIONS else base)
+
+
+def roboflow_source(name: str) -> str | None:
+    """Return the stem of the picture that Roboflow made a file of; None for other names.
+
+    >>> roboflow_source("cell_png.rf.0123456789abcdef.jpg"), roboflow_source("cell.png")
+    ('cell', None)
+    """
+    match = _ROBOFLOW.fullmatch(name) if ".rf." in name else None  # the search takes longer
+    return match[1] if match else None
 
 
 class Fit(NamedTuple):
