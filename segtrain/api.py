@@ -1,12 +1,12 @@
 """Functions for notebooks and scripts, offered by ``import segtrain as st``."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from segtrain.cli.config import config_folder
 from segtrain.data.check.load import CheckMode, load_index, refuse_errors, with_image_files
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.coco.category_names import learned_categories
+from segtrain.data.coco.result_file import load_results as _load_results
+from segtrain.data.coco.result_ids import ResultIds
 from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd
 from segtrain.data.images.headers import PILLOW_LIMIT, Exif
 from segtrain.data.images.image_files import ImageError
@@ -346,11 +348,54 @@ def predict(segmenter: Segmenter, data: Split, *, score_threshold: float | None 
         return _predict(segmenter, images, categories if own is None else own, score_threshold, foreign=own is None)
 
 
+def load_results(
+    path: str | Path,
+    data: Split,
+    *,
+    score_threshold: float = SCORE_THRESHOLD,
+    image_id_offset: int = 0,
+    images_by: Literal["id", "name"] | None = None,
+    category_map: Mapping[Any, Any] | Literal["order"] | None = None,
+) -> Detections:
+    """Load the detections that another tool has written as a COCO result file.
+
+    Args:
+        path: a list of records, or a whole COCO file whose annotations have scores. Images and categories may also be
+            named by file name and by name.
+        data: the data set.
+        score_threshold: operating point of the scores.
+        image_id_offset: number to add to every image id of the file.
+        images_by: image ids are ids ("id") or file names ("name"); None to take the reading that fits.
+        category_map: category of the data set, by id or name, for each id or name of the file; "order" if the ids of
+            the file count the categories of the data set from 0; None to take them as they are.
+
+    Raises:
+        SegtrainError: the file is no result file, or a record is broken or has an unknown id.
+
+    Warns:
+        UserWarning: something was read otherwise than it is written.
+
+    >>> import json, segtrain as st
+    >>> data = st.load_coco("cells/annotations/instances_val.json", "cells/images/val")
+    >>> found = st.predict(st.classical("threshold_otsu"), data)
+    >>> _ = Path("otsu.json").write_text(json.dumps(found.masks))
+    >>> st.load_results("otsu.json", data) == found
+    True
+    """
+    if images_by not in (None, "id", "name"):
+        raise SegtrainError(f"{images_by!r} is no choice of load_results; use id, name or None")
+    index, ids = data.index, ResultIds(image_id_offset, images_by, category_map)
+    content = _load_results(expand_path(path), images=index.images, categories=index.categories, ids=ids)
+    for note in content.notes:
+        warnings.warn(f"{path}: {note}", stacklevel=2)
+    return Detections(content.masks, content.boxes, content.class_aware, score_threshold, polygons=content.polygons)
+
+
 def score(detections: Detections, data: Split, *, max_dets: int = _MAX_DETS) -> dict[TrackName, TrackScores | None]:
     """Score detections against a data set, as the benchmark does.
 
     Args:
-        detections: what `predict` returns.
+        detections: what `predict` or `load_results` returns.
         data: the data set.
         max_dets: detections per image and category that AP and AR use.
 

@@ -300,3 +300,26 @@ def test_defaults_are_those_of_the_yaml_files() -> None:
     for name, value in inspect.signature(st.kmeans.cluster).parameters.items():
         assert name == "pixels" or value.default == textbook[name], name
     assert EvaluatedCheckpoint(None, None).seed == OmegaConf.load(configs / "train.yaml").seed
+
+
+def test_result_files_of_other_tools(workplace: Workplace, tmp_path: Path) -> None:
+    data = st.load_coco(workplace.data / "val.json", workplace.data / "val")
+    found = st.predict(st.classical("threshold_otsu"), data)
+    assert found.masks is not None
+    name_of = {image.id: image.file_name for image in data.index.images}
+    path = tmp_path / "theirs.json"
+    path.write_text(json.dumps([{**record, "image_id": record["image_id"] - 1} for record in found.masks]))
+    with pytest.raises(st.SegtrainError, match="image_id_offset: 1"):
+        st.load_results(path, data)
+    again = st.load_results(path, data, image_id_offset=1)
+    assert again.masks == found.masks
+    path.write_text(json.dumps([{**record, "image_id": name_of[record["image_id"]]} for record in found.masks]))
+    with pytest.warns(UserWarning, match="image ids are matched as file names"):
+        again = st.load_results(path, data)
+    kept = st.score(found, data)["class_agnostic"]
+    scores = st.score(again, data)["class_agnostic"]
+    assert kept is not None
+    assert scores is not None
+    assert scores.metrics["mask_ap"] == kept.metrics["mask_ap"] > 0
+    with pytest.raises(st.SegtrainError, match="'stem' is no choice of load_results"):
+        st.load_results(path, data, images_by="stem")  # type: ignore[arg-type]

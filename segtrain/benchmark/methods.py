@@ -14,6 +14,7 @@ from segtrain.benchmark.search import Tuned
 from segtrain.benchmark.tuning import Tuning
 from segtrain.console import progress
 from segtrain.data.coco.result_file import load_results
+from segtrain.data.coco.result_ids import AS_WRITTEN, ResultIds
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD, Detections, predict
@@ -219,17 +220,20 @@ class ResultFile(Method):
         path: the result file.
         score_threshold: operating point.
         benchmark: the images and their ground truth.
+        ids: meaning of the file's ids, as far as it is known.
 
     Raises:
         SegtrainError: the file is not one, or does not belong to these images.
     """
 
-    def __init__(self, name: str, path: Path, score_threshold: float, benchmark: Benchmark) -> None:
+    def __init__(
+        self, name: str, path: Path, score_threshold: float, benchmark: Benchmark, ids: ResultIds = AS_WRITTEN
+    ) -> None:
         super().__init__(name, None, score_threshold)
         self.source_file = path
         truth = benchmark.ground_truth
-        ids = [category.id for category in truth.categories]
-        content = load_results(path, image_ids=truth.sizes, category_ids=ids, sizes=truth.sizes)
+        content = load_results(path, images=benchmark.split.index.images, categories=truth.categories, ids=ids)
+        self.notes += [f"{name}: {note}" for note in content.notes]
         self.detections = Detections(
             content.masks, content.boxes, content.class_aware, score_threshold, polygons=content.polygons
         )
@@ -255,9 +259,12 @@ class ResultFile(Method):
         scores = [record["score"] for record in self.detections.masks or self.detections.boxes or ()]
         above = sum(score >= self.score_threshold for score in scores)
         if scores and not 0 <= min(scores) <= max(scores) <= 1:
+            percent = min(scores) >= 0 and 1 < max(scores) <= 100
+            remedy = "; if they are percents, score_threshold=50 stands for 0.5" if percent else ""
             self.notes.append(
                 f"{self.name}: scores from {min(scores):g} to {max(scores):g} are not in [0, 1]; the score threshold "
                 f"{self.score_threshold:g} takes {above:,} of {len(scores):,} detections, and calibration is left out"
+                f"{remedy}"
             )
         elif 2 * above < min(len(scores), objects):
             self.notes.append(
@@ -291,7 +298,7 @@ def build_methods(
     # The threshold of a checkpoint applies to its own scores only.
     file_threshold = SCORE_THRESHOLD if given is None else given
     methods: list[Method] = [
-        ResultFile(name, Path(path), file_threshold, benchmark) for name, path in config["predictions"].items()
+        _result_file(name, given_file, file_threshold, benchmark) for name, given_file in config["predictions"].items()
     ]
     for name, node in config["segmenters"].items():
         for row, checkpoint in methods_of(name, node, checkpoints).items():
@@ -303,6 +310,13 @@ def build_methods(
             else:
                 methods.append(_untrained(row, built, checkpoint.score_threshold(given)))
     return methods
+
+
+def _result_file(name: str, given: str | Mapping[str, Any], score_threshold: float, benchmark: Benchmark) -> ResultFile:
+    """Read a result file, given as its path, or with the meaning of its ids."""
+    stated = {"file": given} if isinstance(given, str) else dict(given)
+    file = Path(stated.pop("file"))
+    return ResultFile(name, file, score_threshold, benchmark, ResultIds(**stated))
 
 
 def _untrained(name: str, built: object, score_threshold: float) -> Method:

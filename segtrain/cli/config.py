@@ -17,7 +17,7 @@ from omegaconf import MISSING, OmegaConf
 import segtrain
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
-from segtrain.nodes import find_argument_problems
+from segtrain.nodes import find_argument_problems, nearest
 from segtrain.values import Fraction, Natural, Positive, PositiveFloat, ProperFraction, TunedMetric, check_value
 
 # Keys whose values are paths, or lists of paths; `*` stands for any name.
@@ -93,6 +93,15 @@ class Tune(Struct):
     trials: Positive | None
 
 
+class ResultFile(Struct):
+    """``predictions.NAME``, where a result file needs more than its path."""
+
+    file: str
+    image_id_offset: int
+    images_by: Literal["id", "name"] | None
+    category_map: Literal["order"] | dict[Any, Any] | None
+
+
 class Evaluate(Run):
     """Root of ``evaluate``."""
 
@@ -165,6 +174,19 @@ def _merged_type(hint: Any) -> Any:
     others = kinds - {NoneType}
     kind = others.pop() if len(others) == 1 else Any
     return kind | None if NoneType in kinds else kind
+
+
+def _check_result_file(key: str, given: Any) -> Iterator[str]:
+    """Find what is wrong with the value of a row from a result file."""
+    if isinstance(given, str):
+        return
+    if not isinstance(given, Mapping) or "file" not in given:
+        yield f"{key}: not a path; give a COCO result file, or {{file: FILE, ...}}, or drop it with '~{key}'"
+        return
+    keys = list(get_type_hints(ResultFile))
+    if unknown := [name for name in given if name not in keys]:
+        yield f"{key}.{unknown[0]}: no such key; {nearest(str(unknown[0]), keys)}"
+    yield from check_values(ResultFile, given, f"{key}.")
 
 
 def expand_paths(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,9 +300,8 @@ def _check_roles(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"segmenters.{name}: not a segmenter; drop the row with '~segmenters.{name}'"
         elif node.get("_partial_"):
             yield f"segmenters.{name}: a network without weights; train it, then use option checkpoint"
-    for name, path in config.get("predictions", {}).items():
-        if not isinstance(path, str):
-            yield f"predictions.{name}: not a path; give a COCO result file, or drop it with '~predictions.{name}'"
+    for name, given in config.get("predictions", {}).items():
+        yield from _check_result_file(f"predictions.{name}", given)
         if PurePath(str(name)).is_absolute() or ".." in PurePath(str(name)).parts:
             yield f"predictions.{name}: the name leads out of the folder predictions; choose another"
         if name in config["segmenters"]:

@@ -243,6 +243,28 @@ def test_a_report_is_replaced_when_asked(workplace: Workplace, tmp_path: Path) -
     assert [path.name for path in (tmp_path / "report" / "predictions").iterdir()] == ["otsu.json"]
 
 
+def test_result_files_of_another_tool_give_the_same_numbers(workplace: Workplace, tmp_path: Path) -> None:
+    """Image ids are stems, category ids count from 0, and another row is a whole COCO file."""
+    records = json.loads((workplace.report / "predictions" / "mask_rcnn.json").read_text())
+    truth = json.loads((workplace.data / "val.json").read_text())
+    stems = {image["id"]: Path(image["file_name"]).stem for image in truth["images"]}
+    order = sorted(category["id"] for category in truth["categories"])
+    theirs = [
+        {**one, "image_id": stems[one["image_id"]], "category_id": order.index(one["category_id"])} for one in records
+    ]
+    (tmp_path / "their results.json").write_text(json.dumps(theirs))
+    (tmp_path / "whole.json").write_text(json.dumps({**truth, "annotations": records}))
+    found = evaluate(
+        tmp_path, "methods=none", *data_of(workplace.data), "predictions.whole=whole.json", "gallery=0",
+        'predictions.net={file: "their results.json", category_map: order}', "score_threshold=0.5",
+    )  # fmt: skip
+    known = results(workplace.report)["methods"]["mask_rcnn"]
+    for name in ("net", "whole"):
+        for track in ("class_agnostic", "class_aware"):
+            assert found["methods"][name][track]["coco"]["segm"] == known[track]["coco"]["segm"]
+    assert any("net: image ids are matched as file names" in note for note in found["warnings"])
+
+
 def test_a_result_file_in_the_folder_itself_is_kept(workplace: Workplace, tmp_path: Path) -> None:
     predictions = Path(shutil.copytree(workplace.report, tmp_path / "report")) / "predictions"
     given = predictions / "mask_rcnn.json"

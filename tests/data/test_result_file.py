@@ -12,10 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from segtrain import masks
+from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.coco.result_file import ResultFile, load_results
 from segtrain.errors import SegtrainError
+from segtrain.records import Category
 
-SIZES = {3: (6, 8), 7: (5, 5)}
+IMAGES = [ImageInfo(3, "a/leaf_03.png", 6, 8), ImageInfo(7, "leaf_07.png", 5, 5)]
+CATEGORIES = [Category(1, "leaf"), Category(90, "stem")]
 SQUARE = masks.encode_crop(np.ones((2, 2)), 1, 1, (6, 8))
 UNCOMPRESSED = {"size": [6, 8], "counts": masks.counts_of(SQUARE).tolist()}
 POLYGON = [[1, 1, 3, 1, 3, 3, 1, 3]]
@@ -33,7 +36,7 @@ def box(**changes: Any) -> dict[str, Any]:
 
 def load(path: Path, content: object) -> ResultFile:
     path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return load_results(path, image_ids=list(SIZES), category_ids=[1, 90], sizes=SIZES)
+    return load_results(path, images=IMAGES, categories=CATEGORIES)
 
 
 @pytest.fixture
@@ -111,7 +114,7 @@ BAD_RECORDS = {
     "score NaN": (record(score=NAN), "score must be a finite number, not nan"),
     "score infinite": (record(score=-INF), "score must be a finite number, not -inf"),
     "score enormous": (record(score=10**400), "score must be a finite number"),
-    "score as text": (record(score="0.5"), "score must be a finite number, not '0.5'"),
+    "score as text": (record(score="high"), "score must be a finite number, not 'high'"),
     "score true": (record(score=True), "score must be a finite number"),
     "size of another image": (record(segmentation={**SQUARE, "size": [5, 5]}), r"size \[5, 5\], its image is \[6, 8\]"),
     "corrupt code": (record(segmentation={**SQUARE, "counts": SQUARE["counts"] + "~"}), "corrupt"),
@@ -146,12 +149,13 @@ def test_a_bad_record_is_named(path: Path, bad: dict[str, Any], message: str) ->
         (
             [{"image_id": 2}, {"image_id": 2}],
             "record 1 (image 2): no such image in the annotations: 2 of 2 records have unknown image ids (2); the "
-            "annotations have 3, 7, and every id + 1 would fit; ",
+            "annotations have 3, 7; 'predictions.NAME={file: PATH, image_id_offset: 1}' would fit; ",
         ),
         (
             [{"category_id": n} for n in (0, 89, 0)],
             "no such category in the annotations: 0 (-1 stands for none, in all records): 3 of 3 records have unknown "
-            "category ids (0, 89); the annotations have 1, 90, and every id + 1 would fit; ",
+            "category ids (0, 89); the annotations have 1, 90; 'predictions.NAME={file: PATH, category_map: {0: 1, "
+            "89: 90}}' would fit; ",
         ),
         (
             [{"category_id": n} for n in (1, 2, 3, 4, 5, 6)],
@@ -161,13 +165,13 @@ def test_a_bad_record_is_named(path: Path, bad: dict[str, Any], message: str) ->
     ],
 )
 def test_unknown_ids_are_counted_and_compared(path: Path, changes: list[dict[str, Any]], said: str) -> None:
-    with pytest.raises(SegtrainError, match=re.escape(said)) as error:
+    with pytest.raises(SegtrainError, match=re.escape(said.replace("PATH", str(path)))) as error:
         load(path, [record(**change) for change in changes])
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    "bbox", [[1, 1, 2, NAN], [1, 1, 2], [1, 1, INF, 2], [1, 1, -2, 2], [1, 1, "2", 2], "box", [[1, 1, 2, 2]]]
+    "bbox", [[1, 1, 2, NAN], [1, 1, 2], [1, 1, INF, 2], [1, 1, -2, 2], [1, 1, "b", 2], "box", [[1, 1], [2, 2]]]
 )
 def test_a_bad_box_is_named(path: Path, bbox: object) -> None:
     with pytest.raises(SegtrainError, match=r"record 2 \(image 3\): .*bbox"):
@@ -194,7 +198,7 @@ def test_some_with_and_some_without_category_is_an_error(path: Path, first: int)
         ('{"images": [', "not a JSON file"),
         ("\x00\xff", "not a JSON file"),
         ("[" * 100_000, "not a JSON file"),
-        ({"annotations": []}, "list of records"),
+        ({"images": []}, "list of records"),
         ("NaN", "list of records"),
         ("null", "list of records"),
         ([1], "list of records"),
@@ -212,13 +216,13 @@ def test_what_is_no_result_file_is_refused(path: Path, content: object, message:
 def test_bytes_that_are_no_text(path: Path) -> None:
     path.write_bytes(b'[{"image_id": "\xff\xfe"}]')
     with pytest.raises(SegtrainError, match="not a JSON file"):
-        load_results(path, image_ids=[3], category_ids=[1], sizes=SIZES)
+        load_results(path, images=IMAGES, categories=CATEGORIES)
 
 
 def test_no_file(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.json", tmp_path):
         with pytest.raises(SegtrainError, match="cannot read the predictions"):
-            load_results(path, image_ids=[3], category_ids=[1], sizes=SIZES)
+            load_results(path, images=IMAGES, categories=CATEGORIES)
 
 
 values = st.recursive(

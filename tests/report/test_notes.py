@@ -20,11 +20,11 @@ def test_scores_on_another_scale_are_noted(tmp_path: Path) -> None:
     assert found["warnings"] == [
         "The rows are not compared with a reference, as none is trained; reference=NAME chooses one",
         "percent: scores from 0.25 to 90 are not in [0, 1]; the score threshold 0.5 takes 15 of 30 detections, and "
-        "calibration is left out",
+        "calibration is left out; if they are percents, score_threshold=50 stands for 0.5",
         "logits: scores from -3.5 to 2 are not in [0, 1]; the score threshold 0.5 takes 1 of 3 detections, and "
         "calibration is left out",
         "boxes: scores from 100 to 100 are not in [0, 1]; the score threshold 0.5 takes 15 of 15 detections, and "
-        "calibration is left out",
+        "calibration is left out; if they are percents, score_threshold=50 stands for 0.5",
     ]
     assert [name for name, method in found["methods"].items() if method["calibration"]] == ["own"]
 

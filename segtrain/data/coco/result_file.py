@@ -1,18 +1,29 @@
 """Reader of COCO result files: the detections of any tool."""
 
-import json
 import reprlib
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from segtrain.data.coco.record_tables import ImageInfo
+from segtrain.data.coco.result_ids import (
+    AS_WRITTEN,
+    Matched,
+    ResultIds,
+    match_images,
+    match_record_categories,
+    some,
+    typed,
+)
+from segtrain.data.coco.result_records import ResultContent, ResultRecord, read_result_file
 from segtrain.errors import SegtrainError
+from segtrain.masks import Rle
+from segtrain.masks.forms import usual_box, usual_form, usual_number
 from segtrain.masks.parse import from_segmentation
-from segtrain.records import NO_CATEGORY, BoxPrediction, Prediction
+from segtrain.records import NO_CATEGORY, BoxPrediction, Category, Prediction
 
 
 @dataclass(frozen=True)
@@ -24,159 +35,150 @@ class ResultFile:
         boxes: record of each detection's box, as given; None if the file holds masks only.
         class_aware: False if every record has the category id -1.
         polygons: True if any mask is given as polygons.
+        notes: what was read otherwise than it is written, one line each.
     """
 
     masks: list[Prediction] | None
     boxes: list[BoxPrediction] | None
     class_aware: bool
     polygons: bool = False
+    notes: list[str] = field(default_factory=list)
 
 
 def load_results(
-    path: Path,
-    *,
-    image_ids: Collection[int],
-    category_ids: Collection[int],
-    sizes: Mapping[int, tuple[int, int]],
+    path: Path, *, images: Sequence[ImageInfo], categories: Sequence[Category], ids: ResultIds = AS_WRITTEN
 ) -> ResultFile:
     """Read and check a COCO result file: a JSON list of records with masks, boxes or both.
 
+    A whole COCO file whose annotations have scores is read as well. Images and categories that the records name by file
+    name or by name, not by id, are found by these.
+
     Args:
         path: path of the file; its masks may be compressed or uncompressed run lengths, or polygons.
-        image_ids: ids of the images that records may belong to.
-        category_ids: category ids that records may have; or all records have -1.
-        sizes: image id -> (H, W).
+        images: images that records may belong to.
+        categories: categories that records may have; or all records have -1.
+        ids: meaning of the file's ids, as far as it is known.
 
     Raises:
         SegtrainError: the file is no such list, or a record is broken or has an unknown id.
     """
-    records = _read(path)
+    content = read_result_file(path)
+    records = content.records
     if not records:
         return ResultFile(masks=[], boxes=None, class_aware=True)
+    try:
+        matched_images = match_images(content, images, ids)
+        matched_categories = match_record_categories(content, categories, ids)
+    except SegtrainError as error:
+        raise SegtrainError(f"{path}: {error}") from error
+    sizes = {image.id: image.size for image in images}
+    forms: Counter[str] = Counter()
     first = records[0]
-    class_aware = first.category_id != NO_CATEGORY
-    known_images = frozenset(image_ids)
-    known_categories = frozenset(category_ids if class_aware else [NO_CATEGORY])
     mask_records: list[Prediction] = []
     box_records: list[BoxPrediction] = []
-    for number, record in enumerate(records, start=1):
+    for number, record in enumerate(records):
         try:
-            image_id, category_id = _known_ids(record, known_images, known_categories, records)
-            score = _number(record.score, "score")
+            image_id, category_id = matched_images.ids[number], matched_categories.ids[number]
+            if image_id is None:
+                raise ValueError(_unknown_image(record, content, matched_images, images, path))
+            if category_id is None:
+                raise ValueError(_unknown_category(record, content, matched_categories, categories, path))
+            score = _score(record, content, forms)
             if (record.has_mask, record.has_box) != (first.has_mask, first.has_box):
                 raise ValueError("segmentation and bbox must be in all records or in none, and record 1 differs")
             if not record.has_mask and not record.has_box:
                 raise ValueError("there is neither segmentation nor bbox")
             if record.has_mask:
-                rle = from_segmentation(record.segmentation, sizes[image_id])
+                rle = _mask(record, sizes[image_id], forms)
                 mask_records.append(
                     {"image_id": image_id, "category_id": category_id, "segmentation": rle, "score": score}
                 )
             if record.has_box:
-                bbox = _xywh(record.bbox)
+                bbox = _xywh(record.bbox, forms)
                 box_records.append({"image_id": image_id, "category_id": category_id, "bbox": bbox, "score": score})
         except ValueError as error:
-            culprit = f"{path}: record {number} (image {reprlib.repr(record.image_id)})"
+            culprit = f"{path}: record {number + 1} (image {reprlib.repr(record.image_id)})"
             raise SegtrainError(f"{culprit}: {error}; correct the record or leave it out") from error
+    read_as = [f"{count:,} of {len(records):,} records have {form}" for form, count in forms.items()]
     return ResultFile(
         mask_records if first.has_mask else None,
         box_records if first.has_box else None,
-        class_aware,
+        matched_categories.ids[0] != NO_CATEGORY,
         first.has_mask and any(isinstance(record.segmentation, list) for record in records),
+        [*matched_images.notes, *matched_categories.notes, *read_as],
     )
 
 
-class _Record(msgspec.Struct, gc=False):
-    """Unchecked record of a result file."""
-
-    image_id: Any = None
-    category_id: Any = None
-    segmentation: Any = None
-    bbox: Any = None
-    score: Any = None
-
-    # Some tools write an empty list for what they do not have.
-    @property
-    def has_mask(self) -> bool:
-        return self.segmentation not in (None, [])
-
-    @property
-    def has_box(self) -> bool:
-        return self.bbox not in (None, [])
+def _unknown_image(
+    record: ResultRecord, content: ResultContent, matched: Matched, images: Sequence[ImageInfo], path: Path
+) -> str:
+    named = isinstance(record.image_id, str)
+    known: list[Any] = [image.file_name for image in images] if named else sorted(image.id for image in images)
+    counted = _count_unknown("image", [one.image_id for one in content.records], matched, known)
+    return f"no such image in the annotations: {counted}{_proposed(matched, path)}"
 
 
-def _read(path: Path) -> list[_Record]:
-    try:
-        return _parse(path.read_bytes())
-    except OSError as error:
-        raise SegtrainError(f"{path}: cannot read the predictions ({error.strerror}); check the path") from error
-    except msgspec.ValidationError as error:
-        raise SegtrainError(
-            f"{path}: not a COCO result file, which is a list of records; write the predictions again"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise SegtrainError(f"{path}: not a JSON file ({error}); write the predictions again") from error
-
-
-def _parse(content: bytes) -> list[_Record]:
-    try:
-        return msgspec.json.decode(content, type=list[_Record])
-    except msgspec.DecodeError:  # also of a wrong type, which is noticed before the rest of the file is read
-        # NaN is no JSON, yet Python writes it: the lenient parser reads on, so that the record can be named.
-        return msgspec.convert(json.loads(content), type=list[_Record])
-
-
-def _known_ids(
-    record: _Record, images: Collection[int], categories: Collection[int], every: Sequence[_Record]
-) -> tuple[int, int]:
-    if not _is_known(record.image_id, images):
-        counted = _unknown("image", [one.image_id for one in every], images)
-        raise ValueError(f"no such image in the annotations: {counted}")
-    if not _is_known(record.category_id, categories):
-        counted = _unknown("category", [one.category_id for one in every], categories)
-        raise ValueError(
-            f"no such category in the annotations: {reprlib.repr(record.category_id)} "
-            f"({NO_CATEGORY} stands for none, in all records){'' if NO_CATEGORY in categories else f': {counted}'}"
-        )
-    return record.image_id, record.category_id
-
-
-def _is_known(value: Any, known: Collection[int]) -> bool:
-    # `type` because True == 1 in Python, and because a list cannot be looked up.
-    return type(value) is int and value in known
-
-
-def _unknown(what: str, given: Sequence[Any], known: Collection[int]) -> str:
-    """Describe unknown ids: their number, examples of both sides, and a remedy if the ids count from 0 instead of 1."""
-    unknown = [value for value in given if not _is_known(value, known)]
-    have = f"have unknown {what} ids" if len(unknown) > 1 else f"has an unknown {what} id"
-    from_zero = all(type(value) is int and value + 1 in known for value in given)
+def _unknown_category(
+    record: ResultRecord, content: ResultContent, matched: Matched, categories: Sequence[Category], path: Path
+) -> str:
+    given = [one.category_id if one.category_id is not None else one.category_name for one in content.records]
+    without = NO_CATEGORY in (content.records[0].category_id, record.category_id)
+    counted = _count_unknown("category", given, matched, [category.id for category in categories])
     return (
-        f"{len(unknown):,} of {len(given):,} records {have} ({_some(unknown)}); the annotations have "
-        f"{_some(sorted(known))}{', and every id + 1 would fit' if from_zero else ''}"
+        f"no such category in the annotations: {reprlib.repr(record.category_id)} ({NO_CATEGORY} stands for none, in "
+        f"all records){'' if without else f': {counted}{_proposed(matched, path)}'}"
     )
 
 
-def _some(values: Sequence[Any]) -> str:
-    shown = list(dict.fromkeys(map(reprlib.repr, values)))
-    return ", ".join(shown[:3]) + (", …" if len(shown) > 3 else "")
+def _count_unknown(what: str, given: Sequence[Any], matched: Matched, known: Sequence[Any]) -> str:
+    """Describe unknown ids: their number, and examples of both sides."""
+    unknown = [value for value, found in zip(given, matched.ids, strict=True) if found is None]
+    have = f"have unknown {what} ids" if len(unknown) > 1 else f"has an unknown {what} id"
+    return f"{len(unknown):,} of {len(given):,} records {have} ({some(unknown)}); the annotations have {some(known)}"
 
 
-def _number(value: object, name: str) -> float:
-    """Convert a value to a finite number.
+def _proposed(matched: Matched, path: Path) -> str:
+    return f"; {typed(path, matched.hint)} would fit" if matched.hint else ""
+
+
+def _score(record: ResultRecord, content: ResultContent, forms: Counter[str]) -> float:
+    """Read a finite score.
 
     Raises:
-        ValueError: the value is not a finite number.
+        ValueError: there is none, or it is no finite number.
     """
+    value = record.score
+    if value is None and record.confidence is not None:
+        value = record.confidence
+        forms["a confidence in place of a score"] += 1
+    if isinstance(value, str | list) and (number := usual_number(value)) is not None:
+        forms["a score as text or in a list"] += 1
+        value = number
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
         return float(value)
-    raise ValueError(f"{name} must be a finite number, not {reprlib.repr(value)}")
+    if all(one.score is None for one in content.records):
+        raise ValueError("no record has a score: these are annotations; give the detections, each with its score")
+    raise ValueError(f"score must be a finite number, not {reprlib.repr(value)}")
 
 
-def _xywh(value: object) -> list[float]:
-    if not isinstance(value, list) or len(value) != 4:
-        raise ValueError(f"bbox must be [x, y, width, height], not {reprlib.repr(value)}")
-    x, y, width, height = (_number(v, "each number of bbox") for v in value)
-    if width < 0 or height < 0:
+def _mask(record: ResultRecord, size: tuple[int, int], forms: Counter[str]) -> Rle:
+    segmentation, form = usual_form(record.segmentation, size, usual_box(record.bbox))
+    if form is not None:
+        forms[f"a segmentation in another form than COCO's ({form})"] += 1
+    return from_segmentation(segmentation, size)
+
+
+def _xywh(value: Any, forms: Counter[str]) -> list[float]:
+    """Read a box.
+
+    Raises:
+        ValueError: it is none, or has a negative side.
+    """
+    box = usual_box(value)
+    if box is None:
+        raise ValueError(f"bbox must be [x, y, width, height] of finite numbers, not {reprlib.repr(value)}")
+    if box != value:
+        forms["a box in another form than [x, y, width, height]"] += 1
+    if box[2] < 0 or box[3] < 0:
         raise ValueError(f"bbox has a negative width or height: {reprlib.repr(value)}")
-    return [x, y, width, height]
+    return box

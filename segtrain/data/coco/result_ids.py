@@ -1,0 +1,266 @@
+"""Images and categories that the records of a result file name: by id, by name, or by what the user says of them."""
+
+import json
+import re
+import reprlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, Literal, NamedTuple
+
+from segtrain.data.coco.category_names import match_categories
+from segtrain.data.coco.ids import as_whole_number
+from segtrain.data.coco.record_tables import ImageInfo
+from segtrain.data.coco.result_records import ResultContent, ResultRecord
+from segtrain.errors import SegtrainError
+from segtrain.records import NO_CATEGORY, Category
+
+_PLAIN_PATH = re.compile(r"[\w./\\+@%-]+")
+_PLAIN_KEY = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
+_LISTED = 12  # categories in a proposed map
+
+
+class ResultIds(NamedTuple):
+    """Meaning of the ids of a result file, as far as the user states it.
+
+    Attributes:
+        image_id_offset: number to add to every image id.
+        images_by: image ids are ids ("id") or file names ("name"); None to take the reading that fits.
+        category_map: category of the annotations, by id or name, for each id or name of the file; "order" if the ids of
+            the file count the categories of the annotations from 0; None to take the ids or names as they are.
+    """
+
+    image_id_offset: int = 0
+    images_by: Literal["id", "name"] | None = None
+    category_map: Mapping[Any, Any] | Literal["order"] | None = None
+
+
+AS_WRITTEN = ResultIds()
+
+
+class Matched(NamedTuple):
+    """Ids of the annotations that the records name.
+
+    Attributes:
+        ids: id for each record; None where there is none.
+        notes: what was done to find them, one line each.
+        hint: way to make unknown ids fit; empty if none is known.
+    """
+
+    ids: list[int | None]
+    notes: list[str]
+    hint: str = ""
+
+
+class _ImageNames:
+    """Look-up of images by file name, by its last part, or by its stem; names that fit several images fit none."""
+
+    def __init__(self, images: Iterable[ImageInfo]) -> None:
+        keyed = [(image.id, _slashes(image.file_name)) for image in images]
+        self._whole = _unique(keyed)
+        self._last = _unique((identifier, PurePosixPath(name).name) for identifier, name in keyed)
+        self._stem = _unique((identifier, PurePosixPath(name).stem) for identifier, name in keyed)
+        self._number = _unique(
+            (identifier, int(stem)) for identifier, name in keyed if _is_number(stem := PurePosixPath(name).stem)
+        )
+
+    def find(self, value: Any) -> int | None:
+        """Find the id of an image by a name, or by the number that Ultralytics makes of a stem of digits."""
+        if type(value) is int:
+            return self._number.get(value)
+        if not isinstance(value, str):
+            return None
+        name = _slashes(value)
+        last, stem = PurePosixPath(name).name, PurePosixPath(name).stem
+        found = (self._whole.get(name), self._last.get(last), self._stem.get(last), self._stem.get(stem))
+        return next((identifier for identifier in found if identifier is not None), None)
+
+
+def match_images(content: ResultContent, images: Sequence[ImageInfo], stated: ResultIds) -> Matched:
+    """Find the image of each record.
+
+    Args:
+        content: records, and the file names of their images if the file states them.
+        images: images of the annotations.
+        stated: what the user says of the ids.
+
+    Raises:
+        SegtrainError: the ids fit as ids and as file names of other images, and are text.
+    """
+    known = frozenset(image.id for image in images)
+    raw = [record.image_id for record in content.records]
+    by_id = [_shifted(value, stated.image_id_offset, known) for value in raw]
+    complete = None not in by_id
+    named = [_file_name(record, content) for record in content.records]
+    if stated.images_by == "id" or (complete and None in named and stated.images_by is None and stated.image_id_offset):
+        return Matched(by_id, [], "" if complete else _offset_hint(raw, known, stated))
+    names = _ImageNames(images)
+    if None not in named and stated.image_id_offset == 0:
+        by_name = [names.find(name) for name in named]
+        if None not in by_name:
+            notes = [] if by_name == by_id else [f"images are matched by their file names, not by ids ({some(raw)})"]
+            return Matched(by_name, notes)
+    by_stem = [names.find(value) for value in raw]
+    if stated.images_by == "name":
+        return Matched(by_stem, [])
+    as_text = [None if type(value) is int else _shifted(as_whole_number(value), 0, known) for value in raw]
+    if complete:
+        ambiguous = None not in by_stem and by_stem != by_id
+        other = "image ids are taken as ids, and would also fit as the numbers in file names: images_by: name"
+        return Matched(by_id, [other] if ambiguous and stated.images_by is None else [])
+    if None not in as_text and None not in by_stem and as_text != by_stem:
+        raise SegtrainError(
+            f"image ids such as {some(raw)} fit as ids, and as names of other images; give images_by: id, or "
+            "images_by: name"
+        )
+    if None not in by_stem:
+        return Matched(by_stem, [f"image ids are matched as file names ({some(raw)})"])
+    if None not in as_text:
+        return Matched(as_text, [f"image ids are text ({some(raw)})"])
+    if any(identifier is not None for identifier in by_stem) and set(map(type, raw)) == {str}:
+        return Matched(by_stem, [])
+    return Matched(by_id, [], _offset_hint(raw, known, stated))
+
+
+def match_record_categories(content: ResultContent, categories: Sequence[Category], stated: ResultIds) -> Matched:
+    """Find the category of each record.
+
+    Args:
+        content: records, and the names of their categories if the file states them.
+        categories: categories of the annotations.
+        stated: what the user says of the ids.
+
+    Returns:
+        Ids of the annotations; -1 for all records if they have no category.
+
+    Raises:
+        SegtrainError: the user names a category that the annotations lack.
+    """
+    known = frozenset(category.id for category in categories)
+    raw = [record.category_id for record in content.records]
+    named = [_category_name(record, content) for record in content.records]
+    if stated.category_map is not None:
+        find = _mapping(stated.category_map, categories)
+        by_map = [
+            find(value) if (found := find(name)) is None else found for value, name in zip(raw, named, strict=True)
+        ]
+        return Matched(by_map, [])
+    if raw[:1] == [NO_CATEGORY]:  # then no record may have one
+        return Matched([NO_CATEGORY if value == NO_CATEGORY else None for value in raw], [])
+    if raw == [None] * len(raw) == named:
+        return Matched(
+            [NO_CATEGORY] * len(raw), ["no record names a category; only class-agnostic scores can be computed"]
+        )
+    by_id = [value if type(value) is int and value in known else None for value in raw]
+    if None not in named:
+        texts = [name for name in named if name is not None]
+        own = list(dict.fromkeys(texts))
+        match = match_categories(own, categories)
+        if not match.lacking:
+            ids = {name: category.id for name, category in zip(own, match.categories, strict=True)}
+            by_name: list[int | None] = [ids[text] for text in texts]
+            return Matched(
+                by_name, [] if by_name == by_id else [f"categories are matched by their names ({some(own)})"]
+            )
+    if None not in by_id:
+        return Matched(by_id, [])
+    numbers = [as_whole_number(value) for value in raw]
+    as_text = [number if number in known else None for number in numbers]
+    if None not in as_text:
+        return Matched(as_text, [f"category ids are text or decimal numbers ({some(raw)})"])
+    return Matched(by_id, [], _map_hint(raw, named, categories))
+
+
+def typed(path: object, key: str) -> str:
+    """Return the override that states a key of a result file.
+
+    >>> typed("theirs.json", "image_id_offset: 1")
+    "'predictions.NAME={file: theirs.json, image_id_offset: 1}'"
+    """
+    text = str(path)
+    return f"'predictions.NAME={{file: {text if _PLAIN_PATH.fullmatch(text) else json.dumps(text)}, {key}}}'"
+
+
+def some(values: Iterable[Any]) -> str:
+    """Show the first three of some values.
+
+    >>> some([4, 4, 5, 6, 7])
+    '4, 5, 6, …'
+    """
+    shown = list(dict.fromkeys(map(reprlib.repr, values)))
+    return ", ".join(shown[:3]) + (", …" if len(shown) > 3 else "")
+
+
+def _slashes(name: str) -> str:
+    return name.replace("\\", "/")
+
+
+def _is_number(stem: str) -> bool:
+    return stem.isascii() and stem.isdigit() and len(stem) < 19
+
+
+def _unique(keyed: Iterable[tuple[int, Any]]) -> dict[Any, int]:
+    """Index ids by keys, without keys that belong to several."""
+    found: dict[Any, int] = {}
+    several: set[Any] = set()
+    for identifier, key in keyed:
+        if found.setdefault(key, identifier) != identifier:
+            several.add(key)
+    return {key: identifier for key, identifier in found.items() if key not in several}
+
+
+def _shifted(value: Any, offset: int, known: Collection[int]) -> int | None:
+    # `type` because True == 1 in Python, and because a list cannot be looked up.
+    return value + offset if type(value) is int and value + offset in known else None
+
+
+def _file_name(record: ResultRecord, content: ResultContent) -> str | None:
+    if isinstance(record.file_name, str):
+        return record.file_name
+    return content.file_names.get(record.image_id) if type(record.image_id) in (int, str) else None
+
+
+def _category_name(record: ResultRecord, content: ResultContent) -> str | None:
+    category = record.category.get("name") if isinstance(record.category, dict) else record.category
+    listed = content.category_names.get(record.category_id) if type(record.category_id) in (int, str) else None
+    written = record.category_id if as_whole_number(record.category_id) is None else None
+    return next((name for name in (record.category_name, category, listed, written) if isinstance(name, str)), None)
+
+
+def _offset_hint(raw: Sequence[Any], known: Collection[int], stated: ResultIds) -> str:
+    if stated.image_id_offset or not raw or not known or set(map(type, raw)) != {int}:
+        return ""
+    for offset in (1, -1, min(known) - min(raw)):
+        if all(value + offset in known for value in set(raw)):
+            return f"image_id_offset: {offset}"
+    return ""
+
+
+def _map_hint(raw: Sequence[Any], named: Sequence[str | None], categories: Sequence[Category]) -> str:
+    distinct = set(raw) if set(map(type, raw)) == {int} else set()
+    if distinct and min(distinct) >= 0 and max(distinct) < len(categories):
+        if len(categories) > _LISTED:
+            return "category_map: order"
+        return f"category_map: {{{', '.join(f'{n}: {category.id}' for n, category in enumerate(categories))}}}"
+    known = {category.id for category in categories}
+    if distinct and len(distinct) <= _LISTED and all(value + 1 in known for value in distinct):
+        return f"category_map: {{{', '.join(f'{value}: {value + 1}' for value in sorted(distinct))}}}"
+    theirs = list(dict.fromkeys(name for name in named if name is not None))
+    if theirs and len(theirs) <= len(categories) <= _LISTED and all(map(_PLAIN_KEY.fullmatch, theirs)):
+        return f"category_map: {{{', '.join(f'{name}: ID' for name in theirs)}}}"
+    return ""
+
+
+def _mapping(stated: Mapping[Any, Any] | str, categories: Sequence[Category]) -> Callable[[Any], int | None]:
+    """Return the look-up of a category by what the file calls it."""
+    if not isinstance(stated, Mapping):
+        ordered = dict(enumerate(category.id for category in categories))
+        return lambda value: ordered.get(value) if type(value) is int else None
+    known: dict[Any, int] = {category.name: category.id for category in categories}
+    known |= {str(category.id): category.id for category in categories}
+    table: dict[str, int] = {}
+    for theirs, ours in stated.items():
+        if str(ours) not in known:
+            names = ", ".join(f"{category.id} ({category.name})" for category in categories[:_LISTED])
+            raise SegtrainError(f"category_map: {ours} is no category of the annotations, which have {names}")
+        table[str(theirs)] = known[str(ours)]
+    return lambda value: table.get(str(value)) if type(value) in (int, str) else None
