@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     # isort: off
     from segtrain.api import Model as Model, check as check, classical as classical, draw as draw, load as load
     from segtrain.api import load_coco as load_coco, load_results as load_results, predict as predict
-    from segtrain.api import read_image as read_image, score as score
+    from segtrain.api import read_image as read_image, read_pages as read_pages, score as score
     from segtrain.cli.runs import evaluate as evaluate, train as train
     from segtrain.errors import SegtrainError as SegtrainError
     from segtrain.records import Category as Category, Instances as Instances
@@ -39,7 +39,7 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would accept any na
     _HOMES = {
         "segtrain.api": [
             "Model", "check", "classical", "draw", "load", "load_coco", "load_results", "predict", "read_image",
-            "score",
+            "read_pages", "score",
         ],
         "segtrain.cli.runs": ["evaluate", "train"],
         "segtrain.errors": ["SegtrainError"],

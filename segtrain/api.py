@@ -22,10 +22,13 @@ from segtrain.data.coco.category_names import learned_categories
 from segtrain.data.coco.result_file import load_results as _load_results
 from segtrain.data.coco.result_ids import ResultIds
 from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd
-from segtrain.data.images.headers import PILLOW_LIMIT, Exif
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader, as_tensor
 from segtrain.data.images.image_reader import read_image as _read_image
+from segtrain.data.images.image_reader import read_pages as _read_pages
+from segtrain.data.images.opening import PILLOW_LIMIT
+from segtrain.data.images.orientation import Exif
+from segtrain.data.images.reading import Pages, check_channels, one_image_pages
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
@@ -164,25 +167,61 @@ def classical(method: str | Callable[..., LabelMap], *, min_area: int | None = N
     return Model(segmenter, title, (), 0.0)
 
 
-def read_image(path: str | Path, *, max_pixels: int = PILLOW_LIMIT) -> RgbArray:
+def read_image(
+    path: str | Path,
+    *,
+    max_pixels: int = PILLOW_LIMIT,
+    pages: Pages = "error",
+    channels: Sequence[int] | None = None,
+) -> RgbArray:
     """Read an image file of any mode and bit depth, upright.
 
     Args:
         path: path of the file.
         max_pixels: greatest number of pixels of an image; larger ones are refused before they are decoded.
+        pages: "error": a file of several pages or frames that differ is refused; "first", "max" or "mean" of its pages.
+        channels: numbers from 0 of the channels that become red, green and blue, or of the one that is read as grey;
+            None for the colours that the file declares.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        SegtrainError: the file is missing, corrupt, truncated, or too large.
+        SegtrainError: the file is missing, corrupt, truncated, or too large, or nothing tells which of its pages or
+            channels are the image.
 
     >>> import segtrain as st
     >>> st.read_image("cells/images/val/000001.png").shape
     (96, 96, 3)
     """
+    numbers = None if channels is None else check_channels(channels, "channels")
     with _image_errors():
-        return _read_image(expand_path(path), max_pixels=max_pixels)
+        return _read_image(expand_path(path), max_pixels=max_pixels, pages=one_image_pages(pages), channels=numbers)
+
+
+def read_pages(
+    path: str | Path, *, max_pixels: int = PILLOW_LIMIT, channels: Sequence[int] | None = None
+) -> list[RgbArray]:
+    """Read each page or frame of an image file as an image, such as the slices of a TIFF; see `read_image`.
+
+    Args:
+        path: path of the file.
+        max_pixels: greatest number of pixels of a page.
+        channels: channels of a page that become red, green and blue; see `read_image`.
+
+    Returns:
+        (H, W, 3) uint8 RGB for each page of the size of the first; thumbnails and levels of a pyramid are left out.
+
+    Raises:
+        SegtrainError: as of `read_image`.
+
+    >>> import segtrain as st
+    >>> [page.shape for page in st.read_pages("cells/images/val/000001.png")]
+    [(96, 96, 3)]
+    """
+    numbers = None if channels is None else check_channels(channels, "channels")
+    with _image_errors():
+        return list(_read_pages(expand_path(path), max_pixels=max_pixels, channels=numbers))
 
 
 def draw(
@@ -235,6 +274,8 @@ def load_coco(
     boxes_without_masks: BoxesWithoutMasks = "error",
     crowd: Crowd = "ignore",
     rings: Rings = "union",
+    pages: Pages = "error",
+    channels: Sequence[int] | None = None,
 ) -> Split:
     """Load a COCO data set: the index of its annotations, and a reader of its images.
 
@@ -251,6 +292,8 @@ def load_coco(
             they are ordinary objects.
         rings: "union": several polygons of one object are united, as COCO defines; "even_odd": one inside another is
             a hole.
+        pages: treatment of image files of several pages; see `read_image`.
+        channels: channels of the images that become red, green and blue; see `read_image`.
 
     Raises:
         SegtrainError: the file is no COCO json, or something in it cannot be used; or an image is missing.
@@ -269,7 +312,8 @@ def load_coco(
         images = expand_path(images)
         if not images.is_dir():
             raise SegtrainError(f"{images}: no such folder; give the folder of the images")
-        reader = ImageReader(images, exif, PILLOW_LIMIT)
+        numbers = None if channels is None else check_channels(channels, "channels")
+        reader = ImageReader(images, exif, PILLOW_LIMIT, one_image_pages(pages), numbers)
     index = load_index(expand_path(annotations), "off" if check == "off" else "warn", rules, reader)
     index, absent = with_image_files(index, None if reader is None else reader.folder)
     if check == "strict":
@@ -300,6 +344,8 @@ def check(data: Split, *, against: Split | None = None, max_dets: int = _MAX_DET
         against=None if against is None else against.index.path,
         against_images=None if against is None else _reader(against).folder,
         exif=_reader(data).exif,
+        pages=_reader(data).pages,
+        channels=_reader(data).channels,
         max_dets=max_dets,
         max_pixels=_reader(data).max_pixels,
         rules=data.index.rules,

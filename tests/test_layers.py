@@ -55,6 +55,7 @@ DOORS = {
         "segtrain.visualize",
         "segtrain.api",
     ],
+    "tifffile": ["segtrain.data.images.tiff_pages"],
     "shapely": ["segtrain.data.check.annotation_checks"],
     "jinja2": ["segtrain.report.html"],
     "psutil": ["segtrain.runtime", "segtrain.data.images.pixel_cache"],

@@ -45,6 +45,8 @@ class Data(Struct):
     check: Literal["strict", "warn", "off"]
     on_bad_image: Literal["error", "skip"]
     exif: Literal["apply", "ignore", "auto"]
+    pages: Literal["error", "first", "max", "mean", "each"]
+    channels: list[Natural] | None
     boxes_without_masks: Literal["error", "ignore", "box"]
     crowd: Literal["ignore", "objects"]
     rings: Literal["union", "even_odd"]

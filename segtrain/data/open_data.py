@@ -23,6 +23,7 @@ from segtrain.data.dataset import CocoDataset
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.pixel_cache import PixelCache
+from segtrain.data.images.reading import check_channels, one_image_pages
 from segtrain.data.splits import ImageUse, Split, SplitName, check_images, drop_unreadable, open_splits
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
@@ -110,7 +111,7 @@ def _check_headers(reader: ImageReader, images: list[ImageInfo], absent: Mapping
     found = fingerprints(reader.folder, (image.file_name for image in images))
     folder = str(reader.folder.absolute())
     problems = {str(identifier): str(error) for identifier, error in absent.items()}
-    return cached([folder, reader.exif, reader.max_pixels, stated, found, problems], _CheckedHeaders, look)
+    return cached([folder, str(reader.reading), stated, found, problems], _CheckedHeaders, look)
 
 
 def _files(split: Split) -> dict[int, Path]:
@@ -174,6 +175,8 @@ def open_data(
         max_image_pixels=data["max_image_pixels"],
         check=data["check"],
         rules=AnnotationRules(*(data[key] for key in AnnotationRules._fields)),
+        pages=one_image_pages(data["pages"]),
+        channels=data["channels"] and check_channels(data["channels"], "data.channels"),
         seed=seed,
         need=need,
         val_ids=val_ids,

@@ -2,7 +2,7 @@
 
 import logging
 import reprlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -17,8 +17,9 @@ from segtrain.data.check.locate import AbsentImages
 from segtrain.data.coco.category_names import compare_categories, with_labels_of
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
-from segtrain.data.images.headers import Exif
 from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.images.orientation import Exif
+from segtrain.data.images.reading import Pages
 from segtrain.data.split_drawing import draw_validation_ids, require_known_ids, write_split
 from segtrain.errors import SegtrainError
 
@@ -69,6 +70,8 @@ def open_splits(
     seed: int,
     need: Collection[SplitName],
     rules: AnnotationRules = COCO_RULES,
+    pages: Pages = "error",
+    channels: Sequence[int] | None = None,
     split_by: str | None = None,
     val_ids: Collection[int] | None = None,
     images: ImageUse = "needed",
@@ -89,6 +92,8 @@ def open_splits(
         seed: seed of the draw of validation images, not negative.
         need: splits to open.
         rules: choices of what annotations mean.
+        pages: treatment of image files of several pages; see ``Reading``.
+        channels: channels of the images that become red, green and blue; see ``Reading``.
         split_by: field of the images; those with the same value (patient, slide, video) stay in one split.
         val_ids: ids of the validation images, if they were drawn before (from a checkpoint); None to draw them.
         images: "needed" if a missing folder is an error, "welcome" if the split then has no images, "unused" if it
@@ -112,9 +117,13 @@ def open_splits(
     if drawn or images == "needed":
         val_images = val_images or train_images
     folders: dict[SplitName, str | None] = {"train": train_images, "val": val_images}
+
+    def reader_of(folder: Path) -> ImageReader:
+        return ImageReader(folder, exif, max_image_pixels, pages, None if channels is None else tuple(channels))
+
     # Whatever they are needed for: the json may lack the sizes of its images.
     sizes = {
-        name: ImageReader(root / folder, exif, max_image_pixels) if folder and (root / folder).is_dir() else None
+        name: reader_of(root / folder) if folder and (root / folder).is_dir() else None
         for name, folder in folders.items()
     }
     indices: dict[SplitName, CocoIndex] = {}
@@ -149,7 +158,7 @@ def open_splits(
     for name in indices:
         if name in need:
             folder = _folder(root, folders[name], name, images)
-            reader = None if folder is None else ImageReader(folder, exif, max_image_pixels)
+            reader = None if folder is None else reader_of(folder)
             splits[name] = Split(name, indices[name], reader, entries=entries.get(name), absent=absent[name])
     if len(splits) == 2:
         aligned = _with_training_labels(splits["train"].index, splits["val"].index)

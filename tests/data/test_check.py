@@ -121,7 +121,9 @@ def test_nothing_to_say(tmp_path: Path, capsys: Capture) -> None:
 def test_json(data: Path, capsys: Capture) -> None:
     spoil(data, segmentation=[[1, 2, 3]])
     found = report(capsys, data / "train.json", data / "train")
-    assert list(found) == ["annotations", "images", "errors", "findings", "counts", "categories"]
+    assert list(found) == [
+        "annotations", "images", "errors", "findings", "counts", "formats", "categories",
+    ]  # fmt: skip
     assert (found["annotations"], found["images"]) == (str(data / "train.json"), str(data / "train"))
     assert found["errors"] == 1
     by_kind = {issue["kind"]: issue for issue in found["findings"]}
@@ -168,8 +170,8 @@ def test_defaults_are_those_of_the_configuration() -> None:
 
     options = command._parser().parse_args(["a.json", "images"])
     settings = OmegaConf.load(ROOT / "configs" / "data" / "coco.yaml")
-    assert (options.exif, options.max_dets, options.max_image_pixels) == (
-        settings.exif, settings.max_dets, settings.max_image_pixels,
+    assert (options.exif, options.pages, options.channels, options.max_dets, options.max_image_pixels) == (
+        settings.exif, settings.pages, settings.channels, settings.max_dets, settings.max_image_pixels,
     )  # fmt: skip
 
 

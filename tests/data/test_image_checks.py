@@ -21,8 +21,9 @@ from segtrain.data.check.image_checks import check_headers, check_pixels
 from segtrain.data.check.load import load_index
 from segtrain.data.check.set_checks import find_duplicates, find_leaks
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
-from segtrain.data.images.headers import Exif, pillow_settings
 from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.images.opening import pillow_settings
+from segtrain.data.images.orientation import Exif
 
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")) / "data"
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="SEGTRAIN_REAL_DATA names no folder with real data")
@@ -64,7 +65,7 @@ UNUSABLE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "image-unreadable": (
         "a.png",
         lambda path: path.write_bytes(b"hello"),
-        "a.png (image 5): cannot read the image (not an image file)",
+        "a.png (image 5): cannot read the image (a text file)",
     ),
     "image-outside-folder": (
         "../a.png",
@@ -121,19 +122,6 @@ NOTES: dict[str, tuple[str, Callable[[Path], object], dict[str, str]]] = {
         "a.tif",
         lambda path: Image.fromarray(np.full((4, 6), 0.5, dtype=np.float32)).save(path),
         {"image-grey": "grey (F)", "image-deep": "more than 8 bits (F)"},
-    ),
-    **{
-        f"several frames, {suffix}": (
-            f"a.{suffix}",
-            lambda path: picture().save(path, save_all=True, append_images=[picture(seed=1)]),
-            {"image-animated": "several frames"},
-        )
-        for suffix in ("webp", "png", "tif")
-    },
-    "several frames, gif": (
-        "a.gif",
-        lambda path: picture().save(path, save_all=True, append_images=[picture(seed=1)]),
-        {"image-palette": "palette", "image-animated": "several frames"},
     ),
     "one frame, gif": ("a.gif", lambda path: picture().save(path), {"image-palette": "palette"}),
     "colour": ("a.jpg", lambda path: picture().save(path), {}),

@@ -10,8 +10,8 @@ from PIL import Image
 import segtrain
 from segtrain.data.check import command
 from segtrain.data.check.load import load_index
-from segtrain.data.images.headers import Exif
 from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.images.orientation import Exif
 from segtrain.data.splits import open_splits
 from segtrain.errors import SegtrainError
 from tests.data.test_issues import annotation, coco, image

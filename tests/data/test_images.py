@@ -21,13 +21,26 @@ from PIL import Image, ImageOps
 
 from segtrain.data.coco.issues import ISSUE_TYPES
 from segtrain.data.images.decode import decode
-from segtrain.data.images.headers import read_header
+from segtrain.data.images.headers import Header, read_header
 from segtrain.data.images.image_files import ImageError, image_path
 from segtrain.data.images.image_reader import ImageReader, read_image
+from segtrain.data.images.orientation import Exif
+from segtrain.data.images.reading import Reading
+from segtrain.data.images.samples import Samples
 
 LIMIT = 10_000_000
 read = partial(read_image, max_pixels=LIMIT)
-header = partial(read_header, exif="auto", max_pixels=LIMIT)
+
+
+def header(
+    path: Path, size: tuple[int, int] | None = None, *, exif: Exif = "auto", max_pixels: int = LIMIT, **changes: Any
+) -> Header:
+    return read_header(path, size, Reading(exif, max_pixels, **changes))
+
+
+def samples(path: Path, size: tuple[int, int] | None = None, **changes: Any) -> Samples:
+    return decode(path, size, Reading(max_pixels=LIMIT, **changes))
+
 
 NASTY = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")) / "data" / "nasty"
 needs_nasty_files = pytest.mark.skipif(not NASTY.is_dir(), reason="SEGTRAIN_REAL_DATA names no folder with nasty files")
@@ -78,9 +91,9 @@ def test_samples_are_those_of_the_file(tmp_path: Path, suffix: str) -> None:
     deep = np.array([[0, 257, 514, 65535], [128, 129, 4095, 32768]], dtype=np.uint16)
     for grey, limits in ((deep, (0, 65535)), (deep.astype(np.uint8), (0, 255))):
         Image.fromarray(grey).save(tmp_path / f"a.{suffix}")
-        samples = decode(tmp_path / f"a.{suffix}", (2, 4), exif="auto", max_pixels=8)
-        assert (samples.array.dtype, samples.limits) == (grey.dtype, limits)
-        assert np.array_equal(samples.array, grey)
+        stored = samples(tmp_path / f"a.{suffix}", (2, 4))
+        assert (stored.array.dtype, stored.limits) == (grey.dtype, limits)
+        assert np.array_equal(stored.array, grey)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -91,7 +104,7 @@ def test_grey_whose_zero_is_white_is_inverted(tmp_path: Path, dtype: type[np.uns
     with Image.open(stored) as image:
         assert image.tag_v2[262] == 0  # type: ignore[attr-defined]
     expected = np.iinfo(dtype).max - np.frombuffer(stored.read_bytes(), dtype, 4, strip_offset(stored))
-    assert decode(stored, None, exif="auto", max_pixels=8).array.ravel().tolist() == expected.tolist()
+    assert samples(stored).array.ravel().tolist() == expected.tolist()
 
 
 def strip_offset(path: Path) -> int:
@@ -107,9 +120,9 @@ def test_deep_grey_is_turned(tmp_path: Path, orientation: int) -> None:
     plain.getexif()[0x0112] = orientation
     upright = np.array(ImageOps.exif_transpose(plain))
     for size, expected in ((upright.shape, upright), ((4, 6), grey if upright.shape == (6, 4) else upright)):
-        samples = decode(tmp_path / "a.tif", size, exif="auto", max_pixels=24)
-        assert np.array_equal(samples.array, expected)
-        assert samples.array.flags.c_contiguous
+        array = samples(tmp_path / "a.tif", size).array
+        assert np.array_equal(array, expected)
+        assert array.flags.c_contiguous
 
 
 @pytest.mark.parametrize("full", [1.0, 255.0, 65535.0])
@@ -325,7 +338,7 @@ def test_the_limit_is_exact(tmp_path: Path, suffix: str) -> None:
         assert read_image(path, max_pixels=limit).shape == (21, 21, 3)
     for limit in (1, 439, 440):
         assert refusal(read_image, path, max_pixels=limit)[0] == "image-too-large"
-        assert refusal(read_header, path, exif="auto", max_pixels=limit)[0] == "image-too-large"
+        assert refusal(header, path, max_pixels=limit)[0] == "image-too-large"
 
 
 def test_an_honest_large_image_is_read_beyond_pillows_own_limit(
@@ -472,7 +485,7 @@ def test_pillow_reads_files_in_one_place_only() -> None:
         calls = [node.func for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
         if any(isinstance(call, ast.Attribute) and ast.unparse(call) == "Image.open" for call in calls):
             users.append(file.name)
-    assert users == ["headers.py"]
+    assert users == ["opening.py"]
 
 
 @needs_nasty_files

@@ -22,12 +22,14 @@ from rich.text import Text
 from segtrain.console import Heartbeat, progress
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.fix import require_free, write_fixed
+from segtrain.data.check.image_checks import FormatCount
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.check.set_checks import CategoryCount
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue
 from segtrain.data.coco.json_file import FileError
 from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd
+from segtrain.data.images.reading import PAGES, check_channels
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path, printable
 from segtrain.masks.parse import Rings
@@ -71,6 +73,8 @@ def _inspect(options: argparse.Namespace) -> tuple[CheckReport, CocoIndex | None
         exif=options.exif,
         max_dets=options.max_dets,
         max_pixels=options.max_image_pixels,
+        pages=options.pages,
+        channels=None if options.channels is None else check_channels(options.channels, "--channels"),
         rules=AnnotationRules(options.boxes_without_masks, options.crowd, options.rings),
     )
     console = Console(stderr=True)
@@ -87,7 +91,7 @@ def _inspect(options: argparse.Namespace) -> tuple[CheckReport, CocoIndex | None
         except FileError as error:
             if error.path != options.annotations:
                 raise
-            return CheckReport([Issue(error.kind, 1, [str(error)])], {}, [], {}), None
+            return CheckReport([Issue(error.kind, 1, [str(error)])], {}, [], {}, []), None
 
 
 def _show(report: CheckReport, options: argparse.Namespace) -> None:
@@ -105,6 +109,8 @@ def _show(report: CheckReport, options: argparse.Namespace) -> None:
     console.print(table if report.issues else "nothing found")
     if not FINDS_CROSSINGS:
         console.print("Polygons were not checked for outlines that cross themselves: pip install shapely")
+    if report.formats:
+        _show_formats(report.formats, console)
     if report.categories:
         _show_categories(report.categories, console)
     if counts := report.counts:
@@ -118,6 +124,13 @@ def _show(report: CheckReport, options: argparse.Namespace) -> None:
         console.print(Text(line), soft_wrap=True)
     errors = f"{report.errors} error{'' if report.errors == 1 else 's'}"
     console.print(Text(errors, _COLOURS["error"] if report.errors else "green"))
+
+
+def _show_formats(formats: Sequence[FormatCount], console: Console) -> None:
+    table = Table("format", "images", "read", box=box.SIMPLE_HEAD)
+    for entry in formats:
+        table.add_row(Text(f"{entry.format}, {entry.content}"), f"{entry.count:,}", Text(entry.how or "as it is"))
+    console.print(table)
 
 
 def _show_categories(categories: Sequence[CategoryCount], console: Console) -> None:
@@ -149,6 +162,7 @@ def _as_values(report: CheckReport, options: argparse.Namespace) -> dict[str, An
             for issue in report.issues
         ],
         "counts": report.counts,
+        "formats": [asdict(entry) for entry in report.formats],
         "categories": [asdict(category) for category in report.categories],
     }
 
@@ -184,6 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     # Defaults as in configs/data/coco.yaml.
     choices = {
         "exif": ("auto", "apply", "ignore"),
+        "pages": PAGES,
         "boxes_without_masks": get_args(BoxesWithoutMasks),
         "crowd": get_args(Crowd),
         "rings": get_args(Rings),
@@ -191,11 +206,24 @@ def _parser() -> argparse.ArgumentParser:
     for key, values in choices.items():
         about = f"value of data.{key} in training (default: %(default)s)"
         parser.add_argument(f"--{key.replace('_', '-')}", choices=values, default=values[0], help=about)
+    parser.add_argument(
+        "--channels",
+        type=_numbers,
+        metavar="N,N,N",
+        help="value of data.channels in training, such as 2,1,0 (default: as the files declare)",
+    )
     for key, default in (("max_dets", 100), ("max_image_pixels", 200_000_000)):
         about = f"value of data.{key} in training (default: %(default)s)"
         option = f"--{key.replace('_', '-')}"
         parser.add_argument(option, type=_positive, default=default, metavar="N", help=about)
     return parser
+
+
+def _numbers(text: str) -> list[int]:
+    parts = text.strip("[]").replace(" ", "").split(",")
+    if not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text} are no whole numbers from 0")
+    return [int(part) for part in parts]
 
 
 def _positive(text: str) -> int:

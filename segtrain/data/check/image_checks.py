@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -11,9 +12,10 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from segtrain.data.coco.issues import Issues
-from segtrain.data.images.headers import Header, pillow_settings
+from segtrain.data.images.headers import Header
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageEntry, ImageReader
+from segtrain.data.images.opening import pillow_settings
 from segtrain.io import printable
 
 Result = TypeVar("Result")
@@ -22,6 +24,7 @@ _HEADER_THREADS = 16
 _PROBES = 32
 # Images per task: the overhead of a task equals the time of a header.
 _CHUNK = 16
+_MOSTLY = 0.5  # share of transparent pixels from which on colours are read that nobody sees
 _GREY = ("1", "L", "LA", "La", "I", "F")
 
 
@@ -47,6 +50,29 @@ class HeaderReport(ImageReport):
     """
 
     headers: dict[int, Header]
+
+
+@dataclass(frozen=True)
+class FormatCount:
+    """Count of the images of one format.
+
+    Attributes:
+        format: name of the format, such as "PNG".
+        content: what such a file holds, such as "8-bit RGB".
+        how: how that is read, such as "as three equal channels"; "" for RGB as it is.
+        count: number of images.
+    """
+
+    format: str
+    content: str
+    how: str
+    count: int
+
+
+def count_formats(report: HeaderReport) -> list[FormatCount]:
+    """Count the formats of usable images, the most frequent first."""
+    found = Counter((header.format, header.content, header.how) for header in report.headers.values())
+    return [FormatCount(*kind, count) for kind, count in found.most_common()]
 
 
 def no_progress() -> None:
@@ -100,15 +126,17 @@ def check_pixels(
         advance: called after each image.
     """
 
-    def decode(image: ImageEntry) -> None:
-        reader.read(image)
+    def transparent(image: ImageEntry) -> float:
+        return reader.samples(image).transparent
 
     report = ImageReport(Issues(), {})
-    with closing(_in_threads(decode, images, reader.max_pixels, os.cpu_count() or 1)) as results:
-        for image, error in results:
+    with closing(_in_threads(transparent, images, reader.max_pixels, os.cpu_count() or 1)) as results:
+        for image, found in results:
             advance()
-            if error is not None:
-                _count(report, image, error)
+            if isinstance(found, ImageError):
+                _count(report, image, found)
+            elif found > _MOSTLY:
+                report.issues.add("image-transparent", f"{_name(image)}: {found:.0%} of its pixels are transparent")
     return report
 
 
@@ -144,9 +172,13 @@ def _notes(header: Header) -> Iterator[tuple[str, str]]:
     if header.alpha:
         yield "image-alpha", f"transparency ({header.mode})"
     if header.deep:
-        yield "image-deep", f"more than 8 bits ({header.mode})"
-    if header.animated:
-        yield "image-animated", "several frames"
+        yield "image-deep", f"more than 8 bits ({header.mode or header.content})"
+    if header.pages > 1:
+        yield "image-pages-joined", f"{header.content}: {header.how}"
+    if header.others:
+        yield "image-other-sizes", f"{header.others} more pages of other sizes"
+    if header.chosen:
+        yield "image-channels-chosen", f"{header.content}: {header.how}"
 
 
 def _in_threads(

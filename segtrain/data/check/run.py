@@ -10,7 +10,7 @@ import msgspec
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.cache import cached, fingerprint, fingerprints
 from segtrain.data.check.copies import find_one_source, find_source_leaks
-from segtrain.data.check.image_checks import check_headers, check_pixels
+from segtrain.data.check.image_checks import FormatCount, check_headers, check_pixels, count_formats
 from segtrain.data.check.load import load_index, with_image_files
 from segtrain.data.check.locate import AbsentImages, count_images
 from segtrain.data.check.set_checks import CategoryCount, category_histogram, check_set, find_duplicates, find_leaks
@@ -18,8 +18,9 @@ from segtrain.data.coco.category_names import compare_categories
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issue, Issues
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
-from segtrain.data.images.headers import Exif
 from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.images.orientation import Exif
+from segtrain.data.images.reading import Pages
 from segtrain.errors import SegtrainError
 
 
@@ -37,6 +38,8 @@ class CheckSettings:
         max_dets: value of ``data.max_dets``.
         max_pixels: value of ``data.max_image_pixels``.
         rules: choices of what annotations mean.
+        pages: value of ``data.pages``.
+        channels: value of ``data.channels``.
     """
 
     annotations: Path
@@ -47,6 +50,13 @@ class CheckSettings:
     max_dets: int
     max_pixels: int
     rules: AnnotationRules = COCO_RULES
+    pages: Pages = "error"
+    channels: tuple[int, ...] | None = None
+
+    @property
+    def reader(self) -> ImageReader:
+        """Reader of the images."""
+        return ImageReader(self.images, self.exif, self.max_pixels, self.pages, self.channels)
 
 
 class CheckReport(msgspec.Struct):
@@ -57,12 +67,14 @@ class CheckReport(msgspec.Struct):
         counts: numbers of annotations by their use, see `segtrain.data.coco.index.AnnotationCounts`.
         categories: numbers of objects and images of each category.
         lost_images: problem of each image that cannot be used, by id.
+        formats: formats of the usable images, the most frequent first.
     """
 
     issues: list[Issue]
     counts: dict[str, int]
     categories: list[CategoryCount]
     lost_images: dict[int, str]
+    formats: list[FormatCount]
 
     @property
     def errors(self) -> int:
@@ -93,7 +105,7 @@ def run_checks(
     """
     if not question.images.is_dir():
         raise SegtrainError(f"{question.images}: no such image folder; give the folder of the images")
-    reader = ImageReader(question.images, question.exif, question.max_pixels)
+    reader = question.reader
     index = load_index(question.annotations, "warn", question.rules, reader)
     index, absent = with_image_files(index, question.images)
     others = replace(reader, folder=question.against_images or question.images)
@@ -141,7 +153,7 @@ def _look(
     other_images: Path,
     advance: Callable[[str, int], Callable[[], None]],
 ) -> CheckReport:
-    reader = ImageReader(question.images, question.exif, question.max_pixels)
+    reader = question.reader
     index, absent = images
     entries = list(index.images)
     headers = check_headers(entries, reader, advance("image headers", len(entries)), absent.problems)
@@ -151,7 +163,7 @@ def _look(
     parts = [index.issues, headers.issues, pixels.issues, find_duplicates(paths), find_one_source(index)]
     if others is not None:
         other, others_absent = others
-        theirs = ImageReader(other_images, question.exif, question.max_pixels)
+        theirs = replace(reader, folder=other_images)
         headers_of_others = check_headers(list(other.images), theirs, absent=others_absent.problems).headers
         parts += [compare_categories(index, other), find_source_leaks(index, other)]
         parts.append(find_leaks(paths, {identifier: header.path for identifier, header in headers_of_others.items()}))
@@ -159,4 +171,4 @@ def _look(
     for part in [*parts, check_set(index, question.max_dets)]:
         issues.merge(part)
     lost = {**headers.unusable, **pixels.unusable}
-    return CheckReport(list(issues), asdict(index.counts), category_histogram(index), lost)
+    return CheckReport(list(issues), asdict(index.counts), category_histogram(index), lost, count_formats(headers))

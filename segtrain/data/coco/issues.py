@@ -184,8 +184,21 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "image-grey": IssueType("note", "grey image", "read as RGB of three equal channels"),
     "image-palette": IssueType("note", "palette image", "read as RGB"),
     "image-alpha": IssueType("note", "image with an alpha channel", "read as RGB, alpha discarded"),
+    "image-transparent": IssueType(
+        "warning",
+        "image of which most is transparent",
+        "its hidden colours are read; flatten it if they are odd",
+    ),
     "image-deep": IssueType("note", "image of more than 8 bits", "scaled to 8 bits by the full range"),
-    "image-animated": IssueType("note", "image of several frames", "the first frame is read"),
+    "image-pages": IssueType(
+        "error", "image file of several pages or frames that differ", "set data.pages; else the image is left out"
+    ),
+    "image-channels": IssueType(
+        "error", "image file whose channels have no known meaning", "set data.channels; else the image is left out"
+    ),
+    "image-pages-joined": IssueType("note", "image file of several pages", "equal, or made one as data.pages says"),
+    "image-other-sizes": IssueType("note", "image file with thumbnails or a pyramid", "the image itself is read"),
+    "image-channels-chosen": IssueType("note", "image of other channels than RGB", "read as data.channels says"),
     "image-duplicate": IssueType("note", "identical files under several ids", "kept"),
     "image-one-source": IssueType(
         "note", "images of one source (.rf.HASH, or another extension)", "kept, on one side of a drawn split"

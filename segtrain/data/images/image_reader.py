@@ -1,5 +1,6 @@
 """Image reading: files of any mode, bit depth and orientation to RGB arrays."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -7,10 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from segtrain.arrays import RgbArray
-from segtrain.data.images.decode import Samples, decode
-from segtrain.data.images.headers import PILLOW_LIMIT, Exif, Header, read_header
+from segtrain.data.images.decode import decode, decode_pages
+from segtrain.data.images.headers import Header, read_header
 from segtrain.data.images.image_files import image_path
 from segtrain.data.images.intensity import to_rgb
+from segtrain.data.images.opening import PILLOW_LIMIT
+from segtrain.data.images.orientation import Exif
+from segtrain.data.images.reading import Pages, Reading
+from segtrain.data.images.samples import Samples
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,13 +43,22 @@ class ImageReader:
 
     Attributes:
         folder: image folder; nothing outside of it is read.
-        exif: treatment of EXIF orientations; see ``read_image``.
+        exif: treatment of EXIF orientations; see ``Reading``.
         max_pixels: largest number of pixels of an image.
+        pages: treatment of files of several pages; see ``Reading``.
+        channels: channels that become red, green and blue; see ``Reading``.
     """
 
     folder: Path
     exif: Exif
     max_pixels: int
+    pages: Pages = "error"
+    channels: tuple[int, ...] | None = None
+
+    @property
+    def reading(self) -> Reading:
+        """Settings of reading an image."""
+        return Reading(self.exif, self.max_pixels, self.pages, self.channels)
 
     def path(self, file_name: str) -> Path:
         """Return the path of an image; see ``image_path``."""
@@ -56,7 +70,7 @@ class ImageReader:
 
     def samples(self, image: ImageEntry) -> Samples:
         """Read the samples of an image as its file stores them; see ``decode``."""
-        return decode(self.path(image.file_name), image.size, exif=self.exif, max_pixels=self.max_pixels)
+        return decode(self.path(image.file_name), image.size, self.reading)
 
     def size(self, file_name: str) -> tuple[int, int]:
         """Read the (H, W) of an image from its header.
@@ -64,20 +78,25 @@ class ImageReader:
         Raises:
             ImageError: there is no such image, or it cannot be opened.
         """
-        return read_header(self.path(file_name), exif=self.exif, max_pixels=self.max_pixels).size
+        return read_header(self.path(file_name), None, self.reading).size
 
     def check(self, image: ImageEntry) -> Header:
         """Read the header of an image; see ``read_header``."""
-        return read_header(self.path(image.file_name), image.size, exif=self.exif, max_pixels=self.max_pixels)
+        return read_header(self.path(image.file_name), image.size, self.reading)
 
 
 def read_image(
-    path: Path, size: tuple[int, int] | None = None, *, exif: Exif = "auto", max_pixels: int = PILLOW_LIMIT
+    path: Path,
+    size: tuple[int, int] | None = None,
+    *,
+    exif: Exif = "auto",
+    max_pixels: int = PILLOW_LIMIT,
+    pages: Pages = "error",
+    channels: tuple[int, ...] | None = None,
 ) -> RgbArray:
     """Read an image as 8-bit RGB.
 
-    Grey becomes three equal channels, alpha is discarded, and of an animation the first frame is read. Samples of more
-    than 8 bits are scaled; see ``to_rgb``.
+    Grey becomes three equal channels, and alpha is discarded. Samples of more than 8 bits are scaled; see ``to_rgb``.
 
     Args:
         path: path of the file.
@@ -85,14 +104,28 @@ def read_image(
         exif: "apply" turns the image upright by its EXIF orientation, "ignore" reads it as stored, "auto" chooses the
             reading that has the stated size, upright if both have.
         max_pixels: largest number of pixels of an image, checked before it is decoded; Pillow's own limit by default.
+        pages: treatment of a file of several pages or frames that differ; see ``Reading``.
+        channels: channels that become red, green and blue; see ``Reading``.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        ImageError: the file is missing, corrupt, truncated, too large, or of another size than stated.
+        ImageError: the file is missing, corrupt, truncated, too large, of another size than stated, or nothing tells
+            which of its pages or channels are the image.
     """
-    return to_rgb(decode(path, size, exif=exif, max_pixels=max_pixels))
+    return to_rgb(decode(path, size, Reading(exif, max_pixels, pages, channels)))
+
+
+def read_pages(
+    path: Path, *, exif: Exif = "auto", max_pixels: int = PILLOW_LIMIT, channels: tuple[int, ...] | None = None
+) -> Iterator[RgbArray]:
+    """Read each page or frame of an image file as 8-bit RGB; see `read_image`.
+
+    Yields:
+        (H, W, 3) uint8.
+    """
+    yield from map(to_rgb, decode_pages(path, Reading(exif, max_pixels, channels=channels)))
 
 
 def as_tensor(image: RgbArray) -> "Tensor":

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.arrays import RgbArray
-from segtrain.data.images.decode import Samples
+from segtrain.data.images.samples import Samples
 
 
 def to_rgb(samples: Samples) -> RgbArray:

@@ -1,0 +1,163 @@
+"""Opening of image files with Pillow, within its limits, and errors that say what a file is."""
+
+import os
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from segtrain.data.images.file_kinds import HEAD, describe_file, describe_jpeg
+from segtrain.data.images.image_files import REPLACE, ImageError, open_file
+from segtrain.errors import SegtrainError
+
+PILLOW_LIMIT = 178_956_970  # pixels; Pillow's own limit, beyond which it suspects a decompression bomb
+_LIMIT = "if you trust the file, raise data.max_image_pixels; otherwise replace it, or set data.on_bad_image=skip"
+# Pillow's messages for truncated files, and for pixels that cannot be decoded.
+_BROKEN = ("truncated", "data stream", "decoder error")
+# Formats that Pillow opens without reading the picture that people see, or at all.
+_REFUSED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "PSD", "WMF"})
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_lock = threading.Lock()
+_restore = ExitStack()
+_readers = 0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class OpenedImage:
+    """Opened image file.
+
+    Attributes:
+        path: path of the file.
+        stream: the file.
+        status: status of the file.
+        image: the image, whose header is read; None for a TIFF whose samples Pillow has no mode for.
+    """
+
+    path: Path
+    stream: BinaryIO
+    status: os.stat_result
+    image: Image.Image | None
+
+
+@contextmanager
+def open_image(path: Path, max_pixels: int) -> Iterator[OpenedImage]:
+    """Open an image and read its header, as a context; errors inside it name the file.
+
+    Args:
+        path: path of the file.
+        max_pixels: largest number of pixels of an image.
+
+    Yields:
+        The opened file.
+
+    Raises:
+        ImageError: the file is missing, no image, damaged, or has more pixels than allowed.
+    """
+    try:
+        with pillow_settings(max_pixels):
+            stream, status = open_file(path)
+            with stream:
+                try:
+                    image = Image.open(stream)
+                except UnidentifiedImageError as error:
+                    if not _begins(stream).startswith(_TIFF):
+                        raise _no_image(path, stream, status.st_size) from error
+                    yield OpenedImage(path, stream, status, None)
+                    return
+                with image:
+                    if image.format in _REFUSED:
+                        raise _no_image(path, stream, status.st_size)
+                    if image.width * image.height > max_pixels:
+                        raise too_large(path, f"{image.width * image.height} pixels", max_pixels)
+                    try:
+                        yield OpenedImage(path, stream, status, image)
+                    except OSError as error:
+                        if kind := describe_jpeg(_begins(stream)):
+                            raise unreadable(path, *kind) from error
+                        raise
+    except SegtrainError:
+        raise
+    except Image.DecompressionBombError as error:  # formats that are decoded when opened, or contain another image
+        found = re.search(r"\((\d+ pixels)\)", str(error))
+        raise too_large(path, found[1] if found else "too many pixels", max_pixels) from error
+    except Exception as error:  # Pillow raises a dozen types on corrupt files
+        raise _cannot_read(path, error) from error
+
+
+@contextmanager
+def pillow_settings(max_pixels: int) -> Iterator[None]:
+    """Replace Pillow's own limit of pixels, and switch its warnings off, as a context.
+
+    Both are global to the process, so the first of several threads sets them and the last one restores them.
+    """
+    global _readers
+    with _lock:
+        if not _readers:
+            # Pillow loads the rarer formats when it needs them; threads that do so at the same time can miss one.
+            Image.preinit()
+            Image.init()
+            _restore.enter_context(warnings.catch_warnings())
+            # Warnings about broken EXIF blocks and large images, which are handled here.
+            warnings.simplefilter("ignore")
+            _restore.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+        _readers += 1
+        Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2  # Pillow refuses images of more than twice as many
+    try:
+        yield
+    finally:
+        with _lock:
+            _readers -= 1
+            if not _readers:
+                _restore.close()
+
+
+def too_large(path: Path, what: str, max_pixels: int) -> ImageError:
+    """Return the error for an image of more pixels than allowed.
+
+    Args:
+        path: path of the file.
+        what: what it has, such as "1000 pixels".
+        max_pixels: largest number of pixels of an image.
+    """
+    reason = f"the image has {what}, more than the limit of {max_pixels}"
+    return ImageError("image-too-large", path, reason, _LIMIT)
+
+
+def unreadable(path: Path, what: str, remedy: str = "") -> ImageError:
+    """Return the error for a file that cannot be read as an image.
+
+    Args:
+        path: path of the file.
+        what: noun phrase that says what the file is, such as "a zip archive".
+        remedy: action that leads to an image; "" if the file has to be replaced.
+    """
+    if not remedy:
+        return ImageError("image-unreadable", path, f"cannot read the image ({what})", REPLACE)
+    reason = f"cannot read the image ({what}: {remedy})"
+    return ImageError("image-unreadable", path, reason, "or set data.on_bad_image=skip")
+
+
+def _begins(stream: BinaryIO) -> bytes:
+    stream.seek(0)
+    return stream.read(HEAD)
+
+
+def _no_image(path: Path, stream: BinaryIO, size: int) -> ImageError:
+    head = _begins(stream)
+    if kind := describe_file(head, size):
+        return unreadable(path, *kind)
+    return unreadable(path, f"no known image format; the file begins with the bytes {head[:8].hex(' ')}")
+
+
+def _cannot_read(path: Path, error: Exception) -> ImageError:
+    text = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+    missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+    broken = isinstance(error, EOFError) or any(sign in text.lower() for sign in _BROKEN)
+    kind = "image-missing" if missing else "image-truncated" if broken else "image-unreadable"
+    return ImageError(kind, path, f"cannot read the image ({text})", REPLACE)
