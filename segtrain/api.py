@@ -19,6 +19,7 @@ from segtrain.cli.config import config_folder
 from segtrain.data.check.load import CheckMode, load_index, refuse_errors, with_image_files
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.coco.category_names import learned_categories
+from segtrain.data.coco.joined_files import annotation_file
 from segtrain.data.coco.result_file import load_results as _load_results
 from segtrain.data.coco.result_ids import ResultIds
 from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd
@@ -266,7 +267,7 @@ def draw(
 
 
 def load_coco(
-    annotations: str | Path,
+    annotations: str | Path | Sequence[str | Path],
     images: str | Path | None = None,
     *,
     check: CheckMode = "strict",
@@ -280,7 +281,7 @@ def load_coco(
     """Load a COCO data set: the index of its annotations, and a reader of its images.
 
     Args:
-        annotations: the json file.
+        annotations: the json file, or several of one data set.
         images: the image folder; None if scores of result files are all that is wanted.
         check: "strict": annotations that cannot be used are an error; "warn": they are left out and counted; "off":
             masks are looked at when they are used.
@@ -314,10 +315,12 @@ def load_coco(
             raise SegtrainError(f"{images}: no such folder; give the folder of the images")
         numbers = None if channels is None else check_channels(channels, "channels")
         reader = ImageReader(images, exif, PILLOW_LIMIT, one_image_pages(pages), numbers)
-    index = load_index(expand_path(annotations), "off" if check == "off" else "warn", rules, reader)
+    given = [annotations] if isinstance(annotations, str | Path) else annotations
+    path = annotation_file([expand_path(one) for one in given])
+    index = load_index(path, "off" if check == "off" else "warn", rules, reader)
     index, absent = with_image_files(index, None if reader is None else reader.folder)
     if check == "strict":
-        refuse_errors(index.issues, str(annotations), 'check="warn"')
+        refuse_errors(index.issues, str(path), 'check="warn"')
         absent.refuse(index, "images")
     return Split("val", index, reader, absent=absent)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from segtrain.data.coco.category_names import describe_nearest, learned_categories, with_learned_categories
 from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.joined_files import annotation_file
 from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
@@ -168,7 +169,7 @@ def _validated_on(checkpoint: Checkpoint, evaluated: Split) -> bool:
     data, drawn = checkpoint.config["data"], checkpoint.val_ids
     root, images = data_root(data), data["val_images"] or data["train_images"]
     annotations = data["train_annotations" if drawn is not None else "val_annotations"]
-    own, read = (root / annotations, root / images), evaluated.images
+    own, read = (annotation_file(annotations, root), root / images), evaluated.images
     same = read is not None and _resolved(own) == _resolved((evaluated.index.path, read.folder))
     return same and (drawn is None or {image.id for image in evaluated.index.images} <= set(drawn))
 

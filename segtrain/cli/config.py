@@ -35,9 +35,9 @@ class Data(Struct):
     """
 
     root: str | None
-    train_annotations: str | None
+    train_annotations: str | list[str] | None
     train_images: str | None
-    val_annotations: str | None
+    val_annotations: str | list[str] | None
     val_images: str | None
     val_fraction: ProperFraction | None
     split_by: str | None

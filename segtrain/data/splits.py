@@ -16,6 +16,7 @@ from segtrain.data.check.load import CheckMode, load_index, refuse_errors, with_
 from segtrain.data.check.locate import AbsentImages
 from segtrain.data.coco.category_names import compare_categories, with_labels_of
 from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.joined_files import AnnotationFiles, annotation_file
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.orientation import Exif
@@ -59,9 +60,9 @@ class Split:
 def open_splits(
     *,
     root: Path,
-    train_annotations: str | None,
+    train_annotations: AnnotationFiles | None,
     train_images: str | None,
-    val_annotations: str | None,
+    val_annotations: AnnotationFiles | None,
     val_images: str | None,
     val_fraction: float | None,
     exif: Exif,
@@ -80,9 +81,10 @@ def open_splits(
 
     Args:
         root: folder that all other paths are relative to.
-        train_annotations: COCO json of the training split.
+        train_annotations: COCO json of the training split, or several of them.
         train_images: image folder of the training split.
-        val_annotations: COCO json of the validation split; None to draw ``val_fraction`` of the training images.
+        val_annotations: COCO json of the validation split, or several of them; None to draw ``val_fraction`` of the
+            training images.
         val_images: image folder of the validation split; None for ``train_images``, where images are needed.
         val_fraction: share of the images, and of each category, of ``train_annotations`` that is drawn for validation,
             in (0, 1).
@@ -188,7 +190,7 @@ def check_images(split: Split, root: Path | None = None) -> ImageReader:
 
 def _load(
     root: Path,
-    annotations: str | None,
+    annotations: AnnotationFiles | None,
     key: str,
     check: CheckMode,
     rules: AnnotationRules,
@@ -197,7 +199,7 @@ def _load(
     """Load a file, and find its images where there is a folder of them."""
     if annotations is None:
         raise SegtrainError(f"{key} is null; give the path of a COCO json, relative to data.root")
-    path = root / annotations
+    path = annotation_file(annotations, root)
     if not path.is_file():
         raise SegtrainError(f"{path}: no such file; set {key}, relative to data.root")
     index = load_index(path, check, rules, images)

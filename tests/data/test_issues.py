@@ -177,7 +177,7 @@ SET = {
 
 def test_every_kind_of_the_table_is_tested() -> None:
     of_files = {kind for kind in ISSUE_TYPES if kind.startswith("image-")}
-    assert set(ISSUE_TYPES) - of_files == {*FINDINGS, *FATAL, "file-unreadable", "size-missing"} | SET
+    assert set(ISSUE_TYPES) - of_files == {*FINDINGS, *FATAL, "file-unreadable", "size-missing", "files-joined"} | SET
 
 
 @pytest.mark.parametrize("kind", FINDINGS)

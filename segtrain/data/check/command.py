@@ -27,6 +27,7 @@ from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.check.set_checks import CategoryCount
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue
+from segtrain.data.coco.joined_files import annotation_file
 from segtrain.data.coco.json_file import FileError
 from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd
 from segtrain.data.images.reading import PAGES, check_channels
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         options = _parser().parse_args(arguments)
+        options.annotations = annotation_file(options.files)
         if options.fix:
             require_free(options.fix, options.annotations)
         report, index = _inspect(options)
@@ -180,7 +182,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Check a COCO data set. The exit code is 1 if there are errors, which training and evaluation "
         "refuse unless data.check is set to warn or off.",
     )
-    parser.add_argument("annotations", type=expand_path, metavar="ANNOTATIONS", help="COCO json")
+    several = "COCO json, or several of one data set"
+    parser.add_argument("files", type=expand_path, nargs="+", metavar="ANNOTATIONS", help=several)
     parser.add_argument("images", type=expand_path, metavar="IMAGES", help="folder of its images")
     parser.add_argument(
         "--fix", type=expand_path, metavar="OUT.json", help="write a corrected copy, and a log beside it"

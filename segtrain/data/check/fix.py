@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.joined_files import JOINED
 from segtrain.data.coco.json_file import read_document
 from segtrain.data.coco.record_tables import decode_box, decode_usual, draw, name_of
 from segtrain.errors import SegtrainError
@@ -90,6 +91,7 @@ def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> 
         raise SegtrainError(
             f"{index.path}: none of its {_many(entries, 'annotation')} can be used, so no copy is written"
         )
+    document.pop(JOINED, None)
     fixed = {**document, "images": images, "categories": categories, "annotations": annotations}
     write_atomically(out, _encode(fixed))
     write_atomically(log, "\n".join(lines) + "\n")

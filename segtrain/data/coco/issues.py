@@ -41,6 +41,7 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "file-form": IssueType(
         "note", "file in another form than json with three lists", "read; --fix writes the usual form"
     ),
+    "files-joined": IssueType("note", "several files joined to one", "read as one file"),
     "wrong-type": IssueType("error", "entry or field of the wrong type", "correct it; else the entry is left out"),
     "size-missing": IssueType("warning", "image without its size", "taken from the image file"),
     "size-form": IssueType("warning", "image size as text or in a list", "read as the number that it is"),

@@ -217,6 +217,7 @@ class _Root(msgspec.Struct):
     images: list[msgspec.Raw]
     annotations: list[msgspec.Raw]
     categories: list[msgspec.Raw]
+    segtrain_joined: Any = None  # notes of ``joined_files``
 
 
 @dataclass
@@ -232,6 +233,7 @@ class RawFile:
         pieces: positions of the first byte of the annotations in the file and after their last one, if they are read in
             pieces.
         forms: other forms of the file that were converted, such as a byte-order mark.
+        joined: what was done to join it from several files, if it was; see ``joined_files``.
     """
 
     path: Path
@@ -241,6 +243,7 @@ class RawFile:
     categories: list[msgspec.Raw]
     pieces: tuple[int, int] | None = None
     forms: list[str] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)
 
 
 def open_in_pieces(path: Path) -> RawFile | None:
@@ -263,7 +266,11 @@ def open_in_pieces(path: Path) -> RawFile | None:
     if root.annotations or not root.images or not root.categories:
         return None
     forms = ["a byte-order mark"] if _is_marked(room) else []
-    return RawFile(path, room, root.images, [], root.categories, (start, stop), forms)
+    return RawFile(path, room, root.images, [], root.categories, (start, stop), forms, _notes(root))
+
+
+def _notes(root: _Root) -> list[str]:
+    return root.segtrain_joined if isinstance(root.segtrain_joined, list) else []
 
 
 def read_coco_file(path: Path) -> RawFile:
@@ -282,7 +289,7 @@ def read_coco_file(path: Path) -> RawFile:
     for kind, entries in (("images", root.images), ("categories", root.categories)):
         if not entries:
             raise FileError("empty-list", path, f"the list {kind} is empty; nothing can be learnt or measured")
-    return RawFile(path, buffer, root.images, root.annotations, root.categories, forms=forms)
+    return RawFile(path, buffer, root.images, root.annotations, root.categories, forms=forms, joined=_notes(root))
 
 
 def read_strictly(path: Path) -> tuple[bytes, list[str]]:

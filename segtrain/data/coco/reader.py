@@ -226,6 +226,8 @@ def _tabulate(file: RawFile, rules: AnnotationRules, size_of: SizeOf | None) -> 
     issues = Issues()
     for form in file.forms:
         issues.add("file-form", form)
+    for note in file.joined:
+        issues.add("files-joined", str(note))
     images, image_ids = read_images(file, issues, size_of)
     if not len(images):
         raise FileError("wrong-type", file.path, f"no image can be used ({issues['wrong-type'].examples[0]})")
