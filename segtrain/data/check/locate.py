@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from segtrain.data.coco.index import CocoIndex
@@ -101,13 +102,11 @@ def locate_images(index: CocoIndex, folder: Path) -> tuple[CocoIndex, AbsentImag
     missing = [number for number, name in enumerate(names) if is_missing(place, name)]
     if not missing:
         return index, AbsentImages()
-    issues, new = Issues(), dict[int, str]()
-    for number in missing:
-        turned = names[number].replace("\\", "/")
-        if turned != names[number] and not is_missing(place, turned):
-            new[number] = turned
-            issues.add("image-backslash", f"{_name(index, number)} is read from {printable(turned)}")
+    turned = {number: names[number].replace("\\", "/") for number in missing if "\\" in names[number]}
+    new = {number: name for number, name in turned.items() if not is_missing(place, name)}
+    backslashed = list(new)
     left = [number for number in missing if number not in new]
+    _folders_above.cache_clear()  # folders may have been made since
     absent: dict[int, ImageError] = {}
     elsewhere = None
     if left:
@@ -122,19 +121,19 @@ def locate_images(index: CocoIndex, folder: Path) -> tuple[CocoIndex, AbsentImag
                 absent[number] = problem
             elif found[name].files:
                 new[number] = found[name].files[0]
-                issues.add("image-renamed", f"{_name(index, number)} is read from {printable(new[number])}")
         unknown = [number for number in left if number not in new and number not in absent]
         elsewhere = _find_folder([names[number] for number in unknown], folder, index.path) if unknown else None
         used = frozenset(new.values())
         for rank, number in enumerate(unknown):
             alike = near.alike(names[number], used) if rank < _DESCRIBED else None
             absent[number] = _missing(folder, names[number], alike, elsewhere, complete=listing.complete)
-    all_issues = Issues()
-    for part in (index.issues, issues):
-        all_issues.merge(part)
+    issues = Issues()
+    issues.merge(index.issues)
+    for kind, numbers in (("image-backslash", backslashed), ("image-renamed", list(new)[len(backslashed) :])):
+        issues.extend(kind, numbers, lambda number: f"{_name(index, number)} is read from {printable(new[number])}")
     ids = index.images.rows["id"]
     problems = {int(ids[number]): absent[number] for number in sorted(absent)}
-    return replace(index, images=index.images.with_names(new), issues=all_issues), AbsentImages(problems, elsewhere)
+    return replace(index, images=index.images.with_names(new), issues=issues), AbsentImages(problems, elsewhere)
 
 
 def size_reader(images: ImageReader) -> Callable[[str], tuple[int, int]]:
@@ -190,23 +189,29 @@ def _file_above(folder: Path, name: str, file: str) -> Path | None:
 
     ``train/1.png`` does not mean ``1.png`` in the folder ``val`` if there is a folder ``train`` beside it.
     """
-    stated = plain_path(name)
-    if stated.count("/") <= file.count("/"):
+    folders, _, base = plain_path(name).rpartition("/")
+    if not folders or folders.count("/") < file.count("/"):
         return None
-    for above in list(folder.absolute().parents)[: stated.count("/")]:
-        path = above / stated
+    for other in _folders_above(folder, folders):
+        path = other / base
         if path.is_file() and not path.samefile(folder / file):
             return path
     return None
 
 
+@lru_cache
+def _folders_above(folder: Path, path: str) -> list[Path]:
+    """Return the folders that a relative path leads to from the folders above another one."""
+    found = (above / path for above in list(folder.absolute().parents)[: path.count("/") + 1])
+    return [other for other in found if other.is_dir()]
+
+
 def _missing(folder: Path, name: str, alike: str | None, elsewhere: Elsewhere | None, *, complete: bool) -> ImageError:
-    try:
-        path = image_path(folder, name)
-    except ImageError as error:
-        if elsewhere is None:
+    if elsewhere is None:
+        try:
+            image_path(folder, name)
+        except ImageError as error:
             return error
-        path = folder / name
     reason = "there is no such file"
     if elsewhere is not None:
         reason += f"; {elsewhere}"
@@ -214,7 +219,7 @@ def _missing(folder: Path, name: str, alike: str | None, elsewhere: Elsewhere | 
         reason += f", but one of a similar name: {printable(alike)}"
     if not complete:
         reason += "; the folder holds too many files to look for one that fits"
-    return ImageError("image-missing", path, reason, "correct the json, or give the folder of its images")
+    return ImageError("image-missing", folder / name, reason, "correct the json, or give the folder of its images")
 
 
 def _find_folder(names: Sequence[str], folder: Path, json: Path) -> Elsewhere | None:
@@ -249,10 +254,10 @@ def _subfolders(folder: Path) -> list[Path]:
     for parent in (folder, None):
         for path in [parent] if parent is not None else found[:]:
             try:
-                inside = sorted(entry.path for entry in os.scandir(path) if entry.is_dir() and entry.name[0] != ".")
-            except OSError:
+                with os.scandir(path) as entries:
+                    found += sorted(Path(entry) for entry in entries if entry.is_dir() and entry.name[0] != ".")
+            except OSError:  # such as a folder that only others may enter
                 continue
-            found += map(Path, inside)
     return found
 
 

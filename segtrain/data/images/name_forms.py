@@ -215,6 +215,8 @@ def closeness(name: str, file: str) -> Fit | None:
             rank = _compare(parts_of(one, level), parts_of(other, level))
             if rank is not None and rank + affix < 3:
                 fits.append(Fit(rank, affix, level))
+            if rank == 0 and not affix:
+                return min(fits)  # whatever follows is farther
     return min(fits, default=None)
 
 

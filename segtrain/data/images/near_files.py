@@ -69,7 +69,8 @@ def list_files(folder: Path, most: int = MOST_ENTRIES) -> Listing:
     while waiting:
         prefix, place = waiting.pop()
         try:
-            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+            with os.scandir(place) as found_here:
+                entries = sorted(found_here, key=lambda entry: entry.name)
         except OSError:  # such as a folder that only others may enter
             continue
         for entry in entries:
