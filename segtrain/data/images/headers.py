@@ -7,7 +7,7 @@ from PIL import Image
 
 from segtrain.data.images.opening import OpenedImage, open_image
 from segtrain.data.images.orientation import exif_orientation, stands_upright, stored_size, upright_size
-from segtrain.data.images.page_files import describe_mode, frame_count, is_deep, open_stack
+from segtrain.data.images.page_files import deep_colour, describe_mode, frame_count, is_deep, open_stack
 from segtrain.data.images.reading import Reading
 from segtrain.data.images.samples import ALPHA_MODES
 from segtrain.data.images.stacks import Choice, Stack, choose
@@ -73,6 +73,7 @@ def read_header(path: Path, size: tuple[int, int] | None, reading: Reading) -> H
         image = opened.image
         assert image is not None
         stored = stored_size(image)
+        deep = is_deep(image, deep_colour(opened, image))
         orientation = exif_orientation(image, decoded=False)
         if image.format == "PNG" and size not in (None, stored, upright_size(stored, orientation)):
             orientation = exif_orientation(image, decoded=True)  # EXIF data may follow the pixels
@@ -85,10 +86,10 @@ def read_header(path: Path, size: tuple[int, int] | None, reading: Reading) -> H
             orientation=orientation,
             turned=turned and orientation != 1,
             format=str(image.format),
-            content=describe_mode(opened, image),
+            content=describe_mode(image, deep=deep),
             how=_describe_mode_reading(image),
             mode=image.mode,
-            deep=is_deep(opened, image),
+            deep=deep,
             alpha=image.mode in ALPHA_MODES or "transparency" in image.info,
             pages=1,
             others=frame_count(image) - 1,  # last, as it changes the position in the file

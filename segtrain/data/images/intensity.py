@@ -29,7 +29,8 @@ def to_rgb(samples: Samples) -> RgbArray:
     if scaled.ndim == 3:
         return scaled
     rgb = np.empty((*scaled.shape, 3), dtype=np.uint8)
-    rgb[...] = scaled[:, :, None]
+    for channel in range(3):  # several times faster than to broadcast into an axis of three
+        rgb[:, :, channel] = scaled
     return rgb
 
 

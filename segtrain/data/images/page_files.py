@@ -20,6 +20,11 @@ _FIRST_IS_IMAGE = frozenset({"MPO"})
 # Pillow has no mode for 16-bit colour: it reports RGB, and only the tiles tell how pixels are stored.
 _DEEP = re.compile(r"(RGB|LA)\w*;16")
 _DEEP_FORMATS = frozenset({"PNG", "PPM", "JPEG2000", "SGI"})
+_MODES = {
+    "1": "1-bit grey", "L": "8-bit grey", "LA": "8-bit grey with alpha", "I": "32-bit grey", "F": "float32 grey",
+    "P": "palette", "PA": "palette with alpha", "RGB": "8-bit RGB", "RGBA": "8-bit RGB with alpha",
+    "CMYK": "8-bit CMYK",
+}  # fmt: skip
 _GDAL_NODATA = 42113
 # Limits of what is decoded of one file, in multiples of the largest number of pixels.
 _CHANNELS_TOGETHER, _PAGES_TOGETHER = 8, 20
@@ -33,9 +38,14 @@ def frame_count(image: Image.Image) -> int:
         return 1
 
 
-def is_deep(opened: OpenedImage, image: Image.Image) -> bool:
-    """Return True for more than 8 bits per channel; the image is not decoded yet."""
-    return image.mode.startswith(("I", "F")) or deep_colour(opened, image) is not None
+def is_deep(image: Image.Image, maximum: int | None) -> bool:
+    """Return True for more than 8 bits per channel.
+
+    Args:
+        image: opened image.
+        maximum: greatest value of a sample of 16-bit colour; None for other images, see `deep_colour`.
+    """
+    return maximum is not None or image.mode.startswith(("I", "F"))
 
 
 def deep_colour(opened: OpenedImage, image: Image.Image) -> int | None:
@@ -150,7 +160,9 @@ def _pillow_stack(opened: OpenedImage, image: Image.Image, frames: int, reading:
     alpha = frames == 1 and image.mode in ALPHA_MODES
     grey = frames == 1 and (image.mode in ("1", "L", "LA", "La") or image.mode.startswith(("I", "F")))
     _require_pages(opened, frames, image.width * image.height, reading)
-    kind, deep, maximum = describe_mode(opened, image), is_deep(opened, image), deep_colour(opened, image)
+    maximum = deep_colour(opened, image)
+    deep = is_deep(image, maximum)
+    kind = describe_mode(image, deep=deep)
 
     def read(page: int) -> Samples:
         if frames == 1:
@@ -176,17 +188,17 @@ def _pillow_stack(opened: OpenedImage, image: Image.Image, frames: int, reading:
     )
 
 
-def describe_mode(opened: OpenedImage, image: Image.Image) -> str:
-    """Describe the samples of an image that is not decoded yet, such as "8-bit RGB"."""
-    depth = "16-bit" if is_deep(opened, image) else "8-bit"
-    names = {
-        "1": "1-bit grey", "P": "palette", "PA": "palette with alpha", "I": "32-bit grey", "F": "float32 grey",
-        "L": "8-bit grey", "LA": f"{depth} grey with alpha", "RGB": f"{depth} RGB", "RGBA": f"{depth} RGB with alpha",
-        "CMYK": f"{depth} CMYK",
-    }  # fmt: skip
-    if image.mode == "I" and image.format in ("PNG", "PPM"):
+def describe_mode(image: Image.Image, *, deep: bool) -> str:
+    """Describe the samples of an image, such as "8-bit RGB".
+
+    Args:
+        image: opened image.
+        deep: True for more than 8 bits per channel; see `is_deep`.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return "16-bit grey"
-    return names.get(image.mode, "16-bit grey" if image.mode.startswith("I;16") else image.mode)
+    name = _MODES.get(image.mode, image.mode)
+    return name.replace("8-bit", "16-bit") if deep else name
 
 
 def _tiff_stack(opened: OpenedImage, size: tuple[int, int] | None, reading: Reading) -> Stack:
