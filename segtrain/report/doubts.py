@@ -3,6 +3,7 @@
 from segtrain.data.coco.index import CocoIndex
 
 _MANY = 0.5  # share of the truth that is ignored, from which numbers say little
+_SEVERAL = 0.1  # share of the truth that is wrong or missing, from which numbers say little
 
 
 def data_doubts(index: CocoIndex) -> list[str]:
@@ -14,7 +15,7 @@ def data_doubts(index: CocoIndex) -> list[str]:
     Returns:
         Sentences without capital and full stop, with their remedies.
     """
-    return [doubt for doubt in (_ignored_truth(index),) if doubt]
+    return [doubt for doubt in (_ignored_truth(index), _lost_boxes(index), _filled_holes(index)) if doubt]
 
 
 def _ignored_truth(index: CocoIndex) -> str:
@@ -32,3 +33,25 @@ def _ignored_truth(index: CocoIndex) -> str:
     if boxed:
         parts.append(f"{boxed:,} as boxes without masks (data.boxes_without_masks=box takes the boxes as masks)")
     return f"{crowd + boxed:,} of {total:,} annotations are ignored in every number: {' and '.join(parts)}"
+
+
+def _lost_boxes(index: CocoIndex) -> str:
+    """Say that objects without masks are left out, so that what is found there counts as wrong."""
+    lost, total = index.issues["box-without-mask"].count, len(index.annotations.rows)
+    if lost <= _SEVERAL * total:
+        return ""
+    return (
+        f"{lost:,} of {total:,} annotations are left out, as they are boxes without masks, and what is found there "
+        "counts as wrong; data.boxes_without_masks=ignore counts nothing there, =box takes the boxes as masks"
+    )
+
+
+def _filled_holes(index: CocoIndex) -> str:
+    """Say that polygons inside others are filled, though the areas take them for holes."""
+    filled, total = index.issues["rings-as-holes"].count, index.counts.used
+    if filled <= _SEVERAL * total:
+        return ""
+    return (
+        f"{filled:,} of {total:,} objects seem to have holes, given as polygons inside others, and are filled; "
+        "data.rings=even_odd cuts them out"
+    )

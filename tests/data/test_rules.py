@@ -251,7 +251,8 @@ def flagged(number: int, image_id: int = 7, **changes: Any) -> dict[str, Any]:
     return mask | changes
 
 
-POLYGON_CROWD = {"segmentation": [FAR], "bbox": [10, 2, 4, 3], "area": 12}
+POLYGON_CROWD = {"segmentation": [[*FAR, 9.0, 3.0]], "bbox": [9, 2, 5, 3], "area": 14}
+RECTANGLE = {"segmentation": [FAR], "bbox": [10, 2, 4, 3], "area": 12}
 
 
 @pytest.mark.parametrize(
@@ -269,9 +270,13 @@ POLYGON_CROWD = {"segmentation": [FAR], "bbox": [10, 2, 4, 3], "area": 12}
             0,
         ),  # of run lengths
         ([annotation(), *(flagged(n, **POLYGON_CROWD) for n in range(8, 11))], True),  # most of all
+        (
+            [annotation(), *(flagged(n, **RECTANGLE) for n in range(8, 11))],
+            False,
+        ),  # boxes to ignore, as --fix writes them
         ([annotation(), *(flagged(n, n) for n in range(7, 11))], True),  # one in each image, but most of all
     ],
-    ids=["brush", "several", "genuine", "few", "others", "polygons", "alone"],
+    ids=["brush", "several", "genuine", "few", "others", "polygons", "rectangles", "alone"],
 )
 def test_flags_of_a_drawing_tool(entries: list[Any], found: bool, tmp_path: Path) -> None:
     images = [image(n) for n in range(7, 11)]

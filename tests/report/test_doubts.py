@@ -10,7 +10,7 @@ from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.report.doubts import data_doubts
 from segtrain.report.markdown import markdown_report
 from tests.data.test_issues import annotation, coco, write
-from tests.data.test_rules import boxed, flagged
+from tests.data.test_rules import HOLE, OUTER, boxed, flagged
 from tests.helpers.result_file_bench import OBJECTS, Bench, record
 
 WRONG = [record(1, 1, 180, 120, 6)]
@@ -45,9 +45,17 @@ def test_a_few_crowds_are_no_doubt(tmp_path: Path) -> None:
         ([annotation(), boxed(), flagged(1)], AnnotationRules("ignore"), ["2 of 3", "1 as crowd", " and 1 as boxes"]),
         ([annotation(id=n) for n in range(20)] + [*map(flagged, range(3))], COCO_RULES, ["3 of 23"]),  # a tool's flags
         ([annotation(id=n) for n in range(20)] + [flagged(1)], COCO_RULES, []),
+        (
+            [annotation(), boxed()],
+            COCO_RULES,
+            ["1 of 2 annotations are left out", "counts as wrong", "=ignore", "=box"],
+        ),
+        ([annotation(id=n) for n in range(20)] + [boxed()], COCO_RULES, []),
+        ([annotation(segmentation=[OUTER, HOLE], area=64)], COCO_RULES, ["1 of 1 objects", "data.rings=even_odd"]),
+        ([annotation(segmentation=[OUTER, HOLE], area=64)], AnnotationRules(rings="even_odd"), []),
     ],
 )
 def test_doubts(entries: list[object], rules: AnnotationRules, said: list[str], tmp_path: Path) -> None:
-    doubts = data_doubts(load_index(write(tmp_path, coco(*entries)), "strict", rules))
+    doubts = data_doubts(load_index(write(tmp_path, coco(*entries)), "warn", rules))
     assert len(doubts) == bool(said)
     assert all(part in doubts[0] for part in said)

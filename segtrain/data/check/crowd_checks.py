@@ -1,9 +1,11 @@
 """Checks of crowd flags: those that a drawing tool has set, and files in which nothing is left to learn."""
 
 import numpy as np
+import numpy.typing as npt
 
 from segtrain.data.coco.index import CocoIndex, describe_ignored
 from segtrain.data.coco.issues import Issues
+from segtrain.data.coco.record_tables import decode_segmentation
 
 _SEVERAL = 1.2  # flagged annotations per image and category; COCO joins all of a crowd into one
 _MANY = 0.25  # share of the annotations; in COCO's files it is about .01
@@ -36,6 +38,8 @@ def check_crowds(index: CocoIndex) -> Issues:
     run_lengths = index.annotations.text.array[rows["start"]] == _RUN_LENGTHS
     by_form = bool((run_lengths == flagged)[~boxed].all())  # all run lengths are flagged, and nothing else is
     if (by_form and each > _SEVERAL) or count >= _MANY * len(rows):
+        if not by_form and _are_rectangles(index, own):  # boxes that a corrected copy states as regions to ignore
+            return issues
         how = "all" if by_form else f"{int((run_lengths & flagged).sum())} of them"
         issues.add(
             "crowd-by-tool",
@@ -43,3 +47,15 @@ def check_crowds(index: CocoIndex) -> Issues:
             f"{how} are run-length masks{', and no other annotation is' if by_form else ''}",
         )
     return issues
+
+
+def _are_rectangles(index: CocoIndex, rows: npt.NDArray[np.void]) -> bool:
+    """Return True if all segmentations are single polygons of four corners along the axes of the image."""
+    for text in index.annotations.segmentations(rows):
+        segmentation = decode_segmentation(text)
+        if not isinstance(segmentation, list) or [len(part) for part in segmentation if isinstance(part, list)] != [8]:
+            return False
+        x, y = segmentation[0][0::2], segmentation[0][1::2]
+        if not (len(set(x)) == len(set(y)) == 2):
+            return False
+    return True
