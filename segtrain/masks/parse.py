@@ -54,13 +54,16 @@ def from_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
     return from_polygons(segmentation, size)
 
 
-def is_empty(segmentation: object) -> bool:
-    """Return True for a segmentation that holds nothing: None, [], [[]] or [None].
+def lacks_outline(segmentation: object) -> bool:
+    """Return True for a segmentation that holds no outline: nothing at all, or the 4 numbers of a box.
 
-    >>> is_empty([[]]), is_empty([[1, 1, 5, 1, 5, 4]])
-    (True, False)
+    >>> lacks_outline([[]]), lacks_outline([[1, 1, 5, 4]]), lacks_outline([[1, 1, 5, 1, 5, 4]])
+    (True, True, False)
     """
-    return segmentation is None or (isinstance(segmentation, list) and not any(segmentation))
+    if not segmentation:
+        return True
+    parts = segmentation if isinstance(segmentation, list) else [segmentation]
+    return all(not part or (isinstance(part, list) and len(part) == 4) for part in parts)
 
 
 def from_drawable(
@@ -92,7 +95,7 @@ def from_drawable(
     good, bad = drawable_polygons(segmentation, size)
     if good:
         return from_rings(good, size) if rings == "even_odd" else from_polygons(good, size), bad
-    if is_empty(segmentation):
+    if not any(segmentation):  # [], [[]], [null]
         raise SegmentationError("segmentation-empty", "the segmentation is empty")
     raise SegmentationError("mask-lost", str(bad[0]), bad)
 

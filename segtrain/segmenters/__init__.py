@@ -150,7 +150,8 @@ class Trainable(nn.Module, ABC):
 
         Args:
             images: uint8 RGB tensors (3, H, W), of any sizes.
-            targets: true instances of each image, in the image's own frame.
+            targets: true instances of each image, and the regions that are neither object nor background, in the
+                image's own frame.
 
         Returns:
             float32 scalars by name.

@@ -25,7 +25,7 @@ from tests.helpers.file_mutations import picture
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 SIZE = (10, 20)
 OUTER, HOLE, ISLAND = ([a, a, b, a, b, b, a, b] for a, b in ((0, 10), (2, 8), (4, 6)))
-EMPTY = [[], None, ..., [[]], [None], "x"]
+EMPTY = [[], None, ..., [[]], [None], {}, "", [[10.2, 2, 4.9, 3]], [10, 2, 14, 5], [[10, 2, 14, 5], []]]
 
 
 def load(folder: Path, *entries: Any, check: CheckMode = "strict", **rules: Any) -> CocoIndex:
@@ -37,7 +37,7 @@ def boxed(**changes: Any) -> dict[str, Any]:
     return annotation(**values | changes)
 
 
-@pytest.mark.parametrize("segmentation", EMPTY[:-1], ids=str)
+@pytest.mark.parametrize("segmentation", EMPTY, ids=str)
 @pytest.mark.parametrize("check", ["strict", "off"])
 @pytest.mark.parametrize("choice", ["ignore", "box"])
 def test_a_box_without_a_mask(segmentation: Any, check: CheckMode, choice: Any, tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_box_without_a_mask(segmentation: Any, check: CheckMode, choice: Any, 
     )
 
 
-@pytest.mark.parametrize("segmentation", EMPTY[:-1], ids=str)
+@pytest.mark.parametrize("segmentation", EMPTY, ids=str)
 def test_the_choices_are_named_by_default(segmentation: Any, tmp_path: Path) -> None:
     with pytest.raises(SegtrainError, match=r"7\.png, annotation 6: the object has the box .* and no mask") as caught:
         load(tmp_path, annotation(), boxed(segmentation=segmentation))
@@ -72,8 +72,9 @@ def test_nothing_stands_for_a_mask_without_a_plausible_box(box: Any, choice: Any
 
 def test_a_segmentation_that_is_broken_is_not_empty(tmp_path: Path) -> None:
     broken = boxed(**rle([0, 7]))
-    index = load(tmp_path, annotation(), broken, boxed(segmentation="x"), check="warn", boxes_without_masks="box")
-    assert (index.counts.used, index.counts.dropped) == (1, 2)
+    others = boxed(segmentation="x"), boxed(segmentation=[[1, 2, 3]]), boxed(segmentation=[[10, 2, 14, 5], [1, 2, 3]])
+    index = load(tmp_path, annotation(), broken, *others, check="warn", boxes_without_masks="box")
+    assert (index.counts.used, index.counts.dropped) == (1, 4)
 
 
 def test_boxes_of_crowds_stay_crowds(tmp_path: Path) -> None:

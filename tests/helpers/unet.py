@@ -13,6 +13,8 @@ from segtrain.records import Instances
 from segtrain.segmenters import Trainable
 from segtrain.targets import Target
 
+IGNORED = -100
+
 
 class UNet(Trainable):
     """U-Net that classifies pixels as background or a category; connected pixels of one category are an object.
@@ -50,7 +52,13 @@ class UNet(Trainable):
                 target.boxes.int().tolist(), target.masks, target.labels, strict=True
             ):
                 truth[y0:y1, x0:x1][mask > 0] = label
-            terms.append(F.cross_entropy(self.logits(image)[None], truth.to(self.device)[None]))
+            for (x0, y0, x1, y1), mask in zip(target.ignored_boxes.int().tolist(), target.ignored_masks, strict=True):
+                truth[y0:y1, x0:x1][(mask > 0) & (truth[y0:y1, x0:x1] == 0)] = IGNORED
+            # A sum, as the mean over no pixel at all is not a number.
+            total = F.cross_entropy(
+                self.logits(image)[None], truth.to(self.device)[None], ignore_index=IGNORED, reduction="sum"
+            )
+            terms.append(total / max(int((truth != IGNORED).sum()), 1))
         return {"loss_pixels": torch.stack(terms).mean()}
 
     def segment_one(self, image: Tensor) -> Instances:

@@ -23,7 +23,7 @@ from segtrain.data.coco.record_tables import (
 from segtrain.data.coco.rules import AnnotationRules
 from segtrain.io import printable
 from segtrain.masks import Rle
-from segtrain.masks.parse import SegmentationError, drawable_polygons, from_drawable
+from segtrain.masks.parse import SegmentationError, drawable_polygons, from_drawable, lacks_outline
 
 FINDS_CROSSINGS = find_spec("shapely") is not None  # an optional dependency: the issue is a note that changes nothing
 _BATCH = 2_000  # annotations whose masks are held at a time
@@ -114,12 +114,12 @@ class AnnotationChecks:
             try:
                 rle, bad = from_drawable(segmentation, size, self._rules.rings)
             except SegmentationError as error:
+                if lacks_outline(segmentation) and decode_box(self._annotations.box(row), size) is not None:
+                    self._drop(place, "box-without-mask", f"the object has the box {self._box(row)} and no mask")
+                    continue
                 for part in error.parts:
                     self._add(part.kind, row, str(part))
-                if error.kind == "segmentation-empty" and decode_box(self._annotations.box(row), size) is not None:
-                    self._drop(place, "box-without-mask", f"the object has the box {self._box(row)} and no mask")
-                else:
-                    self._drop(place, error.kind, str(error))
+                self._drop(place, error.kind, str(error))
                 continue
             for part in bad:
                 self._add(part.kind, row, str(part))

@@ -18,7 +18,7 @@ from segtrain.data.coco.json_file import read_document
 from segtrain.data.coco.record_tables import decode_box, decode_usual, draw, name_of
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
-from segtrain.masks.parse import SegmentationError, drawable_polygons
+from segtrain.masks.parse import SegmentationError, drawable_polygons, lacks_outline
 
 Entry = dict[str, Any]
 _INT32 = 2**31 - 1
@@ -235,7 +235,8 @@ def _reason(index: CocoIndex, alone: Rows) -> str:
         box = index.annotations.box(alone[0])
         draw(index.annotations.segmentations(alone)[0], index.images[place].size, box)
     except SegmentationError as error:
-        if error.kind == "segmentation-empty" and decode_box(box, index.images[place].size):
+        segmentation = decode_usual(index.annotations.segmentations(alone)[0], index.images[place].size, box)[0]
+        if lacks_outline(segmentation) and decode_box(box, index.images[place].size):
             return "it has a box and no mask"
         return str(error)
     return "its mask covers no pixel of the image"

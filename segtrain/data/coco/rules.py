@@ -5,11 +5,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from segtrain.data.coco.record_tables import AnnotationTable, ImageTable, decode_box, decode_usual
-from segtrain.masks.parse import Rings, is_empty
+from segtrain.masks.parse import Rings, lacks_outline
 
 BoxesWithoutMasks = Literal["error", "ignore", "box"]
 Crowd = Literal["ignore", "objects"]
-_LONGEST_EMPTY = 32  # bytes of json; a segmentation that holds no number is shorter
+_LONGEST = 128  # bytes of json; a segmentation without an outline, of at most 4 numbers, is shorter
 
 
 class AnnotationRules(NamedTuple):
@@ -47,10 +47,10 @@ def apply_rules(annotations: AnnotationTable, images: ImageTable, rules: Annotat
     if rules.crowd == "objects":
         rows["crowd"] = False
     if rules.boxes_without_masks != "error":
-        short = np.flatnonzero(rows["usable"] & (rows["box"] - rows["start"] <= _LONGEST_EMPTY))
+        short = np.flatnonzero(rows["usable"] & (rows["box"] - rows["start"] <= _LONGEST))
         for place, text in zip(short.tolist(), annotations.segmentations(rows[short]), strict=True):
             size, box = images[int(rows["image"][place])].size, annotations.box(rows[place])
-            if is_empty(decode_usual(text, size, box)[0]) and decode_box(box, size) is not None:
+            if lacks_outline(decode_usual(text, size, box)[0]) and decode_box(box, size) is not None:
                 rows["boxed"][place] = True
                 rows["crowd"][place] |= rules.boxes_without_masks == "ignore"
     return annotations.with_rows(rows)
