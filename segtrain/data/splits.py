@@ -139,14 +139,8 @@ def open_splits(
             assert val_fraction is not None
             copies = group_copies(whole, sizes["train"])
             chosen = draw_validation_ids(whole, val_fraction, seed, split_by, copies)
-        rows = whole.images.rows
-        taken = np.isin(rows["id"], list(chosen))
-        sides: dict[SplitName, npt.NDArray[np.void]] = {"train": rows[~taken], "val": rows[taken]}
-        for name, own in sides.items():
-            held = set(own["id"].tolist())
-            merged = [entry for entry, identifier in whole.merged.items() if identifier in held]
-            entries[name] = [*own["entry"].tolist(), *merged]
-            indices[name], absent[name] = whole.subset(own["id"].tolist()), absent["train"]
+        absent["val"] = absent["train"]
+        indices, entries = _halves(whole, chosen)
     else:
         if "train" in need:
             indices["train"], absent["train"] = _load(
@@ -166,6 +160,31 @@ def open_splits(
         aligned = _with_training_labels(splits["train"].index, splits["val"].index)
         splits["val"] = replace(splits["val"], index=aligned)
     return splits
+
+
+def _halves(
+    whole: CocoIndex, val_ids: Collection[int]
+) -> tuple[dict[SplitName, CocoIndex], dict[SplitName, list[int]]]:
+    """Divide an index into training and validation.
+
+    Args:
+        whole: index of the whole file.
+        val_ids: ids of the validation images.
+
+    Returns:
+        The index of each side, and the positions of its images in the file's ``images``, merged entries included.
+    """
+    ids = whole.images.rows["id"]
+    taken = np.isin(ids, list(val_ids))
+    indices: dict[SplitName, CocoIndex] = {}
+    entries: dict[SplitName, list[int]] = {}
+    sides: dict[SplitName, npt.NDArray[np.bool_]] = {"train": ~taken, "val": taken}
+    for name, side in sides.items():
+        held = set(ids[side].tolist())
+        merged = [entry for entry, identifier in whole.merged.items() if identifier in held]
+        entries[name] = [*whole.images.rows["entry"][side].tolist(), *merged]
+        indices[name] = whole.subset(held)
+    return indices, entries
 
 
 def check_images(split: Split, root: Path | None = None) -> ImageReader:

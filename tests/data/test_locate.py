@@ -301,6 +301,19 @@ def test_sizes_are_taken_from_the_file_that_is_meant(tmp_path: Path) -> None:
     assert data.index.images[0].size == (8, 8)
 
 
+@pytest.mark.parametrize("file", ["000000000042.jpg", "val2017/000000000042.jpg"])
+def test_an_address_takes_the_place_of_a_missing_name(file: str, tmp_path: Path) -> None:
+    picture(tmp_path / "images" / file)
+    path = write(tmp_path / "coco.json", ["x"])
+    content = json.loads(path.read_text())
+    del content["images"][0]["file_name"]
+    content["images"][0]["coco_url"] = "http://images.cocodataset.org/val2017/000000000042.jpg"
+    path.write_text(json.dumps(content))
+    data = segtrain.load_coco(path, tmp_path / "images")
+    assert data.index.images.names() == [file]
+    assert data.index.issues["image-url-only"].count == 1
+
+
 def test_loading_from_python(tmp_path: Path) -> None:
     picture(tmp_path / "images" / "a.png", 7)
     data = segtrain.load_coco(write(tmp_path / "coco.json", ["D:\\cells\\A.PNG"]), tmp_path / "images")

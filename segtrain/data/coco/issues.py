@@ -163,6 +163,9 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "image-renamed": IssueType(
         "warning", "image file of another name than the json states", "the one file that fits is read; --fix names it"
     ),
+    "image-url-only": IssueType(
+        "note", "image without a file name, but with an address", "the name is taken from coco_url"
+    ),
     "image-backslash": IssueType("note", "file name with \\ between folders", "read as /; --fix writes it"),
     "same-file-merged": IssueType(
         "warning", "image that is listed under several ids", "made one image with the annotations of all"

@@ -34,6 +34,7 @@ class FileImage(msgspec.Struct, gc=False):
     height: Any = None
     width: Any = None
     difficulty: Any = None
+    coco_url: Any = None
 
 
 class FileCategory(msgspec.Struct, gc=False):

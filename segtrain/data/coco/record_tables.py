@@ -237,6 +237,9 @@ def _are_plain(entries: Sequence[FileImage]) -> bool:
 
 def _is_usable(entry: FileImage, place: int, issues: Issues, size_of: SizeOf | None) -> bool:
     """Return True for an entry with a name and a size; a missing size is filled in from the image file."""
+    if entry.file_name is None and isinstance(entry.coco_url, str):  # as in LVIS
+        entry.file_name = "/".join(entry.coco_url.partition("://")[2].split("/")[1:]) or None
+        issues.add("image-url-only", f"images[{place}] (image {_said(entry.id)}): {_said(entry.file_name)}")
     name, stated = entry.file_name, f"height {_said(entry.height)} and width {_said(entry.width)}"
     if not isinstance(name, str) or not _is_utf8(name):
         issues.add("wrong-type", f"images[{place}].file_name is {_said(name)}, and must name a file")
