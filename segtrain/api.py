@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,20 +17,24 @@ from segtrain import visualize
 from segtrain.arrays import RgbArray
 from segtrain.cli.config import config_folder
 from segtrain.data.check.load import CheckMode, load_index, refuse_errors, with_image_files
+from segtrain.data.check.readings import FEW_LEVELS
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.coco.category_names import learned_categories
 from segtrain.data.coco.joined_files import annotation_file
 from segtrain.data.coco.result_file import load_results as _load_results
 from segtrain.data.coco.result_ids import ResultIds
 from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd
+from segtrain.data.images.decode import decode, decode_pages
 from segtrain.data.images.image_files import ImageError
-from segtrain.data.images.image_reader import ImageReader, as_tensor
-from segtrain.data.images.image_reader import read_image as _read_image
-from segtrain.data.images.image_reader import read_pages as _read_pages
+from segtrain.data.images.image_reader import ImageReader, as_tensor, range_of_image
+from segtrain.data.images.intensity import FULL, Intensity, grey_levels, to_rgb
 from segtrain.data.images.opening import PILLOW_LIMIT
 from segtrain.data.images.orientation import Exif
-from segtrain.data.images.reading import Pages, check_channels, one_image_pages
+from segtrain.data.images.reading import Pages, Reading, check_channels, one_image_pages
+from segtrain.data.images.samples import Samples
+from segtrain.data.images.value_range import measure
 from segtrain.data.loader import evaluation_images
+from segtrain.data.split_intensity import headers_of, set_intensity
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import (
@@ -52,9 +56,10 @@ from segtrain.segmenters import Segmenter
 from segtrain.segmenters.classical.regions import LabelMap
 from segtrain.segmenters.classical.segmenter import LabelMapSegmenter, check_setting, check_settings, method_name
 from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, restore_segmenter
-from segtrain.values import Natural
+from segtrain.values import IntensitySetting, Natural
 
 ImageLike = RgbArray | Tensor | Image.Image | str | Path
+_SEED = 0  # of the draw of images that a range is found from, as in configs/train.yaml
 _MAX_DETS = 100  # as in configs/data/coco.yaml
 _MIN_AREA = 16  # as in configs/segmenter/
 
@@ -69,6 +74,8 @@ class Model:
         class_names: names of the labels 1..K; empty for a classical method, whose labels are all 0.
         score_threshold: operating point, chosen on training images: detections of lower scores are mostly wrong; 0 for
             a classical method, whose scores only rank.
+        intensity: ranges by which image files are read: those of the training; the full range of each type of samples
+            for a classical method.
 
     >>> import segtrain as st
     >>> st.load("runs/train/cells")
@@ -79,6 +86,7 @@ class Model:
     title: str
     class_names: Sequence[str]
     score_threshold: float
+    intensity: Intensity = FULL
 
     def __repr__(self) -> str:
         if not self.class_names:
@@ -110,7 +118,7 @@ class Model:
         """
         if isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) < 4:
             raise SegtrainError("segment takes a list of images; write segment([image])")
-        return self.segmenter.segment([_as_image(image) for image in images])
+        return self.segmenter.segment([_as_image(image, self.intensity) for image in images])
 
 
 def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -> Model:
@@ -131,7 +139,10 @@ def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -
     path = checkpoint_file(path)
     checkpoint = load_checkpoint(path)
     network = restore_segmenter(checkpoint, str(path), trust=trust).to(resolve_device(device))
-    return Model(network, network.title, checkpoint.class_names, checkpoint.score_threshold)
+    intensity = Intensity.from_plain(checkpoint.intensity)
+    if intensity.others is None:  # files of types that the training did not have
+        intensity = replace(intensity, others="full")
+    return Model(network, network.title, checkpoint.class_names, checkpoint.score_threshold, intensity)
 
 
 def classical(method: str | Callable[..., LabelMap], *, min_area: int | None = None, **settings: Any) -> Model:
@@ -174,6 +185,7 @@ def read_image(
     max_pixels: int = PILLOW_LIMIT,
     pages: Pages = "error",
     channels: Sequence[int] | None = None,
+    intensity: IntensitySetting | Intensity = FULL,
 ) -> RgbArray:
     """Read an image file of any mode and bit depth, upright.
 
@@ -183,25 +195,36 @@ def read_image(
         pages: "error": a file of several pages or frames that differ is refused; "first", "max" or "mean" of its pages.
         channels: numbers from 0 of the channels that become red, green and blue, or of the one that is read as grey;
             None for the colours that the file declares.
+        intensity: samples of more than 8 bits that become black and white: a pair (low, high); pairs by the type of
+            samples, such as {"uint16": (0, 4095)}; `Model.intensity`; or "full" for the full range of the type.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        SegtrainError: the file is missing, corrupt, truncated, or too large, or nothing tells which of its pages or
-            channels are the image.
+        SegtrainError: the file is missing, corrupt, truncated, too large, or of a type without a range; or nothing
+            tells which of its pages or channels are the image.
+
+    Warns:
+        UserWarning: the image uses so little of the range of its type that hardly any grey levels remain.
 
     >>> import segtrain as st
     >>> st.read_image("cells/images/val/000001.png").shape
     (96, 96, 3)
     """
+    path = expand_path(path)
     numbers = None if channels is None else check_channels(channels, "channels")
+    reading = Reading("auto", max_pixels, one_image_pages(pages), numbers)
     with _image_errors():
-        return _read_image(expand_path(path), max_pixels=max_pixels, pages=one_image_pages(pages), channels=numbers)
+        return _convert(decode(path, None, reading), _given(intensity), path)
 
 
 def read_pages(
-    path: str | Path, *, max_pixels: int = PILLOW_LIMIT, channels: Sequence[int] | None = None
+    path: str | Path,
+    *,
+    max_pixels: int = PILLOW_LIMIT,
+    channels: Sequence[int] | None = None,
+    intensity: IntensitySetting | Intensity = FULL,
 ) -> list[RgbArray]:
     """Read each page or frame of an image file as an image, such as the slices of a TIFF; see `read_image`.
 
@@ -209,6 +232,7 @@ def read_pages(
         path: path of the file.
         max_pixels: greatest number of pixels of a page.
         channels: channels of a page that become red, green and blue; see `read_image`.
+        intensity: samples of more than 8 bits that become black and white; see `read_image`.
 
     Returns:
         (H, W, 3) uint8 RGB for each page of the size of the first; thumbnails and levels of a pyramid are left out.
@@ -220,9 +244,11 @@ def read_pages(
     >>> [page.shape for page in st.read_pages("cells/images/val/000001.png")]
     [(96, 96, 3)]
     """
+    path, ranges = expand_path(path), _given(intensity)
     numbers = None if channels is None else check_channels(channels, "channels")
     with _image_errors():
-        return list(_read_pages(expand_path(path), max_pixels=max_pixels, channels=numbers))
+        pages = decode_pages(path, Reading("auto", max_pixels, channels=numbers))
+        return [_convert(samples, ranges, path) for samples in pages]
 
 
 def draw(
@@ -277,6 +303,7 @@ def load_coco(
     rings: Rings = "union",
     pages: Pages = "error",
     channels: Sequence[int] | None = None,
+    intensity: IntensitySetting | Intensity = "auto",
 ) -> Split:
     """Load a COCO data set: the index of its annotations, and a reader of its images.
 
@@ -295,6 +322,8 @@ def load_coco(
             a hole.
         pages: treatment of image files of several pages; see `read_image`.
         channels: channels of the images that become red, green and blue; see `read_image`.
+        intensity: samples of more than 8 bits that become black and white: "auto" and "percentile" find a range for all
+            images from at most 200 of them; for others see `read_image`.
 
     Raises:
         SegtrainError: the file is no COCO json, or something in it cannot be used; or an image is missing.
@@ -322,7 +351,13 @@ def load_coco(
     if check == "strict":
         refuse_errors(index.issues, str(path), 'check="warn"')
         absent.refuse(index, "images")
-    return Split("val", index, reader, absent=absent)
+    split = Split("val", index, reader, absent=absent)
+    if isinstance(intensity, Intensity):
+        return split if reader is None else replace(split, images=replace(reader, intensity=intensity))
+    splits, readings = set_intensity({"val": split}, {"val": headers_of(split, check)}, intensity, _SEED)
+    if check == "strict":
+        refuse_errors(readings["val"], str(annotations), 'check="warn"')
+    return splits["val"]
 
 
 def check(data: Split, *, against: Split | None = None, max_dets: int = _MAX_DETS) -> CheckReport:
@@ -352,6 +387,7 @@ def check(data: Split, *, against: Split | None = None, max_dets: int = _MAX_DET
         max_dets=max_dets,
         max_pixels=_reader(data).max_pixels,
         rules=data.index.rules,
+        intensity=_reader(data).intensity,
     )
     return run_checks(settings, lambda _name, _steps: lambda: None)[0]
 
@@ -379,7 +415,11 @@ def predict(segmenter: Segmenter, data: Split, *, score_threshold: float | None 
     >>> detections.masks[0]["image_id"]
     1
     """
-    images = evaluation_images(data.index, _reader(data))
+    reader = _reader(data)
+    if isinstance(segmenter, Model) and segmenter.class_names and reader.intensity.rule == "auto":
+        ranges = {**reader.intensity.ranges, **segmenter.intensity.ranges}
+        reader = replace(reader, intensity=replace(segmenter.intensity, ranges=ranges))
+    images = evaluation_images(data.index, reader)
     categories = data.index.categories
     own: Sequence[Category] | None = categories
     if isinstance(segmenter, Model) and segmenter.class_names:
@@ -461,6 +501,27 @@ def score(detections: Detections, data: Split, *, max_dets: int = _MAX_DETS) -> 
     return _score(detections, GroundTruthSet.of(data.index), max_dets, TRACKS)
 
 
+def _given(intensity: IntensitySetting | Intensity) -> Intensity:
+    """Return the ranges of a setting that does without a data set."""
+    ranges = intensity if isinstance(intensity, Intensity) else Intensity.given(intensity)
+    if ranges is None:
+        raise SegtrainError(f"{intensity!r} needs a data set (load_coco); give full, or a range (low, high)")
+    return ranges
+
+
+def _convert(samples: Samples, intensity: Intensity, path: Path) -> RgbArray:
+    """Convert samples to 8-bit RGB, and warn where a full range leaves hardly any grey levels."""
+    bounds = range_of_image(samples, intensity, path)
+    ends = measure(samples) if samples.array.dtype != np.uint8 and intensity.others == "full" else None
+    if ends is not None and (levels := grey_levels(ends, bounds)) < FEW_LEVELS and ends.span > 0:
+        warnings.warn(
+            f"{path}: its samples lie from {ends}, and {levels} of 256 grey levels remain of a range of {bounds}; "
+            f"give intensity=({ends.low:g}, {ends.high:g})",
+            stacklevel=3,
+        )
+    return to_rgb(samples, bounds)
+
+
 def _reader(data: Split) -> ImageReader:
     if data.images is None:
         raise SegtrainError(f"{data.index.path} was loaded without images: load_coco(annotations, images)")
@@ -485,7 +546,9 @@ def _image_errors() -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        remedy = "raise max_pixels if you trust it" if error.kind == "image-too-large" else "replace the file"
+        large, untyped = "raise max_pixels if you trust it", "give intensity=(low, high)"
+        remedies = {"image-too-large": large, "image-intensity": untyped}
+        remedy = remedies.get(error.kind, "replace the file")
         raise SegtrainError(f"{printable(error.place)}: {error.reason}; {remedy}") from None
 
 
@@ -493,10 +556,10 @@ def _size(shape: Sequence[int]) -> str:
     return f"{shape[0]} x {shape[1]}"
 
 
-def _as_image(image: Any) -> Tensor:
+def _as_image(image: Any, intensity: Intensity = FULL) -> Tensor:
     """Convert any image that `Model.segment` takes to a uint8 RGB tensor (3, H, W)."""
     if isinstance(image, str | Path):
-        image = read_image(image)
+        image = read_image(image, intensity=intensity)
     if isinstance(image, Image.Image):
         image = np.asarray(image.convert("RGB"))
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:

@@ -14,6 +14,8 @@ PositiveFloat = Annotated[float, Meta(gt=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 ProperFraction = Annotated[float, Meta(gt=0, lt=1)]
 TunedMetric = Literal["mask_ap", "miou"]
+IntensityRule = Literal["auto", "full", "percentile"]
+IntensitySetting = IntensityRule | tuple[float, float] | dict[str, tuple[float, float]]  # a range, or one for each type
 
 _WORDS = {NoneType: "null", bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 

@@ -10,6 +10,7 @@ from typing import Any
 from segtrain.data.coco.category_names import describe_nearest, learned_categories, with_learned_categories
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.joined_files import annotation_file
+from segtrain.data.images.intensity import Intensity
 from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
@@ -101,7 +102,7 @@ class EvaluatedCheckpoint:
         if not data["from_checkpoint"] or self.checkpoint is None:
             return dict(data), None
         given = {key: value for key, value in data.items() if value is not None}
-        merged = {**data, **self.checkpoint.config["data"], **given, "generator": None}
+        merged = {**data, **self.checkpoint.config["data"], "intensity": "auto", **given, "generator": None}
         # Whichever of the two ways to name a validation split the user chose replaces the other.
         if "val_annotations" in given:
             merged["val_fraction"] = merged["split_by"] = None
@@ -109,6 +110,11 @@ class EvaluatedCheckpoint:
             merged["val_annotations"] = None
         own_split = given.keys() & {"train_annotations", "val_fraction", "split_by", "val_annotations"}
         return merged, None if own_split else self.checkpoint.val_ids
+
+    @property
+    def intensity(self) -> Intensity | None:
+        """Ranges by which the network's training images were read; None without a checkpoint."""
+        return None if self.checkpoint is None else Intensity.from_plain(self.checkpoint.intensity)
 
     def segmenter_node(self, node: Mapping[str, Any], max_dets: int) -> dict[str, Any]:
         """Fill in the checkpoint's path where the node of a segmenter stands for its network."""

@@ -15,6 +15,7 @@ from segtrain.benchmark.tuning import Tuning
 from segtrain.console import progress
 from segtrain.data.coco.result_file import load_results
 from segtrain.data.coco.result_ids import AS_WRITTEN, ResultIds
+from segtrain.data.images.intensity import Intensity
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD, Detections, predict
@@ -126,6 +127,7 @@ class TrainedMethod(Method):
         checkpoint: checkpoint of the network.
         categories: categories of labels 1..K; None if they are not those of the data.
         score_threshold: operating point that the user gave; None for the checkpoint's.
+        intensity: ranges by which the network's images are read; None for those of the data.
     """
 
     def __init__(
@@ -135,12 +137,13 @@ class TrainedMethod(Method):
         checkpoint: EvaluatedCheckpoint,
         categories: Sequence[Category] | None,
         score_threshold: float | None,
+        intensity: Intensity | None,
     ) -> None:
         super().__init__(name, network, checkpoint.score_threshold(score_threshold))
         self._network = network
         self.checkpoint = checkpoint
         self.costs |= checkpoint.costs
-        self._categories, self._given_threshold = categories, score_threshold
+        self._categories, self._given_threshold, self._intensity = categories, score_threshold, intensity
 
     def describe(self, evaluated: Split) -> str:
         """Describe the method, with the origin of the operating point and of the weights; see `Method`."""
@@ -150,7 +153,8 @@ class TrainedMethod(Method):
     def _segment(self, benchmark: Benchmark, advance: Advance) -> Detections:
         foreign = self._categories is None
         categories = benchmark.ground_truth.categories if self._categories is None else self._categories
-        return predict(self._network, benchmark.images(), categories, self.score_threshold, advance, foreign=foreign)
+        images = benchmark.images(self._intensity)
+        return predict(self._network, images, categories, self.score_threshold, advance, foreign=foreign)
 
 
 class TunedMethod(Method):
@@ -283,7 +287,7 @@ def build_methods(
     """Build all methods of an evaluation before the first one runs, so that errors of any method occur at once.
 
     Args:
-        config: configuration of evaluate.py.
+        config: configuration of evaluate.py; its node ``data`` with the checkpoint's values filled in.
         checkpoints: the evaluated checkpoints; the first one without a checkpoint if there is none.
         benchmark: the images and their ground truth.
         device: device of the networks.
@@ -306,7 +310,8 @@ def build_methods(
             if loads_checkpoint(node):
                 need_names = config["tracks"] == "all"
                 categories = checkpoint.categories(benchmark.split.index, need_names=need_names)
-                methods.append(TrainedMethod(row, built, checkpoint, categories, given))
+                intensity = checkpoint.intensity if config["data"]["intensity"] == "auto" else None
+                methods.append(TrainedMethod(row, built, checkpoint, categories, given, intensity))
             else:
                 methods.append(_untrained(row, built, checkpoint.score_threshold(given)))
     return methods

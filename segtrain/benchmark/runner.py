@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 
+from segtrain.data.images.intensity import Intensity
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
@@ -129,8 +130,11 @@ class Benchmark:
         self.max_dets, self.tracks = max_dets, tracks
         self.rows: dict[str, MethodResult] = {}
 
-    def images(self) -> Iterator[tuple[int, Tensor]]:
+    def images(self, intensity: Intensity | None = None) -> Iterator[tuple[int, Tensor]]:
         """Read the images: ids, and uint8 RGB (3, H, W).
+
+        Args:
+            intensity: ranges by which they are read; types that it lacks, and None, by the split's.
 
         Raises:
             SegtrainError: there are no images, or one cannot be read.
@@ -139,7 +143,10 @@ class Benchmark:
             raise SegtrainError(
                 "data.val_images is null: name the image folder, or use methods=none with predictions.NAME=FILE"
             )
-        return evaluation_images(self.split.index, self.split.images)
+        reader = self.split.images
+        if intensity is not None:
+            reader = replace(reader, intensity=intensity.completed(reader.intensity))
+        return evaluation_images(self.split.index, reader)
 
     def score(self, detections: Detections) -> dict[TrackName, TrackScores | None]:
         """Compute the scores of some detections, by track."""

@@ -92,7 +92,8 @@ class Tuning:
         self._budget = Budget(*self._limits)
         skip = self._data["on_bad_image"] == "skip"
         try:
-            split = open_data(self._data, ["train"], split_seed, val_ids)["train"]
+            intensity = None if evaluated.images is None else evaluated.images.intensity
+            split = open_data(self._data, ["train"], split_seed, val_ids, intensity=intensity)["train"]
             files = set(files_of(evaluated).values())
             self._images = TrainingImages(split, self._count, self._seed, skip=skip, evaluated=files)
         except SegtrainError as error:

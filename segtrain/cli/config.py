@@ -18,7 +18,16 @@ import segtrain
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
 from segtrain.nodes import find_argument_problems, nearest
-from segtrain.values import Fraction, Natural, Positive, PositiveFloat, ProperFraction, TunedMetric, check_value
+from segtrain.values import (
+    Fraction,
+    IntensitySetting,
+    Natural,
+    Positive,
+    PositiveFloat,
+    ProperFraction,
+    TunedMetric,
+    check_value,
+)
 
 # Keys whose values are paths, or lists of paths; `*` stands for any name.
 _PATHS = (
@@ -50,6 +59,7 @@ class Data(Struct):
     boxes_without_masks: Literal["error", "ignore", "box"]
     crowd: Literal["ignore", "objects"]
     rings: Literal["union", "even_odd"]
+    intensity: IntensitySetting
     max_image_pixels: Positive
     min_object_pixels: Natural
     cache: Literal["none", "ram"]

@@ -54,12 +54,12 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     checkpoints = find_checkpoints(config)
     source = checkpoints[0]
     data, val_ids = source.data_settings(config["data"])
-    split = open_data(data, ["val"], source.seed, val_ids, _image_use(config))["val"]
+    split = open_data(data, ["val"], source.seed, val_ids, _image_use(config), source.intensity)["val"]
     require_instances(split.index)
     if any(map(loads_checkpoint, config["segmenters"].values())):
         split = with_all_categories(split, checkpoints)
     benchmark = Benchmark(split, max_dets=data["max_dets"], tracks=TRACKS if config["tracks"] == "all" else TRACKS[:1])
-    methods = build_methods(config, checkpoints, benchmark, device)
+    methods = build_methods({**config, "data": data}, checkpoints, benchmark, device)
     found = checkpoint_argument(source.path, config["checkpoint"])
     start = [*command.program, *about_data(command.overrides), *found]
     tuning = Tuning(output_dir, data, start, config["seed"], **config["tune"])

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from segtrain.cli.command_line import Command
 from segtrain.data.loader import TrainingLoader
 from segtrain.data.open_data import open_data, training_samples
+from segtrain.data.split_intensity import save_intensity
 from segtrain.data.splits import save_split
 from segtrain.nodes import build
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything
@@ -43,7 +44,8 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     if resumed is None:
         check_trainable(config["segmenter"])
     val_ids = resumed.known_val_ids(config["data"]) if resumed else None
-    splits = open_data(config["data"], ["train", "val"], seed, val_ids)
+    intensity = resumed.intensity if resumed else None
+    splits = open_data(config["data"], ["train", "val"], seed, val_ids, intensity=intensity)
     initial = Checkpoint.initial(config, splits, precision)
     node = resumed.known_settings(config["segmenter"]) if resumed else config["segmenter"]
     segmenter = build_trainable(node, initial.class_names, initialise=resumed is None)
@@ -62,6 +64,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     with run_directory(output_dir, resumed):
         command.record(config, output_dir)
         save_split(splits, output_dir)
+        save_intensity(splits, output_dir)
         logger = RunLogger(output_dir, start.step)
         logger.log_config(OmegaConf.to_yaml(config))
         logger.log_samples(*samples, start.class_names)

@@ -3,27 +3,26 @@
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from segtrain.console import progress
 from segtrain.data.augmentation import Augmentation
-from segtrain.data.check.cache import cached, fingerprint, fingerprints
+from segtrain.data.check.cache import cached, fingerprint
 from segtrain.data.check.copies import find_source_leaks
-from segtrain.data.check.image_checks import check_headers
+from segtrain.data.check.known_headers import KnownHeaders
 from segtrain.data.check.load import CheckMode, refuse_errors
 from segtrain.data.check.set_checks import check_set, find_leaks
 from segtrain.data.coco.index import require_instances
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
-from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.coco.rules import AnnotationRules
 from segtrain.data.dataset import CocoDataset
-from segtrain.data.images.image_files import ImageError
-from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.images.intensity import Intensity
 from segtrain.data.images.pixel_cache import PixelCache
 from segtrain.data.images.reading import check_channels, one_image_pages
+from segtrain.data.split_intensity import headers_of, set_intensity
 from segtrain.data.splits import ImageUse, Split, SplitName, check_images, drop_unreadable, open_splits
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
@@ -33,24 +32,21 @@ logger = logging.getLogger(__name__)
 PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
 
 
-class _CheckedHeaders(msgspec.Struct):
-    """Headers of the images of a split."""
-
-    issues: list[Issue]
-    unusable: dict[int, str]
-
-
 class _Leaks(msgspec.Struct):
     """Images that are in both splits."""
 
     issues: list[Issue]
 
 
-def check_split(split: Split, check: CheckMode, max_dets: int, *, skip: bool) -> Split:
-    """Check the headers of a split's images, and the split as a whole.
+def check_split(
+    split: Split, check: CheckMode, max_dets: int, headers: KnownHeaders, intensity: Issues, *, skip: bool
+) -> Split:
+    """Check a split as a whole, and collect its issues.
 
     Args:
         split: split whose annotations are checked already.
+        headers: checked headers of its images; none without images.
+        intensity: issues of how its images read.
         check: "strict" if an image that cannot be used is an error, "warn" if it is left out, "off" for no check.
         max_dets: detections per image that the model returns and AP uses.
         skip: True to skip and count unreadable images instead of raising an error.
@@ -64,13 +60,8 @@ def check_split(split: Split, check: CheckMode, max_dets: int, *, skip: bool) ->
     if check == "off":
         return split
     issues, index = Issues(), split.index
-    parts: list[Issues | list[Issue]] = [index.issues, check_set(index, max_dets)]
-    unusable: dict[int, str] = {}
-    if split.images is not None:
-        headers = _check_headers(split.images, list(index.images), split.absent.problems)
-        unusable = headers.unusable
-        parts.append(headers.issues)
-    for part in parts:
+    unusable = headers.unusable
+    for part in (index.issues, check_set(index, max_dets), headers.issues, intensity):
         issues.merge(part)
     if check == "strict" and not skip:
         refuse_errors(issues, str(index.path))
@@ -99,19 +90,6 @@ def log_issues(name: str, issues: Issues) -> None:
     if notes := issues.of("note"):
         counted = ", ".join(f"{ISSUE_TYPES[issue.kind].title} ({issue.count})" for issue in notes)
         logger.info("%s, notes: %s", name, counted)
-
-
-def _check_headers(reader: ImageReader, images: list[ImageInfo], absent: Mapping[int, ImageError]) -> _CheckedHeaders:
-    def look() -> _CheckedHeaders:
-        with progress("image headers", len(images), transient=True) as stage:
-            report = check_headers(images, reader, stage.advance, absent)
-        return _CheckedHeaders(list(report.issues), report.unusable)
-
-    stated = [(image.id, image.file_name, image.height, image.width) for image in images]
-    found = fingerprints(reader.folder, (image.file_name for image in images))
-    folder = str(reader.folder.absolute())
-    problems = {str(identifier): str(error) for identifier, error in absent.items()}
-    return cached([folder, str(reader.reading), stated, found, problems], _CheckedHeaders, look)
 
 
 def _files(split: Split) -> dict[int, Path]:
@@ -147,6 +125,7 @@ def open_data(
     seed: int,
     val_ids: Collection[int] | None = None,
     images: ImageUse = "needed",
+    intensity: Intensity | None = None,
 ) -> dict[SplitName, Split]:
     """Open the splits that a command needs; a synthetic data set is drawn first.
 
@@ -156,6 +135,7 @@ def open_data(
         seed: seed of a ``val_fraction`` split.
         val_ids: ids of the images of that split, if they are known already.
         images: treatment of a missing image folder; see ``open_splits``.
+        intensity: ranges of a checkpoint, in place of those that the images would have; None without one.
 
     Raises:
         SegtrainError: a setting is missing or wrong, or a file is missing or invalid.
@@ -163,30 +143,18 @@ def open_data(
     root = data_root(data)
     if data["generator"] is not None:
         build(data["generator"]).ensure(root)
-    paths = {key: data[key] for key in PATHS}
     if images == "unused" and data["on_bad_image"] == "skip":
         images = "welcome"  # or the numbers would depend on whether the report has a gallery
-    splits = open_splits(
-        root=root,
-        **paths,
-        val_fraction=data["val_fraction"],
-        split_by=data["split_by"],
-        exif=data["exif"],
-        max_image_pixels=data["max_image_pixels"],
-        check=data["check"],
-        rules=AnnotationRules(*(data[key] for key in AnnotationRules._fields)),
-        pages=one_image_pages(data["pages"]),
-        channels=data["channels"] and check_channels(data["channels"], "data.channels"),
-        seed=seed,
-        need=need,
-        val_ids=val_ids,
-        images=images,
-    )
+    splits = _open(data, need, seed, val_ids, images, data["check"])
     skip = data["on_bad_image"] == "skip"
-    for name, split in splits.items():
+    for split in splits.values():
         if data["check"] == "strict" and not skip and (split.images is not None or "train" in need):
             check_images(split, root)
-        splits[name] = check_split(split, data["check"], data["max_dets"], skip=skip)
+    headers = {name: headers_of(split, data["check"]) for name, split in splits.items()}
+    others = partial(_training_split, data, seed, val_ids) if "train" not in splits else None
+    splits, readings = set_intensity(splits, headers, data["intensity"], seed, intensity, others)
+    for name, split in splits.items():
+        splits[name] = check_split(split, data["check"], data["max_dets"], headers[name], readings[name], skip=skip)
     if data["check"] != "off":
         for name, split in splits.items():
             log_issues(name, split.index.issues)
@@ -197,6 +165,50 @@ def open_data(
     if "train" in splits:
         require_instances(splits["train"].index)
     return splits
+
+
+def _open(
+    data: Mapping[str, Any],
+    need: Collection[SplitName],
+    seed: int,
+    val_ids: Collection[int] | None,
+    images: ImageUse,
+    check: CheckMode,
+) -> dict[SplitName, Split]:
+    return open_splits(
+        root=data_root(data),
+        **{key: data[key] for key in PATHS},
+        val_fraction=data["val_fraction"],
+        split_by=data["split_by"],
+        exif=data["exif"],
+        max_image_pixels=data["max_image_pixels"],
+        check=check,
+        rules=AnnotationRules(*(data[key] for key in AnnotationRules._fields)),
+        pages=one_image_pages(data["pages"]),
+        channels=data["channels"] and check_channels(data["channels"], "data.channels"),
+        seed=seed,
+        need=need,
+        val_ids=val_ids,
+        images=images,
+    )
+
+
+def _training_split(data: Mapping[str, Any], seed: int, val_ids: Collection[int] | None) -> Split | None:
+    """Open the training split for the range of its intensities alone; None if there is none."""
+    if data["train_annotations"] is None or data["train_images"] is None:
+        return None
+    try:
+        return _open(
+            {**data, "val_annotations": None} if val_ids is not None else data,
+            ["train"],
+            seed,
+            val_ids,
+            "needed",
+            "off",
+        )["train"]
+    except SegtrainError as error:
+        logger.info("intensity: not from the training images (%s)", error)
+        return None
 
 
 def training_samples(split: Split, augmentation: Augmentation, seed: int, data: Mapping[str, Any]) -> CocoDataset:

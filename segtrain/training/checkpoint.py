@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import segtrain
+from segtrain.data.images.intensity import FULL
 from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split, SplitName
 from segtrain.errors import SegtrainError
@@ -45,6 +46,7 @@ class Checkpoint:
         threshold_images: number of training images that the score threshold was chosen on; None if it was given.
         training_images: images of the training split.
         training_objects: labelled objects in them, crowds not counted.
+        intensity: ranges by which images are read, as plain values; see `Intensity`.
         validations: number of validations that ``best.pt`` is the best of; None if they were on several sets of images.
     """
 
@@ -65,6 +67,7 @@ class Checkpoint:
     threshold_images: int | None
     training_images: int
     training_objects: int
+    intensity: dict[str, Any]
     validations: int | None
 
     @classmethod
@@ -82,6 +85,7 @@ class Checkpoint:
         if weights is not None and Path(weights).exists():  # a file, not a published name
             segmenter["weights"] = str(Path(weights).absolute())
         drawn = config["data"]["val_annotations"] is None
+        images = splits["train"].images
         return cls(
             model={},
             config={
@@ -105,6 +109,7 @@ class Checkpoint:
             threshold_images=None,
             training_images=len(splits["train"].index.images),
             training_objects=splits["train"].index.counts.used,
+            intensity=(FULL if images is None else images.intensity).to_plain(),
             validations=0,
         )
 

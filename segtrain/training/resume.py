@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from segtrain.data.images.intensity import Intensity
 from segtrain.errors import SegtrainError
 from segtrain.nodes import built_class
 from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
@@ -54,6 +55,11 @@ class Resumed:
             if there != here:
                 logger.warning(f"data.{key}={here} draws nothing here: the run keeps its split, drawn with {there}")
         return self.state.val_ids
+
+    @property
+    def intensity(self) -> Intensity:
+        """Ranges by which the images of the run are read."""
+        return Intensity.from_plain(self.state.intensity)
 
     def known_settings(self, segmenter: Mapping[str, Any]) -> dict[str, Any]:
         """Return the ``segmenter`` node of this run, ``auto`` replaced by the resumed run's choice.

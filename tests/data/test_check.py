@@ -122,7 +122,7 @@ def test_json(data: Path, capsys: Capture) -> None:
     spoil(data, segmentation=[[1, 2, 3]])
     found = report(capsys, data / "train.json", data / "train")
     assert list(found) == [
-        "annotations", "images", "errors", "findings", "counts", "formats", "categories",
+        "annotations", "images", "errors", "findings", "counts", "formats", "categories", "intensity",
     ]  # fmt: skip
     assert (found["annotations"], found["images"]) == (str(data / "train.json"), str(data / "train"))
     assert found["errors"] == 1

@@ -160,7 +160,7 @@ def test_leaks_and_small_objects_are_told(data: Path) -> None:
 def test_the_second_start_looks_at_nothing(script: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = start(script, data, "data.check=warn")
     assert first.code == 0
-    for name in ("check.load.AnnotationChecks", "open_data.check_headers", "open_data.find_leaks"):
+    for name in ("check.load.AnnotationChecks", "check.known_headers.check_headers", "open_data.find_leaks"):
         monkeypatch.setattr(f"segtrain.data.{name}", None)
     assert start(script, data, "data.check=warn", "overwrite=true").code == 0
     change(data, "train" if script == "train" else "val", lambda content: content.update(info=1))

@@ -154,7 +154,7 @@ def test_how_an_image_is_read_is_noted(tmp_path: Path, case: str) -> None:
     header = report.headers[5]
     assert (header.path, header.bytes, header.mtime_ns) == (tmp_path / name, status.st_size, status.st_mtime_ns)
     assert header.size == (4, 6)
-    assert not found(check_pixels([Entry(5, name)], reader).issues)
+    assert found(check_pixels([Entry(5, name)], reader).issues).keys() <= {"image-constant"}
 
 
 def test_colour_of_16_bits_is_deep(tmp_path: Path) -> None:

@@ -125,9 +125,8 @@ def test_deep_grey_is_turned(tmp_path: Path, orientation: int) -> None:
         assert array.flags.c_contiguous
 
 
-@pytest.mark.parametrize("full", [1.0, 255.0, 65535.0])
-def test_floats_scale_from_the_range_that_holds_them(tmp_path: Path, full: float) -> None:
-    grey = np.array([[0, full / 5, full, np.nan]], dtype=np.float32)
+def test_floats_scale_from_0_to_1(tmp_path: Path) -> None:
+    grey = np.array([[0, 0.2, 1, np.nan]], dtype=np.float32)
     Image.fromarray(grey).save(tmp_path / "a.tif")
     assert read(tmp_path / "a.tif")[0, :, 0].tolist() == [0, 51, 255, 0]
 

@@ -121,6 +121,7 @@ def _use(folder: Path, mode: str, skip: bool) -> None:
         "pages": "first" if skip else "error", "channels": None,
         **{"strict": AnnotationRules(), "warn": AnnotationRules("ignore", "ignore", "even_odd"),
            "off": AnnotationRules("box", "objects")}[mode]._asdict(),
+        "intensity": "auto",
     }  # fmt: skip
     chain = {"flip": albumentations.HorizontalFlip(p=0.5), "turn": albumentations.Affine(rotate=(-20, 20), p=0.5)}
     try:

@@ -14,6 +14,7 @@ from segtrain.data.check.load import load_index
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.images.intensity import FULL
 from segtrain.data.loader import TrainingLoader
 from segtrain.segmenters import Trainable
 from segtrain.training.checkpoint import Checkpoint
@@ -97,6 +98,7 @@ def checkpoint(**changes: Any) -> Checkpoint:
         "training": None,
         "threshold_images": None,
         "training_images": 6,
+        "intensity": FULL.to_plain(),
         "training_objects": 10,
         "validations": 0,
     }

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn, cast, get_args
 
 from rich import box
 from rich.console import Console
@@ -34,6 +34,7 @@ from segtrain.data.images.reading import PAGES, check_channels
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path, printable
 from segtrain.masks.parse import Rings
+from segtrain.values import IntensityRule, IntensitySetting
 
 _WIDTH = 140  # characters
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -78,6 +79,7 @@ def _inspect(options: argparse.Namespace) -> tuple[CheckReport, CocoIndex | None
         pages=options.pages,
         channels=None if options.channels is None else check_channels(options.channels, "--channels"),
         rules=AnnotationRules(options.boxes_without_masks, options.crowd, options.rings),
+        intensity=options.intensity,
     )
     console = Console(stderr=True)
     heartbeat = Heartbeat(lambda line: print(line, file=sys.stderr))
@@ -124,6 +126,8 @@ def _show(report: CheckReport, options: argparse.Namespace) -> None:
         if report.lost_images:
             line += f"; {len(report.lost_images)} of the images cannot be used"
         console.print(Text(line), soft_wrap=True)
+    if report.intensity:
+        console.print(Text(f"intensity: {report.intensity}"), soft_wrap=True)
     errors = f"{report.errors} error{'' if report.errors == 1 else 's'}"
     console.print(Text(errors, _COLOURS["error"] if report.errors else "green"))
 
@@ -166,6 +170,7 @@ def _as_values(report: CheckReport, options: argparse.Namespace) -> dict[str, An
         "counts": report.counts,
         "formats": [asdict(entry) for entry in report.formats],
         "categories": [asdict(category) for category in report.categories],
+        "intensity": report.intensity,
     }
 
 
@@ -209,6 +214,8 @@ def _parser() -> argparse.ArgumentParser:
     for key, values in choices.items():
         about = f"value of data.{key} in training (default: %(default)s)"
         parser.add_argument(f"--{key.replace('_', '-')}", choices=values, default=values[0], help=about)
+    intensity = "value of data.intensity in training, a range as LOW,HIGH (default: %(default)s)"
+    parser.add_argument("--intensity", type=_intensity, default="auto", metavar="RULE", help=intensity)
     parser.add_argument(
         "--channels",
         type=_numbers,
@@ -227,6 +234,17 @@ def _numbers(text: str) -> list[int]:
     if not all(part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"{text} are no whole numbers from 0")
     return [int(part) for part in parts]
+
+
+def _intensity(text: str) -> IntensitySetting:
+    if text in get_args(IntensityRule):
+        return cast(IntensityRule, text)
+    try:
+        low, high = map(float, text.strip("[]").split(","))
+    except ValueError:
+        choices = ", ".join(get_args(IntensityRule))
+        raise argparse.ArgumentTypeError(f"{text} is neither {choices} nor a range as LOW,HIGH") from None
+    return low, high
 
 
 def _positive(text: str) -> int:

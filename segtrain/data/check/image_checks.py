@@ -7,15 +7,21 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from types import MappingProxyType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+import numpy as np
+
+from segtrain.data.check.readings import Readings
 from segtrain.data.coco.issues import Issues
 from segtrain.data.images.headers import Header
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageEntry, ImageReader
+from segtrain.data.images.intensity import Range, blank_pixels
 from segtrain.data.images.opening import pillow_settings
+from segtrain.data.images.value_range import measure
 from segtrain.io import printable
 
 Result = TypeVar("Result")
@@ -118,26 +124,48 @@ def check_headers(
 def check_pixels(
     images: Sequence[ImageEntry], reader: ImageReader, advance: Callable[[], None] = no_progress
 ) -> ImageReport:
-    """Check that every image can be decoded.
+    """Check that every image can be decoded, and that it does not read as constant.
 
     Args:
         images: images with valid headers.
         reader: reader of their folder.
         advance: called after each image.
     """
-
-    def transparent(image: ImageEntry) -> float:
-        return reader.samples(image).transparent
-
-    report = ImageReport(Issues(), {})
-    with closing(_in_threads(transparent, images, reader.max_pixels, os.cpu_count() or 1)) as results:
+    report, readings = ImageReport(Issues(), {}), Readings()
+    look = partial(_look_at_pixels, reader)
+    with closing(_in_threads(look, images, reader.max_pixels, os.cpu_count() or 1)) as results:
         for image, found in results:
             advance()
             if isinstance(found, ImageError):
                 _count(report, image, found)
-            elif found > _MOSTLY:
-                report.issues.add("image-transparent", f"{_name(image)}: {found:.0%} of its pixels are transparent")
+                continue
+            name = _name(image)
+            if found.transparent > _MOSTLY:
+                report.issues.add("image-transparent", f"{name}: {found.transparent:.0%} of its pixels are transparent")
+            if found.ends is not None:
+                readings.add(name, found.ends, found.bounds, found.limits)
+            if found.blank:
+                readings.add_blank(name, found.blank, image.size[0] * image.size[1])
+    report.issues.merge(readings.issues())
     return report
+
+
+class _Reading(NamedTuple):
+    ends: Range | None  # least and greatest sample; None if no pixel holds data
+    bounds: Range
+    limits: tuple[int, int] | None
+    blank: int  # pixels without data
+    transparent: float  # share of the pixels
+
+
+def _look_at_pixels(reader: ImageReader, image: ImageEntry) -> _Reading:
+    samples = reader.samples(image)
+    bounds, blank = reader.range_of(samples, image), None
+    if samples.array.dtype == np.uint8:
+        ends: Range | None = Range(int(samples.array.min()), int(samples.array.max()))
+    else:
+        ends, blank = measure(samples), blank_pixels(samples, bounds)
+    return _Reading(ends, bounds, samples.limits, 0 if blank is None else int(blank.sum()), samples.transparent)
 
 
 def _waits_for_disk(images: Sequence[ImageEntry], reader: ImageReader) -> bool:

@@ -11,6 +11,8 @@ from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.cache import cached, fingerprint, fingerprints
 from segtrain.data.check.copies import find_one_source, find_source_leaks
 from segtrain.data.check.image_checks import FormatCount, check_headers, check_pixels, count_formats
+from segtrain.data.check.intensity_range import INTENSITY_FILE, settle_intensity
+from segtrain.data.check.known_headers import deep_images
 from segtrain.data.check.load import load_index, with_image_files
 from segtrain.data.check.locate import AbsentImages, count_images
 from segtrain.data.check.set_checks import CategoryCount, category_histogram, check_set, find_duplicates, find_leaks
@@ -19,9 +21,11 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issue, Issues
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.images.intensity import Intensity
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages
 from segtrain.errors import SegtrainError
+from segtrain.values import IntensitySetting
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class CheckSettings:
         exif: value of ``data.exif``.
         max_dets: value of ``data.max_dets``.
         max_pixels: value of ``data.max_image_pixels``.
+        intensity: value of ``data.intensity``, or the ranges themselves.
         rules: choices of what annotations mean.
         pages: value of ``data.pages``.
         channels: value of ``data.channels``.
@@ -49,6 +54,7 @@ class CheckSettings:
     exif: Exif
     max_dets: int
     max_pixels: int
+    intensity: IntensitySetting | Intensity
     rules: AnnotationRules = COCO_RULES
     pages: Pages = "error"
     channels: tuple[int, ...] | None = None
@@ -68,6 +74,7 @@ class CheckReport(msgspec.Struct):
         categories: numbers of objects and images of each category.
         lost_images: problem of each image that cannot be used, by id.
         formats: formats of the usable images, the most frequent first.
+        intensity: ranges that the images are read by, in words; empty if all are read as they are.
     """
 
     issues: list[Issue]
@@ -75,6 +82,7 @@ class CheckReport(msgspec.Struct):
     categories: list[CategoryCount]
     lost_images: dict[int, str]
     formats: list[FormatCount]
+    intensity: str = ""
 
     @property
     def errors(self) -> int:
@@ -84,6 +92,8 @@ class CheckReport(msgspec.Struct):
     def __str__(self) -> str:
         """Return a line for each type of issue, with its count and first example, and the counts of the data set."""
         counts = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
+        if self.intensity:
+            counts += f"\nintensity: {self.intensity}"
         return "\n".join([*(f"{issue.severity}: {issue.line}" for issue in self.issues), counts])
 
 
@@ -119,6 +129,7 @@ def run_checks(
         str(question.images.absolute()),
         str(question),
         fingerprint(question.annotations),
+        fingerprint(question.annotations.with_name(INTENSITY_FILE)),
         *_files(index, absent, question.images),
     ]
     if other is not None:
@@ -157,6 +168,11 @@ def _look(
     index, absent = images
     entries = list(index.images)
     headers = check_headers(entries, reader, advance("image headers", len(entries)), absent.problems)
+    kinds = deep_images(headers)
+    intensity = question.intensity
+    if not isinstance(intensity, Intensity):
+        intensity = settle_intensity(index, reader, kinds, intensity)
+    reader = replace(reader, intensity=intensity)
     readable = [image for image in entries if image.id not in headers.unusable]
     pixels = check_pixels(readable, reader, advance("images", len(readable)))
     paths = {identifier: header.path for identifier, header in headers.headers.items()}
@@ -171,4 +187,6 @@ def _look(
     for part in [*parts, check_set(index, question.max_dets)]:
         issues.merge(part)
     lost = {**headers.unusable, **pixels.unusable}
-    return CheckReport(list(issues), asdict(index.counts), category_histogram(index), lost, count_formats(headers))
+    said = str(intensity) if kinds or intensity.rule in ("given", "percentile") else ""
+    formats = count_formats(headers)
+    return CheckReport(list(issues), asdict(index.counts), category_histogram(index), lost, formats, said)

@@ -181,6 +181,17 @@ ISSUE_TYPES: dict[str, IssueType] = {
         "error", "more pixels than data.max_image_pixels", "raise it; else the image is left out"
     ),
     "image-size": IssueType("error", "image of another size than the json states", _IMAGE),
+    "image-intensity": IssueType(
+        "error", "samples of a type without a range", "give data.intensity a range of it; else the image is left out"
+    ),
+    "image-constant-in-most": IssueType(
+        "error", "image that reads as nearly constant, as most do", "give data.intensity the range that they use"
+    ),
+    "image-constant": IssueType("note", "image that reads as nearly constant", "kept; compare data.intensity"),
+    "image-few-levels": IssueType(
+        "note", "image that keeps fewer than 32 grey levels", "data.intensity can give a narrower range"
+    ),
+    "image-blank-pixels": IssueType("note", "image with pixels that hold no data", "these pixels are read as black"),
     "image-exif": IssueType(
         "note", "image with an EXIF orientation", "data.exif=auto takes the reading of the json's size"
     ),
@@ -193,7 +204,7 @@ ISSUE_TYPES: dict[str, IssueType] = {
         "image of which most is transparent",
         "its hidden colours are read; flatten it if they are odd",
     ),
-    "image-deep": IssueType("note", "image of more than 8 bits", "scaled to 8 bits by the full range"),
+    "image-deep": IssueType("note", "image of more than 8 bits", "scaled to 8 bits from the range of data.intensity"),
     "image-pages": IssueType(
         "error", "image file of several pages or frames that differ", "set data.pages; else the image is left out"
     ),

@@ -10,8 +10,8 @@ import numpy as np
 from segtrain.arrays import RgbArray
 from segtrain.data.images.decode import decode, decode_pages
 from segtrain.data.images.headers import Header, read_header
-from segtrain.data.images.image_files import image_path
-from segtrain.data.images.intensity import to_rgb
+from segtrain.data.images.image_files import ImageError, image_path
+from segtrain.data.images.intensity import FULL, Intensity, Range, sample_type, to_rgb
 from segtrain.data.images.opening import PILLOW_LIMIT
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages, Reading
@@ -47,6 +47,7 @@ class ImageReader:
         max_pixels: largest number of pixels of an image.
         pages: treatment of files of several pages; see ``Reading``.
         channels: channels that become red, green and blue; see ``Reading``.
+        intensity: ranges by which samples become 8-bit RGB.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class ImageReader:
     max_pixels: int
     pages: Pages = "error"
     channels: tuple[int, ...] | None = None
+    intensity: Intensity = FULL
 
     @property
     def reading(self) -> Reading:
@@ -66,7 +68,21 @@ class ImageReader:
 
     def read(self, image: ImageEntry) -> RgbArray:
         """Read the pixels of an image as 8-bit RGB; see ``read_image``."""
-        return to_rgb(self.samples(image))
+        return read_image(
+            self.path(image.file_name),
+            image.size,
+            exif=self.exif,
+            max_pixels=self.max_pixels,
+            intensity=self.intensity,
+        )
+
+    def range_of(self, samples: Samples, image: ImageEntry) -> Range:
+        """Find the range by which an image is read.
+
+        Raises:
+            ImageError: there is no range for its type.
+        """
+        return range_of_image(samples, self.intensity, self.path(image.file_name))
 
     def samples(self, image: ImageEntry) -> Samples:
         """Read the samples of an image as its file stores them; see ``decode``."""
@@ -93,10 +109,12 @@ def read_image(
     max_pixels: int = PILLOW_LIMIT,
     pages: Pages = "error",
     channels: tuple[int, ...] | None = None,
+    intensity: Intensity = FULL,
 ) -> RgbArray:
     """Read an image as 8-bit RGB.
 
-    Grey becomes three equal channels, and alpha is discarded. Samples of more than 8 bits are scaled; see ``to_rgb``.
+    Grey becomes three equal channels, and alpha is discarded. Samples are scaled from the range of their type; see
+    ``to_rgb``.
 
     Args:
         path: path of the file.
@@ -106,26 +124,56 @@ def read_image(
         max_pixels: largest number of pixels of an image, checked before it is decoded; Pillow's own limit by default.
         pages: treatment of a file of several pages or frames that differ; see ``Reading``.
         channels: channels that become red, green and blue; see ``Reading``.
+        intensity: range of each type of samples; by default the full range of the type.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        ImageError: the file is missing, corrupt, truncated, too large, of another size than stated, or nothing tells
-            which of its pages or channels are the image.
+        ImageError: the file is missing, corrupt, truncated, too large, of another size than stated, or of a type
+            without a range; or nothing tells which of its pages or channels are the image.
     """
-    return to_rgb(decode(path, size, Reading(exif, max_pixels, pages, channels)))
+    samples = decode(path, size, Reading(exif, max_pixels, pages, channels))
+    return to_rgb(samples, range_of_image(samples, intensity, path))
+
+
+def range_of_image(samples: Samples, intensity: Intensity, path: Path) -> Range:
+    """Find the range by which an image is read.
+
+    Args:
+        samples: samples of the image.
+        intensity: range of each type of samples.
+        path: path of the file, for the error.
+
+    Raises:
+        ImageError: there is no range for its type.
+    """
+    bounds = intensity.range_of(samples)
+    if bounds is not None:
+        return bounds
+    name = sample_type(samples)
+    reason = f"its samples of type {name} are none of those with a range: {intensity}"
+    if intensity.others == "full":
+        reason = f"samples of type {name} have no full range beyond 0 to 1"
+    remedy = f"give data.intensity=[LOW, HIGH], or '{{{name}: [LOW, HIGH]}}' for this type alone"
+    raise ImageError("image-intensity", path, reason, remedy)
 
 
 def read_pages(
-    path: Path, *, exif: Exif = "auto", max_pixels: int = PILLOW_LIMIT, channels: tuple[int, ...] | None = None
+    path: Path,
+    *,
+    exif: Exif = "auto",
+    max_pixels: int = PILLOW_LIMIT,
+    channels: tuple[int, ...] | None = None,
+    intensity: Intensity = FULL,
 ) -> Iterator[RgbArray]:
     """Read each page or frame of an image file as 8-bit RGB; see `read_image`.
 
     Yields:
         (H, W, 3) uint8.
     """
-    yield from map(to_rgb, decode_pages(path, Reading(exif, max_pixels, channels=channels)))
+    for samples in decode_pages(path, Reading(exif, max_pixels, channels=channels)):
+        yield to_rgb(samples, range_of_image(samples, intensity, path))
 
 
 def as_tensor(image: RgbArray) -> "Tensor":

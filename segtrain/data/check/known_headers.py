@@ -1,0 +1,61 @@
+"""Headers of the images of a data set, checked once and remembered until a file changes."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+
+import msgspec
+
+from segtrain.console import progress
+from segtrain.data.check.cache import cached, fingerprints
+from segtrain.data.check.image_checks import HeaderReport, check_headers
+from segtrain.data.coco.issues import Issue
+from segtrain.data.coco.record_tables import ImageInfo
+from segtrain.data.images.image_files import ImageError
+from segtrain.data.images.image_reader import ImageReader
+
+# Formats whose samples have 8 bits at most.
+_SHALLOW = frozenset({".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
+
+
+class KnownHeaders(msgspec.Struct):
+    """Result of the checks of image headers.
+
+    Attributes:
+        issues: errors, and notes on how images are read.
+        unusable: problem of each image that cannot be used, by image id.
+        deep: ids of the images of more than 8 bits, by what the files hold.
+    """
+
+    issues: list[Issue] = []
+    unusable: dict[int, str] = {}
+    deep: dict[str, list[int]] = {}
+
+
+def known_headers(reader: ImageReader, images: Sequence[ImageInfo], absent: Mapping[int, ImageError]) -> KnownHeaders:
+    """Check the headers of images, unless the result is known already; see `check_headers`."""
+
+    def look() -> KnownHeaders:
+        with progress("image headers", len(images), transient=True) as stage:
+            report = check_headers(images, reader, stage.advance, absent)
+        return KnownHeaders(list(report.issues), report.unusable, deep_images(report))
+
+    stated = [(image.id, image.file_name, image.height, image.width) for image in images]
+    found = fingerprints(reader.folder, (image.file_name for image in images))
+    folder = str(reader.folder.absolute())
+    problems = {str(identifier): str(error) for identifier, error in absent.items()}
+    return cached([folder, str(reader.reading), stated, found, problems], KnownHeaders, look)
+
+
+def may_be_deep(image: ImageInfo) -> bool:
+    """Tell by its name whether an image may have more than 8 bits."""
+    return PurePath(image.file_name).suffix.lower() not in _SHALLOW
+
+
+def deep_images(report: HeaderReport) -> dict[str, list[int]]:
+    """Group the images of more than 8 bits by the mode of the file, as ids."""
+    found = defaultdict(list)
+    for identifier, header in report.headers.items():
+        if header.deep:
+            found[header.content].append(identifier)
+    return dict(found)
