@@ -21,7 +21,7 @@ from segtrain.cli.command_line import Command, logging_of_a_run, start_logging
 from segtrain.cli.config import config_folder, expand_paths, find_problems, register_schemas
 from segtrain.cli.help import help_text
 from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first
-from segtrain.cli.overrides import compose, expand, quote_home
+from segtrain.cli.overrides import accept_shell_paths, compose, expand
 from segtrain.cli.trial import find_refusals
 from segtrain.errors import SegtrainError
 
@@ -71,7 +71,7 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
             start_logging()
             return load_task(config_name)(values, output_dir, _command(config_name, program, arguments))
 
-    arguments = [quote_home(argument) for argument in arguments]
+    arguments = [accept_shell_paths(argument) for argument in arguments]
     sys.argv = [program[-1], *overrides_first(arguments)]  # where Hydra looks for them
     with _errors_as_one_line(debugging):
         _check_command(config_name, arguments)
@@ -90,7 +90,7 @@ def run(config_name: str, overrides: Sequence[str]) -> Finished[Any]:
     """
     if isinstance(overrides, str):
         raise SegtrainError(f"{config_name} takes a list of overrides; write {config_name}([{overrides!r}])")
-    overrides = [quote_home(override) for override in overrides]
+    overrides = [accept_shell_paths(override) for override in overrides]
     try:
         config = compose_runs(config_name, overrides)[0]
     except (HydraException, OmegaConfBaseException) as error:
@@ -210,7 +210,7 @@ def _command(config_name: str, program: Sequence[str], arguments: Sequence[str])
     """Describe the command whose task Hydra is running now."""
     hydra_config = HydraConfig.get()
     folders = [Path(source.path) for source in hydra_config.runtime.config_sources if source.schema == "file"]
-    overrides = list(hydra_config.overrides.task)
+    overrides = list(map(accept_shell_paths, hydra_config.overrides.task))  # variables have their values now
     return Command(program, arguments, overrides, folders, hydra_config, f"{config_name}.log")
 
 

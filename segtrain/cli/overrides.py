@@ -18,16 +18,23 @@ from segtrain.errors import SegtrainError
 from segtrain.nodes import nearest
 from segtrain.values import describe_type
 
+_VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 # A value that begins with `~`, alone or in a list or a mapping.
 _HOME = re.compile(r"""(?<=[=,:\[])(\s*)(~[^,:\[\]{}]*)""")
 
 
-def quote_home(argument: str) -> str:
-    """Put values that begin with ``~`` in quotes, which Hydra's grammar demands.
+def accept_shell_paths(argument: str) -> str:
+    """Rewrite paths of an override that a shell understands and Hydra's grammar does not.
 
-    >>> quote_home("output_dir=~/runs/a"), quote_home("checkpoint=[a,~/b]"), quote_home("~segmenters.otsu")
-    ('output_dir="~/runs/a"', 'checkpoint=[a,"~/b"]', '~segmenters.otsu')
+    Values that begin with ``~`` are put in quotes, and ``${NAME}`` in capitals, which is no key of the configuration,
+    becomes the environment variable.
+
+    >>> accept_shell_paths("output_dir=~/runs/a"), accept_shell_paths("checkpoint=[a,~/b]")
+    ('output_dir="~/runs/a"', 'checkpoint=[a,"~/b"]')
+    >>> accept_shell_paths("data.root=${DISK}/cells"), accept_shell_paths("~segmenters.otsu")
+    ('data.root=${oc.env:DISK}/cells', '~segmenters.otsu')
     """
+    argument = _VARIABLE.sub(r"${oc.env:\1}", argument)
     if argument.startswith("-") or "'" in argument or '"' in argument:
         return argument
     return _HOME.sub(r'\1"\2"', argument)

@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-@pytest.mark.parametrize("output_dir", ["~/runs/a", "$RUNS/a"])
+@pytest.mark.parametrize("output_dir", ["~/runs/a", "$RUNS/a", "${RUNS}/a"])
 def test_a_run_is_written_below_the_home_folder(home: Path, output_dir: str) -> None:
     here = home.parent / "here"
     rows = ["+segmenter@segmenters.otsu=threshold_otsu", f"output_dir={output_dir}"]
@@ -81,7 +81,8 @@ def test_from_python(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "override", ["data.root=$NOWHERE/x", "output_dir=$NOWHERE", "checkpoint=[a,$NOWHERE/b]", "predictions.x=$NOWHERE"]
+    "override",
+    ["data.root=$NOWHERE/x", "output_dir=$NOWHERE", "checkpoint=[a,$NOWHERE/b]", "predictions.x=$NOWHERE"],
 )
 def test_an_unknown_variable_is_named(override: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOWHERE", raising=False)
@@ -89,6 +90,8 @@ def test_an_unknown_variable_is_named(override: str, home: Path, monkeypatch: py
     assert override.partition("=")[0] in text
     assert "the environment variable NOWHERE is not set" in text
     assert not list((home.parent / "here").iterdir())
+    text = message(run("evaluate", "data.root=${NOWHERE}/x", folder=home.parent / "here"))
+    assert "Environment variable 'NOWHERE' not found" in text
 
 
 def test_arguments_of_the_check_and_of_functions(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
