@@ -54,13 +54,13 @@ def from_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
     return from_polygons(segmentation, size)
 
 
-def lacks_outline(segmentation: object) -> bool:
-    """Return True for a segmentation that holds no outline: nothing at all, or the 4 numbers of a box.
+def lacks_mask(segmentation: object) -> bool:
+    """Return True for a segmentation that holds no mask: nothing at all, no run, or the 4 numbers of a box.
 
-    >>> lacks_outline([[]]), lacks_outline([[1, 1, 5, 4]]), lacks_outline([[1, 1, 5, 1, 5, 4]])
+    >>> lacks_mask([[]]), lacks_mask([[1, 1, 5, 4]]), lacks_mask([[1, 1, 5, 1, 5, 4]])
     (True, True, False)
     """
-    if not segmentation:
+    if not segmentation or (isinstance(segmentation, dict) and not segmentation.get("counts")):
         return True
     parts = segmentation if isinstance(segmentation, list) else [segmentation]
     return all(not part or (isinstance(part, list) and len(part) == 4) for part in parts)

@@ -25,7 +25,20 @@ from tests.helpers.file_mutations import picture
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 SIZE = (10, 20)
 OUTER, HOLE, ISLAND = ([a, a, b, a, b, b, a, b] for a, b in ((0, 10), (2, 8), (4, 6)))
-EMPTY = [[], None, ..., [[]], [None], {}, "", [[10.2, 2, 4.9, 3]], [10, 2, 14, 5], [[10, 2, 14, 5], []]]
+EMPTY = [
+    [],
+    None,
+    ...,
+    [[]],
+    [None],
+    {},
+    {"size": [10, 20], "counts": []},
+    {"counts": ""},
+    "",
+    [[10.2, 2, 4.9, 3]],
+    [10, 2, 14, 5],
+    [[10, 2, 14, 5], []],
+]
 
 
 def load(folder: Path, *entries: Any, check: CheckMode = "strict", **rules: Any) -> CocoIndex:

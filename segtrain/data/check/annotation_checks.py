@@ -23,7 +23,7 @@ from segtrain.data.coco.record_tables import (
 from segtrain.data.coco.rules import AnnotationRules
 from segtrain.io import printable
 from segtrain.masks import Rle
-from segtrain.masks.parse import SegmentationError, drawable_polygons, from_drawable, lacks_outline
+from segtrain.masks.parse import SegmentationError, drawable_polygons, from_drawable, lacks_mask
 
 FINDS_CROSSINGS = find_spec("shapely") is not None  # an optional dependency: the issue is a note that changes nothing
 _BATCH = 2_000  # annotations whose masks are held at a time
@@ -114,7 +114,7 @@ class AnnotationChecks:
             try:
                 rle, bad = from_drawable(segmentation, size, self._rules.rings)
             except SegmentationError as error:
-                if lacks_outline(segmentation) and decode_box(self._annotations.box(row), size) is not None:
+                if lacks_mask(segmentation) and decode_box(self._annotations.box(row), size) is not None:
                     self._drop(place, "box-without-mask", f"the object has the box {self._box(row)} and no mask")
                     continue
                 for part in error.parts:

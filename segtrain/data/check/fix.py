@@ -18,7 +18,7 @@ from segtrain.data.coco.json_file import read_document
 from segtrain.data.coco.record_tables import decode_box, decode_usual, draw, name_of
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
-from segtrain.masks.parse import SegmentationError, drawable_polygons, lacks_outline
+from segtrain.masks.parse import SegmentationError, drawable_polygons, lacks_mask
 
 Entry = dict[str, Any]
 _INT32 = 2**31 - 1
@@ -236,7 +236,7 @@ def _reason(index: CocoIndex, alone: Rows) -> str:
         draw(index.annotations.segmentations(alone)[0], index.images[place].size, box)
     except SegmentationError as error:
         segmentation = decode_usual(index.annotations.segmentations(alone)[0], index.images[place].size, box)[0]
-        if lacks_outline(segmentation) and decode_box(box, index.images[place].size):
+        if lacks_mask(segmentation) and decode_box(box, index.images[place].size):
             return "it has a box and no mask"
         return str(error)
     return "its mask covers no pixel of the image"

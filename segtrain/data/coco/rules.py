@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from segtrain.data.coco.record_tables import AnnotationTable, ImageTable, decode_box, decode_usual
-from segtrain.masks.parse import Rings, lacks_outline
+from segtrain.masks.parse import Rings, lacks_mask
 
 BoxesWithoutMasks = Literal["error", "ignore", "box"]
 Crowd = Literal["ignore", "objects"]
@@ -50,7 +50,7 @@ def apply_rules(annotations: AnnotationTable, images: ImageTable, rules: Annotat
         short = np.flatnonzero(rows["usable"] & (rows["box"] - rows["start"] <= _LONGEST))
         for place, text in zip(short.tolist(), annotations.segmentations(rows[short]), strict=True):
             size, box = images[int(rows["image"][place])].size, annotations.box(rows[place])
-            if lacks_outline(decode_usual(text, size, box)[0]) and decode_box(box, size) is not None:
+            if lacks_mask(decode_usual(text, size, box)[0]) and decode_box(box, size) is not None:
                 rows["boxed"][place] = True
                 rows["crowd"][place] |= rules.boxes_without_masks == "ignore"
     return annotations.with_rows(rows)
