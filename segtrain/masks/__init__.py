@@ -17,6 +17,8 @@ from segtrain.masks import codec, sweep
 from segtrain.masks.sweep import Overlaps as Overlaps
 from segtrain.masks.sweep import Runs as Runs
 
+_COLUMNS = 2**21  # pixels of a label map that are read at a time; bounds the memory
+
 
 class Rle(TypedDict):
     """A compressed COCO run-length mask."""
@@ -85,11 +87,16 @@ def encode_labels(labels: npt.NDArray[np.integer[Any]]) -> list[Rle]:
     [3, 0, 1]
     """
     height, width = labels.shape
-    framed = np.zeros((width, height + 2), dtype=np.int64)
-    framed[:, 1:-1] = labels.T
-    column, row = np.nonzero(np.diff(framed, axis=1))
-    above, below = framed[column, row], framed[column, row + 1]
-    position = column * height + row
+    parts = [np.zeros((3, 0), dtype=np.int64)]
+    # Some columns at a time: the changes take less memory than the plane.
+    step = max(1, _COLUMNS // max(height, 1))
+    for first in range(0, width, step):
+        framed = np.zeros((min(step, width - first), height + 2), dtype=labels.dtype)
+        framed[:, 1:-1] = labels[:, first : first + step].T
+        column, row = np.nonzero(framed[:, 1:] != framed[:, :-1])
+        above, below = framed[column, row].astype(np.int64), framed[column, row + 1].astype(np.int64)
+        parts.append(np.stack([above, below, (first + column) * height + row]))
+    above, below, position = np.concatenate(parts, axis=1)
     # A change between two regions ends a run of the one and starts a run of the other.
     owner = np.concatenate([above, below])
     position = np.concatenate([position, position])[owner > 0]

@@ -83,7 +83,7 @@ def test_histogram(data: st.DataObject, channels: int, points: int, bits: int, w
     expected = np.array(
         sorted([mass[at].sum(), *np.average(columns[:, at], axis=1, weights=mass[at])] for at in cells.values())
     )
-    means, counts = kmeans._histogram(columns, bits, weights)
+    means, counts = kmeans._histogram(columns.T, bits, weights)
     found = np.array(sorted([count, *mean] for count, mean in zip(counts, means, strict=True)))
     assert found.shape == expected.shape
     for column in range(channels + 1):

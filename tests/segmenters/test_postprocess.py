@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 from segtrain.segmenters.classical import edges, kmeans, threshold
 from segtrain.segmenters.classical.postprocess import MaskPostprocessing
-from segtrain.segmenters.classical.regions import components, foreground, luminance, objects_among, split_touching
+from segtrain.segmenters.classical.regions import components, foreground, luminance, objects_among
+from segtrain.segmenters.classical.watershed import split_touching
 
 NOTHING: dict[str, Any] = {
     "closing": 0, "fill": False, "opening": 0, "watershed": False, "smoothing": 2.0, "min_distance": 7, "grow": 0

@@ -12,9 +12,9 @@ from segtrain.segmenters.classical.regions import (
     drop_small,
     foreground,
     luminance,
-    split_touching,
 )
 from segtrain.segmenters.classical.segmenter import contrast
+from segtrain.segmenters.classical.watershed import split_touching
 
 SMALL_MAPS = arrays(np.int64, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, 3))
 

@@ -1,6 +1,7 @@
 """Segmentation by colour clusters: functions from RGB to a label map."""
 
 import warnings
+from collections.abc import Iterator
 from functools import cache
 from typing import Literal, get_args
 
@@ -27,6 +28,7 @@ from segtrain.values import Natural, NonNegativeFloat, Positive
 Space = Literal["rgb", "lab", "grey"]
 _MAX_CELLS = 1_500  # of a histogram: more cost time, and lower the inertia by less than 0.2 %
 _BLOCK = 2**14  # pixels whose intermediate arrays stay in a core's cache
+_PREDICTED = 2**20  # pixels that are assigned to centres at a time; bounds the memory
 
 
 def rgb_clusters(
@@ -48,7 +50,9 @@ def rgb_clusters(
     """
     segments = cluster(as_rgb(image), clusters=clusters, bits=bits, restarts=restarts, seed=seed)
     background = int(np.argmax(border_counts(segments)))
-    return components(np.where(segments == background, 0, segments + 1))
+    segments += 1
+    segments[segments == background + 1] = 0
+    return components(segments)
 
 
 def colour_clusters(
@@ -125,18 +129,21 @@ def cluster(
     from sklearn.cluster import KMeans  # takes a second to import, and few runs need it
     from sklearn.exceptions import ConvergenceWarning
 
-    # In float64 the distances of float32 colours have next to no rounding errors.
-    colours = pixels.reshape(-1, pixels.shape[-1]).astype(np.float64)
-    means, counts = _histogram(np.ascontiguousarray(colours.T), bits)
+    colours = pixels.reshape(-1, pixels.shape[-1])
+    means, counts = _histogram(colours, bits)
     while len(counts) > _MAX_CELLS and bits > 1:
         bits -= 1
-        means, counts = _histogram(np.ascontiguousarray(means.T), bits, counts)
+        means, counts = _histogram(means, bits, counts)
     kmeans = KMeans(min(clusters, len(means)), n_init=restarts, random_state=seed)
     with _thread_pools().limit(limits=1), warnings.catch_warnings():
         # The warning reports fewer clusters than asked for, where colours differ by less than rounding.
         warnings.simplefilter("ignore", ConvergenceWarning)
         kmeans.fit(means, sample_weight=counts)
-        return np.asarray(kmeans.predict(colours), dtype=np.int64).reshape(pixels.shape[:2])
+        numbers = np.empty(len(colours), dtype=np.int32)
+        for block in _blocks(len(colours), _PREDICTED):
+            # In float64 the distances of float32 colours have next to no rounding errors.
+            numbers[block] = kmeans.predict(colours[block].astype(np.float64))
+        return numbers.reshape(pixels.shape[:2])
 
 
 @cache
@@ -149,23 +156,33 @@ def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _histogram(channels: FloatArray, bits: int, weights: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+def _histogram(colours: ImageArray, bits: int, weights: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
     """Compute the mean colour (M, C) and the weight (M,) of every occupied cell.
 
     Args:
-        channels: (C, N) colours, N at least 1; channels are rows, so that every step runs along contiguous memory.
+        colours: (N, C) colours, N at least 1.
         bits: 2 ** bits cells divide each channel's own range evenly.
         weights: (N,) weights of the colours, positive; None for 1 each.
     """
     steps = 2.0**bits
-    low, spread = channels.min(axis=1, keepdims=True), np.ptp(channels, axis=1, keepdims=True)
+    low = colours.min(axis=0).astype(np.float64)[:, None]
+    spread = colours.max(axis=0).astype(np.float64)[:, None] - low
     scale = steps / np.where(spread > 0, spread, 1)
-    strides = steps ** np.arange(len(channels))
-    cells = np.empty(channels.shape[1], dtype=np.int64)
-    for start in range(0, len(cells), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        cells[block] = strides @ np.floor(np.minimum((channels[:, block] - low) * scale, steps - 1))
+    strides = steps ** np.arange(colours.shape[1])
+    cells = np.empty(len(colours), dtype=np.int64)
+    for block in _blocks(len(colours), _BLOCK):
+        # Channels are rows, so that every step runs along contiguous memory.
+        channels = np.ascontiguousarray(colours[block].T, dtype=np.float64)
+        cells[block] = strides @ np.floor(np.minimum((channels - low) * scale, steps - 1))
     totals = np.bincount(cells, weights)
     occupied = np.flatnonzero(totals)
-    sums = [np.bincount(cells, channel if weights is None else channel * weights)[occupied] for channel in channels]
+    sums = []
+    for channel in colours.T:
+        values = channel.astype(np.float64)
+        sums.append(np.bincount(cells, values if weights is None else values * weights)[occupied])
     return np.stack(sums, axis=1) / totals[occupied, None], totals[occupied].astype(np.float64)
+
+
+def _blocks(count: int, size: int) -> Iterator[slice]:
+    """Divide a number of pixels into blocks."""
+    return (slice(start, start + size) for start in range(0, count, size))

@@ -9,7 +9,8 @@ from skimage import segmentation
 from skimage.morphology import disk
 
 from segtrain.arrays import BoolArray
-from segtrain.segmenters.classical.regions import LabelMap, components, split_touching
+from segtrain.segmenters.classical.regions import LabelMap, components
+from segtrain.segmenters.classical.watershed import split_touching
 from segtrain.values import Natural, NonNegativeFloat, Positive
 
 
@@ -22,8 +23,8 @@ class MaskPostprocessing:
         fill: True to fill holes.
         opening: radius in pixels of the disc that must fit into an object; 0 for none.
         watershed: True to split touching objects.
-        smoothing: sigma in pixels of the Gaussian over distances; see ``regions.split_touching``.
-        min_distance: least distance in pixels between seeds; see ``regions.split_touching``.
+        smoothing: sigma in pixels of the Gaussian over distances; see ``watershed.split_touching``.
+        min_distance: least distance in pixels between seeds; see ``watershed.split_touching``.
         grow: pixels by which every object grows into the background, or shrinks where negative.
 
     >>> steps = MaskPostprocessing(fill=True, watershed=False)
@@ -53,7 +54,7 @@ class MaskPostprocessing:
         else:
             labels = components(objects)
         if self.grow > 0:
-            return np.asarray(segmentation.expand_labels(labels, self.grow), dtype=np.int64)
+            return np.asarray(segmentation.expand_labels(labels, self.grow))
         if self.grow < 0:
             # Pixels outside the image count as object, so an object cut by the border does not shrink there.
             return np.where(ndimage.binary_erosion(labels > 0, disk(-self.grow), border_value=1), labels, 0)

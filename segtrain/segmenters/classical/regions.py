@@ -1,21 +1,25 @@
 """Label maps: connected components, foreground by the border rule, watershed.
 
 A label map is an int (H, W) array: 0 is background, region n has the value n.
+
+An image may have so many pixels that every array of its size counts: what is larger than its result is computed in
+strips of rows, and labels are no wider than they need to be.
 """
 
+from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from skimage import feature, measure, segmentation
+from skimage import measure
 
 from segtrain.arrays import BoolArray, Float32Array
 from segtrain.errors import SegtrainError
 
 ImageArray = npt.NDArray[np.uint8] | npt.NDArray[np.floating[Any]]
-LabelMap = npt.NDArray[np.int64]
+LabelMap = npt.NDArray[np.integer[Any]]
 Polarity = Literal["border", "bright", "dark"]
+_STRIP = 2**21  # pixels of a strip of rows; bounds the memory of intermediate results
 
 
 def as_rgb(image: ImageArray) -> Float32Array:
@@ -33,7 +37,9 @@ def as_rgb(image: ImageArray) -> Float32Array:
     if np.ndim(image) != 3 or image.shape[2] != 3:
         raise SegtrainError(f"an image of shape {np.shape(image)} is not RGB; give an array (H, W, 3)")
     if image.dtype == np.uint8:
-        return image.astype(np.float32) / np.float32(255)
+        rgb = image.astype(np.float32)
+        rgb /= np.float32(255)
+        return rgb
     if not np.issubdtype(image.dtype, np.floating):
         raise SegtrainError(f"an image of type {image.dtype} has no known range; give uint8, or float in [0, 1]")
     if not (image.min(initial=0) >= 0 and image.max(initial=1) <= 1):
@@ -56,10 +62,22 @@ def luminance(rgb: Float32Array) -> Float32Array:
     >>> luminance(np.ones((1, 1, 3), np.float32)).tolist()
     [[1.0]]
     """
-    red, green, blue = np.moveaxis(rgb.astype(np.float64), -1, 0)
     # float32 on purpose: a float64 sum of equal float32 values is exact, so a constant image is not above its own mean.
-    grey: Float32Array = (0.2125 * red + 0.7154 * green + 0.0721 * blue).astype(np.float32)
+    grey: Float32Array = np.empty(rgb.shape[:2], dtype=np.float32)
+    for rows in strips(rgb.shape[:2]):
+        red, green, blue = np.moveaxis(rgb[rows].astype(np.float64), -1, 0)
+        grey[rows] = 0.2125 * red + 0.7154 * green + 0.0721 * blue
     return grey
+
+
+def strips(size: tuple[int, ...]) -> Iterator[slice]:
+    """Divide the rows of an (H, W) plane into strips of a few million pixels.
+
+    >>> list(strips((5000, 7000)))[:2]
+    [slice(0, 299, None), slice(299, 598, None)]
+    """
+    step = max(1, _STRIP // max(size[1], 1))
+    return (slice(start, min(start + step, size[0])) for start in range(0, size[0], step))
 
 
 def above_mean(values: Float32Array) -> BoolArray:
@@ -84,7 +102,8 @@ def components(segments: npt.NDArray[Any]) -> LabelMap:
     >>> int(components(np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0], [2, 0, 1]])).max())
     3
     """
-    return np.asarray(measure.label(segments, background=0, connectivity=2), dtype=np.int64)
+    labels: LabelMap = measure.label(segments, background=0, connectivity=2)
+    return labels.astype(np.int32, copy=False)
 
 
 def drop_small(labels: LabelMap, min_area: int) -> LabelMap:
@@ -95,7 +114,7 @@ def drop_small(labels: LabelMap, min_area: int) -> LabelMap:
     """
     kept = np.bincount(labels.ravel()) >= max(min_area, 1)
     kept[0] = False
-    number: LabelMap = np.where(kept, np.cumsum(kept), 0)
+    number: LabelMap = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
     return number[labels]
 
 
@@ -128,7 +147,10 @@ def foreground(segments: npt.NDArray[np.integer[Any]]) -> BoolArray:
     counts = border_counts(segments)
     order = np.argsort(-counts, kind="stable")
     enough = int(np.argmax(2 * np.cumsum(counts[order]) > counts.sum()))
-    return ~np.isin(segments, order[: enough + 1])
+    objects = np.ones(len(counts), dtype=np.bool_)
+    objects[order[: enough + 1]] = False
+    of_pixels: BoolArray = objects[segments]
+    return of_pixels
 
 
 def objects_among(segments: npt.NDArray[np.integer[Any]], grey: Float32Array, polarity: Polarity) -> BoolArray:
@@ -159,32 +181,3 @@ def objects_among(segments: npt.NDArray[np.integer[Any]], grey: Float32Array, po
     chosen: BoolArray = difference > 0 if polarity == "bright" else difference < 0
     of_pixels: BoolArray = chosen[segments]
     return of_pixels
-
-
-def split_touching(objects: BoolArray, *, smoothing: float, min_distance: int) -> LabelMap:
-    """Split touching objects by a watershed of the distance to the background.
-
-    Args:
-        objects: (H, W), true inside objects.
-        smoothing: sigma in pixels of the Gaussian over the distances; larger values give fewer cuts.
-        min_distance: least distance in pixels between the seeds of two objects.
-
-    Source: Beucher and Lantuejoul, Use of Watersheds in Contour Detection (1979).
-
-    >>> from skimage.morphology import disk
-    >>> pair = np.zeros((13, 24), np.bool_)
-    >>> pair[:, :13] |= disk(6) > 0
-    >>> pair[:, 11:] |= disk(6) > 0
-    >>> int(split_touching(pair, smoothing=1.0, min_distance=3).max())
-    2
-    """
-    connected = components(objects)
-    # The frame keeps the distance finite where objects fill the image.
-    distance = ndimage.distance_transform_edt(np.pad(objects, 1))[1:-1, 1:-1]
-    height = ndimage.gaussian_filter(distance, smoothing)
-    peaks = feature.peak_local_max(
-        height, min_distance=min_distance, labels=connected, exclude_border=False, threshold_abs=0
-    )
-    seeds = np.zeros(objects.shape, dtype=np.int64)
-    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    return np.asarray(segmentation.watershed(-height, seeds, connectivity=2, mask=objects), dtype=np.int64)

@@ -61,7 +61,9 @@ def levels(grey: Float32Array, *, low: float, high: float) -> LabelMap:
     >>> levels(np.array([[0.0, 0.2, 0.4, 0.9]], np.float32), low=0.1, high=0.3).tolist()
     [[0, 1, 3, 3]]
     """
-    level: LabelMap = np.select([above_mean(grey), grey > high, grey > low], [3, 2, 1], 0)
+    level = np.zeros(grey.shape, dtype=np.uint8)
+    for number, above in enumerate((grey > low, grey > high, above_mean(grey)), start=1):
+        level[above] = number
     return level
 
 
@@ -93,7 +95,7 @@ def otsu(
     grey = ndimage.gaussian_filter(luminance(as_rgb(image)), denoise)
     level, shift = filters.threshold_otsu(grey), offset * np.ptp(grey)
     bright = grey > level
-    objects = objects_among(bright.astype(np.int64), grey, polarity)
+    objects = objects_among(bright.astype(np.uint8), grey, polarity)
     if objects.any():
         objects = grey > level + shift if (objects & bright).any() else grey <= level - shift
     return finish(objects)
@@ -129,6 +131,6 @@ def local(
     """
     grey = ndimage.gaussian_filter(luminance(as_rgb(image)), denoise)
     bright = grey > filters.threshold_otsu(grey)
-    if (objects_among(bright.astype(np.int64), grey, polarity) & ~bright).any():
+    if (objects_among(bright.astype(np.uint8), grey, polarity) & ~bright).any():
         grey = -grey
     return finish(grey > ndimage.gaussian_filter(grey, window) + offset * np.ptp(grey))
