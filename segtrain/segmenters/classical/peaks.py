@@ -34,7 +34,7 @@ def component_peaks(height: FloatArray, components: LabelMap, min_distance: int)
     """
     inside = components > 0
     peaks = np.flatnonzero(_highest(height, components, inside, min_distance))
-    owner = components.reshape(-1)[peaks]
+    owner = components.reshape(-1)[peaks].astype(np.int64)
     even = _even(components, owner)
     if even.any():
         # All its pixels are peaks so far.
