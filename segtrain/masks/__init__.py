@@ -5,7 +5,7 @@ A mask is a COCO run-length encoding: lengths of alternating runs of 0s and 1s, 
 functions grow with the outlines of the masks, not with their areas or the image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -18,6 +18,7 @@ from segtrain.masks.sweep import Overlaps as Overlaps
 from segtrain.masks.sweep import Runs as Runs
 
 _COLUMNS = 2**21  # pixels of a label map that are read at a time; bounds the memory
+_CROPS = 2**22  # pixels of crops that are decoded at a time, if one has no more; likewise
 
 
 class Rle(TypedDict):
@@ -116,16 +117,26 @@ def decode_crop(rle: Rle) -> tuple[npt.NDArray[np.uint8], int, int]:
     >>> crop.shape, x, y
     ((4, 4), 0, 0)
     """
-    height = rle["size"][0]
-    _, starts, stops = runs([rle])
-    if len(starts) == 0:
-        return np.zeros((0, 0), dtype=np.uint8), 0, 0
-    x0, y0, x1, y1 = (int(v) for v in boxes([rle])[0])
-    framed = np.zeros((x1 - x0) * height + 1, dtype=np.int8)
-    np.add.at(framed, starts - x0 * height, 1)
-    np.add.at(framed, stops - x0 * height, -1)
-    columns = np.cumsum(framed[:-1], dtype=np.int8).reshape(x1 - x0, height)
-    return np.ascontiguousarray(columns[:, y0:y1].T).astype(np.uint8), x0, y0
+    return next(decode_crops([rle]))
+
+
+def decode_crops(rles: Sequence[Rle]) -> Iterator[tuple[npt.NDArray[np.uint8], int, int]]:
+    """Decode masks of an image within their bounding boxes; many together take a fraction of the time of each alone.
+
+    Yields:
+        What ``decode_crop`` returns, for each mask.
+
+    >>> [crop.tolist() for crop, _, _ in decode_crops(encode_labels(np.array([[1, 1, 0], [1, 2, 2]])))]
+    [[[1, 1], [1, 0]], [[1, 1]]]
+    """
+    box = boxes(rles).astype(np.int64)
+    sides = box[:, 2:] - box[:, :2]
+    for chosen in sweep.blocks(sides.prod(axis=1), _CROPS):
+        pixels = sweep.drawn(runs(rles[chosen]), box[chosen], rles[0]["size"][0])
+        stops = np.cumsum(sides[chosen].prod(axis=1)).tolist()
+        for (x, y, *_), (width, height), stop in zip(box[chosen].tolist(), sides[chosen].tolist(), stops, strict=True):
+            crop = pixels[stop - width * height : stop].reshape(width, height)
+            yield np.ascontiguousarray(crop.T) if crop.size else np.zeros((0, 0), dtype=np.uint8), x, y
 
 
 def from_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Rle:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from segtrain.arrays import BoolArray, IntArray
 from segtrain.masks.codec import runs as decode_runs
@@ -193,20 +194,59 @@ def _beginning_within(outer: Runs, inner: Runs, *, including_start: bool) -> Ite
     order = np.argsort(inner[1])
     begins = inner[1][order]
     low = np.searchsorted(begins, outer[1], side="left" if including_start else "right")
-    high = np.maximum(np.searchsorted(begins, outer[2]), low)
-    for part in _blocks(high - low):
-        yield np.repeat(np.arange(part.start, part.stop), (high - low)[part]), order[ranges(low[part], high[part])]
+    high = np.searchsorted(begins, outer[2])
+    meeting = np.flatnonzero(high > low)
+    low, high = low[meeting], high[meeting]
+    for part in blocks(high - low, _BLOCK):
+        yield np.repeat(meeting[part], (high - low)[part]), order[ranges(low[part], high[part])]
 
 
-def _blocks(counts: IntArray) -> Iterator[slice]:
-    """Divide counts into slices of about equal sums."""
+def blocks(counts: IntArray, most: int) -> Iterator[slice]:
+    """Divide counts into slices of about equal sums.
+
+    Args:
+        counts: (N,) counts, at least 0.
+        most: about the sum of each slice, if no count is higher.
+
+    >>> list(blocks(np.array([2, 2, 1, 9, 1]), 4))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
     total = np.cumsum(counts)
-    limits = np.arange(_BLOCK, counts.sum() + _BLOCK, _BLOCK)
+    limits = np.arange(most, counts.sum() + most, most)
     start = 0
     for stop in np.minimum(np.searchsorted(total, limits) + 1, len(counts)).tolist():
         if stop > start:
             yield slice(start, stop)
         start = max(start, stop)
+    if start < len(counts):
+        yield slice(start, len(counts))
+
+
+def drawn(runs: Runs, box: IntArray, height: int) -> npt.NDArray[np.uint8]:
+    """Draw masks into their bounding boxes.
+
+    Args:
+        runs: runs down the columns of the plane; those of a mask do not overlap.
+        box: (N, 4) xyxy bounding box of each mask.
+        height: rows of the plane.
+
+    Returns:
+        (P,) 1 inside the masks, else 0; column by column of each box, one box after the other.
+
+    >>> drawn((np.array([0, 0]), np.array([1, 4]), np.array([2, 6])), np.array([[0, 1, 2, 3]]), 3).tolist()
+    [1, 0, 1, 1]
+    """
+    mask, starts, stops = runs
+    run, column = column_pieces(runs, height)
+    own = mask[run]
+    sides = box[:, 2:] - box[:, :2]
+    areas = sides.prod(axis=1)
+    # A piece's column begins here, counted from the top of the plane.
+    place = (np.cumsum(areas) - areas - box[:, 1])[own] + (column - box[own, 0]) * sides[own, 1]
+    change = np.zeros(int(areas.sum()) + 1, dtype=np.int8)
+    np.add.at(change, place + np.maximum(starts[run] - column * height, 0), 1)
+    np.add.at(change, place + np.minimum(stops[run] - column * height, height), -1)
+    return np.cumsum(change[:-1], dtype=np.int8).view(np.uint8)
 
 
 def _summed(codes: IntArray, values: IntArray) -> tuple[IntArray, IntArray]:

@@ -20,7 +20,6 @@ from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.resampled_ap import resampled_precision
 
 GreyArray = npt.NDArray[np.uint8]
-DepthArray = npt.NDArray[np.uint16]
 RING = 3  # width in pixels of the surroundings; those of the classical methods' contrast score
 _ACROSS = np.arange(-RING, RING + 1)
 _DISC = (_ACROSS**2 + _ACROSS[:, None] ** 2 <= RING**2).astype(np.uint8)
@@ -49,29 +48,22 @@ def ks_contrast(grey: GreyArray, rles: Sequence[Rle], others: Sequence[Rle] = ()
     >>> ks_contrast(grey, [masks.encode(square)]).tolist()
     [0.75]
     """
-    depth = _depth([*rles, *others], grey.shape)
+    height, width = grey.shape
+    covered = masks.decode(masks.union([*rles, *others], (height, width)))
     found = np.full(len(rles), np.nan)
-    for number, rle in enumerate(rles):
-        inside, near, window = _neighbourhood(rle, grey.shape)
-        free = near & (depth[window] == 0)
+    for number, (crop, x, y) in enumerate(masks.decode_crops(rles)):
+        inside, near, window = _neighbourhood(crop, x, y, grey.shape)
+        free = near & ~covered[window]
         around = free if free.any() else near
         if inside.any() and around.any():
             found[number] = _distance(grey[window][inside], grey[window][around])
     return found
 
 
-def _depth(rles: Sequence[Rle], size: tuple[int, ...]) -> DepthArray:
-    """Count the masks that cover each pixel, (H, W)."""
-    depth = np.zeros(size, dtype=np.uint16)
-    for rle in rles:
-        crop, x, y = masks.decode_crop(rle)
-        depth[y : y + crop.shape[0], x : x + crop.shape[1]] += crop
-    return depth
-
-
-def _neighbourhood(rle: Rle, size: tuple[int, ...]) -> tuple[BoolArray, BoolArray, tuple[slice, slice]]:
+def _neighbourhood(
+    crop: npt.NDArray[np.uint8], x: int, y: int, size: tuple[int, ...]
+) -> tuple[BoolArray, BoolArray, tuple[slice, slice]]:
     """Return the pixels of an object and those of its surroundings, both within a window, and the window."""
-    crop, x, y = masks.decode_crop(rle)
     top, left = max(y - RING, 0), max(x - RING, 0)
     window = (slice(top, y + crop.shape[0] + RING), slice(left, x + crop.shape[1] + RING))
     inside = np.zeros((min(window[0].stop, size[0]) - top, min(window[1].stop, size[1]) - left), dtype=np.uint8)

@@ -78,3 +78,20 @@ def test_many_masks_take_no_table_of_all_pairs() -> None:
     found = masks.overlaps(rles, rles[::-1])  # a table would have 1.6 billion entries
     assert np.array_equal(found.first + found.second, np.full(40_000, 39_999))
     assert masks.area([masks.union(rles, labels.shape)]).tolist() == [40_000]
+
+
+@pytest.mark.parametrize("most", [1, 20, masks._CROPS])
+@given(drawn=scenes())
+def test_crops_of_many_masks_are_those_of_each(most: int, drawn: Scene) -> None:
+    size, planes = drawn
+    planes = [*planes, np.zeros(size, dtype=bool), np.ones(size, dtype=bool), np.zeros(size, dtype=bool)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(masks, "_CROPS", most)
+        crops = list(masks.decode_crops([masks.encode(plane) for plane in planes]))
+    assert len(crops) == len(planes)
+    for plane, (crop, x, y) in zip(planes, crops, strict=True):
+        rows, columns = np.nonzero(plane)
+        tight = (slice(y, y + crop.shape[0]), slice(x, x + crop.shape[1]))
+        assert (y, x) == (rows.min(initial=size[0]) % size[0], columns.min(initial=size[1]) % size[1])
+        assert crop.shape == ((np.ptp(rows) + 1, np.ptp(columns) + 1) if len(rows) else (0, 0))
+        np.testing.assert_array_equal(crop, plane[tight])

@@ -13,9 +13,16 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from segtrain import masks
-from segtrain.report.gallery.encode import GRID, MOST, encode, grid, outlines, path
+from segtrain.masks import Rle
+from segtrain.report.gallery import encode as encoding
+from segtrain.report.gallery.encode import GRID, MOST, encode, grid, outlines
 from tests.helpers.random_instances import scene
 from tests.helpers.report_examples import gallery, prediction, square
+
+
+def path(mask: Rle, scale: float) -> str:
+    """The path of a mask in its image."""
+    return encoding.path(*masks.decode_crop(mask), scale)
 
 
 def polygons(data: str) -> list[list[tuple[int, int]]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from segtrain import masks
@@ -83,28 +84,43 @@ def outlines(found: Sequence[Rle], scale: float, colours: int) -> Outlines:
     """
     areas = masks.area(found)
     largest = [int(i) for i in np.argsort(-areas, kind="stable")[:MOST] if areas[i]]
-    return Outlines(len(found), [i % colours for i in largest], [path(found[i], scale) for i in largest])
+    paths = [path(crop, x, y, scale) for crop, x, y in masks.decode_crops([found[i] for i in largest])]
+    return Outlines(len(found), [i % colours for i in largest], paths)
 
 
-def path(mask: Rle, scale: float) -> str:
+def path(crop: npt.NDArray[np.uint8], x: int, y: int, scale: float) -> str:
     """Outline a mask that is not empty, through the centres of its border pixels, holes included.
+
+    Args:
+        crop: (h, w), 1 inside the mask, else 0.
+        x: column of the crop's left edge in the image.
+        y: row of the crop's top edge.
+        scale: units per pixel.
 
     Returns:
         SVG path data in whole units, where (0, 0) is the centre of the top left unit; fill it by the nonzero rule.
     """
-    crop, x, y = masks.decode_crop(mask)
     contours, _ = cv2.findContours(crop, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    if scale < 1:
+        # Of parts that scaling reduces to dots, one stays if there is nothing else. Noise has many of them.
+        lengths = [len(contour) for contour in contours]
+        places, first = _placed(np.concatenate(contours)[:, 0], x, y, scale), np.cumsum([0, *lengths[:-1]])
+        same = (np.maximum.reduceat(places, first) == np.minimum.reduceat(places, first)).all(axis=1)
+        contours = [contours[n] for n in np.flatnonzero(~same)] or contours[:1]
     parts = []
     for contour in contours:
         corners = cv2.approxPolyDP(contour, _SMOOTH / scale, closed=True)[:, 0]
-        # A pixel's centre lies half a pixel from its corner, before and after scaling.
-        centres = corners + np.array([x + 0.5, y + 0.5])
-        places = np.rint(centres * scale - 0.5).astype(np.int64)
-        parts.append(_closed(places))
+        parts.append(_closed(_placed(corners, x, y, scale)))
     if scale < 1:
-        # Of parts that scaling has reduced to dots, one stays if there is nothing else.
         parts = [part for part in parts if not part.endswith("h1v1h-1z")] or parts[:1]
     return "".join(parts)
+
+
+def _placed(pixels: npt.NDArray[np.int32], x: int, y: int, scale: float) -> IntArray:
+    """Scale the centres of pixels (N, 2) of a crop at (x, y) to whole units."""
+    # A pixel's centre lies half a pixel from its corner, before and after scaling.
+    places: IntArray = np.rint((pixels + np.array([x + 0.5, y + 0.5])) * scale - 0.5).astype(np.int64)
+    return places
 
 
 def _closed(places: IntArray) -> str:
