@@ -474,7 +474,9 @@ def load_results(
     if images_by not in (None, "id", "name"):
         raise SegtrainError(f"{images_by!r} is no choice of load_results; use id, name or None")
     index, ids = data.index, ResultIds(image_id_offset, images_by, category_map)
-    content = _load_results(expand_path(path), images=index.images, categories=index.categories, ids=ids)
+    content = _load_results(
+        expand_path(path), images=index.images, categories=index.categories, ids=ids, merged=index.merged
+    )
     for note in content.notes:
         warnings.warn(f"{path}: {note}", stacklevel=2)
     return Detections(content.masks, content.boxes, content.class_aware, score_threshold, polygons=content.polygons)

@@ -236,7 +236,8 @@ class ResultFile(Method):
         super().__init__(name, None, score_threshold)
         self.source_file = path
         truth = benchmark.ground_truth
-        content = load_results(path, images=benchmark.split.index.images, categories=truth.categories, ids=ids)
+        index = benchmark.split.index
+        content = load_results(path, images=index.images, categories=truth.categories, ids=ids, merged=index.merged)
         self.notes += [f"{name}: {note}" for note in content.notes]
         self.detections = Detections(
             content.masks, content.boxes, content.class_aware, score_threshold, polygons=content.polygons

@@ -181,7 +181,7 @@ def _halves(
     sides: dict[SplitName, npt.NDArray[np.bool_]] = {"train": ~taken, "val": taken}
     for name, side in sides.items():
         held = set(ids[side].tolist())
-        merged = [entry for entry, identifier in whole.merged.items() if identifier in held]
+        merged = [own.entry for own in whole.merged if own.image_id in held]
         entries[name] = [*whole.images.rows["entry"][side].tolist(), *merged]
         indices[name] = whole.subset(held)
     return indices, entries

@@ -12,6 +12,7 @@ import segtrain
 from segtrain.data.check.command import main as check
 from segtrain.data.check.load import load_index, with_image_files
 from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.result_file import load_results
 from segtrain.data.splits import Split, save_split
 from segtrain.errors import SegtrainError
 from tests.data.test_splits import open_with
@@ -67,7 +68,7 @@ def test_objects_of_two_annotators_come_together(tmp_path: Path) -> None:
     assert index.objects_per_image.tolist() == whole.objects_per_image.tolist() == [3, 2]
     assert (index.counts.used, index.counts.dropped) == (5, 0)
     assert index.issues["same-file-merged"].examples == ["x.png (images 1000, 3000, 4000): 1 + 2 + 0 annotations"]
-    assert index.merged == {2: 1000, 3: 1000}
+    assert index.merged == ((2, 3000, 1000), (3, 4000, 1000))
     assert not index.issues.of("error")
 
 
@@ -149,6 +150,24 @@ def test_the_corrected_copy_lists_it_once(tmp_path: Path) -> None:
     fixed = json.loads((tmp_path / "fixed.json").read_text())
     assert [image["id"] for image in fixed["images"]] == [1000]
     assert [annotation["image_id"] for annotation in fixed["annotations"]] == [1000, 1000]
+
+
+@pytest.mark.parametrize(
+    ("ids", "left", "said"), [([1000, 3000], 1, "0 records moved to it, 1 left"), ([3000], 1, "1 records moved")]
+)
+def test_detections_under_either_id_are_of_the_image(ids: list[int], left: int, said: str, tmp_path: Path) -> None:
+    parts = [(square(1, 1), 1)]
+    path = write(tmp_path, ("x.png", parts), ("y.png", parts), ("x.png", [(square(20, 1), 1)]))
+    records = [
+        {"image_id": identifier, "category_id": 1, "segmentation": square(1, 1), "score": 0.5}
+        for identifier in (2000, *ids)
+    ]
+    (tmp_path / "found.json").write_text(json.dumps(records))
+    index = segtrain.load_coco(path, tmp_path / "images").index
+    found = load_results(tmp_path / "found.json", images=index.images, categories=index.categories, merged=index.merged)
+    assert found.masks is not None
+    assert [record["image_id"] for record in found.masks] == [2000, *[1000] * left]
+    assert said in found.notes[0]
 
 
 def test_masks_that_were_not_looked_at_are_compared_too(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.index import CocoIndex, MergedEntry
 from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.record_tables import AnnotationTable, name_of
 from segtrain.io import printable
@@ -57,7 +57,10 @@ def merge_repeated_images(index: CocoIndex) -> CocoIndex:
         images=index.images.subset(np.flatnonzero(kept)),
         annotations=AnnotationTable.of(rows, int(kept.sum()), index.annotations.text),
         issues=issues,
-        merged={int(entries[place]): int(ids[target[place]]) for place in np.flatnonzero(~kept)},
+        merged=tuple(
+            MergedEntry(int(entries[place]), int(ids[place]), int(ids[target[place]]))
+            for place in np.flatnonzero(~kept)
+        ),
     )
 
 

@@ -1,7 +1,7 @@
 """Index of a COCO data set: its images, categories, true instances, and counts."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -59,6 +59,20 @@ class AnnotationCounts:
     dropped: int
 
 
+class MergedEntry(NamedTuple):
+    """Entry of a file's ``images`` that names the same file as another entry.
+
+    Attributes:
+        entry: position of the entry.
+        id: id of the entry, which no image has any more.
+        image_id: id of the image that it is part of.
+    """
+
+    entry: int
+    id: int
+    image_id: int
+
+
 class CategoryCounts(NamedTuple):
     """Numbers of true instances by image and category; one entry for each pair that occurs.
 
@@ -84,7 +98,7 @@ class CocoIndex:
         annotations: annotations, dropped ones included.
         issues: issues found in the file so far.
         rules: choices of what annotations mean.
-        merged: positions in the file's ``images`` of entries that repeat the file of another, with the id of that one.
+        merged: entries of the file's ``images`` that name the file of another one.
     """
 
     path: Path
@@ -93,7 +107,7 @@ class CocoIndex:
     annotations: AnnotationTable
     issues: Issues
     rules: AnnotationRules = COCO_RULES
-    merged: Mapping[int, int] = field(default_factory=dict)
+    merged: tuple[MergedEntry, ...] = ()
 
     @cached_property
     def label_of(self) -> dict[int, int]:

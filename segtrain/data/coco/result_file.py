@@ -4,10 +4,13 @@ import reprlib
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from segtrain.data.coco.index import MergedEntry
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.coco.result_ids import (
     AS_WRITTEN,
@@ -46,7 +49,12 @@ class ResultFile:
 
 
 def load_results(
-    path: Path, *, images: Sequence[ImageInfo], categories: Sequence[Category], ids: ResultIds = AS_WRITTEN
+    path: Path,
+    *,
+    images: Sequence[ImageInfo],
+    categories: Sequence[Category],
+    ids: ResultIds = AS_WRITTEN,
+    merged: Sequence[MergedEntry] = (),
 ) -> ResultFile:
     """Read and check a COCO result file: a JSON list of records with masks, boxes or both.
 
@@ -58,11 +66,12 @@ def load_results(
         images: images that records may belong to.
         categories: categories that records may have; or all records have -1.
         ids: meaning of the file's ids, as far as it is known.
+        merged: entries of the annotations that are no images of their own.
 
     Raises:
         SegtrainError: the file is no such list, or a record is broken or has an unknown id.
     """
-    content = read_result_file(path)
+    content, notes = _with_merged_images(read_result_file(path), images, merged)
     records = content.records
     if not records:
         return ResultFile(masks=[], boxes=None, class_aware=True)
@@ -105,8 +114,30 @@ def load_results(
         box_records if first.has_box else None,
         matched_categories.ids[0] != NO_CATEGORY,
         first.has_mask and any(isinstance(record.segmentation, list) for record in records),
-        [*matched_images.notes, *matched_categories.notes, *read_as],
+        [*notes, *matched_images.notes, *matched_categories.notes, *read_as],
     )
+
+
+def _with_merged_images(
+    content: ResultContent, images: Sequence[ImageInfo], merged: Sequence[MergedEntry]
+) -> tuple[ResultContent, list[str]]:
+    """Give records of a merged entry the id of its image; they are left out if that one has records of its own."""
+    known = {image.id for image in images}
+    image_of = {own.id: own.image_id for own in merged if own.id not in known}
+    given = [record.image_id if type(record.image_id) is int else None for record in content.records]
+    if not image_of.keys() & set(given):
+        return content, []
+    records, moved = [], 0
+    for record, identifier in zip(content.records, given, strict=True):
+        if identifier not in image_of:
+            records.append(record)
+        elif image_of[identifier] not in given:
+            records.append(msgspec.structs.replace(record, image_id=image_of[identifier]))
+            moved += 1
+    note = "images that the annotations list under several ids are one image"
+    left_out = len(given) - len(records)
+    counts = f"{moved:,} records moved to it, {left_out:,} left out as it has records under its first id"
+    return replace(content, records=records), [f"{note}: {counts}"]
 
 
 def _unknown_image(
