@@ -23,7 +23,7 @@ from segtrain.data.coco.category_names import learned_categories
 from segtrain.data.coco.joined_files import annotation_file
 from segtrain.data.coco.result_file import load_results as _load_results
 from segtrain.data.coco.result_ids import ResultIds
-from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd
+from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd, Frame, Witnesses
 from segtrain.data.images.decode import decode, decode_pages
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader, as_tensor, range_of_image
@@ -304,6 +304,8 @@ def load_coco(
     pages: Pages = "error",
     channels: Sequence[int] | None = None,
     intensity: IntensitySetting | Intensity = "auto",
+    frame: Frame | tuple[int, int] = "stored",
+    witnesses: Witnesses = "stored",
 ) -> Split:
     """Load a COCO data set: the index of its annotations, and a reader of its images.
 
@@ -324,6 +326,10 @@ def load_coco(
         channels: channels of the images that become red, green and blue; see `read_image`.
         intensity: samples of more than 8 bits that become black and white: "auto" and "percentile" find a range for all
             images from at most 200 of them; for others see `read_image`.
+        frame: "stored": coordinates and run lengths are those of the images; "auto": they are moved into the frame in
+            which they agree with boxes, areas and images, if the check finds one; or the (H, W) of the images that
+            they belong to.
+        witnesses: "stored": boxes and areas are those of the file; "masks": they are taken from the masks.
 
     Raises:
         SegtrainError: the file is no COCO json, or something in it cannot be used; or an image is missing.
@@ -332,10 +338,10 @@ def load_coco(
     >>> st.load_coco("cells/annotations/instances_val.json", "cells/images/val")
     <cells/annotations/instances_val.json: 2 images, 26 annotations of round, spindle, lobed>
     """
-    rules = AnnotationRules(boxes_without_masks, crowd, rings)
-    kinds = (CheckMode, Exif, BoxesWithoutMasks, Crowd, Rings)
+    rules = AnnotationRules(boxes_without_masks, crowd, rings, frame, witnesses)
+    kinds = (CheckMode, Exif, BoxesWithoutMasks, Crowd, Rings, Frame, Witnesses)
     for value, choices in zip((check, exif, *rules), map(get_args, kinds), strict=True):
-        if value not in choices:
+        if value not in choices and not (value is frame and _is_size(value)):
             raise SegtrainError(f"{value!r} is no choice of load_coco; use {', '.join(choices)}")
     reader = None
     if images is not None:
@@ -358,6 +364,12 @@ def load_coco(
     if check == "strict":
         refuse_errors(readings["val"], str(annotations), 'check="warn"')
     return splits["val"]
+
+
+def _is_size(value: object) -> bool:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        return False
+    return all(type(side) is int and side > 0 for side in value)
 
 
 def check(data: Split, *, against: Split | None = None, max_dets: int = _MAX_DETS) -> CheckReport:

@@ -1,6 +1,6 @@
 """Arithmetic of boxes in pixels: their formats, and their overlaps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,3 +120,14 @@ def shared_area(first: FloatArray, second: FloatArray) -> FloatArray:
     sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
     area: FloatArray = sides.clip(min=0).prod(axis=-1)
     return area
+
+
+AS_WRITTEN = "[x, y, width, height]"
+LAYOUTS: Mapping[str, Callable[[FloatArray], FloatArray]] = {  # to xywh, from what tools write in its place
+    AS_WRITTEN: lambda b: b,
+    "[x1, y1, x2, y2]": xyxy_to_xywh,
+    "[centre x, centre y, width, height]": lambda b: np.concatenate([b[:, :2] - b[:, 2:] / 2, b[:, 2:]], axis=1),
+    "[y, x, height, width]": lambda b: b[:, [1, 0, 3, 2]],
+    "[x1, x2, y1, y2]": lambda b: xyxy_to_xywh(b[:, [0, 2, 1, 3]]),
+    "[y1, x1, y2, x2]": lambda b: xyxy_to_xywh(b[:, [1, 0, 3, 2]]),
+}

@@ -60,6 +60,8 @@ class Data(Struct):
     crowd: Literal["ignore", "objects"]
     rings: Literal["union", "even_odd"]
     intensity: IntensitySetting
+    frame: Literal["stored", "auto"] | tuple[Positive, Positive]
+    witnesses: Literal["stored", "masks"]
     max_image_pixels: Positive
     min_object_pixels: Natural
     cache: Literal["none", "ram"]

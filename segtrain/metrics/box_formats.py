@@ -1,7 +1,7 @@
 """Mismatched box formats: boxes that fit the true ones in another notation, scale or order of images."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from segtrain import boxes
 from segtrain.arrays import FloatArray
+from segtrain.boxes import AS_WRITTEN, LAYOUTS
 from segtrain.metrics.matching import IouType
 from segtrain.records import GroundTruth
 
@@ -19,14 +20,6 @@ IMAGES, EACH = 20, 50  # largest number of images, and of detections per image, 
 FEWEST_BOXES, FEWEST_PAIRS = 8, 10  # boxes, and pairs of neighbouring images: fewer fit by chance
 WHOLE = 0.8  # share of the image; a box inside its image that covers more fits any large object
 ALIKE = 0.08  # largest difference between the logarithms of a pair's four ratios
-AS_WRITTEN = "[x, y, width, height]"
-LAYOUTS: Mapping[str, Callable[[FloatArray], FloatArray]] = {
-    AS_WRITTEN: lambda b: b,
-    "[x1, y1, x2, y2]": boxes.xyxy_to_xywh,
-    "[centre x, centre y, width, height]": lambda b: np.concatenate([b[:, :2] - b[:, 2:] / 2, b[:, 2:]], axis=1),
-    "[y, x, height, width]": lambda b: b[:, [1, 0, 3, 2]],
-    "[y1, x1, y2, x2]": lambda b: boxes.xyxy_to_xywh(b[:, [1, 0, 3, 2]]),
-}
 
 
 @dataclass(frozen=True)

@@ -105,8 +105,13 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, int]] = {
         0,
     ),
     "mask-empty": (
-        coco(annotation(segmentation=[[50, 50, 60, 50, 60, 60]])),
+        coco(annotation(segmentation=[[50, 50, 60, 50, 60, 60]], bbox=[50, 50, 10, 10])),
         "the mask covers no pixel of the image",
+        0,
+    ),
+    "object-without-pixel": (
+        coco(annotation(segmentation=[[2.0, 2.0, 2.1, 2.0, 2.1, 2.1]])),
+        "covers no pixel of the image, and the object has the box [2, 2, 4, 3]",
         0,
     ),
     "polygon-four-numbers": (coco(annotation(segmentation=[SQUARE, [1, 2, 3, 4]])), "a polygon has 4 numbers", 1),
@@ -167,6 +172,9 @@ FATAL = {
     "missing-list": {"images": [image()], "categories": [CELL]},
     "empty-list": coco(images=[]),
 }
+# Of a file as a whole; tested in frames/test_judge.py and frames/test_correct.py.
+WHOLE = {"frame", "frame-unknown", "frame-outside", "frame-corrected", "boxes-wrong", "areas-wrong", "areas-of-boxes",
+         "witnesses-replaced"}  # fmt: skip
 SET = {
     "images-empty", "over-max-dets", "category-unused", "category-rare", "leak", "object-too-small", "no-objects",
     "category-not-learned", "category-not-validated", "category-left-out", "category-other-id",
@@ -177,7 +185,10 @@ SET = {
 
 def test_every_kind_of_the_table_is_tested() -> None:
     of_files = {kind for kind in ISSUE_TYPES if kind.startswith("image-")}
-    assert set(ISSUE_TYPES) - of_files == {*FINDINGS, *FATAL, "file-unreadable", "size-missing", "files-joined"} | SET
+    assert (
+        set(ISSUE_TYPES) - of_files
+        == {*FINDINGS, *FATAL, "file-unreadable", "size-missing", "files-joined"} | SET | WHOLE
+    )
 
 
 @pytest.mark.parametrize("kind", FINDINGS)

@@ -21,6 +21,8 @@ from segtrain.data.coco.record_tables import (
     name_of,
 )
 from segtrain.data.coco.rules import AnnotationRules
+from segtrain.data.frames.bounds import centres_outside
+from segtrain.data.frames.evidence import is_box_area
 from segtrain.io import printable
 from segtrain.masks import Rle
 from segtrain.masks.parse import SegmentationError, drawable_polygons, from_drawable, lacks_mask
@@ -28,6 +30,9 @@ from segtrain.masks.parse import SegmentationError, drawable_polygons, from_draw
 FINDS_CROSSINGS = find_spec("shapely") is not None  # an optional dependency: the issue is a note that changes nothing
 _BATCH = 2_000  # annotations whose masks are held at a time
 _SLACK = 1.0  # pixels that boxes and polygons may reach beyond the image, since exporters round
+_OBJECT = 2.0  # pixels; sides of a box that holds an object, also when it is rasterised
+_FILLED = 0.9  # part of its box that a mask covers, above which both have about the same area
+_SEVERAL = 3
 _SAME_BOX = 0.5  # a box that shares less with its mask's belongs to something else
 _SAME_MASK = 0.98
 
@@ -49,6 +54,7 @@ def crossing(polygons: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.bool
 class _Batch:
     """Drawn annotations of some images; lists have one entry per row."""
 
+    places: npt.NDArray[np.int64]  # (N,) of the rows in the table
     rows: npt.NDArray[np.void]
     sizes: npt.NDArray[np.int64]  # (N, 2) of their images
     rles: list[Rle] = field(default_factory=list)
@@ -68,11 +74,14 @@ class AnnotationChecks:
     Attributes:
         rows: rows of the table, with ``usable``, ``repaired`` and ``plain`` set according to the masks.
         issues: problems found in the masks.
+        suspects: (rows,) True for annotations that contradict their box, area or image, or that cannot be drawn.
     """
 
     def __init__(self, images: ImageTable, annotations: AnnotationTable, rules: AnnotationRules) -> None:
         self.rows, self.issues = annotations.rows.copy(), Issues()
         self._images, self._annotations, self._rules = images, annotations, rules
+        self._told_areas = self._box_areas = 0
+        self.suspects = np.zeros(len(self.rows), dtype=np.bool_)
         with progress("annotations", int(self.rows["usable"].sum()), transient=True) as stage:
             for places in self._batches():
                 batch = self._draw(places)
@@ -83,6 +92,8 @@ class AnnotationChecks:
                     self._check_rings(batch)
                     self._check_duplicates(batch)
                 stage.advance(len(places))
+        if self._box_areas >= max(_SEVERAL, _FILLED * self._told_areas):
+            self.issues.add("areas-of-boxes", f"{self._box_areas:,} of {self._told_areas:,} areas that can tell")
 
     def _batches(self) -> Iterator[npt.NDArray[np.int64]]:
         """Yield indices of the usable rows, in batches that keep the annotations of an image together."""
@@ -98,7 +109,7 @@ class AnnotationChecks:
         """Draw masks; rows without one are dropped."""
         image_rows = self._images.rows[self.rows["image"][places]]
         sizes = np.stack([image_rows["height"], image_rows["width"]], axis=1).astype(np.int64)
-        batch = _Batch(self.rows[:0], sizes[:0])
+        batch = _Batch(places[:0], self.rows[:0], sizes[:0])
         kept: list[int] = []
         texts = self._annotations.segmentations(self.rows[places])
         for number, (place, size, text) in enumerate(
@@ -120,6 +131,7 @@ class AnnotationChecks:
                 for part in error.parts:
                     self._add(part.kind, row, str(part))
                 self._drop(place, error.kind, str(error))
+                self.suspects[place] = error.kind != "segmentation-empty"
                 continue
             for part in bad:
                 self._add(part.kind, row, str(part))
@@ -136,15 +148,24 @@ class AnnotationChecks:
                 batch.owners += [len(kept)] * len(good)
             kept.append(number)
             batch.rles.append(rle)
-        batch.rows, batch.sizes, batch.pixels = self.rows[places[kept]], sizes[kept], masks.area(batch.rles)
+        batch.places = places[kept]
+        batch.rows, batch.sizes, batch.pixels = self.rows[batch.places], sizes[kept], masks.area(batch.rles)
         return batch
 
     def _check_sizes(self, batch: _Batch) -> None:
         pixels, areas = batch.pixels, batch.rows["area"]
-        for row in batch.rows[pixels == 0]:
-            self._drop(self._place(row), "mask-empty", "the mask covers no pixel of the image")
+        for number in np.flatnonzero(pixels == 0).tolist():
+            place = int(batch.places[number])
+            box = decode_box(self._annotations.box(self.rows[place]), tuple(batch.sizes[number].tolist()))
+            reason = "the mask covers no pixel of the image"
+            if box is None or min(box[2:]) < _OBJECT:
+                self._drop(place, "mask-empty", reason)
+            else:
+                text = f"{reason}, and the object has the box {self._box(self.rows[place])}"
+                self._drop(place, "object-without-pixel", text)
         batch.rows["usable"] = pixels > 0
         odd = (areas > 2 * pixels) | (2 * areas < pixels)
+        self.suspects[batch.places] |= odd | (pixels == 0)
         for number in np.flatnonzero(odd & (pixels > 0)).tolist():
             self._add("area-far-off", batch.rows[number], f"area {areas[number]:g}, mask {pixels[number]} pixels")
 
@@ -156,7 +177,9 @@ class AnnotationChecks:
             if box is None and row["usable"]:
                 self.rows["repaired"][self._place(row)] = True
                 missing = text in (b"", b"null")
-                self._add("box-missing" if missing else "box-invalid", row, "" if missing else _short(text))
+                if not (missing and self._rules.witnesses == "masks"):
+                    self._add("box-missing" if missing else "box-invalid", row, "" if missing else _short(text))
+                self.suspects[self._place(row)] |= not missing
             elif row["usable"] and not has_usual_box(text):
                 self.rows["repaired"][self._place(row)] = True
                 self._add("box-form", row, f"{_short(text)} is read as {box}")
@@ -166,10 +189,20 @@ class AnnotationChecks:
         outside |= (corners[:, 2] > width + _SLACK) | (corners[:, 3] > height + _SLACK)
         elsewhere = paired_iou(corners, mask_boxes) < _SAME_BOX
         elsewhere &= np.abs(corners - mask_boxes).max(axis=1) > 2 * _SLACK
+        self._count_areas_of_boxes(batch, stated)
+        self.suspects[batch.places] |= elsewhere | centres_outside(corners, batch.sizes.astype(np.float64))
         for kind, wrong in (("box-outside", outside), ("box-contradicts-mask", elsewhere)):
             for number in np.flatnonzero(wrong & batch.rows["usable"]).tolist():
                 contrast = self._contrast(kind, batch, number)
                 self._add(kind, batch.rows[number], f"box {_short(texts[number])}, {contrast}")
+
+    def _count_areas_of_boxes(self, batch: _Batch, stated: npt.NDArray[np.float64]) -> None:
+        """Count the areas that are those of boxes (N, 4) xywh, among those of masks that fill less of their box."""
+        with np.errstate(invalid="ignore"):
+            partial = batch.pixels < _FILLED * stated[:, 2:].prod(axis=1)
+        told = partial & ~np.isnan(batch.rows["area"]) & batch.rows["usable"] & ~batch.rows["boxed"]
+        self._told_areas += int(told.sum())
+        self._box_areas += int((told & is_box_area(batch.rows["area"], stated)).sum())
 
     def _check_polygons(self, batch: _Batch) -> None:
         if not batch.polygons:

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NoReturn, cast, get_args
 
 from rich import box
@@ -23,13 +23,13 @@ from segtrain.console import Heartbeat, progress
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.fix import require_free, write_fixed
 from segtrain.data.check.image_checks import FormatCount
-from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
+from segtrain.data.check.run import CheckReport, CheckSettings, open_checked, run_checks
 from segtrain.data.check.set_checks import CategoryCount
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue
 from segtrain.data.coco.joined_files import annotation_file
 from segtrain.data.coco.json_file import FileError
-from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd
+from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd, Frame, Witnesses
 from segtrain.data.images.reading import PAGES, check_channels
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path, printable
@@ -50,10 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.annotations = annotation_file(options.files)
         if options.fix:
             require_free(options.fix, options.annotations)
-        report, index = _inspect(options)
+        question = _settings(options)
+        report, index = _inspect(question)
         if not options.json:
             _show(report, options)
-        fixed = write_fixed(index, report.lost_images, options.fix) if options.fix and index else None
+        fixed = None
+        if options.fix and index:
+            if index.rules.frame == "stored" and index.issues["frame"].count:  # the table shows the file as it is
+                index, _ = open_checked(replace(question, rules=index.rules._replace(frame="auto")))
+            fixed = write_fixed(index, report.lost_images, options.fix)
     except (SegtrainError, OSError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 1
@@ -67,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if report.errors else 0
 
 
-def _inspect(options: argparse.Namespace) -> tuple[CheckReport, CocoIndex | None]:
-    question = CheckSettings(
+def _settings(options: argparse.Namespace) -> CheckSettings:
+    return CheckSettings(
         annotations=options.annotations,
         images=options.images,
         against=options.against,
@@ -78,9 +83,12 @@ def _inspect(options: argparse.Namespace) -> tuple[CheckReport, CocoIndex | None
         max_pixels=options.max_image_pixels,
         pages=options.pages,
         channels=None if options.channels is None else check_channels(options.channels, "--channels"),
-        rules=AnnotationRules(options.boxes_without_masks, options.crowd, options.rings),
+        rules=AnnotationRules(*(getattr(options, key) for key in AnnotationRules._fields)),
         intensity=options.intensity,
     )
+
+
+def _inspect(question: CheckSettings) -> tuple[CheckReport, CocoIndex | None]:
     console = Console(stderr=True)
     heartbeat = Heartbeat(lambda line: print(line, file=sys.stderr))
     with ExitStack() as stages:
@@ -93,7 +101,7 @@ def _inspect(options: argparse.Namespace) -> tuple[CheckReport, CocoIndex | None
         try:
             return run_checks(question, advance)
         except FileError as error:
-            if error.path != options.annotations:
+            if error.path != question.annotations:
                 raise
             return CheckReport([Issue(error.kind, 1, [str(error)])], {}, [], {}, []), None
 
@@ -210,6 +218,7 @@ def _parser() -> argparse.ArgumentParser:
         "boxes_without_masks": get_args(BoxesWithoutMasks),
         "crowd": get_args(Crowd),
         "rings": get_args(Rings),
+        "witnesses": get_args(Witnesses),
     }
     for key, values in choices.items():
         about = f"value of data.{key} in training (default: %(default)s)"
@@ -222,6 +231,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N,N,N",
         help="value of data.channels in training, such as 2,1,0 (default: as the files declare)",
     )
+    about = "value of data.frame in training (default: %(default)s); --fix applies what it finds"
+    parser.add_argument("--frame", type=_frame, default="stored", metavar="{stored,auto,H,W}", help=about)
     for key, default in (("max_dets", 100), ("max_image_pixels", 200_000_000)):
         about = f"value of data.{key} in training (default: %(default)s)"
         option = f"--{key.replace('_', '-')}"
@@ -245,6 +256,15 @@ def _intensity(text: str) -> IntensitySetting:
         choices = ", ".join(get_args(IntensityRule))
         raise argparse.ArgumentTypeError(f"{text} is neither {choices} nor a range as LOW,HIGH") from None
     return low, high
+
+
+def _frame(text: str) -> str | list[int]:
+    if text in get_args(Frame):
+        return text
+    sides = text.strip("[]").split(",")
+    if len(sides) != 2:
+        raise argparse.ArgumentTypeError(f"{text} is neither stored nor auto, nor a size H,W")
+    return [_positive(side.strip()) for side in sides]
 
 
 def _positive(text: str) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.issues import FRAME_ERRORS, ISSUE_TYPES
 from segtrain.data.coco.joined_files import JOINED
 from segtrain.data.coco.json_file import read_document
 from segtrain.data.coco.record_tables import decode_box, decode_usual, draw, name_of
@@ -68,9 +69,12 @@ def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> 
         out: path of the new file; the log is written beside it.
 
     Raises:
-        SegtrainError: one of the two files exists already; or no image can be used, or none of the annotations.
+        SegtrainError: one of the two files exists already; or no image can be used, or none of the annotations; or
+            masks are in another frame than their images.
     """
     log = require_free(out, index.path)
+    if unsolved := [issue for kind in FRAME_ERRORS for issue in index.issues[kind].examples]:
+        raise SegtrainError(f"{index.path}: {unsolved[0]}; no corrected copy is written")
     kept = [place for place, image in enumerate(index.images) if image.id not in lost_images]
     if not kept:
         raise SegtrainError(
@@ -78,6 +82,8 @@ def write_fixed(index: CocoIndex, lost_images: Mapping[int, str], out: Path) -> 
         )
     document, forms = read_document(index.path)
     lines = [f"{index.path} -> {out}", *(f"the file had another form: {form}" for form in forms)]
+    for kind in ("frame-corrected", "witnesses-replaced"):
+        lines += [f"{ISSUE_TYPES[kind].title}: {example}" for example in index.issues[kind].examples]
     image_ids = _new_ids("image", index.images.rows["id"].tolist())
     category_ids = _new_ids("category", [category.id for category in index.categories])
     images = [_image(index, place, document["images"], image_ids, lines) for place in kept]
@@ -180,7 +186,8 @@ def _annotations(
             continue
         entry = entries[row["number"] - 1]
         new = {"id": next(numbers), "image_id": image_ids[place], "category_id": category_ids[row["label"] - 1]}
-        new |= _integer_size(entry) | (_mended(index, alone) if row["repaired"] else {}) | _chosen(index, alone, entry)
+        new |= _integer_size(entry) | (_mended(index, alone, entry) if row["repaired"] else {})
+        new |= _chosen(index, alone, entry)
         yield _changed(entry, new, f"annotation entry {row['number']}", lines)
 
 
@@ -193,7 +200,7 @@ def _integer_size(entry: Entry) -> Entry:
     return {"segmentation": {**segmentation, "size": [int(side) for side in size]}}
 
 
-def _mended(index: CocoIndex, alone: Rows) -> Entry:
+def _mended(index: CocoIndex, alone: Rows, entry: Entry) -> Entry:
     """Return the content of a repaired annotation; valid values are unchanged."""
     image = index.images[int(alone["image"][0])]
     (truth,) = index.truths_of(alone, image)
@@ -202,7 +209,7 @@ def _mended(index: CocoIndex, alone: Rows) -> Entry:
     segmentation, form = decode_usual(text, image.size, box)
     if isinstance(segmentation, list):
         mended["segmentation"] = drawable_polygons(segmentation, image.size)[0]
-    elif form is not None:
+    elif form is not None or (index.issues["frame-corrected"].count and segmentation != entry.get("segmentation")):
         mended["segmentation"] = segmentation
     return mended
 

@@ -1,6 +1,7 @@
 """Loading of an index with the checks that ``data.check`` demands."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,8 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.coco.reader import read_index
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
+from segtrain.data.frames.correct import correct, frames_of_size, from_masks
+from segtrain.data.frames.judge import Frame, judge
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.errors import SegtrainError
 
@@ -34,6 +37,7 @@ class _CheckedAnnotations(msgspec.Struct):
     repaired: bytes
     plain: bytes
     issues: list[Issue]
+    frames: list[Frame]
 
 
 def load_index(
@@ -57,11 +61,17 @@ def load_index(
         SegtrainError: the file cannot be used at all; or an annotation cannot, and the check is strict.
     """
     index = read_index(path, rules, None if images is None else size_reader(images))
-    asked = [*fingerprint(path), FINDS_CROSSINGS, rules]
+    asked = [*fingerprint(path), FINDS_CROSSINGS]
     if index.issues["size-missing"].count:  # masks depend on the image files then
         asked += [index.images.rows[side].tolist() for side in ("height", "width")]
+    if rules.frame != "stored":
+        if check == "off":
+            raise SegtrainError("data.check=off looks at no mask, and data.frame needs it; set data.check=warn")
+        index = _with_frames(index, asked)
+    if rules.witnesses == "masks":
+        index = from_masks(index)
     if check != "off":
-        checked = cached(asked, _CheckedAnnotations, lambda: _check_annotations(index))
+        checked = cached([*asked, rules], _CheckedAnnotations, lambda: _check_annotations(index))
         rows = index.annotations.rows.copy()
         for name in _STATES:
             packed = np.frombuffer(getattr(checked, name), dtype=np.uint8)
@@ -74,6 +84,24 @@ def load_index(
     if check == "strict":
         refuse_errors(index.issues, str(path))
     return index
+
+
+def _with_frames(index: CocoIndex, asked: Sequence[object]) -> CocoIndex:
+    """Move masks into the frame of their images, as ``data.frame`` demands; each correction becomes an issue."""
+    frame = index.rules.frame
+    if isinstance(frame, str):
+        stored = index.rules._replace(frame="stored", witnesses="stored")
+        checked = cached([*asked, stored], _CheckedAnnotations, lambda: _check_annotations(index))
+        frames = checked.frames
+    else:
+        frames = frames_of_size(index, frame)
+    issues = Issues()
+    issues.merge(index.issues)
+    for found in frames:
+        index, moved = correct(index, found)
+        if count := int(moved.sum()):
+            issues.add("frame-corrected", f"{index.path.name}: {count:,} {found.kind} are {found.words}", count)
+    return replace(index, issues=issues)
 
 
 def with_image_files(index: CocoIndex, folder: Path | None) -> tuple[CocoIndex, AbsentImages]:
@@ -125,4 +153,8 @@ def _check_annotations(index: CocoIndex) -> _CheckedAnnotations:
         logger.info("%s: looking at every mask; the result is kept, so this happens once", index.path)
     verification = AnnotationChecks(index.images, index.annotations, index.rules)
     states = {name: np.packbits(verification.rows[name]).tobytes() for name in _STATES}
-    return _CheckedAnnotations(**states, issues=list(verification.issues))
+    issues, frames = verification.issues, []
+    for verdict in judge(index.images, index.annotations, verification.suspects):
+        issues.add(verdict.issue, f"{index.path.name}: {verdict.text}")
+        frames += [] if verdict.frame is None else [verdict.frame]
+    return _CheckedAnnotations(**states, issues=list(issues), frames=frames)

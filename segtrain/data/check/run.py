@@ -116,8 +116,7 @@ def run_checks(
     if not question.images.is_dir():
         raise SegtrainError(f"{question.images}: no such image folder; give the folder of the images")
     reader = question.reader
-    index = load_index(question.annotations, "warn", question.rules, reader)
-    index, absent = with_image_files(index, question.images)
+    index, absent = open_checked(question)
     others = replace(reader, folder=question.against_images or question.images)
     other = load_index(question.against, "warn", question.rules, others) if question.against else None
     folder = question.images if other is None else question.against_images or _folder_of(other, question.images)
@@ -136,6 +135,22 @@ def run_checks(
         asked += [str(folder.absolute()), fingerprint(other.path), *_files(other, others_absent, folder)]
     look = partial(_look, question, (index, absent), None if other is None else (other, others_absent), folder, advance)
     return cached(asked, CheckReport, look), index
+
+
+def open_checked(question: CheckSettings) -> tuple[CocoIndex, AbsentImages]:
+    """Read the json of a check, and find its images.
+
+    Args:
+        question: settings of the check.
+
+    Returns:
+        The index, and the images whose file was not found.
+
+    Raises:
+        FileError: the json cannot be used at all.
+    """
+    index = load_index(question.annotations, "warn", question.rules, question.reader)
+    return with_image_files(index, question.images)
 
 
 def _folder_of(index: CocoIndex, images: Path) -> Path:

@@ -81,6 +81,41 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "id-gaps": IssueType("note", "category ids with gaps", "kept; labels are 1 to K inside"),
     "category-root": IssueType("note", "parent of all other categories, without objects", "left out; Roboflow adds it"),
     "category-unused": IssueType("note", "category without objects", "kept; its scores are undefined"),
+    # Masks against their witnesses: boxes, areas, and the size of the image.
+    "frame": IssueType(
+        "error",
+        "masks in another frame than their boxes or images",
+        "data.frame=auto (or --fix) corrects them; where the boxes are wrong instead, data.witnesses=masks replaces "
+        "them; else kept as stored",
+    ),
+    "frame-unknown": IssueType(
+        "error",
+        "masks that contradict their boxes in no known way",
+        "export the file again, or set data.witnesses=masks if the masks are right, to take boxes and areas from them; "
+        "else kept as stored",
+    ),
+    "frame-outside": IssueType(
+        "error",
+        "annotations outside of their images",
+        "set data.frame=[H, W] if they belong to images of that size, or export the file again; else kept as stored",
+    ),
+    "frame-corrected": IssueType("warning", "masks moved into the frame of their images", "as data.frame demands"),
+    "boxes-wrong": IssueType(
+        "warning",
+        "boxes that contradict masks, which are right",
+        "kept, so that box AP is wrong; data.witnesses=masks takes boxes and areas from the masks",
+    ),
+    "witnesses-replaced": IssueType("note", "boxes and areas taken from masks", "as data.witnesses demands"),
+    "areas-wrong": IssueType(
+        "warning",
+        "areas that are a multiple of the masks'",
+        "kept, and decide what is small, medium and large; data.witnesses=masks takes areas and boxes from the masks",
+    ),
+    "areas-of-boxes": IssueType(
+        "note",
+        "areas that are width times height of the box",
+        "kept, though COCO's are those of masks and decide what is small; data.witnesses=masks",
+    ),
     # Segmentations.
     "segmentation-type": IssueType("error", "segmentation that is neither polygons nor run lengths", _ANNOTATION),
     "mask-lost": IssueType("error", "segmentation of which no polygon can be drawn", _ANNOTATION),
@@ -104,6 +139,9 @@ ISSUE_TYPES: dict[str, IssueType] = {
     ),
     "segmentation-empty": IssueType("warning", "empty segmentation", "the annotation is left out"),
     "mask-empty": IssueType("warning", "mask without a pixel in the image", "the annotation is left out"),
+    "object-without-pixel": IssueType(
+        "error", "mask without a pixel in the image, of an object that has a box there", _ANNOTATION
+    ),
     "polygon-four-numbers": IssueType("warning", "polygon of 4 numbers, which COCO's tools take for a box", _POLYGON),
     "polygon-few-points": IssueType("warning", "polygon of fewer than 3 points", _POLYGON),
     "polygon-odd-count": IssueType("warning", "polygon with an odd count of numbers", _POLYGON),
@@ -233,6 +271,7 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "category-rare": IssueType("note", "category in at most 10 images", "expect noisy numbers for it"),
     "object-too-small": IssueType("note", "object too small for the network", "raise segmenter.scale or min_size"),
 }
+FRAME_ERRORS = ("frame", "frame-unknown", "frame-outside")  # they concern a file as a whole
 
 
 @dataclass

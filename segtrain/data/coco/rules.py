@@ -1,5 +1,6 @@
 """Rules of reading annotations: the user's choices where a COCO file can mean two things."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,7 +10,9 @@ from segtrain.masks.parse import Rings, lacks_mask
 
 BoxesWithoutMasks = Literal["error", "ignore", "box"]
 Crowd = Literal["ignore", "objects"]
-_LONGEST = 128  # bytes of json; a segmentation without an outline, of at most 4 numbers, is shorter
+Frame = Literal["stored", "auto"]
+Witnesses = Literal["stored", "masks"]
+LONGEST = 128  # bytes of json; a segmentation without an outline, of at most 4 numbers, is shorter
 
 
 class AnnotationRules(NamedTuple):
@@ -20,14 +23,19 @@ class AnnotationRules(NamedTuple):
             mask is the box.
         crowd: annotations with ``iscrowd`` 1 are regions to ignore, as COCO defines, or ordinary objects.
         rings: several polygons of one annotation are united, as COCO defines, or those inside another one are holes.
+        frame: coordinates and run lengths are those of the images ("stored"); or in the frame in which they agree with
+            boxes, areas and images, if the check finds one ("auto"); or those of images of a given [H, W].
+        witnesses: boxes and areas are those of the file if they are valid ("stored"), or those of the masks.
 
     >>> AnnotationRules(crowd="objects")
-    AnnotationRules(boxes_without_masks='error', crowd='objects', rings='union')
+    AnnotationRules(boxes_without_masks='error', crowd='objects', rings='union', frame='stored', witnesses='stored')
     """
 
     boxes_without_masks: BoxesWithoutMasks = "error"
     crowd: Crowd = "ignore"
     rings: Rings = "union"
+    frame: Frame | Sequence[int] = "stored"
+    witnesses: Witnesses = "stored"
 
 
 COCO_RULES = AnnotationRules()
@@ -41,13 +49,13 @@ def apply_rules(annotations: AnnotationTable, images: ImageTable, rules: Annotat
         images: images of the file.
         rules: choices of the user.
     """
-    if rules._replace(rings="union") == COCO_RULES:
+    if (rules.boxes_without_masks, rules.crowd) == COCO_RULES[:2]:
         return annotations
     rows = annotations.rows.copy()
     if rules.crowd == "objects":
         rows["crowd"] = False
     if rules.boxes_without_masks != "error":
-        short = np.flatnonzero(rows["usable"] & (rows["box"] - rows["start"] <= _LONGEST))
+        short = np.flatnonzero(rows["usable"] & (rows["box"] - rows["start"] <= LONGEST))
         for place, text in zip(short.tolist(), annotations.segmentations(rows[short]), strict=True):
             size, box = images[int(rows["image"][place])].size, annotations.box(rows[place])
             if lacks_mask(decode_usual(text, size, box)[0]) and decode_box(box, size) is not None:
