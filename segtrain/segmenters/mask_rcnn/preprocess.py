@@ -56,20 +56,27 @@ def batch_images(images: Sequence[Tensor], input_size: InputSize, device: torch.
     Returns:
         A channels-last float32 batch, padded at the right and bottom with zeros, and each image's own (H, W) in it.
     """
-    resized = [_prepare(image.to(device, non_blocking=True), input_size) for image in images]
-    sizes = [(int(image.shape[1]), int(image.shape[2])) for image in resized]
+    on_device = [image.to(device, non_blocking=True) for image in images]
+    alike = len({image.shape for image in images}) == 1
+    parts = [torch.stack(on_device)] if alike else [image[None] for image in on_device]
+    resized = [_prepare(part, input_size) for part in parts]
+    sizes = [(int(part.shape[2]), int(part.shape[3])) for part in resized for _ in part]
     height, width = (-(-max(side) // DIVISOR) * DIVISOR for side in zip(*sizes, strict=True))
-    batch = torch.zeros((len(resized), 3, height, width), device=device).to(memory_format=torch.channels_last)
-    for row, image in zip(batch, resized, strict=True):
-        row[:, : image.shape[1], : image.shape[2]] = image
+    if alike and sizes[0] == (height, width):
+        return ImageList(resized[0], sizes)
+    empty = torch.empty((len(images), 3, height, width), device=device, memory_format=torch.channels_last)
+    batch = empty.zero_()
+    for rows, part in zip(batch.split([len(part) for part in parts]), resized, strict=True):
+        rows[:, :, : part.shape[2], : part.shape[3]] = part
     return ImageList(batch, sizes)
 
 
-def _prepare(image: Tensor, input_size: InputSize) -> Tensor:
-    mean, deviation = (copy_to_device(values, image.device)[:, None, None] for values in (MEAN, DEVIATION))
-    normal = (image.float() / 255 - mean) / deviation
-    height, width = int(image.shape[1]), int(image.shape[2])
+def _prepare(images: Tensor, input_size: InputSize) -> Tensor:
+    """Normalise and resize uint8 images (B, 3, H, W); the result is channels-last."""
+    images = images.contiguous(memory_format=torch.channels_last)
+    mean, deviation = (copy_to_device(values, images.device)[:, None, None] for values in (MEAN, DEVIATION))
+    normal = images.float().div_(255).sub_(mean).div_(deviation)
+    height, width = int(images.shape[2]), int(images.shape[3])
     if input_size.factor(height, width) == 1:
         return normal
-    size = input_size.resized(height, width)
-    return F.interpolate(normal[None], size=size, mode="bilinear", align_corners=False)[0]
+    return F.interpolate(normal, size=input_size.resized(height, width), mode="bilinear", align_corners=False)
