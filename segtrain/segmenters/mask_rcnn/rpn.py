@@ -330,9 +330,13 @@ def rpn_outputs_at(head: RPNHead, pyramid: FeaturePyramid, image: Tensor, anchor
     # As embedding: its backward pass adds up on all cores, always in the same order.
     around = F.embedding(index, pyramid.rows) * inside
     for convolution, *_ in head.conv:
-        windows = around.unfold(1, 3, 1).unfold(2, 3, 1).flatten(3)
+        if around.shape[1] > 3:
+            windows = around.unfold(1, 3, 1).unfold(2, 3, 1).permute(0, 1, 2, 4, 5, 3).flatten(3)
+        else:  # a single window; the backward pass of unfold takes longer than all the rest
+            windows = around.flatten(1)[:, None, None]
         inside = inside[:, 1:-1, 1:-1]  # beyond the map there are zeros, not what a convolution makes of them
-        around = F.linear(windows, convolution.weight.flatten(1), convolution.bias).relu() * inside
+        kernel = convolution.weight.permute(0, 2, 3, 1).flatten(1)
+        around = F.linear(windows, kernel, convolution.bias).relu() * inside
     hidden = around.flatten(1)
     logits = F.linear(hidden, head.cls_logits.weight.flatten(1), head.cls_logits.bias)
     deltas = F.linear(hidden, head.bbox_pred.weight.flatten(1), head.bbox_pred.bias).reshape(
