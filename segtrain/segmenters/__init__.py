@@ -168,12 +168,14 @@ class Trainable(nn.Module, ABC):
     def segment(self, images: Sequence[Tensor]) -> list[Instances]:
         """Segment uint8 RGB tensors (3, H, W) one at a time: in a batch, padding would change the results."""
         training = self.training
-        self.eval()
+        if training:  # to visit all modules takes as long as some of their layers
+            self.eval()
         try:
             with torch.inference_mode():
                 return [self.segment_one(image) for image in images]
         finally:
-            self.train(training)
+            if training:
+                self.train()
 
     @property
     def resolved_settings(self) -> Mapping[str, Any]:
