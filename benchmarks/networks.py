@@ -45,10 +45,11 @@ def pair(
     torch.manual_seed(0)
     settings = {**settings, "norm": "frozen", "min_size": min_size, "scale": None} | AS_TORCHVISION
     ours = mask_rcnn(class_names, **settings)
-    if settings["weights"] is None:
-        _measure_statistics(ours, images)
     stock = stock_network(settings, class_names, min_size)
     stock.load_state_dict(ours.state_dict())
+    if settings["weights"] is None:
+        _measure_statistics(stock, batch_images(images, ours.input_size, ours.device).tensors)
+        ours.load_state_dict(stock.state_dict())
     return ours, stock
 
 
@@ -66,22 +67,18 @@ def stock_network(settings: dict[str, Any], class_names: Sequence[str], min_size
 
 
 @torch.no_grad()
-def _measure_statistics(network: MaskRCNN, images: Sequence[Tensor]) -> None:
-    """Set the statistics of frozen normalisations to those of these images, layer by layer."""
+def _measure_statistics(network: StockMaskRCNN, images: Tensor) -> None:
+    """Set the statistics of frozen normalisations, neutral until now, to those of this batch, layer by layer."""
     norms = [module for module in network.modules() if isinstance(module, FrozenBatchNorm2d)]
 
     def measure(module: FrozenBatchNorm2d, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        # A folded normalisation comes behind a convolution that has applied it already: with neutral values, until now.
         module.running_mean.copy_(output.mean((0, 2, 3)))
         module.running_var.copy_(output.var((0, 2, 3)))
-        shape = (1, -1, 1, 1)
-        whitened: Tensor = (output - module.running_mean.view(shape)) * torch.rsqrt(
-            module.running_var.view(shape) + module.eps
-        )
+        whitened: Tensor = module.forward(output)
         return whitened
 
     handles = [module.register_forward_hook(measure) for module in norms]
-    network.backbone(batch_images(images, network.input_size, network.device).tensors)
+    network.backbone(images)
     for handle in handles:
         handle.remove()
 

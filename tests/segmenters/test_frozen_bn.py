@@ -117,23 +117,78 @@ def test_a_fixed_kernel_stays_fixed() -> None:
     assert [name for name, p in module.named_parameters() if p.requires_grad] == ["4.weight", "4.bias"]
 
 
-def test_a_strided_depthwise_convolution_learns_in_float32_under_autocast() -> None:
+def folded_relu6(**arguments: int) -> nn.Sequential:
+    """A convolution, a frozen normalisation and a ReLU6, folded."""
     torch.manual_seed(0)
-    conv = nn.Conv2d(6, 6, 3, stride=2, padding=1, groups=6, bias=False)
-    folded = nn.Sequential(conv, FrozenBatchNorm2d(6))
-    fold_frozen_norms(folded)
-    x = torch.randn(2, 6, 9, 8).bfloat16().float().requires_grad_()  # nothing is lost where it enters
-    expected = folded(x)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = folded(x)
+    module = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, bias=False, **arguments), FrozenBatchNorm2d(6), nn.ReLU6(True))
+    module[1].weight.fill_(4.0)  # some values then exceed 6
+    fold_frozen_norms(module)
+    assert type(module[2]) is nn.Identity
+    return module
+
+
+def test_relu6_is_folded_only_where_it_follows() -> None:
+    norm, conv = FrozenBatchNorm2d(2), nn.Conv2d(2, 2, 1)
+    module = nn.Sequential(conv, norm, nn.Sequential(nn.ReLU6()), nn.ReLU6(), copy.deepcopy(conv), nn.ReLU6())
+    fold_frozen_norms(module)
+    assert not module[0].clamps
+    assert sum(type(layer) is nn.ReLU6 for layer in module.modules()) == 3
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_an_optimizer_step_and_a_moving_average_take_effect(training: bool, fused: bool) -> None:
+    """What is kept for inference is computed anew once weights have changed, in the network and in its copy."""
+    module = folded_relu6().train(training)
+    average = copy.deepcopy(module)
+    images = torch.randn(1, 6, 8, 8)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=0.1, fused=fused)
+
+    def outputs() -> list[Tensor]:
+        with torch.inference_mode():
+            found = [network.eval()(images) for network in (module, average)]
+        module.train(training)
+        return found
+
+    for _ in range(3):
+        before = outputs()
+        module(images).sum().backward()
+        if training:  # in between, as if images were drawn before a step
+            outputs()
+        optimizer.step()
         with torch.no_grad():
-            alone = folded(x)
-    assert found.dtype == alone.dtype == torch.bfloat16
-    assert torch.equal(found, expected.bfloat16())
-    assert not torch.equal(alone, found)  # the weights are rounded as well
-    torch.testing.assert_close(alone, found, rtol=0.05, atol=0.05)
-    weights = torch.randn_like(found)
-    gradients = torch.autograd.grad((found * weights).sum(), [x, folded[0].weight])
-    references = torch.autograd.grad((expected * weights.float()).sum(), [x, folded[0].weight])
-    for gradient, reference in zip(gradients, references, strict=True):
-        torch.testing.assert_close(gradient, reference, rtol=1e-4, atol=1e-4)
+            torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 0.5)
+        for found, old, network in zip(outputs(), before, (module, average), strict=True):
+            assert not torch.equal(found, old)
+            assert torch.equal(found, network(images))
+
+
+def test_precision_can_change_between_images() -> None:
+    module, images = folded_relu6(), torch.randn(1, 6, 8, 8)
+    with torch.inference_mode():
+        first = module(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = module(images)
+        again = module(images)
+    assert half.dtype == torch.bfloat16
+    assert torch.equal(first, again)
+    torch.testing.assert_close(half.float(), first, rtol=0.05, atol=0.1)
+
+
+def test_weights_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        module = folded_relu6()
+        images = torch.randn(1, 6, 8, 8)
+        before = module(images)
+        module[0].weight.mul_(2)
+        assert not torch.equal(module(images), before)
+
+
+def test_a_frozen_kernel_serves_training_after_inference() -> None:
+    module = folded_relu6()
+    module[0].weight.requires_grad_(False)
+    images = torch.randn(1, 6, 8, 8, requires_grad=True)
+    with torch.inference_mode():
+        module(images)
+    module(images).sum().backward()
+    assert images.grad is not None
