@@ -29,6 +29,7 @@ def draw(
     names: Sequence[str] | None = None,
     colours: Sequence[Colour] | None = None,
     longest: int | None = None,
+    fill: float = FILL,
 ) -> Pixels:
     """Draw masks as crisp outlines around a translucent fill.
 
@@ -39,6 +40,7 @@ def draw(
         colours: colour of each mask; ``COLOURS`` in turn by default.
         longest: longer side of the result in pixels; by default a small image is enlarged two or three times, so that
             a one-pixel outline does not hide the object, and a large one keeps its size.
+        fill: opacity inside an outline, from 0 to 1.
 
     Returns:
         (round(H * s), round(W * s), 3) at the scale s that follows from ``longest``.
@@ -60,7 +62,7 @@ def draw(
         if inside.any():
             place = (slice(y, y + inside.shape[0]), slice(x, x + inside.shape[1]))
             pixels = canvas[place][inside].astype(np.float32)
-            canvas[place][inside] = (pixels + FILL * (np.array(colour, np.float32) - pixels)).astype(np.uint8)
+            canvas[place][inside] = (pixels + fill * (np.array(colour, np.float32) - pixels)).astype(np.uint8)
             outlines.append((place, inside & ~binary_erosion(inside, iterations=thickness), colour))
             if names is not None:
                 labels.append((x + 2, y + 1, names[n], colour))

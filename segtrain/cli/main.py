@@ -34,9 +34,10 @@ def _launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) 
 
 
 def _check(program: Sequence[str], arguments: Sequence[str]) -> int:
+    from segtrain.cli import check_html
     from segtrain.data.check.command import main
 
-    return main(arguments)
+    return main(arguments, check_html)
 
 
 COMMANDS = {

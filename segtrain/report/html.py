@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader
-
 from segtrain.benchmark.results import Results
 from segtrain.report.blocks import Block
 from segtrain.report.charts import series_styles
 from segtrain.report.gallery.select import GalleryItem
+from segtrain.report.page import page_environment
 from segtrain.report.sections import build_sections
 from segtrain.report.sections.about import data_title, notes, summary
 from segtrain.visualize import COLOURS
@@ -20,12 +19,7 @@ def html_report(results: Results, images: Sequence[GalleryItem] = ()) -> str:
         results: an evaluation.
         images: images of the gallery.
     """
-    environment = Environment(
-        loader=PackageLoader("segtrain.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters["kind"] = _kind
     environment.globals |= {"styles": series_styles(results.ranked, results.oracles), "colours": COLOURS}
     subject = data_title(results)

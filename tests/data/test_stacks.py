@@ -251,6 +251,8 @@ def test_the_check_counts_formats_and_says_how_they_are_read(tmp_path: Path) -> 
         ("TIFF", "uint8 grey, 3 pages", "the maximum of the pages, as three equal channels", 1),
         ("TIFF", "float32 RGB", "", 1),
     ]
+    reader = ImageReader(tmp_path, "auto", 10**6, pages="max", channels=(0,))
+    assert np.array_equal(reader.read(entries[3])[:, :, 1], noise((3, 4, 6)).max(axis=0))
     assert found(report.issues)["image-pages-joined"] == [
         "3.tif (image 3): uint8 grey, 3 pages: the maximum of the pages, as three equal channels"
     ]

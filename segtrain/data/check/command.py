@@ -1,6 +1,6 @@
 """Check a COCO data set before it costs an hour.
 
-    segtrain check ANNOTATIONS IMAGES [--fix OUT.json] [--json] [--against OTHER.json]
+    segtrain check ANNOTATIONS IMAGES [--html PAGE.html] [--fix OUT.json] [--json] [--against OTHER.json]
 
 Exits with 1 if there are errors: what ``data.check=strict`` stops at.
 """
@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from typing import Any, NoReturn, cast, get_args
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, cast, get_args
 
 from rich import box
 from rich.console import Console
@@ -40,8 +41,31 @@ _WIDTH = 140  # characters
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
+class Page(Protocol):
+    """Writer of the page of ``--html``, which this layer of the package cannot import."""
+
+    def require_writable(self, path: Path) -> None:
+        """Raise an error if a file that is no earlier page would be replaced."""
+
+    def write_page(
+        self,
+        path: Path,
+        question: CheckSettings,
+        report: CheckReport,
+        index: CocoIndex | None,
+        checkpoint: Path | None,
+        experiment: str | None,
+    ) -> None:
+        """Write the page."""
+
+
+def main(arguments: Sequence[str] | None = None, page: Page | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Args:
+        arguments: arguments of the command; None for those of the process.
+        page: writer of the page of ``--html``; None if there is none.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # its encoding may lack characters of file and category names
             stream.reconfigure(errors="backslashreplace")
@@ -50,10 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.annotations = annotation_file(options.files)
         if options.fix:
             require_free(options.fix, options.annotations)
+        _require_page(options, page)
         question = _settings(options)
         report, index = _inspect(question)
         if not options.json:
             _show(report, options)
+        if options.html and page is not None:
+            page.write_page(options.html, question, report, index, options.checkpoint, options.experiment)
         fixed = None
         if options.fix and index:
             if index.rules.frame == "stored" and index.issues["frame"].count:  # the table shows the file as it is
@@ -70,6 +97,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif options.fix:
         print("Nothing of it can be used, so nothing is written.")
     return 1 if report.errors else 0
+
+
+def _require_page(options: argparse.Namespace, page: Page | None) -> None:
+    """Check the options of the page before the data, which take longer."""
+    if (options.checkpoint or options.experiment) and not options.html:
+        raise SegtrainError("--checkpoint and --experiment say whose input --html shows; add --html FILE")
+    if options.html and page is None:
+        raise SegtrainError("--html: segtrain check writes the page; python -m segtrain.data.check does not")
+    if options.html and page is not None:
+        page.require_writable(options.html)
 
 
 def _settings(options: argparse.Namespace) -> CheckSettings:
@@ -200,6 +237,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("images", type=expand_path, metavar="IMAGES", help="folder of its images")
     parser.add_argument(
         "--fix", type=expand_path, metavar="OUT.json", help="write a corrected copy, and a log beside it"
+    )
+    parser.add_argument("--html", type=expand_path, metavar="FILE", help="write a page with the first images as read")
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument(
+        "--checkpoint", type=expand_path, metavar="RUN", help="with --html: images as its network sees them"
+    )
+    network.add_argument(
+        "--experiment", metavar="NAME", help="with --html: images as the network of experiment=NAME sees them"
     )
     parser.add_argument("--json", action="store_true", help="print the issues as json")
     parser.add_argument(

@@ -1,6 +1,6 @@
 """Full check of a data set: the json, every image file, and the set as a whole."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from segtrain.data.check.cache import cached, fingerprint, fingerprints
 from segtrain.data.check.copies import find_one_source, find_source_leaks
 from segtrain.data.check.image_checks import FormatCount, check_headers, check_pixels, count_formats
 from segtrain.data.check.intensity_range import INTENSITY_FILE, settle_intensity
-from segtrain.data.check.known_headers import deep_images
+from segtrain.data.check.known_headers import deep_images, known_headers
 from segtrain.data.check.load import load_index, with_image_files
 from segtrain.data.check.locate import AbsentImages, count_images
 from segtrain.data.check.set_checks import CategoryCount, category_histogram, check_set, find_duplicates, find_leaks
@@ -172,6 +172,26 @@ def _files(index: CocoIndex, absent: AbsentImages, folder: Path) -> list[object]
     return [*fingerprints(folder, names), names, *map(str, absent.problems.values())]
 
 
+def settled_reader(question: CheckSettings, index: CocoIndex) -> ImageReader:
+    """Return the reader of the images with the ranges of intensities that a check settles.
+
+    Args:
+        question: settings of the check.
+        index: index of the json, from `run_checks`, which has looked at all images.
+
+    Raises:
+        SegtrainError: images of one type have different scales.
+    """
+    return _with_intensity(question, index, known_headers(question.reader, list(index.images), {}).deep)
+
+
+def _with_intensity(question: CheckSettings, index: CocoIndex, deep: Mapping[str, Sequence[int]]) -> ImageReader:
+    intensity = question.intensity
+    if not isinstance(intensity, Intensity):
+        intensity = settle_intensity(index, question.reader, deep, intensity)
+    return replace(question.reader, intensity=intensity)
+
+
 def _look(
     question: CheckSettings,
     images: tuple[CocoIndex, AbsentImages],
@@ -184,10 +204,7 @@ def _look(
     entries = list(index.images)
     headers = check_headers(entries, reader, advance("image headers", len(entries)), absent.problems)
     kinds = deep_images(headers)
-    intensity = question.intensity
-    if not isinstance(intensity, Intensity):
-        intensity = settle_intensity(index, reader, kinds, intensity)
-    reader = replace(reader, intensity=intensity)
+    reader = _with_intensity(question, index, kinds)
     readable = [image for image in entries if image.id not in headers.unusable]
     pixels = check_pixels(readable, reader, advance("images", len(readable)))
     paths = {identifier: header.path for identifier, header in headers.headers.items()}
@@ -202,6 +219,7 @@ def _look(
     for part in [*parts, check_set(index, question.max_dets)]:
         issues.merge(part)
     lost = {**headers.unusable, **pixels.unusable}
+    intensity = reader.intensity
     said = str(intensity) if kinds or intensity.rule in ("given", "percentile") else ""
     formats = count_formats(headers)
     return CheckReport(list(issues), asdict(index.counts), category_histogram(index), lost, formats, said)

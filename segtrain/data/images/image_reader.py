@@ -68,13 +68,8 @@ class ImageReader:
 
     def read(self, image: ImageEntry) -> RgbArray:
         """Read the pixels of an image as 8-bit RGB; see ``read_image``."""
-        return read_image(
-            self.path(image.file_name),
-            image.size,
-            exif=self.exif,
-            max_pixels=self.max_pixels,
-            intensity=self.intensity,
-        )
+        samples = self.samples(image)
+        return to_rgb(samples, self.range_of(samples, image))
 
     def range_of(self, samples: Samples, image: ImageEntry) -> Range:
         """Find the range by which an image is read.

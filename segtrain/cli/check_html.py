@@ -1,0 +1,144 @@
+"""The page of ``segtrain check --html``: pictures as a network sees them are read here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segtrain.data.check.run import CheckReport, CheckSettings, settled_reader
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.images.intensity import Intensity
+from segtrain.errors import SegtrainError
+from segtrain.io import printable, write_atomically
+from segtrain.values import IntensitySetting
+
+if TYPE_CHECKING:
+    from segtrain.report.check_page import SheetImage
+
+# What draws, and torch, are imported when a page is written: a check without one starts faster.
+_MARK = b'content="segtrain check"'  # of pages that may be replaced
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """What a network makes of an image before it sees it.
+
+    Attributes:
+        name: name of the network, for the page.
+        reading: settings of the check, with those by which the network's images are read.
+        input_scale: input pixels per image pixel, for an image's height and width.
+    """
+
+    name: str
+    reading: CheckSettings
+    input_scale: Callable[[int, int], float]
+
+
+def require_writable(path: Path) -> None:
+    """Check that a page would replace nothing but an earlier page.
+
+    Raises:
+        SegtrainError: there is another file, or a folder.
+    """
+    if path.is_dir() or (path.is_file() and _MARK not in path.read_bytes()[:1000]):
+        raise SegtrainError(f"{path}: exists already, and is no page of segtrain check; choose another name")
+
+
+def write_page(
+    path: Path,
+    question: CheckSettings,
+    report: CheckReport,
+    index: CocoIndex | None,
+    checkpoint: Path | None,
+    experiment: str | None,
+) -> None:
+    """Write the page of a check.
+
+    Args:
+        path: path of the page.
+        question: settings of the check.
+        report: result of the check.
+        index: the checked data set; None if nothing of it can be used.
+        checkpoint: a run's folder or a checkpoint, whose network's input the pictures show; None for none.
+        experiment: name of an experiment, whose network's input the pictures show; None for none.
+
+    Raises:
+        SegtrainError: there is no such checkpoint or experiment.
+    """
+    from segtrain.report.check_page import SheetImage, check_page
+
+    network, images = None, list[SheetImage]()
+    if checkpoint is not None:
+        network = _of_checkpoint(question, checkpoint)
+    elif experiment is not None:
+        network = _of_experiment(question, experiment)
+    if index is not None:
+        seen = question if network is None else network.reading
+        images = _pictures(report, index, network, settled_reader(seen, index))
+    counts = report.counts
+    summary = printable(question.annotations)
+    if counts:
+        errors = f"{report.errors:,} error{'s' * (report.errors != 1)}"
+        summary += f": {counts['images']:,} images, {counts['annotations']:,} annotations, {errors}"
+    title = printable(question.annotations.name)
+    page = check_page(report, title, summary, images, "" if network is None else network.name)
+    write_atomically(path, page)
+
+
+def _pictures(
+    report: CheckReport, index: CocoIndex, network: NetworkInput | None, reader: ImageReader
+) -> "list[SheetImage]":
+    """Read the first images that can be used."""
+    from segtrain.report.check_page import SHEET, SheetImage
+
+    pictures: list[SheetImage] = []
+    for place, image in enumerate(index.images):
+        if len(pictures) == SHEET:
+            break
+        if image.id in report.lost_images:
+            continue
+        pixels = reader.read(image)
+        input_size = None
+        if network is not None:
+            scale = network.input_scale(image.height, image.width)
+            input_size = max(1, int(image.height * scale)), max(1, int(image.width * scale))
+        pictures.append(SheetImage(printable(image.file_name), pixels, input_size, index.objects(place)[1]))
+    return pictures
+
+
+def _of_checkpoint(question: CheckSettings, path: Path) -> NetworkInput:
+    from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, restore_segmenter
+
+    file = checkpoint_file(path)
+    checkpoint = load_checkpoint(file)
+    segmenter = restore_segmenter(checkpoint, str(file))
+    intensity = Intensity.from_plain(checkpoint.intensity)
+    if intensity.others is None:  # files of types that the training did not have
+        intensity = replace(intensity, others="full")
+    settings = _with_settings(question, checkpoint.config["data"], intensity)
+    return NetworkInput(f"the network of {printable(file)}", settings, segmenter.input_scale)
+
+
+def _of_experiment(question: CheckSettings, name: str) -> NetworkInput:
+    from segtrain.cli.launch import compose_runs
+    from segtrain.training.checkpoint import build_trainable
+
+    (config,) = compose_runs("train", [f"experiment={name}"])
+    segmenter = build_trainable(config["segmenter"], ["object"], initialise=False)
+    settings = _with_settings(question, config["data"], config["data"]["intensity"])
+    return NetworkInput(f"the network of experiment={name}", settings, segmenter.input_scale)
+
+
+def _with_settings(
+    question: CheckSettings, data: Mapping[str, Any], intensity: IntensitySetting | Intensity
+) -> CheckSettings:
+    """Return the settings of a check with those by which a network's images are read."""
+    channels = data["channels"]
+    return replace(
+        question,
+        exif=data["exif"],
+        pages=data["pages"],
+        channels=None if channels is None else tuple(channels),
+        intensity=intensity,
+    )

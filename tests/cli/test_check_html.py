@@ -1,0 +1,115 @@
+"""``segtrain check --html``: one page with the findings, the formats, and the first images as they are read."""
+
+import base64
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from segtrain.cli import check_html
+from segtrain.cli.main import main
+from segtrain.data.check import command
+from tests.conftest import Workplace
+from tests.helpers.scripts import write_data
+
+
+def pictures(page: Path) -> list[np.ndarray]:
+    found = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)"', page.read_text())
+    return [np.array(Image.open(io.BytesIO(base64.b64decode(content)))) for content in found]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_data(tmp_path / "data")
+
+
+def check(data: Path, page: Path, *options: str) -> int:
+    return main(["check", str(data / "train.json"), str(data / "train"), "--html", str(page), *options])
+
+
+def test_the_page_holds_all_tables_and_the_first_images(data: Path, tmp_path: Path) -> None:
+    (data / "train" / "2.png").write_bytes(b"<html>")
+    assert check(data, tmp_path / "new" / "page.html") == 1
+    page = (tmp_path / "new" / "page.html").read_text()
+    assert (
+        "2.png (image 2): cannot read the image (an HTML page (a failed download?): download the image again)" in page
+    )
+    for word in ("PNG, 8-bit RGB", "As they are read", "train.json", "1 error"):
+        assert word in page
+    assert "http" not in re.sub(r"http-equiv|http://www\.w3\.org", "", page)  # it needs no network
+    assert len(pictures(tmp_path / "new" / "page.html")) == 4
+
+
+def test_pictures_are_those_that_are_read(tmp_path: Path, data: Path) -> None:
+    pages = np.zeros((3, 48, 48), dtype=np.uint8)
+    pages[1, :, :24] = 200
+    for path in (data / "train").iterdir():
+        path.unlink()
+    text = (data / "train.json").read_text()
+    names = sorted(set(re.findall(r'"(\d+\.png)"', text)))
+    for name in names:
+        tifffile.imwrite(data / "train" / name.replace("png", "tif"), pages, photometric="minisblack")
+    (data / "train.json").write_text(text.replace(".png", ".tif"))
+    for option, bright in (("first", 0), ("max", 200), ("mean", 67)):
+        assert check(data, tmp_path / "page.html", "--pages", option) == 0
+        picture = np.median(pictures(tmp_path / "page.html")[0], axis=2)
+        assert abs(np.median(picture[:, : picture.shape[1] // 2 - 8]) - bright) <= 3
+        assert np.median(picture[:, picture.shape[1] // 2 + 8 :]) <= 3
+
+
+def test_a_network_sees_them_at_its_own_resolution(data: Path, tmp_path: Path) -> None:
+    assert check(data, tmp_path / "page.html", "--experiment", "nuclei") == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "As the network of experiment=nuclei sees them" in page
+    assert "48x48, input 96x96" in page
+
+
+def test_a_checkpoint_sees_them_with_its_settings(workplace: Workplace, data: Path, tmp_path: Path) -> None:
+    assert check(data, tmp_path / "page.html", "--checkpoint", str(workplace.run)) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "best.pt sees them" in page
+    assert len(pictures(tmp_path / "page.html")) == 5
+
+
+def test_nothing_but_an_earlier_page_is_replaced(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert check(data, tmp_path / "page.html") == 0
+    (tmp_path / "report.html").write_text("<html>mine</html>")
+    for path in (tmp_path / "report.html", tmp_path, data / "train.json"):
+        capsys.readouterr()
+        assert check(data, path) == 1
+        assert "exists already, and is no page of segtrain check" in capsys.readouterr().err
+    assert (tmp_path / "report.html").read_text() == "<html>mine</html>"
+
+
+def test_mistakes_are_told(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [str(data / "train.json"), str(data / "train")]
+    assert main(["check", *arguments, "--experiment", "nuclei"]) == 1
+    assert "add --html FILE" in capsys.readouterr().err
+    assert check(data, tmp_path / "a.html", "--experiment", "nucleus") == 1
+    assert "error:" in capsys.readouterr().err
+    assert check(data, tmp_path / "a.html", "--checkpoint", str(tmp_path / "none")) == 1
+    assert "no such file" in capsys.readouterr().err
+    assert command.main([*arguments, "--html", str(tmp_path / "a.html")]) == 1
+    assert "segtrain check writes the page" in capsys.readouterr().err
+    assert not (tmp_path / "a.html").exists()
+
+
+def test_a_page_without_a_network_needs_no_torch(data: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from segtrain.cli.main import main; "
+        f"main(['check', {str(data / 'train.json')!r}, {str(data / 'train')!r}, "
+        f"'--html', {str(tmp_path / 'a.html')!r}]); "
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+    assert check_html.__doc__
