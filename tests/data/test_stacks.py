@@ -263,7 +263,7 @@ def test_images_of_which_most_is_transparent_are_found(tmp_path: Path) -> None:
     pixels[:, :, 3] = 255
     pixels[:6, :, 3] = 0
     Image.fromarray(pixels).save(tmp_path / "0.png")
-    tifffile.imwrite(tmp_path / "1.tif", pixels.astype(np.uint16), photometric="rgb", extrasamples=["unassalpha"])
+    tifffile.imwrite(tmp_path / "1.tif", pixels.astype(np.uint16) * 257, photometric="rgb", extrasamples=["unassalpha"])
     Image.fromarray(pixels[3:]).save(tmp_path / "2.png")
     entries = [Entry(0, "0.png", (10, 10)), Entry(1, "1.tif", (10, 10)), Entry(2, "2.png", (7, 10))]
     report = check_pixels(entries, ImageReader(tmp_path, "auto", 10**6))
