@@ -1,6 +1,7 @@
 """Damage to a COCO json, as a function of a generator: faults of exporters, editors and disks, and attacks."""
 
 import copy
+import gzip
 import json
 import random
 from collections.abc import Callable
@@ -222,6 +223,48 @@ def random_polygons(rng: random.Random, document: Json) -> None:
     annotation["segmentation"] = rng.choice(shapes)
 
 
+def other_form(rng: random.Random, document: Json) -> None:
+    """Write the masks, boxes and areas of some annotations as other tools do."""
+    for annotation in document.get("annotations") or []:
+        if not isinstance(annotation, dict) or rng.random() < 0.3:
+            continue
+        old = annotation.get("segmentation")
+        polygon = old[0] if isinstance(old, list) and old and isinstance(old[0], list) else [1, 1, 5, 1, 5, 5]
+        pairs = [list(pair) for pair in zip(polygon[::2], polygon[1::2], strict=False)]
+        text = json.dumps(polygon, default=str)
+        counts = str(old.get("counts")) if isinstance(old, dict) else "0"
+        forms: list[Any] = [
+            polygon, pairs, [pairs], [old], [[old]], [str(value) for value in polygon], text,
+            [{"x": x, "y": y} for x, y in pairs], {"x": polygon[::2], "y": polygon[1::2]}, counts,
+            {"size": [20, 30], "counts": repr(counts.encode("utf-8", "replace"))},
+            {"size": "[20, 30]", "counts": list(counts.encode("utf-8", "replace"))}, {"counts": [600]},
+        ]  # fmt: skip
+        annotation["segmentation"] = rng.choice(forms)
+        annotation["bbox"] = rng.choice([annotation.get("bbox"), "[1, 1, 4, 4]", {"x": 1, "y": 1, "w": 4, "h": "4"}])
+        annotation["area"] = rng.choice([annotation.get("area"), [12], "12", [junk(rng)]])
+
+
+def keyed_lists(rng: random.Random, document: Json) -> None:
+    """Write lists as objects keyed by id."""
+    for name in ("images", "annotations", "categories"):
+        entries = document.get(name)
+        if isinstance(entries, list) and rng.random() < 0.6:
+            without = rng.random() < 0.5
+            keyed = {str(e.get("id")) if isinstance(e, dict) else str(n): e for n, e in enumerate(entries)}
+            if without:
+                keyed = {
+                    key: {k: v for k, v in e.items() if k != "id"} if isinstance(e, dict) else e
+                    for key, e in keyed.items()
+                }
+            document[name] = keyed
+
+
+def no_image_sizes(rng: random.Random, document: Json) -> None:
+    for image in document.get("images") or []:
+        if isinstance(image, dict) and rng.random() < 0.7:
+            image["height"], image["width"] = rng.choice([(0, 0), (None, None), ("20", "30"), (0, 30), ([], "x")])
+
+
 def image_size(rng: random.Random, document: Json) -> None:
     image = an_entry(rng, document, "images")
     big = [1, 2, 1000, 46_340, 2**20, 2**30, 2**31 - 1, 2**31, 10**12, 0, -5, 480.0, 20.5]
@@ -268,7 +311,7 @@ OF_VALUES: list[Mutation] = [
     delete_key, swap_type, wild_number, wild_string, deep_nest, duplicate_key, duplicate_root_key, extra_key,
     repeat_entry, reorder_entries, reorder_keys, empty_list, string_ids, wild_id, unknown_reference, random_code,
     random_counts, rle_size, random_polygons, image_size, image_size_with_polygon, file_name, category_names, wild_box,
-    wild_area, wild_crowd,
+    wild_area, wild_crowd, other_form, keyed_lists, no_image_sizes,
 ]  # fmt: skip
 
 
@@ -325,8 +368,18 @@ def no_text(rng: random.Random, text: bytes) -> bytes:
     return rng.choice([b"", b" \n", b"null", b"5", b'"x"', b"[]", b"{}", b"\xef\xbb\xbf", b"\x1f\x8b" + text[:50]])
 
 
+def compressed(rng: random.Random, text: bytes) -> bytes:
+    packed = gzip.compress(text)
+    return rng.choice([packed, packed[: len(packed) // 2], packed + b"x", gzip.compress(packed)])
+
+
+def trailing_commas(rng: random.Random, text: bytes) -> bytes:
+    return text.replace(rng.choice([b"}", b"]"]), b" ,]", 1) if rng.random() < 0.3 else text.replace(b"]", b", ]")
+
+
 OF_TEXT: list[Callable[[random.Random, bytes], bytes]] = [
     truncate, flip_bytes, insert_bytes, delete_bytes, other_encoding, invalid_utf8, surround, other_style, no_text,
+    compressed, trailing_commas,
 ]  # fmt: skip
 
 
