@@ -22,7 +22,7 @@ from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.coco.category_names import learned_categories
 from segtrain.data.coco.joined_files import annotation_file
 from segtrain.data.coco.result_file import load_results as _load_results
-from segtrain.data.coco.result_ids import ResultIds
+from segtrain.data.coco.result_ids import CategoryOrder, ResultIds
 from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd, Frame, Witnesses
 from segtrain.data.images.decode import decode, decode_pages
 from segtrain.data.images.image_files import ImageError
@@ -456,7 +456,7 @@ def load_results(
     score_threshold: float = SCORE_THRESHOLD,
     image_id_offset: int = 0,
     images_by: Literal["id", "name"] | None = None,
-    category_map: Mapping[Any, Any] | Literal["order"] | None = None,
+    category_map: Mapping[Any, Any] | CategoryOrder | None = None,
 ) -> Detections:
     """Load the detections that another tool has written as a COCO result file.
 
@@ -468,7 +468,8 @@ def load_results(
         image_id_offset: number to add to every image id of the file.
         images_by: image ids are ids ("id") or file names ("name"); None to take the reading that fits.
         category_map: category of the data set, by id or name, for each id or name of the file; "order" if the ids of
-            the file count the categories of the data set from 0; None to take them as they are.
+            the file count the categories of the data set from 0, "order_from_1" if from 1; None to take them as
+            they are.
 
     Raises:
         SegtrainError: the file is no result file, or a record is broken or has an unknown id.

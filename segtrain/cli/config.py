@@ -15,6 +15,7 @@ from msgspec import Struct
 from omegaconf import MISSING, OmegaConf
 
 import segtrain
+from segtrain.data.coco.result_ids import CategoryOrder
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
 from segtrain.nodes import find_argument_problems, nearest
@@ -113,7 +114,7 @@ class ResultFile(Struct):
     file: str
     image_id_offset: int
     images_by: Literal["id", "name"] | None
-    category_map: Literal["order"] | dict[Any, Any] | None
+    category_map: CategoryOrder | dict[Any, Any] | None
 
 
 class Evaluate(Run):

@@ -320,7 +320,11 @@ def test_wrong_values(script: str, override: str, tmp_path: Path) -> None:
         ("evaluate", "+segmenter@segmenters.net=mask_rcnn_resnet18_fpn", "segmenters.net: a network without weights"),
         ("evaluate", "predictions.kmeans=a.json", "predictions.kmeans: a segmenter has this name already"),
         ("evaluate", "predictions.x={file: a.json, image_offset: 1}", "did you mean image_id_offset?"),
-        ("evaluate", "predictions.x={file: a.json, category_map: 3}", "category_map=3: give order, a mapping or null"),
+        (
+            "evaluate",
+            "predictions.x={file: a.json, category_map: 3}",
+            "category_map=3: give order, order_from_1, a mapping or null",
+        ),
         ("evaluate", "predictions.x={image_id_offset: 1}", "predictions.x: not a path; give a COCO result file"),
         ("train", "segmenter=kmeans", "segmenter: this one does not learn"),
     ],

@@ -126,6 +126,7 @@ def test_the_usual_form_has_no_note(tmp_path: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a Git LFS pointer: run git lfs pull"),
         (b"<!DOCTYPE html>\n<html></html>", "a HTML page, as a failed download leaves it"),
         (b"<?xml version='1.0'?><annotations/>", "XML: export the annotations as COCO json"),
+        (repr(USUAL).encode(), "text of Python: write it with json.dump"),
         (b"PK\x03\x04abc", "a zip archive: unpack it"),
         (b"\x89PNG\r\n\x1a\n", "a picture: give the COCO json"),
         (gzip.compress(TEXT.encode())[:60], "a gzip file that cannot be unpacked"),

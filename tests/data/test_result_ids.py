@@ -174,6 +174,12 @@ def test_a_map_of_categories_is_named_and_applied(tmp_path: Path) -> None:
     many = [Category(i, f"c{i}") for i in range(1, 30, 2)]
     with pytest.raises(SegtrainError, match=r"category_map: order\}' would fit"):
         load(tmp_path, [record(10, 0), record(11, 14)], categories=many)
+    with pytest.raises(SegtrainError, match=r"category_map: order_from_1\}' would fit"):
+        load(tmp_path, [record(10, 1), record(11, 15), record(11, 2)], categories=many)
+    with pytest.raises(SegtrainError, match=r"category_map: \{1: 1, 2: 3, 3: 4\}\}' would fit"):
+        load(tmp_path, [record(10, 2), record(11, 3)])
+    ids = ResultIds(category_map="order_from_1")
+    assert found(load(tmp_path, [record(10, 2), record(11, 3)], ids)) == [(10, 3), (11, 4)]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ _OTHER_CONTENT: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer: run git lfs pull"),
     (b"<!doctype html", "a HTML page, as a failed download leaves it: download it again"),
     (b"<html", "a HTML page, as a failed download leaves it: download it again"),
+    (b"{'", "text of Python: write it with json.dump"),
+    (b"[{'", "text of Python: write it with json.dump"),
     (b"<", "XML: export the annotations as COCO json"),
     (b"pk\x03\x04", "a zip archive: unpack it, and give the json in it"),
     (b"\x89png", "a picture: give the COCO json"),

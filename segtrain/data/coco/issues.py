@@ -79,7 +79,9 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "id-zero": IssueType("note", "image or category id 0", "kept; --fix gives it another id"),
     "id-beyond-int32": IssueType("note", "id beyond 32 bits", "kept; some tools cannot read it"),
     "id-gaps": IssueType("note", "category ids with gaps", "kept; labels are 1 to K inside"),
-    "category-root": IssueType("note", "parent of all other categories, without objects", "left out; Roboflow adds it"),
+    "category-root": IssueType(
+        "warning", "parent of all other categories, without objects", "left out; Roboflow adds it"
+    ),
     "category-unused": IssueType("note", "category without objects", "kept; its scores are undefined"),
     # Masks against their witnesses: boxes, areas, and the size of the image.
     "frame": IssueType(

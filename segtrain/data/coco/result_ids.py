@@ -19,6 +19,9 @@ _PLAIN_KEY = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 _LISTED = 12  # categories in a proposed map
 
 
+CategoryOrder = Literal["order", "order_from_1"]
+
+
 class ResultIds(NamedTuple):
     """Meaning of the ids of a result file, as far as the user states it.
 
@@ -26,12 +29,13 @@ class ResultIds(NamedTuple):
         image_id_offset: number to add to every image id.
         images_by: image ids are ids ("id") or file names ("name"); None to take the reading that fits.
         category_map: category of the annotations, by id or name, for each id or name of the file; "order" if the ids of
-            the file count the categories of the annotations from 0; None to take the ids or names as they are.
+            the file count the categories of the annotations from 0, "order_from_1" if from 1; None to take the ids
+            or names as they are.
     """
 
     image_id_offset: int = 0
     images_by: Literal["id", "name"] | None = None
-    category_map: Mapping[Any, Any] | Literal["order"] | None = None
+    category_map: Mapping[Any, Any] | CategoryOrder | None = None
 
 
 AS_WRITTEN = ResultIds()
@@ -237,10 +241,11 @@ def _offset_hint(raw: Sequence[Any], known: Collection[int], stated: ResultIds) 
 
 def _map_hint(raw: Sequence[Any], named: Sequence[str | None], categories: Sequence[Category]) -> str:
     distinct = set(raw) if set(map(type, raw)) == {int} else set()
-    if distinct and min(distinct) >= 0 and max(distinct) < len(categories):
+    first = int(0 not in distinct and len(categories) in distinct)  # they count from 0 or from 1
+    if distinct and first <= min(distinct) and max(distinct) < first + len(categories):
         if len(categories) > _LISTED:
-            return "category_map: order"
-        return f"category_map: {{{', '.join(f'{n}: {category.id}' for n, category in enumerate(categories))}}}"
+            return f"category_map: {'order_from_1' if first else 'order'}"
+        return f"category_map: {{{', '.join(f'{n}: {category.id}' for n, category in enumerate(categories, first))}}}"
     known = {category.id for category in categories}
     if distinct and len(distinct) <= _LISTED and all(value + 1 in known for value in distinct):
         return f"category_map: {{{', '.join(f'{value}: {value + 1}' for value in sorted(distinct))}}}"
@@ -253,7 +258,7 @@ def _map_hint(raw: Sequence[Any], named: Sequence[str | None], categories: Seque
 def _mapping(stated: Mapping[Any, Any] | str, categories: Sequence[Category]) -> Callable[[Any], int | None]:
     """Return the look-up of a category by what the file calls it."""
     if not isinstance(stated, Mapping):
-        ordered = dict(enumerate(category.id for category in categories))
+        ordered = dict(enumerate((category.id for category in categories), start=int(stated == "order_from_1")))
         return lambda value: ordered.get(value) if type(value) is int else None
     known: dict[Any, int] = {category.name: category.id for category in categories}
     known |= {str(category.id): category.id for category in categories}
