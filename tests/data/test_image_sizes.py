@@ -15,12 +15,13 @@ from segtrain.data.images.orientation import Exif
 from segtrain.data.splits import open_splits
 from segtrain.errors import SegtrainError
 from tests.data.test_issues import annotation, coco, image
+from tests.helpers.file_mutations import picture
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    Image.new("RGB", (20, 10)).save(tmp_path / "7.png")
-    Image.new("RGB", (30, 15)).save(tmp_path / "8.png")
+    (tmp_path / "7.png").write_bytes(picture((10, 20), "RGB", "PNG"))
+    (tmp_path / "8.png").write_bytes(picture((15, 30), "RGB", "PNG"))
     return tmp_path
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -142,7 +143,8 @@ def with_files(folder: Path) -> list[Path]:
     (folder / "images").mkdir()
     paths = []
     for number in (7, 9):
-        Image.new("RGB", (20, 10), (number, 0, 0)).save(folder / "images" / f"{number}.png")
+        pixels = np.random.default_rng(number).integers(0, 256, (10, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
         paths.append(folder / f"{number}.json")
         paths[-1].write_text(
             json.dumps(coco(annotation(id=1, image_id=1), images=[image(1, file_name=f"{number}.png")]))
