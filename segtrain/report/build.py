@@ -28,7 +28,7 @@ from segtrain.evaluation import GroundTruthSet, TrackName
 from segtrain.metrics.scores import Interval, TrackScores
 from segtrain.report.claims import textbook_claims
 from segtrain.report.diagnostics import diagnose
-from segtrain.report.doubts import data_doubts
+from segtrain.report.doubts import box_doubts, data_doubts
 from segtrain.report.sections.error_types import compute_errors
 from segtrain.report.sections.limits import compute_calibrations, compute_mask_resolution_limit
 from segtrain.report.sections.object_strata import compute_strata
@@ -68,7 +68,7 @@ def build_results(
         bootstrap: "resamples" of the images behind the intervals, 0 for none, and their "seed".
         notes: further sentences for the reader.
     """
-    doubts = data_doubts(split.index)
+    doubts, about_boxes = data_doubts(split.index), box_doubts(split.index)
     uncertainty = compute_uncertainty(rows, ground_truth, max_dets, reference, **bootstrap)
     calibrations = compute_calibrations(rows, ground_truth, max_dets)
     errors = compute_errors(rows, ground_truth, max_dets)
@@ -99,14 +99,14 @@ def build_results(
         contests=uncertainty.contests,
         bootstrap=Bootstrap.of(bootstrap),
         mask_resolution_limit=compute_mask_resolution_limit(rows, ground_truth),
-        reasons=diagnose(rows, methods, ground_truth, max_dets, doubts),
+        reasons=diagnose(rows, methods, ground_truth, max_dets, doubts, about_boxes),
         strata=strata.strata,
         contrast_gap=strata.contrast_gap,
         true_boxes=strata.true_boxes,
         seeds=seed_groups(methods, seeds),
         data=_data(split, ground_truth, max_dets),
         caveats=[
-            *(doubt[0].upper() + doubt[1:] for doubt in doubts),
+            *(doubt[0].upper() + doubt[1:] for doubt in (*doubts, *about_boxes)),
             *_too_many(ground_truth, max_dets),
             *_not_compared(rows, reference),
             *caveats(

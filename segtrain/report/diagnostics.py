@@ -25,6 +25,7 @@ from segtrain.report.tables import is_blank, is_zero
 MATCH_IOU = 0.5
 LOW_AP = 0.05  # an AP below it may be the work of misread boxes: a few of them always fit by chance
 LOW_SHARE = 0.1  # a class-aware value below this share of the class-agnostic one has lost nearly all to categories
+LOW_SHARE_OF_MASKS = 0.5  # box AP below this share of mask AP: boxes of masks are seldom worse than these
 CONFUSED = 0.5  # category ids do not agree if fewer of the matched detections have the right category
 MIN_MATCHED, MIN_MATCHED_SHARE = 20, 0.2  # matched detections, and their share of all, before ids are compared
 MIN_VOTES, MAJORITY = 3, 2 / 3  # detections that must agree on a true category, and their share of those of their own
@@ -66,6 +67,7 @@ def diagnose(
     ground_truth: GroundTruthSet,
     max_dets: int,
     doubts: Sequence[str] = (),
+    box_doubts: Sequence[str] = (),
 ) -> list[Reason]:
     """Explain every metric that is undefined or shown as 0.
 
@@ -75,6 +77,7 @@ def diagnose(
         ground_truth: true objects, with their categories.
         max_dets: detections per image and category that AP and AR use.
         doubts: what makes all numbers doubtful, see `segtrain.report.doubts`; they precede the reasons of zeros.
+        box_doubts: what makes box AP doubtful; said of values that are low beside the masks' AP.
 
     Returns:
         One reason for each cause, the most severe first; methods with the same cause share it.
@@ -85,6 +88,7 @@ def diagnose(
         diagnoses = list(_diagnose_method(row, methods[name], ground_truth, max_dets))
         low = [diagnosis for diagnosis in diagnoses if diagnosis.severity != Severity.ABSENT]
         diagnoses += [own._replace(why=doubt, severity=Severity.DATA) for doubt in doubts for own in low]
+        diagnoses += _doubt_boxes(methods[name], box_doubts)
         for diagnosis in diagnoses:
             causes[diagnosis.severity, diagnosis.why, diagnosis.categories].append(diagnosis)
         for cause, diagnoses in causes.items():
@@ -125,6 +129,16 @@ def _diagnose_method(
     if not row.detections.seconds:
         why = "oracles are not timed" if row.oracle else "read from a file, so there was nothing to time"
         yield from (Diagnosis(track, "seconds", why, Severity.ABSENT) for track in TRACKS if scores.track(track))
+
+
+def _doubt_boxes(scores: MethodScores, doubts: Sequence[str]) -> Iterator[Diagnosis]:
+    """Yield the doubts about true boxes for each box AP that is far below the masks' AP."""
+    for track in TRACKS:
+        own = scores.track(track)
+        values = own.metrics if own else {}
+        box, mask = values.get("box_ap"), values.get("mask_ap")
+        if box is not None and (box < LOW_AP or (mask is not None and box < LOW_SHARE_OF_MASKS * mask)):
+            yield from (Diagnosis(track, "box_ap", doubt, Severity.DATA) for doubt in doubts)
 
 
 class Evidence:

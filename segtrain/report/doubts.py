@@ -1,6 +1,7 @@
 """What in the data makes all numbers of an evaluation doubtful; the report says it before anything else."""
 
 from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.issues import FRAME_ERRORS, ISSUE_TYPES
 
 _MANY = 0.5  # share of the truth that is ignored, from which numbers say little
 _SEVERAL = 0.1  # share of the truth that is wrong or missing, from which numbers say little
@@ -15,6 +16,29 @@ def data_doubts(index: CocoIndex) -> list[str]:
     Returns:
         Sentences without capital and full stop, with their remedies.
     """
+    return [*_other_frame(index), *_common_doubts(index)]
+
+
+def box_doubts(index: CocoIndex) -> list[str]:
+    """List what in the evaluated data makes box AP doubtful, and nothing else.
+
+    Args:
+        index: evaluated data.
+
+    Returns:
+        Sentences without capital and full stop, with their remedies.
+    """
+    remedy = "box AP compares with them as they are; data.witnesses=masks takes the true boxes from the masks"
+    return [f"{example.partition(': ')[2]}; {remedy}" for example in index.issues["boxes-wrong"].examples]
+
+
+def _other_frame(index: CocoIndex) -> list[str]:
+    """Say that masks contradict their boxes or images, which only lenient checks let pass."""
+    found = [(kind, example) for kind in FRAME_ERRORS for example in index.issues[kind].examples]
+    return [f"{example.partition(': ')[2]}; {ISSUE_TYPES[kind].action.partition(';')[0]}" for kind, example in found]
+
+
+def _common_doubts(index: CocoIndex) -> list[str]:
     return [doubt for doubt in (_ignored_truth(index), _lost_boxes(index), _filled_holes(index)) if doubt]
 
 

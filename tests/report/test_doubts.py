@@ -1,17 +1,22 @@
 """What the report says before anything else: much of the truth is ignored."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segtrain.benchmark.results import Results
+from segtrain.benchmark.runner import Benchmark
 from segtrain.data.check.load import load_index
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
+from segtrain.data.splits import Split
 from segtrain.report.doubts import data_doubts
 from segtrain.report.markdown import markdown_report
 from tests.data.test_issues import annotation, coco, write
 from tests.data.test_rules import HOLE, OUTER, boxed, flagged
-from tests.helpers.result_file_bench import OBJECTS, Bench, record
+from tests.helpers.result_file_bench import OBJECTS, Bench, perfect, record
 
 WRONG = [record(1, 1, 180, 120, 6)]
 SAID = "9 of 15 annotations are ignored in every number: 9 as crowd regions"
@@ -59,3 +64,33 @@ def test_doubts(entries: list[object], rules: AnnotationRules, said: list[str], 
     doubts = data_doubts(load_index(write(tmp_path, coco(*entries)), "warn", rules))
     assert len(doubts) == bool(said)
     assert all(part in doubts[0] for part in said)
+
+
+def bench_of(folder: Path, box: Callable[[list[float]], list[float]], *, areas: bool) -> Bench:
+    """An evaluation of perfect masks on data whose boxes were changed, with areas of the masks or of these boxes."""
+    bench = Bench(folder)
+    content = json.loads((folder / "truth.json").read_text())
+    for entry in content["annotations"]:
+        entry["bbox"] = box(entry["bbox"])
+        if not areas:
+            entry["area"] = entry["bbox"][2] * entry["bbox"][3]
+    (folder / "truth.json").write_text(json.dumps(content))
+    bench.benchmark = Benchmark(Split("val", load_index(folder / "truth.json", "warn"), None, 0, 0), max_dets=100)
+    return bench.add("row", perfect(), ranked_by=None)
+
+
+def test_low_box_ap_is_explained_by_wrong_boxes(tmp_path: Path) -> None:
+    results = bench_of(tmp_path, lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]], areas=True).results()
+    (reason,) = results["reasons"]
+    assert reason["keys"] == ["box_ap"]
+    assert reason["why"] == (
+        "9 of 15 boxes contradict their masks; they agree once read as [x1, y1, x2, y2]; box AP compares with them as "
+        "they are; data.witnesses=masks takes the true boxes from the masks"
+    )
+    assert results["warnings"][0].startswith("9 of 15 boxes contradict their masks")
+
+
+def test_masks_in_another_frame_are_the_first_caveat(tmp_path: Path) -> None:
+    results = bench_of(tmp_path, lambda b: [*np.roll(b, 1)], areas=False).results()
+    assert "15 run-length masks contradict their boxes" in results["warnings"][0]
+    assert "data.witnesses=masks" in results["warnings"][0]

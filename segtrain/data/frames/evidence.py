@@ -86,8 +86,8 @@ class Agreement(NamedTuple):
     """Agreement of masks with boxes.
 
     Attributes:
-        iou: (N,) IoU of the mask's box with the stated one, the better one of those as given and those cut at the
-            image's border.
+        iou: (N,) IoU of the mask's box with the stated one; where the mask reaches beyond the image, that of both cut
+            at its border, if it is better.
         same: (N,) True where they agree.
         elsewhere: (N,) True where they contradict each other; False without a stated box.
     """
@@ -114,10 +114,12 @@ def compare(extents: FloatArray, boxes: FloatArray, sizes: FloatArray) -> Agreem
     extents, boxes = np.nan_to_num(extents), np.nan_to_num(boxes)
     limits = np.concatenate([sizes[:, ::-1], sizes[:, ::-1]], axis=1)
     cut = [np.clip(part, 0, limits) for part in (extents, boxes)]
-    iou = np.maximum(paired_iou(extents, boxes), paired_iou(*cut))
-    inside = (cut[1][:, 2:] > cut[1][:, :2]).all(axis=1)  # what is left of boxes outside of the image tells nothing
+    # Boxes may be cut at the border where outlines are not; what is left of boxes outside of the image tells nothing.
+    beyond = (extents != cut[0]).any(axis=1) & (cut[1][:, 2:] > cut[1][:, :2]).all(axis=1)
+    iou = paired_iou(extents, boxes)
+    iou = np.where(beyond, np.maximum(iou, paired_iou(*cut)), iou)
     apart = np.abs(extents - boxes).max(axis=1)
-    apart = np.where(inside, np.minimum(apart, np.abs(cut[0] - cut[1]).max(axis=1)), apart)
+    apart = np.where(beyond, np.minimum(apart, np.abs(cut[0] - cut[1]).max(axis=1)), apart)
     both = stated & drawn
     iou = np.where(both, iou, 0.0)
     same = both & ((iou >= SAME) | (apart <= CLOSE))
