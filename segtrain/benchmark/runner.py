@@ -123,12 +123,14 @@ class Benchmark:
     Attributes:
         ground_truth: true instances of the split.
         rows: scored methods by name.
+        greys: least and greatest value of each image that was read, by image id.
     """
 
     def __init__(self, split: Split, *, max_dets: int, tracks: Sequence[TrackName] = TRACKS) -> None:
         self.split, self.ground_truth = split, GroundTruthSet.of(split.index)
         self.max_dets, self.tracks = max_dets, tracks
         self.rows: dict[str, MethodResult] = {}
+        self.greys: dict[int, tuple[int, int]] = {}
 
     def images(self, intensity: Intensity | None = None) -> Iterator[tuple[int, Tensor]]:
         """Read the images: ids, and uint8 RGB (3, H, W).
@@ -146,7 +148,15 @@ class Benchmark:
         reader = self.split.images
         if intensity is not None:
             reader = replace(reader, intensity=intensity.completed(reader.intensity))
-        return evaluation_images(self.split.index, reader)
+        return self._looked_at(evaluation_images(self.split.index, reader))
+
+    def _looked_at(self, images: Iterator[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor]]:
+        """Note the least and the greatest value of images that are read for the first time."""
+        for identifier, pixels in images:
+            if identifier not in self.greys:
+                low, high = pixels.aminmax()
+                self.greys[identifier] = int(low), int(high)
+            yield identifier, pixels
 
     def score(self, detections: Detections) -> dict[TrackName, TrackScores | None]:
         """Compute the scores of some detections, by track."""

@@ -90,6 +90,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         seeds=seeds_of_one_configuration(trained),
         reference=reference,
         bootstrap={**config["bootstrap"], "seed": config["seed"]},
+        greys=benchmark.greys,
         notes=[*(note for method in methods for note in method.notes), *tuning.notes],
     )
     report = write_report(output_dir, results, select_images(benchmark, config["gallery"], reference))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -49,6 +50,7 @@ def build_results(
     checkpoints: Mapping[str, Mapping[str, Any] | None],
     seeds: Mapping[tuple[str, ...], Sequence[int]],
     bootstrap: Mapping[str, int],
+    greys: Mapping[int, tuple[int, int]] = MappingProxyType({}),
     notes: Sequence[str] = (),
 ) -> Results:
     """Analyse the methods of an evaluation.
@@ -66,9 +68,10 @@ def build_results(
         checkpoints: checkpoint of each learned method.
         seeds: methods whose training differs by its seed alone, and those seeds.
         bootstrap: "resamples" of the images behind the intervals, 0 for none, and their "seed".
+        greys: least and greatest value of each image that a method has read, by image id.
         notes: further sentences for the reader.
     """
-    doubts, about_boxes = data_doubts(split.index), box_doubts(split.index)
+    doubts, about_boxes = data_doubts(split.index, greys), box_doubts(split.index)
     uncertainty = compute_uncertainty(rows, ground_truth, max_dets, reference, **bootstrap)
     calibrations = compute_calibrations(rows, ground_truth, max_dets)
     errors = compute_errors(rows, ground_truth, max_dets)

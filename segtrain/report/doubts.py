@@ -1,5 +1,8 @@
 """What in the data makes all numbers of an evaluation doubtful; the report says it before anything else."""
 
+from collections.abc import Mapping
+
+from segtrain.data.check.readings import LEVELS_OF_CONSTANT
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import FRAME_ERRORS, ISSUE_TYPES
 
@@ -7,16 +10,17 @@ _MANY = 0.5  # share of the truth that is ignored, from which numbers say little
 _SEVERAL = 0.1  # share of the truth that is wrong or missing, from which numbers say little
 
 
-def data_doubts(index: CocoIndex) -> list[str]:
+def data_doubts(index: CocoIndex, greys: Mapping[int, tuple[int, int]]) -> list[str]:
     """List what in the evaluated data makes all numbers doubtful.
 
     Args:
         index: evaluated data.
+        greys: least and greatest value, of 255, of each image that a method has read, by image id.
 
     Returns:
         Sentences without capital and full stop, with their remedies.
     """
-    return [*_other_frame(index), *_common_doubts(index)]
+    return [*_constant_images(greys), *_other_frame(index), *_common_doubts(index)]
 
 
 def box_doubts(index: CocoIndex) -> list[str]:
@@ -40,6 +44,18 @@ def _other_frame(index: CocoIndex) -> list[str]:
 
 def _common_doubts(index: CocoIndex) -> list[str]:
     return [doubt for doubt in (_ignored_truth(index), _lost_boxes(index), _filled_holes(index)) if doubt]
+
+
+def _constant_images(greys: Mapping[int, tuple[int, int]]) -> list[str]:
+    """Say that nothing can be seen in most of the images as they are read."""
+    constant = [(low, high) for low, high in greys.values() if high - low < LEVELS_OF_CONSTANT]
+    if len(constant) <= _MANY * len(greys):
+        return []
+    low, high = min(low for low, _ in constant), max(high for _, high in constant)
+    return [
+        f"{len(constant):,} of {len(greys):,} images read as nearly constant, grey {low} to {high} of 255, so that no "
+        "method can see objects in them; set data.intensity to the range that their samples use"
+    ]
 
 
 def _ignored_truth(index: CocoIndex) -> str:

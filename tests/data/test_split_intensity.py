@@ -12,6 +12,7 @@ from PIL import Image
 from skimage.filters import threshold_otsu
 
 import segtrain as st
+from segtrain.benchmark.results import Results
 from segtrain.data.check import command
 from segtrain.data.check.intensity_range import INTENSITY_FILE, Measurement, check_intensity, find_intensity
 from segtrain.data.images.intensity import Intensity, Range
@@ -33,6 +34,7 @@ def without_data(values: Any, fill: float) -> Any:
 STORED: dict[str, Callable[[Any], Any]] = {
     "a part of 12 bits": lambda grey: np.rint(200 + grey * 168 / 255).astype(np.uint16),
     "12 bits": lambda grey: np.rint(grey * 4095 / 255).astype(np.uint16),
+    "12 bits of colour": lambda grey: np.rint(np.stack([grey] * 3, 2) * 4095 / 255).astype(np.uint16),
     "10 bits": lambda grey: np.rint(grey * 1023 / 255).astype(np.uint16),
     "16 bits": lambda grey: (grey * 257).astype(np.uint16),
     "a hot pixel": lambda grey: np.where(np.arange(grey.size).reshape(grey.shape) == 5, 65535, 200 + grey).astype("u2"),
@@ -234,6 +236,20 @@ def test_reading_alone_warns_of_a_range_that_is_hardly_used(data: Path) -> None:
     tifffile.imwrite(path, np.linspace(0, 300, 12, dtype=np.float32).reshape(3, 4))
     with pytest.raises(SegtrainError, match=r"have no full range beyond 0 to 1; give intensity=\(low, high\)"):
         st.read_image(path)
+
+
+def test_the_report_says_first_that_nothing_can_be_seen(data: Path) -> None:
+    store(data, STORED["a part of 12 bits"])
+    dark = ["data.intensity=full", "data.check=warn", "output_dir=dark"]
+    assert run("evaluate", *data_of(data), *OTSU, *dark, folder=data).code == 0
+    results = Results.load(data / "dark" / "results.json")
+    assert results.methods["otsu"].metric("mask_ap") == 0
+    said = "3 of 3 images read as nearly constant, grey 1 to 1 of 255, so that no method can see objects in them"
+    assert results.reasons[0].why.startswith(said)
+    assert results.caveats[0].startswith(said)
+    assert run("evaluate", *data_of(data), *OTSU, "output_dir=light", folder=data).code == 0
+    light = Results.load(data / "light" / "results.json")
+    assert not any("nearly constant" in text for text in [*light.caveats, *(one.why for one in light.reasons)])
 
 
 def test_a_type_without_a_range_is_named(data: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_few_crowds_are_no_doubt(tmp_path: Path) -> None:
     ],
 )
 def test_doubts(entries: list[object], rules: AnnotationRules, said: list[str], tmp_path: Path) -> None:
-    doubts = data_doubts(load_index(write(tmp_path, coco(*entries)), "warn", rules))
+    doubts = data_doubts(load_index(write(tmp_path, coco(*entries)), "warn", rules), {})
     assert len(doubts) == bool(said)
     assert all(part in doubts[0] for part in said)
 
@@ -94,3 +94,19 @@ def test_masks_in_another_frame_are_the_first_caveat(tmp_path: Path) -> None:
     results = bench_of(tmp_path, lambda b: [*np.roll(b, 1)], areas=False).results()
     assert "15 run-length masks contradict their boxes" in results["warnings"][0]
     assert "data.witnesses=masks" in results["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("greys", "said"),
+    [
+        ({}, ""),
+        ({1: (0, 255), 2: (1, 1)}, ""),
+        ({1: (0, 4), 2: (0, 4)}, ""),
+        ({1: (0, 255), 2: (1, 1), 3: (2, 5)}, "2 of 3 images read as nearly constant, grey 1 to 5 of 255"),
+        ({1: (0, 0)}, "1 of 1 images read as nearly constant"),
+    ],
+)
+def test_images_in_which_nothing_can_be_seen(greys: dict[int, tuple[int, int]], said: str, tmp_path: Path) -> None:
+    doubts = data_doubts(load_index(write(tmp_path, coco(annotation())), "warn"), greys)
+    assert len(doubts) == bool(said)
+    assert all(doubt.startswith(said) and "set data.intensity" in doubt for doubt in doubts)
