@@ -349,7 +349,7 @@ NASTY = {
     "exif/Landscape_6.jpg": ["image-exif"],
     "exif/Landscape_8.jpg": ["image-exif"],
     "exif/LICENSE": ["image-unreadable"],
-    "pillow/16bit.cropped.tif": ["image-grey", "image-deep"],
+    "pillow/16bit.cropped.tif": ["image-grey", "image-deep", "image-constant"],
     "pillow/LICENSE": ["image-unreadable"],
     "pillow/broken_data_stream.png": ["image-truncated"],
     "pillow/hopper_16bit.pgm": ["image-grey", "image-deep"],

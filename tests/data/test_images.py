@@ -216,7 +216,7 @@ def png_of(width: int, height: int, *chunks: bytes) -> bytes:
     ("image-missing", None),
     ("image-unreadable", b""),
     ("image-unreadable", b"hello"),
-    ("image-unreadable", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n%%EndComments\nshowpage\n"),
+    ("image-foreign", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n%%EndComments\nshowpage\n"),
 ])  # fmt: skip
 def test_what_is_no_image_is_told_by_its_header(tmp_path: Path, kind: str, content: bytes | None) -> None:
     path = tmp_path / "a.png"

@@ -16,7 +16,7 @@ from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader, read_image
 from segtrain.data.images.reading import Reading, check_channels, one_image_pages
 from segtrain.errors import SegtrainError
-from tests.data.test_image_checks import Entry, found
+from tests.data.test_image_checks import REAL, Entry, found, needs_real_data
 from tests.data.test_tiff import Array, noise
 
 
@@ -273,3 +273,25 @@ def test_images_of_which_most_is_transparent_are_found(tmp_path: Path) -> None:
         ]
     }
     assert np.array_equal(read_image(tmp_path / "0.png"), pixels[:, :, :3])
+
+
+@needs_real_data
+@pytest.mark.parametrize(
+    ("case", "settings", "kinds"),
+    [
+        ("tiff_zstack_first_page_empty", {}, {"image-pages"}),
+        ("tiff_zstack_first_page_empty", {"pages": "max"}, set()),
+        ("tiff_rgb_float", {}, set()),
+        ("git_lfs_pointers", {}, {"image-foreign"}),
+        ("camera_12bit_tiff", {}, set()),
+    ],
+)
+def test_cases_of_public_reports(case: str, settings: dict[str, Any], kinds: set[str]) -> None:
+    folder = REAL / "cases" / case / "images"
+    entries = []
+    for number, path in enumerate(sorted(folder.iterdir())):
+        size = (64, 88) if "zstack" in case else (80, 112)
+        entries.append(Entry(number, path.name, size))
+    report = check_headers(entries, ImageReader(folder, "auto", 10**6, **settings))
+    assert {issue.kind for issue in report.issues.of("error")} == kinds
+    assert len(report.unusable) == (len(entries) if kinds else 0)

@@ -216,6 +216,9 @@ ISSUE_TYPES: dict[str, IssueType] = {
         "keep one of them; else the later entry is left out",
     ),
     "image-unreadable": IssueType("error", "image file that cannot be read", "replace it; else the image is left out"),
+    "image-foreign": IssueType(
+        "error", "file that is something else than an image", "get or convert the image; else the image is left out"
+    ),
     "image-truncated": IssueType("error", "image file that breaks off", "replace it; else the image is left out"),
     "image-too-large": IssueType(
         "error", "more pixels than data.max_image_pixels", "raise it; else the image is left out"
@@ -246,7 +249,9 @@ ISSUE_TYPES: dict[str, IssueType] = {
     ),
     "image-deep": IssueType("note", "image of more than 8 bits", "scaled to 8 bits from the range of data.intensity"),
     "image-pages": IssueType(
-        "error", "image file of several pages or frames that differ", "set data.pages; else the image is left out"
+        "error",
+        "image file of several pages or frames that differ",
+        "set data.pages=first, max or mean; else the image is left out",
     ),
     "image-channels": IssueType(
         "error", "image file whose channels have no known meaning", "set data.channels; else the image is left out"

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from segtrain.data.images.file_kinds import HEAD, describe_file, describe_jpeg
 from segtrain.data.images.image_files import REPLACE, ImageError, open_file
+from segtrain.data.images.tiff_pages import TiffError
 from segtrain.errors import SegtrainError
 
 PILLOW_LIMIT = 178_956_970  # pixels; Pillow's own limit, beyond which it suspects a decompression bomb
@@ -86,6 +87,8 @@ def open_image(path: Path, max_pixels: int) -> Iterator[OpenedImage]:
     except Image.DecompressionBombError as error:  # formats that are decoded when opened, or contain another image
         found = re.search(r"\((\d+ pixels)\)", str(error))
         raise too_large(path, found[1] if found else "too many pixels", max_pixels) from error
+    except TiffError as error:
+        raise (unreadable(path, error.what, error.remedy) if error.remedy else _cannot_read(path, error)) from error
     except Exception as error:  # Pillow raises a dozen types on corrupt files
         raise _cannot_read(path, error) from error
 
@@ -140,7 +143,7 @@ def unreadable(path: Path, what: str, remedy: str = "") -> ImageError:
     if not remedy:
         return ImageError("image-unreadable", path, f"cannot read the image ({what})", REPLACE)
     reason = f"cannot read the image ({what}: {remedy})"
-    return ImageError("image-unreadable", path, reason, "or set data.on_bad_image=skip")
+    return ImageError("image-foreign", path, reason, "or set data.on_bad_image=skip")
 
 
 def _begins(stream: BinaryIO) -> bytes:

@@ -20,10 +20,21 @@ _ALPHA = (1, 2)  # of ExtraSamples
 _SUBFILE_TYPE, _BITS, _PHOTOMETRIC, _DESCRIPTION, _SAMPLES, _PLANAR = 254, 258, 262, 270, 277, 284
 _SUB_IFDS, _EXTRA, _FORMAT, _NODATA, _ORIENTATION, _STK, _DNG, _DEPTH = 330, 338, 339, 42113, 274, 33629, 50706, 32997
 _MOST_PAGES = 20_000
+_PHOTO = "convert it to JPEG or PNG"
+_SAVE = "save it as RGB or grey, of 8 or 16 bits"
 
 
 class TiffError(ValueError):
-    """A TIFF that is damaged, or of a kind that is not read; the message is a noun phrase."""
+    """A TIFF that is damaged, or of a kind that is not read.
+
+    Args:
+        what: noun phrase that says what the file is.
+        remedy: action that leads to an image; "" if the file has to be replaced.
+    """
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.what, self.remedy = what, remedy
 
 
 @dataclass(frozen=True)
@@ -177,26 +188,26 @@ def _refuse_kinds(first: Any) -> None:
     maker = str(first.tags.valueof(271) or "").strip()
     if _DNG in first.tags or (first.subfiletype & _REDUCED and first.subifds):
         of = "DNG" if _DNG in first.tags else maker
-        raise TiffError(f"a camera's raw file{f' ({of})' if of else ''}: convert it to JPEG or PNG")
+        raise TiffError(f"a camera's raw file{f' ({of})' if of else ''}", _PHOTO)
     if first.photometric in (32803, 34892):
-        raise TiffError("a camera's raw file: convert it to JPEG or PNG")
+        raise TiffError("a camera's raw file", _PHOTO)
     if first.compression == 6 and first.parent.filehandle.size > 10:
         first.parent.filehandle.seek(8)
         if first.parent.filehandle.read(2) == b"CR":
-            raise TiffError("a camera's raw file (Canon CR2): convert it to JPEG or PNG")
+            raise TiffError("a camera's raw file (Canon CR2)", _PHOTO)
     if _STK in first.tags and first.tags[_STK].count > 1:
-        raise TiffError("a MetaMorph stack: export its images as TIFF")
+        raise TiffError("a MetaMorph stack", "export its images as TIFF")
     if first.imagedepth > 1:
-        raise TiffError("a TIFF of volumes: export its slices as TIFF")
+        raise TiffError("a TIFF of volumes", "export its slices as TIFF")
 
 
 def _page(entry: Any, *, little_endian: bool) -> TiffPage:
     height, width = int(entry.imagelength), int(entry.imagewidth)
     bits, form = entry.bitspersample, int(entry.sampleformat)
     if isinstance(bits, tuple):
-        raise TiffError(f"a TIFF of samples of {', '.join(map(str, bits))} bits")
+        raise TiffError(f"a TIFF of samples of {', '.join(map(str, bits))} bits", _SAVE)
     if form not in (_UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED):
-        raise TiffError(f"a TIFF of complex numbers of {bits} bits")
+        raise TiffError(f"a TIFF of complex numbers of {bits} bits", "save their magnitude")
     samples, colours = int(entry.samplesperpixel), {RGB: 3, CMYK: 4, YCBCR: 3, LAB: 3}.get(entry.photometric, 1)
     alpha = next((colours + i for i, extra in enumerate(entry.extrasamples) if extra in _ALPHA), None)
     if min(height, width, samples, int(bits)) < 1:

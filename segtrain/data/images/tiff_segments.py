@@ -23,6 +23,7 @@ _NAMES = {
     50013: "Pixtiff", 52546: "JPEG XL",
 }  # fmt: skip
 _BYTES = (_NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _LZMA, _PACK_BITS, _ZSTD)
+_SAVE = "save it as RGB or grey, without compression or with LZW"
 _BITS_AT_ONCE = 2**24
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -87,14 +88,14 @@ def _decode_by_pillow(stream: BinaryIO, page: TiffPage) -> Samples:
     elif page.compression not in _BYTES:
         problem += f", of compression {page.compression}"
     if page.bits > 8 or page.kind != "u":
-        raise TiffError(f"{problem}: save it as RGB or grey, without compression or with LZW")
+        raise TiffError(problem, _SAVE)
     try:
         with TiffImagePlugin.TiffImageFile(io.BytesIO(content)) as image:
             image.load()
             samples = samples_of(image)
             turned = page.orientation != 1 and exif_orientation(image, decoded=True) == 1
     except SyntaxError as error:
-        raise TiffError(f"{problem}: save it as RGB or grey, without compression or with LZW") from error
+        raise TiffError(problem, _SAVE) from error
     return samples.turned(page.orientation, back=True) if turned else samples
 
 
@@ -126,10 +127,10 @@ def _type(page: TiffPage) -> np.dtype[np.generic]:
     """Return the type that holds the samples of a page."""
     if page.kind == "f" or page.bits in (8, 16, 32, 64):
         if page.bits not in (8, 16, 32, 64) or (page.kind == "f" and page.bits == 8):
-            raise TiffError(f"a TIFF of {page.samples} floating-point samples of {page.bits} bits")
+            raise TiffError(f"a TIFF of {page.samples} floating-point samples of {page.bits} bits", _SAVE)
         return np.dtype(f"{page.kind}{page.bits // 8}")
     if page.kind == "i" or page.bits > 32:
-        raise TiffError(f"a TIFF of {page.samples} samples of {page.bits} bits")
+        raise TiffError(f"a TIFF of {page.samples} samples of {page.bits} bits", _SAVE)
     return np.dtype(np.uint8 if page.bits < 8 else np.uint16 if page.bits < 16 else np.uint32)
 
 
@@ -152,7 +153,7 @@ def _segment(packed: bytes, page: TiffPage, rows: int, columns: int, depth: int)
         whole = samples.view(f"u{page.bits // 8}")
         np.cumsum(whole, axis=1, dtype=whole.dtype, out=whole)
     elif page.predictor != 1:
-        raise TiffError(f"a TIFF of predictor {page.predictor}")
+        raise TiffError(f"a TIFF of predictor {page.predictor}", _SAVE)
     return samples
 
 
