@@ -59,6 +59,14 @@ def a_place(rng: random.Random, document: Json, *, of: tuple[type, ...] = (objec
     return None
 
 
+def entries_of(document: Json, name: str) -> list[Any]:
+    """Return the entries of a list, or of an object in its place; nothing if an earlier mutation left neither."""
+    entries = document.get(name)
+    if isinstance(entries, dict):
+        return list(entries.values())
+    return list(entries) if isinstance(entries, list) and not isinstance(entries, Pairs) else []
+
+
 def an_entry(rng: random.Random, document: Json, name: str = "annotations") -> Json:
     """Draw an entry of a list; a blank one if the list is empty."""
     entries = document.get(name)
@@ -67,7 +75,7 @@ def an_entry(rng: random.Random, document: Json, name: str = "annotations") -> J
 
 
 def size_of(document: Json, annotation: Json) -> tuple[int, int]:
-    for image in document.get("images") or []:
+    for image in entries_of(document, "images"):
         if isinstance(image, dict) and image.get("id") == annotation.get("image_id"):
             height, width = image.get("height"), image.get("width")
             return (height, width) if type(height) is type(width) is int else (20, 30)
@@ -148,7 +156,7 @@ def empty_list(rng: random.Random, document: Json) -> None:
 def string_ids(rng: random.Random, document: Json) -> None:
     convert = rng.choice([str, float, lambda value: f" {value}", lambda value: f"a{value}", lambda value: [value]])
     for name, key in (("images", "id"), ("categories", "id"), ("annotations", "image_id"), ("annotations", "id")):
-        for entry in document.get(name) or []:
+        for entry in entries_of(document, name):
             if rng.random() < 0.6 and isinstance(entry, dict) and key in entry:
                 entry[key] = convert(entry[key]) if type(entry[key]) is int else entry[key]
 
@@ -159,11 +167,11 @@ def wild_id(rng: random.Random, document: Json) -> None:
         an_entry(rng, document, name).get("id"),
         rng.choice([0, -1, -(2**63), 2**63 - 1, 2**63, 2**31, None, 1, "1"]),
     )
-    for entry in document.get(name) or []:
+    for entry in entries_of(document, name):
         if isinstance(entry, dict) and entry.get("id") == old:
             entry["id"] = new
     key = {"images": "image_id", "categories": "category_id"}.get(name)
-    for entry in document.get("annotations") or []:
+    for entry in entries_of(document, "annotations"):
         if isinstance(entry, dict) and key and entry.get(key) == old and rng.random() < 0.8:
             entry[key] = new
     if rng.random() < 0.3:
@@ -225,23 +233,27 @@ def random_polygons(rng: random.Random, document: Json) -> None:
 
 def other_form(rng: random.Random, document: Json) -> None:
     """Write the masks, boxes and areas of some annotations as other tools do."""
-    for annotation in document.get("annotations") or []:
+    for annotation in entries_of(document, "annotations"):
         if not isinstance(annotation, dict) or rng.random() < 0.3:
             continue
-        old = annotation.get("segmentation")
-        polygon = old[0] if isinstance(old, list) and old and isinstance(old[0], list) else [1, 1, 5, 1, 5, 5]
-        pairs = [list(pair) for pair in zip(polygon[::2], polygon[1::2], strict=False)]
-        text = json.dumps(polygon, default=str)
-        counts = str(old.get("counts")) if isinstance(old, dict) else "0"
-        forms: list[Any] = [
-            polygon, pairs, [pairs], [old], [[old]], [str(value) for value in polygon], text,
-            [{"x": x, "y": y} for x, y in pairs], {"x": polygon[::2], "y": polygon[1::2]}, counts,
-            {"size": [20, 30], "counts": repr(counts.encode("utf-8", "replace"))},
-            {"size": "[20, 30]", "counts": list(counts.encode("utf-8", "replace"))}, {"counts": [600]},
-        ]  # fmt: skip
+        old, box, area = (annotation.get(key) for key in ("segmentation", "bbox", "area"))
+        forms: list[Any] = [old, [old], json.dumps(old, default=str)]
+        if isinstance(old, list) and len(old) == 1 and isinstance(old[0], list):
+            pairs = [list(pair) for pair in zip(old[0][::2], old[0][1::2], strict=False)]
+            forms += [old[0], pairs, [pairs], [[str(value) for value in old[0]]], [{"x": x, "y": y} for x, y in pairs]]
+            forms += [
+                {"x": old[0][::2], "y": old[0][1::2]},
+                {"all_points_x": old[0][::2], "all_points_y": old[0][1::2]},
+            ]
+        elif isinstance(old, dict) and isinstance(old.get("counts"), str):
+            code = old["counts"].encode("utf-8", "replace")
+            forms += [{**old, "counts": repr(code)}, {**old, "counts": list(code)}, {"counts": old["counts"]}]
+            forms += [{**old, "size": json.dumps(old.get("size"), default=str)}, old["counts"]]
         annotation["segmentation"] = rng.choice(forms)
-        annotation["bbox"] = rng.choice([annotation.get("bbox"), "[1, 1, 4, 4]", {"x": 1, "y": 1, "w": 4, "h": "4"}])
-        annotation["area"] = rng.choice([annotation.get("area"), [12], "12", [junk(rng)]])
+        if isinstance(box, list) and len(box) == 4:
+            named = dict(zip("xywh", box, strict=True))
+            annotation["bbox"] = rng.choice([box, json.dumps(box, default=str), [box], named, list(map(str, box))])
+        annotation["area"] = rng.choice([area, [area], str(area)])
 
 
 def keyed_lists(rng: random.Random, document: Json) -> None:
@@ -260,7 +272,7 @@ def keyed_lists(rng: random.Random, document: Json) -> None:
 
 
 def no_image_sizes(rng: random.Random, document: Json) -> None:
-    for image in document.get("images") or []:
+    for image in entries_of(document, "images"):
         if isinstance(image, dict) and rng.random() < 0.7:
             image["height"], image["width"] = rng.choice([(0, 0), (None, None), ("20", "30"), (0, 30), ([], "x")])
 

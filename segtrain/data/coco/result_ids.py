@@ -93,36 +93,35 @@ def match_images(content: ResultContent, images: Sequence[ImageInfo], stated: Re
     known = frozenset(image.id for image in images)
     raw = [record.image_id for record in content.records]
     by_id = [_shifted(value, stated.image_id_offset, known) for value in raw]
-    complete = None not in by_id
-    named = [_file_name(record, content) for record in content.records]
-    if stated.images_by == "id" or (complete and None in named and stated.images_by is None and stated.image_id_offset):
-        return Matched(by_id, [], "" if complete else _offset_hint(raw, known, stated))
+    if stated.images_by == "id" or stated.image_id_offset:
+        return Matched(by_id, [], "" if stated.image_id_offset else _offset_hint(raw, known))
     names = _ImageNames(images)
-    if None not in named and stated.image_id_offset == 0:
-        by_name = [names.find(name) for name in named]
-        if None not in by_name:
-            notes = [] if by_name == by_id else [f"images are matched by their file names, not by ids ({some(raw)})"]
-            return Matched(by_name, notes)
-    by_stem = [names.find(value) for value in raw]
-    if stated.images_by == "name":
-        return Matched(by_stem, [])
+    named = [names.find(_file_name(record, content)) for record in content.records]
+    if None not in named:
+        notes = [] if named == by_id else [f"images are matched by their file names, not by ids ({some(raw)})"]
+        return Matched(named, notes)
+    by_name = [names.find(value) for value in raw]
+    return Matched(by_name, []) if stated.images_by == "name" else _fitting_images(raw, by_id, by_name, known)
+
+
+def _fitting_images(
+    raw: Sequence[Any], by_id: list[int | None], by_name: list[int | None], known: Collection[int]
+) -> Matched:
+    """Take the reading of the image ids that fits all of them: as ids, as file names, or as ids written as text."""
     as_text = [None if type(value) is int else _shifted(as_whole_number(value), 0, known) for value in raw]
-    if complete:
-        ambiguous = None not in by_stem and by_stem != by_id
+    if None not in by_id:
         other = "image ids are taken as ids, and would also fit as the numbers in file names: images_by: name"
-        return Matched(by_id, [other] if ambiguous and stated.images_by is None else [])
-    if None not in as_text and None not in by_stem and as_text != by_stem:
-        raise SegtrainError(
-            f"image ids such as {some(raw)} fit as ids, and as names of other images; give images_by: id, or "
-            "images_by: name"
-        )
-    if None not in by_stem:
-        return Matched(by_stem, [f"image ids are matched as file names ({some(raw)})"])
+        return Matched(by_id, [] if None in by_name or by_name == by_id else [other])
+    if None not in as_text and None not in by_name and as_text != by_name:
+        both = f"image ids such as {some(raw)} fit as ids, and as names of other images"
+        raise SegtrainError(f"{both}; give images_by: id, or images_by: name")
+    if None not in by_name:
+        return Matched(by_name, [f"image ids are matched as file names ({some(raw)})"])
     if None not in as_text:
         return Matched(as_text, [f"image ids are text ({some(raw)})"])
-    if any(identifier is not None for identifier in by_stem) and set(map(type, raw)) == {str}:
-        return Matched(by_stem, [])
-    return Matched(by_id, [], _offset_hint(raw, known, stated))
+    if set(map(type, raw)) == {str} and by_name != [None] * len(raw):
+        return Matched(by_name, [])
+    return Matched(by_id, [], _offset_hint(raw, known))
 
 
 def match_record_categories(content: ResultContent, categories: Sequence[Category], stated: ResultIds) -> Matched:
@@ -144,27 +143,18 @@ def match_record_categories(content: ResultContent, categories: Sequence[Categor
     named = [_category_name(record, content) for record in content.records]
     if stated.category_map is not None:
         find = _mapping(stated.category_map, categories)
-        by_map = [
-            find(value) if (found := find(name)) is None else found for value, name in zip(raw, named, strict=True)
-        ]
+        by_map = [find(name) if find(name) is not None else find(value) for value, name in zip(raw, named, strict=True)]
         return Matched(by_map, [])
     if raw[:1] == [NO_CATEGORY]:  # then no record may have one
         return Matched([NO_CATEGORY if value == NO_CATEGORY else None for value in raw], [])
     if raw == [None] * len(raw) == named:
-        return Matched(
-            [NO_CATEGORY] * len(raw), ["no record names a category; only class-agnostic scores can be computed"]
-        )
+        none = "no record names a category; only class-agnostic scores can be computed"
+        return Matched([NO_CATEGORY] * len(raw), [none])
     by_id = [value if type(value) is int and value in known else None for value in raw]
-    if None not in named:
-        texts = [name for name in named if name is not None]
-        own = list(dict.fromkeys(texts))
-        match = match_categories(own, categories)
-        if not match.lacking:
-            ids = {name: category.id for name, category in zip(own, match.categories, strict=True)}
-            by_name: list[int | None] = [ids[text] for text in texts]
-            return Matched(
-                by_name, [] if by_name == by_id else [f"categories are matched by their names ({some(own)})"]
-            )
+    by_name = _by_name(named, categories)
+    if None not in by_name:
+        matched = f"categories are matched by their names ({some(named)})"
+        return Matched(by_name, [] if by_name == by_id else [matched])
     if None not in by_id:
         return Matched(by_id, [])
     numbers = [as_whole_number(value) for value in raw]
@@ -172,6 +162,14 @@ def match_record_categories(content: ResultContent, categories: Sequence[Categor
     if None not in as_text:
         return Matched(as_text, [f"category ids are text or decimal numbers ({some(raw)})"])
     return Matched(by_id, [], _map_hint(raw, named, categories))
+
+
+def _by_name(named: Sequence[str | None], categories: Sequence[Category]) -> list[int | None]:
+    own = list(dict.fromkeys(name for name in named if name is not None))
+    match = match_categories(own, categories)
+    known = {category.id for category in categories}
+    ids = {name: category.id for name, category in zip(own, match.categories, strict=True) if category.id in known}
+    return [None if name is None else ids.get(name) for name in named]
 
 
 def typed(path: object, key: str) -> str:
@@ -230,8 +228,8 @@ def _category_name(record: ResultRecord, content: ResultContent) -> str | None:
     return next((name for name in (record.category_name, category, listed, written) if isinstance(name, str)), None)
 
 
-def _offset_hint(raw: Sequence[Any], known: Collection[int], stated: ResultIds) -> str:
-    if stated.image_id_offset or not raw or not known or set(map(type, raw)) != {int}:
+def _offset_hint(raw: Sequence[Any], known: Collection[int]) -> str:
+    if not raw or not known or set(map(type, raw)) != {int}:
         return ""
     for offset in (1, -1, min(known) - min(raw)):
         if all(value + offset in known for value in set(raw)):
