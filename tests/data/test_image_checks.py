@@ -359,7 +359,7 @@ NASTY = {
     "pillow/invalid-exif.jpg": [],
     "pillow/la.tga": ["image-grey", "image-alpha"],
     "pillow/pil_sample_cmyk.jpg": ["image-cmyk"],
-    "pillow/transparent.png": ["image-alpha"],
+    "pillow/transparent.png": ["image-alpha", "image-transparent"],
     "pillow/truncated_jpeg.jpg": ["image-truncated"],
 }
 
