@@ -15,7 +15,7 @@ from torch import Tensor
 from segtrain.data.coco.index import CocoIndex
 from segtrain.metrics.average_precision import coco_summary
 from segtrain.metrics.f1 import f1_curve
-from segtrain.metrics.metric import MetricInput
+from segtrain.metrics.metric import Metric, MetricInput
 from segtrain.metrics.registry import f1_counts, metric_values
 from segtrain.metrics.scores import TrackScores
 from segtrain.records import BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions, to_predictions
@@ -201,7 +201,11 @@ def metric_input(
 
 
 def score(
-    detections: Detections, ground_truth: GroundTruthSet, max_dets: int, tracks: Sequence[TrackName] = TRACKS
+    detections: Detections,
+    ground_truth: GroundTruthSet,
+    max_dets: int,
+    tracks: Sequence[TrackName] = TRACKS,
+    begin: Callable[[Metric], None] = lambda metric: None,
 ) -> dict[TrackName, TrackScores | None]:
     """Compute the metrics of a method, by track; None where the track does not apply or was not requested.
 
@@ -210,19 +214,20 @@ def score(
         ground_truth: ground truth of the same images.
         max_dets: detections per image and category that AP and AR use.
         tracks: tracks to compute.
+        begin: called with each metric before it is computed, in each track.
     """
     result: dict[TrackName, TrackScores | None] = dict.fromkeys(TRACKS)
     if "class_agnostic" in tracks:
         inputs = metric_input(detections, ground_truth, max_dets, "class_agnostic")
-        result["class_agnostic"] = _track(inputs, [OBJECT])
+        result["class_agnostic"] = _track(inputs, [OBJECT], begin)
     if "class_aware" in tracks and detections.class_aware:
         inputs = metric_input(detections, ground_truth, max_dets, "class_aware")
-        result["class_aware"] = _track(inputs, ground_truth.categories)
+        result["class_aware"] = _track(inputs, ground_truth.categories, begin)
     return result
 
 
-def _track(inputs: MetricInput, categories: Sequence[Category]) -> TrackScores:
-    found = metric_values(inputs)
+def _track(inputs: MetricInput, categories: Sequence[Category], begin: Callable[[Metric], None]) -> TrackScores:
+    found = metric_values(inputs, begin=begin)
     bbox = coco_summary(inputs, "bbox")
     segm = coco_summary(inputs, "segm") if inputs.masks is not None else None
     curve = f1_curve(inputs.once(f1_counts))

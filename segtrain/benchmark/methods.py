@@ -19,6 +19,8 @@ from segtrain.data.images.intensity import Intensity
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD, Detections, predict
+from segtrain.metrics.metric import Metric
+from segtrain.metrics.registry import METRICS
 from segtrain.nodes import build, nearest
 from segtrain.records import Category
 from segtrain.runtime import MemoryAbove, to_device
@@ -81,11 +83,16 @@ class Method:
         self.costs["peak_memory_gib"] = memory.gib
         return self.detections
 
-    def score(self, benchmark: Benchmark) -> MethodResult:
-        """Compute the scores of the detections, and collect the data of the method for the report."""
+    def score(self, benchmark: Benchmark, begin: Callable[[Metric], None] = lambda metric: None) -> MethodResult:
+        """Compute the scores of the detections, and collect the data of the method for the report.
+
+        Args:
+            benchmark: the images and their ground truth.
+            begin: called with each metric before it is computed, in each track.
+        """
         assert self.detections is not None
         started = time.perf_counter()
-        tracks = benchmark.score(self.detections)
+        tracks = benchmark.score(self.detections, begin)
         return MethodResult(
             self.detections,
             description=self.describe(benchmark.split),
@@ -367,13 +374,22 @@ def run_methods(methods: Sequence[Method], benchmark: Benchmark, tuning: Tuning,
         method.tune(tuning)
     for method in methods:
         method.join(methods)
-    images = len(benchmark.split.index.images)
-    with progress("methods", len(methods) * images) as stage:
-        for count, method in enumerate(methods, start=1):
-            stage.update(state=method.name)
-            folder.write_records(method.name, method.detect(benchmark, stage.advance))
-            stage.update(count * images, state=f"scoring {method.name}")
-            benchmark.rows[method.name] = method.score(benchmark)
+    # A large image may take longer to score than to segment, so both count as steps.
+    images, metrics = len(benchmark.split.index.images), len(METRICS) * len(benchmark.tracks)
+    step = 1 / (len(methods) * (images + metrics))
+    with progress("methods") as stage:
+        for count, method in enumerate(methods):
+
+            def begin(metric: Metric, name: str = method.name) -> None:
+                stage.advance(step)
+                stage.update(state=f"scoring {name}, {metric.title}")
+
+            stage.update(count / len(methods), method.name)
+            found = method.detect(benchmark, lambda: stage.advance(step))
+            stage.update(state=f"writing {method.name}")
+            folder.write_records(method.name, found)
+            benchmark.rows[method.name] = method.score(benchmark, begin)
+        stage.update(1.0)
 
 
 def reference_row(reference: str, rows: Sequence[str], trained: Collection[str], *, required: bool) -> str | None:

@@ -1,7 +1,7 @@
 """Evaluated data, scored methods, and the folder that an evaluation writes."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName, score
 from segtrain.io import write_atomically
+from segtrain.metrics.metric import Metric
 from segtrain.metrics.scores import TrackScores
 from segtrain.segmenters import MaskGrid
 
@@ -158,6 +159,13 @@ class Benchmark:
                 self.greys[identifier] = int(low), int(high)
             yield identifier, pixels
 
-    def score(self, detections: Detections) -> dict[TrackName, TrackScores | None]:
-        """Compute the scores of some detections, by track."""
-        return score(detections, self.ground_truth, self.max_dets, self.tracks)
+    def score(
+        self, detections: Detections, begin: Callable[[Metric], None] = lambda metric: None
+    ) -> dict[TrackName, TrackScores | None]:
+        """Compute the scores of some detections, by track.
+
+        Args:
+            detections: detections of a method.
+            begin: called with each metric before it is computed, in each track.
+        """
+        return score(detections, self.ground_truth, self.max_dets, self.tracks, begin)

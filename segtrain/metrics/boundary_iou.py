@@ -7,7 +7,7 @@ from math import hypot
 import numpy as np
 
 from segtrain import masks
-from segtrain.arrays import FloatArray, IntArray, mean_of_defined
+from segtrain.arrays import BoolArray, FloatArray, IntArray, mean_of_defined
 from segtrain.masks.sweep import Runs, column_pieces
 from segtrain.metrics.layers import CROWD, LayeredMasks, layered_masks, true_both_either
 from segtrain.metrics.mean_iou import iou_of_sums
@@ -110,18 +110,16 @@ def _count(image: LayeredMasks, size: tuple[int, int], sums: FloatArray) -> None
     distance = max(1, round(WIDTH * hypot(*size)))
     inner = eroded(*outer, size, distance)
     partition = Partition(np.concatenate([outer[1], inner[1]]), np.concatenate([outer[2], inner[2]]))
-    runs = [(image.layers[mask], *partition.span(starts, stops)) for mask, starts, stops in (outer, inner)]
+    layers = image.layers[np.concatenate([outer[0], inner[0]])]
+    sign = np.repeat([1, -1], [len(outer[0]), len(inner[0])])
 
-    def depth(layer: int, layers: IntArray, first: IntArray, last: IntArray) -> IntArray:
-        chosen = layers == layer
-        return partition.total(first[chosen], last[chosen])
+    def total(chosen: BoolArray) -> IntArray:
+        return partition.total(partition.first[chosen], partition.last[chosen], sign[chosen])
 
-    visible = depth(CROWD, *runs[0]) == 0
+    visible = total((layers == CROWD) & (sign > 0)) == 0
     for place in image.categories:
         # The boundary of an object consists of the pixels that erosion removes.
-        true, found = (
-            visible & (depth(layer, *runs[0]) > depth(layer, *runs[1])) for layer in (2 * place, 2 * place + 1)
-        )
+        true, found = (visible & (total(layers == layer) > 0) for layer in (2 * place, 2 * place + 1))
         sums[place] += true_both_either(partition, true, found)
 
 

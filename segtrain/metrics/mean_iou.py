@@ -112,11 +112,11 @@ def _count(image: LayeredMasks, counts: IntArray) -> None:
     """
     mask, starts, stops = masks.runs(image.rles)
     partition = Partition(starts, stops)
-    layers, (first, last) = image.layers[mask], partition.span(starts, stops)
+    layers = image.layers[mask]
 
     def covered(layer: int) -> BoolArray:
         chosen = layers == layer
-        return partition.total(first[chosen], last[chosen]) > 0
+        return partition.total(partition.first[chosen], partition.last[chosen]) > 0
 
     crowds = covered(CROWD)
     true_objects, found_objects = np.zeros((2, len(crowds)), dtype=np.bool_)

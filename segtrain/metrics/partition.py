@@ -13,12 +13,14 @@ class Partition:
     """Partition of an image into runs of pixels that belong to the same masks.
 
     Args:
-        starts: column-major position of the first pixel of each run of each mask.
-        stops: position after the last pixel of each run.
+        starts: (R,) column-major position of the first pixel of each run of each mask.
+        stops: (R,) position after the last pixel of each run.
 
     Attributes:
         starts: (P,) column-major position of the first pixel of each part.
         lengths: (P,) number of pixels of each part.
+        first: (R,) index of the first part of each run.
+        last: (R,) index after the last part of each run.
 
     >>> partition = Partition(np.array([2, 4]), np.array([6, 9]))  # pixels 2-5 and 4-8
     >>> partition.starts.tolist(), partition.lengths.tolist()
@@ -26,22 +28,23 @@ class Partition:
     """
 
     def __init__(self, starts: IntArray, stops: IntArray) -> None:
-        # np.unique takes ten times as long where most values occur once.
-        cuts = np.sort(np.concatenate([starts, stops]))
-        self._cuts = cuts[np.diff(cuts, prepend=-1) > 0]
-        self.starts, self.lengths = self._cuts[:-1], np.diff(self._cuts)
-
-    def span(self, starts: IntArray, stops: IntArray) -> tuple[IntArray, IntArray]:
-        """Find the index of the first part of each run, and the index after its last part."""
-        return np.searchsorted(self._cuts, starts), np.searchsorted(self._cuts, stops)
+        ends = np.concatenate([starts, stops])
+        order = np.argsort(ends)
+        cuts = ends[order]
+        new = np.diff(cuts, prepend=-1) > 0
+        place = np.empty(len(ends), dtype=np.int64)
+        place[order] = np.cumsum(new) - 1
+        cuts = cuts[new]
+        self.starts, self.lengths = cuts[:-1], np.diff(cuts)
+        self.first, self.last = place[: len(starts)], place[len(starts) :]
 
     def total(self, first: IntArray, last: IntArray, values: IntArray | int = 1) -> IntArray:
         """Sum the values of the runs that cover each part, (P,).
 
         Args:
-            first: (R,) index of the first part of each run, see ``span``.
-            last: (R,) index after the last part of each run.
-            values: (R,) value of each run; 1 to count the runs.
+            first: index of the first part of each run that counts.
+            last: index after the last part of each of these runs.
+            values: value of each of these runs; 1 to count the runs.
         """
         change = np.zeros(len(self.lengths) + 1, dtype=np.int64)
         np.add.at(change, first, values)

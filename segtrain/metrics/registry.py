@@ -4,7 +4,7 @@ A new metric is a module with its ``counts`` and ``ratio`` and one entry in ``ME
 intervals, tables, definitions and the reasons of zeros follow from the entry.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import nan
@@ -256,12 +256,15 @@ class MetricValues:
     per_category: dict[int, dict[str, float]]
 
 
-def metric_values(inputs: MetricInput, metrics: Sequence[Metric] | None = None) -> MetricValues:
+def metric_values(
+    inputs: MetricInput, metrics: Sequence[Metric] | None = None, begin: Callable[[Metric], None] = lambda metric: None
+) -> MetricValues:
     """Compute metrics on all images.
 
     Args:
         inputs: the ground truth and the detections.
         metrics: metrics to compute; None for all. Metrics of masks are nan where the method has boxes only.
+        begin: called with each metric before it is computed.
 
     >>> from segtrain.masks import encode
     >>> mask = encode(np.ones((4, 4)))
@@ -282,6 +285,7 @@ def metric_values(inputs: MetricInput, metrics: Sequence[Metric] | None = None) 
     """
     result = MetricValues({}, {category_id: {} for category_id in inputs.category_ids})
     for metric in METRICS if metrics is None else metrics:
+        begin(metric)
         classes = (
             metric.values(inputs.all_images)[0]
             if inputs.has(metric.iou_type)

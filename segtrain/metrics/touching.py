@@ -137,7 +137,7 @@ def _own(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
     """Keep the pixels of each mask that belong to no other."""
     mask, starts, stops = masks.runs(rles)
     partition = Partition(starts, stops)
-    span = partition.span(starts, stops)
+    span = partition.first, partition.last
     part = np.flatnonzero(partition.total(*span) == 1)
     owner = partition.total(*span, mask)[part]
     flips = np.stack([partition.starts[part], partition.starts[part] + partition.lengths[part]], axis=1)

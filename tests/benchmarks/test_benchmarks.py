@@ -252,6 +252,13 @@ def test_masks_to_rle_takes_the_boxes_of_coco(tmp_path: Path, monkeypatch: pytes
     assert rows["masks_to_rle_640x480"].what == "2 masks at 640x480, boxes of coco"
 
 
+def test_many_masks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = smoke("many_masks.py", monkeypatch, tmp_path, "--masks", "20", "40", "80")
+    assert list(rows)[:2] == ["many_union", "many_matching"]
+    assert {row.bound for name, row in rows.items() if name != "many_growth"} == {2}
+    assert "20:" in rows["many_growth"].what
+
+
 def test_scoring_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = smoke("scoring.py", monkeypatch, tmp_path, "--images", "30", "--detections", "600")
     assert list(rows) == ["scoring"]

@@ -33,7 +33,10 @@ def test_stages_of_an_evaluation(workplace: Workplace, data: Path, tmp_path: Pat
         "crowding of objects", "contrast of objects", "kinds of object",
         "limit of mask resolution", "reasons of zeros", "gallery", "report", "outlines of the gallery",
     ]  # fmt: skip
-    assert any(line.startswith("methods: 10 of 15, scoring otsu, ") for line in said)
+    shares = [int(line.split()[1]) for line in said if line.startswith("methods: ")]
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 30  # each image and each metric moves the bar
+    assert any(line.startswith("methods: ") and ", scoring otsu, boundary IoU, " in line for line in said)
 
 
 def test_stages_of_a_training(data: Path, tmp_path: Path, said: list[str]) -> None:
