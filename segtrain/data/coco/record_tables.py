@@ -369,6 +369,21 @@ def has_usual_box(text: bytes) -> bool:
     return True
 
 
+def box_numbers(text: bytes) -> Sequence[float] | None:
+    """Decode the four numbers of a box, in any form that ``usual_box`` knows; None if it is none.
+
+    Args:
+        text: json of the box.
+
+    >>> box_numbers(b'["1", 2, 3, -4]')
+    [1.0, 2.0, 3.0, -4.0]
+    """
+    try:
+        return _box.decode(text)
+    except (ValueError, RecursionError):
+        return usual_box(decode_leniently(text))
+
+
 def decode_box(text: bytes, size: tuple[int, int]) -> list[float] | None:
     """Decode the xywh box of a row, in pixels, in any form that ``usual_box`` knows; None if it has no valid box.
 
@@ -379,12 +394,9 @@ def decode_box(text: bytes, size: tuple[int, int]) -> list[float] | None:
     >>> decode_box(b"[1, 2, 3, 4]", (10, 10)), decode_box(b"[20, 2, 3, 4]", (10, 10))
     ([1.0, 2.0, 3.0, 4.0], None)
     """
-    try:
-        x, y, width, height = _box.decode(text)
-    except (ValueError, RecursionError):
-        if (found := usual_box(decode_leniently(text))) is None:
-            return None
-        x, y, width, height = found
+    if (numbers := box_numbers(text)) is None:
+        return None
+    x, y, width, height = numbers
     if not (max(abs(x), abs(y), width, height) < HUGE and width > 0 and height > 0):
         return None
     if x >= size[1] or y >= size[0] or x + width <= 0 or y + height <= 0:

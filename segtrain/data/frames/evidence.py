@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
 from segtrain.arrays import BoolArray, FloatArray, IntArray
 from segtrain.boxes import paired_iou
-from segtrain.data.coco.record_tables import HUGE, AnnotationTable, ImageTable, decode_segmentation
+from segtrain.data.coco.record_tables import HUGE, AnnotationTable, ImageTable, box_numbers, decode_segmentation
 from segtrain.data.frames.run_lengths import READINGS, STORED, numbers_of
 from segtrain.masks.forms import usual_form
 
@@ -20,7 +19,6 @@ CLOSE = 2.0  # pixels by which a box may differ on each side: rounding, counting
 SAME, ELSEWHERE = 0.75, 0.5  # IoU of boxes that agree, and below which they contradict
 _SAME_AREA = 1.25  # ratio of areas that agree; polygons and their pixels differ by the outline
 _OWN_AREA = 1.02  # ratio of an area to that of its box, up to which it tells nothing else
-_box = msgspec.json.Decoder(tuple[float, float, float, float])
 
 
 class Shapes(NamedTuple):
@@ -193,11 +191,8 @@ def decode_alone(text: bytes | memoryview, size: tuple[int, int]) -> Any:
 
 
 def _numbers(text: bytes) -> list[float]:
-    try:
-        numbers = _box.decode(text)
-    except (ValueError, RecursionError):
-        return [np.nan] * 4
-    return list(numbers) if max(map(abs, numbers)) < HUGE else [np.nan] * 4
+    numbers = box_numbers(text)
+    return [np.nan] * 4 if numbers is None or not max(map(abs, numbers)) < HUGE else list(numbers)
 
 
 POLYGON_READINGS: Mapping[str, Callable[[FloatArray], FloatArray]] = {

@@ -121,6 +121,13 @@ def test_frames_are_named_in_any_file(tmp_path_factory: pytest.TempPathFactory, 
     assert case.words.split(" by ")[0] in found(index)[case.issue]  # scales are estimated
 
 
+def test_boxes_in_other_forms_are_witnesses_too(tmp_path: Path) -> None:
+    content = changed(1, POLYGONS["mirrored horizontally"])
+    for annotation, _, _ in each(content):
+        annotation["bbox"] = dict(zip(("x", "y", "width", "height"), map(str, annotation["bbox"]), strict=True))
+    assert "mirrored horizontally" in found(load(tmp_path, content))["frame"]
+
+
 def nonsense(content: Content) -> None:
     rng = np.random.default_rng(0)
     for annotation, height, width in each(content):
