@@ -66,7 +66,7 @@ def batch_images(images: Sequence[Tensor], input_size: InputSize, device: torch.
         return ImageList(resized[0], sizes)
     empty = torch.empty((len(images), 3, height, width), device=device, memory_format=torch.channels_last)
     batch = empty.zero_()
-    for rows, part in zip(batch.split([len(part) for part in parts]), resized, strict=True):
+    for rows, part in zip(torch.split(batch, [len(part) for part in parts]), resized, strict=True):
         rows[:, :, : part.shape[2], : part.shape[3]] = part
     return ImageList(batch, sizes)
 
