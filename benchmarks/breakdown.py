@@ -12,7 +12,7 @@ products of 2048x2048 matrices, and of the 3x3 convolution with 64 channels at 9
 
 import argparse
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -50,11 +50,11 @@ OTHERS, BETWEEN = "other operations", "between operations"
 CPU = time.process_time
 
 
-class OperationTimer(TorchDispatchMode):
+class OperationTimer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records name, processor time and arithmetic of each operation inside."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[tuple[str, float, float]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -101,18 +101,18 @@ def break_down(title: str, run: Callable[[], object], repeats: int, peak: float)
             run()
         runs.append(timer.calls)
     # With equal draws the same operations follow each other; what differs between repetitions is left to the rest.
-    seconds: Counter[str] = Counter()
-    work: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
+    work: defaultdict[str, float] = defaultdict(float)
     calls: Counter[str] = Counter()
     for same in zip(*runs, strict=False):
         kind = kind_of(same[0][0])
         seconds[kind] += min(spent for _, spent, _ in same)
         work[kind] += same[0][2]
         calls[kind] += 1
-    seconds[BETWEEN] = whole - seconds.total()
+    seconds[BETWEEN] = whole - sum(seconds.values())
     print(f"\n{title}: {whole * 1e3:.0f} ms\n\n| kind | ms | share | operations | GFLOP/s | of the best |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for kind, spent in seconds.most_common():
+    for kind, spent in sorted(seconds.items(), key=lambda item: -item[1]):
         rate = work[kind] / spent / 1e9
         rates = f"{rate:.0f} | {rate / peak:.0%}" if rate else " | "
         print(f"| {kind} | {spent * 1e3:.1f} | {spent / whole:.0%} | {calls[kind] or ''} | {rates} |")
