@@ -106,7 +106,7 @@ def path(crop: npt.NDArray[np.uint8], x: int, y: int, scale: float) -> str:
         lengths = [len(contour) for contour in contours]
         places, first = _placed(np.concatenate(contours)[:, 0], x, y, scale), np.cumsum([0, *lengths[:-1]])
         same = (np.maximum.reduceat(places, first) == np.minimum.reduceat(places, first)).all(axis=1)
-        contours = [contours[n] for n in np.flatnonzero(~same)] or contours[:1]
+        contours = [contours[n] for n in np.flatnonzero(~same).tolist()] or contours[:1]
     parts = []
     for contour in contours:
         corners = cv2.approxPolyDP(contour, _SMOOTH / scale, closed=True)[:, 0]
