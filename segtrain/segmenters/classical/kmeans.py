@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage import color
 from threadpoolctl import ThreadpoolController
 
-from segtrain.arrays import FloatArray
+from segtrain.arrays import Float32Array, FloatArray
 from segtrain.errors import SegtrainError
 from segtrain.segmenters.classical.postprocess import WATERSHED, MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
@@ -22,6 +22,7 @@ from segtrain.segmenters.classical.regions import (
     components,
     luminance,
     objects_among,
+    strips,
 )
 from segtrain.values import Natural, NonNegativeFloat, Positive
 
@@ -90,14 +91,22 @@ def colour_clusters(
     """
     if space not in get_args(Space):
         raise SegtrainError(f"space {space!r} is unknown; use {', '.join(get_args(Space))}")
-    rgb = ndimage.gaussian_filter(as_rgb(image), denoise, axes=(0, 1))
+    colours, grey = _colours(as_rgb(image), space, denoise)
+    segments = cluster(colours, clusters=clusters, bits=bits, restarts=restarts, seed=seed)
+    del colours  # as large as the image
+    return finish(objects_among(segments, grey, polarity))
+
+
+def _colours(image: Float32Array, space: Space, denoise: float) -> tuple[Float32Array, Float32Array]:
+    """Compute the denoised image in a colour space, (H, W, C), and its grey, (H, W)."""
+    rgb: Float32Array = ndimage.gaussian_filter(image, denoise, axes=(0, 1))
     grey = luminance(rgb)
     if space == "grey":
-        colours = grey[..., None]
-    else:
-        colours = np.asarray(color.rgb2lab(rgb), dtype=np.float32) if space == "lab" else rgb
-    segments = cluster(colours, clusters=clusters, bits=bits, restarts=restarts, seed=seed)
-    return finish(objects_among(segments, grey, polarity))
+        return grey[..., None], grey
+    if space == "lab":
+        for rows in strips(grey.shape):
+            rgb[rows] = color.rgb2lab(rgb[rows])
+    return rgb, grey
 
 
 def cluster(
