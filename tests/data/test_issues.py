@@ -187,7 +187,7 @@ def test_every_kind_of_the_table_is_tested() -> None:
     of_files = {kind for kind in ISSUE_TYPES if kind.startswith("image-")}
     assert (
         set(ISSUE_TYPES) - of_files
-        == {*FINDINGS, *FATAL, "file-unreadable", "size-missing", "files-joined"} | SET | WHOLE
+        == {*FINDINGS, *FATAL, "file-unreadable", "size-missing", "size-turned", "files-joined"} | SET | WHOLE
     )
 
 

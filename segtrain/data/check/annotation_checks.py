@@ -30,6 +30,7 @@ from segtrain.masks.parse import SegmentationError, drawable_polygons, from_draw
 FINDS_CROSSINGS = find_spec("shapely") is not None  # an optional dependency: the issue is a note that changes nothing
 _BATCH = 2_000  # annotations whose masks are held at a time
 _SLACK = 1.0  # pixels that boxes and polygons may reach beyond the image, since exporters round
+_FAR = 1.1  # times the width or height, beyond which the image may be larger than stated
 _OBJECT = 2.0  # pixels; sides of a box that holds an object, also when it is rasterised
 _FILLED = 0.9  # part of its box that a mask covers, above which both have about the same area
 _SEVERAL = 3
@@ -75,13 +76,14 @@ class AnnotationChecks:
         rows: rows of the table, with ``usable``, ``repaired`` and ``plain`` set according to the masks.
         issues: problems found in the masks.
         suspects: (rows,) True for annotations that contradict their box, area or image, or that cannot be drawn.
+        far_outside: (rows,) True for annotations that reach far beyond the stated width or height of their image.
     """
 
     def __init__(self, images: ImageTable, annotations: AnnotationTable, rules: AnnotationRules) -> None:
         self.rows, self.issues = annotations.rows.copy(), Issues()
         self._images, self._annotations, self._rules = images, annotations, rules
         self._told_areas = self._box_areas = 0
-        self.suspects = np.zeros(len(self.rows), dtype=np.bool_)
+        self.suspects, self.far_outside = np.zeros((2, len(self.rows)), dtype=np.bool_)
         with progress("annotations", int(self.rows["usable"].sum()), transient=True) as stage:
             for places in self._batches():
                 batch = self._draw(places)
@@ -132,6 +134,7 @@ class AnnotationChecks:
                     self._add(part.kind, row, str(part))
                 self._drop(place, error.kind, str(error))
                 self.suspects[place] = error.kind != "segmentation-empty"
+                self.far_outside[place] = error.kind == "rle-size"
                 continue
             for part in bad:
                 self._add(part.kind, row, str(part))
@@ -187,6 +190,7 @@ class AnnotationChecks:
         corners, (height, width) = xywh_to_xyxy(stated), batch.sizes.T
         outside = (corners[:, :2] < -_SLACK).any(axis=1)
         outside |= (corners[:, 2] > width + _SLACK) | (corners[:, 3] > height + _SLACK)
+        self.far_outside[batch.places] |= (corners[:, 2:] > _FAR * batch.sizes[:, ::-1]).any(axis=1)
         elsewhere = paired_iou(corners, mask_boxes) < _SAME_BOX
         elsewhere &= np.abs(corners - mask_boxes).max(axis=1) > 2 * _SLACK
         self._count_areas_of_boxes(batch, stated)
@@ -213,6 +217,8 @@ class AnnotationChecks:
         low = np.array([polygon.min() for polygon in batch.polygons])
         high = np.array([polygon.max(axis=0) for polygon in batch.polygons])
         outside = (low < -_SLACK) | (high > batch.sizes[batch.owners][:, ::-1] + _SLACK).any(axis=1)
+        far = (high > _FAR * batch.sizes[batch.owners][:, ::-1]).any(axis=1)
+        self.far_outside[batch.places[np.array(batch.owners)[far]]] = True
         for number in np.flatnonzero(outside).tolist():
             row = batch.rows[batch.owners[number]]
             if row["usable"]:

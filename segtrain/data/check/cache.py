@@ -16,7 +16,7 @@ from segtrain.io import cache_folder, write_atomically
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 # Part of every key, as another version may have other results.
-_VERSION = 6
+_VERSION = 7
 _KEPT = 500  # results; the oldest ones go
 
 

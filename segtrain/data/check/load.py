@@ -9,11 +9,13 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from segtrain.arrays import BoolArray
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS, AnnotationChecks
 from segtrain.data.check.cache import cached, fingerprint
 from segtrain.data.check.crowd_checks import check_crowds
 from segtrain.data.check.locate import AbsentImages, locate_images, size_reader
 from segtrain.data.check.merging import merge_repeated_images
+from segtrain.data.check.turned_sizes import with_turned_sizes
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.coco.reader import read_index
@@ -36,6 +38,7 @@ class _CheckedAnnotations(msgspec.Struct):
     usable: bytes
     repaired: bytes
     plain: bytes
+    far_outside: bytes
     issues: list[Issue]
     frames: list[Frame]
 
@@ -60,10 +63,18 @@ def load_index(
     Raises:
         SegtrainError: the file cannot be used at all; or an annotation cannot, and the check is strict.
     """
-    index = read_index(path, rules, None if images is None else size_reader(images))
+    size_of = None if images is None else size_reader(images)
+    index = read_index(path, rules, size_of)
     asked = [*fingerprint(path), FINDS_CROSSINGS]
     if index.issues["size-missing"].count:  # masks depend on the image files then
-        asked += [index.images.rows[side].tolist() for side in ("height", "width")]
+        asked.append(_sizes(index))
+    known = None
+    if check != "off" and size_of is not None:
+        known = _as_stored(index, asked)
+        turned = with_turned_sizes(index, _marks(known.far_outside, index), size_of)
+        if turned is not None:
+            index, known = turned, None
+            asked.append(_sizes(index))
     if rules.frame != "stored":
         if check == "off":
             raise SegtrainError("data.check=off looks at no mask, and data.frame needs it; set data.check=warn")
@@ -71,14 +82,14 @@ def load_index(
     if rules.witnesses == "masks":
         index = from_masks(index)
     if check != "off":
-        checked = cached([*asked, rules], _CheckedAnnotations, lambda: _check_annotations(index))
+        if known is None or (rules.frame, rules.witnesses) != ("stored", "stored"):
+            known = cached([*asked, rules], _CheckedAnnotations, lambda: _check_annotations(index))
         rows = index.annotations.rows.copy()
         for name in _STATES:
-            packed = np.frombuffer(getattr(checked, name), dtype=np.uint8)
-            rows[name] = np.unpackbits(packed, count=len(rows)).astype(np.bool_)
+            rows[name] = _marks(getattr(known, name), index)
         issues = Issues()
         index = replace(index, annotations=index.annotations.with_rows(rows))
-        for part in (index.issues, checked.issues, check_crowds(index)):
+        for part in (index.issues, known.issues, check_crowds(index)):
             issues.merge(part)
         index = replace(index, issues=issues)
     if check == "strict":
@@ -86,15 +97,26 @@ def load_index(
     return index
 
 
+def _as_stored(index: CocoIndex, asked: Sequence[object]) -> _CheckedAnnotations:
+    """Check annotations in the frame that the file has, beside its own boxes and areas."""
+    stored = index.rules._replace(frame="stored", witnesses="stored")
+    return cached([*asked, stored], _CheckedAnnotations, lambda: _check_annotations(index))
+
+
+def _sizes(index: CocoIndex) -> list[list[int]]:
+    return [index.images.rows[side].tolist() for side in ("height", "width")]
+
+
+def _marks(packed: bytes, index: CocoIndex) -> BoolArray:
+    """Unpack a bit for each row of the table."""
+    bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=len(index.annotations.rows))
+    return bits.astype(np.bool_)
+
+
 def _with_frames(index: CocoIndex, asked: Sequence[object]) -> CocoIndex:
     """Move masks into the frame of their images, as ``data.frame`` demands; each correction becomes an issue."""
     frame = index.rules.frame
-    if isinstance(frame, str):
-        stored = index.rules._replace(frame="stored", witnesses="stored")
-        checked = cached([*asked, stored], _CheckedAnnotations, lambda: _check_annotations(index))
-        frames = checked.frames
-    else:
-        frames = frames_of_size(index, frame)
+    frames = _as_stored(index, asked).frames if isinstance(frame, str) else frames_of_size(index, frame)
     issues = Issues()
     issues.merge(index.issues)
     for found in frames:
@@ -153,6 +175,7 @@ def _check_annotations(index: CocoIndex) -> _CheckedAnnotations:
         logger.info("%s: looking at every mask; the result is kept, so this happens once", index.path)
     verification = AnnotationChecks(index.images, index.annotations, index.rules)
     states = {name: np.packbits(verification.rows[name]).tobytes() for name in _STATES}
+    states["far_outside"] = np.packbits(verification.far_outside).tobytes()
     issues, frames = verification.issues, []
     for verdict in judge(index.images, index.annotations, verification.suspects):
         issues.add(verdict.issue, f"{index.path.name}: {verdict.text}")

@@ -44,6 +44,11 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "files-joined": IssueType("note", "several files joined to one", "read as one file"),
     "wrong-type": IssueType("error", "entry or field of the wrong type", "correct it; else the entry is left out"),
     "size-missing": IssueType("warning", "image without its size", "taken from the image file"),
+    "size-turned": IssueType(
+        "warning",
+        "image whose width and height the json exchanges, while its annotations do not",
+        "taken from the image file, upright by data.exif",
+    ),
     "size-form": IssueType("warning", "image size as text or in a list", "read as the number that it is"),
     # Ids and categories.
     "duplicate-image-id": IssueType("error", "image id that occurs twice", _RENUMBERED),

@@ -167,6 +167,12 @@ class ImageTable(Sequence[ImageInfo]):
         rows["name_stop"][list(names)] = ends
         return ImageTable(SharedArray(rows), SharedArray(text), self._vocabulary)
 
+    def with_sizes(self, sizes: Mapping[int, tuple[int, int]]) -> "ImageTable":
+        """Return the table with another (H, W) for some images, by their index."""
+        rows, places = self.rows.copy(), list(sizes)
+        rows["height"][places], rows["width"][places] = np.array([*sizes.values()]).T
+        return ImageTable(SharedArray(rows), self._names, self._vocabulary)
+
     def places(self, image_ids: Iterable[int]) -> npt.NDArray[np.int64]:
         """Find the rows of images by their ids.
 

@@ -192,7 +192,9 @@ def decode_alone(text: bytes | memoryview, size: tuple[int, int]) -> Any:
 
 def _numbers(text: bytes) -> list[float]:
     numbers = box_numbers(text)
-    return [np.nan] * 4 if numbers is None or not max(map(abs, numbers)) < HUGE else list(numbers)
+    if numbers is None or not max(map(abs, numbers)) < HUGE or 0 in numbers[2:]:  # [0, 0, 0, 0] stands for no box
+        return [np.nan] * 4
+    return list(numbers)
 
 
 POLYGON_READINGS: Mapping[str, Callable[[FloatArray], FloatArray]] = {

@@ -57,6 +57,14 @@ def found(index: CocoIndex) -> dict[str, str]:
     return {kind: index.issues[kind].examples[0] for kind in WHOLE if index.issues[kind].count}
 
 
+def test_boxes_of_zeros_are_no_witnesses(tmp_path: Path) -> None:
+    """Tools write them where they know no box; every mask agrees with one once it is multiplied by 0."""
+    content = changed(3, move_boxes(lambda box, height, width: [0, 0, 0, 0]))
+    index = load(tmp_path, content)
+    assert not found(index)
+    assert index.issues["box-invalid"].count == len(content["annotations"])
+
+
 @given(seeds, st.sampled_from(["polygons", "run-length masks"]))
 def test_healthy_files_are_not_doubted(tmp_path_factory: pytest.TempPathFactory, seed: int, kind: str) -> None:
     index = load(tmp_path_factory.mktemp("healthy"), healthy(seed, kind=kind))
