@@ -50,6 +50,8 @@ def usual_form(segmentation: Any, size: tuple[int, int], box: Sequence[float] | 
     ([[1, 1, 5, 1, 5, 4]], None)
     """
     if isinstance(segmentation, list) and all(map(_begins_as_polygon, segmentation)):
+        if _is_plane(segmentation, size):
+            return encode(np.array(segmentation)), "a plane of 0 and 1"
         return segmentation, None
     if isinstance(segmentation, str):
         return _from_text(segmentation, size, box)
@@ -63,6 +65,13 @@ def usual_form(segmentation: Any, size: tuple[int, int], box: Sequence[float] | 
 def _begins_as_polygon(part: object) -> bool:
     """Return True for a list that begins with a number; its other values are checked when it is drawn."""
     return isinstance(part, list) and len(part) > 2 and type(part[0]) in (int, float)
+
+
+def _is_plane(rows: list[list[Any]], size: tuple[int, int]) -> bool:
+    """Return True for a row of 0s and 1s for each row of the image, which no polygons are."""
+    if len(rows) != size[0] or len(rows) < 2 or any(len(row) != size[1] for row in rows):
+        return False
+    return all(value in (0, 1) for row in rows for value in row)
 
 
 def _from_text(text: str, size: tuple[int, int], box: Sequence[float] | None) -> tuple[Any, str | None]:

@@ -59,8 +59,12 @@ def lacks_mask(segmentation: object) -> bool:
 
     >>> lacks_mask([[]]), lacks_mask([[1, 1, 5, 4]]), lacks_mask([[1, 1, 5, 1, 5, 4]])
     (True, True, False)
+    >>> lacks_mask({"size": [8, 8], "counts": []}), lacks_mask({"type": "Polygon", "coordinates": [[[1, 1]]]})
+    (True, False)
     """
-    if not segmentation or (isinstance(segmentation, dict) and not segmentation.get("counts")):
+    if isinstance(segmentation, dict):
+        return not any(value for key, value in segmentation.items() if key != "size")
+    if not segmentation:
         return True
     parts = segmentation if isinstance(segmentation, list) else [segmentation]
     return all(not part or (isinstance(part, list) and len(part) == 4) for part in parts)
@@ -205,6 +209,10 @@ def _from_rle(segmentation: object, size: tuple[int, int]) -> Rle:
         raise SegmentationError("segmentation-type", f"the segmentation is {reprlib.repr(segmentation)}")
     height, width = size
     counts, stated = segmentation.get("counts"), segmentation.get("size")
+    if counts is None and len(segmentation) > ("size" in segmentation):
+        keys = ", ".join(sorted(map(str, segmentation)))
+        said = keys if len(keys) <= 60 else f"{keys[:57]}..."
+        raise SegmentationError("segmentation-type", f"the segmentation is an object of {said}, without counts")
     if not isinstance(counts, list | str):
         raise SegmentationError("segmentation-type", "the run-length counts are neither a list nor a string")
     if not isinstance(stated, list) or stated != [height, width] or not set(map(type, stated)) <= {int, float}:

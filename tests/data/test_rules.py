@@ -90,6 +90,23 @@ def test_a_segmentation_that_is_broken_is_not_empty(tmp_path: Path) -> None:
     assert (index.counts.used, index.counts.dropped) == (1, 4)
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"type": "Polygon", "coordinates": [[[1, 1], [5, 1], [5, 4]]]},
+        {"bitmap": {"data": "eJwBgQ", "origin": [1, 1]}},
+        {"polygons": [[1, 1, 5, 1, 5, 4]]},
+        {"size": list(SIZE), "Counts": "0"},
+    ],
+    ids=lambda form: next(iter(form)),
+)
+def test_a_mask_of_an_unknown_form_is_not_missing(form: Any, tmp_path: Path) -> None:
+    index = load(tmp_path, annotation(), boxed(segmentation=form), check="warn", boxes_without_masks="box")
+    assert (index.counts.used, index.counts.dropped) == (1, 1)
+    (example,) = index.issues["segmentation-type"].examples
+    assert all(key in example for key in form)
+
+
 def test_boxes_of_crowds_stay_crowds(tmp_path: Path) -> None:
     entries = annotation(), boxed(iscrowd=1)
     assert load(tmp_path, *entries, boxes_without_masks="box").counts.crowd == 1

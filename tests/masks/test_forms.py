@@ -49,6 +49,14 @@ def test_one_outline_in_any_form_is_a_list_of_polygons(written: Any) -> None:
     assert form
 
 
+def test_a_plane_is_a_mask_and_no_polygons() -> None:
+    plane = BLOB.astype(int).tolist()
+    assert usual_form(plane, SIZE) == (RLE, "a plane of 0 and 1")
+    assert usual_form(json.dumps(plane), SIZE) == (RLE, "json inside a text")
+    for other in (plane[1:], [[2, *row[1:]] for row in plane]):
+        assert usual_form(other, SIZE) == (other, None)
+
+
 @pytest.mark.parametrize(
     "written", [[PAIRS, SQUARE_PAIRS], [[RING, SQUARE]], json.dumps([PAIRS, SQUARE_PAIRS])], ids=str
 )
