@@ -17,9 +17,9 @@ from segtrain.errors import SegtrainError
 from segtrain.values import IntensityRule, IntensitySetting
 
 PLAIN = "uint8"  # samples that are shown as they are stored
-# What tools write where nothing was measured: the ends of the type, 1e30 or more (9.97e36 in netCDF), or one of these.
-_HUGE = np.float64(1e30)
-_FILLS = (-99999, -32768, -32767, -9999)
+# What tools write where nothing was measured: the ends of the type, 1e20 or more (9.97e36 in netCDF), or one of these.
+_HUGE = np.float64(1e20)
+_FILLS = (-99999, -32768, -32767, -9999, -999)
 _OVERSHOOT = 0.01  # of samples from 0 to 1 that were interpolated
 
 
@@ -226,8 +226,8 @@ def _to_8_bits(values: npt.NDArray[Any], bounds: Range) -> npt.NDArray[np.uint8]
 def blank_pixels(samples: Samples, bounds: Range) -> BoolArray | None:
     """Find pixels that hold no data.
 
-    These are NaN, infinities, magnitudes from 1e30, what the file itself marks, and the customary fill values (-9999,
-    -32768, the ends of 32 and 64 bits) outside of the range. 8-bit samples all hold data.
+    These are NaN, infinities, magnitudes from 1e20, what the file itself marks, and the customary fill values (-999,
+    -9999, -32768, the ends of 32 and 64 bits) outside of the range. 8-bit samples all hold data.
 
     Args:
         samples: samples of an image.

@@ -16,6 +16,8 @@ _DEPTHS = (8, 10, 12, 14, 16)  # bits per sample of cameras and file formats
 # Those of the objects are cut as nnU-Net cuts them (Isensee et al., Nature Methods 2021): an object may be small.
 _CUT, _CUT_OF_OBJECTS = 0.001, 0.005
 _CUT_OF_IMAGES = 0.05  # images whose ends lie farther out than those of all others
+_FAR = 10  # times the range of all other samples, beyond which one frequent value is no measurement
+_SEVERAL = 16  # values that measurements have at least
 _MEASURED = 2**20  # samples of an image that suffice for its ends
 _MIXED = 0.1  # share of the images with another scale that is no accident
 _OTHER_SCALE = 100  # ratio that no exposure explains, but 255 and 65535 do
@@ -30,7 +32,8 @@ def measure(samples: Samples, objects: BoolArray | None = None) -> Range | None:
 
     The least and the greatest 0.1 % of its samples are left out, at least one of each. The range is then widened to
     the samples of the objects, without 0.5 % at either end. Pixels without data do not count; a customary fill value
-    does, unless it lies farther from all other samples than these lie apart.
+    does, unless it lies farther from all other samples than these lie apart. Nor does any other value that many pixels
+    share, most of them outside of objects, and that is ten times as far away.
 
     Args:
         samples: samples of an image.
@@ -47,7 +50,8 @@ def measure(samples: Samples, objects: BoolArray | None = None) -> Range | None:
     blank = blank_pixels(samples, _EVERYWHERE)
     known = np.ones(samples.array.shape[:2], np.bool_) if blank is None else ~blank
     for value in fill_values(samples.array.dtype):
-        known = _without_fill(samples.array, known, value)
+        known = _without_fill(samples.array, known, value, 1)
+    known = _without_unknown_fill(samples.array, known, objects)
     parts = [_ends(samples.array[known], _CUT)]
     if objects is not None:
         parts.append(_ends(samples.array[known & objects], _CUT_OF_OBJECTS))
@@ -55,14 +59,28 @@ def measure(samples: Samples, objects: BoolArray | None = None) -> Range | None:
     return Range(min(part.low for part in found), max(part.high for part in found)) if found else None
 
 
-def _without_fill(array: npt.NDArray[np.generic], known: BoolArray, value: int) -> BoolArray:
-    """Leave out the pixels of a fill value if it lies far outside of all others."""
+def _without_unknown_fill(array: npt.NDArray[np.generic], known: BoolArray, objects: BoolArray | None) -> BoolArray:
+    """Leave out a frequent value far above or below all others, unless it is that of objects."""
+    if not known.any():
+        return known
+    for value in (array[known].min(), array[known].max()):
+        pixels = any_channel(array == value) & known
+        count = int(pixels.sum())
+        of_objects = 0 if objects is None else int((pixels & objects).sum())
+        if count >= max(2, _CUT * known.sum()) and 2 * of_objects < count:
+            rest = _without_fill(array, known, float(value), _FAR)
+            known = rest if len(np.unique(array[rest])) >= _SEVERAL else known  # drawings have few values
+    return known
+
+
+def _without_fill(array: npt.NDArray[np.generic], known: BoolArray, value: float, times: float) -> BoolArray:
+    """Leave out the pixels of a value that lies farther from all others than some times their range."""
     filled = known & any_channel(array == value)
     if not filled.any() or not (rest := known & ~filled).any():
         return known
     others = array[rest]
     low, high = float(others.min()), float(others.max())
-    return rest if max(low - value, value - high) > high - low else known
+    return rest if max(low - value, value - high) > times * (high - low) else known
 
 
 def _ends(values: npt.NDArray[np.generic], cut: float) -> Range | None:
