@@ -1,4 +1,4 @@
-"""What in the data makes all numbers of an evaluation doubtful; the report says it before anything else."""
+"""Properties of the evaluated data that make all its numbers doubtful, for the head of the report."""
 
 from collections.abc import Mapping
 
