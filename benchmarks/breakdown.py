@@ -1,4 +1,4 @@
-"""Where the time of a training step and of an inference goes: processor time by kind of operation.
+"""Breakdown of the time of a training step and of an inference: processor time by kind of operation.
 
     python benchmarks/breakdown.py --nuclei DIR --weights FILE [--checkpoint FILE] [--precision fp32]
 

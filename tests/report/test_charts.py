@@ -1,4 +1,4 @@
-"""Where marks, ticks and lines stand."""
+"""Marks, ticks and lines of charts."""
 
 import itertools
 import math

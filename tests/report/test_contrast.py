@@ -1,4 +1,4 @@
-"""What chance alone makes of contrast: where it has nothing to do with what is found, the interval must say so."""
+"""Contrast that chance alone makes: the interval says so where it has nothing to do with what is found."""
 
 from types import SimpleNamespace
 from typing import Any

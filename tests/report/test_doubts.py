@@ -1,4 +1,4 @@
-"""What the report says before anything else: much of the truth is ignored."""
+"""Doubts about the data at the head of the report."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a report says of errors, merges and splits."""
+"""Errors, merges and splits in the report."""
 
 from types import SimpleNamespace
 from typing import Any

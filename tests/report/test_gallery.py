@@ -1,4 +1,4 @@
-"""Which images are shown, and why."""
+"""Choice of the images of the gallery, and its reasons."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence

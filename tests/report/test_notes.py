@@ -1,4 +1,4 @@
-"""What an evaluation of result files says beside its numbers, and what it always holds."""
+"""Notes of an evaluation of result files, and the numbers it always holds."""
 
 from pathlib import Path
 from typing import Any

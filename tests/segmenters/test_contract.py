@@ -1,4 +1,4 @@
-"""What every ``configs/segmenter/*.yaml`` promises, whatever the image."""
+"""Contract of every ``configs/segmenter/*.yaml``, for any image."""
 
 import inspect
 from pathlib import Path

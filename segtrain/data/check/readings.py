@@ -1,4 +1,4 @@
-"""How images read as 8-bit RGB: the grey levels they keep, and pixels without data."""
+"""Readings of images as 8-bit RGB: the grey levels they keep, and pixels without data."""
 
 import numpy as np
 
