@@ -87,23 +87,28 @@ def encode_labels(labels: npt.NDArray[np.integer[Any]]) -> list[Rle]:
     >>> area(encode_labels(np.array([[1, 1, 0], [3, 1, 0]]))).tolist()
     [3, 0, 1]
     """
+    starts, stops, owner = _label_runs(labels)
+    flips = np.stack([starts, stops], axis=1).reshape(-1)
+    return from_flips(flips, np.repeat(owner, 2), int(labels.max(initial=0)), labels.shape)
+
+
+def _label_runs(labels: npt.NDArray[np.integer[Any]]) -> tuple[IntArray, IntArray, IntArray]:
+    """Find the runs of all regions of a label map, sorted by region: first position, position after the last, owner."""
     height, width = labels.shape
-    parts = [np.zeros((3, 0), dtype=np.int64)]
-    # Some columns at a time: the changes take less memory than the plane.
+    parts = [(np.zeros(0, dtype=np.int64),) * 3]
+    # Some columns at a time: the runs take less memory than the plane.
     step = max(1, _COLUMNS // max(height, 1))
     for first in range(0, width, step):
         framed = np.zeros((min(step, width - first), height + 2), dtype=labels.dtype)
         framed[:, 1:-1] = labels[:, first : first + step].T
         column, row = np.nonzero(framed[:, 1:] != framed[:, :-1])
-        above, below = framed[column, row].astype(np.int64), framed[column, row + 1].astype(np.int64)
-        parts.append(np.stack([above, below, (first + column) * height + row]))
-    above, below, position = np.concatenate(parts, axis=1)
-    # A change between two regions ends a run of the one and starts a run of the other.
-    owner = np.concatenate([above, below])
-    position = np.concatenate([position, position])[owner > 0]
-    owner = owner[owner > 0]
-    order = np.lexsort((position, owner))
-    return from_flips(position[order], owner[order] - 1, int(labels.max(initial=0)), (height, width))
+        above, below = framed[column, row], framed[column, row + 1]
+        # A change between two regions ends a run of the one and starts a run of the other.
+        position = (first + column) * height + row
+        parts.append((position[below > 0], position[above > 0], below[below > 0].astype(np.int64) - 1))
+    starts, stops, owner = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(owner, kind="stable")
+    return starts[order], stops[order], owner[order]
 
 
 def decode_crop(rle: Rle) -> tuple[npt.NDArray[np.uint8], int, int]:

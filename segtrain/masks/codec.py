@@ -77,37 +77,50 @@ def codes(flips: IntArray, owners: IntArray, count: int, pixels: int) -> list[st
     >>> codes(np.array([2, 4, 0]), np.array([0, 0, 1]), 2, 6)
     ['222', '06']
     """
-    # Only an odd number of equal positions is a flip; a run up to the end of the plane has no flip there.
+    numbers, ends = _run_differences(*_distinct(flips, owners, pixels), count, pixels)
+    return _characters(numbers, ends)
+
+
+def _distinct(flips: IntArray, owners: IntArray, pixels: int) -> tuple[IntArray, IntArray]:
+    """Cancel equal positions of a mask out, and drop those at the plane's end, where a run ends without a flip."""
     new = np.ones(len(flips), dtype=np.bool_)
     new[1:] = (flips[1:] != flips[:-1]) | (owners[1:] != owners[:-1])
-    first = np.flatnonzero(new)
-    kept = first[(np.diff(first, append=len(flips)) % 2 == 1) & (flips[first] < pixels)]
-    flips, owners = flips[kept], owners[kept]
+    kept = new & (flips < pixels)
+    if not new.all():
+        # Only an odd number of equal positions is a flip.
+        first = np.flatnonzero(new)
+        kept[first] &= np.diff(first, append=len(flips)) % 2 == 1
+    return (flips, owners) if kept.all() else (flips[kept], owners[kept])
+
+
+def _run_differences(flips: IntArray, owners: IntArray, count: int, pixels: int) -> tuple[IntArray, IntArray]:
+    """Compute the numbers that are stored for each mask's runs, and the index after each mask's last one."""
     # Each mask's flips, then the plane's end: the differences are its runs.
     lengths = np.bincount(owners, minlength=count) + 1
     ends = np.cumsum(lengths)
-    stops = np.full(len(flips) + count, pixels, dtype=np.int64)
-    stops[np.arange(len(flips)) + owners] = flips
-    runs = np.diff(stops, prepend=0)
+    runs = np.full(len(flips) + count, pixels, dtype=np.int64)
+    runs[np.arange(len(flips)) + owners] = flips
     starts = ends - lengths
-    runs[starts] = stops[starts]
-    numbers = runs.copy()
-    numbers[2:] -= runs[:-2]
-    for place in range(3):  # these are stored as they are
-        early = starts[lengths > place] + place
-        numbers[early] = runs[early]
-    return _characters(numbers, ends)
+    first = runs[starts]
+    runs[1:] -= runs[:-1].copy()
+    runs[starts] = first
+    early = [starts[lengths > place] + place for place in range(3)]
+    stored = [runs[places] for places in early]
+    runs[2:] -= runs[:-2].copy()
+    for places, own in zip(early, stored, strict=True):  # these are stored as they are
+        runs[places] = own
+    return runs, ends
 
 
 def _characters(numbers: IntArray, ends: IntArray) -> list[str]:
     """Encode a sequence of numbers, and cut the text at ``ends``."""
     # Five bits hold a number from -16 to 15, ten one from -512 to 511, and so on.
-    sizes = np.searchsorted(LIMITS, numbers ^ (numbers >> 63), side="right") + 1
-    last = np.cumsum(sizes)
-    digits = np.empty(int(sizes.sum()), dtype=np.uint8)
+    sizes = (np.searchsorted(LIMITS, numbers ^ (numbers >> 63), side="right") + 1).astype(np.uint8)
+    last = np.cumsum(sizes, dtype=np.int64)
+    digits = np.empty(int(last[-1]) if len(last) else 0, dtype=np.uint8)
     for place in range(int(sizes.max(initial=0))):
         long = np.flatnonzero(sizes > place)
-        more = (sizes[long] > place + 1) << 5
+        more = (sizes[long] > place + 1).astype(np.int64) << 5
         digits[last[long] - sizes[long] + place] = ((numbers[long] >> (5 * place)) & 0x1F | more) + 48
     text = digits.tobytes().decode("ascii")
     cuts = [0, *last[ends - 1].tolist()]

@@ -12,7 +12,7 @@ from skimage.morphology import disk
 from torch import Tensor
 
 from segtrain import masks
-from segtrain.arrays import Float32Array
+from segtrain.arrays import Float32Array, RgbArray
 from segtrain.errors import SegtrainError
 from segtrain.nodes import nearest
 from segtrain.records import Instances
@@ -138,10 +138,14 @@ class LabelMapSegmenter:
             "and n for region n"
         )
 
-    def _segment(self, image: Tensor) -> Instances:
-        rgb = as_rgb(image.permute(1, 2, 0).cpu().numpy())
+    def _scored(self, image: RgbArray) -> tuple[LabelMap, Float32Array]:
+        """Label an image, and score the regions that are large enough."""
+        rgb = as_rgb(image)
         labels = drop_small(self._label(rgb), self.min_area)
-        scores = contrast(rgb, labels)
+        return labels, contrast(rgb, labels)
+
+    def _segment(self, image: Tensor) -> Instances:
+        labels, scores = self._scored(image.permute(1, 2, 0).cpu().numpy())
         order = np.argsort(-scores, kind="stable")
         encoded = masks.encode_labels(labels)
         rles = [encoded[index] for index in order]
