@@ -100,7 +100,8 @@ def path(crop: npt.NDArray[np.uint8], x: int, y: int, scale: float) -> str:
     Returns:
         SVG path data in whole units, where (0, 0) is the centre of the top left unit; fill it by the nonzero rule.
     """
-    contours = list(cv2.findContours(crop, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0])
+    # Without a hierarchy, which takes OpenCV a time that grows with the square of the number of holes.
+    contours = list(cv2.findContours(crop, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0])
     if scale < 1:
         # Of parts that scaling reduces to dots, one stays if there is nothing else. Noise has many of them.
         lengths = [len(contour) for contour in contours]

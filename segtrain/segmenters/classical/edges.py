@@ -88,17 +88,13 @@ def canny(
         raise SegtrainError(
             f"canny: low={low:g} is above high={high:g}; edges go on down to low from where they reach high"
         )
-    plane = luminance(as_rgb(image))
     disc = disk(close)
     # The border is repeated outside: neither Canny nor closing then sees an end of the image there.
-    grey = np.pad(plane, close + 2, mode="edge")
-    strength = _gradient(ndimage.gaussian_filter(grey, sigma))
-    unit = filters.threshold_otsu(strength)
-    edges = feature.canny(grey, sigma=sigma, low_threshold=low * unit, high_threshold=high * unit, mode="nearest")
+    edges = _canny_edges(np.pad(luminance(as_rgb(image)), close + 2, mode="edge"), sigma, low, high)
     edges = ndimage.binary_closing(edges, disc)[close + 2 : -close - 2, close + 2 : -close - 2]
     # Edges are 8-connected lines, so the areas between them are 4-connected; number 0 is the edges themselves.
     between = measure.label(~edges, connectivity=1)
-    objects = objects_among(between, plane, polarity)
+    objects = objects_among(between, luminance(as_rgb(image)), polarity)
     if polarity != "border":
         objects |= edges
     # Edges that enclose nothing are thinner than the disc, so opening removes them.
@@ -142,6 +138,15 @@ def enclosed(edges: BoolArray) -> LabelMap:
     [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
     """
     return components(ndimage.binary_fill_holes(edges) & ~edges)
+
+
+def _canny_edges(grey: Float32Array, sigma: float, low: float, high: float) -> BoolArray:
+    """Find Canny's edges, with thresholds in units of Otsu's threshold of the gradient magnitude."""
+    unit = filters.threshold_otsu(_gradient(ndimage.gaussian_filter(grey, sigma)))
+    edges: BoolArray = feature.canny(
+        grey, sigma=sigma, low_threshold=low * unit, high_threshold=high * unit, mode="nearest"
+    )
+    return edges
 
 
 def _gradient(grey: Float32Array) -> Float32Array:

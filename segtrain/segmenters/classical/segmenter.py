@@ -17,7 +17,7 @@ from segtrain.errors import SegtrainError
 from segtrain.nodes import nearest
 from segtrain.records import Instances
 from segtrain.segmenters import SegmenterInfo
-from segtrain.segmenters.classical.regions import LabelMap, as_rgb, drop_small
+from segtrain.segmenters.classical.regions import ImageArray, LabelMap, as_rgb, drop_small
 from segtrain.values import Natural, check_value
 
 RING = 3  # width in pixels; part of the score's definition
@@ -97,7 +97,7 @@ class LabelMapSegmenter:
 
     def __init__(
         self,
-        method: Callable[[Float32Array], LabelMap],
+        method: Callable[[Any], LabelMap],
         min_area: Natural,
         description: str,
         technique: str | None,
@@ -122,7 +122,7 @@ class LabelMapSegmenter:
         """
         return [self._segment(image) for image in images]
 
-    def _label(self, rgb: Float32Array) -> LabelMap:
+    def _label(self, rgb: ImageArray) -> LabelMap:
         labels: object = self.method(rgb)
         size = rgb.shape[:2]
         if not isinstance(labels, np.ndarray):
@@ -140,9 +140,9 @@ class LabelMapSegmenter:
 
     def _scored(self, image: RgbArray) -> tuple[LabelMap, Float32Array]:
         """Label an image, and score the regions that are large enough."""
-        rgb = as_rgb(image)
-        labels = drop_small(self._label(rgb), self.min_area)
-        return labels, contrast(rgb, labels)
+        # Functions of segtrain take bytes too, which need a quarter of the memory while they run.
+        labels = drop_small(self._label(image if _is_own(self.method) else as_rgb(image)), self.min_area)
+        return labels, contrast(as_rgb(image), labels)
 
     def _segment(self, image: Tensor) -> Instances:
         labels, scores = self._scored(image.permute(1, 2, 0).cpu().numpy())
@@ -164,8 +164,18 @@ def method_name(method: Callable[..., object]) -> str:
     >>> method_name(partial(contrast, labels=None))
     'contrast'
     """
-    function = method.func if isinstance(method, partial) else method
+    function = _function(method)
     return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _function(method: Callable[..., object]) -> Callable[..., object]:
+    return method.func if isinstance(method, partial) else method
+
+
+def _is_own(method: Callable[..., object]) -> bool:
+    """Tell whether a labelling function is one of this package."""
+    function = _function(method)
+    return inspect.isfunction(function) and function.__module__.startswith("segtrain.")
 
 
 def check_setting(name: str, key: str, value: object, hint: Any) -> None:
@@ -204,9 +214,8 @@ def check_settings(name: str, method: Callable[..., object], settings: Mapping[s
     >>> check_settings("otsu", otsu, {"denoise": 1.5})
     """
     known = list(inspect.signature(method).parameters)[1:]
-    function = method.func if isinstance(method, partial) else method
-    own = inspect.isfunction(function) and function.__module__.startswith("segtrain.")
-    hints = get_type_hints(function, include_extras=True) if own else {}
+    function = _function(method)
+    hints = get_type_hints(function, include_extras=True) if _is_own(method) else {}
     for key, value in settings.items():
         if not known:
             raise SegtrainError(f"{name} has no settings, and so no {key!r}; leave it out")

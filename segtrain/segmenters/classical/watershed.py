@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 from skimage import segmentation
 
-from segtrain.arrays import BoolArray, FloatArray
+from segtrain.arrays import BoolArray, FloatArray, IntArray
 from segtrain.segmenters.classical.peaks import component_peaks
 from segtrain.segmenters.classical.regions import LabelMap, components, strips
 
@@ -29,12 +29,39 @@ def split_touching(objects: BoolArray, *, smoothing: float, min_distance: int) -
     2
     """
     height = ndimage.gaussian_filter(distance_to_background(objects), smoothing)
-    peaks = component_peaks(height, components(objects), min_distance)
+    connected = components(objects)
+    peaks = component_peaks(height, connected, min_distance)
     seeds = np.zeros(objects.shape, dtype=np.int32)
     seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    np.negative(height, out=height)
-    labels: LabelMap = segmentation.watershed(height, seeds, connectivity=2, mask=objects)
+    return _flooded(height, seeds, connected)
+
+
+def _flooded(height: FloatArray, seeds: LabelMap, connected: LabelMap) -> LabelMap:
+    """Flood each component from its seeds, the highest pixels first, some components at a time.
+
+    Components do not meet, and scikit-image's watershed takes several copies of what it is given.
+    """
+    labels: LabelMap = np.zeros(connected.shape, dtype=np.int32)
+    first, last = _row_ranges(connected)
+    for rows in strips(connected.shape):
+        chosen = (first >= rows.start) & (first < rows.stop)
+        if chosen.any():
+            window = slice(rows.start, int(last[chosen].max()) + 1)
+            inside = chosen[connected[window]]
+            flooded = segmentation.watershed(-height[window], seeds[window], connectivity=2, mask=inside)
+            np.copyto(labels[window], flooded, where=inside)
     return labels
+
+
+def _row_ranges(connected: LabelMap) -> tuple[IntArray, IntArray]:
+    """Find the first and the last row of each component, (N + 1,) each; -1 for the background."""
+    first, last = np.full((2, int(connected.max(initial=0)) + 1), -1, dtype=np.int64)
+    for row in range(len(connected)):
+        last[connected[row]] = row
+    for row in range(len(connected) - 1, -1, -1):
+        first[connected[row]] = row
+    first[0] = last[0] = -1
+    return first, last
 
 
 def distance_to_background(objects: BoolArray) -> FloatArray:
