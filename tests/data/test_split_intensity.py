@@ -38,6 +38,7 @@ STORED: dict[str, Callable[[Any], Any]] = {
     "10 bits": lambda grey: np.rint(grey * 1023 / 255).astype(np.uint16),
     "16 bits": lambda grey: (grey * 257).astype(np.uint16),
     "a hot pixel": lambda grey: np.where(np.arange(grey.size).reshape(grey.shape) == 5, 65535, 200 + grey).astype("u2"),
+    "signed 8 bits": lambda grey: (grey - 128).astype(np.int8),
     "signed, as of tomography": lambda grey: np.rint(grey * 2600 / 255 - 1000).astype(np.int16),
     "32 bits": lambda grey: np.rint(grey * 7).astype(np.int32),
     "floats to 1": lambda grey: (grey / 255).astype(np.float32),

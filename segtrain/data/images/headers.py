@@ -28,7 +28,7 @@ class Header:
         content: what the file holds, such as "8-bit RGB".
         how: what is made of that when it is read; "" for RGB as it is.
         mode: mode in Pillow's terms, such as "RGB", "L", "P", "CMYK", "I;16"; "" if Pillow has none.
-        deep: True for more than 8 bits per channel.
+        deep: True for more than 8 bits per channel, and for signed ones.
         alpha: True if the image has transparency.
         pages: pages or frames of the size of the image; 1 for an ordinary one.
         others: pages of other sizes: thumbnails, and levels of a pyramid.

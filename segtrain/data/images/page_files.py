@@ -233,7 +233,7 @@ def _tiff_stack(opened: OpenedImage, size: tuple[int, int] | None, reading: Read
         uniform=all(page.alike(main) for page in same),
         single=channels == 1,
         others=len(file.pages) - len(same) + file.more,
-        deep=main.bits > 8,
+        deep=main.bits > 8 or main.kind == "i",
         read=read,
     )
 

@@ -30,7 +30,7 @@ class Stack:
         uniform: True if the pages hold samples of the same kind.
         single: True if a page is stored as one channel, so that pages may be the channels of one image.
         others: pages of other sizes: thumbnails, and levels of a pyramid.
-        deep: True for more than 8 bits per channel.
+        deep: True for more than 8 bits per channel, and for signed ones.
         read: decodes a page as stored, with all of its channels: (H, W) or (H, W, C).
     """
 
