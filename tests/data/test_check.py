@@ -106,7 +106,8 @@ def test_nothing_to_say(tmp_path: Path, capsys: Capture) -> None:
     content = json.loads((data / "train.json").read_text())
     for annotation in content["annotations"]:
         x0, y0, x1, _, _, y1 = annotation["segmentation"][0][:6]
-        annotation.update(bbox=[x0, y0, x1 - x0, y1 - y0], area=(x1 - x0) * (y1 - y0), iscrowd=0)
+        annotation.update(bbox=[x0, y0, x1 - x0, y1 - y0], area=(x1 - x0) * (y1 - y0) - 8, iscrowd=0)
+        annotation["segmentation"] = [[x0, y0, x1, y0, x1, y1 - 4, x1 - 4, y1, x0, y1]]  # no rectangle
     for annotation in content["annotations"]:
         annotation["category_id"] = {3: 1, 7: 2}[annotation["category_id"]]
     content["categories"] = [{"id": 1, "name": "square"}, {"id": 2, "name": "bar"}]

@@ -350,6 +350,14 @@ def test_unusable_annotations_are_named_before_ignored_ones(tmp_path: Path) -> N
         require_instances(index)
 
 
+def test_an_area_of_the_box_says_nothing_about_holes(tmp_path: Path) -> None:
+    outer, inner = [0, 0, 10, 0, 0, 10], [2, 2, 5, 2, 2, 5]
+    entry = annotation(segmentation=[outer, inner], area=100, bbox=[0, 0, 10, 10])
+    assert load(tmp_path, entry).issues["rings-as-holes"].count == 1
+    entry["segmentation"] = [outer]
+    assert not load(tmp_path, entry).issues["rings-as-holes"].count
+
+
 @pytest.mark.parametrize(
     ("polygons", "area", "rings", "found"),
     [

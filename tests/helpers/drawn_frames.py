@@ -164,6 +164,8 @@ RUNS: dict[str, Callable[[Content], None]] = {
     "whose size they do not state": rewrite_runs(lambda p: rle(counts_of(p.T), (5, 5))),
     "without the last run": rewrite_runs(lambda p: rle(counts_of(p)[:-1], p.shape)),
     "rows without the last run": rewrite_runs(lambda p: rle(counts_of(p.T)[:-1], p.shape)),
+    "without the first run": rewrite_runs(lambda p: rle(counts_of(p)[1:], p.shape)),
+    "rows without the first run": rewrite_runs(lambda p: rle(counts_of(p.T)[1:], p.shape)),
     "start and length, from 1, down": rewrite_runs(lambda p: rle(pairs(p, base=1, order="F"), p.shape)),
     "start and length, from 1, along": rewrite_runs(lambda p: rle(pairs(p, base=1, order="C"), p.shape)),
     "start and length, from 0, down": rewrite_runs(lambda p: rle(pairs(p, base=0, order="F"), p.shape)),

@@ -36,6 +36,8 @@ _FILLED = 0.9  # part of its box that a mask covers, above which both have about
 _SEVERAL = 3
 _SAME_BOX = 0.5  # a box that shares less with its mask's belongs to something else
 _SAME_MASK = 0.98
+_LARGE = 8  # pixels; smaller objects may fill their box by chance
+_SOME = 0.1  # of the masks, that fill their boxes not by chance
 
 
 def crossing(polygons: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.bool_]:
@@ -60,6 +62,7 @@ class _Batch:
     sizes: npt.NDArray[np.int64]  # (N, 2) of their images
     rles: list[Rle] = field(default_factory=list)
     pixels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # (N,) of each mask
+    stated: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))  # (N, 4) xywh; nan without a box
     polygons: list[npt.NDArray[np.float64]] = field(default_factory=list)  # (points, 2) each
     owners: list[int] = field(default_factory=list)  # the row of each polygon
 
@@ -82,7 +85,8 @@ class AnnotationChecks:
     def __init__(self, images: ImageTable, annotations: AnnotationTable, rules: AnnotationRules) -> None:
         self.rows, self.issues = annotations.rows.copy(), Issues()
         self._images, self._annotations, self._rules = images, annotations, rules
-        self._told_areas = self._box_areas = 0
+        self._told_areas = self._box_areas = self._large = 0
+        self._rectangles: list[int] = []
         self.suspects, self.far_outside = np.zeros((2, len(self.rows)), dtype=np.bool_)
         with progress("annotations", int(self.rows["usable"].sum()), transient=True) as stage:
             for places in self._batches():
@@ -96,6 +100,8 @@ class AnnotationChecks:
                 stage.advance(len(places))
         if self._box_areas >= max(_SEVERAL, _FILLED * self._told_areas):
             self.issues.add("areas-of-boxes", f"{self._box_areas:,} of {self._told_areas:,} areas that can tell")
+        if len(self._rectangles) >= max(_SEVERAL, _SOME * self._large):
+            self.issues.extend("mask-is-box", self._rectangles, lambda place: name_of(self.rows[place], images))
 
     def _batches(self) -> Iterator[npt.NDArray[np.int64]]:
         """Yield indices of the usable rows, in batches that keep the annotations of an image together."""
@@ -187,6 +193,7 @@ class AnnotationChecks:
                 self.rows["repaired"][self._place(row)] = True
                 self._add("box-form", row, f"{_short(text)} is read as {box}")
         stated = np.array([[np.nan] * 4 if box is None else box for box in boxes]).reshape(-1, 4)
+        batch.stated = stated
         corners, (height, width) = xywh_to_xyxy(stated), batch.sizes.T
         outside = (corners[:, :2] < -_SLACK).any(axis=1)
         outside |= (corners[:, 2] > width + _SLACK) | (corners[:, 3] > height + _SLACK)
@@ -194,6 +201,10 @@ class AnnotationChecks:
         elsewhere = paired_iou(corners, mask_boxes) < _SAME_BOX
         elsewhere &= np.abs(corners - mask_boxes).max(axis=1) > 2 * _SLACK
         self._count_areas_of_boxes(batch, stated)
+        sides = mask_boxes[:, 2:] - mask_boxes[:, :2]
+        large = (sides >= _LARGE).all(axis=1) & ~batch.rows["boxed"] & ~batch.rows["crowd"]
+        self._large += int(large.sum())
+        self._rectangles += batch.places[large & (batch.pixels == sides.prod(axis=1))].tolist()
         self.suspects[batch.places] |= elsewhere | centres_outside(corners, batch.sizes.astype(np.float64))
         for kind, wrong in (("box-outside", outside), ("box-contradicts-mask", elsewhere)):
             for number in np.flatnonzero(wrong & batch.rows["usable"]).tolist():
@@ -229,6 +240,8 @@ class AnnotationChecks:
         areas = batch.rows["area"]
         with np.errstate(invalid="ignore"):
             fits = np.abs(areas - batch.pixels) <= SAME_AREA * batch.pixels  # not where there is no area
+        if self._rules.rings == "union":
+            areas = np.where(~fits & is_box_area(areas, batch.stated), np.nan, areas)
         for number in np.flatnonzero(several & ~fits & batch.rows["usable"]).tolist():
             first, last = np.searchsorted(batch.owners, [number, number + 1])
             polygons = [polygon.ravel().tolist() for polygon in batch.polygons[first:last]]

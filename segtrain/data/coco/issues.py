@@ -144,6 +144,11 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "box-as-mask": IssueType(
         "note", "object drawn as a box, which is its mask", "the box is drawn (data.boxes_without_masks=box)"
     ),
+    "mask-is-box": IssueType(
+        "note",
+        "mask that is a rectangle, its own box",
+        "kept; if objects were drawn as boxes, their outlines are not known",
+    ),
     "segmentation-empty": IssueType("warning", "empty segmentation", "the annotation is left out"),
     "mask-empty": IssueType("warning", "mask without a pixel in the image", "the annotation is left out"),
     "object-without-pixel": IssueType(

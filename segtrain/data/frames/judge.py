@@ -118,8 +118,9 @@ class _Judge:
             return verdict
         if self._kind == "run-length masks" and (verdict := self._single(odd)):
             return verdict
-        if several and odd.sum() >= SHARE * len(odd):
-            return self._unexplained(odd)
+        drawn = odd & ~np.isnan(sample.stored.extents[:, 0])  # masks without a pixel are errors by themselves
+        if several and drawn.sum() >= SHARE * len(odd):
+            return self._unexplained(drawn)
         return self._outside()
 
     def _gather(self, places: IntArray, readings: list[str]) -> Evidence:

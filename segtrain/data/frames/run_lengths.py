@@ -74,6 +74,12 @@ def _completed(counts: IntArray, size: Size) -> IntArray:
     return np.append(counts, rest) if len(counts) % 2 == 0 and rest > 0 else np.array([-1])
 
 
+def _preceded(counts: IntArray, size: Size) -> IntArray:
+    """Put the first run of 0s, if the runs leave room for it, before runs that begin with 1s."""
+    rest = size[0] * size[1] - int(counts.sum())
+    return np.concatenate([[rest], counts]) if rest > 0 else np.array([-1])
+
+
 def _from_pairs(numbers: IntArray, size: Size, *, base: int, ends: bool) -> IntArray:
     """Convert pairs of a start and a length, or of a start and an end, to runs; what is no such list becomes [-1]."""
     if len(numbers) % 2:
@@ -123,6 +129,10 @@ READINGS: Mapping[str, Reading] = {
     "runs without the last run of 0s": _of_stated(lambda numbers, size: _columns(_completed(numbers, size), size)),
     "runs along rows without the last run of 0s": _of_stated(
         lambda numbers, size: _rows(_completed(numbers, size), size)
+    ),
+    "runs without the first run of 0s": _of_stated(lambda numbers, size: _columns(_preceded(numbers, size), size)),
+    "runs along rows without the first run of 0s": _of_stated(
+        lambda numbers, size: _rows(_preceded(numbers, size), size)
     ),
     "pairs of start and length, from 1, down columns": _pairs(1, ends=False, rows=False),
     "pairs of start and length, from 1, along rows": _pairs(1, ends=False, rows=True),

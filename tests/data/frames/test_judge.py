@@ -57,6 +57,25 @@ def found(index: CocoIndex) -> dict[str, str]:
     return {kind: index.issues[kind].examples[0] for kind in WHOLE if index.issues[kind].count}
 
 
+def test_masks_without_a_pixel_are_in_no_frame(tmp_path: Path) -> None:
+    content = healthy(4, kind="run-length masks")
+    for annotation, height, width in each(content):
+        annotation["segmentation"]["counts"] = [height * width]
+    index = load(tmp_path, content)
+    assert not found(index)
+    assert index.issues["object-without-pixel"].count == len(content["annotations"])
+
+
+def test_masks_that_are_their_boxes_are_counted(tmp_path: Path) -> None:
+    content = healthy(3)
+    assert not load(tmp_path, content).issues["mask-is-box"].count
+    for annotation, _, _ in list(each(content))[::5]:
+        x, y, w, h = annotation["bbox"]
+        annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    index = load(tmp_path, content)
+    assert (index.issues["mask-is-box"].count, index.counts.used) == (4, 20)
+
+
 def test_boxes_of_zeros_are_no_witnesses(tmp_path: Path) -> None:
     """Tools write them where they know no box; every mask agrees with one once it is multiplied by 0."""
     content = changed(3, move_boxes(lambda box, height, width: [0, 0, 0, 0]))
