@@ -23,7 +23,7 @@ def image(height: int, width: int) -> np.ndarray:
 def test_a_safe_crop_cuts_no_object(drawn: tuple[tuple[int, int], Planes], least: int, seed: int) -> None:
     size, planes = drawn
     layers = layers_of(planes, size)
-    result, moved = alone(BoxSafeCrop(min_side=least, p=1))(image(*size), layers.planes, seed)
+    result, moved, _ = alone(BoxSafeCrop(min_side=least, p=1))(image(*size), layers.planes, seed)
     for side, before in zip(result.shape[:2], size, strict=True):
         assert min(least, before) <= side <= before
     before, after = left(layers), left(layers, moved)
@@ -40,7 +40,7 @@ def test_a_safe_crop_reaches_every_place() -> None:
     crop = alone(BoxSafeCrop(min_side=1, p=1))
     shapes, corners = set(), set()
     for seed in range(3000):
-        result, moved = crop(image(20, 30), layers.planes, seed)
+        result, moved, _ = crop(image(20, 30), layers.planes, seed)
         x0, y0, _, _ = left(layers, moved).boxes[0].tolist()
         shapes.add(result.shape[:2])
         corners.add((10 - x0, 8 - y0))
@@ -75,7 +75,7 @@ def test_masks_stay_where_the_image_is(factor: float) -> None:
     picture[16:32, 24:48] = 255
     plane[16:32, 24:48] = True
     layers = layers_of([plane], (64, 64))
-    result, (moved,) = alone(ScaleJitter(scale=(factor, factor), p=1))(picture, layers.planes, 0)
+    result, (moved,), _ = alone(ScaleJitter(scale=(factor, factor), p=1))(picture, layers.planes, 0)
     centres = [
         np.argwhere(values > threshold).mean(axis=0) for values, threshold in ((result[..., 0], 127), (moved, 0))
     ]
