@@ -24,6 +24,7 @@ from segtrain.data.coco.joined_files import annotation_file
 from segtrain.data.coco.result_file import load_results as _load_results
 from segtrain.data.coco.result_ids import CategoryOrder, ResultIds
 from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd, Frame, Witnesses
+from segtrain.data.frames.result_frames import check_frame_of_results
 from segtrain.data.images.decode import decode, decode_pages
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader, as_tensor, range_of_image
@@ -490,7 +491,7 @@ def load_results(
     content = _load_results(
         expand_path(path), images=index.images, categories=index.categories, ids=ids, merged=index.merged
     )
-    for note in content.notes:
+    for note in (*content.notes, *check_frame_of_results(content, index.images, expand_path(path))):
         warnings.warn(f"{path}: {note}", stacklevel=2)
     return Detections(content.masks, content.boxes, content.class_aware, score_threshold, polygons=content.polygons)
 

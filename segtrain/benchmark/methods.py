@@ -15,6 +15,7 @@ from segtrain.benchmark.tuning import Tuning
 from segtrain.console import progress
 from segtrain.data.coco.result_file import load_results
 from segtrain.data.coco.result_ids import AS_WRITTEN, ResultIds
+from segtrain.data.frames.result_frames import check_frame_of_results
 from segtrain.data.images.intensity import Intensity
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
@@ -245,7 +246,8 @@ class ResultFile(Method):
         truth = benchmark.ground_truth
         index = benchmark.split.index
         content = load_results(path, images=index.images, categories=truth.categories, ids=ids, merged=index.merged)
-        self.notes += [f"{name}: {note}" for note in content.notes]
+        doubts = check_frame_of_results(content, index.images, path)
+        self.notes += [f"{name}: {note}" for note in (*content.notes, *doubts)]
         self.detections = Detections(
             content.masks, content.boxes, content.class_aware, score_threshold, polygons=content.polygons
         )

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,16 @@ from segtrain.masks.forms import usual_box, usual_form, usual_number
 from segtrain.masks.parse import from_segmentation
 from segtrain.records import NO_CATEGORY, BoxPrediction, Category, Prediction
 
+_SAMPLE = 500  # records
+
+
+class WrittenMask(NamedTuple):
+    """Mask of a record as it is written, with its box; None without one."""
+
+    image_id: int
+    segmentation: Any
+    bbox: Any
+
 
 @dataclass(frozen=True)
 class ResultFile:
@@ -39,6 +49,7 @@ class ResultFile:
         class_aware: False if every record has the category id -1.
         polygons: True if any mask is given as polygons.
         notes: what was read otherwise than it is written, one line each.
+        sample: masks of some of the records, as they are written.
     """
 
     masks: list[Prediction] | None
@@ -46,6 +57,7 @@ class ResultFile:
     class_aware: bool
     polygons: bool = False
     notes: list[str] = field(default_factory=list)
+    sample: list[WrittenMask] = field(default_factory=list, compare=False)
 
 
 def load_results(
@@ -115,7 +127,17 @@ def load_results(
         matched_categories.ids[0] != NO_CATEGORY,
         first.has_mask and any(isinstance(record.segmentation, list) for record in records),
         [*notes, *matched_images.notes, *matched_categories.notes, *read_as],
+        _sample(records, matched_images) if first.has_mask else [],
     )
+
+
+def _sample(records: Sequence[ResultRecord], images: Matched) -> list[WrittenMask]:
+    """Choose records evenly over the file."""
+    return [
+        WrittenMask(identifier, record.segmentation, record.bbox)
+        for record, identifier in list(zip(records, images.ids, strict=True))[:: -(-len(records) // _SAMPLE)]
+        if identifier is not None
+    ]
 
 
 def _with_merged_images(
