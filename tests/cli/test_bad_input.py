@@ -345,7 +345,7 @@ RECORD = {"image_id": 101, "category_id": 3, "bbox": [1, 1, 5, 5], "score": 0.5}
         ([{**RECORD, "image_id": 999}], "record 1 (image 999): no such image"),
         ([RECORD, {**RECORD, "category_id": 99}], "record 2 (image 101): no such category"),
         ([{**RECORD, "score": "high"}], "record 1 (image 101): score"),
-        ({"annotations": []}, "list of records"),
+        ({"predictions": []}, "list of records"),
         (None, "cannot read the predictions"),
     ],
 )
