@@ -14,6 +14,7 @@ PositiveFloat = Annotated[float, Meta(gt=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 ProperFraction = Annotated[float, Meta(gt=0, lt=1)]
 TunedMetric = Literal["mask_ap", "miou"]
+CategoryOrder = Literal["order", "order_from_1"]  # ids that count the categories, from 0 or from 1
 IntensityRule = Literal["auto", "full", "percentile"]
 IntensitySetting = IntensityRule | tuple[float, float] | dict[str, tuple[float, float]]  # a range, or one for each type
 

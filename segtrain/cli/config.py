@@ -15,11 +15,11 @@ from msgspec import Struct
 from omegaconf import MISSING, OmegaConf
 
 import segtrain
-from segtrain.data.coco.result_ids import CategoryOrder
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
 from segtrain.nodes import find_argument_problems, nearest
 from segtrain.values import (
+    CategoryOrder,
     Fraction,
     IntensitySetting,
     Natural,

@@ -56,7 +56,7 @@ def only_crowds(content: Json) -> None:
 
 
 BAD_FILES: dict[str, tuple[Callable[[Json], Any], list[str]]] = {
-    "list": (lambda content: [content], ["train.json", "object"]),
+    "list": (lambda content: content["images"], ["train.json", "list"]),
     "no images": (remove("images"), ["train.json", "images"]),
     "no annotations": (remove("annotations"), ["train.json", "annotations"]),
     "no categories": (remove("categories"), ["train.json", "categories"]),
@@ -65,7 +65,7 @@ BAD_FILES: dict[str, tuple[Callable[[Json], Any], list[str]]] = {
     "empty annotations": (lambda content: {**content, "annotations": []}, ["train.json", "no usable annotation"]),
     "unknown image": (first_annotation(image_id=999), ["annotation 1", "unknown image 999", "add that image"]),
     "unknown category": (first_annotation(category_id=99), ["annotation 1", "unknown category 99"]),
-    "only crowds": (only_crowds, ["train.json", "no usable annotation"]),
+    "only crowds": (only_crowds, ["train.json", "all crowd regions", "data.crowd=objects"]),
     "size": (lambda content: content["images"][1].update(height=50), ["2.png", "48x48", "50x48", "correct"]),
     "no such image": (lambda content: content["images"][1].update(file_name="no.png"), ["no.png", "no such image"]),
     "outside": (lambda content: content["images"][1].update(file_name="../x.png"), ["../x.png", "relative"]),

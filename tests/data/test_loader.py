@@ -218,7 +218,7 @@ def error_of(loader: TrainingLoader) -> str:
 def test_a_bad_image_is_an_error_of_one_line(index: CocoIndex, workers: int) -> None:
     (index.path.parent / "4.png").write_bytes(b"broken")
     message = error_of(TrainingLoader(dataset(index), batch_size=2, workers=workers, seed=0))
-    assert "4.png: cannot read the image (not an image file)" in message
+    assert "4.png: cannot read the image (a text file)" in message
     assert "\n" not in message
 
 

@@ -13,13 +13,11 @@ from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.coco.result_records import ResultContent, ResultRecord
 from segtrain.errors import SegtrainError
 from segtrain.records import NO_CATEGORY, Category
+from segtrain.values import CategoryOrder
 
 _PLAIN_PATH = re.compile(r"[\w./\\+@%-]+")
 _PLAIN_KEY = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 _LISTED = 12  # categories in a proposed map
-
-
-CategoryOrder = Literal["order", "order_from_1"]
 
 
 class ResultIds(NamedTuple):
