@@ -16,6 +16,7 @@ from segtrain.masks import Rle, boxes, counts_of, decode, encode, from_runs
 CODE = re.compile(r"(?:[P-o]{0,6}[0-O])+", re.ASCII)
 _BYTES = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 _DEEPEST = 6  # levels of brackets around the numbers of an outline
+_LONGEST = 2**20  # characters of what Python printed
 _LARGEST = 2**28  # pixels of a mask that is transposed as a plane
 _FAR_CORNERS = (("xmax", "ymax"), ("x2", "y2"))
 _BOX_NAMES = (
@@ -75,15 +76,47 @@ def _is_plane(rows: list[list[Any]], size: tuple[int, int]) -> bool:
 
 
 def _from_text(text: str, size: tuple[int, int], box: Sequence[float] | None) -> tuple[Any, str | None]:
+    form = "json inside a text"
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         whole = {"size": list(size), "counts": text}
-        return (whole, "a run-length string alone") if _sums_up(text, size) else (text, None)
+        if _sums_up(text, size):
+            return whole, "a run-length string alone"
+        if (ring := _spaced_points(text)) is not None:
+            return [ring], "points x,y in a text"
+        value, form = _printed(text), "Python's text of a list or dictionary"
     if not isinstance(value, list | dict):
         return text, None
     found, _ = usual_form(value, size, box)
-    return found, "json inside a text"
+    return found, form
+
+
+def _spaced_points(text: str) -> list[float] | None:
+    """Read "x,y x,y ..." or "x,y;x,y;...", as of CVAT and SVG; None for anything else."""
+    pairs = [part.split(",") for part in re.split(r"[;\s]+", text.strip(" ;\t\r\n"))]
+    if len(pairs) < 3 or any(len(pair) != 2 for pair in pairs):
+        return None
+    points = [_point(list(pair)) for pair in pairs]
+    return None if None in points else [number for point in points if point is not None for number in point]
+
+
+def _printed(text: str) -> Any:
+    """Read a list, tuple or dictionary as Python prints it, with tuples as lists and bytes as text; None for others."""
+    if text[:1] not in ("[", "{", "(") or len(text) > _LONGEST:
+        return None
+    try:
+        return _plain(ast.literal_eval(text))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value.decode("ascii") if isinstance(value, bytes) else value
 
 
 def _from_list(value: list[Any], size: tuple[int, int], box: Sequence[float] | None) -> tuple[Any, str | None]:
@@ -192,6 +225,8 @@ def _from_object(value: dict[str, Any], size: tuple[int, int], box: Sequence[flo
 def _usual_counts(counts: Any, size: tuple[int, int]) -> tuple[Any, str | None]:
     """Rewrite the counts of run lengths; unchanged and None if they are in COCO's form, or have no single meaning."""
     if isinstance(counts, str):
+        if " " in counts.strip() and counts[:1].isdigit():
+            return _spaced_counts(counts, size)
         if counts[:1] != "[" and counts[1:2] not in ("'", '"'):  # neither json nor what Python prints
             return counts, None
         if _BYTES.fullmatch(counts):  # how Python prints bytes
@@ -215,6 +250,12 @@ def _usual_counts(counts: Any, size: tuple[int, int]) -> tuple[Any, str | None]:
         if _sums_up(code, size):
             return code, "a run-length string as a list of bytes"
     return counts, None
+
+
+def _spaced_counts(counts: str, size: tuple[int, int]) -> tuple[Any, str | None]:
+    """Read numbers with spaces between them, if they add up to the pixels of the image."""
+    runs = _whole_numbers(counts.replace(",", " ").split())
+    return (counts, None) if runs is None or not _sums_up(runs, size) else (runs, "counts as numbers in a text")
 
 
 def _whole_numbers(value: Any) -> list[int] | None:

@@ -259,6 +259,22 @@ def test_ids_of_other_types_find_their_image(written: Any, named: Any, id_of_fir
     assert index.issues["id-not-integer"].count >= (type(written) is not int) + (type(named) is not int)
 
 
+@pytest.mark.parametrize("named", ["a/7.png", "7.png", "cell 7"])
+def test_a_text_that_is_no_id_is_a_name(named: str, tmp_path: Path) -> None:
+    images = [image(file_name="a/7.png"), image(8, file_name="a/cell 7.tif"), image(9, file_name="b/8.png")]
+    content = coco(annotation(image_id=named, category_id="cell"), images=images)
+    index = load_index(write(tmp_path, content))
+    assert len(index.truths(8 if named == "cell 7" else 7)) == 1
+    assert index.issues["id-not-integer"].count == 2
+
+
+@pytest.mark.parametrize("named", ["7.png", "", "b"])
+def test_a_name_of_two_entries_or_of_none_is_no_id(named: str, tmp_path: Path) -> None:
+    images = [image(file_name="a/7.png"), image(8, file_name="b/7.png")]
+    index = load_index(write(tmp_path, coco(annotation(image_id=named), images=images)), "warn")
+    assert index.issues["unknown-image"].count == 1
+
+
 @pytest.mark.parametrize("wild", [10**400, -(10**30), 2**63, True, None, [1], {"a": 1}, "", 1.5, 1e300])
 def test_a_wild_id_is_replaced_or_refused(wild: Any, tmp_path: Path) -> None:
     index = load_index(write(tmp_path, coco(annotation(), images=[image(wild, file_name="w.png"), image()])))

@@ -40,6 +40,9 @@ BOX = [5.0, 3.0, 10.0, 6.0]
         [json.dumps(RING)],
         {"all_points_x": RING[::2], "all_points_y": RING[1::2], "name": "polygon"},
         {"x": RING[::2], "y": RING[1::2]},
+        str([tuple(pair) for pair in PAIRS]),
+        " ".join(f"{x},{y}" for x, y in PAIRS),
+        ";".join(f"{x},{y}" for x, y in PAIRS),
     ],
     ids=lambda written: json.dumps(written)[:40],
 )
@@ -47,6 +50,29 @@ def test_one_outline_in_any_form_is_a_list_of_polygons(written: Any) -> None:
     found, form = usual_form(written, SIZE)
     assert found == [RING]
     assert form
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        str({"size": list(SIZE), "counts": RLE["counts"].encode()}),
+        str({"size": SIZE, "counts": RLE["counts"]}),
+        {"size": list(SIZE), "counts": " ".join(map(str, RUNS))},
+    ],
+    ids=["bytes", "text", "numbers"],
+)
+def test_run_lengths_in_a_text_are_read(written: Any) -> None:
+    found, form = usual_form(written, SIZE)
+    assert np.array_equal(masks.decode(masks.from_runs(masks.counts_of(found) if isinstance(found["counts"], str)
+                          else np.array(found["counts"]), SIZE)), BLOB)  # fmt: skip
+    assert form
+
+
+@pytest.mark.parametrize(
+    "text", ["1,2 3,4", "1,2,3 4,5,6", "a,b c,d e,f", "(1, 2", "{1: [", "[open('x')]", "1 2 3 4 5 6"]
+)
+def test_other_texts_stay(text: str) -> None:
+    assert usual_form(text, SIZE) == (text, None)
 
 
 def test_a_plane_is_a_mask_and_no_polygons() -> None:

@@ -44,7 +44,9 @@ def read_categories(file: RawFile, issues: Issues) -> CategoryEntries:
     places = without_repetitions(places, identifiers, names, "category", issues)
     ids = Ids([entries[place].id for place in places], "category", issues)
     places = [places[old] for old in ids.sort().tolist()]
-    return CategoryEntries(ids, [entries[place] for place in places], places)
+    sorted_entries = [entries[place] for place in places]
+    ids.take_names(lambda: ((_text(entry.name), place) for place, entry in enumerate(sorted_entries)))
+    return CategoryEntries(ids, sorted_entries, places)
 
 
 def name_categories(

@@ -2,7 +2,8 @@
 
 import json
 import reprlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any, Literal
 
@@ -29,6 +30,8 @@ class Ids:
     def __init__(self, written: Sequence[Any], kind: Literal["image", "category"], issues: Issues) -> None:
         self._known: dict[int, int] | None = None  # position by number, if any id had to be replaced ...
         self._named: dict[str, int] = {}  # ... and by the text of those that are no whole numbers
+        self._names: Callable[[], Iterable[tuple[str, int]]] | None = None
+        self._by_name: dict[str, int] | None = None
         self.values = self._assign(written, kind, issues)
         self._index()
 
@@ -46,6 +49,14 @@ class Ids:
         self._named = {key: rank[place] for key, place in self._named.items()}
         self._index()
         return order
+
+    def take_names(self, names: Callable[[], Iterable[tuple[str, int]]]) -> None:
+        """Let texts that are no ids refer to entries by their names, as far as these are unique.
+
+        Args:
+            names: returns names with the positions of their entries; called when such a text occurs.
+        """
+        self._names = names
 
     def find_all(self, named: Sequence[Any]) -> tuple[IntArray, bool]:
         """Find the entries that ids refer to.
@@ -90,8 +101,15 @@ class Ids:
             return self._named[key]
         number = as_whole_number(value)
         if number is None or not -_INT64 <= number < _INT64:
-            return -1
+            return self._find_by_name(value) if isinstance(value, str) else -1
         return int(self._lookup(np.array([number], dtype=np.int64))[0])
+
+    def _find_by_name(self, name: str) -> int:
+        if self._by_name is None:
+            named = set(() if self._names is None else self._names())
+            times = Counter(one for one, _ in named)
+            self._by_name = {one: place for one, place in named if one and times[one] == 1}
+        return self._by_name.get(name, -1)
 
     def _assign(self, written: Sequence[Any], kind: str, issues: Issues) -> IntArray:
         lowest = 0 if kind == "category" else -_INT64  # -1 stands for "no category" in result files

@@ -1,9 +1,10 @@
 """Tables of the images and annotations of a COCO file, and the masks of their annotations."""
 
 import reprlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any, overload
 
 import msgspec
@@ -230,7 +231,16 @@ def read_images(file: RawFile, issues: Issues, size_of: SizeOf | None = None) ->
     rows["name_stop"] = np.cumsum([len(name) for name in names])
     rows["name_start"][1:] = rows["name_stop"][:-1]
     text = np.frombuffer(b"".join(names), dtype=np.uint8)
-    return ImageTable(SharedArray(rows), SharedArray(text), vocabulary), ids
+    table = ImageTable(SharedArray(rows), SharedArray(text), vocabulary)
+    ids.take_names(lambda: _names_of_files(table.names()))
+    return table, ids
+
+
+def _names_of_files(names: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield how annotations may name the file of each image: as the image does, without folders, without extension."""
+    for place, name in enumerate(names):
+        path = PurePosixPath(name.replace("\\", "/"))
+        yield from ((one, place) for one in (name, path.name, path.stem))
 
 
 def _are_plain(entries: Sequence[FileImage]) -> bool:
