@@ -133,11 +133,11 @@ def _numbers(code: str) -> tuple[IntArray, IntArray]:
     ends = np.flatnonzero(digits < 0x20)
     lengths = np.diff(ends, prepend=-1)
     starts = ends - lengths + 1
-    bits = (digits & 0x1F).astype(np.int64)
-    values = bits[starts]
+    bits = digits & 0x1F
+    values = bits[starts].astype(np.int64)
     for place in range(1, int(lengths.max(initial=0))):
         longer = np.flatnonzero(lengths > place)
-        values[longer] |= bits[starts[longer] + place] << (5 * place)
+        values[longer] |= bits[starts[longer] + place].astype(np.int64) << (5 * place)
     negative = np.flatnonzero(digits[ends] & 0x10)
     values[negative] -= np.int64(1) << (5 * lengths[negative])
     return values, ends

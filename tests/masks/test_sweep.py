@@ -95,3 +95,13 @@ def test_crops_of_many_masks_are_those_of_each(most: int, drawn: Scene) -> None:
         assert (y, x) == (rows.min(initial=size[0]) % size[0], columns.min(initial=size[1]) % size[1])
         assert crop.shape == ((np.ptp(rows) + 1, np.ptp(columns) + 1) if len(rows) else (0, 0))
         np.testing.assert_array_equal(crop, plane[tight])
+
+
+@given(scenes())
+def test_labels_are_encoded_some_columns_at_a_time(drawn: Scene) -> None:
+    labels = np.zeros(drawn[0], dtype=np.int32)
+    for number, plane in enumerate(drawn[1], start=1):
+        labels[plane] = number
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(masks, "_COLUMNS", 30)
+        assert masks.encode_labels(labels) == [masks.encode(labels == n) for n in range(1, labels.max() + 1)]
