@@ -240,9 +240,9 @@ def from_flips(positions: IntArray, owners: IntArray, count: int, size: tuple[in
     >>> from_flips(np.array([2, 4]), np.array([1, 1]), 2, (2, 3))
     [{'size': [2, 3], 'counts': '6'}, {'size': [2, 3], 'counts': '222'}]
     """
-    height, width = size
+    height, width = int(size[0]), int(size[1])
     codes = codec.codes(positions, owners, count, height * width)
-    return [Rle(size=[int(height), int(width)], counts=code) for code in codes]
+    return [Rle(size=[height, width], counts=code) for code in codes]
 
 
 def from_runs(lengths: IntArray, size: tuple[int, int]) -> Rle:

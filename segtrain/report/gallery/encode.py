@@ -104,10 +104,10 @@ def path(crop: npt.NDArray[np.uint8], x: int, y: int, scale: float) -> str:
     contours = list(cv2.findContours(crop, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0])
     if scale < 1:
         # Of parts that scaling reduces to dots, one stays if there is nothing else. Noise has many of them.
-        lengths = [len(contour) for contour in contours]
-        places, first = _placed(np.concatenate(contours)[:, 0], x, y, scale), np.cumsum([0, *lengths[:-1]])
-        same = (np.maximum.reduceat(places, first) == np.minimum.reduceat(places, first)).all(axis=1)
-        contours = [contours[n] for n in np.flatnonzero(~same).tolist()] or contours[:1]
+        pixels = np.concatenate(contours)[:, 0]
+        first = np.cumsum([0, *(len(contour) for contour in contours[:-1])])
+        low, high = (_placed(end.reduceat(pixels, first), x, y, scale) for end in (np.minimum, np.maximum))
+        contours = [contours[n] for n in np.flatnonzero((low < high).any(axis=1)).tolist()] or contours[:1]
     parts = []
     for contour in contours:
         corners = cv2.approxPolyDP(contour, _SMOOTH / scale, closed=True)[:, 0]

@@ -174,8 +174,9 @@ def _histogram(colours: ImageArray, bits: int, weights: FloatArray | None = None
         weights: (N,) weights of the colours, positive; None for 1 each.
     """
     steps = 2.0**bits
-    low = colours.min(axis=0).astype(np.float64)[:, None]
-    spread = colours.max(axis=0).astype(np.float64)[:, None] - low
+    # Channel by channel: NumPy is slow along an axis that is followed by a short one.
+    low = np.array([channel.min() for channel in colours.T], dtype=np.float64)[:, None]
+    spread = np.array([channel.max() for channel in colours.T], dtype=np.float64)[:, None] - low
     scale = steps / np.where(spread > 0, spread, 1)
     strides = steps ** np.arange(colours.shape[1])
     cells = np.empty(len(colours), dtype=np.int64)
