@@ -174,7 +174,7 @@ FATAL = {
 }
 # Of a file as a whole; tested in frames/test_judge.py and frames/test_correct.py.
 WHOLE = {"frame", "frame-unknown", "frame-outside", "frame-corrected", "boxes-wrong", "areas-wrong", "areas-of-boxes",
-         "mask-is-box", "witnesses-replaced"}  # fmt: skip
+         "mask-is-box", "masks-in-corner", "witnesses-replaced"}  # fmt: skip
 SET = {
     "images-empty", "over-max-dets", "category-unused", "category-rare", "leak", "object-too-small", "no-objects",
     "category-not-learned", "category-not-validated", "category-left-out", "category-other-id",

@@ -124,6 +124,7 @@ def test_the_one_file_that_fits_is_meant(name: str, file: str, tmp_path: Path) -
 # Names in the json, files.
 OTHERS = [
     (["val/x.png"], ["train/x.png"]),  # folders that contradict each other
+    (["tile_1_2.png"], ["tile_-1_2.png"]),  # the sign of a number
     (["x_1.png"], ["x_2.png"]),
     (["x (1).png"], ["x (2).png"]),
     ([f"x_png.rf.{HASH}.jpg"], [f"x_png.rf.{HASH[::-1]}.jpg"]),  # another version of it

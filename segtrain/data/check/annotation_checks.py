@@ -36,6 +36,10 @@ _FILLED = 0.9  # part of its box that a mask covers, above which both have about
 _SEVERAL = 3
 _SAME_BOX = 0.5  # a box that shares less with its mask's belongs to something else
 _SAME_MASK = 0.98
+_CORNER = 0.6  # of the width and height, which no mask of a file exceeds that belongs to smaller images
+_MANY = 20  # masks, which would occupy more than a corner
+_THIN, _SCATTERED = 0.3, 0.7  # part of its box that a mask fills, and part of the image's height that the box spans
+_COVERED = 0.5  # part of an image that no object but an inverted mask covers, beside another one that does
 _LARGE = 8  # pixels; smaller objects may fill their box by chance
 _SOME = 0.1  # of the masks, that fill their boxes not by chance
 
@@ -87,6 +91,7 @@ class AnnotationChecks:
         self._images, self._annotations, self._rules = images, annotations, rules
         self._told_areas = self._box_areas = self._large = 0
         self._rectangles: list[int] = []
+        self._reach, self._masks, self._masked = np.zeros(2), 0, 0
         self.suspects, self.far_outside = np.zeros((2, len(self.rows)), dtype=np.bool_)
         with progress("annotations", int(self.rows["usable"].sum()), transient=True) as stage:
             for places in self._batches():
@@ -100,6 +105,10 @@ class AnnotationChecks:
                 stage.advance(len(places))
         if self._box_areas >= max(_SEVERAL, _FILLED * self._told_areas):
             self.issues.add("areas-of-boxes", f"{self._box_areas:,} of {self._told_areas:,} areas that can tell")
+        if self._masks >= _MANY and self._masked >= _SEVERAL and (self._reach < _CORNER).all():
+            width, height = self._reach
+            said = f"all {self._masks:,} lie within {width:.0%} of the width and {height:.0%} of the height"
+            self.issues.add("masks-in-corner", said, self._masks)
         if len(self._rectangles) >= max(_SEVERAL, _SOME * self._large):
             self.issues.extend("mask-is-box", self._rectangles, lambda place: name_of(self.rows[place], images))
 
@@ -202,6 +211,7 @@ class AnnotationChecks:
         elsewhere &= np.abs(corners - mask_boxes).max(axis=1) > 2 * _SLACK
         self._count_areas_of_boxes(batch, stated)
         sides = mask_boxes[:, 2:] - mask_boxes[:, :2]
+        self._watch_shapes(batch, mask_boxes)
         large = (sides >= _LARGE).all(axis=1) & ~batch.rows["boxed"] & ~batch.rows["crowd"]
         self._large += int(large.sum())
         self._rectangles += batch.places[large & (batch.pixels == sides.prod(axis=1))].tolist()
@@ -210,6 +220,19 @@ class AnnotationChecks:
             for number in np.flatnonzero(wrong & batch.rows["usable"]).tolist():
                 contrast = self._contrast(kind, batch, number)
                 self._add(kind, batch.rows[number], f"box {_short(texts[number])}, {contrast}")
+
+    def _watch_shapes(self, batch: _Batch, boxes: npt.NDArray[np.float64]) -> None:
+        """Suspect masks that have no box and look misread; measure how far all masks (N, 4) xyxy reach."""
+        drawn = batch.rows["usable"] & ~batch.rows["boxed"]
+        sizes, sides = batch.sizes[:, ::-1], boxes[:, 2:] - boxes[:, :2]
+        thin = batch.pixels < _THIN * sides.prod(axis=1)
+        scattered = thin & (sides > _SCATTERED * sizes).any(axis=1)
+        covering = batch.pixels > _COVERED * sizes.prod(axis=1)
+        self.suspects[batch.places[drawn & np.isnan(batch.stated[:, 0]) & (scattered | covering)]] = True
+        if drawn.any():
+            self._reach = np.maximum(self._reach, (boxes[drawn, 2:] / sizes[drawn]).max(axis=0))
+            self._masks += int(drawn.sum())
+            self._masked += len(np.unique(batch.rows["image"][drawn]))
 
     def _count_areas_of_boxes(self, batch: _Batch, stated: npt.NDArray[np.float64]) -> None:
         """Count the areas that are those of boxes (N, 4) xywh, among those of masks that fill less of their box."""

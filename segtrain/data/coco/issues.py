@@ -106,6 +106,11 @@ ISSUE_TYPES: dict[str, IssueType] = {
         "annotations outside of their images",
         "set data.frame=[H, W] if they belong to images of that size, or export the file again; else kept as stored",
     ),
+    "masks-in-corner": IssueType(
+        "warning",
+        "masks in the upper left corners of their images only",
+        "kept; set data.frame=[H, W] if they belong to smaller images of that size",
+    ),
     "frame-corrected": IssueType("warning", "masks moved into the frame of their images", "as data.frame demands"),
     "boxes-wrong": IssueType(
         "warning",

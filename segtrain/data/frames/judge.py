@@ -25,7 +25,7 @@ from segtrain.data.frames.evidence import (
     is_box_area,
 )
 from segtrain.data.frames.geometry import Geometry
-from segtrain.data.frames.run_lengths import READINGS, STORED
+from segtrain.data.frames.run_lengths import READINGS, STORED, WITHOUT_WITNESSES
 from segtrain.data.frames.ways import AGREEING, FEWEST, Way, find_layout, find_way, moved_extents
 
 SHARE = 0.25  # of the annotations that contradict their witnesses, so that the whole file is doubted
@@ -33,6 +33,8 @@ _SOME = 0.1  # the same, if one frame makes them all agree
 _SAMPLE = 1_000  # annotations of which a frame is guessed; it is then verified on all
 _READ = 200  # of these, annotations that are read in all ways
 _PIXELS = 5e7  # total of their planes
+_TURNED = ("with x and y exchanged",)  # boxes that are exchanged as well do not tell it from a rotation
+_COMPACT = 3  # ratio of the areas of boxes that no shape of objects explains
 _EXACT = 0.02  # relative difference of areas that are the same
 
 
@@ -117,6 +119,8 @@ class _Judge:
         if several and odd.sum() >= _SOME * len(odd) and (verdict := self._contradiction(odd)):
             return verdict
         if self._kind == "run-length masks" and (verdict := self._single(odd)):
+            return verdict
+        if self._kind == "run-length masks" and not stated.any() and (verdict := self._misread()):
             return verdict
         drawn = odd & ~np.isnan(sample.stored.extents[:, 0])  # masks without a pixel are errors by themselves
         if several and drawn.sum() >= SHARE * len(odd):
@@ -209,6 +213,21 @@ class _Judge:
         )
         return Verdict("frame", count, text, frame)
 
+    def _misread(self) -> Verdict | None:
+        """Find run lengths without boxes that are scattered or overlap, and compact in another reading."""
+        read = self._read(np.isin(self._sample.rows, np.flatnonzero(self._suspects)))
+        if len(read.rows) < FEWEST:
+            return None
+        name = min(WITHOUT_WITNESSES, key=lambda reading: float(np.median(_box_areas(read, reading))))
+        whole = self._gather(self._places, [name])
+        right = _is_compact(whole, name)
+        if right.mean() < AGREEING:
+            return None
+        words, count = f"read as {name}", int(right.sum())
+        frame = Frame(self._kind, name, dict.fromkeys(whole.images.tolist(), Geometry()), False, False, words)
+        text = f"{count:,} of {len(right):,} {self._kind} fill their images, and are compact once {words}"
+        return Verdict("frame", count, text, frame)
+
     def _unexplained(self, odd: BoolArray) -> Verdict:
         """Decide between masks and boxes that contradict each other in an unknown way, by the areas."""
         sample, count = self._sample, self._extrapolated(odd)
@@ -257,7 +276,8 @@ class _Judge:
                     if leaves
                     else ("are smaller than a pixel" if fractions else "contradict the stated areas")
                 )
-                text = f"{what} {why}, and agree with them once {words}"
+                either = " (or turned by 90 degrees: look at a picture)" if way.geometry.orientation in _TURNED else ""
+                text = f"{what} {why}, and agree with them once {words}{either}"
                 return Verdict("frame", len(whole.rows), text, frame)
         if not leaves:
             return None
@@ -314,6 +334,19 @@ def _is_exact(evidence: Evidence, reading: str) -> BoolArray:
     with np.errstate(invalid="ignore"):
         same = (apart <= CLOSE) & (np.abs(areas - evidence.areas) <= _EXACT * evidence.areas + 1)
     return np.asarray(same & (frames == evidence.sizes).all(axis=1))
+
+
+def _box_areas(evidence: Evidence, reading: str) -> FloatArray:
+    """Return the areas of the boxes that masks fill in a reading; infinite for a mask that cannot be read so."""
+    extents = evidence.readings[reading].extents
+    return np.nan_to_num((extents[:, 2:] - extents[:, :2]).prod(axis=1), nan=np.inf)
+
+
+def _is_compact(evidence: Evidence, reading: str) -> BoolArray:
+    """Find masks whose box is several times smaller in another reading than as stored."""
+    alone = np.bincount(evidence.images, minlength=1)[evidence.images] == 1  # one object may well cover its image
+    smaller = _COMPACT * _box_areas(evidence, reading) < _box_areas(evidence, STORED)
+    return np.asarray(smaller & ~(alone & ("begin with 1s" in reading)))
 
 
 def _words(way: Way, evidence: Evidence, geometry: Geometry | None = None) -> str:

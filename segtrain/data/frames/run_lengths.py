@@ -146,6 +146,9 @@ READINGS: Mapping[str, Reading] = {
     "positions of the changes, along rows": _of_image(lambda n, size: _rows(_from_changes(n, size), size)),
 }
 
+# Readings that the shape of masks betrays, where there are no boxes.
+WITHOUT_WITNESSES = tuple(READINGS)[1:4]
+
 
 def read_run_lengths(segmentation: Any, size: Size, reading: str) -> Rle | None:
     """Read a run-length mask in one of the ways; None if its numbers do not allow it.

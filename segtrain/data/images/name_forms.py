@@ -24,6 +24,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://+", re.IGNORECASE)
 _QUERY = re.compile(r"(?<=\w)[?#].*$", re.DOTALL)
 _LOCAL_FILE = re.compile(r"local-files/?\?(?:.*&)?d=([^&#]*)")  # Label Studio's files of its own disk
 _DRIVE = re.compile(r"[A-Za-z]:(?=[\\/])")
+_SIGN = re.compile(r"(?:(?<=[_ ,x])|^)-(?=\d)")  # of a number, as in tile_-1_2
 _HEX = "[0-9a-fA-F]"
 _ANY_EXTENSION = rf"(?:{'|'.join(extension[1:] for extension in sorted(EXTENSIONS))})"
 # What a tool adds to a name, and the name without it.
@@ -88,7 +89,7 @@ def _caseless(name: str) -> str:
 
 def _simple(name: str) -> str:
     """Make one of all signs and spaces, which systems and tools replace by others."""
-    return re.sub(r"[\W_]+", "_", unicodedata.normalize("NFKC", name))
+    return re.sub(r"[\W_]+", "_", _SIGN.sub("minus", unicodedata.normalize("NFKC", name)))
 
 
 _SPELLINGS: tuple[Callable[[str], str], ...] = (str, _decoded, _caseless, _simple)

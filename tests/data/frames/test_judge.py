@@ -66,6 +66,37 @@ def test_masks_without_a_pixel_are_in_no_frame(tmp_path: Path) -> None:
     assert index.issues["object-without-pixel"].count == len(content["annotations"])
 
 
+@pytest.mark.parametrize("case", ["begin with 1s", "along rows instead of columns", "along rows that begin with 1s"])
+def test_shapes_betray_run_lengths_without_boxes(case: str, tmp_path: Path) -> None:
+    right = healthy(6, images=6, kind="run-length masks")
+    content = deepcopy(right)
+    RUNS[case](content)
+    for annotation, _, _ in (*each(content), *each(right)):
+        del annotation["bbox"], annotation["area"]
+    assert not found(load(tmp_path, right))
+    truths = [load(tmp_path, right).objects(place)[1] for place in range(6)]
+    assert case in found(load(tmp_path, content))["frame"]
+    index = load(tmp_path, content, frame="auto")
+    assert [index.objects(place)[1] for place in range(6)] == truths
+
+
+def test_one_region_of_each_image_may_cover_it(tmp_path: Path) -> None:
+    content = healthy(6, images=6, objects=1, kind="run-length masks")
+    RUNS["begin with 1s"](content)
+    for annotation, _, _ in each(content):
+        del annotation["bbox"], annotation["area"]
+    assert not found(load(tmp_path, content))
+
+
+def test_masks_in_the_corners_of_all_images_are_said(tmp_path: Path) -> None:
+    content = changed(2, BOTH["multiplied by 1.99"], images=5)
+    for annotation, _, _ in each(content):
+        annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
+    index = load(tmp_path, content)
+    assert index.issues["masks-in-corner"].count == 25
+    assert not load(tmp_path, healthy(2, images=5)).issues["masks-in-corner"].count
+
+
 def test_masks_that_are_their_boxes_are_counted(tmp_path: Path) -> None:
     content = healthy(3)
     assert not load(tmp_path, content).issues["mask-is-box"].count
