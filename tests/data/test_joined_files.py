@@ -16,7 +16,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.joined_files import annotation_file
 from segtrain.data.splits import open_splits, save_split
 from segtrain.errors import SegtrainError
-from tests.data.test_issues import CELL, annotation, coco, image
+from tests.data.test_issues import CELL, FAR, annotation, coco, image
 
 DEBRIS = {"id": 3, "name": "debris"}
 FIRST = coco(annotation(id=1), annotation(id=2, image_id=8), images=[image(7), image(8)])
@@ -64,6 +64,19 @@ def test_one_image_in_both_files_is_one_image(tmp_path: Path) -> None:
     assert [(category.id, category.name) for category in index.categories] == [(3, "cell"), (4, "debris")]
 
 
+def test_what_two_files_share_counts_once(tmp_path: Path) -> None:
+    again = annotation(id=5), annotation(id=6, segmentation=[FAR], bbox=[10, 2, 4, 3])
+    second = coco(*again, again[0] | {"id": 7}, images=[image(7)])
+    index = join(tmp_path, FIRST, second)
+    assert index.counts.used == 3
+    said = json.loads(annotation_file([tmp_path / "part0.json", tmp_path / "part1.json"]).read_text())[
+        "segtrain_joined"
+    ]
+    assert "part1.json: 2 annotation entries are those of an earlier file, with the same mask" in said
+    boxes = [annotation(id=n, segmentation=[]) for n in (1, 2)]
+    assert len(join(tmp_path, coco(boxes[0]), coco(boxes[1]), check="warn").annotations.rows) == 2
+
+
 def test_categories_are_those_of_the_same_name(tmp_path: Path) -> None:
     second = coco(
         annotation(id=5, image_id=9, category_id=1, area=13),
@@ -92,7 +105,7 @@ def test_odd_entries_are_named_as_in_a_single_file(tmp_path: Path) -> None:
 def test_three_files_and_their_forms(tmp_path: Path) -> None:
     third = {**coco(images=[image(9)]), "annotations": {"1": annotation(id=1, image_id=9, area=13)}}
     index = join(tmp_path, FIRST, FIRST, third)
-    assert [name for name, _, _ in told(index)] == ["7.png", "7.png", "8.png", "8.png", "9.png"]
+    assert [name for name, _, _ in told(index)] == ["7.png", "8.png", "9.png"]
     path = annotation_file([tmp_path / f"part{number}.json" for number in range(3)])
     notes = json.loads(path.read_text())["segtrain_joined"]
     assert notes[0] == "3 files: part0.json, part1.json, part2.json"

@@ -19,6 +19,7 @@ from segtrain.io import cache_folder, write_atomically
 
 AnnotationFiles = str | Path | Sequence[str | Path]
 Fields = dict[str, Any]  # json texts, and new values
+_NO_MASK = (b"", b"null", b"[]", b"[[]]")
 _KEPT = 20  # joined files; those that were not used for the longest time go
 JOINED = "segtrain_joined"
 _LISTS = ("images", "annotations", "categories")
@@ -105,6 +106,7 @@ class _Entries:
         self._kind, self._name_key = kind, name_key
         self._taken: set[Any] = set()
         self._named: dict[str, list[tuple[Any, Fields]]] = {}
+        self._drawn: set[tuple[Any, ...]] = set()
         self._same = self._renumbered = 0
 
     def add(self, raws: Sequence[msgspec.Raw], change: Callable[[Fields], None] = lambda entry: None) -> dict[Any, Any]:
@@ -122,6 +124,7 @@ class _Entries:
         free = count(max((key for key in {*keys, *self._taken} if isinstance(key, int)), default=0) + 1)
         new_of: dict[Any, Any] = {}
         own: dict[str, list[tuple[Any, Fields]]] = {}
+        own_drawn: set[tuple[Any, ...]] = set()
         for key, entry in zip(keys, found, strict=True):
             if isinstance(entry, msgspec.Raw):  # no object; named when the joined file is read
                 self.entries.append(entry)
@@ -131,24 +134,31 @@ class _Entries:
                 new_of.setdefault(key, same)
                 self._same += 1
                 continue
+            change(entry)
+            if (content := _content(entry)) in self._drawn:
+                self._same += 1
+                continue
+            if content is not None:
+                own_drawn.add(content)
             new = key
             if key in self._taken and key is not None:
                 entry["id"] = new = next(free)
                 self._renumbered += 1
             new_of.setdefault(key, new)
-            change(entry)
             self.entries.append(entry)
             if isinstance(name, str):
                 own.setdefault(name, []).append((new, entry))
         for name, same_name in own.items():
             self._named.setdefault(name, []).extend(same_name)
         self._taken |= set(new_of.values())
+        self._drawn |= own_drawn
         return new_of
 
     def told(self) -> Iterator[str]:
         """Yield what was done with the entries of the last file."""
         if self._same:
-            yield f"{self._same:,} {self._kind} entries are those of an earlier file, by name"
+            by = "by name" if self._name_key else "with the same mask"
+            yield f"{self._same:,} {self._kind} entries are those of an earlier file, {by}"
         if self._renumbered:
             yield f"{self._renumbered:,} {self._kind} ids occur in an earlier file, and are replaced"
         self._same = self._renumbered = 0
@@ -161,6 +171,14 @@ class _Entries:
             if all(bytes(entry[side]) == bytes(other[side]) for side in _SIDES if side in entry and side in other)
         ]
         return key if key in same else same[0] if same else None
+
+
+def _content(entry: Fields) -> tuple[Any, ...] | None:
+    """Return what makes an annotation the same as one of another file; None for an entry without a mask."""
+    if (mask := bytes(entry.get("segmentation", b""))) in _NO_MASK:
+        return None
+    image, category = (str(entry.get(key)) for key in ("image_id", "category_id"))
+    return image, category, mask, bytes(entry.get("bbox", b""))
 
 
 def _refer(entry: Fields, new_of: Mapping[str, Mapping[Any, Any]], file: str) -> None:

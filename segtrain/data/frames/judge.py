@@ -339,7 +339,7 @@ def _is_exact(evidence: Evidence, reading: str) -> BoolArray:
 def _box_areas(evidence: Evidence, reading: str) -> FloatArray:
     """Return the areas of the boxes that masks fill in a reading; infinite for a mask that cannot be read so."""
     extents = evidence.readings[reading].extents
-    return np.nan_to_num((extents[:, 2:] - extents[:, :2]).prod(axis=1), nan=np.inf)
+    return np.asarray(np.nan_to_num((extents[:, 2:] - extents[:, :2]).prod(axis=1), nan=np.inf))
 
 
 def _is_compact(evidence: Evidence, reading: str) -> BoolArray:
