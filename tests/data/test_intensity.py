@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -269,6 +270,17 @@ def test_what_the_file_marks_holds_no_data() -> None:
     assert measure(marked) == pytest.approx((0, 200), abs=2)
     assert not to_rgb(marked, Range(0, 255))[:10].any()
     assert blank_pixels(samples, Range(0, 255)) is None
+
+
+def test_what_the_file_marks_in_8_bits_is_black(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(1, 255, (20, 30)).astype(np.uint8)
+    grey[:5] = 255
+    path = tmp_path / "a.tif"
+    for stored, photometric, mark in ((grey, "minisblack", "255"), (255 - grey, "miniswhite", "0")):
+        tifffile.imwrite(path, stored, photometric=photometric, extratags=[(42113, "s", 0, mark, True)])
+        found = read_image(path)
+        assert not found[:5].any()
+        assert np.array_equal(found[5:, :, 1], grey[5:])
 
 
 def test_values_like_fills_within_the_range_are_values() -> None:

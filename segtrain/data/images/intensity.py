@@ -194,7 +194,7 @@ def to_rgb(samples: Samples, bounds: Range = FULL_8_BITS) -> RgbArray:
     [[0, 0, 0], [1, 1, 1], [255, 255, 255]]
     """
     array = samples.array
-    plain = array.dtype == np.uint8 and bounds == FULL_8_BITS
+    plain = array.dtype == np.uint8 and bounds == FULL_8_BITS and samples.valid is None
     scaled = array.astype(np.uint8) if plain else _scale(samples, bounds)
     if scaled.ndim == 3:
         return scaled
@@ -227,7 +227,8 @@ def blank_pixels(samples: Samples, bounds: Range) -> BoolArray | None:
     """Find pixels that hold no data.
 
     These are NaN, infinities, magnitudes from 1e20, what the file itself marks, and the customary fill values (-999,
-    -9999, -32768, the ends of 32 and 64 bits) outside of the range. 8-bit samples all hold data.
+    -9999, -32768, the ends of 32 and 64 bits) outside of the range. 8-bit samples hold data unless the file says
+    otherwise.
 
     Args:
         samples: samples of an image.
@@ -238,10 +239,8 @@ def blank_pixels(samples: Samples, bounds: Range) -> BoolArray | None:
     """
     array = samples.array
     if array.dtype == np.uint8:
-        return None
-    lost = np.zeros(array.shape[:2], dtype=np.bool_)
-    if samples.valid is not None:
-        lost |= ~samples.valid
+        return None if samples.valid is None or samples.valid.all() else ~samples.valid
+    lost = np.zeros(array.shape[:2], dtype=np.bool_) if samples.valid is None else ~samples.valid
     if np.issubdtype(array.dtype, np.floating):
         lost |= any_channel(~(np.abs(array) < _HUGE))
     for value in fill_values(array.dtype):

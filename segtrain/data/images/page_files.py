@@ -118,7 +118,13 @@ def load_samples(
         tags = image.tag_v2  # type: ignore[attr-defined]
         # Pillow inverts samples of up to 8 bits.
         inverted = image.mode.startswith("I") and tags.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO
-        nodata = parse_nodata(tags.get(_GDAL_NODATA))
+        nodata = None if image.mode == "P" else parse_nodata(tags.get(_GDAL_NODATA))  # not a colour, but its number
+        if (
+            nodata is not None
+            and image.mode == "L"
+            and tags.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO
+        ):
+            nodata = 255 - nodata
     image.load()
     left = exif_orientation(image, decoded=True)
     orientation = max(before, left)
