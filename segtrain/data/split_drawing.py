@@ -15,6 +15,7 @@ from segtrain.data.coco.ids import Ids, as_whole_number
 from segtrain.data.coco.index import CategoryCounts, CocoIndex
 from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.json_file import decode_leniently, read_strictly
+from segtrain.data.coco.record_tables import names_of_files
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 
@@ -87,7 +88,9 @@ def write_split(source: Path, val: Collection[int], folder: Path) -> None:
     root = _decode(source, read_strictly(source)[0], dict[str, msgspec.Raw])
     images, names = (_read_key(source, root["images"], key) for key in ("id", "file_name"))
     chosen = frozenset(val)
-    owners, _ = Ids(images, "image", Issues()).find_all(_read_key(source, root["annotations"], "image_id"))
+    ids = Ids(images, "image", Issues())
+    ids.take_names(lambda: names_of_files(names))
+    owners, _ = ids.find_all(_read_key(source, root["annotations"], "image_id"))
     sides = {
         "images": [position in chosen for position in _originals(images, names)],
         "annotations": [owner in chosen for owner in owners.tolist()],

@@ -232,15 +232,20 @@ def read_images(file: RawFile, issues: Issues, size_of: SizeOf | None = None) ->
     rows["name_start"][1:] = rows["name_stop"][:-1]
     text = np.frombuffer(b"".join(names), dtype=np.uint8)
     table = ImageTable(SharedArray(rows), SharedArray(text), vocabulary)
-    ids.take_names(lambda: _names_of_files(table.names()))
+    ids.take_names(lambda: names_of_files(table.names()))
     return table, ids
 
 
-def _names_of_files(names: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Yield how annotations may name the file of each image: as the image does, without folders, without extension."""
+def names_of_files(names: Sequence[Any]) -> Iterator[tuple[str, int]]:
+    """Yield how annotations may name the file of each image: as the image does, without folders, without extension.
+
+    >>> list(names_of_files(["a/7.png", None]))
+    [('a/7.png', 0), ('7.png', 0), ('7', 0)]
+    """
     for place, name in enumerate(names):
-        path = PurePosixPath(name.replace("\\", "/"))
-        yield from ((one, place) for one in (name, path.name, path.stem))
+        if isinstance(name, str):
+            path = PurePosixPath(name.replace("\\", "/"))
+            yield from ((one, place) for one in (name, path.name, path.stem))
 
 
 def _are_plain(entries: Sequence[FileImage]) -> bool:
