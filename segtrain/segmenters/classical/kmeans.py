@@ -93,8 +93,9 @@ def colour_clusters(
         raise SegtrainError(f"space {space!r} is unknown; use {', '.join(get_args(Space))}")
     colours, grey = _colours(as_rgb(image), space, denoise)
     segments = cluster(colours, clusters=clusters, bits=bits, restarts=restarts, seed=seed)
-    del colours  # as large as the image
-    return finish(objects_among(segments, grey, polarity))
+    objects = objects_among(segments, grey, polarity)
+    del colours, grey, segments  # each as large as the image
+    return finish(objects)
 
 
 def _colours(image: Float32Array, space: Space, denoise: float) -> tuple[Float32Array, Float32Array]:
@@ -179,18 +180,17 @@ def _histogram(colours: ImageArray, bits: int, weights: FloatArray | None = None
     spread = np.array([channel.max() for channel in colours.T], dtype=np.float64)[:, None] - low
     scale = steps / np.where(spread > 0, spread, 1)
     strides = steps ** np.arange(colours.shape[1])
-    cells = np.empty(len(colours), dtype=np.int64)
+    sums = np.zeros((colours.shape[1] + 1, int(strides.sum() * (steps - 1)) + 1))  # of each channel, and the weights
     for block in _blocks(len(colours), _BLOCK):
         # Channels are rows, so that every step runs along contiguous memory.
         channels = np.ascontiguousarray(colours[block].T, dtype=np.float64)
-        cells[block] = strides @ np.floor(np.minimum((channels - low) * scale, steps - 1))
-    totals = np.bincount(cells, weights)
-    occupied = np.flatnonzero(totals)
-    sums = []
-    for channel in colours.T:
-        values = channel.astype(np.float64)
-        sums.append(np.bincount(cells, values if weights is None else values * weights)[occupied])
-    return np.stack(sums, axis=1) / totals[occupied, None], totals[occupied].astype(np.float64)
+        cells = (strides @ np.floor(np.minimum((channels - low) * scale, steps - 1))).astype(np.int64)
+        mass = np.ones(len(cells)) if weights is None else weights[block]
+        for total, values in zip(sums, (*channels * mass, mass), strict=True):
+            np.add.at(total, cells, values)
+    occupied = np.flatnonzero(sums[-1])
+    totals = sums[-1, occupied]
+    return (sums[:-1, occupied] / totals).T.copy(), totals
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:

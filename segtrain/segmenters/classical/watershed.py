@@ -33,11 +33,12 @@ def split_touching(objects: BoolArray, *, smoothing: float, min_distance: int) -
     peaks = component_peaks(height, connected, min_distance)
     seeds = np.zeros(objects.shape, dtype=np.int32)
     seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    np.negative(height, out=height)
     return _flooded(height, seeds, connected)
 
 
-def _flooded(height: FloatArray, seeds: LabelMap, connected: LabelMap) -> LabelMap:
-    """Flood each component from its seeds, the highest pixels first, some components at a time.
+def _flooded(depth: FloatArray, seeds: LabelMap, connected: LabelMap) -> LabelMap:
+    """Flood each component from its seeds, the lowest pixels first, some components at a time.
 
     Components do not meet, and scikit-image's watershed takes several copies of what it is given.
     """
@@ -48,7 +49,7 @@ def _flooded(height: FloatArray, seeds: LabelMap, connected: LabelMap) -> LabelM
         if chosen.any():
             window = slice(rows.start, int(last[chosen].max()) + 1)
             inside = chosen[connected[window]]
-            flooded = segmentation.watershed(-height[window], seeds[window], connectivity=2, mask=inside)
+            flooded = segmentation.watershed(depth[window], seeds[window], connectivity=2, mask=inside)
             np.copyto(labels[window], flooded, where=inside)
     return labels
 
