@@ -4,6 +4,7 @@ import re
 import time
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -129,3 +130,19 @@ def test_ragged_regions_of_one_method_take_no_object_from_another() -> None:
     assert budget - longest - 1_000 < written <= budget
     (bare,) = encode([replace(item, predictions=rows)], ["kmeans", "mask_rcnn"], 1)
     assert [layer.drawn for layer in bare.layers] == [0, 0, 0]
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.07, 0.2, 0.6]))
+def test_holes_too_small_to_be_seen_change_nothing_but_themselves(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    noise = ndimage.gaussian_filter(rng.random((60, 70)), 0.6) > 0.48
+    mask = masks.encode(np.pad(ndimage.label(noise, np.ones((3, 3)))[0] == 1, 3))
+    crop, x, y = masks.decode_crop(mask)
+    contours, _ = cv2.findContours(crop, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    whole = []
+    for contour in contours:
+        corners = cv2.approxPolyDP(contour, encoding._SMOOTH / scale, closed=True)[:, 0]
+        places = np.rint((corners + np.array([x + 0.5, y + 0.5])) * scale - 0.5)
+        whole.append(encoding._closed(places.astype(np.int64)))
+    seen = [part for part in whole if not part.endswith("h1v1h-1z")] or whole[:1]
+    assert sorted(path(mask, scale).split("M")) == sorted("".join(seen).split("M"))
