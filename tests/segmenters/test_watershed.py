@@ -9,7 +9,7 @@ from scipy import ndimage
 from skimage import segmentation
 
 from segtrain.segmenters.classical import regions, watershed
-from segtrain.segmenters.classical.watershed import distance_to_background, split_touching
+from segtrain.segmenters.classical.watershed import split_touching
 
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 20))
 
@@ -20,7 +20,7 @@ def test_distances_in_strips_are_those_of_the_plane(margin: int, plane: np.ndarr
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(regions, "_STRIP", 60)
         patch.setattr(watershed, "_MARGIN", margin)
-        found = distance_to_background(plane)
+        found = watershed._smooth_distance(plane, 0.0)
     np.testing.assert_array_equal(found, ndimage.distance_transform_edt(np.pad(plane, 1))[1:-1, 1:-1])
 
 

@@ -11,8 +11,9 @@ from segtrain.benchmark.results import Calibration, CalibrationBin, MaskResoluti
 from segtrain.benchmark.runner import MethodResult
 from segtrain.console import with_progress
 from segtrain.evaluation import GroundTruthSet, metric_input
-from segtrain.metrics.average_precision import average_precision
+from segtrain.metrics.average_precision import coco_summary
 from segtrain.metrics.calibration import calibration
+from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.registry import MASK_AP_KEYS, METRICS
 from segtrain.records import GroundTruth, Prediction
 from segtrain.report.blocks import Block, Bullets, Charts, Heading, Paragraph, Section, Term
@@ -277,10 +278,11 @@ def compute_mask_resolution_limit(
                 overlaps.append(float(masks.iou([mask], [truth["segmentation"]], [False])[0, 0]))
                 own = truth["image_id"], truth["category_id"]
                 found.append(Prediction(image_id=own[0], category_id=own[1], segmentation=mask, score=1.0))
-    precision = average_precision(
-        truths, found, image_ids=list(ground_truth.sizes), category_ids=[truths[0]["category_id"]],
-        max_dets=len(found), iou_type="segm", sizes=ground_truth.sizes,
-    )  # fmt: skip
+    images = dict(sorted(ground_truth.sizes.items()))
+    inputs = MetricInput(
+        truths, found, None, [truths[0]["category_id"]], images, max_dets=len(found), score_threshold=0.0
+    )
+    precision = coco_summary(inputs, "segm")
     return MaskResolutionLimit.of(
         {
             "resolution": grid.side,

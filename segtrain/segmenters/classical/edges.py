@@ -17,6 +17,8 @@ from segtrain.segmenters.classical.regions import (
     components,
     luminance,
     objects_among,
+    strips,
+    with_halo,
 )
 from segtrain.values import Natural, NonNegativeFloat
 
@@ -141,11 +143,31 @@ def enclosed(edges: BoolArray) -> LabelMap:
 
 
 def _canny_edges(grey: Float32Array, sigma: float, low: float, high: float) -> BoolArray:
-    """Find Canny's edges, with thresholds in units of Otsu's threshold of the gradient magnitude."""
-    unit = filters.threshold_otsu(_gradient(ndimage.gaussian_filter(grey, sigma)))
-    edges: BoolArray = feature.canny(
-        grey, sigma=sigma, low_threshold=low * unit, high_threshold=high * unit, mode="nearest"
-    )
+    """Find Canny's edges, with thresholds in units of Otsu's threshold of the gradient magnitude.
+
+    scikit-image's function finds the thin lines above each threshold, in strips of rows; what connects them is found in
+    the whole image.
+    """
+    halo = (
+        int(4 * sigma + 0.5) + 3
+    )  # SciPy's Gaussian ends at 4 sigma; the gradient and its neighbours need 2 rows more
+    strength = np.empty(grey.shape, dtype=np.float32)
+    for rows in strips(grey.shape):
+        around, own = with_halo(rows, halo)
+        strength[rows] = _gradient(ndimage.gaussian_filter(grey[around], sigma))[own]
+    unit = filters.threshold_otsu(strength)
+    del strength  # as large as the image
+    weak, strong = np.zeros((2, *grey.shape), dtype=np.bool_)
+    for rows in strips(grey.shape):
+        around, own = with_halo(rows, halo)
+        for lines, level in ((weak, low * unit), (strong, high * unit)):
+            found = feature.canny(grey[around], sigma=sigma, low_threshold=level, high_threshold=level, mode="nearest")
+            lines[rows] = found[own]
+    labels = components(weak)
+    kept = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.bool_)
+    kept[labels[strong]] = True
+    kept[0] = False
+    edges: BoolArray = kept[labels]
     return edges
 
 

@@ -5,7 +5,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from segtrain.arrays import BoolArray, FloatArray, IntArray
-from segtrain.segmenters.classical.regions import LabelMap, strips
+from segtrain.segmenters.classical.regions import LabelMap, strips, with_halo
 
 _BLOCK = 2**22  # pixels of windows that are compared at a time; bounds the memory
 _CROSS = 5  # pixels of the cross by which an even component is opened
@@ -51,8 +51,7 @@ def _highest(height: FloatArray, components: LabelMap, inside: BoolArray, reach:
     """Find the pixels that are the highest of their component within a square, (H, W)."""
     highest = np.zeros(height.shape, dtype=np.bool_)
     for rows in strips(height.shape):
-        top = max(rows.start - reach, 0)
-        around, own = slice(top, rows.stop + reach), slice(rows.start - top, rows.stop - top)
+        around, own = with_halo(rows, reach)
         masked = np.where(inside[around], height[around], -np.inf)
         # Pixels that touch belong to one component: all others of a component are below one of their neighbours.
         candidates = (inside[around] & (masked == ndimage.maximum_filter(masked, 3, mode="nearest")))[own]

@@ -80,6 +80,23 @@ def strips(size: tuple[int, ...]) -> Iterator[slice]:
     return (slice(start, min(start + step, size[0])) for start in range(0, size[0], step))
 
 
+def with_halo(rows: slice, halo: int) -> tuple[slice, slice]:
+    """Widen a strip of rows, for filters that read beyond it.
+
+    Args:
+        rows: strip of rows.
+        halo: rows that are added on either side, as far as there are any.
+
+    Returns:
+        The wider strip, and the place of the narrower one in it.
+
+    >>> with_halo(slice(2, 10), 3)
+    (slice(0, 13, None), slice(2, 10, None))
+    """
+    top = max(rows.start - halo, 0)
+    return slice(top, rows.stop + halo), slice(rows.start - top, rows.stop - top)
+
+
 def above_mean(values: Float32Array) -> BoolArray:
     """Find the pixels above the mean of a plane; the mean is computed in float64.
 

@@ -6,7 +6,7 @@ from skimage import segmentation
 
 from segtrain.arrays import BoolArray, FloatArray, IntArray
 from segtrain.segmenters.classical.peaks import component_peaks
-from segtrain.segmenters.classical.regions import LabelMap, components, strips
+from segtrain.segmenters.classical.regions import LabelMap, components, strips, with_halo
 
 _MARGIN = 64  # rows around a strip at first; where objects are thicker, it grows
 
@@ -28,28 +28,40 @@ def split_touching(objects: BoolArray, *, smoothing: float, min_distance: int) -
     >>> int(split_touching(pair, smoothing=1.0, min_distance=3).max())
     2
     """
-    height = ndimage.gaussian_filter(distance_to_background(objects), smoothing)
+    height = _smooth_distance(objects, smoothing)
     connected = components(objects)
     peaks = component_peaks(height, connected, min_distance)
-    seeds = np.zeros(objects.shape, dtype=np.int32)
-    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     np.negative(height, out=height)
-    return _flooded(height, seeds, connected)
+    return _flooded(height, peaks, connected)
 
 
-def _flooded(depth: FloatArray, seeds: LabelMap, connected: LabelMap) -> LabelMap:
-    """Flood each component from its seeds, the lowest pixels first, some components at a time.
+def _smooth_distance(objects: BoolArray, sigma: float) -> FloatArray:
+    """Compute the distance of each pixel to the background, smoothed by a Gaussian, in strips of rows."""
+    height = np.empty(objects.shape)
+    for rows in strips(objects.shape):
+        around, own = with_halo(rows, int(4 * sigma + 0.5))  # SciPy's Gaussian ends at 4 sigma
+        distance = _distance_in_strip(objects, slice(around.start, min(around.stop, len(objects))))
+        height[rows] = ndimage.gaussian_filter(distance, sigma)[own]
+    return height
+
+
+def _flooded(depth: FloatArray, seeds: IntArray, connected: LabelMap) -> LabelMap:
+    """Flood each component from its seeds (N, 2), the lowest pixels first, some components at a time.
 
     Components do not meet, and scikit-image's watershed takes several copies of what it is given.
     """
     labels: LabelMap = np.zeros(connected.shape, dtype=np.int32)
     first, last = _row_ranges(connected)
+    owner = connected[tuple(seeds.T)]
     for rows in strips(connected.shape):
         chosen = (first >= rows.start) & (first < rows.stop)
         if chosen.any():
             window = slice(rows.start, int(last[chosen].max()) + 1)
             inside = chosen[connected[window]]
-            flooded = segmentation.watershed(depth[window], seeds[window], connectivity=2, mask=inside)
+            markers = np.zeros(inside.shape, dtype=np.int32)
+            own = np.flatnonzero(chosen[owner])
+            markers[seeds[own, 0] - rows.start, seeds[own, 1]] = own + 1
+            flooded = segmentation.watershed(depth[window], markers, connectivity=2, mask=inside)
             np.copyto(labels[window], flooded, where=inside)
     return labels
 
@@ -65,28 +77,11 @@ def _row_ranges(connected: LabelMap) -> tuple[IntArray, IntArray]:
     return first, last
 
 
-def distance_to_background(objects: BoolArray) -> FloatArray:
-    """Compute the distance of each pixel of an object to the nearest one of the background, or outside the image.
-
-    scikit-image and SciPy take five times the memory of the result for this; here it is computed in strips of rows.
-
-    Args:
-        objects: (H, W), true inside objects.
-
-    Returns:
-        (H, W) Euclidean distance in pixels between centres; 0 in the background.
-
-    >>> distance_to_background(np.ones((3, 3), np.bool_)).tolist()
-    [[1.0, 1.0, 1.0], [1.0, 2.0, 1.0], [1.0, 1.0, 1.0]]
-    """
-    distance = np.empty(objects.shape)
-    for rows in strips(objects.shape):
-        distance[rows] = _distance_in_strip(objects, rows)
-    return distance
-
-
 def _distance_in_strip(objects: BoolArray, rows: slice) -> FloatArray:
-    """Compute the distances of some rows, from them and as many around them as it takes."""
+    """Compute the distances of some rows, from them and as many around them as it takes.
+
+    SciPy takes five times the memory of the result for the distances of a plane.
+    """
     margin = _MARGIN
     while True:
         top, foot = max(rows.start - margin, 0), min(rows.stop + margin, len(objects))
