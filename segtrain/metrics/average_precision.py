@@ -2,8 +2,8 @@
 
 ``coco_summary`` computes them from matches that other metrics need as well. ``average_precision`` is for callers that
 need nothing else, such as a search of settings: its backend takes a fifth of the time of the matching in this package.
-It compares each of the ``max_dets`` best detections with each true instance of an image; ``coco_summary`` those alone that
-overlap, so that it is the one for images with thousands of both.
+It compares each of the ``max_dets`` best detections with each true instance of an image; ``coco_summary`` compares only
+those that overlap, which suits images with thousands of both.
 """
 
 from collections.abc import Mapping, Sequence

@@ -278,9 +278,9 @@ def compute_mask_resolution_limit(
                 overlaps.append(float(masks.iou([mask], [truth["segmentation"]], [False])[0, 0]))
                 own = truth["image_id"], truth["category_id"]
                 found.append(Prediction(image_id=own[0], category_id=own[1], segmentation=mask, score=1.0))
-    images = dict(sorted(ground_truth.sizes.items()))
+    image_sizes = dict(sorted(ground_truth.sizes.items()))
     inputs = MetricInput(
-        truths, found, None, [truths[0]["category_id"]], images, max_dets=len(found), score_threshold=0.0
+        truths, found, None, [truths[0]["category_id"]], image_sizes, max_dets=len(found), score_threshold=0.0
     )
     precision = coco_summary(inputs, "segm")
     return MaskResolutionLimit.of(
