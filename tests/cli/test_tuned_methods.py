@@ -234,10 +234,8 @@ def test_a_checkpoint_names_the_training_split_too(workplace: Workplace, tmp_pat
     shutil.copy(workplace.best, newest)
     found = evaluate(tmp_path, "methods=tuned")
     assert list(found["methods"]) == TUNED
-    assert [said.split()[0] for said in found["warnings"]] == [
-        "Only",
-        "The",
-    ]  # 5 images; no trained row to compare with
+    expected = ("Only 5 images", "The rows are not compared with a reference")
+    assert [said for said in found["warnings"] if not said.startswith(expected)] == []
     shutil.copytree(newest.parents[1], tmp_path / "runs" / "train" / "newer")
     again = evaluate(tmp_path, *stated_command(tmp_path / "report", "edge_tuned"), output="again")
     assert again["checkpoint"]["path"] == str(newest)
