@@ -11,6 +11,7 @@ import pytest
 
 from segtrain import masks
 from segtrain.benchmark.results import Results
+from segtrain.errors import SegtrainError
 from segtrain.metrics.scores import plain
 from segtrain.report.html import html_report
 from segtrain.report.sections.categories import category_table
@@ -210,8 +211,8 @@ def test_masks_without_pixels(tmp_path: Path) -> None:
     n = len(drawn)
     empty = masks.encode_crop(np.zeros((1, 1)), 0, 0, SIZE)
     fractions = [{**record(*one), "segmentation": [polygon(*one[2:])]} for one in drawn]
-    bench = Bench(tmp_path).add("row", fractions)
-    assert bench.why("mask_ap").startswith(f"{n} of {n} masks have no pixel; polygons must be in pixels")
+    with pytest.raises(SegtrainError, match="polygons are smaller than a pixel.*fractions"):
+        Bench(tmp_path).add("row", fractions).why("mask_ap")
     bench = Bench(tmp_path).add("row", [{**record(*one), "segmentation": empty} for one in drawn])
     assert bench.why("mask_ap") == f"{n} of {n} masks have no pixel"
 
