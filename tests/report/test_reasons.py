@@ -211,7 +211,7 @@ def test_masks_without_pixels(tmp_path: Path) -> None:
     n = len(drawn)
     empty = masks.encode_crop(np.zeros((1, 1)), 0, 0, SIZE)
     fractions = [{**record(*one), "segmentation": [polygon(*one[2:])]} for one in drawn]
-    with pytest.raises(SegtrainError, match="polygons are smaller than a pixel.*fractions"):
+    with pytest.raises(SegtrainError, match=r"polygons are smaller than a pixel.*fractions"):
         Bench(tmp_path).add("row", fractions).why("mask_ap")
     bench = Bench(tmp_path).add("row", [{**record(*one), "segmentation": empty} for one in drawn])
     assert bench.why("mask_ap") == f"{n} of {n} masks have no pixel"

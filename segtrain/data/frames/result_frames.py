@@ -10,6 +10,7 @@ from segtrain.data.coco.result_file import ResultFile
 from segtrain.data.coco.shared_array import SharedArray
 from segtrain.data.frames.judge import judge
 from segtrain.errors import SegtrainError
+from segtrain.masks import codec
 
 _REFUSED = ("frame", "frame-outside")
 
@@ -29,7 +30,7 @@ def check_frame_of_results(results: ResultFile, images: ImageTable, path: Path) 
     Raises:
         SegtrainError: the masks are in another frame than the images, such as fractions or a resized image.
     """
-    sample = results.sample
+    sample = [written for written in results.sample if not _is_empty(written[1])]
     if not sample:
         return []
     places = images.places(written.image_id for written in sample)
@@ -48,3 +49,9 @@ def check_frame_of_results(results: ResultFile, images: ImageTable, path: Path) 
         if verdict.issue in _REFUSED:
             raise SegtrainError(f"{path}: {verdict.text}; write masks as COCO defines them, in pixels of the images")
     return [verdict.text for verdict in verdicts]
+
+
+def _is_empty(segmentation: object) -> bool:
+    """Return True for a run-length mask without a pixel, which a network may predict in any frame."""
+    code = segmentation.get("counts") if isinstance(segmentation, dict) else None
+    return isinstance(code, str) and not codec.counts(code)[1::2].any()
