@@ -30,13 +30,13 @@ def test_objects_flooded_in_strips_are_those_of_the_plane(size: tuple[int, int],
     noise = ndimage.gaussian_filter(random.normal(size=size), 1.5)
     objects = noise > np.median(noise)
     depth = random.normal(size=size)  # no two alike: scikit-image decides between equal ones by chance
-    seeds = np.zeros(size, dtype=np.int32)
-    places = np.flatnonzero(objects)[:: max(objects.sum() // count, 1)]
-    seeds.ravel()[places] = np.arange(1, len(places) + 1)
+    seeds = random.permutation(np.argwhere(objects)[:: max(objects.sum() // count, 1)])
+    markers = np.zeros(size, dtype=np.int32)
+    markers[tuple(seeds.T)] = np.arange(1, len(seeds) + 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(regions, "_STRIP", 100)
         found = watershed._flooded(depth, seeds, regions.components(objects))
-    expected = segmentation.watershed(depth, seeds, connectivity=2, mask=objects)
+    expected = segmentation.watershed(depth, markers, connectivity=2, mask=objects)
     np.testing.assert_array_equal(found, expected)
 
 

@@ -46,24 +46,35 @@ def _smooth_distance(objects: BoolArray, sigma: float) -> FloatArray:
 
 
 def _flooded(depth: FloatArray, seeds: IntArray, connected: LabelMap) -> LabelMap:
-    """Flood each component from its seeds (N, 2), the lowest pixels first, some components at a time.
+    """Flood each component from its seeds, the lowest pixels first, some components at a time.
 
     Components do not meet, and scikit-image's watershed takes several copies of what it is given.
+
+    Args:
+        depth: (H, W) minus the height.
+        seeds: (N, 2) row and column of each seed.
+        connected: (H, W) components 1..C, 0 elsewhere; overwritten.
+
+    Returns:
+        (H, W) number of the seed that each pixel belongs to, from 1; 0 for none.
     """
-    labels: LabelMap = np.zeros(connected.shape, dtype=np.int32)
     first, last = _row_ranges(connected)
-    owner = connected[tuple(seeds.T)]
+    owner, count = connected[tuple(seeds.T)], len(first)
     for rows in strips(connected.shape):
-        chosen = (first >= rows.start) & (first < rows.stop)
-        if chosen.any():
-            window = slice(rows.start, int(last[chosen].max()) + 1)
-            inside = chosen[connected[window]]
-            markers = np.zeros(inside.shape, dtype=np.int32)
-            own = np.flatnonzero(chosen[owner])
-            markers[seeds[own, 0] - rows.start, seeds[own, 1]] = own + 1
-            flooded = segmentation.watershed(depth[window], markers, connectivity=2, mask=inside)
-            np.copyto(labels[window], flooded, where=inside)
-    return labels
+        chosen = np.flatnonzero((first >= rows.start) & (first < rows.stop))
+        if not len(chosen):
+            continue
+        # Numbers beyond those of the components are labels already: a plane of their own would double the memory.
+        is_chosen = np.zeros(count + len(seeds) + 1, dtype=np.bool_)
+        is_chosen[chosen] = True
+        window = slice(rows.start, int(last[chosen].max()) + 1)
+        inside, own = is_chosen[connected[window]], np.flatnonzero(is_chosen[owner])
+        markers = np.zeros(inside.shape, dtype=np.int32)
+        markers[seeds[own, 0] - rows.start, seeds[own, 1]] = own + 1
+        flooded = segmentation.watershed(depth[window], markers, connectivity=2, mask=inside)
+        np.copyto(connected[window], flooded + count, where=inside)
+    np.maximum(connected - count, 0, out=connected)
+    return connected
 
 
 def _row_ranges(connected: LabelMap) -> tuple[IntArray, IntArray]:
