@@ -22,7 +22,7 @@ from segtrain.cli.config import config_folder, expand_paths, find_problems, regi
 from segtrain.cli.help import help_text
 from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first
 from segtrain.cli.overrides import accept_shell_paths, compose, expand
-from segtrain.cli.trial import find_refusals
+from segtrain.cli.trial import check_torchvision, find_refusals
 from segtrain.errors import SegtrainError
 
 Task = Callable[[dict[str, Any], Path, Command], object]
@@ -195,6 +195,8 @@ def _checked(*composed: tuple[DictConfig, Sequence[str], Collection[str]]) -> li
     runs: list[dict[str, Any]] = []
     problems: list[str] = []
     mistyped = any(mistakes for _, mistakes, _ in composed)
+    if not mistyped:
+        check_torchvision()
     for cfg, mistakes, applied in composed:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         assert isinstance(values, dict)

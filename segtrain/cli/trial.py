@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
+from importlib.metadata import version
 from typing import Any
 
 from hydra.utils import get_object
@@ -32,6 +33,22 @@ def find_refusals(config: Mapping[str, Any], changed: Collection[str] | None = N
             yield from _refusal(attempt, config[name])
     if changed is None:
         yield from _refusal(_find_device, config["device"])
+
+
+def check_torchvision() -> None:
+    """Import torchvision, whose compiled part fits one build of PyTorch only.
+
+    Raises:
+        SegtrainError: it was built for another PyTorch than the one that is installed.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:
+        versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision"))
+        raise SegtrainError(
+            f"torchvision cannot be imported ({error}): {versions} come from different builds; install both from one "
+            "source: pip install --force-reinstall torch torchvision"
+        ) from error
 
 
 def _refusal(attempt: Callable[[Any], object], setting: Any) -> Iterator[str]:

@@ -496,6 +496,22 @@ def test_in_a_process(script: str, arguments: list[str], expected: str, tmp_path
     assert expected in finished.stderr
 
 
+def test_a_torchvision_of_another_build(tmp_path: Path) -> None:
+    (tmp_path / "torchvision").mkdir()
+    reason = "operator torchvision::nms does not exist"
+    (tmp_path / "torchvision" / "__init__.py").write_text(f"raise RuntimeError('{reason}')")
+    finished = subprocess.run(
+        [sys.executable, str(ROOT / "train.py")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 1
+    assert finished.stderr.startswith(f"error: torchvision cannot be imported ({reason})")
+    assert finished.stderr.count("\n") == 1
+
+
 def test_a_corrupt_file_in_a_process_with_workers(data: Path, tmp_path: Path) -> None:
     """The error travels through a loader's worker, with a progress bar on the terminal."""
     path = data / "train" / "3.png"

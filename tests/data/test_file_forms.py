@@ -53,7 +53,7 @@ FORMS: dict[str, tuple[bytes | dict[str, Any] | list[Any], str]] = {
     "utf-16": (TEXT.encode("utf-16"), "encoded in UTF-16 or UTF-32"),
     "utf-16-be": (TEXT.encode("utf-16-be"), "encoded in UTF-16 or UTF-32"),
     "utf-32": (TEXT.encode("utf-32"), "encoded in UTF-16 or UTF-32"),
-    "gzip": (gzip.compress(TEXT.encode()), "compressed by gzip"),
+    "gzip": (gzip.compress(TEXT.encode(), mtime=0), "compressed by gzip"),
     "trailing commas": (
         TEXT.replace("}]", "} ,\n]").replace('"iscrowd": 0', '"iscrowd": 0, "note": ",]", ').encode(),
         "commas before closing brackets",
@@ -129,7 +129,7 @@ def test_the_usual_form_has_no_note(tmp_path: Path) -> None:
         (repr(USUAL).encode(), "text of Python: write it with json.dump"),
         (b"PK\x03\x04abc", "a zip archive: unpack it"),
         (b"\x89PNG\r\n\x1a\n", "a picture: give the COCO json"),
-        (gzip.compress(TEXT.encode())[:60], "a gzip file that cannot be unpacked"),
+        (gzip.compress(TEXT.encode(), mtime=0)[:60], "a gzip file that cannot be unpacked"),
         (b'{"image_id": 1}\n{"image_id": 2}\n', "one json in each line"),
         (TEXT[:200].encode(), "not a json file"),
         ({"shapes": [], "imagePath": "a.png"}, "this is a file of labelme"),

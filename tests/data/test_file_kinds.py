@@ -68,7 +68,7 @@ FILES = {
     "a PDF document": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
     "PostScript, which is a program": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n%%EndComments\nshowpage\n",
     "a zip archive: unpack it": packed("zip"),
-    "a gzip archive: unpack it": gzip.compress(b"a" * 100),
+    "a gzip archive: unpack it": gzip.compress(b"a" * 100, mtime=0),
     "a tar archive: unpack it": packed("tar"),
     "a NumPy array: save it as PNG or TIFF": packed("npy"),
     "a Python pickle": pickle.dumps({"a": 1}, protocol=4),
