@@ -435,7 +435,6 @@ def test_as_a_person_types_it(data: Path) -> None:
         ("coco", "annotations/instances_val2017.json", "val2017", (66, 560, 552, 8, 0, 0)),
         ("nuclei", "annotations/instances_train.json", "images/train", (441, 18305, 18305, 0, 0, 0)),
         ("nuclei", "annotations/instances_val.json", "images/val", (100, 3814, 3814, 0, 0, 0)),
-        ("nasty/coco_mini/coco_instances", "annotations/instances_train.json", "images/train", (1, 1, 0, 0, 0, 1)),
         ("nasty/coco_mini/coco_instances", "annotations/instances_val.json", "images/val", (1, 2, 1, 1, 0, 0)),
     ],
 )
@@ -450,6 +449,20 @@ def test_real_data_is_clean(
     again = report(capsys, fixed, REAL / folder / images)["counts"]
     left = counts[1] - counts[5]
     assert tuple(again.values()) == (counts[0], left, counts[2], counts[3], 0, 0)
+
+
+@needs_real_data
+@pytest.mark.slow
+def test_a_real_file_whose_only_object_is_a_box(tmp_path: Path, capsys: Capture) -> None:
+    folder = REAL / "nasty" / "coco_mini" / "coco_instances"
+    arguments = [folder / "annotations" / "instances_train.json", folder / "images" / "train"]
+    found = report(capsys, *arguments)
+    assert found["errors"] == 1
+    assert counted(found)["box-without-mask"] == 1
+    fixed = tmp_path / "fixed.json"
+    assert "none of its 1 annotation can be used" in run(capsys, *arguments, "--fix", fixed)[2]
+    assert not fixed.exists()
+    assert report(capsys, *arguments, "--boxes-without-masks", "box")["errors"] == 0
 
 
 @needs_real_data

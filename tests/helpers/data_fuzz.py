@@ -191,7 +191,9 @@ def _check(folder: Path, *, as_json: bool) -> None:
         assert code == 1
         assert not (folder / "fixed.log").exists()
         return
-    index = load_index(fixed, "strict")
+    index = load_index(fixed, "warn")
+    errors = [issue.kind for issue in index.issues.of("error")]
+    assert errors in ([], ["crowd-only"])  # what was left out may have been all of the objects
     assert index.counts.dropped == index.counts.repaired == 0
     with redirect_stdout(io.StringIO()):
         reference = COCO(str(fixed))
@@ -206,7 +208,7 @@ def _check(folder: Path, *, as_json: bool) -> None:
             assert int(pycocotools.mask.area(theirs)) == int(masks.area([truth["segmentation"]])[0])
             if image.height * image.width <= _DRAWN:
                 assert np.array_equal(masks.decode(truth["segmentation"]), pycocotools.mask.decode(theirs))
-    assert _run_check(fixed, images)[0] == 0
+    assert _run_check(fixed, images)[0] == len(errors)
 
 
 def main(arguments: Sequence[str]) -> None:

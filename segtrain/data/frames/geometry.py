@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from segtrain import masks
-from segtrain.arrays import BoolArray, FloatArray, IntArray
+from segtrain.arrays import FloatArray, IntArray
 from segtrain.masks import Rle
 
 Unit = Literal["pixels", "fractions", "percent", "thousandths", "longest side", "own size", "box", "box fractions"]
@@ -118,17 +118,16 @@ class Geometry(msgspec.Struct, frozen=True):
         >>> masks.decode(Geometry("mirrored horizontally").rle(mask, (1, 3), np.zeros(4))).astype(int).tolist()
         [[0, 0, 1]]
         """
-        plane = masks.decode(rle)
+        crop, left, top = masks.decode_crop(rle)  # a file may state a size that no memory holds
         if ORIENTATIONS[self.orientation].swaps:
-            plane = plane.T
+            crop, left, top = crop.T, top, left
         # The way is separable: two points tell how each axis is stretched and shifted.
         ends = np.array([[0.0, 0.0], [1.0, 1.0]])
         sizes, frames = (np.array([pair], dtype=np.float64) for pair in (size, rle["size"]))
         (x0, y0), (x1, y1) = self.points(ends, sizes, frames, box[None]).tolist()
-        rows, inside_rows = _sources(size[0], y0, y1, plane.shape[0])
-        columns, inside_columns = _sources(size[1], x0, x1, plane.shape[1])
-        moved = plane[np.ix_(rows, columns)] & inside_rows[:, None] & inside_columns
-        return masks.encode(moved)
+        first_row, rows = _sources(size[0], y0, y1, top, crop.shape[0])
+        first_column, columns = _sources(size[1], x0, x1, left, crop.shape[1])
+        return masks.encode_crop(crop[np.ix_(rows, columns)], first_column, first_row, size)
 
     def describe(self) -> str:
         """Describe the way in words, as the end of "they agree ..."; empty for no change.
@@ -196,18 +195,26 @@ def turn_back(extents: FloatArray, orientation: str, sizes: FloatArray) -> Float
     return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1)
 
 
-def _sources(count: int, first: float, second: float, limit: int) -> tuple[IntArray, BoolArray]:
-    """Find the source of each pixel along an axis, and whether it lies inside of the source.
+def _sources(count: int, zero: float, one: float, start: int, length: int) -> tuple[int, IntArray]:
+    """Find the pixels of an axis whose source lies in a part of the source's axis.
 
     Args:
         count: number of pixels of the image along this axis.
-        first: place of the source's 0.
-        second: place of the source's 1.
-        limit: number of pixels of the source.
+        zero: place of the source's 0.
+        one: place of the source's 1.
+        start: first pixel of the part.
+        length: number of pixels of the part.
+
+    Returns:
+        The first such pixel, and for it and those that follow the place of their source within the part.
     """
-    places = np.floor((np.arange(count) + 0.5 - first) / (second - first)).astype(np.int64)
-    inside = (places >= 0) & (places < limit)
-    return places.clip(0, limit - 1), inside
+    step = one - zero
+    ends = sorted((zero + start * step, zero + (start + length) * step))
+    first, stop = np.clip([np.floor(ends[0]), np.ceil(ends[1])], 0, count).astype(np.int64)  # one too many at most
+    pixels = np.arange(first, stop)
+    places = np.floor((pixels + 0.5 - zero) / step).astype(np.int64) - start
+    inside = np.flatnonzero((places >= 0) & (places < length))  # side by side, since places rise or fall throughout
+    return int(pixels[inside[0]]) if len(inside) else 0, places[inside]
 
 
 def _short(value: float) -> str:
