@@ -20,7 +20,7 @@ from segtrain.data.check.load import CheckMode, load_index, refuse_errors, with_
 from segtrain.data.check.readings import FEW_LEVELS
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.coco.category_names import learned_categories
-from segtrain.data.coco.joined_files import annotation_file
+from segtrain.data.coco.joined_files import AnnotationFiles, annotation_file
 from segtrain.data.coco.result_file import load_results as _load_results
 from segtrain.data.coco.result_ids import ResultIds
 from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd, Frame, Witnesses
@@ -37,6 +37,10 @@ from segtrain.data.images.value_range import measure
 from segtrain.data.loader import evaluation_images
 from segtrain.data.split_intensity import headers_of, set_intensity
 from segtrain.data.splits import Split
+from segtrain.data.storage.address import Address, expand_location
+from segtrain.data.storage.disk_cache import DiskCache
+from segtrain.data.storage.image_store import ImageFile
+from segtrain.data.storage.open_folder import open_file_of, open_folder
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import (
     SCORE_THRESHOLD,
@@ -61,7 +65,7 @@ from segtrain.values import CategoryOrder, IntensitySetting, Natural
 
 ImageLike = RgbArray | Tensor | Image.Image | str | Path
 _SEED = 0  # of the draw of images that a range is found from, as in configs/train.yaml
-_MAX_DETS = 100  # as in configs/data/coco.yaml
+_MAX_DETS, _CACHE_GB = 100, 50  # as in configs/data/coco.yaml
 _MIN_AREA = 16  # as in configs/segmenter/
 
 
@@ -213,11 +217,11 @@ def read_image(
     >>> st.read_image("cells/images/val/000001.png").shape
     (96, 96, 3)
     """
-    path = expand_path(path)
+    file = open_file_of(expand_location(path))
     numbers = None if channels is None else check_channels(channels, "channels")
     reading = Reading("auto", max_pixels, one_image_pages(pages), numbers)
     with _image_errors():
-        return _convert(decode(path, None, reading), _given(intensity), path)
+        return _convert(decode(file, None, reading), _given(intensity), file)
 
 
 def read_pages(
@@ -245,11 +249,11 @@ def read_pages(
     >>> [page.shape for page in st.read_pages("cells/images/val/000001.png")]
     [(96, 96, 3)]
     """
-    path, ranges = expand_path(path), _given(intensity)
+    file, ranges = open_file_of(expand_location(path)), _given(intensity)
     numbers = None if channels is None else check_channels(channels, "channels")
     with _image_errors():
-        pages = decode_pages(path, Reading("auto", max_pixels, channels=numbers))
-        return [_convert(samples, ranges, path) for samples in pages]
+        pages = decode_pages(file, Reading("auto", max_pixels, channels=numbers))
+        return [_convert(samples, ranges, file) for samples in pages]
 
 
 def draw(
@@ -294,7 +298,7 @@ def draw(
 
 
 def load_coco(
-    annotations: str | Path | Sequence[str | Path],
+    annotations: AnnotationFiles,
     images: str | Path | None = None,
     *,
     check: CheckMode = "strict",
@@ -307,12 +311,14 @@ def load_coco(
     intensity: IntensitySetting | Intensity = "auto",
     frame: Frame | tuple[int, int] = "stored",
     witnesses: Witnesses = "stored",
+    cache: Literal["none", "disk"] = "none",
+    cache_gb: float = _CACHE_GB,
 ) -> Split:
     """Load a COCO data set: the index of its annotations, and a reader of its images.
 
     Args:
-        annotations: the json file, or several of one data set.
-        images: the image folder; None if scores of result files are all that is wanted.
+        annotations: the json file or its address (``s3://``, ``https://``), or several of one data set.
+        images: the image folder or its address; None if scores of result files are all that is wanted.
         check: "strict": annotations that cannot be used are an error; "warn": they are left out and counted; "off":
             masks are looked at when they are used.
         exif: "apply": images are turned upright by their EXIF orientation; "ignore": they are read as they are stored;
@@ -331,6 +337,8 @@ def load_coco(
             which they agree with boxes, areas and images, if the check finds one; or the (H, W) of the images that
             they belong to.
         witnesses: "stored": boxes and areas are those of the file; "masks": they are taken from the masks.
+        cache: "disk": remote images are kept in the user's cache folder; "none": each reading transfers them.
+        cache_gb: greatest size of that cache, in gigabytes.
 
     Raises:
         SegtrainError: the file is no COCO json, or something in it cannot be used; or an image is missing.
@@ -346,13 +354,14 @@ def load_coco(
             raise SegtrainError(f"{value!r} is no choice of load_coco; use {', '.join(choices)}")
     reader = None
     if images is not None:
-        images = expand_path(images)
-        if not images.is_dir():
-            raise SegtrainError(f"{images}: no such folder; give the folder of the images")
+        location = expand_location(images)
+        folder = open_folder(location, DiskCache.open(cache_gb) if cache == "disk" else None)
+        if folder is None:
+            raise SegtrainError(f"{location}: no such folder; give the folder of the images")
         numbers = None if channels is None else check_channels(channels, "channels")
-        reader = ImageReader(images, exif, PILLOW_LIMIT, one_image_pages(pages), numbers)
-    given = [annotations] if isinstance(annotations, str | Path) else annotations
-    path = annotation_file([expand_path(one) for one in given])
+        reader = ImageReader(folder, exif, PILLOW_LIMIT, one_image_pages(pages), numbers)
+    given = [annotations] if isinstance(annotations, str | Path | Address) else annotations
+    path = annotation_file([expand_location(one) for one in given])
     index = load_index(path, "off" if check == "off" else "warn", rules, reader)
     index, absent = with_image_files(index, None if reader is None else reader.folder)
     if check == "strict":
@@ -525,7 +534,7 @@ def _given(intensity: IntensitySetting | Intensity) -> Intensity:
     return ranges
 
 
-def _convert(samples: Samples, intensity: Intensity, path: Path) -> RgbArray:
+def _convert(samples: Samples, intensity: Intensity, path: ImageFile) -> RgbArray:
     """Convert samples to 8-bit RGB, and warn where a full range leaves hardly any grey levels."""
     bounds = range_of_image(samples, intensity, path)
     ends = measure(samples) if samples.array.dtype != np.uint8 and intensity.others == "full" else None

@@ -60,11 +60,26 @@ def expand_path(path: str | Path) -> Path:
     """
     text = str(path)
     if "$" in text and not os.path.lexists(text):
-        text = _VARIABLE.sub(lambda match: _environment(match[1] or match[2], text), text)
+        text = expand_variables(text)
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise SegtrainError(f"{path}: there is no such user; write ./{path} for a file of this name") from error
+
+
+def expand_variables(text: str) -> str:
+    """Replace ``$NAME`` and ``${NAME}`` by the values of environment variables.
+
+    Args:
+        text: path or address as typed by the user.
+
+    Raises:
+        SegtrainError: a variable is not set.
+
+    >>> expand_variables("s3://bucket/data")
+    's3://bucket/data'
+    """
+    return _VARIABLE.sub(lambda match: _environment(match[1] or match[2], text), text)
 
 
 def _environment(name: str, path: str) -> str:

@@ -56,6 +56,8 @@ DOORS = {
         "segtrain.visualize",
         "segtrain.api",
     ],
+    "fsspec": ["segtrain.data.storage.transfer"],
+    "aiohttp": ["segtrain.data.storage.transfer"],
     "tifffile": ["segtrain.data.images.tiff_pages"],
     "shapely": ["segtrain.data.check.annotation_checks"],
     "jinja2": ["segtrain.report.page"],

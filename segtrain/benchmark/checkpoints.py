@@ -13,6 +13,8 @@ from segtrain.data.coco.joined_files import annotation_file
 from segtrain.data.images.intensity import Intensity
 from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split
+from segtrain.data.storage.address import Location, locate
+from segtrain.data.storage.image_store import ImageStore
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD
 from segtrain.nodes import quote_override
@@ -175,9 +177,17 @@ def _validated_on(checkpoint: Checkpoint, evaluated: Split) -> bool:
     data, drawn = checkpoint.config["data"], checkpoint.val_ids
     root, images = data_root(data), data["val_images"] or data["train_images"]
     annotations = data["train_annotations" if drawn is not None else "val_annotations"]
-    own, read = (annotation_file(annotations, root), root / images), evaluated.images
-    same = read is not None and _resolved(own) == _resolved((evaluated.index.path, read.folder))
+    read = evaluated.images
+    if read is None or annotation_file(annotations, root).resolve() != evaluated.index.path.resolve():
+        return False
+    same = _place(locate(images, root)) == _place(read.folder)
     return same and (drawn is None or {image.id for image in evaluated.index.images} <= set(drawn))
+
+
+def _place(folder: Location | ImageStore) -> str:
+    """Return what tells an image folder from all others."""
+    text = str(folder.resolve()) if isinstance(folder, Path) else getattr(folder, "shown", str(folder))
+    return text.removeprefix("file://")
 
 
 def _resolved(paths: Iterable[Path]) -> list[Path]:

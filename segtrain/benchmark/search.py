@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf, isnan, nan
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +16,7 @@ from segtrain.benchmark.search_space import Candidate, Node, build_segmenter
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import as_tensor
 from segtrain.data.splits import Split, drop_unreadable
+from segtrain.data.storage.image_store import ImageFile
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import OBJECT, GroundTruthSet
 from segtrain.metrics.average_precision import average_precision
@@ -52,7 +52,7 @@ class TrainingImages:
     """
 
     def __init__(
-        self, split: Split, count: int | None, seed: int, *, skip: bool, evaluated: Collection[Path] = ()
+        self, split: Split, count: int | None, seed: int, *, skip: bool, evaluated: Collection[ImageFile] = ()
     ) -> None:
         if split.name != "train":
             raise ValueError(f"settings are searched on the training split alone, not on {split.name}")
@@ -90,9 +90,9 @@ class TrainingImages:
             yield image_id, pixels
 
 
-def files_of(split: Split) -> dict[int, Path]:
+def files_of(split: Split) -> dict[int, ImageFile]:
     """Resolve the file of each image, links included; images without a valid file name are left out."""
-    found: dict[int, Path] = {}
+    found: dict[int, ImageFile] = {}
     if split.images is not None:
         for image in split.index.images:
             with suppress(ImageError):

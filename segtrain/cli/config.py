@@ -15,6 +15,7 @@ from msgspec import Struct
 from omegaconf import MISSING, OmegaConf
 
 import segtrain
+from segtrain.data.storage.address import expand_location
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
 from segtrain.nodes import find_argument_problems, nearest
@@ -65,7 +66,8 @@ class Data(Struct):
     witnesses: Literal["stored", "masks"]
     max_image_pixels: Positive
     min_object_pixels: Natural
-    cache: Literal["none", "ram"]
+    cache: Literal["none", "ram", "disk"]
+    cache_gb: PositiveFloat
     generator: Any
     from_checkpoint: bool
 
@@ -246,7 +248,7 @@ def _with_expanded(node: Any, names: Sequence[str], key: str) -> Any:
 def _expanded(path: str, key: str) -> str:
     try:
         # A path without `~` and `$` stays as typed: it may also be a word, such as the name of published weights.
-        return str(expand_path(path)) if path.startswith("~") or "$" in path else path
+        return str(expand_location(path)) if path.startswith("~") or "$" in path else path
     except SegtrainError as error:
         raise SegtrainError(f"{key}={error}") from error
 

@@ -21,7 +21,7 @@ from segtrain.values import describe_type, describe_value
 _INDENT, _COLUMN, _WIDEST = 2, 30, 120  # characters
 _FROM_CHECKPOINT = " (null: as the checkpoint was trained)"
 _NOT_FOR_USERS = {"generator", "from_checkpoint"}  # keys of data; its options set them
-_OF_TRAINING = {"cache", "min_object_pixels"}  # keys of data that evaluations do not use
+_OF_TRAINING = {"min_object_pixels"}  # keys of data that evaluations do not use
 Comments = Mapping[str, str]
 
 

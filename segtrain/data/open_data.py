@@ -1,7 +1,7 @@
 """Data of a run: from the ``data.*`` settings to checked splits and training samples."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,16 @@ from segtrain.data.coco.index import require_instances
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.coco.rules import AnnotationRules
 from segtrain.data.dataset import CocoDataset
+from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.intensity import Intensity
 from segtrain.data.images.pixel_cache import PixelCache
 from segtrain.data.images.reading import check_channels, one_image_pages
 from segtrain.data.split_intensity import headers_of, set_intensity
 from segtrain.data.splits import ImageUse, Split, SplitName, check_images, drop_unreadable, open_splits
+from segtrain.data.storage.address import Location, expand_location
+from segtrain.data.storage.disk_cache import DiskCache
+from segtrain.data.storage.image_store import ImageFile
 from segtrain.errors import SegtrainError
-from segtrain.io import expand_path
 from segtrain.nodes import build
 
 logger = logging.getLogger(__name__)
@@ -75,9 +78,9 @@ def check_leaks(splits: Mapping[SplitName, Split]) -> Issues:
     issues = Issues()
     files = {name: _files(split) for name, split in splits.items()}
     if len(files) == 2 and all(files.values()):
-        paths = [[str(path.absolute()) for path in own.values()] for own in files.values()]
-        found = [[fingerprint(Path(path))[1:] for path in own] for own in paths]
-        leaks = cached([paths, found], _Leaks, lambda: _Leaks(list(find_leaks(files["train"], files["val"]))))
+        leaks = cached(
+            _fingerprints(files.values()), _Leaks, lambda: _Leaks(list(find_leaks(files["train"], files["val"])))
+        )
         issues.merge(leaks.issues)
         issues.merge(find_source_leaks(splits["train"].index, splits["val"].index))
     return issues
@@ -92,7 +95,14 @@ def log_issues(name: str, issues: Issues) -> None:
         logger.info("%s, notes: %s", name, counted)
 
 
-def _files(split: Split) -> dict[int, Path]:
+def _fingerprints(files: Iterable[Mapping[int, ImageFile]]) -> list[list[tuple[str, int, int]]] | None:
+    """Fingerprint the files of both splits; None if some are remote."""
+    paths = [list(own.values()) for own in files]
+    local = [[fingerprint(path) for path in own if isinstance(path, Path)] for own in paths]
+    return local if sum(map(len, local)) == sum(map(len, paths)) else None
+
+
+def _files(split: Split) -> dict[int, ImageFile]:
     """Locate the images whose file names are valid."""
     if split.images is None:
         return {}
@@ -142,6 +152,8 @@ def open_data(
     """
     root = data_root(data)
     if data["generator"] is not None:
+        if not isinstance(root, Path):
+            raise SegtrainError(f"data.root={root.shown}: drawn data need a folder of this machine; give its path")
         build(data["generator"]).ensure(root)
     if images == "unused" and data["on_bad_image"] == "skip":
         images = "welcome"  # or the numbers would depend on whether the report has a gallery
@@ -160,8 +172,9 @@ def open_data(
             log_issues(name, split.index.issues)
         for leak in check_leaks(splits):
             logger.warning("train and val: %s", leak.line)  # a note, but an important one
-    if "val" in splits and skip:
-        splits["val"] = drop_unreadable(splits["val"])
+    val = splits.get("val")
+    if val is not None and val.images is not None and _skips(data, val.images):
+        splits["val"] = drop_unreadable(val)
     if "train" in splits:
         require_instances(splits["train"].index)
     return splits
@@ -190,6 +203,7 @@ def _open(
         need=need,
         val_ids=val_ids,
         images=images,
+        cache=DiskCache.open(data["cache_gb"]) if data["cache"] == "disk" else None,
     )
 
 
@@ -227,18 +241,23 @@ def training_samples(split: Split, augmentation: Augmentation, seed: int, data: 
         raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
     cache = None
     if data["cache"] == "ram":
-        cache = PixelCache(split.index.images, split.images.read, keep_errors=data["on_bad_image"] == "skip")
+        cache = PixelCache(split.index.images, split.images.read, keep_errors=_skips(data, split.images))
     return CocoDataset(
         split.index,
         split.images,
         augmentation,
         seed=seed,
-        on_bad_image=data["on_bad_image"],
+        on_bad_image="skip" if _skips(data, split.images) else "error",
         min_object_pixels=data["min_object_pixels"],
         cache=cache,
     )
 
 
-def data_root(data: Mapping[str, Any]) -> Path:
-    """Return the absolute folder that the paths of a ``data`` node are relative to."""
-    return expand_path(data["root"] or ".").absolute()
+def _skips(data: Mapping[str, Any], images: ImageReader) -> bool:
+    """Tell whether images that cannot be read are left out; those of remote data show it only when they are read."""
+    return data["on_bad_image"] == "skip" or (images.lazy and data["check"] == "warn")
+
+
+def data_root(data: Mapping[str, Any]) -> Location:
+    """Return the absolute folder, or the address, that the paths of a ``data`` node are relative to."""
+    return expand_location(data["root"] or ".").absolute()

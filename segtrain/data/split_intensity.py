@@ -14,7 +14,7 @@ from segtrain.data.check.intensity_range import (
     measure_images,
     write_intensity,
 )
-from segtrain.data.check.known_headers import KnownHeaders, known_headers, may_be_deep
+from segtrain.data.check.known_headers import KnownHeaders, known_headers, may_be_deep, some_images
 from segtrain.data.check.load import CheckMode
 from segtrain.data.coco.issues import Issues
 from segtrain.data.images.intensity import Intensity
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def headers_of(split: Split, check: CheckMode) -> KnownHeaders:
-    """Read the headers of a split's images.
+    """Read the headers of a split's images; of remote ones, those of some.
 
     Args:
         split: split with or without images.
@@ -36,6 +36,8 @@ def headers_of(split: Split, check: CheckMode) -> KnownHeaders:
         return KnownHeaders()
     images = split.index.images
     looked_at = [image for image in images if check != "off" or may_be_deep(image)]
+    if split.images.lazy:
+        looked_at = some_images(looked_at)
     return known_headers(split.images, looked_at, split.absent.problems)
 
 

@@ -2,7 +2,8 @@
 
 import logging
 import reprlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -10,22 +11,30 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.console import with_progress
+from segtrain.arrays import RgbArray
+from segtrain.console import progress
 from segtrain.data.check.copies import group_copies
 from segtrain.data.check.load import CheckMode, load_index, refuse_errors, with_image_files
 from segtrain.data.check.locate import AbsentImages
 from segtrain.data.coco.category_names import compare_categories, with_labels_of
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.joined_files import AnnotationFiles, annotation_file
+from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages
 from segtrain.data.split_drawing import draw_validation_ids, require_known_ids, write_split
+from segtrain.data.storage.address import Location, locate
+from segtrain.data.storage.disk_cache import DiskCache
+from segtrain.data.storage.image_store import ImageFolder
+from segtrain.data.storage.local_copies import origin
+from segtrain.data.storage.open_folder import open_folder
 from segtrain.errors import SegtrainError
 
 logger = logging.getLogger(__name__)
 SplitName = Literal["train", "val"]
+_READING = 16  # threads that read remote images
 ImageUse = Literal["needed", "welcome", "unused"]
 
 
@@ -54,12 +63,14 @@ class Split:
     def __repr__(self) -> str:
         counts = self.index.counts
         names = ", ".join(category.name for category in self.index.categories)
-        return f"<{self.index.path}: {len(self.index.images)} images, {counts.annotations} annotations of {names}>"
+        return (
+            f"<{origin(self.index.path)}: {len(self.index.images)} images, {counts.annotations} annotations of {names}>"
+        )
 
 
 def open_splits(
     *,
-    root: Path,
+    root: Location,
     train_annotations: AnnotationFiles | None,
     train_images: str | None,
     val_annotations: AnnotationFiles | None,
@@ -76,11 +87,12 @@ def open_splits(
     split_by: str | None = None,
     val_ids: Collection[int] | None = None,
     images: ImageUse = "needed",
+    cache: DiskCache | None = None,
 ) -> dict[SplitName, Split]:
     """Open the splits that a command needs.
 
     Args:
-        root: folder that all other paths are relative to.
+        root: folder that all other paths are relative to, or its address.
         train_annotations: COCO json of the training split, or several of them.
         train_images: image folder of the training split.
         val_annotations: COCO json of the validation split, or several of them; None to draw ``val_fraction`` of the
@@ -100,6 +112,7 @@ def open_splits(
         val_ids: ids of the validation images, if they were drawn before (from a checkpoint); None to draw them.
         images: "needed" if a missing folder is an error, "welcome" if the split then has no images, "unused" if it
             never has.
+        cache: cache of remote images on the local disk; None without one.
 
     Raises:
         SegtrainError: a setting is missing, contradicts another, or names a missing file or folder; there is no true
@@ -120,14 +133,12 @@ def open_splits(
         val_images = val_images or train_images
     folders: dict[SplitName, str | None] = {"train": train_images, "val": val_images}
 
-    def reader_of(folder: Path) -> ImageReader:
+    def reader_of(folder: ImageFolder) -> ImageReader:
         return ImageReader(folder, exif, max_image_pixels, pages, None if channels is None else tuple(channels))
 
     # Whatever they are needed for: the json may lack the sizes of its images.
-    sizes = {
-        name: reader_of(root / folder) if folder and (root / folder).is_dir() else None
-        for name, folder in folders.items()
-    }
+    found = {name: open_folder(locate(folder, root), cache) if folder else None for name, folder in folders.items()}
+    sizes = {name: None if folder is None else reader_of(folder) for name, folder in found.items()}
     indices: dict[SplitName, CocoIndex] = {}
     entries: dict[SplitName, list[int]] = {}
     absent: dict[SplitName, AbsentImages] = {}
@@ -153,8 +164,9 @@ def open_splits(
     splits: dict[SplitName, Split] = {}
     for name in indices:
         if name in need:
-            folder = _folder(root, folders[name], name, images)
-            reader = None if folder is None else reader_of(folder)
+            reader = None if images == "unused" else sizes[name]
+            if reader is None:
+                _require_folder(root, folders[name], name, images)
             splits[name] = Split(name, indices[name], reader, entries=entries.get(name), absent=absent[name])
     if len(splits) == 2:
         aligned = _with_training_labels(splits["train"].index, splits["val"].index)
@@ -187,7 +199,7 @@ def _halves(
     return indices, entries
 
 
-def check_images(split: Split, root: Path | None = None) -> ImageReader:
+def check_images(split: Split, root: Location | None = None) -> ImageReader:
     """Check, before anything expensive, that all images of a split exist.
 
     Args:
@@ -208,7 +220,7 @@ def check_images(split: Split, root: Path | None = None) -> ImageReader:
 
 
 def _load(
-    root: Path,
+    root: Location,
     annotations: AnnotationFiles | None,
     key: str,
     check: CheckMode,
@@ -228,19 +240,16 @@ def _load(
     return index, absent
 
 
-def _folder(root: Path, images: str | None, name: SplitName, use: ImageUse) -> Path | None:
+def _require_folder(root: Location, images: str | None, name: SplitName, use: ImageUse) -> None:
+    """Raise an error if a split needs an image folder, and has none."""
     if use == "unused":
-        return None
+        return
     if images is None:
         if name == "train":
             raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
-        return None
-    folder = root / images
-    if not folder.is_dir():
-        if use == "welcome":
-            return None
+    elif use != "welcome":
+        folder = locate(images, root)
         raise SegtrainError(f"{folder}: no such image folder; set data.{name}_images, relative to data.root")
-    return folder
 
 
 def _with_training_labels(train: CocoIndex, val: CocoIndex) -> CocoIndex:
@@ -269,13 +278,17 @@ def drop_unreadable(split: Split) -> Split:
     """
     if split.images is None:
         return split
-    kept = []
-    for image in with_progress("reading images", split.index.images, transient=True):
-        try:
-            split.images.read(image)
-            kept.append(image.id)
-        except SegtrainError as error:
-            logger.warning("left out of the evaluation: %s", error)
+    read, kept = split.images.read, []
+    with (
+        ThreadPoolExecutor(_READING if split.images.lazy else 1) as threads,
+        progress("reading images", len(split.index.images), transient=True) as stage,
+    ):
+        for image, problem in zip(split.index.images, threads.map(_problem_of(read), split.index.images), strict=True):
+            if problem is None:
+                kept.append(image.id)
+            else:
+                logger.warning("left out of the evaluation: %s", problem)
+            stage.advance()
     if not kept:
         raise SegtrainError(f"{split.images.folder}: none of the {len(split.index.images)} images can be read")
     index = split.index.subset(kept)
@@ -286,6 +299,19 @@ def drop_unreadable(split: Split) -> Split:
         unreadable_images=split.unreadable_images + len(split.index.images) - len(kept),
         unreadable_annotations=split.unreadable_annotations + lost,
     )
+
+
+def _problem_of(read: Callable[[ImageInfo], RgbArray]) -> Callable[[ImageInfo], SegtrainError | None]:
+    """Return a function that reads an image, and returns the error of one that cannot be read."""
+
+    def problem(image: ImageInfo) -> SegtrainError | None:
+        try:
+            read(image)
+        except SegtrainError as error:
+            return error
+        return None
+
+    return problem
 
 
 def save_split(splits: Mapping[SplitName, Split], output_dir: Path) -> None:

@@ -25,6 +25,7 @@ from segtrain.benchmark.results import (
 )
 from segtrain.benchmark.runner import MethodResult
 from segtrain.data.splits import Split
+from segtrain.data.storage.local_copies import origin
 from segtrain.evaluation import GroundTruthSet, TrackName
 from segtrain.metrics.scores import Interval, TrackScores
 from segtrain.report.claims import textbook_claims
@@ -170,8 +171,8 @@ def _data(split: Split, ground_truth: GroundTruthSet, max_dets: int) -> DataSumm
             "unreadable_images": split.unreadable_images,
             "categories": [DataCategory(c.id, c.name, labelled[c.id]) for c in index.categories],
             "max_dets": max_dets,
-            "name": index.path.name,
-            "annotations_file": index.path,
+            "name": origin(index.path).name,
+            "annotations_file": str(origin(index.path)),
             "findings": index.issues.lines(("error", "warning")),
         }
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from segtrain.data.check.set_checks import check_visibility
 from segtrain.data.dataset import CocoDataset, Sample
 from segtrain.data.splits import Split, SplitName
+from segtrain.data.storage.local_copies import origin
 from segtrain.segmenters import Trainable
 from segtrain.targets import Target
 
@@ -47,9 +48,8 @@ def describe_run(splits: Mapping[SplitName, Split], segmenter: Trainable, output
         mended = f", {counts.repaired} repaired" if counts.repaired else ""
         dropped = f", {counts.dropped} dropped" if counts.dropped else ""
         lost = f", {split.unreadable_images} images left out" if split.unreadable_images else ""
-        logger.info(
-            f"{name}: {counts.images} images, {counts.used} objects{crowd}{mended}{dropped}{lost}: {split.index.path}"
-        )
+        numbers = f"{counts.images} images, {counts.used} objects{crowd}{mended}{dropped}{lost}"
+        logger.info(f"{name}: {numbers}: {origin(split.index.path)}")
     if check:
         index = splits["train"].index
         factors = [segmenter.input_scale(image.height, image.width) for image in index.images]

@@ -99,7 +99,7 @@ def test_no_part_has_defaults_of_its_own() -> None:
 
 PARTS = ("segmenter", "augmentation", "optimizer", "schedule", "segmenters")
 HIDDEN = ("_target_", "data.generator", "data.from_checkpoint")  # not for users
-OF_TRAINING = {"data.cache", "data.min_object_pixels"}  # evaluations draw no training samples
+OF_TRAINING = {"data.min_object_pixels"}  # evaluations draw no training samples
 
 
 def leaves(values: dict, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -197,7 +197,7 @@ def test_a_backslash_separates_folders_unless_a_file_has_it(tmp_path: Path) -> N
 
 def test_names_that_are_there_cost_no_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_files, "list_files", lambda *_: pytest.fail("listed"))
-    monkeypatch.setattr(locate, "list_files", lambda *_: pytest.fail("listed"))
+    monkeypatch.setattr(locate, "list_folder", lambda *_: pytest.fail("listed"))
     index, absent = locate_in(tmp_path, ["a/x.png", "y.png", "b\\z.png"], ["a/x.png", "y.png", "b/z.png"])
     assert absent == AbsentImages()
     assert index.images.names()[2] == "b/z.png"
@@ -211,7 +211,7 @@ def test_the_folder_is_listed_once_and_not_without_end(tmp_path: Path, monkeypat
         calls.append(folder)
         return listing(folder, 3)
 
-    monkeypatch.setattr(locate, "list_files", counted)
+    monkeypatch.setattr(locate, "list_folder", counted)
     index, absent = locate_in(tmp_path, ["A.png", "Z.png"], ["a.png", "b.png", "c.png", "z.png"])
     assert calls == [tmp_path / "images"]
     assert index.images.names() == ["a.png", "Z.png"]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 import segtrain
+from segtrain.data.storage.image_store import ImageFolder, ImageStore
 from segtrain.io import cache_folder, write_atomically
 
 logger = logging.getLogger(__name__)
@@ -20,16 +21,19 @@ _VERSION = 7
 _KEPT = 500  # results; the oldest ones go
 
 
-def cached(question: Sequence[Any], kind: type[T], answer: Callable[[], T]) -> T:
+def cached(question: Sequence[Any] | None, kind: type[T], answer: Callable[[], T]) -> T:
     """Return a result from the cache, or compute and store it.
 
     A cache that cannot be read or written is no error: the result is then computed.
 
     Args:
-        question: plain values that determine the result, such as fingerprints of the files it depends on.
+        question: plain values that determine the result, such as fingerprints of the files it depends on; None if it
+            depends on remote files, whose changes are not noticed, and is computed each time.
         kind: type of the result, for msgspec.
         answer: computes the result.
     """
+    if question is None:
+        return answer()
     name = f"{kind.__module__}.{kind.__qualname__}"
     # By json: a path may be no text for msgspec.
     text = json.dumps([_VERSION, segtrain.__version__, name, *question]).encode("ascii")
@@ -58,8 +62,13 @@ def fingerprint(path: Path) -> tuple[str, int, int]:
     return str(path.absolute()), status.st_size, status.st_mtime_ns
 
 
-def fingerprints(folder: Path, names: Iterable[str]) -> list[tuple[int, int]]:
-    """Fingerprint the files of a folder: size and time of change of each; zeros for files that do not exist."""
+def fingerprints(folder: ImageFolder, names: Iterable[str]) -> list[tuple[int, int]]:
+    """Fingerprint the files of a folder: size and time of change of each; zeros for files that do not exist.
+
+    Of a store, whose string names its version, no file is looked at.
+    """
+    if isinstance(folder, ImageStore):
+        return []
     found = []
     for name in names:
         if os.path.isabs(name) or ".." in name:  # noqa: PTH117 - nothing is asked about what lies elsewhere

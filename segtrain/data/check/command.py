@@ -32,6 +32,10 @@ from segtrain.data.coco.joined_files import annotation_file
 from segtrain.data.coco.json_file import FileError
 from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd, Frame, Witnesses
 from segtrain.data.images.reading import PAGES, check_channels
+from segtrain.data.storage.address import Location, expand_location
+from segtrain.data.storage.disk_cache import DiskCache
+from segtrain.data.storage.image_store import ImageFolder
+from segtrain.data.storage.open_folder import open_folder
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path, printable
 from segtrain.masks.parse import Rings
@@ -112,9 +116,9 @@ def _require_page(options: argparse.Namespace, page: Page | None) -> None:
 def _settings(options: argparse.Namespace) -> CheckSettings:
     return CheckSettings(
         annotations=options.annotations,
-        images=options.images,
-        against=options.against,
-        against_images=options.against_images,
+        images=_folder(options.images, options),
+        against=None if options.against is None else annotation_file(options.against),
+        against_images=None if options.against_images is None else _folder(options.against_images, options),
         exif=options.exif,
         max_dets=options.max_dets,
         max_pixels=options.max_image_pixels,
@@ -123,6 +127,14 @@ def _settings(options: argparse.Namespace) -> CheckSettings:
         rules=AnnotationRules(*(getattr(options, key) for key in AnnotationRules._fields)),
         intensity=options.intensity,
     )
+
+
+def _folder(location: Location, options: argparse.Namespace) -> ImageFolder:
+    cache = DiskCache.open(options.cache_gb) if options.cache == "disk" else None
+    folder = open_folder(location, cache)
+    if folder is None:
+        raise SegtrainError(f"{location}: no such image folder; give the folder of the images")
+    return folder
 
 
 def _inspect(question: CheckSettings) -> tuple[CheckReport, CocoIndex | None]:
@@ -233,8 +245,8 @@ def _parser() -> argparse.ArgumentParser:
         "refuse unless data.check is set to warn or off.",
     )
     several = "COCO json, or several of one data set"
-    parser.add_argument("files", type=expand_path, nargs="+", metavar="ANNOTATIONS", help=several)
-    parser.add_argument("images", type=expand_path, metavar="IMAGES", help="folder of its images")
+    parser.add_argument("files", type=expand_location, nargs="+", metavar="ANNOTATIONS", help=several)
+    parser.add_argument("images", type=expand_location, metavar="IMAGES", help="folder of its images, or its address")
     parser.add_argument(
         "--fix", type=expand_path, metavar="OUT.json", help="write a corrected copy, and a log beside it"
     )
@@ -248,11 +260,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print the issues as json")
     parser.add_argument(
-        "--against", type=expand_path, metavar="OTHER.json", help="look for images shared with this json"
+        "--against", type=expand_location, metavar="OTHER.json", help="look for images shared with this json"
     )
     parser.add_argument(
         "--against-images",
-        type=expand_path,
+        type=expand_location,
         metavar="DIR",
         help="image folder of OTHER.json (default: found near IMAGES)",
     )
@@ -264,6 +276,7 @@ def _parser() -> argparse.ArgumentParser:
         "crowd": get_args(Crowd),
         "rings": get_args(Rings),
         "witnesses": get_args(Witnesses),
+        "cache": ("none", "disk"),
     }
     for key, values in choices.items():
         about = f"value of data.{key} in training (default: %(default)s)"
@@ -278,6 +291,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     about = "value of data.frame in training (default: %(default)s); --fix applies what it finds"
     parser.add_argument("--frame", type=_frame, default="stored", metavar="{stored,auto,H,W}", help=about)
+    about = "value of data.cache_gb in training (default: %(default)s)"
+    parser.add_argument("--cache-gb", type=_gigabytes, default=50, metavar="N", help=about)
     for key, default in (("max_dets", 100), ("max_image_pixels", 200_000_000)):
         about = f"value of data.{key} in training (default: %(default)s)"
         option = f"--{key.replace('_', '-')}"
@@ -310,6 +325,16 @@ def _frame(text: str) -> str | list[int]:
     if len(sides) != 2:
         raise argparse.ArgumentTypeError(f"{text} is neither stored nor auto, nor a size H,W")
     return [_positive(side.strip()) for side in sides]
+
+
+def _gigabytes(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of gigabytes above 0")
+    return found
 
 
 def _positive(text: str) -> int:

@@ -23,6 +23,7 @@ from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.name_forms import roboflow_source, source_name
 from segtrain.data.images.opening import pillow_settings
+from segtrain.data.storage.image_store import ImageFile
 from segtrain.errors import SegtrainError
 from segtrain.io import printable
 
@@ -45,13 +46,13 @@ def group_copies(index: CocoIndex, images: ImageReader | None) -> IntArray | Non
 
     Args:
         index: index of the images.
-        images: reader of the images; None to compare names alone.
+        images: reader of the images; None to compare names alone, as those of a store are compared.
 
     Returns:
         (N,) number of each image's group; None if no image is a copy. A line of the log says how many are.
     """
     keys: list[Sequence[Hashable]] = [[source_name(name) for name in index.images.names()]]
-    if images is not None:
+    if images is not None and isinstance(images.folder, Path):
         keys += [_by_bytes(index, images), _by_pixels(index, images)]
     groups = join_groups(keys)
     copies = len(groups) - len(np.unique(groups))
@@ -142,8 +143,8 @@ def _by_bytes(index: CocoIndex, images: ImageReader) -> list[int | None]:
     return [keys.get(identifier) for identifier in index.images.rows["id"].tolist()]
 
 
-def _paths(index: CocoIndex, images: ImageReader) -> Mapping[int, Path]:
-    paths: dict[int, Path] = {}
+def _paths(index: CocoIndex, images: ImageReader) -> Mapping[int, ImageFile]:
+    paths: dict[int, ImageFile] = {}
     for image in index.images:
         try:
             paths[image.id] = images.path(image.file_name)

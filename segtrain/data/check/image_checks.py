@@ -108,7 +108,7 @@ def check_headers(
         return reader.check(image)
 
     report = HeaderReport(Issues(), {}, {})
-    threads = _HEADER_THREADS if _waits_for_disk(images, reader) else 1
+    threads = _HEADER_THREADS if reader.lazy or _waits_for_disk(images, reader) else 1
     with closing(_in_threads(look, images, reader.max_pixels, threads)) as results:
         for image, header in results:
             advance()
@@ -133,7 +133,8 @@ def check_pixels(
     """
     report, readings = ImageReport(Issues(), {}), Readings()
     look = partial(_look_at_pixels, reader)
-    with closing(_in_threads(look, images, reader.max_pixels, os.cpu_count() or 1)) as results:
+    threads = _HEADER_THREADS if reader.lazy else os.cpu_count() or 1
+    with closing(_in_threads(look, images, reader.max_pixels, threads)) as results:
         for image, found in results:
             advance()
             if isinstance(found, ImageError):

@@ -14,9 +14,11 @@ from segtrain import masks
 from segtrain.arrays import BoolArray
 from segtrain.console import progress
 from segtrain.data.check.cache import cached, fingerprint, fingerprints
+from segtrain.data.check.known_headers import place_of
 from segtrain.data.check.readings import Readings
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issues
+from segtrain.data.coco.joined_files import KEPT_BESIDE
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.intensity import PLAIN, Intensity, Range, sample_type
@@ -25,7 +27,7 @@ from segtrain.errors import SegtrainError
 from segtrain.io import printable, write_atomically
 from segtrain.values import IntensityRule, IntensitySetting
 
-INTENSITY_FILE = "segtrain_intensity.json"  # beside the two files of a drawn split
+(INTENSITY_FILE,) = KEPT_BESIDE  # beside the two files of a drawn split
 MOST_IMAGES = 200  # of each kind of file that a range is found from
 
 
@@ -93,9 +95,8 @@ def measure_images(
 
     stated = [(info.id, info.file_name, info.height, info.width) for info in infos]
     files = fingerprints(reader.folder, (info.file_name for info in infos))
-    folder = str(reader.folder.absolute())
-    asked = [folder, str(reader.reading), stated, files, fingerprint(index.path)]
-    return cached(asked, _Measured, look).images
+    asked = [place_of(reader), str(reader.reading), stated, files, fingerprint(index.path)]
+    return cached(None if reader.lazy else asked, _Measured, look).images
 
 
 def _measure(index: CocoIndex, reader: ImageReader, place: int, advance: Callable[[], None]) -> Measurement | None:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import msgspec
 
@@ -16,6 +16,9 @@ from segtrain.data.images.image_reader import ImageReader
 
 # Formats whose samples have 8 bits at most.
 _SHALLOW = frozenset({".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
+
+
+_LOOKED_AT = 100  # headers of each kind of file, before remote images are used
 
 
 class KnownHeaders(msgspec.Struct):
@@ -42,9 +45,27 @@ def known_headers(reader: ImageReader, images: Sequence[ImageInfo], absent: Mapp
 
     stated = [(image.id, image.file_name, image.height, image.width) for image in images]
     found = fingerprints(reader.folder, (image.file_name for image in images))
-    folder = str(reader.folder.absolute())
     problems = {str(identifier): str(error) for identifier, error in absent.items()}
-    return cached([folder, str(reader.reading), stated, found, problems], KnownHeaders, look)
+    asked = [place_of(reader), str(reader.reading), stated, found, problems]
+    return cached(None if reader.lazy else asked, KnownHeaders, look)
+
+
+def place_of(reader: ImageReader) -> str:
+    """Return what tells the image folder of a reader from all others."""
+    return str(reader.folder.absolute() if isinstance(reader.folder, Path) else reader.folder)
+
+
+def some_images(images: Sequence[ImageInfo]) -> list[ImageInfo]:
+    """Choose images whose headers stand for those of all: some of each kind of file, evenly spread.
+
+    Args:
+        images: images of a remote data set, whose other headers are looked at when they are read.
+    """
+    kinds: dict[str, list[int]] = defaultdict(list)
+    for place, image in enumerate(images):
+        kinds[PurePath(image.file_name).suffix.lower()].append(place)
+    chosen = [place for places in kinds.values() for place in places[:: len(places) // _LOOKED_AT + 1]]
+    return [images[place] for place in sorted(chosen)]
 
 
 def may_be_deep(image: ImageInfo) -> bool:

@@ -23,6 +23,7 @@ from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.data.frames.correct import correct, frames_of_size, from_masks
 from segtrain.data.frames.judge import Frame, judge
 from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.storage.image_store import ImageFolder
 from segtrain.errors import SegtrainError
 
 logger = logging.getLogger(__name__)
@@ -126,12 +127,12 @@ def _with_frames(index: CocoIndex, asked: Sequence[object]) -> CocoIndex:
     return replace(index, issues=issues)
 
 
-def with_image_files(index: CocoIndex, folder: Path | None) -> tuple[CocoIndex, AbsentImages]:
+def with_image_files(index: CocoIndex, folder: ImageFolder | None) -> tuple[CocoIndex, AbsentImages]:
     """Find the files of an index's images, and make one image of entries that name the same file.
 
     Args:
         index: index of a json.
-        folder: image folder; None without one, where names count as they are written.
+        folder: image folder or store of images; None without one, where names count as they are written.
 
     Returns:
         The index with the names of the files, and the images whose file was not found.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,11 +12,14 @@ from segtrain.data.coco.issues import Issues
 from segtrain.data.images.image_files import ImageError, image_path
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.name_forms import plain_path
-from segtrain.data.images.near_files import SIDE_FOLDERS, Found, NearFiles, is_missing, list_files
+from segtrain.data.images.near_files import SIDE_FOLDERS, Found, NearFiles, is_missing, list_folder, missing_in
+from segtrain.data.storage.address import Location
+from segtrain.data.storage.image_store import ImageFile, ImageFolder, ImageStore, StoredFile
 from segtrain.errors import SegtrainError
 from segtrain.io import printable
 
 _TRIED = 50  # names, to find the folder that holds them
+_PROBING = 16  # threads, which wait for the network most of the time
 _FOLDERS = 200  # folders that are looked into for them
 _DESCRIBED = 3  # missing names for which a similar one is looked for
 _WRITE = "write the name of the file into the json"
@@ -53,7 +57,7 @@ class AbsentImages:
     problems: Mapping[int, ImageError] = field(default_factory=dict)
     elsewhere: Elsewhere | None = None
 
-    def refuse(self, index: CocoIndex, key: str, root: Path | None = None) -> None:
+    def refuse(self, index: CocoIndex, key: str, root: Location | None = None) -> None:
         """Raise an error if there are any.
 
         Args:
@@ -75,7 +79,7 @@ class AbsentImages:
         said = f"{printable(first.place)}: no such image ({len(own)} of {len(index.images)} are missing)"
         if self.elsewhere is not None:
             there = self.elsewhere.folder
-            relative = there.relative_to(root) if root is not None and there.is_relative_to(root) else there
+            relative = there.relative_to(root) if isinstance(root, Path) and there.is_relative_to(root) else there
             raise SegtrainError(f"{said}; {self.elsewhere}: set {key}={relative}")
         alike = first.reason.partition(", but ")[2]
         raise SegtrainError(
@@ -84,7 +88,7 @@ class AbsentImages:
         )
 
 
-def locate_images(index: CocoIndex, folder: Path) -> tuple[CocoIndex, AbsentImages]:
+def locate_images(index: CocoIndex, folder: ImageFolder) -> tuple[CocoIndex, AbsentImages]:
     r"""Find the file of each image of an index.
 
     A name is taken as it is where a file has it; then with ``\`` as separator; then the folder is listed, and the name
@@ -92,18 +96,22 @@ def locate_images(index: CocoIndex, folder: Path) -> tuple[CocoIndex, AbsentImag
 
     Args:
         index: index of a json.
-        folder: image folder, which exists.
+        folder: image folder, which exists, or store of images. Of a store whose files cannot be listed quickly, some
+            names are looked for, and all others taken as they are.
 
     Returns:
         The index with the names of the files, and with an issue for each name that differs; and the images whose file
         was not found.
     """
-    names, place = index.images.names(), os.fspath(folder)
-    missing = [number for number, name in enumerate(names) if is_missing(place, name)]
+    names = index.images.names()
+    if isinstance(folder, ImageStore) and folder.names() is None:
+        return index, _probe(index, names, folder)
+    lacks = missing_in(folder)
+    missing = [number for number, name in enumerate(names) if lacks(name)]
     if not missing:
         return index, AbsentImages()
     turned = {number: names[number].replace("\\", "/") for number in missing if "\\" in names[number]}
-    new = {number: name for number, name in turned.items() if not is_missing(place, name)}
+    new = {number: name for number, name in turned.items() if not lacks(name)}
     backslashed = list(new)
     left = [number for number in missing if number not in new]
     _folders_above.cache_clear()  # folders may have been made since
@@ -111,7 +119,7 @@ def locate_images(index: CocoIndex, folder: Path) -> tuple[CocoIndex, AbsentImag
     elsewhere = None
     if left:
         named_exactly = {names[number] for number in set(range(len(names))).difference(left)} | set(new.values())
-        listing = list_files(folder)
+        listing = list_folder(folder)
         near = NearFiles(listing.files, named_exactly)
         found = near.find_all(dict.fromkeys(names[number] for number in left))
         for number in left:
@@ -122,7 +130,8 @@ def locate_images(index: CocoIndex, folder: Path) -> tuple[CocoIndex, AbsentImag
             elif found[name].files:
                 new[number] = found[name].files[0]
         unknown = [number for number in left if number not in new and number not in absent]
-        elsewhere = _find_folder([names[number] for number in unknown], folder, index.path) if unknown else None
+        if unknown and isinstance(folder, Path):
+            elsewhere = _find_folder([names[number] for number in unknown], folder, index.path)
         used = frozenset(new.values())
         for rank, number in enumerate(unknown):
             alike = near.alike(names[number], used) if rank < _DESCRIBED else None
@@ -136,6 +145,26 @@ def locate_images(index: CocoIndex, folder: Path) -> tuple[CocoIndex, AbsentImag
     return replace(index, images=index.images.with_names(new), issues=issues), AbsentImages(problems, elsewhere)
 
 
+def _probe(index: CocoIndex, names: Sequence[str], store: ImageStore) -> AbsentImages:
+    """Look for some of the images of a store."""
+    numbers = range(0, len(names), len(names) // _TRIED + 1)
+
+    def look(number: int) -> ImageError | None:
+        try:
+            name = image_path(store, names[number])
+            held = not isinstance(name, StoredFile) or store.holds(name.name)
+        except ImageError as error:
+            return error
+        return None if held else _missing(store, names[number], None, None, complete=True)
+
+    with ThreadPoolExecutor(_PROBING) as threads:
+        found = list(threads.map(look, numbers))
+    ids = index.images.rows["id"]
+    return AbsentImages(
+        {int(ids[number]): problem for number, problem in zip(numbers, found, strict=True) if problem is not None}
+    )
+
+
 def size_reader(images: ImageReader) -> Callable[[str], tuple[int, int]]:
     """Return a function that reads the (H, W) of an image by its name in a json, which may differ from the file's.
 
@@ -143,11 +172,12 @@ def size_reader(images: ImageReader) -> Callable[[str], tuple[int, int]]:
         images: reader of the folder; it is listed when a name is first not found.
     """
     near: list[NearFiles] = []
+    lacks = missing_in(images.folder)
 
     def size(name: str) -> tuple[int, int]:
-        if is_missing(os.fspath(images.folder), name):
+        if lacks(name):
             if not near:
-                near.append(NearFiles(list_files(images.folder).files, ()))
+                near.append(NearFiles(list_folder(images.folder).files, ()))
             files = near[0].find(name)
             name = files[0] if len(files) == 1 else name
         return images.size(name)
@@ -169,19 +199,27 @@ def _name(index: CocoIndex, number: int) -> str:
     return f"{printable(image.file_name)} (image {image.id})"
 
 
-def _ambiguity(folder: Path, name: str, found: Found) -> ImageError | None:
+def _ambiguity(folder: ImageFolder, name: str, found: Found) -> ImageError | None:
     """Return the problem of a name that may mean several files; None if it means one or none."""
-    files = [folder / file for file in found.files]
-    if len(files) == 1 and (other := _file_above(folder, name, found.files[0])) is not None:
+    files = [_file(folder, file) for file in found.files]
+    if len(files) == 1 and isinstance(folder, Path) and (other := _file_above(folder, name, found.files[0])):
         files.append(other)
-    if len(files) > 1 and not all(os.path.samefile(file, files[0]) for file in files[1:]):  # noqa: PTH121
+    if len(files) > 1 and not all(_is_same(file, files[0]) for file in files[1:]):
         both = " and ".join(printable(file) for file in files[:2])
         more = f", and {len(files) - 2} more" if len(files) > 2 else ""
-        return ImageError("image-ambiguous", folder / name, f"there is no such file; {both} fit{more}", _WRITE)
+        return ImageError("image-ambiguous", _file(folder, name), f"there is no such file; {both} fit{more}", _WRITE)
     if found.rival is not None:
         reason = f"there is no such file; {printable(files[0])} fits, and fits {printable(found.rival)} as well"
-        return ImageError("image-ambiguous", folder / name, reason, _WRITE)
+        return ImageError("image-ambiguous", _file(folder, name), reason, _WRITE)
     return None
+
+
+def _file(folder: ImageFolder, name: str) -> ImageFile:
+    return folder / name if isinstance(folder, Path) else StoredFile(folder, name)
+
+
+def _is_same(file: ImageFile, other: ImageFile) -> bool:
+    return isinstance(file, Path) and isinstance(other, Path) and file.samefile(other)
 
 
 def _file_above(folder: Path, name: str, file: str) -> Path | None:
@@ -206,7 +244,9 @@ def _folders_above(folder: Path, path: str) -> list[Path]:
     return [other for other in found if other.is_dir()]
 
 
-def _missing(folder: Path, name: str, alike: str | None, elsewhere: Elsewhere | None, *, complete: bool) -> ImageError:
+def _missing(
+    folder: ImageFolder, name: str, alike: str | None, elsewhere: Elsewhere | None, *, complete: bool
+) -> ImageError:
     if elsewhere is None:
         try:
             image_path(folder, name)
@@ -219,7 +259,9 @@ def _missing(folder: Path, name: str, alike: str | None, elsewhere: Elsewhere | 
         reason += f", but one of a similar name: {printable(alike)}"
     if not complete:
         reason += "; the folder holds too many files to look for one that fits"
-    return ImageError("image-missing", folder / name, reason, "correct the json, or give the folder of its images")
+    return ImageError(
+        "image-missing", _file(folder, name), reason, "correct the json, or give the folder of its images"
+    )
 
 
 def _find_folder(names: Sequence[str], folder: Path, json: Path) -> Elsewhere | None:

@@ -12,7 +12,7 @@ from segtrain.data.check.cache import cached, fingerprint, fingerprints
 from segtrain.data.check.copies import find_one_source, find_source_leaks
 from segtrain.data.check.image_checks import FormatCount, check_headers, check_pixels, count_formats
 from segtrain.data.check.intensity_range import INTENSITY_FILE, settle_intensity
-from segtrain.data.check.known_headers import deep_images, known_headers
+from segtrain.data.check.known_headers import deep_images, known_headers, place_of
 from segtrain.data.check.load import load_index, with_image_files
 from segtrain.data.check.locate import AbsentImages, count_images
 from segtrain.data.check.set_checks import CategoryCount, category_histogram, check_set, find_duplicates, find_leaks
@@ -24,6 +24,7 @@ from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.intensity import Intensity
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages
+from segtrain.data.storage.image_store import ImageFolder
 from segtrain.errors import SegtrainError
 from segtrain.values import IntensitySetting
 
@@ -34,7 +35,7 @@ class CheckSettings:
 
     Attributes:
         annotations: path of the json.
-        images: image folder.
+        images: image folder, or store of images.
         against: path of the json of a validation set, whose images should not be among these.
         against_images: image folder of the other json; None for ``images`` or a folder beside it, whichever holds the
             most of its images.
@@ -48,9 +49,9 @@ class CheckSettings:
     """
 
     annotations: Path
-    images: Path
+    images: ImageFolder
     against: Path | None
-    against_images: Path | None
+    against_images: ImageFolder | None
     exif: Exif
     max_dets: int
     max_pixels: int
@@ -113,28 +114,29 @@ def run_checks(
         FileError: a json cannot be used at all.
         SegtrainError: there is no image folder.
     """
-    if not question.images.is_dir():
+    if isinstance(question.images, Path) and not question.images.is_dir():
         raise SegtrainError(f"{question.images}: no such image folder; give the folder of the images")
     reader = question.reader
     index, absent = open_checked(question)
     others = replace(reader, folder=question.against_images or question.images)
     other = load_index(question.against, "warn", question.rules, others) if question.against else None
     folder = question.images if other is None else question.against_images or _folder_of(other, question.images)
+    others = replace(others, folder=folder)
     others_absent = AbsentImages()
     if other is not None:
         other, others_absent = with_image_files(other, folder)
     asked: list[object] = [
         FINDS_CROSSINGS,
-        str(question.images.absolute()),
+        place_of(reader),
         str(question),
         fingerprint(question.annotations),
         fingerprint(question.annotations.with_name(INTENSITY_FILE)),
         *_files(index, absent, question.images),
     ]
     if other is not None:
-        asked += [str(folder.absolute()), fingerprint(other.path), *_files(other, others_absent, folder)]
+        asked += [place_of(others), fingerprint(other.path), *_files(other, others_absent, folder)]
     look = partial(_look, question, (index, absent), None if other is None else (other, others_absent), folder, advance)
-    return cached(asked, CheckReport, look), index
+    return cached(None if reader.lazy or others.lazy else asked, CheckReport, look), index
 
 
 def open_checked(question: CheckSettings) -> tuple[CocoIndex, AbsentImages]:
@@ -153,8 +155,10 @@ def open_checked(question: CheckSettings) -> tuple[CocoIndex, AbsentImages]:
     return with_image_files(index, question.images)
 
 
-def _folder_of(index: CocoIndex, images: Path) -> Path:
+def _folder_of(index: CocoIndex, images: ImageFolder) -> ImageFolder:
     """Locate the images of another json: this folder or one beside it, whichever holds the most of them."""
+    if not isinstance(images, Path):
+        return images
     beside = sorted(path for path in images.absolute().parent.iterdir() if path.is_dir())
     folders = {path.resolve(): path for path in (*beside, images)}
     held = dict(zip(folders.values(), count_images(index, list(folders.values())), strict=True))
@@ -166,7 +170,7 @@ def _folder_of(index: CocoIndex, images: Path) -> Path:
     return best[0]
 
 
-def _files(index: CocoIndex, absent: AbsentImages, folder: Path) -> list[object]:
+def _files(index: CocoIndex, absent: AbsentImages, folder: ImageFolder) -> list[object]:
     """Fingerprint the files of a set: those that are there, and what is said about the others."""
     names = index.images.names()
     return [*fingerprints(folder, names), names, *map(str, absent.problems.values())]
@@ -196,7 +200,7 @@ def _look(
     question: CheckSettings,
     images: tuple[CocoIndex, AbsentImages],
     others: tuple[CocoIndex, AbsentImages] | None,
-    other_images: Path,
+    other_images: ImageFolder,
     advance: Callable[[str, int], Callable[[], None]],
 ) -> CheckReport:
     reader = question.reader

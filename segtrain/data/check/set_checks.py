@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issues
 from segtrain.data.images.image_files import open_file
+from segtrain.data.storage.image_store import ImageFile, StoredFile
 from segtrain.errors import SegtrainError
 from segtrain.io import printable
 
@@ -121,17 +121,18 @@ class _Use:
 
     side: Side
     image_id: int
-    path: Path
+    path: ImageFile
 
     def __str__(self) -> str:
-        return f"{printable(f'{self.path.parent.name}/{self.path.name}')} (image {self.image_id})"
+        name = self.path.name if isinstance(self.path, StoredFile) else f"{self.path.parent.name}/{self.path.name}"
+        return f"{printable(name)} (image {self.image_id})"
 
 
 @dataclass(eq=False, slots=True)
 class _File:
     """File on the disk, and all its uses."""
 
-    path: Path
+    path: ImageFile
     bytes: int
     uses: list[_Use] = field(default_factory=list)
 
@@ -139,7 +140,7 @@ class _File:
 _Group = list[_File]
 
 
-def identical_files(paths: Mapping[int, Path]) -> list[list[int]]:
+def identical_files(paths: Mapping[int, ImageFile]) -> list[list[int]]:
     """Group the ids of images whose files have the same content.
 
     Args:
@@ -149,7 +150,7 @@ def identical_files(paths: Mapping[int, Path]) -> list[list[int]]:
     return [[use.image_id for use in group] for group in _identical(uses, lambda uses: len(uses) > 1)]
 
 
-def find_duplicates(paths: Mapping[int, Path]) -> Issues:
+def find_duplicates(paths: Mapping[int, ImageFile]) -> Issues:
     """Find images with several ids that are the same file, or files of the same content.
 
     Args:
@@ -163,7 +164,7 @@ def find_duplicates(paths: Mapping[int, Path]) -> Issues:
     return issues
 
 
-def find_leaks(train: Mapping[int, Path], val: Mapping[int, Path]) -> Issues:
+def find_leaks(train: Mapping[int, ImageFile], val: Mapping[int, ImageFile]) -> Issues:
     """Find validation images that are training images as well: the same file, or files of the same content.
 
     Args:
@@ -200,6 +201,10 @@ def _uses(group: _Group) -> list[_Use]:
 def _by_size(uses: Iterable[_Use]) -> list[_Group]:
     files: dict[Hashable, _File] = {}
     for use in uses:
+        if isinstance(use.path, StoredFile):  # the content is not transferred: only the same file is known as such
+            file = files.setdefault(str(use.path), _File(use.path, -1 - len(files)))
+            file.uses.append(use)
+            continue
         try:
             status = use.path.stat()
         except (OSError, ValueError):
@@ -241,7 +246,7 @@ def _hash_of_all(file: _File) -> bytes | None:
     return b"" if file.bytes <= _HEAD else _hash(file.path, file.bytes)
 
 
-def _hash(path: Path, limit: int) -> bytes | None:
+def _hash(path: ImageFile, limit: int) -> bytes | None:
     """Hash the first bytes of a file; None if they cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
     try:

@@ -234,6 +234,9 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "image-foreign": IssueType(
         "error", "file that is something else than an image", "get or convert the image; else the image is left out"
     ),
+    "image-not-transferred": IssueType(
+        "error", "remote image file that cannot be transferred", "try again; else the image is left out"
+    ),
     "image-truncated": IssueType("error", "image file that breaks off", "replace it; else the image is left out"),
     "image-too-large": IssueType(
         "error", "more pixels than data.max_image_pixels", "raise it; else the image is left out"

@@ -14,35 +14,40 @@ import msgspec
 import segtrain
 from segtrain.data.coco.ids import as_whole_number
 from segtrain.data.coco.json_file import decode_leniently, read_coco_file, read_document
+from segtrain.data.storage.address import Address, Location, locate
+from segtrain.data.storage.local_copies import local_copy
 from segtrain.errors import SegtrainError
 from segtrain.io import cache_folder, write_atomically
 
-AnnotationFiles = str | Path | Sequence[str | Path]
+AnnotationFiles = str | Path | Address | Sequence[str | Path | Address]
 Fields = dict[str, Any]  # json texts, and new values
 _NO_MASK = (b"", b"null", b"[]", b"[[]]")
 _KEPT = 20  # joined files; those that were not used for the longest time go
+# Files beside annotations that belong to them: the ranges of intensities of a drawn split.
+KEPT_BESIDE = ("segtrain_intensity.json",)
 JOINED = "segtrain_joined"
 _LISTS = ("images", "annotations", "categories")
 _SIDES = ("height", "width")
 _LONGEST_NAME = 60  # characters of a joined file's name
 
 
-def annotation_file(given: AnnotationFiles, root: Path = Path()) -> Path:
-    """Return the path of a data set's annotations; several files are joined to one first.
+def annotation_file(given: AnnotationFiles, root: Location = Path()) -> Path:
+    """Return the path of a data set's annotations; remote files are copied, and several files joined to one first.
 
     Images of one file name are one image, categories of one name one category. Ids that occur in several files are
     replaced in all but the first. The joined file is written into the user's cache, and again when one of them changes.
 
     Args:
-        given: path of a file, or the paths of several.
-        root: folder that they are relative to.
+        given: path or address of a file, or those of several.
+        root: folder that they are relative to, or its address.
 
     Raises:
-        SegtrainError: one of several files is missing, or cannot be used at all; or the cache cannot be written.
+        SegtrainError: one of several files is missing, or cannot be used at all; a remote one cannot be transferred; or
+            the cache cannot be written.
     """
-    if isinstance(given, str | Path):
-        return root / given
-    paths = [root / path for path in given]
+    if isinstance(given, str | Path | Address):
+        return _local_file(given, root)
+    paths = [_local_file(path, root) for path in given]
     if not paths:
         raise SegtrainError("the list of annotation files is empty; give the path of a COCO json")
     if len(paths) == 1:
@@ -64,6 +69,11 @@ def annotation_file(given: AnnotationFiles, root: Path = Path()) -> Path:
         reason = f"{joined}: cannot write the joined annotations ({error.strerror})"
         raise SegtrainError(f"{reason}; set XDG_CACHE_HOME to another folder, or join the files yourself") from error
     return joined
+
+
+def _local_file(given: str | Path | Address, root: Location) -> Path:
+    location = locate(given, root)
+    return local_copy(location, *KEPT_BESIDE) if isinstance(location, Address) else location
 
 
 def join_files(paths: Sequence[Path]) -> bytes:

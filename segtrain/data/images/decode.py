@@ -1,7 +1,6 @@
 """Decoding of image files to samples as they are stored, upright."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from segtrain.data.images.opening import open_image
 from segtrain.data.images.orientation import stands_upright, stored_size
@@ -9,9 +8,10 @@ from segtrain.data.images.page_files import deep_colour, load_samples, open_stac
 from segtrain.data.images.reading import Reading
 from segtrain.data.images.samples import Samples
 from segtrain.data.images.stacks import choose, choose_page, read_choice
+from segtrain.data.storage.image_store import ImageFile
 
 
-def decode(path: Path, size: tuple[int, int] | None, reading: Reading) -> Samples:
+def decode(path: ImageFile, size: tuple[int, int] | None, reading: Reading) -> Samples:
     """Decode an image file.
 
     Args:
@@ -39,7 +39,7 @@ def decode(path: Path, size: tuple[int, int] | None, reading: Reading) -> Sample
     return samples.turned(orientation) if upright else samples
 
 
-def decode_pages(path: Path, reading: Reading) -> Iterator[Samples]:
+def decode_pages(path: ImageFile, reading: Reading) -> Iterator[Samples]:
     """Decode each page or frame of an image file as an image of its own.
 
     Args:

@@ -1,7 +1,6 @@
 """Image headers: format, size, mode and EXIF orientation, read without decoding."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 
@@ -11,6 +10,7 @@ from segtrain.data.images.page_files import deep_colour, describe_mode, frame_co
 from segtrain.data.images.reading import Reading
 from segtrain.data.images.samples import ALPHA_MODES
 from segtrain.data.images.stacks import Choice, Stack, choose
+from segtrain.data.storage.image_store import ImageFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Header:
         chosen: channels that are read, where a file has another number of them than 1 or 3; else empty.
     """
 
-    path: Path
+    path: ImageFile
     bytes: int
     mtime_ns: int
     size: tuple[int, int]
@@ -52,7 +52,7 @@ class Header:
     chosen: tuple[int, ...]
 
 
-def read_header(path: Path, size: tuple[int, int] | None, reading: Reading) -> Header:
+def read_header(path: ImageFile, size: tuple[int, int] | None, reading: Reading) -> Header:
     """Check that an image can be opened and has the size that the annotations state.
 
     It is not decoded, but where its pages have to be compared.
@@ -80,8 +80,8 @@ def read_header(path: Path, size: tuple[int, int] | None, reading: Reading) -> H
         turned = stands_upright(path, stored, orientation, size, reading.exif)
         return Header(
             path=path,
-            bytes=opened.status.st_size,
-            mtime_ns=opened.status.st_mtime_ns,
+            bytes=opened.status.bytes,
+            mtime_ns=opened.status.mtime_ns,
             size=upright_size(stored, orientation) if turned else stored,
             orientation=orientation,
             turned=turned and orientation != 1,
@@ -112,8 +112,8 @@ def _header_of_stack(opened: OpenedImage, stack: Stack, size: tuple[int, int] | 
     odd = choice.as_channels or reading.channels is not None or len(choice.channels) != stack.channels
     return Header(
         path=opened.path,
-        bytes=opened.status.st_size,
-        mtime_ns=opened.status.st_mtime_ns,
+        bytes=opened.status.bytes,
+        mtime_ns=opened.status.mtime_ns,
         size=upright_size(stack.size, stack.orientation) if turned else stack.size,
         orientation=stack.orientation,
         turned=turned and stack.orientation != 1,

@@ -1,11 +1,13 @@
 """Image files on disk: paths that stay in their folder, opening, and errors."""
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
+from segtrain.data.storage.image_store import ImageFile, ImageFolder, ImageStore, StoredFile
 from segtrain.errors import SegtrainError
 from segtrain.io import printable
 
@@ -24,17 +26,24 @@ class ImageError(SegtrainError):
         remedy: action that solves it.
     """
 
-    def __init__(self, kind: str, place: Path, reason: str, remedy: str) -> None:
+    def __init__(self, kind: str, place: ImageFile | ImageFolder, reason: str, remedy: str) -> None:
         super().__init__(f"{printable(place)}: {reason}; {remedy}")
         self.kind, self.place, self.reason = kind, place, reason
         self._given = kind, place, reason, remedy
 
-    def __reduce__(self) -> tuple[type["ImageError"], tuple[str, Path, str, str]]:
+    def __reduce__(self) -> tuple[type["ImageError"], tuple[str, ImageFile | ImageFolder, str, str]]:
         return type(self), self._given  # picklable: raised inside DataLoader workers
 
 
-def image_path(folder: Path, file_name: str) -> Path:
-    """Return the path of an image.
+class FileStatus(NamedTuple):
+    """Size of a file in bytes, and the time of its last change in nanoseconds; 0 if that is not known."""
+
+    bytes: int
+    mtime_ns: int
+
+
+def image_path(folder: ImageFolder, file_name: str) -> ImageFile:
+    """Return the path of an image, or its place in a store.
 
     Links below the folder are followed as long as they stay in it; the folder itself may be a link. Paths without a
     link are not resolved: that takes two system calls for most names instead of twenty.
@@ -51,6 +60,8 @@ def image_path(folder: Path, file_name: str) -> Path:
     drive = file_name[1:2] == ":" and file_name[0].isalpha()
     if not parts[0] or ".." in parts or drive:
         raise _outside(folder, file_name, "", "make it relative")
+    if isinstance(folder, ImageStore):
+        return StoredFile(folder, "/".join(parts))
     step = os.fspath(folder)
     try:
         for part in Path(file_name).parts:
@@ -65,19 +76,23 @@ def image_path(folder: Path, file_name: str) -> Path:
     return folder / file_name
 
 
-def open_file(path: Path) -> tuple[BinaryIO, os.stat_result]:
+def open_file(path: ImageFile) -> tuple[BinaryIO, FileStatus]:
     """Open a regular file, and return it with its status.
 
     Raises:
         ImageError: the path is a directory, a pipe or a device.
         OSError: the file cannot be opened.
+        TransferError: the file is remote, and cannot be transferred.
     """
+    if isinstance(path, StoredFile):
+        content = path.read()
+        return io.BytesIO(content), FileStatus(len(content), 0)
     descriptor = os.open(path, _FLAGS)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise ImageError("image-unreadable", path, "cannot read the image (a directory, pipe or device)", REPLACE)
-    return os.fdopen(descriptor, "rb"), status
+    return os.fdopen(descriptor, "rb"), FileStatus(status.st_size, status.st_mtime_ns)
 
 
 def _why_impossible(path: Path) -> str | None:
@@ -101,7 +116,7 @@ def _follow(folder: Path, file_name: str) -> None:
         )
 
 
-def _outside(folder: Path, file_name: str, how: str, remedy: str) -> ImageError:
+def _outside(folder: ImageFolder, file_name: str, how: str, remedy: str) -> ImageError:
     reason = f"the file name {_quoted(file_name)} leads out of the image folder{how}"
     return ImageError("image-outside-folder", folder, reason, remedy)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -16,6 +15,7 @@ from segtrain.data.images.opening import PILLOW_LIMIT
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages, Reading
 from segtrain.data.images.samples import Samples
+from segtrain.data.storage.image_store import ImageFile, ImageFolder, ImageStore
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +42,7 @@ class ImageReader:
     """Reader of the images of a folder.
 
     Attributes:
-        folder: image folder; nothing outside of it is read.
+        folder: image folder, of which nothing outside is read, or store of images.
         exif: treatment of EXIF orientations; see ``Reading``.
         max_pixels: largest number of pixels of an image.
         pages: treatment of files of several pages; see ``Reading``.
@@ -50,7 +50,7 @@ class ImageReader:
         intensity: ranges by which samples become 8-bit RGB.
     """
 
-    folder: Path
+    folder: ImageFolder
     exif: Exif
     max_pixels: int
     pages: Pages = "error"
@@ -62,7 +62,12 @@ class ImageReader:
         """Settings of reading an image."""
         return Reading(self.exif, self.max_pixels, self.pages, self.channels)
 
-    def path(self, file_name: str) -> Path:
+    @property
+    def lazy(self) -> bool:
+        """True if a look at every file takes too long to be taken before the start; see `ImageStore`."""
+        return isinstance(self.folder, ImageStore) and self.folder.lazy
+
+    def path(self, file_name: str) -> ImageFile:
         """Return the path of an image; see ``image_path``."""
         return image_path(self.folder, file_name)
 
@@ -97,7 +102,7 @@ class ImageReader:
 
 
 def read_image(
-    path: Path,
+    path: ImageFile,
     size: tuple[int, int] | None = None,
     *,
     exif: Exif = "auto",
@@ -132,7 +137,7 @@ def read_image(
     return to_rgb(samples, range_of_image(samples, intensity, path))
 
 
-def range_of_image(samples: Samples, intensity: Intensity, path: Path) -> Range:
+def range_of_image(samples: Samples, intensity: Intensity, path: ImageFile) -> Range:
     """Find the range by which an image is read.
 
     Args:
@@ -155,7 +160,7 @@ def range_of_image(samples: Samples, intensity: Intensity, path: Path) -> Range:
 
 
 def read_pages(
-    path: Path,
+    path: ImageFile,
     *,
     exif: Exif = "auto",
     max_pixels: int = PILLOW_LIMIT,

@@ -2,12 +2,13 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
 from segtrain.data.images.name_forms import LOOSEST, Fit, closeness, parts_of, plain_path, without_affixes
+from segtrain.data.storage.image_store import ImageFolder, ImageStore
 
 MOST_ENTRIES = 1_000_000  # files and folders that are listed; a larger folder takes too long
 _ALIKE = 20_000  # files that are compared letter by letter
@@ -40,6 +41,17 @@ def is_missing(folder: str, file_name: str) -> bool:
     except OSError as error:
         return error.filename is not None and len(os.fsencode(file_name)) > 255
     return False
+
+
+def missing_in(folder: ImageFolder) -> Callable[[str], bool]:
+    """Return a function that tells whether a folder, or a store that lists its files, lacks a file of a name."""
+    if isinstance(folder, ImageStore):
+        if (names := folder.names()) is None:
+            return leads_out
+        held = frozenset(names)
+        return lambda name: name not in held
+    place = os.fspath(folder)
+    return lambda name: is_missing(place, name)
 
 
 class Listing(NamedTuple):
@@ -85,6 +97,13 @@ def list_files(folder: Path, most: int = MOST_ENTRIES) -> Listing:
             elif entry.name.lower() not in SIDE_FOLDERS:
                 waiting.append((f"{prefix}{entry.name}/", entry.path))
     return Listing(found, complete=True)
+
+
+def list_folder(folder: ImageFolder) -> Listing:
+    """List the files below a folder, or in a store; see `list_files`."""
+    if isinstance(folder, ImageStore):
+        return Listing(list(folder.names() or ()), complete=True)
+    return list_files(folder)
 
 
 def _is_text(name: str) -> bool:

@@ -1,20 +1,20 @@
 """Opening of image files with Pillow, within its limits, and errors that say what a file is."""
 
-import os
 import re
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
 from segtrain.data.images.file_kinds import HEAD, describe_file, describe_jpeg
-from segtrain.data.images.image_files import REPLACE, ImageError, open_file
+from segtrain.data.images.image_files import REPLACE, FileStatus, ImageError, open_file
 from segtrain.data.images.tiff_pages import TiffError
+from segtrain.data.storage.image_store import ImageFile, StoredFile
+from segtrain.data.storage.transfer import TransferError
 from segtrain.errors import SegtrainError
 
 PILLOW_LIMIT = 178_956_970  # pixels; Pillow's own limit, beyond which it suspects a decompression bomb
@@ -40,14 +40,14 @@ class OpenedImage:
         image: the image, whose header is read; None for a TIFF whose samples Pillow has no mode for.
     """
 
-    path: Path
+    path: ImageFile
     stream: BinaryIO
-    status: os.stat_result
+    status: FileStatus
     image: Image.Image | None
 
 
 @contextmanager
-def open_image(path: Path, max_pixels: int) -> Iterator[OpenedImage]:
+def open_image(path: ImageFile, max_pixels: int) -> Iterator[OpenedImage]:
     """Open an image and read its header, as a context; errors inside it name the file.
 
     Args:
@@ -68,12 +68,12 @@ def open_image(path: Path, max_pixels: int) -> Iterator[OpenedImage]:
                     image = Image.open(stream)
                 except UnidentifiedImageError as error:
                     if not _begins(stream).startswith(_TIFF):
-                        raise _no_image(path, stream, status.st_size) from error
+                        raise _no_image(path, stream, status.bytes) from error
                     yield OpenedImage(path, stream, status, None)
                     return
                 with image:
                     if image.format in _REFUSED:
-                        raise _no_image(path, stream, status.st_size)
+                        raise _no_image(path, stream, status.bytes)
                     if image.width * image.height > max_pixels:
                         raise too_large(path, f"{image.width * image.height} pixels", max_pixels)
                     try:
@@ -82,7 +82,10 @@ def open_image(path: Path, max_pixels: int) -> Iterator[OpenedImage]:
                         if kind := describe_jpeg(_begins(stream)):
                             raise unreadable(path, *kind) from error
                         raise
+    except TransferError as error:
+        raise ImageError("image-not-transferred", path, error.reason, error.remedy) from error
     except SegtrainError:
+        _discard_copy(path)
         raise
     except Image.DecompressionBombError as error:  # formats that are decoded when opened, or contain another image
         found = re.search(r"\((\d+ pixels)\)", str(error))
@@ -90,6 +93,7 @@ def open_image(path: Path, max_pixels: int) -> Iterator[OpenedImage]:
     except TiffError as error:
         raise (unreadable(path, error.what, error.remedy) if error.remedy else _cannot_read(path, error)) from error
     except Exception as error:  # Pillow raises a dozen types on corrupt files
+        _discard_copy(path)
         raise _cannot_read(path, error) from error
 
 
@@ -120,7 +124,7 @@ def pillow_settings(max_pixels: int) -> Iterator[None]:
                 _restore.close()
 
 
-def too_large(path: Path, what: str, max_pixels: int) -> ImageError:
+def too_large(path: ImageFile, what: str, max_pixels: int) -> ImageError:
     """Return the error for an image of more pixels than allowed.
 
     Args:
@@ -132,7 +136,7 @@ def too_large(path: Path, what: str, max_pixels: int) -> ImageError:
     return ImageError("image-too-large", path, reason, _LIMIT)
 
 
-def unreadable(path: Path, what: str, remedy: str = "") -> ImageError:
+def unreadable(path: ImageFile, what: str, remedy: str = "") -> ImageError:
     """Return the error for a file that cannot be read as an image.
 
     Args:
@@ -146,19 +150,25 @@ def unreadable(path: Path, what: str, remedy: str = "") -> ImageError:
     return ImageError("image-foreign", path, reason, "or set data.on_bad_image=skip")
 
 
+def _discard_copy(path: ImageFile) -> None:
+    """Remove the local copy of a remote file that is no image: it may have been damaged on its way."""
+    if isinstance(path, StoredFile):
+        path.store.discard(path.name)
+
+
 def _begins(stream: BinaryIO) -> bytes:
     stream.seek(0)
     return stream.read(HEAD)
 
 
-def _no_image(path: Path, stream: BinaryIO, size: int) -> ImageError:
+def _no_image(path: ImageFile, stream: BinaryIO, size: int) -> ImageError:
     head = _begins(stream)
     if kind := describe_file(head, size):
         return unreadable(path, *kind)
     return unreadable(path, f"no known image format; the file begins with the bytes {head[:8].hex(' ')}")
 
 
-def _cannot_read(path: Path, error: Exception) -> ImageError:
+def _cannot_read(path: ImageFile, error: Exception) -> ImageError:
     text = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
     missing = isinstance(error, FileNotFoundError | NotADirectoryError)
     broken = isinstance(error, EOFError) or any(sign in text.lower() for sign in _BROKEN)

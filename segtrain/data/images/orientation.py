@@ -1,11 +1,11 @@
 """EXIF orientations: reading them, and choosing the reading of an image that fits its annotations."""
 
-from pathlib import Path
 from typing import Literal
 
 from PIL import ExifTags, Image
 
 from segtrain.data.images.image_files import ImageError
+from segtrain.data.storage.image_store import ImageFile
 
 Exif = Literal["apply", "ignore", "auto"]
 _SIDEWAYS = (5, 6, 7, 8)
@@ -50,7 +50,7 @@ def exif_orientation(image: Image.Image, *, decoded: bool) -> int:
 
 
 def stands_upright(
-    path: Path, stored: tuple[int, int], orientation: int, size: tuple[int, int] | None, exif: Exif
+    path: ImageFile, stored: tuple[int, int], orientation: int, size: tuple[int, int] | None, exif: Exif
 ) -> bool:
     """Decide if an image is turned by its EXIF orientation.
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.reading import Reading
 from segtrain.data.images.samples import Samples
+from segtrain.data.storage.image_store import ImageFile
 
 _PAGES = "set data.pages=first, max or mean, or give each image a file of its own"
 
@@ -34,7 +34,7 @@ class Stack:
         read: decodes a page as stored, with all of its channels: (H, W) or (H, W, C).
     """
 
-    path: Path
+    path: ImageFile
     size: tuple[int, int]
     orientation: int
     kind: str

@@ -1,0 +1,132 @@
+"""Local copies of remote files that are read from end to end: annotations."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from segtrain.data.storage.address import Address, Location
+from segtrain.data.storage.transfer import TransferError, transfer
+from segtrain.errors import SegtrainError
+from segtrain.io import cache_folder, write_atomically
+
+logger = logging.getLogger(__name__)
+# What file systems call the version of a file, in the order of preference.
+_VERSIONS = (
+    "ETag", "etag", "Content-MD5", "md5Hash", "version_id", "generation", "Last-Modified", "LastModified",
+    "last_modified", "updated", "mtime", "modified", "created", "CRC", "date_time",
+)  # fmt: skip
+_KEPT = 20  # copies; those that were not used for the longest time go
+_ORIGIN = "origin.json"
+
+
+def local_copy(address: Address, *beside: str) -> Path:
+    """Return the path of a local copy of a remote file, which is transferred if there is none of its present version.
+
+    A version is told by the file's size, and by its ETag or time of change. Of a file without either, a new copy is
+    made each time.
+
+    Args:
+        address: address of the file.
+        beside: names of files in the same folder that are copied too where they exist.
+
+    Raises:
+        SegtrainError: the file is missing or cannot be transferred, or the copy cannot be written.
+    """
+    try:
+        info = transfer(address, lambda system, path: dict(system.info(path)))
+    except FileNotFoundError as error:
+        raise SegtrainError(f"{address.shown}: no such file") from error
+    if info.get("type") == "directory":
+        raise SegtrainError(f"{address.shown}: this is a folder; give a file")
+    version = next((f"{key} {info[key]}" for key in _VERSIONS if info.get(key) is not None), None)
+    folder = cache_folder() / "annotations" / _hash([address.text, info.get("size"), version])
+    copy = folder / _readable(address)
+    try:
+        if version is None or not _is_whole(folder, copy):
+            _download(address, copy, info.get("size"))
+            for name in beside:
+                _download_beside(address, name, copy.with_name(name))
+            write_atomically(folder / _ORIGIN, json.dumps({"address": address.text, "size": copy.stat().st_size}))
+            logger.info("%s: copied to %s", address.shown, copy)
+            _forget_oldest(folder.parent)
+        os.utime(folder)
+    except OSError as error:
+        reason = f"cannot write the copy of {address.shown} ({error.strerror})"
+        raise SegtrainError(f"{copy}: {reason}; set XDG_CACHE_HOME to another folder") from error
+    return copy
+
+
+def origin(path: Path) -> Location:
+    """Return the address that a local copy was made of; the path itself for any other file.
+
+    >>> origin(Path("train.json")).as_posix()
+    'train.json'
+    """
+    copies = cache_folder() / "annotations"
+    if not path.is_relative_to(copies):
+        return path
+    try:
+        known = json.loads((copies / path.relative_to(copies).parts[0] / _ORIGIN).read_bytes())
+        return Address(known["address"])
+    except (OSError, ValueError, KeyError):
+        return path
+
+
+def _is_whole(folder: Path, copy: Path) -> bool:
+    try:
+        known: dict[str, Any] = json.loads((folder / _ORIGIN).read_bytes())
+        return bool(copy.stat().st_size == known["size"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _download(address: Address, copy: Path, size: int | None) -> None:
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=copy.parent, prefix=".new-")
+    os.close(handle)
+    try:
+        transfer(address, lambda system, path: _get(system, path, temporary, size))
+        Path(temporary).replace(copy)
+    except FileNotFoundError as error:
+        raise SegtrainError(f"{address.shown}: no such file") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _get(system: Any, path: str, copy: str, size: int | None) -> None:
+    system.get_file(path, copy)
+    held = Path(copy).stat().st_size
+    if size is not None and held != size:
+        raise ConnectionError(f"{held} of {size} bytes arrived")
+
+
+def _download_beside(address: Address, name: str, copy: Path) -> None:
+    folder, _, rest = address.text.partition("::")
+    base, mark, query = folder.partition("?")
+    beside = Address(f"{base.rpartition('/')[0]}/{name}{mark}{query}" + (f"::{rest}" if rest else ""))
+    try:
+        content = transfer(beside, lambda system, path: bytes(system.cat_file(path)))
+    except (FileNotFoundError, TransferError):  # most data sets have none
+        return
+    write_atomically(copy, content)
+
+
+def _readable(address: Address) -> Path:
+    """Return a path that tells the address in messages, such as ``https/host/data/train.json``."""
+    text = "/".join(reversed(address.shown.split("::"))).replace("://", "/")
+    return Path(*(re.sub(r"[^\w.:@+=,-]", "_", part)[:100] for part in text.split("/") if part not in ("", ".", "..")))
+
+
+def _hash(values: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(values).encode("ascii")).hexdigest()[:16]
+
+
+def _forget_oldest(folder: Path) -> None:
+    for old in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
