@@ -441,7 +441,7 @@ def predict(segmenter: Segmenter, data: Split, *, score_threshold: float | None 
     if isinstance(segmenter, Model) and segmenter.class_names and reader.intensity.rule == "auto":
         ranges = {**reader.intensity.ranges, **segmenter.intensity.ranges}
         reader = replace(reader, intensity=replace(segmenter.intensity, ranges=ranges))
-    images = evaluation_images(data.index, reader)
+    images = evaluation_images(data.index.images, reader)
     categories = data.index.categories
     own: Sequence[Category] | None = categories
     if isinstance(segmenter, Model) and segmenter.class_names:

@@ -6,12 +6,14 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from math import nan
 from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
+from segtrain import distributed
 from segtrain.data.coco.index import CocoIndex
 from segtrain.metrics.average_precision import coco_summary
 from segtrain.metrics.f1 import f1_curve
@@ -141,6 +143,38 @@ def predict(
     if not learned:
         return Detections(found, None, False, 0.0, seconds)
     return Detections(found, boxes, not foreign, score_threshold, seconds, exported_boxes=exported or None)
+
+
+def gathered(own: Detections, image_ids: Sequence[int]) -> Detections | None:
+    """Join the detections that several processes have made in their shares of some images.
+
+    Args:
+        own: detections in this process's share; see `distributed.share`.
+        image_ids: ids of all images, in their order.
+
+    Returns:
+        The detections as one process would have made them, in the order of the images; None in all processes but the
+        first.
+    """
+    parts = distributed.collect(own)
+    if parts is None or len(parts) == 1:
+        return None if parts is None else own
+    place = {image_id: number for number, image_id in enumerate(image_ids)}
+
+    def joined(records: Sequence[Sequence[Any] | None]) -> list[Any] | None:
+        held = [part for part in records if part is not None]
+        return sorted(chain(*held), key=lambda record: place[record["image_id"]]) if held else None
+
+    return replace(
+        own,
+        masks=joined([part.masks for part in parts]),
+        boxes=joined([part.boxes for part in parts]),
+        exported_boxes=joined([part.exported_boxes for part in parts]),
+        seconds={
+            name: [parts[n % len(parts)].seconds[name][n // len(parts)] for n in range(len(image_ids))]
+            for name in own.seconds
+        },
+    )
 
 
 class _InputCache:

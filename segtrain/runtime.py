@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 import segtrain
+from segtrain import distributed
 from segtrain.errors import SegtrainError
 
 T = TypeVar("T")
@@ -33,15 +34,17 @@ def copy_to_device(values: Sequence[object], device: torch.device) -> Tensor:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; of several processes on a machine each takes a GPU of its own.
 
     Raises:
         SegtrainError: there is no such device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
         raise SegtrainError(f"device={name}: not a device; use auto, cpu, cuda or cuda:N")
+    if name == "cuda" and distributed.size() > 1:
+        name = f"cuda:{distributed.local_rank()}"
     kind, _, number = name.partition(":")
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise SegtrainError(
@@ -78,7 +81,7 @@ def thread_count(threads: Literal["auto"] | int, busy_workers: int) -> int:
     """Resolve the number of threads to compute with.
 
     ``auto`` leaves one core to each busy worker process: two threads beside one busy process on two cores are slower
-    than one.
+    than one. Processes that compute together on a machine share its cores.
 
     Raises:
         SegtrainError: it is neither ``auto`` nor a number of threads.
@@ -86,7 +89,7 @@ def thread_count(threads: Literal["auto"] | int, busy_workers: int) -> int:
     if threads != "auto" and (type(threads) is not int or threads < 1):
         raise SegtrainError(f"threads={threads}: not a number of threads; use auto, or a whole number from 1")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - busy_workers) if threads == "auto" else threads
+    return max(1, cores // distributed.local_size() - busy_workers) if threads == "auto" else threads
 
 
 def seed_everything(seed: int) -> None:

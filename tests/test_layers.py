@@ -15,6 +15,7 @@ LAYERS = {
     "arrays": 0,
     "boxes": 0,
     "console": 0,
+    "distributed": 0,
     "errors": 0,
     "io": 0,
     "masks": 0,
@@ -46,6 +47,7 @@ DOORS = {
     "torch.utils.tensorboard": ["segtrain.training.logger"],
     "skimage": ["segtrain.segmenters.classical"],
     "sklearn": ["segtrain.segmenters.classical.kmeans"],
+    "torch.distributed": ["segtrain.distributed", "segtrain.training.parallel"],
     "torchvision": ["segtrain.segmenters.mask_rcnn", "segtrain.data.augmentation"],
     "PIL": [
         "segtrain.data.images",

@@ -149,7 +149,7 @@ class Benchmark:
         reader = self.split.images
         if intensity is not None:
             reader = replace(reader, intensity=intensity.completed(reader.intensity))
-        return self._looked_at(evaluation_images(self.split.index, reader))
+        return self._looked_at(evaluation_images(self.split.index.images, reader))
 
     def _looked_at(self, images: Iterator[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor]]:
         """Note the least and the greatest value of images that are read for the first time."""

@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from segtrain.cli import processes
 from segtrain.cli.command_line import Command, logging_of_a_run, start_logging
 from segtrain.cli.config import config_folder, expand_paths, find_problems, register_schemas
 from segtrain.cli.help import help_text
@@ -24,8 +25,6 @@ from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first
 from segtrain.cli.overrides import accept_shell_paths, compose, expand
 from segtrain.cli.trial import check_torchvision, find_refusals
 from segtrain.errors import SegtrainError
-
-Task = Callable[[dict[str, Any], Path, Command], object]
 
 _RECORD_OF_A_SWEEP = "multirun.yaml"
 _RESULTS = ("checkpoints", "results.json")
@@ -69,13 +68,19 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
         with _errors_as_one_line(debugging), _removed_if_empty(output_dir, sweep_dir):
             values = {**_checked((cfg, (), ()))[0], "output_dir": str(output_dir)}
             start_logging()
-            return load_task(config_name)(values, output_dir, _command(config_name, program, arguments))
+            command = _command(config_name, program, arguments)
+            return processes.start(load_task(config_name), processes.Job(values, output_dir, command))
 
     arguments = [accept_shell_paths(argument) for argument in arguments]
     sys.argv = [program[-1], *overrides_first(arguments)]  # where Hydra looks for them
-    with _errors_as_one_line(debugging):
+    # Errors are reported before this process leaves the others, which then know why it did.
+    with _errors_as_one_line(debugging), processes.joined() as leads, _errors_as_one_line(debugging):
+        if not leads:
+            processes.follow(partial(load_task, config_name))
+            return
         _check_command(config_name, arguments)
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(main)()
+        processes.finish()
 
 
 def run(config_name: str, overrides: Sequence[str]) -> Finished[Any]:
@@ -91,6 +96,14 @@ def run(config_name: str, overrides: Sequence[str]) -> Finished[Any]:
     if isinstance(overrides, str):
         raise SegtrainError(f"{config_name} takes a list of overrides; write {config_name}([{overrides!r}])")
     overrides = [accept_shell_paths(override) for override in overrides]
+    with processes.joined():
+        job = processes.agree(partial(_job, config_name, overrides))
+        with logging_of_a_run(), _removed_if_empty(job.output_dir):
+            return Finished(job.output_dir, load_task(config_name)(job.config, job.output_dir, job.command))
+
+
+def _job(config_name: str, overrides: Sequence[str]) -> processes.Job:
+    """Compose the task of a run from Python, and make its folder."""
     try:
         config = compose_runs(config_name, overrides)[0]
     except (HydraException, OmegaConfBaseException) as error:
@@ -101,8 +114,7 @@ def run(config_name: str, overrides: Sequence[str]) -> Finished[Any]:
     command = Command(
         ("segtrain", config_name), overrides, overrides, (config_folder(),), log_name=f"{config_name}.log"
     )
-    with logging_of_a_run(), _removed_if_empty(output_dir):
-        return Finished(output_dir, load_task(config_name)(config, output_dir, command))
+    return processes.Job(config, output_dir, command)
 
 
 def compose_runs(config_name: str, overrides: Sequence[str], *, sweep: bool = False) -> list[dict[str, Any]]:
@@ -129,7 +141,7 @@ def compose_runs(config_name: str, overrides: Sequence[str], *, sweep: bool = Fa
         return _checked(*composed)
 
 
-def load_task(config_name: str) -> Task:
+def load_task(config_name: str) -> processes.Task:
     """Import the task of a root, whose result sweepers optimise if it is a number.
 
     It imports PyTorch, for which ``--help`` and messages about mistakes do not wait.
@@ -173,10 +185,10 @@ def _errors_as_one_line(debugging: bool) -> Iterator[None]:
     except (SegtrainError, HydraException, OmegaConfBaseException, OSError) as error:
         if debugging:
             raise
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        processes.report(f"error: {' '.join(str(error).split())}")
         sys.exit(1)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        processes.report("interrupted")
         sys.exit(130)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from segtrain import distributed
 from segtrain.cli.command_line import Command
 from segtrain.data.loader import TrainingLoader
 from segtrain.data.open_data import open_data, training_samples
@@ -15,6 +16,7 @@ from segtrain.runtime import resolve_device, resolve_precision, seed_everything
 from segtrain.training.checkpoint import Checkpoint, build_trainable, check_trainable
 from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.logger import RunLogger
+from segtrain.training.parallel import require_same_data, scale_learning_rate
 from segtrain.training.resume import find_resumed, initial_state, run_directory
 from segtrain.training.run_state import RunCheckpoints
 from segtrain.training.summary import describe_run, first_samples
@@ -40,19 +42,22 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     threads = choose_threads(config["threads"], settings.workers, device)
     seed_everything(seed)
 
-    resumed = find_resumed(config["resume"], output_dir)
+    resumed = distributed.from_first(lambda: find_resumed(config["resume"], output_dir))
     if resumed is None:
         check_trainable(config["segmenter"])
     val_ids = resumed.known_val_ids(config["data"]) if resumed else None
     intensity = resumed.intensity if resumed else None
-    splits = open_data(config["data"], ["train", "val"], seed, val_ids, intensity=intensity)
-    initial = Checkpoint.initial(config, splits, precision)
-    node = resumed.known_settings(config["segmenter"]) if resumed else config["segmenter"]
-    segmenter = build_trainable(node, initial.class_names, initialise=resumed is None)
+    with distributed.in_turn():
+        splits = open_data(config["data"], ["train", "val"], seed, val_ids, intensity=intensity)
+        initial = Checkpoint.initial(config, splits, precision)
+        node = resumed.known_settings(config["segmenter"]) if resumed else config["segmenter"]
+        segmenter = build_trainable(node, initial.class_names, initialise=resumed is None)
+    require_same_data(splits)
     segmenter.to(device).precision = precision
     initial = initial.with_segmenter_settings(segmenter.resolved_settings)
     start = initial_state(initial, resumed, segmenter.resume_keys)
     optimizer = build(config["optimizer"], parameter_groups(segmenter))
+    scale_learning_rate(optimizer, settings.scale_lr, settings.batch_size * settings.accumulate_steps)
     learner = Learner(
         segmenter, optimizer, schedule,
         max_grad_norm=settings.max_grad_norm, ema_decay=settings.ema_decay, seed=seed,
@@ -62,26 +67,29 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
 
     # All is checked: from here on the folder is this run's.
     with run_directory(output_dir, resumed):
-        command.record(config, output_dir)
-        save_split(splits, output_dir)
-        save_intensity(splits, output_dir)
-        logger = RunLogger(output_dir, start.step)
-        logger.log_config(OmegaConf.to_yaml(config))
-        logger.log_samples(*samples, start.class_names)
-        describe_run(splits, segmenter, output_dir, check=config["data"]["check"] != "off")
+        logger: RunLogger | None = None
+        if distributed.is_first():
+            command.record(config, output_dir)
+            save_split(splits, output_dir)
+            save_intensity(splits, output_dir)
+            logger = RunLogger(output_dir, start.step)
+            logger.log_config(OmegaConf.to_yaml(config))
+            logger.log_samples(*samples, start.class_names)
+            describe_run(splits, segmenter, output_dir, check=config["data"]["check"] != "off")
         if settings.max_steps == 0:
             return float("nan")
         show = ValidationImages(logger, splits["val"], settings.validation_images)
         validation = Validation(splits["val"], start.max_dets, start.score_threshold, show)
         loader = TrainingLoader(
-            dataset, batch_size=settings.batch_size, workers=settings.workers, seed=seed,
+            dataset, batch_size=settings.batch_size * distributed.size(), workers=settings.workers, seed=seed,
             aspect_grouping=settings.aspect_grouping, repeat_threshold=settings.repeat_threshold,
-            pin_memory=device.type == "cuda",
+            pin_memory=device.type == "cuda", part=(distributed.rank(), distributed.size()),
         )  # fmt: skip
         checkpoints = RunCheckpoints(output_dir / "checkpoints", start)
         best = Trainer(settings, learner, loader, validation, logger, checkpoints, threads).fit()
         if config["score_threshold"] == "auto":
             count = settings.threshold_images
             select_score_threshold(checkpoints.folder, segmenter, splits["train"], images=count, seed=seed)
-        logger.close()
+        if logger is not None:
+            logger.close()
         return best

@@ -2,15 +2,16 @@
 
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from segtrain.data.coco.index import CocoIndex
+from segtrain import distributed
+from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.dataset import CocoDataset, Sample, Skipped
 from segtrain.data.images.image_reader import ImageReader, as_tensor
 from segtrain.data.sampling import EpochBatches, aspect_bins, repeat_factors
@@ -26,13 +27,15 @@ class Batch:
         images: uint8 RGB tensors (3, H, W) of any sizes; none if every image of the batch was skipped.
         targets: true instances of each image.
         image_ids: id of each image.
-        skipped: images that could not be read.
+        skipped: images that could not be read; those of all processes that train together.
+        total: number of images that all these processes have.
     """
 
     images: list[Tensor]
     targets: list[Target]
     image_ids: list[int]
     skipped: list[Skipped]
+    total: int
 
 
 class Packed(NamedTuple):
@@ -100,7 +103,7 @@ def unpack(packed: Packed) -> Batch:
             strict=True,
         )
     ]
-    return Batch(images, targets, packed.image_ids, packed.skipped)
+    return Batch(images, targets, packed.image_ids, packed.skipped, len(images))
 
 
 class TrainingLoader:
@@ -108,7 +111,7 @@ class TrainingLoader:
 
     Args:
         dataset: training samples.
-        batch_size: number of images in a batch.
+        batch_size: number of images in a batch, those of all processes of ``part`` together.
         workers: number of processes that load ahead; 0 to load in this one.
         seed: seed of the order, not negative.
         aspect_grouping: True to group images of similar width/height, which need little padding, into batches.
@@ -116,6 +119,7 @@ class TrainingLoader:
             show each image once an epoch.
         pin_memory: True to load into pinned memory, from which copies to a GPU are faster.
         start_method: start method of workers, ``fork`` or ``spawn``; None for the system's default.
+        part: process that is loaded for, and the number of processes that each batch is divided among.
     """
 
     def __init__(
@@ -129,6 +133,7 @@ class TrainingLoader:
         repeat_threshold: float | None = None,
         pin_memory: bool = False,
         start_method: str | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         index, rare = dataset.index, repeat_threshold
         self._batches = EpochBatches(
@@ -137,6 +142,7 @@ class TrainingLoader:
             seed,
             factors=None if rare is None else repeat_factors(index.category_counts(), len(dataset), rare),
             bins=aspect_bins([image.size for image in index.images]) if aspect_grouping else None,
+            part=part,
         )
         self._loader = DataLoader(
             _Records(dataset),
@@ -167,16 +173,27 @@ class TrainingLoader:
         """
         self._batches.epoch, self._batches.start = epoch, start
         for packed in self._loader:
-            yield unpack(packed)
+            yield _of_all_processes(unpack(packed))
 
 
-def evaluation_images(index: CocoIndex, images: ImageReader) -> Iterator[tuple[int, Tensor]]:
-    """Yield the id and the pixels, uint8 RGB (3, H, W), of each image of an index, in its order.
+def _of_all_processes(batch: Batch) -> Batch:
+    """Add what the other processes have loaded for the same step to this process's part of a batch."""
+    total, skipped = distributed.total([len(batch.images), len(batch.skipped)])
+    everyone = list(chain(*distributed.gather(batch.skipped))) if skipped else []
+    return replace(batch, skipped=everyone, total=int(total))
+
+
+def evaluation_images(infos: Sequence[ImageInfo], images: ImageReader) -> Iterator[tuple[int, Tensor]]:
+    """Yield the id and the pixels, uint8 RGB (3, H, W), of some images, in their order.
+
+    Args:
+        infos: the images.
+        images: reader of their files.
 
     Raises:
         SegtrainError: an image cannot be read; `segtrain.data.splits.drop_unreadable` leaves such images out.
     """
-    for info in index.images:
+    for info in infos:
         yield info.id, as_tensor(images.read(info))
 
 

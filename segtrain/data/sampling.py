@@ -53,7 +53,7 @@ def aspect_bins(sizes: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of an epoch, as lists of (pass, position); a function of (seed, epoch) alone.
+    """Batches of an epoch, as lists of (pass, position); a function of (seed, epoch) and the size of a batch alone.
 
     The pass identifies a showing of an image: the epoch, and in higher bits the number of earlier showings in this
     epoch. Random draws that depend on it differ between showings. All epochs have the same number of batches.
@@ -66,6 +66,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             None to show each image once.
         bins: (length,) bin of each image. A batch holds images of one bin, except for one batch at each border between
             neighbouring bins. None for batches of any images.
+        part: process that the batches are for, and the number of processes among which each batch is divided. Their
+            parts are disjoint, make up the batch, and differ by one image at most; some may be empty.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         *,
         factors: npt.NDArray[np.float64] | None = None,
         bins: npt.NDArray[np.int64] | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         self._batch_size = batch_size
         self._seed = seed
@@ -86,6 +89,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         self._extra = int(self._rest[-1] + 1e-9) if length else 0
         self._length = -(-(int(self._whole.sum()) + self._extra) // batch_size)
         self._bins = bins
+        self._first, self._stride = part
         self.epoch = 0
         self.start = 0
 
@@ -102,7 +106,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             order = order[np.argsort(self._bins[positions[order]], kind="stable")]
             batches = random.permutation(batches)
         for first in batches[self.start :] * self._batch_size:
-            batch = order[first : first + self._batch_size]
+            batch = order[first : first + self._batch_size][self._first :: self._stride]
             yield list(zip(passes[batch].tolist(), positions[batch].tolist(), strict=True))
 
     def _samples(self, random: np.random.Generator) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
@@ -109,7 +110,13 @@ class Trainable(nn.Module, ABC):
         resume_keys: settings of the factory that a resumed run must repeat; a setting that decides the shape
             of a weight needs no mention.
         stride: input pixels per cell of the finest features; objects of fewer pixels are reported as hard to see.
+        takes_batches: True if the images of a batch pass the layers together: processes that train together then
+            compute the statistics of batch norms from all of their images. False if they pass one by one: every process
+            then keeps to its own, and running statistics are averaged.
         precision: what matrix products and convolutions compute in, "fp32" or "bf16" (autocast).
+        loss_items: number of items, such as sampled regions, that each term of the latest `losses` is the mean of;
+            for a term that it does not name, the number of images. Processes that train together weigh their terms by
+            it. A network whose terms are means of anything but images sets it in `losses`.
 
     >>> class Nothing(Trainable):
     ...     title = "Nothing"
@@ -131,7 +138,9 @@ class Trainable(nn.Module, ABC):
     resume_keys: ClassVar[Sequence[str]] = ()
     stride: ClassVar[int] = 1
     scores_are_learned: ClassVar[bool] = True
+    takes_batches: ClassVar[bool] = False
     precision: Literal["fp32", "bf16"] = "fp32"
+    loss_items: Mapping[str, int] = MappingProxyType({})
 
     @classmethod
     def check_settings(cls, settings: Mapping[str, Any]) -> None:

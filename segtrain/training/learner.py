@@ -4,6 +4,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -11,11 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from segtrain import distributed
 from segtrain.data.dataset import Skipped
 from segtrain.data.loader import Batch
 from segtrain.errors import SegtrainError
 from segtrain.segmenters import Trainable
 from segtrain.training.checkpoint import restore_weights
+from segtrain.training.parallel import Parallel, joint_means
 from segtrain.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
@@ -139,6 +142,7 @@ class Learner:
         seed: int,
     ) -> None:
         self.segmenter, self.optimizer, self.schedule = segmenter, optimizer, schedule
+        self._parallel = Parallel(segmenter)
         self.ema = None if ema_decay is None else EMA(segmenter, ema_decay)
         self._base_rates = [group["lr"] for group in optimizer.param_groups]
         self._max_grad_norm = math.inf if max_grad_norm is None else max_grad_norm
@@ -158,7 +162,7 @@ class Learner:
         """Take one optimizer step along the mean gradient of some batches.
 
         Args:
-            batches: batches with at least one image each.
+            batches: batches with at least one image each, in one of the processes.
             step: steps taken so far.
             progress: share of the training that is done, in [0, 1].
             meter: receives the losses and the norm of the gradient.
@@ -169,17 +173,21 @@ class Learner:
         factor = self.schedule.factor(progress, step)
         for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
-        # The draws of anchors and regions depend on the seed and the step alone, so a resumed run repeats them.
-        # Mixed by NumPy: torch's generator on the CPU takes 32 bits of a seed and drops the rest.
-        torch.manual_seed(int(np.random.SeedSequence([self._seed, step]).generate_state(1)[0]))
-        for batch in batches:
-            terms = self.segmenter(batch.images, batch.targets)
-            stacked = torch.stack(list(terms.values()))
-            values = dict(zip(terms, stacked.detach().tolist(), strict=True))
-            if not all(map(math.isfinite, values.values())):
-                raise SegtrainError(_describe_divergence(step, batch, values))
-            torch.autograd.backward(stacked.sum() / len(batches))
-            meter.add(values, len(batch.images), share=1 / len(batches))
+        # The draws of anchors and regions depend on the seed, the step and the process alone, so a resumed run repeats
+        # them. Mixed by NumPy: torch's generator on the CPU takes 32 bits of a seed and drops the rest.
+        process = [distributed.rank()] if distributed.rank() else []
+        torch.manual_seed(int(np.random.SeedSequence([self._seed, step, *process]).generate_state(1)[0]))
+        for number, batch in enumerate(batches, 1):
+            with self._parallel.step(last=number == len(batches)):
+                terms, items = self._parallel.losses(batch)
+                stacked = torch.stack(list(terms.values()))
+                means, factors = joint_means(stacked.detach().tolist(), items)
+                values = dict(zip(terms, means, strict=True))
+                if not all(map(math.isfinite, means)):
+                    own = [] if all(map(math.isfinite, stacked.tolist())) else batch.image_ids
+                    raise SegtrainError(_describe_divergence(step, list(chain(*distributed.gather(own))), values))
+                torch.autograd.backward((stacked * stacked.new_tensor(factors)).sum() / len(batches))
+            meter.add(values, batch.total, share=1 / len(batches))
         norm = nn.utils.clip_grad_norm_(self.segmenter.parameters(), self._max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -219,10 +227,10 @@ class Learner:
             self.ema.restore(state["model"], 0)
 
 
-def _describe_divergence(step: int, batch: Batch, values: Mapping[str, float]) -> str:
+def _describe_divergence(step: int, image_ids: Sequence[int], values: Mapping[str, float]) -> str:
     terms = ", ".join(f"{name}={value:.4g}" for name, value in values.items())
     return (
-        f"the loss is not finite at step {step} (images {', '.join(map(str, batch.image_ids))}): {terms}; "
+        f"the loss is not finite at step {step} (images {', '.join(map(str, image_ids))}): {terms}; "
         "try a lower optimizer.lr, a longer schedule.warmup_steps or trainer.precision=fp32"
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from segtrain import distributed
 from segtrain.data.images.intensity import Intensity
 from segtrain.errors import SegtrainError
 from segtrain.nodes import built_class
@@ -125,7 +126,11 @@ def run_directory(output_dir: Path, resumed: Resumed | None) -> Iterator[None]:
 
     Files of an earlier run in it are removed, unless that run is resumed; they are restored if this run fails before
     its first checkpoint. A run that is resumed in a new folder starts with a copy of its predecessor's ``best.pt``.
+    Processes but the first leave the folder alone.
     """
+    if not distributed.is_first():
+        yield
+        return
     _settle(output_dir, finished=False)  # restores files that a killed run has moved
     if resumed is None:
         _move(output_dir, output_dir / _ASIDE)

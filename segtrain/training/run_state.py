@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from segtrain import distributed
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 
 HEADLINE = "mask_ap"  # metric of the validation that decides which weights are the best
@@ -54,7 +55,7 @@ class RunState:
 
 
 class RunCheckpoints:
-    """The files ``best.pt``, to segment with, and ``last.pt``, to go on from.
+    """The files ``best.pt``, to segment with, and ``last.pt``, to go on from; the first process alone writes them.
 
     Args:
         folder: folder of both.
@@ -67,7 +68,7 @@ class RunCheckpoints:
     @property
     def has_best(self) -> bool:
         """True once there is a ``best.pt``."""
-        return (self.folder / "best.pt").exists()
+        return distributed.from_first(lambda: (self.folder / "best.pt").exists())
 
     def save_last(self, state: RunState, weights: dict[str, Tensor], learner: Mapping[str, Any]) -> None:
         """Write ``last.pt``.
@@ -77,6 +78,8 @@ class RunCheckpoints:
             weights: weights to segment with.
             learner: state of the `Learner` that only resuming needs.
         """
+        if not distributed.is_first():
+            return
         position = {"batch": state.batch, "best": state.best, "validated_at": state.validated_at}
         self._snapshot(state, weights, {**learner, **position}).save(self.folder / "last.pt")
 
@@ -87,10 +90,13 @@ class RunCheckpoints:
             state: progress so far.
             weights: weights to segment with.
         """
-        self._snapshot(state, weights, None).save(self.folder / "best.pt")
+        if distributed.is_first():
+            self._snapshot(state, weights, None).save(self.folder / "best.pt")
 
     def keep_best(self, state: RunState) -> None:
         """Leave the weights of ``best.pt``, and state that all of the run so far was needed to find them."""
+        if not distributed.is_first():
+            return
         path = self.folder / "best.pt"
         best = replace(load_checkpoint(path), minutes=state.seconds / 60, validations=state.validations)
         best.save(path)

@@ -14,7 +14,7 @@ class TrainSettings:
     """Settings of a training run; every field is a key of ``configs/trainer/*.yaml``.
 
     Attributes:
-        batch_size: images per batch.
+        batch_size: images per batch, in each process.
         workers: processes that load images ahead.
         epochs: limit in epochs, or None.
         max_steps: limit in optimizer steps, or None.
@@ -24,6 +24,8 @@ class TrainSettings:
             show each image once an epoch.
         precision: "fp32", "bf16", or "auto" for bf16 where the device computes it natively.
         max_grad_norm: gradients longer than this are shortened to it; None for no limit.
+        scale_lr: "none" for the learning rate as given, whatever the number of processes; "auto" for one that grows
+            with the images of a step.
         accumulate_steps: batches whose gradients are averaged into one step.
         ema_decay: decay of the averaged weights that are validated and saved; None for the weights as they are.
         validate_every: epochs between validations; None for one at the end only.
@@ -46,6 +48,7 @@ class TrainSettings:
     repeat_threshold: Annotated[float, Meta(gt=0, le=1)] | None
     precision: Literal["auto", "fp32", "bf16"]
     max_grad_norm: PositiveFloat | None
+    scale_lr: Literal["auto", "none"]
     accumulate_steps: Positive
     ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None
     validate_every: Positive | None

@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 
+from segtrain import distributed
 from segtrain.runtime import thread_count
 
 TRIAL = 5  # steps that a count is timed for, after one to settle
@@ -22,7 +23,8 @@ def choose_threads(threads: Literal["auto"] | int, workers: int, device: torch.d
     """Return a tuner of the thread counts that a run may use.
 
     Args:
-        threads: number of threads, or "auto" to try several on the CPU.
+        threads: number of threads, or "auto" to try several on the CPU; of several processes, each then takes its
+            share of the cores.
         workers: number of loader processes.
         device: device of the network.
 
@@ -31,6 +33,10 @@ def choose_threads(threads: Literal["auto"] | int, workers: int, device: torch.d
     """
     beside_workers = thread_count(threads, busy_workers=workers)
     most = thread_count(threads, busy_workers=0)
+    if distributed.size() > 1:
+        # The same in all processes: sums round by it, and every process takes the same step for itself.
+        beside_workers, most = (-int(count) for count in distributed.largest([-beside_workers, -most]))
+        return ThreadTuner([beside_workers], validation=most)
     # Workers that are not busy all the time may leave enough of their cores.
     choice = [beside_workers, most, max(1, most // 2)] if threads == "auto" and device.type == "cpu" else [most]
     # Workers rest while a run validates, so evaluate.py finds the same count.

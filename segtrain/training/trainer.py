@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from segtrain import distributed
 from segtrain.console import Stage, progress
 from segtrain.data.loader import Batch, TrainingLoader
 from segtrain.errors import SegtrainError
@@ -35,7 +36,7 @@ class Trainer:
         learner: network with its optimizer.
         loader: batches of training images.
         validate: computes the metrics of a network.
-        logger: receives the numbers of the run.
+        logger: receives the numbers of the run; None in processes that write nothing.
         checkpoints: files of the run, and the state that it begins from.
         threads: chooses the number of threads of each step.
 
@@ -52,7 +53,7 @@ class Trainer:
         learner: Learner,
         loader: TrainingLoader,
         validate: Validate,
-        logger: Logger,
+        logger: Logger | None,
         checkpoints: RunCheckpoints,
         threads: ThreadTuner,
     ) -> None:
@@ -111,7 +112,7 @@ class Trainer:
             waited = time.perf_counter() - started
             self._train_step(batches)
             state.batch = fetched
-            self._account(time.perf_counter() - started, waited)
+            self._account(*distributed.largest([time.perf_counter() - started, waited]))
             spent = f"epoch {state.epoch}  step {state.step}  {state.seconds / 60:.1f} min"
             stage.update(min(self.progress, 1.0), f"{spent}  loss {self.meter.last_loss:.3f}")
             if self._save_is_due():
@@ -131,7 +132,7 @@ class Trainer:
         group: list[Batch] = []
         for fetched, batch in enumerate(self.loader.epoch(self.state.epoch, self.state.batch), self.state.batch + 1):
             self.meter.skip(batch.skipped)
-            if batch.images:
+            if batch.total:
                 group.append(batch)
             if group and (len(group) == self.settings.accumulate_steps or fetched == len(self.loader)):
                 yield fetched, group
@@ -150,10 +151,13 @@ class Trainer:
             self._log()
 
     def _log(self) -> None:
+        means = self.meter.compute_and_reset()
+        if self.logger is None:
+            return
         self.logger.log_scalars(
             self.state.step,
             {
-                **self.meter.compute_and_reset(),
+                **means,
                 "train/learning_rate": self.learner.learning_rate,
                 "train/epoch": self.epochs,
                 "train/minutes": self.state.seconds / 60,
@@ -175,7 +179,8 @@ class Trainer:
         self._validation_seconds += took
         state.validated_at = state.step
         values = {f"validation/{name}": value for name, value in state.metrics.items()}
-        self.logger.log_scalars(state.step, {**values, "validation/seconds": took})
+        if self.logger is not None:
+            self.logger.log_scalars(state.step, {**values, "validation/seconds": took})
 
         headline = state.metrics[HEADLINE]
         is_best = not state.best >= headline  # true as well while either is nan

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from math import isnan
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segtrain.console import progress
+from segtrain import distributed
+from segtrain.console import Stage, progress
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import OBJECT, SCORE_THRESHOLD, Detections, GroundTruthSet, predict, score
+from segtrain.evaluation import OBJECT, SCORE_THRESHOLD, Detections, GroundTruthSet, gathered, predict, score
 from segtrain.metrics.f1 import count_matches, f1_of_sums
 from segtrain.metrics.matching import IOU50, match
 from segtrain.metrics.registry import METRICS
@@ -49,26 +53,53 @@ class Validation:
 
     def __call__(self, segmenter: Trainable, step: int) -> dict[str, float]:
         """Return the metrics of a segmenter by their names in ``results.json``; undefined ones are nan."""
-        images = evaluation_images(self._index, self._images)
         with progress("validation", len(self._index.images), transient=True) as stage:
-            found = predict(segmenter, images, self._ground_truth.categories, self._score_threshold, stage.advance)
+            found = detect(segmenter, self._index, self._images, self._score_threshold, stage)
             stage.update(state="scoring")
-            self._show(step, found)
-            track = score(found, self._ground_truth, self._max_dets, ["class_aware"])["class_aware"]
+            return distributed.from_first(lambda: self._score(found, step))
+
+    def _score(self, found: Detections | None, step: int) -> dict[str, float]:
+        assert found is not None
+        self._show(step, found)
+        track = score(found, self._ground_truth, self._max_dets, ["class_aware"])["class_aware"]
         assert track is not None
         return {metric.key: track.value(metric.key) for metric in METRICS if metric.validated}
+
+
+def detect(
+    segmenter: Trainable, index: CocoIndex, images: ImageReader, score_threshold: float, stage: Stage
+) -> Detections | None:
+    """Segment all images of an index, each in one of the processes that train together.
+
+    Args:
+        segmenter: network of this process, the same in all of them.
+        index: the images.
+        images: reader of their files.
+        score_threshold: operating point of the detections.
+        stage: advances by the processes' number with each image of this one.
+
+    Returns:
+        The detections in all images; None in all processes but the first.
+    """
+    infos = distributed.share(index.images)
+
+    def advance() -> None:
+        stage.update(min(stage.done + distributed.size(), len(index.images)))
+
+    found = predict(segmenter, evaluation_images(infos, images), index.categories, score_threshold, advance)
+    return gathered(found, [image.id for image in index.images])
 
 
 class ValidationImages:
     """Draws the detections of each validation in the same few images.
 
     Args:
-        run_logger: receives the pictures.
+        run_logger: receives the pictures; None where nothing is drawn.
         split: validation images and their truth.
         count: number of images, spread evenly over the split.
     """
 
-    def __init__(self, run_logger: RunLogger, split: Split, count: int) -> None:
+    def __init__(self, run_logger: RunLogger | None, split: Split, count: int) -> None:
         self._run_logger = run_logger
         self._split = split
         images = split.index.images
@@ -76,6 +107,8 @@ class ValidationImages:
 
     def __call__(self, step: int, found: Detections) -> None:
         """Draw the detections at the operating point beside the ground truth."""
+        if self._run_logger is None:
+            return
         assert self._split.images is not None
         for image in self._watched:
             own = [p for p in found.masks or () if p["image_id"] == image.id and p["score"] >= found.score_threshold]
@@ -99,15 +132,17 @@ def select_score_threshold(folder: Path, segmenter: Trainable, split: Split, *, 
     Raises:
         SegtrainError: no image can be read.
     """
-    drawn = _readable(split, images, seed)
+    drawn = distributed.from_first(lambda: _readable(split, images, seed))
     index = split.index.subset(drawn)
     assert split.images is not None
     ground_truth = GroundTruthSet.of(index)
-    for paths in _by_weights([folder / "best.pt", folder / "last.pt"]):
-        restore_weights(segmenter, load_checkpoint(paths[0]).model, str(paths[0]))
+    for paths in distributed.from_first(lambda: _by_weights([folder / "best.pt", folder / "last.pt"])):
+        weights = distributed.from_first(partial(_weights_of, paths[0]))
+        restore_weights(segmenter, weights, str(paths[0]))
         with progress(f"score threshold of {paths[0].name}", len(drawn), transient=True) as stage:
-            read = evaluation_images(index, split.images)
-            found = predict(segmenter, read, ground_truth.categories, 0.0, stage.advance)
+            found = detect(segmenter, index, split.images, 0.0, stage)
+            if found is None:
+                continue
             stage.update(state="scoring")
             threshold, value = best_threshold(found, ground_truth)
         for path in paths:
@@ -116,6 +151,10 @@ def select_score_threshold(folder: Path, segmenter: Trainable, split: Split, *, 
             f"score threshold {threshold:g}: F1 {value:.4f} on {len(drawn)} training "
             f"image{'s' * (len(drawn) > 1)}, stored in {' and '.join(path.name for path in paths)}"
         )
+
+
+def _weights_of(path: Path) -> dict[str, Tensor]:
+    return load_checkpoint(path).model
 
 
 def _by_weights(paths: Sequence[Path]) -> list[list[Path]]:

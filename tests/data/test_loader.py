@@ -242,8 +242,8 @@ def test_a_bad_augmentation_is_never_skipped(index: CocoIndex) -> None:
 
 def test_evaluation_sees_all_images_in_file_order(index: CocoIndex) -> None:
     folder = index.path.parent
-    for info, (image_id, image) in zip(index.images, evaluation_images(index, reader(index)), strict=True):
+    for info, (image_id, image) in zip(index.images, evaluation_images(index.images, reader(index)), strict=True):
         assert (image_id, image.shape, image.dtype) == (info.id, (3, *info.size), torch.uint8)
     (folder / "2.png").unlink()
     with pytest.raises(SegtrainError, match=r"2\.png: cannot read the image \(No such file"):
-        list(evaluation_images(index, reader(index)))
+        list(evaluation_images(index.images, reader(index)))

@@ -129,6 +129,22 @@ def test_batches_mix_at_borders_alone(data: st.DataObject, length: int, batch_si
             assert sum(map(len, found)) == length
 
 
+@given(st.data(), st.integers(1, 40), st.integers(1, 9), st.integers(1, 5), st.booleans())
+def test_processes_divide_each_batch(
+    data: st.DataObject, length: int, batch_size: int, count: int, repeated: bool
+) -> None:
+    """No image is added or shown twice, whatever the number of processes."""
+    bins = np.asarray(data.draw(st.lists(st.integers(0, 3), min_size=length, max_size=length)))
+    factors = np.asarray(data.draw(st.lists(st.floats(1, 3), min_size=length, max_size=length))) if repeated else None
+    whole, *parts = (
+        EpochBatches(length, batch_size, 5, factors=factors, bins=bins, part=part)
+        for part in [(0, 1), *((process, count) for process in range(count))]
+    )
+    for batch, *own in zip(epoch_of(whole, 2), *(epoch_of(part, 2) for part in parts), strict=True):
+        assert sorted(key for part in own for key in part) == sorted(batch)
+        assert max(map(len, own)) - min(map(len, own)) <= 1
+
+
 def test_grouped_batches_come_in_any_order_and_differ_between_epochs() -> None:
     bins = np.repeat([0, 1, 2], 40)
     batches = EpochBatches(120, 4, 0, bins=bins)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from segtrain import masks
+from segtrain import distributed, masks
 from segtrain.data.check.load import load_index
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.dataset import CocoDataset
@@ -61,6 +61,7 @@ def train_settings(**changes: Any) -> TrainSettings:
         "repeat_threshold": None,
         "precision": "fp32",
         "max_grad_norm": 10.0,
+        "scale_lr": "none",
         "accumulate_steps": 1,
         "ema_decay": 0.9,
         "validate_every": 1,
@@ -128,7 +129,10 @@ class Run:
         chosen = train_settings(**self.changes)
         reader = ImageReader(self.index.path.parent, exif="auto", max_pixels=10**6)
         dataset = CocoDataset(self.index, reader, None, seed=3, on_bad_image=self.on_bad_image)
-        loader = TrainingLoader(dataset, batch_size=chosen.batch_size, workers=0, seed=3)
+        processes = distributed.size()
+        loader = TrainingLoader(
+            dataset, batch_size=chosen.batch_size * processes, workers=0, seed=3, part=(distributed.rank(), processes)
+        )
         segmenter = self.network()
         optimizer = self.optimizer(parameter_groups(segmenter), lr=3e-3)
         schedule = Cosine(warmup_steps=2, warmup_factor=0.1, final_factor=0.01)

@@ -15,7 +15,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
-from segtrain import masks
+from segtrain import distributed, masks
 from segtrain.records import Instances
 from segtrain.runtime import copy_to_device
 from segtrain.segmenters import MaskGrid, SegmenterInfo, Trainable
@@ -158,6 +158,7 @@ class MaskRCNN(Trainable):
         "anchor_ratios",
     )  # fmt: skip
     stride = STRIDES[0]
+    takes_batches = True
 
     def __init__(
         self,
@@ -211,8 +212,8 @@ class MaskRCNN(Trainable):
 
     def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
         """Compute torchvision's five loss terms; see `Trainable`."""
-        batch = batch_images(images, self.input_size, self.device)
         sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
+        batch = batch_images(images, self.input_size, self.device, least=self._shared_size(sizes))
         boxes = [
             (target.boxes * _ratio(size, inner, target.boxes.device)).to(self.device, non_blocking=True)
             for target, size, inner in zip(targets, sizes, batch.image_sizes, strict=True)
@@ -222,7 +223,7 @@ class MaskRCNN(Trainable):
             for target, size, inner in zip(targets, sizes, batch.image_sizes, strict=True)
         ]
         pyramid, anchors, proposals = self._propose(batch)
-        losses = self._proposal_losses(pyramid, anchors, boxes, ignored)
+        losses, anchor_count = self._proposal_losses(pyramid, anchors, boxes, ignored)
         labels = [target.labels.to(self.device, non_blocking=True) for target in targets]
         regions = sample_rois(self.roi_heads, proposals, boxes, labels, ignored)
         with self.autocast():
@@ -234,7 +235,19 @@ class MaskRCNN(Trainable):
         )
         # The mean over no region at all is not a number.
         mask_loss = F.binary_cross_entropy_with_logits(mask_logits.float(), truth, reduction="sum")
-        return losses | {"loss_mask": mask_loss / max(truth.numel(), 1)}
+        losses["loss_mask"] = mask_loss / max(truth.numel(), 1)
+        self.loss_items = {
+            **dict.fromkeys(("loss_objectness", "loss_rpn_box_reg"), anchor_count),
+            **dict.fromkeys(("loss_classifier", "loss_box_reg"), len(regions.labels)),
+            "loss_mask": truth.numel(),
+        }
+        return losses
+
+    def _shared_size(self, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """Return the (H, W) that holds every resized image of the batch, those of other processes included."""
+        resized = [self.input_size.resized(*size) for size in sizes]
+        height, width = distributed.largest([max(side) for side in zip(*resized, strict=True)])
+        return int(height), int(width)
 
     def segment_one(self, image: Tensor) -> Instances:
         """See `Trainable`."""
@@ -272,12 +285,13 @@ class MaskRCNN(Trainable):
 
     def _proposal_losses(
         self, pyramid: FeaturePyramid, anchors: Tensor, boxes: list[Tensor], ignored: list[IgnoredRegions | None]
-    ) -> dict[str, Tensor]:
+    ) -> tuple[dict[str, Tensor], int]:
+        """Return the two loss terms of the proposal network, and the number of anchors in them."""
         image, anchor, true = sample_anchors(self.rpn, anchors, boxes, ignored)
         # A context of its own: autocast would hand on the head's weights as they were cast without gradients.
         with self.autocast():
             logits, deltas = rpn_outputs_at(self.rpn.head, pyramid, image, anchor)
-        return proposal_losses(self.rpn, logits, deltas, anchors[anchor], true)
+        return proposal_losses(self.rpn, logits, deltas, anchors[anchor], true), len(logits)
 
     def _anchors(self, batch: ImageList, features: list[Tensor]) -> list[Tensor]:
         """Return the anchors of each level, (H * W * A, 4); the same for all images of a batch."""

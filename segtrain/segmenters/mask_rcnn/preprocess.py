@@ -45,13 +45,16 @@ class InputSize:
         return max(int(height * factor), 1), max(int(width * factor), 1)
 
 
-def batch_images(images: Sequence[Tensor], input_size: InputSize, device: torch.device) -> ImageList:
+def batch_images(
+    images: Sequence[Tensor], input_size: InputSize, device: torch.device, least: tuple[int, int] = (1, 1)
+) -> ImageList:
     """Normalise, resize and pad, as torchvision's ``GeneralizedRCNNTransform`` does.
 
     Args:
         images: uint8 RGB tensors (3, H, W).
         input_size: size to resize them to.
         device: device of the batch.
+        least: (H, W) that the batch has at least.
 
     Returns:
         A channels-last float32 batch, padded at the right and bottom with zeros, and each image's own (H, W) in it.
@@ -61,7 +64,7 @@ def batch_images(images: Sequence[Tensor], input_size: InputSize, device: torch.
     parts = [torch.stack(on_device)] if alike else [image[None] for image in on_device]
     resized = [_prepare(part, input_size) for part in parts]
     sizes = [(int(part.shape[2]), int(part.shape[3])) for part in resized for _ in part]
-    height, width = (-(-max(side) // DIVISOR) * DIVISOR for side in zip(*sizes, strict=True))
+    height, width = (-(-max(side) // DIVISOR) * DIVISOR for side in zip(*sizes, least, strict=True))
     if alike and sizes[0] == (height, width):
         return ImageList(resized[0], sizes)
     empty = torch.empty((len(images), 3, height, width), device=device, memory_format=torch.channels_last)

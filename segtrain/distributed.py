@@ -1,0 +1,231 @@
+"""Processes that train or evaluate together, as ``torchrun`` starts them; the only door to ``torch.distributed``.
+
+In a process of its own, every function here answers at once and changes nothing: code calls them without asking.
+
+Numbers and objects travel between the CPUs by gloo, and the gradients of networks on CUDA by NCCL. All processes must
+call the same functions in the same order. One that ends breaks the connections of the others, which then raise
+`LostProcessError`.
+"""
+
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import count
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
+
+from segtrain.errors import SegtrainError
+
+T = TypeVar("T")
+# Scores and tables are made by the first process alone, while the others wait for it. That one has ended is noticed at
+# once; the limit is for one that hangs.
+TIMEOUT = timedelta(hours=6)
+
+_groups = count()
+_store: Store | None = None
+
+
+class LostProcessError(SegtrainError):
+    """Another process of this run has ended, or cannot be reached."""
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Join the processes that ``torchrun`` has started with this one, and leave them at the end.
+
+    Nothing happens in a process that was started in another way, or that has joined already.
+
+    Raises:
+        LostProcessError: the others cannot be reached.
+    """
+    global _store
+    if not is_started_by_torchrun() or dist.is_initialized():
+        yield
+        return
+    with noticing_losses():
+        store, rank, size = next(rendezvous("env://"))
+        _store = PrefixStore(f"segtrain/{next(_groups)}", store)
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
+        dist.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=TIMEOUT)
+    try:
+        yield
+    finally:
+        _store = None
+        dist.destroy_process_group()
+
+
+def is_started_by_torchrun() -> bool:
+    """Return True if the environment names a group of processes that this one belongs to."""
+    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
+
+
+def rank() -> int:
+    """Return the number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def size() -> int:
+    """Return the number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def local_rank() -> int:
+    """Return the number of this process among those of its machine, from 0."""
+    return int(os.environ.get("LOCAL_RANK", rank())) if size() > 1 else 0
+
+
+def local_size() -> int:
+    """Return the number of processes of this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", size())) if size() > 1 else 1
+
+
+def is_first() -> bool:
+    """Return True in the process that writes files and messages."""
+    return rank() == 0
+
+
+def share(items: Sequence[T]) -> Sequence[T]:
+    """Return this process's share of some items: every n-th one, for n processes.
+
+    >>> share(["a", "b", "c"])
+    ['a', 'b', 'c']
+    """
+    return items[rank() :: size()] if size() > 1 else items
+
+
+def total(numbers: Sequence[float]) -> list[float]:
+    """Add up numbers over all processes, one by one.
+
+    >>> total([1, 2.5])
+    [1.0, 2.5]
+    """
+    return _reduced(numbers, dist.ReduceOp.SUM)
+
+
+def largest(numbers: Sequence[float]) -> list[float]:
+    """Return the largest of each number over all processes.
+
+    >>> largest([1, 2.5])
+    [1.0, 2.5]
+    """
+    return _reduced(numbers, dist.ReduceOp.MAX)
+
+
+def gather(value: T) -> list[T]:
+    """Return the values of all processes, by rank; `collect` is cheaper where only the first one needs them.
+
+    >>> gather("here")
+    ['here']
+    """
+    if size() == 1:
+        return [value]
+    values: list[Any] = [None] * size()
+    with noticing_losses():
+        dist.all_gather_object(values, value)
+    return values
+
+
+def collect(value: T) -> list[T] | None:
+    """Return the values of all processes, by rank, to the first one; None to the others.
+
+    >>> collect("here")
+    ['here']
+    """
+    if size() == 1:
+        return [value]
+    values: list[Any] | None = [None] * size() if is_first() else None
+    with noticing_losses():
+        dist.gather_object(value, values)
+    return values
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """Return to all processes what a function returns in the first one; the others do not call it.
+
+    Args:
+        make: function whose result can be pickled.
+
+    >>> from_first(lambda: "made once")
+    'made once'
+    """
+    if size() == 1:
+        return make()
+    values: list[Any] = [make() if is_first() else None]
+    with noticing_losses():
+        dist.broadcast_object_list(values)
+    made: T = values[0]
+    return made
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Run a block in the first process, then in the first one of every other machine, then in all others.
+
+    What the block draws, downloads or keeps in a cache is made once a machine, or once for all with shared folders.
+    """
+    turn = 0 if is_first() else 1 if local_rank() == 0 else 2
+    for _ in range(turn):
+        barrier()
+    yield
+    for _ in range(turn, 2):
+        barrier()
+
+
+def barrier() -> None:
+    """Wait until all processes are here."""
+    total([0])
+
+
+def is_first_to_report() -> bool:
+    """Return True to the first process that asks; the error that ends a run is printed once, not by all."""
+    if _store is None or size() == 1:
+        return True
+    try:
+        return bool(_store.add("reports", 1) == 1)
+    except RuntimeError:  # it went with the process that held it
+        return is_first()
+
+
+@contextmanager
+def noticing_losses() -> Iterator[None]:
+    """Raise `LostProcessError` where communication inside fails."""
+    try:
+        yield
+    except RuntimeError as error:
+        # Errors of gloo have no class of their own; their messages begin with a path of its sources.
+        if not isinstance(error, dist.DistError) and "gloo/" not in str(error):
+            raise
+        raise LostProcessError(
+            "another process of this run has ended or cannot be reached (killed, out of memory, or its machine is cut "
+            "off); go on with the same command and resume=auto"
+        ) from error
+
+
+def differing(what: object) -> list[int]:
+    """Return the ranks of the processes whose value differs from that of the first one.
+
+    Args:
+        what: value that can be pickled, the same bytes for equal values.
+
+    >>> differing((1, 2))
+    []
+    """
+    values = gather(pickle.dumps(what))
+    return [number for number, value in enumerate(values) if value != values[0]]
+
+
+def _reduced(numbers: Sequence[float], operation: Any) -> list[float]:
+    values = [float(number) for number in numbers]
+    if size() == 1:
+        return values
+    tensor = torch.tensor(values, dtype=torch.float64)
+    with noticing_losses():
+        dist.all_reduce(tensor, operation)
+    reduced: list[float] = tensor.tolist()
+    return reduced
