@@ -87,13 +87,14 @@ def write_split(source: Path, val: Collection[int], folder: Path) -> None:
     """
     root = _decode(source, read_strictly(source)[0], dict[str, msgspec.Raw])
     images, names = (_read_key(source, root["images"], key) for key in ("id", "file_name"))
-    chosen = frozenset(val)
+    originals = _originals(images, names)
+    chosen = {originals[position] for position in val}
     ids = Ids(images, "image", Issues())
     ids.take_names(lambda: names_of_files(names))
     owners, _ = ids.find_all(_read_key(source, root["annotations"], "image_id"))
     sides = {
-        "images": [position in chosen for position in _originals(images, names)],
-        "annotations": [owner in chosen for owner in owners.tolist()],
+        "images": [position in chosen for position in originals],
+        "annotations": [owner >= 0 and originals[owner] in chosen for owner in owners.tolist()],
     }
     for name, side in (("train", False), ("val", True)):
         write_atomically(folder / f"{name}.json", _assemble(source, root, sides, side))

@@ -96,6 +96,15 @@ def test_annotations_follow_their_image(
     assert [[entry["image_id"] for entry in part["annotations"]] for part in parts] == expected
 
 
+def test_entries_of_one_image_stay_together_whichever_of_them_is_used(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "a.png", "width": side} for side in (0, 9)]
+    source = write(tmp_path / "all.json", [*images, {"id": 2, "file_name": "b.png"}], [{"image_id": 1}])
+    train, val = parts_of(source, [1], tmp_path)
+    assert [entry["id"] for entry in train["images"]] == [2]
+    assert val["images"] == images
+    assert (train["annotations"], val["annotations"]) == ([], [{"image_id": 1}])
+
+
 def test_what_cannot_be_split_is_named(tmp_path: Path) -> None:
     source = tmp_path / "all.json"
     source.write_text('{"images": [], "annotations": 3}')
