@@ -16,8 +16,8 @@ from torch import Tensor
 from segtrain import visualize
 from segtrain.arrays import RgbArray
 from segtrain.cli.config import config_folder
+from segtrain.data.check.image_checks import FEW_LEVELS
 from segtrain.data.check.load import CheckMode, load_index, refuse_errors, with_image_files
-from segtrain.data.check.readings import FEW_LEVELS
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.coco.category_names import learned_categories
 from segtrain.data.coco.joined_files import AnnotationFiles, annotation_file

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from segtrain.data.check.readings import LEVELS_OF_CONSTANT
+from segtrain.data.check.image_checks import LEVELS_OF_CONSTANT
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import FRAME_ERRORS, ISSUE_TYPES
 

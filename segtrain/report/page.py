@@ -1,10 +1,11 @@
-"""Templates of the HTML pages, each one file that needs no network."""
+"""Environment of the templates from which the HTML pages are rendered."""
 
+# Apart from `html`, whose imports load torch: `segtrain check --html` needs none of it.
 from jinja2 import Environment, PackageLoader
 
 
 def page_environment() -> Environment:
-    """Return the environment in which the templates of the package are rendered."""
+    """Return the Jinja environment that holds the templates of this package."""
     return Environment(
         loader=PackageLoader("segtrain.report"),
         autoescape=True,

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from segtrain import masks
 from segtrain.boxes import paired_iou, shared_area, xywh_to_xyxy
 from segtrain.console import progress
-from segtrain.data.check.ring_checks import SAME_AREA, describe_misread_rings
 from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.record_tables import (
     AnnotationTable,
@@ -25,7 +24,7 @@ from segtrain.data.frames.bounds import centres_outside
 from segtrain.data.frames.evidence import is_box_area
 from segtrain.io import printable
 from segtrain.masks import Rle
-from segtrain.masks.parse import SegmentationError, drawable_polygons, from_drawable, lacks_mask
+from segtrain.masks.parse import Rings, SegmentationError, drawable_polygons, from_drawable, from_rings, lacks_mask
 
 FINDS_CROSSINGS = find_spec("shapely") is not None  # an optional dependency: the issue is a note that changes nothing
 _BATCH = 2_000  # annotations whose masks are held at a time
@@ -42,6 +41,8 @@ _THIN, _SCATTERED = 0.3, 0.7  # part of its box that a mask fills, and part of t
 _COVERED = 0.5  # part of an image that no object but an inverted mask covers, beside another one that does
 _LARGE = 8  # pixels; smaller objects may fill their box by chance
 _SOME = 0.1  # of the masks, that fill their boxes not by chance
+_SAME_AREA = 0.02  # share by which areas of one mask differ; smaller holes are not told from the noise of drawing
+_FIT = 0.25  # share of the holes by which the area may miss what it fits
 
 
 def crossing(polygons: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.bool_]:
@@ -55,6 +56,40 @@ def crossing(polygons: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.bool
     closed = [np.concatenate([polygon, polygon[:1]]) for polygon in polygons]
     owners = np.repeat(np.arange(len(closed)), [len(polygon) for polygon in closed])
     return ~np.asarray(shapely.is_simple(shapely.linearrings(np.concatenate(closed), indices=owners)), dtype=np.bool_)
+
+
+def describe_misread_rings(
+    polygons: Sequence[list[float]], size: tuple[int, int], area: float, rings: Rings
+) -> str | None:
+    """Describe how the stated area of an annotation contradicts the treatment of its polygons.
+
+    Args:
+        polygons: valid polygons of one annotation.
+        size: (H, W) of the image.
+        area: stated area in pixels; nan without one, which speaks for holes: nobody draws what changes nothing.
+        rings: treatment of the polygons.
+
+    Returns:
+        One line; None if no polygon lies inside another one, or the area fits, or it fits neither treatment.
+
+    >>> outer, inner = [0, 0, 8, 0, 8, 8, 0, 8], [2, 2, 6, 2, 6, 6, 2, 6]
+    >>> describe_misread_rings([outer, inner], (8, 8), 48, "union")
+    'area 48 fits the 48 pixels outside of holes, not the 64 of the union of 2 polygons'
+    >>> describe_misread_rings([outer, inner], (8, 8), 64, "union") is None
+    True
+    """
+    whole, cut = masks.area([masks.from_polygons(polygons, size), from_rings(polygons, size)]).tolist()
+    hole = whole - cut
+    if hole <= _SAME_AREA * whole:
+        return None
+    union, holes = f"the {whole} of the union of {len(polygons)} polygons", f"the {cut} pixels outside of holes"
+    if rings == "union" and area != area:
+        return f"{holes[4:]}, {whole} in the union of {len(polygons)} polygons; there is no area to tell"
+    if rings == "union" and abs(area - cut) <= _FIT * hole:
+        return f"area {area:g} fits {holes}, not {union}"
+    if rings == "even_odd" and abs(area - whole) <= _FIT * hole:
+        return f"area {area:g} fits {union}, not {holes}"
+    return None
 
 
 @dataclass
@@ -262,7 +297,7 @@ class AnnotationChecks:
         several = np.bincount(np.array(batch.owners, dtype=np.int64), minlength=len(batch.rows)) > 1
         areas = batch.rows["area"]
         with np.errstate(invalid="ignore"):
-            fits = np.abs(areas - batch.pixels) <= SAME_AREA * batch.pixels  # not where there is no area
+            fits = np.abs(areas - batch.pixels) <= _SAME_AREA * batch.pixels  # not where there is no area
         if self._rules.rings == "union":
             areas = np.where(~fits & is_box_area(areas, batch.stated), np.nan, areas)
         for number in np.flatnonzero(several & ~fits & batch.rows["usable"]).tolist():

@@ -14,8 +14,8 @@ from segtrain import masks
 from segtrain.arrays import BoolArray
 from segtrain.console import progress
 from segtrain.data.check.cache import cached, fingerprint, fingerprints
+from segtrain.data.check.image_checks import Readings
 from segtrain.data.check.known_headers import place_of
-from segtrain.data.check.readings import Readings
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.joined_files import KEPT_BESIDE
