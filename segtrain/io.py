@@ -1,9 +1,11 @@
-"""Atomic file writes, the cache folder, expanded paths, and printable file names."""
+"""Atomic file writes, the cache folder, expanded paths, and printable names and messages."""
 
 import os
 import re
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from segtrain.errors import SegtrainError
 
@@ -21,19 +23,76 @@ def printable(name: object) -> str:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a temporary file beside it, then rename: readers see the old file or the new one, never half."""
+    """Replace a file as a whole: readers see the old content or the new one, even after a loss of power.
+
+    The new content has no name until it is on the disk, so that a process that is killed leaves nothing behind; on file
+    systems without unnamed files it is a hidden file beside the old one.
+
+    Args:
+        path: path of the file; its folder is made if it is missing.
+        content: text, written as UTF-8, or bytes.
+
+    Raises:
+        OSError: the file cannot be written; it names the path.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with naming(path), _unnamed(path.parent, temporary) as stream:
             stream.write(content.encode() if isinstance(content, str) else content)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+            stream.flush()
+            os.fsync(stream.fileno())
+            _give_name(stream, temporary)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Add the path to errors of the system that do not name a file, such as a full disk while writing."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror or os.strerror(error.errno), str(path)) from error
+        raise
+
+
+def _unnamed(folder: Path, otherwise: Path) -> IO[bytes]:
+    """Open a file without a name in a folder, or one of the given name where there are none."""
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600)
+    except (AttributeError, OSError):  # another system than Linux, or a file system such as NFS
+        descriptor = os.open(otherwise, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+    return os.fdopen(descriptor, "wb")
+
+
+def _give_name(stream: IO[bytes], path: Path) -> None:
+    """Give an open file a name, if it has none."""
+    if os.fstat(stream.fileno()).st_nlink == 0:
+        path.unlink(missing_ok=True)  # of an earlier process of the same number
+        # With a folder's descriptor the call follows the link to the open file.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.link(f"/proc/self/fd/{stream.fileno()}", path, src_dir_fd=folder, follow_symlinks=True)
+        finally:
+            os.close(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a change of a name on the disk; some file systems do not support it."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def cache_folder() -> Path:

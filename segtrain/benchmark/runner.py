@@ -1,6 +1,7 @@
 """Evaluated data, scored methods, and the folder that an evaluation writes."""
 
 import json
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from segtrain.metrics.metric import Metric
 from segtrain.metrics.scores import TrackScores
 from segtrain.segmenters import MaskGrid
 
+logger = logging.getLogger(__name__)
 REPORT_FILES = ("results.json", "results.csv", "report.md", "report.html")
 
 
@@ -58,12 +60,35 @@ class EvaluationFolder:
                     raise SegtrainError(f"two rows would write {path}; choose another name for one of them")
                 seen.add(path)
                 self._refuse_given(path, name)
+        records = (self.path / "predictions").rglob("*.json")
+        winners = (self.path / "tuned" / "segmenter").glob("*_winner.yaml")
+        earlier = [path for path in [*records, *winners, *reports] if path.resolve() not in self._given]
         if overwrite:
-            records = (self.path / "predictions").rglob("*.json")
-            winners = (self.path / "tuned" / "segmenter").glob("*_winner.yaml")
-            for path in [*records, *winners, *reports]:
-                if path.resolve() not in self._given:
-                    path.unlink(missing_ok=True)
+            for path in earlier:
+                path.unlink(missing_ok=True)
+        elif self._unfinished.exists():
+            self._set_aside([path for path in earlier if path.exists()])
+        write_atomically(self._unfinished, "")
+
+    def finish(self) -> None:
+        """State that the evaluation is whole."""
+        self._unfinished.unlink(missing_ok=True)
+
+    @property
+    def _unfinished(self) -> Path:
+        """Path of a file that is there until the evaluation is whole."""
+        return self.path / ".unfinished"
+
+    def _set_aside(self, paths: Sequence[Path]) -> None:
+        """Move files of an evaluation that was broken off, so that they are not taken for those of this one."""
+        for path in paths:
+            target = self.path / "unfinished" / path.relative_to(self.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+        if paths:
+            logger.info(
+                f"{len(paths)} files of an evaluation that was broken off are now in {self.path / 'unfinished'}"
+            )
 
     def write_records(self, name: str, detections: Detections) -> None:
         """Write the detections of a method, unless they were read from that file."""

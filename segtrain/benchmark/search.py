@@ -22,6 +22,7 @@ from segtrain.evaluation import OBJECT, GroundTruthSet
 from segtrain.metrics.average_precision import average_precision
 from segtrain.metrics.mean_iou import mean_iou
 from segtrain.records import Prediction, to_predictions
+from segtrain.stopping import stop_requested
 from segtrain.values import Positive, PositiveFloat, TunedMetric
 
 KEPT = 2**29  # bytes of decoded images that are kept in memory; the others are read again each time
@@ -128,8 +129,8 @@ class Objective:
         self._rungs = sorted({max(1, count // rung) for rung in RUNGS} | {count})
 
     def late(self) -> bool:
-        """Return True once the deadline has passed."""
-        return self._deadline is not None and time.perf_counter() >= self._deadline
+        """Return True once the deadline has passed, or a signal asks for an end."""
+        return bool(stop_requested()) or (self._deadline is not None and time.perf_counter() >= self._deadline)
 
     def __call__(self, node: Node, trial: Trial) -> float:
         """Compute the metric on all images; nan if the trial is ended early, or the deadline passes.

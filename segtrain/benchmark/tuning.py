@@ -16,6 +16,7 @@ from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import as_yaml, quote_override
 from segtrain.segmenters import Segmenter
+from segtrain.stopping import finishing_work, stop_if_asked
 from segtrain.values import TunedMetric
 
 logger = logging.getLogger(__name__)
@@ -116,11 +117,12 @@ class Tuning:
 
         Raises:
             SegtrainError: an image cannot be read.
+            Stopped: a signal was received; the best settings so far are saved.
         """
         assert self._images is not None
         assert self._budget is not None
         images = len(self._images.ids)
-        with progress(f"tuning {name}") as stage:
+        with finishing_work(), progress(f"tuning {name}") as stage:
             winner = search(
                 space,
                 self._images,
@@ -130,6 +132,8 @@ class Tuning:
                 seed=self._seed,
                 show=lambda share, trials, best: stage.update(share, f"{trials} trials, best {best:.3f}"),
             )
+        if not winner.completed:
+            stop_if_asked()
         outcome = f"{self._metric} {winner.value:.4f}" if winner.completed else "no trial ended in time, as it stands"
         outcome += f", on {images} training images; {winner.trials} trials, {winner.seconds:.0f} s"
         logger.info("%s: %s", name, outcome)
@@ -140,6 +144,7 @@ class Tuning:
         changes = {"description": description, "variant": "tuned"}
         node = {**winner.node, **{key: value for key, value in changes.items() if key in winner.node}}
         self._save(name, node, outcome)
+        stop_if_asked()
         costs: Costs = {"training_images": images, "training_objects": self._images.objects}
         return build_segmenter(node), {"tuning_seconds": winner.seconds, **costs}
 

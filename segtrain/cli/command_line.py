@@ -12,6 +12,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from segtrain.cli.hydra_options import is_sweep
+from segtrain.nodes import quote_override
+
+ERRORS = "segtrain.errors"  # logger of the lines that stderr shows
+
 
 @dataclass(frozen=True)
 class Command:
@@ -45,6 +50,20 @@ class Command:
         """
         return shlex.join([*self.program, *self.arguments, *more])
 
+    def line_with(self, **settings: str) -> str:
+        """Return the command as it is typed in a shell, with some settings replaced; of a sweep, that of this job.
+
+        Args:
+            settings: values by key.
+
+        >>> Command(("python", "train.py"), ["seed=1", "overwrite=true"], []).line_with(overwrite="false")
+        'python train.py seed=1 overwrite=false'
+        """
+        own = self.overrides if is_sweep(self.arguments) else self.arguments
+        kept = [argument for argument in own if argument.lstrip("+").partition("=")[0] not in settings]
+        given = [f"{key}={quote_override(value)}" for key, value in settings.items()]
+        return shlex.join([*self.program, *kept, *given])
+
     def record(self, config: Mapping[str, Any], output_dir: Path) -> None:
         """Write down what was asked for, and from now on every message; a task calls it before its first output.
 
@@ -72,8 +91,17 @@ class _Terminal(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         import rich  # only where there is something to say: help and errors come without it
 
-        if record.name != "py.warnings":  # of libraries, about their own affairs; the file has them
+        # The file alone has warnings of libraries about their own affairs, and what stderr says.
+        if record.name not in ("py.warnings", ERRORS):
             rich.get_console().print(record.getMessage(), soft_wrap=True, markup=False, highlight=False)
+
+
+def show_error(text: str) -> None:
+    """Print a line on stderr, and write it to the log file of the run if it has begun one."""
+    line = " ".join(text.split())
+    print(line, file=sys.stderr, flush=True)
+    if logging.getLogger().handlers:  # without any, logging would print it again
+        logging.getLogger(ERRORS).error(line)
 
 
 def start_logging() -> None:

@@ -26,6 +26,7 @@ from segtrain.report.build import build_results
 from segtrain.report.gallery.select import select_images
 from segtrain.report.writer import terminal_table, write_report
 from segtrain.runtime import describe_environment, limit_threads, resolve_device, seed_everything, thread_count
+from segtrain.stopping import Stopped
 
 
 class Evaluation(NamedTuple):
@@ -74,7 +75,10 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     folder = EvaluationFolder(output_dir, given_files(methods, command.config_folders))
     folder.prepare([method.name for method in methods], config["overwrite"])
 
-    run_methods(methods, benchmark, tuning, folder)
+    try:
+        run_methods(methods, benchmark, tuning, folder)
+    except Stopped as stop:
+        raise _stopped(stop, len(benchmark.rows), len(methods), folder.path) from None
 
     trained = {method.name: method.checkpoint for method in methods if method.checkpoint is not None}
     results = build_results(
@@ -94,9 +98,15 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         notes=[*(note for method in methods for note in method.notes), *tuning.notes],
     )
     report = write_report(output_dir, results, select_images(benchmark, config["gallery"], reference))
+    folder.finish()
     rich.print(terminal_table(results))
     print(f"Report: {report}")
     return Evaluation(results, report)
+
+
+def _stopped(stop: Stopped, done: int, rows: int, folder: Path) -> Stopped:
+    kept = f"{folder} keeps their detections, and the settings that were found so far"
+    return Stopped(stop.number, f"stopped with {done} of {rows} rows done; {kept}")
 
 
 def _image_use(config: dict[str, Any]) -> ImageUse:

@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,8 @@ from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first
 from segtrain.cli.overrides import accept_shell_paths, compose, expand
 from segtrain.cli.trial import check_torchvision, find_refusals
 from segtrain.errors import SegtrainError
+from segtrain.locks import locked_folder
+from segtrain.stopping import Stopped, stop_signals
 
 _RECORD_OF_A_SWEEP = "multirun.yaml"
 _RESULTS = ("checkpoints", "results.json")
@@ -65,7 +67,7 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
         output_dir = Path(hydra_config.runtime.output_dir)
         sweep_dir = Path(hydra_config.sweep.dir) if hydra_config.mode is RunMode.MULTIRUN else None
         # Here and not around Hydra, which would add a line of its own to the error.
-        with _errors_as_one_line(debugging), _removed_if_empty(output_dir, sweep_dir):
+        with _errors_as_one_line(debugging), _removed_if_empty(output_dir, sweep_dir), locked_folder(output_dir):
             values = {**_checked((cfg, (), ()))[0], "output_dir": str(output_dir)}
             start_logging()
             command = _command(config_name, program, arguments)
@@ -74,7 +76,8 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
     arguments = [accept_shell_paths(argument) for argument in arguments]
     sys.argv = [program[-1], *overrides_first(arguments)]  # where Hydra looks for them
     # Errors are reported before this process leaves the others, which then know why it did.
-    with _errors_as_one_line(debugging), processes.joined() as leads, _errors_as_one_line(debugging):
+    one_line = _errors_as_one_line
+    with one_line(debugging), stop_signals(), processes.joined() as leads, one_line(debugging):
         if not leads:
             processes.follow(partial(load_task, config_name))
             return
@@ -96,9 +99,10 @@ def run(config_name: str, overrides: Sequence[str]) -> Finished[Any]:
     if isinstance(overrides, str):
         raise SegtrainError(f"{config_name} takes a list of overrides; write {config_name}([{overrides!r}])")
     overrides = [accept_shell_paths(override) for override in overrides]
-    with processes.joined():
+    with stop_signals(), processes.joined() as leads:
         job = processes.agree(partial(_job, config_name, overrides))
-        with logging_of_a_run(), _removed_if_empty(job.output_dir):
+        locked = locked_folder(job.output_dir) if leads else nullcontext()
+        with logging_of_a_run(), _removed_if_empty(job.output_dir), locked:
             return Finished(job.output_dir, load_task(config_name)(job.config, job.output_dir, job.command))
 
 
@@ -185,8 +189,11 @@ def _errors_as_one_line(debugging: bool) -> Iterator[None]:
     except (SegtrainError, HydraException, OmegaConfBaseException, OSError) as error:
         if debugging:
             raise
-        processes.report(f"error: {' '.join(str(error).split())}")
+        processes.report(f"error: {error}")
         sys.exit(1)
+    except Stopped as stop:
+        processes.report(str(stop) or "interrupted")
+        sys.exit(stop.exit_code)
     except KeyboardInterrupt:
         processes.report("interrupted")
         sys.exit(130)

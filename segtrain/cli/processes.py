@@ -2,14 +2,13 @@
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from segtrain.cli.command_line import Command
+from segtrain.cli.command_line import Command, show_error
 
 T = TypeVar("T")
 Task = Callable[[dict[str, Any], Path, Command], object]
@@ -99,7 +98,7 @@ def report(message: str) -> None:
 
         if not distributed.is_first_to_report():
             return
-    print(message, file=sys.stderr, flush=True)
+    show_error(message)
 
 
 def _nothing() -> Job | None:

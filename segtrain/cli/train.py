@@ -13,6 +13,7 @@ from segtrain.data.split_intensity import save_intensity
 from segtrain.data.splits import save_split
 from segtrain.nodes import build
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything
+from segtrain.stopping import Stopped
 from segtrain.training.checkpoint import Checkpoint, build_trainable, check_trainable
 from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.logger import RunLogger
@@ -72,7 +73,8 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
             command.record(config, output_dir)
             save_split(splits, output_dir)
             save_intensity(splits, output_dir)
-            logger = RunLogger(output_dir, start.step)
+            validated_at = -1 if start.training is None else start.training["validated_at"]
+            logger = RunLogger(output_dir, start.step, validated_at)
             logger.log_config(OmegaConf.to_yaml(config))
             logger.log_samples(*samples, start.class_names)
             describe_run(splits, segmenter, output_dir, check=config["data"]["check"] != "off")
@@ -86,10 +88,17 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
             pin_memory=device.type == "cuda", part=(distributed.rank(), distributed.size()),
         )  # fmt: skip
         checkpoints = RunCheckpoints(output_dir / "checkpoints", start)
-        best = Trainer(settings, learner, loader, validation, logger, checkpoints, threads).fit()
-        if config["score_threshold"] == "auto":
-            count = settings.threshold_images
-            select_score_threshold(checkpoints.folder, segmenter, splits["train"], images=count, seed=seed)
-        if logger is not None:
-            logger.close()
+        trainer = Trainer(settings, learner, loader, validation, logger, checkpoints, threads)
+        try:
+            best = trainer.fit()
+            if config["score_threshold"] == "auto":
+                count = settings.threshold_images
+                select_score_threshold(checkpoints.folder, segmenter, splits["train"], images=count, seed=seed)
+        except Stopped as stop:
+            folder = output_dir.relative_to(Path.cwd()) if output_dir.is_relative_to(Path.cwd()) else output_dir
+            again = command.line_with(output_dir=str(folder), resume="auto")
+            raise Stopped(stop.number, f"stopped at step {trainer.state.step}; go on with: {again}") from None
+        finally:
+            if logger is not None:
+                logger.close()
         return best

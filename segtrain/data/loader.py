@@ -1,6 +1,5 @@
 """Loaders: batches for training, and single images for evaluation."""
 
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -14,8 +13,9 @@ from segtrain import distributed
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.dataset import CocoDataset, Sample, Skipped
 from segtrain.data.images.image_reader import ImageReader, as_tensor
-from segtrain.data.sampling import EpochBatches, aspect_bins, repeat_factors
+from segtrain.data.sampling import Done, EpochBatches, aspect_bins, repeat_factors
 from segtrain.errors import SegtrainError
+from segtrain.stopping import ignore_stop_signals
 from segtrain.targets import Target
 
 
@@ -136,6 +136,7 @@ class TrainingLoader:
         part: tuple[int, int] = (0, 1),
     ) -> None:
         index, rare = dataset.index, repeat_threshold
+        self.batch_size = batch_size
         self._batches = EpochBatches(
             len(dataset),
             batch_size,
@@ -161,17 +162,28 @@ class TrainingLoader:
         """Return the number of batches of an epoch."""
         return len(self._batches)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def batches_left(self, epoch: int, earlier: Sequence[Done]) -> int:
+        """Return the number of batches of an epoch behind those that were of other sizes.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            earlier: batches done with other sizes, in their order.
+        """
+        return self._batches.batches_left(epoch, earlier)
+
+    def epoch(self, epoch: int, start: int = 0, earlier: Sequence[Done] = ()) -> Iterator[Batch]:
         """Yield the batches of an epoch.
 
         Args:
             epoch: number of the epoch, from 0.
             start: first batch, to resume within an epoch.
+            earlier: batches of this epoch that were done with other sizes before, in their order; their images do not
+                come again.
 
         Raises:
             SegtrainError: an image cannot be read, or the augmentation fails on it.
         """
-        self._batches.epoch, self._batches.start = epoch, start
+        self._batches.epoch, self._batches.start, self._batches.earlier = epoch, start, earlier
         for packed in self._loader:
             yield _of_all_processes(unpack(packed))
 
@@ -211,6 +223,7 @@ class _Records(torch.utils.data.Dataset[Sample | Skipped | SegtrainError]):
 
 
 def _start_worker(_: int) -> None:
-    # One thread per worker (augmentation.py limits OpenCV in the same way). The parent process handles Ctrl-C.
+    # One thread per worker (augmentation.py limits OpenCV in the same way). Signals reach whole groups of processes,
+    # and the parent, which finishes its step first, ends this one.
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_stop_signals()

@@ -1,6 +1,7 @@
 """Sampling of training images: order and repetition within an epoch, and batches of similar aspect ratio."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,19 @@ from segtrain.data.coco.index import CategoryCounts
 _BINS_PER_OCTAVE = 3
 # A pass holds the number of earlier repetitions in an epoch in the bits above those of the epoch.
 _REPETITION = 2**32
+Array = npt.NDArray[np.int64]
+
+
+class Done(NamedTuple):
+    """Batches of an epoch that were learned from, all of one size.
+
+    Attributes:
+        batch_size: number of images in each of them.
+        batches: their number.
+    """
+
+    batch_size: int
+    batches: int
 
 
 def repeat_factors(counts: CategoryCounts, images: int, threshold: float) -> npt.NDArray[np.float64]:
@@ -92,22 +106,49 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         self._first, self._stride = part
         self.epoch = 0
         self.start = 0
+        self.earlier: Sequence[Done] = ()
 
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch."""
         return self._length
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        positions, passes, order, firsts = self._layout()
+        for first in firsts[self.start :]:
+            batch = order[first : first + self._batch_size][self._first :: self._stride]
+            yield list(zip(passes[batch].tolist(), positions[batch].tolist(), strict=True))
+
+    def batches_left(self, epoch: int, earlier: Sequence[Done]) -> int:
+        """Return the number of batches of an epoch behind those that were of other sizes.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            earlier: batches done with other sizes, in their order.
+        """
+        if not earlier:
+            return len(self)
+        self.epoch, self.earlier = epoch, earlier
+        return len(self._layout()[-1])
+
+    def _layout(self) -> tuple[Array, Array, Array, Array]:
+        """Draw an epoch: positions and passes of its samples, their order, and where in it each batch begins.
+
+        Of an epoch that was begun with batches of other sizes, the samples that they have left are divided anew.
+        """
         random = np.random.default_rng([self._seed, self.epoch])
         positions, passes = self._samples(random)
         order = random.permutation(len(positions))
-        batches = np.arange(len(self))
+        size = self.earlier[0].batch_size if self.earlier else self._batch_size
+        firsts = np.arange(0, len(order), size)
         if self._bins is not None:
             order = order[np.argsort(self._bins[positions[order]], kind="stable")]
-            batches = random.permutation(batches)
-        for first in batches[self.start :] * self._batch_size:
-            batch = order[first : first + self._batch_size][self._first :: self._stride]
-            yield list(zip(passes[batch].tolist(), positions[batch].tolist(), strict=True))
+            firsts = random.permutation(firsts)
+        following = [*(done.batch_size for done in self.earlier), self._batch_size][1:]
+        for done, next_size in zip(self.earlier, following, strict=True):
+            left = [order[first : first + done.batch_size] for first in firsts[done.batches :]]
+            order = np.concatenate([order[:0], *left])
+            firsts = np.arange(0, len(order), next_size)
+        return positions, passes, order, firsts
 
     def _samples(self, random: np.random.Generator) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Draw the positions of an epoch's samples, increasing, and their passes."""

@@ -4,6 +4,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from segtrain import masks
 from segtrain.console import with_progress
 from segtrain.data.cells import KINDS, Drawing, Interval, Look, draw
 from segtrain.errors import SegtrainError
+from segtrain.locks import mark_in_use, replaceable
 
 SPLITS = ("train", "val")
 DIFFICULTIES = ("easy", "hard")
@@ -53,13 +55,17 @@ class Generator:
     hard: Look
 
     def ensure(self, root: Path) -> None:
-        """Write the data set into ``root``, unless it is there already.
+        """Write the data set into ``root``, unless it is there already; no other process may replace it from now on.
 
         Raises:
-            SegtrainError: ``root`` holds something else, or cannot be written.
+            SegtrainError: ``root`` holds something else, is read by another process, or cannot be written.
         """
-        if self._is_in(root):
-            return
+        if not self._is_in(root):
+            self._replace(root)
+        mark_in_use(root)
+
+    def _replace(self, root: Path) -> None:
+        """Write the data set into ``root``."""
         if root.exists() and not _is_replaceable(root):
             raise SegtrainError(f"{root} holds files that were not generated; set data.root to a new folder")
         log.info("Drawing %d synthetic images into %s", self.train_images + self.val_images, root)
@@ -68,9 +74,10 @@ class Generator:
             # Written to a sibling folder, which is then renamed, so that no incomplete folder is visible.
             with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}.") as sibling:
                 self.write(Path(sibling) / "new")
-                if root.exists():
-                    root.replace(Path(sibling) / "old")
-                (Path(sibling) / "new").replace(root)
+                with replaceable(root) if root.exists() else nullcontext():
+                    if root.exists():
+                        root.replace(Path(sibling) / "old")
+                    (Path(sibling) / "new").replace(root)
         except OSError as error:
             if self._is_in(root):
                 return  # another process was faster

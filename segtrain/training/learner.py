@@ -99,6 +99,22 @@ class Meter:
                 self.skipped.add(image.image_id)
                 logger.warning("skipped, %d so far: %s", len(self.skipped), image.reason)
 
+    def state(self) -> dict[str, Any]:
+        """Return what was added since the last call of `compute_and_reset`, as plain values."""
+        sums = {"steps": self._steps, "images": self._images, "seconds": self._seconds, "waited": self._waited}
+        return {"losses": dict(self._losses), **sums, "norm": self._norm, "skipped": sorted(self.skipped)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state.
+
+        Args:
+            state: result of `state`.
+        """
+        self._losses.update(state["losses"])
+        self._steps, self._images = state["steps"], state["images"]
+        self._seconds, self._waited, self._norm = state["seconds"], state["waited"], state["norm"]
+        self.skipped = set(state["skipped"])
+
     def compute_and_reset(self) -> dict[str, float]:
         """Return the means over the steps since the last call, by their names in the log."""
         losses = {name: value / self._steps for name, value in self._losses.items()}

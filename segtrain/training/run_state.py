@@ -9,8 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from segtrain import distributed
+from segtrain.data.sampling import Done
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 
+VALIDATION = "validation/"  # names of numbers and pictures of a validation begin with it
 HEADLINE = "mask_ap"  # metric of the validation that decides which weights are the best
 
 
@@ -20,7 +22,8 @@ class RunState:
 
     Attributes:
         epoch: whole epochs done.
-        batch: batches done of the epoch under way.
+        batch: batches done of the epoch under way, with the present number of images in each.
+        earlier: batches of the same epoch that were done with other numbers of images before, in their order.
         step: optimizer steps taken.
         seconds: time of training steps and their waits for data.
         best: highest `HEADLINE` of a validation; nan before the first one, and where it is undefined.
@@ -31,6 +34,7 @@ class RunState:
 
     epoch: int = 0
     batch: int = 0
+    earlier: list[Done] = field(default_factory=list)
     step: int = 0
     seconds: float = 0.0
     best: float = math.nan
@@ -39,12 +43,23 @@ class RunState:
     validations: int | None = 0
 
     @classmethod
-    def of(cls, start: Checkpoint) -> "RunState":
-        """Return the progress that a checkpoint states."""
-        position = start.training or {"batch": 0, "best": math.nan, "validated_at": -1}
+    def of(cls, start: Checkpoint, batch_size: int) -> "RunState":
+        """Return the progress that a checkpoint states.
+
+        Args:
+            start: checkpoint to begin from.
+            batch_size: number of images in a batch from now on.
+        """
+        position = start.training
+        if position is None:
+            return cls(start.epoch, step=start.step, seconds=start.minutes * 60, validations=start.validations)
+        earlier, batch = [Done(*done) for done in position["earlier"]], position["batch"]
+        if position["batch_size"] != batch_size and batch:
+            earlier, batch = [*earlier, Done(position["batch_size"], batch)], 0
         return cls(
             epoch=start.epoch,
-            batch=position["batch"],
+            batch=batch,
+            earlier=earlier,
             step=start.step,
             seconds=start.minutes * 60,
             best=position["best"],
@@ -76,11 +91,16 @@ class RunCheckpoints:
         Args:
             state: progress so far.
             weights: weights to segment with.
-            learner: state of the `Learner` that only resuming needs.
+            learner: state that only resuming needs: that of the `Learner` and of its meter, and the size of a batch.
         """
         if not distributed.is_first():
             return
-        position = {"batch": state.batch, "best": state.best, "validated_at": state.validated_at}
+        position = {
+            "batch": state.batch,
+            "earlier": [list(done) for done in state.earlier],
+            "best": state.best,
+            "validated_at": state.validated_at,
+        }
         self._snapshot(state, weights, {**learner, **position}).save(self.folder / "last.pt")
 
     def save_best(self, state: RunState, weights: dict[str, Tensor]) -> None:

@@ -11,8 +11,9 @@ from segtrain.data.loader import Batch, TrainingLoader
 from segtrain.errors import SegtrainError
 from segtrain.runtime import peak_memory
 from segtrain.segmenters import Trainable
+from segtrain.stopping import Stopped, finishing_work, interruptible, stop_requested
 from segtrain.training.learner import Learner, Meter
-from segtrain.training.run_state import HEADLINE, RunCheckpoints, RunState
+from segtrain.training.run_state import HEADLINE, VALIDATION, RunCheckpoints, RunState
 from segtrain.training.settings import TrainSettings
 from segtrain.training.threads import ThreadTuner
 
@@ -60,11 +61,13 @@ class Trainer:
         self.settings, self.learner, self.loader, self.validate = settings, learner, loader, validate
         self.logger, self.checkpoints, self.threads = logger, checkpoints, threads
         start = checkpoints.start
+        self.meter = Meter()
         if start.training is not None:
             learner.restore(start.training, start.model)
-        self.state = RunState.of(start)
-        self.meter = Meter()
-        self._saved_at = self.state.seconds
+            self.meter.restore(start.training["meter"])
+        self.state = RunState.of(start, loader.batch_size)
+        self._epoch_batches = self._count_batches()
+        self._saved_at, self._saved_step = self.state.seconds, self.state.step
         self._validation_seconds = 0.0
 
     @property
@@ -75,26 +78,29 @@ class Trainer:
     @property
     def epochs(self) -> float:
         """Epochs done, fractions included."""
-        return self.state.epoch + self.state.batch / len(self.loader)
+        earlier = sum(done.batches for done in self.state.earlier)
+        return self.state.epoch + (earlier + self.state.batch) / (earlier + self._epoch_batches)
 
     def fit(self) -> float:
         """Train until the first limit is reached, and validate.
+
+        ``last.pt`` is saved before each validation, so that one that fails or is broken off loses nothing; a resumed
+        run begins with it.
 
         Returns:
             The best validation's mask AP; nan if it is undefined.
 
         Raises:
             SegtrainError: the loss is not finite, or no image can be read.
+            Stopped: a signal was received; ``last.pt`` holds the last step.
         """
-        with progress("training") as stage:
+        with finishing_work(), progress("training") as stage:
+            self._close_epoch()  # the state may have been saved behind the last batch
+            self._validate_if_due()
             while self.progress < 1:
                 self._train_epoch(stage)
-                if self._validation_is_due():
-                    self._validate()
                 self._save_last()
-        if self.state.validated_at != self.state.step:
-            self._validate()
-            self._save_last()
+                self._validate_if_due()
         log.info(
             f"done: {self.state.step} steps, {self.epochs:.2f} epochs, {self.state.seconds / 60:.1f} min of training, "
             f"{self._validation_seconds / 60:.1f} min of validation; highest {HEADLINE} {self.state.best:.4f}"
@@ -106,37 +112,61 @@ class Trainer:
         state = self.state
         self.learner.segmenter.train()
         first_step = state.step
-        is_empty = state.batch >= len(self.loader)  # saved behind the last batch, or with smaller ones
         started = time.perf_counter()
         for fetched, batches in self._batches_of_steps():
             waited = time.perf_counter() - started
             self._train_step(batches)
             state.batch = fetched
-            self._account(*distributed.largest([time.perf_counter() - started, waited]))
+            # In all processes the longest times, and the signal that any of them has received.
+            took, waited, signal = distributed.largest([time.perf_counter() - started, waited, stop_requested()])
+            self._account(took, waited)
             spent = f"epoch {state.epoch}  step {state.step}  {state.seconds / 60:.1f} min"
             stage.update(min(self.progress, 1.0), f"{spent}  loss {self.meter.last_loss:.3f}")
             if self._save_is_due():
                 self._save_last()
+            if signal:
+                self._save_last()
+                raise Stopped(int(signal))
             if self.progress >= 1:
                 break
             started = time.perf_counter()
         else:
-            state.batch = len(self.loader)
-        if state.batch == len(self.loader):
-            state.epoch, state.batch = state.epoch + 1, 0
-        if state.step == first_step and not is_empty:
+            state.batch = self._epoch_batches
+        self._close_epoch()
+        if state.step == first_step:
             raise SegtrainError("no image of a whole epoch could be read; see the skipped files above")
 
+    def _close_epoch(self) -> None:
+        """Count the epoch under way if all of its batches are done."""
+        state = self.state
+        if state.batch >= self._epoch_batches:
+            state.epoch, state.batch, state.earlier = state.epoch + 1, 0, []
+            self._epoch_batches = self._count_batches()
+
+    def _count_batches(self) -> int:
+        """Count the batches of the epoch under way, those of other sizes left out."""
+        return self.loader.batches_left(self.state.epoch, self.state.earlier)
+
     def _batches_of_steps(self) -> Iterator[tuple[int, list[Batch]]]:
-        """Yield the rest of the epoch in groups of ``accumulate_steps`` batches, with the count fetched so far."""
+        """Yield the rest of the epoch in groups of ``accumulate_steps`` batches, with the count fetched so far.
+
+        Between steps the state is whole, and is saved if there is no next batch.
+        """
         group: list[Batch] = []
-        for fetched, batch in enumerate(self.loader.epoch(self.state.epoch, self.state.batch), self.state.batch + 1):
-            self.meter.skip(batch.skipped)
-            if batch.total:
-                group.append(batch)
-            if group and (len(group) == self.settings.accumulate_steps or fetched == len(self.loader)):
-                yield fetched, group
-                group = []
+        state = self.state
+        batches = self.loader.epoch(state.epoch, state.batch, state.earlier)
+        try:
+            for fetched, batch in enumerate(batches, state.batch + 1):
+                self.meter.skip(batch.skipped)
+                if batch.total:
+                    group.append(batch)
+                if group and (len(group) == self.settings.accumulate_steps or fetched == self._epoch_batches):
+                    yield fetched, group
+                    group = []
+        except SegtrainError:
+            if state.step > self._saved_step:
+                self._save_last()
+            raise
 
     def _train_step(self, batches: Sequence[Batch]) -> None:
         self.learner.train_step(batches, self.state.step, self.progress, self.meter)
@@ -166,21 +196,27 @@ class Trainer:
             },
         )
 
-    def _validation_is_due(self) -> bool:
+    def _validate_if_due(self) -> None:
         every, state = self.settings.validate_every, self.state
-        return every is not None and state.batch == 0 and state.epoch % every == 0 and self.progress < 1
+        ended = self.progress >= 1
+        at_epoch_end = state.epoch > 0 and state.batch == 0 and not state.earlier
+        if state.validated_at == state.step or not (ended or (every and at_epoch_end and state.epoch % every == 0)):
+            return
+        self._validate()
+        if ended:
+            self._save_last()
 
     def _validate(self) -> None:
         state, checkpoints = self.state, self.checkpoints
         started = time.perf_counter()
-        with self.threads.validating():
+        with self.threads.validating(), interruptible():
             state.metrics = self.validate(self.learner.averaged, state.step)
         took = time.perf_counter() - started
         self._validation_seconds += took
         state.validated_at = state.step
-        values = {f"validation/{name}": value for name, value in state.metrics.items()}
+        values = {f"{VALIDATION}{name}": value for name, value in state.metrics.items()}
         if self.logger is not None:
-            self.logger.log_scalars(state.step, {**values, "validation/seconds": took})
+            self.logger.log_scalars(state.step, {**values, f"{VALIDATION}seconds": took})
 
         headline = state.metrics[HEADLINE]
         is_best = not state.best >= headline  # true as well while either is nan
@@ -204,8 +240,9 @@ class Trainer:
         return minutes is not None and self.state.seconds - self._saved_at >= minutes * 60
 
     def _save_last(self) -> None:
-        self.checkpoints.save_last(self.state, self.learner.averaged.state_dict(), self.learner.state())
-        self._saved_at = self.state.seconds
+        more = {**self.learner.state(), "meter": self.meter.state(), "batch_size": self.loader.batch_size}
+        self.checkpoints.save_last(self.state, self.learner.averaged.state_dict(), more)
+        self._saved_at, self._saved_step = self.state.seconds, self.state.step
 
 
 def _comment(headline: float, is_best: bool) -> str:

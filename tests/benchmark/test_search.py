@@ -1,5 +1,7 @@
 """The search for settings: what it finds, what it looks at, and when it ends."""
 
+import os
+import signal
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from segtrain.benchmark.search_space import build_segmenter
 from segtrain.data.splits import Split, open_splits
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import GroundTruthSet, predict, score
+from segtrain.stopping import finishing_work, stop_signals
 from tests.helpers.scripts import write_data
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "segmenter"
@@ -148,3 +151,17 @@ def test_a_drawn_validation_split_is_not_searched_on(root: Path) -> None:
     assert not held_out & set(searched)
     with pytest.raises(ValueError, match="not on val"):
         TrainingImages(splits["val"], None, 0, skip=False)
+
+
+def test_a_signal_ends_a_search_with_the_best_so_far(root: Path) -> None:
+    images = TrainingImages(open_split(root)["train"], 6, 0, skip=False)
+
+    def stop(_: float, trials: int, __: float) -> None:
+        if trials == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    settings: dict[str, Any] = {"metric": "mask_ap", "max_dets": 10, "budget": Budget(None, 12), "seed": 0}
+    with stop_signals(), finishing_work():
+        winner = search(tuned(), images, show=stop, **settings)
+    assert winner.trials == 3
+    assert winner.value == search(tuned(), images, show=lambda *_: None, **settings | {"budget": Budget(None, 3)}).value

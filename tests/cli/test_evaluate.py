@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segtrain.benchmark.methods import Method
 from tests.conftest import Workplace
 from tests.helpers.scripts import SMALL, data_of, message, run
 
@@ -408,3 +410,35 @@ def test_the_numbers_that_coco_published(tmp_path: Path) -> None:
 def _twelve(published: dict[str, Any], kind: str) -> list[float]:
     values = published[kind]
     return list(values.values()) if isinstance(values, dict) else values
+
+
+def test_an_evaluation_that_is_stopped_keeps_its_rows(
+    workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ["methods=none", "+segmenter@segmenters.a=threshold_otsu", "+segmenter@segmenters.b=threshold_mean"]
+    arguments = [*rows, *data_of(workplace.data), "output_dir=report", "gallery=0", "bootstrap.resamples=0"]
+    score = Method.score
+
+    def stop(self: Method, *rest: Any) -> Any:
+        if self.name == "b":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return score(self, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Method, "score", stop)
+        stopped = run("evaluate", *arguments, folder=tmp_path)
+    assert stopped.code == 143
+    assert "stopped with 1 of 2 rows done; " in stopped.err
+    kept = (tmp_path / "report" / "predictions" / "a.json").read_text()
+    again = run("evaluate", *[a for a in arguments if ".a=" not in a], folder=tmp_path)
+    assert (again.code, again.err) == (0, "")
+    assert "2 files of an evaluation that was broken off are now in" in again.out
+    names = {path.relative_to(tmp_path / "report").as_posix() for path in (tmp_path / "report").rglob("*.json")}
+    assert names == {
+        "results.json",
+        "predictions/b.json",
+        "unfinished/predictions/a.json",
+        "unfinished/predictions/b.json",
+    }
+    assert (tmp_path / "report" / "unfinished" / "predictions" / "a.json").read_text() == kept
+    assert not (tmp_path / "report" / ".unfinished").exists()

@@ -15,7 +15,7 @@ from segtrain.errors import SegtrainError
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 from segtrain.training.trainer import Trainer
-from tests.helpers.tiny_runs import Run, unet_run, write_data
+from tests.helpers.tiny_runs import Run, checkpoint, unet_run, write_data
 from tests.helpers.unet import UNet
 
 
@@ -180,12 +180,21 @@ def test_a_finished_run_goes_on_with_a_higher_limit(index: CocoIndex, tmp_path: 
     assert [step for step, _ in more.validated] == [9]
 
 
-def test_resuming_with_other_batches_begins_the_next_epoch(index: CocoIndex, tmp_path: Path) -> None:
-    first = unet_run(index, tmp_path / "first", changes={"checkpoint_minutes": 1e-9, "batch_size": 1})
-    break_off(first.trainer(), 5)
-    second = unet_run(index, tmp_path / "second", start=last(first), changes={"batch_size": 2})
-    second.fit()
-    assert last(second).step == 5 + 3
+def test_resuming_with_other_batches_shows_the_rest_of_the_epoch(index: CocoIndex, tmp_path: Path) -> None:
+    seen: list[int] = []
+    start, runs = checkpoint(), []
+    for batch_size, stop in ((1, 2), (2, 3), (3, 5)):
+        changes = {"checkpoint_minutes": 1e-9, "batch_size": batch_size, "validate_every": None}
+        runs.append(unet_run(index, tmp_path / f"{batch_size}", start=start, changes=changes))
+        trainer = runs[-1].trainer()
+        take = trainer._train_step
+        trainer._train_step = lambda group, take=take: (seen.extend(group[0].image_ids), take(group))[1]  # type: ignore[method-assign, misc, func-returns-value]
+        break_off(trainer, stop)
+        start = last(runs[-1])
+    # Two images, two more, the last two; then the first three of the next epoch.
+    assert sorted(seen[:6]) == [100, 101, 102, 103, 104, 105]
+    assert (last(runs[1]).epoch, last(runs[2]).epoch, len(seen)) == (0, 1, 9)
+    assert runs[2].curve("train/epoch") == [1.0, 1.5]
 
 
 def test_resuming_with_and_without_averages(index: CocoIndex, tmp_path: Path, whole: Run) -> None:

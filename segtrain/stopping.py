@@ -1,0 +1,131 @@
+"""Stop by a signal: work in progress comes to a good end, and what is done is kept."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+# Ctrl-C; SLURM, `docker stop` and spot machines; SLURM's warning before a limit of time.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+_SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
+
+
+class Stopped(KeyboardInterrupt):
+    """End of a run that a signal has asked for.
+
+    Args:
+        number: number of the signal.
+        text: one line for the user; empty if nothing was begun that is worth a word.
+
+    >>> Stopped(signal.SIGTERM).exit_code
+    143
+    """
+
+    def __init__(self, number: int, text: str = "") -> None:
+        super().__init__(text)
+        self.number = number
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of a process that ends by the signal, as shells count."""
+        return 128 + self.number
+
+
+class _Signals:
+    """Signals received so far, and what they may interrupt."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.deferred = 0  # depth of `finishing_work`
+
+    def handle(self, number: int, _: FrameType | None) -> None:
+        if self.received:
+            _leave(number)
+        self.received = number
+        if not self.deferred:
+            raise Stopped(number)
+        if sys.stderr is not None and sys.stderr.isatty():
+            os.write(2, b"\nstopping after this step; once more to end at once\n")
+
+
+_signals = _Signals()
+
+
+@contextmanager
+def stop_signals() -> Iterator[None]:
+    """Turn the first of `SIGNALS` inside into `Stopped`, and let a second one end the process at once.
+
+    Nothing is changed outside the main thread, where Python handles no signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    _signals.received = 0
+    for number in SIGNALS:
+        signal.signal(number, _signals.handle)
+    try:
+        yield
+    finally:
+        _signals.received = 0
+        for number, handler in before.items():
+            if handler is not None:  # None: not set from Python, and so not to be set again
+                signal.signal(number, handler)
+
+
+@contextmanager
+def finishing_work() -> Iterator[None]:
+    """Let a signal wait inside until `stop_if_asked` is called, so that no step is left half done."""
+    _signals.deferred += 1
+    try:
+        yield
+    finally:
+        _signals.deferred -= 1
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let a signal end the work inside at once, although it is part of `finishing_work`.
+
+    Raises:
+        Stopped: a signal was received, inside or before.
+    """
+    deferred, _signals.deferred = _signals.deferred, 0
+    try:
+        stop_if_asked()
+        yield
+        stop_if_asked()  # Python drops exceptions that meet it in a destructor
+    finally:
+        _signals.deferred = deferred
+
+
+def stop_requested() -> int:
+    """Return the number of the signal that waits; 0 without one."""
+    return _signals.received
+
+
+def stop_if_asked() -> None:
+    """End here if a signal waits.
+
+    Raises:
+        Stopped: a signal was received.
+    """
+    if _signals.received:
+        raise Stopped(_signals.received)
+
+
+def ignore_stop_signals() -> None:
+    """Ignore `SIGNALS` in this process, whose parent decides when it ends."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _leave(number: int) -> NoReturn:
+    """End the process without any clean-up; every file is whole at any time."""
+    if os.isatty(1):
+        os.write(1, _SHOW_CURSOR)
+    os._exit(128 + number)
