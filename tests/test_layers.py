@@ -31,6 +31,7 @@ LAYERS = {
     "segmenters": 1,
     "metrics": 1,
     "evaluation": 2,
+    "convert": 2,
     "training": 3,
     "benchmark": 4,
     "report": 5,
@@ -59,6 +60,7 @@ DOORS = {
         "segtrain.report.check_page",
         "segtrain.visualize",
         "segtrain.api",
+        "segtrain.convert",
     ],
     "fsspec": ["segtrain.data.storage.transfer"],
     "aiohttp": ["segtrain.data.storage.transfer"],
@@ -69,6 +71,7 @@ DOORS = {
     "optuna": ["segtrain.benchmark.search"],
     "hydra": ["segtrain.nodes", "segtrain.cli"],
     "omegaconf": ["segtrain.nodes", "segtrain.cli"],
+    "yaml": ["segtrain.convert.yolo"],
 }
 
 

@@ -40,12 +40,19 @@ def _check(program: Sequence[str], arguments: Sequence[str]) -> int:
     return main(arguments, check_html)
 
 
+def _convert(program: Sequence[str], arguments: Sequence[str]) -> int:
+    from segtrain.convert.convert_command import main
+
+    return main(arguments)
+
+
 COMMANDS = {
     "train": Entry("fine-tune a network on COCO-format data", partial(_launch, "train")),
     "evaluate": Entry(
         "benchmark networks against classical segmentation, and write a report", partial(_launch, "evaluate")
     ),
     "check": Entry("check a COCO data set for mistakes", _check),
+    "convert": Entry("convert labels of other tools to COCO json", _convert),
 }
 
 

@@ -1,0 +1,1 @@
+"""Conversion of other tools' labels to COCO json, and back to some of them."""

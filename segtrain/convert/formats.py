@@ -1,0 +1,57 @@
+"""Table of the formats that ``segtrain convert`` reads and writes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from segtrain.convert.label_maps import read_label_maps
+from segtrain.convert.labelled import Reader
+from segtrain.convert.labelme import read_labelme
+from segtrain.convert.yolo import read_yolo
+from segtrain.data.foreign.label_kinds import LABEL_KINDS, LabelKind, recognise
+from segtrain.errors import SegtrainError
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of labels.
+
+    Attributes:
+        kind: its name, its line of help, and what recognises it.
+        read: reader.
+    """
+
+    kind: LabelKind
+    read: Reader
+
+
+_READERS: dict[str, Reader] = {
+    "labelme": read_labelme,
+    "yolo": read_yolo,
+    "labelmaps": read_label_maps,
+}
+FORMATS = {kind.name: Format(kind, _READERS[kind.name]) for kind in LABEL_KINDS if kind.name in _READERS}
+
+
+def choose_format(source: Path, name: str) -> tuple[Format, list[str]]:
+    """Return the format of a source.
+
+    Args:
+        source: file or folder of labels.
+        name: key of `FORMATS`, or "auto" to recognise it.
+
+    Returns:
+        The format, and the names of others that it might be.
+
+    Raises:
+        SegtrainError: there is no such source, or none of the formats is recognised.
+    """
+    if not source.exists():
+        raise SegtrainError(f"{source}: no such file or folder; give the labels that are to be converted")
+    if name != "auto":
+        return FORMATS[name], []
+    found = [FORMATS[kind.name] for kind in recognise(source) if kind.name in FORMATS]
+    if not found:
+        raise SegtrainError(
+            f"{source}: holds no labels that are recognised; name their kind with --format: {', '.join(FORMATS)}"
+        )
+    return found[0], [other.kind.name for other in found[1:]]

@@ -1,0 +1,118 @@
+"""Reader of label maps: images whose pixels are the numbers of objects.
+
+A map lies beside its image with an ending (Cellpose's ``_masks``, ``_cp_masks``), or in a folder of its own under the
+same name (StarDist, CellProfiler).
+"""
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from segtrain.arrays import IntArray
+from segtrain.convert.labelled import LabelledImage, LabelledObject, Labels, Request
+from segtrain.convert.picture_files import PictureFiles, picture_size, read_label_plane, require_found
+from segtrain.data.foreign.glance import Glance
+from segtrain.data.foreign.label_kinds import MAP_ENDING, MAP_FOLDERS, RASTERS
+from segtrain.data.images.image_files import ImageError
+from segtrain.errors import SegtrainError
+from segtrain.masks import Rle, encode_labels
+
+_IMAGE_FOLDERS = ("images", "image", "imgs", "img", "raw", "input", "inputs", "originals")
+
+
+def read_label_maps(request: Request) -> Labels:
+    """Read label maps, and pair them with their images by name.
+
+    Args:
+        request: source, image folder, the name of the class, and tally.
+
+    Raises:
+        SegtrainError: there are no maps, they cannot be read, or no image is found.
+    """
+    if request.classes and len(request.classes) > 1:
+        raise SegtrainError(f"{request.source}: label maps name no classes; give one name with --classes")
+    folder, maps = _maps(request)
+    if not maps:
+        raise SegtrainError(
+            f"{request.source}: holds no label maps; they are known by a folder (masks, labels) or an ending (_masks), "
+            "or all are taken where --images names another folder"
+        )
+    pictures = PictureFiles.of(request, maps)
+    images, missing = list[LabelledImage](), list[str]()
+    for name in request.shown("reading label maps", maps):
+        picture = _picture(name, folder, pictures)
+        if picture is None:
+            missing.append(name)
+        elif (image := _image(folder / name, picture, request)) is not None:
+            images.append(image)
+    require_found(images, request, missing)
+    mapped = {image.path for image in images}
+    for unmapped in (pictures.folder / name for name in pictures.names):
+        if unmapped not in mapped:
+            request.tally.add("note", "images without a label map, which are not written", unmapped.name)
+    return Labels(images, [request.only_class])
+
+
+def _maps(request: Request) -> tuple[Path, list[str]]:
+    """List the label maps of a source, relative to its folder."""
+    if request.source.is_file():
+        return request.folder, [request.source.name]
+    found = Glance(request.source)
+    rasters = [name for name in found.images if name.lower().endswith(RASTERS)]
+    named = [name for name in rasters if MAP_ENDING.search(PurePosixPath(name).stem) or _map_folder(name) is not None]
+    apart = request.images is not None and request.images.resolve() != request.source.resolve()
+    return request.source, named or (rasters if apart or request.source.name.lower() in MAP_FOLDERS else [])
+
+
+def _map_folder(name: str) -> str | None:
+    return next((part for part in PurePosixPath(name).parts[:-1] if part.lower() in MAP_FOLDERS), None)
+
+
+def _picture(name: str, folder: Path, pictures: PictureFiles) -> Path | None:
+    """Find the image of a label map: of the same name in another folder, or of the name without its ending."""
+    path, own = PurePosixPath(name), _map_folder(name)
+    folders = [tuple(part for part in path.parts[:-1] if part != own)]
+    if own is not None:  # beside masks/a.tif, images/a.png
+        folders += [tuple(other if part == own else part for part in path.parts[:-1]) for other in _IMAGE_FOLDERS]
+    for stem in dict.fromkeys([MAP_ENDING.sub("", path.stem), path.stem]):
+        for wanted in [PurePosixPath(*parts, stem + end) for end in (path.suffix, "") for parts in folders]:
+            for beside in (folder, folder.parent / "images"):
+                found = pictures.find(str(wanted), beside)
+                if found is not None and found.resolve() != (folder / name).resolve():
+                    return found
+    return None
+
+
+def _image(path: Path, picture: Path, request: Request) -> LabelledImage | None:
+    try:
+        plane = read_label_plane(path)
+    except ImageError as error:
+        request.tally.add("left out", "label maps that cannot be read", f"{path.name} ({error.reason})")
+        return None
+    size = picture_size(picture, request.tally)
+    if size is None:
+        return None
+    if size != plane.shape:
+        raise SegtrainError(
+            f"{path}: has {plane.shape[0]}x{plane.shape[1]} pixels, its image {picture.name} {size[0]}x{size[1]} "
+            "(height x width); resize it without interpolation, or give the images with --images"
+        )
+    values, masks = labels_of(plane)
+    if values == [255] or (values == [1] and plane.max() == 1):
+        request.tally.add("note", "label maps of one value only, taken as one object", path.name)
+    objects = [
+        LabelledObject(request.only_class, f"{path.name}, label {value}", mask=mask)
+        for value, mask in zip(values, masks, strict=True)
+    ]
+    return LabelledImage(picture, size, objects)
+
+
+def labels_of(plane: IntArray) -> tuple[list[int], list[Rle]]:
+    """Return the values of a label map but 0, and the mask of each.
+
+    >>> values, masks = labels_of(np.array([[7, 7, 0], [9, 7, 0]]))
+    >>> values, [mask["counts"] for mask in masks]
+    ([7, 9], ['0112', '114'])
+    """
+    values, places = np.unique(np.append(0, plane.reshape(-1)), return_inverse=True)
+    return values[1:].tolist(), encode_labels(places[1:].reshape(plane.shape).astype(np.int64))

@@ -1,0 +1,1 @@
+"""Labels of other tools, recognised by what their files and folders hold."""

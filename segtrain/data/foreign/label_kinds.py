@@ -1,0 +1,185 @@
+"""Kinds of labels that ``segtrain convert`` reads, and how each is recognised."""
+
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from segtrain.data.foreign.glance import Glance, keys_of
+from segtrain.io import printable
+
+_LISTS = {"images", "annotations", "categories"}
+# Paths of images that Label Studio states: of its own disk, of its uploads, or relative to its export.
+_UPLOAD = re.compile(
+    rb'"file_name"\s*:\s*"(?:[^"]*local-files/?\?d=|[^"]*[\\/]upload[\\/]|(?:[^"]*[\\/])?[0-9a-f]{8}-|images\\\\)'
+)
+MAP_FOLDERS = ("masks", "mask", "labels", "label", "label_maps", "labelmaps", "gt", "instances", "targets")
+# Endings of the stems of label maps; such as Cellpose's ``_cp_masks``.
+MAP_ENDING = re.compile(
+    r"(?i)[_-](?:cp_masks|masks?|labels?|label_?map|labelimage|instances|objects|nuclei|cells|seg|gt)$"
+)
+RASTERS = (".png", ".tif", ".tiff", ".bmp", ".gif")  # without losses
+
+
+@dataclass(frozen=True)
+class LabelKind:
+    """Kind of labels.
+
+    Attributes:
+        name: value of ``--format``.
+        title: what it is, in a few words.
+        recognise: returns True for a file or folder of this kind.
+    """
+
+    name: str
+    title: str
+    recognise: Callable[[Glance], bool]
+
+
+def _is_labelme(found: Glance) -> bool:
+    return any({"shapes", "imagePath"} <= set(keys) for _, keys in found.jsons())
+
+
+def _is_via(found: Glance) -> bool:
+    if any("_via_img_metadata" in keys or _is_via_dictionary(keys) for _, keys in found.jsons()):
+        return True
+    return any(b"region_shape_attributes" in found.head(name) for name in found.ending(".csv")[:3])
+
+
+def _is_via_dictionary(keys: Mapping[str, Any]) -> bool:
+    first = keys_of(next(iter(keys.values()), b""))
+    return {"filename", "regions"} <= set(first)
+
+
+def _is_cvat_xml(found: Glance) -> bool:
+    heads = (found.head(name) for name in found.ending(".xml")[:3])
+    return any(b"<annotations" in head and (b"<image " in head or b"<meta>" in head) for head in heads)
+
+
+def _is_supervisely(found: Glance) -> bool:
+    return any({"objects", "size"} <= set(keys) for name, keys in found.jsons(5) if name != "meta.json")
+
+
+def _is_roboflow(found: Glance) -> bool:
+    return any(PurePosixPath(name).name == "_annotations.coco.json" for name in found.names)
+
+
+def _is_coco(found: Glance) -> bool:
+    return any(set(keys) >= _LISTS for _, keys in found.jsons(8))
+
+
+def _is_livecell(found: Glance) -> bool:
+    return any(set(keys) >= _LISTS and bytes(keys["annotations"])[:1] == b"{" for _, keys in found.jsons() if keys)
+
+
+def _is_label_studio(found: Glance) -> bool:
+    return _is_coco(found) and any(_UPLOAD.search(found.head(name)) for name in found.ending(".json")[:3])
+
+
+def _is_cvat_coco(found: Glance) -> bool:
+    for _, keys in found.jsons(8):
+        if set(keys) >= _LISTS:
+            first = bytes(keys["annotations"])[:20_000]
+            if b'"attributes"' in first and b'"occluded"' in first:
+                return True
+    return False
+
+
+def _is_yolo(found: Glance) -> bool:
+    for name in found.ending(".yaml", ".yml")[:5]:
+        head = found.head(name)
+        if re.search(rb"^names\s*:", head, re.MULTILINE) and re.search(rb"^(?:train|val|path)\s*:", head, re.MULTILINE):
+            return True
+    texts = [name for name in found.ending(".txt") if not PurePosixPath(name).stem.lower().startswith("classes")]
+    return any(map(found.holds_numbers, texts[:20]))
+
+
+def _is_voc(found: Glance) -> bool:
+    return any("segmentationobject/" in name.lower() for name in found.images)
+
+
+def _is_mask_folders(found: Glance) -> bool:
+    masks = {PurePosixPath(name).parent.parent for name in found.images if _parent(name) == "masks"}
+    images = {PurePosixPath(name).parent.parent for name in found.images if _parent(name) in ("images", "image")}
+    both = masks & images - {PurePosixPath(".")}
+    # A folder for each image, which holds that image alone.
+    return bool(both) and len(both) == sum(_parent(name) in ("images", "image") for name in found.images)
+
+
+def _is_imagej(found: Glance) -> bool:
+    if any(found.head(name)[:4] == b"Iout" for name in found.ending(".roi")[:3]):
+        return True
+    return any(b".roi" in found.head(name)[:300] for name in found.ending(".zip")[:3])
+
+
+def _is_label_maps(found: Glance) -> bool:
+    """Recognise label maps by a folder or an ending that names them; their pixels are not looked at."""
+    rasters = [name for name in found.images if name.lower().endswith(RASTERS)]
+    if any(MAP_ENDING.search(PurePosixPath(name).stem) for name in rasters):
+        return True
+    parents = {_parent(name) for name in rasters}
+    own = found.path.name.lower() if found.is_folder else ""
+    return bool(rasters) and (own in MAP_FOLDERS or bool(parents & set(MAP_FOLDERS)))
+
+
+def _parent(name: str) -> str:
+    return PurePosixPath(name).parent.name.lower()
+
+
+# In the order in which they are tried: what is more particular comes first.
+LABEL_KINDS = (
+    LabelKind("labelme", "labelme's files, a json for each image", _is_labelme),
+    LabelKind("via", "a file of the VGG Image Annotator 2, json or csv", _is_via),
+    LabelKind("cvat", "CVAT for images, XML", _is_cvat_xml),
+    LabelKind("supervisely", "a project of Supervisely", _is_supervisely),
+    LabelKind("roboflow", "Roboflow's COCO export, a json in each of train, valid and test", _is_roboflow),
+    LabelKind("livecell", "LIVECELL's COCO files, with annotations in a dictionary", _is_livecell),
+    LabelKind("labelstudio", "Label Studio's COCO export", _is_label_studio),
+    LabelKind("cvat-coco", "CVAT's COCO export", _is_cvat_coco),
+    LabelKind("coco", "other COCO json, a file or a folder of several", _is_coco),
+    LabelKind("yolo", "YOLO's polygons, a text for each image", _is_yolo),
+    LabelKind("voc", "Pascal VOC, PNGs in SegmentationObject and SegmentationClass", _is_voc),
+    LabelKind("masks", "a mask file for each object, as in the 2018 Data Science Bowl", _is_mask_folders),
+    LabelKind("imagej", "ImageJ's regions of interest, .roi or .zip", _is_imagej),
+    LabelKind("labelmaps", "label maps: images with an integer for each object (Cellpose, StarDist, CellProfiler)",
+              _is_label_maps),
+)  # fmt: skip
+
+
+def recognise(path: Path) -> list[LabelKind]:
+    """List the kinds of labels that a file or folder may be, the most likely first.
+
+    Args:
+        path: the file or folder; one that does not exist is of no kind.
+    """
+    if not path.exists():
+        return []
+    found = Glance(path)
+    return [kind for kind in LABEL_KINDS if kind.recognise(found)]
+
+
+def conversion_advice(path: Path) -> str | None:
+    """Say what a file or folder is that is no COCO json, and which command converts it; None if that is unknown.
+
+    Args:
+        path: the file or folder.
+    """
+    kinds = recognise(path)
+    if not kinds:
+        return None
+    kind = kinds[0]
+    source = _whole(path, kind.name)
+    out = source.with_name(f"{source.stem if source.is_file() else source.name}_coco.json")
+    command = shlex.join(["segtrain", "convert", printable(source), printable(out)])
+    return f"{kind.title}; convert it: {command}"
+
+
+def _whole(path: Path, kind: str) -> Path:
+    """Return the folder of all files where each image has one of its own."""
+    if path.is_dir():
+        return path
+    if kind == "supervisely":
+        return path.absolute().parent.parent.parent if path.absolute().parent.name == "ann" else path.parent
+    return path.parent if kind in ("labelme", "yolo", "labelmaps") else path
