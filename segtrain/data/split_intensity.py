@@ -38,6 +38,8 @@ def headers_of(split: Split, check: CheckMode) -> KnownHeaders:
     looked_at = [image for image in images if check != "off" or may_be_deep(image)]
     if split.images.lazy:
         looked_at = some_images(looked_at)
+        share = f"{len(looked_at)} of {len(images)} image headers"
+        logger.info(f"{split.name}: {share} are looked at now, the others when they are read")
     return known_headers(split.images, looked_at, split.absent.problems)
 
 

@@ -30,6 +30,7 @@ from segtrain.data.storage.disk_cache import DiskCache
 from segtrain.data.storage.image_store import ImageFolder
 from segtrain.data.storage.local_copies import origin
 from segtrain.data.storage.open_folder import open_folder
+from segtrain.data.storage.tar_shards import is_shards
 from segtrain.errors import SegtrainError
 
 logger = logging.getLogger(__name__)
@@ -129,6 +130,8 @@ def open_splits(
         raise SegtrainError(
             f"data.split_by={split_by} says how to draw a split, but data.val_fraction is null; give both or neither"
         )
+    train_images = train_images or _images_of(train_annotations)
+    val_images = val_images or _images_of(val_annotations)
     if drawn or images == "needed":
         val_images = val_images or train_images
     folders: dict[SplitName, str | None] = {"train": train_images, "val": val_images}
@@ -238,6 +241,11 @@ def _load(
     if check == "strict":
         refuse_errors(index.issues, str(path))
     return index, absent
+
+
+def _images_of(annotations: AnnotationFiles | None) -> str | None:
+    """Return the shards that hold annotations, which hold their images too; None for other files."""
+    return annotations if isinstance(annotations, str) and is_shards(locate(annotations)) else None
 
 
 def _require_folder(root: Location, images: str | None, name: SplitName, use: ImageUse) -> None:

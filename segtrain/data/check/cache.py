@@ -65,7 +65,7 @@ def fingerprint(path: Path) -> tuple[str, int, int]:
 def fingerprints(folder: ImageFolder, names: Iterable[str]) -> list[tuple[int, int]]:
     """Fingerprint the files of a folder: size and time of change of each; zeros for files that do not exist.
 
-    Of a store, whose string names its version, no file is looked at.
+    Of a store, whose identity tells its version, no file is looked at.
     """
     if isinstance(folder, ImageStore):
         return []

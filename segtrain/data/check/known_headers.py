@@ -52,7 +52,7 @@ def known_headers(reader: ImageReader, images: Sequence[ImageInfo], absent: Mapp
 
 def place_of(reader: ImageReader) -> str:
     """Return what tells the image folder of a reader from all others."""
-    return str(reader.folder.absolute() if isinstance(reader.folder, Path) else reader.folder)
+    return str(reader.folder.absolute()) if isinstance(reader.folder, Path) else reader.folder.identity
 
 
 def some_images(images: Sequence[ImageInfo]) -> list[ImageInfo]:

@@ -14,8 +14,10 @@ import msgspec
 import segtrain
 from segtrain.data.coco.ids import as_whole_number
 from segtrain.data.coco.json_file import decode_leniently, read_coco_file, read_document
+from segtrain.data.coco.shard_annotations import shard_annotations
 from segtrain.data.storage.address import Address, Location, locate
 from segtrain.data.storage.local_copies import local_copy
+from segtrain.data.storage.tar_shards import is_shards
 from segtrain.errors import SegtrainError
 from segtrain.io import cache_folder, write_atomically
 
@@ -73,6 +75,8 @@ def annotation_file(given: AnnotationFiles, root: Location = Path()) -> Path:
 
 def _local_file(given: str | Path | Address, root: Location) -> Path:
     location = locate(given, root)
+    if is_shards(location):
+        return shard_annotations(location)
     return local_copy(location, *KEPT_BESIDE) if isinstance(location, Address) else location
 
 

@@ -13,6 +13,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?=://|::)")
 _ZIP = re.compile(r"zip://(.+?\.zip)(?:/(.*))?", re.IGNORECASE)
 _PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
 _QUOTING = ("http", "https")
+_PLAIN = "/{},*"  # signs that stay: separators, and those of several shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Address:
         place = next(number for number, link in enumerate(links) if "://" in link)
         if self.scheme in _QUOTING:
             folder, mark, query = links[place].partition("?")
-            links[place] = f"{folder.rstrip('/')}/{quote(name)}{mark}{query}"
+            links[place] = f"{folder.rstrip('/')}/{quote(name, safe='/{},*')}{mark}{query}"
         else:
             links[place] = links[place] + ("" if links[place].endswith("/") else "/") + name
         return Address("::".join(links))
@@ -114,6 +115,11 @@ def locate(given: str | Path | Address, root: Location = Path()) -> Location:
     if isinstance(root, Path):
         return root / path
     return path if path.is_absolute() else root / path.as_posix()
+
+
+def shown(location: Location) -> str:
+    """Return a path or an address as messages show it; see `Address.shown`."""
+    return location.shown if isinstance(location, Address) else str(location)
 
 
 def expand_location(given: str | Path | Address) -> Location:

@@ -18,6 +18,11 @@ class ImageStore(ABC):
 
     lazy: bool
 
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """What tells the store from all others, and from earlier versions of itself if these can be told."""
+
     @abstractmethod
     def read(self, name: str) -> bytes:
         """Return the content of a file.

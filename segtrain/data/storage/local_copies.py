@@ -7,20 +7,17 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segtrain.data.storage.address import Address, Location
+from segtrain.data.storage.address import Address, Location, locate
 from segtrain.data.storage.transfer import TransferError, transfer
+from segtrain.data.storage.versions import file_version
 from segtrain.errors import SegtrainError
 from segtrain.io import cache_folder, write_atomically
 
 logger = logging.getLogger(__name__)
-# What file systems call the version of a file, in the order of preference.
-_VERSIONS = (
-    "ETag", "etag", "Content-MD5", "md5Hash", "version_id", "generation", "Last-Modified", "LastModified",
-    "last_modified", "updated", "mtime", "modified", "created", "CRC", "date_time",
-)  # fmt: skip
 _KEPT = 20  # copies; those that were not used for the longest time go
 _ORIGIN = "origin.json"
 
@@ -38,18 +35,12 @@ def local_copy(address: Address, *beside: str) -> Path:
     Raises:
         SegtrainError: the file is missing or cannot be transferred, or the copy cannot be written.
     """
-    try:
-        info = transfer(address, lambda system, path: dict(system.info(path)))
-    except FileNotFoundError as error:
-        raise SegtrainError(f"{address.shown}: no such file") from error
-    if info.get("type") == "directory":
-        raise SegtrainError(f"{address.shown}: this is a folder; give a file")
-    version = next((f"{key} {info[key]}" for key in _VERSIONS if info.get(key) is not None), None)
-    folder = cache_folder() / "annotations" / _hash([address.text, info.get("size"), version])
+    version = file_version(address)
+    folder = copies_folder() / _hash(version)
     copy = folder / _readable(address)
     try:
-        if version is None or not _is_whole(folder, copy):
-            _download(address, copy, info.get("size"))
+        if version.state is None or not _is_whole(folder, copy):
+            _download(address, copy, version.size)
             for name in beside:
                 _download_beside(address, name, copy.with_name(name))
             write_atomically(folder / _ORIGIN, json.dumps({"address": address.text, "size": copy.stat().st_size}))
@@ -63,19 +54,45 @@ def local_copy(address: Address, *beside: str) -> Path:
 
 
 def origin(path: Path) -> Location:
-    """Return the address that a local copy was made of; the path itself for any other file.
+    """Return what a local copy was made of, such as an address; the path itself for any other file.
 
     >>> origin(Path("train.json")).as_posix()
     'train.json'
     """
-    copies = cache_folder() / "annotations"
+    copies = copies_folder()
     if not path.is_relative_to(copies):
         return path
     try:
         known = json.loads((copies / path.relative_to(copies).parts[0] / _ORIGIN).read_bytes())
-        return Address(known["address"])
+        return locate(known["address"])
     except (OSError, ValueError, KeyError):
         return path
+
+
+def keep(path: Path, content: bytes, location: Location) -> None:
+    """Write annotations that were made of remote or packed files, so that `origin` knows what they were made of.
+
+    Args:
+        path: path of the new file; two levels below `copies_folder`.
+        content: its content.
+        location: path or address of what it was made of.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_atomically(path, content)
+    write_atomically(path.parent / _ORIGIN, json.dumps({"address": str(location), "size": len(content)}))
+    _forget_oldest(path.parents[1])
+
+
+def copies_folder() -> Path:
+    """Return the folder of the copies."""
+    return cache_folder() / "annotations"
+
+
+def is_whole(copy: Path) -> bool:
+    """Tell whether a file that `keep` wrote is there."""
+    return _is_whole(copy.parent, copy)
 
 
 def _is_whole(folder: Path, copy: Path) -> bool:
@@ -123,7 +140,7 @@ def _readable(address: Address) -> Path:
     return Path(*(re.sub(r"[^\w.:@+=,-]", "_", part)[:100] for part in text.split("/") if part not in ("", ".", "..")))
 
 
-def _hash(values: list[Any]) -> str:
+def _hash(values: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps(values).encode("ascii")).hexdigest()[:16]
 
 

@@ -29,6 +29,11 @@ class RemoteFolder(ImageStore):
     def __str__(self) -> str:
         return self.address.shown
 
+    @property
+    def identity(self) -> str:
+        """The address: versions of a folder cannot be told."""
+        return self.address.text
+
     def read(self, name: str) -> bytes:
         """Return the content of a file; see `ImageStore.read`."""
         address = self._address(name)
