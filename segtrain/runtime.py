@@ -181,6 +181,8 @@ def _status_bytes(name: str) -> int | None:
 def describe_environment(device: torch.device, precision: str) -> dict[str, str | int | float]:
     """Describe the software and hardware that times and numbers depend on."""
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+    # Processes of one machine share its cores and its memory bus, which times depend on.
+    processes = {"processes": distributed.size()} if distributed.size() > 1 else {}
     packages = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "pycocotools", "hotcoco")
     return {
         "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z}",
@@ -191,6 +193,7 @@ def describe_environment(device: torch.device, precision: str) -> dict[str, str 
         "processor": _processor(),
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
+        **processes,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "device": str(device),
         **gpu,

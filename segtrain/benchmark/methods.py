@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from segtrain import distributed
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, loads_checkpoint, methods_of
 from segtrain.benchmark.oracle import Oracle
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder, MethodResult
@@ -19,7 +20,7 @@ from segtrain.data.frames.result_frames import check_frame_of_results
 from segtrain.data.images.intensity import Intensity
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import SCORE_THRESHOLD, Detections, predict
+from segtrain.evaluation import SCORE_THRESHOLD, Detections, gathered, predict
 from segtrain.metrics.metric import Metric
 from segtrain.metrics.registry import METRICS
 from segtrain.nodes import build, nearest
@@ -68,20 +69,27 @@ class Method:
     def join(self, methods: Sequence["Method"]) -> None:
         """Receive all methods, after they are tuned; an oracle tries their settings too."""
 
-    def detect(self, benchmark: Benchmark, advance: Advance) -> Detections:
+    def detect(self, benchmark: Benchmark, advance: Advance) -> Detections | None:
         """Segment the images, and measure the memory that this takes.
+
+        Several processes share the images; the memory is that of the one that takes most.
 
         Args:
             benchmark: the images and their ground truth.
-            advance: called after each image.
+            advance: called after each image of this process.
+
+        Returns:
+            The detections in all images; None in all processes but the first.
 
         Raises:
             SegtrainError: there are no images, or one cannot be read.
         """
         device = self.segmenter.device if isinstance(self.segmenter, Trainable) else CPU
         with MemoryAbove(device) as memory:
-            self.detections = self._segment(benchmark, advance)
-        self.costs["peak_memory_gib"] = memory.gib
+            own = self._segment(benchmark, advance)
+        self.detections = gathered(own, [image.id for image in benchmark.split.index.images])
+        taken = [gib for gib in distributed.gather(memory.gib) if gib is not None]
+        self.costs["peak_memory_gib"] = max(taken, default=None)
         return self.detections
 
     def score(self, benchmark: Benchmark, begin: Callable[[Metric], None] = lambda metric: None) -> MethodResult:
@@ -213,7 +221,7 @@ class OracleMethod(Method):
         """Add the settings of methods of the same technique, so that none of them has a higher F1 on any image."""
         self._oracle.join(method.segmenter for method in methods if method.segmenter is not None)
 
-    def detect(self, benchmark: Benchmark, advance: Advance) -> Detections:
+    def detect(self, benchmark: Benchmark, advance: Advance) -> Detections | None:
         """Segment the images with the best settings; the time of the choice counts as tuning, see `Method`."""
         started = time.perf_counter()
         detections = super().detect(benchmark, advance)
@@ -303,7 +311,8 @@ def build_methods(
         device: device of the networks.
 
     Returns:
-        Result files first, then segmenters, in the order of the configuration.
+        Result files first, then segmenters, in the order of the configuration. Of several processes, the first alone
+        reads result files.
 
     Raises:
         SegtrainError: a file cannot be read, a segmenter cannot be built, or its categories are not those of the data.
@@ -312,7 +321,9 @@ def build_methods(
     # The threshold of a checkpoint applies to its own scores only.
     file_threshold = SCORE_THRESHOLD if given is None else given
     methods: list[Method] = [
-        _result_file(name, given_file, file_threshold, benchmark) for name, given_file in config["predictions"].items()
+        _result_file(name, given_file, file_threshold, benchmark)
+        for name, given_file in config["predictions"].items()
+        if distributed.is_first()
     ]
     for name, node in config["segmenters"].items():
         for row, checkpoint in methods_of(name, node, checkpoints).items():
@@ -361,7 +372,7 @@ def given_files(methods: Iterable[Method], config_folders: Iterable[Path]) -> li
 
 
 def run_methods(methods: Sequence[Method], benchmark: Benchmark, tuning: Tuning, folder: EvaluationFolder) -> None:
-    """Tune, run and score all methods.
+    """Tune, run and score all methods; of several processes, all segment and the first one scores.
 
     Args:
         methods: methods as built.
@@ -387,11 +398,14 @@ def run_methods(methods: Sequence[Method], benchmark: Benchmark, tuning: Tuning,
                 stage.update(state=f"scoring {name}, {metric.title}")
 
             stage.update(count / len(methods), method.name)
-            found = method.detect(benchmark, lambda: stage.advance(step))
+            found = method.detect(benchmark, lambda: stage.advance(step * distributed.size()))
+            if found is None:
+                continue
             stage.update(state=f"writing {method.name}")
             folder.write_records(method.name, found)
             benchmark.rows[method.name] = method.score(benchmark, begin)
         stage.update(1.0)
+    benchmark.share_greys()
 
 
 def reference_row(reference: str, rows: Sequence[str], trained: Collection[str], *, required: bool) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from segtrain import distributed
 from segtrain.data.images.intensity import Intensity
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
@@ -159,7 +160,7 @@ class Benchmark:
         self.greys: dict[int, tuple[int, int]] = {}
 
     def images(self, intensity: Intensity | None = None) -> Iterator[tuple[int, Tensor]]:
-        """Read the images: ids, and uint8 RGB (3, H, W).
+        """Read this process's share of the images: ids, and uint8 RGB (3, H, W); one process reads all.
 
         Args:
             intensity: ranges by which they are read; types that it lacks, and None, by the split's.
@@ -174,7 +175,12 @@ class Benchmark:
         reader = self.split.images
         if intensity is not None:
             reader = replace(reader, intensity=intensity.completed(reader.intensity))
-        return self._looked_at(evaluation_images(self.split.index.images, reader))
+        return self._looked_at(evaluation_images(distributed.share(self.split.index.images), reader))
+
+    def share_greys(self) -> None:
+        """Complete `greys` by the images that other processes have read."""
+        for others in distributed.gather(self.greys):
+            self.greys.update(others)
 
     def _looked_at(self, images: Iterator[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor]]:
         """Note the least and the greatest value of images that are read for the first time."""

@@ -5,12 +5,15 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from math import inf, isnan, nan
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor
 
+from segtrain import distributed
 from segtrain.benchmark import search_space as spaces
 from segtrain.benchmark.search_space import Candidate, Node, build_segmenter
 from segtrain.data.images.image_files import ImageError
@@ -139,18 +142,43 @@ class Objective:
             node: configuration of a segmenter.
             trial: receives the metric on the first images, and may end the computation there.
         """
-        segmenter, found, value = build_segmenter(node), list[Prediction](), nan
+        found, value = list[Prediction](), nan
         for start, stop in zip([0, *self._rungs], self._rungs, strict=False):
-            for image_id, image in self._images.read(self._images.ids[start:stop]):
-                if self.late():
-                    return nan
-                found += to_predictions(segmenter.segment([image])[0], image_id, [OBJECT])
+            left = inf if self._deadline is None else self._deadline - time.perf_counter()
+            records = self._segment(distributed.from_first(partial(_Task, node, start, stop, left)))
+            if records is None:
+                return nan
+            found += records
             value = self._score(found, self._images.ids[:stop])
             if stop < len(self._images.ids) and not isnan(value):
                 trial.report(value, stop)
                 if trial.should_prune():
                     return nan
         return value
+
+    def help_first(self) -> None:
+        """Segment a share of the images of each trial that the first process makes, until it has made the last one."""
+        while (task := distributed.from_first(_no_task)) is not None:
+            self._segment(task)
+
+    def _segment(self, task: "_Task") -> list[Prediction] | None:
+        """Segment some images, in all processes together.
+
+        Returns:
+            The records in the order of the images; None if the time was up, and in all processes but the first.
+        """
+        ids, deadline = self._images.ids[task.start : task.stop], time.perf_counter() + task.seconds
+        segmenter, own, late = build_segmenter(task.node), list[Prediction](), False
+        for image_id, image in self._images.read(distributed.share(ids)):
+            late = bool(stop_requested()) or time.perf_counter() >= deadline
+            if late:
+                break
+            own += to_predictions(segmenter.segment([image])[0], image_id, [OBJECT])
+        parts = distributed.collect((own, late))
+        if parts is None or any(ended for _, ended in parts):
+            return None
+        place = {image_id: number for number, image_id in enumerate(ids)}
+        return sorted(chain(*(records for records, _ in parts)), key=lambda record: place[record["image_id"]])
 
     def _score(self, found: Sequence[Prediction], ids: Sequence[int]) -> float:
         ground_truth = self._images.ground_truth
@@ -162,6 +190,26 @@ class Objective:
             iou_type="segm", sizes=sizes,
         )  # fmt: skip
         return precision.stats[0]
+
+
+class _Task(NamedTuple):
+    """Part of a trial that all processes work on.
+
+    Attributes:
+        node: configuration of the segmenter.
+        start: position of the first image in the order of the draw.
+        stop: position behind the last image.
+        seconds: seconds until the deadline; infinite without one.
+    """
+
+    node: Node
+    start: int
+    stop: int
+    seconds: float
+
+
+def _no_task() -> _Task | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -263,6 +311,8 @@ def search(
     k-means and .364 and .379 for edges; with one model per setting .368, .352, .364, .372 (the standard settings: .354,
     .352, .364, .372).
 
+    Of several processes, the first one chooses the settings, all segment shares of the images, and all get the outcome.
+
     The first trials are the candidates with their own settings. With ``budget.trials`` the result depends on the seed
     alone, with ``budget.seconds`` also on the speed of the machine.
 
@@ -278,6 +328,24 @@ def search(
 
     Source: Falkner et al., BOHB: Robust and Efficient Hyperparameter Optimization at Scale (2018), as in Optuna.
     """
+    winner: Winner | None = None
+    objective = Objective(
+        images, metric, max_dets, None if budget.seconds is None else time.perf_counter() + budget.seconds
+    )
+    if distributed.is_first():
+        winner = _search(row, objective, budget, seed, show)
+        distributed.from_first(_no_task)
+    else:
+        objective.help_first()
+    winner = distributed.from_first(lambda: winner)
+    assert winner is not None
+    return winner
+
+
+def _search(
+    row: Tuned, objective: Objective, budget: Budget, seed: int, show: Callable[[float, int, float], None]
+) -> Winner:
+    started = time.perf_counter()
     import optuna  # half a second to import
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -290,10 +358,8 @@ def search(
         sampler=sampler,
         pruner=optuna.pruners.PercentilePruner(PROMISING, n_startup_trials=searched),
     )
-    started = time.perf_counter()
     best, won, value, standing, trials, completed = row.candidates[0].node, dict[str, Any](), nan, nan, 0, 0
     known: dict[str, float] = {}  # by settings: the sampler may propose the same ones again
-    objective = Objective(images, metric, max_dets, None if budget.seconds is None else started + budget.seconds)
     settings = sum(candidate.size for candidate in row.candidates)
     for trial, node, values in _proposals(study, row.candidates):
         key = repr(node)

@@ -7,6 +7,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from segtrain import distributed
 from segtrain.benchmark.search import Budget, TrainingImages, Tuned, Winner, files_of, search
 from segtrain.benchmark.search_space import build_segmenter
 from segtrain.console import progress
@@ -143,7 +144,8 @@ class Tuning:
         # Only keys that the node has are changed.
         changes = {"description": description, "variant": "tuned"}
         node = {**winner.node, **{key: value for key, value in changes.items() if key in winner.node}}
-        self._save(name, node, outcome)
+        if distributed.is_first():
+            self._save(name, node, outcome)
         stop_if_asked()
         costs: Costs = {"training_images": images, "training_objects": self._images.objects}
         return build_segmenter(node), {"tuning_seconds": winner.seconds, **costs}

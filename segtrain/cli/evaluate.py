@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import rich
 
+from segtrain import distributed
 from segtrain.benchmark.checkpoints import (
     checkpoint_argument,
     find_checkpoints,
@@ -27,6 +28,7 @@ from segtrain.report.gallery.select import select_images
 from segtrain.report.writer import terminal_table, write_report
 from segtrain.runtime import describe_environment, limit_threads, resolve_device, seed_everything, thread_count
 from segtrain.stopping import Stopped
+from segtrain.training.parallel import require_same_data
 
 
 class Evaluation(NamedTuple):
@@ -39,23 +41,30 @@ class Evaluation(NamedTuple):
         return f"<Evaluation of {', '.join(self.results.methods)}: {self.report}>"
 
 
-def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -> Evaluation:
+def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -> Evaluation | None:
     """Benchmark every method of the configuration and write the report.
+
+    Several processes share the images, and the first one scores what is found in them.
 
     Args:
         config: composed, resolved and checked configuration.
         output_dir: folder of the evaluation.
         command: the command that started the evaluation.
+
+    Returns:
+        The results; None in all processes but the first.
     """
     device = resolve_device(config["device"])
     limit_threads(thread_count(config["threads"], busy_workers=0))
     seed_everything(config["seed"])
 
     # All that can fail is built and checked before the first method runs.
-    checkpoints = find_checkpoints(config)
+    checkpoints = distributed.from_first(lambda: find_checkpoints(config))
     source = checkpoints[0]
     data, val_ids = source.data_settings(config["data"])
-    split = open_data(data, ["val"], source.seed, val_ids, _image_use(config), source.intensity)["val"]
+    with distributed.in_turn():
+        split = open_data(data, ["val"], source.seed, val_ids, _image_use(config), source.intensity)["val"]
+    require_same_data({"val": split})
     require_instances(split.index)
     if any(map(loads_checkpoint, config["segmenters"].values())):
         split = with_all_categories(split, checkpoints)
@@ -65,6 +74,9 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     start = [*command.program, *about_data(command.overrides), *found]
     tuning = Tuning(output_dir, data, start, config["seed"], **config["tune"])
     methods = tuning.open(methods, source.seed, val_ids, split)
+    if not distributed.is_first():
+        run_methods(methods, benchmark, tuning, EvaluationFolder(output_dir))
+        return None
     reference = reference_row(
         config["reference"],
         [method.name for method in methods],
