@@ -3,9 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from segtrain.convert.coco_files import read_coco, read_cvat_coco
+from segtrain.convert.cvat import read_cvat
+from segtrain.convert.imagej import read_imagej
 from segtrain.convert.label_maps import read_label_maps
 from segtrain.convert.labelled import Reader
 from segtrain.convert.labelme import read_labelme
+from segtrain.convert.mask_folders import read_mask_folders
+from segtrain.convert.pascal_voc import read_pascal_voc
+from segtrain.convert.supervisely import read_supervisely
+from segtrain.convert.via import read_via
 from segtrain.convert.yolo import read_yolo
 from segtrain.data.foreign.label_kinds import LABEL_KINDS, LabelKind, recognise
 from segtrain.errors import SegtrainError
@@ -26,10 +33,21 @@ class Format:
 
 _READERS: dict[str, Reader] = {
     "labelme": read_labelme,
+    "via": read_via,
+    "cvat": read_cvat,
+    "supervisely": read_supervisely,
+    "roboflow": read_coco,
+    "livecell": read_coco,
+    "labelstudio": read_coco,
+    "cvat-coco": read_cvat_coco,
+    "coco": read_coco,
     "yolo": read_yolo,
+    "voc": read_pascal_voc,
+    "masks": read_mask_folders,
+    "imagej": read_imagej,
     "labelmaps": read_label_maps,
 }
-FORMATS = {kind.name: Format(kind, _READERS[kind.name]) for kind in LABEL_KINDS if kind.name in _READERS}
+FORMATS = {kind.name: Format(kind, _READERS[kind.name]) for kind in LABEL_KINDS}
 
 
 def choose_format(source: Path, name: str) -> tuple[Format, list[str]]:
@@ -49,7 +67,7 @@ def choose_format(source: Path, name: str) -> tuple[Format, list[str]]:
         raise SegtrainError(f"{source}: no such file or folder; give the labels that are to be converted")
     if name != "auto":
         return FORMATS[name], []
-    found = [FORMATS[kind.name] for kind in recognise(source) if kind.name in FORMATS]
+    found = [FORMATS[kind.name] for kind in recognise(source)]
     if not found:
         raise SegtrainError(
             f"{source}: holds no labels that are recognised; name their kind with --format: {', '.join(FORMATS)}"

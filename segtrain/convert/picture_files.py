@@ -13,7 +13,7 @@ from segtrain.data.images.decode import decode
 from segtrain.data.images.headers import read_header
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.name_forms import EXTENSIONS, plain_path
-from segtrain.data.images.near_files import NearFiles, list_files
+from segtrain.data.images.near_files import NearFiles, leads_out, list_files
 from segtrain.data.images.opening import open_image
 from segtrain.data.images.reading import Reading
 from segtrain.errors import SegtrainError
@@ -30,10 +30,11 @@ class PictureFiles:
     Args:
         folder: folder of the images, searched with all folders in it.
         leave_out: files that are labels, not images, as paths relative to the folder.
+        stated: True if the user named the folder, so that it goes before others.
     """
 
-    def __init__(self, folder: Path, leave_out: Iterable[str] = ()) -> None:
-        self.folder, self._leave_out = folder, frozenset(leave_out)
+    def __init__(self, folder: Path, leave_out: Iterable[str] = (), *, stated: bool = False) -> None:
+        self.folder, self._leave_out, self._stated = folder, frozenset(leave_out), stated
 
     @classmethod
     def of(cls, request: Request, leave_out: Iterable[str] = ()) -> "PictureFiles":
@@ -48,7 +49,9 @@ class PictureFiles:
         """
         if request.images is not None and not request.images.is_dir():
             raise SegtrainError(f"{request.images}: no such folder; give the folder of the images with --images")
-        return cls(request.folder if request.images is None else request.images, leave_out)
+        if request.images is not None:
+            return cls(request.images, leave_out, stated=True)
+        return cls(request.folder, leave_out)
 
     @cached_property
     def names(self) -> list[str]:
@@ -67,17 +70,20 @@ class PictureFiles:
 
         Args:
             name: name or path as labels state it, with ``/`` or ``\``, with or without what a tool has added.
-            beside: folder that the name is relative to, tried first; None for none.
+            beside: folder that the name may be relative to; None for none.
 
         Returns:
             Its path; None if no file has the name, or several have.
         """
         written = name.replace("\\", "/")
-        for folder in (self.folder, beside) if self.folder != beside else (beside,):
+        folders = [self.folder] if beside is None else [beside, self.folder]
+        for folder in reversed(folders) if self._stated else folders:
             for form in (written, plain_path(name)):
-                if folder is not None and form and (folder / form).is_file():
+                if form and (folder / form).is_file():
                     return Path(os.path.normpath(folder / form))  # labels may lie in a folder beside the images
         found = self._near.find(name)
+        if len(found) != 1 and leads_out(name):  # a path of another machine: its folders mean nothing here
+            found = self._near.find(PurePosixPath(plain_path(name)).name)
         return self.folder / found[0] if len(found) == 1 else None
 
 

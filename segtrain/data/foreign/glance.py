@@ -1,5 +1,6 @@
 """A first look at a file or folder: its names, and the beginnings of its files, each read once."""
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -79,20 +80,25 @@ def keys_of(value: Any) -> Mapping[str, Any]:
     """Decode the keys of a piece of json that is an object; none of anything else."""
     try:
         found: Mapping[str, Any] = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+        return found
+    except (ValueError, RecursionError):
+        pass
+    try:  # with NaN or infinities, as Python writes them
+        decoded = json.loads(bytes(value))
     except (ValueError, RecursionError):
         return {}
-    return found
+    return {str(key): json.dumps(own).encode() for key, own in decoded.items()} if isinstance(decoded, dict) else {}
 
 
 def _read_keys(path: Path) -> Mapping[str, Any]:
     try:
         content = path.read_bytes().removeprefix(_UTF8_MARK) if path.stat().st_size <= _LARGEST else b""
-        if content.lstrip()[:1] == b"[":
-            entries = msgspec.json.decode(content, type=list[msgspec.Raw])
-            return keys_of(entries[0]) if entries else {}
+        if content.lstrip()[:1] != b"[":
+            return keys_of(content)
+        entries = msgspec.json.decode(content, type=list[msgspec.Raw])
     except (OSError, ValueError, RecursionError):
         return {}
-    return keys_of(content)
+    return keys_of(entries[0]) if entries else {}
 
 
 def _walk(folder: Path) -> Iterator[str]:

@@ -101,11 +101,15 @@ def _is_voc(found: Glance) -> bool:
 
 
 def _is_mask_folders(found: Glance) -> bool:
-    masks = {PurePosixPath(name).parent.parent for name in found.images if _parent(name) == "masks"}
-    images = {PurePosixPath(name).parent.parent for name in found.images if _parent(name) in ("images", "image")}
-    both = masks & images - {PurePosixPath(".")}
-    # A folder for each image, which holds that image alone.
-    return bool(both) and len(both) == sum(_parent(name) in ("images", "image") for name in found.images)
+    """Recognise a folder for each image, which holds that image alone beside its masks; or a folder of its masks."""
+    paths = [PurePosixPath(name) for name in found.images]
+    masks = {path.parent.parent for path in paths if path.parent.name.lower() == "masks"} - {PurePosixPath(".")}
+    images = [path for path in paths if path.parent.name.lower() in ("images", "image")]
+    beside = [path.parent.parent for path in images if path.parent.parent in masks]
+    if beside and len(beside) == len(set(beside)):
+        return True
+    stems = {path.stem for path in images}
+    return any(path.parent.parent.name.lower() == "masks" and path.parent.name in stems for path in paths)
 
 
 def _is_imagej(found: Glance) -> bool:
