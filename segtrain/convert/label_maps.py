@@ -112,7 +112,7 @@ def labels_of(plane: IntArray) -> tuple[list[int], list[Rle]]:
 
     >>> values, masks = labels_of(np.array([[7, 7, 0], [9, 7, 0]]))
     >>> values, [mask["counts"] for mask in masks]
-    ([7, 9], ['0112', '114'])
+    ([7, 9], ['01111', '114'])
     """
     values, places = np.unique(np.append(0, plane.reshape(-1)), return_inverse=True)
     return values[1:].tolist(), encode_labels(places[1:].reshape(plane.shape).astype(np.int64))
