@@ -100,10 +100,15 @@ class EvaluatedCheckpoint:
 
         Returns:
             The node, and the ids of the validation images if these were drawn; None for a split by files.
+
+        Raises:
+            SegtrainError: the checkpoint states no data.
         """
         if not data["from_checkpoint"] or self.checkpoint is None:
             return dict(data), None
         given = {key: value for key, value in data.items() if value is not None}
+        if "data" not in self.checkpoint.config:
+            raise SegtrainError(f"{self.path}: its config has no data; the file is damaged")
         merged = {**data, **self.checkpoint.config["data"], "intensity": "auto", **given, "generator": None}
         # Whichever of the two ways to name a validation split the user chose replaces the other.
         if "val_annotations" in given:

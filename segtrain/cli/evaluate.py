@@ -18,10 +18,12 @@ from segtrain.benchmark.results import Results
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder
 from segtrain.benchmark.tuning import Tuning
 from segtrain.cli.command_line import Command
+from segtrain.cli.config import Data, check_values
 from segtrain.cli.overrides import about_data, given_keys
 from segtrain.data.coco.index import require_instances
 from segtrain.data.open_data import open_data
 from segtrain.data.splits import ImageUse
+from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS
 from segtrain.report.build import build_results
 from segtrain.report.gallery.select import select_images
@@ -62,6 +64,8 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     checkpoints = distributed.from_first(lambda: find_checkpoints(config))
     source = checkpoints[0]
     data, val_ids = source.data_settings(config["data"])
+    for problem in check_values(Data, data, "data."):  # of the checkpoint, since those of the command are checked
+        raise SegtrainError(f"{source.path}: {problem}; the file is damaged")
     with distributed.in_turn():
         split = open_data(data, ["val"], source.seed, val_ids, _image_use(config), source.intensity)["val"]
     require_same_data({"val": split})

@@ -20,6 +20,7 @@ from segtrain.io import expand_path, write_atomically
 from segtrain.nodes import accepts, build, built_class, check_targets, require_own_targets, target_nodes
 from segtrain.segmenters import Trainable
 from segtrain.segmenters.state_file import read_state
+from segtrain.training.checkpoint_fields import check_fields
 
 FORMAT = 4  # of the file; a change that older code would misread, or newer code of an older file, raises it
 
@@ -151,7 +152,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        SegtrainError: the file is missing, is no checkpoint, or has the format of another version of segtrain.
+        SegtrainError: the file is missing, damaged, no checkpoint, or has the format of another version of segtrain.
     """
     content = read_state(Path(path))
     written = content.get("format")
@@ -168,7 +169,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise SegtrainError(
             f"{path}: not a segtrain checkpoint (it has no {missing[0]!r}); weights alone go into segmenter.weights="
         )
-    return Checkpoint(**{field.name: content[field.name] for field in fields(Checkpoint)})  # type: ignore[arg-type]
+    values: dict[str, Any] = {field.name: content[field.name] for field in fields(Checkpoint)}
+    check_fields(values, str(path))
+    return Checkpoint(**values)
 
 
 def load_segmenter(

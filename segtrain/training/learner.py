@@ -22,6 +22,8 @@ from segtrain.training.parallel import Parallel, joint_means
 from segtrain.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
+# Names of what optimizers keep for each number of a parameter.
+_AVERAGES = {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer"}
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
@@ -230,17 +232,32 @@ class Learner:
             SegtrainError: the state belongs to another model or optimizer.
         """
         restore_weights(self.segmenter, state["model"], "the checkpoint to resume")
-        try:
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (ValueError, KeyError) as error:
-            raise SegtrainError(
-                f"the checkpoint to resume has an optimizer over other parameters ({error}); repeat the optimizer and "
-                "segmenter.frozen_stages of that run"
-            ) from None
+        self._restore_optimizer(state["optimizer"])
         if self.ema is not None and state["ema_updates"] is not None:
             self.ema.restore(averaged, state["ema_updates"])
         elif self.ema is not None:  # without an average so far, it begins at the restored weights
             self.ema.restore(state["model"], 0)
+
+    def _restore_optimizer(self, state: Mapping[str, Any]) -> None:
+        """Continue with the averages of a saved optimizer, and the settings of this one."""
+        groups = self.optimizer.param_groups
+        own = [{key: value for key, value in group.items() if key != "params"} for group in groups]
+        try:
+            self.optimizer.load_state_dict(dict(state))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SegtrainError(
+                f"the checkpoint to resume has an optimizer over other parameters ({error}); repeat the optimizer and "
+                "segmenter.frozen_stages of that run"
+            ) from None
+        for group, settings in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(settings)
+        for parameter, values in self.optimizer.state.items():
+            for name in _AVERAGES & values.keys():
+                if values[name] is not None and values[name].shape != parameter.shape:
+                    raise SegtrainError(
+                        f"the checkpoint to resume has an optimizer over other parameters ({name} is "
+                        f"{tuple(values[name].shape)}, not {tuple(parameter.shape)}); the file is damaged"
+                    )
 
 
 def _describe_divergence(step: int, image_ids: Sequence[int], values: Mapping[str, float]) -> str:

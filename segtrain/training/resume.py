@@ -52,7 +52,7 @@ class Resumed:
                 "give data.val_annotations, not data.val_fraction"
             )
         for key in ("val_fraction", "split_by"):
-            there, here = self.state.config["data"].get(key), data[key]
+            there, here = self.state.config.get("data", {}).get(key), data[key]
             if there != here:
                 logger.warning(f"data.{key}={here} draws nothing here: the run keeps its split, drawn with {there}")
         return self.state.val_ids
@@ -89,7 +89,10 @@ def find_resumed(resume: str | None, output_dir: Path) -> Resumed | None:
     path = checkpoint_file(output_dir if resume == "auto" else resume, preferred="last.pt")
     state = load_checkpoint(path)
     if state.training is None:
-        raise SegtrainError(f"{path}: holds weights to segment with, but no state to resume; use last.pt beside it")
+        raise SegtrainError(
+            f"{path}: holds weights to segment with, but no state to resume; use last.pt beside it, or begin a new run "
+            f"with these weights: segmenter.weights={path}"
+        )
     return Resumed(path, state)
 
 
@@ -108,9 +111,9 @@ def initial_state(initial: Checkpoint, resumed: Resumed | None, resume_keys: Seq
         return initial
     source, state = resumed.path, resumed.state
     _require_equal(source, "categories", ", ".join(state.class_names), ", ".join(initial.class_names))
-    for part, keys in {"segmenter": ("_target_", *resume_keys), "optimizer": ("_target_",)}.items():
+    for part, keys in {"segmenter": ("_target_", *resume_keys), "optimizer": ("_target_", "amsgrad")}.items():
         for key in keys:
-            _require_equal(source, f"{part}.{key}", state.config[part].get(key), initial.config[part].get(key))
+            _require_equal(source, f"{part}.{key}", state.config.get(part, {}).get(key), initial.config[part].get(key))
     then, now = (point.config.get("data") or {} for point in (state, initial))
     same_images = all(then.get(key) == now.get(key) for key in _VALIDATED_ON)
     # Progress, weights and results of then; settings of now.

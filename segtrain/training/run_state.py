@@ -1,5 +1,6 @@
 """Progress of a training run, and the checkpoints that hold it."""
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,8 +11,10 @@ from torch import Tensor
 
 from segtrain import distributed
 from segtrain.data.sampling import Done
+from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 
+logger = logging.getLogger(__name__)
 VALIDATION = "validation/"  # names of numbers and pictures of a validation begin with it
 HEADLINE = "mask_ap"  # metric of the validation that decides which weights are the best
 
@@ -82,8 +85,8 @@ class RunCheckpoints:
 
     @property
     def has_best(self) -> bool:
-        """True once there is a ``best.pt``."""
-        return distributed.from_first(lambda: (self.folder / "best.pt").exists())
+        """True once there is a ``best.pt``; a damaged one is renamed, and does not count."""
+        return distributed.from_first(self._has_whole_best)
 
     def save_last(self, state: RunState, weights: dict[str, Tensor], learner: Mapping[str, Any]) -> None:
         """Write ``last.pt``.
@@ -92,6 +95,9 @@ class RunCheckpoints:
             state: progress so far.
             weights: weights to segment with.
             learner: state that only resuming needs: that of the `Learner` and of its meter, and the size of a batch.
+
+        Raises:
+            SegtrainError: a weight is not finite; the last good file stays.
         """
         if not distributed.is_first():
             return
@@ -101,6 +107,8 @@ class RunCheckpoints:
             "best": state.best,
             "validated_at": state.validated_at,
         }
+        for part in (weights, learner["model"]):
+            _require_finite(part, state.step)
         self._snapshot(state, weights, {**learner, **position}).save(self.folder / "last.pt")
 
     def save_best(self, state: RunState, weights: dict[str, Tensor]) -> None:
@@ -121,6 +129,19 @@ class RunCheckpoints:
         best = replace(load_checkpoint(path), minutes=state.seconds / 60, validations=state.validations)
         best.save(path)
 
+    def _has_whole_best(self) -> bool:
+        path = self.folder / "best.pt"
+        if not path.exists():
+            return False
+        try:
+            load_checkpoint(path)
+        except SegtrainError as error:
+            aside = path.with_name("best.damaged.pt")
+            path.replace(aside)
+            logger.warning(f"{error}; it is now {aside.name}, and the best weights from here on become best.pt")
+            return False
+        return True
+
     def _snapshot(self, state: RunState, weights: dict[str, Tensor], training: dict[str, Any] | None) -> Checkpoint:
         return replace(
             self.start,
@@ -132,3 +153,12 @@ class RunCheckpoints:
             validations=state.validations,
             training=training,
         )
+
+
+def _require_finite(weights: Mapping[str, Tensor], step: int) -> None:
+    for name, value in weights.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise SegtrainError(
+                f"weights are not finite after step {step} ({name}), and are not saved; try a lower optimizer.lr, a "
+                "longer schedule.warmup_steps or trainer.precision=fp32"
+            )

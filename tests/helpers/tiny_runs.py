@@ -18,7 +18,7 @@ from segtrain.data.images.intensity import FULL
 from segtrain.data.loader import TrainingLoader
 from segtrain.segmenters import Trainable
 from segtrain.training.checkpoint import Checkpoint
-from segtrain.training.learner import Learner, parameter_groups
+from segtrain.training.learner import Learner, Meter, parameter_groups
 from segtrain.training.run_state import RunCheckpoints
 from segtrain.training.schedule import Cosine
 from segtrain.training.settings import TrainSettings
@@ -104,6 +104,22 @@ def checkpoint(**changes: Any) -> Checkpoint:
         "validations": 0,
     }
     return Checkpoint(**(values | changes))
+
+
+def training(**changes: Any) -> dict[str, Any]:
+    """Return a state that only resuming needs, of a run before its first step."""
+    values: dict[str, Any] = {
+        "model": {},
+        "optimizer": {"state": {}, "param_groups": []},
+        "ema_updates": None,
+        "batch": 0,
+        "batch_size": 2,
+        "earlier": [],
+        "best": 0.0,
+        "validated_at": 0,
+        "meter": Meter().state(),
+    }
+    return values | changes
 
 
 def small_mask_rcnn() -> Trainable:

@@ -1,0 +1,145 @@
+"""Fields of a checkpoint's file: their types and ranges, and the check of what was read."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from torch import Tensor
+
+from segtrain.errors import SegtrainError
+from segtrain.io import printable
+from segtrain.values import Fraction, Natural, NonNegativeFloat, Positive, describe_type
+
+_MOST_VALUES, _DEEPEST = 100_000, 30  # of a configuration
+_PARTS = ("data", "segmenter", "augmentation", "optimizer", "schedule", "trainer")
+_FIELDS: dict[str, Any] = {
+    "config": dict[str, Any],
+    "class_names": Annotated[list[str], Meta(min_length=1)],
+    "category_ids": list[int],
+    "max_dets": Positive,
+    "score_threshold": Fraction,
+    "precision": Literal["fp32", "bf16"],
+    "seed": Natural,
+    "val_ids": list[int] | None,
+    "epoch": Natural,
+    "step": Natural,
+    "minutes": NonNegativeFloat,
+    "metrics": dict[str, float],
+    "threshold_images": Natural | None,
+    "training_images": Natural,
+    "training_objects": Natural,
+    "intensity": dict[str, Any],
+    "validations": Natural | None,
+}
+_INTENSITY: dict[str, Any] = {
+    "ranges": dict[str, tuple[float, float]],
+    "others": tuple[float, float] | str | None,
+    "rule": str,
+    "images": Natural,
+}
+_TRAINING: dict[str, Any] = {
+    "ema_updates": Natural | None,
+    "batch": Natural,
+    "batch_size": Positive,
+    "earlier": list[tuple[Positive, Natural]],
+    "best": float,
+    "validated_at": Annotated[int, Meta(ge=-1)],
+}
+_METER: dict[str, Any] = {
+    "losses": dict[str, float],
+    "steps": Natural,
+    "images": Natural,
+    "seconds": NonNegativeFloat,
+    "waited": NonNegativeFloat,
+    "norm": NonNegativeFloat,
+    "skipped": list[int],
+}
+_OPTIMIZER: dict[str, Any] = {"state": dict[int, dict[str, Any]], "param_groups": list[dict[str, Any]]}
+
+
+def check_fields(content: Mapping[str, Any], source: str) -> None:
+    """Check the types and ranges of all fields of a checkpoint.
+
+    Args:
+        content: fields by name, as read from the file.
+        source: path of the file, for messages.
+
+    Raises:
+        SegtrainError: a field is not what it should be; the message names it.
+    """
+    _check(content, _FIELDS, source, "")
+    _check_state(content["model"], source, "model")
+    if not math.isfinite(content["minutes"]):
+        raise _wrong(source, "minutes", content["minutes"], NonNegativeFloat)
+    names = content["class_names"]
+    if len(set(names)) < len(names) or len(content["category_ids"]) != len(names):
+        raise SegtrainError(f"{source}: its categories contradict each other; the file is damaged")
+    _check_config(content["config"], source)
+    _check(content["intensity"], _INTENSITY, source, "intensity.")
+    if content["training"] is not None:
+        _check_training(content["training"], source)
+
+
+def _check_training(training: object, source: str) -> None:
+    """Check the state that only resuming needs."""
+    training = _mapping(training, source, "training")
+    _check(training, _TRAINING, source, "training.")
+    _check(_mapping(training.get("meter"), source, "training.meter"), _METER, source, "training.meter.")
+    _check(_mapping(training.get("optimizer"), source, "training.optimizer"), _OPTIMIZER, source, "training.optimizer.")
+    _check_state(training.get("model"), source, "training.model")
+
+
+def _check_state(state: object, source: str, name: str) -> None:
+    """Check a dictionary of tensors by name."""
+    for key, value in _mapping(state, source, name).items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise SegtrainError(f"{source}: its {name} holds more than tensors by name; the file is damaged")
+
+
+def _check_config(config: Mapping[str, Any], source: str) -> None:
+    """Check that a configuration holds a segmenter, that its parts are mappings, and that it has an end."""
+    for part in _PARTS:
+        if part in config and part != "segmenter":
+            _mapping(config[part], source, f"config.{part}")
+    node = config.get("segmenter")
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise SegtrainError(f"{source}: its config has no segmenter; the file is damaged")
+    level: list[Any] = [config]
+    total = 0
+    for _ in range(_DEEPEST):
+        level = [
+            value
+            for part in level
+            if isinstance(part, Mapping | list | tuple)
+            for value in (part.values() if isinstance(part, Mapping) else part)
+        ]
+        total += len(level)
+        if not level:
+            return
+        if total > _MOST_VALUES:
+            break
+    raise SegtrainError(f"{source}: its config has no end; do not use this file")
+
+
+def _check(values: Mapping[str, Any], hints: Mapping[str, Any], source: str, prefix: str) -> None:
+    for name, hint in hints.items():
+        value = values.get(name)
+        try:
+            msgspec.convert(value, hint)
+        except (msgspec.ValidationError, TypeError, RecursionError):
+            if name not in values:
+                raise SegtrainError(f"{source}: lacks {prefix}{name}; the file is damaged") from None
+            raise _wrong(source, f"{prefix}{name}", value, hint) from None
+
+
+def _mapping(value: object, source: str, name: str) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong(source, name, value, dict[str, Any])
+    return value
+
+
+def _wrong(source: str, name: str, value: object, hint: Any) -> SegtrainError:
+    found = printable(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
+    return SegtrainError(f"{source}: its {name} is {found}, not {describe_type(hint)}; the file is damaged")
