@@ -10,6 +10,8 @@ from typing import IO
 from segtrain.errors import SegtrainError
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+# Of terminals, and those that turn the direction of text around.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # Longer names are cut in messages: a damaged json can hold a megabyte.
 _LONGEST = 160
 
@@ -20,6 +22,15 @@ def printable(name: object) -> str:
     if len(text) > 2 * _LONGEST:
         text = f"{text[:_LONGEST]}...{text[-_LONGEST:]}"
     return text if text.isprintable() else repr(text)
+
+
+def without_controls(text: str) -> str:
+    r"""Replace the characters that control a terminal by escapes, those of JSON; line ends and tabs stay.
+
+    >>> print(without_controls("a\x1b[31m b"))
+    a\u001b[31m b
+    """
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -10,7 +10,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.intensity import Intensity
 from segtrain.errors import SegtrainError
-from segtrain.io import printable, write_atomically
+from segtrain.io import printable, without_controls, write_atomically
 from segtrain.values import IntensitySetting
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def write_page(
         summary += f": {counts['images']:,} images, {counts['annotations']:,} annotations, {errors}"
     title = printable(question.annotations.name)
     page = check_page(report, title, summary, images, "" if network is None else network.name)
-    write_atomically(path, page)
+    write_atomically(path, without_controls(page))
 
 
 def _pictures(

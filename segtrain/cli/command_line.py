@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from segtrain.cli.hydra_options import is_sweep
+from segtrain.io import naming, without_controls
 from segtrain.nodes import quote_override
 
 ERRORS = "segtrain.errors"  # logger of the lines that stderr shows
@@ -64,7 +65,9 @@ class Command:
         given = [f"{key}={quote_override(value)}" for key, value in settings.items()]
         return shlex.join([*self.program, *kept, *given])
 
-    def record(self, config: Mapping[str, Any], output_dir: Path) -> None:
+    def record(
+        self, config: Mapping[str, Any], output_dir: Path, changes: Mapping[str, tuple[Any, Any]] | None = None
+    ) -> None:
         """Write down what was asked for, and from now on every message; a task calls it before its first output.
 
         Hydra would write before anything is checked, and so into the folder of another run that this one must not
@@ -74,15 +77,29 @@ class Command:
             config: of the task.
             output_dir: gets ``.hydra/config.yaml``, ``overrides.yaml`` and ``hydra.yaml``, and a log file that begins
                 with the messages so far.
+            changes: settings that a resumed run has changed, with the values of before and of now; the records go to
+                ``.hydra/resumed_N`` then, and those of before stay. None for a new run.
         """
         records: dict[str, Any] = {"config": config, "overrides": list(self.overrides)}
         if self.hydra is not None:
             records["hydra"] = {"hydra": self.hydra}
         folder = output_dir / ".hydra"
+        if changes is not None and folder.exists():
+            folder /= f"resumed_{len(list(folder.glob('resumed_*'))) + 1}"
+            records["changes"] = {key: {"then": then, "now": now} for key, (then, now) in changes.items()}
         folder.mkdir(parents=True, exist_ok=True)
         for name, record in records.items():
-            (folder / f"{name}.yaml").write_text(OmegaConf.to_yaml(record), encoding="utf-8")
+            path = folder / f"{name}.yaml"
+            with naming(path):
+                path.write_text(OmegaConf.to_yaml(record), encoding="utf-8")
         _log_to(output_dir / self.log_name)
+
+
+class _PlainFormatter(logging.Formatter):
+    """Lines without control characters, which a terminal that shows the file would obey."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_controls(super().format(record))
 
 
 class _Terminal(logging.Handler):
@@ -92,13 +109,18 @@ class _Terminal(logging.Handler):
         import rich  # only where there is something to say: help and errors come without it
 
         # The file alone has warnings of libraries about their own affairs, and what stderr says.
-        if record.name not in ("py.warnings", ERRORS):
-            rich.get_console().print(record.getMessage(), soft_wrap=True, markup=False, highlight=False)
+        if record.name in ("py.warnings", ERRORS):
+            return
+        text = without_controls(record.getMessage())
+        try:
+            rich.get_console().print(text, soft_wrap=True, markup=False, highlight=False)
+        except (OSError, SystemExit):  # the reader of a pipe has gone, after which rich is silent; work goes on
+            show_error("stdout is closed: messages go to the log file alone")
 
 
 def show_error(text: str) -> None:
     """Print a line on stderr, and write it to the log file of the run if it has begun one."""
-    line = " ".join(text.split())
+    line = without_controls(" ".join(text.split()))
     print(line, file=sys.stderr, flush=True)
     if logging.getLogger().handlers:  # without any, logging would print it again
         logging.getLogger(ERRORS).error(line)
@@ -109,6 +131,7 @@ def start_logging() -> None:
     kept = MemoryHandler(capacity=sys.maxsize, flushLevel=sys.maxsize)
     logging.basicConfig(level=logging.INFO, handlers=[_Terminal(), kept], force=True)
     logging.captureWarnings(True)
+    logging.raiseExceptions = False  # a log file that cannot be written, on a full disk, says so where it matters
 
 
 @contextmanager
@@ -130,7 +153,7 @@ def _log_to(path: Path) -> None:
     """Write every message to a file, those kept so far first."""
     root = logging.getLogger()
     file = logging.FileHandler(path)
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for handler in [handler for handler in root.handlers if isinstance(handler, MemoryHandler)]:
         handler.setTarget(file)
         root.removeHandler(handler)

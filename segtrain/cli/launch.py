@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from segtrain.cli import processes
 from segtrain.cli.command_line import Command, logging_of_a_run, start_logging
 from segtrain.cli.config import config_folder, expand_paths, find_problems, register_schemas
+from segtrain.cli.failures import describe_failure
 from segtrain.cli.help import help_text
 from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first
 from segtrain.cli.overrides import accept_shell_paths, compose, expand
@@ -186,10 +187,11 @@ def _removed_if_empty(folder: Path, sweep_dir: Path | None = None) -> Iterator[N
 def _errors_as_one_line(debugging: bool) -> Iterator[None]:
     try:
         yield
-    except (SegtrainError, HydraException, OmegaConfBaseException, OSError) as error:
-        if debugging:
+    except Exception as error:
+        failure = describe_failure(error)
+        if debugging or failure is None:
             raise
-        processes.report(f"error: {error}")
+        processes.report(f"error: {failure}")
         sys.exit(1)
     except Stopped as stop:
         processes.report(str(stop) or "interrupted")

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from segtrain import distributed
 from segtrain.cli.command_line import Command
+from segtrain.data.content import fingerprint_of
 from segtrain.data.loader import TrainingLoader
 from segtrain.data.open_data import open_data, training_samples
 from segtrain.data.split_intensity import save_intensity
@@ -14,6 +15,7 @@ from segtrain.data.splits import save_split
 from segtrain.nodes import build
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything
 from segtrain.stopping import Stopped
+from segtrain.training.changes import Changes, changed_settings, log_changes
 from segtrain.training.checkpoint import Checkpoint, build_trainable, check_trainable
 from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.logger import RunLogger
@@ -57,12 +59,19 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     segmenter.to(device).precision = precision
     initial = initial.with_segmenter_settings(segmenter.resolved_settings)
     start = initial_state(initial, resumed, segmenter.resume_keys)
+    content = fingerprint_of(splits["train"])
+    changes: Changes = {}
+    if resumed is not None:
+        resumed.require_same_data(content)
+        changes = changed_settings(resumed.state.config, initial.config)
     optimizer = build(config["optimizer"], parameter_groups(segmenter))
     scale_learning_rate(optimizer, settings.scale_lr, settings.batch_size * settings.accumulate_steps)
     learner = Learner(
         segmenter, optimizer, schedule,
         max_grad_norm=settings.max_grad_norm, ema_decay=settings.ema_decay, seed=seed,
     )  # fmt: skip
+    if start.training is not None:
+        learner.restore(start.training, start.model)
     dataset = training_samples(splits["train"], augmentation, seed, config["data"])
     samples = first_samples(dataset, settings.preview_images)
 
@@ -70,7 +79,8 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     with run_directory(output_dir, resumed):
         logger: RunLogger | None = None
         if distributed.is_first():
-            command.record(config, output_dir)
+            command.record(config, output_dir, None if resumed is None else changes)
+            log_changes(changes, within_epoch=resumed is not None and resumed.is_within_epoch)
             save_split(splits, output_dir)
             save_intensity(splits, output_dir)
             validated_at = -1 if start.training is None else start.training["validated_at"]
@@ -87,7 +97,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
             aspect_grouping=settings.aspect_grouping, repeat_threshold=settings.repeat_threshold,
             pin_memory=device.type == "cuda", part=(distributed.rank(), distributed.size()),
         )  # fmt: skip
-        checkpoints = RunCheckpoints(output_dir / "checkpoints", start)
+        checkpoints = RunCheckpoints(output_dir / "checkpoints", start, content)
         trainer = Trainer(settings, learner, loader, validation, logger, checkpoints, threads)
         try:
             best = trainer.fit()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -14,8 +15,8 @@ from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.dataset import CocoDataset, Sample, Skipped
 from segtrain.data.images.image_reader import ImageReader, as_tensor
 from segtrain.data.sampling import Done, EpochBatches, aspect_bins, repeat_factors
+from segtrain.data.workers import deaths_noticed_between_batches, noticing_deaths, start_worker, usable_workers
 from segtrain.errors import SegtrainError
-from segtrain.stopping import ignore_stop_signals
 from segtrain.targets import Target
 
 
@@ -79,6 +80,11 @@ def pack(records: Sequence[Sample | Skipped | SegtrainError]) -> Packed:
     )
 
 
+def pack_by_value(records: Sequence[Sample | Skipped | SegtrainError]) -> Packed:
+    """Join the samples of a batch as arrays, which travel through a pipe: tensors would take shared memory."""
+    return Packed(*(part.numpy() if isinstance(part, Tensor) else part for part in pack(records)))
+
+
 def unpack(packed: Packed) -> Batch:
     """Split a packed batch into samples; its images and masks are views.
 
@@ -87,6 +93,7 @@ def unpack(packed: Packed) -> Batch:
     """
     if packed.error is not None:
         raise SegtrainError(packed.error)
+    packed = Packed(*(torch.from_numpy(part) if isinstance(part, np.ndarray) else part for part in packed))
     pixels = torch.split(packed.pixels, [3 * height * width for height, width in packed.sizes])
     images = [flat.view(3, height, width) for flat, (height, width) in zip(pixels, packed.sizes, strict=True)]
     boxes = torch.cat([packed.boxes, packed.ignored_boxes])
@@ -136,6 +143,9 @@ class TrainingLoader:
         part: tuple[int, int] = (0, 1),
     ) -> None:
         index, rare = dataset.index, repeat_threshold
+        rows = index.images.rows
+        largest = 3 * int((rows["height"].astype(np.int64) * rows["width"]).max(initial=0))
+        workers, shares = usable_workers(workers, largest * -(-batch_size // part[1]))
         self.batch_size = batch_size
         self._batches = EpochBatches(
             len(dataset),
@@ -149,9 +159,9 @@ class TrainingLoader:
             _Records(dataset),
             batch_sampler=self._batches,
             num_workers=workers,
-            collate_fn=pack,
+            collate_fn=pack if shares else pack_by_value,
             pin_memory=pin_memory,
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
             multiprocessing_context=start_method if workers else None,
             # PyTorch draws a seed for workers at each epoch; from its own generator, training's stream is unchanged.
             generator=torch.Generator(),
@@ -184,8 +194,11 @@ class TrainingLoader:
             SegtrainError: an image cannot be read, or the augmentation fails on it.
         """
         self._batches.epoch, self._batches.start, self._batches.earlier = epoch, start, earlier
-        for packed in self._loader:
-            yield _of_all_processes(unpack(packed))
+        with noticing_deaths():
+            with deaths_noticed_between_batches():
+                batches = iter(self._loader)
+            while (packed := next(batches, None)) is not None:
+                yield _of_all_processes(unpack(packed))
 
 
 def _of_all_processes(batch: Batch) -> Batch:
@@ -220,10 +233,3 @@ class _Records(torch.utils.data.Dataset[Sample | Skipped | SegtrainError]):
             return self._dataset[key]
         except SegtrainError as error:
             return error
-
-
-def _start_worker(_: int) -> None:
-    # One thread per worker (augmentation.py limits OpenCV in the same way). Signals reach whole groups of processes,
-    # and the parent, which finishes its step first, ends this one.
-    torch.set_num_threads(1)
-    ignore_stop_signals()

@@ -15,7 +15,7 @@ from segtrain.benchmark.runner import REPORT_FILES
 from segtrain.console import with_progress
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS
-from segtrain.io import write_atomically
+from segtrain.io import without_controls, write_atomically
 from segtrain.metrics.registry import METRICS
 from segtrain.report.gallery.select import GalleryItem
 from segtrain.report.html import html_report
@@ -46,7 +46,7 @@ def write_report(output_dir: Path, results: Results, images: Sequence[GalleryIte
     try:
         for name, text in zip(REPORT_FILES, texts, strict=True):
             # surrogatepass is no option: browsers reject it; a lone surrogate in a name is shown as "?".
-            write_atomically(output_dir / name, text.encode("utf-8", errors="replace"))
+            write_atomically(output_dir / name, without_controls(text).encode("utf-8", errors="replace"))
     except OSError as error:
         raise SegtrainError(
             f"{output_dir}: cannot write the report ({error.strerror}); choose another output_dir"

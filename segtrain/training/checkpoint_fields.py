@@ -46,6 +46,7 @@ _TRAINING: dict[str, Any] = {
     "earlier": list[tuple[Positive, Natural]],
     "best": float,
     "validated_at": Annotated[int, Meta(ge=-1)],
+    "data": str,
 }
 _METER: dict[str, Any] = {
     "losses": dict[str, float],

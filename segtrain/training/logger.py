@@ -12,7 +12,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from segtrain.io import write_atomically
+from segtrain.io import naming, write_atomically
 from segtrain.masks import Rle, encode_crop
 from segtrain.records import GroundTruth, Prediction
 from segtrain.targets import Target
@@ -55,12 +55,13 @@ class RunLogger:
     def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record numbers by name; undefined ones become null in ``metrics.jsonl`` and stay out of the curves."""
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        with self._lines.open("a") as stream:
+        with naming(self._lines), self._lines.open("a") as stream:
             stream.write(json.dumps({"step": step, **finite}) + "\n")
-        for name, value in finite.items():
-            if value is not None:
-                self._writer.add_scalar(name, value, step)
-        self._writer.flush()
+        with naming(self._folder / "tensorboard"):
+            for name, value in finite.items():
+                if value is not None:
+                    self._writer.add_scalar(name, value, step)
+            self._writer.flush()
 
     def log_config(self, yaml: str) -> None:
         """Record the composed configuration as text."""
@@ -79,7 +80,8 @@ class RunLogger:
             for image, target in zip(images, targets, strict=True)
         ]
         picture = sheet(panels, columns=math.ceil(math.sqrt(len(panels))))
-        Image.fromarray(picture).save(self._folder / "preview.png")
+        with naming(self._folder / "preview.png"):
+            Image.fromarray(picture).save(self._folder / "preview.png")
         self._writer.add_image(_SAMPLES, picture, self._start, dataformats="HWC")
         self._writer.flush()
 

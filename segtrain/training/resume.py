@@ -11,6 +11,7 @@ from typing import Any
 from segtrain import distributed
 from segtrain.data.images.intensity import Intensity
 from segtrain.errors import SegtrainError
+from segtrain.io import write_atomically
 from segtrain.nodes import built_class
 from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 
@@ -57,6 +58,28 @@ class Resumed:
                 logger.warning(f"data.{key}={here} draws nothing here: the run keeps its split, drawn with {there}")
         return self.state.val_ids
 
+    def require_same_data(self, fingerprint: str) -> None:
+        """Refuse to go on with other training data, of which other images would count as done.
+
+        Args:
+            fingerprint: that of this run's data.
+
+        Raises:
+            SegtrainError: the run to resume has learned from other data.
+        """
+        assert self.state.training is not None
+        if self.state.training["data"] not in ("", fingerprint):
+            raise SegtrainError(
+                f"cannot resume {self.path}: its training data had another content; give the same images and "
+                f"annotations, or begin a new run with its weights: segmenter.weights={self.path}"
+            )
+
+    @property
+    def is_within_epoch(self) -> bool:
+        """True if some batches of an epoch are done, and others not."""
+        assert self.state.training is not None
+        return bool(self.state.training["batch"] or self.state.training["earlier"])
+
     @property
     def intensity(self) -> Intensity:
         """Ranges by which the images of the run are read."""
@@ -82,10 +105,16 @@ def find_resumed(resume: str | None, output_dir: Path) -> Resumed | None:
         output_dir: folder of the run.
 
     Raises:
-        SegtrainError: the file is missing, or holds no state.
+        SegtrainError: the file is missing or damaged, or holds no state.
     """
-    if resume is None or (resume == "auto" and not (output_dir / "checkpoints" / "last.pt").exists()):
+    checkpoints = output_dir / "checkpoints"
+    if resume is None or (resume == "auto" and not any(checkpoints.glob("*.pt"))):
         return None
+    if resume == "auto" and not (checkpoints / "last.pt").exists():
+        raise SegtrainError(
+            f"{checkpoints}: last.pt is missing, without which the run cannot go on, and a new one would replace its "
+            f"best weights; begin a new run with these: segmenter.weights={checkpoints / 'best.pt'} output_dir=..."
+        )
     path = checkpoint_file(output_dir if resume == "auto" else resume, preferred="last.pt")
     state = load_checkpoint(path)
     if state.training is None:
@@ -128,7 +157,7 @@ def run_directory(output_dir: Path, resumed: Resumed | None) -> Iterator[None]:
     """Prepare the folder of a run, as a context around the run.
 
     Files of an earlier run in it are removed, unless that run is resumed; they are restored if this run fails before
-    its first checkpoint. A run that is resumed in a new folder starts with a copy of its predecessor's ``best.pt``.
+    its first checkpoint. A run that is resumed in a new folder starts with copies of its predecessor's checkpoints.
     Processes but the first leave the folder alone.
     """
     if not distributed.is_first():
@@ -149,10 +178,12 @@ def run_directory(output_dir: Path, resumed: Resumed | None) -> Iterator[None]:
 
 def _take_over(source: Path, output_dir: Path) -> None:
     logger.info(f"resuming {source}")
-    best, own = source.with_name("best.pt"), output_dir / "checkpoints" / "best.pt"
-    if best.exists() and best.absolute() != own.absolute():
-        own.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(best, own)
+    folder = output_dir / "checkpoints"
+    if source.parent.resolve() != folder.resolve():
+        # From its first moment the new folder holds what the run can go on from.
+        write_atomically(folder / "last.pt", source.read_bytes())
+        if (best := source.with_name("best.pt")).exists():
+            write_atomically(folder / "best.pt", best.read_bytes())
 
 
 def _settle(output_dir: Path, finished: bool) -> None:

@@ -78,10 +78,11 @@ class RunCheckpoints:
     Args:
         folder: folder of both.
         start: checkpoint that the run begins from; states all that does not change with progress.
+        data: fingerprint of the training data, by which a resumed run knows them again.
     """
 
-    def __init__(self, folder: Path, start: Checkpoint) -> None:
-        self.folder, self.start = folder, start
+    def __init__(self, folder: Path, start: Checkpoint, data: str = "") -> None:
+        self.folder, self.start, self._data = folder, start, data
 
     @property
     def has_best(self) -> bool:
@@ -106,6 +107,7 @@ class RunCheckpoints:
             "earlier": [list(done) for done in state.earlier],
             "best": state.best,
             "validated_at": state.validated_at,
+            "data": self._data,
         }
         for part in (weights, learner["model"]):
             _require_finite(part, state.step)

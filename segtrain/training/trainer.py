@@ -34,7 +34,7 @@ class Trainer:
 
     Args:
         settings: limits, intervals and batch settings of the run.
-        learner: network with its optimizer.
+        learner: network with its optimizer, restored if the run is resumed.
         loader: batches of training images.
         validate: computes the metrics of a network.
         logger: receives the numbers of the run; None in processes that write nothing.
@@ -44,8 +44,6 @@ class Trainer:
     Attributes:
         state: progress of the run.
 
-    Raises:
-        SegtrainError: the state to begin from belongs to another model.
     """
 
     def __init__(
@@ -63,7 +61,6 @@ class Trainer:
         start = checkpoints.start
         self.meter = Meter()
         if start.training is not None:
-            learner.restore(start.training, start.model)
             self.meter.restore(start.training["meter"])
         self.state = RunState.of(start, loader.batch_size)
         self._epoch_batches = self._count_batches()

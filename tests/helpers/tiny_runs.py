@@ -117,6 +117,7 @@ def training(**changes: Any) -> dict[str, Any]:
         "earlier": [],
         "best": 0.0,
         "validated_at": 0,
+        "data": "",
         "meter": Meter().state(),
     }
     return values | changes
@@ -160,6 +161,8 @@ class Run:
             ema_decay=chosen.ema_decay,
             seed=self.start.seed,
         )
+        if self.start.training is not None:
+            learner.restore(self.start.training, self.start.model)
         threads = ThreadTuner([1], validation=1)
         return Trainer(chosen, learner, loader, self.validate, self, RunCheckpoints(self.folder, self.start), threads)
 

@@ -59,7 +59,7 @@ def test_no_changed_byte_changes_what_is_read(whole: Path, tmp_path: Path) -> No
     original = load_checkpoint(whole / "best.pt")
     random = np.random.default_rng(0)
     refused = 0
-    for place in random.integers(0, len(content), 30).tolist() + [0, 3, len(content) - 3, len(content) - 30]:
+    for place in [*random.integers(0, len(content), 30).tolist(), 0, 3, len(content) - 3, len(content) - 30]:
         changed = bytearray(content)
         changed[place] ^= int(random.integers(1, 256))
         (tmp_path / "changed.pt").write_bytes(changed)

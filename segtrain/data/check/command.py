@@ -37,7 +37,7 @@ from segtrain.data.storage.disk_cache import DiskCache
 from segtrain.data.storage.image_store import ImageFolder
 from segtrain.data.storage.open_folder import open_folder
 from segtrain.errors import SegtrainError
-from segtrain.io import expand_path, printable
+from segtrain.io import expand_path, printable, without_controls
 from segtrain.masks.parse import Rings
 from segtrain.values import IntensityRule, IntensitySetting
 
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None, page: Page | None = None) -> in
                 index, _ = open_checked(replace(question, rules=index.rules._replace(frame="auto")))
             fixed = write_fixed(index, report.lost_images, options.fix)
     except (SegtrainError, OSError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        print("error:", without_controls(" ".join(str(error).split())), file=sys.stderr)
         return 1
     if options.json:
         written = {} if fixed is None else {"fixed": asdict(fixed)}
@@ -165,7 +165,10 @@ def _show(report: CheckReport, options: argparse.Namespace) -> None:
         kind = ISSUE_TYPES[issue.kind]
         what = Text.assemble(kind.title, "\n", (kind.action, "dim"))
         table.add_row(
-            Text(kind.severity, _COLOURS[kind.severity]), f"{issue.count:,}", what, Text("\n".join(issue.examples))
+            Text(kind.severity, _COLOURS[kind.severity]),
+            f"{issue.count:,}",
+            what,
+            Text(without_controls("\n".join(issue.examples))),
         )
     console.print(table if report.issues else "nothing found")
     if not FINDS_CROSSINGS:
@@ -182,7 +185,7 @@ def _show(report: CheckReport, options: argparse.Namespace) -> None:
         )
         if report.lost_images:
             line += f"; {len(report.lost_images)} of the images cannot be used"
-        console.print(Text(line), soft_wrap=True)
+        console.print(Text(without_controls(line)), soft_wrap=True)
     if report.intensity:
         console.print(Text(f"intensity: {report.intensity}"), soft_wrap=True)
     errors = f"{report.errors} error{'' if report.errors == 1 else 's'}"

@@ -1,0 +1,141 @@
+"""What the machine refuses ends in one line with a remedy, and what was saved stays."""
+
+import errno
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rich
+
+from segtrain.cli.command_line import _Terminal
+from segtrain.cli.failures import describe_failure
+from segtrain.training.checkpoint import load_checkpoint
+from segtrain.training.learner import Learner
+from tests.conftest import Workplace
+from tests.helpers.scripts import SMALL, data_of, message, run
+from tests.training.test_trainer import assert_same
+
+
+def test_a_bug_is_not_described() -> None:
+    assert describe_failure(ValueError("x")) is None
+    assert describe_failure(RuntimeError("x")) is None
+    text = "[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory: 9 bytes"
+    assert "trainer.batch_size lower" in str(describe_failure(RuntimeError(text)))
+
+
+def test_a_full_disk_is_named_with_the_file(
+    workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [*SMALL, *data_of(workplace.data), "output_dir=run", "resume=auto", "trainer.epochs=2"]
+    assert run("train", *arguments, folder=tmp_path).code == 0
+    last = tmp_path / "run" / "checkpoints" / "last.pt"
+    before = last.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    step = Learner.train_step
+
+    def fill(self: Learner, *rest: Any) -> None:
+        step(self, *rest)
+        monkeypatch.setattr(os, "fsync", full)
+
+    monkeypatch.setattr(Learner, "train_step", fill)
+    text = message(run("train", *arguments, "trainer.max_steps=3", folder=tmp_path))
+    assert f"{last}: No space left on device; free some space" in text
+    assert last.read_bytes() == before
+    assert {path.name for path in last.parent.iterdir()} == {"best.pt", "last.pt"}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
+def test_want_of_memory(
+    error: Exception, workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Learner, "train_step", fail)
+    text = message(run("train", *SMALL, *data_of(workplace.data), "output_dir=run", folder=tmp_path))
+    assert text.startswith("error: out of memory: set trainer.batch_size lower")
+
+
+def test_work_goes_on_without_a_reader_of_its_messages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise SystemExit(1)  # as rich does at a broken pipe
+
+    monkeypatch.setattr(rich.get_console(), "print", closed)
+    with caplog.at_level("INFO"):
+        logging.getLogger("segtrain.test").info("said to nobody")
+    _Terminal().emit(caplog.records[0])
+    assert capsys.readouterr().err == "stdout is closed: messages go to the log file alone\n"
+
+
+def test_a_signal_stops_a_training_that_then_goes_on(
+    workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [*SMALL, *data_of(workplace.data), "trainer.log_every=2", "trainer.max_steps=4"]
+    step = Learner.train_step
+
+    def stop(self: Learner, batches: Any, at: int, *rest: Any) -> None:
+        if at == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        step(self, batches, at, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "train_step", stop)
+        stopped = run("train", *arguments, "output_dir=run", folder=tmp_path)
+    assert stopped.code == 143
+    assert stopped.err.startswith("stopped at step 1; go on with: python train.py ")
+    assert stopped.err.endswith(" output_dir=run resume=auto\n")
+    assert stopped.err.strip() in (tmp_path / "run" / "train.log").read_text()
+    record = (tmp_path / "run" / ".hydra" / "config.yaml").read_text()
+    again = run("train", *arguments, "output_dir=run", "resume=auto", "optimizer.weight_decay=0.5", folder=tmp_path)
+    assert (again.code, again.err) == (0, "")
+    assert "changed: optimizer.weight_decay " in again.out
+    assert "-> 0.5" in again.out
+    assert (tmp_path / "run" / ".hydra" / "config.yaml").read_text() == record
+    changes = (tmp_path / "run" / ".hydra" / "resumed_1" / "changes.yaml").read_text()
+    assert "optimizer.weight_decay:" in changes
+    last = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")
+    assert last.training is not None
+    assert last.training["optimizer"]["param_groups"][0]["weight_decay"] == 0.5
+    whole = run("train", *arguments, "output_dir=whole", folder=tmp_path)
+    assert whole.code == 0
+    first = load_checkpoint(tmp_path / "whole" / "checkpoints" / "last.pt")
+    with pytest.raises(AssertionError):
+        assert_same(first.model, last.model)  # the other decay is used
+
+
+def test_other_data_and_a_state_without_its_file_are_refused(workplace: Workplace, data: Path, tmp_path: Path) -> None:
+    arguments = [*SMALL, *data_of(data), "output_dir=run", "resume=auto"]
+    assert run("train", *arguments, folder=tmp_path).code == 0
+    text = (data / "train.json").read_text()
+    (data / "train.json").write_text(text.replace("[[5", "[[6"))
+    assert (data / "train.json").read_text() != text
+    assert "its training data had another content" in message(run("train", *arguments, folder=tmp_path))
+    (data / "train.json").write_text(text.replace(", ", ",\n "))
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert run("train", *arguments, folder=tmp_path).code == 0
+    (checkpoints / "last.pt").unlink()
+    best = (checkpoints / "best.pt").read_bytes()
+    assert "last.pt is missing" in message(run("train", *arguments, folder=tmp_path))
+    assert (checkpoints / "best.pt").read_bytes() == best
+
+
+def test_names_reach_neither_terminal_nor_reports_with_escape_codes(data: Path, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        text = (data / f"{split}.json").read_text().replace('"square"', '"squ\\u001b[31mare\\u009b"')
+        (data / f"{split}.json").write_text(text)
+    trained = run("train", *SMALL, *data_of(data), "output_dir=run", folder=tmp_path)
+    rows = ["methods=mask_rcnn", "checkpoint=run", "output_dir=report", "threads=1", "gallery=1"]
+    evaluated = run("evaluate", *rows, folder=tmp_path)
+    assert (trained.code, evaluated.code) == (0, 0), (trained.err, evaluated.err)
+    texts = [trained.out, trained.err, evaluated.out, evaluated.err, (tmp_path / "run" / "train.log").read_text()]
+    texts += [(tmp_path / "report" / f"{name}").read_text() for name in ("results.json", "report.md", "report.html")]
+    assert not [text for text in texts if "\x1b" in text or "\x9b" in text]
+    assert "u001b" in texts[-2]
