@@ -2,6 +2,7 @@
 
 import hashlib
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def fingerprint_of(split: Split) -> str:
         found.update(bytes(text).translate(None, b" \n\t\r"))  # another tool may have laid the file out anew
     for place in np.linspace(0, len(index.images) - 1, min(_STATED, len(index.images))).astype(int).tolist():
         with suppress(OSError, SegtrainError):  # missing, or not on this machine
-            if split.images is not None:
-                size = split.images.path(index.images[place].file_name).stat().st_size
-                found.update(f"{place} {size}\n".encode())
+            path = None if split.images is None else split.images.path(index.images[place].file_name)
+            if isinstance(path, Path):
+                found.update(f"{place} {path.stat().st_size}\n".encode())
     return found.hexdigest()

@@ -58,6 +58,9 @@ class Packed(NamedTuple):
     error: str | None
 
 
+_TENSORS = ("pixels", "boxes", "labels", "masks", "ignored_boxes")  # of a `Packed`
+
+
 def pack(records: Sequence[Sample | Skipped | SegtrainError]) -> Packed:
     """Join the samples of a batch."""
     samples = [record for record in records if isinstance(record, Sample)]
@@ -82,7 +85,8 @@ def pack(records: Sequence[Sample | Skipped | SegtrainError]) -> Packed:
 
 def pack_by_value(records: Sequence[Sample | Skipped | SegtrainError]) -> Packed:
     """Join the samples of a batch as arrays, which travel through a pipe: tensors would take shared memory."""
-    return Packed(*(part.numpy() if isinstance(part, Tensor) else part for part in pack(records)))
+    packed = pack(records)
+    return packed._replace(**{name: getattr(packed, name).numpy() for name in _TENSORS})
 
 
 def unpack(packed: Packed) -> Batch:
@@ -93,7 +97,7 @@ def unpack(packed: Packed) -> Batch:
     """
     if packed.error is not None:
         raise SegtrainError(packed.error)
-    packed = Packed(*(torch.from_numpy(part) if isinstance(part, np.ndarray) else part for part in packed))
+    packed = packed._replace(**{name: torch.as_tensor(getattr(packed, name)) for name in _TENSORS})
     pixels = torch.split(packed.pixels, [3 * height * width for height, width in packed.sizes])
     images = [flat.view(3, height, width) for flat, (height, width) in zip(pixels, packed.sizes, strict=True)]
     boxes = torch.cat([packed.boxes, packed.ignored_boxes])
