@@ -1,6 +1,8 @@
 """Loaders: batches for training, and single images for evaluation."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import NamedTuple
@@ -11,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from segtrain import distributed
+from segtrain.arrays import RgbArray
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.dataset import CocoDataset, Sample, Skipped
 from segtrain.data.images.image_reader import ImageReader, as_tensor
@@ -18,6 +21,8 @@ from segtrain.data.sampling import Done, EpochBatches, aspect_bins, repeat_facto
 from segtrain.data.workers import deaths_noticed_between_batches, noticing_deaths, start_worker, usable_workers
 from segtrain.errors import SegtrainError
 from segtrain.targets import Target
+
+_READERS = 8  # threads that read remote images for evaluation, which wait for the network most of the time
 
 
 @dataclass(frozen=True)
@@ -215,6 +220,8 @@ def _of_all_processes(batch: Batch) -> Batch:
 def evaluation_images(infos: Sequence[ImageInfo], images: ImageReader) -> Iterator[tuple[int, Tensor]]:
     """Yield the id and the pixels, uint8 RGB (3, H, W), of some images, in their order.
 
+    Remote images are read ahead by several threads, or every one would be waited for.
+
     Args:
         infos: the images.
         images: reader of their files.
@@ -222,8 +229,23 @@ def evaluation_images(infos: Sequence[ImageInfo], images: ImageReader) -> Iterat
     Raises:
         SegtrainError: an image cannot be read; `segtrain.data.splits.drop_unreadable` leaves such images out.
     """
-    for info in infos:
-        yield info.id, as_tensor(images.read(info))
+    found = _read_ahead(infos, images) if images.lazy else map(images.read, infos)
+    for info, image in zip(infos, found, strict=True):
+        yield info.id, as_tensor(image)
+
+
+def _read_ahead(infos: Sequence[ImageInfo], images: ImageReader) -> Iterator[RgbArray]:
+    pool = ThreadPoolExecutor(_READERS)
+    waiting: deque[Future[RgbArray]] = deque()
+    try:
+        for info in infos:
+            waiting.append(pool.submit(images.read, info))
+            if len(waiting) > _READERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class _Records(torch.utils.data.Dataset[Sample | Skipped | SegtrainError]):

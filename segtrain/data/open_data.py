@@ -1,7 +1,7 @@
 """Data of a run: from the ``data.*`` settings to checked splits and training samples."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from segtrain.data.check.cache import cached, fingerprint
 from segtrain.data.check.copies import find_source_leaks
 from segtrain.data.check.known_headers import KnownHeaders
 from segtrain.data.check.load import CheckMode, refuse_errors
-from segtrain.data.check.set_checks import check_set, find_leaks
+from segtrain.data.check.set_checks import check_set, find_leaks, find_shared_names
 from segtrain.data.coco.index import require_instances
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.coco.rules import AnnotationRules
@@ -27,7 +27,6 @@ from segtrain.data.split_intensity import headers_of, set_intensity
 from segtrain.data.splits import ImageUse, Split, SplitName, check_images, drop_unreadable, open_splits
 from segtrain.data.storage.address import Location, expand_location
 from segtrain.data.storage.disk_cache import DiskCache
-from segtrain.data.storage.image_store import ImageFile
 from segtrain.errors import SegtrainError
 from segtrain.nodes import build
 
@@ -74,15 +73,22 @@ def check_split(
 
 
 def check_leaks(splits: Mapping[SplitName, Split]) -> Issues:
-    """Find the images that are in both of two splits, by content."""
+    """Find the images that are in both of two splits: by content; those of one store by name."""
     issues = Issues()
-    files = {name: _files(split) for name, split in splits.items()}
-    if len(files) == 2 and all(files.values()):
-        leaks = cached(
-            _fingerprints(files.values()), _Leaks, lambda: _Leaks(list(find_leaks(files["train"], files["val"])))
-        )
+    readers = [split.images for split in splits.values() if split.images is not None]
+    if len(readers) < 2:
+        return issues
+    train, val = splits["train"], splits["val"]
+    if not all(isinstance(reader.folder, Path) for reader in readers):
+        if readers[0].folder == readers[1].folder:
+            issues.merge(find_shared_names(train.index, val.index))
+    else:
+        files = {name: _files(split) for name, split in splits.items()}
+        paths = [[str(path.absolute()) for path in own.values()] for own in files.values()]
+        found = [[fingerprint(Path(path))[1:] for path in own] for own in paths]
+        leaks = cached([paths, found], _Leaks, lambda: _Leaks(list(find_leaks(files["train"], files["val"]))))
         issues.merge(leaks.issues)
-        issues.merge(find_source_leaks(splits["train"].index, splits["val"].index))
+    issues.merge(find_source_leaks(train.index, val.index))
     return issues
 
 
@@ -95,23 +101,16 @@ def log_issues(name: str, issues: Issues) -> None:
         logger.info("%s, notes: %s", name, counted)
 
 
-def _fingerprints(files: Iterable[Mapping[int, ImageFile]]) -> list[list[tuple[str, int, int]]] | None:
-    """Fingerprint the files of both splits; None if some are remote."""
-    paths = [list(own.values()) for own in files]
-    local = [[fingerprint(path) for path in own if isinstance(path, Path)] for own in paths]
-    return local if sum(map(len, local)) == sum(map(len, paths)) else None
-
-
-def _files(split: Split) -> dict[int, ImageFile]:
-    """Locate the images whose file names are valid."""
-    if split.images is None:
-        return {}
-    found = {}
-    for image in split.index.images:
+def _files(split: Split) -> dict[int, Path]:
+    """Locate the images whose file names are valid, of a folder of this machine."""
+    found: dict[int, Path] = {}
+    for image in split.index.images if split.images else ():
         try:
-            found[image.id] = split.images.path(image.file_name)
+            path = split.images.path(image.file_name) if split.images else None
         except SegtrainError:
             continue  # counted as an error of its own
+        if isinstance(path, Path):
+            found[image.id] = path
     return found
 
 

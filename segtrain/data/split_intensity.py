@@ -35,11 +35,13 @@ def headers_of(split: Split, check: CheckMode) -> KnownHeaders:
     if split.images is None:
         return KnownHeaders()
     images = split.index.images
-    looked_at = [image for image in images if check != "off" or may_be_deep(image)]
+    chosen: Callable[[str], bool] = may_be_deep if check == "off" else lambda name: True
     if split.images.lazy:
-        looked_at = some_images(looked_at)
+        looked_at = some_images(images, chosen)
         share = f"{len(looked_at)} of {len(images)} image headers"
         logger.info(f"{split.name}: {share} are looked at now, the others when they are read")
+    else:
+        looked_at = [image for image in images if chosen(image.file_name)]
     return known_headers(split.images, looked_at, split.absent.problems)
 
 

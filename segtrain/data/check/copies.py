@@ -23,7 +23,6 @@ from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.name_forms import roboflow_source, source_name
 from segtrain.data.images.opening import pillow_settings
-from segtrain.data.storage.image_store import ImageFile
 from segtrain.errors import SegtrainError
 from segtrain.io import printable
 
@@ -143,13 +142,15 @@ def _by_bytes(index: CocoIndex, images: ImageReader) -> list[int | None]:
     return [keys.get(identifier) for identifier in index.images.rows["id"].tolist()]
 
 
-def _paths(index: CocoIndex, images: ImageReader) -> Mapping[int, ImageFile]:
-    paths: dict[int, ImageFile] = {}
+def _paths(index: CocoIndex, images: ImageReader) -> Mapping[int, Path]:
+    paths: dict[int, Path] = {}
     for image in index.images:
         try:
-            paths[image.id] = images.path(image.file_name)
+            path = images.path(image.file_name)
         except SegtrainError:
             continue  # counted as an error of its own
+        if isinstance(path, Path):
+            paths[image.id] = path
     return paths
 
 

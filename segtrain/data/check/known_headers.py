@@ -1,7 +1,7 @@
 """Headers of the images of a data set, checked once and remembered until a file changes."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 import msgspec
@@ -10,7 +10,7 @@ from segtrain.console import progress
 from segtrain.data.check.cache import cached, fingerprints
 from segtrain.data.check.image_checks import HeaderReport, check_headers
 from segtrain.data.coco.issues import Issue
-from segtrain.data.coco.record_tables import ImageInfo
+from segtrain.data.coco.record_tables import ImageInfo, ImageTable
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader
 
@@ -55,22 +55,24 @@ def place_of(reader: ImageReader) -> str:
     return str(reader.folder.absolute()) if isinstance(reader.folder, Path) else reader.folder.identity
 
 
-def some_images(images: Sequence[ImageInfo]) -> list[ImageInfo]:
+def some_images(images: ImageTable, chosen: Callable[[str], bool]) -> list[ImageInfo]:
     """Choose images whose headers stand for those of all: some of each kind of file, evenly spread.
 
     Args:
         images: images of a remote data set, whose other headers are looked at when they are read.
+        chosen: tells by its name whether an image comes into question.
     """
     kinds: dict[str, list[int]] = defaultdict(list)
-    for place, image in enumerate(images):
-        kinds[PurePath(image.file_name).suffix.lower()].append(place)
-    chosen = [place for places in kinds.values() for place in places[:: len(places) // _LOOKED_AT + 1]]
-    return [images[place] for place in sorted(chosen)]
+    for place, name in enumerate(images.names()):
+        if chosen(name):
+            kinds[PurePath(name).suffix.lower()].append(place)
+    some = [place for places in kinds.values() for place in places[:: len(places) // _LOOKED_AT + 1]]
+    return [images[place] for place in sorted(some)]
 
 
-def may_be_deep(image: ImageInfo) -> bool:
+def may_be_deep(file_name: str) -> bool:
     """Tell by its name whether an image may have more than 8 bits."""
-    return PurePath(image.file_name).suffix.lower() not in _SHALLOW
+    return PurePath(file_name).suffix.lower() not in _SHALLOW
 
 
 def deep_images(report: HeaderReport) -> dict[str, list[int]]:

@@ -68,6 +68,8 @@ class AbsentImages:
         Raises:
             SegtrainError: there are absent images; one line with their number, and where they are.
         """
+        if not self.problems:
+            return
         own = [
             self.problems[identifier] for identifier in index.images.rows["id"].tolist() if identifier in self.problems
         ]

@@ -10,12 +10,19 @@ import msgspec
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.cache import cached, fingerprint, fingerprints
 from segtrain.data.check.copies import find_one_source, find_source_leaks
-from segtrain.data.check.image_checks import FormatCount, check_headers, check_pixels, count_formats
+from segtrain.data.check.image_checks import FormatCount, HeaderReport, check_headers, check_pixels, count_formats
 from segtrain.data.check.intensity_range import INTENSITY_FILE, settle_intensity
 from segtrain.data.check.known_headers import deep_images, known_headers, place_of
 from segtrain.data.check.load import load_index, with_image_files
 from segtrain.data.check.locate import AbsentImages, count_images
-from segtrain.data.check.set_checks import CategoryCount, category_histogram, check_set, find_duplicates, find_leaks
+from segtrain.data.check.set_checks import (
+    CategoryCount,
+    category_histogram,
+    check_set,
+    find_duplicates,
+    find_leaks,
+    find_shared_names,
+)
 from segtrain.data.coco.category_names import compare_categories
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issue, Issues
@@ -211,14 +218,16 @@ def _look(
     reader = _with_intensity(question, index, kinds)
     readable = [image for image in entries if image.id not in headers.unusable]
     pixels = check_pixels(readable, reader, advance("images", len(readable)))
-    paths = {identifier: header.path for identifier, header in headers.headers.items()}
+    paths = _paths(headers)
     parts = [index.issues, headers.issues, pixels.issues, find_duplicates(paths), find_one_source(index)]
     if others is not None:
         other, others_absent = others
         theirs = replace(reader, folder=other_images)
-        headers_of_others = check_headers(list(other.images), theirs, absent=others_absent.problems).headers
+        headers_of_others = check_headers(list(other.images), theirs, absent=others_absent.problems)
         parts += [compare_categories(index, other), find_source_leaks(index, other)]
-        parts.append(find_leaks(paths, {identifier: header.path for identifier, header in headers_of_others.items()}))
+        parts.append(find_leaks(paths, _paths(headers_of_others)))
+        if reader.folder == theirs.folder and not isinstance(reader.folder, Path):
+            parts.append(find_shared_names(index, other))
     issues = Issues()
     for part in [*parts, check_set(index, question.max_dets)]:
         issues.merge(part)
@@ -227,3 +236,8 @@ def _look(
     said = str(intensity) if kinds or intensity.rule in ("given", "percentile") else ""
     formats = count_formats(headers)
     return CheckReport(list(issues), asdict(index.counts), category_histogram(index), lost, formats, said)
+
+
+def _paths(report: HeaderReport) -> dict[int, Path]:
+    """Return the files of a folder of this machine, whose content is compared; those of a store are not."""
+    return {key: header.path for key, header in report.headers.items() if isinstance(header.path, Path)}

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,6 @@ import numpy.typing as npt
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issues
 from segtrain.data.images.image_files import open_file
-from segtrain.data.storage.image_store import ImageFile, StoredFile
 from segtrain.errors import SegtrainError
 from segtrain.io import printable
 
@@ -121,18 +121,17 @@ class _Use:
 
     side: Side
     image_id: int
-    path: ImageFile
+    path: Path
 
     def __str__(self) -> str:
-        name = self.path.name if isinstance(self.path, StoredFile) else f"{self.path.parent.name}/{self.path.name}"
-        return f"{printable(name)} (image {self.image_id})"
+        return f"{printable(f'{self.path.parent.name}/{self.path.name}')} (image {self.image_id})"
 
 
 @dataclass(eq=False, slots=True)
 class _File:
     """File on the disk, and all its uses."""
 
-    path: ImageFile
+    path: Path
     bytes: int
     uses: list[_Use] = field(default_factory=list)
 
@@ -140,7 +139,7 @@ class _File:
 _Group = list[_File]
 
 
-def identical_files(paths: Mapping[int, ImageFile]) -> list[list[int]]:
+def identical_files(paths: Mapping[int, Path]) -> list[list[int]]:
     """Group the ids of images whose files have the same content.
 
     Args:
@@ -150,7 +149,7 @@ def identical_files(paths: Mapping[int, ImageFile]) -> list[list[int]]:
     return [[use.image_id for use in group] for group in _identical(uses, lambda uses: len(uses) > 1)]
 
 
-def find_duplicates(paths: Mapping[int, ImageFile]) -> Issues:
+def find_duplicates(paths: Mapping[int, Path]) -> Issues:
     """Find images with several ids that are the same file, or files of the same content.
 
     Args:
@@ -164,7 +163,7 @@ def find_duplicates(paths: Mapping[int, ImageFile]) -> Issues:
     return issues
 
 
-def find_leaks(train: Mapping[int, ImageFile], val: Mapping[int, ImageFile]) -> Issues:
+def find_leaks(train: Mapping[int, Path], val: Mapping[int, Path]) -> Issues:
     """Find validation images that are training images as well: the same file, or files of the same content.
 
     Args:
@@ -179,6 +178,20 @@ def find_leaks(train: Mapping[int, ImageFile], val: Mapping[int, ImageFile]) -> 
         tested = [use for use in group if use.side == "val"]
         more = f", and {len(tested) - 1} more" if len(tested) > 1 else ""
         issues.add("leak", f"{tested[0]}{more} in validation: identical to {learned} in training", len(tested))
+    return issues
+
+
+def find_shared_names(train: CocoIndex, val: CocoIndex) -> Issues:
+    """Find validation images that have the name of a training image in the same store, whose content is not compared.
+
+    Args:
+        train: index of the training set.
+        val: index of the validation set.
+    """
+    issues = Issues()
+    learned = set(train.images.names())
+    shared = [place for place, name in enumerate(val.images.names()) if name in learned]
+    issues.extend("leak", shared, lambda place: f"{_image(val, place)} in validation: in training as well")
     return issues
 
 
@@ -201,10 +214,6 @@ def _uses(group: _Group) -> list[_Use]:
 def _by_size(uses: Iterable[_Use]) -> list[_Group]:
     files: dict[Hashable, _File] = {}
     for use in uses:
-        if isinstance(use.path, StoredFile):  # the content is not transferred: only the same file is known as such
-            file = files.setdefault(str(use.path), _File(use.path, -1 - len(files)))
-            file.uses.append(use)
-            continue
         try:
             status = use.path.stat()
         except (OSError, ValueError):
@@ -246,7 +255,7 @@ def _hash_of_all(file: _File) -> bytes | None:
     return b"" if file.bytes <= _HEAD else _hash(file.path, file.bytes)
 
 
-def _hash(path: ImageFile, limit: int) -> bytes | None:
+def _hash(path: Path, limit: int) -> bytes | None:
     """Hash the first bytes of a file; None if they cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
     try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from segtrain.data.storage.file_lock import file_lock
 from segtrain.errors import SegtrainError
 from segtrain.io import cache_folder
 
@@ -136,12 +137,7 @@ class DiskCache:
     @contextmanager
     def _locked(self) -> Iterator["_Size"]:
         """Hold the cache's lock, as a context with the size of its files; a process that ends releases it."""
-        import fcntl  # here, as Windows lacks it
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.folder / _COUNTER, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with file_lock(self.folder / _COUNTER) as handle:
             text = os.pread(handle, 32, 0)
             # A new folder, or a counter that was damaged: count.
             size = _Size(handle, int(text) if text.isdigit() else self._make_room(0))
@@ -149,8 +145,6 @@ class DiskCache:
             yield size
             if size.value != before:
                 size.write()
-        finally:
-            os.close(handle)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.data.storage.address import Address, Location, locate
+from segtrain.data.storage.file_lock import file_lock
 from segtrain.data.storage.transfer import TransferError, transfer
 from segtrain.data.storage.versions import file_version
 from segtrain.errors import SegtrainError
@@ -19,7 +20,7 @@ from segtrain.io import cache_folder, write_atomically
 
 logger = logging.getLogger(__name__)
 _KEPT = 20  # copies; those that were not used for the longest time go
-_ORIGIN = "origin.json"
+_ORIGIN, _LOCK = "origin.json", "lock"
 
 
 def local_copy(address: Address, *beside: str) -> Path:
@@ -39,13 +40,14 @@ def local_copy(address: Address, *beside: str) -> Path:
     folder = copies_folder() / _hash(version)
     copy = folder / _readable(address)
     try:
-        if version.state is None or not _is_whole(folder, copy):
-            _download(address, copy, version.size)
-            for name in beside:
-                _download_beside(address, name, copy.with_name(name))
-            write_atomically(folder / _ORIGIN, json.dumps({"address": address.text, "size": copy.stat().st_size}))
-            logger.info("%s: copied to %s", address.shown, copy)
-            _forget_oldest(folder.parent)
+        with file_lock(folder / _LOCK):  # of several processes that train together, one transfers the file
+            if version.state is None or not _is_whole(folder, copy):
+                _download(address, copy, version.size)
+                for name in beside:
+                    _download_beside(address, name, copy.with_name(name))
+                write_atomically(folder / _ORIGIN, json.dumps({"address": address.text, "size": copy.stat().st_size}))
+                logger.info("%s: copied to %s", address.shown, copy)
+                _forget_oldest(folder.parent)
         os.utime(folder)
     except OSError as error:
         reason = f"cannot write the copy of {address.shown} ({error.strerror})"
