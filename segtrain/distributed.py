@@ -9,8 +9,9 @@ call the same functions in the same order. One that ends breaks the connections 
 
 import os
 import pickle
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
 from typing import Any, TypeVar
@@ -182,6 +183,35 @@ def barrier() -> None:
     total([0])
 
 
+def keep(key: str, value: str) -> None:
+    """Keep a value for the processes that ``torchrun`` starts in place of these, if it has to.
+
+    Args:
+        key: name of the value.
+        value: the value; it replaces an earlier one.
+    """
+    if (store := _lasting_store()) is not None:
+        store.set(f"segtrain/{key}", value)
+
+
+def kept(key: str) -> str | None:
+    """Return a value that processes before these have kept; None without one.
+
+    >>> kept("folder") is None
+    True
+    """
+    store = _lasting_store()
+    if store is None or not store.check([f"segtrain/{key}"]):
+        return None
+    return str(store.get(f"segtrain/{key}").decode())
+
+
+def restarts_left() -> int:
+    """Return how many times ``torchrun`` would start these processes again."""
+    most, done = (int(os.environ.get(f"TORCHELASTIC_{name}", 0)) for name in ("MAX_RESTARTS", "RESTART_COUNT"))
+    return most - done
+
+
 def is_first_to_report() -> bool:
     """Return True to the first process that asks; the error that ends a run is printed once, not by all."""
     if _store is None or size() == 1:
@@ -190,6 +220,14 @@ def is_first_to_report() -> bool:
         return bool(_store.add("reports", 1) == 1)
     except RuntimeError:  # it went with the process that held it
         return is_first()
+
+
+def wait_for_report(seconds: float = 10.0) -> None:
+    """Wait until a process has reported how the command ended, but not for ever."""
+    end = time.monotonic() + seconds
+    with suppress(RuntimeError):
+        while _store is not None and _store.add("reports", 0) == 0 and time.monotonic() < end:
+            time.sleep(0.1)
 
 
 @contextmanager
@@ -201,9 +239,10 @@ def noticing_losses() -> Iterator[None]:
         # Errors of gloo have no class of their own; their messages begin with a path of its sources.
         if not isinstance(error, dist.DistError) and "gloo/" not in str(error):
             raise
+        remedy = "torchrun starts all again" if restarts_left() else "go on with the same command and resume=auto"
         raise LostProcessError(
             "another process of this run has ended or cannot be reached (killed, out of memory, or its machine is cut "
-            "off); go on with the same command and resume=auto"
+            f"off); {remedy}"
         ) from error
 
 
@@ -218,6 +257,14 @@ def differing(what: object) -> list[int]:
     """
     values = gather(pickle.dumps(what))
     return [number for number, value in enumerate(values) if value != values[0]]
+
+
+def _lasting_store() -> Store | None:
+    """Return the store of ``torchrun`` itself, which outlives the processes that it starts."""
+    store = _store
+    while isinstance(store, PrefixStore):
+        store = store.underlying_store
+    return store
 
 
 def _reduced(numbers: Sequence[float], operation: Any) -> list[float]:

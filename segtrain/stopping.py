@@ -11,6 +11,7 @@ from typing import NoReturn
 
 # Ctrl-C; SLURM, `docker stop` and spot machines; SLURM's warning before a limit of time.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+_AGENT = "TORCHELASTIC_RUN_ID"  # in the environment of processes that torchrun has started
 _SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
 
 
@@ -43,6 +44,8 @@ class _Signals:
         self.deferred = 0  # depth of `finishing_work`
 
     def handle(self, number: int, _: FrameType | None) -> None:
+        if self.received and _AGENT in os.environ:
+            return  # torchrun repeats what the terminal or SLURM has sent to all; after 30 s it kills
         if self.received:
             _leave(number)
         self.received = number
@@ -56,17 +59,21 @@ _signals = _Signals()
 
 
 @contextmanager
-def stop_signals() -> Iterator[None]:
+def stop_signals(*more: int) -> Iterator[None]:
     """Turn the first of `SIGNALS` inside into `Stopped`, and let a second one end the process at once.
 
-    Nothing is changed outside the main thread, where Python handles no signals.
+    Under ``torchrun`` a second one changes nothing. Outside the main thread, where Python handles no signals, nor does
+    the first.
+
+    Args:
+        *more: numbers of further signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in (*SIGNALS, *more)}
     _signals.received = 0
-    for number in SIGNALS:
+    for number in before:
         signal.signal(number, _signals.handle)
     try:
         yield

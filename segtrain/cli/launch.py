@@ -24,6 +24,7 @@ from segtrain.cli.failures import describe_failure
 from segtrain.cli.help import help_text
 from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first
 from segtrain.cli.overrides import accept_shell_paths, compose, expand
+from segtrain.cli.requeue import goes_on, requeued
 from segtrain.cli.trial import check_torchvision, find_refusals
 from segtrain.errors import SegtrainError
 from segtrain.locks import locked_folder
@@ -68,21 +69,26 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
         output_dir = Path(hydra_config.runtime.output_dir)
         sweep_dir = Path(hydra_config.sweep.dir) if hydra_config.mode is RunMode.MULTIRUN else None
         # Here and not around Hydra, which would add a line of its own to the error.
-        with _errors_as_one_line(debugging), _removed_if_empty(output_dir, sweep_dir), locked_folder(output_dir):
+        kept = _removed_if_empty(output_dir, sweep_dir)
+        with _errors_as_one_line(debugging), kept, locked_folder(output_dir), requeued():
             values = {**_checked((cfg, (), ()))[0], "output_dir": str(output_dir)}
+            if goes_on(output_dir, overwrite=values["overwrite"]):
+                values["resume"] = "auto"
             start_logging()
+            processes.remember(sweep_dir or output_dir)
             command = _command(config_name, program, arguments)
             return processes.start(load_task(config_name), processes.Job(values, output_dir, command))
 
     arguments = [accept_shell_paths(argument) for argument in arguments]
-    sys.argv = [program[-1], *overrides_first(arguments)]  # where Hydra looks for them
     # Errors are reported before this process leaves the others, which then know why it did.
     one_line = _errors_as_one_line
     with one_line(debugging), stop_signals(), processes.joined() as leads, one_line(debugging):
         if not leads:
             processes.follow(partial(load_task, config_name))
             return
+        arguments = processes.continued(arguments)
         _check_command(config_name, arguments)
+        sys.argv = [program[-1], *overrides_first(arguments)]  # where Hydra looks for them
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(main)()
         processes.finish()
 
@@ -194,7 +200,7 @@ def _errors_as_one_line(debugging: bool) -> Iterator[None]:
         processes.report(f"error: {failure}")
         sys.exit(1)
     except Stopped as stop:
-        processes.report(str(stop) or "interrupted")
+        processes.report_stop(str(stop) or "interrupted")
         sys.exit(stop.exit_code)
     except KeyboardInterrupt:
         processes.report("interrupted")
@@ -234,7 +240,7 @@ def _command(config_name: str, program: Sequence[str], arguments: Sequence[str])
     hydra_config = HydraConfig.get()
     folders = [Path(source.path) for source in hydra_config.runtime.config_sources if source.schema == "file"]
     overrides = list(map(accept_shell_paths, hydra_config.overrides.task))  # variables have their values now
-    return Command(program, arguments, overrides, folders, hydra_config, f"{config_name}.log")
+    return Command(processes.program_of(program), arguments, overrides, folders, hydra_config, f"{config_name}.log")
 
 
 def _check_command(config_name: str, arguments: Sequence[str]) -> None:

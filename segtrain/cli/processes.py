@@ -2,13 +2,14 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from segtrain.cli.command_line import Command, show_error
+from segtrain.nodes import quote_override
 
 T = TypeVar("T")
 Task = Callable[[dict[str, Any], Path, Command], object]
@@ -30,11 +31,11 @@ class Job:
 
 
 def several() -> bool:
-    """Return True if ``torchrun`` has started this process with others.
+    """Return True if ``torchrun`` has started this process, with others or to be started again.
 
     Only then PyTorch is imported for it.
     """
-    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return {"RANK", "WORLD_SIZE"} <= os.environ.keys()
 
 
 @contextmanager
@@ -99,6 +100,62 @@ def report(message: str) -> None:
         if not distributed.is_first_to_report():
             return
     show_error(message)
+
+
+def program_of(program: Sequence[str]) -> tuple[str, ...]:
+    """Return the first words of a command, with the ``torchrun`` that has started it, if it was one.
+
+    Args:
+        program: first words of the command in a process of its own, such as ``("python", "train.py")``.
+
+    >>> program_of(("python", "train.py"))
+    ('python', 'train.py')
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1")) if several() else 1
+    if count == 1:
+        return tuple(program)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", count))
+    machines = [f"--nnodes={count // here}"] if count > here else []
+    script = program[1:] if program[0] == "python" else ("--no-python", *program)
+    return ("torchrun", *machines, f"--nproc_per_node={here}", *script)
+
+
+def report_stop(message: str) -> None:
+    """Print how a command was stopped by a signal, which all processes receive; the first one knows what is kept."""
+    if several():
+        from segtrain import distributed
+
+        if not distributed.is_first():
+            distributed.wait_for_report()
+            return
+    report(message)
+
+
+def remember(folder: Path) -> None:
+    """Remember the folder of a run, or of a sweep, for a command that ``torchrun`` starts again."""
+    if several():
+        from segtrain import distributed
+
+        distributed.keep("folder", str(folder))
+
+
+def continued(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a command so that it goes on in its folder, if ``torchrun`` has started it again.
+
+    Args:
+        arguments: options and overrides, as typed.
+    """
+    if not several():
+        return list(arguments)
+    from segtrain import distributed
+
+    folder = distributed.kept("folder")
+    if folder is None:
+        return list(arguments)
+    own = [path for pattern in ("", "*/") for path in Path(folder).glob(f"{pattern}checkpoints/last.pt")]
+    settings = {"output_dir": quote_override(folder), **({"resume": "auto"} if own else {})}
+    kept = [argument for argument in arguments if argument.lstrip("+").partition("=")[0] not in settings]
+    return [*kept, *(f"{key}={value}" for key, value in settings.items())]
 
 
 def _nothing() -> Job | None:

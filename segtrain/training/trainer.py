@@ -62,6 +62,7 @@ class Trainer:
         self.meter = Meter()
         if start.training is not None:
             self.meter.restore(start.training["meter"])
+            _note_processes(start.training.get("processes", 1))
         self.state = RunState.of(start, loader.batch_size)
         self._epoch_batches = self._count_batches()
         self._saved_at, self._saved_step = self.state.seconds, self.state.step
@@ -237,9 +238,17 @@ class Trainer:
         return minutes is not None and self.state.seconds - self._saved_at >= minutes * 60
 
     def _save_last(self) -> None:
-        more = {**self.learner.state(), "meter": self.meter.state(), "batch_size": self.loader.batch_size}
+        sizes = {"batch_size": self.loader.batch_size, "processes": distributed.size()}
+        more = {**self.learner.state(), "meter": self.meter.state(), **sizes}
         self.checkpoints.save_last(self.state, self.learner.averaged.state_dict(), more)
         self._saved_at, self._saved_step = self.state.seconds, self.state.step
+
+
+def _note_processes(then: int) -> None:
+    """Log that a run goes on with another number of processes than before."""
+    now = distributed.size()
+    if now != then:
+        log.info(f"processes: {then} before, {now} from here on; batches and the draws of anchors and regions differ")
 
 
 def _comment(headline: float, is_best: bool) -> str:

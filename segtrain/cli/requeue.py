@@ -1,0 +1,49 @@
+"""Jobs of Hydra's submitit launcher, which are queued again where SLURM ends them early."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from segtrain.stopping import Stopped, stop_signals
+
+
+def is_job() -> bool:
+    """Return True if submitit has started this process."""
+    return "SUBMITIT_EXECUTOR" in os.environ
+
+
+@contextmanager
+def requeued() -> Iterator[None]:
+    """Let the job inside save its state when submitit's signal comes, then have submitit queue it again.
+
+    SLURM sends the signal before a limit of time, and when another job takes the machine. Nothing is changed in
+    processes that submitit has not started.
+    """
+    if not is_job():
+        yield
+        return
+    number = getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2').removeprefix('SIG')}")
+    queue_again = signal.getsignal(number)
+    try:
+        with stop_signals(number):
+            yield
+    except Stopped as stop:
+        if stop.number == number and callable(queue_again):
+            queue_again(number, None)  # ends the process
+        raise
+
+
+def goes_on(folder: Path, *, overwrite: bool) -> bool:
+    """Return True if a job goes on with the run that it has begun before it was queued again.
+
+    A folder with a run is refused before jobs are submitted, unless it may be overwritten.
+
+    Args:
+        folder: folder of the job's run.
+        overwrite: True if an earlier run may be replaced.
+    """
+    begun = (folder / "checkpoints" / "last.pt").exists()
+    again = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+    return is_job() and begun and (again or not overwrite)
