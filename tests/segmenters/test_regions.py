@@ -5,15 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
+from skimage.morphology import disk
 
+from segtrain.segmenters.classical.contrast import contrast
 from segtrain.segmenters.classical.regions import (
+    as_rgb,
     border_counts,
     components,
     drop_small,
     foreground,
     luminance,
 )
-from segtrain.segmenters.classical.segmenter import contrast
 from segtrain.segmenters.classical.watershed import split_touching
 
 SMALL_MAPS = arrays(np.int64, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, 3))
@@ -145,6 +148,32 @@ def test_contrast_is_its_definition(seed: int) -> None:
     rgb = rng.random((14, 17, 3), dtype=np.float32)
     labels = components(rng.random((14, 17)) > 0.7)
     assert contrast(rgb, labels) == pytest.approx(brute_force_contrast(rgb, labels), abs=1e-5)
+
+
+def test_contrast_of_bytes_is_that_of_floats() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    labels = components(rng.random((40, 50)) > 0.7)
+    assert contrast(image, labels).tolist() == contrast(as_rgb(image), labels).tolist()
+    planes = np.moveaxis(np.ascontiguousarray(np.moveaxis(image, -1, 0)), 0, -1)  # as tensors lie in memory
+    assert contrast(planes, labels).tolist() == contrast(image, labels).tolist()
+
+
+def test_contrast_in_windows_of_all_sizes_is_that_of_each_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    rgb = rng.random((170, 190, 3), dtype=np.float32)
+    labels = components(ndimage.gaussian_filter(rng.random((170, 190)), 2) > 0.51)
+    heights = [window[0].stop - window[0].start for window in ndimage.find_objects(labels)]
+    assert min(heights) < 8
+    assert max(heights) > 58  # with the rings above 64
+    monkeypatch.setattr("segtrain.segmenters.classical.regions._STRIP", 1_000)  # a few rows of a large window
+    found = contrast(rgb, labels)
+    spread = np.linalg.norm(np.ptp(rgb, axis=(0, 1)))
+    for number in range(1, int(labels.max()) + 1):
+        region = labels == number
+        ring = ndimage.binary_dilation(region, disk(3)) & (labels == 0)
+        distance = np.linalg.norm(rgb[region].mean(axis=0) - rgb[ring].mean(axis=0))
+        assert found[number - 1] == pytest.approx(distance / spread, abs=1e-5)
 
 
 def test_contrast_of_a_region_among_regions_uses_them() -> None:

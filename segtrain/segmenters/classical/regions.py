@@ -37,15 +37,26 @@ def as_rgb(image: ImageArray) -> Float32Array:
     if np.ndim(image) != 3 or image.shape[2] != 3:
         raise SegtrainError(f"an image of shape {np.shape(image)} is not RGB; give an array (H, W, 3)")
     if image.dtype == np.uint8:
-        rgb = image.astype(np.float32)
-        rgb /= np.float32(255)
-        return rgb
+        return as_unit(image)
     if not np.issubdtype(image.dtype, np.floating):
         raise SegtrainError(f"an image of type {image.dtype} has no known range; give uint8, or float in [0, 1]")
     if not (image.min(initial=0) >= 0 and image.max(initial=1) <= 1):
         low, high = image.min(), image.max()
         raise SegtrainError(f"a float image must lie in [0, 1], not in [{low:g}, {high:g}]; divide it by its range")
     return image.astype(np.float32, copy=False)
+
+
+def as_unit(values: npt.NDArray[Any]) -> Float32Array:
+    """Return intensities of any shape as float32 in [0, 1]: bytes are divided by 255, floats lie in it already.
+
+    >>> as_unit(np.array([0, 51, 255], np.uint8)).tolist()
+    [0.0, 0.20000000298023224, 1.0]
+    """
+    if values.dtype != np.uint8:
+        return values.astype(np.float32, copy=False)
+    unit = values.astype(np.float32)
+    unit /= np.float32(255)
+    return unit
 
 
 def luminance(rgb: Float32Array) -> Float32Array:

@@ -5,10 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, get_type_hints
 
-import cv2
 import numpy as np
-from scipy import ndimage
-from skimage.morphology import disk
 from torch import Tensor
 
 from segtrain import masks
@@ -17,58 +14,9 @@ from segtrain.errors import SegtrainError
 from segtrain.nodes import nearest
 from segtrain.records import Instances
 from segtrain.segmenters import SegmenterInfo
+from segtrain.segmenters.classical.contrast import contrast
 from segtrain.segmenters.classical.regions import ImageArray, LabelMap, as_rgb, drop_small
 from segtrain.values import Natural, check_value
-
-RING = 3  # width in pixels; part of the score's definition
-
-
-def contrast(rgb: Float32Array, labels: LabelMap) -> Float32Array:
-    """Score regions by the distance of their colour from that of their surroundings.
-
-    The score is the Euclidean distance between the mean RGB of the region and of its ring, divided by the norm of the
-    image's per-channel range. The ring is a 3-pixel dilation by a disc, minus all regions; minus this region alone if
-    that leaves nothing.
-
-    Args:
-        rgb: (H, W, 3) in [0, 1].
-        labels: (H, W), regions 1..N.
-
-    Returns:
-        (N,) in [0, 1]; 0 for a constant image, and for a region that fills the image.
-
-    >>> image = np.zeros((5, 10, 3), np.float32)
-    >>> image[2, 2], image[2, 7] = 1.0, 0.5
-    >>> labels = np.zeros((5, 10), np.int64)
-    >>> labels[2, 2], labels[2, 7] = 1, 2
-    >>> contrast(image, labels).tolist()
-    [1.0, 0.5]
-    """
-    scores = np.zeros(int(labels.max(initial=0)), dtype=np.float32)
-    # Channel by channel: NumPy is slow along axes that are followed by a short one.
-    spread = float(np.linalg.norm([np.ptp(channel) for channel in np.moveaxis(rgb, -1, 0)]))
-    if spread == 0:
-        return scores
-    disc = disk(RING)
-    for index, window in enumerate(ndimage.find_objects(labels)):
-        if window is None:
-            continue
-        rows, columns = (slice(max(side.start - RING, 0), side.stop + RING) for side in window)
-        near, colours = labels[rows, columns], rgb[rows, columns]
-        region = near == index + 1
-        grown = cv2.dilate(region.view(np.uint8), disc, borderType=cv2.BORDER_CONSTANT, borderValue=0).view(np.bool_)
-        free = grown & (near == 0)
-        ring = free if free.any() else grown & ~region
-        if ring.any():
-            inside, outside = _mean(colours[region]), _mean(colours[ring])
-            scores[index] = np.linalg.norm(inside - outside) / spread
-    return np.clip(scores, 0, 1)
-
-
-def _mean(colours: Float32Array) -> Float32Array:
-    """Average colours (N, 3); ``mean`` does the same, and takes longer than many a region has pixels."""
-    total: Float32Array = np.add.reduce(colours, axis=0)
-    return total / np.float32(len(colours))
 
 
 class LabelMapSegmenter:
@@ -143,7 +91,7 @@ class LabelMapSegmenter:
         """Label an image, and score the regions that are large enough."""
         # Functions of segtrain take bytes too, which need a quarter of the memory while they run.
         labels = drop_small(self._label(image if _is_own(self.method) else as_rgb(image)), self.min_area)
-        return labels, contrast(as_rgb(image), labels)
+        return labels, contrast(image, labels)
 
     def _segment(self, image: Tensor) -> Instances:
         labels, scores = self._scored(image.permute(1, 2, 0).cpu().numpy())
