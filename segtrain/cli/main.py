@@ -46,12 +46,19 @@ def _convert(program: Sequence[str], arguments: Sequence[str]) -> int:
     return main(arguments)
 
 
+def _replay(program: Sequence[str], arguments: Sequence[str]) -> int:
+    from segtrain.cli.replay import main
+
+    return main(arguments)
+
+
 COMMANDS = {
     "train": Entry("fine-tune a network on COCO-format data", partial(_launch, "train")),
     "evaluate": Entry(
         "benchmark networks against classical segmentation, and write a report", partial(_launch, "evaluate")
     ),
     "check": Entry("check a COCO data set for mistakes", _check),
+    "replay": Entry("repeat a training step whose loss was not finite", _replay),
     "convert": Entry("convert labels of other tools to COCO json", _convert),
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -91,7 +91,8 @@ def pack(records: Sequence[Sample | Skipped | SegtrainError]) -> Packed:
 def pack_by_value(records: Sequence[Sample | Skipped | SegtrainError]) -> Packed:
     """Join the samples of a batch as arrays, which travel through a pipe: tensors would take shared memory."""
     packed = pack(records)
-    return packed._replace(**{name: getattr(packed, name).numpy() for name in _TENSORS})
+    arrays: dict[str, Any] = {name: getattr(packed, name).numpy() for name in _TENSORS}
+    return packed._replace(**arrays)
 
 
 def unpack(packed: Packed) -> Batch:
@@ -102,7 +103,8 @@ def unpack(packed: Packed) -> Batch:
     """
     if packed.error is not None:
         raise SegtrainError(packed.error)
-    packed = packed._replace(**{name: torch.as_tensor(getattr(packed, name)) for name in _TENSORS})
+    tensors: dict[str, Any] = {name: torch.as_tensor(getattr(packed, name)) for name in _TENSORS}
+    packed = packed._replace(**tensors)
     pixels = torch.split(packed.pixels, [3 * height * width for height, width in packed.sizes])
     images = [flat.view(3, height, width) for flat, (height, width) in zip(pixels, packed.sizes, strict=True)]
     boxes = torch.cat([packed.boxes, packed.ignored_boxes])

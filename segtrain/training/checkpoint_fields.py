@@ -56,6 +56,7 @@ _METER: dict[str, Any] = {
     "waited": NonNegativeFloat,
     "norm": NonNegativeFloat,
     "skipped": list[int],
+    "left_out": Natural,
 }
 _OPTIMIZER: dict[str, Any] = {"state": dict[int, dict[str, Any]], "param_groups": list[dict[str, Any]]}
 

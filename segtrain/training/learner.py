@@ -4,7 +4,6 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +17,8 @@ from segtrain.data.loader import Batch
 from segtrain.errors import SegtrainError
 from segtrain.segmenters import Trainable
 from segtrain.training.checkpoint import restore_weights
-from segtrain.training.parallel import Parallel, joint_means
+from segtrain.training.gradients import Gradients, NotFiniteError
+from segtrain.training.parallel import batch_norms, running_statistics
 from segtrain.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
@@ -64,9 +64,11 @@ class Meter:
     Attributes:
         last_loss: sum of the loss terms of the latest batch; nan before the first one.
         skipped: ids of the images that could not be read so far.
+        left_out: number of steps that were left out so far, because their loss was not finite.
     """
 
     def __init__(self) -> None:
+        self.left_out = 0
         self.last_loss = float("nan")
         self.skipped: set[int] = set()
         self._reset()
@@ -89,6 +91,10 @@ class Meter:
         self._steps += 1
         self._norm += gradient_norm
 
+    def leave_step_out(self) -> None:
+        """Count a step whose loss was not finite."""
+        self.left_out += 1
+
     def time_step(self, seconds: float, waited: float) -> None:
         """Add the seconds that a step took, and how many of them it waited for data."""
         self._seconds += seconds
@@ -104,7 +110,8 @@ class Meter:
     def state(self) -> dict[str, Any]:
         """Return what was added since the last call of `compute_and_reset`, as plain values."""
         sums = {"steps": self._steps, "images": self._images, "seconds": self._seconds, "waited": self._waited}
-        return {"losses": dict(self._losses), **sums, "norm": self._norm, "skipped": sorted(self.skipped)}
+        counted = {"skipped": sorted(self.skipped), "left_out": self.left_out}
+        return {"losses": dict(self._losses), **sums, "norm": self._norm, **counted}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state.
@@ -115,18 +122,20 @@ class Meter:
         self._losses.update(state["losses"])
         self._steps, self._images = state["steps"], state["images"]
         self._seconds, self._waited, self._norm = state["seconds"], state["waited"], state["norm"]
-        self.skipped = set(state["skipped"])
+        self.skipped, self.left_out = set(state["skipped"]), state["left_out"]
 
     def compute_and_reset(self) -> dict[str, float]:
         """Return the means over the steps since the last call, by their names in the log."""
-        losses = {name: value / self._steps for name, value in self._losses.items()}
+        steps = self._steps or math.nan  # none, if all were left out
+        losses = {name: value / steps for name, value in self._losses.items()}
         values = {
             "train/loss": sum(losses.values()),
             **{f"train/{name}": value for name, value in losses.items()},
-            "train/gradient_norm": self._norm / self._steps,
+            "train/gradient_norm": self._norm / steps,
             "train/images_per_second": self._images / self._seconds,
             "train/data_wait_share": self._waited / self._seconds,
             "train/skipped_images": float(len(self.skipped)),
+            "train/steps_left_out": float(self.left_out),
         }
         self._reset()
         return values
@@ -160,7 +169,10 @@ class Learner:
         seed: int,
     ) -> None:
         self.segmenter, self.optimizer, self.schedule = segmenter, optimizer, schedule
-        self._parallel = Parallel(segmenter)
+        self._gradients = Gradients(segmenter)
+        # Running statistics change in the forward pass, before it is known whether the step is taken.
+        self._running = [value for norm in batch_norms(segmenter) for value in running_statistics(norm)]
+        self._statistics: list[tuple[Tensor, Tensor]] = []
         self.ema = None if ema_decay is None else EMA(segmenter, ema_decay)
         self._base_rates = [group["lr"] for group in optimizer.param_groups]
         self._max_grad_norm = math.inf if max_grad_norm is None else max_grad_norm
@@ -186,32 +198,47 @@ class Learner:
             meter: receives the losses and the norm of the gradient.
 
         Raises:
-            SegtrainError: a loss is not finite; the message names the step, the images and each term.
+            NotFiniteError: a loss or the gradient is not finite; the message names the step, the images and each term.
         """
         factor = self.schedule.factor(progress, step)
         for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
-        # The draws of anchors and regions depend on the seed, the step and the process alone, so a resumed run repeats
-        # them. Mixed by NumPy: torch's generator on the CPU takes 32 bits of a seed and drops the rest.
-        process = [distributed.rank()] if distributed.rank() else []
-        torch.manual_seed(int(np.random.SeedSequence([self._seed, step, *process]).generate_state(1)[0]))
-        for number, batch in enumerate(batches, 1):
-            with self._parallel.step(last=number == len(batches)):
-                terms, items = self._parallel.losses(batch)
-                stacked = torch.stack(list(terms.values()))
-                means, factors = joint_means(stacked.detach().tolist(), items)
-                values = dict(zip(terms, means, strict=True))
-                if not all(map(math.isfinite, means)):
-                    own = [] if all(map(math.isfinite, stacked.tolist())) else batch.image_ids
-                    raise SegtrainError(_describe_divergence(step, list(chain(*distributed.gather(own))), values))
-                torch.autograd.backward((stacked * stacked.new_tensor(factors)).sum() / len(batches))
-            meter.add(values, batch.total, share=1 / len(batches))
-        norm = nn.utils.clip_grad_norm_(self.segmenter.parameters(), self._max_grad_norm)
+        self._statistics = [(value, value.clone()) for value in self._running]
+        losses = self._gradients.accumulate(batches, step, lambda: self._seed_draws(step))
+        norm = float(nn.utils.clip_grad_norm_(self.segmenter.parameters(), self._max_grad_norm))
+        if not math.isfinite(norm):
+            image_ids = [image_id for batch in batches for image_id in batch.image_ids]
+            images = ", ".join(map(str, image_ids))
+            text = f"the gradient is not finite at step {step} (images {images}); try a lower optimizer.lr"
+            raise NotFiniteError(text, losses[-1], image_ids)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.ema is not None:
             self.ema.update_parameters(self.segmenter)
-        meter.end_step(float(norm))
+        for batch, values in zip(batches, losses, strict=True):
+            meter.add(values, batch.total, share=1 / len(batches))
+        meter.end_step(norm)
+
+    def leave_step_out(self) -> None:
+        """Restore what a step has changed that raised `NotFiniteError`."""
+        self.optimizer.zero_grad()
+        for value, before in self._statistics:
+            value.copy_(before)
+
+    def seed_of(self, step: int) -> int:
+        """Return the seed of the draws of anchors and regions within a step.
+
+        It depends on the seed of the run, the step and the process alone, so a resumed run repeats the draws.
+
+        Args:
+            step: steps taken before.
+        """
+        # Mixed by NumPy: torch's generator on the CPU takes 32 bits of a seed and drops the rest.
+        process = [distributed.rank()] if distributed.rank() else []
+        return int(np.random.SeedSequence([self._seed, step, *process]).generate_state(1)[0])
+
+    def _seed_draws(self, step: int) -> None:
+        torch.manual_seed(self.seed_of(step))
 
     def state(self) -> dict[str, Any]:
         """Return the state that resuming needs beside the weights of `averaged`."""
@@ -258,14 +285,6 @@ class Learner:
                         f"the checkpoint to resume has an optimizer over other parameters ({name} is "
                         f"{tuple(values[name].shape)}, not {tuple(parameter.shape)}); the file is damaged"
                     )
-
-
-def _describe_divergence(step: int, image_ids: Sequence[int], values: Mapping[str, float]) -> str:
-    terms = ", ".join(f"{name}={value:.4g}" for name, value in values.items())
-    return (
-        f"the loss is not finite at step {step} (images {', '.join(map(str, image_ids))}): {terms}; "
-        "try a lower optimizer.lr, a longer schedule.warmup_steps or trainer.precision=fp32"
-    )
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, object]]:

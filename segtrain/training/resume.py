@@ -16,8 +16,9 @@ from segtrain.nodes import built_class
 from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 
 logger = logging.getLogger(__name__)
+_BUNDLES = "nan"  # folder of steps whose loss was not finite
 # Everything that a run leaves in its folder; overwriting a run removes all of it.
-_ARTIFACTS = ("checkpoints", "tensorboard", "metrics.jsonl", "preview.png", "split", ".hydra")
+_ARTIFACTS = ("checkpoints", "tensorboard", "metrics.jsonl", "preview.png", "split", _BUNDLES, ".hydra")
 _ASIDE = ".replaced"  # holds these while the run that replaces them has no checkpoint of its own
 _VALIDATED_ON = ("root", "val_annotations", "val_images")  # a split that was drawn is kept anyway
 
@@ -193,6 +194,8 @@ def _settle(output_dir: Path, finished: bool) -> None:
         return
     if not finished and not any((output_dir / "checkpoints").glob("*.pt")):
         for name in _ARTIFACTS:
+            if name == _BUNDLES:  # they tell why the run failed
+                continue
             path = output_dir / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         _move(aside, output_dir)
@@ -202,7 +205,7 @@ def _settle(output_dir: Path, finished: bool) -> None:
 def _move(source: Path, target: Path) -> None:
     """Move the files of a run to another folder on the same disk."""
     for name in _ARTIFACTS:
-        if (source / name).exists():
+        if (source / name).exists() and not (target / name).exists():
             target.mkdir(parents=True, exist_ok=True)
             (source / name).rename(target / name)
 

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from segtrain import distributed
+from segtrain.data.loader import Batch
 from segtrain.data.sampling import Done
 from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
+from segtrain.training.nan_bundle import StepReport, write_bundle
 
 logger = logging.getLogger(__name__)
 VALIDATION = "validation/"  # names of numbers and pictures of a validation begin with it
@@ -112,6 +114,23 @@ class RunCheckpoints:
         for part in (weights, learner["model"]):
             _require_finite(part, state.step)
         self._snapshot(state, weights, {**learner, **position}).save(self.folder / "last.pt")
+
+    def save_bundle(
+        self, state: RunState, weights: dict[str, Tensor], batches: Sequence[Batch], seed: int, report: StepReport
+    ) -> Path:
+        """Write all that repeats a step whose loss is not finite, and return its folder; each process its own part.
+
+        Args:
+            state: progress before the step.
+            weights: weights that learn, as they were before the step.
+            batches: batches of the step.
+            seed: seed of the draws within the step.
+            report: numbers of the step.
+        """
+        process = f"_process_{distributed.rank()}" if distributed.size() > 1 else ""
+        folder = self.folder.parent / "nan" / f"step_{report.step}{process}"
+        write_bundle(folder, self._snapshot(state, weights, None), batches, seed, report)
+        return folder
 
     def save_best(self, state: RunState, weights: dict[str, Tensor]) -> None:
         """Write ``best.pt``.

@@ -26,6 +26,8 @@ class TrainSettings:
         max_grad_norm: gradients longer than this are shortened to it; None for no limit.
         scale_lr: "none" for the learning rate as given, whatever the number of processes; "auto" for one that grows
             with the images of a step.
+        on_nan: "stop" to end at a step whose loss or gradient is not finite; "skip" to leave it out, three in a row
+            excepted.
         accumulate_steps: batches whose gradients are averaged into one step.
         ema_decay: decay of the averaged weights that are validated and saved; None for the weights as they are.
         validate_every: epochs between validations; None for one at the end only.
@@ -49,6 +51,7 @@ class TrainSettings:
     precision: Literal["auto", "fp32", "bf16"]
     max_grad_norm: PositiveFloat | None
     scale_lr: Literal["auto", "none"]
+    on_nan: Literal["stop", "skip"]
     accumulate_steps: Positive
     ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None
     validate_every: Positive | None

@@ -12,12 +12,15 @@ from segtrain.errors import SegtrainError
 from segtrain.runtime import peak_memory
 from segtrain.segmenters import Trainable
 from segtrain.stopping import Stopped, finishing_work, interruptible, stop_requested
+from segtrain.training.gradients import NotFiniteError, norms_by_part
 from segtrain.training.learner import Learner, Meter
+from segtrain.training.nan_bundle import StepReport, count_not_finite
 from segtrain.training.run_state import HEADLINE, VALIDATION, RunCheckpoints, RunState
 from segtrain.training.settings import TrainSettings
 from segtrain.training.threads import ThreadTuner
 
 log = logging.getLogger(__name__)
+IN_A_ROW = 3  # steps left out, after which a training ends
 Validate = Callable[[Trainable, int], dict[str, float]]  # (segmenter, step) -> metrics
 
 
@@ -67,6 +70,7 @@ class Trainer:
         self._epoch_batches = self._count_batches()
         self._saved_at, self._saved_step = self.state.seconds, self.state.step
         self._validation_seconds = 0.0
+        self._left_out = 0  # steps in a row
 
     @property
     def progress(self) -> float:
@@ -167,8 +171,25 @@ class Trainer:
             raise
 
     def _train_step(self, batches: Sequence[Batch]) -> None:
-        self.learner.train_step(batches, self.state.step, self.progress, self.meter)
+        try:
+            self.learner.train_step(batches, self.state.step, self.progress, self.meter)
+            self._left_out = 0
+        except NotFiniteError as error:
+            self._leave_out(batches, error)
         self.state.step += 1
+
+    def _leave_out(self, batches: Sequence[Batch], error: NotFiniteError) -> None:
+        """Keep a step whose loss is not finite as a bundle, and leave it out or end here."""
+        step, weights = self.state.step, self.learner.segmenter.state_dict()
+        norms = norms_by_part(self.learner.segmenter)
+        self.learner.leave_step_out()
+        report = StepReport(step, error.losses, norms, count_not_finite(weights), error.image_ids)
+        bundle = self.checkpoints.save_bundle(self.state, weights, batches, self.learner.seed_of(step), report)
+        self.meter.leave_step_out()
+        self._left_out += 1
+        if self.settings.on_nan == "stop" or self._left_out == IN_A_ROW:
+            raise SegtrainError(f"{error}; segtrain replay {bundle} repeats the step")
+        log.warning(f"{error}; the step is left out, {self.meter.left_out} so far, and kept in {bundle}")
 
     def _account(self, seconds: float, waited: float) -> None:
         """Count the time of a step, saving and logging left out: these are the minutes that limits are about."""

@@ -67,14 +67,14 @@ def test_the_table_of_commands_is_the_help(capsys: pytest.CaptureFixture[str]) -
     assert main(["--help"]) == main([]) == 0
     out = capsys.readouterr().out
     assert all(f"  {name} " in out for name in COMMANDS)
-    assert list(COMMANDS) == ["train", "evaluate", "check", "convert"]
+    assert list(COMMANDS) == ["train", "evaluate", "check", "replay", "convert"]
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("segtrain 0.")
 
 
 def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 1
-    assert capsys.readouterr().err == "error: trian: no such command; choose train, evaluate, check or convert\n"
+    assert capsys.readouterr().err == "error: trian: no such command; choose train, evaluate, check, replay or convert\n"
 
 
 def test_check_is_the_check_of_data(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,6 +62,7 @@ def train_settings(**changes: Any) -> TrainSettings:
         "precision": "fp32",
         "max_grad_norm": 10.0,
         "scale_lr": "none",
+        "on_nan": "stop",
         "accumulate_steps": 1,
         "ema_decay": 0.9,
         "validate_every": 1,

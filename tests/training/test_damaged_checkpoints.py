@@ -119,7 +119,7 @@ BAD: dict[str, list[Any]] = {
     "training_objects": ["many"],
     "intensity": [None, {}, {"ranges": {"uint16": ["a", "b"]}, "others": None, "rule": "auto", "images": 0}],
     "validations": [-1, "x"],
-    "training": [5, {}, [1], *({**training(), key: "x"} for key in training())],
+    "training": [5, {}, [1], *({**training(), key: ["x"]} for key in training())],
 }
 
 

@@ -1,0 +1,32 @@
+"""The ``replay`` command: repeat a step whose loss was not finite."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from segtrain.errors import SegtrainError
+from segtrain.io import without_controls
+from segtrain.training.nan_bundle import replay_bundle
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Repeat the step of a bundle and print its numbers.
+
+    Args:
+        arguments: what follows ``segtrain replay``.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(prog="segtrain replay", description="Repeat a step whose loss was not finite.")
+    parser.add_argument("bundle", type=Path, help="folder of the bundle, such as RUN/nan/step_120")
+    parser.add_argument("--trust", nargs="*", default=[], help="packages beside segtrain whose code it may name")
+    given = parser.parse_args(arguments)
+    try:
+        report = replay_bundle(given.bundle, given.trust)
+    except SegtrainError as error:
+        print("error:", without_controls(" ".join(str(error).split())), file=sys.stderr)
+        return 1
+    print("\n".join(report.lines()))
+    return 0

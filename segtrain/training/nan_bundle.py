@@ -1,0 +1,117 @@
+"""Bundle of a step whose loss was not finite: all that repeats it, and its repetition."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segtrain.data.dataset import Sample
+from segtrain.data.loader import Batch, Packed, pack, unpack
+from segtrain.errors import SegtrainError
+from segtrain.io import write_atomically
+from segtrain.segmenters.state_file import summarise_error
+from segtrain.training.checkpoint import Checkpoint, build_trainable, segmenter_node
+from segtrain.training.gradients import Gradients, NotFiniteError, norms_by_part
+
+_STEP, _REPORT = "step.pt", "report.json"
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Numbers of a step.
+
+    Attributes:
+        step: steps taken before it.
+        losses: loss terms by name.
+        gradient_norms: norm of the gradient of each part of the network.
+        not_finite: number of weights that are not finite, by tensor; empty if all are finite.
+        images: ids of its images.
+    """
+
+    step: int
+    losses: dict[str, float]
+    gradient_norms: dict[str, float]
+    not_finite: dict[str, int]
+    images: list[int]
+
+    def lines(self) -> list[str]:
+        """Return the numbers in lines for a terminal."""
+        weights = ", ".join(f"{count} of {name}" for name, count in self.not_finite.items()) or "all finite"
+        return [
+            f"step {self.step}, images {', '.join(map(str, self.images))}",
+            *(f"  {name}: {value:.6g}" for name, value in self.losses.items()),
+            *(f"  gradient of {name}: {value:.6g}" for name, value in self.gradient_norms.items()),
+            f"  weights: {weights}",
+        ]
+
+
+def count_not_finite(weights: Mapping[str, torch.Tensor]) -> dict[str, int]:
+    """Count the numbers of each tensor that are not finite; tensors without any are left out."""
+    counts = {name: int((~value.isfinite()).sum()) for name, value in weights.items() if value.is_floating_point()}
+    return {name: count for name, count in counts.items() if count}
+
+
+def write_bundle(folder: Path, checkpoint: Checkpoint, batches: Sequence[Batch], seed: int, report: StepReport) -> None:
+    """Write the bundle of a step.
+
+    Args:
+        folder: folder of the bundle, such as ``nan/step_120`` in that of the run.
+        checkpoint: description of the run, with the weights that learn as they were before the step.
+        batches: batches of the step.
+        seed: seed of the draws within the step.
+        report: numbers of the step.
+    """
+    packed = [
+        pack([Sample(*parts) for parts in zip(batch.images, batch.targets, batch.image_ids, strict=True)])._asdict()
+        for batch in batches
+    ]
+    content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
+    buffer = io.BytesIO()
+    torch.save({"checkpoint": content, "batches": packed, "seed": seed, "step": report.step}, buffer)
+    write_atomically(folder / _STEP, buffer.getvalue())
+    write_atomically(folder / _REPORT, json.dumps(vars(report), indent=1))
+
+
+def replay_bundle(folder: Path, trust: Sequence[str] = ()) -> StepReport:
+    """Repeat the step of a bundle on the CPU: forward and backward pass, without changing weights.
+
+    Args:
+        folder: folder of the bundle.
+        trust: packages beside segtrain whose code the bundle may name.
+
+    Returns:
+        The numbers of the step.
+
+    Raises:
+        SegtrainError: the bundle cannot be read, or asks for foreign code.
+    """
+    path = folder / _STEP if folder.is_dir() else folder
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = Checkpoint(**content["checkpoint"])
+        batches = [unpack(Packed(**packed)) for packed in content["batches"]]
+        seed, step = int(content["seed"]), int(content["step"])
+    except FileNotFoundError:
+        raise SegtrainError(f"{path}: no such file; give the folder of a bundle, such as RUN/nan/step_120") from None
+    except Exception as error:
+        raise SegtrainError(f"{path}: not a bundle that can be read ({summarise_error(error)})") from None
+    node = segmenter_node(checkpoint, str(path), None, trust)
+    segmenter = build_trainable(node, checkpoint.class_names, initialise=False)
+    segmenter.load_state_dict(checkpoint.model)
+    segmenter.precision = "bf16" if checkpoint.precision == "bf16" else "fp32"
+    segmenter.train()
+
+    def seed_draws() -> None:
+        torch.manual_seed(seed)
+
+    try:
+        losses = Gradients(segmenter).accumulate(batches, step, seed_draws)
+    except NotFiniteError as error:
+        losses = [error.losses]
+    means = {name: sum(batch[name] for batch in losses) / len(losses) for name in losses[0]}
+    images = [image_id for batch in batches for image_id in batch.image_ids]
+    return StepReport(step, means, norms_by_part(segmenter), count_not_finite(checkpoint.model), images)

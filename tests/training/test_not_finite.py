@@ -1,0 +1,168 @@
+"""Steps that are not finite or do not fit: kept, left out, repeated, or divided."""
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from segtrain.cli.main import main
+from segtrain.data.coco.index import CocoIndex
+from segtrain.data.loader import Batch
+from segtrain.errors import SegtrainError
+from segtrain.segmenters import Trainable
+from segtrain.training.checkpoint import load_checkpoint
+from segtrain.training.gradients import Gradients, OutOfMemoryError
+from segtrain.training.nan_bundle import replay_bundle
+from tests.helpers.tiny_networks import CLASSES, picture, tiny
+from tests.helpers.tiny_runs import Run, checkpoint, unet_run, write_data
+from tests.helpers.unet import UNet
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> CocoIndex:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def explode_at(monkeypatch: pytest.MonkeyPatch, calls: set[int]) -> None:
+    """Make some calls of the loss infinite, counted from 1."""
+    original, count = UNet.losses, [0]
+
+    def losses(self: UNet, *arguments: Any) -> dict[str, torch.Tensor]:
+        count[0] += 1
+        terms = original(self, *arguments)
+        return {name: value * math.inf for name, value in terms.items()} if count[0] in calls else terms
+
+    monkeypatch.setattr(UNet, "losses", losses)
+
+
+def unet_checkpoint() -> Any:
+    segmenter = {"_target_": "tests.helpers.unet.UNet", "_partial_": True, "width": 4}
+    return checkpoint(config={**checkpoint().config, "segmenter": segmenter})
+
+
+def test_a_step_is_left_out_and_counted(index: CocoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    explode_at(monkeypatch, {2})
+    run = unet_run(index, tmp_path / "checkpoints", start=unet_checkpoint(), changes={"on_nan": "skip"})
+    trainer = run.trainer()
+    take, weights = trainer._train_step, []
+
+    def step(group: Any) -> None:
+        take(group)
+        weights.append({name: value.clone() for name, value in trainer.learner.segmenter.state_dict().items()})
+
+    trainer._train_step = step  # type: ignore[method-assign]
+    trainer.fit()
+    assert len(weights) == 6
+    for name, value in weights[1].items():
+        if "num_batches_tracked" not in name:
+            assert torch.equal(value, weights[0][name]), name
+    assert run.curve("train/steps_left_out") == [0, 1, 1, 1, 1, 1]
+    assert math.isnan(run.curve("train/gradient_norm")[1])
+    report = json.loads((tmp_path / "nan" / "step_1" / "report.json").read_text())
+    assert report["losses"] == {"loss_pixels": math.inf}
+    assert report["not_finite"] == {}
+    parts = {"down.0", "middle.0", "middle.1", "up.0", "classify.weight", "classify.bias"}
+    assert report["gradient_norms"].keys() == parts
+    assert len(report["images"]) == 2
+
+
+def test_three_in_a_row_end_a_training(index: CocoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    explode_at(monkeypatch, {2, 3, 4})
+    changes = {"on_nan": "skip", "checkpoint_minutes": 1e-9}
+    run = unet_run(index, tmp_path / "checkpoints", start=unet_checkpoint(), changes=changes)
+    with pytest.raises(SegtrainError, match=r"not finite at step 3 .*; segtrain replay \S+/nan/step_3 repeats"):
+        run.fit()
+    assert {path.name for path in (tmp_path / "nan").iterdir()} == {"step_1", "step_2", "step_3"}
+
+
+def test_a_step_is_repeated_to_the_bit(index: CocoIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run(index, tmp_path / "checkpoints", changes={"checkpoint_minutes": 1e-9})
+    trainer = run.trainer()
+    take = trainer._train_step
+
+    def step(group: Any) -> None:
+        if trainer.state.step == 2:
+            with torch.no_grad():
+                trainer.learner.segmenter.backbone.fpn.layer_blocks[0][0].bias[:2] = math.nan
+        take(group)
+
+    trainer._train_step = step  # type: ignore[method-assign]
+    with pytest.raises(SegtrainError, match="segtrain replay"):
+        trainer.fit()
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.pt").step == 2  # the last good one
+    bundle = tmp_path / "nan" / "step_2"
+    report = json.loads((bundle / "report.json").read_text())
+    assert report["not_finite"] == {"backbone.fpn.layer_blocks.0.0.bias": 2}
+    again = replay_bundle(bundle)
+    assert json.dumps(vars(again)) == json.dumps(report)
+    assert main(["replay", str(bundle)]) == 0
+    out = capsys.readouterr().out
+    assert "weights: 2 of backbone.fpn.layer_blocks.0.0.bias" in out
+    assert "loss_mask: nan" in out
+    assert main(["replay", str(tmp_path)]) == 1
+    assert "step.pt: no such file" in capsys.readouterr().err
+
+
+def batch_of(count: int) -> Batch:
+    pairs = [picture(number, 64, 64, 3 + number) for number in range(count)]
+    return Batch([image for image, _ in pairs], [target for _, target in pairs], list(range(count)), [], count)
+
+
+def gradients_of(network: Trainable, batches: list[Batch], most: int | None) -> tuple[list[torch.Tensor], Any]:
+    """Return the gradients of batches on a device that holds ``most`` images at once."""
+    network.train()
+    forward = network.forward
+
+    def limited(images: Any, targets: Any) -> Any:
+        if most is not None and len(images) > most and torch.is_grad_enabled():
+            raise OutOfMemoryError("CUDA out of memory")
+        return forward(images, targets)
+
+    network.forward = limited  # type: ignore[method-assign]
+
+    def seed() -> None:
+        torch.manual_seed(5)
+
+    losses = Gradients(network).accumulate(batches, 7, seed)
+    return [p.grad.clone() for p in network.parameters() if p.grad is not None], losses
+
+
+def unet() -> Trainable:
+    torch.manual_seed(0)
+    network = UNet(CLASSES, width=4)
+    network.middle[1] = torch.nn.Identity()  # batch statistics are those of each part
+    return network
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(most: int, caplog: pytest.LogCaptureFixture) -> None:
+    batches = [batch_of(4), batch_of(3)]
+    whole, losses = gradients_of(unet(), batches, None)
+    with caplog.at_level(logging.WARNING):
+        divided, found = gradients_of(unet(), batches, most)
+    for first, second in zip(whole, divided, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-6)
+    assert [pytest.approx(own) for own in losses] == found
+    assert len(caplog.messages) == 1
+    assert "image 0 with 3 objects; image 1 with 4 objects" in caplog.messages[0]
+    assert "trainer.batch_size=2 avoids it" in caplog.messages[0]
+
+
+def test_parts_of_regions_count_by_their_number() -> None:
+    """Every anchor and region is sampled, so that there is no draw."""
+    settings = {"rpn_anchors_per_image": 10**6, "rois_per_image": 10**4}
+    batches = [batch_of(2)]
+    whole, losses = gradients_of(tiny(**settings), batches, None)
+    divided, found = gradients_of(tiny(**settings), batches, 1)
+    assert losses[0] == pytest.approx(found[0], rel=1e-4)
+    for first, second in zip(whole, divided, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-4)
+
+
+def test_an_image_that_does_not_fit_alone() -> None:
+    with pytest.raises(SegtrainError, match=r"does not hold the step: image 0 with 3 objects; lower trainer"):
+        gradients_of(unet(), [batch_of(1)], 0)
