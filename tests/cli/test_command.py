@@ -74,7 +74,8 @@ def test_the_table_of_commands_is_the_help(capsys: pytest.CaptureFixture[str]) -
 
 def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 1
-    assert capsys.readouterr().err == "error: trian: no such command; choose train, evaluate, check, replay or convert\n"
+    said = capsys.readouterr().err
+    assert said == "error: trian: no such command; choose train, evaluate, check, replay or convert\n"
 
 
 def test_check_is_the_check_of_data(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
