@@ -288,4 +288,5 @@ def _track(inputs: MetricInput, categories: Sequence[Category], begin: Callable[
 
 
 def _merged(record: Any) -> Any:
-    return {**record, "category_id": OBJECT.id}
+    """Return the record with the single category: itself where it has it, as copies of many records take memory."""
+    return record if record["category_id"] == OBJECT.id else {**record, "category_id": OBJECT.id}
