@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 from skimage.morphology import disk
 
+from segtrain.errors import SegtrainError
 from segtrain.segmenters.classical.contrast import contrast
 from segtrain.segmenters.classical.regions import (
     as_rgb,
@@ -15,6 +16,7 @@ from segtrain.segmenters.classical.regions import (
     components,
     drop_small,
     foreground,
+    grey_of,
     luminance,
 )
 from segtrain.segmenters.classical.watershed import split_touching
@@ -119,6 +121,13 @@ def test_luminance_is_rec_709() -> None:
     rgb = np.random.default_rng(0).random((5, 4, 3), dtype=np.float32)
     expected = rgb @ np.array([0.2125, 0.7154, 0.0721])
     assert luminance(rgb) == pytest.approx(expected, abs=1e-6)
+
+
+def test_grey_of_bytes_is_that_of_floats() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    assert grey_of(image).tolist() == luminance(as_rgb(image)).tolist()
+    with pytest.raises(SegtrainError, match="is not RGB"):
+        grey_of(image[..., 0])
 
 
 def brute_force_contrast(rgb: np.ndarray, labels: np.ndarray) -> list[float]:

@@ -13,9 +13,8 @@ from segtrain.segmenters.classical.regions import (
     LabelMap,
     Polarity,
     above_mean,
-    as_rgb,
     components,
-    luminance,
+    grey_of,
     objects_among,
     strips,
     with_halo,
@@ -36,7 +35,7 @@ def sobel(image: ImageArray) -> LabelMap:
     >>> int(sobel(image).max())
     2
     """
-    return enclosed(sobel_edges(luminance(as_rgb(image))))
+    return enclosed(sobel_edges(grey_of(image)))
 
 
 def laplace(image: ImageArray) -> LabelMap:
@@ -50,7 +49,7 @@ def laplace(image: ImageArray) -> LabelMap:
     >>> int(laplace(image).max())
     2
     """
-    return enclosed(laplace_edges(luminance(as_rgb(image))))
+    return enclosed(laplace_edges(grey_of(image)))
 
 
 def canny(
@@ -92,11 +91,11 @@ def canny(
         )
     disc = disk(close)
     # The border is repeated outside: neither Canny nor closing then sees an end of the image there.
-    edges = _canny_edges(np.pad(luminance(as_rgb(image)), close + 2, mode="edge"), sigma, low, high)
+    edges = _canny_edges(np.pad(grey_of(image), close + 2, mode="edge"), sigma, low, high)
     edges = ndimage.binary_closing(edges, disc)[close + 2 : -close - 2, close + 2 : -close - 2]
     # Edges are 8-connected lines, so the areas between them are 4-connected; number 0 is the edges themselves.
     between = measure.label(~edges, connectivity=1)
-    objects = objects_among(between, luminance(as_rgb(image)), polarity)
+    objects = objects_among(between, grey_of(image), polarity)
     if polarity != "border":
         objects |= edges
     # Edges that enclose nothing are thinner than the disc, so opening removes them.

@@ -34,8 +34,7 @@ def as_rgb(image: ImageArray) -> Float32Array:
     >>> as_rgb(np.array([[[0, 51, 255]]], np.uint8)).tolist()
     [[[0.0, 0.20000000298023224, 1.0]]]
     """
-    if np.ndim(image) != 3 or image.shape[2] != 3:
-        raise SegtrainError(f"an image of shape {np.shape(image)} is not RGB; give an array (H, W, 3)")
+    _require_three_channels(image)
     if image.dtype == np.uint8:
         return as_unit(image)
     if not np.issubdtype(image.dtype, np.floating):
@@ -44,6 +43,11 @@ def as_rgb(image: ImageArray) -> Float32Array:
         low, high = image.min(), image.max()
         raise SegtrainError(f"a float image must lie in [0, 1], not in [{low:g}, {high:g}]; divide it by its range")
     return image.astype(np.float32, copy=False)
+
+
+def _require_three_channels(image: ImageArray) -> None:
+    if np.ndim(image) != 3 or image.shape[2] != 3:
+        raise SegtrainError(f"an image of shape {np.shape(image)} is not RGB; give an array (H, W, 3)")
 
 
 def as_unit(values: npt.NDArray[Any]) -> Float32Array:
@@ -59,13 +63,32 @@ def as_unit(values: npt.NDArray[Any]) -> Float32Array:
     return unit
 
 
-def luminance(rgb: Float32Array) -> Float32Array:
+def grey_of(image: ImageArray) -> Float32Array:
+    """Compute the grey of an image as it is given; bytes are converted a few rows at a time.
+
+    Args:
+        image: (H, W, 3), uint8, or float in [0, 1].
+
+    Returns:
+        (H, W) in [0, 1].
+
+    Raises:
+        SegtrainError: the image has another shape or type, or values outside [0, 1].
+
+    >>> grey_of(np.full((1, 1, 3), 255, np.uint8)).tolist()
+    [[1.0]]
+    """
+    _require_three_channels(image)
+    return luminance(image if image.dtype == np.uint8 else as_rgb(image))
+
+
+def luminance(rgb: ImageArray) -> Float32Array:
     """Compute the grey of every pixel: Rec. 709 luma, .2125 R + .7154 G + .0721 B.
 
     The weights are those of ``skimage.color.rgb2gray``, whose matrix product rounds equal pixels differently.
 
     Args:
-        rgb: (H, W, 3) in [0, 1].
+        rgb: (H, W, 3), uint8, or float in [0, 1].
 
     Returns:
         (H, W) in [0, 1].
@@ -76,7 +99,7 @@ def luminance(rgb: Float32Array) -> Float32Array:
     # float32 on purpose: a float64 sum of equal float32 values is exact, so a constant image is not above its own mean.
     grey: Float32Array = np.empty(rgb.shape[:2], dtype=np.float32)
     for rows in strips(rgb.shape[:2]):
-        red, green, blue = np.moveaxis(rgb[rows].astype(np.float64), -1, 0)
+        red, green, blue = np.moveaxis(as_unit(rgb[rows]).astype(np.float64), -1, 0)
         grey[rows] = 0.2125 * red + 0.7154 * green + 0.0721 * blue
     return grey
 

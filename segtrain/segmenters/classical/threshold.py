@@ -11,9 +11,8 @@ from segtrain.segmenters.classical.regions import (
     LabelMap,
     Polarity,
     above_mean,
-    as_rgb,
     components,
-    luminance,
+    grey_of,
     objects_among,
 )
 from segtrain.values import Fraction, NonNegativeFloat
@@ -30,7 +29,7 @@ def mean(image: ImageArray) -> LabelMap:
     >>> int(mean(image).max())
     2
     """
-    return components(above_mean(luminance(as_rgb(image))))
+    return components(above_mean(grey_of(image)))
 
 
 def multi(image: ImageArray, *, low: Fraction = 0.25, high: Fraction = 0.5) -> LabelMap:
@@ -45,7 +44,7 @@ def multi(image: ImageArray, *, low: Fraction = 0.25, high: Fraction = 0.5) -> L
     >>> multi(image, low=0.1, high=0.3).tolist()  # grey 0, .2, .4, .6, .8
     [[0, 1, 2, 3, 3]]
     """
-    return components(levels(luminance(as_rgb(image)), low=low, high=high))
+    return components(levels(grey_of(image), low=low, high=high))
 
 
 def levels(grey: Float32Array, *, low: float, high: float) -> LabelMap:
@@ -92,7 +91,7 @@ def otsu(
     >>> int(otsu(image).max())
     2
     """
-    grey = ndimage.gaussian_filter(luminance(as_rgb(image)), denoise)
+    grey = ndimage.gaussian_filter(grey_of(image), denoise)
     level, shift = filters.threshold_otsu(grey), offset * np.ptp(grey)
     bright = grey > level
     objects = objects_among(bright.astype(np.uint8), grey, polarity)
@@ -129,7 +128,7 @@ def local(
     >>> int(local(image, window=8, offset=0.2).max())
     2
     """
-    grey = ndimage.gaussian_filter(luminance(as_rgb(image)), denoise)
+    grey = ndimage.gaussian_filter(grey_of(image), denoise)
     bright = grey > filters.threshold_otsu(grey)
     if (objects_among(bright.astype(np.uint8), grey, polarity) & ~bright).any():
         grey = -grey
