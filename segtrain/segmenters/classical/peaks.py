@@ -5,7 +5,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from segtrain.arrays import BoolArray, FloatArray, IntArray
-from segtrain.segmenters.classical.regions import LabelMap, strips, with_halo
+from segtrain.segmenters.classical.regions import LabelMap, areas, strips, with_halo
 
 _BLOCK = 2**22  # pixels of windows that are compared at a time; bounds the memory
 _CROSS = 5  # pixels of the cross by which an even component is opened
@@ -79,9 +79,9 @@ def _overtopped(masked: FloatArray, components: LabelMap, y: IntArray, x: IntArr
 
 def _even(components: LabelMap, owner: IntArray) -> BoolArray:
     """Tell which components are of one height and large enough for a cross: all their pixels are peaks, (N + 1,)."""
-    areas = np.bincount(components.reshape(-1))
-    areas[0] = 0
-    even: BoolArray = (np.bincount(owner, minlength=len(areas)) == areas) & (areas >= _CROSS)
+    pixels = areas(components)
+    pixels[0] = 0
+    even: BoolArray = (np.bincount(owner, minlength=len(pixels)) == pixels) & (pixels >= _CROSS)
     return even
 
 

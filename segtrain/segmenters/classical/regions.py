@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage import measure
 
-from segtrain.arrays import BoolArray, Float32Array
+from segtrain.arrays import BoolArray, Float32Array, IntArray
 from segtrain.errors import SegtrainError
 
 ImageArray = npt.NDArray[np.uint8] | npt.NDArray[np.floating[Any]]
@@ -157,13 +157,26 @@ def components(segments: npt.NDArray[Any]) -> LabelMap:
     return labels.astype(np.int32, copy=False)
 
 
+def areas(labels: LabelMap) -> IntArray:
+    """Count the pixels of each region, the background included, indexed by region number.
+
+    >>> areas(np.array([[0, 1, 1], [0, 0, 3]])).tolist()
+    [3, 2, 0, 1]
+    """
+    counts = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int64)
+    for rows in strips(labels.shape):  # NumPy copies what it counts to 64 bits
+        part = np.bincount(labels[rows].reshape(-1))
+        counts[: len(part)] += part
+    return counts
+
+
 def drop_small(labels: LabelMap, min_area: int) -> LabelMap:
     """Remove the regions of fewer than ``min_area`` pixels and renumber the others 1..N in their order.
 
     >>> drop_small(np.array([[1, 0, 2, 2]]), 2).tolist()
     [[0, 0, 1, 1]]
     """
-    kept = np.bincount(labels.ravel()) >= max(min_area, 1)
+    kept = areas(labels) >= max(min_area, 1)
     kept[0] = False
     number: LabelMap = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
     return number[labels]
