@@ -1,4 +1,4 @@
-"""Atomic file writes, the cache folder, expanded paths, and printable names and messages."""
+"""Atomic file writes, the cache folder, expanded paths, and printable names and messages; endings of images."""
 
 import os
 import re
@@ -9,6 +9,11 @@ from typing import IO
 
 from segtrain.errors import SegtrainError
 
+# Endings of image files that are read, in lower case.
+IMAGE_EXTENSIONS = frozenset(
+    [".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga",
+     ".tif", ".tiff", ".webp"]
+)  # fmt: skip
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 # Of terminals, and those that turn the direction of text around.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

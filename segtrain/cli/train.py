@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from segtrain import distributed
 from segtrain.cli.command_line import Command
 from segtrain.data.content import fingerprint_of
+from segtrain.data.layouts import with_layout
 from segtrain.data.loader import TrainingLoader
 from segtrain.data.open_data import open_data, training_samples
 from segtrain.data.split_intensity import save_intensity
@@ -39,6 +40,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     Returns:
         The best validation mask AP, so that sweepers can maximise it; nan if it is undefined.
     """
+    config = {**config, "data": with_layout(config["data"])}
     settings, schedule, augmentation = (build(config[part]) for part in ("trainer", "schedule", "augmentation"))
     seed, device = config["seed"], resolve_device(config["device"])
     precision = resolve_precision(settings.precision, device)

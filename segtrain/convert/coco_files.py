@@ -4,7 +4,6 @@ They become one file for each part of the data, with names of images that exist,
 COCO's form.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +12,10 @@ from typing import Any
 from segtrain.convert.label_files import image_size, objects_of
 from segtrain.convert.labelled import LabelledImage, LabelledObject, Labels, Request
 from segtrain.convert.outlines import Size
-from segtrain.convert.parts import part_of
 from segtrain.convert.picture_files import PictureFiles, picture_size, require_found
 from segtrain.data.coco.json_file import read_coco_file, read_document
 from segtrain.data.foreign.glance import Glance
+from segtrain.data.layouts import part_of, part_of_file
 from segtrain.errors import SegtrainError
 from segtrain.masks import Rle
 from segtrain.masks.forms import usual_box, usual_form
@@ -112,7 +111,7 @@ def _images(
     annotations: dict[str, list[Entry]] = {}
     for _, entry in objects_of(document["annotations"]):
         annotations.setdefault(str(entry.get("image_id")), []).append(entry)
-    part = next((part for token in re.split(r"[_\-.]", path.stem) if (part := part_of(token))), None)
+    part = part_of_file(path.name)
     found: list[tuple[str, LabelledImage | None]] = []
     for _, entry in request.shown(f"reading {path.name}", list(objects_of(document["images"]))):
         name = str(entry.get("file_name"))

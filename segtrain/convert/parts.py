@@ -1,23 +1,12 @@
 """Parts of a data set: which images are for training, validation or tests, by what a source or its folders say."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from segtrain.convert.labelled import LabelledImage
+from segtrain.data.layouts import part_of
 
-_PART = re.compile(r"(?i)(?:stage\d_)?(train|val|test)(?:ing|id|idation)?(?:[_-]?\d{4}|[_-]?set)?")
 _OTHERS = "others"
-
-
-def part_of(name: str) -> str | None:
-    """Return the part of the data that a folder's name means: "train", "val" or "test"; None for other names.
-
-    >>> part_of("train2017"), part_of("valid"), part_of("images")
-    ('train', 'val', None)
-    """
-    found = _PART.fullmatch(name)
-    return found[1].lower() if found else None
 
 
 def divide(images: Sequence[LabelledImage], folder: Path) -> dict[str, list[LabelledImage]]:

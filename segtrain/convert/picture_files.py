@@ -12,11 +12,12 @@ from segtrain.convert.labelled import Request, Tally
 from segtrain.data.images.decode import decode
 from segtrain.data.images.headers import read_header
 from segtrain.data.images.image_files import ImageError
-from segtrain.data.images.name_forms import EXTENSIONS, plain_path
+from segtrain.data.images.name_forms import plain_path
 from segtrain.data.images.near_files import NearFiles, leads_out, list_files
 from segtrain.data.images.opening import open_image
 from segtrain.data.images.reading import Reading
 from segtrain.errors import SegtrainError
+from segtrain.io import IMAGE_EXTENSIONS
 
 # Only sizes and labels are read here: neither pages nor channels of the images matter.
 _READING = Reading(max_pixels=10**9, pages="first", channels=(0,))
@@ -56,10 +57,8 @@ class PictureFiles:
     @cached_property
     def names(self) -> list[str]:
         """Image files as paths relative to the folder, sorted."""
-        names = list_files(self.folder).files
-        return sorted(
-            name for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS and name not in self._leave_out
-        )
+        names = [name for name in list_files(self.folder).files if name not in self._leave_out]
+        return sorted(name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_EXTENSIONS)
 
     @cached_property
     def _near(self) -> NearFiles:

@@ -15,8 +15,8 @@ from segtrain.convert.label_files import number, read_text
 from segtrain.convert.labelled import LabelledImage, LabelledObject, Labels, Request
 from segtrain.convert.outlines import Size
 from segtrain.convert.picture_files import PictureFiles, picture_size, require_found
-from segtrain.data.images.name_forms import EXTENSIONS
 from segtrain.errors import SegtrainError
+from segtrain.io import IMAGE_EXTENSIONS
 
 _PARTS = ("train", "val", "valid", "test")
 _FARTHEST = 0.5  # share of the image by which a point may lie outside; beyond, the values are no fractions
@@ -102,7 +102,7 @@ def _of_part(path: Path, settings: Mapping[str, Any], part: str) -> Iterator[Pat
                 if (listed := _existing(place.parent, str(settings.get("path") or "."), line)) is not None:
                     yield listed
         else:
-            yield from sorted(file for file in place.rglob("*") if file.suffix.lower() in EXTENSIONS)
+            yield from sorted(file for file in place.rglob("*") if file.suffix.lower() in IMAGE_EXTENSIONS)
 
 
 def _existing(folder: Path, base: str, entry: str) -> Path | None:

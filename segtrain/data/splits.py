@@ -21,6 +21,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.joined_files import AnnotationFiles, annotation_file
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
+from segtrain.data.foreign.label_kinds import conversion_advice
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages
@@ -235,7 +236,9 @@ def _load(
         raise SegtrainError(f"{key} is null; give the path of a COCO json, relative to data.root")
     path = annotation_file(annotations, root)
     if not path.is_file():
-        raise SegtrainError(f"{path}: no such file; set {key}, relative to data.root")
+        advice = conversion_advice(path)
+        reason = "no such file" if advice is None else f"no COCO json, but {advice}"
+        raise SegtrainError(f"{path}: {reason}; set {key}, relative to data.root")
     index = load_index(path, check, rules, images)
     index, absent = with_image_files(index, None if images is None else images.folder)
     if check == "strict":

@@ -132,8 +132,11 @@ def test_the_usual_form_has_no_note(tmp_path: Path) -> None:
         (gzip.compress(TEXT.encode(), mtime=0)[:60], "a gzip file that cannot be unpacked"),
         (b'{"image_id": 1}\n{"image_id": 2}\n', "one json in each line"),
         (TEXT[:200].encode(), "not a json file"),
-        ({"shapes": [], "imagePath": "a.png"}, "this is a file of labelme"),
-        ({"a.png1": {"filename": "a.png", "regions": []}}, "this is a file of the VGG Image Annotator"),
+        ({"shapes": [], "imagePath": "a.png"}, "these are labels of labelme, .*; convert them: segtrain convert "),
+        (
+            {"a.png1": {"filename": "a.png", "regions": []}},
+            "these are labels of the VGG Image Annotator 2, .*; convert them: segtrain convert .*coco_coco.json",
+        ),
         ({"image": {"width": 1}, "annotations": []}, "this is a file for one image, as Segment Anything's"),
         ([{"data": {"image": "a.png"}, "annotations": []}], "this is an export of Label Studio"),
         ([{"file_name": "a.png", "annotations": []}], "a list of Detectron2's records, which names no categories"),

@@ -32,14 +32,10 @@ _OTHER_CONTENT: tuple[tuple[bytes, str], ...] = (
     (b"\x89png", "a picture: give the COCO json"),
     (b"\xff\xd8\xff", "a picture: give the COCO json"),
 )
-# Keys by which json files of other tools are known.
+# Keys by which json files are known that `segtrain convert` does not read.
 _OTHER_KEYS: tuple[tuple[frozenset[str], str], ...] = (
-    (frozenset({"shapes", "imagePath"}), "a file of labelme, which has one for each image"),
-    (frozenset({"_via_img_metadata"}), "a project of the VGG Image Annotator"),
-    (frozenset({"filename", "regions"}), "a file of the VGG Image Annotator"),
     (frozenset({"image", "annotations"}), "a file for one image, as Segment Anything's data set has them"),
-    (frozenset({"data", "annotations"}), "an export of Label Studio"),
-    (frozenset({"objects", "size"}), "a file of Supervisely"),
+    (frozenset({"data", "annotations"}), "an export of Label Studio: export the labels as COCO there"),
     (frozenset({"file_name", "annotations"}), "a list of Detectron2's records, which names no categories"),
     (frozenset({"image_id", "score"}), "a result file, not the annotations"),
 )
@@ -207,8 +203,8 @@ def _is_object(line: bytes) -> bool:
 def describe_structure(content: bytes) -> str | None:
     """Name the tool or kind of a json file that is no COCO file; None if it is not known.
 
-    >>> describe_structure(b'{"shapes": [], "imagePath": "a.png"}')
-    'a file of labelme, which has one for each image'
+    >>> describe_structure(b'[{"data": {"image": "a.png"}, "annotations": []}]')
+    'an export of Label Studio: export the labels as COCO there'
     """
     try:
         root = msgspec.json.decode(content)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from segtrain.data.coco.file_forms import describe_structure, loads, strict_json, three_lists
 from segtrain.data.coco.issues import Issues
+from segtrain.data.foreign.label_kinds import conversion_advice
 from segtrain.errors import SegtrainError
 
 _PIECE = 2**20  # bytes per piece, approximately; its objects then fit into the processor's cache
@@ -339,7 +340,9 @@ def _read_usual(path: Path) -> tuple[npt.NDArray[np.uint8], list[str]]:
         try:
             content, found = strict_json(buffer.tobytes(), error)
         except ValueError as refusal:
-            raise FileError("not-json", path, str(refusal)) from error
+            advice = conversion_advice(path)
+            message = str(refusal) if advice is None else f"not COCO json, but {advice}"
+            raise FileError("not-json", path, message) from error
         forms += found
     content, found = three_lists(content)
     return np.frombuffer(content, dtype=np.uint8).copy(), forms + found
@@ -348,8 +351,9 @@ def _read_usual(path: Path) -> tuple[npt.NDArray[np.uint8], list[str]]:
 def _read(path: Path) -> npt.NDArray[np.uint8]:
     try:
         if path.exists() and not path.is_file():  # reading a pipe could block
+            advice = conversion_advice(path)
             reason = "cannot read the annotations (a directory, pipe or device); give a file"
-            raise FileError("file-unreadable", path, reason)
+            raise FileError("file-unreadable", path, reason if advice is None else f"no COCO json, but {advice}")
         with path.open("rb") as stream:
             buffer = np.empty(path.stat().st_size, dtype=np.uint8)
             buffer.resize(stream.readinto(buffer.data), refcheck=False)  # it may have been cut in the meantime
@@ -374,5 +378,7 @@ def _decode(buffer: npt.NDArray[np.uint8]) -> _Root:
 
 def _wrong_shape(path: Path, error: msgspec.ValidationError, buffer: npt.NDArray[np.uint8]) -> FileError:
     kind = "missing-list" if "missing required" in str(error) else "wrong-type" if "`$." in str(error) else "wrong-root"
+    if (advice := conversion_advice(path)) is not None:
+        return FileError(kind, path, f"{error}; {_SHAPE}, and these are {advice}")
     other = describe_structure(buffer.tobytes().removeprefix(_BYTE_ORDER_MARK))
     return FileError(kind, path, f"{error}; {_SHAPE}{f', and this is {other}' if other else ''}")

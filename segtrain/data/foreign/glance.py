@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from segtrain.data.images.name_forms import EXTENSIONS
+from segtrain.io import IMAGE_EXTENSIONS
 
 _MOST = 20_000  # files of a folder that are looked at
 _HEAD = 2**16  # bytes of a file that are looked at
@@ -46,7 +46,7 @@ class Glance:
     @property
     def images(self) -> list[str]:
         """Files that are images by their names."""
-        return [name for name in self.names if PurePosixPath(name).suffix.lower() in EXTENSIONS]
+        return [name for name in self.names if PurePosixPath(name).suffix.lower() in IMAGE_EXTENSIONS]
 
     def folders(self) -> set[str]:
         """List the names of the folders that the files lie in, lower case."""

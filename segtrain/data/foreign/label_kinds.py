@@ -10,6 +10,7 @@ from typing import Any
 from segtrain.data.foreign.glance import Glance, keys_of
 from segtrain.io import printable
 
+_COCO = ("coco", "cvat-coco", "labelstudio", "livecell", "roboflow")
 _LISTS = {"images", "annotations", "categories"}
 # Paths of images that Label Studio states: of its own disk, of its uploads, or relative to its export.
 _UPLOAD = re.compile(
@@ -134,21 +135,20 @@ def _parent(name: str) -> str:
 
 # In the order in which they are tried: what is more particular comes first.
 LABEL_KINDS = (
-    LabelKind("labelme", "labelme's files, a json for each image", _is_labelme),
-    LabelKind("via", "a file of the VGG Image Annotator 2, json or csv", _is_via),
-    LabelKind("cvat", "CVAT for images, XML", _is_cvat_xml),
-    LabelKind("supervisely", "a project of Supervisely", _is_supervisely),
-    LabelKind("roboflow", "Roboflow's COCO export, a json in each of train, valid and test", _is_roboflow),
-    LabelKind("livecell", "LIVECELL's COCO files, with annotations in a dictionary", _is_livecell),
-    LabelKind("labelstudio", "Label Studio's COCO export", _is_label_studio),
-    LabelKind("cvat-coco", "CVAT's COCO export", _is_cvat_coco),
-    LabelKind("coco", "other COCO json, a file or a folder of several", _is_coco),
+    LabelKind("labelme", "labels of labelme, a json for each image", _is_labelme),
+    LabelKind("via", "labels of the VGG Image Annotator 2, json or csv", _is_via),
+    LabelKind("cvat", "labels of CVAT for images, XML", _is_cvat_xml),
+    LabelKind("supervisely", "labels of Supervisely, folders ann and img", _is_supervisely),
+    LabelKind("roboflow", "Roboflow's COCO files, one in each of train, valid and test", _is_roboflow),
+    LabelKind("livecell", "LIVECELL's COCO files, with a dictionary of annotations", _is_livecell),
+    LabelKind("labelstudio", "Label Studio's COCO files", _is_label_studio),
+    LabelKind("cvat-coco", "CVAT's COCO files", _is_cvat_coco),
+    LabelKind("coco", "COCO files", _is_coco),
     LabelKind("yolo", "YOLO's polygons, a text for each image", _is_yolo),
-    LabelKind("voc", "Pascal VOC, PNGs in SegmentationObject and SegmentationClass", _is_voc),
-    LabelKind("masks", "a mask file for each object, as in the 2018 Data Science Bowl", _is_mask_folders),
+    LabelKind("voc", "Pascal VOC's PNGs, folders SegmentationObject and SegmentationClass", _is_voc),
+    LabelKind("masks", "mask files, one for each object, as in the 2018 Data Science Bowl", _is_mask_folders),
     LabelKind("imagej", "ImageJ's regions of interest, .roi or .zip", _is_imagej),
-    LabelKind("labelmaps", "label maps: images with an integer for each object (Cellpose, StarDist, CellProfiler)",
-              _is_label_maps),
+    LabelKind("labelmaps", "label maps, an integer for each object (Cellpose, StarDist, CellProfiler)", _is_label_maps),
 )  # fmt: skip
 
 
@@ -165,19 +165,21 @@ def recognise(path: Path) -> list[LabelKind]:
 
 
 def conversion_advice(path: Path) -> str | None:
-    """Say what a file or folder is that is no COCO json, and which command converts it; None if that is unknown.
+    """Say what labels a file or folder holds that is no COCO json, and which command converts them.
 
     Args:
         path: the file or folder.
+
+    Returns:
+        The end of a sentence; None if the labels are not recognised, or are a COCO file.
     """
-    kinds = recognise(path)
-    if not kinds:
+    kind = next(iter(recognise(path)), None)
+    if kind is None or (path.is_file() and kind.name in _COCO):
         return None
-    kind = kinds[0]
     source = _whole(path, kind.name)
     out = source.with_name(f"{source.stem if source.is_file() else source.name}_coco.json")
     command = shlex.join(["segtrain", "convert", printable(source), printable(out)])
-    return f"{kind.title}; convert it: {command}"
+    return f"{kind.title}; convert them: {command}"
 
 
 def _whole(path: Path, kind: str) -> Path:

@@ -13,10 +13,8 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
-EXTENSIONS = frozenset(
-    [".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga",
-     ".tif", ".tiff", ".webp"]
-)  # fmt: skip
+from segtrain.io import IMAGE_EXTENSIONS
+
 _SAME_FORMAT = {".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".tiff": ".tif", ".dib": ".bmp"}
 _LONGEST = 1_000  # characters; longer names are damage
 _ENCODINGS = ("cp1252", "latin-1", "cp437")  # as which UTF-8 is misread on Windows, on the web, and in zip archives
@@ -26,7 +24,7 @@ _LOCAL_FILE = re.compile(r"local-files/?\?(?:.*&)?d=([^&#]*)")  # Label Studio's
 _DRIVE = re.compile(r"[A-Za-z]:(?=[\\/])")
 _SIGN = re.compile(r"(?:(?<=[_ ,x])|^)-(?=\d)")  # of a number, as in tile_-1_2
 _HEX = "[0-9a-fA-F]"
-_ANY_EXTENSION = rf"(?:{'|'.join(extension[1:] for extension in sorted(EXTENSIONS))})"
+_ANY_EXTENSION = rf"(?:{'|'.join(extension[1:] for extension in sorted(IMAGE_EXTENSIONS))})"
 # What a tool adds to a name, and the name without it.
 _AFFIXES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), name)
@@ -61,7 +59,7 @@ def _spelled(name: str) -> str:
     if local := _LOCAL_FILE.search(name):
         name = local[1]
     address = _SCHEME.match(name)
-    if address or (_QUERY.search(name) and PurePosixPath(_QUERY.sub("", name)).suffix.lower() in EXTENSIONS):
+    if address or (_QUERY.search(name) and PurePosixPath(_QUERY.sub("", name)).suffix.lower() in IMAGE_EXTENSIONS):
         name = _QUERY.sub("", name[address.end() if address else 0 :])
     return _DRIVE.sub("", name, count=1) if _DRIVE.match(name) else name
 
@@ -119,7 +117,7 @@ def parts_of(name: str, level: int) -> Parts | None:
     *folders, base = steps
     stem, dot, suffix = base.rpartition(".")
     extension = f".{suffix.lower()}"
-    if not (dot and stem and extension in EXTENSIONS):
+    if not (dot and stem and extension in IMAGE_EXTENSIONS):
         stem, extension = base, ""
     stem = stem.strip() if level else stem
     for spelling in _SPELLINGS[2 : level + 1]:
@@ -168,7 +166,7 @@ def source_name(name: str) -> str:
     if (source := roboflow_source(base)) is not None:
         return folders + slash + source
     stem, dot, suffix = base.rpartition(".")
-    return folders + slash + (stem if dot and stem and f".{suffix.lower()}" in EXTENSIONS else base)
+    return folders + slash + (stem if dot and stem and f".{suffix.lower()}" in IMAGE_EXTENSIONS else base)
 
 
 def roboflow_source(name: str) -> str | None:
