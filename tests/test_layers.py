@@ -51,7 +51,7 @@ DOORS = {
     "skimage": ["segtrain.segmenters.classical"],
     "sklearn": ["segtrain.segmenters.classical.kmeans"],
     "torch.distributed": ["segtrain.distributed", "segtrain.training.parallel"],
-    "torchvision": ["segtrain.segmenters.mask_rcnn", "segtrain.data.augmentation"],
+    "torchvision": ["segtrain.segmenters.mask_rcnn", "segtrain.data.augmentation", "segtrain.cli.trial"],
     "PIL": [
         "segtrain.data.images",
         "segtrain.data.synthetic",
