@@ -66,7 +66,7 @@ DOORS = {
     "aiohttp": ["segtrain.data.storage.transfer"],
     "tifffile": ["segtrain.data.images.tiff_pages"],
     "shapely": ["segtrain.data.check.annotation_checks"],
-    "jinja2": ["segtrain.report.page"],
+    "jinja2": ["segtrain.report.html"],
     "psutil": ["segtrain.runtime", "segtrain.data.images.pixel_cache"],
     "optuna": ["segtrain.benchmark.search"],
     "hydra": ["segtrain.nodes", "segtrain.cli"],

@@ -12,7 +12,7 @@ from segtrain.arrays import RgbArray
 from segtrain.data.check.run import CheckReport
 from segtrain.data.coco.issues import ISSUE_TYPES
 from segtrain.masks import Rle
-from segtrain.report.page import page_environment
+from segtrain.report.html import page_environment
 from segtrain.visualize import draw
 
 SHEET = 24  # images of the contact sheet

@@ -1,24 +1,39 @@
-"""``report.html``: one file that needs no network, for a browser, a phone or a printer."""
+"""HTML pages: one file each, which needs no network, for a browser, a phone or a printer."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from segtrain.benchmark.results import Results
-from segtrain.report.blocks import Block
-from segtrain.report.charts import series_styles
-from segtrain.report.gallery.select import GalleryItem
-from segtrain.report.page import page_environment
-from segtrain.report.sections import build_sections
-from segtrain.report.sections.about import data_title, notes, summary
-from segtrain.visualize import COLOURS
+from jinja2 import Environment, PackageLoader
+
+if TYPE_CHECKING:
+    from segtrain.benchmark.results import Results
+    from segtrain.report.blocks import Block
+    from segtrain.report.gallery.select import GalleryItem
 
 
-def html_report(results: Results, images: Sequence[GalleryItem] = ()) -> str:
-    """Write the report as one self-contained HTML page.
+def page_environment() -> Environment:
+    """Return the Jinja environment that holds the templates of this package."""
+    return Environment(
+        loader=PackageLoader("segtrain.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def html_report(results: "Results", images: "Sequence[GalleryItem]" = ()) -> str:
+    """Write ``report.html``, the report as one self-contained HTML page.
 
     Args:
         results: an evaluation.
         images: images of the gallery.
     """
+    # These import torch, which the page of a data check starts faster without.
+    from segtrain.report.charts import series_styles
+    from segtrain.report.sections import build_sections
+    from segtrain.report.sections.about import data_title, notes, summary
+    from segtrain.visualize import COLOURS
+
     environment = page_environment()
     environment.filters["kind"] = _kind
     environment.globals |= {"styles": series_styles(results.ranked, results.oracles), "colours": COLOURS}
@@ -31,6 +46,6 @@ def html_report(results: Results, images: Sequence[GalleryItem] = ()) -> str:
     )
 
 
-def _kind(block: Block) -> str:
+def _kind(block: "Block") -> str:
     """Return the name of the macro that draws a block."""
     return type(block).__name__.lower()
