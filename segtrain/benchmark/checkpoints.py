@@ -12,7 +12,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.joined_files import annotation_file
 from segtrain.data.images.intensity import Intensity
 from segtrain.data.open_data import data_root
-from segtrain.data.splits import Split
+from segtrain.data.splits import Split, images_of
 from segtrain.data.storage.address import Location, locate
 from segtrain.data.storage.image_store import ImageStore
 from segtrain.errors import SegtrainError
@@ -180,8 +180,8 @@ class EvaluatedCheckpoint:
 def _validated_on(checkpoint: Checkpoint, evaluated: Split) -> bool:
     """Tell whether all evaluated images are among those that validated the checkpoint's run."""
     data, drawn = checkpoint.config["data"], checkpoint.val_ids
-    root, images = data_root(data), data["val_images"] or data["train_images"]
-    annotations = data["train_annotations" if drawn is not None else "val_annotations"]
+    root, annotations = data_root(data), data["train_annotations" if drawn is not None else "val_annotations"]
+    images = data["val_images"] or images_of(annotations) or data["train_images"]
     read = evaluated.images
     if read is None or annotation_file(annotations, root).resolve() != evaluated.index.path.resolve():
         return False

@@ -131,8 +131,8 @@ def open_splits(
         raise SegtrainError(
             f"data.split_by={split_by} says how to draw a split, but data.val_fraction is null; give both or neither"
         )
-    train_images = train_images or _images_of(train_annotations)
-    val_images = val_images or _images_of(val_annotations)
+    train_images = train_images or images_of(train_annotations)
+    val_images = val_images or images_of(val_annotations)
     if drawn or images == "needed":
         val_images = val_images or train_images
     folders: dict[SplitName, str | None] = {"train": train_images, "val": val_images}
@@ -246,8 +246,15 @@ def _load(
     return index, absent
 
 
-def _images_of(annotations: AnnotationFiles | None) -> str | None:
-    """Return the shards that hold annotations, which hold their images too; None for other files."""
+def images_of(annotations: AnnotationFiles | None) -> str | None:
+    """Return the shards that hold annotations, which hold their images too; None for other files.
+
+    Args:
+        annotations: value of ``data.train_annotations`` or ``data.val_annotations``.
+
+    >>> images_of("train-{000..117}.tar"), images_of("train.json")
+    ('train-{000..117}.tar', None)
+    """
     return annotations if isinstance(annotations, str) and is_shards(locate(annotations)) else None
 
 

@@ -291,6 +291,15 @@ def measured(script: str, folder: Path, *options: str) -> tuple[dict[str, dict[s
 
 
 @pytest.mark.slow
+def test_images_from_other_places_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    rows = smoke("remote.py", monkeypatch, tmp_path, "--images", "500")
+    assert {"remote_http", "remote_cache", "remote_shard"} < rows.keys()
+    assert 50 < rows["index_image"].ours < 80
+    assert rows["index_annotation"].ours > 61  # bytes of a row, without its text
+
+
+@pytest.mark.slow
 def test_samples_run_on_drawn_data(tmp_path: Path) -> None:
     rows, printed = measured("samples.py", tmp_path)
     assert list(rows) == ["sample_mean", "sample_dense", "sample_coco"]

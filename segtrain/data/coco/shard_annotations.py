@@ -11,6 +11,7 @@ import msgspec
 import segtrain
 from segtrain.console import progress
 from segtrain.data.storage.address import Location, shown
+from segtrain.data.storage.file_lock import file_lock
 from segtrain.data.storage.local_copies import copies_folder, is_whole, keep
 from segtrain.data.storage.tar_shards import ShardSet, member_key, open_shards
 from segtrain.errors import SegtrainError
@@ -60,12 +61,11 @@ def shard_annotations(location: Location) -> Path:
     """
     shards = open_shards(location)
     path = copies_folder() / f"{shards.identity[:16]}-{segtrain.__version__}" / "shards.json"
-    if is_whole(path):
-        return path
-    samples = _read_samples(shards)
-    content = msgspec.json.encode(join_samples(samples, shown(location)))
     try:
-        keep(path, content, location)
+        with file_lock(path.with_name("lock")):  # of several processes that train together, one reads them
+            if not is_whole(path):
+                content = msgspec.json.encode(join_samples(_read_samples(shards), shown(location)))
+                keep(path, content, location)
     except OSError as error:
         reason = f"cannot write the annotations of {shown(location)} ({error.strerror})"
         raise SegtrainError(f"{path}: {reason}; set XDG_CACHE_HOME to another folder") from error
