@@ -1,6 +1,7 @@
 """Command that started a task, its record in the run's folder, and the messages of a run."""
 
 import logging
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,13 +56,13 @@ class Command:
         """Return the command as it is typed in a shell, with some settings replaced; of a sweep, that of this job.
 
         Args:
-            settings: values by key.
+            settings: values by key; keys below them are dropped.
 
         >>> Command(("python", "train.py"), ["seed=1", "overwrite=true"], []).line_with(overwrite="false")
         'python train.py seed=1 overwrite=false'
         """
         own = self.overrides if is_sweep(self.arguments) else self.arguments
-        kept = [argument for argument in own if argument.lstrip("+").partition("=")[0] not in settings]
+        kept = [argument for argument in own if re.split("[.=]", argument.lstrip("+"))[0] not in settings]
         given = [f"{key}={quote_override(value)}" for key, value in settings.items()]
         return shlex.join([*self.program, *kept, *given])
 

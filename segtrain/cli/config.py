@@ -33,7 +33,7 @@ from segtrain.values import (
 
 # Keys whose values are paths, or lists of paths; `*` stands for any name.
 _PATHS = (
-    "output_dir", "resume", "checkpoint", "data.root", "data.train_annotations", "data.train_images",
+    "output_dir", "resume.path", "checkpoint", "data.root", "data.train_annotations", "data.train_images",
     "data.val_annotations", "data.val_images", "segmenter.weights", "segmenters.*.path", "predictions.*",
     "predictions.*.file",
 )  # fmt: skip
@@ -83,10 +83,17 @@ class Run(Struct):
     data: Data
 
 
+class Resume(Struct):
+    """``resume``: state that a training goes on with."""
+
+    path: str | None
+    schedule: Literal["keep", "restart"]
+
+
 class Train(Run):
     """Root of ``train``."""
 
-    resume: str | None
+    resume: Resume
     score_threshold: Literal["auto"] | Fraction
     segmenter: dict[str, Any]
     augmentation: dict[str, Any]

@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ from segtrain.cli.config import config_folder, expand_paths, find_problems, regi
 from segtrain.cli.failures import describe_failure
 from segtrain.cli.help import help_text
 from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first
-from segtrain.cli.overrides import accept_shell_paths, compose, expand
+from segtrain.cli.overrides import accept_shell_paths, compose, expand, expand_shorthand
 from segtrain.cli.requeue import goes_on, requeued
 from segtrain.cli.trial import check_torchvision, find_refusals
 from segtrain.errors import SegtrainError
@@ -72,8 +72,8 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
         kept = _removed_if_empty(output_dir, sweep_dir)
         with _errors_as_one_line(debugging), kept, locked_folder(output_dir), requeued():
             values = {**_checked((cfg, (), ()))[0], "output_dir": str(output_dir)}
-            if goes_on(output_dir, overwrite=values["overwrite"]):
-                values["resume"] = "auto"
+            if "resume" in values and goes_on(output_dir, overwrite=values["overwrite"]):
+                values["resume"] = {"path": "auto", "schedule": "keep"}
             start_logging()
             processes.remember(sweep_dir or output_dir)
             command = _command(config_name, program, arguments)
@@ -87,8 +87,9 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
             processes.follow(partial(load_task, config_name))
             return
         arguments = processes.continued(arguments)
-        _check_command(config_name, arguments)
-        sys.argv = [program[-1], *overrides_first(arguments)]  # where Hydra looks for them
+        written_out = list(map(expand_shorthand, arguments))
+        _check_command(config_name, written_out)
+        sys.argv = [program[-1], *overrides_first(written_out)]  # where Hydra looks for them
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(main)()
         processes.finish()
 
@@ -105,7 +106,7 @@ def run(config_name: str, overrides: Sequence[str]) -> Finished[Any]:
     """
     if isinstance(overrides, str):
         raise SegtrainError(f"{config_name} takes a list of overrides; write {config_name}([{overrides!r}])")
-    overrides = [accept_shell_paths(override) for override in overrides]
+    overrides = [expand_shorthand(accept_shell_paths(override)) for override in overrides]
     with stop_signals(), processes.joined() as leads:
         job = processes.agree(partial(_job, config_name, overrides))
         locked = locked_folder(job.output_dir) if leads else nullcontext()
@@ -120,7 +121,7 @@ def _job(config_name: str, overrides: Sequence[str]) -> processes.Job:
     except (HydraException, OmegaConfBaseException) as error:
         raise SegtrainError(" ".join(str(error).split())) from error
     output_dir = Path(config["output_dir"])
-    _check_output_dir(output_dir, config["overwrite"], config.get("resume") == "auto")
+    _check_output_dir(output_dir, config["overwrite"], _resumes_in_place(config))
     output_dir.mkdir(parents=True, exist_ok=True)
     command = Command(
         ("segtrain", config_name), overrides, overrides, (config_folder(),), log_name=f"{config_name}.log"
@@ -250,13 +251,18 @@ def _check_command(config_name: str, arguments: Sequence[str]) -> None:
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     sweep = is_sweep(arguments)
     values = compose_runs(config_name, overrides, sweep=sweep)[0]
-    resume = values.get("resume") == "auto"
+    resume = _resumes_in_place(values)
     if resume and not any(override.startswith("output_dir=") for override in overrides):
         raise SegtrainError("resume=auto needs output_dir=DIR, the folder of the run to go on with")
     folder = Path(values["output_dir"])
     jobs = [path for path in folder.glob("*") if path.name.isdecimal()] if sweep else []
     for path in (folder, *sorted(jobs)):
         _check_output_dir(path, values["overwrite"], resume)
+
+
+def _resumes_in_place(config: Mapping[str, Any]) -> bool:
+    """Return True if a training goes on in its own folder."""
+    return bool(config.get("resume", {}).get("path") == "auto")
 
 
 def _check_output_dir(folder: Path, overwrite: bool, resume: bool) -> None:

@@ -40,6 +40,16 @@ def accept_shell_paths(argument: str) -> str:
     return _HOME.sub(r'\1"\2"', argument)
 
 
+def expand_shorthand(argument: str) -> str:
+    """Write ``resume=VALUE`` out as ``resume.path=VALUE``, and leave other arguments.
+
+    >>> expand_shorthand("resume=auto"), expand_shorthand("seed=1")
+    ('resume.path=auto', 'seed=1')
+    """
+    key, separator, value = argument.partition("=")
+    return f"resume.path={value}" if separator and key == "resume" else argument
+
+
 def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, list[str], list[str]]:
     """Compose a configuration out of those overrides that can be applied. Hydra must be initialised.
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -154,7 +155,7 @@ def continued(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     own = [path for pattern in ("", "*/") for path in Path(folder).glob(f"{pattern}checkpoints/last.pt")]
     settings = {"output_dir": quote_override(folder), **({"resume": "auto"} if own else {})}
-    kept = [argument for argument in arguments if argument.lstrip("+").partition("=")[0] not in settings]
+    kept = [argument for argument in arguments if re.split("[.=]", argument.lstrip("+"))[0] not in settings]
     return [*kept, *(f"{key}={value}" for key, value in settings.items())]
 
 

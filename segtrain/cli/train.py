@@ -21,8 +21,9 @@ from segtrain.training.checkpoint import Checkpoint, build_trainable, check_trai
 from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.logger import RunLogger
 from segtrain.training.parallel import require_same_data, scale_learning_rate
-from segtrain.training.resume import find_resumed, initial_state, run_directory
+from segtrain.training.resume import find_resumed, initial_state, run_directory, schedule_origin
 from segtrain.training.run_state import RunCheckpoints
+from segtrain.training.schedule import Restarted
 from segtrain.training.summary import describe_run, first_samples
 from segtrain.training.threads import choose_threads
 from segtrain.training.trainer import Trainer
@@ -47,7 +48,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     threads = choose_threads(config["threads"], settings.workers, device)
     seed_everything(seed)
 
-    resumed = distributed.from_first(lambda: find_resumed(config["resume"], output_dir))
+    resumed = distributed.from_first(lambda: find_resumed(config["resume"]["path"], output_dir))
     if resumed is None:
         check_trainable(config["segmenter"])
     val_ids = resumed.known_val_ids(config["data"]) if resumed else None
@@ -66,6 +67,9 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     if resumed is not None:
         resumed.require_same_data(content)
         changes = changed_settings(resumed.state.config, initial.config)
+    origin = schedule_origin(start, restart=resumed is not None and config["resume"]["schedule"] == "restart")
+    if origin is not None:
+        schedule = Restarted(schedule, settings.limits.progress(*origin), int(origin[1]))
     optimizer = build(config["optimizer"], parameter_groups(segmenter))
     scale_learning_rate(optimizer, settings.scale_lr, settings.batch_size * settings.accumulate_steps)
     learner = Learner(
@@ -99,7 +103,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
             aspect_grouping=settings.aspect_grouping, repeat_threshold=settings.repeat_threshold,
             pin_memory=device.type == "cuda", part=(distributed.rank(), distributed.size()),
         )  # fmt: skip
-        checkpoints = RunCheckpoints(output_dir / "checkpoints", start, content)
+        checkpoints = RunCheckpoints(output_dir / "checkpoints", start, data=content, schedule_origin=origin)
         trainer = Trainer(settings, learner, loader, validation, logger, checkpoints, threads)
         try:
             best = trainer.fit()

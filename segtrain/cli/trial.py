@@ -25,7 +25,7 @@ def find_refusals(config: Mapping[str, Any], changed: Collection[str] | None = N
     trials: dict[str, Callable[[Node], object]] = {}
     if "trainer" in config:
         trials = {"trainer": build, "schedule": build, "augmentation": build, "optimizer": _build_optimizer}
-        if config["resume"] is None:  # the weights that a resumed run began with may be gone
+        if config["resume"]["path"] is None:  # the weights that a resumed run began with may be gone
             trials["segmenter"] = _check_network
     for name, attempt in trials.items():
         tried = changed is None or any(holds_change(name, key) for key in changed)

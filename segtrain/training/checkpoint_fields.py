@@ -46,7 +46,9 @@ _TRAINING: dict[str, Any] = {
     "earlier": list[tuple[Positive, Natural]],
     "best": float,
     "validated_at": Annotated[int, Meta(ge=-1)],
+    "epochs": NonNegativeFloat,
     "data": str,
+    "schedule_origin": tuple[NonNegativeFloat, Natural, NonNegativeFloat] | None,
 }
 _METER: dict[str, Any] = {
     "losses": dict[str, float],

@@ -153,6 +153,21 @@ def initial_state(initial: Checkpoint, resumed: Resumed | None, resume_keys: Seq
     )  # fmt: skip
 
 
+def schedule_origin(start: Checkpoint, *, restart: bool) -> tuple[float, int, float] | None:
+    """Return the epochs, steps and minutes at which the schedule of a run has begun anew; None if it has not.
+
+    Args:
+        start: state to begin from.
+        restart: True to let it begin anew at this state.
+    """
+    if start.training is None:
+        return None
+    if restart:
+        return start.training["epochs"], start.step, start.minutes
+    origin = start.training["schedule_origin"]
+    return None if origin is None else tuple(origin)
+
+
 @contextmanager
 def run_directory(output_dir: Path, resumed: Resumed | None) -> Iterator[None]:
     """Prepare the folder of a run, as a context around the run.

@@ -81,10 +81,19 @@ class RunCheckpoints:
         folder: folder of both.
         start: checkpoint that the run begins from; states all that does not change with progress.
         data: fingerprint of the training data, by which a resumed run knows them again.
+        schedule_origin: epochs, steps and minutes at which the schedule has begun anew; None if it has not.
     """
 
-    def __init__(self, folder: Path, start: Checkpoint, data: str = "") -> None:
-        self.folder, self.start, self._data = folder, start, data
+    def __init__(
+        self,
+        folder: Path,
+        start: Checkpoint,
+        *,
+        data: str = "",
+        schedule_origin: tuple[float, int, float] | None = None,
+    ) -> None:
+        self.folder, self.start = folder, start
+        self._of_the_run = {"data": data, "schedule_origin": schedule_origin and list(schedule_origin)}
 
     @property
     def has_best(self) -> bool:
@@ -109,7 +118,7 @@ class RunCheckpoints:
             "earlier": [list(done) for done in state.earlier],
             "best": state.best,
             "validated_at": state.validated_at,
-            "data": self._data,
+            **self._of_the_run,
         }
         for part in (weights, learner["model"]):
             _require_finite(part, state.step)

@@ -90,6 +90,30 @@ class MultiStep(WarmUp):
 
 
 @dataclass(frozen=True)
+class Restarted:
+    """Schedule that begins anew within a training, and takes what is left of it for its whole length.
+
+    Attributes:
+        schedule: the schedule.
+        progress: share of the training that was done where it begins anew, in [0, 1].
+        step: steps that were taken.
+
+    >>> half = Cosine(warmup_steps=0, warmup_factor=0.0, final_factor=0.0)
+    >>> Restarted(half, progress=0.5, step=100).factor(progress=0.75, step=150)
+    0.5
+    """
+
+    schedule: Schedule
+    progress: float
+    step: int
+
+    def factor(self, progress: float, step: int) -> float:
+        """Return the factor of the step about to be taken; see `Schedule`."""
+        left = 1 - self.progress
+        return self.schedule.factor((progress - self.progress) / left if left > 0 else 1.0, step - self.step)
+
+
+@dataclass(frozen=True)
 class Limits:
     """Limits of the training; it ends at the first one that is reached.
 

@@ -260,7 +260,7 @@ class Trainer:
 
     def _save_last(self) -> None:
         sizes = {"batch_size": self.loader.batch_size, "processes": distributed.size()}
-        more = {**self.learner.state(), "meter": self.meter.state(), **sizes}
+        more = {**self.learner.state(), "meter": self.meter.state(), "epochs": self.epochs, **sizes}
         self.checkpoints.save_last(self.state, self.learner.averaged.state_dict(), more)
         self._saved_at, self._saved_step = self.state.seconds, self.state.step
 

@@ -1,6 +1,7 @@
 """What the machine refuses ends in one line with a remedy, and what was saved stays."""
 
 import errno
+import json
 import logging
 import os
 import signal
@@ -139,3 +140,19 @@ def test_names_reach_neither_terminal_nor_reports_with_escape_codes(data: Path, 
     texts += [(tmp_path / "report" / f"{name}").read_text() for name in ("results.json", "report.md", "report.html")]
     assert not [text for text in texts if "\x1b" in text or "\x9b" in text]
     assert "u001b" in texts[-2]
+
+
+def test_a_schedule_may_begin_anew(workplace: Workplace, tmp_path: Path) -> None:
+    arguments = [*SMALL, *data_of(workplace.data), "schedule=cosine", "schedule.warmup_steps=0", "output_dir=run"]
+    assert run("train", *arguments, "trainer.max_steps=4", folder=tmp_path).code == 0
+
+    def rates() -> list[float]:
+        lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+        return [entry["train/learning_rate"] for entry in lines if "train/learning_rate" in entry]
+
+    more = ["resume=auto"]
+    assert run("train", *arguments, *more, "resume.schedule=restart", "trainer.max_steps=6", folder=tmp_path).code == 0
+    restarted = rates()
+    assert restarted[4] == pytest.approx(restarted[0])  # the full rate again
+    assert run("train", *arguments, *more, "trainer.max_steps=8", folder=tmp_path).code == 0
+    assert rates()[6] == pytest.approx(restarted[2])  # half of what is left since then: 6 of 4 to 8

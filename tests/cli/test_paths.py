@@ -68,8 +68,10 @@ def test_checkpoints_weights_and_result_files_are_found(home: Path, workplace: W
 
 
 def test_every_key_that_is_a_path(home: Path) -> None:
-    (values,) = compose_runs("train", ['resume="~/r"', "segmenter.weights=null", "data.train_images=$HOME/i", "seed=3"])
-    assert (values["resume"], values["data"]["train_images"]) == (f"{home}/r", f"{home}/i")
+    (values,) = compose_runs(
+        "train", ['resume.path="~/r"', "segmenter.weights=null", "data.train_images=$HOME/i", "seed=3"]
+    )
+    assert (values["resume"]["path"], values["data"]["train_images"]) == (f"{home}/r", f"{home}/i")
     (values,) = compose_runs("evaluate", ['checkpoint=["~/a",b]', 'predictions.x="~/p.json"', 'output_dir="~/o"'])
     assert values["checkpoint"] == values["segmenters"]["mask_rcnn"]["path"] == [f"{home}/a", "b"]
     assert (values["predictions"]["x"], values["output_dir"]) == (f"{home}/p.json", f"{home}/o")

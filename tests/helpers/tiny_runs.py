@@ -118,7 +118,9 @@ def training(**changes: Any) -> dict[str, Any]:
         "earlier": [],
         "best": 0.0,
         "validated_at": 0,
+        "epochs": 0.0,
         "data": "",
+        "schedule_origin": None,
         "meter": Meter().state(),
     }
     return values | changes
