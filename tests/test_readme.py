@@ -11,6 +11,7 @@ import hydra
 import pytest
 
 from segtrain.cli.config import register_schemas
+from segtrain.cli.overrides import expand_shorthand
 from tests.conftest import Workplace
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +40,7 @@ def test_command_composes(command: str) -> None:
     _, script, *overrides = shlex.split(command)
     register_schemas()
     with hydra.initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        assert hydra.compose(Path(script).stem, overrides)
+        assert hydra.compose(Path(script).stem, list(map(expand_shorthand, overrides)))
 
 
 def test_python_example_runs(tmp_path: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
