@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segtrain.data.check.command import CheckedSet
 from segtrain.data.check.run import CheckReport, CheckSettings, settled_reader
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.images.image_reader import ImageReader
@@ -22,16 +23,16 @@ _MARK = b'content="segtrain check"'  # of pages that may be replaced
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """What a network makes of an image before it sees it.
+    """Reading and resizing of images for a network.
 
     Attributes:
         name: name of the network, for the page.
-        reading: settings of the check, with those by which the network's images are read.
-        input_scale: input pixels per image pixel, for an image's height and width.
+        settings: settings of the check, with the network's settings of reading images in place of its own.
+        input_scale: function from an image's height and width to the number of input pixels per image pixel.
     """
 
     name: str
-    reading: CheckSettings
+    settings: CheckSettings
     input_scale: Callable[[int, int], float]
 
 
@@ -45,21 +46,12 @@ def require_writable(path: Path) -> None:
         raise SegtrainError(f"{path}: exists already, and is no page of segtrain check; choose another name")
 
 
-def write_page(
-    path: Path,
-    question: CheckSettings,
-    report: CheckReport,
-    index: CocoIndex | None,
-    checkpoint: Path | None,
-    experiment: str | None,
-) -> None:
+def write_page(path: Path, checked: CheckedSet, checkpoint: Path | None, experiment: str | None) -> None:
     """Write the page of a check.
 
     Args:
         path: path of the page.
-        question: settings of the check.
-        report: result of the check.
-        index: the checked data set; None if nothing of it can be used.
+        checked: data set, its check, and what it found.
         checkpoint: a run's folder or a checkpoint, whose network's input the pictures show; None for none.
         experiment: name of an experiment, whose network's input the pictures show; None for none.
 
@@ -68,20 +60,21 @@ def write_page(
     """
     from segtrain.report.check_page import SheetImage, check_page
 
+    settings, report, index = checked
     network, images = None, list[SheetImage]()
     if checkpoint is not None:
-        network = _of_checkpoint(question, checkpoint)
+        network = _of_checkpoint(settings, checkpoint)
     elif experiment is not None:
-        network = _of_experiment(question, experiment)
+        network = _of_experiment(settings, experiment)
     if index is not None:
-        seen = question if network is None else network.reading
+        seen = settings if network is None else network.settings
         images = _pictures(report, index, network, settled_reader(seen, index))
     counts = report.counts
-    summary = printable(question.annotations)
+    summary = printable(settings.annotations)
     if counts:
         errors = f"{report.errors:,} error{'s' * (report.errors != 1)}"
         summary += f": {counts['images']:,} images, {counts['annotations']:,} annotations, {errors}"
-    title = printable(question.annotations.name)
+    title = printable(settings.annotations.name)
     page = check_page(report, title, summary, images, "" if network is None else network.name)
     write_atomically(path, without_controls(page))
 
@@ -107,7 +100,7 @@ def _pictures(
     return pictures
 
 
-def _of_checkpoint(question: CheckSettings, path: Path) -> NetworkInput:
+def _of_checkpoint(settings: CheckSettings, path: Path) -> NetworkInput:
     from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, restore_segmenter
 
     file = checkpoint_file(path)
@@ -116,27 +109,27 @@ def _of_checkpoint(question: CheckSettings, path: Path) -> NetworkInput:
     intensity = Intensity.from_plain(checkpoint.intensity)
     if intensity.others is None:  # files of types that the training did not have
         intensity = replace(intensity, others="full")
-    settings = _with_settings(question, checkpoint.config["data"], intensity)
-    return NetworkInput(f"the network of {printable(file)}", settings, segmenter.input_scale)
+    adapted = _with_settings(settings, checkpoint.config["data"], intensity)
+    return NetworkInput(f"the network of {printable(file)}", adapted, segmenter.input_scale)
 
 
-def _of_experiment(question: CheckSettings, name: str) -> NetworkInput:
+def _of_experiment(settings: CheckSettings, name: str) -> NetworkInput:
     from segtrain.cli.launch import compose_runs
     from segtrain.training.checkpoint import build_trainable
 
     (config,) = compose_runs("train", [f"experiment={name}"])
     segmenter = build_trainable(config["segmenter"], ["object"], initialise=False)
-    settings = _with_settings(question, config["data"], config["data"]["intensity"])
-    return NetworkInput(f"the network of experiment={name}", settings, segmenter.input_scale)
+    adapted = _with_settings(settings, config["data"], config["data"]["intensity"])
+    return NetworkInput(f"the network of experiment={name}", adapted, segmenter.input_scale)
 
 
 def _with_settings(
-    question: CheckSettings, data: Mapping[str, Any], intensity: IntensitySetting | Intensity
+    settings: CheckSettings, data: Mapping[str, Any], intensity: IntensitySetting | Intensity
 ) -> CheckSettings:
     """Return the settings of a check with those by which a network's images are read."""
     channels = data["channels"]
     return replace(
-        question,
+        settings,
         exif=data["exif"],
         pages=data["pages"],
         channels=None if channels is None else tuple(channels),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, cast, get_args
+from typing import Any, NamedTuple, NoReturn, Protocol, cast, get_args
 
 from rich import box
 from rich.console import Console
@@ -45,21 +45,27 @@ _WIDTH = 140  # characters
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
+class CheckedSet(NamedTuple):
+    """Data set that has been checked.
+
+    Attributes:
+        settings: settings of the check.
+        report: result of the check.
+        index: the data set; None if nothing of it can be used.
+    """
+
+    settings: CheckSettings
+    report: CheckReport
+    index: CocoIndex | None
+
+
 class Page(Protocol):
     """Writer of the page of ``--html``, which this layer of the package cannot import."""
 
     def require_writable(self, path: Path) -> None:
         """Raise an error if a file that is no earlier page would be replaced."""
 
-    def write_page(
-        self,
-        path: Path,
-        question: CheckSettings,
-        report: CheckReport,
-        index: CocoIndex | None,
-        checkpoint: Path | None,
-        experiment: str | None,
-    ) -> None:
+    def write_page(self, path: Path, checked: CheckedSet, checkpoint: Path | None, experiment: str | None) -> None:
         """Write the page."""
 
 
@@ -79,16 +85,17 @@ def main(arguments: Sequence[str] | None = None, page: Page | None = None) -> in
         if options.fix:
             require_free(options.fix, options.annotations)
         _require_page(options, page)
-        question = _settings(options)
-        report, index = _inspect(question)
+        settings = _settings(options)
+        checked = _inspect(settings)
+        report, index = checked.report, checked.index
         if not options.json:
             _show(report, options)
         if options.html and page is not None:
-            page.write_page(options.html, question, report, index, options.checkpoint, options.experiment)
+            page.write_page(options.html, checked, options.checkpoint, options.experiment)
         fixed = None
         if options.fix and index:
             if index.rules.frame == "stored" and index.issues["frame"].count:  # the table shows the file as it is
-                index, _ = open_checked(replace(question, rules=index.rules._replace(frame="auto")))
+                index, _ = open_checked(replace(settings, rules=index.rules._replace(frame="auto")))
             fixed = write_fixed(index, report.lost_images, options.fix)
     except (SegtrainError, OSError) as error:
         print("error:", without_controls(" ".join(str(error).split())), file=sys.stderr)
@@ -137,7 +144,7 @@ def _folder(location: Location, options: argparse.Namespace) -> ImageFolder:
     return folder
 
 
-def _inspect(question: CheckSettings) -> tuple[CheckReport, CocoIndex | None]:
+def _inspect(settings: CheckSettings) -> CheckedSet:
     console = Console(stderr=True)
     heartbeat = Heartbeat(lambda line: print(line, file=sys.stderr))
     with ExitStack() as stages:
@@ -148,11 +155,12 @@ def _inspect(question: CheckSettings) -> tuple[CheckReport, CocoIndex | None]:
             return stages.enter_context(stage).advance
 
         try:
-            return run_checks(question, advance)
+            return CheckedSet(settings, *run_checks(settings, advance))
         except FileError as error:
-            if error.path != question.annotations:
+            if error.path != settings.annotations:
                 raise
-            return CheckReport([Issue(error.kind, 1, [str(error)])], {}, [], {}, []), None
+            report = CheckReport([Issue(error.kind, 1, [str(error)])], {}, [], {}, [])
+            return CheckedSet(settings, report, None)
 
 
 def _show(report: CheckReport, options: argparse.Namespace) -> None:

@@ -106,12 +106,12 @@ class CheckReport(msgspec.Struct):
 
 
 def run_checks(
-    question: CheckSettings, advance: Callable[[str, int], Callable[[], None]]
+    settings: CheckSettings, advance: Callable[[str, int], Callable[[], None]]
 ) -> tuple[CheckReport, CocoIndex]:
     """Run all checks of a data set; unchanged data are not checked again.
 
     Args:
-        question: settings of the check.
+        settings: settings of the check.
         advance: returns, for the name and the number of steps of a stage, the function to call after each step.
 
     Returns:
@@ -121,13 +121,13 @@ def run_checks(
         FileError: a json cannot be used at all.
         SegtrainError: there is no image folder.
     """
-    if isinstance(question.images, Path) and not question.images.is_dir():
-        raise SegtrainError(f"{question.images}: no such image folder; give the folder of the images")
-    reader = question.reader
-    index, absent = open_checked(question)
-    others = replace(reader, folder=question.against_images or question.images)
-    other = load_index(question.against, "warn", question.rules, others) if question.against else None
-    folder = question.images if other is None else question.against_images or _folder_of(other, question.images)
+    if isinstance(settings.images, Path) and not settings.images.is_dir():
+        raise SegtrainError(f"{settings.images}: no such image folder; give the folder of the images")
+    reader = settings.reader
+    index, absent = open_checked(settings)
+    others = replace(reader, folder=settings.against_images or settings.images)
+    other = load_index(settings.against, "warn", settings.rules, others) if settings.against else None
+    folder = settings.images if other is None else settings.against_images or _folder_of(other, settings.images)
     others = replace(others, folder=folder)
     others_absent = AbsentImages()
     if other is not None:
@@ -135,22 +135,22 @@ def run_checks(
     asked: list[object] = [
         FINDS_CROSSINGS,
         place_of(reader),
-        str(question),
-        fingerprint(question.annotations),
-        fingerprint(question.annotations.with_name(INTENSITY_FILE)),
-        *_files(index, absent, question.images),
+        str(settings),
+        fingerprint(settings.annotations),
+        fingerprint(settings.annotations.with_name(INTENSITY_FILE)),
+        *_files(index, absent, settings.images),
     ]
     if other is not None:
         asked += [place_of(others), fingerprint(other.path), *_files(other, others_absent, folder)]
-    look = partial(_look, question, (index, absent), None if other is None else (other, others_absent), folder, advance)
+    look = partial(_look, settings, (index, absent), None if other is None else (other, others_absent), folder, advance)
     return cached(None if reader.lazy or others.lazy else asked, CheckReport, look), index
 
 
-def open_checked(question: CheckSettings) -> tuple[CocoIndex, AbsentImages]:
+def open_checked(settings: CheckSettings) -> tuple[CocoIndex, AbsentImages]:
     """Read the json of a check, and find its images.
 
     Args:
-        question: settings of the check.
+        settings: settings of the check.
 
     Returns:
         The index, and the images whose file was not found.
@@ -158,8 +158,8 @@ def open_checked(question: CheckSettings) -> tuple[CocoIndex, AbsentImages]:
     Raises:
         FileError: the json cannot be used at all.
     """
-    index = load_index(question.annotations, "warn", question.rules, question.reader)
-    return with_image_files(index, question.images)
+    index = load_index(settings.annotations, "warn", settings.rules, settings.reader)
+    return with_image_files(index, settings.images)
 
 
 def _folder_of(index: CocoIndex, images: ImageFolder) -> ImageFolder:
@@ -183,39 +183,39 @@ def _files(index: CocoIndex, absent: AbsentImages, folder: ImageFolder) -> list[
     return [*fingerprints(folder, names), names, *map(str, absent.problems.values())]
 
 
-def settled_reader(question: CheckSettings, index: CocoIndex) -> ImageReader:
+def settled_reader(settings: CheckSettings, index: CocoIndex) -> ImageReader:
     """Return the reader of the images with the ranges of intensities that a check settles.
 
     Args:
-        question: settings of the check.
+        settings: settings of the check.
         index: index of the json, from `run_checks`, which has looked at all images.
 
     Raises:
         SegtrainError: images of one type have different scales.
     """
-    return _with_intensity(question, index, known_headers(question.reader, list(index.images), {}).deep)
+    return _with_intensity(settings, index, known_headers(settings.reader, list(index.images), {}).deep)
 
 
-def _with_intensity(question: CheckSettings, index: CocoIndex, deep: Mapping[str, Sequence[int]]) -> ImageReader:
-    intensity = question.intensity
+def _with_intensity(settings: CheckSettings, index: CocoIndex, deep: Mapping[str, Sequence[int]]) -> ImageReader:
+    intensity = settings.intensity
     if not isinstance(intensity, Intensity):
-        intensity = settle_intensity(index, question.reader, deep, intensity)
-    return replace(question.reader, intensity=intensity)
+        intensity = settle_intensity(index, settings.reader, deep, intensity)
+    return replace(settings.reader, intensity=intensity)
 
 
 def _look(
-    question: CheckSettings,
+    settings: CheckSettings,
     images: tuple[CocoIndex, AbsentImages],
     others: tuple[CocoIndex, AbsentImages] | None,
     other_images: ImageFolder,
     advance: Callable[[str, int], Callable[[], None]],
 ) -> CheckReport:
-    reader = question.reader
+    reader = settings.reader
     index, absent = images
     entries = list(index.images)
     headers = check_headers(entries, reader, advance("image headers", len(entries)), absent.problems)
     kinds = deep_images(headers)
-    reader = _with_intensity(question, index, kinds)
+    reader = _with_intensity(settings, index, kinds)
     readable = [image for image in entries if image.id not in headers.unusable]
     pixels = check_pixels(readable, reader, advance("images", len(readable)))
     paths = _paths(headers)
@@ -229,7 +229,7 @@ def _look(
         if reader.folder == theirs.folder and not isinstance(reader.folder, Path):
             parts.append(find_shared_names(index, other))
     issues = Issues()
-    for part in [*parts, check_set(index, question.max_dets)]:
+    for part in [*parts, check_set(index, settings.max_dets)]:
         issues.merge(part)
     lost = {**headers.unusable, **pixels.unusable}
     intensity = reader.intensity
