@@ -572,7 +572,7 @@ def _image_errors() -> Iterator[None]:
         yield
     except ImageError as error:
         large, untyped = "raise max_pixels if you trust it", "give intensity=(low, high)"
-        remedies = {"image-too-large": large, "image-intensity": untyped}
+        remedies = {"image-too-large": large, "image-intensity": untyped, "image-not-transferred": "try again later"}
         remedy = remedies.get(error.kind, "replace the file")
         raise SegtrainError(f"{printable(error.place)}: {error.reason}; {remedy}") from None
 

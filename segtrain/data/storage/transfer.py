@@ -138,13 +138,10 @@ def _schemes(address: Address) -> list[str]:
 
 def _cause(error: Exception) -> BaseException:
     """Return the error behind another one: fsspec reports any failure to look up a web file as a missing file."""
-    if isinstance(error, FileNotFoundError) and isinstance(getattr(error.__cause__, "status", None), int):
-        cause = error.__cause__
-        assert cause is not None
-        return error if cause.status in _GONE else cause  # type: ignore[attr-defined]
-    if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, ConnectionError | TimeoutError):
-        return error.__cause__
-    return error
+    cause = error.__cause__
+    if not isinstance(error, FileNotFoundError) or cause is None or isinstance(cause, FileNotFoundError | KeyError):
+        return error
+    return error if getattr(cause, "status", None) in _GONE else cause
 
 
 def _is_temporary(error: BaseException) -> bool:

@@ -142,6 +142,15 @@ def test_faults_that_stay_are_told_with_the_address_and_the_attempts(server: Web
         open_both(f"{server.address}/data")
 
 
+def test_a_server_that_does_not_answer_is_no_missing_file() -> None:
+    with web_server() as gone:
+        address = gone.address
+    with pytest.raises(SegtrainError, match=rf"{address}/train\.json: cannot be read, 5 attempts failed"):
+        st.load_coco(f"{address}/train.json")
+    with pytest.raises(SegtrainError, match=rf"{address}/1\.png: cannot read|{address}/1\.png: cannot be read, 5"):
+        st.read_image(f"{address}/1.png")
+
+
 def test_a_wrong_folder_is_told_before_the_start(server: WebServer) -> None:
     with pytest.raises(SegtrainError, match=r"images/1\.png: no such image"):
         open_both(f"{server.address}/data", train_images="images")
