@@ -71,7 +71,7 @@ DOORS = {
     "optuna": ["segtrain.benchmark.search"],
     "hydra": ["segtrain.nodes", "segtrain.cli"],
     "omegaconf": ["segtrain.nodes", "segtrain.cli"],
-    "yaml": ["segtrain.convert.yolo"],
+    "yaml": ["segtrain.convert.yolo", "segtrain.convert.to_yolo"],
 }
 
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from segtrain.console import with_progress
 from segtrain.convert.coco_writer import joined_images, only_classes, sort_categories, write_coco
-from segtrain.convert.formats import FORMATS, choose_format
+from segtrain.convert.formats import FORMATS, WRITERS, choose_format
 from segtrain.convert.label_files import read_text
 from segtrain.convert.labelled import LabelledImage, Labels, Request, Tally
 from segtrain.convert.parts import divide
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    _require_out(options.out)
+    _require_out(options.out, options.to)
     tally = Tally()
     chosen, others = choose_format(options.source, options.format)
     what = f"{options.source}: {chosen.kind.title} (--format {chosen.kind.name})"
@@ -47,10 +47,15 @@ def _convert(options: argparse.Namespace) -> int:
     folder = common_folder([image.path for image in images])
     if options.images is not None and folder.is_relative_to(options.images.absolute()):
         folder = options.images.absolute()
+    parts = divide(images, folder)
+    if options.to is not None:
+        WRITERS[options.to](parts, categories, options.out, tally)
+        print("\n".join([*tally.lines(), f"written: {options.out}, {len(images):,} images as {options.to}"]))
+        return 0
     outs = {}
-    for part, own in divide(images, folder).items():
+    for part, own in parts.items():
         path = options.out.with_name(f"{options.out.stem}_{part}{options.out.suffix}") if part else options.out
-        _require_out(path)
+        _require_out(path, None)
         outs[part] = write_coco(own, categories, folder, path, tally)
     for line in tally.lines():
         print(line)
@@ -67,10 +72,11 @@ def _convert(options: argparse.Namespace) -> int:
     return max(check([str(written.path), str(folder)]) for written in outs.values())
 
 
-def _require_out(out: Path) -> None:
-    if out.suffix.lower() != ".json":
+def _require_out(out: Path, to: str | None) -> None:
+    """Check that the output has a fitting name, and replaces nothing."""
+    if to is None and out.suffix.lower() != ".json":
         raise SegtrainError(f"{out}: the COCO file has to end in .json")
-    if out.exists():
+    if out.exists() and not (to is not None and out.is_dir() and not any(out.iterdir())):
         raise SegtrainError(f"{out}: exists already, and nothing is replaced; choose another name")
 
 
@@ -152,4 +158,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     about = "classes to keep, in this order; names where SOURCE has none; or a text file of one name a line"
     parser.add_argument("--classes", metavar="A,B", help=about)
+    about = "write a folder OUT of another format instead of COCO json"
+    parser.add_argument("--to", choices=list(WRITERS), help=about)
     return parser

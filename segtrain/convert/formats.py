@@ -7,11 +7,14 @@ from segtrain.convert.coco_files import read_coco, read_cvat_coco
 from segtrain.convert.cvat import read_cvat
 from segtrain.convert.imagej import read_imagej
 from segtrain.convert.label_maps import read_label_maps
-from segtrain.convert.labelled import Reader
+from segtrain.convert.labelled import Reader, Writer
 from segtrain.convert.labelme import read_labelme
 from segtrain.convert.mask_folders import read_mask_folders
 from segtrain.convert.pascal_voc import read_pascal_voc
 from segtrain.convert.supervisely import read_supervisely
+from segtrain.convert.to_label_maps import write_label_maps
+from segtrain.convert.to_labelme import write_labelme
+from segtrain.convert.to_yolo import write_yolo
 from segtrain.convert.via import read_via
 from segtrain.convert.yolo import read_yolo
 from segtrain.data.foreign.label_kinds import LABEL_KINDS, LabelKind, recognise
@@ -47,6 +50,7 @@ _READERS: dict[str, Reader] = {
     "imagej": read_imagej,
     "labelmaps": read_label_maps,
 }
+WRITERS: dict[str, Writer] = {"yolo": write_yolo, "labelmaps": write_label_maps, "labelme": write_labelme}
 FORMATS = {kind.name: Format(kind, _READERS[kind.name]) for kind in LABEL_KINDS}
 
 

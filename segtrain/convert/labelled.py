@@ -135,3 +135,5 @@ class Request:
 
 
 Reader = Callable[[Request], Labels]
+# Receives images by the part of the data, names of all classes, the folder that is written, and the tally.
+Writer = Callable[[Mapping[str, Sequence[LabelledImage]], Sequence[str], Path, Tally], None]

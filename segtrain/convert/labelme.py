@@ -73,8 +73,9 @@ def _object(shape: dict[str, Any], origin: str, size: Size, request: Request) ->
     points, kind = pairs(shape.get("points")), shape.get("shape_type") or "polygon"
     flags = shape.get("flags")
     attributes = {key: value for key, value in flags.items() if value} if isinstance(flags, dict) else {}
+    crowd = attributes.pop("iscrowd", False) is True  # as this package writes regions to ignore
     group = _group(shape.get("group_id"))
-    label = LabelledObject(str(shape.get("label")), origin, group=group, attributes=attributes)
+    label = LabelledObject(str(shape.get("label")), origin, group=group, iscrowd=crowd, attributes=attributes)
     if kind == "polygon":
         return replace(label, polygons=[flat(points)])
     if kind == "mask" and points:

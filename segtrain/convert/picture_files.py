@@ -83,6 +83,8 @@ class PictureFiles:
         found = self._near.find(name)
         if len(found) != 1 and leads_out(name):  # a path of another machine: its folders mean nothing here
             found = self._near.find(PurePosixPath(plain_path(name)).name)
+        if len(found) > 1 and beside is not None:
+            found = [other for other in found if (self.folder / other).is_relative_to(beside)]
         return self.folder / found[0] if len(found) == 1 else None
 
 

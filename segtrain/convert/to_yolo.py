@@ -1,0 +1,106 @@
+"""Writer of YOLO's polygons: ``images/PART``, ``labels/PART`` and ``data.yaml``."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from segtrain.arrays import IntArray
+from segtrain.convert.coco_writer import DrawnObject, drawn_objects
+from segtrain.convert.labelled import LabelledImage, Tally
+from segtrain.convert.outlines import Size
+from segtrain.convert.picture_files import common_folder
+from segtrain.errors import SegtrainError
+from segtrain.io import write_atomically
+from segtrain.masks import Rle, from_polygons, to_polygons
+
+
+def write_yolo(
+    parts: Mapping[str, Sequence[LabelledImage]], categories: Sequence[str], out: Path, tally: Tally
+) -> None:
+    """Write labels as YOLO reads them; images are linked, or copied where that is not possible.
+
+    Args:
+        parts: images with their objects by the part of the data; "" for one part alone.
+        categories: names of all classes.
+        out: folder that is written.
+        tally: receives what cannot be said in the format.
+
+    Raises:
+        SegtrainError: an image file is missing.
+        OSError: a file cannot be written.
+    """
+    numbers = {name: number for number, name in enumerate(categories)}
+    for part, images in parts.items():
+        folder = common_folder([image.path for image in images])
+        for image in images:
+            name = image.path.absolute().relative_to(folder)
+            copy = out / "images" / (part or "train") / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            _link(image.path, copy)
+            lines = [
+                f"{numbers[each.label.category]} {line}"
+                for each in drawn_objects(image, tally)
+                if (line := _line(each, image.size, tally))
+            ]
+            text = "".join(f"{line}\n" for line in lines)
+            write_atomically(out / "labels" / (part or "train") / name.with_suffix(".txt"), text)
+    settings = {"path": ".", **{part or "train": f"images/{part or 'train'}" for part in parts}}
+    document = {**settings, "names": dict(enumerate(categories))}
+    write_atomically(out / "data.yaml", yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+
+
+def _link(source: Path, copy: Path) -> None:
+    try:
+        os.link(source.resolve(), copy)
+    except FileNotFoundError as error:
+        raise SegtrainError(
+            f"{source}: no such image, and YOLO's layout holds the images; give their folder"
+        ) from error
+    except OSError:  # another disk
+        shutil.copy2(source, copy)
+
+
+def _line(each: DrawnObject, size: Size, tally: Tally) -> str:
+    """Return the numbers of an object; empty for what the format cannot say."""
+    if each.label.iscrowd:
+        tally.add("left out", "regions to ignore, which YOLO does not know", each.label.origin)
+        return ""
+    height, width = size
+    if each.mask is None:
+        x, y, w, h = map(float, each.label.box or ())
+        return " ".join(map(repr, [(x + w / 2) / width, (y + h / 2) / height, w / width, h / height]))
+    if len(each.polygons) == 1:
+        values = _fractions(each.polygons[0], size)
+        scaled = [value * (height if place % 2 else width) for place, value in enumerate(values)]
+        if from_polygons([scaled], size) == each.mask:  # else it is rounded to another pixel
+            return " ".join(map(repr, values))
+    return " ".join(map(repr, _fractions(joined_outline(each.mask), size)))
+
+
+def _fractions(polygon: Sequence[float], size: Size) -> list[float]:
+    height, width = size
+    return [value / (height if place % 2 else width) for place, value in enumerate(polygon)]
+
+
+def joined_outline(mask: Rle) -> list[float]:
+    """Trace a mask as one polygon: further parts and holes are reached by a line there and back, which has no area.
+
+    Args:
+        mask: mask with a pixel.
+
+    >>> joined_outline(from_polygons([[1, 1, 3, 1, 3, 2, 1, 2]], (4, 4)))
+    [1.0, 1.0, 3.0, 1.0, 3.0, 2.0, 1.0, 2.0]
+    """
+    first, *others = to_polygons(mask)
+    start = first[:1]
+    corners: list[IntArray] = [first]
+    for outline in others:
+        corners += [start, outline, outline[:1]]
+    if others:
+        corners.append(start)
+    found: list[float] = np.concatenate(corners).astype(float).reshape(-1).tolist()
+    return found
