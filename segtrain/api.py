@@ -28,12 +28,12 @@ from segtrain.data.frames.result_frames import check_frame_of_results
 from segtrain.data.images.decode import decode, decode_pages
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader, as_tensor, range_of_image
-from segtrain.data.images.intensity import FULL, Intensity, grey_levels, to_rgb
+from segtrain.data.images.intensities.intensity import FULL, Intensity, grey_levels, to_rgb
+from segtrain.data.images.intensities.value_range import measure
 from segtrain.data.images.opening import PILLOW_LIMIT
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages, Reading, check_channels, one_image_pages
 from segtrain.data.images.samples import Samples
-from segtrain.data.images.value_range import measure
 from segtrain.data.loader import evaluation_images
 from segtrain.data.split_intensity import headers_of, set_intensity
 from segtrain.data.splits import Split

@@ -64,7 +64,7 @@ DOORS = {
     ],
     "fsspec": ["segtrain.data.storage.transfer"],
     "aiohttp": ["segtrain.data.storage.transfer"],
-    "tifffile": ["segtrain.data.images.tiff_pages"],
+    "tifffile": ["segtrain.data.images.pages.tiff_pages"],
     "shapely": ["segtrain.data.check.annotation_checks"],
     "jinja2": ["segtrain.report.html"],
     "psutil": ["segtrain.runtime", "segtrain.data.images.pixel_cache"],

@@ -10,7 +10,7 @@ from typing import Any
 from segtrain.data.coco.category_names import describe_nearest, learned_categories, with_learned_categories
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.joined_files import annotation_file
-from segtrain.data.images.intensity import Intensity
+from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split, images_of
 from segtrain.data.storage.address import Location, locate

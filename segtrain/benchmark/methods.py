@@ -17,7 +17,7 @@ from segtrain.console import progress
 from segtrain.data.coco.result_file import load_results
 from segtrain.data.coco.result_ids import AS_WRITTEN, ResultIds
 from segtrain.data.frames.result_frames import check_frame_of_results
-from segtrain.data.images.intensity import Intensity
+from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD, Detections, gathered, predict

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from segtrain import distributed
-from segtrain.data.images.intensity import Intensity
+from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError

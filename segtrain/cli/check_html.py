@@ -9,7 +9,7 @@ from segtrain.data.check.command import CheckedSet
 from segtrain.data.check.run import CheckReport, CheckSettings, settled_reader
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.data.images.intensity import Intensity
+from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.errors import SegtrainError
 from segtrain.io import printable, without_controls, write_atomically
 from segtrain.values import IntensitySetting

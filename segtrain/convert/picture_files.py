@@ -12,8 +12,8 @@ from segtrain.convert.labelled import Request, Tally
 from segtrain.data.images.decode import decode
 from segtrain.data.images.headers import read_header
 from segtrain.data.images.image_files import ImageError
-from segtrain.data.images.name_forms import plain_path
-from segtrain.data.images.near_files import NearFiles, leads_out, list_files
+from segtrain.data.images.names.name_forms import plain_path
+from segtrain.data.images.names.near_files import NearFiles, leads_out, list_files
 from segtrain.data.images.opening import open_image
 from segtrain.data.images.reading import Reading
 from segtrain.errors import SegtrainError

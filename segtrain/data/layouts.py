@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.data.foreign.label_kinds import conversion_advice
-from segtrain.data.images.near_files import is_missing
+from segtrain.data.images.names.near_files import is_missing
 from segtrain.errors import SegtrainError
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.coco.rules import AnnotationRules
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.data.images.intensity import Intensity
+from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.images.pixel_cache import PixelCache
 from segtrain.data.images.reading import check_channels, one_image_pages
 from segtrain.data.split_intensity import headers_of, set_intensity

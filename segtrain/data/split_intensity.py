@@ -17,7 +17,7 @@ from segtrain.data.check.intensity_range import (
 from segtrain.data.check.known_headers import KnownHeaders, known_headers, may_be_deep, some_images
 from segtrain.data.check.load import CheckMode
 from segtrain.data.coco.issues import Issues
-from segtrain.data.images.intensity import Intensity
+from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.splits import Split, SplitName
 from segtrain.values import IntensityRule, IntensitySetting
 

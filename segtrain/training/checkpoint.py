@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import segtrain
-from segtrain.data.images.intensity import FULL
+from segtrain.data.images.intensities.intensity import FULL
 from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split, SplitName
 from segtrain.errors import SegtrainError

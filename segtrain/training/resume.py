@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrain import distributed
-from segtrain.data.images.intensity import Intensity
+from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import built_class

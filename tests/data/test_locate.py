@@ -17,8 +17,8 @@ from segtrain.data.check.command import main as check
 from segtrain.data.check.load import load_index
 from segtrain.data.check.locate import AbsentImages, locate_images
 from segtrain.data.coco.index import CocoIndex
-from segtrain.data.images import near_files
-from segtrain.data.images.near_files import NearFiles
+from segtrain.data.images.names import near_files
+from segtrain.data.images.names.near_files import NearFiles
 from segtrain.errors import SegtrainError
 
 SQUARE = [[1, 1, 6, 1, 6, 6, 1, 6]]

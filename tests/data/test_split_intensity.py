@@ -15,7 +15,7 @@ import segtrain as st
 from segtrain.benchmark.results import Results
 from segtrain.data.check import command
 from segtrain.data.check.intensity_range import INTENSITY_FILE, Measurement, check_intensity, find_intensity
-from segtrain.data.images.intensity import Intensity, Range
+from segtrain.data.images.intensities.intensity import Intensity, Range
 from segtrain.errors import SegtrainError
 from segtrain.training.checkpoint import load_checkpoint
 from tests.helpers.scripts import SMALL, data_of, message, run, write_data

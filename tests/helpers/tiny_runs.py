@@ -14,7 +14,7 @@ from segtrain.data.check.load import load_index
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.data.images.intensity import FULL
+from segtrain.data.images.intensities.intensity import FULL
 from segtrain.data.loader import TrainingLoader
 from segtrain.segmenters import Trainable
 from segtrain.training.checkpoint import Checkpoint

@@ -21,7 +21,7 @@ from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.data.images.name_forms import roboflow_source, source_name
+from segtrain.data.images.names.name_forms import roboflow_source, source_name
 from segtrain.data.images.opening import pillow_settings
 from segtrain.errors import SegtrainError
 from segtrain.io import printable

@@ -18,9 +18,9 @@ from segtrain.data.coco.issues import Issues
 from segtrain.data.images.headers import Header
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageEntry, ImageReader
-from segtrain.data.images.intensity import Range, blank_pixels, grey_levels
+from segtrain.data.images.intensities.intensity import Range, blank_pixels, grey_levels
+from segtrain.data.images.intensities.value_range import measure
 from segtrain.data.images.opening import pillow_settings
-from segtrain.data.images.value_range import measure
 from segtrain.io import printable
 
 Result = TypeVar("Result")

@@ -21,8 +21,8 @@ from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.joined_files import KEPT_BESIDE
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.data.images.intensity import PLAIN, Intensity, Range, sample_type
-from segtrain.data.images.value_range import choose_range, measure, mixed_scales
+from segtrain.data.images.intensities.intensity import PLAIN, Intensity, Range, sample_type
+from segtrain.data.images.intensities.value_range import choose_range, measure, mixed_scales
 from segtrain.errors import SegtrainError
 from segtrain.io import printable, write_atomically
 from segtrain.values import IntensityRule, IntensitySetting

@@ -11,8 +11,8 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issues
 from segtrain.data.images.image_files import ImageError, image_path
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.data.images.name_forms import plain_path
-from segtrain.data.images.near_files import SIDE_FOLDERS, Found, NearFiles, is_missing, list_folder, missing_in
+from segtrain.data.images.names.name_forms import plain_path
+from segtrain.data.images.names.near_files import SIDE_FOLDERS, Found, NearFiles, is_missing, list_folder, missing_in
 from segtrain.data.storage.address import Location
 from segtrain.data.storage.image_store import ImageFile, ImageFolder, ImageStore, StoredFile
 from segtrain.errors import SegtrainError

@@ -28,7 +28,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issue, Issues
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.data.images.intensity import Intensity
+from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages
 from segtrain.data.storage.image_store import ImageFolder

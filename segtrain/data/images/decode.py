@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from segtrain.data.images.opening import open_image
 from segtrain.data.images.orientation import stands_upright, stored_size
-from segtrain.data.images.page_files import deep_colour, load_samples, open_stack
+from segtrain.data.images.pages.page_files import deep_colour, load_samples, open_stack
+from segtrain.data.images.pages.stacks import choose, choose_page, read_choice
 from segtrain.data.images.reading import Reading
 from segtrain.data.images.samples import Samples
-from segtrain.data.images.stacks import choose, choose_page, read_choice
 from segtrain.data.storage.image_store import ImageFile
 
 

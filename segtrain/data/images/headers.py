@@ -6,10 +6,10 @@ from PIL import Image
 
 from segtrain.data.images.opening import OpenedImage, open_image
 from segtrain.data.images.orientation import exif_orientation, stands_upright, stored_size, upright_size
-from segtrain.data.images.page_files import deep_colour, describe_mode, frame_count, is_deep, open_stack
+from segtrain.data.images.pages.page_files import deep_colour, describe_mode, frame_count, is_deep, open_stack
+from segtrain.data.images.pages.stacks import Choice, Stack, choose
 from segtrain.data.images.reading import Reading
 from segtrain.data.images.samples import ALPHA_MODES
-from segtrain.data.images.stacks import Choice, Stack, choose
 from segtrain.data.storage.image_store import ImageFile
 
 

@@ -10,7 +10,7 @@ from segtrain.arrays import RgbArray
 from segtrain.data.images.decode import decode, decode_pages
 from segtrain.data.images.headers import Header, read_header
 from segtrain.data.images.image_files import ImageError, image_path
-from segtrain.data.images.intensity import FULL, Intensity, Range, sample_type, to_rgb
+from segtrain.data.images.intensities.intensity import FULL, Intensity, Range, sample_type, to_rgb
 from segtrain.data.images.opening import PILLOW_LIMIT
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages, Reading

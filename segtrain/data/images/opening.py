@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from segtrain.data.images.file_kinds import HEAD, describe_file, describe_jpeg
 from segtrain.data.images.image_files import REPLACE, FileStatus, ImageError, open_file
-from segtrain.data.images.tiff_pages import TiffError
+from segtrain.data.images.pages.tiff_pages import TiffError
 from segtrain.data.storage.image_store import ImageFile, StoredFile
 from segtrain.data.storage.transfer import TransferError
 from segtrain.errors import SegtrainError

@@ -14,7 +14,7 @@ from PIL import Image
 
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import read_image
-from segtrain.data.images.intensity import (
+from segtrain.data.images.intensities.intensity import (
     FULL,
     Intensity,
     Range,
@@ -23,8 +23,8 @@ from segtrain.data.images.intensity import (
     sample_type,
     to_rgb,
 )
+from segtrain.data.images.intensities.value_range import choose_range, measure, mixed_scales, standard_range
 from segtrain.data.images.samples import Samples
-from segtrain.data.images.value_range import choose_range, measure, mixed_scales, standard_range
 from segtrain.errors import SegtrainError
 
 U16, I16, I32 = (0, 65535), (-32768, 32767), (-(2**31), 2**31 - 1)

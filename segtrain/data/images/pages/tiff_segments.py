@@ -12,8 +12,8 @@ import numpy.typing as npt
 from PIL import TiffImagePlugin
 
 from segtrain.data.images.orientation import exif_orientation
+from segtrain.data.images.pages.tiff_pages import BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, TiffError, TiffPage
 from segtrain.data.images.samples import Samples, samples_of
-from segtrain.data.images.tiff_pages import BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, TiffError, TiffPage
 
 Array = npt.NDArray[np.generic]
 _NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _LZMA, _PACK_BITS, _ZSTD = 1, 5, 8, 32946, 34925, 32773, 50000

@@ -16,8 +16,8 @@ from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader, read_image
 from segtrain.data.images.reading import Reading, check_channels, one_image_pages
 from segtrain.errors import SegtrainError
+from tests.data.images.test_tiff import Array, noise
 from tests.data.test_image_checks import REAL, Entry, found, needs_real_data
-from tests.data.test_tiff import Array, noise
 
 
 def array(path: Path, size: tuple[int, int] | None = None, **settings: Any) -> Array:

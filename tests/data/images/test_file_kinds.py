@@ -15,7 +15,7 @@ from PIL import Image
 from segtrain.data.images.file_kinds import describe_file
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import read_image
-from tests.data.test_images import picture
+from tests.data.images.test_images import picture
 
 
 def packed(kind: str) -> bytes:

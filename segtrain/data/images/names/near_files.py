@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from segtrain.data.images.name_forms import LOOSEST, Fit, closeness, parts_of, plain_path, without_affixes
+from segtrain.data.images.names.name_forms import LOOSEST, Fit, closeness, parts_of, plain_path, without_affixes
 from segtrain.data.storage.image_store import ImageFolder, ImageStore
 
 MOST_ENTRIES = 1_000_000  # files and folders that are listed; a larger folder takes too long

@@ -478,7 +478,7 @@ def test_a_reader_holds_what_reading_needs(tmp_path: Path) -> None:
 
 
 def test_pillow_reads_files_in_one_place_only() -> None:
-    package = Path(__file__).parents[2] / "segtrain"
+    package = Path(__file__).parents[3] / "segtrain"
     users = []
     for file in package.rglob("*.py"):
         calls = [node.func for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]

@@ -9,11 +9,18 @@ from PIL import ExifTags, Image
 from segtrain.data.images.file_kinds import HEAD
 from segtrain.data.images.opening import OpenedImage, too_large, unreadable
 from segtrain.data.images.orientation import exif_orientation, stored_size, upright_size
+from segtrain.data.images.pages.stacks import Stack
+from segtrain.data.images.pages.tiff_pages import (
+    WHITE_IS_ZERO,
+    TiffPage,
+    arrange,
+    parse_nodata,
+    pillow_reads,
+    read_pages,
+)
+from segtrain.data.images.pages.tiff_segments import decode_page, is_decoded_by_pillow, valid_pixels
 from segtrain.data.images.reading import Reading
 from segtrain.data.images.samples import ALPHA_MODES, Samples, samples_of
-from segtrain.data.images.stacks import Stack
-from segtrain.data.images.tiff_pages import WHITE_IS_ZERO, TiffPage, arrange, parse_nodata, pillow_reads, read_pages
-from segtrain.data.images.tiff_segments import decode_page, is_decoded_by_pillow, valid_pixels
 
 # A JPEG of several pictures shows its first one everywhere; the others are previews, or the second eye's.
 _FIRST_IS_IMAGE = frozenset({"MPO"})

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.arrays import BoolArray
-from segtrain.data.images.intensity import UNIT, Range, any_channel, blank_pixels, fill_values
+from segtrain.data.images.intensities.intensity import UNIT, Range, any_channel, blank_pixels, fill_values
 from segtrain.data.images.samples import Samples
 from segtrain.values import IntensityRule
 
