@@ -60,7 +60,7 @@ def write_page(path: Path, checked: CheckedSet, checkpoint: Path | None, experim
     """
     from segtrain.report.check_page import SheetImage, check_page
 
-    settings, report, index = checked
+    settings, report, index = checked.settings, checked.report, checked.index
     network, images = None, list[SheetImage]()
     if checkpoint is not None:
         network = _of_checkpoint(settings, checkpoint)

@@ -11,9 +11,9 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Protocol, cast, get_args
+from typing import Any, NoReturn, Protocol, cast, get_args
 
 from rich import box
 from rich.console import Console
@@ -45,7 +45,8 @@ _WIDTH = 140  # characters
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
-class CheckedSet(NamedTuple):
+@dataclass(frozen=True)
+class CheckedSet:
     """Data set that has been checked.
 
     Attributes:
