@@ -1,5 +1,8 @@
 """The fused convolution computes what a convolution and a ReLU6 compute."""
 
+from collections.abc import Iterator
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -63,8 +66,42 @@ def test_a_strided_depthwise_convolution_learns_in_float32() -> None:
         torch.testing.assert_close(gradient, reference.bfloat16(), rtol=0.01, atol=1e-6)
 
 
-def test_without_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
-    conv, tensors = arguments(torch.float32)
-    expected = convolve_and_clamp(conv, *tensors)
-    monkeypatch.setattr(fused_relu6, "_fused_types", frozenset)
-    assert torch.equal(convolve_and_clamp(conv, *tensors), expected)
+@pytest.fixture
+def types_found_anew() -> Iterator[None]:
+    fused_relu6._fused_types.cache_clear()
+    yield
+    fused_relu6._fused_types.cache_clear()
+
+
+def gradients_of(conv: nn.Conv2d, tensors: list[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The result, and the gradients of a weighted sum of it."""
+    result = convolve_and_clamp(conv, *tensors)
+    weights = torch.linspace(-1, 1, result.numel()).view(result.shape).to(result)
+    return result.detach(), torch.autograd.grad((result * weights).sum(), tensors)
+
+
+@pytest.mark.usefixtures("types_found_anew")
+@pytest.mark.parametrize(
+    ("missing", "left"),
+    [
+        (["_convolution_pointwise"], set()),
+        (["_is_mkldnn_bf16_supported"], {torch.float32}),
+        (["_convolution_pointwise", "_is_mkldnn_bf16_supported"], set()),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_without_private_operators(
+    monkeypatch: pytest.MonkeyPatch, missing: list[str], left: set[torch.dtype], dtype: torch.dtype
+) -> None:
+    conv, tensors = arguments(dtype, groups=8, stride=2)
+    expected, references = gradients_of(conv, tensors)
+    fused_relu6._fused_types.cache_clear()
+    names = ("_convolution_pointwise", "_is_mkldnn_bf16_supported")
+    kept = {name: getattr(torch.ops.mkldnn, name) for name in names if name not in missing}
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(**kept))
+    assert fused_relu6._fused_types() == left
+    found, gradients = gradients_of(conv, tensors)
+    assert torch.equal(found, expected)
+    for gradient, reference in zip(gradients, references, strict=True):
+        tolerance = 0.02 if dtype == torch.bfloat16 else 1e-5
+        assert float((gradient - reference).abs().max() / reference.abs().max()) < tolerance

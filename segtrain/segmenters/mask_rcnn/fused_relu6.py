@@ -1,7 +1,8 @@
 """Convolution and the ReLU6 behind it, in one pass over the activations on the CPU.
 
 In place, torch's ReLU6 copies its input for the backward pass; in any case it reads and writes the whole map once more.
-oneDNN clamps what a convolution writes while it is in the cache: the same values to the bit.
+oneDNN clamps what a convolution writes while it is in the cache: the same values to the bit. The operators for that are
+private to torch: in a release without them, convolution and ReLU6 are computed one after the other.
 """
 
 from functools import cache
@@ -33,10 +34,13 @@ def convolve_and_clamp(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor)
 
 @cache
 def _fused_types() -> frozenset[torch.dtype]:
-    """Return the types that oneDNN computes in on this processor."""
+    """Return the types that oneDNN computes in on this processor; none if this torch lacks its private operators."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return frozenset()
-    bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        return frozenset()
+    knows_bfloat16 = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    bfloat16 = knows_bfloat16 is not None and knows_bfloat16()
     return frozenset([torch.float32, torch.bfloat16] if bfloat16 else [torch.float32])
 
 
