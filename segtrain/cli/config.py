@@ -192,6 +192,8 @@ def _merged_type(hint: Any) -> Any:
         return _merged_type(get_args(hint)[0])
     if get_origin(hint) is Literal:
         return type(get_args(hint)[0])
+    if get_origin(hint) is list:
+        return list[_merged_type(get_args(hint)[0])]  # type: ignore[misc]
     if get_origin(hint) not in (Union, UnionType):
         return hint
     kinds = {_merged_type(choice) for choice in get_args(hint)}

@@ -24,7 +24,7 @@ from segtrain.cli.failures import describe_failure
 from segtrain.cli.help import help_text
 from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first
 from segtrain.cli.overrides import accept_shell_paths, compose, expand, expand_shorthand
-from segtrain.cli.requeue import goes_on, requeued
+from segtrain.cli.requeue import failed_jobs_in_one_line, goes_on, requeued
 from segtrain.cli.trial import check_torchvision, find_refusals
 from segtrain.errors import SegtrainError
 from segtrain.locks import locked_folder
@@ -90,7 +90,8 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
         written_out = list(map(expand_shorthand, arguments))
         _check_command(config_name, written_out)
         sys.argv = [program[-1], *overrides_first(written_out)]  # where Hydra looks for them
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(main)()
+        with failed_jobs_in_one_line():
+            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(main)()
         processes.finish()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from segtrain.errors import SegtrainError
 from segtrain.stopping import Stopped, stop_signals
 
 
@@ -33,6 +34,24 @@ def requeued() -> Iterator[None]:
         if stop.number == number and callable(queue_again):
             queue_again(number, None)  # ends the process
         raise
+
+
+@contextmanager
+def failed_jobs_in_one_line() -> Iterator[None]:
+    """Raise an error of one line where a job inside, which submitit has started, has failed.
+
+    Raises:
+        SegtrainError: with the last line that the job has written to stderr.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("submitit."):
+            raise
+        words = [line.strip() for line in str(error).splitlines() if line.strip()]
+        place = next((word for word in words[0].split() if ".submitit" in word), ".submitit in the folder of the sweep")
+        last = words[-1].removeprefix("error: ")
+        raise SegtrainError(f"a job has failed: {last} (its output is beside {place})") from error
 
 
 def goes_on(folder: Path, *, overwrite: bool) -> bool:

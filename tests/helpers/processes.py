@@ -4,13 +4,21 @@ import multiprocessing
 import os
 import pickle
 import socket
+import subprocess
+import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
+
+from tests.helpers.scripts import ROOT
 
 
 def together(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -55,3 +63,50 @@ def _work(
             pipe.send(pickle.dumps(function(*arguments)))
     except BaseException:
         pipe.send(traceback.format_exc())
+
+
+def torchrun(
+    script: str,
+    *overrides: str,
+    folder: Path,
+    options: Sequence[str] = ("--nproc_per_node=2",),
+    prefix: Sequence[str] = (),
+) -> "subprocess.Popen[str]":
+    """Start a script of the source tree under ``torchrun``, with one thread in each process.
+
+    Args:
+        script: "train" or "evaluate".
+        *overrides: settings.
+        folder: folder to start it in.
+        options: those of ``torchrun``.
+        prefix: command that runs it, such as one that enters a network namespace.
+    """
+    command = [*prefix, sys.executable, "-m", "torch.distributed.run", *options, str(ROOT / f"{script}.py"), *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def finished(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    """Wait for a command; return its exit code, and all that it has printed."""
+    out, _ = process.communicate(timeout=600)
+    return process.returncode, out
+
+
+def workers_of(process: "subprocess.Popen[str]", script: str) -> list[psutil.Process]:
+    """Return the processes that ``torchrun`` has started, by rank."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.Error):
+            if child.cmdline()[2:3] == [str(ROOT / f"{script}.py")] and "RANK" in child.environ():
+                found.append((int(child.environ()["RANK"]), child))
+    return [child for _, child in sorted(found, key=lambda pair: pair[0])]
+
+
+def wait_until(holds: Callable[[], Any], seconds: float = 300) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.1)
