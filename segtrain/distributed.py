@@ -24,11 +24,12 @@ from torch.distributed.rendezvous import rendezvous
 from segtrain.errors import SegtrainError
 
 T = TypeVar("T")
-# Scores and tables are made by the first process alone, while the others wait for it. That one has ended is noticed at
-# once; the limit is for one that hangs.
-TIMEOUT = timedelta(hours=6)
+# That a process has ended is noticed at once; this is for one that hangs, or whose machine is cut off. It does not hold
+# where the others wait for the first process, which makes scores and tables alone.
+LOST_AFTER = timedelta(seconds=float(os.environ.get("SEGTRAIN_LOST_AFTER", 900)))
 
 _groups = count()
+_meetings = count()
 _store: Store | None = None
 
 
@@ -45,15 +46,16 @@ def joined() -> Iterator[None]:
     Raises:
         LostProcessError: the others cannot be reached.
     """
-    global _store
+    global _store, _meetings
     if not is_started_by_torchrun() or dist.is_initialized():
         yield
         return
     with noticing_losses():
         store, rank, size = next(rendezvous("env://"))
         _store = PrefixStore(f"segtrain/{next(_groups)}", store)
+        _meetings = count()
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
-        dist.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=TIMEOUT)
+        dist.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=LOST_AFTER)
     try:
         yield
     finally:
@@ -128,6 +130,7 @@ def gather(value: T) -> list[T]:
         return [value]
     values: list[Any] = [None] * size()
     with noticing_losses():
+        _meet_first()
         dist.all_gather_object(values, value)
     return values
 
@@ -142,6 +145,7 @@ def collect(value: T) -> list[T] | None:
         return [value]
     values: list[Any] | None = [None] * size() if is_first() else None
     with noticing_losses():
+        _meet_first()
         dist.gather_object(value, values)
     return values
 
@@ -159,6 +163,7 @@ def from_first(make: Callable[[], T]) -> T:
         return make()
     values: list[Any] = [make() if is_first() else None]
     with noticing_losses():
+        _meet_first()
         dist.broadcast_object_list(values)
     made: T = values[0]
     return made
@@ -180,7 +185,7 @@ def in_turn() -> Iterator[None]:
 
 def barrier() -> None:
     """Wait until all processes are here."""
-    total([0])
+    gather(None)
 
 
 def keep(key: str, value: str) -> None:
@@ -265,6 +270,17 @@ def _lasting_store() -> Store | None:
     while isinstance(store, PrefixStore):
         store = store.underlying_store
     return store
+
+
+def _meet_first() -> None:
+    """Wait until the first process has come here too, however long it takes."""
+    assert _store is not None
+    key, pause = f"meeting/{next(_meetings)}", 0.001
+    if is_first():
+        _store.set(key, "")
+    while not _store.check([key]):
+        time.sleep(pause)
+        pause = min(1.5 * pause, 1.0)
 
 
 def _reduced(numbers: Sequence[float], operation: Any) -> list[float]:

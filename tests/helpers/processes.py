@@ -81,11 +81,26 @@ def torchrun(
         options: those of ``torchrun``.
         prefix: command that runs it, such as one that enters a network namespace.
     """
-    command = [*prefix, sys.executable, "-m", "torch.distributed.run", *options, str(ROOT / f"{script}.py"), *overrides]
+    runner = [*prefix, sys.executable, "-m", "torch.distributed.run", *options]
+    return start(script, *overrides, folder=folder, runner=runner)
+
+
+def start(
+    script: str, *overrides: str, folder: Path, runner: Sequence[str] = (sys.executable,)
+) -> "subprocess.Popen[str]":
+    """Start a script of the source tree in a process of its own, with one thread.
+
+    Args:
+        script: "train" or "evaluate".
+        *overrides: settings.
+        folder: folder to start it in.
+        runner: command that runs scripts.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+        [*runner, str(ROOT / f"{script}.py"), *overrides],
+        cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
 
 
 def finished(process: "subprocess.Popen[str]") -> tuple[int, str]:
