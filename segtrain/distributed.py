@@ -1,6 +1,6 @@
-"""Processes that train or evaluate together, as ``torchrun`` starts them; the only door to ``torch.distributed``.
+"""Processes that train or evaluate together, as ``torchrun`` starts them: their ranks, exchange and end.
 
-In a process of its own, every function here answers at once and changes nothing: code calls them without asking.
+Without other processes, every function returns at once and has no effect, so callers need not check for that case.
 
 Numbers and objects travel between the CPUs by gloo, and the gradients of networks on CUDA by NCCL. All processes must
 call the same functions in the same order. One that ends breaks the connections of the others, which then raise

@@ -1,8 +1,8 @@
-"""The one exception that is the user's business."""
+"""Exception for mistakes in input, settings or environment, which a user can mend."""
 
 
 class SegtrainError(Exception):
-    """Bad input, said in one line: what is wrong (file, id, key) and what to do about it.
+    """Error in input, described in one line: what is wrong (file, id, key) and how to mend it.
 
     The scripts print its text behind ``error: `` and exit with code 1; every other exception is a bug.
 

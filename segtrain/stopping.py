@@ -1,4 +1,4 @@
-"""Stop by a signal: work in progress comes to a good end, and what is done is kept."""
+"""Stop by a signal: the work in progress is finished, and its results are saved."""
 
 import os
 import signal

@@ -1,6 +1,6 @@
-"""The record that training learns from.
+"""Training targets: boxes, labels and masks of the objects of one image, as tensors.
 
-Apart from the other records, so that what only looks at data, such as the check, starts without torch.
+In a module of their own, so that commands which only read data, such as ``segtrain check``, start without torch.
 """
 
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Search for the best settings on training images: the objective, and the only door to Optuna."""
+"""Search for the best settings on training images: the objective, and the calls of Optuna."""
 
 import time
 import warnings

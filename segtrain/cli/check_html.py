@@ -1,4 +1,4 @@
-"""The page of ``segtrain check --html``: pictures as a network sees them are read here."""
+"""Page of ``segtrain check --html``: the first images, read by the settings of the check or of a network."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Errors that are no bugs, in one line with their remedy."""
+"""Messages for errors of input or environment: one line with the remedy, in place of a traceback."""
 
 import errno
 

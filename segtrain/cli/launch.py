@@ -1,4 +1,4 @@
-"""From overrides to a task: composition, checks, the output folder, and errors as one line."""
+"""Start of a command from its overrides: composition, checks, output folder, and errors as one line."""
 
 import os
 import sys

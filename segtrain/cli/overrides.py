@@ -1,4 +1,4 @@
-"""Overrides as a whole: every mistake is reported, each with the nearest name that exists."""
+"""Checks of all overrides of a command, and suggestions of the nearest names for mistyped ones."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Both commands as functions, for notebooks and programs."""
+"""Functions that run ``train`` and ``evaluate`` from Python, for notebooks and programs."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

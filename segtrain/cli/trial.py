@@ -1,4 +1,4 @@
-"""Parts of a run that are built on trial, so that settings they refuse are known before any data are read."""
+"""Trial construction of the parts of a run, which finds refused settings before any data are read."""
 
 import inspect
 import warnings

@@ -1,4 +1,4 @@
-"""Fingerprint of a split's content, by which a resumed training knows its data again."""
+"""Fingerprint of a split's content, by which a resumed training recognises changed data."""
 
 import hashlib
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Processes that load ahead: the memory that they hand batches over in, and what became of one that has died."""
+"""Worker processes of a loader: the shared memory of their batches, and messages for one that died."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""Run-length codec and mask algebra; the only door to ``pycocotools.mask``.
+"""Run-length codec and mask algebra, in part by ``pycocotools.mask``, which no other package imports.
 
 A mask is a COCO run-length encoding: lengths of alternating runs of 0s and 1s, starting with 0s, down the columns
 (Fortran order) of an (H, W) plane. Only ``encode`` and ``decode`` use full planes; time and memory of all other

@@ -1,4 +1,4 @@
-"""COCO's average precision and recall; the only door to the AP backend (hotcoco).
+"""COCO's average precision and recall, computed by hotcoco.
 
 ``coco_summary`` computes them from matches that other metrics need as well. ``average_precision`` is for callers that
 need nothing else, such as a search of settings: its backend takes a fifth of the time of the matching in this package.

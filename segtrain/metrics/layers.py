@@ -1,4 +1,4 @@
-"""Layers of an image's masks: crowds, and the true and the found objects of each category."""
+"""Layers of an image's masks: crowds, and the true and the detected objects of each category."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

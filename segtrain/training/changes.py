@@ -1,4 +1,4 @@
-"""Settings that a resumed run changes: found, printed, and refused where they cannot be meant."""
+"""Settings that a resumed run changes: their search, messages, and the refusal of those that cannot change."""
 
 import logging
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Logging of a training run to TensorBoard and metrics.jsonl; the only door to TensorBoard."""
+"""Logging of a training run to TensorBoard and metrics.jsonl."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Check a COCO data set before it costs an hour.
+"""Command that checks a COCO data set before a training or an evaluation.
 
     segtrain check ANNOTATIONS IMAGES [--html PAGE.html] [--fix OUT.json] [--json] [--against OTHER.json]
 

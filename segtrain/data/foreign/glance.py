@@ -1,4 +1,4 @@
-"""A first look at a file or folder: its names, and the beginnings of its files, each read once."""
+"""Names in a folder, and the first bytes of its files, each read once, by which label formats are recognised."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Frames that only the size of the image betrays: masks and boxes agree, and both miss the image."""
+"""Frames in which masks and boxes agree with each other and do not fit the size of the image."""
 
 from collections.abc import Iterator
 

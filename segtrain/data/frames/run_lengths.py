@@ -1,4 +1,4 @@
-"""Readings of run lengths: what the numbers of a mask can mean that are no column-major runs from the first 0s on."""
+"""Readings of run lengths in other conventions than COCO's column-major runs, which begin with zeros."""
 
 import re
 from collections.abc import Callable, Mapping

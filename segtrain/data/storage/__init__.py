@@ -1,1 +1,1 @@
-"""Data that lie in no folder of this machine: addresses, transfers, caches, and shards."""
+"""Remote data and shards: addresses, transfers, caches, and tar files."""

@@ -1,4 +1,4 @@
-"""Interface of stores of image files that are no folder of this machine."""
+"""Interface of stores of image files other than local folders."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

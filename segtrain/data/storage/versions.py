@@ -1,4 +1,4 @@
-"""Versions of files by which copies and indices of them are known."""
+"""Versions of files, by which outdated copies and indices of them are recognised."""
 
 from typing import Any, NamedTuple
 
