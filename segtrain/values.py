@@ -22,7 +22,7 @@ _WORDS = {NoneType: "null", bool: "true or false", int: "a whole number", float:
 
 
 def check_value(path: str, value: object, hint: Any) -> Iterator[str]:
-    """Hold a value against its type.
+    """Check a value against its type.
 
     Args:
         path: place of the value in the configuration.

@@ -1,1 +1,1 @@
-"""Command line: the verbs, and the composition and checks of the configuration."""
+"""Command line: the commands, and the composition and checks of the configuration."""
