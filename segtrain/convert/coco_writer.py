@@ -180,19 +180,30 @@ def _masks(drawn: Sequence[DrawnObject]) -> list[dict[str, Any]]:
 
 
 def joined_images(images: Sequence[LabelledImage], tally: Tally) -> list[LabelledImage]:
-    """Make one image of those that are the same file.
+    """Make one image of those that are the same file; objects that are the same are one, too.
 
     Args:
         images: images with their objects.
-        tally: receives the images that several label files are about.
+        tally: receives the images that several label files are about, and their repeated objects.
     """
     found: dict[Path, LabelledImage] = {}
     for image in images:
-        if (path := image.path.absolute()) in found and image.content is None:
+        if (path := image.path.absolute()) in found:
             tally.add("note", "images with several label files, whose objects are joined", image.path.name)
-            image = replace(found[path], objects=[*found[path].objects, *image.objects])
+            known = {_content(each) for each in found[path].objects}
+            new = [each for each in image.objects if _content(each) not in known]
+            for each in image.objects:
+                if _content(each) in known:
+                    tally.add("left out", "objects that an earlier label file has, too", each.origin)
+            image = replace(image, objects=[*found[path].objects, *new])
         found[path] = image
     return list(found.values())
+
+
+def _content(each: LabelledObject) -> tuple[object, ...]:
+    """Return what makes an object the same as another one of its image."""
+    mask = None if each.mask is None else each.mask["counts"]
+    return each.category, tuple(map(tuple, each.polygons)), mask, tuple(each.box or ())
 
 
 def only_classes(images: Sequence[LabelledImage], classes: Sequence[str], tally: Tally) -> list[LabelledImage]:

@@ -144,3 +144,13 @@ def test_damage_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         "masks as points as [x, y]: annotation 15",
     ):
         assert line in out
+
+
+def test_objects_of_several_files_are_joined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    square = [np.reshape(SQUARE, -1).tolist()]
+    draw_image(tmp_path / "set" / "a.png")
+    write_json(tmp_path / "set" / "one.json", document("a.png", annotation()))
+    write_json(tmp_path / "set" / "two.json", document("a.png", annotation(), annotation(segmentation=square)))
+    content = convert(tmp_path / "set", tmp_path / "out.json")
+    assert_equal(objects(content)["a.png"], [("cell", polygon_plane(STAR)), ("cell", polygon_plane(SQUARE))])
+    assert "1  objects that an earlier label file has, too: annotation 10 in two.json" in capsys.readouterr().out
