@@ -54,8 +54,11 @@ class Glance:
 
     def head(self, name: str) -> bytes:
         """Read the beginning of a file; empty if it cannot be read."""
+        path = self.place(name)
+        if not path.is_file():  # opening a pipe would wait for a writer
+            return b""
         try:
-            with self.place(name).open("rb") as stream:
+            with path.open("rb") as stream:
                 return stream.read(_HEAD)
         except OSError:
             return b""
@@ -91,6 +94,8 @@ def keys_of(value: Any) -> Mapping[str, Any]:
 
 
 def _read_keys(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():  # opening a pipe would wait for a writer
+        return {}
     try:
         content = path.read_bytes().removeprefix(_UTF8_MARK) if path.stat().st_size <= _LARGEST else b""
         if content.lstrip()[:1] != b"[":
