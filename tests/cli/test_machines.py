@@ -71,7 +71,7 @@ def test_a_machine_that_is_cut_off_comes_back(machines: list[str], tmp_path: Pat
     wait_until(lambda: not before.is_running())  # it has waited for the other one
     ip("-n", machines[1], "link", "set", "cable", "up")
     outcomes = [finished(process) for process in (first, machine(1))]
-    assert [code for code, _ in outcomes] == [0, 0], outcomes
+    assert [code for code, _ in outcomes] == [0, 0], "\n".join(out for _, out in outcomes)
     (line,) = lines_of(outcomes[0][1], "error: ")
     assert "or its machine is cut off" in line
     assert lines_of(outcomes[0][1], "resuming ")

@@ -91,22 +91,6 @@ def test_two_processes_evaluate_as_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_validation_of_the_same_weights_is_the_same(tmp_path: Path) -> None:
-    """With nothing left to train, a resumed run validates the state once more."""
-    data = data_of(write_data(tmp_path / "data", 5))
-    steps = [*RUN, *data, "trainer.max_steps=6"]
-    assert run("train", *steps, "output_dir=run", folder=tmp_path).code == 0
-    content = state(tmp_path / "run")
-    content["training"]["validated_at"] = -1
-    torch.save(content, tmp_path / "run" / "checkpoints" / "last.pt")
-    assert run("train", *steps, "resume=run", "output_dir=one", folder=tmp_path).code == 0
-    code, out = finished(torchrun("train", *steps, "resume=run", "output_dir=two", folder=tmp_path))
-    assert code == 0, out
-    one, two = (state(tmp_path / folder)["metrics"] for folder in ("one", "two"))
-    assert two == pytest.approx(one, abs=1e-9, nan_ok=True)
-
-
-@pytest.mark.slow
 def test_a_lost_process_is_started_again_from_the_last_state(tmp_path: Path) -> None:
     data = data_of(write_data(tmp_path / "data", 9))
     steps = [*RUN, *data, "trainer.max_steps=60", "trainer.checkpoint_minutes=0.01", "trainer.batch_size=2"]

@@ -9,9 +9,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from segtrain import distributed
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.splits import Split
 from segtrain.evaluation import Detections, gathered
 from segtrain.segmenters import Trainable
 from segtrain.training.parallel import synchronise_norms
+from segtrain.training.validation import Validation
 from tests.helpers.processes import together
 from tests.helpers.tiny_networks import CLASSES, tiny
 from tests.helpers.tiny_runs import Run, write_data
@@ -35,6 +38,14 @@ def trained(folder: Path, batch_size: int, network: Any, changes: dict[str, Any]
     run = Run(index, folder, changes=settings, network=network)
     run.fit()
     return [values for _, values in run.entries], run.validated[-1][1]
+
+
+def validated(folder: Path) -> dict[str, float]:
+    """Validate a network that finds something, on 5 images."""
+    folder.mkdir()
+    index = write_data(folder, images=5)
+    split = Split("val", index, ImageReader(folder, exif="auto", max_pixels=10**6))
+    return Validation(split, max_dets=10, score_threshold=0.1, show=lambda step, found: None)(all_drawn().eval(), 1)
 
 
 def normalised(norm: nn.Module) -> list[Tensor]:
@@ -74,6 +85,7 @@ def all_parts(folder: Path) -> dict[str, Any]:
         "files": sorted(path.name for path in folder.glob("*.pt")),
         "unet": trained(folder, 1, unet, {"accumulate_steps": 2}),
         "gathered": gathered(Detections(records, None, True, 0.5, {"data": [float(i) for i in own]}), ids),
+        "validated": validated(folder / "val"),
         "norm": normalised_together(),
         "same": distributed.differing(0),
         "other": distributed.differing(distributed.rank()),
@@ -122,6 +134,13 @@ def test_detections_come_in_the_order_of_the_images(results: list[dict[str, Any]
     assert [record["score"] for record in found.masks] == [0.9, 0.5] * 5
     assert found.boxes is None
     assert found.seconds == {"data": [7.0, 3.0, 9.0, 4.0, 1.0]}
+
+
+def test_validation_is_that_of_one_process(results: list[dict[str, Any]], tmp_path: Path) -> None:
+    alone = validated(tmp_path / "val")
+    assert alone["miou"] > 0
+    for result in results:
+        assert result["validated"] == pytest.approx(alone, abs=1e-9, nan_ok=True)
 
 
 def test_norms_see_the_images_of_all_processes(results: list[dict[str, Any]]) -> None:
