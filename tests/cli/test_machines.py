@@ -56,9 +56,11 @@ def test_a_machine_that_is_cut_off_comes_back(machines: list[str], tmp_path: Pat
             f"--rdzv_conf=is_host={1 - number}", "--rdzv_id=machines", "--max-restarts=3",
             f"--local-addr={ADDRESSES[number]}",
         ]  # fmt: skip
-        variables = ["GLOO_SOCKET_IFNAME=cable", "SEGTRAIN_LOST_AFTER=20"]
+        variables = ["GLOO_SOCKET_IFNAME=cable", "SEGTRAIN_LOST_AFTER=20", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"]
         prefix = ["ip", "netns", "exec", machines[number], "env", *variables]
-        return torchrun("train", *given, "output_dir=run", folder=tmp_path, options=options, prefix=prefix)
+        return torchrun(
+            "train", *given, "output_dir=run", "resume=auto", folder=tmp_path, options=options, prefix=prefix
+        )
 
     first, second = machine(0), machine(1)
     written = tmp_path / "run" / "metrics.jsonl"
