@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import math
 import os
 import platform
 import random
@@ -88,8 +89,38 @@ def thread_count(threads: Literal["auto"] | int, busy_workers: int) -> int:
     """
     if threads != "auto" and (type(threads) is not int or threads < 1):
         raise SegtrainError(f"threads={threads}: not a number of threads; use auto, or a whole number from 1")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return max(1, cores // distributed.local_size() - busy_workers) if threads == "auto" else threads
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use: the least of its affinity, its cgroup and ``OMP_NUM_THREADS``.
+
+    A container has a quota of time rather than cores of its own; more threads than it allows wait for each other.
+
+    >>> usable_cores() >= 1
+    True
+    """
+    limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    if (quota := _cgroup_quota()) is not None:
+        limits.append(max(1, math.ceil(quota)))
+    stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # of nested regions the first
+    # torchrun sets it to 1 by itself, whatever the number of cores.
+    if stated.isdecimal() and int(stated) > 0 and not distributed.is_started_by_torchrun():
+        limits.append(int(stated))
+    return min(limits)
+
+
+def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Read how many cores the process's control group may use, of version 2 or 1; None without a limit."""
+    try:
+        if (root / "cpu.max").exists():
+            quota, period = (root / "cpu.max").read_text().split()
+        else:
+            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return float(quota) / float(period) if float(quota) > 0 else None
+    except (OSError, ValueError):  # no control groups, or "max"
+        return None
 
 
 def seed_everything(seed: int) -> None:

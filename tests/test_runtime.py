@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from segtrain import runtime
 from segtrain.errors import SegtrainError
 from segtrain.runtime import (
     MemoryAbove,
+    _cgroup_quota,
     describe_environment,
     peak_memory,
     resolve_device,
@@ -22,6 +24,7 @@ from segtrain.runtime import (
     seed_everything,
     thread_count,
     to_device,
+    usable_cores,
 )
 
 CPU = torch.device("cpu")
@@ -78,8 +81,32 @@ def threads() -> Iterator[None]:
 @pytest.mark.usefixtures("threads")
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4), raising=False)
+    monkeypatch.setattr(runtime, "_cgroup_quota", lambda: None)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert [thread_count("auto", busy) for busy in (0, 1, 3, 9)] == [4, 3, 1, 1]
     assert thread_count(2, 3) == 2
+
+
+def test_the_least_limit_of_cores_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.setattr(runtime, "_cgroup_quota", lambda: 2.5)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert usable_cores() == 3
+    for stated, cores in (("2", 2), ("6,2", 3), ("0", 3), ("many", 3)):
+        monkeypatch.setenv("OMP_NUM_THREADS", stated)
+        assert usable_cores() == cores
+
+
+def test_quotas_of_control_groups(tmp_path: Path) -> None:
+    assert _cgroup_quota(tmp_path) is None
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    for quota, expected in (("150000\n", 1.5), ("-1\n", None)):
+        (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
+        assert _cgroup_quota(tmp_path) == expected
+    for text, expected in (("400000 100000\n", 4.0), ("max 100000\n", None)):
+        (tmp_path / "cpu.max").write_text(text)
+        assert _cgroup_quota(tmp_path) == expected
 
 
 @pytest.mark.parametrize("value", [0, -1, "many", 1.5, None, True])

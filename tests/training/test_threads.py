@@ -1,6 +1,5 @@
 """The thread tuner, on a simulated machine."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,7 +76,7 @@ def test_validation_has_its_own_count() -> None:
 def test_what_may_be_chosen_from(
     threads: Any, workers: int, device: str, first: int, counts: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
+    monkeypatch.setattr("segtrain.runtime.usable_cores", lambda: 4)
     tuner = choose_threads(threads, workers, torch.device(device))
     assert torch.get_num_threads() == first
     assert set(run(tuner, HOLD, dict.fromkeys(range(1, 5), 1.0))) == counts
