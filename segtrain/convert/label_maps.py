@@ -10,14 +10,12 @@ import numpy as np
 
 from segtrain.arrays import IntArray
 from segtrain.convert.labelled import LabelledImage, LabelledObject, Labels, Request
-from segtrain.convert.picture_files import PictureFiles, picture_size, read_label_plane, require_found
+from segtrain.convert.picture_files import IMAGE_FOLDERS, PictureFiles, picture_size, read_label_plane, require_found
 from segtrain.data.foreign.glance import Glance
-from segtrain.data.foreign.label_kinds import MAP_ENDING, MAP_FOLDERS, RASTERS
+from segtrain.data.foreign.label_kinds import MAP_ENDING, RASTERS, names_label_maps
 from segtrain.data.images.image_files import ImageError
 from segtrain.errors import SegtrainError
 from segtrain.masks import Rle, encode_labels
-
-_IMAGE_FOLDERS = ("images", "image", "imgs", "img", "raw", "input", "inputs", "originals")
 
 
 def read_label_maps(request: Request) -> Labels:
@@ -61,11 +59,13 @@ def _maps(request: Request) -> tuple[Path, list[str]]:
     rasters = [name for name in found.images if name.lower().endswith(RASTERS)]
     named = [name for name in rasters if MAP_ENDING.search(PurePosixPath(name).stem) or _map_folder(name) is not None]
     apart = request.images is not None and request.images.resolve() != request.source.resolve()
-    return request.source, named or (rasters if apart or request.source.name.lower() in MAP_FOLDERS else [])
+    return request.source, named or (
+        rasters if apart or any(map(names_label_maps, request.source.absolute().parts[-2:])) else []
+    )
 
 
 def _map_folder(name: str) -> str | None:
-    return next((part for part in PurePosixPath(name).parts[:-1] if part.lower() in MAP_FOLDERS), None)
+    return next((part for part in PurePosixPath(name).parts[:-1] if names_label_maps(part)), None)
 
 
 def _picture(name: str, folder: Path, pictures: PictureFiles) -> Path | None:
@@ -73,13 +73,12 @@ def _picture(name: str, folder: Path, pictures: PictureFiles) -> Path | None:
     path, own = PurePosixPath(name), _map_folder(name)
     folders = [tuple(part for part in path.parts[:-1] if part != own)]
     if own is not None:  # beside masks/a.tif, images/a.png
-        folders += [tuple(other if part == own else part for part in path.parts[:-1]) for other in _IMAGE_FOLDERS]
+        folders += [tuple(other if part == own else part for part in path.parts[:-1]) for other in IMAGE_FOLDERS]
     for stem in dict.fromkeys([MAP_ENDING.sub("", path.stem), path.stem]):
         for wanted in [PurePosixPath(*parts, stem + end) for end in (path.suffix, "") for parts in folders]:
-            for beside in (folder, folder.parent / "images"):
-                found = pictures.find(str(wanted), beside)
-                if found is not None and found.resolve() != (folder / name).resolve():
-                    return found
+            found = pictures.find(str(wanted), folder)
+            if found is not None and found.resolve() != (folder / name).resolve():
+                return found
     return None
 
 

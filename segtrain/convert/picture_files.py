@@ -22,6 +22,7 @@ from segtrain.io import IMAGE_EXTENSIONS
 # Only sizes and labels are read here: neither pages nor channels of the images matter.
 _READING = Reading(max_pixels=10**9, pages="first", channels=(0,))
 _MAPS = Reading(exif="ignore", max_pixels=10**9)
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "raw", "input", "inputs", "originals")
 NO_IMAGE = "no image file of this name"
 
 
@@ -39,7 +40,7 @@ class PictureFiles:
 
     @classmethod
     def of(cls, request: Request, leave_out: Iterable[str] = ()) -> "PictureFiles":
-        """Return the images of a request: in its folder of images, or else where its source is.
+        """Return the images of a request: in its folder of images, or else where its source is, or beside it.
 
         Args:
             request: the request.
@@ -52,7 +53,9 @@ class PictureFiles:
             raise SegtrainError(f"{request.images}: no such folder; give the folder of the images with --images")
         if request.images is not None:
             return cls(request.images, leave_out, stated=True)
-        return cls(request.folder, leave_out)
+        found = cls(request.folder, leave_out)
+        beside = None if found.names else _folder_beside(request.folder.absolute())
+        return found if beside is None else cls(beside)
 
     @cached_property
     def names(self) -> list[str]:
@@ -86,6 +89,15 @@ class PictureFiles:
         if len(found) > 1 and beside is not None:
             found = [other for other in found if (self.folder / other).is_relative_to(beside)]
         return self.folder / found[0] if len(found) == 1 else None
+
+
+def _folder_beside(folder: Path) -> Path | None:
+    """Find the folder of images for one of labels: ``images`` beside it, or ``images/train`` for ``labels/train``."""
+    places = [folder.parent / name for name in IMAGE_FOLDERS]
+    for place in reversed(range(1, len(folder.parts))):
+        before, after = folder.parts[:place], folder.parts[place + 1 :]
+        places += [Path(*before, name, *after) for name in IMAGE_FOLDERS]
+    return next((place for place in places if place != folder and place.is_dir()), None)
 
 
 def picture_size(path: Path, tally: Tally) -> tuple[int, int] | None:

@@ -110,3 +110,14 @@ def test_maps_and_images_without_a_partner_are_counted(tmp_path: Path, capsys: p
     out = capsys.readouterr().out
     assert "no image file of this name: masks/c.png" in out
     assert "images without a label map, which are not written: a.png" in out
+
+
+@pytest.mark.parametrize(
+    ("maps", "images"), [("masks", "images"), ("train_labels", "raw"), ("gt/train", "images/train")]
+)
+def test_the_folder_of_the_maps_alone(maps: str, images: str, tmp_path: Path) -> None:
+    plane = label_map(0, [1, 2])
+    draw_image(tmp_path / images / "a.jpg")
+    save(tmp_path / maps / "a.tif", plane, "uint16")
+    options = ["--format", "labelmaps"] if "/" in maps else []
+    assert_equal(objects(convert(tmp_path / maps, tmp_path / "out.json", *options))["a.jpg"], expected_of(plane))

@@ -124,9 +124,17 @@ def _is_label_maps(found: Glance) -> bool:
     rasters = [name for name in found.images if name.lower().endswith(RASTERS)]
     if any(MAP_ENDING.search(PurePosixPath(name).stem) for name in rasters):
         return True
-    parents = {_parent(name) for name in rasters}
-    own = found.path.name.lower() if found.is_folder else ""
-    return bool(rasters) and (own in MAP_FOLDERS or bool(parents & set(MAP_FOLDERS)))
+    parents = {_parent(name) for name in rasters} | ({found.path.absolute().name} if found.is_folder else set())
+    return bool(rasters) and any(map(names_label_maps, parents))
+
+
+def names_label_maps(folder: str) -> bool:
+    """Return True for the name of a folder that may hold label maps.
+
+    >>> names_label_maps("masks"), names_label_maps("train_labels"), names_label_maps("images")
+    (True, True, False)
+    """
+    return any(word in MAP_FOLDERS for word in (folder.lower(), *re.split(r"[_\-. ]", folder.lower())))
 
 
 def _parent(name: str) -> str:
