@@ -15,6 +15,7 @@ from torch import Tensor
 
 from segtrain import distributed
 from segtrain.data.coco.index import CocoIndex
+from segtrain.mask_records import MaskRecords
 from segtrain.metrics.average_precision import coco_summary
 from segtrain.metrics.f1 import f1_curve
 from segtrain.metrics.metric import Metric, MetricInput
@@ -94,10 +95,14 @@ class Detections:
         """Return the detections with a single category."""
         return replace(
             self,
-            masks=None if self.masks is None else [_merged(p) for p in self.masks],
-            boxes=None if self.boxes is None else [_merged(p) for p in self.boxes],
+            masks=None if self.masks is None else _all_merged(self.masks),
+            boxes=None if self.boxes is None else _all_merged(self.boxes),
             class_aware=True,
         )
+
+    def by_column(self) -> "Detections":
+        """Return the detections with masks that take less memory, see ``MaskRecords``."""
+        return self if self.masks is None else replace(self, masks=MaskRecords.of(self.masks))
 
 
 def predict(
@@ -285,6 +290,12 @@ def _track(inputs: MetricInput, categories: Sequence[Category], begin: Callable[
             "precision_recall": (segm or bbox).precision_recall,
         }
     )
+
+
+def _all_merged(records: Sequence[Any]) -> Sequence[Any]:
+    if isinstance(records, MaskRecords):
+        return records.with_category(OBJECT.id)
+    return [_merged(record) for record in records]
 
 
 def _merged(record: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from segtrain import masks
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName, predict, score
+from segtrain.mask_records import MaskRecords
 from segtrain.metrics.scores import CocoStats
 from segtrain.records import NO_CATEGORY, Category, Instances, to_box_predictions, to_predictions
 from tests.helpers.coco_referee import twelve_numbers
@@ -154,6 +155,14 @@ def test_class_agnostic_numbers_do_not_see_categories() -> None:
     assert blind["class_aware"] is None
     assert repr(blind["class_agnostic"]) == repr(aware["class_agnostic"])
     assert [row.name for row in aware["class_agnostic"].per_category] == ["object"]  # type: ignore[union-attr]
+
+
+def test_numbers_of_records_by_column_are_those_of_the_records() -> None:
+    drawn = scene(6)
+    detections = Detections(drawn.predictions, None, True, 0.4)
+    kept = detections.by_column()
+    assert isinstance(kept.masks, MaskRecords)
+    assert repr(score(kept, ground_truth_of(drawn), 50)) == repr(score(detections, ground_truth_of(drawn), 50))
 
 
 def test_the_operating_point_cuts_pixels_and_f1_but_not_ap() -> None:

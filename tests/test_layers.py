@@ -21,6 +21,7 @@ LAYERS = {
     "locks": 0,
     "masks": 0,
     "records": 0,
+    "mask_records": 0,
     "targets": 0,
     "nodes": 0,
     "values": 0,

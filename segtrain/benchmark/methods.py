@@ -87,7 +87,8 @@ class Method:
         device = self.segmenter.device if isinstance(self.segmenter, Trainable) else CPU
         with MemoryAbove(device) as memory:
             own = self._segment(benchmark, advance)
-        self.detections = gathered(own, [image.id for image in benchmark.split.index.images])
+        found = gathered(own, [image.id for image in benchmark.split.index.images])
+        self.detections = None if found is None else found.by_column()
         taken = [gib for gib in distributed.gather(memory.gib) if gib is not None]
         self.costs["peak_memory_gib"] = max(taken, default=None)
         return self.detections

@@ -96,7 +96,7 @@ class EvaluationFolder:
         boxes = detections.boxes if detections.exported_boxes is None else detections.exported_boxes
         for path, records in zip(self._record_paths(name), (detections.masks, boxes), strict=True):
             if records is not None and path.resolve() not in self._given:
-                write_atomically(path, json.dumps(records))
+                write_atomically(path, json.dumps(list(records)))
 
     def _record_paths(self, name: str) -> tuple[Path, Path]:
         folder = self.path / "predictions"

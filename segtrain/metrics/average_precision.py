@@ -15,7 +15,8 @@ import numpy as np
 
 from segtrain import boxes, masks
 from segtrain.arrays import FloatArray, IntArray, mean_of_defined
-from segtrain.metrics.matching import ALL, IOU50, IOU75, LARGE, MEDIUM, SMALL, IouType, Matches
+from segtrain.metrics.candidates import IouType
+from segtrain.metrics.matching import ALL, IOU50, IOU75, LARGE, MEDIUM, SMALL, Matches
 from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.resampled_ap import precision_at_recalls
 from segtrain.records import BoxPrediction, GroundTruth, Prediction

@@ -11,7 +11,7 @@ import numpy as np
 from segtrain import boxes
 from segtrain.arrays import FloatArray
 from segtrain.boxes import AS_WRITTEN, LAYOUTS
-from segtrain.metrics.matching import IouType
+from segtrain.metrics.candidates import IouType
 from segtrain.records import GroundTruth
 
 Pairs = list[tuple[FloatArray, FloatArray]]  # predicted and true boxes of each image, (D, 4) and (G, 4) xywh

@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.arrays import FloatArray
-from segtrain.metrics.matching import ALL, IOU50, max_iou
+from segtrain.mask_records import select
+from segtrain.metrics.candidates import max_iou
+from segtrain.metrics.matching import ALL, IOU50
 from segtrain.metrics.metric import MetricInput
 
 BINS = 10
@@ -76,7 +78,7 @@ def calibration(inputs: MetricInput) -> Calibration | None:
     if not len(score) or score.min() < 0 or score.max() > 1:
         return None
     right = matches.truth[IOU50, ALL, counted] >= 0
-    iou = max_iou(inputs.truths, [predictions[record] for record in matches.record[counted]])
+    iou = max_iou(inputs.truths, select(predictions, matches.record[counted]))
     edges = np.linspace(0, 1, BINS + 1)
     place = np.clip(np.searchsorted(edges, score, side="left") - 1, 0, BINS - 1)
     count = np.bincount(place, minlength=BINS)

@@ -1,19 +1,17 @@
 """COCO's matching of detections to true instances (pycocotools.cocoeval.evaluateImg), and their overlaps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from segtrain import boxes, masks
 from segtrain.arrays import BoolArray, FloatArray, IntArray
-from segtrain.metrics.pairs import Pairs, box_pairs, mask_pairs
+from segtrain.metrics.candidates import Candidates, IouType, find_candidates
+from segtrain.metrics.pairs import Pairs
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
-IouType = Literal["segm", "bbox"]
 PlaceArray = npt.NDArray[np.int32]  # the largest tables: half the memory
 IOU_THRESHOLDS: FloatArray = np.linspace(0.5, 0.95, 10)
 AREAS = (
@@ -137,12 +135,8 @@ def match(
     iou_type: IouType,
     thresholds: FloatArray = IOU_THRESHOLDS,
     areas: Sequence[tuple[float, float]] = AREAS,
-    ignore: BoolArray | None = None,
 ) -> Matches:
     """Match all detections, however many an image has.
-
-    A detection's match does not depend on those of lower score, so detections beyond ``max_dets`` or below a score can
-    be left out afterwards, by ``rank`` or by ``score``.
 
     Args:
         truths: all true instances.
@@ -152,89 +146,73 @@ def match(
         iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
         thresholds: (T,) least IoU of a match, each in (0, 1].
         areas: A ranges of areas in pixels, ends included; instances outside of a range are ignored in it.
-        ignore: (A, N) true for truths, of all N given ones, that are ignored for another reason than their area:
-            detections matched to them are neither right nor wrong; unmatched detections count as usual.
 
-    Source: Lin et al., Microsoft COCO (2014), and ``pycocotools.cocoeval.COCOeval.evaluateImg``.
-
-    >>> mask = masks.encode(np.ones((4, 4)))
+    >>> from segtrain.masks import encode
+    >>> mask = encode(np.ones((4, 4)))
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
     >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.4, 0.9)]
     >>> found = match([truth], pair, image_ids=[1], category_ids=[1], iou_type="segm")
     >>> found.score.tolist(), found.truth[IOU50, ALL].tolist()
     ([0.9, 0.4], [0, -1])
     """
-    images = {image_id: number for number, image_id in enumerate(sorted(set(image_ids)))}
-    categories = {category_id: number for number, category_id in enumerate(sorted(set(category_ids)))}
-    found, found_image, found_category = _columns(predictions, images, categories)
-    real, truth_image, truth_category = _columns(truths, images, categories)
-    score = np.array([predictions[n]["score"] for n in found], dtype=np.float64)
-    order = np.lexsort((found, found_image, -score, found_category))
-    found, score, image, category = found[order], score[order], found_image[order], found_category[order]
+    candidates = find_candidates(truths, predictions, image_ids=image_ids, category_ids=category_ids, iou_type=iou_type)
+    return match_candidates(candidates, thresholds=thresholds, areas=areas)
 
-    known = [truths[n] for n in real]
-    crowd = np.array([bool(t["iscrowd"]) for t in known], dtype=np.bool_)
-    area = np.array([t["area"] for t in known], dtype=np.float64)
-    truth_ignored = crowd | _outside(area, areas)
+
+def match_candidates(
+    candidates: Candidates,
+    *,
+    thresholds: FloatArray = IOU_THRESHOLDS,
+    areas: Sequence[tuple[float, float]] = AREAS,
+    ignore: BoolArray | None = None,
+) -> Matches:
+    """Match detections whose pairs are known.
+
+    A detection's match does not depend on those of lower score, so detections beyond ``max_dets`` or below a score can
+    be left out afterwards, by ``rank`` or by ``score``.
+
+    Args:
+        candidates: the detections and the true instances.
+        thresholds: (T,) least IoU of a match, each in (0, 1].
+        areas: A ranges of areas in pixels, ends included; instances outside of a range are ignored in it.
+        ignore: (A, N) true for truths, of all N given ones, that are ignored for another reason than their area:
+            detections matched to them are neither right nor wrong; unmatched detections count as usual.
+
+    Source: Lin et al., Microsoft COCO (2014), and ``pycocotools.cocoeval.COCOeval.evaluateImg``.
+
+    >>> from segtrain.masks import encode
+    >>> mask = encode(np.ones((4, 4)))
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> found = {"image_id": 1, "category_id": 1, "segmentation": mask, "score": 0.4}
+    >>> pairs = find_candidates([truth], [found], image_ids=[1], category_ids=[1], iou_type="segm")
+    >>> match_candidates(pairs, areas=[(0, 20), (20, 99)]).ignored[IOU50].tolist()
+    [[False], [True]]
+    """
+    found, real = candidates.record, candidates.truth_record
+    truth_ignored = candidates.crowd | _outside(candidates.truth_area, areas)
     if ignore is not None:
         truth_ignored |= ignore[:, real]
-    shapes = _Shapes.of(known, [predictions[n] for n in found], iou_type)
-
-    groups = category * len(images) + image, truth_category * len(images) + truth_image
-    pairs = shapes.pairs(*groups, crowd)
-    truth, detection = match_greedily(pairs, len(found), crowd, truth_ignored, thresholds)
+    truth, detection = match_greedily(candidates.pairs, len(found), candidates.crowd, truth_ignored, thresholds)
 
     a = np.arange(len(areas))[:, None]
-    of_ignored = truth_ignored[a, truth] if len(known) else np.zeros(truth.shape, dtype=np.bool_)
-    ignored = np.where(truth >= 0, of_ignored, _outside(shapes.area, areas))
+    of_ignored = truth_ignored[a, truth] if len(real) else np.zeros(truth.shape, dtype=np.bool_)
+    ignored = np.where(truth >= 0, of_ignored, _outside(candidates.area, areas))
     return Matches(
-        image_ids=np.array(list(images), dtype=np.int64),
-        category_ids=np.array(list(categories), dtype=np.int64),
+        image_ids=candidates.image_ids,
+        category_ids=candidates.category_ids,
         record=found,
-        score=score,
-        image=image,
-        category=category,
-        rank=_rank(groups[0]),
-        truth=np.where(truth >= 0, real.astype(np.int32)[truth], np.int32(-1)) if len(known) else truth,
+        score=candidates.score,
+        image=candidates.image,
+        category=candidates.category,
+        rank=_rank(candidates.category * len(candidates.image_ids) + candidates.image),
+        truth=np.where(truth >= 0, real.astype(np.int32)[truth], np.int32(-1)) if len(real) else truth,
         ignored=ignored,
         truth_record=real,
-        truth_image=truth_image,
-        truth_category=truth_category,
+        truth_image=candidates.truth_image,
+        truth_category=candidates.truth_category,
         truth_ignored=truth_ignored,
         detection=detection,
     )
-
-
-@dataclass(frozen=True)
-class _Shapes:
-    """Masks, or boxes (xywh), of all truths and detections."""
-
-    truths: Any
-    detections: Any
-    area: FloatArray  # of the detections
-
-    @classmethod
-    def of(cls, truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: str) -> "_Shapes":
-        if iou_type == "segm":
-            rles = [p["segmentation"] for p in predictions]
-            return cls([t["segmentation"] for t in truths], rles, masks.area(rles).astype(np.float64))
-        found = boxes.of_predictions(predictions)
-        real = np.array([t["bbox"] for t in truths], dtype=np.float64).reshape(-1, 4)
-        return cls(real, found, found[:, 2] * found[:, 3])
-
-    def pairs(self, detection_group: IntArray, truth_group: IntArray, crowd: BoolArray) -> Pairs:
-        find = mask_pairs if isinstance(self.truths, list) else box_pairs
-        return find(self.detections, self.truths, detection_group, truth_group, crowd)
-
-
-def _columns(
-    records: Sequence[Any], images: Mapping[int, int], categories: Mapping[int, int]
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Find the indices of the records of known images and categories, and the numbers of their image and category."""
-    kept = [n for n, r in enumerate(records) if r["image_id"] in images and r["category_id"] in categories]
-    image = [images[records[n]["image_id"]] for n in kept]
-    category = [categories[records[n]["category_id"]] for n in kept]
-    return np.array(kept, np.int64), np.array(image, np.int64), np.array(category, np.int64)
 
 
 def _rank(group: IntArray) -> IntArray:
@@ -249,59 +227,3 @@ def _rank(group: IntArray) -> IntArray:
 def _outside(area: FloatArray, areas: Sequence[tuple[float, float]]) -> BoolArray:
     """Tell whether areas lie outside of ranges, (A, N)."""
     return np.array([(area < low) | (area > high) for low, high in areas], dtype=np.bool_).reshape(len(areas), -1)
-
-
-def max_iou(
-    truths: Sequence[GroundTruth],
-    predictions: Sequence[Prediction] | Sequence[BoxPrediction],
-    iou_type: IouType = "segm",
-) -> FloatArray:
-    """Compute the IoU of each detection with the true object that it overlaps most, (D,); 0 where there is none.
-
-    Args:
-        truths: true instances; crowds are left out. Categories do not matter.
-        predictions: the detections; several may overlap one object.
-        iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
-
-    >>> truth = {"image_id": 1, "bbox": [0.0, 0.0, 4.0, 4.0], "iscrowd": 0}
-    >>> predictions = [{"image_id": 1, "bbox": [0.0, 0.0, 4.0, 2.0]}, {"image_id": 2, "bbox": [0.0, 0.0, 4.0, 4.0]}]
-    >>> max_iou([truth], predictions, "bbox").tolist()
-    [0.5, 0.0]
-    """
-    pairs = _pairs_in_images(truths, predictions, iou_type)
-    best = np.zeros(len(predictions))
-    np.maximum.at(best, pairs.detection, pairs.iou)
-    return best
-
-
-def max_iou_per_truth(truths: Sequence[GroundTruth], predictions: Sequence[Prediction]) -> FloatArray:
-    """Compute the IoU of each true object with the detection that overlaps it most, (N,).
-
-    Args:
-        truths: true instances. Categories do not matter.
-        predictions: the detections; one may overlap several objects.
-
-    Returns:
-        (N,) IoU; 0 for objects without a detection, and for crowds.
-
-    >>> top, whole = np.zeros((4, 4)), np.ones((4, 4))
-    >>> top[:1] = 1
-    >>> truth = {"image_id": 1, "segmentation": masks.encode(whole), "iscrowd": 0}
-    >>> max_iou_per_truth([truth], [{"image_id": 1, "segmentation": masks.encode(top)}]).tolist()
-    [0.25]
-    """
-    pairs = _pairs_in_images(truths, predictions, "segm")
-    best = np.zeros(len(truths))
-    real = np.array([not truth["iscrowd"] for truth in truths], dtype=np.bool_)
-    np.maximum.at(best, np.flatnonzero(real)[pairs.truth], pairs.iou)
-    return best
-
-
-def _pairs_in_images(truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: IouType) -> Pairs:
-    """Find the pairs of detections and true objects of the same image; indices count the true objects alone."""
-    real = [truth for truth in truths if not truth["iscrowd"]]
-    shapes = _Shapes.of(real, predictions, iou_type)
-    found_image, real_image = (
-        np.array([record["image_id"] for record in records], dtype=np.int64) for records in (predictions, real)
-    )
-    return shapes.pairs(found_image, real_image, np.zeros(len(real), dtype=np.bool_))

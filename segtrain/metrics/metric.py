@@ -9,7 +9,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from segtrain.arrays import FloatArray, IntArray
-from segtrain.metrics.matching import ALL, IouType, Matches, match
+from segtrain.mask_records import reaching
+from segtrain.metrics.candidates import Candidates, IouType, find_candidates
+from segtrain.metrics.matching import ALL, Matches, match_candidates
 from segtrain.metrics.resampled_ap import ResampledPrecision, resampled_precision
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
@@ -42,7 +44,7 @@ class MetricInput:
     @cached_property
     def operating_point(self) -> Sequence[Prediction]:
         """Masks whose score reaches the threshold, in their order."""
-        return [p for p in self.masks or () if p["score"] >= self.score_threshold]
+        return reaching(self.masks or (), self.score_threshold)
 
     @cached_property
     def all_images(self) -> "Resamples":
@@ -70,17 +72,23 @@ class MetricInput:
 
 
 def _match_masks(inputs: MetricInput) -> Matches:
-    return _match(inputs, inputs.masks or (), "segm")
+    return match_candidates(inputs.once(mask_candidates))
 
 
 def _match_boxes(inputs: MetricInput) -> Matches:
-    return _match(inputs, (inputs.masks or ()) if inputs.boxes is None else inputs.boxes, "bbox")
+    predictions = (inputs.masks or ()) if inputs.boxes is None else inputs.boxes
+    return match_candidates(_candidates(inputs, predictions, "bbox"))
 
 
-def _match(
+def mask_candidates(inputs: MetricInput) -> Candidates:
+    """Find the pairs of detected and true masks that overlap."""
+    return _candidates(inputs, inputs.masks or (), "segm")
+
+
+def _candidates(
     inputs: MetricInput, predictions: Sequence[Prediction] | Sequence[BoxPrediction], iou_type: IouType
-) -> Matches:
-    return match(
+) -> Candidates:
+    return find_candidates(
         inputs.truths,
         predictions,
         image_ids=list(inputs.sizes),

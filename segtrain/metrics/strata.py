@@ -15,8 +15,8 @@ import numpy.typing as npt
 from segtrain import masks
 from segtrain.arrays import BoolArray, FloatArray, IntArray
 from segtrain.masks import Rle
-from segtrain.metrics.matching import ALL, AREAS, IOU50, Matches, match, max_iou_per_truth
-from segtrain.metrics.metric import MetricInput
+from segtrain.metrics.matching import ALL, AREAS, IOU50, Matches, match_candidates
+from segtrain.metrics.metric import MetricInput, mask_candidates
 from segtrain.metrics.resampled_ap import resampled_precision
 
 GreyArray = npt.NDArray[np.uint8]
@@ -176,7 +176,7 @@ def numbers_by_stratum(inputs: MetricInput, traits: Sequence[Trait]) -> list[lis
     once = np.ones((1, len(inputs.sizes)), dtype=np.int64)
     precision = iter(_precision(inputs, traits, once)[:, 0].tolist())
     matched = _matched(inputs.matches("segm"), len(inputs.truths), inputs.score_threshold)
-    overlaps = max_iou_per_truth(inputs.truths, inputs.operating_point)
+    overlaps = inputs.once(mask_candidates).max_iou_per_truth(len(inputs.truths), inputs.score_threshold)
     return [
         [
             StratumNumbers(
@@ -231,12 +231,8 @@ def _precision(inputs: MetricInput, traits: Sequence[Trait], draws: IntArray) ->
     if not strata:
         return np.zeros((0, len(draws)))
     # Each stratum ignores the objects of the others, so its matches are its own.
-    matches = match(
-        inputs.truths,
-        inputs.masks or (),
-        image_ids=list(inputs.sizes),
-        category_ids=inputs.category_ids,
-        iou_type="segm",
+    matches = match_candidates(
+        inputs.once(mask_candidates),
         areas=[_area(trait, number) for trait, number in strata],
         ignore=np.array([trait.of != number for trait, number in strata], dtype=np.bool_),
     )

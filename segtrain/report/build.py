@@ -27,6 +27,7 @@ from segtrain.benchmark.runner import MethodResult
 from segtrain.data.splits import Split
 from segtrain.data.storage.local_copies import origin
 from segtrain.evaluation import GroundTruthSet, TrackName
+from segtrain.mask_records import column
 from segtrain.metrics.scores import Interval, TrackScores
 from segtrain.report.claims import textbook_claims
 from segtrain.report.diagnostics import diagnose
@@ -155,7 +156,7 @@ def _spread(seconds: Sequence[float]) -> Spread | None:
 def _counts(row: MethodResult, images: int) -> Counts:
     detections = row.detections.masks if row.detections.masks is not None else row.detections.boxes
     assert detections is not None
-    with_detections = {record["image_id"] for record in detections}
+    with_detections = np.unique(column(detections, "image_id"))
     return Counts(images, len(detections), images - len(with_detections))
 
 

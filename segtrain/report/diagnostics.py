@@ -13,8 +13,10 @@ from segtrain.benchmark.results import AffectedCategory, MethodScores, Reason
 from segtrain.benchmark.runner import MethodResult
 from segtrain.console import with_progress
 from segtrain.evaluation import TRACKS, GroundTruthSet, TrackName, metric_input
+from segtrain.mask_records import select
 from segtrain.metrics.box_formats import BoxFormatMismatch, box_format_mismatch
-from segtrain.metrics.matching import ALL, AREAS, IOU50, IouType, max_iou
+from segtrain.metrics.candidates import IouType, max_iou
+from segtrain.metrics.matching import ALL, AREAS, IOU50
 from segtrain.metrics.mean_iou import pixel_counts
 from segtrain.metrics.metric import Metric
 from segtrain.metrics.registry import METRICS
@@ -220,7 +222,7 @@ class Evidence:
         used = matches.score >= threshold if metric.uses == "operating_point" else matches.rank < self._max_dets
         objects = self._of_size(area)
         right = int((matches.truth[IOU50, area, used & ~matches.ignored[IOU50, area]] >= 0).sum())
-        best = max_iou(objects, [detections[record] for record in matches.record[used]], iou_type).max(initial=0.0)
+        best = max_iou(objects, select(detections, matches.record[used]), iou_type).max(initial=0.0)
         condition = f" at the score threshold {threshold:g}" if at_threshold else ""
         by_boxes = " by their boxes" if iou_type == "bbox" else ""
         what = f"{right:,} of {len(objects):,} true object{'s' if len(objects) > 1 else ''}{_SIZES.get(area, '')}"

@@ -11,7 +11,7 @@ from pycocotools.cocoeval import COCOeval
 
 from segtrain import masks
 from segtrain.metrics.calibration import Calibration, calibration
-from segtrain.metrics.matching import max_iou
+from segtrain.metrics.candidates import max_iou
 from tests.helpers.random_scenes import Scene, inputs_of, scene
 
 

@@ -127,13 +127,13 @@ def test_masks_are_matched_once(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = inputs_of(scene(7))
     from segtrain.metrics import metric
 
-    original = metric.match
+    original = metric.find_candidates
 
     def counted(*args: object, **kwargs: object) -> object:
         calls[str(kwargs["iou_type"])] += 1
         return original(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(metric, "match", counted)
+    monkeypatch.setattr(metric, "find_candidates", counted)
     metric_values(inputs)
     resampled_values(inputs, draws_of(np.random.default_rng(0), len(inputs.sizes), 3))
     assert calls == {"segm": 1, "bbox": 1}

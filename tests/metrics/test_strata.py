@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segtrain import masks
-from segtrain.metrics.matching import IOU_THRESHOLDS, max_iou_per_truth
+from segtrain.metrics.candidates import find_candidates
+from segtrain.metrics.matching import IOU_THRESHOLDS
 from segtrain.metrics.strata import Trait, classes, numbers_by_stratum, resampled_by_stratum, thirds
 from tests.helpers.builders import truth_of
 from tests.helpers.coco_referee import referee
@@ -205,7 +206,9 @@ def test_the_best_overlap_is_taken_within_the_image() -> None:
     rle = masks.encode(np.eye(9))
     found: Any = [{"image_id": 2, "category_id": 1, "segmentation": rle, "score": 1.0}]
     truths = [truth_of(rle, image_id=1), truth_of(rle, image_id=2), truth_of(rle, image_id=3)]
-    assert max_iou_per_truth(truths, found).tolist() == [0, 1, 0]
+    candidates = find_candidates(truths, found, image_ids=[1, 2, 3], category_ids=[1], iou_type="segm")
+    assert candidates.max_iou_per_truth(3, score_threshold=1.0).tolist() == [0, 1, 0]
+    assert candidates.max_iou_per_truth(3, score_threshold=1.1).tolist() == [0, 0, 0]
 
 
 @given(st.lists(st.one_of(st.integers(0, 12).map(float), st.floats(0, 1e6), st.just(float("nan"))), max_size=40))

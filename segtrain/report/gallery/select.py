@@ -12,6 +12,7 @@ from segtrain.benchmark.runner import Benchmark, MethodResult
 from segtrain.console import with_progress
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.evaluation import Detections, GroundTruthSet, metric_input
+from segtrain.mask_records import column, select
 from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.registry import f1_50_counts
 from segtrain.records import GroundTruth, Prediction, by_image
@@ -47,7 +48,7 @@ class GalleryItem:
     size: tuple[int, int]
     image: Pixels
     truths: Sequence[GroundTruth]
-    predictions: dict[str, list[Prediction]]
+    predictions: dict[str, Sequence[Prediction]]
     scores: dict[str, float]
     best: dict[str, int]
     worst: dict[str, int]
@@ -106,7 +107,6 @@ def build(
         return []
     oracles = [name for name in inputs if rows[name].oracle]
     scores = {name: per_image_f1(own) for name, own in inputs.items()}
-    found = {name: by_image(_best_first(rows[name].detections)) for name in inputs}
     true_of = by_image(ground_truth.truths)
     info = {image.id: image for image in images}
     objects = {i: len(true_of[i]) for i in info}
@@ -123,7 +123,7 @@ def build(
             size=info[chosen].size,
             image=_shrunk(read(info[chosen])),
             truths=true_of[chosen],
-            predictions={name: records[chosen] for name, records in found.items()},
+            predictions={name: _best_first(rows[name].detections, chosen) for name in inputs},
             scores={name: values[chosen] for name, values in scores.items()},
             best={name: places[chosen] for name, places in best.items() if chosen in places},
             worst={name: places[chosen] for name, places in worst.items() if chosen in places},
@@ -133,10 +133,12 @@ def build(
     ]
 
 
-def _best_first(detections: Detections) -> list[Prediction]:
-    """Sort the masks at the operating point by falling score."""
-    shown = [record for record in detections.masks or () if record["score"] >= detections.score_threshold]
-    return sorted(shown, key=lambda record: -record["score"])
+def _best_first(detections: Detections, image_id: int) -> Sequence[Prediction]:
+    """Select the masks of an image at the operating point, by falling score."""
+    found = detections.masks or ()
+    score = column(found, "score")
+    shown = np.flatnonzero((column(found, "image_id") == image_id) & (score >= detections.score_threshold))
+    return select(found, shown[np.argsort(-score[shown], kind="stable")])
 
 
 def _places(order: Sequence[int]) -> dict[int, int]:

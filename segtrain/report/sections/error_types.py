@@ -6,6 +6,7 @@ from segtrain.benchmark.results import ErrorCosts, Errors, MergesAndSplits, Meth
 from segtrain.benchmark.runner import MethodResult
 from segtrain.console import with_progress
 from segtrain.evaluation import GroundTruthSet, TrackName, metric_input
+from segtrain.mask_records import reaching
 from segtrain.metrics.tide import error_costs
 from segtrain.metrics.touching import merges_and_splits, touching_parts
 from segtrain.report.blocks import Block, Charts, Heading, Paragraph, Section, Term
@@ -205,7 +206,7 @@ def compute_errors(
         detections = row.detections
         found[name] = None
         if detections.masks is not None:
-            operating = [p for p in detections.masks if p["score"] >= detections.score_threshold]
+            operating = reaching(detections.masks, detections.score_threshold)
             found[name] = Errors(
                 class_agnostic=ErrorCosts.of(error_costs(metric_input(detections, ground_truth, max_dets))),
                 class_aware=ErrorCosts.of(error_costs(metric_input(detections, ground_truth, max_dets, "class_aware")))

@@ -1,0 +1,194 @@
+"""Pairs of detections and true instances that may be matched, with all that does not depend on how they are matched."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from segtrain import boxes, masks
+from segtrain.arrays import BoolArray, FloatArray, IntArray
+from segtrain.mask_records import column, select
+from segtrain.metrics.pairs import Pairs, box_pairs, mask_pairs
+from segtrain.records import BoxPrediction, GroundTruth, Prediction
+
+IouType = Literal["segm", "bbox"]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """D detections and G true instances in the order of ``Matches``, and the pairs of them that may be matched.
+
+    They depend neither on the IoU thresholds nor on the instances that are ignored, so that one search for pairs, which
+    decodes all masks, serves several matchings.
+
+    Attributes:
+        image_ids: (I,) ids of the images, increasing.
+        category_ids: (K,) ids of the categories, increasing.
+        record: (D,) index of each detection in the given predictions.
+        score: (D,) score of each detection.
+        image: (D,) number of each detection's image.
+        category: (D,) number of each detection's category.
+        area: (D,) area of each detection in pixels.
+        truth_record: (G,) index of each true instance in the given truths.
+        truth_image: (G,) number of each true instance's image.
+        truth_category: (G,) number of each true instance's category.
+        truth_area: (G,) area of each true instance, the annotation's own.
+        crowd: (G,) true for crowds.
+        pairs: IoU of the detections and true instances of one image and category.
+    """
+
+    image_ids: IntArray
+    category_ids: IntArray
+    record: IntArray
+    score: FloatArray
+    image: IntArray
+    category: IntArray
+    area: FloatArray
+    truth_record: IntArray
+    truth_image: IntArray
+    truth_category: IntArray
+    truth_area: FloatArray
+    crowd: BoolArray
+    pairs: Pairs
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all arrays in bytes."""
+        own = sum(array.nbytes for array in vars(self).values() if isinstance(array, np.ndarray))
+        return own + sum(array.nbytes for array in self.pairs)
+
+    def max_iou_per_truth(self, truths: int, score_threshold: float) -> FloatArray:
+        """Compute the IoU of each true object with the detection of its category that overlaps it most.
+
+        Args:
+            truths: number of the given truths, N.
+            score_threshold: least score of a detection that counts.
+
+        Returns:
+            (N,) IoU; 0 for objects without a detection, and for crowds.
+        """
+        best = np.zeros(truths)
+        pairs = self.pairs.where((self.score[self.pairs.detection] >= score_threshold) & ~self.crowd[self.pairs.truth])
+        np.maximum.at(best, self.truth_record[pairs.truth], pairs.iou)
+        return best
+
+
+def find_candidates(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction] | Sequence[BoxPrediction],
+    *,
+    image_ids: Sequence[int],
+    category_ids: Sequence[int],
+    iou_type: IouType,
+) -> Candidates:
+    """Find the pairs of detections and true instances that overlap.
+
+    Args:
+        truths: all true instances.
+        predictions: all detections; of equal scores in an image the first counts as the better one.
+        image_ids: every image that was segmented; records of others are left out.
+        category_ids: categories to match; records of others are left out.
+        iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
+
+    >>> mask = masks.encode(np.ones((4, 4)))
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.4, 0.9)]
+    >>> found = find_candidates([truth], pair, image_ids=[1], category_ids=[1], iou_type="segm")
+    >>> found.score.tolist(), found.pairs.iou.tolist()
+    ([0.9, 0.4], [1.0, 1.0])
+    """
+    images = np.unique(np.array(image_ids, dtype=np.int64))
+    categories = np.unique(np.array(category_ids, dtype=np.int64))
+    found, found_image, found_category = _columns(predictions, images, categories)
+    real, truth_image, truth_category = _columns(truths, images, categories)
+    score = column(predictions, "score")[found]
+    order = np.lexsort((found, found_image, -score, found_category))
+    found, score, image, category = found[order], score[order], found_image[order], found_category[order]
+
+    known = select(truths, real)
+    crowd = np.array([bool(t["iscrowd"]) for t in known], dtype=np.bool_)
+    shapes = _Shapes.of(known, select(predictions, found), iou_type)
+    groups = category * len(images) + image, truth_category * len(images) + truth_image
+    return Candidates(
+        image_ids=images,
+        category_ids=categories,
+        record=found,
+        score=score,
+        image=image,
+        category=category,
+        area=shapes.area,
+        truth_record=real,
+        truth_image=truth_image,
+        truth_category=truth_category,
+        truth_area=np.array([t["area"] for t in known], dtype=np.float64),
+        crowd=crowd,
+        pairs=shapes.pairs(*groups, crowd),
+    )
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """Masks, or boxes (xywh), of all truths and detections."""
+
+    truths: Any
+    detections: Any
+    area: FloatArray  # of the detections
+
+    @classmethod
+    def of(cls, truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: str) -> "_Shapes":
+        if iou_type == "segm":
+            rles = [p["segmentation"] for p in predictions]
+            return cls([t["segmentation"] for t in truths], rles, masks.area(rles).astype(np.float64))
+        found = boxes.of_predictions(predictions)
+        real = np.array([t["bbox"] for t in truths], dtype=np.float64).reshape(-1, 4)
+        return cls(real, found, found[:, 2] * found[:, 3])
+
+    def pairs(self, detection_group: IntArray, truth_group: IntArray, crowd: BoolArray) -> Pairs:
+        find = mask_pairs if isinstance(self.truths, list) else box_pairs
+        return find(self.detections, self.truths, detection_group, truth_group, crowd)
+
+
+def _columns(records: Sequence[Any], images: IntArray, categories: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Find the indices of the records of known images and categories, and the numbers of their image and category."""
+    image, image_known = _numbers(column(records, "image_id"), images)
+    category, category_known = _numbers(column(records, "category_id"), categories)
+    kept = np.flatnonzero(image_known & category_known)
+    return kept, image[kept], category[kept]
+
+
+def _numbers(ids: IntArray, known: IntArray) -> tuple[IntArray, BoolArray]:
+    """Find the place of each id among the known ones, which increase; and tell which ids are known."""
+    place = np.minimum(np.searchsorted(known, ids), max(len(known) - 1, 0))
+    return place, known[place] == ids if len(known) else np.zeros(len(ids), dtype=np.bool_)
+
+
+def max_iou(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction] | Sequence[BoxPrediction],
+    iou_type: IouType = "segm",
+) -> FloatArray:
+    """Compute the IoU of each detection with the true object that it overlaps most, (D,); 0 where there is none.
+
+    Args:
+        truths: true instances; crowds are left out. Categories do not matter.
+        predictions: the detections; several may overlap one object.
+        iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
+
+    >>> truth = {"image_id": 1, "bbox": [0.0, 0.0, 4.0, 4.0], "iscrowd": 0}
+    >>> predictions = [{"image_id": 1, "bbox": [0.0, 0.0, 4.0, 2.0]}, {"image_id": 2, "bbox": [0.0, 0.0, 4.0, 4.0]}]
+    >>> max_iou([truth], predictions, "bbox").tolist()
+    [0.5, 0.0]
+    """
+    pairs = _pairs_in_images(truths, predictions, iou_type)
+    best = np.zeros(len(predictions))
+    np.maximum.at(best, pairs.detection, pairs.iou)
+    return best
+
+
+def _pairs_in_images(truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: IouType) -> Pairs:
+    """Find the pairs of detections and true objects of the same image; indices count the true objects alone."""
+    real = [truth for truth in truths if not truth["iscrowd"]]
+    shapes = _Shapes.of(real, predictions, iou_type)
+    found_image, real_image = (column(records, "image_id") for records in (predictions, real))
+    return shapes.pairs(found_image, real_image, np.zeros(len(real), dtype=np.bool_))
