@@ -7,6 +7,7 @@ import numpy as np
 
 from segtrain import masks
 from segtrain.arrays import BoolArray, FloatArray, IntArray
+from segtrain.mask_records import MaskRecords
 from segtrain.masks import sweep
 
 
@@ -30,6 +31,8 @@ def xyxy_to_xywh(boxes: FloatArray) -> FloatArray:
 
 def of_predictions(predictions: Sequence[Any]) -> FloatArray:
     """Return the box of each prediction, (N, 4) xywh: its own ``bbox``, or that of its mask."""
+    if isinstance(predictions, MaskRecords):
+        return xyxy_to_xywh(masks.boxes(predictions.rles()))
     boxes = np.zeros((len(predictions), 4))
     own = np.array(["bbox" in p for p in predictions], dtype=np.bool_)
     boxes[own] = np.array([p["bbox"] for p in predictions if "bbox" in p], dtype=np.float64).reshape(-1, 4)

@@ -21,7 +21,8 @@ class MaskRecords(Sequence[Prediction]):
         image_ids: (N,) ids of the images.
         category_ids: (N,) ids of the categories.
         scores: (N,) scores.
-        sizes: (N, 2) sizes of the images in pixels, (H, W).
+        sizes: distinct [H, W] of the images in pixels.
+        size_numbers: (N,) index of each mask's size in ``sizes``.
         codes: N run-length codes.
 
     >>> mask = {"size": [2, 3], "counts": "222"}
@@ -31,10 +32,16 @@ class MaskRecords(Sequence[Prediction]):
     """
 
     def __init__(
-        self, image_ids: IntArray, category_ids: IntArray, scores: FloatArray, sizes: IntArray, codes: Sequence[str]
+        self,
+        image_ids: IntArray,
+        category_ids: IntArray,
+        scores: FloatArray,
+        sizes: Sequence[list[int]],
+        size_numbers: IntArray,
+        codes: Sequence[str],
     ) -> None:
         self.image_ids, self.category_ids, self.scores = image_ids, category_ids, scores
-        self._sizes, self._codes = sizes, codes
+        self._sizes, self._size_numbers, self._codes = sizes, size_numbers, codes
 
     @classmethod
     def of(cls, records: Sequence[Prediction]) -> Self:
@@ -43,12 +50,16 @@ class MaskRecords(Sequence[Prediction]):
         Args:
             records: result records of masks; other keys than those of ``Prediction`` are lost.
         """
+        rles = rles_of(records)
+        numbers: dict[tuple[int, ...], int] = {}
+        size_numbers = [numbers.setdefault(tuple(rle["size"]), len(numbers)) for rle in rles]
         return cls(
             column(records, "image_id"),
             column(records, "category_id"),
             column(records, "score"),
-            np.array([record["segmentation"]["size"] for record in records], dtype=np.int64).reshape(-1, 2),
-            [record["segmentation"]["counts"] for record in records],
+            [list(size) for size in numbers],
+            np.array(size_numbers, dtype=np.int64),
+            [rle["counts"] for rle in rles],
         )
 
     def __len__(self) -> int:
@@ -64,16 +75,17 @@ class MaskRecords(Sequence[Prediction]):
         return Prediction(
             image_id=int(self.image_ids[place]),
             category_id=int(self.category_ids[place]),
-            segmentation=Rle(size=self._sizes[place].tolist(), counts=self._codes[place]),
+            segmentation=Rle(size=[*self._sizes[self._size_numbers[place]]], counts=self._codes[place]),
             score=float(self.scores[place]),
         )
 
     def __iter__(self) -> Iterator[Prediction]:
         for start in range(0, len(self), _BLOCK):
             block = slice(start, start + _BLOCK)
-            columns = (array[block].tolist() for array in (self.image_ids, self.category_ids, self.scores, self._sizes))
-            for image_id, category_id, score, size, code in zip(*columns, self._codes[block], strict=True):
-                rle = Rle(size=size, counts=code)
+            columns = (self.image_ids, self.category_ids, self.scores, self._size_numbers)
+            values = (values[block].tolist() for values in columns)
+            for image_id, category_id, score, number, code in zip(*values, self._codes[block], strict=True):
+                rle = Rle(size=[*self._sizes[number]], counts=code)
                 yield Prediction(image_id=image_id, category_id=category_id, segmentation=rle, score=score)
 
     def where(self, chosen: BoolArray | IntArray) -> "MaskRecords":
@@ -92,9 +104,22 @@ class MaskRecords(Sequence[Prediction]):
             self.image_ids[places],
             self.category_ids[places],
             self.scores[places],
-            self._sizes[places],
+            self._sizes,
+            self._size_numbers[places],
             [self._codes[place] for place in places.tolist()],
         )
+
+    def rles(self) -> list[Rle]:
+        """Return the masks; those of one size share their ``size``, which must not be changed.
+
+        >>> mask = {"size": [2, 3], "counts": "222"}
+        >>> MaskRecords.of([{"image_id": 7, "category_id": 3, "segmentation": mask, "score": 0.5}]).rles()
+        [{'size': [2, 3], 'counts': '222'}]
+        """
+        sizes = self._sizes
+        return [
+            Rle(size=sizes[n], counts=code) for n, code in zip(self._size_numbers.tolist(), self._codes, strict=True)
+        ]
 
     def with_category(self, category_id: int) -> "MaskRecords":
         """Give all records one category.
@@ -105,7 +130,7 @@ class MaskRecords(Sequence[Prediction]):
         1
         """
         category_ids = np.full_like(self.category_ids, category_id)
-        return MaskRecords(self.image_ids, category_ids, self.scores, self._sizes, self._codes)
+        return MaskRecords(self.image_ids, category_ids, self.scores, self._sizes, self._size_numbers, self._codes)
 
 
 def column(records: Iterable[Any], key: Literal["image_id", "category_id", "score"]) -> Any:
@@ -121,6 +146,15 @@ def column(records: Iterable[Any], key: Literal["image_id", "category_id", "scor
     if isinstance(records, MaskRecords):
         return {"image_id": records.image_ids, "category_id": records.category_ids, "score": records.scores}[key]
     return np.array([record[key] for record in records], dtype=np.float64 if key == "score" else np.int64)
+
+
+def rles_of(records: Sequence[Any]) -> list[Rle]:
+    """Return the mask of each record.
+
+    >>> rles_of([{"segmentation": {"size": [2, 3], "counts": "222"}}])
+    [{'size': [2, 3], 'counts': '222'}]
+    """
+    return records.rles() if isinstance(records, MaskRecords) else [record["segmentation"] for record in records]
 
 
 def select(records: Sequence[Any], chosen: IntArray) -> Sequence[Any]:

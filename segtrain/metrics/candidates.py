@@ -8,7 +8,7 @@ import numpy as np
 
 from segtrain import boxes, masks
 from segtrain.arrays import BoolArray, FloatArray, IntArray
-from segtrain.mask_records import column, select
+from segtrain.mask_records import column, rles_of, select
 from segtrain.metrics.pairs import Pairs, box_pairs, mask_pairs
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
@@ -138,8 +138,8 @@ class _Shapes:
     @classmethod
     def of(cls, truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: str) -> "_Shapes":
         if iou_type == "segm":
-            rles = [p["segmentation"] for p in predictions]
-            return cls([t["segmentation"] for t in truths], rles, masks.area(rles).astype(np.float64))
+            rles = rles_of(predictions)
+            return cls(rles_of(truths), rles, masks.area(rles).astype(np.float64))
         found = boxes.of_predictions(predictions)
         real = np.array([t["bbox"] for t in truths], dtype=np.float64).reshape(-1, 4)
         return cls(real, found, found[:, 2] * found[:, 3])

@@ -7,11 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from segtrain.arrays import BoolArray, IntArray
+from segtrain.mask_records import column, rles_of
 from segtrain.masks import Rle
 from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction
 
 CROWD = -1  # layers: crowds, then true and found objects of each category in turn
+_NONE = -2  # objects of other categories
 
 
 class LayeredMasks(NamedTuple):
@@ -50,20 +52,18 @@ def layered_masks(
     [0, 1]
     """
     found: defaultdict[int, tuple[list[int], list[Rle]]] = defaultdict(lambda: ([], []))
-
-    def add(record: GroundTruth | Prediction, layer: int) -> None:
-        layers, rles = found[record["image_id"]]
-        layers.append(layer)
-        rles.append(record["segmentation"])
-
-    for truth in truths:
-        if truth["iscrowd"]:
-            add(truth, CROWD)
-        elif truth["category_id"] in places:
-            add(truth, 2 * places[truth["category_id"]])
-    for prediction in predictions:
-        if prediction["category_id"] in places:
-            add(prediction, 2 * places[prediction["category_id"]] + 1)
+    for records, layer_of in (
+        (truths, {category_id: 2 * place for category_id, place in places.items()}),
+        (predictions, {category_id: 2 * place + 1 for category_id, place in places.items()}),
+    ):
+        own = [layer_of.get(category_id, _NONE) for category_id in column(records, "category_id").tolist()]
+        if records is truths:
+            own = [CROWD if truth["iscrowd"] else layer for truth, layer in zip(truths, own, strict=True)]
+        for image_id, layer, rle in zip(column(records, "image_id").tolist(), own, rles_of(records), strict=True):
+            if layer != _NONE:
+                layers, rles = found[image_id]
+                layers.append(layer)
+                rles.append(rle)
     return {image_id: LayeredMasks(np.array(layers), rles) for image_id, (layers, rles) in found.items()}
 
 

@@ -1,15 +1,19 @@
 """Panoptic quality of instances (Kirillov et al., CVPR 2019)."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from segtrain import masks
 from segtrain.arrays import FloatArray, IntArray, mean_of_defined
+from segtrain.mask_records import column, rles_of
+from segtrain.masks import Rle
 from segtrain.masks.sweep import Runs, ranges
 from segtrain.metrics.partition import Partition
-from segtrain.records import GroundTruth, Prediction, by_image
+from segtrain.records import GroundTruth, Prediction
 
 OVERLAP, TP, FP, FN = range(4)  # columns of the sums
 LEAST_SHARE = 0.5  # a detection that keeps no more of its pixels is dropped
@@ -99,16 +103,12 @@ def panoptic_counts(
     [[[0.75, 1.0, 0.0, 0.0]]]
     """
     places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
-    truths = [t for t in truths if t["category_id"] in places]
-    areas = masks.area([t["segmentation"] for t in truths])
-    by_area = [truths[number] for number in np.argsort(areas, kind="stable").tolist()]
-    real = by_image(t for t in by_area if not t["iscrowd"])
-    crowds = by_image(t for t in by_area if t["iscrowd"])
-    by_score = sorted((p for p in predictions if p["category_id"] in places), key=lambda p: -p["score"])
-    found = by_image(by_score)
+    objects, ignored = ([t for t in truths if bool(t["iscrowd"]) == crowd] for crowd in (False, True))
+    real, crowds = (_segments(group, masks.area(rles_of(group)), places) for group in (objects, ignored))
+    found = _segments(predictions, -column(predictions, "score"), places)
     sums = np.zeros((len(sizes), len(places), 4))
     for image, image_id in enumerate(sizes):
-        _count(real[image_id], found[image_id], crowds[image_id], places, sums[image])
+        _count(real[image_id], found[image_id], crowds[image_id], sums[image])
     return sums
 
 
@@ -128,46 +128,66 @@ def qualities(sums: FloatArray) -> FloatArray:
     return values
 
 
+class _Segments(NamedTuple):
+    """Masks of an image in the order of precedence, and the number of each one's category."""
+
+    place: IntArray
+    rles: Sequence[Rle]
+
+
+def _segments(
+    records: Sequence[Any], rank: FloatArray | IntArray, places: Mapping[int, int]
+) -> defaultdict[int, _Segments]:
+    """Group the masks of these categories by image, by rising rank; images without any have none."""
+    place = np.array([places.get(own, -1) for own in column(records, "category_id").tolist()], dtype=np.int64)
+    image = column(records, "image_id")
+    order = np.lexsort((rank, image))
+    order = order[place[order] >= 0]
+    rles = rles_of(records)
+    groups = defaultdict(lambda: _Segments(np.zeros(0, dtype=np.int64), []))
+    for own in np.split(order, np.flatnonzero(np.diff(image[order])) + 1):
+        if len(own):
+            groups[int(image[own[0]])] = _Segments(place[own], [rles[n] for n in own.tolist()])
+    return groups
+
+
 def _count(
-    truths: Sequence[GroundTruth],
-    predictions: Sequence[Prediction],
-    crowds: Sequence[GroundTruth],
-    places: Mapping[int, int],
+    truths: _Segments,
+    predictions: _Segments,
+    crowds: _Segments,
     sums: FloatArray,
 ) -> None:
     """Add an image's matches to its (categories, 4) sums; truths and predictions are ordered by precedence."""
-    groups = [masks.runs([record["segmentation"] for record in group]) for group in (truths, predictions, crowds)]
+    groups = [masks.runs(group.rles) for group in (truths, predictions, crowds)]
     partition = Partition(*(np.concatenate([runs[ends] for runs in groups]) for ends in (1, 2)))
     ends = np.cumsum([len(mask) for mask, _, _ in groups])[:-1]
     spans = zip(np.split(partition.first, ends), np.split(partition.last, ends), strict=True)
     real, found, ignored = ((mask, *span) for (mask, _, _), span in zip(groups, spans, strict=True))
     real_owner, found_owner = _painted(partition, real, 0), _painted(partition, found, LEAST_SHARE)
-    real_area = partition.areas(real_owner, len(truths))
-    found_area = partition.areas(found_owner, len(predictions))
-    real_place = np.array([places[t["category_id"]] for t in truths], dtype=np.int64)
-    found_place = np.array([places[p["category_id"]] for p in predictions], dtype=np.int64)
+    real_area = partition.areas(real_owner, len(truths.rles))
+    found_area = partition.areas(found_owner, len(predictions.rles))
+    real_place, found_place = truths.place, predictions.place
 
-    pairs = np.where((real_owner >= 0) & (found_owner >= 0), real_owner * len(predictions) + found_owner, -1)
+    pairs = np.where((real_owner >= 0) & (found_owner >= 0), real_owner * len(predictions.rles) + found_owner, -1)
     meeting = np.unique(pairs[pairs >= 0])
-    t, p = np.divmod(meeting, max(len(predictions), 1))
+    t, p = np.divmod(meeting, max(len(predictions.rles), 1))
     shared = partition.areas(np.where(pairs < 0, -1, np.searchsorted(meeting, pairs)), len(meeting))
     either = real_area[t] + found_area[p] - shared
     matched = (real_place[t] == found_place[p]) & (2 * shared > either)
     t, p = t[matched], p[matched]
-    sums[:, OVERLAP] += np.bincount(real_place[t], (shared / either)[matched], minlength=len(places))
-    sums[:, TP] += np.bincount(real_place[t], minlength=len(places))
+    sums[:, OVERLAP] += np.bincount(real_place[t], (shared / either)[matched], minlength=len(sums))
+    sums[:, TP] += np.bincount(real_place[t], minlength=len(sums))
 
     missed, false = real_area > 0, found_area > 0
     missed[t] = false[p] = False
-    crowd_place = np.array([places[c["category_id"]] for c in crowds], dtype=np.int64)
-    for place in np.unique(crowd_place).tolist():
+    for place in np.unique(crowds.place).tolist():
         mask, first, last = ignored
-        chosen = crowd_place[mask] == place
+        chosen = crowds.place[mask] == place
         inside = (partition.total(first[chosen], last[chosen]) > 0) & (real_owner < 0)
-        hidden = partition.areas(np.where(inside, found_owner, -1), len(predictions))
+        hidden = partition.areas(np.where(inside, found_owner, -1), len(predictions.rles))
         false &= (found_place != place) | (2 * hidden <= found_area)
-    sums[:, FN] += np.bincount(real_place[missed], minlength=len(places))
-    sums[:, FP] += np.bincount(found_place[false], minlength=len(places))
+    sums[:, FN] += np.bincount(real_place[missed], minlength=len(sums))
+    sums[:, FP] += np.bincount(found_place[false], minlength=len(sums))
 
 
 def _painted(partition: Partition, runs: Runs, least_share: float) -> IntArray:

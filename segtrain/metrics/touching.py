@@ -8,6 +8,7 @@ import numpy as np
 
 from segtrain import masks
 from segtrain.arrays import BoolArray, IntArray
+from segtrain.mask_records import column, rles_of
 from segtrain.masks import Overlaps, Rle, sweep
 from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction
@@ -99,9 +100,9 @@ def merges_and_splits(parts: Mapping[int, Sequence[Rle]], predictions: Sequence[
     MergesAndSplits(objects=2, found=2, merged=2, split=0)
     """
     found: defaultdict[int, list[Rle]] = defaultdict(list)
-    for prediction in predictions:
-        if prediction["image_id"] in parts:
-            found[prediction["image_id"]].append(prediction["segmentation"])
+    for image_id, rle in zip(column(predictions, "image_id").tolist(), rles_of(predictions), strict=True):
+        if image_id in parts:
+            found[image_id].append(rle)
     covered = merged = split = 0
     for image_id, rles in found.items():
         objects = parts[image_id]
