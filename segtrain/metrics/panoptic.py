@@ -144,7 +144,7 @@ def _segments(
     order = np.lexsort((rank, image))
     order = order[place[order] >= 0]
     rles = rles_of(records)
-    groups = defaultdict(lambda: _Segments(np.zeros(0, dtype=np.int64), []))
+    groups: defaultdict[int, _Segments] = defaultdict(lambda: _Segments(np.zeros(0, dtype=np.int64), []))
     for own in np.split(order, np.flatnonzero(np.diff(image[order])) + 1):
         if len(own):
             groups[int(image[own[0]])] = _Segments(place[own], [rles[n] for n in own.tolist()])

@@ -13,7 +13,7 @@ from segtrain.benchmark.results import AffectedCategory, MethodScores, Reason
 from segtrain.benchmark.runner import MethodResult
 from segtrain.console import with_progress
 from segtrain.evaluation import TRACKS, GroundTruthSet, TrackName, metric_input
-from segtrain.mask_records import select
+from segtrain.mask_records import column, rles_of, select
 from segtrain.metrics.box_formats import BoxFormatMismatch, box_format_mismatch
 from segtrain.metrics.candidates import IouType, max_iou
 from segtrain.metrics.matching import ALL, AREAS, IOU50
@@ -188,7 +188,7 @@ class Evidence:
         if not detections:
             return self._nothing_detected()
         threshold = self._detections.score_threshold
-        highest = max(record["score"] for record in detections)
+        highest = column(detections, "score").max()
         if metric.uses == "operating_point" and highest < threshold:
             return (
                 f"no detection reaches the score threshold {threshold:g} (the highest score is {highest:.3g}); "
@@ -259,7 +259,7 @@ class Evidence:
         if metric.iou_type == "bbox":
             return ""
         found = self._found("segm")
-        empty = int((masks.area([record["segmentation"] for record in found]) == 0).sum())
+        empty = int((masks.area(rles_of(found)) == 0).sum())
         if 2 * empty <= len(found):
             return ""
         text = f"{empty:,} of {len(found):,} masks have no pixel" if len(found) > 1 else "the only mask has no pixel"

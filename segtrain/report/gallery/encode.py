@@ -17,6 +17,7 @@ from PIL import Image
 from segtrain import masks
 from segtrain.arrays import IntArray
 from segtrain.console import with_progress
+from segtrain.mask_records import rles_of
 from segtrain.masks import Rle
 from segtrain.report.gallery.select import LONGEST, GalleryItem
 from segtrain.visualize import COLOURS, Pixels
@@ -254,8 +255,7 @@ def _outlined(item: GalleryItem, order: Sequence[str]) -> dict[str | None, Outli
     found: dict[str | None, Outlines] = {None: outlines(truths, scale, len(COLOURS))}
     for name in order:
         if name in item.predictions:
-            detections = [prediction["segmentation"] for prediction in item.predictions[name]]
-            found[name] = outlines(detections, scale, len(COLOURS))
+            found[name] = outlines(rles_of(item.predictions[name]), scale, len(COLOURS))
     return found
 
 
