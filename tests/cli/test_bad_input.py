@@ -101,7 +101,7 @@ def test_unreadable_json(content: str, data: Path, tmp_path: Path) -> None:
     [
         ("data.root=nowhere", ["nowhere", "no such file"]),
         ("data.train_annotations=no.json", ["no.json", "data.train_annotations"]),
-        ("data.train_annotations=null", ["data.train_annotations is null", "COCO json"]),
+        ("data.train_annotations=null data.root=.", ["holds no COCO json", "set data.train_annotations"]),
         ("data.train_images=no", ["no such image folder", "data.train_images"]),
         ("data.train_images=null", ["data.train_images is null"]),
         ("data.val_annotations=null", ["data.val_annotations is null", "data.val_fraction"]),
