@@ -103,7 +103,7 @@ def config(paths: list[Path], **data: Any) -> dict[str, Any]:
 
 def saved(path: Path, seed: int, val_ids: list[int] | None, **data: Any) -> Path:
     own = {"root": "/data", "val_annotations": None if val_ids else "val.json", "val_images": "val", **data}
-    checkpoint(seed=seed, val_ids=val_ids, config={"seed": seed, "data": own}).save(path)
+    checkpoint(seed=seed, val_ids=val_ids, config={**checkpoint().config, "seed": seed, "data": own}).save(path)
     return path
 
 

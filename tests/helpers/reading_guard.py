@@ -48,7 +48,7 @@ class _Watch:
     def _is_allowed(self, real: str) -> bool:
         folder = os.path.realpath(str(self.folder))
         own = [f"{folder}/{name}" for name in ("coco.json", "images", "good", "split", "fixed.json", "fixed.log")]
-        if real.startswith(f"{folder}/.fixed"):  # on its way to be renamed
+        if real == folder or real.startswith(f"{folder}/.fixed"):  # to sync its names; on its way to be renamed
             return True
         allowed = [*own, os.path.realpath(os.environ["XDG_CACHE_HOME"]), *self._always]
         return any(real == place or real.startswith(f"{place}/") for place in allowed)

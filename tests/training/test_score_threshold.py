@@ -19,7 +19,7 @@ from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 from segtrain.training.validation import THRESHOLDS, best_threshold, select_score_threshold
 from tests.helpers.tiny_networks import tiny
-from tests.helpers.tiny_runs import IDS, checkpoint, write_data
+from tests.helpers.tiny_runs import IDS, checkpoint, training, write_data
 
 SIZE = (20, 20)
 PLACES = [(x, y) for x in (0, 7, 14) for y in (0, 7, 14)]
@@ -80,7 +80,7 @@ def write(path: Path, network: MaskRCNN, **changes: Any) -> Checkpoint:
 def test_a_checkpoint_keeps_its_threshold(split: Split, tmp_path: Path) -> None:
     path = tmp_path / "best.pt"
     network = tiny(min_score=0.0)
-    original = write(path, network, category_ids=IDS)
+    original = write(path, network, category_ids=IDS, class_names=["a", "b", "c"])
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()  # what the run ended with, which is not what is saved
@@ -101,7 +101,7 @@ def test_the_last_weights_get_a_threshold_of_their_own(
     monkeypatch.setattr("segtrain.training.validation.best_threshold", lambda *_: next(tried))
     network = tiny()
     write(tmp_path / "best.pt", network)
-    write(tmp_path / "last.pt", network, training={"batch": 5})
+    write(tmp_path / "last.pt", network, training=training(batch=5))
 
     def settled() -> list[float]:
         select_score_threshold(tmp_path, network, split, images=3, seed=0)
@@ -110,7 +110,7 @@ def test_the_last_weights_get_a_threshold_of_their_own(
     with caplog.at_level("INFO"):
         assert settled() == [0.3, 0.3]
     assert caplog.messages == ["score threshold 0.3: F1 0.9000 on 3 training images, stored in best.pt and last.pt"]
-    assert load_checkpoint(tmp_path / "last.pt").training == {"batch": 5}
+    assert load_checkpoint(tmp_path / "last.pt").training == training(batch=5)
     with torch.no_grad():
         next(network.parameters()).add_(1)
     write(tmp_path / "last.pt", network)
