@@ -1,6 +1,7 @@
-"""Progress of long stages: a bar in a terminal, elsewhere a line in the log every 30 seconds."""
+"""Errors on stderr, and progress of long stages: a bar in a terminal, elsewhere a line in the log every 30 seconds."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -11,10 +12,17 @@ import rich
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from segtrain.io import one_line
+
 T = TypeVar("T")
 INTERVAL = 30.0  # seconds between two lines
 SHORT = 1.0  # seconds; a stage that has not taken so long says nothing
 logger = logging.getLogger(__name__)
+
+
+def print_error(message: object) -> None:
+    """Print an error as one line on stderr."""
+    print("error:", one_line(message), file=sys.stderr)
 
 
 class Stage:

@@ -38,6 +38,15 @@ def without_controls(text: str) -> str:
     return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def one_line(message: object) -> str:
+    r"""Return an error or another message as a single line, without control characters.
+
+    >>> one_line(ValueError("bad value;\n  see the log"))
+    'bad value; see the log'
+    """
+    return without_controls(" ".join(str(message).split()))
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Replace a file as a whole: readers see the old content or the new one, even after a loss of power.
 

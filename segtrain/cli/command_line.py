@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from segtrain.cli.hydra_options import is_sweep
-from segtrain.io import naming, without_controls
+from segtrain.io import naming, one_line, without_controls
 from segtrain.nodes import quote_override
 
 ERRORS = "segtrain.errors"  # logger of the lines that stderr shows
@@ -121,7 +121,7 @@ class _Terminal(logging.Handler):
 
 def show_error(text: str) -> None:
     """Print a line on stderr, and write it to the log file of the run if it has begun one."""
-    line = without_controls(" ".join(text.split()))
+    line = one_line(text)
     print(line, file=sys.stderr, flush=True)
     if logging.getLogger().handlers:  # without any, logging would print it again
         logging.getLogger(ERRORS).error(line)

@@ -81,7 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name == "--version":
         print(f"segtrain {segtrain.__version__}")
         return 0
-    print(f"error: {name}: no such command; choose {join_choices(list(COMMANDS))}", file=sys.stderr)
+    from segtrain.console import print_error
+
+    print_error(f"{name}: no such command; choose {join_choices(list(COMMANDS))}")
     return 1
 
 

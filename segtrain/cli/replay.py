@@ -1,12 +1,11 @@
 """The ``replay`` command: repeat a step whose loss was not finite."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from segtrain.console import print_error
 from segtrain.errors import SegtrainError
-from segtrain.io import without_controls
 from segtrain.training.nan_bundle import replay_bundle
 
 
@@ -26,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         report = replay_bundle(given.bundle, given.trust)
     except SegtrainError as error:
-        print("error:", without_controls(" ".join(str(error).split())), file=sys.stderr)
+        print_error(error)
         return 1
     print("\n".join(report.lines()))
     return 0

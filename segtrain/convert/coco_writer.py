@@ -87,7 +87,7 @@ def sort_categories(images: Sequence[LabelledImage], stated: Sequence[str] | Non
 
 @dataclass(frozen=True)
 class Written:
-    """What a COCO json holds.
+    """Summary of a COCO json that was written.
 
     Attributes:
         path: path of the file.

@@ -2,22 +2,23 @@
 
 import argparse
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from segtrain.console import with_progress
+from segtrain.console import print_error, with_progress
 from segtrain.convert.coco_writer import joined_images, only_classes, sort_categories, write_coco
 from segtrain.convert.formats import FORMATS, WRITERS, choose_format
 from segtrain.convert.label_files import read_text
 from segtrain.convert.labelled import LabelledImage, Labels, Request, Tally
-from segtrain.convert.parts import divide
 from segtrain.convert.picture_files import common_folder
 from segtrain.data.check.command import main as check
+from segtrain.data.layouts import part_above, part_of
 from segtrain.errors import SegtrainError
-from segtrain.io import expand_path, write_atomically
+from segtrain.io import expand_path, without_controls, write_atomically
+
+_OTHERS = "others"  # part of images that neither the source nor a folder puts into one
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         return _convert(options)
     except (SegtrainError, OSError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        print_error(error)
         return 1
 
 
@@ -39,7 +40,7 @@ def _convert(options: argparse.Namespace) -> int:
     tally = Tally()
     chosen, others = choose_format(options.source, options.format)
     what = f"{options.source}: {chosen.kind.title} (--format {chosen.kind.name})"
-    print(what + (f"; it may also be {' or '.join(others)}" if others else ""))
+    _say(what + (f"; it may also be {' or '.join(others)}" if others else ""))
     request = Request(options.source, options.images, _classes(options.classes), tally, _shown)
     labels = chosen.read(request)
     images, categories = _selected(labels, request)
@@ -47,10 +48,10 @@ def _convert(options: argparse.Namespace) -> int:
     folder = common_folder([image.path for image in images])
     if options.images is not None and folder.is_relative_to(options.images.absolute()):
         folder = options.images.absolute()
-    parts = divide(images, folder)
+    parts = _divide(images, folder)
     if options.to is not None:
         WRITERS[options.to](parts, categories, options.out, tally)
-        print("\n".join([*tally.lines(), f"written: {options.out}, {len(images):,} images as {options.to}"]))
+        _say("\n".join([*tally.lines(), f"written: {options.out}, {len(images):,} images as {options.to}"]))
         return 0
     outs = {}
     for part, own in parts.items():
@@ -58,17 +59,17 @@ def _convert(options: argparse.Namespace) -> int:
         _require_out(path, None)
         outs[part] = write_coco(own, categories, folder, path, tally)
     for line in tally.lines():
-        print(line)
+        _say(line)
     for written in outs.values():
-        print(written)
+        _say(written)
     place = _shown_path(folder)
-    print(f"images: {place}")
+    _say(f"images: {place}")
     if len(outs) > 1 and "train" in outs and "val" in outs:
         files = [f"data.{part}_annotations={_shown_path(outs[part].path)}" for part in ("train", "val")]
     else:
         files = [f"data.train_annotations={_shown_path(next(iter(outs.values())).path)}", "data.val_fraction=0.2"]
     command = ["segtrain", "train", "experiment=finetune", *files, f"data.train_images={place}"]
-    print(f"train: {shlex.join(command)}", flush=True)
+    _say(f"train: {shlex.join(command)}", flush=True)
     return max(check([str(written.path), str(folder)]) for written in outs.values())
 
 
@@ -104,6 +105,25 @@ def _selected(labels: Labels, request: Request) -> tuple[list[LabelledImage], li
     return only_classes(labels.images, request.classes, request.tally), list(request.classes)
 
 
+def _divide(images: Sequence[LabelledImage], folder: Path) -> dict[str, list[LabelledImage]]:
+    """Divide images into the parts that their source or their folders put them in.
+
+    Args:
+        images: images.
+        folder: folder that holds all of them.
+
+    Returns:
+        Images by the name of the part; all under "" where there is one part alone.
+    """
+    parts: dict[str, list[LabelledImage]] = {}
+    for image in images:
+        own = part_of(image.split) if image.split else part_above(image.path.absolute(), folder)
+        own = own or _OTHERS
+        parts.setdefault(own, []).append(image)
+    order = [part for part in ("train", "val", "test", _OTHERS) if part in parts]
+    return {part: parts[part] for part in order} if len(parts) > 1 else {"": list(images)}
+
+
 def _with_files(images: Sequence[LabelledImage], out: Path) -> list[LabelledImage]:
     """Write the image files that the labels alone hold, into a folder beside the json."""
     held = [image for image in images if image.content is not None]
@@ -120,8 +140,13 @@ def _with_files(images: Sequence[LabelledImage], out: Path) -> list[LabelledImag
             write_atomically(path, image.content)
             image = replace(image, path=path, content=None)
         written.append(image)
-    print(f"written: {folder}, {len(held):,} images that the labels hold")
+    _say(f"written: {folder}, {len(held):,} images that the labels hold")
     return written
+
+
+def _say(text: object, *, flush: bool = False) -> None:
+    """Print text that may hold names of a file, without the characters by which these would control a terminal."""
+    print(without_controls(str(text)), flush=flush)
 
 
 def _shown(name: str, items: Sequence[object]) -> object:

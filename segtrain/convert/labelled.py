@@ -59,7 +59,7 @@ class LabelledImage:
 
 
 class Tally:
-    """What was left out, mended or noted, counted by its reason, with the first examples."""
+    """Counts of the cases that were left out, mended or noted, by reason, with the first examples of each."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[Deed, str], tuple[int, list[str]]] = {}
@@ -107,7 +107,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Request:
-    """What a reader is asked for.
+    """Source to read, with the user's options for it.
 
     Attributes:
         source: file or folder of labels.

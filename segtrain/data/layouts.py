@@ -102,7 +102,7 @@ def find_layout(root: Path, needed: str = "train") -> dict[str, tuple[Path, Path
         raise SegtrainError(f"data.root={root}: {reason}; set data.train_annotations")
     parts: dict[str | None, list[Path]] = {}
     for path in files:
-        parts.setdefault(part_of_file(path.name) or _part_above(path, root), []).append(path)
+        parts.setdefault(part_of_file(path.name) or part_above(path, root), []).append(path)
     if "train" not in parts and None in parts:
         parts["train"] = parts.pop(None)  # CVAT's instances_default.json, or a single file
     chosen = {part: _only(part, parts[part], root) for part in ("train", "val") if part in parts}
@@ -149,7 +149,16 @@ def _read(path: Path, size: int = 4096, *, end: bool = False) -> bytes:
         return b""
 
 
-def _part_above(path: Path, root: Path) -> str | None:
+def part_above(path: Path, root: Path) -> str | None:
+    """Return the part that the folders of a file name, the innermost first; None if none does.
+
+    Args:
+        path: path of the file, below `root`.
+        root: folder at which the search ends.
+
+    >>> part_above(Path("/data/images/val2017/a.jpg"), Path("/data"))
+    'val'
+    """
     names = reversed(path.relative_to(root).parts[:-1])
     return next((part for name in names if (part := part_of(name))), None)
 
@@ -169,7 +178,7 @@ def _image_folder(path: Path, part: str, folders: Sequence[Path], root: Path) ->
 
     def rank(folder: Path) -> tuple[int, bool, bool, int]:
         held = sum(not is_missing(os.fspath(folder), name.replace("\\", "/")) for name in names)
-        own = _part_above(folder / "x", root)
+        own = part_above(folder / "x", root)
         return held, own == part, folder == path.parent, -len(folder.parts)
 
     best = max(folders, key=rank)

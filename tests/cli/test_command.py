@@ -78,6 +78,15 @@ def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert said == "error: trian: no such command; choose train, evaluate, check, replay or convert\n"
 
 
+@pytest.mark.parametrize("before", [["convert"], ["check", "b"], ["replay"], []], ids=str)
+def test_errors_are_one_line_that_controls_no_terminal(before: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    after = ["out.json"] if before == ["convert"] else []
+    assert main([*before, "a\x1b[31m", *after]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: a\\u001b[31m")
+    assert error.count("\n") == 1
+
+
 def test_check_is_the_check_of_data(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(data / "val.json"), str(data / "val"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["errors"] == 0

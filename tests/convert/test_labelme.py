@@ -186,3 +186,14 @@ def test_the_same_labels_give_the_same_bytes(tmp_path: Path) -> None:
         convert(tmp_path / "labels", tmp_path / out)
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
     assert main(["convert", str(tmp_path / "labels"), str(tmp_path / "one.json")]) == 1
+
+
+@pytest.mark.usefixtures("checked")
+def test_names_of_classes_control_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw_image(tmp_path / "labels" / "a.png")
+    write_json(tmp_path / "labels" / "a.json", document("a.png", shape("cell\x1b[31m", STAR)))
+    content = convert(tmp_path / "labels", tmp_path / "out.json")
+    assert [category["name"] for category in content["categories"]] == ["cell\x1b[31m"]
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "cell\\u001b[31m" in out

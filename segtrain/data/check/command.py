@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from segtrain.console import Heartbeat, progress
+from segtrain.console import Heartbeat, print_error, progress
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.fix import require_free, write_fixed
 from segtrain.data.check.image_checks import FormatCount
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None, page: Page | None = None) -> in
                 index, _ = open_checked(replace(settings, rules=index.rules._replace(frame="auto")))
             fixed = write_fixed(index, report.lost_images, options.fix)
     except (SegtrainError, OSError) as error:
-        print("error:", without_controls(" ".join(str(error).split())), file=sys.stderr)
+        print_error(error)
         return 1
     if options.json:
         written = {} if fixed is None else {"fixed": asdict(fixed)}
