@@ -1,4 +1,4 @@
-"""Locks of folders that processes share: one writer of a run's folder, many readers of a drawn data set."""
+"""Locks that processes share: of a run's folder, of a drawn data set that is read, of files in a cache."""
 
 import json
 import os
@@ -137,5 +137,25 @@ def replaceable(folder: Path) -> Iterator[None]:
         raise SegtrainError(
             f"{folder} would be drawn anew, and another process is reading it; set data.root to another folder"
         ) from None
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked_file(path: Path) -> Iterator[int]:
+    """Wait for the lock of a file and hold it, as a context with its descriptor; a process that ends releases it.
+
+    Args:
+        path: file of the lock, which is made with its folder if it does not exist.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if fcntl is not None:  # without it, processes do not wait for each other
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -11,10 +11,10 @@ import msgspec
 import segtrain
 from segtrain.console import progress
 from segtrain.data.storage.address import Location, shown
-from segtrain.data.storage.file_lock import file_lock
 from segtrain.data.storage.local_copies import copies_folder, is_whole, keep
 from segtrain.data.storage.tar_shards import ShardSet, member_key, open_shards
 from segtrain.errors import SegtrainError
+from segtrain.locks import locked_file
 
 logger = logging.getLogger(__name__)
 _IMAGES = frozenset([".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".jp2", ".ppm", ".pgm"])
@@ -62,7 +62,7 @@ def shard_annotations(location: Location) -> Path:
     shards = open_shards(location)
     path = copies_folder() / f"{shards.identity[:16]}-{segtrain.__version__}" / "shards.json"
     try:
-        with file_lock(path.with_name("lock")):  # of several processes that train together, one reads them
+        with locked_file(path.with_name("lock")):  # of several processes that train together, one reads them
             if not is_whole(path):
                 content = msgspec.json.encode(join_samples(_read_samples(shards), shown(location)))
                 keep(path, content, location)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from segtrain.data.storage.file_lock import file_lock
 from segtrain.errors import SegtrainError
 from segtrain.io import cache_folder
+from segtrain.locks import locked_file
 
 logger = logging.getLogger(__name__)
 _DIGEST = 16  # bytes at the end of an entry, by which damage is found
@@ -137,7 +137,7 @@ class DiskCache:
     @contextmanager
     def _locked(self) -> Iterator["_Size"]:
         """Hold the cache's lock, as a context with the size of its files; a process that ends releases it."""
-        with file_lock(self.folder / _COUNTER) as handle:
+        with locked_file(self.folder / _COUNTER) as handle:
             text = os.pread(handle, 32, 0)
             # A new folder, or a counter that was damaged: count.
             size = _Size(handle, int(text) if text.isdigit() else self._make_room(0))

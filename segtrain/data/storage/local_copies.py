@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.data.storage.address import Address, Location, locate
-from segtrain.data.storage.file_lock import file_lock
 from segtrain.data.storage.transfer import TransferError, transfer
 from segtrain.data.storage.versions import file_version
 from segtrain.errors import SegtrainError
 from segtrain.io import cache_folder, write_atomically
+from segtrain.locks import locked_file
 
 logger = logging.getLogger(__name__)
 _KEPT = 20  # copies; those that were not used for the longest time go
@@ -40,7 +40,7 @@ def local_copy(address: Address, *beside: str) -> Path:
     folder = copies_folder() / _hash(version)
     copy = folder / _readable(address)
     try:
-        with file_lock(folder / _LOCK):  # of several processes that train together, one transfers the file
+        with locked_file(folder / _LOCK):  # of several processes that train together, one transfers the file
             if version.state is None or not _is_whole(folder, copy):
                 _download(address, copy, version.size)
                 for name in beside:
