@@ -7,21 +7,27 @@ from omegaconf import OmegaConf
 
 from segtrain import distributed
 from segtrain.cli.command_line import Command
-from segtrain.data.content import fingerprint_of
 from segtrain.data.layouts import with_layout
 from segtrain.data.loader import TrainingLoader
 from segtrain.data.open_data import open_data, training_samples
 from segtrain.data.split_intensity import save_intensity
-from segtrain.data.splits import save_split
+from segtrain.data.splits import fingerprint_of, save_split
 from segtrain.nodes import build
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything
 from segtrain.stopping import Stopped
-from segtrain.training.changes import Changes, changed_settings, log_changes
 from segtrain.training.checkpoint import Checkpoint, build_trainable, check_trainable
 from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.logger import RunLogger
 from segtrain.training.parallel import require_same_data, scale_learning_rate
-from segtrain.training.resume import find_resumed, initial_state, run_directory, schedule_origin
+from segtrain.training.resume import (
+    Changes,
+    changed_settings,
+    find_resumed,
+    initial_state,
+    log_changes,
+    run_directory,
+    schedule_origin,
+)
 from segtrain.training.run_state import RunCheckpoints
 from segtrain.training.schedule import Restarted
 from segtrain.training.summary import describe_run, first_samples

@@ -1,9 +1,11 @@
-"""Training and validation splits: loading, checking categories, leaving out unreadable images, saving."""
+"""Training and validation splits: loading, checking categories, leaving out unreadable images, saving, fingerprints."""
 
+import hashlib
 import logging
 import reprlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -36,6 +38,7 @@ from segtrain.errors import SegtrainError
 
 logger = logging.getLogger(__name__)
 SplitName = Literal["train", "val"]
+_STATED = 100  # image files whose sizes count in a fingerprint; of millions, all would take minutes
 _READING = 16  # threads that read remote images
 ImageUse = Literal["needed", "welcome", "unused"]
 
@@ -343,3 +346,27 @@ def save_split(splits: Mapping[SplitName, Split], output_dir: Path) -> None:
     if val.entries is not None:
         write_split(val.index.path, val.entries, output_dir / "split")
         logger.info(f"drawn split: {output_dir / 'split'}, train.json and val.json")
+
+
+def fingerprint_of(split: Split) -> str:
+    """Return a text that is equal for splits of equal images and annotations, wherever their files lie.
+
+    Args:
+        split: split whose annotations are read; of its images the sizes of up to 100 files count.
+    """
+    index, found = split.index, hashlib.sha256()
+    for category in index.categories:
+        found.update(f"{category.id} {category.name}\n".encode(errors="surrogatepass"))
+    for image in index.images:
+        found.update(f"{image.id} {image.file_name} {image.size}\n".encode(errors="surrogatepass"))
+    rows = index.annotations.rows
+    for name in ("image", "label", "crowd", "usable"):
+        found.update(np.ascontiguousarray(rows[name]).tobytes())
+    for text in index.annotations.segmentations(rows):
+        found.update(bytes(text).translate(None, b" \n\t\r"))  # another tool may have laid the file out anew
+    for place in np.linspace(0, len(index.images) - 1, min(_STATED, len(index.images))).astype(int).tolist():
+        with suppress(OSError, SegtrainError):  # missing, or not on this machine
+            path = None if split.images is None else split.images.path(index.images[place].file_name)
+            if isinstance(path, Path):
+                found.update(f"{place} {path.stat().st_size}\n".encode())
+    return found.hexdigest()
