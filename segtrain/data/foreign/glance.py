@@ -19,7 +19,7 @@ _NUMBERS = re.compile(rb"\s*\d+(?:\s+[-+.\deE]+){4,}\s*")
 
 
 class Glance:
-    """What a file or folder holds, as far as it takes to recognise it.
+    """Names and first bytes of the files of a source, from which its kind of labels is recognised.
 
     Args:
         path: the file or folder.

@@ -21,7 +21,7 @@ class ImageStore(ABC):
     @property
     @abstractmethod
     def identity(self) -> str:
-        """What tells the store from all others, and from earlier versions of itself if these can be told."""
+        """Text that differs between stores, and between versions of a store where its server tells them apart."""
 
     @abstractmethod
     def read(self, name: str) -> bytes:

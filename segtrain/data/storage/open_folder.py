@@ -1,4 +1,4 @@
-"""Image folders of settings: paths of this machine, and stores of images elsewhere."""
+"""Opening of image folders and files by path, address or tar files."""
 
 from pathlib import Path
 
