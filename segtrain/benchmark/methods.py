@@ -25,7 +25,7 @@ from segtrain.metrics.metric import Metric
 from segtrain.metrics.registry import METRICS
 from segtrain.nodes import build, nearest
 from segtrain.records import Category
-from segtrain.runtime import MemoryAbove, to_device
+from segtrain.runtime import MemoryAbove, quick_collections, to_device
 from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
 
 CPU = torch.device("cpu")
@@ -391,7 +391,7 @@ def run_methods(methods: Sequence[Method], benchmark: Benchmark, tuning: Tuning,
     # A large image may take longer to score than to segment, so both count as steps.
     images, metrics = len(benchmark.split.index.images), len(METRICS) * len(benchmark.tracks)
     step = 1 / (len(methods) * (images + metrics))
-    with progress("methods") as stage:
+    with progress("methods") as stage, quick_collections():
         for count, method in enumerate(methods):
 
             def begin(metric: Metric, name: str = method.name) -> None:
