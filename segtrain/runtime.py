@@ -23,6 +23,7 @@ from torch import Tensor
 import segtrain
 from segtrain import distributed
 from segtrain.errors import SegtrainError
+from segtrain.values import Precision
 
 T = TypeVar("T")
 
@@ -60,8 +61,14 @@ def to_device(part: T, device: torch.device) -> T:
     return part.to(device) if isinstance(part, torch.nn.Module) else part
 
 
-def resolve_precision(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -> Literal["fp32", "bf16"]:
-    """Resolve ``auto``: bf16 where the device computes it natively; elsewhere it is emulated, and slower than fp32."""
+def resolve_precision(precision: Literal["auto"] | Precision, device: torch.device) -> Precision:
+    """Resolve ``auto``: bf16 where the device computes it natively; elsewhere it is emulated, and slower than fp32.
+
+    Raises:
+        SegtrainError: the device does not compute in this precision.
+    """
+    if precision == "fp16" and device.type == "cpu":
+        raise SegtrainError("precision=fp16 needs a CUDA device, and this one is the CPU; use precision=bf16 or fp32")
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -95,7 +102,7 @@ def thread_count(threads: Literal["auto"] | int, busy_workers: int) -> int:
 
 
 def usable_cores() -> int:
-    """Count the cores that this process may use: the least of its affinity, its cgroup and ``OMP_NUM_THREADS``.
+    """Count the cores that a machine's processes may use: the least of affinity, cgroup and ``OMP_NUM_THREADS``.
 
     A container has a quota of time rather than cores of its own; more threads than it allows wait for each other.
 
@@ -105,11 +112,21 @@ def usable_cores() -> int:
     limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
     if (quota := _cgroup_quota()) is not None:
         limits.append(max(1, math.ceil(quota)))
-    stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # of nested regions the first
-    # torchrun sets it to 1 by itself, whatever the number of cores.
-    if stated.isdecimal() and int(stated) > 0 and not distributed.is_started_by_torchrun():
-        limits.append(int(stated))
+    if (stated := _stated_threads()) is not None:
+        limits.append(stated * distributed.local_size())  # it is a number for each process
     return min(limits)
+
+
+def _stated_threads() -> int | None:
+    """Read ``OMP_NUM_THREADS``; None without a number above 0.
+
+    For several processes ``torchrun`` sets it to 1 where it is not set, whatever the number of cores; a 1 of the user
+    looks the same. It does not count there: ``threads=1`` says it.
+    """
+    stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # of nested regions the first
+    if not stated.isdecimal() or int(stated) == 0:
+        return None
+    return None if stated == "1" and distributed.local_size() > 1 else int(stated)
 
 
 def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:

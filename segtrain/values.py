@@ -13,6 +13,7 @@ NonNegativeFloat = Annotated[float, Meta(ge=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 ProperFraction = Annotated[float, Meta(gt=0, lt=1)]
+Precision = Literal["fp32", "bf16", "fp16"]  # of matrix products and convolutions
 TunedMetric = Literal["mask_ap", "miou"]
 CategoryOrder = Literal["order", "order_from_1"]  # ids that count the categories, from 0 or from 1
 IntensityRule = Literal["auto", "full", "percentile"]

@@ -63,6 +63,9 @@ def test_only_modules_move() -> None:
 def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_precision("fp32", CPU) == "fp32"
     assert resolve_precision("bf16", CPU) == "bf16"
+    assert resolve_precision("fp16", torch.device("cuda")) == "fp16"
+    with pytest.raises(SegtrainError, match=r"precision=fp16 needs a CUDA device.* use precision=bf16 or fp32"):
+        resolve_precision("fp16", CPU)
     for native in (True, False):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native)
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
@@ -95,6 +98,16 @@ def test_the_least_limit_of_cores_holds(monkeypatch: pytest.MonkeyPatch) -> None
     for stated, cores in (("2", 2), ("6,2", 3), ("0", 3), ("many", 3)):
         monkeypatch.setenv("OMP_NUM_THREADS", stated)
         assert usable_cores() == cores
+
+
+def test_the_one_of_torchrun_is_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sets OMP_NUM_THREADS=1 where nobody has; other numbers are the user's, for each process."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.setattr(runtime, "_cgroup_quota", lambda: None)
+    for processes, stated, threads in ((2, "1", 4), (2, "3", 3), (2, "6", 4), (1, "1", 1), (4, "1", 2)):
+        monkeypatch.setattr(runtime.distributed, "local_size", lambda processes=processes: processes)
+        monkeypatch.setenv("OMP_NUM_THREADS", stated)
+        assert thread_count("auto", 0) == threads
 
 
 def test_quotas_of_control_groups(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from segtrain.data.coco.category_names import describe_nearest, learned_categories, with_learned_categories
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.joined_files import annotation_file
@@ -88,9 +90,13 @@ class EvaluatedCheckpoint:
             text += f". Its weights are the best of {own.validations} validations on the images that are evaluated here"
         return text
 
-    def precision(self, given: str | None) -> str:
-        """Choose the precision of the network's computations: the given one, else that of its training."""
-        return given or ("fp32" if self.checkpoint is None else self.checkpoint.precision)
+    def precision(self, given: str | None, device: torch.device) -> str:
+        """Choose the precision of the network's computations: the given one, else that of its training.
+
+        On the CPU that is fp32 in place of fp16; see `Trainable`.
+        """
+        chosen = given or ("fp32" if self.checkpoint is None else self.checkpoint.precision)
+        return "fp32" if chosen == "fp16" and device.type == "cpu" else chosen
 
     def data_settings(self, data: Mapping[str, Any]) -> tuple[dict[str, Any], list[int] | None]:
         """Fill in the checkpoint's values where the user gave none.

@@ -26,6 +26,7 @@ from segtrain.values import (
     Natural,
     Positive,
     PositiveFloat,
+    Precision,
     ProperFraction,
     TunedMetric,
     check_value,
@@ -134,7 +135,7 @@ class Evaluate(Run):
     reference: str
     tracks: Literal["all", "class_agnostic"]
     score_threshold: Fraction | None
-    precision: Literal["fp32", "bf16"] | None
+    precision: Precision | None
     gallery: Natural
     bootstrap: Bootstrap
     tune: Tune

@@ -29,7 +29,14 @@ from segtrain.evaluation import TRACKS
 from segtrain.report.build import build_results
 from segtrain.report.gallery.select import select_images
 from segtrain.report.writer import terminal_table, write_report
-from segtrain.runtime import describe_environment, limit_threads, resolve_device, seed_everything, thread_count
+from segtrain.runtime import (
+    describe_environment,
+    limit_threads,
+    resolve_device,
+    resolve_precision,
+    seed_everything,
+    thread_count,
+)
 from segtrain.stopping import Stopped
 from segtrain.training.parallel import require_same_data
 
@@ -58,6 +65,8 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         The results; None in all processes but the first.
     """
     device = resolve_device(config["device"])
+    if config["precision"] is not None:
+        resolve_precision(config["precision"], device)
     limit_threads(thread_count(config["threads"], busy_workers=0))
     seed_everything(config["seed"])
 
@@ -104,7 +113,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         split,
         benchmark.ground_truth,
         benchmark.max_dets,
-        environment=describe_environment(device, source.precision(config["precision"])),
+        environment=describe_environment(device, source.precision(config["precision"], device)),
         command=command.line(*found),
         directory=str(Path.cwd()),
         checkpoint=source.describe(),

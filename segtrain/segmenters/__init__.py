@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from segtrain.masks import Rle
 from segtrain.records import Instances
 from segtrain.targets import Target
+from segtrain.values import Precision
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ class Trainable(nn.Module, ABC):
         takes_batches: True if the images of a batch pass the layers together: processes that train together then
             compute the statistics of batch norms from all of their images. False if they pass one by one: every process
             then keeps to its own, and running statistics are averaged.
-        precision: what matrix products and convolutions compute in, "fp32" or "bf16" (autocast).
+        precision: what matrix products and convolutions compute in (autocast); "fp16" is "fp32" on the CPU, which
+            emulates it.
         loss_items: number of items, such as sampled regions, that each term of the latest `losses` is the mean of;
             for a term that it does not name, the number of images. Processes that train together weigh their terms by
             it. A network whose terms are means of anything but images sets it in `losses`.
@@ -139,7 +141,7 @@ class Trainable(nn.Module, ABC):
     stride: ClassVar[int] = 1
     scores_are_learned: ClassVar[bool] = True
     takes_batches: ClassVar[bool] = False
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     loss_items: Mapping[str, int] = MappingProxyType({})
 
     @classmethod
@@ -208,6 +210,14 @@ class Trainable(nn.Module, ABC):
         """The device of the parameters."""
         return next(self.parameters()).device
 
+    @property
+    def product_dtype(self) -> torch.dtype:
+        """Type that matrix products and convolutions compute in; see `precision`."""
+        if self.precision == "fp16" and self.device.type != "cpu":
+            return torch.float16
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
     def autocast(self) -> AbstractContextManager[None]:
         """Compute in `precision` inside."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        dtype = self.product_dtype
+        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)

@@ -21,6 +21,7 @@ from segtrain.nodes import accepts, build, built_class, check_targets, require_o
 from segtrain.segmenters import Trainable
 from segtrain.segmenters.state_file import read_state
 from segtrain.training.checkpoint_fields import check_fields
+from segtrain.values import Precision
 
 FORMAT = 4  # of the file; a change that older code would misread, or newer code of an older file, raises it
 
@@ -36,7 +37,7 @@ class Checkpoint:
         category_ids: category ids of labels 1..K in the training data.
         max_dets: detections per image.
         score_threshold: operating point of mIoU and F1.
-        precision: "fp32" or "bf16", as resolved.
+        precision: "fp32", "bf16" or "fp16", as resolved.
         seed: seed of the run.
         val_ids: images of the validation split, if it was drawn by ``data.val_fraction``.
         epoch: whole epochs done.
@@ -57,7 +58,7 @@ class Checkpoint:
     category_ids: list[int]
     max_dets: int
     score_threshold: float
-    precision: str
+    precision: Precision
     seed: int
     val_ids: list[int] | None
     epoch: int
@@ -72,13 +73,15 @@ class Checkpoint:
     validations: int | None
 
     @classmethod
-    def initial(cls, config: Mapping[str, Any], splits: Mapping[SplitName, Split], precision: str) -> "Checkpoint":
+    def initial(
+        cls, config: Mapping[str, Any], splits: Mapping[SplitName, Split], precision: Precision
+    ) -> "Checkpoint":
         """Describe a run at step 0, without weights.
 
         Args:
             config: train.py's configuration, resolved.
             splits: the splits "train" and "val".
-            precision: "fp32" or "bf16".
+            precision: "fp32", "bf16" or "fp16".
         """
         categories = splits["train"].index.categories
         segmenter = dict(config["segmenter"])
@@ -178,7 +181,7 @@ def load_segmenter(
     path: str | Path | None,
     *,
     max_dets: int | None = None,
-    precision: str | None = None,
+    precision: Precision | None = None,
     settings: Mapping[str, Any] | None = None,
     trust: Sequence[str] = (),
 ) -> Trainable:
@@ -187,7 +190,7 @@ def load_segmenter(
     Args:
         path: path of a run's folder, ``best.pt`` or ``last.pt``; None for the newest ``best.pt`` below ``runs/train``.
         max_dets: detections per image; None as trained.
-        precision: "fp32" or "bf16"; None as trained.
+        precision: "fp32", "bf16" or "fp16"; None as trained.
         settings: settings of the network's factory that replace those of its training.
         trust: packages beside segtrain whose code the checkpoint may name.
 
@@ -206,7 +209,7 @@ def restore_segmenter(
     source: str,
     *,
     max_dets: int | None = None,
-    precision: str | None = None,
+    precision: Precision | None = None,
     settings: Mapping[str, Any] | None = None,
     trust: Sequence[str] = (),
 ) -> Trainable:
@@ -216,7 +219,7 @@ def restore_segmenter(
         checkpoint: contents of the file.
         source: path of the file, for messages.
         max_dets: detections per image; None as trained.
-        precision: "fp32" or "bf16"; None as trained.
+        precision: "fp32", "bf16" or "fp16"; None as trained.
         settings: settings of the network's factory that replace those of its training.
         trust: packages beside segtrain whose code the checkpoint may name.
 
@@ -226,7 +229,7 @@ def restore_segmenter(
     node = segmenter_node(checkpoint, source, max_dets, trust, settings)
     segmenter = build_trainable(node, checkpoint.class_names, initialise=False)
     restore_weights(segmenter, checkpoint.model, source)
-    segmenter.precision = "bf16" if (precision or checkpoint.precision) == "bf16" else "fp32"
+    segmenter.precision = precision or checkpoint.precision
     return segmenter.eval()
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from segtrain.errors import SegtrainError
 from segtrain.io import printable
-from segtrain.values import Fraction, Natural, NonNegativeFloat, Positive, describe_type
+from segtrain.values import Fraction, Natural, NonNegativeFloat, Positive, PositiveFloat, Precision, describe_type
 
 _MOST_VALUES, _DEEPEST = 100_000, 30  # of a configuration
 _PARTS = ("data", "segmenter", "augmentation", "optimizer", "schedule", "trainer")
@@ -20,7 +20,7 @@ _FIELDS: dict[str, Any] = {
     "category_ids": list[int],
     "max_dets": Positive,
     "score_threshold": Fraction,
-    "precision": Literal["fp32", "bf16"],
+    "precision": Precision,
     "seed": Natural,
     "val_ids": list[int] | None,
     "epoch": Natural,
@@ -60,6 +60,13 @@ _METER: dict[str, Any] = {
     "skipped": list[int],
     "left_out": Natural,
 }
+_SCALER: dict[str, Any] = {
+    "scale": PositiveFloat,
+    "growth_factor": PositiveFloat,
+    "backoff_factor": PositiveFloat,
+    "growth_interval": Positive,
+    "_growth_tracker": Natural,
+}
 _OPTIMIZER: dict[str, Any] = {"state": dict[int, dict[str, Any]], "param_groups": list[dict[str, Any]]}
 
 
@@ -92,6 +99,8 @@ def _check_training(training: object, source: str) -> None:
     _check(training, _TRAINING, source, "training.")
     _check(_mapping(training.get("meter"), source, "training.meter"), _METER, source, "training.meter.")
     _check(_mapping(training.get("optimizer"), source, "training.optimizer"), _OPTIMIZER, source, "training.optimizer.")
+    if "scaler" in training:  # of a run in float16
+        _check(_mapping(training["scaler"], source, "training.scaler"), _SCALER, source, "training.scaler.")
     _check_state(training.get("model"), source, "training.model")
 
 

@@ -36,16 +36,20 @@ class Gradients:
     """Computes the mean gradient of batches.
 
     Args:
-        segmenter: network on its device.
+        segmenter: network on its device, in the precision that it trains in.
+
+    Attributes:
+        scaler: scales losses, and so gradients, to the range of float16; does nothing in other precisions.
     """
 
     def __init__(self, segmenter: Trainable) -> None:
         self._segmenter = segmenter
         self._parallel = Parallel(segmenter)
+        self.scaler = torch.amp.GradScaler(segmenter.device.type, enabled=segmenter.product_dtype == torch.float16)
         self._has_warned = False
 
     def accumulate(self, batches: Sequence[Batch], step: int, seed: Callable[[], None]) -> list[dict[str, float]]:
-        """Add the mean gradient of some batches to that of the parameters.
+        """Add the mean gradient of some batches, times the scale of `scaler`, to that of the parameters.
 
         A batch that does not fit into the memory is computed in parts. Each loss term of a part counts by the number of
         items (images, regions, cells) that it is the mean of, so the gradient is that of the whole batch for the same
@@ -89,7 +93,7 @@ class Gradients:
                 for name, mean in zip(terms, means, strict=True):
                     losses[name] += mean * shares.get(name, 1.0)
                 weights = [factor * shares.get(name, 1.0) for name, factor in zip(terms, factors, strict=True)]
-                torch.autograd.backward((stacked * stacked.new_tensor(weights)).sum() / of)
+                torch.autograd.backward(self.scaler.scale((stacked * stacked.new_tensor(weights)).sum() / of))
                 if not all(map(math.isfinite, means)):
                     own = [] if all(map(math.isfinite, stacked.tolist())) else part.image_ids
                     raise NotFiniteError(*_describe(step, list(chain(*distributed.gather(own))), losses))

@@ -184,12 +184,19 @@ class Learner:
         return float(self.optimizer.param_groups[0]["lr"])
 
     @property
+    def loss_scale(self) -> float:
+        """Factor of the losses in float16; 1 in other precisions."""
+        return self._gradients.scaler.get_scale()
+
+    @property
     def averaged(self) -> Trainable:
         """Network to segment with: the moving average if there is one."""
         return self.segmenter if self.ema is None else cast("Trainable", self.ema.module)
 
     def train_step(self, batches: Sequence[Batch], step: int, progress: float, meter: Meter) -> None:
         """Take one optimizer step along the mean gradient of some batches.
+
+        In float16 a step is left out whose gradient, of scaled losses, is not finite, and the scale is halved.
 
         Args:
             batches: batches with at least one image each, in one of the processes.
@@ -205,13 +212,24 @@ class Learner:
             group["lr"] = rate * factor
         self._statistics = [(value, value.clone()) for value in self._running]
         losses = self._gradients.accumulate(batches, step, lambda: self._seed_draws(step))
+        scaler = self._gradients.scaler
+        scaler.unscale_(self.optimizer)
         norm = float(nn.utils.clip_grad_norm_(self.segmenter.parameters(), self._max_grad_norm))
+        scale = scaler.get_scale()
+        if math.isfinite(norm):
+            scaler.step(self.optimizer)
+        scaler.update()
+        if not math.isfinite(norm) and scale > 1:  # beyond float16, which a smaller scale can mend
+            self.leave_step_out()
+            logger.info(
+                f"step {step} left out: its gradient exceeds float16; losses count {scale / 2:g} times from here on"
+            )
+            return
         if not math.isfinite(norm):
             image_ids = [image_id for batch in batches for image_id in batch.image_ids]
             images = ", ".join(map(str, image_ids))
             text = f"the gradient is not finite at step {step} (images {images}); try a lower optimizer.lr"
             raise NotFiniteError(text, losses[-1], image_ids)
-        self.optimizer.step()
         self.optimizer.zero_grad()
         if self.ema is not None:
             self.ema.update_parameters(self.segmenter)
@@ -242,10 +260,12 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """Return the state that resuming needs beside the weights of `averaged`."""
+        scaler = self._gradients.scaler
         return {
             "model": self.segmenter.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema_updates": None if self.ema is None else self.ema.updates,
+            **({"scaler": scaler.state_dict()} if scaler.is_enabled() else {}),
         }
 
     def restore(self, state: Mapping[str, Any], averaged: Mapping[str, Tensor]) -> None:
@@ -260,6 +280,8 @@ class Learner:
         """
         restore_weights(self.segmenter, state["model"], "the checkpoint to resume")
         self._restore_optimizer(state["optimizer"])
+        if "scaler" in state and self._gradients.scaler.is_enabled():
+            self._gradients.scaler.load_state_dict(state["scaler"])
         if self.ema is not None and state["ema_updates"] is not None:
             self.ema.restore(averaged, state["ema_updates"])
         elif self.ema is not None:  # without an average so far, it begins at the restored weights

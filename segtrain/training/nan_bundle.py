@@ -102,7 +102,7 @@ def replay_bundle(folder: Path, trust: Sequence[str] = ()) -> StepReport:
     node = segmenter_node(checkpoint, str(path), None, trust)
     segmenter = build_trainable(node, checkpoint.class_names, initialise=False)
     segmenter.load_state_dict(checkpoint.model)
-    segmenter.precision = "bf16" if checkpoint.precision == "bf16" else "fp32"
+    segmenter.precision = checkpoint.precision
     segmenter.train()
 
     def seed_draws() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from segtrain.training.schedule import Limits
-from segtrain.values import Natural, NonNegativeFloat, Positive, PositiveFloat
+from segtrain.values import Natural, NonNegativeFloat, Positive, PositiveFloat, Precision
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TrainSettings:
         aspect_grouping: True to fill each batch with images of like width/height.
         repeat_threshold: share of images below which a category is rare, and its images are shown more often; None to
             show each image once an epoch.
-        precision: "fp32", "bf16", or "auto" for bf16 where the device computes it natively.
+        precision: "fp32", "bf16", "fp16" with scaled losses, or "auto" for bf16 where the device computes it natively.
         max_grad_norm: gradients longer than this are shortened to it; None for no limit.
         scale_lr: "none" for the learning rate as given, whatever the number of processes; "auto" for one that grows
             with the images of a step.
@@ -48,7 +48,7 @@ class TrainSettings:
     max_minutes: NonNegativeFloat | None
     aspect_grouping: bool
     repeat_threshold: Annotated[float, Meta(gt=0, le=1)] | None
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: Literal["auto"] | Precision
     max_grad_norm: PositiveFloat | None
     scale_lr: Literal["auto", "none"]
     on_nan: Literal["stop", "skip"]

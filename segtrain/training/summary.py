@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from segtrain import distributed
 from segtrain.data.check.set_checks import check_visibility
 from segtrain.data.dataset import CocoDataset, Sample
 from segtrain.data.splits import Split, SplitName
@@ -60,6 +61,12 @@ def describe_run(splits: Mapping[SplitName, Split], segmenter: Trainable, output
     resolved = "".join(f", {name}={json.dumps(value)}" for name, value in segmenter.resolved_settings.items())
     logger.info(
         f"{segmenter.title}{resolved}: {learning / 1e6:.1f} M parameters learn; {segmenter.precision} on "
-        f"{segmenter.device}, {threads} thread{'s' * (threads > 1)}"
+        f"{segmenter.device}, {threads} thread{'s' * (threads > 1)}{_in_each_process()}"
     )
     logger.info(f"run folder: {output_dir} (tensorboard --logdir {output_dir})")
+
+
+def _in_each_process() -> str:
+    """Say that threads are those of a process, and how to change them; nothing for one process."""
+    count = distributed.size()
+    return f" in each of {count} processes (threads=N for another number)" if count > 1 else ""

@@ -203,10 +203,12 @@ class Trainer:
         means = self.meter.compute_and_reset()
         if self.logger is None:
             return
+        scale = self.learner.loss_scale
         self.logger.log_scalars(
             self.state.step,
             {
                 **means,
+                **({} if scale == 1 else {"train/loss_scale": scale}),
                 "train/learning_rate": self.learner.learning_rate,
                 "train/epoch": self.epochs,
                 "train/minutes": self.state.seconds / 60,

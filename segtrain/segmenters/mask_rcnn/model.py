@@ -135,7 +135,7 @@ class MaskRCNN(Trainable):
 
     In training, anchors and proposals that lie in ignored regions of a target are not taken for background.
 
-    With ``precision`` "bf16", boxes, scores, mask probabilities and losses stay float32.
+    With ``precision`` "bf16" or "fp16", boxes, scores, mask probabilities and losses stay float32.
 
     Args:
         network: a stock network; its modules are taken over.
@@ -315,7 +315,7 @@ class MaskRCNN(Trainable):
     def _pool(self, pyramid: FeaturePyramid, boxes: Sequence[Tensor], bins: int) -> Tensor:
         pooled = pyramid.pool(boxes, bins)
         # Autocast would do the same, but after the box head has copied all of it into another order.
-        return pooled.bfloat16() if self.precision == "bf16" else pooled
+        return pooled if self.product_dtype == torch.float32 else pooled.to(self.product_dtype)
 
 
 def _ratio(source: Sequence[int], destination: Sequence[int], device: torch.device) -> Tensor:
