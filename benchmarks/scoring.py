@@ -37,7 +37,7 @@ from segtrain.records import GroundTruth, Prediction
 
 HEIGHT, WIDTH = 480, 640
 CATEGORIES = 80
-TRUTHS = 7  # an image, on average
+TRUTHS = 7.2  # an image, on average
 CROWDS = 0.01  # of the truths
 SCORES = 1000  # that differ, at most
 TOLERANCE = 1e-12
@@ -64,14 +64,20 @@ class Scene:
         return Scene(self.images, [t.copy() for t in self.truths], [p.copy() for p in self.predictions])
 
 
-def generate(images: int, detections: int) -> Scene:
-    """Draw the records of one image after the other."""
-    rng = np.random.default_rng(0)
+def generate(images: int, detections: int, method: int = 0) -> Scene:
+    """Draw the records of one image after the other.
+
+    Args:
+        images: number of images.
+        detections: number of detections in all of them.
+        method: number of the method whose detections are drawn; the true instances are the same for all.
+    """
+    true_rng, rng = np.random.default_rng(0), np.random.default_rng([1, method])
     scene = Scene(list(range(1, images + 1)))
     for image_id in scene.images:
-        truths = _ellipses(int(rng.poisson(TRUTHS)), rng)
-        labels = rng.integers(1, CATEGORIES + 1, len(truths))
-        _add_truths(scene, image_id, truths, labels, rng)
+        truths = _ellipses(int(true_rng.poisson(TRUTHS)), true_rng)
+        labels = true_rng.integers(1, CATEGORIES + 1, len(truths))
+        _add_truths(scene, image_id, truths, labels, true_rng)
         count = detections * image_id // images - len(scene.predictions)
         found, categories = _ellipses(count, rng), rng.integers(1, CATEGORIES + 1, count)
         scores = np.clip(rng.normal(0.3, 0.2, count), 0, 1)

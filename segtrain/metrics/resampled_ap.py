@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +14,7 @@ from segtrain.metrics.matching import Matches
 CountArray = npt.NDArray[np.int32]
 RECALLS: FloatArray = np.linspace(0.0, 1.0, 101)
 _CELLS = 2**20  # largest size of a table of runs by resamples; bounds the memory
-_DRAWS = 2**25  # largest size of the table of draws, copies included
+_DRAWS = 2**24  # largest size of the table of draws
 
 
 def interpolated_ap(hits: CountArray, misses: CountArray | FloatArray, truths: IntArray) -> tuple[IntArray, FloatArray]:
@@ -117,10 +116,9 @@ def resampled_precision(
     [0.505, 1.0]
     """
     chosen = range(matches.truth.shape[1]) if areas is None else areas
-    most = int(draws.max(initial=1))
-    pieces = max(1, -(-draws.size * (most + 1) // _DRAWS))
+    pieces = max(1, -(-draws.size // _DRAWS))
     parts = [
-        _resample(matches, draws[part], most, max_dets, chosen, None if false_weight is None else false_weight[:, part])
+        _resample(matches, draws[part], max_dets, chosen, None if false_weight is None else false_weight[:, part])
         for part in np.array_split(np.arange(len(draws)), pieces)
     ]
     precision, recall = (np.concatenate(tables, axis=-1) for tables in zip(*parts, strict=True))
@@ -130,27 +128,30 @@ def resampled_precision(
 def _resample(
     matches: Matches,
     draws: IntArray,
-    most: int,
     max_dets: int,
     areas: Sequence[int],
     false_weight: FloatArray | None,
 ) -> tuple[FloatArray, FloatArray]:
     """Compute precision and recall of some resamples, (T, A, K, B) each."""
     categories = len(matches.category_ids)
-    drawn = _Draws(np.ascontiguousarray(draws.T, dtype=np.int32), most)
+    times = np.ascontiguousarray(draws.T, dtype=np.int32)
     precision, recall = np.full((2, matches.truth.shape[0], len(areas), categories, len(draws)), np.nan)
+    truths = [_true_instances(matches, area, times) for area in areas]
     for category in range(categories):
+        if not any(counts[category].any() for counts in truths):
+            continue
         ranked = _Ranking.of(matches, category, max_dets)
+        drawn = np.ascontiguousarray(times[ranked.image_ids])
         for column, area in enumerate(areas):
-            truths = _per_image(matches, category, area) @ drawn.times
-            there = truths > 0
+            own = truths[column][category]
+            there = own > 0
             if not there.any():
                 continue
             weight = None if false_weight is None else false_weight[column]
             for t in range(len(precision)):
-                hits, mean = ranked.curve(matches, t, area, drawn, truths, weight)
+                hits, mean = ranked.curve(matches, t, area, drawn, own, weight)
                 precision[t, column, category] = np.where(there, mean, np.nan)
-                recall[t, column, category] = np.where(there, hits / np.maximum(truths, 1), np.nan)
+                recall[t, column, category] = np.where(there, hits / np.maximum(own, 1), np.nan)
     return precision, recall
 
 
@@ -179,7 +180,7 @@ def precision_at_recalls(matches: Matches, *, max_dets: int) -> FloatArray:
     curves = np.full((thresholds, categories, len(RECALLS)), np.nan)
     for category in range(categories):
         found = _Ranking.of(matches, category, max_dets).found
-        truths = int(_per_image(matches, category, 0).sum())
+        truths = int(((matches.truth_category == category) & ~matches.truth_ignored[0]).sum())
         if not truths:
             continue
         curves[:, category] = 0
@@ -193,29 +194,13 @@ def precision_at_recalls(matches: Matches, *, max_dets: int) -> FloatArray:
     return curves
 
 
-def _per_image(matches: Matches, category: int, area: int) -> IntArray:
-    """Count the true instances of each image that are not ignored, (I,)."""
-    counted = (matches.truth_category == category) & ~matches.truth_ignored[area]
-    return np.bincount(matches.truth_image[counted], minlength=len(matches.image_ids))
-
-
-@dataclass(frozen=True)
-class _Draws:
-    """Number of times that each image is drawn.
-
-    Attributes:
-        times: (I, B) number of times.
-        most: largest of these numbers.
-    """
-
-    times: CountArray
-    most: int
-
-    @cached_property
-    def copies(self) -> CountArray:
-        """``times``, then 1 or 0 for each copy of each image: drawn more than 0 times, 1 time, ...; (I + most I, B)."""
-        more = self.times > np.arange(self.most, dtype=np.int32)[:, None, None]
-        return np.concatenate([self.times, more.reshape(-1, self.times.shape[1])], dtype=np.int32)
+def _true_instances(matches: Matches, area: int, times: CountArray) -> IntArray:
+    """Count the true instances of each category that are not ignored on each resample, (K, B)."""
+    counted = ~matches.truth_ignored[area]
+    places = matches.truth_category[counted], matches.truth_image[counted]
+    shape = len(matches.category_ids), len(matches.image_ids)
+    table = csr_array((np.ones(len(places[0]), dtype=np.int32), places), shape=shape)
+    return (table @ times).astype(np.int64)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -224,40 +209,52 @@ class _Ranking:
 
     Attributes:
         found: (D,) index of each detection in the matches.
-        image: (D,) number of each detection's image.
+        image_ids: (J,) numbers of the images that have detections of the category.
+        image: (D,) index of each detection's image among these.
         tie: (D,) group of each detection; detections of one image with equal scores form a group.
     """
 
     found: IntArray
+    image_ids: IntArray
     image: IntArray
     tie: IntArray
 
     @classmethod
     def of(cls, matches: Matches, category: int, max_dets: int) -> "_Ranking":
         found = np.flatnonzero((matches.category == category) & (matches.rank < max_dets))
-        image, score = matches.image[found], matches.score[found]
-        changes = (np.diff(image) != 0) | (np.diff(score) != 0)
-        return cls(found, image, np.concatenate([np.zeros(min(len(found), 1), dtype=np.int64), np.cumsum(changes)]))
+        image_ids, image = np.unique(matches.image[found], return_inverse=True)
+        changes = (np.diff(image) != 0) | (np.diff(matches.score[found]) != 0)
+        tie = np.concatenate([np.zeros(min(len(found), 1), dtype=np.int64), np.cumsum(changes)])
+        return cls(found, image_ids, image, tie)
 
     def curve(
-        self, matches: Matches, t: int, a: int, drawn: _Draws, truths: IntArray, false_weight: FloatArray | None
+        self, matches: Matches, t: int, a: int, times: CountArray, truths: IntArray, false_weight: FloatArray | None
     ) -> tuple[IntArray, FloatArray]:
-        """Compute the number of hits of each resample, (B,), and the mean precision over all recalls, (B,)."""
+        """Compute the number of hits of each resample, (B,), and the mean precision over all recalls, (B,).
+
+        Args:
+            matches: matches of the detections of all images.
+            t: index of the IoU threshold.
+            a: index of the range of areas.
+            times: (J, B) number of times that each image with detections is drawn.
+            truths: (B,) number of true instances.
+            false_weight: (B,) weight of an unmatched detection; None for 1.
+        """
         counted = np.flatnonzero(~matches.ignored[t, a, self.found])
-        hit, row, draws = matches.truth[t, a, self.found[counted]] >= 0, self.image[counted], drawn.times
+        hit, row = matches.truth[t, a, self.found[counted]] >= 0, self.image[counted]
         mixed = _mixed(hit, self.tie[counted])
         if mixed.any():
-            hit, row = _unroll(hit, row, self.tie[counted], mixed, drawn)
-            draws = drawn.copies
+            hit, row, times = _unroll(hit, row, self.tie[counted], mixed, times)
         ends = hit & ~np.append(hit[1:], False)
         run = np.cumsum(ends) - ends
         count = int(ends.sum())
-        hits, misses = (_table(run[kept], row[kept], count, len(draws)) for kept in (hit, ~hit & (run < count)))
+        hits, misses = (_table(run[kept], row[kept], count, len(times)) for kept in (hit, ~hit & (run < count)))
         total, mean = np.zeros(len(truths), dtype=np.int64), np.zeros(len(truths))
         for part in _parts(len(truths), count):
-            wrong = misses @ draws[:, part]
+            drawn = np.ascontiguousarray(times[:, part])
+            wrong = misses @ drawn
             wrong = wrong if false_weight is None else wrong * false_weight[part]
-            total[part], mean[part] = interpolated_ap(hits @ draws[:, part], wrong, truths[part])
+            total[part], mean[part] = interpolated_ap(hits @ drawn, wrong, truths[part])
         return total, mean
 
 
@@ -271,19 +268,26 @@ def _mixed(hit: BoolArray, tie: IntArray) -> BoolArray:
 
 
 def _unroll(
-    hit: BoolArray, image: IntArray, tie: IntArray, mixed: BoolArray, drawn: _Draws
-) -> tuple[BoolArray, IntArray]:
+    hit: BoolArray, image: IntArray, tie: IntArray, mixed: BoolArray, times: CountArray
+) -> tuple[BoolArray, IntArray, CountArray]:
     """Repeat the groups of equal scores that hold both hits and misses, where the order matters, once per copy.
 
     Returns:
-        For each entry, true if it is a hit, and its row in ``_Draws.copies``.
+        For each entry, true if it is a hit, and its row in the table that follows: ``times``, then a row of 1 or 0 for
+        each copy of each image with such a group, by whether it is drawn more than 0 times, 1 time, and so on.
     """
-    times = np.where(mixed, drawn.most, 1)
-    place = np.repeat(np.arange(len(hit)), times)
-    copy = np.arange(len(place)) - np.repeat(np.cumsum(times) - times, times)
+    torn, number = np.unique(image[mixed], return_inverse=True)
+    most = int(times[torn].max(initial=1))
+    own = np.zeros(len(hit), dtype=np.int64)
+    own[mixed] = number
+    repeats = np.where(mixed, most, 1)
+    place = np.repeat(np.arange(len(hit)), repeats)
+    copy = np.arange(len(place)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
     order = np.lexsort((place, copy, tie[place]))
     place, copy = place[order], copy[order]
-    return hit[place], np.where(mixed[place], (copy + 1) * len(drawn.times), 0) + image[place]
+    row = np.where(mixed[place], len(times) + copy * len(torn) + own[place], image[place])
+    more = times[torn] > np.arange(most, dtype=np.int32)[:, None, None]
+    return hit[place], row, np.concatenate([times, more.reshape(-1, times.shape[1])], dtype=np.int32)
 
 
 def _table(run: IntArray, row: IntArray, runs: int, rows: int) -> csr_array:

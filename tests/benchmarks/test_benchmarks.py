@@ -291,6 +291,15 @@ def measured(script: str, folder: Path, *options: str) -> tuple[dict[str, dict[s
 
 
 @pytest.mark.slow
+def test_an_evaluation_is_measured_by_stage(tmp_path: Path) -> None:
+    rows, printed = measured("evaluation.py", tmp_path, "--images", "20", "--detections", "400")
+    assert {"evaluation", "evaluation_memory", "evaluation_data", "evaluation_report"} < rows.keys()
+    assert rows["evaluation"]["bound"] == 60
+    assert 0.1 < rows["evaluation_memory"]["ours"] < 2
+    assert "2 files of 400 masks" in printed
+
+
+@pytest.mark.slow
 def test_images_from_other_places_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     rows = smoke("remote.py", monkeypatch, tmp_path, "--images", "500")
