@@ -72,7 +72,7 @@ DOORS = {
     "optuna": ["segtrain.benchmark.search"],
     "hydra": ["segtrain.nodes", "segtrain.cli"],
     "omegaconf": ["segtrain.nodes", "segtrain.cli"],
-    "yaml": ["segtrain.convert.yolo", "segtrain.convert.to_yolo"],
+    "yaml": ["segtrain.convert.yolo_layout", "segtrain.convert.to_yolo"],
 }
 
 

@@ -4,18 +4,21 @@ They become one file for each part of the data, with names of images that exist,
 COCO's form.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from segtrain.convert.label_files import image_size, objects_of
+import msgspec
+
+from segtrain.convert.label_files import image_size, label_files, left_out_if_broken
 from segtrain.convert.labelled import LabelledImage, LabelledObject, Labels, Request
 from segtrain.convert.outlines import Size
 from segtrain.convert.picture_files import PictureFiles, picture_size, require_found
-from segtrain.data.coco.json_file import read_coco_file, read_document
-from segtrain.data.foreign.glance import Glance
-from segtrain.data.layouts import part_of, part_of_file
+from segtrain.data.coco.file_forms import loads
+from segtrain.data.coco.json_file import RawFile, read_coco_file
+from segtrain.data.foreign.glance import read_keys
+from segtrain.data.layouts import part_of_file
 from segtrain.errors import SegtrainError
 from segtrain.masks import Rle
 from segtrain.masks.forms import usual_box, usual_form
@@ -23,6 +26,16 @@ from segtrain.masks.parse import SegmentationError, from_drawable, lacks_mask
 
 _LISTS = {"images", "annotations", "categories"}
 Entry = Mapping[str, Any]
+
+
+class _Ids(msgspec.Struct):
+    """Ids of an annotation."""
+
+    image_id: Any = None
+    category_id: Any = None
+
+
+_decoder = msgspec.json.Decoder(_Ids)
 
 
 def read_coco(request: Request) -> Labels:
@@ -38,13 +51,13 @@ def read_coco(request: Request) -> Labels:
     pictures = PictureFiles.of(request)
     images, missing, names = list[LabelledImage](), list[str](), list[str]()
     for path in paths:
-        read_coco_file(path)  # refuses what is no COCO json, in words
-        document, forms = read_document(path)
-        for form in forms:
+        file = read_coco_file(path)
+        for form in file.forms:
             request.tally.add("mended", f"files with {form}", path.name)
-        categories = _categories(document, path, request)
+        annotations = _by_image(file, request)
+        categories = _categories(file, {key for own in annotations.values() for key, _ in own}, request)
         names += categories.values()
-        found = _images(document, categories, path, pictures, request)
+        found = _images(file, annotations, categories, pictures, request)
         images += [image for _, image in found if image is not None]
         missing += [name for name, image in found if image is None]
     require_found(images, request, missing)
@@ -61,85 +74,118 @@ def read_cvat_coco(request: Request) -> Labels:
         SegtrainError: a file cannot be read, or no image is found.
     """
     labels = read_coco(request)
-    objects = [each for image in labels.images for each in image.objects]
-    masks = [each for each in objects if each.mask is not None]
-    if not all(each.iscrowd for each in masks):
+    masks = [each for image in labels.images for each in image.objects if each.mask is not None]
+    if not masks or not all(each.iscrowd for each in masks):
         return labels
     for each in masks:
         request.tally.add("mended", "brush masks with CVAT's crowd flag, taken as objects", each.origin)
-    return replace(
-        labels,
-        images=[
-            replace(image, objects=[replace(each, iscrowd=False) for each in image.objects]) for image in labels.images
-        ],
-    )
+    images = [replace(image, objects=list(map(_without_flag, image.objects))) for image in labels.images]
+    return replace(labels, images=images)
+
+
+def _without_flag(each: LabelledObject) -> LabelledObject:
+    """Return a mask without its crowd flag; other objects stay as they are."""
+    return replace(each, iscrowd=False) if each.mask is not None else each
 
 
 def _files(request: Request) -> list[Path]:
+    """List the COCO json files of a source; where some are named instances, those alone."""
     if request.source.is_file():
         return [request.source]
-    found = Glance(request.source)
-    names = [name for name in found.ending(".json") if set(found.keys(name)) >= _LISTS]
-    instances = [name for name in names if "instances" in Path(name).name.lower()]
-    if not names:
+    found = [path for path in label_files(request.source, ".json") if read_keys(path).keys() >= _LISTS]
+    instances = [path for path in found if "instances" in path.name.lower()]
+    if not found:
         raise SegtrainError(f"{request.source}: holds no COCO json; give its path")
-    for name in set(names).difference(instances or names):
-        request.tally.add("left out", "json files beside those named instances", name)
-    return [found.place(name) for name in instances or names]
+    for path in found if instances else ():
+        if path not in instances:
+            request.tally.add("left out", "json files beside those named instances", path.name)
+    return instances or found
 
 
-def _categories(document: Entry, path: Path, request: Request) -> dict[str, str]:
+def _entry(text: msgspec.Raw) -> Entry:
+    """Decode an entry of a list.
+
+    Raises:
+        ValueError: it is no json object.
+    """
+    try:
+        entry = msgspec.json.decode(text)
+    except (ValueError, RecursionError):  # such as numbers that are too large
+        entry = loads(bytes(text).decode("utf-8", "replace"))
+    if not isinstance(entry, dict):
+        raise ValueError("it is no json object")
+    return entry
+
+
+def _key(value: Any) -> str:
+    """Return an id as text, the same for 1, 1.0 and "1"."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _entries(texts: Sequence[msgspec.Raw], what: str, path: Path, request: Request, first: int = 0) -> Iterator[Entry]:
+    for place, text in enumerate(texts, first):
+        with left_out_if_broken(request.tally, f"entries of {what}", f"{what}[{place}] of {path.name}"):
+            yield _entry(text)
+
+
+def _by_image(file: RawFile, request: Request) -> dict[str, list[tuple[str, msgspec.Raw]]]:
+    """Return the class and the text of each annotation by its image."""
+    found: dict[str, list[tuple[str, msgspec.Raw]]] = {}
+    for place, text in enumerate(file.annotations):
+        try:
+            ids = _decoder.decode(text)
+            image, category = ids.image_id, ids.category_id
+        except (ValueError, RecursionError):  # numbers that are too large, or no object
+            entry = next(_entries([text], "annotations", file.path, request, place), None)
+            if entry is None:
+                continue
+            image, category = entry.get("image_id"), entry.get("category_id")
+        found.setdefault(_key(image), []).append((_key(category), text))
+    return found
+
+
+def _categories(file: RawFile, used: Collection[str], request: Request) -> dict[str, str]:
     """Return the names of classes by their ids as text, without a root that is none itself."""
-    entries = [entry for _, entry in objects_of(document["categories"])]
-    used = {str(entry.get("category_id")) for _, entry in objects_of(document["annotations"])}
-    parents = {entry.get("supercategory") for entry in entries}
+    entries = list(_entries(file.categories, "categories", file.path, request))
+    parents = {str(entry.get("supercategory")) for entry in entries}
     found = {}
     for entry in entries:
-        key, name = str(entry.get("id")), str(entry.get("name"))
+        key, name = _key(entry.get("id")), str(entry.get("name"))
         root = entry.get("supercategory") in (None, "none", "") and name in parents
         if root and key not in used and len(entries) > 1:
-            request.tally.add("left out", "a class that is the parent of the others", f"{name} in {path.name}")
+            request.tally.add("left out", "a class that is the parent of the others", f"{name} in {file.path.name}")
         else:
             found[key] = name
     return found
 
 
 def _images(
-    document: Entry, categories: Mapping[str, str], path: Path, pictures: PictureFiles, request: Request
+    file: RawFile,
+    annotations: dict[str, list[tuple[str, msgspec.Raw]]],
+    categories: Mapping[str, str],
+    pictures: PictureFiles,
+    request: Request,
 ) -> list[tuple[str, LabelledImage | None]]:
     """Return the images of a file by their names; None where there is no image file."""
-    annotations: dict[str, list[Entry]] = {}
-    for _, entry in objects_of(document["annotations"]):
-        annotations.setdefault(str(entry.get("image_id")), []).append(entry)
-    part = part_of_file(path.name)
+    path, part = file.path, part_of_file(file.path.name)
     found: list[tuple[str, LabelledImage | None]] = []
-    for _, entry in request.shown(f"reading {path.name}", list(objects_of(document["images"]))):
+    entries = list(_entries(file.images, "images", path, request))
+    for entry in request.shown(f"reading {path.name}", entries):
         name = str(entry.get("file_name"))
-        picture = _picture(name, path, part, pictures)
+        match = pictures.find(name, path, part=part)
         size = image_size(entry.get("height"), entry.get("width"))
-        if size is None and picture is not None:
-            size = picture_size(picture, request.tally)
-        own = annotations.pop(str(entry.get("id")), [])
-        if picture is None or size is None:
+        if size is None and match is not None:
+            size = picture_size(match.path, request.tally)
+        own = [_entry(text) for _, text in annotations.pop(_key(entry.get("id")), [])]
+        if match is None or size is None:
             found.append((name, None))
         else:
             objects = list(_objects(own, categories, size, path, request))
-            found.append((name, LabelledImage(picture, size, objects, part)))
-    for image, own in annotations.items():
-        for _ in own:
+            found.append((name, LabelledImage(match.path, size, objects, path, match.by_name, part)))
+    for image, others in annotations.items():
+        for _ in others:
             request.tally.add("left out", "annotations of images that are not listed", f"image {image} in {path.name}")
     return found
-
-
-def _picture(name: str, path: Path, part: str | None, pictures: PictureFiles) -> Path | None:
-    """Find an image: beside the json, else in the folder of its part, else by its name alone."""
-    beside = pictures.find(name, path.parent)
-    if beside is not None or part is None:
-        return beside
-    own = [entry for entry in pictures.names if any(part_of(step) == part for step in Path(entry).parts[:-1])]
-    ending = "/" + name.replace("\\", "/")
-    fits = [entry for entry in own if f"/{entry}".endswith(ending)]
-    return pictures.folder / fits[0] if len(fits) == 1 else None
 
 
 def _objects(
@@ -147,7 +193,7 @@ def _objects(
 ) -> Iterator[LabelledObject]:
     for entry in entries:
         origin = f"annotation {entry.get('id')} in {path.name}"
-        name = categories.get(str(entry.get("category_id")))
+        name = categories.get(_key(entry.get("category_id")))
         if name is None:
             request.tally.add("left out", "annotations of a class that is not listed", origin)
             continue

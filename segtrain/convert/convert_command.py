@@ -2,23 +2,23 @@
 
 import argparse
 import shlex
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from segtrain.console import print_error, with_progress
-from segtrain.convert.coco_writer import joined_images, only_classes, sort_categories, write_coco
+from segtrain.convert.coco_writer import write_coco
 from segtrain.convert.formats import FORMATS, WRITERS, choose_format
 from segtrain.convert.label_files import read_text
-from segtrain.convert.labelled import LabelledImage, Labels, Request, Tally
+from segtrain.convert.labelled import LabelledImage, Request, Tally
+from segtrain.convert.outputs import held_files, require_new, write_held
 from segtrain.convert.picture_files import common_folder
+from segtrain.convert.preparation import chosen_classes, divided, joined_images, settled_images, with_parts
 from segtrain.data.check.command import main as check
-from segtrain.data.layouts import part_above, part_of
+from segtrain.data.foreign.source_files import is_file
 from segtrain.errors import SegtrainError
-from segtrain.io import expand_path, without_controls, write_atomically
-
-_OTHERS = "others"  # part of images that neither the source nor a folder puts into one
+from segtrain.io import expand_path, without_controls
+from segtrain.nodes import quote_override
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,49 +36,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    _require_out(options.out, options.to)
+    out, to = options.out, options.to
+    if to is None and out.suffix.lower() != ".json":
+        raise SegtrainError(f"{out}: the COCO file has to end in .json")
+    require_new(out, folder=to is not None)
     tally = Tally()
     chosen, others = choose_format(options.source, options.format)
     what = f"{options.source}: {chosen.kind.title} (--format {chosen.kind.name})"
     _say(what + (f"; it may also be {' or '.join(others)}" if others else ""))
-    request = Request(options.source, options.images, _classes(options.classes), tally, _shown)
-    labels = chosen.read(request)
-    images, categories = _selected(labels, request)
-    images = joined_images(_with_files(images, options.out), tally)
-    folder = common_folder([image.path for image in images])
-    if options.images is not None and folder.is_relative_to(options.images.absolute()):
-        folder = options.images.absolute()
-    parts = _divide(images, folder)
-    if options.to is not None:
-        WRITERS[options.to](parts, categories, options.out, tally)
-        _say("\n".join([*tally.lines(), f"written: {options.out}, {len(images):,} images as {options.to}"]))
+    stated = options.format != "auto"
+    request = Request(options.source, options.images, _classes(options.classes), tally, stated, _shown)
+    images, categories = chosen_classes(chosen.read(request), request)
+    images = joined_images(with_parts(settled_images(images, tally), request), tally)
+    held_folder = out.absolute().with_name(f"{out.stem}_images")
+    images = held_files(images, request.folder, held_folder)
+    parts = divided(images)
+    if to is not None:
+        write = WRITERS[to](parts, categories, out, tally)
+    outs = {part: out.with_name(f"{out.stem}_{part}{out.suffix}") if part else out for part in parts}
+    if to is None:
+        for path in outs.values():
+            require_new(path)
+    if count := write_held(images):
+        _say(f"written: {held_folder}, {count:,} images that the labels hold")
+    if to is not None:
+        write()
+        _say("\n".join([*tally.lines(), f"written: {out}, {len(images):,} images as {to}"]))
         return 0
-    outs = {}
-    for part, own in parts.items():
-        path = options.out.with_name(f"{options.out.stem}_{part}{options.out.suffix}") if part else options.out
-        _require_out(path, None)
-        outs[part] = write_coco(own, categories, folder, path, tally)
-    for line in tally.lines():
-        _say(line)
-    for written in outs.values():
-        _say(written)
-    place = _shown_path(folder)
-    _say(f"images: {place}")
-    if len(outs) > 1 and "train" in outs and "val" in outs:
-        files = [f"data.{part}_annotations={_shown_path(outs[part].path)}" for part in ("train", "val")]
-    else:
-        files = [f"data.train_annotations={_shown_path(next(iter(outs.values())).path)}", "data.val_fraction=0.2"]
-    command = ["segtrain", "train", "experiment=finetune", *files, f"data.train_images={place}"]
-    _say(f"train: {shlex.join(command)}", flush=True)
-    return max(check([str(written.path), str(folder)]) for written in outs.values())
-
-
-def _require_out(out: Path, to: str | None) -> None:
-    """Check that the output has a fitting name, and replaces nothing."""
-    if to is None and out.suffix.lower() != ".json":
-        raise SegtrainError(f"{out}: the COCO file has to end in .json")
-    if out.exists() and not (to is not None and out.is_dir() and not any(out.iterdir())):
-        raise SegtrainError(f"{out}: exists already, and nothing is replaced; choose another name")
+    folder = _image_folder(images, options.images)
+    written = {part: write_coco(own, categories, folder, outs[part], tally) for part, own in parts.items()}
+    for text in [*tally.lines(), *written.values()]:
+        _say(text)
+    _say(f"images: {_shown_path(folder)}")
+    _say(f"train: {_training_command(outs, folder)}", flush=True)
+    return max(check([str(path), str(folder)]) for path in outs.values())
 
 
 def _classes(given: str | None) -> list[str] | None:
@@ -86,62 +77,28 @@ def _classes(given: str | None) -> list[str] | None:
     if given is None:
         return None
     path = Path(given)
-    names = read_text(path).splitlines() if path.suffix == ".txt" or path.is_file() else given.split(",")
+    names = read_text(path).splitlines() if given.endswith(".txt") or is_file(path) else given.split(",")
     classes = [name.strip() for name in names if name.strip()]
     if not classes:
         raise SegtrainError(f"--classes {given}: holds no name; give names as A,B or a text file of one a line")
     return classes
 
 
-def _selected(labels: Labels, request: Request) -> tuple[list[LabelledImage], list[str]]:
-    """Keep the classes that the user named; return the images, and the names of all classes."""
-    names = sort_categories(labels.images, labels.categories)
-    if request.classes is None:
-        return list(labels.images), names
-    if names and not set(request.classes) & set(names):
-        raise SegtrainError(
-            f"--classes {','.join(request.classes)}: {request.source} has none of these; it has {', '.join(names)}"
-        )
-    return only_classes(labels.images, request.classes, request.tally), list(request.classes)
+def _image_folder(images: Sequence[LabelledImage], stated: Path | None) -> Path:
+    """Return the folder that the names of images are relative to: the user's, if it holds all of them."""
+    folder = common_folder([image.path for image in images])
+    return stated.absolute() if stated is not None and folder.is_relative_to(stated.absolute()) else folder
 
 
-def _divide(images: Sequence[LabelledImage], folder: Path) -> dict[str, list[LabelledImage]]:
-    """Divide images into the parts that their source or their folders put them in.
-
-    Args:
-        images: images.
-        folder: folder that holds all of them.
-
-    Returns:
-        Images by the name of the part; all under "" where there is one part alone.
-    """
-    parts: dict[str, list[LabelledImage]] = {}
-    for image in images:
-        own = part_of(image.split) if image.split else part_above(image.path.absolute(), folder)
-        own = own or _OTHERS
-        parts.setdefault(own, []).append(image)
-    order = [part for part in ("train", "val", "test", _OTHERS) if part in parts]
-    return {part: parts[part] for part in order} if len(parts) > 1 else {"": list(images)}
-
-
-def _with_files(images: Sequence[LabelledImage], out: Path) -> list[LabelledImage]:
-    """Write the image files that the labels alone hold, into a folder beside the json."""
-    held = [image for image in images if image.content is not None]
-    if not held:
-        return list(images)
-    folder = out.absolute().with_name(f"{out.stem}_images")
-    if folder.exists():
-        raise SegtrainError(f"{folder}: exists already; images would be written there; choose another OUT")
-    written = []
-    for number, image in enumerate(images):
-        if image.content is not None:
-            name = image.path.name if image.path.suffix else f"{image.path.name}.png"
-            path = folder / name if not (folder / name).exists() else folder / f"{number}_{name}"
-            write_atomically(path, image.content)
-            image = replace(image, path=path, content=None)
-        written.append(image)
-    _say(f"written: {folder}, {len(held):,} images that the labels hold")
-    return written
+def _training_command(outs: Mapping[str, Path], folder: Path) -> str:
+    """Return the command that trains on what was written, as a shell reads it."""
+    if len(outs) > 1 and "train" in outs and "val" in outs:
+        settings = {f"data.{part}_annotations": str(_shown_path(outs[part])) for part in ("train", "val")}
+    else:
+        settings = {"data.train_annotations": str(_shown_path(next(iter(outs.values())))), "data.val_fraction": "0.2"}
+    settings["data.train_images"] = str(_shown_path(folder))
+    given = [f"{key}={quote_override(value)}" for key, value in settings.items()]
+    return shlex.join(["segtrain", "train", "experiment=finetune", *given])
 
 
 def _say(text: object, *, flush: bool = False) -> None:
@@ -181,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--format", choices=["auto", *FORMATS], default="auto", metavar="NAME", help="see below (default: recognised)"
     )
-    about = "classes to keep, in this order; names where SOURCE has none; or a text file of one name a line"
+    about = "classes to keep, in this order; their names where SOURCE names none; or a text file of one name a line"
     parser.add_argument("--classes", metavar="A,B", help=about)
     about = "write a folder OUT of another format instead of COCO json"
     parser.add_argument("--to", choices=list(WRITERS), help=about)

@@ -12,10 +12,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from segtrain.convert.label_files import image_size, number, only_file
+from segtrain.convert.label_files import image_size, left_out_if_broken, number, one_in_each_folder
 from segtrain.convert.labelled import LabelledImage, LabelledObject, Labels, Request
 from segtrain.convert.outlines import Size, ellipse, flat, rectangle
 from segtrain.convert.picture_files import PictureFiles, picture_size, require_found
+from segtrain.data.foreign.label_kinds import is_cvat_xml
+from segtrain.data.layouts import part_of, part_of_file
 from segtrain.errors import SegtrainError
 from segtrain.masks import Rle, encode_crop
 
@@ -31,48 +33,55 @@ def read_cvat(request: Request) -> Labels:
     Raises:
         SegtrainError: the file cannot be read, is of CVAT for video, or no image is found.
     """
-    path = only_file(request.source, (".xml",), "CVAT's annotations.xml")
+    what = "CVAT's annotations.xml"
+    paths = one_in_each_folder(request.source, (".xml",), is_cvat_xml, what)
     pictures = PictureFiles.of(request)
     names, images, missing = list[str](), list[LabelledImage](), list[str]()
-    try:
-        for _, element in ElementTree.iterparse(path, ("end",)):
-            if element.tag == "track":
-                raise SegtrainError(f"{path}: CVAT for video; export the task as CVAT for images 1.1")
-            if element.tag == "label" and (name := element.findtext("name")):
-                names.append(name)
-            if element.tag == "image":
-                image = _image(element, path, pictures, request)
-                if image is None:
-                    missing.append(element.get("name", ""))
-                else:
-                    images.append(image)
-                element.clear()
-    except (ElementTree.ParseError, OSError) as error:
-        raise SegtrainError(f"{path}: cannot be read as XML ({error}); export it again") from error
+    for path in paths:
+        try:
+            for _, element in ElementTree.iterparse(path, ("end",)):
+                if element.tag == "track":
+                    raise SegtrainError(f"{path}: CVAT for video; export the task as CVAT for images 1.1")
+                if element.tag == "label" and (name := element.findtext("name")):
+                    names.append(name)
+                if element.tag == "image":
+                    image = _image(element, path, pictures, request)
+                    if image is None:
+                        missing.append(element.get("name", ""))
+                    else:
+                        images.append(image)
+                    element.clear()
+        except (ElementTree.ParseError, OSError) as error:
+            raise SegtrainError(f"{path}: cannot be read as XML ({error}); export it again") from error
     require_found(images, request, missing)
     used = {each.category for image in images for each in image.objects}
-    return Labels(images, [name for name in names if name in used] or None)
+    stated = list(dict.fromkeys(names))
+    return Labels(images, [name for name in stated if name in used] or None, [n for n in stated if n not in used])
 
 
 def _image(element: ElementTree.Element, path: Path, pictures: PictureFiles, request: Request) -> LabelledImage | None:
-    name = element.get("name", "")
-    picture = pictures.find(name, path.parent / "images")
-    if picture is None:
+    name, subset = element.get("name", ""), element.get("subset")
+    places = [path.parent / "images", path.parent]
+    places = [path.parent / "images" / subset, path.parent / subset, *places] if subset else places
+    part = part_of(subset) if subset else part_of_file(path.name)
+    match = pictures.find(name, path, places, part=part)
+    if match is None:
         return None
-    size = image_size(element.get("height"), element.get("width")) or picture_size(picture, request.tally)
+    size = image_size(element.get("height"), element.get("width")) or picture_size(match.path, request.tally)
     if size is None:
         return None
-    objects = []
+    objects = list(_objects(element, name, size, request))
+    return LabelledImage(match.path, size, objects, path, match.by_name, subset or part)
+
+
+def _objects(element: ElementTree.Element, name: str, size: Size, request: Request) -> Iterator[LabelledObject]:
     for place, shape in enumerate(element, 1):
         origin = f"{name}, shape {place}"
         if shape.tag in _NO_AREA:
             request.tally.add("left out", f"shapes that are no area: {shape.tag}", origin)
             continue
-        try:
-            objects.append(_object(shape, origin, size))
-        except (ValueError, KeyError) as error:
-            request.tally.add("left out", "shapes that cannot be read", f"{origin} ({error})")
-    return LabelledImage(picture, size, objects, element.get("subset"))
+        with left_out_if_broken(request.tally, "shapes", origin):
+            yield _object(shape, origin, size)
 
 
 def _object(shape: ElementTree.Element, origin: str, size: Size) -> LabelledObject:
@@ -95,6 +104,8 @@ def _object(shape: ElementTree.Element, origin: str, size: Size) -> LabelledObje
 
 def _mask(values: Mapping[str, str], size: Size) -> Rle:
     left, top, width, height = (int(number(values[key])) for key in ("left", "top", "width", "height"))
+    if width > size[1] or height > size[0]:
+        raise ValueError(f"its box of {width}x{height} is larger than the image")
     runs = np.array([int(number(run)) for run in values["rle"].split(",")])
     if (runs < 0).any() or runs.sum() > width * height:
         raise ValueError(f"its runs do not fill the box of {width}x{height}")

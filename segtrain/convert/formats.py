@@ -1,5 +1,6 @@
 """Table of the formats that ``segtrain convert`` reads and writes."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from segtrain.convert.imagej import read_imagej
 from segtrain.convert.label_maps import read_label_maps
 from segtrain.convert.labelled import Reader, Writer
 from segtrain.convert.labelme import read_labelme
-from segtrain.convert.mask_folders import read_mask_folders
+from segtrain.convert.mask_folders import are_label_maps, read_mask_folders
 from segtrain.convert.pascal_voc import read_pascal_voc
 from segtrain.convert.supervisely import read_supervisely
 from segtrain.convert.to_label_maps import write_label_maps
@@ -67,11 +68,14 @@ def choose_format(source: Path, name: str) -> tuple[Format, list[str]]:
     Raises:
         SegtrainError: there is no such source, or none of the formats is recognised.
     """
-    if not source.exists():
+    if not os.path.exists(source):  # noqa: PTH110 - Path.exists raises for names that are too long
         raise SegtrainError(f"{source}: no such file or folder; give the labels that are to be converted")
     if name != "auto":
         return FORMATS[name], []
-    found = [FORMATS[kind.name] for kind in recognise(source)]
+    names = [kind.name for kind in recognise(source)]
+    if {"masks", "labelmaps"} <= set(names) and are_label_maps(source):
+        names.remove("masks")  # its layout is that of a single label map for each image, too
+    found = [FORMATS[name] for name in names]
     if not found:
         raise SegtrainError(
             f"{source}: holds no labels that are recognised; name their kind with --format: {', '.join(FORMATS)}"

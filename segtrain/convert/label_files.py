@@ -1,15 +1,23 @@
-"""Label files: their content as json, and their values as numbers."""
+"""Label files: listed, read as json or text, and their values as numbers."""
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from segtrain.convert.labelled import Tally
 from segtrain.data.coco.file_forms import strict_json
+from segtrain.data.foreign.source_files import source_files
 from segtrain.errors import SegtrainError
+
+_LARGEST = 10**9  # of numbers: places and sizes in pixels, ids of classes
+_MOST_PIXELS = 2**32  # run lengths count in 32 bits
 
 
 def read_json(path: Path) -> Any:
@@ -54,19 +62,22 @@ def require_object(value: Any, path: Path, what: str) -> dict[str, Any]:
     return value
 
 
-def objects_of(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the json objects of a list, or the values of an object, with their positions."""
-    entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for place, entry in enumerate(entries):
-        if isinstance(entry, dict):
-            yield place, entry
+def entries_of(value: Any) -> list[Any]:
+    """Return the entries of a list, or the values of an object; a single other value is an entry by itself.
+
+    >>> entries_of({"a": 1, "b": {}}), entries_of(None), entries_of(7)
+    ([1, {}], [], [7])
+    """
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def number(value: Any) -> float:
-    """Convert a finite number, also one written as text.
+    """Convert a number, also one written as text.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none, not finite, or too large for an image.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"{value!r:.40} is no number")
@@ -76,6 +87,8 @@ def number(value: Any) -> float:
         raise ValueError(f"{value!r:.40} is no number") from None
     if not math.isfinite(found):
         raise ValueError(f"{value} is no finite number")
+    if abs(found) > _LARGEST:
+        raise ValueError(f"{found:g} is too large")
     return found
 
 
@@ -91,29 +104,72 @@ def pairs(value: Any) -> list[tuple[float, float]]:
 
 
 def image_size(height: Any, width: Any) -> tuple[int, int] | None:
-    """Convert a stated size to (H, W); None if it is none."""
+    """Convert a stated size to (H, W); None if it is none, or larger than an image can be."""
     try:
         size = int(number(height)), int(number(width))
     except ValueError:
         return None
-    return size if min(size) > 0 else None
+    return size if min(size) > 0 and size[0] * size[1] < _MOST_PIXELS else None
 
 
-def only_file(request_source: Path, endings: Sequence[str], what: str) -> Path:
-    """Return the label file that a source is, or that a folder holds.
+def label_files(source: Path, *endings: str) -> list[Path]:
+    """List the label files of a source: itself, or those of such endings in a folder, without hidden ones.
 
     Args:
-        request_source: file or folder.
-        endings: endings of such files.
+        source: file or folder.
+        *endings: endings of the names, in lower case.
+
+    Raises:
+        SegtrainError: a folder cannot be read.
+    """
+    return [source] if source.is_file() else [source / name for name in source_files(source, *endings)]
+
+
+def one_in_each_folder(source: Path, endings: Sequence[str], is_it: Callable[[Path], bool], what: str) -> list[Path]:
+    """List the label files of a source of which a folder has one, for all its images.
+
+    Args:
+        source: file or folder.
+        endings: endings of such files, in lower case.
+        is_it: returns True for a file that is one by its content.
         what: what the file is, for the error.
 
     Raises:
-        SegtrainError: the folder holds none, or several.
+        SegtrainError: there is none, or a folder holds several.
     """
-    if request_source.is_file():
-        return request_source
-    found = sorted(path for path in request_source.rglob("*") if path.suffix.lower() in endings and path.is_file())
-    if len(found) != 1:
-        many = f"{len(found)} files that may be it, such as {found[0].name}" if found else "no such file"
-        raise SegtrainError(f"{request_source}: holds {many}; give the path of {what}")
-    return found[0]
+    if source.is_file():
+        return [source]
+    found = [path for path in label_files(source, *endings) if is_it(path)]
+    if not found:
+        raise SegtrainError(f"{source}: holds no such file; give the path of {what}")
+    known: dict[Path, Path] = {}
+    for path in found:
+        if (other := known.setdefault(path.parent, path)) is not path:
+            names = f"{other.relative_to(source).as_posix()} and {path.relative_to(source).as_posix()}"
+            raise SegtrainError(f"{source}: {names} are for the same images; give the path of {what}")
+    return found
+
+
+@contextmanager
+def left_out_if_broken(tally: Tally, what: str, origin: str) -> Iterator[None]:
+    """Count what cannot be read as left out, as a context.
+
+    Args:
+        tally: receives it.
+        what: kind of the things that are read, such as "shapes".
+        origin: place of this one.
+    """
+    try:
+        yield
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, struct.error, zlib.error) as error:
+        tally.add("left out", f"{what} that cannot be read", f"{origin} ({_reason(error)})")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]}"
+    if isinstance(error, TypeError | AttributeError | LookupError):
+        return "its values are of other types than those of the format"
+    if isinstance(error, ArithmeticError):
+        return "a number is not finite, or too large"
+    return str(error)

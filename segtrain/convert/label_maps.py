@@ -10,12 +10,21 @@ import numpy as np
 
 from segtrain.arrays import IntArray
 from segtrain.convert.labelled import LabelledImage, LabelledObject, Labels, Request
-from segtrain.convert.picture_files import IMAGE_FOLDERS, PictureFiles, picture_size, read_label_plane, require_found
-from segtrain.data.foreign.glance import Glance
+from segtrain.convert.picture_files import (
+    IMAGE_FOLDERS,
+    Match,
+    PictureFiles,
+    picture_size,
+    read_label_plane,
+    require_found,
+)
 from segtrain.data.foreign.label_kinds import MAP_ENDING, RASTERS, names_label_maps
+from segtrain.data.foreign.source_files import source_files
 from segtrain.data.images.image_files import ImageError
 from segtrain.errors import SegtrainError
 from segtrain.masks import Rle, encode_labels
+
+_WHITE = 0xFFFFFF
 
 
 def read_label_maps(request: Request) -> Labels:
@@ -27,9 +36,7 @@ def read_label_maps(request: Request) -> Labels:
     Raises:
         SegtrainError: there are no maps, they cannot be read, or no image is found.
     """
-    if request.classes and len(request.classes) > 1:
-        raise SegtrainError(f"{request.source}: label maps name no classes; give one name with --classes")
-    folder, maps = _maps(request)
+    folder, maps = request.folder, _maps(request)
     if not maps:
         raise SegtrainError(
             f"{request.source}: holds no label maps; they are known by a folder (masks, labels) or an ending (_masks), "
@@ -38,37 +45,43 @@ def read_label_maps(request: Request) -> Labels:
     pictures = PictureFiles.of(request, maps)
     images, missing = list[LabelledImage](), list[str]()
     for name in request.shown("reading label maps", maps):
-        picture = _picture(name, folder, pictures)
-        if picture is None:
+        match = _picture(name, folder, pictures)
+        if match is None:
             missing.append(name)
-        elif (image := _image(folder / name, picture, request)) is not None:
+        elif (image := _image(folder / name, match, request)) is not None:
             images.append(image)
     require_found(images, request, missing)
-    mapped = {image.path for image in images}
-    for unmapped in (pictures.folder / name for name in pictures.names):
-        if unmapped not in mapped:
-            request.tally.add("note", "images without a label map, which are not written", unmapped.name)
+    mapped = {image.path.absolute() for image in images}
+    for name in pictures.names:
+        if (pictures.folder / name).absolute() not in mapped:
+            request.tally.add("note", "images without a label map, which are not written", name)
     return Labels(images, [request.only_class])
 
 
-def _maps(request: Request) -> tuple[Path, list[str]]:
-    """List the label maps of a source, relative to its folder."""
+def _maps(request: Request) -> list[str]:
+    """List the label maps of a source, relative to its folder: those in folders for them, else those with an ending."""
     if request.source.is_file():
-        return request.folder, [request.source.name]
-    found = Glance(request.source)
-    rasters = [name for name in found.images if name.lower().endswith(RASTERS)]
-    named = [name for name in rasters if MAP_ENDING.search(PurePosixPath(name).stem) or _map_folder(name) is not None]
+        return [request.source.name]
+    rasters = source_files(request.source, *RASTERS)
+    in_folders = [name for name in rasters if _map_folder(name) is not None]
+    with_ending = {name: bare for name in rasters if (bare := MAP_ENDING.sub("", _stem(name))) != _stem(name)}
+    pictures = set(with_ending.values())  # an ending may also be that of an image, as in a_cells and a_cells_masks
+    named = in_folders or [name for name in with_ending if _stem(name) not in pictures]
     apart = request.images is not None and request.images.resolve() != request.source.resolve()
-    return request.source, named or (
-        rasters if apart or any(map(names_label_maps, request.source.absolute().parts[-2:])) else []
-    )
+    whole = apart or any(map(names_label_maps, request.source.absolute().parts[-2:]))
+    return named or (rasters if whole else [])
+
+
+def _stem(name: str) -> str:
+    """Return a path without its extension."""
+    return str(PurePosixPath(name).with_suffix(""))
 
 
 def _map_folder(name: str) -> str | None:
     return next((part for part in PurePosixPath(name).parts[:-1] if names_label_maps(part)), None)
 
 
-def _picture(name: str, folder: Path, pictures: PictureFiles) -> Path | None:
+def _picture(name: str, folder: Path, pictures: PictureFiles) -> Match | None:
     """Find the image of a label map: of the same name in another folder, or of the name without its ending."""
     path, own = PurePosixPath(name), _map_folder(name)
     folders = [tuple(part for part in path.parts[:-1] if part != own)]
@@ -76,34 +89,34 @@ def _picture(name: str, folder: Path, pictures: PictureFiles) -> Path | None:
         folders += [tuple(other if part == own else part for part in path.parts[:-1]) for other in IMAGE_FOLDERS]
     for stem in dict.fromkeys([MAP_ENDING.sub("", path.stem), path.stem]):
         for wanted in [PurePosixPath(*parts, stem + end) for end in (path.suffix, "") for parts in folders]:
-            found = pictures.find(str(wanted), folder)
-            if found is not None and found.resolve() != (folder / name).resolve():
+            found = pictures.find(str(wanted), folder / name, [folder])
+            if found is not None and found.path.absolute() != (folder / name).absolute():
                 return found
     return None
 
 
-def _image(path: Path, picture: Path, request: Request) -> LabelledImage | None:
+def _image(path: Path, match: Match, request: Request) -> LabelledImage | None:
     try:
-        plane = read_label_plane(path)
+        read = read_label_plane(path)
     except ImageError as error:
         request.tally.add("left out", "label maps that cannot be read", f"{path.name} ({error.reason})")
         return None
-    size = picture_size(picture, request.tally)
+    size, plane = picture_size(match.path, request.tally), read.values
     if size is None:
         return None
     if size != plane.shape:
         raise SegtrainError(
-            f"{path}: has {plane.shape[0]}x{plane.shape[1]} pixels, its image {picture.name} {size[0]}x{size[1]} "
+            f"{path}: has {plane.shape[0]}x{plane.shape[1]} pixels, its image {match.path.name} {size[0]}x{size[1]} "
             "(height x width); resize it without interpolation, or give the images with --images"
         )
     values, masks = labels_of(plane)
-    if values == [255] or (values == [1] and plane.max() == 1):
+    if values in ([1], [255], [_WHITE]):
         request.tally.add("note", "label maps of one value only, taken as one object", path.name)
     objects = [
         LabelledObject(request.only_class, f"{path.name}, label {value}", mask=mask)
         for value, mask in zip(values, masks, strict=True)
     ]
-    return LabelledImage(picture, size, objects)
+    return LabelledImage(match.path, size, objects, path, match.by_name)
 
 
 def labels_of(plane: IntArray) -> tuple[list[int], list[Rle]]:

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from segtrain.errors import SegtrainError
 from segtrain.io import printable
 from segtrain.masks import Rle
 
+NO_CLASS = "object"  # name of objects that have none
 Deed = Literal["left out", "mended", "note"]
 _EXAMPLES = 3
 
@@ -40,22 +42,39 @@ class LabelledObject:
 
 
 @dataclass(frozen=True)
+class HeldFile:
+    """An image file that labels hold, or that is made of a part of another file.
+
+    Attributes:
+        path: path that it would have where the labels are.
+        read: returns its content.
+    """
+
+    path: Path
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
 class LabelledImage:
     """An image with its objects.
 
     Attributes:
-        path: image file; it may be missing where the source states its size.
+        path: image file.
         size: (H, W) in pixels, upright.
         objects: its objects; none for an image without any.
+        labels: label file that they are from.
+        by_name: True if the image was found by its name alone, elsewhere than the labels say.
         split: part of the data that the source puts it in, such as "train"; None if it says nothing.
-        content: the image file itself, where the labels hold it and nothing else does.
+        held: image file that the labels hold, for where `path` turns out to be another image; None for none.
     """
 
     path: Path
     size: tuple[int, int]
     objects: Sequence[LabelledObject]
+    labels: Path
+    by_name: bool = False
     split: str | None = None
-    content: bytes | None = None
+    held: HeldFile | None = None
 
 
 class Tally:
@@ -77,10 +96,6 @@ class Tally:
             examples.append(example)
         self._found[deed, reason] = count + 1, examples
 
-    def count(self, deed: Deed) -> int:
-        """Count the cases of a deed."""
-        return sum(count for (done, _), (count, _) in self._found.items() if done == deed)
-
     def lines(self) -> list[str]:
         """Describe each reason in a line: what is left out first, then what is mended, then notes."""
         order: Sequence[Deed] = ("left out", "mended", "note")
@@ -99,10 +114,12 @@ class Labels:
     Attributes:
         images: its images, in any order.
         categories: names of the classes in the source's own order; None to sort those that objects have.
+        unused: further names that the format knows, of which no object is.
     """
 
     images: Sequence[LabelledImage]
     categories: Sequence[str] | None = None
+    unused: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -114,6 +131,7 @@ class Request:
         images: folder of the images; None to look for them where the source is.
         classes: names of classes that the user gave; None without any.
         tally: receives what is left out, mended or noted.
+        stated: True if the user named the format, False if it was recognised.
         shown: wraps the items of a long loop, to show how far it is.
     """
 
@@ -121,12 +139,21 @@ class Request:
     images: Path | None
     classes: Sequence[str] | None
     tally: Tally
+    stated: bool = True
     shown: Callable[[str, Sequence[Any]], Any] = lambda name, items: items
 
     @property
     def only_class(self) -> str:
-        """Name of the class of all objects, for sources that name none."""
-        return self.classes[0] if self.classes else "object"
+        """Name of the class of all objects, for sources that name none.
+
+        Raises:
+            SegtrainError: the user gave several names.
+        """
+        if self.classes and len(self.classes) > 1:
+            raise SegtrainError(
+                f"--classes {','.join(self.classes)}: {self.source} names no classes; give one name for all objects"
+            )
+        return self.classes[0] if self.classes else NO_CLASS
 
     @property
     def folder(self) -> Path:
@@ -135,5 +162,6 @@ class Request:
 
 
 Reader = Callable[[Request], Labels]
-# Receives images by the part of the data, names of all classes, the folder that is written, and the tally.
-Writer = Callable[[Mapping[str, Sequence[LabelledImage]], Sequence[str], Path, Tally], None]
+# Receives images by the part of the data, names of all classes, the folder that is written, and the tally; checks that
+# the files can be named, and returns the function that writes them.
+Writer = Callable[[Mapping[str, Sequence[LabelledImage]], Sequence[str], Path, Tally], Callable[[], None]]

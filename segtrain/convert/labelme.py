@@ -7,14 +7,25 @@ second of which belongs to it. Shapes of one label and ``group_id`` are one obje
 import base64
 import binascii
 import math
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segtrain.convert.label_files import image_size, number, objects_of, pairs, read_json, require_object
-from segtrain.convert.labelled import LabelledImage, LabelledObject, Labels, Request
+from segtrain.convert.label_files import (
+    entries_of,
+    image_size,
+    label_files,
+    left_out_if_broken,
+    number,
+    pairs,
+    read_json,
+    require_object,
+)
+from segtrain.convert.labelled import NO_CLASS, HeldFile, LabelledImage, LabelledObject, Labels, Request
 from segtrain.convert.outlines import Size, bitmap, ellipse, flat, rectangle
-from segtrain.convert.picture_files import PictureFiles, picture_size, require_found
+from segtrain.convert.picture_files import Match, PictureFiles, picture_size, require_found
 from segtrain.errors import SegtrainError
 from segtrain.masks import encode_crop
 
@@ -28,11 +39,9 @@ def read_labelme(request: Request) -> Labels:
     Raises:
         SegtrainError: a file cannot be read, or no image is found.
     """
-    source = request.source
-    paths = [source] if source.is_file() else sorted(source.rglob("*.json"))
     pictures = PictureFiles.of(request)
     images, missing = list[LabelledImage](), list[str]()
-    for path in request.shown("reading labelme's files", paths):
+    for path in request.shown("reading labelme's files", label_files(request.source, ".json")):
         document = require_object(read_json(path), path, "the file")
         if "shapes" not in document:
             request.tally.add("left out", "json files that are not labelme's", path.name)
@@ -46,36 +55,53 @@ def read_labelme(request: Request) -> Labels:
 
 def _image(path: Path, document: dict[str, Any], pictures: PictureFiles, request: Request) -> LabelledImage | None:
     name = str(document.get("imagePath") or path.stem)
-    picture = pictures.find(name, path.parent) or pictures.find(path.stem, path.parent)
-    content = None
-    if picture is None:
-        content = _embedded(document)
-        if content is None:
-            return None
-        picture = path.with_name(Path(name.replace("\\", "/")).name)
     size = image_size(document.get("imageHeight"), document.get("imageWidth"))
-    if size is None and content is None:
-        size = picture_size(picture, request.tally)
+    held = None
+    if document.get("imageData"):
+        held = HeldFile(path.with_name(Path(name.replace("\\", "/")).name), partial(_embedded, path))
+    match = _match(name, path, pictures, lenient=held is not None)
+    if match is not None and match.by_name and held is not None and size != picture_size(match.path, request.tally):
+        match = None  # another picture of this name
+    if match is None and held is None:
+        return None
+    if size is None and match is not None:
+        size = picture_size(match.path, request.tally)
     if size is None:
         raise SegtrainError(f"{path}: states no imageHeight and imageWidth; save it again with labelme")
-    objects = []
-    for place, shape in objects_of(document["shapes"]):
-        origin = f"{path.name}, shape {place + 1}"
-        try:
+    objects = list(_objects(document["shapes"], path, size, request))
+    if match is None and held is not None:
+        return LabelledImage(held.path, size, objects, path, held=held)
+    assert match is not None
+    return LabelledImage(match.path, size, objects, path, match.by_name, held=held if match.by_name else None)
+
+
+def _match(name: str, path: Path, pictures: PictureFiles, *, lenient: bool) -> Match | None:
+    """Find the image by the name that is stated, else by that of the json."""
+    try:
+        return pictures.find(name, path, alone=True) or pictures.find(path.stem, path, alone=True)
+    except SegtrainError:
+        if lenient:  # the json holds the image that is meant
+            return None
+        raise
+
+
+def _objects(shapes: Any, path: Path, size: Size, request: Request) -> Iterator[LabelledObject]:
+    for place, shape in enumerate(entries_of(shapes), 1):
+        origin = f"{path.name}, shape {place}"
+        with left_out_if_broken(request.tally, "shapes", origin):
             if (found := _object(shape, origin, size, request)) is not None:
-                objects.append(found)
-        except ValueError as error:
-            request.tally.add("left out", "shapes that cannot be read", f"{origin} ({error})")
-    return LabelledImage(picture, size, objects, content=content)
+                yield found
 
 
 def _object(shape: dict[str, Any], origin: str, size: Size, request: Request) -> LabelledObject | None:
     points, kind = pairs(shape.get("points")), shape.get("shape_type") or "polygon"
-    flags = shape.get("flags")
-    attributes = {key: value for key, value in flags.items() if value} if isinstance(flags, dict) else {}
+    attributes = _attributes(shape)
     crowd = attributes.pop("iscrowd", False) is True  # as this package writes regions to ignore
     group = _group(shape.get("group_id"))
-    label = LabelledObject(str(shape.get("label")), origin, group=group, iscrowd=crowd, attributes=attributes)
+    if (name := shape.get("label")) in (None, ""):
+        request.tally.add("note", f"shapes without a label, taken as {NO_CLASS}", origin)
+        name = NO_CLASS
+    label = LabelledObject(str(name), origin, group=group, iscrowd=crowd, attributes=attributes)
     if kind == "polygon":
         return replace(label, polygons=[flat(points)])
     if kind == "mask" and points:
@@ -98,8 +124,18 @@ def _group(value: Any) -> float | str | None:
         return str(value)
 
 
-def _embedded(document: dict[str, Any]) -> bytes | None:
+def _attributes(shape: dict[str, Any]) -> dict[str, Any]:
+    """Return the flags that are set, and further attributes as this package writes them."""
+    found: dict[str, Any] = {}
+    for key in ("flags", "attributes"):
+        values = shape.get(key)
+        found |= {name: value for name, value in values.items() if value} if isinstance(values, dict) else {}
+    return found | ({"description": shape["description"]} if shape.get("description") else {})
+
+
+def _embedded(path: Path) -> bytes:
+    """Read the image that a json holds."""
     try:
-        return base64.b64decode(document["imageData"], validate=True) if document.get("imageData") else None
-    except (binascii.Error, TypeError, ValueError):
-        return None
+        return base64.b64decode(read_json(path)["imageData"], validate=True)
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise SegtrainError(f"{path}: its imageData cannot be read ({error}); give the folder of its image") from error

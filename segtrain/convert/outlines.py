@@ -15,6 +15,7 @@ from segtrain.masks import Rle, difference, encode_crop, from_polygons, union
 from segtrain.masks.parse import check_polygon
 
 Size = tuple[int, int]
+_FARTHEST = 1e9  # pixels
 
 
 def flat(points: Iterable[Sequence[float]]) -> list[float]:
@@ -65,9 +66,14 @@ def ellipse(x: float, y: float, radius_x: float, radius_y: float, size: Size, de
         size: (H, W) of the image.
         degrees: angle by which it is turned clockwise around its centre.
 
+    Raises:
+        ValueError: a value is not finite, or too large for an image.
+
     >>> ellipse(2, 2, 1, 1, (4, 4))["counts"]
     '52203'
     """
+    if not all(abs(value) <= _FARTHEST for value in (x, y, radius_x, radius_y, degrees)):  # NaN is not, either
+        raise ValueError("an ellipse lies far outside the image, or is far larger")
     reach = max(radius_x, radius_y)
     left, right = (int(min(max(math.floor(edge), 0), size[1])) for edge in (x - reach, x + reach + 1))
     top, bottom = (int(min(max(math.floor(edge), 0), size[0])) for edge in (y - reach, y + reach + 1))

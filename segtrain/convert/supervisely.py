@@ -5,12 +5,20 @@ holes; the corners of a rectangle belong to it.
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from segtrain.convert.label_files import image_size, objects_of, pairs, read_json, require_object
+from segtrain.convert.label_files import (
+    entries_of,
+    image_size,
+    label_files,
+    left_out_if_broken,
+    pairs,
+    read_json,
+    require_object,
+)
 from segtrain.convert.labelled import LabelledImage, LabelledObject, Labels, Request
 from segtrain.convert.outlines import Size, bitmap, flat, rectangle, without_holes
 from segtrain.convert.picture_files import PictureFiles, picture_size, require_found
@@ -26,8 +34,7 @@ def read_supervisely(request: Request) -> Labels:
     Raises:
         SegtrainError: a file cannot be read, or no image is found.
     """
-    source = request.source
-    paths = [source] if source.is_file() else sorted(source.rglob("*.json"))
+    paths = label_files(request.source, ".json")
     paths = [path for path in paths if path.parent.name == "ann"] or paths
     pictures = PictureFiles.of(request)
     images, missing = list[LabelledImage](), list[str]()
@@ -36,24 +43,25 @@ def read_supervisely(request: Request) -> Labels:
         if not isinstance(document.get("objects"), list):
             continue  # meta.json and its like
         name = path.name.removesuffix(".json")
-        picture = pictures.find(name, path.parent.parent / "img")
+        match = pictures.find(name, path, [path.parent.parent / "img"], alone=True)
         size = _size(document.get("size"))
-        if size is None and picture is not None:
-            size = picture_size(picture, request.tally)
-        if picture is None or size is None:
+        if size is None and match is not None:
+            size = picture_size(match.path, request.tally)
+        if match is None or size is None:
             missing.append(name)
-            continue
-        objects = []
-        for place, entry in objects_of(document["objects"]):
-            origin = f"{path.name}, object {place + 1}"
-            try:
-                if (found := _object(entry, origin, size, request)) is not None:
-                    objects.append(found)
-            except (ValueError, KeyError, TypeError, zlib.error) as error:
-                request.tally.add("left out", "objects that cannot be read", f"{origin} ({error})")
-        images.append(LabelledImage(picture, size, objects))
+        else:
+            objects = list(_objects(document["objects"], path, size, request))
+            images.append(LabelledImage(match.path, size, objects, path, match.by_name))
     require_found(images, request, missing)
-    return Labels(images, _classes(source))
+    return Labels(images, _classes(request.source))
+
+
+def _objects(entries: Any, path: Path, size: Size, request: Request) -> Iterator[LabelledObject]:
+    for place, entry in enumerate(entries_of(entries), 1):
+        origin = f"{path.name}, object {place}"
+        with left_out_if_broken(request.tally, "objects", origin):
+            if (found := _object(entry, origin, size, request)) is not None:
+                yield found
 
 
 def _size(value: Any) -> Size | None:
@@ -66,7 +74,7 @@ def _classes(source: Path) -> list[str] | None:
     if not path.is_file():
         return None
     classes = require_object(read_json(path), path, "the file").get("classes")
-    return [str(entry["title"]) for _, entry in objects_of(classes) if "title" in entry]
+    return [str(entry["title"]) for entry in entries_of(classes) if isinstance(entry, dict) and "title" in entry]
 
 
 def _object(entry: Mapping[str, Any], origin: str, size: Size, request: Request) -> LabelledObject | None:

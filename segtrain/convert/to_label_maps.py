@@ -1,6 +1,6 @@
 """Writer of label maps, named as Cellpose names them: ``a_masks.png`` for ``a.jpg``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 
 from segtrain.arrays import IntArray
-from segtrain.convert.coco_writer import DrawnObject, drawn_objects
 from segtrain.convert.labelled import LabelledImage, Tally
 from segtrain.convert.outlines import Size
-from segtrain.convert.picture_files import common_folder
+from segtrain.convert.outputs import named_outputs
+from segtrain.convert.preparation import DrawnObject, drawn_objects
 from segtrain.io import write_atomically
 from segtrain.masks import area, decode_crops
 
@@ -20,8 +20,8 @@ _MOST = 2**16 - 1  # objects that 16 bits can number
 
 def write_label_maps(
     parts: Mapping[str, Sequence[LabelledImage]], categories: Sequence[str], out: Path, tally: Tally
-) -> None:
-    """Write a label map for each image: PNG of 16 bits, or TIFF of 32 bits for more than 65,535 objects.
+) -> Callable[[], None]:
+    """Prepare a label map for each image: PNG of 16 bits, or TIFF of 32 bits for more than 65,535 objects.
 
     Args:
         parts: images with their objects by the part of the data; "" for one part alone.
@@ -29,22 +29,31 @@ def write_label_maps(
         out: folder that is written.
         tally: receives what cannot be said in the format.
 
+    Returns:
+        Function that writes the files.
+
     Raises:
-        OSError: a file cannot be written.
+        SegtrainError: two images would share a file, or a name would be too long.
     """
     images = [image for own in parts.values() for image in own]
-    folder = common_folder([image.path for image in images])
-    for image in images:
-        name = image.path.absolute().relative_to(folder)
-        drawn = [each for each in drawn_objects(image, tally) if _has_place(each, tally)]
-        if len(categories) > 1:
-            tally.add("left out", "names of classes, which label maps do not hold", name.as_posix())
-        plane = _draw(drawn, image.size, name.as_posix(), tally)
-        deep = len(drawn) > _MOST
-        stream = BytesIO()
-        Image.fromarray(plane.astype(np.int32 if deep else np.uint16)).save(stream, "TIFF" if deep else "PNG")
-        path = out / name.with_name(f"{name.stem}_masks.{'tif' if deep else 'png'}")
-        write_atomically(path, stream.getvalue())
+    named = named_outputs(images, lambda name: name.with_name(f"{name.stem}_masks.png"))
+
+    def write() -> None:
+        for image, name in named:
+            _write(image, categories, out / name, tally)
+
+    return write
+
+
+def _write(image: LabelledImage, categories: Sequence[str], path: Path, tally: Tally) -> None:
+    drawn = [each for each in drawn_objects(image, tally) if _has_place(each, tally)]
+    if len(categories) > 1:
+        tally.add("left out", "names of classes, which label maps do not hold", image.path.name)
+    plane = _draw(drawn, image.size, image.path.name, tally)
+    deep = len(drawn) > _MOST
+    stream = BytesIO()
+    Image.fromarray(plane.astype(np.int32 if deep else np.uint16)).save(stream, "TIFF" if deep else "PNG")
+    write_atomically(path.with_suffix(".tif") if deep else path, stream.getvalue())
 
 
 def _has_place(each: DrawnObject, tally: Tally) -> bool:
@@ -52,6 +61,8 @@ def _has_place(each: DrawnObject, tally: Tally) -> bool:
         what = "boxes without a mask" if each.mask is None else "regions to ignore"
         tally.add("left out", f"{what}, which label maps do not hold", each.label.origin)
         return False
+    if each.label.attributes:
+        tally.add("left out", "attributes of objects, which label maps do not hold", each.label.origin)
     return True
 
 

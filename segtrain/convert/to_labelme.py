@@ -2,7 +2,7 @@
 
 import base64
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from segtrain.convert.coco_writer import DrawnObject, drawn_objects
 from segtrain.convert.labelled import LabelledImage, Tally
-from segtrain.convert.picture_files import common_folder
+from segtrain.convert.outputs import named_outputs
+from segtrain.convert.preparation import DrawnObject, drawn_objects
 from segtrain.io import write_atomically
 from segtrain.masks import decode_crop
 
@@ -22,8 +22,8 @@ _VERSION = "5.5.0"  # of labelme, whose form this is; the first with masks was 5
 
 def write_labelme(
     parts: Mapping[str, Sequence[LabelledImage]], categories: Sequence[str], out: Path, tally: Tally
-) -> None:
-    """Write a json for each image: polygons as they are, grouped if an object has several, other masks as pictures.
+) -> Callable[[], None]:
+    """Prepare a json for each image: polygons as they are, grouped if an object has several, other masks as pictures.
 
     Args:
         parts: images with their objects by the part of the data; "" for one part alone.
@@ -31,34 +31,43 @@ def write_labelme(
         out: folder that is written.
         tally: receives what cannot be said in the format.
 
+    Returns:
+        Function that writes the files.
+
     Raises:
-        OSError: a file cannot be written.
+        SegtrainError: two images would share a file, or a name would be too long.
     """
     images = [image for own in parts.values() for image in own]
-    folder = common_folder([image.path for image in images])
-    for image in images:
-        path = out / image.path.absolute().relative_to(folder).with_suffix(".json")
-        shapes = [
-            shape
-            for number, each in enumerate(drawn_objects(image, tally), 1)
-            for shape in _shapes(each, number, tally)
-        ]
-        document: dict[str, Any] = {
-            "version": _VERSION,
-            "flags": {},
-            "shapes": shapes,
-            "imagePath": Path(os.path.relpath(image.path.absolute(), path.absolute().parent)).as_posix(),
-            "imageData": None,
-            "imageHeight": image.size[0],
-            "imageWidth": image.size[1],
-        }
-        write_atomically(path, msgspec.json.encode(document))
+    named = named_outputs(images, lambda name: name.with_suffix(".json"))
+
+    def write() -> None:
+        for image, name in named:
+            write_atomically(out / name, msgspec.json.encode(_document(image, out / name, tally)))
+
+    return write
+
+
+def _document(image: LabelledImage, path: Path, tally: Tally) -> dict[str, Any]:
+    drawn = enumerate(drawn_objects(image, tally), 1)
+    return {
+        "version": _VERSION,
+        "flags": {},
+        "shapes": [shape for number, each in drawn for shape in _shapes(each, number, tally)],
+        "imagePath": Path(os.path.relpath(image.path.absolute(), path.absolute().parent)).as_posix(),
+        "imageData": None,
+        "imageHeight": image.size[0],
+        "imageWidth": image.size[1],
+    }
 
 
 def _shapes(each: DrawnObject, number: int, tally: Tally) -> Iterator[dict[str, Any]]:
     group = number if len(each.polygons) > 1 else None
-    flags = {"iscrowd": True} if each.label.iscrowd else {}
-    common = {"label": each.label.category, "group_id": group, "description": "", "flags": flags}
+    others = dict(each.label.attributes)
+    description = str(others.pop("description", ""))
+    flags = {key: others.pop(key) for key, value in each.label.attributes.items() if isinstance(value, bool)}
+    flags |= {"iscrowd": True} if each.label.iscrowd else {}
+    common = {"label": each.label.category, "group_id": group, "description": description, "flags": flags}
+    common |= {"attributes": others} if others else {}  # labelme keeps keys that it does not know
     for polygon in each.polygons:
         points = [list(point) for point in zip(polygon[::2], polygon[1::2], strict=True)]
         yield {**common, "points": points, "shape_type": "polygon", "mask": None}

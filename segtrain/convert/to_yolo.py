@@ -2,17 +2,17 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 from segtrain.arrays import IntArray
-from segtrain.convert.coco_writer import DrawnObject, drawn_objects
 from segtrain.convert.labelled import LabelledImage, Tally
 from segtrain.convert.outlines import Size
-from segtrain.convert.picture_files import common_folder
+from segtrain.convert.outputs import named_outputs
+from segtrain.convert.preparation import DrawnObject, drawn_objects
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.masks import Rle, from_polygons, to_polygons
@@ -20,8 +20,8 @@ from segtrain.masks import Rle, from_polygons, to_polygons
 
 def write_yolo(
     parts: Mapping[str, Sequence[LabelledImage]], categories: Sequence[str], out: Path, tally: Tally
-) -> None:
-    """Write labels as YOLO reads them; images are linked, or copied where that is not possible.
+) -> Callable[[], None]:
+    """Prepare labels as YOLO reads them; images are linked, or copied where that is not possible.
 
     Args:
         parts: images with their objects by the part of the data; "" for one part alone.
@@ -29,31 +29,34 @@ def write_yolo(
         out: folder that is written.
         tally: receives what cannot be said in the format.
 
+    Returns:
+        Function that writes the files.
+
     Raises:
-        SegtrainError: an image file is missing.
-        OSError: a file cannot be written.
+        SegtrainError: two images would share a text, or a name would be too long.
     """
     numbers = {name: number for number, name in enumerate(categories)}
-    for part, images in parts.items():
-        folder = common_folder([image.path for image in images])
-        for image in images:
-            name = image.path.absolute().relative_to(folder)
-            copy = out / "images" / (part or "train") / name
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            _link(image.path, copy)
-            lines = [
-                f"{numbers[each.label.category]} {line}"
-                for each in drawn_objects(image, tally)
-                if (line := _line(each, image.size, tally))
-            ]
-            text = "".join(f"{line}\n" for line in lines)
-            write_atomically(out / "labels" / (part or "train") / name.with_suffix(".txt"), text)
-    settings = {"path": ".", **{part or "train": f"images/{part or 'train'}" for part in parts}}
-    document = {**settings, "names": dict(enumerate(categories))}
-    write_atomically(out / "data.yaml", yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    named = {part or "train": named_outputs(own, lambda name: name.with_suffix(".txt")) for part, own in parts.items()}
+
+    def write() -> None:
+        for part, own in named.items():
+            for image, name in own:
+                _link(image.path, (out / "images" / part / name).with_suffix(image.path.suffix))
+                write_atomically(out / "labels" / part / name, _text(image, numbers, tally))
+        settings = {"path": ".", **{part: f"images/{part}" for part in named}, "names": dict(enumerate(categories))}
+        write_atomically(out / "data.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+
+    return write
+
+
+def _text(image: LabelledImage, numbers: Mapping[str, int], tally: Tally) -> str:
+    """Return the lines of an image's objects."""
+    lines = [(numbers[each.label.category], _line(each, image.size, tally)) for each in drawn_objects(image, tally)]
+    return "".join(f"{kind} {line}\n" for kind, line in lines if line)
 
 
 def _link(source: Path, copy: Path) -> None:
+    copy.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source.resolve(), copy)
     except FileNotFoundError as error:
@@ -69,6 +72,8 @@ def _line(each: DrawnObject, size: Size, tally: Tally) -> str:
     if each.label.iscrowd:
         tally.add("left out", "regions to ignore, which YOLO does not know", each.label.origin)
         return ""
+    if each.label.attributes:
+        tally.add("left out", "attributes of objects, which YOLO does not know", each.label.origin)
     height, width = size
     if each.mask is None:
         x, y, w, h = map(float, each.label.box or ())

@@ -1,24 +1,20 @@
 """Reader of YOLO's polygons: a text for each image, with a line for each object.
 
 A line is the number of the class, then x and y of each point as fractions of width and height; four numbers are a box
-(centre, width, height) without a mask. ``data.yaml`` names the classes and the folders of the parts; labels of
-``images/a.png`` are in ``labels/a.txt``.
+(centre, width, height) without a mask, and where ``data.yaml`` states ``kpt_shape``, keypoints follow the box.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from segtrain.convert.label_files import number, read_text
+from segtrain.convert.label_files import left_out_if_broken, number, read_text
 from segtrain.convert.labelled import LabelledImage, LabelledObject, Labels, Request
 from segtrain.convert.outlines import Size
 from segtrain.convert.picture_files import PictureFiles, picture_size, require_found
+from segtrain.convert.yolo_layout import LabelTexts, class_names, images_of_parts, read_settings, settings_file
 from segtrain.errors import SegtrainError
-from segtrain.io import IMAGE_EXTENSIONS
 
-_PARTS = ("train", "val", "valid", "test")
 _FARTHEST = 0.5  # share of the image by which a point may lie outside; beyond, the values are no fractions
 
 
@@ -29,124 +25,92 @@ def read_yolo(request: Request) -> Labels:
         request: source, image folder, names of the classes and tally.
 
     Raises:
-        SegtrainError: a file cannot be read, or no image is found.
+        SegtrainError: a file cannot be read, a class has no name among those given, or no image is found.
     """
-    path = _settings_file(request.source)
-    settings = {} if path is None else _settings(path)
-    names = _names(settings.get("names"), request)
-    found: Sequence[tuple[Path, str | None]] = []
+    path = settings_file(request.source)
+    settings = {} if path is None else read_settings(path)
+    base, found = request.folder, list[tuple[Path, str | None]]()
     if path is not None and request.images is None:
-        found = [(picture, part) for part in _PARTS for picture in _of_part(path, settings, part)]
+        found += images_of_parts(path, settings, request.tally)
     if not found:
         pictures = PictureFiles.of(request)
-        found = [(pictures.folder / name, None) for name in pictures.names]
-    images = []
-    used = set[Path]()
+        base, found = pictures.folder, [(pictures.folder / name, None) for name in pictures.names]
+    names = class_names(settings, path, request.folder)
+    lines = _Lines(names or dict(enumerate(request.classes or ())), bool(names), "kpt_shape" in settings, request)
+    images, texts = list[LabelledImage](), LabelTexts(request.folder)
     for picture, part in request.shown("reading YOLO's labels", found):
-        text = _text_of(picture, request.folder)
+        text = texts.find(picture, base, part)
         if text is None:
             request.tally.add("note", "images without a label file, taken as images without objects", picture.name)
-        else:
-            used.add(text)
         size = picture_size(picture, request.tally)
         if size is not None:
-            objects = [] if text is None else list(_objects(text, size, names, request))
-            images.append(LabelledImage(picture, size, objects, part))
-    if used:
-        for text in sorted({other for folder in {text.parent for text in used} for other in folder.glob("*.txt")}):
-            if text not in used and not text.stem.startswith("classes"):
-                request.tally.add("left out", "label files without an image", text.name)
-    require_found([image for image in images if used], request, [] if used else ["none of them has a label file"])
-    return Labels(images, list(names.values()))
+            objects = [] if text is None else list(lines.read(text, size))
+            images.append(LabelledImage(picture, size, objects, text or request.source, split=part))
+    for text in texts.unused():
+        request.tally.add("left out", "label files without an image", text.name)
+    if not texts.used:
+        raise SegtrainError(
+            f"{request.source}: holds no label file of an image in {base}; texts have the names of the images"
+        )
+    require_found(images, request, [])
+    return Labels(images, [lines.names[kind] for kind in sorted(lines.names)])
 
 
-def _settings_file(source: Path) -> Path | None:
-    if source.is_file():
-        return source if source.suffix.lower() in (".yaml", ".yml") else None
-    found = [source / name for name in ("data.yaml", "data.yml", "dataset.yaml") if (source / name).is_file()]
-    found += sorted(path for path in source.glob("*.y*ml") if "names:" in read_text(path))
-    return found[0] if found else None
+@dataclass
+class _Lines:
+    """Reader of lines.
 
+    Attributes:
+        names: names of classes by their numbers; numbers without one are added.
+        stated: True if the source names its classes, False if the user does, if anyone.
+        keypoints: True if keypoints follow the box of an object.
+        request: the request.
+    """
 
-def _settings(path: Path) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise SegtrainError(f"{path}: not a YAML file ({' '.join(str(error).split())}); correct it") from error
-    if not isinstance(settings, dict):
-        raise SegtrainError(f"{path}: no YAML file of keys; it has to name the classes as names: [...]")
-    return settings
+    names: dict[int, str]
+    stated: bool
+    keypoints: bool
+    request: Request
 
+    def read(self, path: Path, size: Size) -> Iterator[LabelledObject]:
+        """Yield the objects of a text."""
+        for place, line in enumerate(read_text(path).splitlines(), 1):
+            if words := line.split():
+                origin = f"{path.name}, line {place}"
+                with left_out_if_broken(self.request.tally, "lines", origin):
+                    kind, values = self._numbers(words)
+                    yield self._object(self._name(kind, path, place), values, origin, size)
 
-def _names(value: Any, request: Request) -> dict[int, str]:
-    """Return the names of classes by their numbers."""
-    if isinstance(value, Mapping):
-        return {int(number(key)): str(name) for key, name in sorted(value.items(), key=lambda item: number(item[0]))}
-    if isinstance(value, list):
-        return dict(enumerate(map(str, value)))
-    if request.classes:
-        return dict(enumerate(request.classes))
-    listed = next((path for path in sorted(request.folder.rglob("classes.txt"))), None)
-    return dict(enumerate(read_text(listed).split("\n"))) if listed is not None else {}
+    def _numbers(self, words: list[str]) -> tuple[int, list[float]]:
+        kind, *values = map(number, words)
+        if not kind.is_integer() or kind < 0:
+            raise ValueError(f"{words[0]} is no number of a class")
+        if self.keypoints:
+            values = values[:4]
+        if len(values) < 4 or len(values) % 2:
+            raise ValueError(f"{len(values)} numbers after the class are neither points nor a box")
+        if not all(-_FARTHEST <= value <= 1 + _FARTHEST for value in values):
+            raise ValueError("its values are no fractions of width and height")
+        return int(kind), values
 
+    def _name(self, kind: int, path: Path, place: int) -> str:
+        if kind not in self.names:
+            if self.request.classes and not self.stated:
+                raise SegtrainError(
+                    f"{path}: line {place} has class {kind}, and --classes names {len(self.names)} classes, from 0; "
+                    "name all of them"
+                )
+            self.names[kind] = f"class_{kind}"
+            remedy = "" if self.stated else "; give names with --classes"
+            self.request.tally.add("note", f"class numbers without a name{remedy}", f"{kind}")
+        return self.names[kind]
 
-def _of_part(path: Path, settings: Mapping[str, Any], part: str) -> Iterator[Path]:
-    """Yield the images of a part, which is a folder, a list of paths, or several of these."""
-    stated = settings.get(part) or []
-    for entry in stated if isinstance(stated, list) else [stated]:
-        place = _existing(path.parent, str(settings.get("path") or "."), str(entry))
-        if place is None:
-            raise SegtrainError(f"{path}: {part} names {entry}, which does not exist; correct the path in the file")
-        if place.is_file():
-            for line in read_text(place).split():
-                if (listed := _existing(place.parent, str(settings.get("path") or "."), line)) is not None:
-                    yield listed
-        else:
-            yield from sorted(file for file in place.rglob("*") if file.suffix.lower() in IMAGE_EXTENSIONS)
-
-
-def _existing(folder: Path, base: str, entry: str) -> Path | None:
-    """Return the place that a path of a ``data.yaml`` means; Roboflow writes ``../train`` for ``train``."""
-    inner = entry.replace("\\", "/")
-    shorter = inner.removeprefix("../").removeprefix("./")
-    tried = [folder / base / inner, folder / inner, folder / base / shorter, folder / shorter]
-    return next((path.resolve() for path in tried if path.exists()), None)
-
-
-def _text_of(picture: Path, folder: Path) -> Path | None:
-    """Find the label file of an image: in ``labels`` beside ``images``, beside it, or in the source's folders."""
-    parts = list(picture.parts)
-    places = [place for place, part in enumerate(parts) if part.lower() == "images"]
-    tried = [Path(*parts[:place], "labels", *parts[place + 1 :]).with_suffix(".txt") for place in reversed(places)]
-    name = f"{picture.stem}.txt"
-    tried += [picture.with_suffix(".txt"), folder / name, folder / "labels" / name]
-    return next((path for path in tried if path.is_file()), None)
-
-
-def _objects(path: Path, size: Size, names: dict[int, str], request: Request) -> Iterator[LabelledObject]:
-    height, width = size
-    for place, line in enumerate(read_text(path).splitlines(), 1):
-        if not (words := line.split()):
-            continue
-        origin = f"{path.name}, line {place}"
-        try:
-            kind, *values = map(number, words)
-            if not kind.is_integer() or kind < 0:
-                raise ValueError(f"{words[0]} is no number of a class")
-            if len(values) < 4 or len(values) % 2:
-                raise ValueError(f"{len(values)} numbers after the class are neither points nor a box")
-            if not all(-_FARTHEST <= value <= 1 + _FARTHEST for value in values):
-                raise ValueError("its values are no fractions of width and height")
-        except ValueError as error:
-            request.tally.add("left out", "lines that are neither polygons nor boxes", f"{origin} ({error})")
-            continue
-        if int(kind) not in names:
-            names[int(kind)] = f"class_{int(kind)}"
-            request.tally.add("note", "class numbers without a name; give names with --classes", f"{int(kind)}")
+    def _object(self, name: str, values: list[float], origin: str, size: Size) -> LabelledObject:
+        height, width = size
         scaled = [value * (height if place % 2 else width) for place, value in enumerate(values)]
-        if len(values) == 4:
-            x, y, w, h = scaled
-            request.tally.add("note", "boxes without a mask; data.boxes_without_masks says what they are", origin)
-            yield LabelledObject(names[int(kind)], origin, box=[x - w / 2, y - h / 2, w, h])
-        else:
-            yield LabelledObject(names[int(kind)], origin, polygons=[scaled])
+        if len(values) > 4:
+            return LabelledObject(name, origin, polygons=[scaled])
+        x, y, w, h = scaled
+        what = "keypoints; their boxes stay" if self.keypoints else "boxes without a mask"
+        self.request.tally.add("note", f"{what}; data.boxes_without_masks says what they are", origin)
+        return LabelledObject(name, origin, box=[x - w / 2, y - h / 2, w, h])

@@ -98,6 +98,21 @@ def test_crowd_flags_of_cvat(alone: bool, tmp_path: Path, capsys: pytest.Capture
     assert ("1  brush masks with CVAT's crowd flag" in capsys.readouterr().out) == alone
 
 
+def test_crowds_of_cvat_without_brush_masks_stay(tmp_path: Path) -> None:
+    draw_image(tmp_path / "export" / "images" / "default" / "a.png")
+    path = tmp_path / "export" / "annotations" / "instances_default.json"
+    write_json(path, document("a.png", cvat_annotation(iscrowd=1), cvat_annotation()))
+    content = convert(tmp_path / "export", tmp_path / "out.json")
+    assert [each["iscrowd"] for each in content["annotations"]] == [1, 0]
+
+
+def test_ids_of_other_types_mean_the_same(tmp_path: Path) -> None:
+    content = document("a.png", annotation(7.0, image_id="5"), annotation("0", image_id=5.0))
+    draw_image(tmp_path / "a.png")
+    content = convert(write_json(tmp_path / "a.json", content), tmp_path / "out.json")
+    assert [each["category_id"] for each in content["annotations"]] == [2, 1]
+
+
 def test_livecell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = document("A172_Phase.tif", annotation(), annotation(7))
     content["annotations"] = {str(each["id"]): each for each in content["annotations"]}

@@ -105,13 +105,16 @@ def test_damage_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         shape("mask", rle="1, 2, 900", left=0, top=0, width=4, height=3),
         shape("polygon", points="1,2;3"),
         shape("box", xtl="1"),
+        shape("mask", rle="1, 99999999999999", left=1, top=1, width=99999999, height=99999999),
+        shape("ellipse", cx="1", cy="2", rx="1e308", ry="3"),
+        shape("polygon", points=points(STAR), z_order="x"),
         shape("polygon", points=points(STAR)),
     ]
     draw_image(tmp_path / "a.png")
     path = tmp_path / "a.xml"
     path.write_text(document(*broken))
     assert len(convert(path, tmp_path / "out.json")["annotations"]) == 1
-    assert "3  shapes that cannot be read" in capsys.readouterr().out
+    assert "6  shapes that cannot be read" in capsys.readouterr().out
     for content, message in (
         (document()[:-20], "cannot be read as XML"),
         ("<annotations><version>1.1</version><meta></meta><track id='0'></track></annotations>", "CVAT for video"),

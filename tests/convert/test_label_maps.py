@@ -97,8 +97,9 @@ def test_what_does_not_fit_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     tifffile.imwrite(tmp_path / "set" / "masks" / "a.tif", np.full((30, 30), 0.5, np.float32))
     assert main(["convert", str(tmp_path / "set"), str(tmp_path / "out.json")]) == 1
     assert "give label maps, not probabilities" in capsys.readouterr().err
+    save(tmp_path / "set" / "masks" / "a.tif", label_map(0, [1])[:30, :30], "uint8")
     assert main(["convert", str(tmp_path / "set"), str(tmp_path / "out.json"), "--classes", "a,b"]) == 1
-    assert "label maps name no classes" in capsys.readouterr().err
+    assert "names no classes; give one name" in capsys.readouterr().err
 
 
 def test_maps_and_images_without_a_partner_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +110,7 @@ def test_maps_and_images_without_a_partner_are_counted(tmp_path: Path, capsys: p
     assert len(convert(tmp_path / "set", tmp_path / "out.json")["images"]) == 1
     out = capsys.readouterr().out
     assert "no image file of this name: masks/c.png" in out
-    assert "images without a label map, which are not written: a.png" in out
+    assert "images without a label map, which are not written: images/a.png" in out
 
 
 @pytest.mark.parametrize(

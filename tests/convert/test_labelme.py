@@ -143,12 +143,15 @@ def test_damage_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         shape("cell", [[1, 1], [9, 9]], "mask", mask="no picture"),
         shape("cell", [[100, 100], [120, 100], [120, 120]]),
         shape("cell", STAR, group_id="left"),
+        "no shape",
+        shape("cell", [[1e308, 1], [-1e308, 9]], "circle"),
+        shape("cell", [[float("nan"), 1], [2, 9], [5, 5]]),
     ]
     write_json(tmp_path / "labels" / "a.json", document("a.png", *broken))
     content = convert(tmp_path / "labels", tmp_path / "out.json")
     assert len(content["annotations"]) == 1
     out = capsys.readouterr().out
-    for line in ("3  shapes that cannot be read", "1  objects without a pixel inside their image"):
+    for line in ("6  shapes that cannot be read", "1  objects without a pixel inside their image"):
         assert line in out
     (tmp_path / "labels" / "b.json").write_text('{"shapes": [')
     assert main(["convert", str(tmp_path / "labels"), str(tmp_path / "second.json")]) == 1

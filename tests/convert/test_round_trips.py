@@ -86,6 +86,18 @@ def test_masks_and_classes_come_back(to: str, tmp_path: Path) -> None:
     assert [entry["category_id"] for entry in content["annotations"]] == [2, 1, 2, 1, 2]
 
 
+def test_attributes_come_back_from_labelme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_source(tmp_path, overlapping=False)
+    content = json.loads(source.read_text())
+    kept = {"occluded": True, "z_order": 2, "age": "old", "description": "torn"}
+    content["annotations"][0]["attributes"] = kept
+    write_json(source, content)
+    back = json.loads(there_and_back(source, tmp_path / "images", "labelme", tmp_path).read_text())
+    assert [each.get("attributes") for each in back["annotations"]] == [kept, None, None, None]
+    there_and_back(source, tmp_path / "images", "yolo", tmp_path)
+    assert "attributes of objects, which YOLO does not know: annotation 1" in capsys.readouterr().out
+
+
 def test_label_maps_come_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_source(tmp_path, overlapping=False)
     back = there_and_back(source, tmp_path / "images", "labelmaps", tmp_path, "--images", str(tmp_path / "images"))

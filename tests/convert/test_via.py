@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from skimage import draw
 
+from segtrain.cli.main import main
 from tests.helpers.conversions import (
     SIZE,
     SQUARE,
@@ -114,11 +115,34 @@ def test_damage_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         region("circle", {}, cx=1, cy="?", r=3),
         {"region_attributes": {}},
         region("rect", {}, x=1, y=1, width=math.inf, height=2),
-        region("polygon", {}, **points(STAR)),
+        region("ellipse", {}, cx=1e308, cy=1, rx=1e308, ry=3),
+        {"shape_attributes": 3},
+        {**region("polygon", {}, **points(STAR)), "region_attributes": [1]},
     ]
     path = tmp_path / "via.json"
     path.write_text(json.dumps({"a": entry("a.png", broken), "b": entry("gone.png", [])}))
     assert len(convert(path, tmp_path / "out.json")["annotations"]) == 1
     out = capsys.readouterr().out
-    assert "4  regions that cannot be read" in out
+    assert "6  regions that cannot be read" in out
     assert "no image file of this name: gone.png" in out
+
+
+def test_classes_choose_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Regions without a class are of none that is chosen, unless there are no classes at all."""
+    draw_image(tmp_path / "a.png")
+    regions = [region("polygon", {"type": "debris"}, **points(STAR)), region("polygon", {}, **points(SQUARE))]
+    path = write_json(tmp_path / "via.json", {"a": entry("a.png", regions)})
+    content = convert(path, tmp_path / "out.json", "--classes", "debris")
+    assert_equal(objects(content)["a.png"], [("debris", polygon_plane(STAR))])
+    assert main(["convert", str(path), str(tmp_path / "b.json"), "--classes", "cell,debris"]) == 1
+    assert "has no class cell; it has debris, object" in capsys.readouterr().err
+    write_json(path, {"a": entry("a.png", regions[1:])})
+    content = convert(path, tmp_path / "c.json", "--classes", "cell")
+    assert_equal(objects(content)["a.png"], [("cell", polygon_plane(SQUARE))])
+
+
+def test_long_fields_of_a_csv(tmp_path: Path) -> None:
+    draw_image(tmp_path / "a.png")
+    many = [[float(x % 60), float(x // 999)] for x in range(30_000)]
+    path = write_csv(tmp_path / "via.csv", {"a.png": [region("polygon", {}, **points(many))]})
+    assert len(convert(path, tmp_path / "out.json")["annotations"]) == 1

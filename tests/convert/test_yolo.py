@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_boxes_and_damage_are_counted(tmp_path: Path, capsys: pytest.CaptureFixt
     assert content["annotations"][1]["segmentation"] == []
     out = capsys.readouterr().out
     assert "1  boxes without a mask; data.boxes_without_masks says what they are: train_a.txt, line 2" in out
-    assert "3  lines that are neither polygons nor boxes: train_a.txt, line 3" in out
+    assert "3  lines that cannot be read: train_a.txt, line 3" in out
     assert "1  label files without an image: gone.txt" in out
 
 
@@ -97,3 +98,73 @@ def test_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     source = write_set(tmp_path / "set", yaml="train: images/trian\nnames: [cell, wall]\n")
     assert main(["convert", str(source), str(tmp_path / "out.json")]) == 1
     assert "data.yaml: train names images/trian, which does not exist" in capsys.readouterr().err
+
+
+def write_plain(folder: Path, *, names: str | None, kinds: int = 3) -> Path:
+    """Write an image and its text in ``images`` and ``labels``, with a ``classes.txt``."""
+    draw_image(folder / "images" / "my cell.png")
+    (folder / "labels").mkdir()
+    (folder / "labels" / "my cell.txt").write_text("\n".join(line(kind, STAR) for kind in range(kinds)))
+    if names is not None:
+        (folder / "classes.txt").write_text(names)
+    return folder
+
+
+def names_of(content: dict[str, Any]) -> list[str]:
+    return [entry["name"] for entry in content["categories"]]
+
+
+def test_empty_names_are_none(tmp_path: Path) -> None:
+    source = write_plain(tmp_path / "set", names="cell\n\nwall\n\n")
+    content = convert(source, tmp_path / "out.json")
+    assert names_of(content) == ["cell", "class_1", "wall"]
+    content = convert(source, tmp_path / "second.json", "--classes", "wall,cell")
+    assert [entry["category_id"] for entry in content["annotations"]] == [2, 1]
+
+
+def test_classes_name_numbers_or_choose_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = write_plain(tmp_path / "set", names=None), str(tmp_path / "out.json")
+    assert main(["convert", str(source), out, "--classes", "cell,wall"]) == 1
+    assert "my cell.txt: line 3 has class 2, and --classes names 2 classes, from 0; name" in capsys.readouterr().err
+    (source / "classes.txt").write_text("cell\nwall\nspot\n")
+    assert main(["convert", str(source), out, "--classes", "cell,wal"]) == 1
+    assert "has no class wal; it has cell, wall, spot" in capsys.readouterr().err
+
+
+def test_lists_with_spaces_missing_images_and_a_test_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_plain(tmp_path / "set", names=None)
+    (source / "data.yaml").write_text("train: train.txt\ntest: ../test/images\nnames: [a, b, c]\n")
+    (source / "train.txt").write_text("./images/my cell.png\n\nimages/gone.png\n")
+    assert len(convert(source, tmp_path / "out.json")["images"]) == 1
+    out = capsys.readouterr().out
+    assert "images that train.txt lists and that do not exist: images/gone.png" in out
+    assert "the test set, which data.yaml names and which does not exist: ../test/images" in out
+    for names in ("{a: cell}", "{0: cell"):
+        (source / "data.yaml").write_text(f"train: images\nnames: {names}\n")
+        assert main(["convert", str(source), str(tmp_path / "b.json")]) == 1
+        assert "data.yaml: n" in capsys.readouterr().err
+
+
+def test_keypoints_are_no_polygons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_plain(tmp_path / "set", names=None)
+    (source / "data.yaml").write_text("train: images\nkpt_shape: [3, 2]\nnames: [person]\n")
+    (source / "labels" / "my cell.txt").write_text("0 0.5 0.5 0.25 0.5 0.1 0.1 0.2 0.2 0.3 0.9\n")
+    (found,) = convert(source, tmp_path / "out.json")["annotations"]
+    assert (found["bbox"], found["segmentation"]) == ([22.5, 10.0, 15.0, 20.0], [])
+    assert "1  keypoints; their boxes stay" in capsys.readouterr().out
+
+
+def test_images_elsewhere_in_the_folders_of_the_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part, polygon in (("train", STAR), ("val", SQUARE)):
+        draw_image(tmp_path / "elsewhere" / part / "a.png")
+        (tmp_path / "set" / "labels" / part).mkdir(parents=True)
+        (tmp_path / "set" / "labels" / part / "a.txt").write_text(line(0, polygon))
+    options = ["--images", str(tmp_path / "elsewhere"), "--classes", "cell"]
+    assert main(["convert", str(tmp_path / "set"), str(tmp_path / "out.json"), *options]) == 0
+    for part, polygon in (("train", STAR), ("val", SQUARE)):
+        content = json.loads((tmp_path / f"out_{part}.json").read_text())
+        assert_equal(objects(content)[f"{part}/a.png"], [("cell", plane(polygon))])
+    draw_image(tmp_path / "flat" / "a.png")
+    options = ["--images", str(tmp_path / "flat")]
+    assert main(["convert", str(tmp_path / "set"), str(tmp_path / "b.json"), *options]) == 1
+    assert "flat/a.png: its labels may be" in capsys.readouterr().err

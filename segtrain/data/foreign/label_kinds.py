@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from segtrain.data.foreign.glance import Glance, keys_of
+from segtrain.data.foreign.glance import FIRST, Glance, keys_of, read_head, read_keys
 from segtrain.io import printable
 
 _COCO = ("coco", "cvat-coco", "labelstudio", "livecell", "roboflow")
@@ -44,23 +44,34 @@ def _is_labelme(found: Glance) -> bool:
 
 
 def _is_via(found: Glance) -> bool:
-    if any("_via_img_metadata" in keys or _is_via_dictionary(keys) for _, keys in found.jsons()):
-        return True
-    return any(b"region_shape_attributes" in found.head(name) for name in found.ending(".csv")[:3])
+    csvs = found.ending(".csv")[:FIRST]
+    return any(_has_via_keys(keys) for _, keys in found.jsons()) or any(is_via(found.place(name)) for name in csvs)
 
 
-def _is_via_dictionary(keys: Mapping[str, Any]) -> bool:
+def is_via(path: Path) -> bool:
+    """Return True for a json or csv file of the VGG Image Annotator."""
+    if path.suffix.lower() == ".csv":
+        return b"region_shape_attributes" in read_head(path)
+    return _has_via_keys(read_keys(path))
+
+
+def _has_via_keys(keys: Mapping[str, Any]) -> bool:
     first = keys_of(next(iter(keys.values()), b""))
-    return {"filename", "regions"} <= set(first)
+    return "_via_img_metadata" in keys or {"filename", "regions"} <= set(first)
 
 
 def _is_cvat_xml(found: Glance) -> bool:
-    heads = (found.head(name) for name in found.ending(".xml")[:3])
-    return any(b"<annotations" in head and (b"<image " in head or b"<meta>" in head) for head in heads)
+    return any(is_cvat_xml(found.place(name)) for name in found.ending(".xml")[:FIRST])
+
+
+def is_cvat_xml(path: Path) -> bool:
+    """Return True for an XML of CVAT."""
+    head = read_head(path)
+    return b"<annotations" in head and (b"<image " in head or b"<meta>" in head or b"<track " in head)
 
 
 def _is_supervisely(found: Glance) -> bool:
-    return any({"objects", "size"} <= set(keys) for name, keys in found.jsons(5) if name != "meta.json")
+    return any({"objects", "size"} <= set(keys) for name, keys in found.jsons() if name != "meta.json")
 
 
 def _is_roboflow(found: Glance) -> bool:
@@ -68,7 +79,7 @@ def _is_roboflow(found: Glance) -> bool:
 
 
 def _is_coco(found: Glance) -> bool:
-    return any(set(keys) >= _LISTS for _, keys in found.jsons(8))
+    return any(set(keys) >= _LISTS for _, keys in found.jsons())
 
 
 def _is_livecell(found: Glance) -> bool:
@@ -76,11 +87,11 @@ def _is_livecell(found: Glance) -> bool:
 
 
 def _is_label_studio(found: Glance) -> bool:
-    return _is_coco(found) and any(_UPLOAD.search(found.head(name)) for name in found.ending(".json")[:3])
+    return _is_coco(found) and any(_UPLOAD.search(found.head(name)) for name in found.ending(".json")[:FIRST])
 
 
 def _is_cvat_coco(found: Glance) -> bool:
-    for _, keys in found.jsons(8):
+    for _, keys in found.jsons():
         if set(keys) >= _LISTS:
             first = bytes(keys["annotations"])[:20_000]
             if b'"attributes"' in first and b'"occluded"' in first:
@@ -89,7 +100,7 @@ def _is_cvat_coco(found: Glance) -> bool:
 
 
 def _is_yolo(found: Glance) -> bool:
-    for name in found.ending(".yaml", ".yml")[:5]:
+    for name in found.ending(".yaml", ".yml")[:FIRST]:
         head = found.head(name)
         if re.search(rb"^names\s*:", head, re.MULTILINE) and re.search(rb"^(?:train|val|path)\s*:", head, re.MULTILINE):
             return True
@@ -104,7 +115,7 @@ def _is_voc(found: Glance) -> bool:
 def _is_mask_folders(found: Glance) -> bool:
     """Recognise a folder for each image, which holds that image alone beside its masks; or a folder of its masks."""
     paths = [PurePosixPath(name) for name in found.images]
-    masks = {path.parent.parent for path in paths if path.parent.name.lower() == "masks"} - {PurePosixPath(".")}
+    masks = {path.parent.parent for path in paths if path.parent.name.lower() == "masks"} - {PurePosixPath()}
     images = [path for path in paths if path.parent.name.lower() in ("images", "image")]
     beside = [path.parent.parent for path in images if path.parent.parent in masks]
     if beside and len(beside) == len(set(beside)):
@@ -114,9 +125,9 @@ def _is_mask_folders(found: Glance) -> bool:
 
 
 def _is_imagej(found: Glance) -> bool:
-    if any(found.head(name)[:4] == b"Iout" for name in found.ending(".roi")[:3]):
+    if any(found.head(name)[:4] == b"Iout" for name in found.ending(".roi")[:FIRST]):
         return True
-    return any(b".roi" in found.head(name)[:300] for name in found.ending(".zip")[:3])
+    return any(b".roi" in found.head(name)[:300] for name in found.ending(".zip")[:FIRST])
 
 
 def _is_label_maps(found: Glance) -> bool:
