@@ -80,7 +80,7 @@ def resolve_precision(precision: Literal["auto"] | Precision, device: torch.devi
 def limit_threads(count: int) -> None:
     """Limit the threads of torch and of the linear algebra of NumPy and SciPy.
 
-    OpenCV's threads are stopped where augmentation is imported.
+    OpenCV's threads are stopped where samples are made, in ``segtrain.data.label_layers``.
     """
     torch.set_num_threads(count)
     threadpool_limits(count)

@@ -229,6 +229,20 @@ def test_segmenters_never_see_coco_files() -> None:
     assert not [name for name, source in segmenters.items() if "json" in imports(source) or "category_id" in source]
 
 
+def test_an_evaluation_of_classical_methods_loads_no_torchvision() -> None:
+    sources = modules()
+    loaded, waiting = set[str](), ["segtrain.cli.evaluate"]
+    while waiting:
+        name = waiting.pop()
+        loaded.add(name)
+        at_once = [
+            node for node in ast.parse(sources.get(name, "")).body if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        waiting += {i for node in at_once for i in imports(ast.unparse(node))} - loaded
+    assert "skimage" in loaded
+    assert not {name for name in loaded if within(name, "torchvision") or within(name, "albumentations")}
+
+
 @pytest.mark.parametrize(
     ("name", "source"),
     [

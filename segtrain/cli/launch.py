@@ -224,11 +224,11 @@ def _checked(*composed: tuple[DictConfig, Sequence[str], Collection[str]]) -> li
     runs: list[dict[str, Any]] = []
     problems: list[str] = []
     mistyped = any(mistakes for _, mistakes, _ in composed)
-    if not mistyped:
-        check_torchvision()
     for cfg, mistakes, applied in composed:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         assert isinstance(values, dict)
+        if not mistyped:
+            check_torchvision(values)
         runs.append(expand_paths({str(key): value for key, value in values.items()}))
         changed = applied if mistyped else None
         problems += [*mistakes, *find_problems(runs[-1], changed), *find_refusals(runs[-1], changed)]

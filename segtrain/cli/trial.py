@@ -9,8 +9,11 @@ from typing import Any
 from hydra.utils import get_object
 
 from segtrain.errors import SegtrainError
-from segtrain.nodes import Node, build, find_argument_problems, holds_change
+from segtrain.nodes import Node, build, find_argument_problems, holds_change, target_nodes
 from segtrain.values import check_value
+
+# Packages whose parts need torchvision.
+_NEED_TORCHVISION = ("segtrain.segmenters.mask_rcnn.", "segtrain.training.", "segtrain.data.augmentation.")
 
 
 def find_refusals(config: Mapping[str, Any], changed: Collection[str] | None = None) -> Iterator[str]:
@@ -35,12 +38,17 @@ def find_refusals(config: Mapping[str, Any], changed: Collection[str] | None = N
         yield from _refusal(_find_device, config["device"])
 
 
-def check_torchvision() -> None:
-    """Import torchvision, whose compiled part fits one build of PyTorch only.
+def check_torchvision(config: Node) -> None:
+    """Import torchvision, whose compiled part fits one build of PyTorch only, if a run needs it.
+
+    Args:
+        config: configuration of the run; one without a network needs no torchvision, and is spared its 160 MB.
 
     Raises:
         SegtrainError: it was built for another PyTorch than the one that is installed.
     """
+    if not any(node["_target_"].startswith(_NEED_TORCHVISION) for _, node in target_nodes(config)):
+        return
     try:
         import torchvision  # noqa: F401
     except (ImportError, OSError, RuntimeError) as error:

@@ -229,10 +229,6 @@ def _fit(plane: Plane, size: tuple[int, ...]) -> Plane:
     return fitted
 
 
-# Loaders work in parallel: OpenCV's own threads would compete with them, and block forked workers.
-cv2.setNumThreads(0)
-
-
 class TorchvisionTransform(albumentations.DualTransform):  # type: ignore[misc]
     """Adapter of a ``torchvision.transforms.v2`` transform to a chain of albumentations.
 

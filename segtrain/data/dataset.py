@@ -1,20 +1,22 @@
 """Training samples: augmented images with their instances."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from segtrain.data.augmentation import Augmentation
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.images.image_reader import ImageReader, as_tensor
 from segtrain.data.images.pixel_cache import PixelCache
 from segtrain.data.label_layers import Layers, Scene, flatten, pack
 from segtrain.errors import SegtrainError
 from segtrain.targets import Target
+
+if TYPE_CHECKING:  # its libraries take seconds and 200 MB, which an evaluation can do without
+    from segtrain.data.augmentation import Augmentation
 
 OnBadImage = Literal["error", "skip"]
 
@@ -67,7 +69,7 @@ class CocoDataset(Dataset[Sample | Skipped]):
         self,
         index: CocoIndex,
         images: ImageReader,
-        augmentation: Augmentation | None,
+        augmentation: "Augmentation | None",
         *,
         seed: int,
         on_bad_image: OnBadImage = "error",
@@ -116,7 +118,7 @@ class CocoDataset(Dataset[Sample | Skipped]):
         # Unchanged instances are kept, however small they are.
         return Scene(image, pack(rles, info.size), labels, np.ones_like(labels), ignored)
 
-    def _augment(self, augmentation: Augmentation, scene: Scene, seed: np.random.SeedSequence) -> Scene:
+    def _augment(self, augmentation: "Augmentation", scene: Scene, seed: np.random.SeedSequence) -> Scene:
         own, mixing, others = (int(word) for word in seed.generate_state(3))
         scene = self._transform(augmentation, scene, own)
         if augmentation.mix is None:
@@ -133,7 +135,7 @@ class CocoDataset(Dataset[Sample | Skipped]):
             return scene
         return augmentation.mix.paste(rng, scene, self._transform(augmentation, source, others))
 
-    def _transform(self, augmentation: Augmentation, scene: Scene, seed: int) -> Scene:
+    def _transform(self, augmentation: "Augmentation", scene: Scene, seed: int) -> Scene:
         image, planes, ignored = augmentation(scene.image, scene.layers.planes, seed, scene.ignored)
         least = np.full_like(scene.min_pixels, self.min_object_pixels)
         return Scene(image, Layers(planes, scene.layers.owners), scene.labels, least, ignored)

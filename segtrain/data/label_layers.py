@@ -17,6 +17,9 @@ from segtrain import masks
 from segtrain.arrays import IntArray, RgbArray
 from segtrain.masks import Rle
 
+# Loaders work in parallel: OpenCV's own threads would compete with them, and block forked workers.
+cv2.setNumThreads(0)
+
 Plane = npt.NDArray[np.uint8]
 # 0 is the background of a layer.
 _LABELS = 255

@@ -5,11 +5,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from segtrain.data.augmentation import Augmentation
 from segtrain.data.check.cache import cached, fingerprint
 from segtrain.data.check.copies import find_source_leaks
 from segtrain.data.check.known_headers import KnownHeaders
@@ -29,6 +28,9 @@ from segtrain.data.storage.address import Location, expand_location
 from segtrain.data.storage.disk_cache import DiskCache
 from segtrain.errors import SegtrainError
 from segtrain.nodes import build
+
+if TYPE_CHECKING:  # its libraries take seconds and 200 MB, which an evaluation can do without
+    from segtrain.data.augmentation import Augmentation
 
 logger = logging.getLogger(__name__)
 PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
@@ -224,7 +226,7 @@ def _training_split(data: Mapping[str, Any], seed: int, val_ids: Collection[int]
         return None
 
 
-def training_samples(split: Split, augmentation: Augmentation, seed: int, data: Mapping[str, Any]) -> CocoDataset:
+def training_samples(split: Split, augmentation: "Augmentation", seed: int, data: Mapping[str, Any]) -> CocoDataset:
     """Build the samples of the training split.
 
     Args:
