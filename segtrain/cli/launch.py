@@ -227,9 +227,9 @@ def _checked(*composed: tuple[DictConfig, Sequence[str], Collection[str]]) -> li
     for cfg, mistakes, applied in composed:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         assert isinstance(values, dict)
-        if not mistyped:
-            check_torchvision(values)
         runs.append(expand_paths({str(key): value for key, value in values.items()}))
+        if not mistyped:
+            check_torchvision(runs[-1])
         changed = applied if mistyped else None
         problems += [*mistakes, *find_problems(runs[-1], changed), *find_refusals(runs[-1], changed)]
     if problems:

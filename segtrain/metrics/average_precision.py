@@ -94,9 +94,12 @@ def _recall(matches: Matches, max_dets: int) -> FloatArray:
     """Compute the recall of the best ``max_dets`` detections per image and category, (T, K); nan without truths."""
     categories = len(matches.category_ids)
     truths = np.bincount(matches.truth_category[~matches.truth_ignored[ALL]], minlength=categories)
-    kept = (matches.rank < max_dets) & ~matches.ignored[:, ALL] & (matches.truth[:, ALL] >= 0)
-    hits: list[IntArray] = [np.bincount(matches.category[hit], minlength=categories) for hit in kept]
-    recall: FloatArray = np.divide(hits, truths, out=np.full((len(kept), categories), np.nan), where=truths > 0)
+    best = np.flatnonzero(matches.rank < max_dets)
+    hits: list[IntArray] = []
+    for t in range(matches.thresholds):
+        hit = ~matches.ignored(t, ALL, best) & (matches.truth(t, ALL, best) >= 0)
+        hits.append(np.bincount(matches.category[best[hit]], minlength=categories))
+    recall: FloatArray = np.divide(hits, truths, out=np.full((len(hits), categories), np.nan), where=truths > 0)
     return recall
 
 

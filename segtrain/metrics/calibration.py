@@ -73,11 +73,11 @@ def calibration(inputs: MetricInput) -> Calibration | None:
     0.25
     """
     matches, predictions = inputs.matches("segm"), inputs.masks or ()
-    counted = ~matches.ignored[IOU50, ALL]
+    counted = ~matches.ignored(IOU50, ALL)
     score = matches.score[counted]
     if not len(score) or score.min() < 0 or score.max() > 1:
         return None
-    right = matches.truth[IOU50, ALL, counted] >= 0
+    right = matches.truth(IOU50, ALL, counted) >= 0
     iou = max_iou(inputs.truths, select(predictions, matches.record[counted]))
     edges = np.linspace(0, 1, BINS + 1)
     place = np.clip(np.searchsorted(edges, score, side="left") - 1, 0, BINS - 1)

@@ -1,7 +1,7 @@
 """Pairs of detections and true instances that may be matched, with all that does not depend on how they are matched."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -57,6 +57,32 @@ class Candidates:
         """Memory of all arrays in bytes."""
         own = sum(array.nbytes for array in vars(self).values() if isinstance(array, np.ndarray))
         return own + sum(array.nbytes for array in self.pairs)
+
+    def by_boxes(self, truths: Sequence[GroundTruth], predictions: Sequence[Any]) -> "Candidates":
+        """Find the pairs whose boxes overlap, of the same detections and true instances.
+
+        Args:
+            truths: the given truths.
+            predictions: the given detections.
+        """
+        shapes = _Shapes.of(select(truths, self.truth_record), select(predictions, self.record), "bbox")
+        return replace(self, area=shapes.area, pairs=shapes.pairs(*self._groups, self.crowd))
+
+    @property
+    def _groups(self) -> tuple[IntArray, IntArray]:
+        """Groups of detections and of true instances that may be matched: of one image and category."""
+        images = len(self.image_ids)
+        return self.category * images + self.image, self.truth_category * images + self.truth_image
+
+    def highest_iou(self, detections: BoolArray, truths: BoolArray) -> float:
+        """Return the highest IoU of some detections with some true instances; 0 where none overlap.
+
+        Args:
+            detections: (D,) true for each detection that counts.
+            truths: (G,) true for each instance that counts.
+        """
+        counted = detections[self.pairs.detection] & truths[self.pairs.truth]
+        return float(self.pairs.iou[counted].max(initial=0.0))
 
     def max_iou_per_truth(self, truths: int, score_threshold: float) -> FloatArray:
         """Compute the IoU of each true object with the detection of its category that overlaps it most.

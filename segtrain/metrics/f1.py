@@ -95,12 +95,13 @@ def count_matches(matches: Matches, score_threshold: float) -> IntArray:
         cells = np.bincount((image * categories + category)[chosen], minlength=images * categories)
         return cells.reshape(images, categories)
 
-    counts = np.zeros((images, categories, len(matches.truth), 3), dtype=np.int64)
+    counts = np.zeros((images, categories, matches.thresholds, 3), dtype=np.int64)
     true = count(matches.truth_image, matches.truth_category, ~matches.truth_ignored[ALL])
     kept = matches.score >= score_threshold
-    for t, (truth, ignored) in enumerate(zip(matches.truth[:, ALL], matches.ignored[:, ALL], strict=True)):
-        counts[:, :, t, TP] = count(matches.image, matches.category, kept & ~ignored & (truth >= 0))
-        counts[:, :, t, FP] = count(matches.image, matches.category, kept & ~ignored & (truth < 0))
+    for t in range(matches.thresholds):
+        matched, counted = matches.truth(t, ALL) >= 0, kept & ~matches.ignored(t, ALL)
+        counts[:, :, t, TP] = count(matches.image, matches.category, counted & matched)
+        counts[:, :, t, FP] = count(matches.image, matches.category, counted & ~matched)
     counts[..., FN] = true[:, :, None] - counts[..., TP]
     return counts
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +84,8 @@ class Matches:
     """Matches of D detections with G true instances, at T IoU thresholds and A ranges of areas.
 
     Detections are sorted by category, then by decreasing score, then by image, then by their order in the input.
-    Categories and images are numbered from 0 in the order of their ids.
+    Categories and images are numbered from 0 in the order of their ids. Matches are kept for the M detections alone
+    that overlap a true instance by the least threshold: of noise, hundreds of thousands do not.
 
     Attributes:
         image_ids: (I,) ids of the images, increasing.
@@ -93,9 +95,11 @@ class Matches:
         image: (D,) number of each detection's image.
         category: (D,) number of each detection's category.
         rank: (D,) number of better detections of the same image and category.
-        truth: (T, A, D) index in the given truths of the matched instance; -1 for none.
-        ignored: (T, A, D) true for detections that are neither right nor wrong: matched to an ignored instance, or
-            unmatched and of an area outside the range.
+        near: (D,) place of each detection in the tables of the M ones; M for others.
+        near_truth: (T, A, M + 1) index in the given truths of the matched instance; -1 for none, and in the last
+            column.
+        near_ignored: (T, A, M + 1) true for those that are matched to an ignored instance; False in the last column.
+        outside: (A, D) true for detections of an area outside the range.
         truth_record: (G,) index of each true instance in the given truths.
         truth_image: (G,) number of each true instance's image.
         truth_category: (G,) number of each true instance's category.
@@ -112,8 +116,10 @@ class Matches:
     image: IntArray
     category: IntArray
     rank: IntArray
-    truth: PlaceArray
-    ignored: BoolArray
+    near: PlaceArray
+    near_truth: PlaceArray
+    near_ignored: BoolArray
+    outside: BoolArray
     truth_record: IntArray
     truth_image: IntArray
     truth_category: IntArray
@@ -124,6 +130,41 @@ class Matches:
     def nbytes(self) -> int:
         """Memory of all arrays in bytes."""
         return sum(array.nbytes for array in vars(self).values())
+
+    @property
+    def thresholds(self) -> int:
+        """Number of IoU thresholds, T."""
+        return len(self.near_truth)
+
+    @property
+    def areas(self) -> int:
+        """Number of ranges of areas, A."""
+        return len(self.outside)
+
+    def truth(self, t: int, a: int, chosen: IntArray | BoolArray | None = None) -> PlaceArray:
+        """Return the index in the given truths of the instance that each detection is matched to; -1 for none.
+
+        Args:
+            t: number of the IoU threshold.
+            a: number of the range of areas.
+            chosen: indices of detections, or true for each that is chosen; None for all.
+        """
+        truth: PlaceArray = self.near_truth[t, a, self.near if chosen is None else self.near[chosen]]
+        return truth
+
+    def ignored(self, t: int, a: int, chosen: IntArray | BoolArray | None = None) -> BoolArray:
+        """Tell which detections are neither right nor wrong.
+
+        They are matched to an ignored instance, or unmatched and of an area outside the range.
+
+        Args:
+            t: number of the IoU threshold.
+            a: number of the range of areas.
+            chosen: indices of detections, or true for each that is chosen; None for all.
+        """
+        near, outside = (self.near, self.outside[a]) if chosen is None else (self.near[chosen], self.outside[a, chosen])
+        ignored: BoolArray = self.near_ignored[t, a, near] | ((self.near_truth[t, a, near] < 0) & outside)
+        return ignored
 
 
 def match(
@@ -152,7 +193,7 @@ def match(
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
     >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.4, 0.9)]
     >>> found = match([truth], pair, image_ids=[1], category_ids=[1], iou_type="segm")
-    >>> found.score.tolist(), found.truth[IOU50, ALL].tolist()
+    >>> found.score.tolist(), found.truth(IOU50, ALL).tolist()
     ([0.9, 0.4], [0, -1])
     """
     candidates = find_candidates(truths, predictions, image_ids=image_ids, category_ids=category_ids, iou_type=iou_type)
@@ -185,18 +226,25 @@ def match_candidates(
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
     >>> found = {"image_id": 1, "category_id": 1, "segmentation": mask, "score": 0.4}
     >>> pairs = find_candidates([truth], [found], image_ids=[1], category_ids=[1], iou_type="segm")
-    >>> match_candidates(pairs, areas=[(0, 20), (20, 99)]).ignored[IOU50].tolist()
-    [[False], [True]]
+    >>> matches = match_candidates(pairs, areas=[(0, 20), (20, 99)])
+    >>> matches.ignored(IOU50, 0).tolist(), matches.ignored(IOU50, 1).tolist()
+    ([False], [True])
     """
     found, real = candidates.record, candidates.truth_record
     truth_ignored = candidates.crowd | _outside(candidates.truth_area, areas)
     if ignore is not None:
         truth_ignored |= ignore[:, real]
-    truth, detection = match_greedily(candidates.pairs, len(found), candidates.crowd, truth_ignored, thresholds)
+    pairs = candidates.pairs.where(candidates.pairs.iou >= min(thresholds.min(), 1 - 1e-10))
+    near, numbers = np.unique(pairs.detection, return_inverse=True)
+    place = np.full(len(found), len(near), dtype=np.int32)
+    place[near] = np.arange(len(near), dtype=np.int32)
+    pairs = pairs._replace(detection=numbers)
+    truth, detection = match_greedily(pairs, len(near), candidates.crowd, truth_ignored, thresholds)
+    detection = np.where(detection >= 0, near.astype(np.int32)[detection], np.int32(-1)) if len(near) else detection
 
     a = np.arange(len(areas))[:, None]
-    of_ignored = truth_ignored[a, truth] if len(real) else np.zeros(truth.shape, dtype=np.bool_)
-    ignored = np.where(truth >= 0, of_ignored, _outside(candidates.area, areas))
+    of_ignored = truth_ignored[a, truth] & (truth >= 0) if len(real) else np.zeros(truth.shape, dtype=np.bool_)
+    of_given = np.where(truth >= 0, real.astype(np.int32)[truth], np.int32(-1)) if len(real) else truth
     return Matches(
         image_ids=candidates.image_ids,
         category_ids=candidates.category_ids,
@@ -205,14 +253,21 @@ def match_candidates(
         image=candidates.image,
         category=candidates.category,
         rank=_rank(candidates.category * len(candidates.image_ids) + candidates.image),
-        truth=np.where(truth >= 0, real.astype(np.int32)[truth], np.int32(-1)) if len(real) else truth,
-        ignored=ignored,
+        near=place,
+        near_truth=_with_column(of_given, np.int32(-1)),
+        near_ignored=_with_column(of_ignored, np.False_),
+        outside=_outside(candidates.area, areas),
         truth_record=real,
         truth_image=candidates.truth_image,
         truth_category=candidates.truth_category,
         truth_ignored=truth_ignored,
         detection=detection,
     )
+
+
+def _with_column(table: npt.NDArray[Any], value: np.generic) -> npt.NDArray[Any]:
+    """Append a column of one value to a table (T, A, M)."""
+    return np.concatenate([table, np.full((*table.shape[:2], 1), value)], axis=2)
 
 
 def _rank(group: IntArray) -> IntArray:

@@ -61,6 +61,10 @@ class MetricInput:
         """Return True if the method can be compared by this type of IoU: by boxes always, by masks if it has any."""
         return iou_type == "bbox" or self.masks is not None
 
+    def candidates(self, iou_type: IouType) -> Candidates:
+        """Find the pairs of detections and true instances that overlap, by their masks or by their boxes."""
+        return self.once(box_candidates if iou_type == "bbox" else mask_candidates)
+
     def matches(self, iou_type: IouType) -> Matches:
         """Match all detections to the true instances, by their masks or by their boxes."""
         return self.once(_match_boxes if iou_type == "bbox" else _match_masks)
@@ -76,13 +80,19 @@ def _match_masks(inputs: MetricInput) -> Matches:
 
 
 def _match_boxes(inputs: MetricInput) -> Matches:
-    predictions = (inputs.masks or ()) if inputs.boxes is None else inputs.boxes
-    return match_candidates(_candidates(inputs, predictions, "bbox"))
+    return match_candidates(inputs.once(box_candidates))
 
 
 def mask_candidates(inputs: MetricInput) -> Candidates:
     """Find the pairs of detected and true masks that overlap."""
     return _candidates(inputs, inputs.masks or (), "segm")
+
+
+def box_candidates(inputs: MetricInput) -> Candidates:
+    """Find the pairs of detected and true boxes that overlap."""
+    if inputs.boxes is not None:
+        return _candidates(inputs, inputs.boxes, "bbox")
+    return inputs.once(mask_candidates).by_boxes(inputs.truths, inputs.masks or ())
 
 
 def _candidates(

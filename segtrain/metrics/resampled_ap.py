@@ -115,7 +115,7 @@ def resampled_precision(
     >>> resampled_precision(matches, np.array([[1, 1], [2, 0]]), max_dets=100).precision[0, 0].round(3).tolist()
     [0.505, 1.0]
     """
-    chosen = range(matches.truth.shape[1]) if areas is None else areas
+    chosen = range(matches.areas) if areas is None else areas
     pieces = max(1, -(-draws.size // _DRAWS))
     parts = [
         _resample(matches, draws[part], max_dets, chosen, None if false_weight is None else false_weight[:, part])
@@ -135,7 +135,7 @@ def _resample(
     """Compute precision and recall of some resamples, (T, A, K, B) each."""
     categories = len(matches.category_ids)
     times = np.ascontiguousarray(draws.T, dtype=np.int32)
-    precision, recall = np.full((2, matches.truth.shape[0], len(areas), categories, len(draws)), np.nan)
+    precision, recall = np.full((2, matches.thresholds, len(areas), categories, len(draws)), np.nan)
     truths = [_true_instances(matches, area, times) for area in areas]
     for category in range(categories):
         if not any(counts[category].any() for counts in truths):
@@ -176,7 +176,7 @@ def precision_at_recalls(matches: Matches, *, max_dets: int) -> FloatArray:
     >>> precision_at_recalls(matches, max_dets=100)[0, 0, 49:53].tolist()  # recall .49 to .52
     [1.0, 1.0, 0.0, 0.0]
     """
-    thresholds, categories = len(matches.truth), len(matches.category_ids)
+    thresholds, categories = matches.thresholds, len(matches.category_ids)
     curves = np.full((thresholds, categories, len(RECALLS)), np.nan)
     for category in range(categories):
         found = _Ranking.of(matches, category, max_dets).found
@@ -185,7 +185,7 @@ def precision_at_recalls(matches: Matches, *, max_dets: int) -> FloatArray:
             continue
         curves[:, category] = 0
         for t in range(thresholds):
-            hit = matches.truth[t, 0, found[~matches.ignored[t, 0, found]]] >= 0
+            hit = matches.truth(t, 0, found[~matches.ignored(t, 0, found)]) >= 0
             hits = np.cumsum(hit)
             precision = hits / np.arange(1, len(hits) + 1)
             highest = np.maximum.accumulate(precision[::-1])[::-1]
@@ -240,8 +240,8 @@ class _Ranking:
             truths: (B,) number of true instances.
             false_weight: (B,) weight of an unmatched detection; None for 1.
         """
-        counted = np.flatnonzero(~matches.ignored[t, a, self.found])
-        hit, row = matches.truth[t, a, self.found[counted]] >= 0, self.image[counted]
+        counted = np.flatnonzero(~matches.ignored(t, a, self.found))
+        hit, row = matches.truth(t, a, self.found[counted]) >= 0, self.image[counted]
         mixed = _mixed(hit, self.tie[counted])
         if mixed.any():
             hit, row, times = _unroll(hit, row, self.tie[counted], mixed, times)

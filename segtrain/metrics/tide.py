@@ -66,10 +66,10 @@ def error_types(
     >>> [TYPES[n] if n >= 0 else None for n in errors.type]
     [None, 'duplicates']
     """
-    counted = (matches.rank < max_dets) & ~matches.ignored[0, 0]
+    counted = (matches.rank < max_dets) & ~matches.ignored(0, 0)
     place = np.full(len(truths) + 1, -1, dtype=np.int64)  # the last stands for no truth
     place[matches.truth_record] = np.arange(len(matches.truth_record))
-    right = np.where(counted, place[matches.truth[0, 0]], -1)
+    right = np.where(counted, place[matches.truth(0, 0)], -1)
     real = ~matches.truth_ignored[0]
     kind = np.full(len(matches.record), -1, dtype=np.int64)
     meant = np.full(len(matches.record), -1, dtype=np.int64)

@@ -13,7 +13,7 @@ from segtrain.benchmark.results import AffectedCategory, MethodScores, Reason
 from segtrain.benchmark.runner import MethodResult
 from segtrain.console import with_progress
 from segtrain.evaluation import TRACKS, GroundTruthSet, TrackName, metric_input
-from segtrain.mask_records import column, rles_of, select
+from segtrain.mask_records import column, rles_of
 from segtrain.metrics.box_formats import BoxFormatMismatch, box_format_mismatch
 from segtrain.metrics.candidates import IouType, max_iou
 from segtrain.metrics.matching import ALL, AREAS, IOU50
@@ -216,13 +216,15 @@ class Evidence:
     def generic(self, metric: Metric) -> str:
         """State how many true objects are matched at IoU .50, and the best IoU of a detection."""
         iou_type, area, threshold = metric.iou_type, metric.area, self._detections.score_threshold
-        detections = self._found(iou_type)
         matches = self._inputs.matches(iou_type)
         at_threshold = metric.uses == "operating_point" and threshold > 0
         used = matches.score >= threshold if metric.uses == "operating_point" else matches.rank < self._max_dets
         objects = self._of_size(area)
-        right = int((matches.truth[IOU50, area, used & ~matches.ignored[IOU50, area]] >= 0).sum())
-        best = max_iou(objects, select(detections, matches.record[used]), iou_type).max(initial=0.0)
+        right = int((matches.truth(IOU50, area, used & ~matches.ignored(IOU50, area)) >= 0).sum())
+        candidates = self._inputs.candidates(iou_type)
+        low, high = AREAS[area]
+        counted = ~candidates.crowd & (candidates.truth_area >= low) & (candidates.truth_area <= high)
+        best = candidates.highest_iou(used, counted)
         condition = f" at the score threshold {threshold:g}" if at_threshold else ""
         by_boxes = " by their boxes" if iou_type == "bbox" else ""
         what = f"{right:,} of {len(objects):,} true object{'s' if len(objects) > 1 else ''}{_SIZES.get(area, '')}"
@@ -348,10 +350,10 @@ class CategoryVotes(NamedTuple):
         """Match the detections of a method class-agnostically at IoU .50."""
         inputs = metric_input(row.detections, ground_truth, max_dets)
         matches = inputs.matches("segm" if inputs.has("segm") else "bbox")
-        right = (matches.truth[IOU50, ALL] >= 0) & ~matches.ignored[IOU50, ALL]
+        right = (matches.truth(IOU50, ALL) >= 0) & ~matches.ignored(IOU50, ALL)
         given: Any = row.detections.masks if row.detections.masks is not None else row.detections.boxes
         true: defaultdict[int, Counter[int]] = defaultdict(Counter)
-        for record, truth in zip(matches.record[right], matches.truth[IOU50, ALL, right], strict=True):
+        for record, truth in zip(matches.record[right], matches.truth(IOU50, ALL, right), strict=True):
             true[given[record]["category_id"]][ground_truth.truths[truth]["category_id"]] += 1
         return cls(len(given), true)
 

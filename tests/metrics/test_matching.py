@@ -38,8 +38,9 @@ def assert_same(drawn: Scene, iou_type: IouType, max_dets: int) -> int:
         assert (matches.record[here] + 1).tolist() == expected["dtIds"]
         assert matches.score[here].tolist() == expected["dtScores"]
         truth_ids = np.array([0, *(t["id"] for t in drawn.truths)])
-        assert np.array_equal(truth_ids[matches.truth[:, a, here] + 1], expected["dtMatches"])
-        assert np.array_equal(matches.ignored[:, a, here], expected["dtIgnore"])
+        for t in range(matches.thresholds):
+            assert np.array_equal(truth_ids[matches.truth(t, a, here) + 1], expected["dtMatches"][t])
+            assert np.array_equal(matches.ignored(t, a, here), expected["dtIgnore"][t])
 
         there = np.flatnonzero((matches.truth_image == image) & (matches.truth_category == category))
         there = there[np.argsort(matches.truth_ignored[a, there], kind="stable")]
@@ -106,7 +107,8 @@ def test_a_cut_leaves_the_matches_of_the_better_ones() -> None:
     whole = ours(drawn, "segm")
     kept = [drawn.predictions[n] for n in sorted(whole.record[whole.score >= 0.6])]
     part = ours(Scene(drawn.sizes, drawn.truths, kept), "segm")
-    assert np.array_equal(whole.truth[:, :, whole.score >= 0.6], part.truth)
+    for t, a in np.ndindex(whole.thresholds, whole.areas):
+        assert np.array_equal(whole.truth(t, a, whole.score >= 0.6), part.truth(t, a))
 
 
 def test_records_of_other_images_and_categories_are_left_out() -> None:
@@ -116,6 +118,14 @@ def test_records_of_other_images_and_categories_are_left_out() -> None:
     assert {drawn.predictions[n]["image_id"] for n in matches.record} == {image_id}
     assert {drawn.truths[n]["category_id"] for n in matches.truth_record} == {3}
     assert matches.category_ids.tolist() == [3, 5]
-    matched = matches.truth[matches.truth >= 0]
+    matched = matches.near_truth[matches.near_truth >= 0]
     assert len(matched)
     assert {drawn.truths[n]["image_id"] for n in matched} == {image_id}
+
+
+def test_the_memory_follows_the_matches_not_the_detections() -> None:
+    drawn = scene(4)
+    dot = masks.encode_crop(np.ones((1, 1)), 0, 0, drawn.sizes[drawn.truths[0]["image_id"]])
+    noise = [drawn.predictions[0] | Prediction(image_id=1, category_id=3, segmentation=dot, score=0.5)] * 10_000
+    few, many = (ours(Scene(drawn.sizes, drawn.truths, drawn.predictions + more), "segm") for more in ([], noise))
+    assert many.nbytes - few.nbytes < 100 * len(noise)

@@ -176,8 +176,8 @@ def test_each_false_detection_has_one_type_and_nothing_is_left_when_all_is_put_r
 ) -> None:
     drawn, ids = (agnostic(drawn), [1]) if merged else (drawn, [1, 2])
     matches, errors = ours(drawn, ids, max_dets)
-    counted = (matches.rank < max_dets) & ~matches.ignored[0, 0]
-    false = counted & (matches.truth[0, 0] < 0)
+    counted = (matches.rank < max_dets) & ~matches.ignored(0, 0)
+    false = counted & (matches.truth(0, 0) < 0)
     assert ((errors.type >= 0) == false).all()
     assert ((errors.right >= 0) == (counted & ~false)).all()
     about = np.isin(errors.type, [TYPES.index("category"), TYPES.index("location")])
