@@ -512,6 +512,7 @@ def test_a_torchvision_of_another_build(tmp_path: Path) -> None:
     assert finished.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_corrupt_file_in_a_process_with_workers(data: Path, tmp_path: Path) -> None:
     """The error travels through a loader's worker, with a progress bar on the terminal."""
     path = data / "train" / "3.png"

@@ -196,6 +196,7 @@ def test_workers_use_one_thread_each(index: CocoIndex, monkeypatch: pytest.Monke
     assert {skip.reason for batch in batches for skip in batch.skipped} == {"1 1"}
 
 
+@pytest.mark.slow
 def test_spawned_workers_load_the_same(index: CocoIndex) -> None:
     loaders = [
         TrainingLoader(dataset(index), batch_size=2, workers=workers, seed=5, start_method=method)
