@@ -6,8 +6,8 @@
 images of the nuclei, and for each of 15 methods about 80 detections an image: half are the objects, shifted and grown
 or shrunk, the other half lie anywhere. The scores differ, as those of nearly all methods do.
 
-- ours: ``compute_uncertainty`` of ``segtrain.benchmark.comparisons`` with 1,000 resamples, as
-  ``evaluate.py`` calls it: matching of masks and of boxes, once for each method, then the fifteen numbers on every
+- ours: ``resample`` and ``compute_uncertainty`` of ``segtrain.benchmark.comparisons`` with 1,000 resamples, in one
+  process: matching of masks and of boxes, once for each method, then the fifteen numbers on every
   resample, their intervals, and each method against the first. The numbers on the images themselves come before.
 - There is no other side: the bound is on the seconds.
 
@@ -24,7 +24,7 @@ from harness import arguments, finish
 from rows import Row
 
 from segtrain import masks
-from segtrain.benchmark.comparisons import compute_uncertainty
+from segtrain.benchmark.comparisons import Resampled, Uncertainty, compute_uncertainty, draw_resamples, resample
 from segtrain.benchmark.runner import MethodResult as Measured
 from segtrain.evaluation import Detections, GroundTruthSet, score
 from segtrain.records import Category, GroundTruth, Prediction
@@ -90,13 +90,27 @@ def _predictions(image_id: int, circles: Floats, error: float, rng: np.random.Ge
     ]
 
 
+def uncertainty(rows: dict[str, Measured], reference: GroundTruthSet, resamples: int) -> Uncertainty:
+    """Compute the intervals of all methods, and compare them with the first."""
+    draws = draw_resamples(reference, resamples, seed=0)
+    assert draws is not None
+    resampled: dict[str, Resampled] = {
+        name: {
+            "class_agnostic": (own := resample(row.detections, reference, MAX_DETS, "class_agnostic", draws)),
+            "class_aware": own,
+        }
+        for name, row in rows.items()
+    }
+    return compute_uncertainty(rows, resampled, "mask_rcnn")
+
+
 def main(options: argparse.Namespace) -> None:
     """Measure the row."""
     reference, rows = generate(options.images, options.methods)
     spent = []
     for _ in range(options.repeats + 1):
         started = time.perf_counter()
-        compute_uncertainty(rows, reference, MAX_DETS, "mask_rcnn", resamples=options.resamples, seed=0)
+        uncertainty(rows, reference, options.resamples)
         spent.append(time.perf_counter() - started)
     what = f"{options.resamples:,} resamples of {options.images} images, {options.methods} methods, generated"
     finish([Row("bootstrap", what, "s", median(spent[1:]), None, 30)], options)

@@ -55,12 +55,9 @@ class Spent(NamedTuple):
 STAGES = {
     "data": "segtrain.cli.evaluate.open_data",
     "files": "segtrain.cli.evaluate.build_methods",
-    "scoring": "segtrain.cli.evaluate.run_methods",
-    "resampling": "segtrain.report.build.compute_uncertainty",
-    "calibration": "segtrain.report.build.compute_calibrations",
-    "errors": "segtrain.report.build.compute_errors",
-    "strata": "segtrain.report.build.compute_strata",
-    "reasons": "segtrain.report.build.diagnose",
+    "records": "segtrain.cli.evaluate.run_methods",
+    "analysis": "segtrain.cli.evaluate.analyse_rows",
+    "comparisons": "segtrain.cli.evaluate.build_results",
     "report": "segtrain.cli.evaluate.write_report",
 }
 

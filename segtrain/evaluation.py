@@ -15,7 +15,7 @@ from torch import Tensor
 
 from segtrain import distributed
 from segtrain.data.coco.index import CocoIndex
-from segtrain.mask_records import MaskRecords
+from segtrain.mask_records import MaskRecords, column
 from segtrain.metrics.average_precision import coco_summary
 from segtrain.metrics.f1 import f1_curve
 from segtrain.metrics.metric import Metric, MetricInput
@@ -54,6 +54,10 @@ class GroundTruthSet:
     def class_agnostic(self) -> "GroundTruthSet":
         """Return the ground truth with a single category."""
         return self._class_agnostic
+
+    def forget(self, detections: "Detections") -> None:
+        """Free the memory of what was computed from the detections of a method; it is computed again if need be."""
+        self._inputs.drop(detections)
 
     @cached_property
     def _class_agnostic(self) -> "GroundTruthSet":
@@ -206,6 +210,19 @@ class _InputCache:
             self._inputs.popitem(last=False)
         return self._inputs[key]
 
+    def drop(self, detections: Detections) -> None:
+        """Drop the inputs of some detections."""
+        for key in [key for key in self._inputs if key[0] == id(detections)]:
+            del self._inputs[key]
+
+
+def _is_one_track(detections: Detections, ground_truth: GroundTruthSet) -> bool:
+    """Tell whether all true instances and detections are of the category that stands for all in one track."""
+    if len(ground_truth.categories) > 1 or ground_truth.categories[0].id != OBJECT.id:
+        return False
+    records = [detections.masks, detections.boxes]
+    return all(own is None or bool((column(own, "category_id") == OBJECT.id).all()) for own in records)
+
 
 def metric_input(
     detections: Detections, ground_truth: GroundTruthSet, max_dets: int, track: TrackName = "class_agnostic"
@@ -220,6 +237,8 @@ def metric_input(
         max_dets: detections per image and category that AP and AR use.
         track: "class_agnostic" to treat all categories as one, or "class_aware".
     """
+    if track == "class_aware" and _is_one_track(detections, ground_truth):
+        track = "class_agnostic"
 
     def make() -> MetricInput:
         agnostic = track == "class_agnostic"

@@ -19,6 +19,7 @@ LAYERS = {
     "errors": 0,
     "io": 0,
     "locks": 0,
+    "pool": 0,
     "masks": 0,
     "records": 0,
     "mask_records": 0,

@@ -1,16 +1,16 @@
 """Statistical comparison of methods: intervals, paired differences, caveats, and the spread over seeds."""
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isnan
 from statistics import fmean, stdev
+from typing import Protocol
+
+import numpy as np
 
 from segtrain.arrays import FloatArray, IntArray
 from segtrain.benchmark.results import Comparison, Contest, MethodScores, SeedGroup, SeedSpread
-from segtrain.benchmark.runner import MethodResult
-from segtrain.console import with_progress
-from segtrain.evaluation import GroundTruthSet, TrackName, metric_input
+from segtrain.evaluation import Detections, GroundTruthSet, TrackName, metric_input
 from segtrain.metrics.bootstrap import CLEAR, Difference, draw_images, holm, interval, paired_difference
 from segtrain.metrics.matching import ALL, AREAS
 from segtrain.metrics.registry import METRICS, resampled_values
@@ -19,12 +19,24 @@ from segtrain.metrics.scores import Interval, TrackScores
 MIN_IMAGES = 2  # a metric whose objects lie in fewer images has no interval
 FEW_IMAGES = 20  # intervals from fewer are too narrow
 
-logger = logging.getLogger(__name__)
-
 
 def rank_defined(values: Mapping[str, float]) -> list[str]:
     """Sort names by falling value; undefined ones are left out, equal ones keep their order."""
     return sorted((name for name, value in values.items() if not isnan(value)), key=lambda name: -values[name])
+
+
+class ScoredRow(Protocol):
+    """Protocol of methods that have scores."""
+
+    @property
+    def tracks(self) -> Mapping[TrackName, TrackScores | None]:
+        """Scores by track."""
+        ...
+
+    @property
+    def oracle(self) -> bool:
+        """True for an upper bound, which is not compared."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -43,71 +55,71 @@ class Uncertainty:
     contests: dict[str, Contest]
 
 
-def compute_uncertainty(
-    rows: Mapping[str, MethodResult],
-    ground_truth: GroundTruthSet,
-    max_dets: int,
-    reference: str | None,
-    *,
-    resamples: int,
-    seed: int,
-) -> Uncertainty:
-    """Resample the images, the same ones for all methods, and compute every method's metrics on each resample.
+Resampled = Mapping[TrackName, Mapping[str, Sequence[float]]]  # track -> metric -> its value on each resample
 
-    A metric whose objects lie in a single image has no spread between images and is left out; oracles have intervals
-    but are not compared.
+
+def compute_uncertainty(
+    rows: Mapping[str, ScoredRow], resampled: Mapping[str, Resampled], reference: str | None
+) -> Uncertainty:
+    """Compute intervals and comparisons from the metrics of every method on the same resamples of the images.
+
+    Oracles have intervals but are not compared.
 
     Args:
         rows: methods by name.
-        ground_truth: true objects.
-        max_dets: detections per image and category that AP and AR use.
+        resampled: metrics on resamples by method, see ``resample``.
         reference: method that the others are compared with; None without one.
-        resamples: number of resamples; 0 leaves all out.
-        seed: seed of the draws.
     """
-    if not resamples or len(ground_truth.sizes) < MIN_IMAGES:
-        return Uncertainty({}, {}, {})
-    logger.info(f"{resamples:,} resamples of the images, for intervals; bootstrap.resamples=0 leaves them out")
-    draws = draw_images(len(ground_truth.sizes), resamples, seed)
-    behind = images_behind(ground_truth)
-    resampled: dict[str, dict[TrackName, dict[str, FloatArray]]] = {}
-    for name, row in with_progress("intervals", rows.items()):
-        resampled[name] = {
-            track: {key: values for key, values in drawn.items() if behind.get(key, behind["mask_ap"]) >= MIN_IMAGES}
-            for track, drawn in _resample(row, ground_truth, max_dets, draws).items()
-        }
+    drawn = {
+        name: {track: {key: np.asarray(values) for key, values in own.items()} for track, own in tracks.items()}
+        for name, tracks in resampled.items()
+    }
     intervals = {
-        name: {
-            track: _intervals(scores, resampled[name][track])
-            for track, scores in row.tracks.items()
-            if scores is not None
-        }
+        name: {track: _intervals(scores, drawn[name][track]) for track, scores in row.tracks.items() if scores}
         for name, row in rows.items()
+        if drawn[name]
     }
     compared = {
-        name: (scores, resampled[name]["class_agnostic"])
+        name: (scores, drawn[name]["class_agnostic"])
         for name, row in rows.items()
-        if (scores := row.tracks.get("class_agnostic")) is not None and not row.oracle
+        if (scores := row.tracks.get("class_agnostic")) is not None and not row.oracle and drawn[name]
     }
     return Uncertainty(intervals, _compare(compared, reference), _contests(compared))
 
 
-def _resample(
-    row: MethodResult, ground_truth: GroundTruthSet, max_dets: int, draws: IntArray
-) -> dict[TrackName, dict[str, FloatArray]]:
-    """Compute the metrics of a method on each resample, in the tracks that it has."""
+def draw_resamples(ground_truth: GroundTruthSet, resamples: int, seed: int) -> IntArray | None:
+    """Draw resamples of the images, the same for all methods.
 
-    def values(track: TrackName) -> dict[str, FloatArray]:
-        return resampled_values(metric_input(row.detections, ground_truth, max_dets, track), draws)
+    Args:
+        ground_truth: true objects.
+        resamples: number of resamples.
+        seed: seed of the draws.
 
-    result: dict[TrackName, dict[str, FloatArray]] = {}
-    if row.tracks.get("class_agnostic"):
-        result["class_agnostic"] = values("class_agnostic")
-    if row.tracks.get("class_aware"):
-        # With a single category the two tracks are one.
-        same = len(ground_truth.categories) == 1 and "class_agnostic" in result
-        result["class_aware"] = result["class_agnostic"] if same else values("class_aware")
-    return result
+    Returns:
+        (resamples, images) number of times that each image is drawn; None without resamples, or with a single image.
+    """
+    if not resamples or len(ground_truth.sizes) < MIN_IMAGES:
+        return None
+    return draw_images(len(ground_truth.sizes), resamples, seed)
+
+
+def resample(
+    detections: Detections, ground_truth: GroundTruthSet, max_dets: int, track: TrackName, draws: IntArray
+) -> dict[str, list[float]]:
+    """Compute the metrics of a method on each resample; nan where undefined.
+
+    A metric whose objects lie in a single image has no spread between images and is left out.
+
+    Args:
+        detections: detections of the method.
+        ground_truth: true objects.
+        max_dets: detections per image and category that AP and AR use.
+        track: track of the metrics.
+        draws: (resamples, images) number of times that each image is drawn, images by increasing id.
+    """
+    behind = images_behind(ground_truth)
+    drawn = resampled_values(metric_input(detections, ground_truth, max_dets, track), draws)
+    return {key: values.tolist() for key, values in drawn.items() if behind.get(key, behind["mask_ap"]) >= MIN_IMAGES}
 
 
 def _intervals(track: TrackScores, drawn: Mapping[str, FloatArray]) -> dict[str, Interval]:

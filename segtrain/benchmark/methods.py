@@ -1,4 +1,4 @@
-"""Methods of a benchmark: each is built from the configuration, tuned, run over the images, and scored."""
+"""Methods of a benchmark: each is built from the configuration, tuned, and run over the images."""
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -21,11 +21,9 @@ from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD, Detections, gathered, predict
-from segtrain.metrics.metric import Metric
-from segtrain.metrics.registry import METRICS
 from segtrain.nodes import build, nearest
 from segtrain.records import Category
-from segtrain.runtime import MemoryAbove, quick_collections, to_device
+from segtrain.runtime import MemoryAbove, to_device
 from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
 
 CPU = torch.device("cpu")
@@ -33,7 +31,7 @@ Advance = Callable[[], None]  # called after each image
 
 
 class Method:
-    """Method of a benchmark: built from its configuration, then `tune`, `join`, `detect` and `score`.
+    """Method of a benchmark: built from its configuration, then `tune`, `join`, `detect` and `result`.
 
     This class runs a segmenter with fixed settings, such as a classical one. Subclasses replace single steps.
 
@@ -93,27 +91,22 @@ class Method:
         self.costs["peak_memory_gib"] = max(taken, default=None)
         return self.detections
 
-    def score(self, benchmark: Benchmark, begin: Callable[[Metric], None] = lambda metric: None) -> MethodResult:
-        """Compute the scores of the detections, and collect the data of the method for the report.
+    def result(self, evaluated: Split) -> MethodResult:
+        """Collect the data of the method for the report, after it has run.
 
         Args:
-            benchmark: the images and their ground truth.
-            begin: called with each metric before it is computed, in each track.
+            evaluated: split that is evaluated.
         """
         assert self.detections is not None
-        started = time.perf_counter()
-        tracks = benchmark.score(self.detections, begin)
         return MethodResult(
             self.detections,
-            description=self.describe(benchmark.split),
+            description=self.describe(evaluated),
             ranked_by=self.info.ranked_by,
             variant=self.info.variant,
             technique=self.info.technique,
             costs=self.costs,
             oracle=self.is_oracle,
             mask_grid=self.info.mask_grid,
-            tracks=tracks,
-            scoring_seconds=time.perf_counter() - started,
         )
 
     def describe(self, evaluated: Split) -> str:
@@ -373,11 +366,11 @@ def given_files(methods: Iterable[Method], config_folders: Iterable[Path]) -> li
 
 
 def run_methods(methods: Sequence[Method], benchmark: Benchmark, tuning: Tuning, folder: EvaluationFolder) -> None:
-    """Tune, run and score all methods; of several processes, all segment and the first one scores.
+    """Tune and run all methods; of several processes, all segment and the first one collects.
 
     Args:
         methods: methods as built.
-        benchmark: the images and their ground truth; receives the scored methods.
+        benchmark: the images and their ground truth; receives the methods that have run.
         tuning: budget and training images of the searches.
         folder: receives the detections.
 
@@ -388,23 +381,16 @@ def run_methods(methods: Sequence[Method], benchmark: Benchmark, tuning: Tuning,
         method.tune(tuning)
     for method in methods:
         method.join(methods)
-    # A large image may take longer to score than to segment, so both count as steps.
-    images, metrics = len(benchmark.split.index.images), len(METRICS) * len(benchmark.tracks)
-    step = 1 / (len(methods) * (images + metrics))
-    with progress("methods") as stage, quick_collections():
+    step = 1 / (len(methods) * max(len(benchmark.split.index.images), 1))
+    with progress("methods") as stage:
         for count, method in enumerate(methods):
-
-            def begin(metric: Metric, name: str = method.name) -> None:
-                stage.advance(step)
-                stage.update(state=f"scoring {name}, {metric.title}")
-
             stage.update(count / len(methods), method.name)
             found = method.detect(benchmark, lambda: stage.advance(step * distributed.size()))
             if found is None:
                 continue
             stage.update(state=f"writing {method.name}")
             folder.write_records(method.name, found)
-            benchmark.rows[method.name] = method.score(benchmark, begin)
+            benchmark.rows[method.name] = method.result(benchmark.split)
         stage.update(1.0)
     benchmark.share_greys()
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,9 +13,8 @@ from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName, score
+from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName
 from segtrain.io import write_atomically
-from segtrain.metrics.metric import Metric
 from segtrain.metrics.scores import TrackScores
 from segtrain.segmenters import MaskGrid
 
@@ -112,7 +111,7 @@ class EvaluationFolder:
 
 @dataclass(frozen=True)
 class MethodResult:
-    """A scored method, as the report takes it.
+    """A method that has run, as the report takes it.
 
     Attributes:
         detections: detections of the method.
@@ -124,7 +123,6 @@ class MethodResult:
         oracle: True if settings were chosen with the ground truth, so that the method is an upper bound.
         mask_grid: grid on which a network draws masks; None where they are drawn pixel by pixel, or come from a file.
         tracks: scores by track; none before the method is scored.
-        scoring_seconds: seconds that computing the scores took.
     """
 
     detections: Detections
@@ -136,11 +134,10 @@ class MethodResult:
     oracle: bool = False
     mask_grid: MaskGrid | None = None
     tracks: Mapping[TrackName, TrackScores | None] = field(default_factory=dict)
-    scoring_seconds: float = 0.0
 
 
 class Benchmark:
-    """Evaluated images with their ground truth, settings of the scores, and the methods scored so far.
+    """Evaluated images with their ground truth, settings of the scores, and the methods that have run so far.
 
     Args:
         split: evaluated split; its images are needed for segmenters and for the gallery.
@@ -149,7 +146,7 @@ class Benchmark:
 
     Attributes:
         ground_truth: true instances of the split.
-        rows: scored methods by name.
+        rows: methods that have run, by name.
         greys: least and greatest value of each image that was read, by image id.
     """
 
@@ -189,14 +186,3 @@ class Benchmark:
                 low, high = pixels.aminmax()
                 self.greys[identifier] = int(low), int(high)
             yield identifier, pixels
-
-    def score(
-        self, detections: Detections, begin: Callable[[Metric], None] = lambda metric: None
-    ) -> dict[TrackName, TrackScores | None]:
-        """Compute the scores of some detections, by track.
-
-        Args:
-            detections: detections of a method.
-            begin: called with each metric before it is computed, in each track.
-        """
-        return score(detections, self.ground_truth, self.max_dets, self.tracks, begin)

@@ -1,5 +1,6 @@
 """The ``evaluate`` command: benchmark every configured method and write the report."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from segtrain.benchmark.checkpoints import (
 )
 from segtrain.benchmark.methods import build_methods, given_files, reference_row, run_methods
 from segtrain.benchmark.results import Results
-from segtrain.benchmark.runner import Benchmark, EvaluationFolder
+from segtrain.benchmark.runner import Benchmark, EvaluationFolder, MethodResult
 from segtrain.benchmark.tuning import Tuning
 from segtrain.cli.command_line import Command
 from segtrain.cli.config import Data, check_values
@@ -28,6 +29,7 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS
 from segtrain.report.build import build_results
 from segtrain.report.gallery.select import select_images
+from segtrain.report.row_analysis import Analyst, RowAnalysis
 from segtrain.report.writer import terminal_table, write_report
 from segtrain.runtime import (
     describe_environment,
@@ -67,7 +69,8 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     device = resolve_device(config["device"])
     if config["precision"] is not None:
         resolve_precision(config["precision"], device)
-    limit_threads(thread_count(config["threads"], busy_workers=0))
+    threads = thread_count(config["threads"], busy_workers=0)
+    limit_threads(threads)
     seed_everything(config["seed"])
 
     # All that can fail is built and checked before the first method runs.
@@ -102,17 +105,20 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     folder = EvaluationFolder(output_dir, given_files(methods, command.config_folders))
     folder.prepare([method.name for method in methods], config["overwrite"])
 
+    analyst = Analyst(
+        split, benchmark.ground_truth, benchmark.max_dets, benchmark.tracks, **config["bootstrap"], seed=config["seed"]
+    )
     try:
         run_methods(methods, benchmark, tuning, folder)
+        analyses = analyse_rows(analyst, benchmark.rows, threads)
     except Stopped as stop:
         raise _stopped(stop, len(benchmark.rows), len(methods), folder.path) from None
 
     trained = {method.name: method.checkpoint for method in methods if method.checkpoint is not None}
     results = build_results(
         benchmark.rows,
-        split,
-        benchmark.ground_truth,
-        benchmark.max_dets,
+        analyses,
+        analyst,
         environment=describe_environment(device, source.precision(config["precision"], device)),
         command=command.line(*found),
         directory=str(Path.cwd()),
@@ -120,15 +126,28 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         checkpoints={name: checkpoint.describe() for name, checkpoint in trained.items()},
         seeds=seeds_of_one_configuration(trained),
         reference=reference,
-        bootstrap={**config["bootstrap"], "seed": config["seed"]},
         greys=benchmark.greys,
         notes=[*(note for method in methods for note in method.notes), *tuning.notes],
     )
-    report = write_report(output_dir, results, select_images(benchmark, config["gallery"], reference))
+    scores = {name: analyses[name].image_f1 for name in benchmark.rows}
+    known = {name: own for name, own in scores.items() if own is not None}
+    report = write_report(output_dir, results, select_images(benchmark, known, config["gallery"], reference))
     folder.finish()
     rich.print(terminal_table(results))
     print(f"Report: {report}")
     return Evaluation(results, report)
+
+
+def analyse_rows(analyst: Analyst, rows: Mapping[str, MethodResult], processes: int) -> dict[str, RowAnalysis]:
+    """Analyse all rows, in the order of the evaluation.
+
+    Args:
+        analyst: what the analyses are based on.
+        rows: methods by name.
+        processes: number of processes that share the rows.
+    """
+    analyses = dict(analyst.analyse(rows, processes))
+    return {name: analyses[name] for name in rows}
 
 
 def _stopped(stop: Stopped, done: int, rows: int, folder: Path) -> Stopped:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -32,17 +32,16 @@ from segtrain.metrics.scores import Interval, TrackScores
 from segtrain.report.claims import textbook_claims
 from segtrain.report.diagnostics import diagnose
 from segtrain.report.doubts import box_doubts, data_doubts
-from segtrain.report.sections.error_types import compute_errors
-from segtrain.report.sections.limits import compute_calibrations, compute_mask_resolution_limit
-from segtrain.report.sections.object_strata import compute_strata
+from segtrain.report.row_analysis import Analyst, RowAnalysis
+from segtrain.report.sections.limits import compute_mask_resolution_limit
+from segtrain.report.sections.object_strata import contrast_gap, make_strata, score_true_boxes, time_by_size
 from segtrain.report.verdict import verdict
 
 
 def build_results(
     rows: Mapping[str, MethodResult],
-    split: Split,
-    ground_truth: GroundTruthSet,
-    max_dets: int,
+    analyses: Mapping[str, RowAnalysis],
+    analyst: Analyst,
     *,
     reference: str | None,
     environment: Mapping[str, str | int | float],
@@ -51,17 +50,15 @@ def build_results(
     checkpoint: Mapping[str, Any] | None,
     checkpoints: Mapping[str, Mapping[str, Any] | None],
     seeds: Mapping[tuple[str, ...], Sequence[int]],
-    bootstrap: Mapping[str, int],
     greys: Mapping[int, tuple[int, int]] = MappingProxyType({}),
     notes: Sequence[str] = (),
 ) -> Results:
-    """Analyse the methods of an evaluation.
+    """Compare the methods of an evaluation, and put its results together.
 
     Args:
-        rows: scored methods by name.
-        split: evaluated data.
-        ground_truth: true objects of the data.
-        max_dets: detections per image and category that AP and AR use.
+        rows: methods by name.
+        analyses: analysis of each.
+        analyst: what these are based on.
         reference: method that the others are compared with; None without one.
         environment: versions and hardware of this run.
         command: command that repeats it.
@@ -69,29 +66,28 @@ def build_results(
         checkpoint: checkpoint that the data's settings came from.
         checkpoints: checkpoint of each learned method.
         seeds: methods whose training differs by its seed alone, and those seeds.
-        bootstrap: "resamples" of the images behind the intervals, 0 for none, and their "seed".
         greys: least and greatest value of each image that a method has read, by image id.
         notes: further sentences for the reader.
     """
+    split, ground_truth, max_dets = analyst.split, analyst.ground_truth, analyst.max_dets
     doubts, about_boxes = data_doubts(split.index, greys), box_doubts(split.index)
-    uncertainty = compute_uncertainty(rows, ground_truth, max_dets, reference, **bootstrap)
-    calibrations = compute_calibrations(rows, ground_truth, max_dets)
-    errors = compute_errors(rows, ground_truth, max_dets)
-    strata = compute_strata(rows, split, ground_truth, max_dets, **bootstrap)
+    rows = {name: replace(row, tracks=analyses[name].tracks) for name, row in rows.items()}
+    resampled = {name: analyses[name].resampled for name in rows}
+    uncertainty = compute_uncertainty(rows, resampled, reference)
     methods = {
         name: MethodScores(
             class_agnostic=_track(row, "class_agnostic", uncertainty.intervals.get(name, {})),
             class_aware=_track(row, "class_aware", uncertainty.intervals.get(name, {})),
-            timing=msgspec.structs.replace(_timing(row), by_size=strata.times[name]),
+            timing=_timing(row, analyses[name].scoring_seconds, ground_truth),
             counts=_counts(row, len(ground_truth.sizes)),
             score_threshold=row.detections.score_threshold,
             description=row.description,
             ranked_by=row.ranked_by,
             variant=row.variant,
             costs=Costs.of(dict(row.costs)),
-            calibration=calibrations[name],
-            errors=errors[name],
-            strata=strata.methods[name],
+            calibration=analyses[name].calibration,
+            errors=analyses[name].errors,
+            strata=analyses[name].strata,
             technique=row.technique,
             oracle=row.oracle,
         )
@@ -102,12 +98,17 @@ def build_results(
         reference=reference,
         comparisons=uncertainty.comparisons,
         contests=uncertainty.contests,
-        bootstrap=Bootstrap.of(bootstrap),
+        bootstrap=Bootstrap(analyst.resamples, analyst.seed),
         mask_resolution_limit=compute_mask_resolution_limit(rows, ground_truth),
-        reasons=diagnose(rows, methods, ground_truth, max_dets, doubts, about_boxes),
-        strata=strata.strata,
-        contrast_gap=strata.contrast_gap,
-        true_boxes=strata.true_boxes,
+        reasons=diagnose(
+            {name: analyses[name].diagnoses for name in rows},
+            {name: row.tracks for name, row in rows.items()},
+            doubts,
+            about_boxes,
+        ),
+        strata={key: make_strata(trait, ground_truth) for key, trait in analyst.traits.items()},
+        contrast_gap=contrast_gap(rows, {name: analyses[name].contrast for name in rows}),
+        true_boxes=score_true_boxes(ground_truth),
         seeds=seed_groups(methods, seeds),
         data=_data(split, ground_truth, max_dets),
         caveats=[
@@ -118,7 +119,7 @@ def build_results(
                 len(ground_truth.sizes),
                 images_behind(ground_truth),
                 len(uncertainty.comparisons),
-                bootstrap["resamples"],
+                analyst.resamples,
             ),
             *notes,
         ],
@@ -138,12 +139,13 @@ def _track(
     return None if scores is None else msgspec.structs.replace(scores, intervals=intervals.get(track, {}))
 
 
-def _timing(row: MethodResult) -> Timing:
+def _timing(row: MethodResult, scoring_seconds: float, ground_truth: GroundTruthSet) -> Timing:
     seconds = row.detections.seconds
     return Timing(
         data=_spread(seconds.get("data", ())),
         segmentation=_spread(seconds.get("segmentation", ())),
-        scoring=ScoringTime(row.scoring_seconds),
+        scoring=ScoringTime(scoring_seconds),
+        by_size=time_by_size(row.detections, ground_truth),
     )
 
 

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segtrain import masks
-from segtrain.benchmark.results import AffectedCategory, MethodScores, Reason
+from segtrain.benchmark.results import AffectedCategory, Reason
 from segtrain.benchmark.runner import MethodResult
-from segtrain.console import with_progress
 from segtrain.evaluation import TRACKS, GroundTruthSet, TrackName, metric_input
 from segtrain.mask_records import column, rles_of
 from segtrain.metrics.box_formats import BoxFormatMismatch, box_format_mismatch
@@ -20,7 +19,7 @@ from segtrain.metrics.matching import ALL, AREAS, IOU50
 from segtrain.metrics.mean_iou import pixel_counts
 from segtrain.metrics.metric import Metric
 from segtrain.metrics.registry import METRICS
-from segtrain.metrics.scores import CategoryScores
+from segtrain.metrics.scores import CategoryScores, TrackScores
 from segtrain.records import GroundTruth
 from segtrain.report.tables import is_blank, is_zero
 
@@ -63,21 +62,20 @@ class Diagnosis(NamedTuple):
     categories: tuple[AffectedCategory, ...] = ()
 
 
+Tracks = Mapping[TrackName, TrackScores | None]  # scores by track; None where they were not computed
+
+
 def diagnose(
-    rows: Mapping[str, MethodResult],
-    methods: Mapping[str, MethodScores],
-    ground_truth: GroundTruthSet,
-    max_dets: int,
+    diagnoses: Mapping[str, Sequence[Diagnosis]],
+    tracks: Mapping[str, Tracks],
     doubts: Sequence[str] = (),
     box_doubts: Sequence[str] = (),
 ) -> list[Reason]:
     """Explain every metric that is undefined or shown as 0.
 
     Args:
-        rows: detections by method name.
-        methods: scores by method name.
-        ground_truth: true objects, with their categories.
-        max_dets: detections per image and category that AP and AR use.
+        diagnoses: what is known of such metrics by method name, see ``diagnose_row``.
+        tracks: scores by method name.
         doubts: what makes all numbers doubtful, see `segtrain.report.doubts`; they precede the reasons of zeros.
         box_doubts: what makes box AP doubtful; said of values that are low beside the masks' AP.
 
@@ -85,19 +83,17 @@ def diagnose(
         One reason for each cause, the most severe first; methods with the same cause share it.
     """
     found: dict[tuple[Severity, str, tuple[AffectedCategory, ...], tuple[str, ...]], dict[str, list[str]]] = {}
-    for name, row in with_progress("reasons of zeros", rows.items()):
+    for name, known in diagnoses.items():
         causes: dict[tuple[Severity, str, tuple[AffectedCategory, ...]], list[Diagnosis]] = defaultdict(list)
-        diagnoses = list(_diagnose_method(row, methods[name], ground_truth, max_dets))
-        low = [diagnosis for diagnosis in diagnoses if diagnosis.severity != Severity.ABSENT]
-        diagnoses += [own._replace(why=doubt, severity=Severity.DATA) for doubt in doubts for own in low]
-        diagnoses += _doubt_boxes(methods[name], box_doubts)
-        for diagnosis in diagnoses:
+        low = [diagnosis for diagnosis in known if diagnosis.severity != Severity.ABSENT]
+        more = [own._replace(why=doubt, severity=Severity.DATA) for doubt in doubts for own in low]
+        for diagnosis in (*known, *more, *_doubt_boxes(tracks[name], box_doubts)):
             causes[diagnosis.severity, diagnosis.why, diagnosis.categories].append(diagnosis)
-        for cause, diagnoses in causes.items():
-            keys = tuple(dict.fromkeys(diagnosis.key for diagnosis in diagnoses))
+        for cause, alike in causes.items():
+            keys = tuple(dict.fromkeys(diagnosis.key for diagnosis in alike))
             entry = found.setdefault((*cause, keys), {"rows": [], "tracks": []})
             entry["rows"].append(name)
-            entry["tracks"] += dict.fromkeys(d.track for d in diagnoses if d.track not in entry["tracks"])
+            entry["tracks"] += dict.fromkeys(d.track for d in alike if d.track not in entry["tracks"])
     ordered = sorted(found.items(), key=lambda item: item[0][0])
     return [
         Reason.of({**entry, "keys": keys, "why": why, "categories": categories})
@@ -105,17 +101,23 @@ def diagnose(
     ]
 
 
-def _diagnose_method(
-    row: MethodResult, scores: MethodScores, ground_truth: GroundTruthSet, max_dets: int
-) -> Iterator[Diagnosis]:
+def diagnose_row(row: MethodResult, tracks: Tracks, ground_truth: GroundTruthSet, max_dets: int) -> Iterator[Diagnosis]:
+    """Explain every metric of a method that is undefined or shown as 0.
+
+    Args:
+        row: the method.
+        tracks: its scores.
+        ground_truth: true objects, with their categories.
+        max_dets: detections per image and category that AP and AR use.
+    """
     evidence = Evidence(row, ground_truth, max_dets)
     for track in TRACKS:
-        track_scores = scores.track(track)
+        track_scores, agnostic_scores = tracks.get(track), tracks.get("class_agnostic")
         for metric in METRICS:
             if track_scores is None or metric.key not in track_scores.metrics:
                 continue
             value = track_scores.metrics[metric.key]
-            agnostic = scores.metric(metric.key) if scores.class_agnostic else 0.0
+            agnostic = agnostic_scores.metrics.get(metric.key) if agnostic_scores else 0.0
             # Where the class-agnostic value is not blank, categories are the cause.
             if is_blank(value) and (track == "class_agnostic" or is_blank(agnostic)):
                 undefined = evidence.undefined(metric) if value is None else ""
@@ -127,16 +129,16 @@ def _diagnose_method(
                     yield Diagnosis(track, metric.key, evidence.generic(metric), Severity.POOR)
             elif value is not None and value < LOW_AP and _is_precision(metric) and (why := evidence.misread(metric)):
                 yield Diagnosis(track, metric.key, why, Severity.DEFECT)
-    yield from _diagnose_categories(row, scores, ground_truth, max_dets, evidence)
+    yield from _diagnose_categories(row, tracks, ground_truth, max_dets, evidence)
     if not row.detections.seconds:
         why = "oracles are not timed" if row.oracle else "read from a file, so there was nothing to time"
-        yield from (Diagnosis(track, "seconds", why, Severity.ABSENT) for track in TRACKS if scores.track(track))
+        yield from (Diagnosis(track, "seconds", why, Severity.ABSENT) for track in TRACKS if tracks.get(track))
 
 
-def _doubt_boxes(scores: MethodScores, doubts: Sequence[str]) -> Iterator[Diagnosis]:
+def _doubt_boxes(tracks: Tracks, doubts: Sequence[str]) -> Iterator[Diagnosis]:
     """Yield the doubts about true boxes for each box AP that is far below the masks' AP."""
     for track in TRACKS:
-        own = scores.track(track)
+        own = tracks.get(track)
         values = own.metrics if own else {}
         box, mask = values.get("box_ap"), values.get("mask_ap")
         if box is not None and (box < LOW_AP or (mask is not None and box < LOW_SHARE_OF_MASKS * mask)):
@@ -274,18 +276,19 @@ def _is_precision(metric: Metric) -> bool:
 
 
 def _diagnose_categories(
-    row: MethodResult, scores: MethodScores, ground_truth: GroundTruthSet, max_dets: int, evidence: Evidence
+    row: MethodResult, tracks: Tracks, ground_truth: GroundTruthSet, max_dets: int, evidence: Evidence
 ) -> Iterator[Diagnosis]:
     """Explain class-aware metrics that are blank, or nearly so, although the class-agnostic ones are not."""
     if len(ground_truth.categories) < 2:
         return
-    aware = scores.class_aware
+    aware, agnostic_scores = tracks.get("class_aware"), tracks.get("class_agnostic")
     if aware is None:
         if evidence.from_file and not row.detections.class_aware:
             why = "all records carry category_id -1, which stands for no category; write the ids of the data"
             yield Diagnosis("class_aware", "class_aware", why, Severity.ABSENT)
         return
-    known = {key: (value, scores.metric(key)) for key, value in aware.metrics.items()}
+    agnostics = agnostic_scores.metrics if agnostic_scores else {}
+    known = {key: (value, agnostics.get(key)) for key, value in aware.metrics.items()}
     lost = [
         key
         for key, (value, agnostic) in known.items()

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from segtrain import masks
-from segtrain.benchmark.comparisons import Uncertainty, caveats, compute_uncertainty, images_behind
+from segtrain.benchmark.comparisons import (
+    Uncertainty,
+    caveats,
+    compute_uncertainty,
+    draw_resamples,
+    images_behind,
+    resample,
+)
 from segtrain.benchmark.results import Comparison
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, metric_input, score
 from segtrain.metrics.bootstrap import draw_images, holm, interval, paired_difference
@@ -35,8 +42,17 @@ def worse(drawn: Scene, keep: int) -> Scene:
 
 
 def sure(rows: dict[str, Row], reference: GroundTruthSet, **changes: Any) -> Uncertainty:
-    given = {"reference": "mask_rcnn", "resamples": 60, "seed": 5}
-    return compute_uncertainty(rows, reference, 20, **(given | changes))  # type: ignore[arg-type]
+    given: Any = {"reference": "mask_rcnn", "resamples": 60} | changes
+    draws = draw_resamples(reference, given["resamples"], 5)
+    resampled: Any = {
+        name: {
+            track: resample(own.detections, reference, 20, track, draws)
+            for track, scores in own.tracks.items()
+            if scores is not None and draws is not None
+        }
+        for name, own in rows.items()
+    }
+    return compute_uncertainty(rows, resampled, given["reference"])
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from rows import read_rows
 from run import scripts
 from saved import save
 
-from segtrain.benchmark.comparisons import compute_uncertainty
 from tests.helpers.scripts import write_data
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -275,7 +274,7 @@ def test_bootstrap_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_the_bootstrap_is_timed_on_has_all_its_numbers() -> None:
     reference, rows = bootstrap.generate(images=4, methods=3)
-    sure = compute_uncertainty(rows, reference, bootstrap.MAX_DETS, "mask_rcnn", resamples=20, seed=0)
+    sure = bootstrap.uncertainty(rows, reference, resamples=20)
     keys = {"mask_ap", "mask_ap_small", "mask_ar", "box_ap", "miou", "f1_50", "pq", "boundary_iou"}
     assert all(keys <= sure.intervals[name]["class_agnostic"].keys() for name in rows)
     assert all(keys <= sure.comparisons[name].keys() for name in ("method_1", "method_2"))

@@ -417,15 +417,15 @@ def test_an_evaluation_that_is_stopped_keeps_its_rows(
 ) -> None:
     rows = ["methods=none", "+segmenter@segmenters.a=threshold_otsu", "+segmenter@segmenters.b=threshold_mean"]
     arguments = [*rows, *data_of(workplace.data), "output_dir=report", "gallery=0", "bootstrap.resamples=0"]
-    score = Method.score
+    result = Method.result
 
     def stop(self: Method, *rest: Any) -> Any:
         if self.name == "b":
             os.kill(os.getpid(), signal.SIGTERM)
-        return score(self, *rest)
+        return result(self, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Method, "score", stop)
+        patch.setattr(Method, "result", stop)
         stopped = run("evaluate", *arguments, folder=tmp_path)
     assert stopped.code == 143
     assert "stopped with 1 of 2 rows done; " in stopped.err

@@ -14,7 +14,9 @@ from segtrain.benchmark.results import Results
 from segtrain.benchmark.runner import Benchmark, MethodResult
 from segtrain.data.coco.reader import read_index
 from segtrain.data.splits import Split
+from segtrain.evaluation import TRACKS
 from segtrain.report.build import build_results
+from segtrain.report.row_analysis import Analyst
 from tests.helpers.builders import xywh
 
 SIZE = (160, 200)
@@ -71,7 +73,7 @@ class Bench:
         path.write_text(json.dumps(records))
         method = ResultFile(name, path, 0.5, self.benchmark)
         self.notes += method.notes
-        self.benchmark.rows[name] = method.score(self.benchmark)
+        self.benchmark.rows[name] = method.result(self.benchmark.split)
         if changes:
             timed = {part: [0.1] * len(self.benchmark.ground_truth.sizes) for part in ("data", "segmentation")}
             row: MethodResult = self.benchmark.rows[name]
@@ -81,10 +83,11 @@ class Bench:
     def results(self) -> dict[str, Any]:
         """Content of ``results.json``."""
         bench = self.benchmark
+        analyst = Analyst(bench.split, bench.ground_truth, bench.max_dets, TRACKS, resamples=0, seed=0)
         found = build_results(
-            bench.rows, bench.split, bench.ground_truth, bench.max_dets, notes=self.notes,
+            bench.rows, dict(analyst.analyse(bench.rows, processes=1)), analyst, notes=self.notes,
             environment={}, command="python evaluate.py", directory=".", checkpoint=None, checkpoints={}, seeds={},
-            reference=None, bootstrap={"resamples": 0, "seed": 0},
+            reference=None,
         )  # fmt: skip
         assert Results.of(found.to_builtins()) == found
         return found.to_builtins()

@@ -9,9 +9,10 @@ import pytest
 from segtrain.benchmark.results import ContrastGap
 from segtrain.benchmark.runner import MethodResult
 from segtrain.evaluation import Detections, GroundTruthSet
+from segtrain.metrics.bootstrap import draw_images
 from segtrain.metrics.strata import thirds
 from segtrain.records import Category
-from segtrain.report.sections.object_strata import contrast_gap
+from segtrain.report.sections.object_strata import contrast_gap, resample_contrast
 from tests.helpers.report_examples import prediction, square, truth
 
 IMAGES, EACH = 40, 4
@@ -40,8 +41,9 @@ def drawn(rng: np.random.Generator) -> tuple[GroundTruthSet, dict[str, MethodRes
 
 def gap(rng: np.random.Generator, contrast: Any, resamples: int = 200) -> ContrastGap:
     reference, rows = drawn(rng)
-    trait = thirds(contrast(rng, rows), ("lowest", "middle", "highest"))
-    found = contrast_gap(rows, reference, trait, 100, resamples=resamples, seed=1)
+    traits = {"contrast": thirds(contrast(rng, rows), ("lowest", "middle", "highest"))}
+    draws = draw_images(IMAGES, resamples, 1)
+    found = contrast_gap(rows, {"otsu": resample_contrast(rows["otsu"], reference, traits, 100, draws)})
     assert found is not None
     return found
 

@@ -6,14 +6,16 @@ from typing import Any
 import pytest
 
 from segtrain.benchmark.results import Results
-from segtrain.evaluation import Detections, score
+from segtrain.benchmark.runner import MethodResult
+from segtrain.evaluation import TRACKS, Detections, score
 from segtrain.metrics.tide import MISSES, TYPES
 from segtrain.report.blocks import Charts
 from segtrain.report.charts import Bar, Chart, Lanes
 from segtrain.report.html import html_report
 from segtrain.report.markdown import markdown_report
+from segtrain.report.row_analysis import Analyst
 from segtrain.report.sections.error_types import TYPES as LOSSES
-from segtrain.report.sections.error_types import compute_errors, error_chart, loss_table, touching_table
+from segtrain.report.sections.error_types import error_chart, loss_table, touching_table
 from segtrain.report.sections.error_types import errors as errors_section
 from segtrain.report.tables import Table
 from tests.helpers.charts import drawings
@@ -44,13 +46,14 @@ def with_errors() -> Any:
 def measured() -> dict[str, Any]:
     drawn = scene(3, predictions=300)
     reference = ground_truth_of(drawn)
-    rows: Any = {
-        "aware": SimpleNamespace(detections=Detections(drawn.predictions, None, True, 0.5)),
-        "agnostic": SimpleNamespace(detections=Detections(drawn.predictions, None, False, 0.9)),
-        "boxes": SimpleNamespace(detections=Detections(None, drawn.box_predictions, True, 0.5)),
+    rows = {
+        "aware": MethodResult(Detections(drawn.predictions, None, True, 0.5)),
+        "agnostic": MethodResult(Detections(drawn.predictions, None, False, 0.9)),
+        "boxes": MethodResult(Detections(None, drawn.box_predictions, True, 0.5)),
     }
     tracks = score(rows["aware"].detections, reference, MAX_DETS)
-    return {"found": compute_errors(rows, reference, MAX_DETS), "tracks": tracks}
+    analyst = Analyst(SimpleNamespace(images=None), reference, MAX_DETS, TRACKS, resamples=0, seed=0)  # type: ignore[arg-type]
+    return {"found": {name: analyst.analyse_row(row).errors for name, row in rows.items()}, "tracks": tracks}
 
 
 def test_each_row_has_its_errors_by_track(measured: dict[str, Any]) -> None:

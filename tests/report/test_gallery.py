@@ -33,7 +33,13 @@ def chosen(
 ) -> list[GalleryItem]:
     """Items of so many images, with ids from 0."""
     infos = [ImageInfo(i, f"{i}.png", 48, 64) for i in range(images)]
-    return build(rows, objects(truths, range(images)), 100, infos, read or black, each, reference)
+    true = objects(truths, range(images))
+    scores = {
+        name: per_image_f1(metric_input(row.detections, true, 100))
+        for name, row in rows.items()
+        if row.detections.masks is not None
+    }
+    return build(rows, scores, true, infos, read or black, each, reference)
 
 
 def black(info: ImageInfo) -> np.ndarray:
@@ -134,7 +140,7 @@ def test_items_know_their_places_among_all_images() -> None:
 def test_large_images_are_scaled_down_as_they_are_read() -> None:
     images = [ImageInfo(1, "1.png", 1500, 2000)]
     truths = [truth(1, square(300, 300, 90, (1500, 2000)))]
-    (item,) = build({"a": method([])}, objects(truths, [1]), 100, images, black, each=1)
+    (item,) = build({"a": method([])}, {"a": {1: 0.0}}, objects(truths, [1]), images, black, each=1)
     assert item.size == (1500, 2000)
     assert item.image.shape == (720, 960, 3)
 

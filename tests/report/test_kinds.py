@@ -12,14 +12,25 @@ from PIL import Image
 from segtrain.benchmark.results import Results, Stratum, StratumScores, TimeBySize, TrueBoxes
 from segtrain.benchmark.runner import MethodResult
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.evaluation import Detections, GroundTruthSet
+from segtrain.evaluation import TRACKS, Detections, GroundTruthSet
 from segtrain.masks import Rle
 from segtrain.records import Category, GroundTruth
 from segtrain.report.blocks import Terms
 from segtrain.report.charts import Axis, Line
 from segtrain.report.html import html_report
 from segtrain.report.markdown import markdown_report
-from segtrain.report.sections.object_strata import compute_strata, strata, strata_charts, strata_tables, time_by_size
+from segtrain.report.row_analysis import Analyst
+from segtrain.report.sections.object_strata import (
+    contrast_gap,
+    make_strata,
+    resample_contrast,
+    score_strata,
+    score_true_boxes,
+    strata,
+    strata_charts,
+    strata_tables,
+    time_by_size,
+)
 from tests.helpers.random_scenes import xywh
 from tests.helpers.report_examples import HOSTILE, complete, prediction, results, square, truth, with_kinds
 
@@ -63,8 +74,21 @@ def scene() -> GroundTruthSet:
     return reference([*truths, crowd], {1: SIZE, 2: SIZE, 3: SIZE})  # type: ignore[list-item]
 
 
+def analysed(rows: dict[str, Any], split: Any, true: GroundTruthSet, resamples: int = 0) -> Any:
+    """Strata, the scores of the rows in them, and the gap of contrast."""
+    analyst = Analyst(split, true, 100, TRACKS, resamples, seed=0)
+    traits = analyst.traits
+    contrasts = {name: resample_contrast(row, true, traits, 100, analyst.draws) for name, row in rows.items()}
+    return SimpleNamespace(
+        strata={key: make_strata(trait, true) for key, trait in traits.items()},
+        methods={name: score_strata(row.detections, true, traits, 100) for name, row in rows.items()},
+        contrast_gap=contrast_gap(rows, contrasts),
+        true_boxes=score_true_boxes(true),
+    )
+
+
 def test_every_object_has_one_place_in_each_trait(split: Any) -> None:
-    found = compute_strata({}, split, scene(), 100, resamples=0, seed=0)
+    found = analysed({}, split, scene())
     assert found.strata["size"] == [
         Stratum("smallest", low=None, high=30.5, objects=2, images=1),
         Stratum("middle", low=30.5, high=56.5, objects=2, images=1),
@@ -88,7 +112,7 @@ def test_rows_have_numbers_for_each_kind(split: Any) -> None:
         "boxes": row(None, boxes=[{"image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2], "score": 1.0}]),
         "nothing": row([]),
     }
-    found = compute_strata(rows, split, scene(), 100, resamples=0, seed=0).methods
+    found = analysed(rows, split, scene(), 0).methods
     assert found["boxes"] is None
     perfect = StratumScores(ap=pytest.approx(1), recall=1, iou=1)
     assert found["all"] == {trait: [perfect] * 3 for trait in ("size", "contrast", "crowding")}
@@ -104,19 +128,17 @@ def test_rows_have_numbers_for_each_kind(split: Any) -> None:
 def test_without_images_there_is_no_contrast(split: Any, caplog: pytest.LogCaptureFixture) -> None:
     split.images.path("1.png").unlink()
     with caplog.at_level(logging.WARNING):
-        found = compute_strata({"a": row([])}, split, scene(), 100, resamples=0, seed=0)
+        found = analysed({"a": row([])}, split, scene(), 0)
     assert [s.objects for s in found.strata["contrast"]] == [1]
     assert "1.png" in caplog.text
     split.images = None
-    found = compute_strata({"a": row([])}, split, scene(), 100, resamples=0, seed=0)
+    found = analysed({"a": row([])}, split, scene(), 0)
     assert found.strata.keys() == {"size", "crowding"}
     assert (found.methods["a"] or {}).keys() == {"size", "crowding"}
 
 
 def test_without_objects_there_are_no_kinds(split: Any) -> None:
-    found = compute_strata(
-        {"a": row([prediction(1, square(1, 1, 4))])}, split, reference([], {1: SIZE}), 100, resamples=0, seed=0
-    )
+    found = analysed({"a": row([prediction(1, square(1, 1, 4))])}, split, reference([], {1: SIZE}))
     assert found.strata == {}
     assert found.methods == {"a": {}}
 
@@ -135,22 +157,22 @@ def test_the_gap_of_contrast_is_that_of_the_best_threshold_that_can_be_had(split
         "threshold_of_a_file": named(everything, 0.9, technique=None),
         "kmeans": named(everything, 0.9, technique="kmeans"),
     }
-    found = compute_strata(rows, split, scene(), 100, resamples=200, seed=0)
+    found = analysed(rows, split, scene(), 200)
     gap, contrast = found.contrast_gap, (found.methods["my_favourite"] or {})["contrast"]
     assert gap is not None
     assert gap.row == "my_favourite"
     assert gap.difference == pytest.approx((contrast[-1].ap or 0) - (contrast[0].ap or 0))
     assert (gap.low or 0) <= gap.difference <= (gap.high or 0)
     rows["my_favourite"] = named(everything, 0.5)
-    equal = compute_strata(rows, split, scene(), 100, resamples=200, seed=0).contrast_gap
+    equal = analysed(rows, split, scene(), 200).contrast_gap
     assert equal is not None
     assert (equal.low, equal.difference, equal.high) == (0, 0, 0)
-    alone = compute_strata(rows, split, scene(), 100, resamples=0, seed=0).contrast_gap
+    alone = analysed(rows, split, scene(), 0).contrast_gap
     assert alone is not None
     assert alone.low is None
-    assert compute_strata({"kmeans": rows["kmeans"]}, split, scene(), 100, resamples=0, seed=0).contrast_gap is None
+    assert analysed({"kmeans": rows["kmeans"]}, split, scene(), 0).contrast_gap is None
     split.images = None
-    assert compute_strata(rows, split, scene(), 100, resamples=0, seed=0).contrast_gap is None
+    assert analysed(rows, split, scene(), 0).contrast_gap is None
 
 
 def test_times_of_the_smallest_and_the_largest_images() -> None:

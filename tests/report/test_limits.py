@@ -20,9 +20,9 @@ from segtrain.report.sections.limits import (
     calibration_table,
     ceiling_sentences,
     ceiling_table,
-    compute_calibrations,
     compute_mask_resolution_limit,
     limits,
+    measure_calibration,
     reliability_charts,
     reliability_table,
 )
@@ -138,15 +138,14 @@ def test_only_learned_scores_of_masks_are_calibrated() -> None:
         "nothing": Row(),
         "logits": Row(Detections([{**p, "score": 9.0} for p in drawn.predictions], None, True, 0.5)),
     }
-    result = compute_calibrations(rows, reference, 100)
-    assert list(result) == list(rows)
+    result = {name: measure_calibration(row, reference, 100) for name, row in rows.items()}
     assert {name for name, own in result.items() if own} == {"learned"}
     own = result["learned"]
     assert own is not None
     assert len(own.bins) == 10
     # Categories do not matter.
     unknown = Detections([{**p, "category_id": -1} for p in drawn.predictions], None, False, 0.5)
-    assert compute_calibrations({"learned": Row(unknown)}, reference, 100)["learned"] == own
+    assert measure_calibration(Row(unknown), reference, 100) == own
 
 
 KNOWN = ("mask_rcnn", "mask_rcnn/seed1")

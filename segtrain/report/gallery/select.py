@@ -11,7 +11,7 @@ from PIL import Image
 from segtrain.benchmark.runner import Benchmark, MethodResult
 from segtrain.console import with_progress
 from segtrain.data.coco.record_tables import ImageInfo
-from segtrain.evaluation import Detections, GroundTruthSet, metric_input
+from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.mask_records import column, select
 from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.registry import f1_50_counts
@@ -55,11 +55,14 @@ class GalleryItem:
     apart: int | None
 
 
-def select_images(benchmark: Benchmark, each: int, reference: str | None) -> list[GalleryItem]:
+def select_images(
+    benchmark: Benchmark, scores: Mapping[str, Scores], each: int, reference: str | None
+) -> list[GalleryItem]:
     """Select and read the images of a benchmark's gallery.
 
     Args:
         benchmark: benchmark with scored methods.
+        scores: F1 of every image, by method; see ``per_image_f1``.
         each: number of images for each reason; 0 for no gallery.
         reference: method that the others are compared with.
 
@@ -72,13 +75,13 @@ def select_images(benchmark: Benchmark, each: int, reference: str | None) -> lis
         logger.info("no images, so the report has no gallery; data.val_images names their folder")
         return []
     truth, images = benchmark.ground_truth, benchmark.split.index.images
-    return build(benchmark.rows, truth, benchmark.max_dets, images, benchmark.split.images.read, each, reference)
+    return build(benchmark.rows, scores, truth, images, benchmark.split.images.read, each, reference)
 
 
 def build(
     rows: Mapping[str, MethodResult],
+    scores: Mapping[str, Scores],
     ground_truth: GroundTruthSet,
-    max_dets: int,
     images: Sequence[ImageInfo],
     read: Callable[[ImageInfo], Pixels],
     each: int,
@@ -87,9 +90,9 @@ def build(
     """Choose images, and gather their truth and detections.
 
     Args:
-        rows: methods by name; those of boxes only are left out of the gallery.
+        rows: methods by name.
+        scores: F1 of every image, by method; methods without, such as those of boxes only, are left out.
         ground_truth: true objects.
-        max_dets: detections per image and category that AP and AR use.
         images: evaluated images.
         read: reads the pixels of an image; called for the chosen ones only.
         each: number of images for each reason; see ``choose``.
@@ -98,15 +101,9 @@ def build(
     Returns:
         Items in the order of the page, no image twice; empty if there are no masks to show.
     """
-    inputs = {
-        name: metric_input(row.detections, ground_truth, max_dets)
-        for name, row in rows.items()
-        if row.detections.masks is not None
-    }
-    if not inputs:
+    if not scores:
         return []
-    oracles = [name for name in inputs if rows[name].oracle]
-    scores = {name: per_image_f1(own) for name, own in inputs.items()}
+    oracles = [name for name in scores if rows[name].oracle]
     true_of = by_image(ground_truth.truths)
     info = {image.id: image for image in images}
     objects = {i: len(true_of[i]) for i in info}
@@ -123,7 +120,7 @@ def build(
             size=info[chosen].size,
             image=_shrunk(read(info[chosen])),
             truths=true_of[chosen],
-            predictions={name: _best_first(rows[name].detections, chosen) for name in inputs},
+            predictions={name: _best_first(rows[name].detections, chosen) for name in scores},
             scores={name: values[chosen] for name, values in scores.items()},
             best={name: places[chosen] for name, places in best.items() if chosen in places},
             worst={name: places[chosen] for name, places in worst.items() if chosen in places},

@@ -1,14 +1,13 @@
 """Section on errors: what each type costs of AP50, and objects that are merged or split."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from segtrain.benchmark.results import ErrorCosts, Errors, MergesAndSplits, MethodScores, Results
-from segtrain.benchmark.runner import MethodResult
-from segtrain.console import with_progress
-from segtrain.evaluation import GroundTruthSet, TrackName, metric_input
+from segtrain.benchmark.results import ErrorCosts, MergesAndSplits, MethodScores, Results
+from segtrain.evaluation import Detections, GroundTruthSet, TrackName, metric_input
 from segtrain.mask_records import reaching
+from segtrain.masks import Rle
 from segtrain.metrics.tide import error_costs
-from segtrain.metrics.touching import merges_and_splits, touching_parts
+from segtrain.metrics.touching import merges_and_splits
 from segtrain.report.blocks import Block, Charts, Heading, Paragraph, Section, Term
 from segtrain.report.charts import NARROW, WIDE, Axis, Bar, Chart, Lane, Lanes
 from segtrain.report.tables import (
@@ -185,33 +184,32 @@ def _costless(count: int) -> str:
     return f"{such} AP50 would hardly rise."
 
 
-def compute_errors(
-    rows: Mapping[str, MethodResult],
-    ground_truth: GroundTruthSet,
-    max_dets: int,
-) -> dict[str, Errors | None]:
-    """Break down the errors of every method.
+def find_errors(
+    detections: Detections, ground_truth: GroundTruthSet, max_dets: int, track: TrackName
+) -> ErrorCosts | None:
+    """Break down the errors of a method in a track.
 
     Args:
-        rows: methods by name.
+        detections: detections of the method.
         ground_truth: true objects, with their categories.
         max_dets: detections per image and category that count for AP.
+        track: track of the errors.
 
     Returns:
-        Errors by method; None for a method without masks.
+        None for a method without masks, and in the class-aware track for one without categories.
     """
-    parts = touching_parts(ground_truth.truths, sizes=ground_truth.sizes)
-    found: dict[str, Errors | None] = {}
-    for name, row in with_progress("types of error", rows.items()):
-        detections = row.detections
-        found[name] = None
-        if detections.masks is not None:
-            operating = reaching(detections.masks, detections.score_threshold)
-            found[name] = Errors(
-                class_agnostic=ErrorCosts.of(error_costs(metric_input(detections, ground_truth, max_dets))),
-                class_aware=ErrorCosts.of(error_costs(metric_input(detections, ground_truth, max_dets, "class_aware")))
-                if detections.class_aware
-                else None,
-                touching=MergesAndSplits.of(merges_and_splits(parts, operating)),
-            )
-    return found
+    if detections.masks is None or (track == "class_aware" and not detections.class_aware):
+        return None
+    return ErrorCosts.of(error_costs(metric_input(detections, ground_truth, max_dets, track)))
+
+
+def find_merges(parts: Mapping[int, Sequence[Rle]], detections: Detections) -> MergesAndSplits | None:
+    """Count the objects that a method merges and splits at its operating point; None without masks.
+
+    Args:
+        parts: objects that touch others, see ``segtrain.metrics.touching.touching_parts``.
+        detections: detections of the method.
+    """
+    if detections.masks is None:
+        return None
+    return MergesAndSplits.of(merges_and_splits(parts, reaching(detections.masks, detections.score_threshold)))

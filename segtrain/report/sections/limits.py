@@ -297,27 +297,21 @@ def compute_mask_resolution_limit(
     )
 
 
-def compute_calibrations(
-    rows: Mapping[str, MethodResult],
-    ground_truth: GroundTruthSet,
-    max_dets: int,
-) -> dict[str, Calibration | None]:
-    """Compare the class-agnostic scores of every method with the precision and IoU of its detections.
+def measure_calibration(row: MethodResult, ground_truth: GroundTruthSet, max_dets: int) -> Calibration | None:
+    """Compare the class-agnostic scores of a method with the precision and IoU of its detections.
 
     Args:
-        rows: methods by name.
+        row: the method.
         ground_truth: true objects.
         max_dets: detections per image and category that AP and AR use.
 
     Returns:
-        Calibration by method; None without masks or detections, and for scores that are not learned or not in [0, 1].
+        None without masks or detections, and for scores that are not learned or not in [0, 1].
     """
-    found: dict[str, Calibration | None] = dict.fromkeys(rows)
-    for name, row in with_progress("calibration", rows.items()):
-        if row.ranked_by is None and not row.oracle and row.detections.masks is not None:
-            measured = calibration(metric_input(row.detections, ground_truth, max_dets))
-            found[name] = Calibration.of(measured) if measured else None
-    return found
+    if row.ranked_by is not None or row.oracle or row.detections.masks is None:
+        return None
+    measured = calibration(metric_input(row.detections, ground_truth, max_dets))
+    return Calibration.of(measured) if measured else None
 
 
 def _batches(truths: Sequence[GroundTruth]) -> Iterator[list[list[GroundTruth]]]:

@@ -4,11 +4,12 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
 
+from segtrain.arrays import IntArray
 from segtrain.benchmark.results import ContrastGap, MethodScores, Results, Stratum, StratumScores, TimeBySize, TrueBoxes
 from segtrain.benchmark.runner import MethodResult
 from segtrain.console import with_progress
@@ -16,7 +17,7 @@ from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import OBJECT, Detections, GroundTruthSet, metric_input
 from segtrain.metrics.average_precision import true_boxes
-from segtrain.metrics.bootstrap import draw_images, paired_difference
+from segtrain.metrics.bootstrap import paired_difference
 from segtrain.metrics.strata import Trait, classes, ks_contrast, numbers_by_stratum, resampled_by_stratum, thirds
 from segtrain.metrics.touching import crowding
 from segtrain.records import GroundTruth
@@ -162,101 +163,74 @@ def _described(parts: Sequence[Stratum], trait: str) -> str:
     return "; ".join(said)
 
 
-@dataclass(frozen=True)
-class StrataAnalysis:
-    """Scores by stratum.
-
-    Attributes:
-        strata: strata by trait, from low to high.
-        methods: method -> trait -> scores of each stratum; None for a method of boxes only.
-        times: times on the smallest and the largest images by method; None where not timed.
-        contrast_gap: effect of contrast on the best threshold; None without one.
-        true_boxes: true boxes taken as masks.
-    """
-
-    strata: dict[str, list[Stratum]]
-    methods: dict[str, dict[str, list[StratumScores]] | None]
-    times: dict[str, TimeBySize | None]
-    contrast_gap: ContrastGap | None
-    true_boxes: TrueBoxes
-
-
-def compute_strata(
-    rows: Mapping[str, MethodResult],
-    split: Split,
-    ground_truth: GroundTruthSet,
-    max_dets: int,
-    *,
-    resamples: int,
-    seed: int,
-) -> StrataAnalysis:
-    """Divide the true objects by their traits and compute every method's scores on each stratum.
-
-    Args:
-        rows: methods by name.
-        split: evaluated data; without images there is no contrast.
-        ground_truth: true objects, with their categories.
-        max_dets: detections per image that AP uses.
-        resamples: number of resamples of the images, for the interval of the contrast gap; 0 for none.
-        seed: seed of the resamples.
-    """
-    merged = ground_truth.class_agnostic()
-    traits = _find_traits(merged, split)
-    methods: dict[str, dict[str, list[StratumScores]] | None] = {}
-    for name, row in with_progress("kinds of object", rows.items()):
-        methods[name] = _score_strata(row.detections, ground_truth, traits, max_dets)
-    return StrataAnalysis(
-        strata={key: _make_strata(trait, merged) for key, trait in traits.items()},
-        methods=methods,
-        times={name: time_by_size(row.detections, ground_truth) for name, row in rows.items()},
-        contrast_gap=contrast_gap(rows, ground_truth, traits.get("contrast"), max_dets, resamples=resamples, seed=seed),
-        true_boxes=TrueBoxes.of(true_boxes(merged.truths, sizes=merged.sizes, category_id=OBJECT.id)),
-    )
-
-
-def _score_strata(
+def score_strata(
     detections: Detections, ground_truth: GroundTruthSet, traits: Mapping[str, Trait], max_dets: int
 ) -> dict[str, list[StratumScores]] | None:
+    """Compute the scores of a method on each stratum, by trait; None for a method of boxes only.
+
+    Args:
+        detections: detections of the method.
+        ground_truth: true objects, with their categories.
+        traits: traits of the true objects, see ``find_traits``.
+        max_dets: detections per image that AP uses.
+    """
     if detections.masks is None:
         return None
     scores = numbers_by_stratum(metric_input(detections, ground_truth, max_dets), list(traits.values()))
     return {key: [StratumScores.of(part) for part in parts] for key, parts in zip(traits, scores, strict=True)}
 
 
+def resample_contrast(
+    row: MethodResult, ground_truth: GroundTruthSet, traits: Mapping[str, Trait], max_dets: int, draws: IntArray | None
+) -> list[list[float]] | None:
+    """Compute AP at the lowest and at the highest contrast of a threshold method, on all images and on resamples.
+
+    Args:
+        row: the method.
+        ground_truth: true objects.
+        traits: traits of the true objects.
+        max_dets: detections per image that AP uses.
+        draws: (resamples, images) number of times that each image is drawn; None without resamples.
+
+    Returns:
+        AP at the lowest and at the highest contrast, each on all images first; None for other methods, for oracles, and
+        with a single contrast.
+    """
+    trait = traits.get("contrast")
+    if row.technique != "threshold" or row.oracle or row.detections.masks is None:
+        return None
+    if trait is None or len(trait.names) < 2:
+        return None
+    once = np.ones((1, len(ground_truth.sizes)), dtype=np.int64)
+    every = once if draws is None else np.append(once, draws, axis=0)
+    ap = resampled_by_stratum(metric_input(row.detections, ground_truth, max_dets), trait, every)
+    return ap[[0, -1]].tolist()  # type: ignore[no-any-return]
+
+
 def contrast_gap(
-    rows: Mapping[str, MethodResult],
-    ground_truth: GroundTruthSet,
-    trait: Trait | None,
-    max_dets: int,
-    *,
-    resamples: int,
-    seed: int,
+    rows: Mapping[str, MethodResult], contrasts: Mapping[str, Sequence[Sequence[float]] | None]
 ) -> ContrastGap | None:
     """Compute AP at the highest contrast minus AP at the lowest, of the threshold with the highest mask AP.
 
     Args:
-        rows: methods by name; those of the technique "threshold" that are no oracles take part.
-        ground_truth: true objects.
-        trait: contrast of the objects; None without images.
-        max_dets: detections per image that AP uses.
-        resamples: number of resamples of the images, for the interval; 0 for none.
-        seed: seed of the resamples.
+        rows: methods by name.
+        contrasts: AP at the lowest and at the highest contrast by method, see ``resample_contrast``.
 
     Returns:
         None without a threshold or with a single contrast.
     """
-    thresholds = [
-        name
-        for name, row in rows.items()
-        if row.technique == "threshold" and not row.oracle and row.detections.masks is not None
-    ]
-    if trait is None or len(trait.names) < 2 or not thresholds:
+    known = {name: ap for name, ap in contrasts.items() if ap is not None}
+    if not known:
         return None
-    name = max(thresholds, key=lambda name: _mask_ap(rows[name]))
-    images = len(ground_truth.sizes)
-    draws = np.append(np.ones((1, images), dtype=np.int64), draw_images(images, resamples, seed), axis=0)
-    ap = resampled_by_stratum(metric_input(rows[name].detections, ground_truth, max_dets), trait, draws)
-    return ContrastGap.of({"row": name, **asdict(paired_difference(ap[-1, 0], ap[0, 0], ap[-1, 1:], ap[0, 1:]))})
+    name = max(known, key=lambda name: _mask_ap(rows[name]))
+    low, high = map(np.asarray, known[name])
+    return ContrastGap.of({"row": name, **asdict(paired_difference(high[0], low[0], high[1:], low[1:]))})
+
+
+def score_true_boxes(ground_truth: GroundTruthSet) -> TrueBoxes:
+    """Score the true boxes, taken as masks."""
+    merged = ground_truth.class_agnostic()
+    return TrueBoxes.of(true_boxes(merged.truths, sizes=merged.sizes, category_id=OBJECT.id))
 
 
 def _mask_ap(row: MethodResult) -> float:
@@ -285,8 +259,13 @@ def time_by_size(detections: Detections, ground_truth: GroundTruthSet) -> TimeBy
     )
 
 
-def _find_traits(ground_truth: GroundTruthSet, split: Split) -> dict[str, Trait]:
-    """Compute the traits that are defined for at least one object."""
+def find_traits(ground_truth: GroundTruthSet, split: Split) -> dict[str, Trait]:
+    """Compute the traits of the true objects that are defined for at least one of them.
+
+    Args:
+        ground_truth: true objects.
+        split: evaluated data; without images there is no contrast.
+    """
     truths, here = ground_truth.truths, defaultdict(list)
     crowds: dict[int, list[GroundTruth]] = defaultdict(list)
     for number, truth in enumerate(truths):
@@ -323,7 +302,13 @@ def _greys(split: Split, wanted: Mapping[int, Sequence[int]]) -> Iterator[tuple[
         yield image.id, np.rint(255 * luminance(rgb.astype(np.float32) / np.float32(255))).astype(np.uint8)
 
 
-def _make_strata(trait: Trait, ground_truth: GroundTruthSet) -> list[Stratum]:
+def make_strata(trait: Trait, ground_truth: GroundTruthSet) -> list[Stratum]:
+    """Describe the strata of a trait, from low to high.
+
+    Args:
+        trait: the trait.
+        ground_truth: true objects.
+    """
     image = np.array([truth["image_id"] for truth in ground_truth.truths])
     ends = [None, *trait.bounds, None]
     ranged = bool(trait.bounds)

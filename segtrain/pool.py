@@ -1,0 +1,200 @@
+"""Tasks that processes of this machine share: forks of the command, which read what it has read."""
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import platform
+import signal
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
+
+import rich
+
+from segtrain.errors import SegtrainError
+from segtrain.runtime import limit_threads
+from segtrain.stopping import ignore_stop_signals
+
+T = TypeVar("T")
+R = TypeVar("R")
+Advance = Callable[[float], None]  # called with the share of an item that was done since the last call
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+logger = logging.getLogger(__name__)
+
+
+def can_fork() -> bool:
+    """Tell whether processes can be forked safely, which is so on Linux alone."""
+    return platform.system() == "Linux"
+
+
+def in_processes(
+    work: Callable[[T, Advance], R],
+    items: Sequence[T],
+    processes: int,
+    advance: Callable[[int, float], None] = lambda number, share: None,
+) -> Iterator[tuple[int, R]]:
+    """Call a function for each item, in several processes, and yield the results as they come.
+
+    The processes have one thread each, and what this one held when they were made; nothing that they change comes back
+    but the results and their log. With a single process, or a single item, the function is called here.
+
+    Args:
+        work: function of an item; its result can be pickled.
+        items: arguments.
+        processes: number of processes.
+        advance: called in this process with the index of an item, and the share of it that was done.
+
+    Yields:
+        The index of the item, and its result.
+
+    Raises:
+        SegtrainError: one was raised by the function, or a process was killed.
+
+    >>> sorted(in_processes(lambda item, advance: item**2, [3, 4], processes=2))
+    [(0, 9), (1, 16)]
+    """
+    if min(processes, len(items)) < 2 or not can_fork():
+        for number, item in enumerate(items):
+            yield number, work(item, partial(advance, number))
+        return
+    workers = _start(work, items, min(processes, len(items)))
+    waiting = iter(range(len(items)))
+    busy: dict[Any, _Worker] = {}  # by connection
+    try:
+        for worker in workers:
+            busy.update(worker.given(next(waiting)))
+        while busy:
+            for connection in wait(list(busy)):
+                worker = busy.pop(connection)
+                number, result, share = worker.answer()
+                if share is not None:
+                    advance(number, share)
+                    busy[worker.connection] = worker
+                    continue
+                following = next(waiting, None)
+                if following is not None:
+                    busy.update(worker.given(following))
+                yield number, result
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """Process that works on one item after the other.
+
+    Attributes:
+        process: the process.
+        connection: this process's end of the pipe to it.
+    """
+
+    process: BaseProcess
+    connection: Connection
+
+    def given(self, number: int) -> "dict[Connection, _Worker]":
+        """Send the index of an item; return this worker by its connection."""
+        with suppress(BrokenPipeError):  # `answer` says that it has gone
+            self.connection.send(number)
+        return {self.connection: self}
+
+    def answer(self) -> tuple[int, Any, float | None]:
+        """Receive the index of an item, and its result or else the share of it that was done."""
+        try:
+            number, content, share, records = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            raise SegtrainError(
+                "a process that shared the work has ended (killed, or out of memory); threads=1 works in one process"
+            ) from None
+        for record in records:
+            logging.getLogger(record.name).handle(record)
+        if isinstance(content, BaseException):
+            raise content
+        return number, content, share
+
+    def end(self) -> None:
+        """End the process at once: what it has not sent is lost anyway."""
+        self.connection.close()
+        self.process.kill()
+        self.process.join()
+
+
+def _start(work: Callable[[Any, Advance], Any], items: Sequence[Any], count: int) -> list[_Worker]:
+    context = multiprocessing.get_context("fork")
+    workers: list[_Worker] = []
+    for _ in range(count):
+        own, other = context.Pipe()
+        ours = [*(worker.connection for worker in workers), own]
+        process = context.Process(target=_serve, args=(work, items, other, ours, os.getpid()), daemon=True)
+        with warnings.catch_warnings():
+            # Python 3.12 warns of threads, which hold no lock here: those of torch, NumPy and OpenCV wait for work.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
+        other.close()
+        workers.append(_Worker(process, own))
+    return workers
+
+
+def _serve(
+    work: Callable[[Any, Advance], Any],
+    items: Sequence[Any],
+    connection: Connection,
+    others: Sequence[Connection],
+    parent: int,
+) -> None:
+    """Work on the items whose indices come through the connection, until it is closed."""
+    _end_with(parent)
+    ignore_stop_signals()
+    for other in others:  # with copies of them here, nobody would notice that the parent has closed its own
+        other.close()
+    records: list[logging.LogRecord] = []
+    _be_silent(records)
+    limit_threads(1)
+
+    def send(number: int, content: object, share: float | None = None) -> None:
+        connection.send((number, content, share, records))
+        records.clear()
+
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            number = connection.recv()
+            try:
+                result: object = work(items[number], partial(send, number, None))
+            except SegtrainError as error:
+                result = error
+            except Exception:
+                result = RuntimeError(f"in a process that shared the work:\n{traceback.format_exc()}")
+            send(number, result)
+
+
+def _end_with(parent: int) -> None:
+    """Let the system end this process when its parent ends, however that happens."""
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:  # it has ended before
+        os._exit(1)
+
+
+class _Keeping(logging.Handler):
+    """Handler that keeps records, in a form that can be pickled."""
+
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._records = records
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.msg, record.args, record.exc_info = record.getMessage(), None, None
+        self._records.append(record)
+
+
+def _be_silent(records: list[logging.LogRecord]) -> None:
+    """Leave messages and progress to the parent, whose console another thread of it may have held."""
+    rich.reconfigure(quiet=True, force_terminal=False)
+    root = logging.getLogger()
+    root.handlers = [_Keeping(records)]

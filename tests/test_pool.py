@@ -1,0 +1,103 @@
+"""Tasks that processes share."""
+
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from segtrain.errors import SegtrainError
+from segtrain.pool import Advance, in_processes
+
+logger = logging.getLogger("segtrain.test")
+
+
+def test_every_item_has_its_result_and_all_processes_work() -> None:
+    def work(item: int, advance: Advance) -> tuple[int, int]:
+        time.sleep(0.02)
+        return item * 10, os.getpid()
+
+    found = dict(in_processes(work, [3, 1, 2, 5], 2))
+    assert [found[number][0] for number in range(4)] == [30, 10, 20, 50]
+    processes = {process for _, process in found.values()}
+    assert len(processes) == 2
+    assert os.getpid() not in processes
+
+
+@pytest.mark.parametrize(("items", "processes"), [([4], 2), ([4, 5], 1)])
+def test_a_single_process_is_this_one(items: list[int], processes: int) -> None:
+    assert {process for _, process in in_processes(lambda item, advance: os.getpid(), items, processes)} == {
+        os.getpid()
+    }
+
+
+def test_progress_and_messages_come_back(caplog: pytest.LogCaptureFixture) -> None:
+    def work(item: int, advance: Advance) -> int:
+        logger.warning("item %d", item)
+        advance(0.5)
+        advance(0.5)
+        return item
+
+    shares: list[tuple[int, float]] = []
+    with caplog.at_level(logging.WARNING):
+        assert sorted(in_processes(work, [7, 8], 2, lambda *share: shares.append(share))) == [(0, 7), (1, 8)]
+    assert sorted(shares) == [(0, 0.5), (0, 0.5), (1, 0.5), (1, 0.5)]
+    assert sorted(caplog.messages) == ["item 7", "item 8"]
+
+
+def test_an_error_of_the_user_is_raised_here() -> None:
+    def work(item: int, advance: Advance) -> int:
+        if item == 2:
+            raise SegtrainError("2.png: cannot be read")
+        return item
+
+    with pytest.raises(SegtrainError, match="cannot be read"):
+        list(in_processes(work, [1, 2, 3], 2))
+
+
+def test_a_bug_has_its_traceback() -> None:
+    def work(item: int, advance: Advance) -> int:
+        return item // 0
+
+    with pytest.raises(RuntimeError, match=r"(?s)in work.*ZeroDivisionError"):
+        list(in_processes(work, [1, 2], 2))
+
+
+def test_a_killed_process_is_noticed() -> None:
+    def work(item: int, advance: Advance) -> int:
+        if item == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.05)
+        return item
+
+    with pytest.raises(SegtrainError, match="killed, or out of memory"):
+        list(in_processes(work, [1, 2, 3], 2))
+
+
+def test_no_process_outlives_the_one_that_is_killed(tmp_path: Path) -> None:
+    def work(item: int, advance: Advance) -> None:
+        (tmp_path / str(item)).write_text(str(os.getpid()))
+        time.sleep(30)
+
+    parent = os.fork()
+    if not parent:
+        list(in_processes(work, [1, 2], 2))
+        os._exit(0)
+    files = [tmp_path / "1", tmp_path / "2"]
+    while not all(file.exists() and file.read_text() for file in files):
+        time.sleep(0.01)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    deadline = time.monotonic() + 5
+    while any(_runs(int(file.read_text())) for file in files):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _runs(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
