@@ -18,7 +18,7 @@ from segtrain.data.images.names.name_forms import plain_path
 from segtrain.data.images.names.near_files import NearFiles, leads_out, list_files
 from segtrain.data.images.opening import open_image
 from segtrain.data.images.reading import Reading
-from segtrain.data.layouts import part_above
+from segtrain.data.layouts import part_among
 from segtrain.errors import SegtrainError
 from segtrain.io import IMAGE_EXTENSIONS
 
@@ -55,6 +55,7 @@ class PictureFiles:
     def __init__(self, folder: Path, labels: Path, leave_out: Iterable[str] = (), *, stated: bool = False) -> None:
         self.folder, self._labels, self._stated = folder, labels.absolute(), stated
         self._leave_out = frozenset(leave_out)
+        self._inner: dict[Path, tuple[str, ...]] = {}  # folders in which the labels of a folder lie within all labels
 
     @classmethod
     def of(cls, request: Request, leave_out: Iterable[str] = ()) -> "PictureFiles":
@@ -116,34 +117,34 @@ class PictureFiles:
         Raises:
             SegtrainError: several files have the name, and nothing tells which one is meant.
         """
-        beside = list(places or [labels.parent])
-        folders = self._folders_of(labels)
-        mirrored = [] if self.folder.absolute() == self._labels else [self.folder.joinpath(*folders)]
+        beside, folders = list(places or [labels.parent]), self._folders_of(labels)
+        mirrored = [self.folder.joinpath(*folders)] if self._apart else []
         found = _at(name, [self.folder, *mirrored, *beside] if self._stated else [*beside, *mirrored])
         if found is not None:
             return Match(found, by_name=False)
         if not self._stated and (found := _at(name, [self.folder])) is not None:
-            return Match(found, by_name=alone and not mirrored)
-        return self._near_to(name, labels, beside, part or part_above(Path(*folders, "x"), Path()))
+            return Match(found, by_name=alone and not self._apart)
+        return self._near_to(name, labels, beside, part or part_among(folders))
 
     def _near_to(self, name: str, labels: Path, beside: Sequence[Path], part: str | None) -> Match | None:
-        stated = PurePosixPath(plain_path(name)).parts[:-1]
+        stated: Sequence[str] = plain_path(name).split("/")[:-1]
         files = self._near.find(name)
         if len(files) != 1 and leads_out(name):  # a path of another machine: its folders mean nothing here
             stated, files = (), self._near.find(PurePosixPath(plain_path(name)).name)
-        parts = {file: part_above(Path(file), Path()) for file in files}
-        files = [file for file in files if part is None or parts[file] in (None, part)]
-        folders = stated or self._folders_of(labels)
-        agreeing = {file: common_end(PurePosixPath(file).parts[:-1], folders) for file in files}
-        ranks = {
-            file: (
-                part is not None and parts[file] == part,
-                any((self.folder / file).is_relative_to(place) for place in beside),
-                agreeing[file],
-            )
-            for file in files
-        }
-        best = [file for file in files if ranks[file] == max(ranks.values())]
+        folders = {file: file.split("/")[:-1] for file in files}
+        parts = {file: part_among(own) for file, own in folders.items()}
+        agreeing = {file: common_end(own, stated or self._folders_of(labels)) for file, own in folders.items()}
+        best = [file for file in files if part is None or parts[file] in (None, part)]
+        if len(best) > 1:
+            ranks = {
+                file: (
+                    part is not None and parts[file] == part,
+                    any((self.folder / file).is_relative_to(place) for place in beside),
+                    agreeing[file],
+                )
+                for file in best
+            }
+            best = [file for file in best if ranks[file] == max(ranks.values())]
         if len(best) > 1:
             raise SegtrainError(
                 f"{labels}: its image {name} may be {self.folder / best[0]} or {self.folder / best[1]}; give the "
@@ -151,17 +152,27 @@ class PictureFiles:
             )
         return Match(self.folder / best[0], by_name=not agreeing[best[0]]) if best else None
 
+    @cached_property
+    def _apart(self) -> bool:
+        """True if the images are in another folder than the labels."""
+        return self.folder.absolute() != self._labels
+
     def _folders_of(self, labels: Path) -> tuple[str, ...]:
         """Return the names of the folders in which a label file lies within those of the labels."""
-        place = labels.absolute().parent
-        return place.relative_to(self._labels).parts if place.is_relative_to(self._labels) else ()
+        if (found := self._inner.get(labels.parent)) is None:
+            place = labels.parent.absolute()
+            found = place.relative_to(self._labels).parts if place.is_relative_to(self._labels) else ()
+            self._inner[labels.parent] = found
+        return found
 
 
 def _at(name: str, folders: Sequence[Path]) -> Path | None:
     """Return the file at a path that is relative to one of some folders; the first there is."""
     forms = [form for form in dict.fromkeys([name.replace("\\", "/"), plain_path(name)]) if form]
-    found = (folder / form for folder in folders for form in forms if is_file(folder / form))
-    return next((Path(os.path.normpath(path)) for path in found), None)  # labels may lie in a folder beside the images
+    found = (path for folder in dict.fromkeys(folders) for form in forms if is_file(path := folder / form))
+    path = next(found, None)
+    # Labels may lie in a folder beside the images.
+    return path if path is None or ".." not in path.parts else Path(os.path.normpath(path.absolute()))
 
 
 def common_end(one: Sequence[str], other: Sequence[str]) -> int:

@@ -29,27 +29,33 @@ def settled_images(images: Sequence[LabelledImage], tally: Tally) -> list[Labell
     Raises:
         SegtrainError: labels of several folders may be about one image.
     """
-    by_path = {image.path.absolute() for image in images if not image.by_name}
-    # Folders whose images have their labels beside them: what is missing in another folder is not among them.
-    own = {path for image in images if (path := image.path.absolute().parent) == image.labels.absolute().parent}
+    # Folders of the labels that state the path of an image, and those of images whose labels lie beside them.
+    stated: dict[Path, set[Path]] = {}
+    beside = set[Path]()
+    for image in images:
+        if not image.by_name:
+            stated.setdefault(image.path.absolute(), set()).add(image.labels.absolute().parent)
+            beside.update({image.path.absolute().parent} & {image.labels.absolute().parent})
     kept, claims = list[LabelledImage](), dict[Path, Path]()
     for image in images:
-        path = image.path.absolute()
-        foreign = path.parent in own and image.labels.absolute().parent != path.parent
         if not image.by_name:
             kept.append(image)
-        elif image.held is not None and (path in by_path or foreign or path in claims):
+            continue
+        path, folder = image.path.absolute(), image.labels.absolute().parent
+        owners = stated.get(path, {path.parent} & beside or {folder})
+        other = claims.setdefault(path, image.labels)
+        if folder in owners and other.parent == image.labels.parent:
+            kept.append(replace(image, held=None))
+        elif image.held is not None:
             kept.append(replace(image, path=image.held.path, by_name=False))
-        elif path in by_path or foreign:
+        elif folder not in owners:
             reason = "images and their objects: the file of this name is another folder's"
             tally.add("left out", reason, f"{image.path.name} of {image.labels}")
-        elif (other := claims.setdefault(path, image.labels)).parent != image.labels.parent:
+        else:
             raise SegtrainError(
                 f"{other} and {image.labels} may both be about {image.path}; give the folder of the images with "
                 "--images DIR, or convert the folders of labels one by one"
             )
-        else:
-            kept.append(replace(image, held=None))
     return kept
 
 

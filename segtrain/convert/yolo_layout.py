@@ -11,8 +11,8 @@ import yaml
 from segtrain.convert.label_files import number, read_text
 from segtrain.convert.labelled import Tally
 from segtrain.convert.picture_files import common_end
-from segtrain.data.foreign.source_files import is_file, is_hidden, source_files
-from segtrain.data.layouts import part_above
+from segtrain.data.foreign.source_files import is_file, is_folder, is_hidden, source_files
+from segtrain.data.layouts import part_among
 from segtrain.errors import SegtrainError
 from segtrain.io import IMAGE_EXTENSIONS
 
@@ -113,14 +113,7 @@ def _existing(folder: Path, base: str, entry: str) -> Path | None:
     inner = entry.replace("\\", "/")
     shorter = inner.removeprefix("../").removeprefix("./")
     tried = [folder / base / inner, folder / inner, folder / base / shorter, folder / shorter]
-    return next((path.resolve() for path in tried if is_file(path) or _is_folder(path)), None)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # a name that the system does not permit
-        return False
+    return next((path.resolve() for path in tried if is_file(path) or is_folder(path)), None)
 
 
 class LabelTexts:
@@ -161,14 +154,14 @@ class LabelTexts:
         found = next((path.with_suffix(".txt") for path in tried if is_file(path.with_suffix(".txt"))), None)
         if found is None:
             inner = picture.relative_to(base) if picture.is_relative_to(base) else Path(picture.name)
-            found = self._of_name(picture, inner, part or part_above(inner, Path()))
+            found = self._of_name(picture, inner, part or part_among(inner.parts[:-1]))
         if found is not None:
             self.used.add(found)
         return found
 
     def _of_name(self, picture: Path, inner: Path, part: str | None) -> Path | None:
         texts = self._by_stem.get(picture.stem, [])
-        texts = [text for text in texts if part is None or part_above(Path(text), Path()) in (None, part)]
+        texts = [text for text in texts if part is None or part_among(text.parts[:-1]) in (None, part)]
         ranks = {text: common_end(text.parts[:-1], inner.parts[:-1]) for text in texts}
         best = [text for text in texts if ranks[text] == max(ranks.values())]
         if len(best) > 1:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.data.foreign.label_kinds import conversion_advice
+from segtrain.data.foreign.source_files import is_folder, is_hidden
 from segtrain.data.images.names.near_files import is_missing
 from segtrain.errors import SegtrainError
 
@@ -122,7 +123,7 @@ def _folders(root: Path) -> Iterator[Path]:
         if depth < _DEEPEST:
             try:
                 with os.scandir(folder) as entries:
-                    inner = sorted(Path(entry) for entry in entries if entry.is_dir() and entry.name[0] != ".")
+                    inner = sorted(Path(entry) for entry in entries if is_folder(entry) and not is_hidden(entry.name))
             except OSError:  # such as a folder that only others may enter
                 continue
             waiting += [(path, depth + 1) for path in inner]
@@ -134,7 +135,7 @@ def _annotation_files(folders: Sequence[Path]) -> list[Path]:
         path
         for folder in folders
         for path in sorted(folder.glob("*.json"))
-        if not _OTHER_TASKS.search(path.name) and _COCO.match(_read(path)[:4096])
+        if not (is_hidden(path.name) or _OTHER_TASKS.search(path.name)) and _COCO.match(_read(path)[:4096])
     ]
     return [path for path in files if "instances" in path.name.lower()] or files
 
@@ -159,8 +160,19 @@ def part_above(path: Path, root: Path) -> str | None:
     >>> part_above(Path("/data/images/val2017/a.jpg"), Path("/data"))
     'val'
     """
-    names = reversed(path.relative_to(root).parts[:-1])
-    return next((part for name in names if (part := part_of(name))), None)
+    return part_among(path.relative_to(root).parts[:-1])
+
+
+def part_among(folders: Sequence[str]) -> str | None:
+    """Return the part that names of folders name, the innermost first; None if none does.
+
+    Args:
+        folders: names of folders, the outermost first.
+
+    >>> part_among(["val", "images", "train2017", "a"])
+    'train'
+    """
+    return next((part for name in reversed(folders) if (part := part_of(name))), None)
 
 
 def _only(part: str, paths: Sequence[Path], root: Path) -> Path:

@@ -168,3 +168,11 @@ def test_a_name_that_is_too_long_is_a_missing_image(tmp_path: Path, capsys: pyte
     coco(tmp_path / "set" / "a.json", "a.png", "b" * 300 + ".png")
     assert len(convert(tmp_path / "set", tmp_path / "out.json")["images"]) == 1
     assert "left out      1  images and their objects: no image file of this name: bbb" in capsys.readouterr().out
+
+
+def test_labels_of_one_folder_are_about_one_image(tmp_path: Path) -> None:
+    """One states its path, and the other one its name with what a tool has added."""
+    draw_image(tmp_path / "set" / "images" / "a.png")
+    coco(tmp_path / "set" / "one.json", "images/a.png")
+    coco(tmp_path / "set" / "two.json", "0a1b2c3d-a.png", polygon=SQUARE)
+    assert len(convert(tmp_path / "set", tmp_path / "out.json")["annotations"]) == 2

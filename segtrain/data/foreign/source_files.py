@@ -29,6 +29,14 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for names that are too long
 
 
+def is_folder(entry: "os.DirEntry[str] | Path") -> bool:
+    """Return True for a folder; False for whatever is none, also for a link to itself and names that are too long."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def source_files(folder: Path, *endings: str) -> list[str]:
     """List all files of a folder of labels, with the folders in it; hidden ones are left out.
 
@@ -99,19 +107,12 @@ def _walk(
         for entry in entries:
             if is_hidden(entry.name):
                 continue
-            if not _is_folder(entry):
+            if not is_folder(entry):
                 files.append(entry.name)
             elif not entry.is_symlink() or _is_new(entry.path, seen):
                 inner.append(entry.name)
         yield place, files
         waiting.extend(_relative(place, inner[:most]))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
 
 
 def _is_new(link: str, seen: set[Path]) -> bool:
