@@ -31,6 +31,7 @@ LOST_AFTER = timedelta(seconds=float(os.environ.get("SEGTRAIN_LOST_AFTER", 900))
 _groups = count()
 _meetings = count()
 _store: Store | None = None
+_is_alone = False
 
 
 class LostProcessError(SegtrainError):
@@ -70,12 +71,23 @@ def is_started_by_torchrun() -> bool:
 
 def rank() -> int:
     """Return the number of this process, from 0."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if dist.is_initialized() and not _is_alone else 0
 
 
 def size() -> int:
     """Return the number of processes."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if dist.is_initialized() and not _is_alone else 1
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Work inside as if there were no other process, so that none waits for this one."""
+    global _is_alone
+    before, _is_alone = _is_alone, True
+    try:
+        yield
+    finally:
+        _is_alone = before
 
 
 def local_rank() -> int:

@@ -18,7 +18,7 @@ import segtrain
 from segtrain.data.storage.address import expand_location
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
-from segtrain.nodes import find_argument_problems, nearest
+from segtrain.nodes import find_argument_problems, nearest, read_yaml
 from segtrain.values import (
     CategoryOrder,
     Fraction,
@@ -152,6 +152,17 @@ def config_folder() -> Path:
     package = Path(segtrain.__file__).parent
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
+
+
+def minutes_of_presets() -> dict[str, float]:
+    """Return the minutes of training that experiments take, those that end by them.
+
+    >>> minutes_of_presets()["photos"]
+    8.0
+    """
+    files = {path.stem: read_yaml(path) for path in config_folder().glob("experiment/*.yaml")}
+    minutes = {name: preset.get("trainer", {}).get("max_minutes") for name, preset in files.items()}
+    return {name: float(value) for name, value in minutes.items() if value is not None}
 
 
 def register_schemas() -> None:

@@ -1,12 +1,16 @@
 """The ``train`` command: fine-tune a network on COCO-format data."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 
 from segtrain import distributed
 from segtrain.cli.command_line import Command
+from segtrain.cli.config import minutes_of_presets
+from segtrain.data.dataset import CocoDataset
 from segtrain.data.layouts import with_layout
 from segtrain.data.loader import TrainingLoader
 from segtrain.data.open_data import open_data, training_samples
@@ -14,13 +18,18 @@ from segtrain.data.split_intensity import save_intensity
 from segtrain.data.splits import fingerprint_of, save_split
 from segtrain.nodes import build
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything
+from segtrain.segmenters import Trainable
 from segtrain.stopping import Stopped
+from segtrain.training.batch_size import choose_batch_size
 from segtrain.training.checkpoint import Checkpoint, build_trainable, check_trainable
+from segtrain.training.forecast import announce
 from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.logger import RunLogger
 from segtrain.training.parallel import require_same_data, scale_learning_rate
+from segtrain.training.rehearsal import pending_state_bytes
 from segtrain.training.resume import (
     Changes,
+    Resumed,
     changed_settings,
     find_resumed,
     initial_state,
@@ -30,10 +39,13 @@ from segtrain.training.resume import (
 )
 from segtrain.training.run_state import RunCheckpoints
 from segtrain.training.schedule import Restarted
+from segtrain.training.settings import TrainSettings
 from segtrain.training.summary import describe_run, first_samples
 from segtrain.training.threads import choose_threads
 from segtrain.training.trainer import Trainer
 from segtrain.training.validation import Validation, ValidationImages, select_score_threshold
+
+logger = logging.getLogger(__name__)
 
 
 def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> float:
@@ -66,7 +78,11 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
         segmenter = build_trainable(node, initial.class_names, initialise=resumed is None)
     require_same_data(splits)
     segmenter.to(device).precision = precision
-    initial = initial.with_segmenter_settings(segmenter.resolved_settings)
+    dataset = training_samples(splits["train"], augmentation, seed, config["data"])
+    optimizer = build(config["optimizer"], parameter_groups(segmenter))
+    batch_size = _batch_size(settings, resumed, segmenter, dataset, optimizer)
+    initial = initial.with_settings("segmenter", segmenter.resolved_settings)
+    initial = initial.with_settings("trainer", {"batch_size": batch_size})
     start = initial_state(initial, resumed, segmenter.resume_keys)
     content = fingerprint_of(splits["train"])
     changes: Changes = {}
@@ -76,15 +92,13 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     origin = schedule_origin(start, restart=resumed is not None and config["resume"]["schedule"] == "restart")
     if origin is not None:
         schedule = Restarted(schedule, settings.limits.progress(*origin), int(origin[1]))
-    optimizer = build(config["optimizer"], parameter_groups(segmenter))
-    scale_learning_rate(optimizer, settings.scale_lr, settings.batch_size * settings.accumulate_steps)
+    scale_learning_rate(optimizer, settings.scale_lr, batch_size * settings.accumulate_steps)
     learner = Learner(
         segmenter, optimizer, schedule,
         max_grad_norm=settings.max_grad_norm, ema_decay=settings.ema_decay, seed=seed,
     )  # fmt: skip
     if start.training is not None:
         learner.restore(start.training, start.model)
-    dataset = training_samples(splits["train"], augmentation, seed, config["data"])
     samples = first_samples(dataset, settings.preview_images)
 
     # All is checked: from here on the folder is this run's.
@@ -105,13 +119,18 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
         show = ValidationImages(logger, splits["val"], settings.validation_images)
         validation = Validation(splits["val"], start.max_dets, start.score_threshold, show)
         loader = TrainingLoader(
-            dataset, batch_size=settings.batch_size * distributed.size(), workers=settings.workers, seed=seed,
+            dataset, batch_size=batch_size * distributed.size(), workers=settings.workers, seed=seed,
             aspect_grouping=settings.aspect_grouping, repeat_threshold=settings.repeat_threshold,
             pin_memory=device.type == "cuda", part=(distributed.rank(), distributed.size()),
         )  # fmt: skip
         checkpoints = RunCheckpoints(output_dir / "checkpoints", start, data=content, schedule_origin=origin)
         trainer = Trainer(settings, learner, loader, validation, logger, checkpoints, threads)
         try:
+            if settings.forecast:
+                announce(
+                    trainer, dataset, splits["val"], presets=minutes_of_presets(),
+                    threshold_images=settings.threshold_images if config["score_threshold"] == "auto" else 0,
+                )  # fmt: skip
             best = trainer.fit()
             if config["score_threshold"] == "auto":
                 count = settings.threshold_images
@@ -124,3 +143,22 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
             if logger is not None:
                 logger.close()
         return best
+
+
+def _batch_size(
+    settings: TrainSettings,
+    resumed: Resumed | None,
+    segmenter: Trainable,
+    dataset: CocoDataset,
+    optimizer: torch.optim.Optimizer,
+) -> int:
+    """Return the number of images in a batch of each process; for "auto" that of the resumed run, or a chosen one."""
+    if settings.batch_size != "auto":
+        return settings.batch_size
+    if resumed is not None and resumed.batch_size is not None:
+        logger.info(f"trainer.batch_size=auto: {resumed.batch_size}, as in the run that is resumed")
+        return resumed.batch_size
+    if settings.max_steps == 0:
+        return 1
+    averages = 0 if settings.ema_decay is None else sum(tensor.nbytes for tensor in segmenter.state_dict().values())
+    return choose_batch_size(segmenter, dataset, pending_state_bytes(optimizer) + averages)

@@ -192,6 +192,18 @@ class TrainingLoader:
         """
         return self._batches.batches_left(epoch, earlier)
 
+    def upcoming(self, epoch: int, start: int, earlier: Sequence[Done], count: int) -> list[list[tuple[int, int]]]:
+        """Return the keys of this process's samples in the next batches, without loading them.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            start: first batch.
+            earlier: batches of this epoch that were done with other sizes before, in their order.
+            count: number of batches, at most; less at the end of the epoch.
+        """
+        self._batches.epoch, self._batches.start, self._batches.earlier = epoch, start, earlier
+        return list(islice(self._batches, count))
+
     def epoch(self, epoch: int, start: int = 0, earlier: Sequence[Done] = ()) -> Iterator[Batch]:
         """Yield the batches of an epoch.
 

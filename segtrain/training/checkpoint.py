@@ -117,9 +117,14 @@ class Checkpoint:
             validations=0,
         )
 
-    def with_segmenter_settings(self, settings: Mapping[str, Any]) -> "Checkpoint":
-        """Replace settings of the segmenter, such as those that it has resolved (see `Trainable`)."""
-        return replace(self, config={**self.config, "segmenter": {**self.config["segmenter"], **settings}})
+    def with_settings(self, part: str, settings: Mapping[str, Any]) -> "Checkpoint":
+        """Replace settings of a part of the configuration by what they were resolved to, in place of "auto".
+
+        Args:
+            part: "segmenter" (see `Trainable`) or "trainer".
+            settings: resolved settings by name.
+        """
+        return replace(self, config={**self.config, part: {**self.config[part], **settings}})
 
     def save(self, path: Path) -> None:
         """Write to a temporary name, then rename."""

@@ -16,6 +16,8 @@ from segtrain.training.parallel import Parallel, joint_means
 
 logger = logging.getLogger(__name__)
 OutOfMemoryError = torch.cuda.OutOfMemoryError
+# As advice in messages.
+LESS_MEMORY = "lower trainer.batch_size, or the size that images are resized to (segmenter.max_size, segmenter.scale)"
 
 
 class NotFiniteError(SegtrainError):
@@ -69,18 +71,23 @@ class Gradients:
         """
         parts = [[batch] for batch in batches]
         while True:
-            seed()
             try:
-                return [
-                    self._add(part, step, of=len(batches), last=number == len(parts))
-                    for number, part in enumerate(parts, 1)
-                ]
+                return self.attempt(parts, step, seed)
             except OutOfMemoryError:
                 self._segmenter.zero_grad()
             # Here the failed attempt's tensors are free.
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             parts = self._halve(parts)
+
+    def attempt(self, parts: Sequence[Sequence[Batch]], step: int, seed: Callable[[], None]) -> list[dict[str, float]]:
+        """Add the mean gradient of some batches, each as one or several parts; see `accumulate`.
+
+        Raises:
+            OutOfMemoryError: the memory of a CUDA device does not hold it.
+        """
+        seed()
+        return [self._add(own, step, of=len(parts), last=number == len(parts)) for number, own in enumerate(parts, 1)]
 
     def _add(self, parts: Sequence[Batch], step: int, *, of: int, last: bool) -> dict[str, float]:
         """Add the gradient of one of several batches, and return its loss terms."""
@@ -115,17 +122,10 @@ class Gradients:
     def _halve(self, parts: Sequence[Sequence[Batch]]) -> list[list[Batch]]:
         """Divide every part with more than one image."""
         every = list(chain(*parts))
-        images = "; ".join(
-            f"image {image_id} with {len(target)} objects"
-            for part in every
-            for image_id, target in zip(part.image_ids, part.targets, strict=True)
-        )
+        images = describe_images(every)
         most, device = max(len(part.images) for part in every), self._segmenter.device
         if distributed.size() > 1 or most < 2:
-            raise SegtrainError(
-                f"the memory of {device} does not hold the step: {images}; lower trainer.batch_size, or the size that "
-                "images are resized to (segmenter.max_size, segmenter.scale)"
-            )
+            raise SegtrainError(f"the memory of {device} does not hold the step: {images}; {LESS_MEMORY}")
         if not self._has_warned:
             logger.warning(
                 f"the memory of {device} does not hold a step, whose batch is computed in parts: {images}; "
@@ -133,6 +133,15 @@ class Gradients:
             )
             self._has_warned = True
         return [[half for batch in part for half in _halves(batch)] for part in parts]
+
+
+def describe_images(batches: Sequence[Batch]) -> str:
+    """Return the images of some batches, with the number of objects in each, for a message."""
+    return "; ".join(
+        f"image {image_id} with {len(target)} objects"
+        for batch in batches
+        for image_id, target in zip(batch.image_ids, batch.targets, strict=True)
+    )
 
 
 def _halves(batch: Batch) -> list[Batch]:

@@ -156,6 +156,9 @@ class Learner:
         max_grad_norm: gradients longer than this are shortened to it; None for no limit.
         ema_decay: decay of the moving average of the weights; None for no average.
         seed: seed of random draws within a step.
+
+    Attributes:
+        gradients: gradients of the network.
     """
 
     def __init__(
@@ -169,7 +172,7 @@ class Learner:
         seed: int,
     ) -> None:
         self.segmenter, self.optimizer, self.schedule = segmenter, optimizer, schedule
-        self._gradients = Gradients(segmenter)
+        self.gradients = Gradients(segmenter)
         # Running statistics change in the forward pass, before it is known whether the step is taken.
         self._running = [value for norm in batch_norms(segmenter) for value in running_statistics(norm)]
         self._statistics: list[tuple[Tensor, Tensor]] = []
@@ -186,7 +189,7 @@ class Learner:
     @property
     def loss_scale(self) -> float:
         """Factor of the losses in float16; 1 in other precisions."""
-        return self._gradients.scaler.get_scale()
+        return self.gradients.scaler.get_scale()
 
     @property
     def averaged(self) -> Trainable:
@@ -211,8 +214,8 @@ class Learner:
         for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
         self._statistics = [(value, value.clone()) for value in self._running]
-        losses = self._gradients.accumulate(batches, step, lambda: self._seed_draws(step))
-        scaler = self._gradients.scaler
+        losses = self.gradients.accumulate(batches, step, lambda: self._seed_draws(step))
+        scaler = self.gradients.scaler
         scaler.unscale_(self.optimizer)
         norm = float(nn.utils.clip_grad_norm_(self.segmenter.parameters(), self._max_grad_norm))
         scale = scaler.get_scale()
@@ -260,7 +263,7 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """Return the state that resuming needs beside the weights of `averaged`."""
-        scaler = self._gradients.scaler
+        scaler = self.gradients.scaler
         return {
             "model": self.segmenter.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -280,8 +283,8 @@ class Learner:
         """
         restore_weights(self.segmenter, state["model"], "the checkpoint to resume")
         self._restore_optimizer(state["optimizer"])
-        if "scaler" in state and self._gradients.scaler.is_enabled():
-            self._gradients.scaler.load_state_dict(state["scaler"])
+        if "scaler" in state and self.gradients.scaler.is_enabled():
+            self.gradients.scaler.load_state_dict(state["scaler"])
         if self.ema is not None and state["ema_updates"] is not None:
             self.ema.restore(averaged, state["ema_updates"])
         elif self.ema is not None:  # without an average so far, it begins at the restored weights

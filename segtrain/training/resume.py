@@ -91,6 +91,12 @@ class Resumed:
         """Ranges by which the images of the run are read."""
         return Intensity.from_plain(self.state.intensity)
 
+    @property
+    def batch_size(self) -> int | None:
+        """Number of images in a batch of each process; None if the run does not state it."""
+        size = self.state.config.get("trainer", {}).get("batch_size")
+        return size if isinstance(size, int) else None
+
     def known_settings(self, segmenter: Mapping[str, Any]) -> dict[str, Any]:
         """Return the ``segmenter`` node of this run, ``auto`` replaced by the resumed run's choice.
 

@@ -14,7 +14,7 @@ class TrainSettings:
     """Settings of a training run; every field is a key of ``configs/trainer/*.yaml``.
 
     Attributes:
-        batch_size: images per batch, in each process.
+        batch_size: images per batch, in each process; "auto" for the number that `choose_batch_size` finds.
         workers: processes that load images ahead.
         epochs: limit in epochs, or None.
         max_steps: limit in optimizer steps, or None.
@@ -33,6 +33,7 @@ class TrainSettings:
         validate_every: epochs between validations; None for one at the end only.
         checkpoint_minutes: minutes of training between saves within an epoch; None for one an epoch.
         log_every: steps between entries of the log.
+        forecast: True to rehearse steps before the first one, and to say what the run is going to take.
         preview_images: number of augmented samples on the sheet that is drawn before the first step.
         validation_images: number of images drawn at each validation.
         threshold_images: number of training images that ``score_threshold=auto`` is chosen on, at most.
@@ -41,7 +42,7 @@ class TrainSettings:
         SegtrainError: there is no limit.
     """
 
-    batch_size: Positive
+    batch_size: Literal["auto"] | Positive
     workers: Natural
     epochs: Natural | None
     max_steps: Natural | None
@@ -57,6 +58,7 @@ class TrainSettings:
     validate_every: Positive | None
     checkpoint_minutes: PositiveFloat | None
     log_every: Positive
+    forecast: bool
     preview_images: Positive
     validation_images: Natural
     threshold_images: Positive

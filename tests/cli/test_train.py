@@ -145,8 +145,10 @@ def test_resume_from_a_path_in_a_new_folder(workplace: Workplace, tmp_path: Path
     last = workplace.best.with_name("last.pt")
     before = last.read_bytes()
     arguments = [*SMALL, *data_of(workplace.data), f"resume={last}", "output_dir=new", "trainer.max_steps=3"]
-    finished = run("train", *arguments, folder=tmp_path)
+    finished = run("train", *arguments, "trainer.batch_size=auto", folder=tmp_path)
     assert (finished.code, finished.err) == (0, "")
+    assert "trainer.batch_size=auto: 2, as in the run that is resumed" in finished.out
+    assert "changed: trainer.batch_size" not in finished.out
     assert steps(tmp_path / "new") == [3]
     assert (tmp_path / "new" / "checkpoints" / "best.pt").exists()
     assert last.read_bytes() == before
@@ -237,9 +239,11 @@ def test_relative_paths_start_where_the_command_was_typed(workplace: Workplace, 
 def test_the_synthetic_data_set_is_made_and_learned(tmp_path: Path) -> None:
     size = ["train_images=8", "val_images=4", "size=64", "cells=[3,5]"]
     arguments = [*SMALL_NETWORK, *(f"data.generator.{s}" for s in size), "threads=1", "trainer.workers=0"]
-    limits = ["trainer.max_steps=2", "trainer.batch_size=2", "trainer.validation_images=0"]
+    limits = ["trainer.max_steps=10", "trainer.batch_size=auto", "trainer.validation_images=0"]
     finished = run("train", *arguments, *limits, folder=tmp_path)
     assert (finished.code, finished.err) == (0, "")
+    for said in ("trainer.batch_size=auto: ", "10 steps of about "):
+        assert sum(line.startswith(said) for line in finished.out.splitlines()) == 1
     assert (tmp_path / "data" / "synthetic" / "annotations" / "instances_val.json").exists()
     (folder,) = (tmp_path / "runs" / "train").iterdir()
     assert (folder / "checkpoints" / "best.pt").exists()

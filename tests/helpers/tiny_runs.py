@@ -1,7 +1,7 @@
 """Data set of a few tiny images, and training runs of seconds on it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,11 @@ from tests.helpers.unet import UNet
 IDS = [5, 30, 70]  # category ids, with gaps; the third never appears
 
 
-def write_data(folder: Path, images: int = 6, size: int = 64) -> CocoIndex:
-    """Write images of discs and rectangles; the last image has no objects."""
+def write_data(folder: Path, images: int = 6, sides: Sequence[int] = (64,)) -> CocoIndex:
+    """Write images of discs and rectangles, their sides in turn; the last image has no objects."""
     records, annotations = [], []
     for number in range(images):
+        size = sides[number % len(sides)]
         image, target = picture(number, size, size, objects=2 if number < images - 1 else 0)
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
         records.append({"id": 100 + number, "file_name": f"{number}.png", "height": size, "width": size})
@@ -68,6 +69,7 @@ def train_settings(**changes: Any) -> TrainSettings:
         "validate_every": 1,
         "checkpoint_minutes": None,
         "log_every": 1,
+        "forecast": False,
         "preview_images": 1,
         "validation_images": 0,
         "threshold_images": 4,
@@ -145,14 +147,15 @@ class Run:
     on_bad_image: Any = "error"
     network: Callable[[], Trainable] = small_mask_rcnn
 
+    def dataset(self) -> CocoDataset:
+        reader = ImageReader(self.index.path.parent, exif="auto", max_pixels=10**6)
+        return CocoDataset(self.index, reader, None, seed=3, on_bad_image=self.on_bad_image)
+
     def trainer(self) -> Trainer:
         chosen = train_settings(**self.changes)
-        reader = ImageReader(self.index.path.parent, exif="auto", max_pixels=10**6)
-        dataset = CocoDataset(self.index, reader, None, seed=3, on_bad_image=self.on_bad_image)
-        processes = distributed.size()
-        loader = TrainingLoader(
-            dataset, batch_size=chosen.batch_size * processes, workers=0, seed=3, part=(distributed.rank(), processes)
-        )
+        processes, part = distributed.size(), (distributed.rank(), distributed.size())
+        assert chosen.batch_size != "auto"
+        loader = TrainingLoader(self.dataset(), batch_size=chosen.batch_size * processes, workers=0, seed=3, part=part)
         segmenter = self.network()
         optimizer = self.optimizer(parameter_groups(segmenter), lr=3e-3)
         schedule = Cosine(warmup_steps=2, warmup_factor=0.1, final_factor=0.01)

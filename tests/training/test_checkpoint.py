@@ -361,7 +361,7 @@ def test_a_resolved_setting_is_kept_without_the_weights_that_it_came_from(tmp_pa
     model = tiny(aligned="auto")
     started = checkpoint(model=model.state_dict(), config=node(aligned="auto", weights="/gone.pt"), training=TRAINING)
     path = tmp_path / "last.pt"
-    started.with_segmenter_settings(model.resolved_settings).save(path)
+    started.with_settings("segmenter", model.resolved_settings).save(path)
     loaded = load_segmenter(path)
     assert isinstance(loaded, MaskRCNN)
     assert loaded.aligned

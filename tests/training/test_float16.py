@@ -50,7 +50,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> CocoIndex:
 
 
 def with_scale(trainer: Trainer, scale: float, **changes: Any) -> Trainer:
-    scaler = trainer.learner._gradients.scaler
+    scaler = trainer.learner.gradients.scaler
     scaler.load_state_dict({**scaler.state_dict(), "scale": scale, **changes})
     return trainer
 

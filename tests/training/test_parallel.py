@@ -1,5 +1,6 @@
 """Several processes train as one that sees all of their images."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.splits import Split
 from segtrain.evaluation import Detections, gathered
 from segtrain.segmenters import Trainable
+from segtrain.training.batch_size import choose_batch_size
+from segtrain.training.forecast import announce
 from segtrain.training.parallel import synchronise_norms
 from segtrain.training.validation import Validation
 from tests.helpers.processes import together
@@ -38,6 +41,20 @@ def trained(folder: Path, batch_size: int, network: Any, changes: dict[str, Any]
     run = Run(index, folder, changes=settings, network=network)
     run.fit()
     return [values for _, values in run.entries], run.validated[-1][1]
+
+
+def rehearsed(folder: Path) -> dict[str, Tensor]:
+    """Train the U-Net of `all_parts` once more, after a forecast."""
+    index = write_data(folder, images=7)
+    changes = {"batch_size": 1, "epochs": None, "max_steps": 20, "validate_every": None, "accumulate_steps": 2}
+    run = Run(index, folder, changes=changes, network=unet)
+    trainer, dataset = run.trainer(), run.dataset()
+    found = announce(trainer, dataset, Split("val", index, dataset.images), threshold_images=0, presets={})
+    assert found is not None
+    assert found.steps == 20
+    trainer.settings = replace(trainer.settings, max_steps=4)
+    trainer.fit()
+    return run.validated[-1][1]
 
 
 def validated(folder: Path) -> dict[str, float]:
@@ -84,6 +101,8 @@ def all_parts(folder: Path) -> dict[str, Any]:
         "mask_rcnn": trained(folder, 2, all_drawn, {}),
         "files": sorted(path.name for path in folder.glob("*.pt")),
         "unet": trained(folder, 1, unet, {"accumulate_steps": 2}),
+        "rehearsed": rehearsed(folder),
+        "batch_size": choose_batch_size(unet(), Run(write_data(folder), folder).dataset(), reserve=0),
         "gathered": gathered(Detections(records, None, True, 0.5, {"data": [float(i) for i in own]}), ids),
         "validated": validated(folder / "val"),
         "norm": normalised_together(),
@@ -121,6 +140,15 @@ def test_two_processes_take_the_steps_of_one(
 def test_all_processes_hold_the_same_weights(results: list[dict[str, Any]], name: str) -> None:
     first, second = (result[name][1] for result in results)
     assert all(torch.equal(first[parameter], value) for parameter, value in second.items())
+
+
+def test_a_forecast_changes_nothing(results: list[dict[str, Any]]) -> None:
+    for result in results:
+        assert all(torch.equal(result["unet"][1][name], value) for name, value in result["rehearsed"].items())
+
+
+def test_all_processes_choose_one_batch_size(results: list[dict[str, Any]]) -> None:
+    assert results[0]["batch_size"] == results[1]["batch_size"]
 
 
 def test_only_the_first_process_writes(results: list[dict[str, Any]]) -> None:

@@ -1,0 +1,103 @@
+"""Memory of a device that is held and that is free, and work that stops before it has used up the machine's."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_LEAST_RESERVE = 256 * 2**20  # bytes that must stay free
+_STRIDE = 32 * 2**20  # bytes that are kept between two looks
+
+
+class NotEnoughMemoryError(MemoryError):
+    """The work would take more memory than is free."""
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that can still be allocated: on a CUDA device, or in the machine and the process's cgroups.
+
+    >>> free_memory(torch.device("cpu")) > 0
+    True
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free + kept)
+    return max(0, min([int(psutil.virtual_memory().available), *_free_in_cgroups(_CGROUPS, Path("/proc/self/cgroup"))]))
+
+
+def held_memory(device: torch.device) -> int:
+    """Return the bytes that this process holds: on a CUDA device, or resident in the machine.
+
+    >>> held_memory(torch.device("cpu")) > 0
+    True
+    """
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else int(psutil.Process().memory_info().rss)
+
+
+def _free_in_cgroups(root: Path, membership: Path) -> list[int]:
+    """Return the free bytes of each control group with a limit that the process is in, of version 2 or 1.
+
+    Args:
+        root: folder where the control groups are mounted.
+        membership: file that lists those of the process, as ``/proc/self/cgroup`` does.
+    """
+    try:
+        lines = [line.split(":", 2) for line in membership.read_text().splitlines()]
+    except OSError:  # no Linux
+        return []
+    found = []
+    for _, controllers, own in lines:
+        base, names = root, ("memory.max", "memory.current", "inactive_file")
+        if "memory" in controllers.split(","):
+            base, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        elif controllers:  # of version 1, about something else
+            continue
+        place = base / own.lstrip("/")
+        # In a container the path may be that of the host, and the group itself is mounted at the root.
+        for folder in (place, *(parent for parent in place.parents if parent.is_relative_to(base))):
+            free = _free_in(folder, *names)
+            found += [] if free is None else [free]
+    return found
+
+
+def _free_in(folder: Path, limit: str, used: str, reclaimable: str) -> int | None:
+    """Return the free bytes of a control group, cached files counted as free; None without a limit."""
+    try:
+        allowed = int((folder / limit).read_text())  # "max" without one
+        statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return allowed - int((folder / used).read_text()) + int(statistics.get(reclaimable, 0))
+    except (OSError, ValueError):
+        return None
+
+
+@contextmanager
+def sparing_memory(device: torch.device) -> Iterator[None]:
+    """Run a forward and a backward pass inside, and break them off where the memory of the machine is nearly used up.
+
+    The system would kill the process without a word. Looked at whenever PyTorch keeps a tensor for the backward pass;
+    at least twice the largest of these stays free. CUDA devices raise errors of their own.
+
+    Raises:
+        NotEnoughMemoryError: little memory is left.
+    """
+    if device.type != "cpu":
+        yield
+        return
+    kept, largest = 0, 0
+
+    def look(tensor: Tensor) -> Tensor:
+        nonlocal kept, largest
+        kept, largest = kept + tensor.nbytes, max(largest, tensor.nbytes)
+        if kept >= _STRIDE:
+            kept = 0
+            if free_memory(device) < max(_LEAST_RESERVE, 2 * largest):
+                raise NotEnoughMemoryError
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(look, look):
+        yield
