@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from segtrain.convert.label_files import image_size, label_files, left_out_if_broken
+from segtrain.convert.label_files import image_size, label_files, left_out_if_broken, those_that_are
 from segtrain.convert.labelled import LabelledImage, LabelledObject, Labels, Request
 from segtrain.convert.outlines import Size
 from segtrain.convert.picture_files import PictureFiles, picture_size, require_found
@@ -92,7 +92,7 @@ def _files(request: Request) -> list[Path]:
     """List the COCO json files of a source; where some are named instances, those alone."""
     if request.source.is_file():
         return [request.source]
-    found = [path for path in label_files(request.source, ".json") if read_keys(path).keys() >= _LISTS]
+    found = those_that_are(label_files(request.source, ".json"), _is_coco, "COCO files", request.tally)
     instances = [path for path in found if "instances" in path.name.lower()]
     if not found:
         raise SegtrainError(f"{request.source}: holds no COCO json; give its path")
@@ -100,6 +100,10 @@ def _files(request: Request) -> list[Path]:
         if path not in instances:
             request.tally.add("left out", "json files beside those named instances", path.name)
     return instances or found
+
+
+def _is_coco(path: Path) -> bool:
+    return path.name == "_annotations.coco.json" or read_keys(path).keys() >= _LISTS
 
 
 def _entry(text: msgspec.Raw) -> Entry:

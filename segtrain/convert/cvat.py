@@ -33,8 +33,7 @@ def read_cvat(request: Request) -> Labels:
     Raises:
         SegtrainError: the file cannot be read, is of CVAT for video, or no image is found.
     """
-    what = "CVAT's annotations.xml"
-    paths = one_in_each_folder(request.source, (".xml",), is_cvat_xml, what)
+    paths = one_in_each_folder(request.source, (".xml",), is_cvat_xml, "CVAT's annotations.xml", request.tally)
     pictures = PictureFiles.of(request)
     names, images, missing = list[str](), list[LabelledImage](), list[str]()
     for path in paths:

@@ -88,7 +88,8 @@ def _regions(path: Path) -> Iterator[tuple[str, bytes]]:
                     yield name, archive.read(name)
     # Encrypted files are a RuntimeError, methods of compression that Python does not know a NotImplementedError.
     except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise SegtrainError(f"{path}: cannot be read ({error}); save the regions again with ImageJ") from error
+        reason = getattr(error, "strerror", None) or error
+        raise SegtrainError(f"{path}: cannot be read ({reason}); save the regions again with ImageJ") from error
 
 
 def _objects(path: Path, size: Size, request: Request) -> Iterator[tuple[int, LabelledObject]]:

@@ -13,6 +13,7 @@ import msgspec
 
 from segtrain.convert.labelled import Tally
 from segtrain.data.coco.file_forms import strict_json
+from segtrain.data.foreign.glance import read_keys
 from segtrain.data.foreign.source_files import source_files
 from segtrain.errors import SegtrainError
 
@@ -125,7 +126,9 @@ def label_files(source: Path, *endings: str) -> list[Path]:
     return [source] if source.is_file() else [source / name for name in source_files(source, *endings)]
 
 
-def one_in_each_folder(source: Path, endings: Sequence[str], is_it: Callable[[Path], bool], what: str) -> list[Path]:
+def one_in_each_folder(
+    source: Path, endings: Sequence[str], is_it: Callable[[Path], bool], what: str, tally: Tally
+) -> list[Path]:
     """List the label files of a source of which a folder has one, for all its images.
 
     Args:
@@ -133,13 +136,14 @@ def one_in_each_folder(source: Path, endings: Sequence[str], is_it: Callable[[Pa
         endings: endings of such files, in lower case.
         is_it: returns True for a file that is one by its content.
         what: what the file is, for the error.
+        tally: receives other files with such endings.
 
     Raises:
         SegtrainError: there is none, or a folder holds several.
     """
     if source.is_file():
         return [source]
-    found = [path for path in label_files(source, *endings) if is_it(path)]
+    found = those_that_are(label_files(source, *endings), is_it, what, tally)
     if not found:
         raise SegtrainError(f"{source}: holds no such file; give the path of {what}")
     known: dict[Path, Path] = {}
@@ -147,6 +151,29 @@ def one_in_each_folder(source: Path, endings: Sequence[str], is_it: Callable[[Pa
         if (other := known.setdefault(path.parent, path)) is not path:
             names = f"{other.relative_to(source).as_posix()} and {path.relative_to(source).as_posix()}"
             raise SegtrainError(f"{source}: {names} are for the same images; give the path of {what}")
+    return found
+
+
+def those_that_are(paths: Sequence[Path], is_it: Callable[[Path], bool], what: str, tally: Tally) -> list[Path]:
+    """Return the files that are of a kind by their content; others are counted.
+
+    Args:
+        paths: files.
+        is_it: returns True for a file of the kind.
+        what: what the files are.
+        tally: receives the others.
+
+    Raises:
+        SegtrainError: a json among the others is damaged, so that nobody can tell what it is.
+    """
+    found = []
+    for path in paths:
+        if is_it(path):
+            found.append(path)
+        else:
+            if path.suffix.lower() == ".json" and not read_keys(path):
+                read_json(path)
+            tally.add("left out", f"files that are not {what}", path.name)
     return found
 
 

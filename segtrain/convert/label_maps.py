@@ -87,8 +87,9 @@ def _picture(name: str, folder: Path, pictures: PictureFiles) -> Match | None:
     folders = [tuple(part for part in path.parts[:-1] if part != own)]
     if own is not None:  # beside masks/a.tif, images/a.png
         folders += [tuple(other if part == own else part for part in path.parts[:-1]) for other in IMAGE_FOLDERS]
+    folders.append(())  # in any folder
     for stem in dict.fromkeys([MAP_ENDING.sub("", path.stem), path.stem]):
-        for wanted in [PurePosixPath(*parts, stem + end) for end in (path.suffix, "") for parts in folders]:
+        for wanted in [PurePosixPath(*parts, stem + end) for parts in folders for end in (path.suffix, "")]:
             found = pictures.find(str(wanted), folder / name, [folder])
             if found is not None and found.path.absolute() != (folder / name).absolute():
                 return found

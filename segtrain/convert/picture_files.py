@@ -1,7 +1,7 @@
 """Image files of a source: found by the names that labels state, and read for their sizes and label maps."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -93,6 +93,14 @@ class PictureFiles:
     def _near(self) -> NearFiles:
         return NearFiles(self.names, ())
 
+    @cached_property
+    def _of_stem(self) -> Mapping[str, list[str]]:
+        """Files by their names without extensions, as labels that are named for an image state them."""
+        found: dict[str, list[str]] = {}
+        for name in self.names:
+            found.setdefault(PurePosixPath(name).stem, []).append(name)
+        return found
+
     def find(
         self,
         name: str,
@@ -128,7 +136,7 @@ class PictureFiles:
 
     def _near_to(self, name: str, labels: Path, beside: Sequence[Path], part: str | None) -> Match | None:
         stated: Sequence[str] = plain_path(name).split("/")[:-1]
-        files = self._near.find(name)
+        files = self._near.find(name) or self._of_stem.get(name, [])
         if len(files) != 1 and leads_out(name):  # a path of another machine: its folders mean nothing here
             stated, files = (), self._near.find(PurePosixPath(plain_path(name)).name)
         folders = {file: file.split("/")[:-1] for file in files}

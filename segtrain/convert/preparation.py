@@ -29,26 +29,25 @@ def settled_images(images: Sequence[LabelledImage], tally: Tally) -> list[Labell
     Raises:
         SegtrainError: labels of several folders may be about one image.
     """
-    # Folders of the labels that state the path of an image, and those of images whose labels lie beside them.
-    stated: dict[Path, set[Path]] = {}
-    beside = set[Path]()
+    # Folders of the labels that state the path of an image, or of another image in its folder.
+    owners: dict[Path, set[Path]] = {}
     for image in images:
-        if not image.by_name:
-            stated.setdefault(image.path.absolute(), set()).add(image.labels.absolute().parent)
-            beside.update({image.path.absolute().parent} & {image.labels.absolute().parent})
+        path, folder = image.path.absolute(), image.labels.absolute().parent
+        for place in () if image.by_name else (path, path.parent):
+            owners.setdefault(place, set()).add(folder)
     kept, claims = list[LabelledImage](), dict[Path, Path]()
     for image in images:
         if not image.by_name:
             kept.append(image)
             continue
         path, folder = image.path.absolute(), image.labels.absolute().parent
-        owners = stated.get(path, {path.parent} & beside or {folder})
+        own = folder in (owners.get(path) or owners.get(path.parent) or {folder})
         other = claims.setdefault(path, image.labels)
-        if folder in owners and other.parent == image.labels.parent:
+        if own and other.parent == image.labels.parent:
             kept.append(replace(image, held=None))
         elif image.held is not None:
             kept.append(replace(image, path=image.held.path, by_name=False))
-        elif folder not in owners:
+        elif not own:
             reason = "images and their objects: the file of this name is another folder's"
             tally.add("left out", reason, f"{image.path.name} of {image.labels}")
         else:

@@ -24,6 +24,8 @@ from segtrain.convert.outlines import Size, bitmap, flat, rectangle, without_hol
 from segtrain.convert.picture_files import PictureFiles, picture_size, require_found
 from segtrain.masks import encode_crop
 
+_OF_PROJECTS = ("meta.json", "key_id_map.json", "obj_class_to_machine_color.json")
+
 
 def read_supervisely(request: Request) -> Labels:
     """Read a project, a data set of one, or a single file.
@@ -40,8 +42,10 @@ def read_supervisely(request: Request) -> Labels:
     images, missing = list[LabelledImage](), list[str]()
     for path in request.shown("reading Supervisely's files", paths):
         document = require_object(read_json(path), path, "the file")
-        if not isinstance(document.get("objects"), list):
-            continue  # meta.json and its like
+        if "objects" not in document:
+            if path.name not in _OF_PROJECTS:
+                request.tally.add("left out", "json files without objects", path.name)
+            continue
         name = path.name.removesuffix(".json")
         match = pictures.find(name, path, [path.parent.parent / "img"], alone=True)
         size = _size(document.get("size"))

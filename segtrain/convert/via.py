@@ -40,7 +40,8 @@ def read_via(request: Request) -> Labels:
     Raises:
         SegtrainError: a file cannot be read, or no image is found.
     """
-    paths = one_in_each_folder(request.source, (".json", ".csv"), is_via, "the file that VIA has saved")
+    what = "the file that VIA has saved"
+    paths = one_in_each_folder(request.source, (".json", ".csv"), is_via, what, request.tally)
     files = {path: _of_csv(path) if path.suffix.lower() == ".csv" else _of_json(path) for path in paths}
     regions = [region for entries in files.values() for own in entries.values() for region in own]
     attribute = _class_attribute(regions, request, paths[0])

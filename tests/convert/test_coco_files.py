@@ -161,6 +161,19 @@ def test_damage_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert line in out
 
 
+def test_damaged_files_are_not_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part in ("train", "valid"):
+        draw_image(tmp_path / "set" / part / "a.png")
+        write_json(tmp_path / "set" / part / "coco.json", document("a.png", annotation()))
+    write_json(tmp_path / "set" / "notes.json", {"by": "me"})
+    assert main(["convert", str(tmp_path / "set"), str(tmp_path / "out.json")]) == 0
+    assert "1  files that are not COCO files: notes.json" in capsys.readouterr().out
+    path = tmp_path / "set" / "valid" / "coco.json"
+    path.write_text(path.read_text()[:-9])
+    assert main(["convert", str(tmp_path / "set"), str(tmp_path / "b.json")]) == 1
+    assert "valid/coco.json: not a json file" in capsys.readouterr().err
+
+
 def test_objects_of_several_files_are_joined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     square = [np.reshape(SQUARE, -1).tolist()]
     draw_image(tmp_path / "set" / "a.png")

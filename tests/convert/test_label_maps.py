@@ -1,5 +1,6 @@
 """Label maps, converted."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def expected_of(plane: np.ndarray[Any, Any], name: str = "object") -> list[tuple
         ("images/{}.png", "masks/{}.png", "uint8"),
         ("train/images/{}.png", "train/labels/{}.tif", "int32"),
         ("{}.png", "{}_Nuclei.tiff", "uint32"),  # CellProfiler
+        ("images/{}.png", "output/{}_Nuclei.tiff", "uint32"),
         ("{}.png", "labels/{}_label.tiff", "float32"),
     ],
 )
@@ -122,3 +124,19 @@ def test_the_folder_of_the_maps_alone(maps: str, images: str, tmp_path: Path) ->
     save(tmp_path / maps / "a.tif", plane, "uint16")
     options = ["--format", "labelmaps"] if "/" in maps else []
     assert_equal(objects(convert(tmp_path / maps, tmp_path / "out.json", *options))["a.jpg"], expected_of(plane))
+
+
+def test_maps_of_another_folder_are_not_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The image of the second map is missing, and another folder has one of its name."""
+    for folder, names in (("d1", "a"), ("d2", "ab")):
+        for name in names:
+            draw_image(tmp_path / "set" / folder / "images" / f"{name}.png")
+    for folder, names in (("d1", "ab"), ("d2", "a")):
+        for name in names:
+            save(tmp_path / "set" / folder / "masks" / f"{name}.png", label_map(len(names), [1, 2]), "uint8")
+    source = [str(tmp_path / "set"), str(tmp_path / "out.json"), "--format", "labelmaps"]
+    assert main(["convert", *source]) == 0
+    found = objects(json.loads((tmp_path / "out.json").read_text()))
+    assert list(found) == ["d1/images/a.png", "d2/images/a.png"]
+    assert_equal(found["d1/images/a.png"], expected_of(label_map(2, [1, 2])))
+    assert f"another folder's: b.png of {tmp_path}/set/d1/masks/b.png" in capsys.readouterr().out
