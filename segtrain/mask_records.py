@@ -88,6 +88,16 @@ class MaskRecords(Sequence[Prediction]):
                 rle = Rle(size=[*self._sizes[number]], counts=code)
                 yield Prediction(image_id=image_id, category_id=category_id, segmentation=rle, score=score)
 
+    def columns(self) -> tuple[IntArray, IntArray, FloatArray, Sequence[list[int]], IntArray, Sequence[str]]:
+        """Return the columns, in the order of the arguments.
+
+        >>> mask = {"size": [2, 3], "counts": "222"}
+        >>> records = MaskRecords.of([{"image_id": 7, "category_id": 3, "segmentation": mask, "score": 0.5}])
+        >>> MaskRecords(*records.columns())[0] == records[0]
+        True
+        """
+        return self.image_ids, self.category_ids, self.scores, self._sizes, self._size_numbers, self._codes
+
     def where(self, chosen: BoolArray | IntArray) -> "MaskRecords":
         """Select records.
 

@@ -1,5 +1,6 @@
 """Methods of a benchmark: each is built from the configuration, tuned, and run over the images."""
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ import torch
 
 from segtrain import distributed
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, loads_checkpoint, methods_of
+from segtrain.benchmark.fingerprints import digest, of_file, of_node
+from segtrain.benchmark.kept_rows import KeptDetections, KeptRows
 from segtrain.benchmark.oracle import Oracle
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder, MethodResult
 from segtrain.benchmark.search import Tuned
@@ -26,6 +29,7 @@ from segtrain.records import Category
 from segtrain.runtime import MemoryAbove, to_device
 from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
 
+logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")
 Advance = Callable[[], None]  # called after each image
 
@@ -46,6 +50,7 @@ class Method:
         notes: notes for the reader of the report.
         checkpoint: checkpoint of a trained method; None for others.
         source_file: path of a result file; None for others.
+        fingerprint: fingerprint of the settings, weights and files that the detections come from.
         is_tuned: True if settings are searched on training images first.
         is_oracle: True if settings are chosen with the ground truth, so that the method is an upper bound.
     """
@@ -60,6 +65,7 @@ class Method:
         self.costs: dict[str, float | None] = {}
         self.detections: Detections | None = None
         self.notes: list[str] = []
+        self.fingerprint = ""
 
     def tune(self, tuning: Tuning) -> None:
         """Search the settings on training images, if the method is to be tuned."""
@@ -188,8 +194,9 @@ class TunedMethod(Method):
         Raises:
             SegtrainError: an image cannot be read.
         """
-        self.segmenter, costs = tuning.search(self.name, self._space)
-        self.costs |= costs
+        found = tuning.search(self.name, self._space, self.fingerprint)
+        self.segmenter, self.fingerprint = found.segmenter, found.fingerprint
+        self.costs |= found.costs
 
 
 class OracleMethod(Method):
@@ -213,7 +220,9 @@ class OracleMethod(Method):
 
     def join(self, methods: Sequence[Method]) -> None:
         """Add the settings of methods of the same technique, so that none of them has a higher F1 on any image."""
-        self._oracle.join(method.segmenter for method in methods if method.segmenter is not None)
+        joining = [own for own in methods if own.segmenter is not None and self._oracle.takes(own.segmenter)]
+        self._oracle.join(own.segmenter for own in joining if own.segmenter is not None)
+        self.fingerprint = digest(self.fingerprint, [own.fingerprint for own in joining])
 
     def detect(self, benchmark: Benchmark, advance: Advance) -> Detections | None:
         """Segment the images with the best settings; the time of the choice counts as tuning, see `Method`."""
@@ -245,6 +254,7 @@ class ResultFile(Method):
     ) -> None:
         super().__init__(name, None, score_threshold)
         self.source_file = path
+        self.fingerprint = digest(of_file(path), str(ids))
         truth = benchmark.ground_truth
         index = benchmark.split.index
         content = load_results(path, images=index.images, categories=truth.categories, ids=ids, merged=index.merged)
@@ -321,7 +331,8 @@ def build_methods(
     ]
     for name, node in config["segmenters"].items():
         for row, checkpoint in methods_of(name, node, checkpoints).items():
-            built = to_device(build(checkpoint.segmenter_node(node, benchmark.max_dets)), device)
+            own_node = checkpoint.segmenter_node(node, benchmark.max_dets)
+            built = to_device(build(own_node), device)
             if loads_checkpoint(node):
                 need_names = config["tracks"] == "all"
                 categories = checkpoint.categories(benchmark.split.index, need_names=need_names)
@@ -329,6 +340,7 @@ def build_methods(
                 methods.append(TrainedMethod(row, built, checkpoint, categories, given, intensity))
             else:
                 methods.append(_untrained(row, built, checkpoint.score_threshold(given)))
+            methods[-1].fingerprint = of_node(own_node)
     return methods
 
 
@@ -365,7 +377,71 @@ def given_files(methods: Iterable[Method], config_folders: Iterable[Path]) -> li
     return [*results, *((path, path.stem) for path in winners)]
 
 
-def run_methods(methods: Sequence[Method], benchmark: Benchmark, tuning: Tuning, folder: EvaluationFolder) -> None:
+class FoundRows:
+    """Rows that need not run, since they did so before with the same segmenter, data, settings and code.
+
+    Args:
+        kept: where rows are kept, and found.
+        common: fingerprint of what all rows depend on: data, precision, device and code.
+
+    Attributes:
+        measured: what was found of earlier evaluations: name of the row -> folder, and when and where it was measured.
+    """
+
+    def __init__(self, kept: KeptRows, common: str) -> None:
+        self.kept, self._common = kept, common
+        self.measured: dict[str, tuple[Path, str]] = {}
+
+    def fingerprint(self, method: Method) -> str:
+        """Fingerprint all that the detections of a method depend on."""
+        return digest(self._common, type(method).__name__, method.fingerprint, method.score_threshold)
+
+    def restore(self, method: Method, benchmark: Benchmark) -> bool:
+        """Give a method the detections that it made before, if there are any; all processes learn of it.
+
+        Args:
+            method: method that has not run; result files are read anyway.
+            benchmark: receives what is known of the images that were read.
+        """
+        if isinstance(method, ResultFile):
+            return False
+        return distributed.from_first(lambda: self._restored(method, benchmark))
+
+    def _restored(self, method: Method, benchmark: Benchmark) -> bool:
+        found = self.kept.find("detections", self.fingerprint(method), KeptDetections)
+        if found is None:
+            return False
+        method.detections = found.content.detections()
+        method.costs |= found.content.costs
+        benchmark.greys.update(found.content.greys)
+        self.note(method.name, found.folder, found.measured)
+        return True
+
+    def keep(self, method: Method, benchmark: Benchmark) -> None:
+        """Keep the detections of a method that has run, in the first process."""
+        if method.detections is not None and not isinstance(method, ResultFile):
+            content = KeptDetections.of(method.detections, method.costs, benchmark.greys)
+            self.kept.keep("detections", self.fingerprint(method), method.name, content)
+
+    def note(self, name: str, folder: Path, measured: str) -> None:
+        """Note, and say, that a row comes from an earlier evaluation."""
+        self.measured[name] = folder, measured
+        logger.info(f"{name}: taken from {folder}, with the times that were measured there on {measured}")
+
+    def notes(self) -> list[str]:
+        """Say for the reader of the report which rows come from earlier evaluations."""
+        places: dict[tuple[Path, str], list[str]] = {}
+        for name, place in self.measured.items():
+            places.setdefault(place, []).append(name)
+        return [
+            f"Taken from {folder}, with the times that were measured there on {measured}: {', '.join(names)}"
+            for (folder, measured), names in places.items()
+        ]
+
+
+def run_methods(
+    methods: Sequence[Method], benchmark: Benchmark, tuning: Tuning, folder: EvaluationFolder, rows: FoundRows
+) -> None:
     """Tune and run all methods; of several processes, all segment and the first one collects.
 
     Args:
@@ -373,6 +449,7 @@ def run_methods(methods: Sequence[Method], benchmark: Benchmark, tuning: Tuning,
         benchmark: the images and their ground truth; receives the methods that have run.
         tuning: budget and training images of the searches.
         folder: receives the detections.
+        rows: rows that are whole already; receives the others as they become so.
 
     Raises:
         SegtrainError: an image cannot be read.
@@ -385,11 +462,13 @@ def run_methods(methods: Sequence[Method], benchmark: Benchmark, tuning: Tuning,
     with progress("methods") as stage:
         for count, method in enumerate(methods):
             stage.update(count / len(methods), method.name)
-            found = method.detect(benchmark, lambda: stage.advance(step * distributed.size()))
-            if found is None:
+            if not rows.restore(method, benchmark):
+                method.detect(benchmark, lambda: stage.advance(step * distributed.size()))
+                rows.keep(method, benchmark)
+            if method.detections is None:
                 continue
             stage.update(state=f"writing {method.name}")
-            folder.write_records(method.name, found)
+            folder.write_records(method.name, method.detections)
             benchmark.rows[method.name] = method.result(benchmark.split)
         stage.update(1.0)
     benchmark.share_greys()

@@ -59,10 +59,14 @@ class Oracle:
         """Try further settings, so that no method of the same technique has a higher F1 on any image.
 
         Args:
-            segmenters: segmenters of other methods; those of a technique that is not in the grid are ignored.
+            segmenters: segmenters that it `takes`.
         """
-        techniques = {info_of(segmenter).technique for segmenter in self.segmenters} - {None}
-        self.segmenters += [other for other in segmenters if info_of(other).technique in techniques]
+        self.segmenters += segmenters
+
+    def takes(self, segmenter: Segmenter) -> bool:
+        """Tell whether a segmenter is of a technique that is in the grid."""
+        technique = info_of(segmenter).technique
+        return technique is not None and technique in {info_of(own).technique for own in self.segmenters}
 
     def segment_knowing(self, image: Tensor, truths: Sequence[GroundTruth]) -> Instances:
         """Segment an image with the setting that suits it best.

@@ -138,6 +138,8 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
         strata: scores by trait ("size", "contrast", "crowding") and stratum; None without masks.
         technique: kind of method, such as "threshold", "edges", "kmeans" or "mask_rcnn"; None where it is not known.
         oracle: settings were chosen with the ground truth; an upper bound that is no contender.
+        measured: date, time and processor of the times of a row that an earlier evaluation has made; None for a row of
+            this one.
     """
 
     class_agnostic: TrackScores | None
@@ -154,6 +156,7 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
     strata: Mapping[str, Sequence[StratumScores]] | None
     technique: str | None = None
     oracle: bool = False
+    measured: str | None = None
 
     @property
     def is_classical(self) -> bool:

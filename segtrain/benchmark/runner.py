@@ -40,12 +40,13 @@ class EvaluationFolder:
         for file, name in given:
             self._given.setdefault(file.resolve(), name)
 
-    def prepare(self, names: Collection[str], overwrite: bool) -> None:
+    def prepare(self, names: Collection[str], overwrite: bool, resumes: bool = False) -> None:
         """Check that no given file would be replaced, and prepare the folder.
 
         Args:
             names: names of all methods.
             overwrite: True to remove files of an earlier evaluation, except those that methods were read from.
+            resumes: True to go on with an earlier evaluation, whose files are replaced by those of the same rows.
 
         Raises:
             SegtrainError: a file that a method was read from would be replaced, or two methods would write one file.
@@ -61,13 +62,14 @@ class EvaluationFolder:
                 seen.add(path)
                 self._refuse_given(path, name)
         records = (self.path / "predictions").rglob("*.json")
-        winners = (self.path / "tuned" / "segmenter").glob("*_winner.yaml")
+        winners = list((self.path / "tuned" / "segmenter").glob("*_winner.yaml"))
         earlier = [path for path in [*records, *winners, *reports] if path.resolve() not in self._given]
         if overwrite:
             for path in earlier:
                 path.unlink(missing_ok=True)
-        elif self._unfinished.exists():
-            self._set_aside([path for path in earlier if path.exists()])
+        elif resumes or self._unfinished.exists():
+            replaced = {*seen, *reports, *winners} if resumes else set()
+            self._set_aside([path for path in earlier if path.exists() and path not in replaced])
         write_atomically(self._unfinished, "")
 
     def finish(self) -> None:

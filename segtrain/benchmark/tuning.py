@@ -5,9 +5,11 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from math import isnan
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from segtrain import distributed
+from segtrain.benchmark.fingerprints import digest, of_code, of_data, of_node
+from segtrain.benchmark.kept_rows import KeptRows
 from segtrain.benchmark.search import Budget, TrainingImages, Tuned, Winner, files_of, search
 from segtrain.benchmark.search_space import build_segmenter
 from segtrain.console import progress
@@ -17,7 +19,7 @@ from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import as_yaml, quote_override
 from segtrain.segmenters import Segmenter
-from segtrain.stopping import finishing_work, stop_if_asked
+from segtrain.stopping import finishing_work, stop_if_asked, stop_requested
 from segtrain.values import TunedMetric
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,20 @@ class Tunable(Protocol):
 
     name: str
     is_tuned: ClassVar[bool]
+
+
+class Found(NamedTuple):
+    """Outcome of a search.
+
+    Attributes:
+        segmenter: the segmenter with the best settings.
+        fingerprint: fingerprint of these.
+        costs: "tuning_seconds", "training_images" and "training_objects".
+    """
+
+    segmenter: Segmenter
+    fingerprint: str
+    costs: Costs
 
 
 AnyMethod = TypeVar("AnyMethod", bound=Tunable)
@@ -48,6 +64,7 @@ class Tuning:
         images: number of training images; None for all.
         seconds: limit of each search; None for none.
         trials: limit of each search; None for none.
+        kept: where winners are kept, and found.
 
     Attributes:
         notes: notes for the reader of the report.
@@ -64,10 +81,12 @@ class Tuning:
         images: int | None,
         seconds: float | None,
         trials: int | None,
+        kept: KeptRows,
     ) -> None:
         self.notes: list[str] = []
         self._folder, self._data, self._command, self._seed = folder / "tuned", data, command, seed
         self._metric, self._count, self._limits = metric, images, (seconds, trials)
+        self._kept, self._searched_on = kept, ""
         self._budget: Budget | None = None
         self._images: TrainingImages | None = None
 
@@ -98,6 +117,7 @@ class Tuning:
             split = open_data(self._data, ["train"], split_seed, val_ids, intensity=intensity)["train"]
             files = set(files_of(evaluated).values())
             self._images = TrainingImages(split, self._count, self._seed, skip=skip, evaluated=files)
+            self._searched_on = digest(of_data(split, self._data), self._images.ids)
         except SegtrainError as error:
             self._note(f"{', '.join(tuned)} left out, with nothing to tune on: {error}")
             return [method for method in methods if not method.is_tuned]
@@ -105,36 +125,21 @@ class Tuning:
             self._note(f"{shared} training images are evaluated too; settings were searched on the others")
         return list(methods)
 
-    def search(self, name: str, space: Tuned) -> tuple[Segmenter, Costs]:
+    def search(self, name: str, space: Tuned, fingerprint: str) -> Found:
         """Search the settings of a method, and save the best ones as a segmenter.
 
         Args:
             name: name of the method.
             space: candidates and the values to try.
-
-        Returns:
-            The segmenter with the best settings, and the costs of the search: "tuning_seconds", "training_images" and
-            "training_objects".
+            fingerprint: fingerprint of the space; a search that was made before is not repeated.
 
         Raises:
             SegtrainError: an image cannot be read.
             Stopped: a signal was received; the best settings so far are saved.
         """
         assert self._images is not None
-        assert self._budget is not None
         images = len(self._images.ids)
-        with finishing_work(), progress(f"tuning {name}") as stage:
-            winner = search(
-                space,
-                self._images,
-                metric=self._metric,
-                max_dets=self._data["max_dets"],
-                budget=self._budget,
-                seed=self._seed,
-                show=lambda share, trials, best: stage.update(share, f"{trials} trials, best {best:.3f}"),
-            )
-        if not winner.completed:
-            stop_if_asked()
+        winner = self._winner(name, space, fingerprint)
         outcome = f"{self._metric} {winner.value:.4f}" if winner.completed else "no trial ended in time, as it stands"
         outcome += f", on {images} training images; {winner.trials} trials, {winner.seconds:.0f} s"
         logger.info("%s: %s", name, outcome)
@@ -148,7 +153,33 @@ class Tuning:
             self._save(name, node, outcome)
         stop_if_asked()
         costs: Costs = {"training_images": images, "training_objects": self._images.objects}
-        return build_segmenter(node), {"tuning_seconds": winner.seconds, **costs}
+        return Found(build_segmenter(node), of_node(node), {"tuning_seconds": winner.seconds, **costs})
+
+    def _winner(self, name: str, space: Tuned, fingerprint: str) -> Winner:
+        """Search, or find the winner of the same search in an earlier evaluation."""
+        settings = [self._metric, self._data["max_dets"], self._limits, self._seed]
+        whole = digest(of_code(), fingerprint, self._searched_on, settings)
+        known = distributed.from_first(lambda: self._kept.find("winner", whole, Winner))
+        if known is not None:
+            logger.info(f"{name}: its settings are those that were found in {known.folder} on {known.measured}")
+            return known.content
+        assert self._images is not None
+        assert self._budget is not None
+        with finishing_work(), progress(f"tuning {name}") as stage:
+            winner = search(
+                space,
+                self._images,
+                metric=self._metric,
+                max_dets=self._data["max_dets"],
+                budget=self._budget,
+                seed=self._seed,
+                show=lambda share, trials, best: stage.update(share, f"{trials} trials, best {best:.3f}"),
+            )
+        if not winner.completed:
+            stop_if_asked()
+        elif distributed.is_first() and not stop_requested():
+            self._kept.keep("winner", whole, name, winner)
+        return winner
 
     def _note(self, text: str) -> None:
         self.notes.append(text)

@@ -34,7 +34,7 @@ from segtrain.values import (
 
 # Keys whose values are paths, or lists of paths; `*` stands for any name.
 _PATHS = (
-    "output_dir", "resume.path", "checkpoint", "data.root", "data.train_annotations", "data.train_images",
+    "output_dir", "resume.path", "reuse", "checkpoint", "data.root", "data.train_annotations", "data.train_images",
     "data.val_annotations", "data.val_images", "segmenter.weights", "segmenters.*.path", "predictions.*",
     "predictions.*.file",
 )  # fmt: skip
@@ -127,9 +127,17 @@ class ResultFile(Struct):
     category_map: CategoryOrder | dict[Any, Any] | None
 
 
+class Resumption(Struct):
+    """``resume``: whether an evaluation goes on with what is done in its folder."""
+
+    path: Literal["auto"] | None
+
+
 class Evaluate(Run):
     """Root of ``evaluate``."""
 
+    resume: Resumption
+    reuse: str | list[str] | None
     checkpoint: str | list[str] | None
     trust: list[str]
     reference: str

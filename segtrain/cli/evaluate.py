@@ -14,7 +14,9 @@ from segtrain.benchmark.checkpoints import (
     seeds_of_one_configuration,
     with_all_categories,
 )
-from segtrain.benchmark.methods import build_methods, given_files, reference_row, run_methods
+from segtrain.benchmark.fingerprints import digest, of_code, of_data
+from segtrain.benchmark.kept_rows import KeptRows
+from segtrain.benchmark.methods import FoundRows, build_methods, given_files, reference_row, run_methods
 from segtrain.benchmark.results import Results
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder, MethodResult
 from segtrain.benchmark.tuning import Tuning
@@ -90,10 +92,16 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     methods = build_methods({**config, "data": data}, checkpoints, benchmark, device)
     found = checkpoint_argument(source.path, config["checkpoint"])
     start = [*command.program, *about_data(command.overrides), *found]
-    tuning = Tuning(output_dir, data, start, config["seed"], **config["tune"])
+    precision = source.precision(config["precision"], device)
+    environment = describe_environment(device, precision)
+    resumes = config["resume"]["path"] == "auto" and not config["overwrite"]
+    given = [config["reuse"]] if isinstance(config["reuse"], str) else config["reuse"] or []
+    kept = KeptRows(output_dir, [*([output_dir] if resumes else []), *map(Path, given)], str(environment["processor"]))
+    rows = FoundRows(kept, digest(of_code(), of_data(split, data), device.type, precision))
+    tuning = Tuning(output_dir, data, start, config["seed"], **config["tune"], kept=kept)
     methods = tuning.open(methods, source.seed, val_ids, split)
     if not distributed.is_first():
-        run_methods(methods, benchmark, tuning, EvaluationFolder(output_dir))
+        run_methods(methods, benchmark, tuning, EvaluationFolder(output_dir), rows)
         return None
     reference = reference_row(
         config["reference"],
@@ -101,25 +109,28 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         [method.name for method in methods if method.checkpoint is not None],
         required="reference" in given_keys(command.overrides),
     )
-    command.record(config, output_dir)
+    command.record(config, output_dir, {} if resumes else None)
     folder = EvaluationFolder(output_dir, given_files(methods, command.config_folders))
-    folder.prepare([method.name for method in methods], config["overwrite"])
+    folder.prepare([method.name for method in methods], config["overwrite"], resumes)
 
     analyst = Analyst(
         split, benchmark.ground_truth, benchmark.max_dets, benchmark.tracks, **config["bootstrap"], seed=config["seed"]
     )
     try:
-        run_methods(methods, benchmark, tuning, folder)
-        analyses = analyse_rows(analyst, benchmark.rows, threads)
+        run_methods(methods, benchmark, tuning, folder, rows)
+        settings = [data["max_dets"], config["tracks"], config["bootstrap"], config["seed"]]
+        parts = {method.name: digest(rows.fingerprint(method), settings) for method in methods}
+        analyses = analyse_rows(analyst, benchmark.rows, threads, rows, parts)
     except Stopped as stop:
-        raise _stopped(stop, len(benchmark.rows), len(methods), folder.path) from None
+        again = command.line_with(output_dir=str(output_dir), resume="auto")
+        raise _stopped(stop, len(benchmark.rows), len(methods), folder.path, again) from None
 
     trained = {method.name: method.checkpoint for method in methods if method.checkpoint is not None}
     results = build_results(
         benchmark.rows,
         analyses,
         analyst,
-        environment=describe_environment(device, source.precision(config["precision"], device)),
+        environment=environment,
         command=command.line(*found),
         directory=str(Path.cwd()),
         checkpoint=source.describe(),
@@ -127,32 +138,55 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         seeds=seeds_of_one_configuration(trained),
         reference=reference,
         greys=benchmark.greys,
-        notes=[*(note for method in methods for note in method.notes), *tuning.notes],
+        measured={name: measured for name, (_, measured) in rows.measured.items()},
+        notes=[*rows.notes(), *(note for method in methods for note in method.notes), *tuning.notes],
     )
     scores = {name: analyses[name].image_f1 for name in benchmark.rows}
     known = {name: own for name, own in scores.items() if own is not None}
     report = write_report(output_dir, results, select_images(benchmark, known, config["gallery"], reference))
+    kept.drop_others()
     folder.finish()
     rich.print(terminal_table(results))
     print(f"Report: {report}")
     return Evaluation(results, report)
 
 
-def analyse_rows(analyst: Analyst, rows: Mapping[str, MethodResult], processes: int) -> dict[str, RowAnalysis]:
-    """Analyse all rows, in the order of the evaluation.
+def analyse_rows(
+    analyst: Analyst,
+    rows: Mapping[str, MethodResult],
+    processes: int,
+    found: FoundRows,
+    fingerprints: Mapping[str, str],
+) -> dict[str, RowAnalysis]:
+    """Analyse all rows that an earlier evaluation has not analysed, and keep each analysis once it is whole.
 
     Args:
         analyst: what the analyses are based on.
         rows: methods by name.
         processes: number of processes that share the rows.
+        found: where analyses are found, and kept.
+        fingerprints: fingerprint of all that the analysis of each row depends on.
+
+    Returns:
+        The analyses in the order of the rows.
     """
-    analyses = dict(analyst.analyse(rows, processes))
+    analyses: dict[str, RowAnalysis] = {}
+    for name in rows:
+        known = found.kept.find("analysis", fingerprints[name], RowAnalysis)
+        if known is not None:
+            analyses[name] = known.content
+            if name not in found.measured:
+                found.note(name, known.folder, known.measured)
+    left = {name: row for name, row in rows.items() if name not in analyses}
+    for name, analysis in analyst.analyse(left, processes):
+        found.kept.keep("analysis", fingerprints[name], name, analysis)
+        analyses[name] = analysis
     return {name: analyses[name] for name in rows}
 
 
-def _stopped(stop: Stopped, done: int, rows: int, folder: Path) -> Stopped:
-    kept = f"{folder} keeps their detections, and the settings that were found so far"
-    return Stopped(stop.number, f"stopped with {done} of {rows} rows done; {kept}")
+def _stopped(stop: Stopped, done: int, rows: int, folder: Path, again: str) -> Stopped:
+    kept = f"{folder} keeps them, and the settings that were found so far"
+    return Stopped(stop.number, f"stopped with {done} of {rows} rows done; {kept}; go on with: {again}")
 
 
 def _image_use(config: dict[str, Any]) -> ImageUse:

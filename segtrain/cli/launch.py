@@ -73,7 +73,9 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
         with _errors_as_one_line(debugging), kept, locked_folder(output_dir), requeued():
             values = {**_checked((cfg, (), ()))[0], "output_dir": str(output_dir)}
             if "resume" in values and goes_on(output_dir, overwrite=values["overwrite"]):
-                values["resume"] = {"path": "auto", "schedule": "keep"}
+                values["resume"] = {**values["resume"], "path": "auto"} | {
+                    key: "keep" for key in values["resume"] if key == "schedule"
+                }
             start_logging()
             processes.remember(sweep_dir or output_dir)
             command = _command(config_name, program, arguments)
@@ -262,7 +264,7 @@ def _check_command(config_name: str, arguments: Sequence[str]) -> None:
 
 
 def _resumes_in_place(config: Mapping[str, Any]) -> bool:
-    """Return True if a training goes on in its own folder."""
+    """Return True if a run goes on in its own folder."""
     return bool(config.get("resume", {}).get("path") == "auto")
 
 
@@ -271,7 +273,7 @@ def _check_output_dir(folder: Path, overwrite: bool, resume: bool) -> None:
     if held and not overwrite and not resume:
         raise SegtrainError(
             f"{folder} already holds {' and '.join(held)}; choose another output_dir=, or overwrite=true"
-            + (", or resume=auto to go on with it" if "checkpoints" in held else "")
+            + (", or resume=auto to go on with it" if "checkpoints" in held or (folder / "rows").exists() else "")
         )
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:

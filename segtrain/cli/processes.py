@@ -153,7 +153,8 @@ def continued(arguments: Sequence[str]) -> list[str]:
     folder = distributed.kept("folder")
     if folder is None:
         return list(arguments)
-    own = [path for pattern in ("", "*/") for path in Path(folder).glob(f"{pattern}checkpoints/last.pt")]
+    begun = ("checkpoints/last.pt", ".unfinished")
+    own = [path for name in begun for pattern in ("", "*/") for path in Path(folder).glob(f"{pattern}{name}")]
     settings = {"output_dir": quote_override(folder), **({"resume": "auto"} if own else {})}
     kept = [argument for argument in arguments if re.split("[.=]", argument.lstrip("+"))[0] not in settings]
     return [*kept, *(f"{key}={value}" for key, value in settings.items())]

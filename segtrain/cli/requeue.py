@@ -63,6 +63,6 @@ def goes_on(folder: Path, *, overwrite: bool) -> bool:
         folder: folder of the job's run.
         overwrite: True if an earlier run may be replaced.
     """
-    begun = (folder / "checkpoints" / "last.pt").exists()
+    begun = (folder / "checkpoints" / "last.pt").exists() or (folder / ".unfinished").exists()
     again = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
     return is_job() and begun and (again or not overwrite)

@@ -51,6 +51,7 @@ def build_results(
     checkpoints: Mapping[str, Mapping[str, Any] | None],
     seeds: Mapping[tuple[str, ...], Sequence[int]],
     greys: Mapping[int, tuple[int, int]] = MappingProxyType({}),
+    measured: Mapping[str, str] = MappingProxyType({}),
     notes: Sequence[str] = (),
 ) -> Results:
     """Compare the methods of an evaluation, and put its results together.
@@ -67,6 +68,7 @@ def build_results(
         checkpoints: checkpoint of each learned method.
         seeds: methods whose training differs by its seed alone, and those seeds.
         greys: least and greatest value of each image that a method has read, by image id.
+        measured: date, time and processor of the times of rows that come from earlier evaluations, by name.
         notes: further sentences for the reader.
     """
     split, ground_truth, max_dets = analyst.split, analyst.ground_truth, analyst.max_dets
@@ -90,6 +92,7 @@ def build_results(
             strata=analyses[name].strata,
             technique=row.technique,
             oracle=row.oracle,
+            measured=measured.get(name),
         )
         for name, row in rows.items()
     }

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segtrain.benchmark.methods import Method
+from segtrain.benchmark import tuning
+from segtrain.benchmark.methods import Method, OracleMethod
+from segtrain.report.row_analysis import Analyst
 from tests.conftest import Workplace
 from tests.helpers.scripts import SMALL, data_of, message, run
 
@@ -429,6 +431,7 @@ def test_an_evaluation_that_is_stopped_keeps_its_rows(
         stopped = run("evaluate", *arguments, folder=tmp_path)
     assert stopped.code == 143
     assert "stopped with 1 of 2 rows done; " in stopped.err
+    assert stopped.err.rstrip().endswith("report resume=auto")
     kept = (tmp_path / "report" / "predictions" / "a.json").read_text()
     again = run("evaluate", *[a for a in arguments if ".a=" not in a], folder=tmp_path)
     assert (again.code, again.err) == (0, "")
@@ -442,3 +445,66 @@ def test_an_evaluation_that_is_stopped_keeps_its_rows(
     }
     assert (tmp_path / "report" / "unfinished" / "predictions" / "a.json").read_text() == kept
     assert not (tmp_path / "report" / ".unfinished").exists()
+
+
+def numbers(folder: Path) -> dict[str, Any]:
+    """Content of ``results.json`` without what tells one run from another."""
+    content: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    for key in ("command", "directory", "environment", "warnings"):
+        del content[key]
+    for method in content["methods"].values():
+        del method["timing"], method["costs"]
+        method.pop("measured", None)
+    return content
+
+
+def test_an_evaluation_goes_on_and_a_later_one_takes_its_rows(
+    workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f"+segmenter@segmenters.{name}=threshold_{name}" for name in ("mean", "tuned", "oracle")]
+    limits = ["bootstrap.resamples=20", "tune.trials=2", "tune.seconds=null", "tune.images=2", "gallery=1"]
+    arguments = ["methods=none", *rows, *data_of(workplace.data), *limits, "threads=1"]
+    whole = run("evaluate", *arguments, "output_dir=whole", folder=tmp_path)
+    assert (whole.code, whole.err) == (0, "")
+    work = {"searched": 0, "detected": 0, "analysed": 0}
+
+    def counted(what: str, function: Any, stop_at: int = 0) -> Any:
+        def call(*given: Any, **named: Any) -> Any:
+            work[what] += 1
+            if work[what] == stop_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return function(*given, **named)
+
+        return call
+
+    monkeypatch.setattr(tuning, "search", counted("searched", tuning.search))
+    monkeypatch.setattr(Method, "_segment", counted("detected", Method._segment))
+    # It is stopped in the last row's choice of settings, then in the second analysis.
+    for stopped_in, name in ((OracleMethod, "_segment"), (Analyst, "analyse_row")):
+        with monkeypatch.context() as patch:
+            what, count = ("detected", 3) if name == "_segment" else ("analysed", 2)
+            patch.setattr(stopped_in, name, counted(what, getattr(stopped_in, name), count))
+            stopped = run("evaluate", *arguments, "output_dir=mine", "resume=auto", folder=tmp_path)
+        assert stopped.code == 143
+    assert work == {"searched": 1, "detected": 3, "analysed": 2}
+    monkeypatch.setattr(OracleMethod, "_segment", counted("detected", OracleMethod._segment))
+    monkeypatch.setattr(Analyst, "analyse_row", counted("analysed", Analyst.analyse_row))
+    again = run("evaluate", *arguments, "output_dir=mine", "resume=auto", folder=tmp_path)
+    assert (again.code, again.err) == (0, "")
+    assert work == {"searched": 1, "detected": 3, "analysed": 4}
+    assert numbers(tmp_path / "mine") == numbers(tmp_path / "whole")
+    assert "tuned: taken from " in again.out
+    assert not (tmp_path / "mine" / ".unfinished").exists()
+
+    # The draws of another seed are others, and so are the searches; masks of fixed settings are the same.
+    later = run("evaluate", *arguments, "output_dir=later", "reuse=mine", "seed=1", folder=tmp_path)
+    assert (later.code, later.err) == (0, "")
+    assert work["searched"] == 2
+    content = json.loads((tmp_path / "later" / "results.json").read_text())
+    measured = {name: method.get("measured") for name, method in content["methods"].items()}
+    assert measured["mean"] is not None
+    assert any("Taken from mine, with the times that were measured there on" in line for line in content["warnings"])
+    assert (tmp_path / "later" / "predictions" / "mean.json").exists()
+    refused = run("evaluate", *arguments, "output_dir=refused", "reuse=nowhere", folder=tmp_path)
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "reuse=nowhere: there is no folder rows in it" in refused.err

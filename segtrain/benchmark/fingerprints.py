@@ -1,0 +1,121 @@
+"""Fingerprints of what a row of an evaluation depends on: code, data, settings, and weights."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import segtrain
+from segtrain.data.check.cache import fingerprints
+from segtrain.data.check.known_headers import place_of
+from segtrain.data.splits import Split, fingerprint_of
+
+# Libraries whose versions may change a mask or a number.
+_LIBRARIES = (
+    "numpy", "scipy", "scikit-image", "scikit-learn", "opencv-python-headless", "pillow", "tifffile", "torch",
+    "torchvision", "pycocotools", "hotcoco",
+)  # fmt: skip
+# Keys of ``data`` that say where the data lie, and not what they are or how they are read.
+_PLACES = frozenset(
+    ["root", "train_annotations", "train_images", "val_annotations", "val_images", "cache", "cache_gb", "generator",
+     "from_checkpoint", "check"]
+)  # fmt: skip
+
+
+def digest(*parts: object) -> str:
+    """Return a text of 32 characters that is equal for equal plain values.
+
+    >>> digest("a", {"b": 1}) == digest("a", {"b": 1}) != digest("a", {"b": 2})
+    True
+    """
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+
+
+@cache
+def of_code() -> str:
+    """Fingerprint the sources of this package, and the versions of the libraries that masks and numbers come from."""
+    folder, found = Path(segtrain.__file__).parent, hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        found.update(f"{path.relative_to(folder).as_posix()}\n".encode())
+        found.update(path.read_bytes())
+    return digest(found.hexdigest(), {name: _version(name) for name in _LIBRARIES})
+
+
+def of_file(path: Path) -> str:
+    """Fingerprint the content of a file.
+
+    Args:
+        path: path of the file; it exists.
+    """
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+def of_data(split: Split, data: Mapping[str, Any]) -> str:
+    """Fingerprint images and annotations, and how they are read.
+
+    Args:
+        split: the split; image files count by their sizes and times of change.
+        data: the ``data`` node.
+    """
+    settings = {key: value for key, value in data.items() if key not in _PLACES}
+    if split.images is None:
+        return digest(fingerprint_of(split), settings)
+    names = [image.file_name for image in split.index.images]
+    files = fingerprints(split.images.folder, names)
+    place = "" if files else place_of(split.images)  # a store's identity tells its version
+    reading = [str(split.images.reading), str(split.images.intensity)]
+    return digest(fingerprint_of(split), settings, files, place, reading)
+
+
+def of_node(node: Mapping[str, Any]) -> str:
+    """Fingerprint the configuration of a segmenter, with the code outside this package that it names.
+
+    Args:
+        node: configuration; of a checkpoint its content counts, wherever it lies.
+    """
+    modules = sorted({name.rpartition(".")[0] for name in _targets(node) if not name.startswith("segtrain.")})
+    sources = [of_file(path) for name in modules if (path := _source(name)) is not None]
+    path = node.get("path")
+    named: dict[str, Any] = dict(node)
+    if isinstance(path, str) and Path(path).is_file():
+        named["path"] = of_file(Path(path))
+    return digest(named, sources)
+
+
+def _targets(node: object) -> Iterator[str]:
+    """Yield the names of the functions and classes below a node."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "_target_":
+                yield str(value)
+            else:
+                yield from _targets(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _targets(value)
+
+
+def _source(name: str) -> Path | None:
+    """Find the file of a module, or of the module that holds a class of this name."""
+    while name:
+        try:
+            spec = find_spec(name)
+        except (ImportError, ValueError):
+            spec = None
+        if spec is not None:
+            return None if spec.origin is None else Path(spec.origin)
+        name = name.rpartition(".")[0]
+    return None
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ImportError:
+        return ""

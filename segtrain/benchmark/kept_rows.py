@@ -1,0 +1,241 @@
+"""Rows of an evaluation on the disk: what is whole of each, by the fingerprint of all that it depends on."""
+
+import logging
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import numpy as np
+
+from segtrain.errors import SegtrainError
+from segtrain.evaluation import Detections
+from segtrain.io import write_atomically
+from segtrain.mask_records import MaskRecords
+from segtrain.records import BoxPrediction
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+FOLDER = "rows"  # in the folder of an evaluation
+_FORMAT = 1  # part of each file's name: other formats are not looked at
+
+
+class KeptBoxes(msgspec.Struct, frozen=True):
+    """Records of N boxes by column, arrays as bytes."""
+
+    image_ids: bytes
+    category_ids: bytes
+    boxes: bytes  # (N, 4) xywh, float64
+    scores: bytes
+
+
+class KeptMasks(msgspec.Struct, frozen=True):
+    """Records of N masks by column, arrays as bytes."""
+
+    image_ids: bytes
+    category_ids: bytes
+    scores: bytes
+    sizes: list[list[int]]
+    size_numbers: bytes
+    codes: list[str]
+
+
+class KeptDetections(msgspec.Struct, frozen=True):
+    """Detections of a row, and what was measured as they were made.
+
+    Attributes:
+        masks: masks; None if the method has boxes only.
+        boxes: boxes that the method itself predicts; None to use the box of each mask.
+        exported_boxes: boxes that result files hold; None to write ``boxes``.
+        class_aware: True if the category ids are those of the ground truth.
+        score_threshold: operating point.
+        seconds: seconds of images, by part of the work.
+        costs: resources, by the fields of ``results.Costs``.
+        greys: least and greatest value of each image that was read, by image id.
+    """
+
+    masks: KeptMasks | None
+    boxes: KeptBoxes | None
+    exported_boxes: KeptBoxes | None
+    class_aware: bool
+    score_threshold: float
+    seconds: dict[str, list[float]]
+    costs: dict[str, int | float | None]
+    greys: dict[int, tuple[int, int]]
+
+    @classmethod
+    def of(
+        cls, detections: Detections, costs: Mapping[str, float | None], greys: Mapping[int, tuple[int, int]]
+    ) -> "KeptDetections":
+        """Take the detections of a row, and what was measured."""
+        masks = None if detections.masks is None else MaskRecords.of(detections.masks)
+        return cls(
+            masks=None if masks is None else KeptMasks(*_as_bytes(masks.columns())),
+            boxes=_kept_boxes(detections.boxes),
+            exported_boxes=_kept_boxes(detections.exported_boxes),
+            class_aware=detections.class_aware,
+            score_threshold=detections.score_threshold,
+            seconds={name: list(values) for name, values in detections.seconds.items()},
+            costs=dict(costs),
+            greys=dict(greys),
+        )
+
+    def detections(self) -> Detections:
+        """Return the detections."""
+        masks = self.masks
+        found = None if masks is None else MaskRecords(
+            _integers(masks.image_ids), _integers(masks.category_ids), _floats(masks.scores), masks.sizes,
+            _integers(masks.size_numbers), masks.codes,
+        )  # fmt: skip
+        return Detections(
+            found,
+            _boxes(self.boxes),
+            self.class_aware,
+            self.score_threshold,
+            self.seconds,
+            exported_boxes=_boxes(self.exported_boxes),
+        )
+
+
+@dataclass(frozen=True)
+class Kept(Generic[T]):
+    """Part of a row that was found.
+
+    Attributes:
+        content: the part.
+        measured: date, time and processor of its making.
+        folder: folder of the evaluation that it was found in.
+    """
+
+    content: T
+    measured: str
+    folder: Path
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    """Content of a file: the name of the row for the reader, date and processor, and the encoded part."""
+
+    name: str
+    measured: str
+    content: msgspec.Raw
+
+
+class KeptRows:
+    """Parts of rows in the folder of an evaluation, and in those of earlier ones.
+
+    A file is written under a temporary name, and has its own once it is whole and on the disk. Its name states the
+    fingerprint of all that the part depends on, so that nothing else can be taken for it.
+
+    Args:
+        folder: folder of the evaluation.
+        sources: folders of evaluations to take parts from.
+        processor: processor that times are measured on.
+
+    Raises:
+        SegtrainError: a source is no folder of an evaluation that has kept its rows.
+    """
+
+    def __init__(self, folder: Path, sources: Sequence[Path], processor: str) -> None:
+        self._folder, self._sources, self._processor = folder, list(sources), processor
+        self._used: set[str] = set()
+        for source in sources:
+            if source != folder and not (source / FOLDER).is_dir():
+                raise SegtrainError(
+                    f"reuse={source}: there is no folder {FOLDER} in it, where an evaluation keeps its rows; name the "
+                    "output_dir of one"
+                )
+
+    def find(self, part: str, fingerprint: str, kind: type[T]) -> Kept[T] | None:
+        """Find a part of a row; None if it is nowhere, or damaged.
+
+        Args:
+            part: name of the part, such as "detections".
+            fingerprint: fingerprint of what it depends on.
+            kind: type of the part, for msgspec.
+        """
+        name = _file_name(part, fingerprint)
+        for source in self._sources:
+            path = source / FOLDER / name
+            try:
+                packed = path.read_bytes()
+            except OSError:
+                continue
+            try:
+                envelope = msgspec.msgpack.decode(zlib.decompress(packed), type=_Envelope)
+                content = msgspec.msgpack.decode(envelope.content, type=kind)
+            except (zlib.error, ValueError):
+                logger.warning(f"{path}: is damaged, so this part of a row is made anew")
+                continue
+            self._used.add(name)
+            if source != self._folder:
+                write_atomically(self._folder / FOLDER / name, packed)
+            return Kept(content, envelope.measured, source)
+        return None
+
+    def keep(self, part: str, fingerprint: str, name: str, content: object) -> None:
+        """Write a part of a row that is whole.
+
+        Args:
+            part: name of the part.
+            fingerprint: fingerprint of what it depends on.
+            name: name of the row, for the reader of the file.
+            content: the part.
+        """
+        measured = f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z}, {self._processor}"
+        envelope = _Envelope(name, measured, msgspec.Raw(msgspec.msgpack.encode(content)))
+        file_name = _file_name(part, fingerprint)
+        self._used.add(file_name)
+        # Level 1 is fast; the checksum of the format tells damage.
+        write_atomically(self._folder / FOLDER / file_name, zlib.compress(msgspec.msgpack.encode(envelope), 1))
+
+    def drop_others(self) -> None:
+        """Remove the parts in the folder that this evaluation has neither made nor found."""
+        for path in (self._folder / FOLDER).glob("*"):
+            if path.name not in self._used:
+                path.unlink(missing_ok=True)
+
+
+def _file_name(part: str, fingerprint: str) -> str:
+    return f"{fingerprint}.{part}{_FORMAT}"
+
+
+def _as_bytes(columns: Sequence[Any]) -> list[Any]:
+    return [column.tobytes() if isinstance(column, np.ndarray) else column for column in columns]
+
+
+def _integers(content: bytes) -> Any:
+    return np.frombuffer(content, dtype=np.int64)
+
+
+def _floats(content: bytes) -> Any:
+    return np.frombuffer(content, dtype=np.float64)
+
+
+def _kept_boxes(records: Sequence[BoxPrediction] | None) -> KeptBoxes | None:
+    if records is None:
+        return None
+    columns: Mapping[str, tuple[Callable[[BoxPrediction], Any], type]] = {
+        "image_ids": (lambda record: record["image_id"], np.int64),
+        "category_ids": (lambda record: record["category_id"], np.int64),
+        "boxes": (lambda record: record["bbox"], np.float64),
+        "scores": (lambda record: record["score"], np.float64),
+    }
+    return KeptBoxes(
+        **{name: np.array(list(map(get, records)), dtype=kind).tobytes() for name, (get, kind) in columns.items()}
+    )
+
+
+def _boxes(kept: KeptBoxes | None) -> list[BoxPrediction] | None:
+    if kept is None:
+        return None
+    columns = (
+        _integers(kept.image_ids), _integers(kept.category_ids), _floats(kept.boxes).reshape(-1, 4),
+        _floats(kept.scores),
+    )  # fmt: skip
+    return [
+        BoxPrediction(image_id=image_id, category_id=category_id, bbox=box, score=score)
+        for image_id, category_id, box, score in zip(*(column.tolist() for column in columns), strict=True)
+    ]

@@ -1,0 +1,96 @@
+"""Parts of rows on the disk."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from segtrain.benchmark import fingerprints
+from segtrain.benchmark.kept_rows import FOLDER, KeptDetections, KeptRows
+from segtrain.errors import SegtrainError
+from segtrain.evaluation import Detections
+from tests.helpers.random_scenes import scene
+
+
+class Part(msgspec.Struct, frozen=True):
+    numbers: list[float]
+
+
+def rows(folder: Path, *sources: Path) -> KeptRows:
+    return KeptRows(folder, sources, "a processor")
+
+
+def test_a_part_is_found_by_its_fingerprint_alone(tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    rows(own).keep("part", "abc", "otsu", Part([0.1, float("inf")]))
+    found = rows(other, own).find("part", "abc", Part)
+    assert found is not None
+    assert found.content == Part([0.1, float("inf")])
+    assert found.folder == own
+    assert found.measured.endswith(", a processor")
+    assert rows(other, own).find("part", "abd", Part) is None
+    assert rows(other, own).find("whole", "abc", Part) is None
+    assert rows(other).find("part", "abc", Part) is None
+    # What was found is part of the new evaluation too.
+    assert rows(tmp_path / "third", other).find("part", "abc", Part) is not None
+
+
+def test_detections_are_kept_in_full(tmp_path: Path) -> None:
+    drawn = scene(1)
+    seconds = {"data": [0.1, 0.2], "segmentation": [0.3, 0.4]}
+    boxes = drawn.box_predictions
+    found = Detections(drawn.predictions, boxes, True, 0.25, seconds, exported_boxes=boxes[:3])
+    costs, greys = {"peak_memory_gib": 0.5, "tuning_seconds": None}, {7: (0, 255)}
+    rows(tmp_path).keep("detections", "abc", "net", KeptDetections.of(found, costs, greys))
+    kept = rows(tmp_path, tmp_path).find("detections", "abc", KeptDetections)
+    assert kept is not None
+    again = kept.content.detections()
+    assert list(again.masks or ()) == drawn.predictions
+    assert (again.boxes, again.exported_boxes) == (boxes, boxes[:3])
+    assert (again.class_aware, again.score_threshold, again.seconds) == (True, 0.25, seconds)
+    assert (kept.content.costs, kept.content.greys) == (costs, greys)
+
+
+def test_a_damaged_part_is_said_and_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows(tmp_path).keep("part", "abc", "otsu", Part([0.5] * 50))
+    (path,) = (tmp_path / FOLDER).iterdir()
+    whole = path.read_bytes()
+    for place in (3, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert rows(tmp_path, tmp_path).find("part", "abc", Part) is None
+    path.write_bytes(whole[:-4])
+    assert rows(tmp_path, tmp_path).find("part", "abc", Part) is None
+    assert len(caplog.messages) == 4
+    assert all(str(path) in message for message in caplog.messages)
+
+
+def test_parts_of_no_row_go(tmp_path: Path) -> None:
+    rows(tmp_path).keep("part", "old", "otsu", Part([]))
+    now = rows(tmp_path, tmp_path)
+    now.keep("part", "new", "otsu", Part([]))
+    now.drop_others()
+    assert now.find("part", "old", Part) is None
+    assert now.find("part", "new", Part) is not None
+
+
+def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SegtrainError, match="there is no folder rows in it"):
+        rows(tmp_path, tmp_path / "none")
+
+
+def test_the_fingerprint_of_a_node_follows_weights_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, code = tmp_path / "best.pt", tmp_path / "my_segmenter.py"
+    weights.write_bytes(b"1")
+    code.write_text("def label(image): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    network: Any = {"_target_": "segtrain.training.checkpoint.load_segmenter", "path": str(weights)}
+    own: Any = {"_target_": "segtrain.x.Labels", "method": {"_target_": "my_segmenter.label", "size": 3}}
+    before = [fingerprints.of_node(network), fingerprints.of_node(own)]
+    (tmp_path / "moved.pt").write_bytes(b"1")
+    assert fingerprints.of_node({**network, "path": str(tmp_path / "moved.pt")}) == before[0]
+    weights.write_bytes(b"2")
+    assert fingerprints.of_node(network) != before[0]
+    assert fingerprints.of_node(own) == before[1]
+    code.write_text("def label(image): return image\n")
+    assert fingerprints.of_node(own) != before[1]
