@@ -7,7 +7,7 @@ COCO's form.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,6 +35,14 @@ class _Ids(msgspec.Struct):
     category_id: Any = None
 
 
+class _Annotation(NamedTuple):
+    """An annotation that is not decoded yet: its class, its position in the list, and its text."""
+
+    category: str
+    place: int
+    text: msgspec.Raw
+
+
 _decoder = msgspec.json.Decoder(_Ids)
 
 
@@ -55,7 +63,7 @@ def read_coco(request: Request) -> Labels:
         for form in file.forms:
             request.tally.add("mended", f"files with {form}", path.name)
         annotations = _by_image(file, request)
-        categories = _categories(file, {key for own in annotations.values() for key, _ in own}, request)
+        categories = _categories(file, {each.category for own in annotations.values() for each in own}, request)
         names += categories.values()
         found = _images(file, annotations, categories, pictures, request)
         images += [image for _, image in found if image is not None]
@@ -132,9 +140,9 @@ def _entries(texts: Sequence[msgspec.Raw], what: str, path: Path, request: Reque
             yield _entry(text)
 
 
-def _by_image(file: RawFile, request: Request) -> dict[str, list[tuple[str, msgspec.Raw]]]:
-    """Return the class and the text of each annotation by its image."""
-    found: dict[str, list[tuple[str, msgspec.Raw]]] = {}
+def _by_image(file: RawFile, request: Request) -> dict[str, list[_Annotation]]:
+    """Return the annotations by their images."""
+    found: dict[str, list[_Annotation]] = {}
     for place, text in enumerate(file.annotations):
         try:
             ids = _decoder.decode(text)
@@ -144,7 +152,7 @@ def _by_image(file: RawFile, request: Request) -> dict[str, list[tuple[str, msgs
             if entry is None:
                 continue
             image, category = entry.get("image_id"), entry.get("category_id")
-        found.setdefault(_key(image), []).append((_key(category), text))
+        found.setdefault(_key(image), []).append(_Annotation(_key(category), place, text))
     return found
 
 
@@ -165,7 +173,7 @@ def _categories(file: RawFile, used: Collection[str], request: Request) -> dict[
 
 def _images(
     file: RawFile,
-    annotations: dict[str, list[tuple[str, msgspec.Raw]]],
+    annotations: dict[str, list[_Annotation]],
     categories: Mapping[str, str],
     pictures: PictureFiles,
     request: Request,
@@ -180,7 +188,11 @@ def _images(
         size = image_size(entry.get("height"), entry.get("width"))
         if size is None and match is not None:
             size = picture_size(match.path, request.tally)
-        own = [_entry(text) for _, text in annotations.pop(_key(entry.get("id")), [])]
+        own = [
+            decoded
+            for each in annotations.pop(_key(entry.get("id")), [])
+            for decoded in _entries([each.text], "annotations", path, request, each.place)
+        ]
         if match is None or size is None:
             found.append((name, None))
         else:

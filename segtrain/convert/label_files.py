@@ -18,6 +18,10 @@ from segtrain.data.foreign.source_files import source_files
 from segtrain.errors import SegtrainError
 
 _LARGEST = 10**9  # of numbers: places and sizes in pixels, ids of classes
+# What values of other kinds than a format has lead to.
+_BROKEN = (
+    ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError, struct.error, zlib.error,
+)  # fmt: skip
 _MOST_PIXELS = 2**32  # run lengths count in 32 bits
 
 
@@ -188,7 +192,7 @@ def left_out_if_broken(tally: Tally, what: str, origin: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, struct.error, zlib.error) as error:
+    except _BROKEN as error:
         tally.add("left out", f"{what} that cannot be read", f"{origin} ({_reason(error)})")
 
 

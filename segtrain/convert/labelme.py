@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segtrain.convert.label_files import (
@@ -26,6 +26,7 @@ from segtrain.convert.label_files import (
 from segtrain.convert.labelled import NO_CLASS, HeldFile, LabelledImage, LabelledObject, Labels, Request
 from segtrain.convert.outlines import Size, bitmap, ellipse, flat, rectangle
 from segtrain.convert.picture_files import Match, PictureFiles, picture_size, require_found
+from segtrain.data.images.names.name_forms import plain_path
 from segtrain.errors import SegtrainError
 from segtrain.masks import encode_crop
 
@@ -58,7 +59,7 @@ def _image(path: Path, document: dict[str, Any], pictures: PictureFiles, request
     size = image_size(document.get("imageHeight"), document.get("imageWidth"))
     held = None
     if document.get("imageData"):
-        held = HeldFile(path.with_name(Path(name.replace("\\", "/")).name), partial(_embedded, path))
+        held = HeldFile(path.with_name(_file_name(name, path)), partial(_embedded, path))
     match = _match(name, path, pictures, lenient=held is not None)
     if match is not None and match.by_name and held is not None and size != picture_size(match.path, request.tally):
         match = None  # another picture of this name
@@ -73,6 +74,12 @@ def _image(path: Path, document: dict[str, Any], pictures: PictureFiles, request
         return LabelledImage(held.path, size, objects, path, held=held)
     assert match is not None
     return LabelledImage(match.path, size, objects, path, match.by_name, held=held if match.by_name else None)
+
+
+def _file_name(name: str, path: Path) -> str:
+    """Return the name for an image that a json holds: the one that is stated, if it can be that of a file."""
+    stated = PurePosixPath(plain_path(name)).name
+    return stated if stated and stated.isprintable() else path.stem
 
 
 def _match(name: str, path: Path, pictures: PictureFiles, *, lenient: bool) -> Match | None:

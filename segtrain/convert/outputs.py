@@ -8,7 +8,7 @@ from pathlib import Path
 from segtrain.convert.labelled import LabelledImage
 from segtrain.convert.picture_files import common_folder
 from segtrain.errors import SegtrainError
-from segtrain.io import write_atomically
+from segtrain.io import IMAGE_EXTENSIONS, write_atomically
 
 _LONGEST = 255  # bytes of a name, in the file systems that are common
 
@@ -86,13 +86,17 @@ def held_files(images: Iterable[LabelledImage], source: Path, folder: Path) -> l
     Raises:
         SegtrainError: the folder exists, or a name is too long.
     """
-    named = []
+    named, owners = list[LabelledImage](), dict[Path, Path]()
     for image in images:
         if image.held is not None:
             path, base = Path(os.path.normpath(image.held.path.absolute())), source.absolute()
             inner = path.relative_to(base) if path.is_relative_to(base) else Path(path.name)
-            image = replace(image, path=folder / (inner if inner.suffix else inner.with_name(f"{inner.name}.png")))
-            require_short(image.path)
+            if inner.suffix.lower() not in IMAGE_EXTENSIONS:
+                inner = inner.with_name(f"{inner.name}.png")
+            require_short(inner)
+            if (other := owners.setdefault(inner, image.labels)) is not image.labels:
+                raise SegtrainError(f"{other} and {image.labels} would share the file {inner.as_posix()}; rename one")
+            image = replace(image, path=folder / inner)
         named.append(image)
     if any(image.held is not None for image in named):
         require_new(folder)

@@ -177,10 +177,10 @@ class PictureFiles:
 def _at(name: str, folders: Sequence[Path]) -> Path | None:
     """Return the file at a path that is relative to one of some folders; the first there is."""
     forms = [form for form in dict.fromkeys([name.replace("\\", "/"), plain_path(name)]) if form]
-    found = (path for folder in dict.fromkeys(folders) for form in forms if is_file(path := folder / form))
-    path = next(found, None)
+    paths = (folder / form for folder in dict.fromkeys(folders) for form in forms)
+    found = next(filter(is_file, paths), None)
     # Labels may lie in a folder beside the images.
-    return path if path is None or ".." not in path.parts else Path(os.path.normpath(path.absolute()))
+    return found if found is None or ".." not in found.parts else Path(os.path.normpath(found.absolute()))
 
 
 def common_end(one: Sequence[str], other: Sequence[str]) -> int:

@@ -66,7 +66,7 @@ def joined_images(images: Sequence[LabelledImage], tally: Tally) -> list[Labelle
         tally: receives the images that several label files are about, and their repeated objects.
 
     Raises:
-        SegtrainError: label files state different sizes of an image.
+        SegtrainError: label files state different sizes of an image, or hold different images of one name.
     """
     same: dict[tuple[str | None, Path], list[LabelledImage]] = {}
     for image in images:
@@ -81,6 +81,10 @@ def _joined(images: Sequence[LabelledImage], tally: Tally) -> LabelledImage:
             sizes = " and ".join(f"{h}x{w} in {each.labels}" for each in (first, image) for h, w in [each.size])
             raise SegtrainError(
                 f"{image.path}: has {sizes} (height x width); correct the labels, or convert one of them"
+            )
+        if image.held is not None and first.held is not None and image.held.read() != first.held.read():
+            raise SegtrainError(
+                f"{first.labels} and {image.labels} hold different images called {image.path.name}; rename one of them"
             )
         if number:
             tally.add("note", "images with several label files, whose objects are joined", image.path.name)

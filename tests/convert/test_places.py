@@ -176,3 +176,24 @@ def test_labels_of_one_folder_are_about_one_image(tmp_path: Path) -> None:
     coco(tmp_path / "set" / "one.json", "images/a.png")
     coco(tmp_path / "set" / "two.json", "0a1b2c3d-a.png", polygon=SQUARE)
     assert len(convert(tmp_path / "set", tmp_path / "out.json")["annotations"]) == 2
+
+
+@pytest.mark.parametrize("stated", ["..", "/", "", "a\0b.png", "pictures\\a", "n" * 300 + ".png"])
+def test_held_images_get_names_that_can_be(stated: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    held = draw_image(tmp_path / "held.png").read_bytes()
+    labels = labelme(tmp_path / "set" / "a.json", stated, imageData=base64.b64encode(held).decode())
+    long = len(stated) > 255
+    assert main(["convert", str(labels), str(tmp_path / "out.json")]) == int(long)
+    if long:
+        assert "the name is too long for the system" in capsys.readouterr().err
+    else:
+        assert (tmp_path / "out_images" / "a.png").read_bytes() == held
+
+
+def test_held_images_of_one_name_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, name in enumerate("ab"):
+        held = base64.b64encode(draw_image(tmp_path / "held.png", seed=seed).read_bytes()).decode()
+        labelme(tmp_path / "set" / f"{name}.json", "x.png", imageData=held)
+    assert main(["convert", str(tmp_path / "set"), str(tmp_path / "out.json")]) == 1
+    assert "b.json hold different images called x.png; rename one of them" in capsys.readouterr().err
+    assert not (tmp_path / "out_images").exists()

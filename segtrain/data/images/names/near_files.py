@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
+from segtrain.data.foreign.source_files import is_hidden
 from segtrain.data.images.names.name_forms import LOOSEST, Fit, closeness, parts_of, plain_path, without_affixes
 from segtrain.data.storage.image_store import ImageFolder, ImageStore
 
@@ -89,7 +90,7 @@ def list_files(folder: Path, most: int = MOST_ENTRIES) -> Listing:
             seen += 1
             if seen > most:
                 return Listing(found, complete=False)
-            if entry.name.startswith("."):
+            if is_hidden(entry.name):
                 continue
             if not entry.is_dir(follow_symlinks=False):
                 if _is_text(entry.name):
