@@ -1,16 +1,19 @@
 """Memory of a device that is held and that is free, and work that stops before it has used up the machine's."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _LEAST_RESERVE = 256 * 2**20  # bytes that must stay free
-_STRIDE = 32 * 2**20  # bytes that are kept between two looks
+_STRIDE = 16 * 2**20  # bytes of results between two looks
 
 
 class NotEnoughMemoryError(MemoryError):
@@ -77,27 +80,36 @@ def _free_in(folder: Path, limit: str, used: str, reclaimable: str) -> int | Non
 
 @contextmanager
 def sparing_memory(device: torch.device) -> Iterator[None]:
-    """Run a forward and a backward pass inside, and break them off where the memory of the machine is nearly used up.
+    """Compute inside, and break off where the memory of the machine is nearly used up; only in this thread.
 
-    The system would kill the process without a word. Looked at whenever PyTorch keeps a tensor for the backward pass;
-    at least twice the largest of these stays free. CUDA devices raise errors of their own.
+    The system would kill the process without a word. CUDA devices raise errors of their own.
 
     Raises:
         NotEnoughMemoryError: little memory is left.
     """
-    if device.type != "cpu":
+    with _Watch(device) if device.type == "cpu" else nullcontext():
         yield
-        return
-    kept, largest = 0, 0
 
-    def look(tensor: Tensor) -> Tensor:
-        nonlocal kept, largest
-        kept, largest = kept + tensor.nbytes, max(largest, tensor.nbytes)
-        if kept >= _STRIDE:
-            kept = 0
-            if free_memory(device) < max(_LEAST_RESERVE, 2 * largest):
+
+class _Watch(TorchDispatchMode):
+    """Looks at the free memory between operations; at least twice the largest tensor must stay free.
+
+    Args:
+        device: the CPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._device, self._made, self._largest = device, 0, 0
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        sizes = [value.nbytes for value in tree_leaves(result) if isinstance(value, Tensor)]
+        self._made, self._largest = self._made + sum(sizes), max([self._largest, *sizes])
+        if self._made >= _STRIDE:
+            self._made = 0
+            if free_memory(self._device) < max(_LEAST_RESERVE, 2 * self._largest):
                 raise NotEnoughMemoryError
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(look, look):
-        yield
+        return result

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from segtrain import distributed
+from segtrain.console import progress
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.images.image_reader import as_tensor
 from segtrain.data.splits import Split
@@ -173,7 +174,7 @@ def _forecast(
     segmenter, device = learner.segmenter, learner.segmenter.device
     size = trainer.loader.batch_size // distributed.size()
     images = CostlyImages(dataset, segmenter)
-    with without_trace(segmenter):
+    with without_trace(segmenter), progress("rehearsing steps", transient=True) as stage:
         costly = images.costliest(size, trainer.state.epoch)
         typical = images.typical(_upcoming(trainer))
         if costly is None or typical is None:
@@ -181,11 +182,14 @@ def _forecast(
         held, free = held_memory(device), free_memory(device) / _processes_that_share(device)
         with MemoryAbove(device) as memory:
             warm = _first_step(trainer, costly)
+            stage.update(0.25)
             again = warm < _QUICK or _most_steps(trainer, steps, warm) >= WORTH_STEPS
             most = _joint(rehearse(segmenter, learner.gradients, costly.batch)) if again else warm
+        stage.update(0.5)
         usual = most
         if again and typical.pixels < _ALIKE * costly.pixels:
             usual = _joint(rehearse(segmenter, learner.gradients, typical.batch))
+        stage.update(0.75)
         per_image = _validation_seconds(trainer, validation, twice=again)
 
     loading = _joint(typical.loading) * size
