@@ -4,6 +4,7 @@ A map lies beside its image with an ending (Cellpose's ``_masks``, ``_cp_masks``
 same name (StarDist, CellProfiler).
 """
 
+import os
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -67,7 +68,7 @@ def _maps(request: Request) -> list[str]:
     with_ending = {name: bare for name in rasters if (bare := MAP_ENDING.sub("", _stem(name))) != _stem(name)}
     pictures = set(with_ending.values())  # an ending may also be that of an image, as in a_cells and a_cells_masks
     named = in_folders or [name for name in with_ending if _stem(name) not in pictures]
-    apart = request.images is not None and request.images.resolve() != request.source.resolve()
+    apart = request.images is not None and os.path.realpath(request.images) != os.path.realpath(request.source)
     whole = apart or any(map(names_label_maps, request.source.absolute().parts[-2:]))
     return named or (rasters if whole else [])
 
@@ -78,7 +79,13 @@ def _stem(name: str) -> str:
 
 
 def _map_folder(name: str) -> str | None:
-    return next((part for part in PurePosixPath(name).parts[:-1] if names_label_maps(part)), None)
+    """Return the folder that says that a file is a label map; None if none does, or one inside it is for images."""
+    for folder in reversed(PurePosixPath(name).parts[:-1]):
+        if folder.lower() in IMAGE_FOLDERS:
+            return None
+        if names_label_maps(folder):
+            return folder
+    return None
 
 
 def _picture(name: str, folder: Path, pictures: PictureFiles) -> Match | None:

@@ -87,7 +87,7 @@ def _joined(images: Sequence[LabelledImage], tally: Tally) -> LabelledImage:
                 f"{first.labels} and {image.labels} hold different images called {image.path.name}; rename one of them"
             )
         if number:
-            tally.add("note", "images with several label files, whose objects are joined", image.path.name)
+            tally.add("note", "images that are labelled several times, whose objects are joined", image.path.name)
         contents = list(map(_content, image.objects))
         for each, content in zip(image.objects, contents, strict=True):
             if content in known:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segtrain.cli.main import main
+from tests.convert.test_imagej import path_of, roi
 from tests.convert.test_labelme import png
 from tests.helpers.conversions import STAR, draw_image, polygon_plane
 from tests.helpers.json_mutations import Literal, junk
@@ -81,3 +82,34 @@ def test_values_of_other_kinds_are_no_traceback(name: str, seed: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(written(damaged), encoding="utf-8", errors="surrogatepass")
         assert main(["convert", str(path), str(Path(folder) / "out.json"), "--format", name]) in (0, 1)
+
+
+XML = (
+    '<annotations><meta><label><name>a</name></label></meta><image id="0" name="a.png" width="60" height="40">'
+    '<polygon label="a" points="1.5,2;9,3;5,8" z_order="1"/><mask label="a" rle="2, 3, 1" left="5" top="5" width="3" '
+    'height="2"/><ellipse label="a" cx="9" cy="9" rx="4" ry="3" rotation="20"/></image></annotations>'
+)
+VIA_ROW = 'a.png,9,"{}",1,0,"{""name"":""rect"",""x"":1,""y"":2,""width"":5,""height"":6}","{""class"":""a""}"'
+FILES = {
+    "cvat": {"a.xml": XML.encode()},
+    "via": {"a.csv": f"filename,a,b,c,d,region_shape_attributes,region_attributes\n{VIA_ROW}\n".encode()},
+    "yolo": {"data.yaml": b"train: .\nnames: {0: a, 1: b}\n", "a.txt": b"0 .1 .1 .5 .1 .5 .5\n1 .5 .5 .2 .2\n"},
+    "imagej": {"a.roi": roi(1, (3, 3, 9, 9), path=path_of(STAR, STAR[:3]), position=2) + bytes(64)},
+}
+PIECES = [b"1e308", b"NaN", b"-1", b"9" * 30, b'"', b"}", b",", b"\xff\xfe", b"\0", b"null", b"[[", b": "]
+
+
+@pytest.mark.parametrize("name", list(FILES))
+@given(seed=st.integers(0, 2**32))
+def test_damaged_bytes_are_no_traceback(name: str, seed: int) -> None:
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        draw_image(Path(folder) / "set" / "a.png")
+        for file, content in FILES[name].items():
+            damaged = bytearray(content)
+            for _ in range(rng.randint(0, 4)):
+                place = rng.randrange(len(damaged) + 1)
+                damaged[place : place + rng.choice([0, 1, 4, 99])] = rng.choice([*PIECES, rng.randbytes(2)])
+            (Path(folder) / "set" / file).write_bytes(damaged)
+        source, out = str(Path(folder) / "set"), str(Path(folder) / "out.json")
+        assert main(["convert", source, out, "--format", name]) in (0, 1)

@@ -43,6 +43,7 @@ def expected_of(plane: np.ndarray[Any, Any], name: str = "object") -> list[tuple
         ("{}.png", "{}_masks.tif", "uint16"),  # Cellpose
         ("{}.tif", "{}_cp_masks.png", "uint16"),
         ("images/{}.tif", "masks/{}.tif", "uint16"),  # StarDist
+        ("my_labels/images/{}.tif", "my_labels/masks/{}.tif", "uint16"),
         ("images/{}.png", "masks/{}.png", "uint8"),
         ("train/images/{}.png", "train/labels/{}.tif", "int32"),
         ("{}.png", "{}_Nuclei.tiff", "uint32"),  # CellProfiler

@@ -1,12 +1,14 @@
 """Layouts of COCO data that a root alone leads to, and labels of other tools where COCO json is expected."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from segtrain.cli.launch import compose_runs
 from segtrain.cli.main import main
 from segtrain.data.foreign.label_kinds import LABEL_KINDS, recognise
 from segtrain.data.layouts import with_layout
@@ -115,13 +117,12 @@ def test_what_is_not_clear_is_an_error(tmp_path: Path) -> None:
         with_layout({**NOTHING, "root": str(tmp_path / "lost")})
 
 
-@pytest.mark.parametrize("experiment", ["finetune", "photos", "nuclei"])
-def test_train_takes_a_root_alone(experiment: str, tmp_path: Path) -> None:
+def test_train_takes_a_root_alone(tmp_path: Path) -> None:
     cvat(tmp_path / "export")
     taken_by_experiments = ("data=", "trainer.max_minutes=", "segmenter.scale=")
     network = [setting for setting in SMALL if not setting.startswith(taken_by_experiments)]
     limits = ["trainer.max_minutes=null", "trainer.max_steps=0", "trainer.epochs=null", "segmenter.weights=null"]
-    settings = [f"experiment={experiment}", *network, *limits, "segmenter.frozen_stages=0", "data.root=export"]
+    settings = ["experiment=finetune", *network, *limits, "segmenter.frozen_stages=0", "data.root=export"]
     finished = run("train", *settings, "output_dir=run", folder=tmp_path)
     assert finished.code == 0, finished.err
     assert "taken data.train_annotations=annotations/instances_default.json data.train_images=images/default" in (
@@ -129,6 +130,14 @@ def test_train_takes_a_root_alone(experiment: str, tmp_path: Path) -> None:
     )
     saved = (tmp_path / "run" / ".hydra" / "config.yaml").read_text()
     assert "train_images: images/default" in saved
+
+
+@pytest.mark.parametrize("experiment", ["finetune", "photos", "nuclei"])
+def test_experiments_leave_the_layout_to_the_root(experiment: str, tmp_path: Path) -> None:
+    expected = cvat(tmp_path)
+    (composed,) = compose_runs("train", [f"experiment={experiment}", f"data.root={tmp_path}"])
+    found = with_layout(composed["data"])
+    assert [found[key] for key in KEYS] == expected
 
 
 def write_labels(folder: Path, kind: str) -> Path:
@@ -155,14 +164,19 @@ def test_labels_of_other_tools_are_answered_by_a_command(
     assert main(["check", str(labels), str(tmp_path / "images"), "--json"]) == 1
     (finding,) = json.loads(capsys.readouterr().out)["findings"]
     assert f"convert them: {command}" in finding["examples"][0]
-    for settings in (
-        [f"data.train_annotations={labels}", f"data.train_images={tmp_path}", "data.val_fraction=0.5"],
-        [f"data.root={labels}"] if labels.is_dir() else [],
-    ):
-        if settings:
-            finished = run("train", *SMALL, *settings, folder=tmp_path)
-            assert finished.code == 1
-            assert f"convert them: {command}" in finished.err
+    if labels.is_dir():
+        with pytest.raises(SegtrainError, match=re.escape(f"convert them: {command}; set data.train_annotations")):
+            with_layout({**NOTHING, "root": str(labels)})
+
+
+def test_train_answers_labels_of_other_tools_by_a_command(tmp_path: Path) -> None:
+    labels = write_labels(tmp_path, "labelme")
+    command = f"convert them: {shlex.join(['segtrain', 'convert', str(labels), str(tmp_path / 'labels_coco.json')])}"
+    named = [f"data.train_annotations={labels}", f"data.train_images={tmp_path}", "data.val_fraction=0.5"]
+    for settings in (named, [f"data.root={labels}"]):
+        finished = run("train", *SMALL, *settings, folder=tmp_path)
+        assert finished.code == 1
+        assert command in finished.err
 
 
 def test_every_kind_has_a_line_of_help(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -173,3 +187,11 @@ def test_every_kind_has_a_line_of_help(capsys: pytest.CaptureFixture[str], tmp_p
     assert recognise(tmp_path) == []
     assert main(["convert", str(tmp_path), str(tmp_path / "out.json")]) == 1
     assert "holds no labels that are recognised; name their kind with --format" in capsys.readouterr().err
+
+
+def test_hidden_files_and_looping_links_are_passed_over(tmp_path: Path) -> None:
+    nuclei(tmp_path)
+    hidden = tmp_path / "annotations" / ".instances_train.json"
+    hidden.write_bytes((tmp_path / "annotations" / "instances_train.json").read_bytes())
+    (tmp_path / "a_loop").symlink_to(tmp_path / "a_loop")
+    assert with_layout({**NOTHING, "root": str(tmp_path)})["val_images"] == "images/val"
