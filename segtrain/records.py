@@ -12,7 +12,7 @@ from segtrain.errors import SegtrainError
 from segtrain.masks import Rle, decode, decode_crop
 from segtrain.masks import to_polygons as outlines
 
-NO_CATEGORY = -1  # category id in records of class-agnostic segmenters
+NO_CATEGORY = -1  # category id in records of class-agnostic segmenters; files have another, see `class_agnostic_id`
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Prediction(TypedDict):
     """COCO's result record of a mask; a result file is a json list of these."""
 
     image_id: int
-    category_id: int  # -1: from a class-agnostic segmenter, on data with several categories
+    category_id: int  # `NO_CATEGORY` from a class-agnostic segmenter, on data with several categories
     segmentation: Rle
     score: float
 
@@ -261,6 +261,17 @@ def to_box_predictions(instances: Instances, image_id: int, categories: Sequence
             instances.labels, instances.scores.tolist(), instances.boxes.astype(np.float64).tolist(), strict=True
         )
     ]
+
+
+def class_agnostic_id(categories: Sequence[Category]) -> int:
+    """Return the category id that records without a category have in files: one that no category has.
+
+    COCO's evaluator takes ids from 0 alone, and finds true objects of this id in ``ground_truth.class_agnostic.json``.
+
+    >>> class_agnostic_id([Category(3, "cell"), Category(9, "clump")])
+    10
+    """
+    return max((category.id for category in categories), default=0) + 1
 
 
 _Instance = TypeVar("_Instance", GroundTruth, Prediction)

@@ -14,7 +14,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.joined_files import annotation_file
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.open_data import data_root
-from segtrain.data.splits import Split, images_of
+from segtrain.data.splits import Split, fingerprint_of, images_of
 from segtrain.data.storage.address import Location, locate
 from segtrain.data.storage.image_store import ImageStore
 from segtrain.errors import SegtrainError
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 _LOADER = "segtrain.training.checkpoint.load_segmenter"
 _DEFAULT_SEED = 0  # as in configs/train.yaml; draws a `val_fraction` split without a checkpoint
 _OF_A_SPLIT = ("root", "val_annotations", "val_images", "val_fraction", "split_by")
+_PLACES = ("root", "train_annotations", "train_images", "val_annotations", "val_images")
 _OWN_TO_A_RUN = ("seed", "output_dir", "overwrite", "resume", "device", "threads")
 
 
@@ -185,6 +186,8 @@ class EvaluatedCheckpoint:
 
 def _validated_on(checkpoint: Checkpoint, evaluated: Split) -> bool:
     """Tell whether all evaluated images are among those that validated the checkpoint's run."""
+    if checkpoint.contents.get("val") == fingerprint_of(evaluated):
+        return True
     data, drawn = checkpoint.config["data"], checkpoint.val_ids
     root, annotations = data_root(data), data["train_annotations" if drawn is not None else "val_annotations"]
     images = data["val_images"] or images_of(annotations) or data["train_images"]
@@ -318,6 +321,9 @@ def seeds_of_one_configuration(checkpoints: Mapping[str, EvaluatedCheckpoint]) -
     for name, own in checkpoints.items():
         if own.checkpoint is not None:
             shared = {key: value for key, value in own.checkpoint.config.items() if key not in _OWN_TO_A_RUN}
+            if own.checkpoint.contents:  # they tell more than the places of files
+                kept = {key: value for key, value in shared["data"].items() if key not in _PLACES}
+                shared["data"] = {**kept, **own.checkpoint.contents}
             groups.setdefault(repr(sorted(shared.items())), {}).setdefault(own.checkpoint.seed, name)
     return {tuple(group.values()): list(group) for group in groups.values() if len(group) > 1}
 
@@ -337,6 +343,9 @@ def checkpoint_argument(path: Path | None, named: str | list[str] | None) -> lis
 def _require_same_images(first: EvaluatedCheckpoint, other: EvaluatedCheckpoint) -> None:
     assert first.checkpoint is not None
     assert other.checkpoint is not None
+    known = [source.checkpoint.contents.get("val") for source in (first, other) if source.checkpoint is not None]
+    if known[0] is not None and known[0] == known[1]:
+        return
     own, others = first.checkpoint.config["data"], other.checkpoint.config["data"]
     differing = [key for key in _OF_A_SPLIT if own.get(key) != others.get(key)]
     if differing:
@@ -344,6 +353,9 @@ def _require_same_images(first: EvaluatedCheckpoint, other: EvaluatedCheckpoint)
         what = f"data.{key} is {others.get(key)} there and {own.get(key)} in {first.path}"
     elif first.checkpoint.val_ids != other.checkpoint.val_ids:
         what = f"their validation images were drawn with seeds {other.checkpoint.seed} and {first.checkpoint.seed}"
+    elif None not in known:
+        file = annotation_file(own["val_annotations"] or own["train_annotations"], data_root(own))
+        what = f"{file} or its images have changed in between"
     else:
         return
     raise SegtrainError(

@@ -26,7 +26,7 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD, Detections, gathered, predict
 from segtrain.nodes import build, nearest
 from segtrain.records import Category
-from segtrain.runtime import MemoryAbove, to_device
+from segtrain.runtime import MemoryAbove, quick_collections, to_device
 from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
 
 logger = logging.getLogger(__name__)
@@ -459,7 +459,7 @@ def run_methods(
     for method in methods:
         method.join(methods)
     step = 1 / (len(methods) * max(len(benchmark.split.index.images), 1))
-    with progress("methods") as stage:
+    with progress("methods") as stage, quick_collections():
         for count, method in enumerate(methods):
             stage.update(count / len(methods), method.name)
             if not rows.restore(method, benchmark):
@@ -468,8 +468,11 @@ def run_methods(
             if method.detections is None:
                 continue
             stage.update(state=f"writing {method.name}")
-            folder.write_records(method.name, method.detections)
+            folder.write_records(method.name, method.detections, benchmark.ground_truth.categories)
             benchmark.rows[method.name] = method.result(benchmark.split)
+        truth = benchmark.ground_truth
+        if len(truth.categories) > 1 and not all(row.detections.class_aware for row in benchmark.rows.values()):
+            folder.write_class_agnostic_truth(benchmark.split.index, truth)
         stage.update(1.0)
     benchmark.share_greys()
 

@@ -8,14 +8,17 @@ from pathlib import Path
 
 from torch import Tensor
 
+import segtrain
 from segtrain import distributed
+from segtrain.data.coco.index import CocoIndex
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName
+from segtrain.evaluation import OBJECT, TRACKS, Detections, GroundTruthSet, TrackName
 from segtrain.io import write_atomically
 from segtrain.metrics.scores import TrackScores
+from segtrain.records import NO_CATEGORY, BoxPrediction, Category, Prediction, class_agnostic_id
 from segtrain.segmenters import MaskGrid
 
 logger = logging.getLogger(__name__)
@@ -26,7 +29,9 @@ class EvaluationFolder:
     """Output folder of an evaluation.
 
     ``predictions/NAME.json`` holds the masks of a method, ``NAME.bbox.json`` its boxes. Where a network exports the
-    boxes of its masks, box AP is still that of the boxes that it predicts.
+    boxes of its masks, box AP is still that of the boxes that it predicts. Records of class-agnostic methods have a
+    category id that no category has, and ``predictions/ground_truth.class_agnostic.json`` holds all true objects with
+    this id; with one category, they have its id.
 
     Args:
         path: the folder.
@@ -92,12 +97,43 @@ class EvaluationFolder:
                 f"{len(paths)} files of an evaluation that was broken off are now in {self.path / 'unfinished'}"
             )
 
-    def write_records(self, name: str, detections: Detections) -> None:
-        """Write the detections of a method, unless they were read from that file."""
+    def write_records(self, name: str, detections: Detections, categories: Sequence[Category]) -> None:
+        """Write the detections of a method, unless they were read from that file.
+
+        Args:
+            name: name of the method.
+            detections: its detections.
+            categories: categories of the data.
+        """
         boxes = detections.boxes if detections.exported_boxes is None else detections.exported_boxes
+        none = class_agnostic_id(categories)
         for path, records in zip(self._record_paths(name), (detections.masks, boxes), strict=True):
             if records is not None and path.resolve() not in self._given:
-                write_atomically(path, json.dumps(list(records)))
+                written = (
+                    own if own["category_id"] != NO_CATEGORY else {**own, "category_id": none} for own in records
+                )
+                write_atomically(path, json.dumps(list(written)))
+
+    def write_class_agnostic_truth(self, index: CocoIndex, ground_truth: GroundTruthSet) -> None:
+        """Write a COCO file of all true objects with the category id of class-agnostic records.
+
+        Args:
+            index: images of the data.
+            ground_truth: their true objects.
+        """
+        path = self.path / "predictions" / "ground_truth.class_agnostic.json"
+        self._refuse_given(path, None)
+        category = class_agnostic_id(ground_truth.categories)
+        content = {
+            "info": {"description": f"{index.path}, all categories as one", "version": segtrain.__version__},
+            "images": [
+                {"id": image.id, "file_name": image.file_name, "height": image.height, "width": image.width}
+                for image in index.images
+            ],
+            "annotations": [{**truth, "category_id": category} for truth in ground_truth.truths],
+            "categories": [{"id": category, "name": OBJECT.name}],
+        }
+        write_atomically(path, json.dumps(content))
 
     def _record_paths(self, name: str) -> tuple[Path, Path]:
         folder = self.path / "predictions"
@@ -109,6 +145,10 @@ class EvaluationFolder:
             raise SegtrainError(
                 f"predictions.{owner}: {path} would be replaced by this evaluation; choose another output_dir"
             )
+
+
+def _with_id(record: Prediction | BoxPrediction, none: int) -> Mapping[str, object]:
+    return {**record, "category_id": none} if record["category_id"] == NO_CATEGORY else record
 
 
 @dataclass(frozen=True)

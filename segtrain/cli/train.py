@@ -15,7 +15,7 @@ from segtrain.data.layouts import with_layout
 from segtrain.data.loader import TrainingLoader
 from segtrain.data.open_data import open_data, training_samples
 from segtrain.data.split_intensity import save_intensity
-from segtrain.data.splits import fingerprint_of, save_split
+from segtrain.data.splits import save_split
 from segtrain.nodes import build
 from segtrain.runtime import resolve_device, resolve_precision, seed_everything
 from segtrain.segmenters import Trainable
@@ -84,10 +84,9 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     initial = initial.with_settings("segmenter", segmenter.resolved_settings)
     initial = initial.with_settings("trainer", {"batch_size": batch_size})
     start = initial_state(initial, resumed, segmenter.resume_keys)
-    content = fingerprint_of(splits["train"])
     changes: Changes = {}
     if resumed is not None:
-        resumed.require_same_data(content)
+        resumed.require_same_data(initial.contents)
         changes = changed_settings(resumed.state.config, initial.config)
     origin = schedule_origin(start, restart=resumed is not None and config["resume"]["schedule"] == "restart")
     if origin is not None:
@@ -123,7 +122,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
             aspect_grouping=settings.aspect_grouping, repeat_threshold=settings.repeat_threshold,
             pin_memory=device.type == "cuda", part=(distributed.rank(), distributed.size()),
         )  # fmt: skip
-        checkpoints = RunCheckpoints(output_dir / "checkpoints", start, data=content, schedule_origin=origin)
+        checkpoints = RunCheckpoints(output_dir / "checkpoints", start, schedule_origin=origin)
         trainer = Trainer(settings, learner, loader, validation, logger, checkpoints, threads)
         try:
             if settings.forecast:

@@ -21,7 +21,7 @@ from segtrain.locks import mark_in_use, replaceable
 SPLITS = ("train", "val")
 DIFFICULTIES = ("easy", "hard")
 DESCRIPTION = "segtrain synthetic cells"
-VERSION = 1  # version of the drawing; increased when the same settings give other images
+VERSION = "1"  # version of the drawing; increased when the same settings give other images
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import segtrain
 from segtrain.data.images.intensities.intensity import FULL
 from segtrain.data.open_data import data_root
-from segtrain.data.splits import Split, SplitName
+from segtrain.data.splits import Split, SplitName, fingerprint_of
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD
 from segtrain.io import expand_path, write_atomically
@@ -50,6 +50,8 @@ class Checkpoint:
         training_objects: labelled objects in them, crowds not counted.
         intensity: ranges by which images are read, as plain values; see `Intensity`.
         validations: number of validations that ``best.pt`` is the best of; None if they were on several sets of images.
+        contents: fingerprints of the splits "train" and "val", by which data are known again wherever they lie; none
+            in files of 0.1.0 and before.
     """
 
     model: dict[str, Tensor]
@@ -71,6 +73,7 @@ class Checkpoint:
     training_objects: int
     intensity: dict[str, Any]
     validations: int | None
+    contents: dict[str, str]
 
     @classmethod
     def initial(
@@ -115,6 +118,7 @@ class Checkpoint:
             training_objects=splits["train"].index.counts.used,
             intensity=(FULL if images is None else images.intensity).to_plain(),
             validations=0,
+            contents={name: fingerprint_of(splits[name]) for name in ("train", "val")},
         )
 
     def with_settings(self, part: str, settings: Mapping[str, Any]) -> "Checkpoint":
@@ -162,7 +166,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         SegtrainError: the file is missing, damaged, no checkpoint, or has the format of another version of segtrain.
     """
-    content = read_state(Path(path))
+    content = {"contents": {}, **read_state(Path(path))}
     written = content.get("format")
     if isinstance(written, int) and written != FORMAT:
         version = content.get("version", "before 0.1.0")

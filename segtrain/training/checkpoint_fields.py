@@ -32,6 +32,7 @@ _FIELDS: dict[str, Any] = {
     "training_objects": Natural,
     "intensity": dict[str, Any],
     "validations": Natural | None,
+    "contents": dict[str, str],
 }
 _INTENSITY: dict[str, Any] = {
     "ranges": dict[str, tuple[float, float]],
@@ -47,7 +48,6 @@ _TRAINING: dict[str, Any] = {
     "best": float,
     "validated_at": Annotated[int, Meta(ge=-1)],
     "epochs": NonNegativeFloat,
-    "data": str,
     "schedule_origin": tuple[NonNegativeFloat, Natural, NonNegativeFloat] | None,
 }
 _METER: dict[str, Any] = {

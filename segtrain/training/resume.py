@@ -64,17 +64,17 @@ class Resumed:
                 logger.warning(f"data.{key}={here} draws nothing here: the run keeps its split, drawn with {there}")
         return self.state.val_ids
 
-    def require_same_data(self, fingerprint: str) -> None:
+    def require_same_data(self, contents: Mapping[str, str]) -> None:
         """Refuse to go on with other training data, of which other images would count as done.
 
         Args:
-            fingerprint: that of this run's data.
+            contents: fingerprints of this run's splits.
 
         Raises:
             SegtrainError: the run to resume has learned from other data.
         """
-        assert self.state.training is not None
-        if self.state.training["data"] not in ("", fingerprint):
+        known = self.state.contents.get("train")
+        if known is not None and known != contents["train"]:
             raise SegtrainError(
                 f"cannot resume {self.path}: its training data had another content; give the same images and "
                 f"annotations, or begin a new run with its weights: segmenter.weights={self.path}"
@@ -155,8 +155,12 @@ def initial_state(initial: Checkpoint, resumed: Resumed | None, resume_keys: Seq
     for part, keys in {"segmenter": ("_target_", *resume_keys), "optimizer": ("_target_", "amsgrad")}.items():
         for key in keys:
             _require_equal(source, f"{part}.{key}", state.config.get(part, {}).get(key), initial.config[part].get(key))
-    then, now = (point.config.get("data") or {} for point in (state, initial))
-    same_images = all(then.get(key) == now.get(key) for key in _VALIDATED_ON)
+    then, now = (point.contents.get("val") for point in (state, initial))
+    if then is None or now is None:
+        places = [point.config.get("data") or {} for point in (state, initial)]
+        same_images = all(places[0].get(key) == places[1].get(key) for key in _VALIDATED_ON)
+    else:
+        same_images = then == now
     # Progress, weights and results of then; settings of now.
     return replace(
         initial, model=state.model, epoch=state.epoch, step=state.step, minutes=state.minutes, metrics=state.metrics,

@@ -80,7 +80,6 @@ class RunCheckpoints:
     Args:
         folder: folder of both.
         start: checkpoint that the run begins from; states all that does not change with progress.
-        data: fingerprint of the training data, by which a resumed run knows them again.
         schedule_origin: epochs, steps and minutes at which the schedule has begun anew; None if it has not.
     """
 
@@ -89,11 +88,10 @@ class RunCheckpoints:
         folder: Path,
         start: Checkpoint,
         *,
-        data: str = "",
         schedule_origin: tuple[float, int, float] | None = None,
     ) -> None:
         self.folder, self.start = folder, start
-        self._of_the_run = {"data": data, "schedule_origin": schedule_origin and list(schedule_origin)}
+        self._of_the_run = {"schedule_origin": schedule_origin and list(schedule_origin)}
 
     @property
     def has_best(self) -> bool:

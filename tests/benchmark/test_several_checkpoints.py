@@ -101,9 +101,11 @@ def config(paths: list[Path], **data: Any) -> dict[str, Any]:
     }
 
 
-def saved(path: Path, seed: int, val_ids: list[int] | None, **data: Any) -> Path:
+def saved(path: Path, seed: int, val_ids: list[int] | None, val: str | None = None, **data: Any) -> Path:
     own = {"root": "/data", "val_annotations": None if val_ids else "val.json", "val_images": "val", **data}
-    checkpoint(seed=seed, val_ids=val_ids, config={**checkpoint().config, "seed": seed, "data": own}).save(path)
+    settings = {**checkpoint().config, "seed": seed, "data": own}
+    contents = {} if val is None else {"train": "a", "val": val}
+    checkpoint(seed=seed, val_ids=val_ids, config=settings, contents=contents).save(path)
     return path
 
 
@@ -118,6 +120,16 @@ def test_runs_that_saw_each_others_validation_images_are_refused(tmp_path: Path)
     with pytest.raises(SegtrainError, match=r"3.pt was validated on other images: data.root is /elsewhere there"):
         find_checkpoints(config([same, other]))
     assert len(find_checkpoints(config([same, saved(tmp_path / "5.pt", 2, None)]))) == 2
+
+
+def test_a_moved_folder_is_the_same_data_and_an_edited_file_is_not(tmp_path: Path) -> None:
+    first = saved(tmp_path / "1.pt", 1, None, "b")
+    moved = saved(tmp_path / "2.pt", 2, None, "b", root="/elsewhere")
+    edited = saved(tmp_path / "3.pt", 3, None, "c")
+    sources = find_checkpoints(config([first, moved]))
+    assert seeds_of_one_configuration({"a": sources[0], "b": sources[1]}) == {("a", "b"): [1, 2]}
+    with pytest.raises(SegtrainError, match=r"3.pt was validated on other images: /data/val.json or its images have"):
+        find_checkpoints(config([first, edited]))
 
 
 def test_names_of_runs_tell_them_apart() -> None:

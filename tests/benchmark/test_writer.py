@@ -15,7 +15,7 @@ from segtrain.benchmark.runner import EvaluationFolder
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Detections
 from segtrain.metrics.scores import plain
-from segtrain.records import BoxPrediction
+from segtrain.records import BoxPrediction, Category
 from segtrain.report.sections.about import data_title, fact_terms, notes
 from segtrain.report.writer import csv_text, terminal_table, write_report
 from tests.helpers.report_examples import (
@@ -76,7 +76,8 @@ def test_rows_of_one_file_are_refused(tmp_path: Path, rows: list[str]) -> None:
 def test_exported_boxes_are_written_in_place_of_predicted_ones(tmp_path: Path) -> None:
     predicted, exported = (BoxPrediction(image_id=1, category_id=1, bbox=[0, 0, w, 2.0], score=1.0) for w in (3.0, 4.0))
     for boxes, expected in (([exported], exported), (None, predicted)):
-        EvaluationFolder(tmp_path).write_records("net", Detections([], [predicted], True, 0.5, exported_boxes=boxes))
+        found = Detections([], [predicted], True, 0.5, exported_boxes=boxes)
+        EvaluationFolder(tmp_path).write_records("net", found, [Category(1, "cell")])
         assert json.loads((tmp_path / "predictions" / "net.bbox.json").read_text()) == [expected]
 
 

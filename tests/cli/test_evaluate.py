@@ -1,19 +1,25 @@
 """evaluate.py from end to end on a small data set."""
 
+import io
 import json
 import os
 import shlex
 import shutil
 import signal
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from segtrain.benchmark import tuning
 from segtrain.benchmark.methods import Method, OracleMethod
+from segtrain.data.check.load import load_index
+from segtrain.evaluation import GroundTruthSet
 from segtrain.report.row_analysis import Analyst
 from tests.conftest import Workplace
 from tests.helpers.scripts import SMALL, data_of, message, run
@@ -45,7 +51,8 @@ def test_the_folder_holds_what_others_rely_on(workplace: Workplace) -> None:
     names = {str(path.relative_to(workplace.report)) for path in workplace.report.rglob("*") if path.is_file()}
     assert {"results.json", "results.csv", "report.md", "report.html", ".hydra/config.yaml"} <= names
     predictions = {name for name in names if name.startswith("predictions/")}
-    assert predictions == {f"predictions/{row}.json" for row in ROWS} | {"predictions/mask_rcnn.bbox.json"}
+    truth = "ground_truth.class_agnostic"
+    assert predictions == {f"predictions/{name}.json" for name in [*ROWS, "mask_rcnn.bbox", truth]}
     assert str(workplace.report / "report.html") in workplace.evaluation.out
     assert workplace.evaluation.err == ""
     for row in ROWS:
@@ -91,6 +98,43 @@ def test_results_have_the_agreed_shape(workplace: Workplace) -> None:
     assert found["environment"]["threads"] == 1
     assert found["command"].startswith("python evaluate.py checkpoint=run/checkpoints/best.pt")
     assert "NaN" not in (workplace.report / "results.json").read_text()
+
+
+def plain_aps(truth: Path, detections: Path, max_dets: int, *, categories: bool = True) -> dict[str, float]:
+    """Mask AP of written files by pycocotools, -1 where it is undefined."""
+    with redirect_stdout(io.StringIO()):
+        known = COCO(truth)
+        evaluation = COCOeval(known, known.loadRes(str(detections)), "segm")
+        evaluation.params.maxDets, evaluation.params.useCats = [1, 10, max_dets], int(categories)
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"]  # by IoU, recall, category, size and number of detections
+    parts = {"mask_ap": precision[..., 0, 2], "mask_ap50": precision[0, :, :, 0, 2],
+             "mask_ap75": precision[5, :, :, 0, 2], "mask_ap_small": precision[..., 1, 2],
+             "mask_ap_medium": precision[..., 2, 2], "mask_ap_large": precision[..., 3, 2]}  # fmt: skip
+    return {name: values[values > -1].mean() if (values > -1).any() else -1 for name, values in parts.items()}
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("row", ROWS)
+def test_pycocotools_finds_the_mask_ap_in_the_written_files(row: str, workplace: Workplace, tmp_path: Path) -> None:
+    found = results(workplace.report)
+    written, tracks = workplace.report / "predictions", found["methods"][row]
+    truth, max_dets = written / "ground_truth.class_agnostic.json", found["data"]["max_dets"]
+    if row == "mask_rcnn":
+        content = json.loads((workplace.data / "val.json").read_text())  # fields that pycocotools needs are missing
+        content["annotations"] = GroundTruthSet.of(load_index(workplace.data / "val.json")).truths
+        truth = tmp_path / "val.json"
+        truth.write_text(json.dumps(content))
+        agnostic, aware = (
+            plain_aps(truth, written / f"{row}.json", max_dets, categories=every) for every in (False, True)
+        )
+    else:
+        agnostic, aware = plain_aps(truth, written / f"{row}.json", max_dets), None
+        assert {record["category_id"] for record in json.loads((written / f"{row}.json").read_text())} == {8}
+    for track, expected in (("class_agnostic", agnostic), ("class_aware", aware)):
+        for name, value in (expected or {}).items():
+            assert (-1 if tracks[track][name] is None else tracks[track][name]) == pytest.approx(value, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +185,7 @@ def test_result_files_give_the_numbers_of_the_row_that_wrote_them(workplace: Wor
         copy = tmp_path / "report" / "predictions" / name
         assert json.loads(copy.read_text()) == json.loads((written / source).read_text())
     assert {path.name for path in (tmp_path / "report" / "predictions").iterdir()} == {
-        "otsu.json", "net.json", "boxes.bbox.json"
+        "otsu.json", "net.json", "boxes.bbox.json", "ground_truth.class_agnostic.json"
     }  # fmt: skip
     for method in (otsu, net, boxes):
         assert method["timing"].keys() == known["mask_rcnn"]["timing"].keys()
@@ -235,7 +279,7 @@ def test_a_checkpoint_of_other_categories_is_scored_class_agnostically(
     assert found["class_agnostic"]["coco"] == known["class_agnostic"]["coco"]
     assert found["class_aware"] is None
     records = json.loads((data.parent / "report" / "predictions" / "mask_rcnn.json").read_text())
-    assert {record["category_id"] for record in records} == {1 if count == 1 else -1}
+    assert {record["category_id"] for record in records} == {1 if count == 1 else count + 1}
 
 
 def test_a_report_is_replaced_when_asked(workplace: Workplace, tmp_path: Path) -> None:
@@ -244,7 +288,8 @@ def test_a_report_is_replaced_when_asked(workplace: Workplace, tmp_path: Path) -
                      "+segmenter@segmenters.otsu=threshold_otsu")  # fmt: skip
     assert list(found["methods"]) == ["otsu"]
     assert "edge_sobel" not in (tmp_path / "report" / "report.md").read_text()
-    assert [path.name for path in (tmp_path / "report" / "predictions").iterdir()] == ["otsu.json"]
+    names = {path.name for path in (tmp_path / "report" / "predictions").iterdir()}
+    assert names == {"otsu.json", "ground_truth.class_agnostic.json"}
 
 
 def test_result_files_of_another_tool_give_the_same_numbers(workplace: Workplace, tmp_path: Path) -> None:
@@ -440,6 +485,7 @@ def test_an_evaluation_that_is_stopped_keeps_its_rows(
     assert names == {
         "results.json",
         "predictions/b.json",
+        "predictions/ground_truth.class_agnostic.json",
         "unfinished/predictions/a.json",
         "unfinished/predictions/b.json",
     }

@@ -213,6 +213,16 @@ def test_no_category_at_all_is_class_agnostic(tmp_path: Path) -> None:
     assert result.notes == ["no record names a category; only class-agnostic scores can be computed"]
 
 
+def test_one_more_than_the_largest_id_stands_for_none(tmp_path: Path) -> None:
+    result = load(tmp_path, [record(10, 5), record(11, 5)])
+    assert (found(result), result.class_aware) == ([(10, -1), (11, -1)], False)
+    assert result.notes == ["all records have the category id 5, which stands for none; only class-agnostic scores"]
+    with pytest.raises(SegtrainError, match="no such category"):  # not in all records
+        load(tmp_path, [record(10, 5), record(11, 1)])
+    with pytest.raises(SegtrainError, match="no such category"):  # one category is nothing to leave out
+        load(tmp_path, [record(10, 2)], categories=CATEGORIES[:1])
+
+
 @pytest.mark.parametrize(
     ("changes", "note"),
     [

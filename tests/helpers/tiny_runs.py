@@ -105,6 +105,7 @@ def checkpoint(**changes: Any) -> Checkpoint:
         "intensity": FULL.to_plain(),
         "training_objects": 10,
         "validations": 0,
+        "contents": {},
     }
     return Checkpoint(**(values | changes))
 
@@ -121,7 +122,6 @@ def training(**changes: Any) -> dict[str, Any]:
         "best": 0.0,
         "validated_at": 0,
         "epochs": 0.0,
-        "data": "",
         "schedule_origin": None,
         "meter": Meter().state(),
     }

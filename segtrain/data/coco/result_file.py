@@ -76,7 +76,7 @@ def load_results(
     Args:
         path: path of the file; its masks may be compressed or uncompressed run lengths, or polygons.
         images: images that records may belong to.
-        categories: categories that records may have; or all records have -1.
+        categories: categories that records may have; or all records have -1, or one more than the largest id.
         ids: meaning of the file's ids, as far as it is known.
         merged: entries of the annotations that are no images of their own.
 

@@ -12,7 +12,7 @@ from segtrain.data.coco.ids import as_whole_number
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.coco.result_records import ResultContent, ResultRecord
 from segtrain.errors import SegtrainError
-from segtrain.records import NO_CATEGORY, Category
+from segtrain.records import NO_CATEGORY, Category, class_agnostic_id
 from segtrain.values import CategoryOrder
 
 _PLAIN_PATH = re.compile(r"[\w./\\+@%-]+")
@@ -131,7 +131,8 @@ def match_record_categories(content: ResultContent, categories: Sequence[Categor
         stated: what the user says of the ids.
 
     Returns:
-        Ids of the annotations; -1 for all records if they have no category.
+        Ids of the annotations; -1 for all records if they have no category: -1 or one more than the largest id in the
+        file, or none at all.
 
     Raises:
         SegtrainError: the user names a category that the annotations lack.
@@ -159,6 +160,9 @@ def match_record_categories(content: ResultContent, categories: Sequence[Categor
     as_text = [number if number in known else None for number in numbers]
     if None not in as_text:
         return Matched(as_text, [f"category ids are text or decimal numbers ({some(raw)})"])
+    if len(categories) > 1 and raw == [class_agnostic_id(categories)] * len(raw):
+        note = f"all records have the category id {raw[0]}, which stands for none; only class-agnostic scores"
+        return Matched([NO_CATEGORY] * len(raw), [note])
     return Matched(by_id, [], _map_hint(raw, named, categories))
 
 
