@@ -20,6 +20,8 @@ from segtrain.errors import SegtrainError
 from segtrain.io import expand_path, without_controls
 from segtrain.nodes import quote_override
 
+Parts = Mapping[str, Sequence[LabelledImage]]
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
@@ -36,11 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    out, to = options.out, options.to
-    if to is None and out.suffix.lower() != ".json":
+    out, tally = options.out, Tally()
+    if options.to is None and out.suffix.lower() != ".json":
         raise SegtrainError(f"{out}: the COCO file has to end in .json")
-    require_new(out, folder=to is not None)
-    tally = Tally()
+    require_new(out, folder=options.to is not None)
     chosen, others = choose_format(options.source, options.format)
     what = f"{options.source}: {chosen.kind.title} (--format {chosen.kind.name})"
     _say(what + (f"; it may also be {' or '.join(others)}" if others else ""))
@@ -48,28 +49,46 @@ def _convert(options: argparse.Namespace) -> int:
     request = Request(options.source, options.images, _classes(options.classes), tally, stated, _shown)
     images, categories = chosen_classes(chosen.read(request), request)
     images = joined_images(with_parts(settled_images(images, tally), request), tally)
-    held_folder = out.absolute().with_name(f"{out.stem}_images")
-    images = held_files(images, request.folder, held_folder)
-    parts = divided(images)
-    if to is not None:
-        write = WRITERS[to](parts, categories, out, tally)
+    parts = divided(held_files(images, request.folder, _folder_of_held(out)))
+    if options.to is not None:
+        return _write_other(options.to, parts, categories, out, tally)
+    return _write_json(parts, categories, out, options.images, tally)
+
+
+def _write_other(to: str, parts: Parts, categories: Sequence[str], out: Path, tally: Tally) -> int:
+    """Write a folder of another format; return the exit code."""
+    write = WRITERS[to](parts, categories, out, tally)
+    _write_held(parts, out)
+    write()
+    count = sum(map(len, parts.values()))
+    _say("\n".join([*tally.lines(), f"written: {out}, {count:,} images as {to}"]))
+    return 0
+
+
+def _write_json(parts: Parts, categories: Sequence[str], out: Path, stated: Path | None, tally: Tally) -> int:
+    """Write a COCO json for each part, and check them; return the exit code."""
     outs = {part: out.with_name(f"{out.stem}_{part}{out.suffix}") if part else out for part in parts}
-    if to is None:
-        for path in outs.values():
-            require_new(path)
-    if count := write_held(images):
-        _say(f"written: {held_folder}, {count:,} images that the labels hold")
-    if to is not None:
-        write()
-        _say("\n".join([*tally.lines(), f"written: {out}, {len(images):,} images as {to}"]))
-        return 0
-    folder = _image_folder(images, options.images)
-    written = {part: write_coco(own, categories, folder, outs[part], tally) for part, own in parts.items()}
-    for text in [*tally.lines(), *written.values()]:
+    for path in outs.values():
+        require_new(path)
+    _write_held(parts, out)
+    folder = common_folder([image.path for images in parts.values() for image in images])
+    if stated is not None and folder.is_relative_to(stated.absolute()):
+        folder = stated.absolute()
+    written = [write_coco(images, categories, folder, outs[part], tally) for part, images in parts.items()]
+    for text in [*tally.lines(), *written, f"images: {_shown_path(folder)}"]:
         _say(text)
-    _say(f"images: {_shown_path(folder)}")
     _say(f"train: {_training_command(outs, folder)}", flush=True)
     return max(check([str(path), str(folder)]) for path in outs.values())
+
+
+def _folder_of_held(out: Path) -> Path:
+    """Return the folder for image files that the labels alone hold."""
+    return out.absolute().with_name(f"{out.stem}_images")
+
+
+def _write_held(parts: Parts, out: Path) -> None:
+    if count := write_held([image for images in parts.values() for image in images]):
+        _say(f"written: {_folder_of_held(out)}, {count:,} images that the labels hold")
 
 
 def _classes(given: str | None) -> list[str] | None:
@@ -82,12 +101,6 @@ def _classes(given: str | None) -> list[str] | None:
     if not classes:
         raise SegtrainError(f"--classes {given}: holds no name; give names as A,B or a text file of one a line")
     return classes
-
-
-def _image_folder(images: Sequence[LabelledImage], stated: Path | None) -> Path:
-    """Return the folder that the names of images are relative to: the user's, if it holds all of them."""
-    folder = common_folder([image.path for image in images])
-    return stated.absolute() if stated is not None and folder.is_relative_to(stated.absolute()) else folder
 
 
 def _training_command(outs: Mapping[str, Path], folder: Path) -> str:

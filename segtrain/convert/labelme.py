@@ -57,12 +57,12 @@ def read_labelme(request: Request) -> Labels:
 def _image(path: Path, document: dict[str, Any], pictures: PictureFiles, request: Request) -> LabelledImage | None:
     name = str(document.get("imagePath") or path.stem)
     size = image_size(document.get("imageHeight"), document.get("imageWidth"))
+    match = _match(name, path, pictures, lenient=bool(document.get("imageData")))
     held = None
-    if document.get("imageData"):
-        held = HeldFile(path.with_name(_file_name(name, path)), partial(_embedded, path))
-    match = _match(name, path, pictures, lenient=held is not None)
-    if match is not None and match.by_name and held is not None and size != picture_size(match.path, request.tally):
-        match = None  # another picture of this name
+    if (match is None or match.by_name) and _embedded(document) is not None:
+        held = HeldFile(path.with_name(_file_name(name, path)), partial(_read_embedded, path))
+        if match is not None and size != picture_size(match.path, request.tally):
+            match = None  # another picture of this name
     if match is None and held is None:
         return None
     if size is None and match is not None:
@@ -70,10 +70,10 @@ def _image(path: Path, document: dict[str, Any], pictures: PictureFiles, request
     if size is None:
         raise SegtrainError(f"{path}: states no imageHeight and imageWidth; save it again with labelme")
     objects = list(_objects(document["shapes"], path, size, request))
-    if match is None and held is not None:
-        return LabelledImage(held.path, size, objects, path, held=held)
-    assert match is not None
-    return LabelledImage(match.path, size, objects, path, match.by_name, held=held if match.by_name else None)
+    if match is not None:
+        return LabelledImage(match.path, size, objects, path, match.by_name, held=held)
+    assert held is not None
+    return LabelledImage(held.path, size, objects, path, held=held)
 
 
 def _file_name(name: str, path: Path) -> str:
@@ -140,9 +140,16 @@ def _attributes(shape: dict[str, Any]) -> dict[str, Any]:
     return found | ({"description": shape["description"]} if shape.get("description") else {})
 
 
-def _embedded(path: Path) -> bytes:
-    """Read the image that a json holds."""
+def _embedded(document: dict[str, Any]) -> bytes | None:
+    """Return the image file that a json holds; None if there is none, or it cannot be read."""
     try:
-        return base64.b64decode(read_json(path)["imageData"], validate=True)
-    except (binascii.Error, TypeError, ValueError) as error:
-        raise SegtrainError(f"{path}: its imageData cannot be read ({error}); give the folder of its image") from error
+        return base64.b64decode(document["imageData"], validate=True) if document.get("imageData") else None
+    except (binascii.Error, TypeError, ValueError):
+        return None
+
+
+def _read_embedded(path: Path) -> bytes:
+    content = _embedded(read_json(path))
+    if content is None:
+        raise SegtrainError(f"{path}: was changed while it was read; convert it again")
+    return content
