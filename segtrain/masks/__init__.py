@@ -1,4 +1,4 @@
-"""Run-length codec and mask algebra, in part by ``pycocotools.mask``, which no other package imports.
+"""Run-length masks: codec, set operations, areas, boxes and IoU; the only package that imports ``pycocotools.mask``.
 
 A mask is a COCO run-length encoding: lengths of alternating runs of 0s and 1s, starting with 0s, down the columns
 (Fortran order) of an (H, W) plane. Only ``encode`` and ``decode`` use full planes; time and memory of all other
@@ -329,7 +329,7 @@ def empty(size: tuple[int, int]) -> Rle:
 
 
 def iou(detections: Sequence[Rle], truths: Sequence[Rle], crowd: Sequence[bool | int]) -> FloatArray:
-    """Compute COCO's IoU of all pairs of masks; ``overlaps`` finds those of many masks that meet.
+    """Compute COCO's IoU of all pairs of masks; for many masks, ``overlaps`` finds the pairs that share pixels.
 
     Against a crowd the union is the area of the detection, so a detection inside a crowd has an IoU of 1.
 
@@ -363,8 +363,8 @@ def overlaps(
     Args:
         first: N masks.
         second: M masks.
-        first_group: (N,) group of each mask, such as its image; None for a single one. Only masks of one group, which
-            have one size, are compared.
+        first_group: (N,) group of each mask, such as its image; None if all masks are one group. Only masks of the same
+            group, which have the same size, are compared.
         second_group: (M,) group of each mask of the second list.
 
     Returns:

@@ -16,8 +16,8 @@ from segtrain.masks import Rle, boxes, counts_of, decode, encode, from_runs
 CODE = re.compile(r"(?:[P-o]{0,6}[0-O])+", re.ASCII)
 _BYTES = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 _DEEPEST = 6  # levels of brackets around the numbers of an outline
-_LONGEST = 2**20  # characters of what Python printed
-_LARGEST = 2**28  # pixels of a mask that is transposed as a plane
+_LONGEST = 2**20  # characters of a text that is read as a printed Python value
+_LARGEST = 2**28  # pixels of a mask that is decoded to be transposed
 _FAR_CORNERS = (("xmax", "ymax"), ("x2", "y2"))
 _BOX_NAMES = (
     ("x", "y", "width", "height"),
@@ -37,11 +37,12 @@ def usual_form(segmentation: Any, size: tuple[int, int], box: Sequence[float] | 
     Args:
         segmentation: decoded json value.
         size: (H, W) of the image.
-        box: xywh box of the object in pixels, which decides where run lengths state the size [W, H]; None without one.
+        box: xywh box of the object in pixels, which decides how run lengths of the size [W, H] are read; None without
+            one.
 
     Returns:
-        The segmentation and the name of the form that it had; unchanged and None if it is in COCO's form, or has no
-        single meaning.
+        The segmentation in COCO's form, and the name of the form that it had; the unchanged segmentation and None if it
+        is in COCO's form already, or can mean several things.
 
     >>> usual_form([[1, 1], [5, 1], [5, 4]], (8, 8))
     ([[1, 1, 5, 1, 5, 4]], 'points as [x, y]')
@@ -291,9 +292,10 @@ def _sums_up(counts: Any, size: tuple[int, int]) -> bool:
 
 
 def _of_swapped_size(counts: Any, size: tuple[int, int], box: Sequence[float] | None) -> Rle | None:
-    """Read run lengths whose size is stated as [W, H]: it is written wrongly, or the mask was transposed when encoded.
+    """Read run lengths whose size is stated as [W, H].
 
-    Both add up to the same number of pixels; the reading is taken whose box is the stated one.
+    Either the size is written in the wrong order, or the mask was transposed when it was encoded. Both have the same
+    number of pixels; the reading whose bounding box is the stated one is taken.
     """
     runs = _runs(counts, size)
     if runs is None or box is None or runs.sum() > _LARGEST:
@@ -308,10 +310,10 @@ def _of_swapped_size(counts: Any, size: tuple[int, int], box: Sequence[float] | 
 
 
 def usual_box(value: Any) -> list[float] | None:
-    """Convert a box to [x, y, width, height] in pixels; None for what is none, or has several meanings.
+    """Convert a box to [x, y, width, height] in pixels; None for a value that is not a box, or can mean several.
 
     Args:
-        value: decoded json value: four numbers, also as text or in a further list, or an object that names them.
+        value: decoded json value: four numbers, also as strings or in a further list, or an object that names them.
 
     >>> usual_box(["1", "2", "3", "4"]), usual_box({"x": 1, "y": 2, "width": 3, "height": 4})
     ([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0])
@@ -342,7 +344,7 @@ def usual_box(value: Any) -> list[float] | None:
 
 
 def usual_number(value: Any) -> float | None:
-    """Convert a number, also one that is written as text or stands alone in a list; None for anything else.
+    """Convert a number, which may be a string or the only item of a list; None for anything else.
 
     >>> usual_number(235), usual_number([235]), usual_number("235.5"), usual_number([1, 2])
     (235, 235, 235.5, None)

@@ -33,7 +33,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Term:
-    """A term and its text; ``more`` is a further part that is folded, of ``more_count`` things."""
+    """A term and its text; ``more`` is a further part that is folded at first, and lists ``more_count`` items."""
 
     name: str
     text: str
@@ -100,7 +100,7 @@ class Folded:
 
 @dataclass(frozen=True)
 class Figures:
-    """Names and numbers that stand out."""
+    """A few key numbers with their names, shown large."""
 
     entries: Sequence[tuple[str, int]]
 
@@ -114,7 +114,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images with what the methods found in them; only a page shows them.
+    """Images with the detections of the methods; shown in HTML only.
 
     Attributes:
         items: images with their layers.

@@ -54,7 +54,7 @@ def build_results(
     measured: Mapping[str, str] = MappingProxyType({}),
     notes: Sequence[str] = (),
 ) -> Results:
-    """Compare the methods of an evaluation, and put its results together.
+    """Compare the methods of an evaluation, and assemble its results.
 
     Args:
         rows: methods by name.
@@ -192,7 +192,7 @@ def _too_many(ground_truth: GroundTruthSet, max_dets: int) -> list[str]:
 
 
 def _not_compared(rows: Mapping[str, MethodResult], reference: str | None) -> list[str]:
-    """Say that there are no differences where several rows have no reference."""
+    """Return a note if several rows are not compared because none of them is the reference."""
     contenders = sum(not row.oracle for row in rows.values())
     said = "The rows are not compared with a reference, as none is trained; reference=NAME chooses one"
     return [said] if reference is None and contenders > 1 else []

@@ -1,6 +1,6 @@
-"""Charts: one vocabulary of axes and series, and the writer that turns a chart into SVG.
+"""Charts of a report: axes, series, and their drawing as SVG.
 
-Colours are variables of the page's style sheet, so that one drawing serves the light theme, the dark one and paper.
+Colours are variables of the page's style sheet, so that the same drawing suits the light theme, the dark one and print.
 """
 
 import math
@@ -102,7 +102,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Lanes:
-    """An axis of methods, upper bounds last; a ``title`` heads the numbers, which then stand beside the names."""
+    """An axis of methods, upper bounds last; with a ``title`` the numbers of lanes are a column with this header."""
 
     lanes: Sequence[Lane]
     title: str = ""

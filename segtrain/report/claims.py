@@ -2,7 +2,7 @@
 
 from segtrain.benchmark.results import MethodScores, Results, StratumScores
 
-MIN_OBJECTS, MIN_IMAGES = 30, 10  # that the highest and the lowest contrast need each
+MIN_OBJECTS, MIN_IMAGES = 30, 10  # needed at the highest and at the lowest contrast each
 FINDS, DOES_WELL = 0.05, 0.3  # AP: below the first a method finds next to nothing, from the second on it does well
 FAILS = 0.5  # a method fails where its AP is at most this share of its AP elsewhere
 MIN_TIMED_IMAGES = 5  # among the smallest and among the largest images

@@ -38,7 +38,7 @@ _REMEDIES = {"learned": "train longer", "classical": "try a smaller min_area or 
 class Severity(IntEnum):
     """Urgency of a reason, the most severe first."""
 
-    DATA = 0  # the data mean something else than was read, which comes before all else
+    DATA = 0  # the data were probably read in another sense than was meant
     DEFECT = 1  # an error that the user can correct
     POOR = 2  # little is right
     ABSENT = 3  # there was nothing to measure
@@ -76,8 +76,8 @@ def diagnose(
     Args:
         diagnoses: what is known of such metrics by method name, see ``diagnose_row``.
         tracks: scores by method name.
-        doubts: what makes all numbers doubtful, see `segtrain.report.doubts`; they precede the reasons of zeros.
-        box_doubts: what makes box AP doubtful; said of values that are low beside the masks' AP.
+        doubts: properties of the data that make all numbers doubtful, see `segtrain.report.doubts`.
+        box_doubts: properties of the data that make box AP doubtful; given for values far below the masks' AP.
 
     Returns:
         One reason for each cause, the most severe first; methods with the same cause share it.

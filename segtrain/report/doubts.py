@@ -11,7 +11,7 @@ _SEVERAL = 0.1  # share of the truth that is wrong or missing, from which number
 
 
 def data_doubts(index: CocoIndex, greys: Mapping[int, tuple[int, int]]) -> list[str]:
-    """List what in the evaluated data makes all numbers doubtful.
+    """List properties of the evaluated data that make all numbers doubtful.
 
     Args:
         index: evaluated data.
@@ -24,7 +24,7 @@ def data_doubts(index: CocoIndex, greys: Mapping[int, tuple[int, int]]) -> list[
 
 
 def box_doubts(index: CocoIndex) -> list[str]:
-    """List what in the evaluated data makes box AP doubtful, and nothing else.
+    """List properties of the evaluated data that make box AP doubtful, but no other number.
 
     Args:
         index: evaluated data.
@@ -37,7 +37,7 @@ def box_doubts(index: CocoIndex) -> list[str]:
 
 
 def _other_frame(index: CocoIndex) -> list[str]:
-    """Say that masks contradict their boxes or images, which only lenient checks let pass."""
+    """Return a doubt if masks contradict their boxes or images, which ``data.check=strict`` refuses."""
     found = [(kind, example) for kind in FRAME_ERRORS for example in index.issues[kind].examples]
     return [f"{example.partition(': ')[2]}; {ISSUE_TYPES[kind].action.partition(';')[0]}" for kind, example in found]
 
@@ -47,7 +47,7 @@ def _common_doubts(index: CocoIndex) -> list[str]:
 
 
 def _constant_images(greys: Mapping[int, tuple[int, int]]) -> list[str]:
-    """Say that nothing can be seen in most of the images as they are read."""
+    """Return a doubt if most of the images are nearly constant as they are read."""
     constant = [(low, high) for low, high in greys.values() if high - low < LEVELS_OF_CONSTANT]
     if len(constant) <= _MANY * len(greys):
         return []
@@ -59,7 +59,7 @@ def _constant_images(greys: Mapping[int, tuple[int, int]]) -> list[str]:
 
 
 def _ignored_truth(index: CocoIndex) -> str:
-    """Say that much of the truth is ignored, and which settings ignore it; empty where that is not so."""
+    """Return a doubt if many of the true objects are ignored, with the settings that do it; else an empty text."""
     rows = index.annotations.rows
     crowd, boxed = (int((rows["usable"] & rows["crowd"] & kind).sum()) for kind in (~rows["boxed"], rows["boxed"]))
     total = int(rows["usable"].sum())
@@ -76,7 +76,7 @@ def _ignored_truth(index: CocoIndex) -> str:
 
 
 def _lost_boxes(index: CocoIndex) -> str:
-    """Say that objects without masks are left out, so that what is found there counts as wrong."""
+    """Return a doubt if objects without masks are left out, so that detections of them count as wrong."""
     lost, total = index.issues["box-without-mask"].count, len(index.annotations.rows)
     if lost <= _SEVERAL * total:
         return ""
@@ -87,7 +87,7 @@ def _lost_boxes(index: CocoIndex) -> str:
 
 
 def _filled_holes(index: CocoIndex) -> str:
-    """Say that polygons inside others are filled, though the areas take them for holes."""
+    """Return a doubt if polygons inside others are filled, although the stated areas take them as holes."""
     filled, total = index.issues["rings-as-holes"].count, index.counts.used
     if filled <= _SEVERAL * total:
         return ""

@@ -1,4 +1,4 @@
-"""HTML pages: one file each, which needs no network, for a browser, a phone or a printer."""
+"""HTML pages, each in one file that needs no network, for a browser, a phone or a printer."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

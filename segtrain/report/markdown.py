@@ -1,4 +1,4 @@
-"""``report.md``: the report for a repository, a pull request, a mail, without images."""
+"""``report.md``: the report without images, for a repository, a pull request or a mail."""
 
 import re
 from collections.abc import Sequence
@@ -115,7 +115,7 @@ def table_text(table: Table) -> str:
 
 
 def text(value: object) -> str:
-    """Escape foreign text for a line of Markdown: nothing in it is markup, nothing breaks the line."""
+    """Escape foreign text for a line of Markdown, so that it contains neither markup nor line breaks."""
     line = re.sub(r"\s+", " ", str(value)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(lambda match: "\\" + match[0], line)
 

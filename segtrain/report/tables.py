@@ -65,7 +65,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """Numbers of a method, of a category, or of a method on a category; an ``upper_bound`` is no contender."""
+    """Numbers of a method, of a category, or of a method on a category; an ``upper_bound`` is not ranked."""
 
     method: str
     cells: tuple[Cell, ...]
@@ -139,8 +139,8 @@ def make_cells(
 def mark_best(table: Table) -> Table:
     """Mark the best cells of each column, within each category if there are some.
 
-    Values shown alike are marked alike, and where all are alike none is best. Upper bounds are neither marked nor
-    compared with.
+    Values that are shown as the same number are marked together; if all are the same, none is marked. Upper bounds are
+    neither marked nor compared.
     """
     groups: dict[str | None, list[int]] = {}
     for place, row in enumerate(table.rows):

@@ -11,7 +11,7 @@ from segtrain.metrics.registry import METRICS
 from segtrain.report.tables import shown_difference
 from segtrain.report.text import DECIMALS, join_words, p_phrase
 
-NEGLIGIBLE = 0.02  # a loss up to this in AP, IoU or F1 is taken as none
+NEGLIGIBLE = 0.02  # losses of AP, IoU or F1 below it do not matter in practice
 _TITLES = {metric.key: metric.title for metric in METRICS}
 _NAMED = [metric.key for metric in METRICS if metric.headline and metric.key != "mask_ap50"]  # others are only counted
 _SIGNIFICANCE = {

@@ -22,10 +22,10 @@ class MaskGrid:
 
     Attributes:
         side: number of cells along each side.
-        redraw: function that draws true masks on the grid: from the run lengths of each image, and the (H, W) of each
-            image, to the run lengths that exact boxes and cells without an error would give.
-        mask_paste: way from cells to pixels, "exact" (a pixel reads the cells around its centre) or "torchvision" (the
-            box is cut to whole pixels).
+        redraw: function from the true masks and the (H, W) of each image to the masks that the network would return
+            with perfect boxes and cells.
+        mask_paste: conversion of cells to pixels, "exact" (a pixel reads the cells around its centre) or "torchvision"
+            (the box is rounded to whole pixels).
         aligned: True if the cells are sampled at pixel centres, False for torchvision's conventions.
     """
 
@@ -37,12 +37,12 @@ class MaskGrid:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmenterInfo:
-    """Facts about a segmenter that a benchmark states beside its numbers.
+    """Facts about a segmenter that the report of a benchmark states.
 
     Attributes:
         description: one sentence; empty for the name of its class.
-        technique: kind of method, such as "threshold", "edges", "kmeans" or "mask_rcnn"; claims about a kind are tested
-            on the methods that state it, and an oracle tries the settings of those of its own kind. None for no kind.
+        technique: technique of the method, such as "threshold", "edges", "kmeans" or "mask_rcnn", by which the report
+            groups methods to test claims about a technique; None for none.
         variant: "textbook", "robust" or "tuned" for classical methods; None for others.
         ranked_by: meaning of scores that only rank; None where they are learned.
         mask_grid: grid on which masks are drawn; None where they are drawn pixel by pixel.
@@ -108,17 +108,17 @@ class Trainable(nn.Module, ABC):
 
     Attributes:
         title: name of the network in the log and the report, such as "Mask R-CNN".
-        resume_keys: settings of the factory that a resumed run must repeat; a setting that decides the shape
-            of a weight needs no mention.
-        stride: input pixels per cell of the finest features; objects of fewer pixels are reported as hard to see.
+        resume_keys: settings of the factory that a resumed run cannot change; those that decide the shape of a weight
+            need not be listed.
+        stride: input pixels per cell of the finest features; smaller objects are reported as too small.
         takes_batches: True if the images of a batch pass the layers together: processes that train together then
             compute the statistics of batch norms from all of their images. False if they pass one by one: every process
             then keeps to its own, and running statistics are averaged.
-        precision: what matrix products and convolutions compute in (autocast); "fp16" is "fp32" on the CPU, which
-            emulates it.
-        loss_items: number of items, such as sampled regions, that each term of the latest `losses` is the mean of;
-            for a term that it does not name, the number of images. Processes that train together weigh their terms by
-            it. A network whose terms are means of anything but images sets it in `losses`.
+        precision: precision of matrix products and convolutions (autocast): "fp32", "bf16" or "fp16"; on the CPU, which
+            only emulates float16, "fp16" computes in float32.
+        loss_items: number of items, such as sampled regions, over which each term of the latest `losses` is a mean, by
+            name; the number of images for a term without an entry. Processes that train together weight their terms
+            by it. A network whose terms are means over anything but images sets it in `losses`.
 
     >>> class Nothing(Trainable):
     ...     title = "Nothing"
@@ -146,7 +146,7 @@ class Trainable(nn.Module, ABC):
 
     @classmethod
     def check_settings(cls, settings: Mapping[str, Any]) -> None:
-        """Refuse settings that need no data to be known as wrong; called once, before a training reads its data.
+        """Check the settings as far as this is possible without data; called once, before a training reads its data.
 
         Args:
             settings: arguments of the factory by name, without the class names.
@@ -161,7 +161,7 @@ class Trainable(nn.Module, ABC):
 
         Args:
             images: uint8 RGB tensors (3, H, W), of any sizes.
-            targets: true instances of each image, and the regions that are neither object nor background, in the
+            targets: true objects of each image, and the regions that are neither object nor background, in the
                 image's own frame.
 
         Returns:
@@ -173,7 +173,7 @@ class Trainable(nn.Module, ABC):
         """Segment a uint8 RGB tensor (3, H, W); called in evaluation mode, without gradients."""
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Compute `losses`: the entry that ``DistributedDataParallel`` and ``torch.compile`` wrap."""
+        """Compute `losses`; ``DistributedDataParallel`` and ``torch.compile`` call this method."""
         return self.losses(images, targets)
 
     def segment(self, images: Sequence[Tensor]) -> list[Instances]:
@@ -190,9 +190,9 @@ class Trainable(nn.Module, ABC):
 
     @property
     def resolved_settings(self) -> Mapping[str, Any]:
-        """Settings of the factory that depend on more than the configuration, such as files, as resolved.
+        """Resolved values of settings that depend on more than the configuration, such as the content of a file.
 
-        A checkpoint keeps them in place of the given ones.
+        A checkpoint keeps them in place of the configured ones.
         """
         return {}
 
@@ -212,12 +212,12 @@ class Trainable(nn.Module, ABC):
 
     @property
     def product_dtype(self) -> torch.dtype:
-        """Type that matrix products and convolutions compute in; see `precision`."""
+        """Data type of matrix products and convolutions; see `precision`."""
         if self.precision == "fp16" and self.device.type != "cpu":
             return torch.float16
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Compute in `precision` inside."""
+        """Return a context in which matrix products and convolutions compute in `precision`."""
         dtype = self.product_dtype
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)

@@ -96,7 +96,7 @@ def summary(results: Results) -> str:
 
 
 def notes(results: Results) -> list[str]:
-    """List what a reader should know before trusting the numbers."""
+    """List notes of the evaluation that a reader should know before trusting the numbers."""
     found = [sentence(warning) for warning in results.caveats]
     if dropped := results.data.dropped:
         what = "annotation could not be used and was" if dropped == 1 else "annotations could not be used and were"
@@ -107,7 +107,7 @@ def notes(results: Results) -> list[str]:
 
 
 def checkpoint_facts(results: Results) -> dict[str, Mapping[str, object]]:
-    """Collect what the checkpoints say of themselves, by heading."""
+    """Collect the facts that the checkpoints hold about their training, by heading."""
     known = {f"Checkpoint of {name}": checkpoint for name, checkpoint in results.checkpoints.items()}
     return {
         heading: asdict(checkpoint)

@@ -1,4 +1,4 @@
-"""Section on speed and cost: time against quality, and what each method needed before it could run."""
+"""Section on speed and cost: time against quality, and the costs of training and tuning of each method."""
 
 from segtrain.benchmark.results import MethodScores, Results
 from segtrain.report.blocks import Block, Charts, Section, Term
@@ -71,7 +71,7 @@ def speed_chart(results: Results) -> Chart | None:
 
 
 def cost_table(results: Results) -> Table:
-    """Make the table of times, of what each method needed, and of how much it returned."""
+    """Make the table of times, of the costs of training and tuning, and of the numbers of detections."""
     values = {name: _values(method) for name, method in results.methods.items()}
     columns = [c for c in _COLUMNS if c.key not in _OPTIONAL or any(v[c.key] is not None for v in values.values())]
     untimed = cell_reasons(results, "class_agnostic")

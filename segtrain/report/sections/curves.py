@@ -1,4 +1,4 @@
-"""Section of curves: precision over recall, and F1 over the IoU that a match needs."""
+"""Section of curves: precision over recall, and F1 over the IoU threshold of a match."""
 
 from collections.abc import Callable, Sequence
 

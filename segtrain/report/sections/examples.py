@@ -1,4 +1,4 @@
-"""Section of images with what each method found in them."""
+"""Section of images with the detections of each method."""
 
 from collections.abc import Sequence
 from statistics import median

@@ -1,4 +1,4 @@
-"""Section at the head of a report: the verdict, the metrics that decide, and every difference to the reference."""
+"""Sections at the top of a report: the verdict, the main metrics, and every difference to the reference."""
 
 from dataclasses import replace
 
@@ -23,14 +23,14 @@ _RANKING = next(metric for metric in METRICS if metric.key == "mask_ap")
 
 
 def verdict(results: Results) -> Section:
-    """State what the numbers say."""
+    """Show the verdict in sentences."""
     first, *others = results.verdict
     blocks: list[Block] = [Paragraph(first, style="verdict")]
     return Section("verdict", "Verdict", [*blocks, Bullets(others)] if others else blocks)
 
 
 def headline(results: Results) -> Section:
-    """Show the metrics that decide, with their intervals, and the difference to the reference."""
+    """Show the main metrics with their intervals, and the difference to the reference."""
     table = headline_table(results)
     with_intervals = any(cell.details for row in table.rows for cell in row.cells)
     lead = (

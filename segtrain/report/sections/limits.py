@@ -89,7 +89,7 @@ def ceiling_sentences(results: Results) -> list[str]:
 
 
 def _pasting(ceiling: MaskResolutionLimit) -> str:
-    """Say how cells become pixels, and what of an object this loses."""
+    """Describe how cells become pixels, and what an object loses by it."""
     if ceiling.mask_paste == "torchvision":
         return (
             "As in torchvision, the box is cut to whole pixels first, which costs small objects most; "
@@ -252,7 +252,7 @@ BATCH_OBJECTS = 1024  # about so many at once: large ones side by side cost less
 def compute_mask_resolution_limit(
     rows: Mapping[str, MethodResult], ground_truth: GroundTruthSet
 ) -> MaskResolutionLimit | None:
-    """Score the true objects as a network would draw them: perfect boxes with perfect values in the cells of each mask.
+    """Score the masks that a network with perfect boxes and a perfect mask head would return.
 
     Every true object is a detection of score 1; crowds are left out. The number of detections is not limited.
 

@@ -290,7 +290,7 @@ def find_traits(ground_truth: GroundTruthSet, split: Split) -> dict[str, Trait]:
 
 
 def _greys(split: Split, wanted: Mapping[int, Sequence[int]]) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-    """Yield the luminance of the wanted images, 0 to 255, as far as there are images."""
+    """Yield the luminance, 0 to 255, of the wanted images that can be read."""
     if split.images is None:
         return
     for image in with_progress("contrast of objects", [image for image in split.index.images if wanted.get(image.id)]):

@@ -15,7 +15,7 @@ _FOLDED = 8  # more reasons than this are folded
 
 
 def reasons(results: Results) -> Section | None:
-    """List what is 0 or missing, of which methods, and why; None if nothing is."""
+    """List the numbers that are 0 or missing, with their methods and reasons; None if there are none."""
     terms = reason_terms(results)
     if not terms:
         return None

@@ -24,7 +24,7 @@ class _Windows(NamedTuple):
         numbers: (n,) number of the region of each window.
         places: (n, h, w) position of each pixel in the image, row by row; of some pixel where the window leaves it.
         inside: (n, h, w) or (n, 1, 1), true within the image.
-        own: rows of the window whose pixels are counted; the others show what reaches into these.
+        own: rows of the window whose pixels are counted; the other rows are needed for the dilation.
     """
 
     numbers: IntArray

@@ -2,8 +2,8 @@
 
 A label map is an int (H, W) array: 0 is background, region n has the value n.
 
-An image may have so many pixels that every array of its size counts: what is larger than its result is computed in
-strips of rows, and labels are no wider than they need to be.
+To limit the memory on large images, functions compute intermediate results in strips of rows, and return labels of the
+narrowest integer type that holds them.
 """
 
 from collections.abc import Iterator
@@ -119,7 +119,7 @@ def with_halo(rows: slice, halo: int) -> tuple[slice, slice]:
 
     Args:
         rows: strip of rows.
-        halo: rows that are added on either side, as far as there are any.
+        halo: number of rows that are added on either side, if the image has so many.
 
     Returns:
         The wider strip, and the place of the narrower one in it.

@@ -128,7 +128,7 @@ def _is_own(method: Callable[..., object]) -> bool:
 
 
 def check_setting(name: str, key: str, value: object, hint: Any) -> None:
-    """Refuse a value that is not of its type; numbers of NumPy are as good as those of Python.
+    """Check the type and range of a value; numbers may be Python's or NumPy's.
 
     Args:
         name: name of the segmenter, for the message.
@@ -147,7 +147,7 @@ def check_setting(name: str, key: str, value: object, hint: Any) -> None:
 
 
 def check_settings(name: str, method: Callable[..., object], settings: Mapping[str, Any]) -> None:
-    """Refuse settings that a labelling function does not have, and values that are not of their types.
+    """Check that a labelling function has all of some settings, and that their values have the right types.
 
     Values are checked for functions of segtrain only, by their annotations.
 

@@ -37,8 +37,8 @@ def sample_balanced(labels: Tensor, count: int, positive_fraction: float) -> Bal
 
     Args:
         labels: (B, N) labels, positive for objects, 0 for background, negative for candidates that are not drawn.
-        count: number of draws per image, at most.
-        positive_fraction: share of objects among them, at most.
+        count: largest number of draws per image.
+        positive_fraction: largest share of objects among them, in [0, 1].
     """
     kinds = labels > 0, labels == 0
     available = torch.stack([kind.sum(dim=1) for kind in kinds], dim=1).tolist()

@@ -64,7 +64,7 @@ class Shape:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
-        """Take the shape out of the settings of a network, among which there may be others."""
+        """Select the settings that describe the shape from all settings of a network."""
         return cls(**{field.name: settings[field.name] for field in fields(cls) if field.name in settings})
 
 
@@ -179,25 +179,26 @@ def mask_rcnn(
     Args:
         class_names: names of labels 1..K.
         architecture: backbone, a key of `BACKBONES`.
-        weights: a published name (COCO_V1, IMAGENET1K_V1, ...), a file, or None for random weights.
+        weights: name of published weights ("COCO_V1", "IMAGENET1K_V1", ...), path of a file, or None for random
+            weights.
         norm: "frozen" for fixed statistics, "batch" for those of each batch, "auto" for frozen with weights to start
             from, and batch without.
         frozen_stages: number of the backbone's five stages that do not learn, from the input on.
         anchor_sizes: side of the square anchors of each of five pyramid levels (strides 4 to 64), in input pixels.
         anchor_ratios: height / width of the anchors.
         min_size: input pixels along the shorter side of an image; None if ``scale`` is given.
-        max_size: input pixels along the longer side, at most.
-        scale: input pixels per image pixel, for all images alike; None if ``min_size`` is given.
+        max_size: largest number of input pixels along the longer side.
+        scale: input pixels per image pixel, the same for all images; None if ``min_size`` is given.
         rpn_anchors_per_image: number of anchors that the proposal loss samples.
         rpn_candidates_train: number of best anchors per pyramid level that enter suppression in training.
         rpn_candidates_test: number of best anchors per pyramid level that enter suppression at inference.
         rpn_proposals_train: number of proposals kept after suppression in training.
         rpn_proposals_test: number of proposals kept after suppression at inference.
         rois_per_image: number of regions that the box and mask losses sample.
-        positive_fraction: share of these regions that shows objects, at most.
-        detections_per_image: number of detections returned, at most.
-        min_score: detections of a lower score are not returned.
-        nms_iou: of two boxes of one category with a higher IoU, the one of the lower score is dropped.
+        positive_fraction: largest share of these regions that show an object, in [0, 1].
+        detections_per_image: largest number of detections that are returned.
+        min_score: lowest class score of a detection that is returned, in [0, 1].
+        nms_iou: IoU in [0, 1] above which the box with the lower score of two boxes of one category is dropped.
         roi_align: "gather" for weighted sums, "kernel" for torchvision's operator, "auto" for gather on the CPU and
             kernel on CUDA.
         aligned: True for pixel centres, False for torchvision's conventions (see `MaskRCNN`); "auto" for False where
@@ -211,10 +212,10 @@ def mask_rcnn(
         fpn_channels: channels of the feature pyramid; None for torchvision's own networks, whose widths are fixed.
         box_head_width: width of the box head's two layers; None for torchvision's own networks.
         mask_head_widths: channels of each convolution of the mask head; None for torchvision's own networks.
-        initialise: False leaves ``weights`` unread, because those of a checkpoint follow.
+        initialise: False to leave random weights, because those of a checkpoint are loaded next.
 
     Raises:
-        SegtrainError: the settings contradict each other, or the weights cannot be had or do not fit.
+        SegtrainError: the settings contradict each other, or the weights cannot be downloaded or read, or do not fit.
     """
     if (min_size is None) == (scale is None):
         raise SegtrainError("segmenter: set either min_size or scale, and the other one to null")

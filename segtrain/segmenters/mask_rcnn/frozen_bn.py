@@ -47,7 +47,7 @@ def fold_frozen_norms(module: nn.Module) -> None:
 
 
 class FoldedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
-    """Holds the statistics under their usual names; the convolution before it has already applied them."""
+    """A frozen normalisation that returns its input, because the convolution before it applies its statistics."""
 
     def __init__(self, norm: FrozenBatchNorm2d) -> None:
         super().__init__(norm.weight.shape[0], eps=norm.eps)
@@ -99,7 +99,7 @@ class FoldedConv2d(nn.Conv2d):
         return convolve_and_clamp(self, x, weight, bias) if self.clamps else self._conv_forward(x, weight, bias)
 
     def train(self, mode: bool = True) -> Self:
-        """Change between training and evaluation; what was kept for inference is computed anew."""
+        """Change between training and evaluation, and forget the weights that were kept for inference."""
         self._fixed.forget()
         return super().train(mode)
 
@@ -124,7 +124,7 @@ class Memo:
         self._key: object = None
 
     def forget(self) -> None:
-        """Compute at the next call in any case."""
+        """Drop the kept tensors, so that the next call computes them."""
         self._key = None
 
     def recall(

@@ -1,4 +1,4 @@
-"""Regions to ignore in training: candidates inside them are no background."""
+"""Regions to ignore in training, in which candidates (anchors and proposals) are not taken as background."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,13 @@ IGNORED_SHARE = 0.5  # of a candidate's own area, as COCO compares detections wi
 
 @dataclass(frozen=True)
 class IgnoredRegions:
-    """Regions of an image in which nothing is background.
+    """Regions of an image in which no candidate is background.
 
     Attributes:
         boxes: (M, 4) xyxy tight box of each region, in input pixels.
         extent: (4,) xyxy box of all regions, in input pixels.
-        sums: (h + 1, w + 1) float64: how many pixels of the regions lie above and left of each corner of a pixel,
-            inside of ``extent``.
+        sums: (h + 1, w + 1) float64, integral image: the number of pixels of the regions above and left of each corner
+            of a pixel, within ``extent``.
     """
 
     boxes: Tensor
@@ -68,17 +68,17 @@ class IgnoredRegions:
         return torch.where(area > 0, shared * pixels / area, 0.0)
 
     def hold(self, boxes: Tensor, matched: float) -> Tensor:
-        """Find the boxes of which nothing can be said: they may well show an object.
+        """Find the boxes that cannot be taken as background, because they may show an object of a region.
 
-        Half of such a box lies in the regions' masks, or it fits the tight box of one region as well as a candidate
-        must that is no background: a region may be a single object, of which a mask fills less than half of the box.
+        Half of such a box lies in the regions' masks, or its IoU with the tight box of one region is at least
+        ``matched``: a region may be a single object, whose mask covers less than half of its box.
 
         Args:
             boxes: (N, 4) xyxy in input pixels.
-            matched: IoU with an object from which a candidate is no background.
+            matched: IoU with an object, in [0, 1], from which a candidate is not background.
 
         Returns:
-            (N,) bool.
+            (N,) bool, true for these boxes.
         """
         found = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
         near = torch.where(((boxes[:, :2] < self.extent[2:]) & (boxes[:, 2:] > self.extent[:2])).all(dim=1))[0]
@@ -87,9 +87,9 @@ class IgnoredRegions:
         return found
 
     def _inside(self, x: Tensor, y: Tensor) -> Tensor:
-        """Integrate the masks over what lies above and left of points, in pixels of the image inside of ``extent``.
+        """Compute the area of the masks above and left of points, in pixels of the image within ``extent``.
 
-        Between the corners of a pixel the integral is linear in either direction, as the mask is constant there.
+        Between the corners of a pixel it is linear in either direction, since the mask is constant there.
         """
         height, width = (side - 1 for side in self.sums.shape)
         column, row = x.long().clamp(max=width - 1), y.long().clamp(max=height - 1)
@@ -99,16 +99,16 @@ class IgnoredRegions:
 
 
 def leave_out_ignored(labels: Tensor, candidates: Tensor, regions: IgnoredRegions | None, matched: float) -> Tensor:
-    """Take the candidates that lie in ignored regions out of the background.
+    """Exclude the candidates in ignored regions from the background.
 
     Args:
         labels: (N,) positive for objects, 0 for background, negative for candidates that are not drawn.
         candidates: (N, 4) xyxy in input pixels.
         regions: regions of the image; None without any.
-        matched: IoU with an object from which a candidate is no background.
+        matched: IoU with an object, in [0, 1], from which a candidate is not background.
 
     Returns:
-        (N,) labels, -1 in the place of 0 for these candidates.
+        (N,) labels, -1 instead of 0 for these candidates.
     """
     if regions is None:
         return labels

@@ -1,4 +1,4 @@
-"""Geometry of masks: where the cells of a mask head lie in the image, in training and in pasting."""
+"""Geometry of masks: the places of a mask head's cells in the image, in training and in pasting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class MaskGeometry:
 
     Attributes:
         input_size: size that the network resizes images to.
-        mask_paste: "exact" for exact places, "torchvision" for boxes cut to whole pixels.
+        mask_paste: "exact" for exact places, "torchvision" for boxes rounded to whole pixels.
         aligned: True if features and mask targets are sampled at pixel centres; False for torchvision's conventions.
     """
 
@@ -73,13 +73,13 @@ class MaskGeometry:
 def resample_through_mask_head(
     rles: Sequence[Sequence[Rle]], sizes: Sequence[tuple[int, int]], geometry: MaskGeometry
 ) -> list[list[Rle]]:
-    """Compute the masks that perfect boxes, and a mask head that answers just as it is taught, would give.
+    """Compute the masks that a network with perfect boxes and a perfect mask head would return.
 
-    Each mask is sampled over its tight box as the mask loss samples its targets, 28 x 28, and pasted back as
+    Each mask is sampled over its tight box on 28 x 28 cells, as the mask loss samples its targets, and pasted back as
     predictions are.
 
     Args:
-        rles: the masks of each image, of one or more; one without a pixel stays empty.
+        rles: masks of each of one or more images; a mask without a pixel stays empty.
         sizes: (H, W) of each image.
         geometry: geometry of the network.
     """

@@ -34,7 +34,7 @@ def paste_masks(
     centres of cells, and cells outside of the mask are 0. The pixel belongs to the mask if its value exceeds .5.
 
     Args:
-        probabilities: (N, M, M) in [0, 1], on any device; one that is not a number counts as 0.
+        probabilities: (N, M, M) in [0, 1], on any device; NaN counts as 0.
         boxes: (N, 4) xyxy in pixels of the image, whose first pixel spans 0 to 1; a box that is not finite, or without
             area, gives an empty mask.
         size: (H, W) of the image.

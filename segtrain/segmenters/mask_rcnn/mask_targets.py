@@ -1,4 +1,4 @@
-"""Mask targets, sampled from box crops: no full plane is made.
+"""Mask targets, sampled from box crops rather than from masks of the size of the image.
 
 Sampling is separable: a target is ``Y @ crop @ X.T`` with a small matrix of weights for each axis, by exact areas
 (`AreaWeights`) or as torchvision samples (`RoIAlignWeights`).
@@ -15,7 +15,7 @@ from segtrain.runtime import copy_to_device
 from segtrain.targets import Target
 
 MASK_SIDE = 28  # height and width of the mask head's output
-SMALLEST_CELL = 1e-6  # image pixels: the cells of an empty region have no size to divide by
+SMALLEST_CELL = 1e-6  # image pixels; avoids a division by 0 for empty regions
 CHUNK = 2**17  # pixels of crops in one part: a few megabytes with their index
 
 
@@ -150,8 +150,8 @@ class Placement:
 class AreaWeights:
     """Weights of targets that are the mean of the true mask over each cell, by exact areas.
 
-    Pixel i of the image covers [i, i + 1), and no pixel of the input is involved. Areas serve cells smaller than a
-    pixel as well: interpolated at their centres, masks come back from pasting with more errors (docs/training.md).
+    Pixel i of the image covers [i, i + 1); the resized input is not used. For cells smaller than a pixel, too, areas
+    give more exact masks after pasting than values that are interpolated at the centres of cells (docs/training.md).
 
     Args:
         placement: regions and crops.

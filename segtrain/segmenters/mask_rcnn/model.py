@@ -51,14 +51,14 @@ def select_detections(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Select the detections of one image, best first, as ``RoIHeads.postprocess_detections`` does.
 
-    Scores decide before boxes are made: of the R x K boxes that the head describes, hardly any is likely enough.
+    Boxes are decoded for scores above the threshold only, which are few of the R x K.
 
     Args:
         class_logits: (R, K + 1) float32 class logits, the background first.
         box_deltas: (R, 4 (K + 1)) float32 box deltas.
         proposals: (R, 4) xyxy in input pixels.
         size: (H, W) of the image in the input.
-        heads: heads whose thresholds and box coder hold.
+        heads: heads whose thresholds and box coder are used.
 
     Returns:
         Boxes (N, 4) xyxy within the image, scores (N,) and labels (N,) int64 in 1..K.
@@ -138,13 +138,13 @@ class MaskRCNN(Trainable):
     With ``precision`` "bf16" or "fp16", boxes, scores, mask probabilities and losses stay float32.
 
     Args:
-        network: a stock network; its modules are taken over.
-        input_size: the size that images are resized to.
-        aligned: True to take pixel i for the span from i to i + 1 everywhere: regions are pooled at the centres of
+        network: torchvision network, whose modules become those of this one.
+        input_size: size that images are resized to.
+        aligned: True if pixel i covers the span from i to i + 1 everywhere: regions are pooled at the centres of
             cells, anchors lie around them, and mask targets are means over exact areas. False for torchvision's
             conventions, half a cell off, which its published weights have learned.
         roi_align: implementation of RoIAlign, "gather", "kernel" or "auto"; see `FeaturePyramid`.
-        mask_paste: way from mask cells to pixels, "exact" or "torchvision"; see `MaskGeometry`.
+        mask_paste: conversion of mask cells to pixels, "exact" or "torchvision"; see `MaskGeometry`.
         mask_scoring: "mean_confidence" to multiply class scores by `mask_confidence`, "none" for class scores alone.
         boxes: source of the boxes of detected instances, "predicted" or "mask".
 
@@ -288,7 +288,7 @@ class MaskRCNN(Trainable):
     ) -> tuple[dict[str, Tensor], int]:
         """Return the two loss terms of the proposal network, and the number of anchors in them."""
         image, anchor, true = sample_anchors(self.rpn, anchors, boxes, ignored)
-        # A context of its own: autocast would hand on the head's weights as they were cast without gradients.
+        # A context of its own: otherwise autocast reuses the head's weights that were cast without gradients.
         with self.autocast():
             logits, deltas = rpn_outputs_at(self.rpn.head, pyramid, image, anchor)
         return proposal_losses(self.rpn, logits, deltas, anchors[anchor], true), len(logits)

@@ -25,8 +25,8 @@ class InputSize:
     Attributes:
         min_size: input pixels along the shorter side, unless the longer side then exceeds ``max_size``; None if
             ``scale`` is given.
-        max_size: input pixels along the longer side, at most.
-        scale: input pixels per image pixel, for all images alike; None if ``min_size`` is given.
+        max_size: largest number of input pixels along the longer side.
+        scale: input pixels per image pixel, the same for all images; None if ``min_size`` is given.
     """
 
     min_size: int | None
@@ -54,7 +54,7 @@ def batch_images(
         images: uint8 RGB tensors (3, H, W).
         input_size: size to resize them to.
         device: device of the batch.
-        least: (H, W) that the batch has at least.
+        least: smallest (H, W) of the batch.
 
     Returns:
         A channels-last float32 batch, padded at the right and bottom with zeros, and each image's own (H, W) in it.

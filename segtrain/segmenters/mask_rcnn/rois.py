@@ -47,7 +47,7 @@ def sample_rois(
     The same seed gives the same regions.
 
     Args:
-        heads: heads whose sampler, matching thresholds and box coder hold.
+        heads: heads whose sampler, matching thresholds and box coder are used.
         proposals: proposals of each image, (R, 4) xyxy; the true boxes are added to them.
         boxes: true boxes of each image, (G, 4) xyxy.
         labels: labels of each image's objects, (G,) int64 in 1..K.

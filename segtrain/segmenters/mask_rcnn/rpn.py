@@ -145,7 +145,7 @@ def select_proposals(
     Only the candidates are decoded.
 
     Args:
-        rpn: network whose thresholds and counts hold; they depend on its mode (training or evaluation).
+        rpn: network whose thresholds and counts are used; they depend on its mode (training or evaluation).
         objectness: logits of each level, (B, A, H, W).
         deltas: box deltas of each level, (B, 4 A, H, W).
         anchors: anchors of each level, (H * W * A, 4) xyxy, those of a location side by side.
@@ -188,10 +188,10 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Sequence[int], threshold: fl
         scores: (B, N).
         groups: number of consecutive boxes in each group; suppression stays within image and group.
         threshold: a box is dropped if its IoU with a better one that is kept exceeds it.
-        wanted: number of kept boxes per image that matter.
+        wanted: number of best kept boxes per image that are needed.
 
     Returns:
-        (B, N) bool, True for kept boxes; of those beyond the ``wanted`` best some may be missing.
+        (B, N) bool, True for kept boxes; beyond the ``wanted`` best ones some may be missing.
     """
     if boxes.device.type == "cpu":
         return _suppress_in_threads(boxes, scores, groups, threshold, wanted)
@@ -255,7 +255,7 @@ def sample_anchors(
     """Draw the anchors of a batch that the loss uses, as torchvision does, from torch's global generator.
 
     Args:
-        rpn: network whose matching thresholds and sampler hold.
+        rpn: network whose matching thresholds and sampler are used.
         anchors: (A, 4) xyxy.
         boxes: true boxes of each of the B images, (G, 4) xyxy in input pixels.
         ignored: regions of each image where no anchor is background; None without any.
@@ -282,7 +282,7 @@ def proposal_losses(
     """Compute torchvision's two loss terms; 0 if there is no anchor, as where all of an image is ignored.
 
     Args:
-        rpn: network whose box coder holds.
+        rpn: network whose box coder is used.
         logits: (S,) float32 objectness logits of the sampled anchors.
         deltas: (S, 4) float32 box deltas of the sampled anchors.
         anchors: (S, 4) xyxy, the sampled anchors.

@@ -1,4 +1,4 @@
-"""Weights: published ones, torchvision's files, checkpoints, backbones alone, and the rows of known categories."""
+"""Initial weights of a network: published ones, torchvision's files, checkpoints, and backbones alone."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Weights:
     Attributes:
         state: tensors by name.
         class_names: names of labels 0..K; None where they are not known.
-        aligned: ``aligned`` of the network in whose training they were made, as far as a checkpoint states it.
+        aligned: True if the file is a checkpoint whose network was trained with ``aligned=True``.
     """
 
     state: Mapping[str, Tensor]
@@ -71,7 +71,7 @@ def read_weights(weights: str, architecture: str) -> Weights:
         architecture: decides which published names there are.
 
     Raises:
-        SegtrainError: they cannot be had, or are not weights.
+        SegtrainError: they cannot be downloaded or read, or are not weights.
     """
     if (published := find_published(weights, architecture)) is not None:
         return Weights(_download(published), published.meta["categories"], aligned=False)
@@ -162,7 +162,7 @@ def load_weights(network: nn.Module, weights: str, architecture: str, class_name
         class_names: names of labels 1..K; class layers keep the rows of categories that the weights know by this name.
 
     Raises:
-        SegtrainError: the weights cannot be had, are not weights, or belong to another network.
+        SegtrainError: the weights cannot be downloaded or read, are not weights, or belong to another network.
     """
     source = read_weights(weights, architecture)
     own = network.state_dict()
