@@ -12,7 +12,14 @@ from segtrain.convert.label_files import left_out_if_broken, number, read_text
 from segtrain.convert.labelled import LabelledImage, LabelledObject, Labels, Request
 from segtrain.convert.outlines import Size
 from segtrain.convert.picture_files import PictureFiles, picture_size, require_found
-from segtrain.convert.yolo_layout import LabelTexts, class_names, images_of_parts, read_settings, settings_file
+from segtrain.convert.yolo_layout import (
+    LabelTexts,
+    class_names,
+    images_of_parts,
+    names_parts,
+    read_settings,
+    settings_file,
+)
 from segtrain.errors import SegtrainError
 
 _FARTHEST = 0.5  # share of the image by which a point may lie outside; beyond, the values are no fractions
@@ -30,14 +37,17 @@ def read_yolo(request: Request) -> Labels:
     path = settings_file(request.source)
     settings = {} if path is None else read_settings(path)
     base, found = request.folder, list[tuple[Path, str | None]]()
-    if path is not None and request.images is None:
-        found += images_of_parts(path, settings, request.tally)
-    if not found:
-        pictures = PictureFiles.of(request)
+    pictures = PictureFiles.of(request)
+    led = request.images is None and names_parts(settings)
+    if path is not None and led:
+        found += images_of_parts(path, settings, pictures, request.tally)
+    else:
         base, found = pictures.folder, [(pictures.folder / name, None) for name in pictures.names]
+    if not found:
+        raise SegtrainError(f"{request.source}: leads to no image; give the folder of the images with --images DIR")
     names = class_names(settings, path, request.folder)
     lines = _Lines(names or dict(enumerate(request.classes or ())), bool(names), "kpt_shape" in settings, request)
-    images, texts = list[LabelledImage](), LabelTexts(request.folder)
+    images, texts = list[LabelledImage](), LabelTexts(request.folder, anywhere=led)
     for picture, part in request.shown("reading YOLO's labels", found):
         text = texts.find(picture, base, part)
         if text is None:

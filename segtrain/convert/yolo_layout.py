@@ -10,9 +10,9 @@ import yaml
 
 from segtrain.convert.label_files import number, read_text
 from segtrain.convert.labelled import Tally
-from segtrain.convert.picture_files import common_end
+from segtrain.convert.picture_files import PictureFiles, common_end
 from segtrain.data.foreign.source_files import is_file, is_folder, is_hidden, source_files
-from segtrain.data.layouts import part_among
+from segtrain.data.layouts import part_among, part_of
 from segtrain.errors import SegtrainError
 from segtrain.io import IMAGE_EXTENSIONS
 
@@ -72,12 +72,18 @@ def class_names(settings: Settings, path: Path | None, folder: Path) -> dict[int
     return {kind: name for kind, name in named.items() if name}
 
 
-def images_of_parts(path: Path, settings: Settings, tally: Tally) -> Iterator[tuple[Path, str]]:
+def names_parts(settings: Settings) -> bool:
+    """Return True if a ``data.yaml`` says where images are."""
+    return any(settings.get(part) for part in _PARTS)
+
+
+def images_of_parts(path: Path, settings: Settings, pictures: PictureFiles, tally: Tally) -> Iterator[tuple[Path, str]]:
     """Yield the images that a ``data.yaml`` leads to, with their parts.
 
     Args:
         path: path of the file.
         settings: its content.
+        pictures: images of the source, for lists of paths on another machine.
         tally: receives images of lists, and a test set, that do not exist.
 
     Raises:
@@ -95,17 +101,18 @@ def images_of_parts(path: Path, settings: Settings, tally: Tally) -> Iterator[tu
             elif place.is_dir():
                 yield from ((place / name, part) for name in source_files(place, *IMAGE_EXTENSIONS))
             else:
-                yield from ((image, part) for image in _listed(place, base, tally))
+                yield from ((image, part) for image in _listed(place, base, part, pictures, tally))
 
 
-def _listed(path: Path, base: str, tally: Tally) -> Iterator[Path]:
+def _listed(path: Path, base: str, part: str, pictures: PictureFiles, tally: Tally) -> Iterator[Path]:
     """Yield the images of a list, a path a line."""
     for line in filter(None, map(str.strip, read_text(path).splitlines())):
-        image = _existing(path.parent, base, line)
-        if image is None:
-            tally.add("left out", f"images that {path.name} lists and that do not exist", line)
-        else:
+        if (image := _existing(path.parent, base, line)) is not None:
             yield image
+        elif (match := pictures.find(line, path, part=part_of(part))) is not None:
+            yield match.path
+        else:
+            tally.add("left out", f"images that {path.name} lists and that do not exist", line)
 
 
 def _existing(folder: Path, base: str, entry: str) -> Path | None:
@@ -121,14 +128,15 @@ class LabelTexts:
 
     Args:
         folder: folder of the source.
+        anywhere: True if texts may lie outside of it, beside images that a ``data.yaml`` leads to.
 
     Attributes:
         used: texts that were found for an image.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, anywhere: bool) -> None:
         self.used: set[Path] = set()
-        self._folder = folder
+        self._folder, self._anywhere = folder, anywhere
 
     @cached_property
     def _by_stem(self) -> Mapping[str, list[PurePosixPath]]:
@@ -151,7 +159,9 @@ class LabelTexts:
         steps = list(picture.parts)
         places = [place for place, step in enumerate(steps) if step.lower() == "images"]
         tried = [Path(*steps[:place], "labels", *steps[place + 1 :]) for place in reversed(places)] + [picture]
-        found = next((path.with_suffix(".txt") for path in tried if is_file(path.with_suffix(".txt"))), None)
+        texts = [path.with_suffix(".txt") for path in tried]
+        root = self._folder.absolute()
+        found = next((p for p in texts if is_file(p) and (self._anywhere or p.absolute().is_relative_to(root))), None)
         if found is None:
             inner = picture.relative_to(base) if picture.is_relative_to(base) else Path(picture.name)
             found = self._of_name(picture, inner, part or part_among(inner.parts[:-1]))

@@ -168,3 +168,15 @@ def test_images_elsewhere_in_the_folders_of_the_texts(tmp_path: Path, capsys: py
     options = ["--images", str(tmp_path / "flat")]
     assert main(["convert", str(tmp_path / "set"), str(tmp_path / "b.json"), *options]) == 1
     assert "flat/a.png: its labels may be" in capsys.readouterr().err
+
+
+def test_lists_of_another_machine_and_texts_of_another_set(tmp_path: Path) -> None:
+    source = write_plain(tmp_path / "images" / "set", names=None)
+    (source / "data.yaml").write_text("train: train.txt\nnames: [a, b, c]\n")
+    (source / "train.txt").write_text("/content/set/images/my cell.png\n")
+    assert len(convert(source, tmp_path / "out.json")["annotations"]) == 3
+    (tmp_path / "labels" / "set" / "images").mkdir(parents=True)
+    (tmp_path / "labels" / "set" / "images" / "my cell.txt").write_text(line(0, STAR))
+    (source / "labels" / "my cell.txt").rename(source / "images" / "my cell.txt")
+    (source / "data.yaml").unlink()
+    assert len(convert(source, tmp_path / "b.json")["annotations"]) == 3
