@@ -38,7 +38,7 @@ class GroundTruthSet:
     Attributes:
         categories: categories by increasing id.
         sizes: image id -> (H, W), of every image, those without objects included.
-        truths: all true instances, crowds included.
+        truths: all true objects, crowds included.
     """
 
     categories: Sequence[Category]
@@ -217,7 +217,7 @@ class _InputCache:
 
 
 def _is_one_track(detections: Detections, ground_truth: GroundTruthSet) -> bool:
-    """Tell whether all true instances and detections are of the category that stands for all in one track."""
+    """Tell whether all true objects and detections are of the category that stands for all in one track."""
     if len(ground_truth.categories) > 1 or ground_truth.categories[0].id != OBJECT.id:
         return False
     records = [detections.masks, detections.boxes]

@@ -147,7 +147,7 @@ def column(records: Iterable[Any], key: Literal["image_id", "category_id", "scor
     """Return a number of each record, (N,): ids as int64, scores as float64.
 
     Args:
-        records: true instances or detections, of masks or boxes.
+        records: true objects or detections, of masks or boxes.
         key: name of the number.
 
     >>> column([{"image_id": 7, "score": 1}, {"image_id": 9, "score": 0.5}], "score").tolist()

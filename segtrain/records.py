@@ -152,7 +152,7 @@ class BoxPrediction(TypedDict):
 
 
 class GroundTruth(TypedDict):
-    """One true instance, usable by any COCO evaluator."""
+    """One true object, usable by any COCO evaluator."""
 
     id: int  # at least 1: COCO's evaluator uses 0 for "unmatched"
     image_id: int
@@ -278,7 +278,7 @@ _Instance = TypeVar("_Instance", GroundTruth, Prediction)
 
 
 def by_image(instances: Iterable[_Instance]) -> defaultdict[int, list[_Instance]]:
-    """Group true instances or detections by the id of their image, in their order; images without any have none.
+    """Group true objects or detections by the id of their image, in their order; images without any have none.
 
     >>> by_image([{"image_id": 7, "score": 0.9}, {"image_id": 7, "score": 0.4}])[7]
     [{'image_id': 7, 'score': 0.9}, {'image_id': 7, 'score': 0.4}]

@@ -10,7 +10,7 @@ import torch
 
 @dataclass(frozen=True)
 class Target:
-    """The true instances of one training image, and the regions where objects are not told apart.
+    """The true objects of one training image, and the regions where objects are not told apart.
 
     What lies in such a region (a crowd, or an object without a mask) is neither an object nor background.
 

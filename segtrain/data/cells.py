@@ -149,7 +149,7 @@ def shape(rng: np.random.Generator, kind: str, radius: float) -> Plane:
 def _find_place(
     rng: np.random.Generator, cell: npt.NDArray[np.bool_], visible: npt.NDArray[np.int64], look: Look
 ) -> tuple[int, int] | None:
-    """Find a position for a cell: the top left corner of its patch; None if there is none after some attempts."""
+    """Find a position (the top left corner of its patch) for a cell; None if all attempts fail."""
     size, side = visible.shape[0], cell.shape[0]
     occupied = visible > 0
     contact = bool(occupied.any()) and rng.random() < look.contact

@@ -15,7 +15,7 @@ from segtrain.data.label_layers import Layers, Scene, flatten, pack
 from segtrain.errors import SegtrainError
 from segtrain.targets import Target
 
-if TYPE_CHECKING:  # its libraries take seconds and 200 MB, which an evaluation can do without
+if TYPE_CHECKING:  # its libraries take seconds and 200 MB, and an evaluation does not need them
     from segtrain.data.augmentation import Augmentation
 
 OnBadImage = Literal["error", "skip"]
@@ -27,7 +27,7 @@ class Sample:
 
     Attributes:
         image: (3, H, W) uint8 RGB.
-        target: true instances of the image, and its crowds as regions to ignore.
+        target: true objects of the image, and its crowds as regions to ignore.
         image_id: id of the image.
     """
 

@@ -14,11 +14,11 @@ from segtrain.data.images.names.near_files import is_missing
 from segtrain.errors import SegtrainError
 
 logger = logging.getLogger(__name__)
-VAL_FRACTION = 0.2  # share of the training images that validation takes where a folder has none of its own
+VAL_FRACTION = 0.2  # share of the training images that is drawn for validation where a folder has no validation images
 _PART = re.compile(r"(?i)(?:stage\d_)?(train|val|test)(?:ing|id|idation)?(?:[_-]?\d{4}|[_-]?set)?")
 _COCO = re.compile(rb'\s*\{\s*"(?:images|annotations|categories|info|licenses|segtrain_joined)"\s*:')
 _FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
-# Names of files beside those with masks: COCO's own of other tasks, and hidden records of tools.
+# Names of json files that hold no masks: those of COCO's other tasks, and hidden files of tools.
 _OTHER_TASKS = re.compile(r"(?i)caption|keypoint|stuff|panoptic|image_info|result|predict")
 _DEEPEST = 3  # levels of folders that are searched
 _FOLDERS = 500  # folders that are searched
@@ -46,17 +46,17 @@ def part_of_file(name: str) -> str | None:
 
 
 def with_layout(data: Mapping[str, Any], needed: str = "train") -> dict[str, Any]:
-    """Complete the settings of data of which the root alone is given, and log what is taken.
+    """Complete the settings of data if only the root is given, and log the files and folders that were found.
 
     Args:
         data: ``data`` node of the configuration.
         needed: part whose annotations are needed, "train" or "val".
 
     Returns:
-        The settings; unchanged where these annotations are named, where data are drawn, and without a root.
+        The settings; unchanged if these annotations are given, if data are drawn, and without a root.
 
     Raises:
-        SegtrainError: the root holds no COCO json, or several that may be meant, or no images of it.
+        SegtrainError: the root holds no COCO json, or several candidates, or no images of it.
     """
     root, named = data["root"], data[f"{needed}_annotations"]
     drawn = data["generator"] is not None or (needed == "val" and data["val_fraction"] is not None)
@@ -81,17 +81,17 @@ def _keys(part: str, pair: tuple[Path, Path], root: Path, data: Mapping[str, Any
 
 
 def find_layout(root: Path, needed: str = "train") -> dict[str, tuple[Path, Path]]:
-    """Find the COCO data of a folder, as COCO 2017, Roboflow, CVAT and others lay them out.
+    """Find the COCO data of a folder in the layouts of COCO 2017, Roboflow, CVAT and others.
 
     Args:
         root: the folder.
         needed: part that has to be there, "train" or "val".
 
     Returns:
-        The json and the image folder of "train" and "val", as far as there are any.
+        The json and the image folder of each of "train" and "val" that was found.
 
     Raises:
-        SegtrainError: it holds no COCO json, or several that may be meant, or no images of it.
+        SegtrainError: the folder holds no COCO json, or several candidates, or no images of it.
     """
     if not root.is_dir():
         raise SegtrainError(f"{root}: no such folder; set data.root")

@@ -31,7 +31,7 @@ class Batch:
 
     Attributes:
         images: uint8 RGB tensors (3, H, W) of any sizes; none if every image of the batch was skipped.
-        targets: true instances of each image.
+        targets: true objects of each image.
         image_ids: id of each image.
         skipped: images that could not be read; those of all processes that train together.
         total: number of images that all these processes have.
@@ -89,7 +89,7 @@ def pack(records: Sequence[Sample | Skipped | SegtrainError]) -> Packed:
 
 
 def pack_by_value(records: Sequence[Sample | Skipped | SegtrainError]) -> Packed:
-    """Join the samples of a batch as arrays, which travel through a pipe: tensors would take shared memory."""
+    """Join the samples of a batch as arrays, which are sent through a pipe; tensors would be sent in shared memory."""
     packed = pack(records)
     arrays: dict[str, Any] = {name: getattr(packed, name).numpy() for name in _TENSORS}
     return packed._replace(**arrays)
@@ -129,15 +129,15 @@ class TrainingLoader:
 
     Args:
         dataset: training samples.
-        batch_size: number of images in a batch, those of all processes of ``part`` together.
+        batch_size: number of images in a batch, counted over all processes of ``part``.
         workers: number of processes that load ahead; 0 to load in this one.
         seed: seed of the order, not negative.
-        aspect_grouping: True to group images of similar width/height, which need little padding, into batches.
+        aspect_grouping: True to fill batches with images of similar aspect ratio, which need little padding.
         repeat_threshold: share of images below which a category is rare, and its images are shown more often; None to
             show each image once an epoch.
         pin_memory: True to load into pinned memory, from which copies to a GPU are faster.
         start_method: start method of workers, ``fork`` or ``spawn``; None for the system's default.
-        part: process that is loaded for, and the number of processes that each batch is divided among.
+        part: number of this process, from 0, and the number of processes among which each batch is divided.
     """
 
     def __init__(
@@ -184,11 +184,11 @@ class TrainingLoader:
         return len(self._batches)
 
     def batches_left(self, epoch: int, earlier: Sequence[Done]) -> int:
-        """Return the number of batches of an epoch behind those that were of other sizes.
+        """Return the number of batches in the rest of an epoch whose first batches had other sizes.
 
         Args:
             epoch: number of the epoch, from 0.
-            earlier: batches done with other sizes, in their order.
+            earlier: batches that were done with other sizes, in their order.
         """
         return self._batches.batches_left(epoch, earlier)
 
@@ -199,7 +199,7 @@ class TrainingLoader:
             epoch: number of the epoch, from 0.
             start: first batch.
             earlier: batches of this epoch that were done with other sizes before, in their order.
-            count: number of batches, at most; less at the end of the epoch.
+            count: largest number of batches; there are fewer at the end of the epoch.
         """
         self._batches.epoch, self._batches.start, self._batches.earlier = epoch, start, earlier
         return list(islice(self._batches, count))
@@ -234,7 +234,7 @@ def _of_all_processes(batch: Batch) -> Batch:
 def evaluation_images(infos: Sequence[ImageInfo], images: ImageReader) -> Iterator[tuple[int, Tensor]]:
     """Yield the id and the pixels, uint8 RGB (3, H, W), of some images, in their order.
 
-    Remote images are read ahead by several threads, or every one would be waited for.
+    Remote images are read ahead by several threads, since most of the time is spent waiting for the network.
 
     Args:
         infos: the images.

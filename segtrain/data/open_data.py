@@ -29,7 +29,7 @@ from segtrain.data.storage.disk_cache import DiskCache
 from segtrain.errors import SegtrainError
 from segtrain.nodes import build
 
-if TYPE_CHECKING:  # its libraries take seconds and 200 MB, which an evaluation can do without
+if TYPE_CHECKING:  # its libraries take seconds and 200 MB, and an evaluation does not need them
     from segtrain.data.augmentation import Augmentation
 
 logger = logging.getLogger(__name__)
@@ -49,10 +49,10 @@ def check_split(
 
     Args:
         split: split whose annotations are checked already.
-        headers: checked headers of its images; none without images.
-        intensity: issues of how its images read.
         check: "strict" if an image that cannot be used is an error, "warn" if it is left out, "off" for no check.
         max_dets: detections per image that the model returns and AP uses.
+        headers: checked headers of its images; empty without images.
+        intensity: issues of its images' intensities.
         skip: True to skip and count unreadable images instead of raising an error.
 
     Returns:
@@ -75,7 +75,7 @@ def check_split(
 
 
 def check_leaks(splits: Mapping[SplitName, Split]) -> Issues:
-    """Find the images that are in both of two splits: by content; those of one store by name."""
+    """Find the images that are in both splits: by content, or for remote images of the same folder by name."""
     issues = Issues()
     readers = [split.images for split in splits.values() if split.images is not None]
     if len(readers) < 2:
@@ -146,7 +146,7 @@ def open_data(
         seed: seed of a ``val_fraction`` split.
         val_ids: ids of the images of that split, if they are known already.
         images: treatment of a missing image folder; see ``open_splits``.
-        intensity: ranges of a checkpoint, in place of those that the images would have; None without one.
+        intensity: ranges of a checkpoint, which replace those found from the images; None without a checkpoint.
 
     Raises:
         SegtrainError: a setting is missing or wrong, or a file is missing or invalid.
@@ -255,7 +255,7 @@ def training_samples(split: Split, augmentation: "Augmentation", seed: int, data
 
 
 def _skips(data: Mapping[str, Any], images: ImageReader) -> bool:
-    """Tell whether images that cannot be read are left out; those of remote data show it only when they are read."""
+    """Return True if images that cannot be read are left out; for remote data ``data.check=warn`` implies it."""
     return data["on_bad_image"] == "skip" or (images.lazy and data["check"] == "warn")
 
 

@@ -17,11 +17,11 @@ Array = npt.NDArray[np.int64]
 
 
 class Done(NamedTuple):
-    """Batches of an epoch that were learned from, all of one size.
+    """Batches of an epoch that training has used, all of one size.
 
     Attributes:
-        batch_size: number of images in each of them.
-        batches: their number.
+        batch_size: number of images in each batch.
+        batches: number of batches.
     """
 
     batch_size: int
@@ -35,7 +35,7 @@ def repeat_factors(counts: CategoryCounts, images: int, threshold: float) -> npt
     A. Gupta, P. Dollár, R. Girshick, LVIS: A Dataset for Large Vocabulary Instance Segmentation, CVPR 2019, section 5.
 
     Args:
-        counts: number of true instances of each image and category.
+        counts: number of true objects of each image and category.
         images: number of images, those without instances included.
         threshold: share of images below which a category counts as rare, in (0, 1].
 
@@ -80,8 +80,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             None to show each image once.
         bins: (length,) bin of each image. A batch holds images of one bin, except for one batch at each border between
             neighbouring bins. None for batches of any images.
-        part: process that the batches are for, and the number of processes among which each batch is divided. Their
-            parts are disjoint, make up the batch, and differ by one image at most; some may be empty.
+        part: number of this process, from 0, and the number of processes among which each batch is divided. The parts
+            differ by one image at most; some may be empty.
     """
 
     def __init__(
@@ -119,11 +119,11 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             yield list(zip(passes[batch].tolist(), positions[batch].tolist(), strict=True))
 
     def batches_left(self, epoch: int, earlier: Sequence[Done]) -> int:
-        """Return the number of batches of an epoch behind those that were of other sizes.
+        """Return the number of batches in the rest of an epoch whose first batches had other sizes.
 
         Args:
             epoch: number of the epoch, from 0.
-            earlier: batches done with other sizes, in their order.
+            earlier: batches that were done with other sizes, in their order.
         """
         if not earlier:
             return len(self)
@@ -133,7 +133,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     def _layout(self) -> tuple[Array, Array, Array, Array]:
         """Draw an epoch: positions and passes of its samples, their order, and where in it each batch begins.
 
-        Of an epoch that was begun with batches of other sizes, the samples that they have left are divided anew.
+        If the first batches of the epoch had other sizes, the samples that are left are divided anew.
         """
         random = np.random.default_rng([self._seed, self.epoch])
         positions, passes = self._samples(random)

@@ -24,7 +24,7 @@ T = TypeVar("T")
 _FIELDS_LISTED = 20
 _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
-# Gain in squared deviation that is not worth a move: a category whose share is 0.3 % off.
+# Gain in squared deviation below which no unit is moved: about that of a category whose share is 0.3 % off.
 _NEGLIGIBLE = 1e-5
 
 
@@ -38,7 +38,7 @@ def image_field(path: Path, field: str, places: Sequence[int]) -> list[str | flo
     Args:
         path: COCO json.
         field: a key of the entries of ``images``; ``extra.patient`` is the key ``patient`` within ``extra``.
-        places: positions of the entries that count.
+        places: positions of the entries to read.
 
     Returns:
         Value of each of these entries.
@@ -175,7 +175,7 @@ def stratified(
     split without it.
 
     Args:
-        counts: number of true instances of each image and category.
+        counts: number of true objects of each image and category.
         ids: (N,) ids of the images, unique; they determine the order, so the order in the file does not matter.
         fraction: share of the validation split, in (0, 1).
         seed: seed of the draw, not negative.

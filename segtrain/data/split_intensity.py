@@ -1,4 +1,4 @@
-"""Intensity of the splits of a run: from the settings, a checkpoint, a file beside a drawn split, or the images."""
+"""Intensity ranges of the splits of a run: from the settings, a checkpoint, the files of a drawn split, or images."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -53,21 +53,23 @@ def set_intensity(
     known: Intensity | None = None,
     training_split: Callable[[], Split | None] | None = None,
 ) -> tuple[dict[SplitName, Split], dict[SplitName, Issues]]:
-    """Settle the ranges by which the images of all splits are read.
+    """Choose the ranges by which the images of all splits are read.
 
-    They are those of the setting; else the known ones; else those that were kept beside a drawn split; else they are
-    found from the training images. Types of samples without any are looked for in the validation images.
+    They are, in this order of preference, those of the setting, the known ones, those that were saved with a drawn
+    split, or those found from the training images. For types of samples that the training images lack they are found
+    from the validation images.
 
     Args:
         splits: splits with their readers.
         headers: headers of their images.
         setting: value of ``data.intensity``; None for "auto".
         seed: seed of the draw of images.
-        known: ranges of a checkpoint, which "auto" takes over; None without one.
-        training_split: opens the training split where it is not among the splits, and returns None if there is none.
+        known: ranges of a checkpoint, which "auto" uses; None without one.
+        training_split: function that opens the training split if it is not among the splits, and returns None if there
+            is none.
 
     Returns:
-        The splits with readers that know the ranges, and for each of them the issues of how images read.
+        The splits with readers that use the ranges, and for each split the issues of its images' intensities.
 
     Raises:
         SegtrainError: images of one type have different scales.
@@ -102,7 +104,7 @@ def save_intensity(splits: Mapping[SplitName, Split], output_dir: Path) -> None:
 
 
 def _known(known: Intensity | None, splits: Mapping[SplitName, Split], rule: IntensityRule) -> tuple[Intensity, str]:
-    """Return the ranges that need no images, and where they come from."""
+    """Return the ranges that are known without reading images, and their origin in words."""
     if known is not None and rule == "auto":
         return known, ", as in the checkpoint"
     for split in splits.values():

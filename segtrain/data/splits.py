@@ -38,7 +38,7 @@ from segtrain.errors import SegtrainError
 
 logger = logging.getLogger(__name__)
 SplitName = Literal["train", "val"]
-_STATED = 100  # image files whose sizes count in a fingerprint; of millions, all would take minutes
+_STATED = 100  # image files whose sizes are part of a fingerprint; the sizes of millions would take minutes
 _READING = 16  # threads that read remote images
 ImageUse = Literal["needed", "welcome", "unused"]
 
@@ -110,13 +110,13 @@ def open_splits(
         check: treatment of annotations that cannot be used; see ``load_index``.
         seed: seed of the draw of validation images, not negative.
         need: splits to open.
-        rules: choices of what annotations mean.
+        rules: rules of reading annotations.
         pages: treatment of image files of several pages; see ``Reading``.
         channels: channels of the images that become red, green and blue; see ``Reading``.
         split_by: field of the images; those with the same value (patient, slide, video) stay in one split.
         val_ids: ids of the validation images, if they were drawn before (from a checkpoint); None to draw them.
-        images: "needed" if a missing folder is an error, "welcome" if the split then has no images, "unused" if it
-            never has.
+        images: "needed" if a missing folder is an error, "welcome" if the split then has no images, "unused" for splits
+            without images.
         cache: cache of remote images on the local disk; None without one.
 
     Raises:
@@ -207,7 +207,7 @@ def _halves(
 
 
 def check_images(split: Split, root: Location | None = None) -> ImageReader:
-    """Check, before anything expensive, that all images of a split exist.
+    """Check that all images of a split exist.
 
     Args:
         split: split to check.
@@ -352,7 +352,7 @@ def fingerprint_of(split: Split) -> str:
     """Return a text that is equal for splits of equal images and annotations, wherever their files lie.
 
     Args:
-        split: split whose annotations are read; of its images the sizes of up to 100 files count.
+        split: split whose annotations, and the sizes of up to 100 image files, are compared.
     """
     index, found = split.index, hashlib.sha256()
     for category in index.categories:

@@ -55,7 +55,7 @@ class Generator:
     hard: Look
 
     def ensure(self, root: Path) -> None:
-        """Write the data set into ``root``, unless it is there already; no other process may replace it from now on.
+        """Write the data set into ``root``, unless it is there already, and lock it against other processes.
 
         Raises:
             SegtrainError: ``root`` holds something else, is read by another process, or cannot be written.

@@ -1,4 +1,4 @@
-"""Worker processes of a loader: the shared memory of their batches, and messages for one that died."""
+"""Worker processes of a loader: the shared memory of their batches, and the error for a worker that died."""
 
 import logging
 import re
@@ -21,7 +21,7 @@ _GROWTH = 4  # pixels of an augmented image, times those of the file, with its m
 
 
 def free_shared_memory() -> int | None:
-    """Return the free bytes of the memory that processes share; None where the system limits none of its own."""
+    """Return the free bytes of ``/dev/shm``; None on systems without such a limit."""
     try:
         return shutil.disk_usage(SHARED_MEMORY).free
     except OSError:
@@ -29,10 +29,10 @@ def free_shared_memory() -> int | None:
 
 
 def usable_workers(workers: int, batch_bytes: int) -> tuple[int, bool]:
-    """Find out how many workers the shared memory allows, and whether batches fit into it.
+    """Compute how many workers the shared memory allows, and whether batches fit into it.
 
     Args:
-        workers: number of workers that is asked for.
+        workers: number of workers in the settings.
         batch_bytes: bytes of the images of a batch, as read from their files.
 
     Returns:
@@ -59,9 +59,9 @@ def usable_workers(workers: int, batch_bytes: int) -> tuple[int, bool]:
 
 
 def start_worker(_: int) -> None:
-    """Prepare a worker process: one thread, as `augmentation` has of OpenCV, and signals left to the parent.
+    """Prepare a worker process: it uses a single thread, and ignores signals.
 
-    Signals reach whole groups of processes; the parent finishes its step first, and ends this one then.
+    Signals reach whole groups of processes; the parent finishes its step first, and then ends its workers.
     """
     torch.set_num_threads(1)
     ignore_stop_signals()
@@ -90,9 +90,9 @@ def noticing_deaths() -> Iterator[None]:
 
 @contextmanager
 def deaths_noticed_between_batches() -> Iterator[None]:
-    """Keep PyTorch from raising a worker's death at whatever instruction the main thread is, such as within a step.
+    """Keep PyTorch from raising the error of a dead worker in the middle of a step.
 
-    The loader looks for it as well when it waits for a batch.
+    PyTorch raises it in a signal handler; the loader also notices the death when it waits for a batch.
     """
     before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
     yield

@@ -94,7 +94,7 @@ class RunLogger:
             step: optimizer steps taken.
             name: name of the image, the same at every step, so that TensorBoard offers a slider.
             image: uint8 RGB array (H, W, 3).
-            truths: true instances of the image.
+            truths: true objects of the image.
             found: predictions to draw.
         """
         panels = [

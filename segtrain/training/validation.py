@@ -176,7 +176,7 @@ def best_threshold(found: Detections, ground_truth: GroundTruthSet) -> tuple[flo
 
     Args:
         found: detections of every score.
-        ground_truth: true instances of the same images.
+        ground_truth: true objects of the same images.
     """
     ground_truth, found = ground_truth.class_agnostic(), found.class_agnostic()
     matches = match(

@@ -33,8 +33,8 @@ class CategoryCount:
     Attributes:
         id: id of the category.
         name: name of the category.
-        objects: number of true instances, crowds left out.
-        images: number of images with a true instance.
+        objects: number of true objects, crowds left out.
+        images: number of images with a true object.
     """
 
     id: int

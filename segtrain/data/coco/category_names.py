@@ -17,8 +17,8 @@ class CategoryMatch:
     """Categories of a data set by the names that a network has learned.
 
     Attributes:
-        categories: category of each name; for a name that the data lack, one with a new id above all others.
-        lacking: those of these categories that the data lack.
+        categories: category of each name; a new one, with an id above all others, for a name that the data lack.
+        lacking: the new ones among these categories.
         unknown: categories of the data that have none of the names.
     """
 
@@ -28,12 +28,12 @@ class CategoryMatch:
 
 
 def match_categories(names: Sequence[str], categories: Sequence[Category]) -> CategoryMatch:
-    """Match categories by name; spaces around a name do not count, ids and order do not either.
+    """Match categories by name, whatever their ids and order; spaces around a name are ignored.
 
     Args:
         names: learned names, in the order of the labels 1..K.
-        categories: categories of a data set. Of a name that occurs twice in either list, no category is matched,
-            unless both lists hold the same names in the same order.
+        categories: categories of a data set. A name that occurs twice in either list is not matched, unless both lists
+            hold the same names in the same order.
 
     >>> match = match_categories(["b", "a", "c"], [Category(1, "a"), Category(7, "b ")])
     >>> [category.id for category in match.categories], [category.name for category in match.lacking]
@@ -119,11 +119,12 @@ def learned_categories(names: Sequence[str], index: CocoIndex) -> list[Category]
 
 
 def with_learned_categories(names: Sequence[str], index: CocoIndex) -> CocoIndex:
-    """Add the categories that a network knows and a data set lacks; they have no objects.
+    """Add the categories that a network has learned and a data set lacks; they have no objects.
 
     Args:
         names: names of the network's labels.
-        index: index of the data set; returned unchanged if its categories are foreign to the network.
+        index: index of the data set; returned unchanged if the network has learned none of its categories, or lacks one
+            that has annotations.
     """
     categories = learned_categories(names, index)
     lacking = [] if categories is None else match_categories(names, index.categories).lacking
@@ -131,7 +132,7 @@ def with_learned_categories(names: Sequence[str], index: CocoIndex) -> CocoIndex
 
 
 def describe_nearest(name: str, names: Sequence[str]) -> str:
-    """Name the one of some names that differs from a name only in case or spaces; empty text if there is none.
+    """Return a hint to one of some names that differs from a name only in case or spaces; empty if there is none.
 
     >>> describe_nearest("cell wall", ["Cell  wall", "debris"])
     ", which has 'Cell  wall': the names differ only in case or spaces"

@@ -1,4 +1,4 @@
-"""Other forms of COCO files than json with three lists: encodings, compression, objects keyed by id."""
+"""COCO files in other forms than json with three lists: encodings, compression, objects keyed by id."""
 
 import gzip
 import json
@@ -12,7 +12,7 @@ import msgspec
 
 from segtrain.data.coco.ids import as_whole_number
 
-# The lists, and how the values of an object may begin that stands in place of one.
+# The lists, and the first characters of the values of an object that replaces a list.
 _LISTS = {"images": {b"{"}, "annotations": {b"{", b"["}, "categories": {b"{", b'"'}}
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # those of UTF-32 begin or end with them
@@ -20,7 +20,7 @@ _GZIP = b"\x1f\x8b"
 _STRING_OR_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[\]}])', re.DOTALL)
 _FILE_NAME = re.compile(r".*\.\w{1,5}", re.DOTALL)
 
-# How the files of other kinds begin, and what to do with them.
+# First bytes of other kinds of files, and the remedy of each.
 _OTHER_CONTENT: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer: run git lfs pull"),
     (b"<!doctype html", "a HTML page, as a failed download leaves it: download it again"),
@@ -32,7 +32,7 @@ _OTHER_CONTENT: tuple[tuple[bytes, str], ...] = (
     (b"\x89png", "a picture: give the COCO json"),
     (b"\xff\xd8\xff", "a picture: give the COCO json"),
 )
-# Keys by which json files are known that `segtrain convert` does not read.
+# Keys that identify json files which `segtrain convert` does not read.
 _OTHER_KEYS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"image", "annotations"}), "a file for one image, as Segment Anything's data set has them"),
     (frozenset({"data", "annotations"}), "an export of Label Studio: export the labels as COCO there"),
@@ -118,7 +118,7 @@ def _describe_content(content: bytes, reason: Exception) -> str:
 
 
 def three_lists(content: bytes) -> tuple[bytes, list[str]]:
-    """Rewrite json whose entries are no lists, but objects keyed by id; other content is returned as it is.
+    """Rewrite json that has objects keyed by id in place of lists; other content is returned as it is.
 
     An entry without an id has its key as its id; annotations may also be grouped, each list under the id of its image.
 
@@ -126,7 +126,7 @@ def three_lists(content: bytes) -> tuple[bytes, list[str]]:
         content: strict json.
 
     Returns:
-        Json with lists, as far as the content has such objects, and the forms that it had.
+        The json with lists, and the forms that it had; none if it is unchanged.
 
     >>> three_lists(b'{"images": {"7": {"file_name": "a.png"}}, "annotations": [], "categories": []}')[0]
     b'{"images":[{"id":7,"file_name":"a.png"}],"annotations":[],"categories":[]}'

@@ -51,7 +51,7 @@ class Ids:
         return order
 
     def take_names(self, names: Callable[[], Iterable[tuple[str, int]]]) -> None:
-        """Let texts that are no ids refer to entries by their names, as far as these are unique.
+        """Let texts that are no ids refer to entries by their names, if these are unique.
 
         Args:
             names: returns names with the positions of their entries; called when such a text occurs.

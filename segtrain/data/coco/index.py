@@ -1,4 +1,4 @@
-"""Index of a COCO data set: its images, categories, true instances, and counts."""
+"""Index of a COCO data set: its images, categories, true objects, and counts."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ class AnnotationCounts:
     Attributes:
         images: number of images, those without annotations included.
         annotations: number of entries of the file.
-        used: number of true instances.
+        used: number of true objects.
         crowd: number of crowd regions, which are ignored.
         repaired: number of repaired annotations, among the used and crowd ones.
         dropped: number of entries that cannot be used.
@@ -74,7 +74,7 @@ class MergedEntry(NamedTuple):
 
 
 class CategoryCounts(NamedTuple):
-    """Numbers of true instances by image and category; one entry for each pair that occurs.
+    """Numbers of true objects by image and category; one entry for each pair that occurs.
 
     Attributes:
         images: (P,) positions of the images in the index, not decreasing.
@@ -97,8 +97,8 @@ class CocoIndex:
         images: images in file order.
         annotations: annotations, dropped ones included.
         issues: issues found in the file so far.
-        rules: choices of what annotations mean.
-        merged: entries of the file's ``images`` that name the file of another one.
+        rules: rules by which the annotations were read.
+        merged: entries of the file's ``images`` that name the same file as another entry.
     """
 
     path: Path
@@ -130,7 +130,7 @@ class CocoIndex:
 
     @cached_property
     def objects_per_image(self) -> npt.NDArray[np.int64]:
-        """Number of true instances of each image, crowds left out, (images,)."""
+        """Number of true objects of each image, crowds left out, (images,)."""
         rows = self.annotations.rows
         return np.bincount(rows["image"][rows["usable"] & ~rows["crowd"]], minlength=len(self.images))
 
@@ -150,7 +150,7 @@ class CocoIndex:
         return self.truths_of(self.annotations.of_image(place), image)
 
     def truths_of(self, rows: npt.NDArray[np.void], image: ImageInfo) -> list[GroundTruth]:
-        """Return the true instances of usable rows; see ``truths``.
+        """Return the true objects of usable rows; see ``truths``.
 
         Raises:
             SegtrainError: an unchecked mask cannot be drawn.
@@ -174,7 +174,7 @@ class CocoIndex:
         )
 
     def objects(self, place: int) -> tuple[npt.NDArray[np.int64], list[Rle]]:
-        """Return the labels (N,) 1..K and the masks of an image's true instances, in file order, without crowds.
+        """Return the labels (N,) 1..K and the masks of an image's true objects, in file order, without crowds.
 
         Args:
             place: index of the image.
@@ -245,7 +245,7 @@ class CocoIndex:
 
 
 def describe_ignored(rows: npt.NDArray[np.void]) -> str:
-    """Say that all annotations are ignored, and which settings take them as objects.
+    """Describe in one line that all annotations are ignored, and which settings take them as objects.
 
     Args:
         rows: rows of a table that are all regions to ignore; at least one.
@@ -266,7 +266,7 @@ def describe_ignored(rows: npt.NDArray[np.void]) -> str:
 
 
 def require_instances(index: CocoIndex) -> None:
-    """Check that an index holds true instances to learn from.
+    """Check that an index holds true objects to learn from.
 
     Raises:
         SegtrainError: no annotation is usable.

@@ -6,8 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy.typing as npt
 
-# An error: something is there and cannot be used; ``data.check=strict`` stops. A warning: it was mended, or nothing was
-# lost with it. A note: worth knowing, nothing is done.
+# An error: data that cannot be used; ``data.check=strict`` stops. A warning: data that were repaired, or left out
+# without a loss. A note: worth knowing, and nothing is done.
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 _ANNOTATION = "correct it; else the annotation is left out"
@@ -304,7 +304,7 @@ class Issue:
     """Issue found in a data set: its count and examples.
 
     Attributes:
-        kind: a key of ``KINDS``.
+        kind: type of the issue, a key of ``ISSUE_TYPES``.
         count: number of occurrences.
         examples: one line for each of the first few: file, annotation or image id, and the problem.
     """
@@ -345,8 +345,8 @@ class Issues:
         """Count an occurrence.
 
         Args:
-            kind: a key of ``KINDS``.
-            example: one line that names the culprit; kept if it is among the first.
+            kind: type of the issue, a key of ``ISSUE_TYPES``.
+            example: one line that names the file, the annotation or the image; kept if it is among the first.
             count: occurrences that the example stands for.
         """
         assert kind in ISSUE_TYPES, kind
@@ -359,7 +359,7 @@ class Issues:
         """Count an occurrence at each place.
 
         Args:
-            kind: a key of ``KINDS``.
+            kind: type of the issue, a key of ``ISSUE_TYPES``.
             places: places of the occurrences, as ``example`` takes them.
             example: returns one line about a place; called for the first few only.
         """

@@ -112,7 +112,7 @@ class _Entries:
 
     Args:
         kind: kind of the entries.
-        name_key: field by which entries of several files are the same thing; None if they never are.
+        name_key: field whose value identifies the same entry in several files; None to keep all entries.
     """
 
     def __init__(self, kind: str, name_key: str | None = None) -> None:
@@ -169,7 +169,7 @@ class _Entries:
         return new_of
 
     def told(self) -> Iterator[str]:
-        """Yield what was done with the entries of the last file."""
+        """Yield notes on what was done with the entries of the last file."""
         if self._same:
             by = "by name" if self._name_key else "with the same mask"
             yield f"{self._same:,} {self._kind} entries are those of an earlier file, {by}"

@@ -1,4 +1,4 @@
-"""The COCO json on disk: its bytes, the raw entries of its three lists, and their tolerant decoding."""
+"""COCO json files on disk: their bytes, the raw entries of the three lists, and their tolerant decoding."""
 
 import mmap
 import re
@@ -235,7 +235,7 @@ class RawFile:
         pieces: positions of the first byte of the annotations in the file and after their last one, if they are read in
             pieces.
         forms: other forms of the file that were converted, such as a byte-order mark.
-        joined: what was done to join it from several files, if it was; see ``joined_files``.
+        joined: notes on how it was joined from several files; see ``joined_files``.
     """
 
     path: Path

@@ -207,7 +207,7 @@ def read_index(path: Path, rules: AnnotationRules = COCO_RULES, size_of: SizeOf 
 
     Args:
         path: path of the file.
-        rules: choices of what annotations mean.
+        rules: rules of reading annotations.
         size_of: returns the (H, W) of an image file by its name, for images whose size the json does not state.
 
     Raises:

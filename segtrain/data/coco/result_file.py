@@ -48,7 +48,7 @@ class ResultFile:
         boxes: record of each detection's box, as given; None if the file holds masks only.
         class_aware: False if every record has the category id -1.
         polygons: True if any mask is given as polygons.
-        notes: what was read otherwise than it is written, one line each.
+        notes: lines on values that were read in another sense than they are written.
         sample: masks of some of the records, as they are written.
     """
 

@@ -1,4 +1,4 @@
-"""Images and categories that the records of a result file name: by id, by name, or by what the user says of them."""
+"""Images and categories of the records of a result file, found by id, by name, or by settings of the user."""
 
 import json
 import re
@@ -44,8 +44,8 @@ class Matched(NamedTuple):
 
     Attributes:
         ids: id for each record; None where there is none.
-        notes: what was done to find them, one line each.
-        hint: way to make unknown ids fit; empty if none is known.
+        notes: lines on how they were found.
+        hint: setting that makes unknown ids known; empty if there is none.
     """
 
     ids: list[int | None]
@@ -83,10 +83,10 @@ def match_images(content: ResultContent, images: Sequence[ImageInfo], stated: Re
     Args:
         content: records, and the file names of their images if the file states them.
         images: images of the annotations.
-        stated: what the user says of the ids.
+        stated: meaning of the ids as the user states it.
 
     Raises:
-        SegtrainError: the ids fit as ids and as file names of other images, and are text.
+        SegtrainError: the ids are text, and fit both as ids and as file names of other images.
     """
     known = frozenset(image.id for image in images)
     raw = [record.image_id for record in content.records]
@@ -128,7 +128,7 @@ def match_record_categories(content: ResultContent, categories: Sequence[Categor
     Args:
         content: records, and the names of their categories if the file states them.
         categories: categories of the annotations.
-        stated: what the user says of the ids.
+        stated: meaning of the ids as the user states it.
 
     Returns:
         Ids of the annotations; -1 for all records if they have no category: -1 or one more than the largest id in the
@@ -256,7 +256,7 @@ def _map_hint(raw: Sequence[Any], named: Sequence[str | None], categories: Seque
 
 
 def _mapping(stated: Mapping[Any, Any] | str, categories: Sequence[Category]) -> Callable[[Any], int | None]:
-    """Return the look-up of a category by what the file calls it."""
+    """Return a function that finds a category by its id or name in the file."""
     if not isinstance(stated, Mapping):
         ordered = dict(enumerate((category.id for category in categories), start=int(stated == "order_from_1")))
         return lambda value: ordered.get(value) if type(value) is int else None

@@ -1,4 +1,4 @@
-"""Records of a result file as they are written: a list, or a whole COCO file whose annotations have scores."""
+"""Unchecked records of a result file: a list of records, or a whole COCO file whose annotations have scores."""
 
 import json
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from segtrain.errors import SegtrainError
 
 
 class ResultRecord(msgspec.Struct, gc=False):
-    """Unchecked record of a result file; ``confidence`` and ``category`` are what some tools call two of the fields."""
+    """Unchecked record of a result file; some tools write ``confidence`` for the score, ``category`` for the name."""
 
     image_id: Any = None
     file_name: Any = None
@@ -51,7 +51,7 @@ class ResultContent:
 
 
 def read_result_file(path: Path) -> ResultContent:
-    """Read a result file without a look at what the records say.
+    """Read a result file without checking the records.
 
     Raises:
         SegtrainError: the file cannot be read, or is neither a list of records nor a COCO file.

@@ -1,4 +1,4 @@
-"""Rules of reading annotations: the user's choices where a COCO file can mean two things."""
+"""Rules of reading annotations, which the user chooses where a COCO file can mean two things."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -47,7 +47,7 @@ def apply_rules(annotations: AnnotationTable, images: ImageTable, rules: Annotat
     Args:
         annotations: annotations as the file has them.
         images: images of the file.
-        rules: choices of the user.
+        rules: rules that the user has chosen.
     """
     if (rules.boxes_without_masks, rules.crowd) == COCO_RULES[:2]:
         return annotations

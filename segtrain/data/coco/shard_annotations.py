@@ -1,4 +1,4 @@
-"""Annotations inside of shards: a json beside each image, made one COCO file in the user's cache."""
+"""Annotations inside of shards: a json beside each image, joined into one COCO file in the user's cache."""
 
 import logging
 from collections.abc import Iterable
@@ -136,7 +136,7 @@ def join_samples(samples: list[Sample], place: str) -> dict[str, list[Entry]]:
 
     Args:
         samples: annotations of each image.
-        place: name of the whole, for errors.
+        place: name of all shards together, for errors.
 
     Raises:
         SegtrainError: one id has two names.

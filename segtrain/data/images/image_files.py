@@ -20,7 +20,7 @@ class ImageError(SegtrainError):
     """An image that cannot be used.
 
     Args:
-        kind: type of the issue, a key of ``coco.issues.KINDS``.
+        kind: type of the issue, a key of ``segtrain.data.coco.issues.ISSUE_TYPES``.
         place: path of the file, or of its folder.
         reason: problem, without the name of the file.
         remedy: action that solves it.

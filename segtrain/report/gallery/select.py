@@ -34,7 +34,7 @@ class GalleryItem:
         reason: reason to show it.
         size: (H, W) of the image, and of the masks.
         image: (h, w, 3) uint8, the image or a smaller copy of it.
-        truths: true instances, crowds included.
+        truths: true objects, crowds included.
         predictions: detections at each method's score threshold, by method.
         scores: F1 at IoU .50 by method, in [0, 1]; nan without true objects and detections.
         best: rank of the image among all evaluated ones, by method; 1 has the highest F1. Absent without F1.
@@ -191,7 +191,7 @@ def choose(
 
     Args:
         scores: F1 of every image, by method.
-        objects: number of true instances of every image.
+        objects: number of true objects of every image.
         each: number of images for each reason.
         reference: method that the others are compared with.
         oracles: methods whose settings were chosen with the ground truth, so that they are not compared with others.
