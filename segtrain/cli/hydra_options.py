@@ -1,7 +1,9 @@
 """Hydra's own options: those that a command takes, and the check of their values."""
 
+import json
 from collections.abc import Sequence
 from itertools import zip_longest
+from pathlib import Path
 
 from segtrain.errors import SegtrainError
 from segtrain.values import join_choices
@@ -17,10 +19,14 @@ _OTHER_OPTIONS: dict[str, str | tuple[str, ...] | None] = {
     "-sc": None, "--shell-completion": None,
     "-c": _PRINTED, "--cfg": _PRINTED, "-i": _INFORMATION, "--info": _INFORMATION,
     "-p": "a package", "--package": "a package",
-    "-cp": "a folder", "--config-path": "a folder", "-cd": "a folder", "--config-dir": "a folder",
+    "-cp": "a folder", "--config-path": "a folder",
     "-cn": "a name", "--config-name": "a name", "--experimental-rerun": "a file",
 }  # fmt: skip
+_CONFIG_DIR = ("-cd", "--config-dir")
+_VALUES = {**_OTHER_OPTIONS, **dict.fromkeys(_CONFIG_DIR, "a folder")}
 _MAY_LACK_VALUE = {"-i", "--info"}
+OWN_OPTIONS = "conf"  # folder in the working directory
+SEARCH_PATH = "hydra.searchpath="
 
 
 def check_options(arguments: Sequence[str]) -> bool:
@@ -40,7 +46,7 @@ def check_options(arguments: Sequence[str]) -> bool:
     """
     options = {argument.partition("=")[0]: argument for argument in arguments if argument.startswith("-")}
     for option, given in options.items():
-        if option not in _RUN_OPTIONS | _OTHER_OPTIONS.keys():
+        if option not in _RUN_OPTIONS | _VALUES.keys():
             raise SegtrainError(f"{given}: no such option; settings are given as KEY=VALUE, see --help")
     for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
         _check_option(argument, "" if following.startswith("-") else following)
@@ -59,8 +65,51 @@ def overrides_first(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         is_option = argument.startswith("-")
         (options if is_option or takes_value else overrides).append(argument)
-        takes_value = is_option and _OTHER_OPTIONS.get(argument) is not None
+        takes_value = is_option and _VALUES.get(argument) is not None
     return [*overrides, *options]
+
+
+def with_search_path(arguments: Sequence[str]) -> list[str]:
+    """Add the folder of the user's own options to the places where Hydra looks for YAML files.
+
+    It is the folder of ``--config-dir``, which this replaces, or ``conf`` in the working directory.
+
+    Args:
+        arguments: options and overrides, as typed.
+
+    Raises:
+        SegtrainError: the folder does not exist, or ``--config-dir`` names none.
+
+    >>> with_search_path(["--config-dir=segtrain", "seed=3"])[1:]
+    ['seed=3']
+    >>> with_search_path(["hydra.searchpath=[file:///options]"])
+    ['hydra.searchpath=[file:///options]']
+    """
+    others: list[str] = []
+    folder = None
+    waiting = False
+    for argument in arguments:
+        option, separator, value = argument.partition("=")
+        if waiting or (option in _CONFIG_DIR and separator):
+            folder, waiting = Path(argument if waiting else value).expanduser(), False
+        elif option in _CONFIG_DIR:
+            waiting = True
+        else:
+            others.append(argument)
+    if waiting or folder == Path():
+        raise SegtrainError("--config-dir: give a folder")
+    if folder is not None and not folder.is_dir():
+        raise SegtrainError(f"--config-dir {folder}: no such folder")
+    if folder is None and not any(argument.startswith(SEARCH_PATH) for argument in others):
+        folder = next((path for path in own_folders()), None)
+    if folder is None:
+        return others
+    return [f"{SEARCH_PATH}[{json.dumps(f'file://{folder.absolute()}')}]", *others]
+
+
+def own_folders() -> list[Path]:
+    """List the folders of the user's own options in the working directory: ``conf``, or none."""
+    return [path for path in (Path(OWN_OPTIONS),) if path.is_dir()]
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
@@ -74,7 +123,7 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 
 def _check_option(argument: str, following: str) -> None:
     option, separator, value = argument.partition("=")
-    allowed = _OTHER_OPTIONS.get(option)
+    allowed = _VALUES.get(option)
     if not separator and following:
         argument, value = f"{option} {following}", following
     if isinstance(allowed, str) and not value:

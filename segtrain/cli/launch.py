@@ -22,7 +22,7 @@ from segtrain.cli.command_line import Command, logging_of_a_run, start_logging
 from segtrain.cli.config import config_folder, expand_paths, find_problems, register_schemas
 from segtrain.cli.failures import describe_failure
 from segtrain.cli.help import help_text
-from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first
+from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first, own_folders, with_search_path
 from segtrain.cli.overrides import accept_shell_paths, compose, expand, expand_shorthand
 from segtrain.cli.requeue import failed_jobs_in_one_line, goes_on, requeued
 from segtrain.cli.trial import check_torchvision, find_refusals
@@ -89,7 +89,7 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
             processes.follow(partial(load_task, config_name))
             return
         arguments = processes.continued(arguments)
-        written_out = list(map(expand_shorthand, arguments))
+        written_out = list(map(expand_shorthand, with_search_path(arguments)))
         _check_command(config_name, written_out)
         sys.argv = [program[-1], *overrides_first(written_out)]  # where Hydra looks for them
         with failed_jobs_in_one_line():
@@ -127,7 +127,11 @@ def _job(config_name: str, overrides: Sequence[str]) -> processes.Job:
     _check_output_dir(output_dir, config["overwrite"], _resumes_in_place(config))
     output_dir.mkdir(parents=True, exist_ok=True)
     command = Command(
-        ("segtrain", config_name), overrides, overrides, (config_folder(),), log_name=f"{config_name}.log"
+        ("segtrain", config_name),
+        overrides,
+        overrides,
+        (config_folder(), *own_folders()),
+        log_name=f"{config_name}.log",
     )
     return processes.Job(config, output_dir, command)
 
@@ -152,6 +156,7 @@ def compose_runs(config_name: str, overrides: Sequence[str], *, sweep: bool = Fa
     """
     register_schemas()
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        overrides = with_search_path(overrides)
         composed = [compose(config_name, job) for job in (expand(overrides) if sweep else [overrides])]
         return _checked(*composed)
 

@@ -1,9 +1,11 @@
 """The ``segtrain`` command and its table of commands."""
 
+import platform
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 
 import segtrain
 from segtrain.values import join_choices
@@ -11,6 +13,8 @@ from segtrain.values import join_choices
 # Nothing heavy is imported here: each command imports what it needs when it runs.
 
 USAGE = "usage: segtrain COMMAND [ARGUMENTS]"
+# Packages whose versions may change numbers or files.
+DEPENDENCIES = ("torch", "torchvision", "pycocotools", "numpy", "scikit-image", "albumentations", "hydra-core")
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_help())
         return 0
     if name == "--version":
-        print(f"segtrain {segtrain.__version__}")
+        print(_versions())
         return 0
     from segtrain.console import print_error
 
@@ -87,7 +91,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
+def _versions() -> str:
+    """List the versions that results depend on, without importing the packages."""
+    own = f"segtrain {segtrain.__version__}, Python {platform.python_version()}"
+    return "\n".join([own, *(f"{name} {version(name)}" for name in DEPENDENCIES)])
+
+
 def _help() -> str:
     lines = [f"  {name:<10}{entry.help}" for name, entry in COMMANDS.items()]
-    more = ["", "segtrain COMMAND --help describes a command; segtrain --version prints the version."]
+    more = ["", "segtrain COMMAND --help describes a command; segtrain --version lists versions."]
     return "\n".join([USAGE, "", *lines, *more])

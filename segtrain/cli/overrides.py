@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
 
 from segtrain.cli.config import type_of
+from segtrain.cli.hydra_options import SEARCH_PATH
 from segtrain.errors import SegtrainError
 from segtrain.nodes import nearest
 from segtrain.values import describe_type
@@ -69,8 +70,10 @@ def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, lis
     except (HydraException, ValueError):
         pass
     mistakes: list[str] = []
-    options, values = _sort(arguments, mistakes)
-    cfg, applied, changed = hydra.compose(config_name), list[str](), list[str]()
+    places = [argument for argument in arguments if argument.startswith(SEARCH_PATH)]
+    others = [argument for argument in arguments if argument not in places]
+    options, values = _sort(config_name, places, others, mistakes)
+    cfg, applied, changed = hydra.compose(config_name, places), places, list[str]()
     for override in [*options, *values]:
         text = str(override.input_line)
         try:
@@ -133,7 +136,9 @@ def _values(argument: str) -> list[str]:
     return jobs
 
 
-def _sort(arguments: Sequence[str], mistakes: list[str]) -> tuple[list[Override], list[Override]]:
+def _sort(
+    config_name: str, places: list[str], arguments: Sequence[str], mistakes: list[str]
+) -> tuple[list[Override], list[Override]]:
     """Part choices of options that exist from overrides of values; report what is neither."""
     options: list[Override] = []
     values: list[Override] = []
@@ -146,7 +151,8 @@ def _sort(arguments: Sequence[str], mistakes: list[str]) -> tuple[list[Override]
         if override.is_sweep_override():
             mistakes.append(f"{argument}: several values; write a list as KEY=[A,B], or add --multirun to try each")
             continue
-        known = GlobalHydra.instance().config_loader().get_group_options(override.key_or_group)
+        loader = GlobalHydra.instance().config_loader()
+        known = loader.get_group_options(override.key_or_group, config_name=config_name, overrides=places)
         chosen = [] if override.is_delete() else argument.partition("=")[2].strip("[]'\"").split(",")
         unknown = [option for option in chosen if option not in known]
         if known and unknown:

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from segtrain.cli.config import Data, Train, check_values, register_schemas, schema
 from segtrain.cli.help import read_comments
 from segtrain.cli.launch import compose_runs, run
-from segtrain.cli.main import COMMANDS, main
+from segtrain.cli.main import COMMANDS, DEPENDENCIES, main
 from segtrain.errors import SegtrainError
 from tests.conftest import Workplace
 from tests.helpers.scripts import ROOT, SMALL, data_of
@@ -69,7 +69,9 @@ def test_the_table_of_commands_is_the_help(capsys: pytest.CaptureFixture[str]) -
     assert all(f"  {name} " in out for name in COMMANDS)
     assert list(COMMANDS) == ["train", "evaluate", "check", "replay", "convert"]
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out.startswith("segtrain 0.")
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("segtrain 0.")
+    assert [line.partition(" ")[0] for line in others] == list(DEPENDENCIES)
 
 
 def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -168,6 +168,23 @@ def test_help_lists_options_of_the_user(tmp_path: Path) -> None:
     assert "mask_rcnn_resnet50_fpn_v2, my_net" in " ".join(out.split())
 
 
+def test_options_in_the_folder_conf_are_found(tmp_path: Path) -> None:
+    (tmp_path / "conf" / "segmenter").mkdir(parents=True)
+    (tmp_path / "conf" / "segmenter" / "my_net.yaml").write_text(
+        "_target_: my_package.Net\n_partial_: true\nwidth: 1\n"
+    )
+    text = message(run("train", "segmenter=my_net", "segmenter.widht=2", "sed=1", folder=tmp_path))
+    assert "my_net:" not in text
+    assert "sed=1: no such key; did you mean seed?" in text
+    assert "did you mean segmenter.width?" in text
+    printed = yaml.safe_load(run("train", "--cfg", "job", "segmenter=my_net", folder=tmp_path).out)
+    assert printed["segmenter"]["width"] == 1
+    (tmp_path / "other").mkdir()
+    elsewhere = message(run("train", "--config-dir=other", "segmenter=my_net", folder=tmp_path))
+    assert "segmenter=my_net: no such option" in elsewhere
+    assert "--config-dir nowhere: no such folder" in message(run("train", "--config-dir", "nowhere", folder=tmp_path))
+
+
 def test_a_network_of_the_user_that_is_not_partial(tmp_path: Path) -> None:
     (tmp_path / "segmenter").mkdir()
     (tmp_path / "segmenter" / "my_net.yaml").write_text("_target_: my_package.Net\n")
