@@ -456,7 +456,8 @@ def predict(segmenter: Segmenter, data: Split, *, score_threshold: float | None 
     if score_threshold is None:
         score_threshold = segmenter.score_threshold if isinstance(segmenter, Model) else SCORE_THRESHOLD
     with _image_errors():
-        return _predict(segmenter, images, categories if own is None else own, score_threshold, foreign=own is None)
+        found = _predict(segmenter, images, categories if own is None else own, score_threshold, foreign=own is None)
+    return replace(found, masks=list(found.masks or ()))  # plain records, which `json.dump` takes
 
 
 def load_results(

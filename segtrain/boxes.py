@@ -32,7 +32,7 @@ def xyxy_to_xywh(boxes: FloatArray) -> FloatArray:
 def of_predictions(predictions: Sequence[Any]) -> FloatArray:
     """Return the box of each prediction, (N, 4) xywh: its own ``bbox``, or that of its mask."""
     if isinstance(predictions, MaskRecords):
-        return xyxy_to_xywh(masks.boxes(predictions.rles()))
+        return xyxy_to_xywh(masks.boxes(predictions.rles))
     boxes = np.zeros((len(predictions), 4))
     own = np.array(["bbox" in p for p in predictions], dtype=np.bool_)
     boxes[own] = np.array([p["bbox"] for p in predictions if "bbox" in p], dtype=np.float64).reshape(-1, 4)

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from segtrain import distributed
 from segtrain.data.coco.index import CocoIndex
-from segtrain.mask_records import MaskRecords, column
+from segtrain.mask_records import MaskRecords, column, select
 from segtrain.metrics.average_precision import coco_summary
 from segtrain.metrics.f1 import f1_curve
 from segtrain.metrics.metric import Metric, MetricInput
 from segtrain.metrics.registry import f1_counts, metric_values
 from segtrain.metrics.scores import TrackScores
-from segtrain.records import BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions, to_predictions
+from segtrain.records import BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions
 from segtrain.segmenters import Segmenter
 
 TrackName = Literal["class_agnostic", "class_aware"]
@@ -128,7 +128,7 @@ def predict(
         advance: called after each image.
         foreign: True if the segmenter's labels are other categories than these; each is then replaced by 0.
     """
-    found: list[Prediction] = []
+    found: list[MaskRecords] = []
     boxes: list[BoxPrediction] = []
     exported: list[BoxPrediction] = []
     seconds: dict[str, list[float]] = {"data": [], "segmentation": []}
@@ -142,7 +142,7 @@ def predict(
             instances = replace(instances, labels=np.zeros_like(instances.labels))
         seconds["data"].append(read - before)
         seconds["segmentation"].append(done - read)
-        found += to_predictions(instances, image_id, categories)
+        found.append(MaskRecords.of_image(instances, image_id, categories))
         if learned:
             boxes += to_box_predictions(instances.with_predicted_boxes(), image_id, categories)
         if instances.predicted_boxes is not None:
@@ -150,8 +150,9 @@ def predict(
         advance()
         before = time.perf_counter()
     if not learned:
-        return Detections(found, None, False, 0.0, seconds)
-    return Detections(found, boxes, not foreign, score_threshold, seconds, exported_boxes=exported or None)
+        return Detections(MaskRecords.joined(found), None, False, 0.0, seconds)
+    records = MaskRecords.joined(found)
+    return Detections(records, boxes, not foreign, score_threshold, seconds, exported_boxes=exported or None)
 
 
 def gathered(own: Detections, image_ids: Sequence[int]) -> Detections | None:
@@ -170,9 +171,14 @@ def gathered(own: Detections, image_ids: Sequence[int]) -> Detections | None:
         return None if parts is None else own
     place = {image_id: number for number, image_id in enumerate(image_ids)}
 
-    def joined(records: Sequence[Sequence[Any] | None]) -> list[Any] | None:
+    def joined(records: Sequence[Sequence[Any] | None]) -> Sequence[Any] | None:
         held = [part for part in records if part is not None]
-        return sorted(chain(*held), key=lambda record: place[record["image_id"]]) if held else None
+        if not held:
+            return None
+        columns = [part for part in held if isinstance(part, MaskRecords)]
+        every = MaskRecords.joined(columns) if len(columns) == len(held) else list(chain(*held))
+        places = np.array([place[image_id] for image_id in column(every, "image_id").tolist()], dtype=np.int64)
+        return select(every, np.argsort(places, kind="stable"))
 
     return replace(
         own,

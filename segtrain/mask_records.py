@@ -6,14 +6,12 @@ from typing import Any, Literal, Self, overload
 import numpy as np
 
 from segtrain.arrays import BoolArray, FloatArray, IntArray
-from segtrain.masks import Rle
-from segtrain.records import Prediction
-
-_BLOCK = 2**14  # records that are made at a time; bounds the memory
+from segtrain.masks import PackedRles, Rle
+from segtrain.records import Category, Instances, Prediction, id_of_label
 
 
 class MaskRecords(Sequence[Prediction]):
-    """Sequence of result records that takes a fifth of the memory of as many dictionaries.
+    """Sequence of result records that takes a tenth of the memory of as many dictionaries.
 
     Each record is made when it is asked for, so changing it does not change the sequence.
 
@@ -21,9 +19,7 @@ class MaskRecords(Sequence[Prediction]):
         image_ids: (N,) ids of the images.
         category_ids: (N,) ids of the categories.
         scores: (N,) scores.
-        sizes: distinct [H, W] of the images in pixels.
-        size_numbers: (N,) index of each mask's size in ``sizes``.
-        codes: N run-length codes.
+        rles: the masks.
 
     >>> mask = {"size": [2, 3], "counts": "222"}
     >>> records = MaskRecords.of([{"image_id": 7, "category_id": 3, "segmentation": mask, "score": 0.5}])
@@ -31,39 +27,62 @@ class MaskRecords(Sequence[Prediction]):
     {'image_id': 7, 'category_id': 3, 'segmentation': {'size': [2, 3], 'counts': '222'}, 'score': 0.5}
     """
 
-    def __init__(
-        self,
-        image_ids: IntArray,
-        category_ids: IntArray,
-        scores: FloatArray,
-        sizes: Sequence[list[int]],
-        size_numbers: IntArray,
-        codes: Sequence[str],
-    ) -> None:
-        self.image_ids, self.category_ids, self.scores = image_ids, category_ids, scores
-        self._sizes, self._size_numbers, self._codes = sizes, size_numbers, codes
+    def __init__(self, image_ids: IntArray, category_ids: IntArray, scores: FloatArray, rles: PackedRles) -> None:
+        self.image_ids, self.category_ids, self.scores, self.rles = image_ids, category_ids, scores, rles
 
     @classmethod
-    def of(cls, records: Sequence[Prediction]) -> Self:
-        """Take the columns of records.
+    def of(cls, records: Sequence[Prediction]) -> "MaskRecords":
+        """Take the columns of records; return them as they are if they are kept so already.
 
         Args:
             records: result records of masks; other keys than those of ``Prediction`` are lost.
         """
-        rles = rles_of(records)
-        numbers: dict[tuple[int, ...], int] = {}
-        size_numbers = [numbers.setdefault(tuple(rle["size"]), len(numbers)) for rle in rles]
+        if isinstance(records, MaskRecords):
+            return records
+        columns = column(records, "image_id"), column(records, "category_id"), column(records, "score")
+        return cls(*columns, PackedRles.of(rles_of(records)))
+
+    @classmethod
+    def of_image(cls, instances: Instances, image_id: int, categories: Sequence[Category]) -> Self:
+        """Take the columns of the records that ``to_predictions`` makes of an image.
+
+        Args:
+            instances: instances of the image.
+            image_id: id of the image in the annotation file.
+            categories: categories of labels 1..K.
+
+        Raises:
+            SegtrainError: a label has no category.
+
+        >>> box, score = np.array([[1, 0, 2, 2]], np.float32), np.array([0.5], np.float32)
+        >>> found = Instances((2, 3), box, np.array([1]), score, [{"size": [2, 3], "counts": "222"}])
+        >>> MaskRecords.of_image(found, 7, [Category(3, "cell")]).category_ids.tolist()
+        [3]
+        """
+        labels, numbers = np.unique(instances.labels, return_inverse=True)
+        ids = np.array([id_of_label(label, categories) for label in labels.tolist()], dtype=np.int64)
+        image_ids = np.full(len(instances), image_id, dtype=np.int64)
+        return cls(image_ids, ids[numbers], instances.scores.astype(np.float64), PackedRles.of(instances.rles))
+
+    @classmethod
+    def joined(cls, parts: Sequence["MaskRecords"]) -> "MaskRecords":
+        """Concatenate several sequences.
+
+        >>> len(MaskRecords.joined([MaskRecords.of([]), MaskRecords.of([])]))
+        0
+        """
+        if len(parts) == 1:
+            return parts[0]
+        ids = np.zeros(0, dtype=np.int64)
         return cls(
-            column(records, "image_id"),
-            column(records, "category_id"),
-            column(records, "score"),
-            [list(size) for size in numbers],
-            np.array(size_numbers, dtype=np.int64),
-            [rle["counts"] for rle in rles],
+            np.concatenate([ids, *(part.image_ids for part in parts)]),
+            np.concatenate([ids, *(part.category_ids for part in parts)]),
+            np.concatenate([np.zeros(0), *(part.scores for part in parts)]),
+            PackedRles.joined(part.rles for part in parts),
         )
 
     def __len__(self) -> int:
-        return len(self._codes)
+        return len(self.rles)
 
     @overload
     def __getitem__(self, place: int) -> Prediction: ...
@@ -75,28 +94,15 @@ class MaskRecords(Sequence[Prediction]):
         return Prediction(
             image_id=int(self.image_ids[place]),
             category_id=int(self.category_ids[place]),
-            segmentation=Rle(size=[*self._sizes[self._size_numbers[place]]], counts=self._codes[place]),
+            segmentation=self.rles[place],
             score=float(self.scores[place]),
         )
 
     def __iter__(self) -> Iterator[Prediction]:
-        for start in range(0, len(self), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            columns = (self.image_ids, self.category_ids, self.scores, self._size_numbers)
-            values = (values[block].tolist() for values in columns)
-            for image_id, category_id, score, number, code in zip(*values, self._codes[block], strict=True):
-                rle = Rle(size=[*self._sizes[number]], counts=code)
-                yield Prediction(image_id=image_id, category_id=category_id, segmentation=rle, score=score)
-
-    def columns(self) -> tuple[IntArray, IntArray, FloatArray, Sequence[list[int]], IntArray, Sequence[str]]:
-        """Return the columns, in the order of the arguments.
-
-        >>> mask = {"size": [2, 3], "counts": "222"}
-        >>> records = MaskRecords.of([{"image_id": 7, "category_id": 3, "segmentation": mask, "score": 0.5}])
-        >>> MaskRecords(*records.columns())[0] == records[0]
-        True
-        """
-        return self.image_ids, self.category_ids, self.scores, self._sizes, self._size_numbers, self._codes
+        columns = (self.image_ids, self.category_ids, self.scores)
+        values = zip(*(own.tolist() for own in columns), self.rles, strict=True)
+        for image_id, category_id, score, rle in values:
+            yield Prediction(image_id=image_id, category_id=category_id, segmentation=rle, score=score)
 
     def where(self, chosen: BoolArray | IntArray) -> "MaskRecords":
         """Select records.
@@ -110,26 +116,8 @@ class MaskRecords(Sequence[Prediction]):
         0
         """
         places = np.arange(len(self))[chosen]
-        return MaskRecords(
-            self.image_ids[places],
-            self.category_ids[places],
-            self.scores[places],
-            self._sizes,
-            self._size_numbers[places],
-            [self._codes[place] for place in places.tolist()],
-        )
-
-    def rles(self) -> list[Rle]:
-        """Return the masks; those of one size share their ``size``, which must not be changed.
-
-        >>> mask = {"size": [2, 3], "counts": "222"}
-        >>> MaskRecords.of([{"image_id": 7, "category_id": 3, "segmentation": mask, "score": 0.5}]).rles()
-        [{'size': [2, 3], 'counts': '222'}]
-        """
-        sizes = self._sizes
-        return [
-            Rle(size=sizes[n], counts=code) for n, code in zip(self._size_numbers.tolist(), self._codes, strict=True)
-        ]
+        columns = self.image_ids[places], self.category_ids[places], self.scores[places]
+        return MaskRecords(*columns, self.rles.where(places))
 
     def with_category(self, category_id: int) -> "MaskRecords":
         """Give all records one category.
@@ -140,7 +128,7 @@ class MaskRecords(Sequence[Prediction]):
         1
         """
         category_ids = np.full_like(self.category_ids, category_id)
-        return MaskRecords(self.image_ids, category_ids, self.scores, self._sizes, self._size_numbers, self._codes)
+        return MaskRecords(self.image_ids, category_ids, self.scores, self.rles)
 
 
 def column(records: Iterable[Any], key: Literal["image_id", "category_id", "score"]) -> Any:
@@ -158,13 +146,13 @@ def column(records: Iterable[Any], key: Literal["image_id", "category_id", "scor
     return np.array([record[key] for record in records], dtype=np.float64 if key == "score" else np.int64)
 
 
-def rles_of(records: Sequence[Any]) -> list[Rle]:
-    """Return the mask of each record.
+def rles_of(records: Sequence[Any]) -> Sequence[Rle]:
+    """Return the mask of each record; packed, if the records are kept by column.
 
     >>> rles_of([{"segmentation": {"size": [2, 3], "counts": "222"}}])
     [{'size': [2, 3], 'counts': '222'}]
     """
-    return records.rles() if isinstance(records, MaskRecords) else [record["segmentation"] for record in records]
+    return records.rles if isinstance(records, MaskRecords) else [record["segmentation"] for record in records]
 
 
 def select(records: Sequence[Any], chosen: IntArray) -> Sequence[Any]:
@@ -183,3 +171,15 @@ def reaching(records: Sequence[Any], score_threshold: float) -> Sequence[Any]:
     [{'score': 0.7}]
     """
     return select(records, np.flatnonzero(column(records, "score") >= score_threshold))
+
+
+def by_image(records: Sequence[Any]) -> dict[int, IntArray]:
+    """Find the indices of each image's records, by the id of the image; images without any are left out.
+
+    >>> {image_id: own.tolist() for image_id, own in by_image([{"image_id": n} for n in (7, 2, 7)]).items()}
+    {2: [1], 7: [0, 2]}
+    """
+    image = column(records, "image_id")
+    order = np.argsort(image, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(image[order])) + 1) if len(order) else []
+    return {int(image[own[0]]): own for own in groups}

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.errors import SegtrainError
-from segtrain.masks import Rle, decode, decode_crop
+from segtrain.masks import PackedRles, Rle, decode, decode_crop
 from segtrain.masks import to_polygons as outlines
 
 NO_CATEGORY = -1  # category id in records of class-agnostic segmenters; files have another, see `class_agnostic_id`
@@ -74,7 +74,7 @@ class Instances:
                 raise ValueError(f"{name}: {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}")
         if not ((self.scores >= 0) & (self.scores <= 1)).all() or (np.diff(self.scores) > 0).any():
             raise ValueError("scores must lie in [0, 1] and must not increase")
-        if any(tuple(rle["size"]) != tuple(self.size) for rle in self.rles):
+        if any(tuple(size) != tuple(self.size) for size in _sizes(self.rles)):
             raise ValueError(f"a mask's size differs from the image's {self.size}")
 
     def __repr__(self) -> str:
@@ -111,7 +111,7 @@ class Instances:
             self.boxes[places],
             self.labels[places],
             self.scores[places],
-            [self.rles[place] for place in places],
+            self.rles.where(places) if isinstance(self.rles, PackedRles) else [self.rles[place] for place in places],
             None if self.predicted_boxes is None else self.predicted_boxes[places],
         )
 
@@ -131,6 +131,13 @@ class Instances:
         0
         """
         return cls(size, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32), [])
+
+
+def _sizes(rles: Sequence[Rle]) -> list[list[int]]:
+    """List the sizes of the masks' images; of packed masks each once."""
+    if isinstance(rles, PackedRles):
+        return [rles.sizes[number] for number in np.unique(rles.size_numbers).tolist()]
+    return [rle["size"] for rle in rles]
 
 
 class Prediction(TypedDict):
@@ -229,7 +236,7 @@ def to_predictions(instances: Instances, image_id: int, categories: Sequence[Cat
     [{'image_id': 7, 'category_id': 3, 'segmentation': {'size': [2, 3], 'counts': '222'}, 'score': 0.5}]
     """
     return [
-        Prediction(image_id=image_id, category_id=_category_id(label, categories), segmentation=rle, score=score)
+        Prediction(image_id=image_id, category_id=id_of_label(label, categories), segmentation=rle, score=score)
         for label, score, rle in zip(instances.labels, instances.scores.tolist(), instances.rles, strict=True)
     ]
 
@@ -253,7 +260,7 @@ def to_box_predictions(instances: Instances, image_id: int, categories: Sequence
     return [
         BoxPrediction(
             image_id=image_id,
-            category_id=_category_id(label, categories),
+            category_id=id_of_label(label, categories),
             bbox=[box[0], box[1], box[2] - box[0], box[3] - box[1]],
             score=score,
         )
@@ -289,7 +296,19 @@ def by_image(instances: Iterable[_Instance]) -> defaultdict[int, list[_Instance]
     return groups
 
 
-def _category_id(label: int, categories: Sequence[Category]) -> int:
+def id_of_label(label: int, categories: Sequence[Category]) -> int:
+    """Return the id of a label's category; ``NO_CATEGORY`` for label 0 of several categories.
+
+    Args:
+        label: 1..K; 0 for no category.
+        categories: categories of labels 1..K.
+
+    Raises:
+        SegtrainError: the label has no category.
+
+    >>> id_of_label(2, [Category(3, "cell"), Category(9, "nucleus")])
+    9
+    """
     if label > len(categories):
         raise SegtrainError(f"label {label} has no category among the {len(categories)} given; give one for each label")
     if label > 0:

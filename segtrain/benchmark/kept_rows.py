@@ -15,12 +15,13 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import Detections
 from segtrain.io import write_atomically
 from segtrain.mask_records import MaskRecords
+from segtrain.masks import PackedRles
 from segtrain.records import BoxPrediction
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 FOLDER = "rows"  # in the folder of an evaluation
-_FORMAT = 1  # part of each file's name: other formats are not looked at
+_FORMAT = 2  # part of each file's name: other formats are not looked at
 
 
 class KeptBoxes(msgspec.Struct, frozen=True):
@@ -38,9 +39,29 @@ class KeptMasks(msgspec.Struct, frozen=True):
     image_ids: bytes
     category_ids: bytes
     scores: bytes
+    text: bytes  # codes of all masks
+    ends: bytes
     sizes: list[list[int]]
-    size_numbers: bytes
-    codes: list[str]
+    size_numbers: bytes  # int32
+
+    @classmethod
+    def of(cls, records: MaskRecords) -> "KeptMasks":
+        """Take the columns of records."""
+        rles = records.rles
+        return cls(
+            image_ids=records.image_ids.tobytes(),
+            category_ids=records.category_ids.tobytes(),
+            scores=records.scores.tobytes(),
+            text=rles.text,
+            ends=rles.ends.tobytes(),
+            sizes=list(rles.sizes),
+            size_numbers=rles.size_numbers.tobytes(),
+        )
+
+    def records(self) -> MaskRecords:
+        """Return the records."""
+        rles = PackedRles(self.text, _integers(self.ends), self.sizes, np.frombuffer(self.size_numbers, dtype=np.int32))
+        return MaskRecords(_integers(self.image_ids), _integers(self.category_ids), _floats(self.scores), rles)
 
 
 class KeptDetections(msgspec.Struct, frozen=True):
@@ -73,7 +94,7 @@ class KeptDetections(msgspec.Struct, frozen=True):
         """Take the detections of a row, and what was measured."""
         masks = None if detections.masks is None else MaskRecords.of(detections.masks)
         return cls(
-            masks=None if masks is None else KeptMasks(*_as_bytes(masks.columns())),
+            masks=None if masks is None else KeptMasks.of(masks),
             boxes=_kept_boxes(detections.boxes),
             exported_boxes=_kept_boxes(detections.exported_boxes),
             class_aware=detections.class_aware,
@@ -85,13 +106,8 @@ class KeptDetections(msgspec.Struct, frozen=True):
 
     def detections(self) -> Detections:
         """Return the detections."""
-        masks = self.masks
-        found = None if masks is None else MaskRecords(
-            _integers(masks.image_ids), _integers(masks.category_ids), _floats(masks.scores), masks.sizes,
-            _integers(masks.size_numbers), masks.codes,
-        )  # fmt: skip
         return Detections(
-            found,
+            None if self.masks is None else self.masks.records(),
             _boxes(self.boxes),
             self.class_aware,
             self.score_threshold,
@@ -200,10 +216,6 @@ class KeptRows:
 
 def _file_name(part: str, fingerprint: str) -> str:
     return f"{fingerprint}.{part}{_FORMAT}"
-
-
-def _as_bytes(columns: Sequence[Any]) -> list[Any]:
-    return [column.tobytes() if isinstance(column, np.ndarray) else column for column in columns]
 
 
 def _integers(content: bytes) -> Any:

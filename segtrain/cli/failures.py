@@ -24,7 +24,7 @@ def describe_failure(error: BaseException) -> str | None:
     """Describe an error of the user's input or machine; None for a bug.
 
     Args:
-        error: exception that was raised.
+        error: what was raised.
 
     >>> describe_failure(MemoryError()).partition(":")[0]
     'out of memory'

@@ -18,7 +18,7 @@ Task = Callable[[dict[str, Any], Path, Command], object]
 
 @dataclass(frozen=True)
 class Job:
-    """Task of one run, as the first process sends it to the others.
+    """Task of one run, as the first process hands it out.
 
     Attributes:
         config: composed, resolved and checked configuration.
@@ -32,7 +32,10 @@ class Job:
 
 
 def several() -> bool:
-    """Return True if ``torchrun`` has started this process, alone or with others; needs no import of PyTorch."""
+    """Return True if ``torchrun`` has started this process, with others or to be started again.
+
+    Only then PyTorch is imported for it.
+    """
     return {"RANK", "WORLD_SIZE"} <= os.environ.keys()
 
 
@@ -84,7 +87,7 @@ def follow(load: Callable[[], Task]) -> None:
     """Run what the first process starts, until it has no further run.
 
     Args:
-        load: function that imports the task.
+        load: imports the task.
     """
     while (job := agree(_nothing)) is not None:
         load()(job.config, job.output_dir, job.command)
@@ -119,7 +122,7 @@ def program_of(program: Sequence[str]) -> tuple[str, ...]:
 
 
 def report_stop(message: str) -> None:
-    """Print in the first process alone how a command was stopped by a signal, which all processes receive."""
+    """Print how a command was stopped by a signal, which all processes receive; the first one knows what is kept."""
     if several():
         from segtrain import distributed
 
@@ -138,7 +141,7 @@ def remember(folder: Path) -> None:
 
 
 def continued(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with which a command continues in its folder, if ``torchrun`` has started it again.
+    """Return the arguments of a command so that it goes on in its folder, if ``torchrun`` has started it again.
 
     Args:
         arguments: options and overrides, as typed.

@@ -6,7 +6,7 @@ functions grow with the outlines of the masks, not with their areas or the image
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +14,13 @@ from pycocotools import mask as coco_mask
 
 from segtrain.arrays import BoolArray, FloatArray, IntArray
 from segtrain.masks import codec, sweep
+from segtrain.masks.rles import PackedRles as PackedRles
+from segtrain.masks.rles import Rle as Rle
 from segtrain.masks.sweep import Overlaps as Overlaps
 from segtrain.masks.sweep import Runs as Runs
 
 _COLUMNS = 2**21  # pixels of a label map that are read at a time; bounds the memory
 _CROPS = 2**22  # pixels of crops that are decoded at a time, if one has no more; likewise
-
-
-class Rle(TypedDict):
-    """A compressed COCO run-length mask."""
-
-    size: list[int]  # [H, W]
-    counts: str  # COCO's ASCII run-length code
 
 
 def encode(mask: npt.NDArray[Any]) -> Rle:
@@ -87,15 +82,31 @@ def encode_labels(labels: npt.NDArray[np.integer[Any]]) -> list[Rle]:
     >>> area(encode_labels(np.array([[1, 1, 0], [3, 1, 0]]))).tolist()
     [3, 0, 1]
     """
+    return list(pack_labels(labels))
+
+
+def pack_labels(labels: npt.NDArray[np.integer[Any]]) -> PackedRles:
+    """Encode every region of a label map, packed; see `encode_labels`.
+
+    >>> pack_labels(np.array([[1, 1, 0], [3, 1, 0]]))[2]
+    {'size': [2, 3], 'counts': '114'}
+    """
+    height, width = labels.shape
     starts, stops, owner = _label_runs(labels)
-    flips = np.stack([starts, stops], axis=1).reshape(-1)
-    return from_flips(flips, np.repeat(owner, 2), int(labels.max(initial=0)), labels.shape)
+    flips: _Integers = np.stack([starts, stops], axis=1).reshape(-1)
+    del starts, stops  # as large as the plane where regions are ragged
+    text, ends = codec.text_of(flips, np.repeat(owner, 2), int(labels.max(initial=0)), height * width)
+    return PackedRles.of_one_size(text, ends, (height, width))
 
 
-def _label_runs(labels: npt.NDArray[np.integer[Any]]) -> tuple[IntArray, IntArray, IntArray]:
+_Integers = npt.NDArray[np.integer[Any]]
+
+
+def _label_runs(labels: _Integers) -> tuple[_Integers, _Integers, _Integers]:
     """Find the runs of all regions of a label map, sorted by region: first position, position after the last, owner."""
     height, width = labels.shape
-    parts = [(np.zeros(0, dtype=np.int64),) * 3]
+    narrow: type[np.integer[Any]] = np.int32 if height * width < 2**31 else np.int64
+    found: tuple[list[_Integers], ...] = ([np.zeros(0, narrow)], [np.zeros(0, narrow)], [np.zeros(0, np.int32)])
     # Some columns at a time: the runs take less memory than the plane.
     step = max(1, _COLUMNS // max(height, 1))
     for first in range(0, width, step):
@@ -104,11 +115,12 @@ def _label_runs(labels: npt.NDArray[np.integer[Any]]) -> tuple[IntArray, IntArra
         column, row = np.nonzero(framed[:, 1:] != framed[:, :-1])
         above, below = framed[column, row], framed[column, row + 1]
         # A change between two regions ends a run of the one and starts a run of the other.
-        position = (first + column) * height + row
-        parts.append((position[below > 0], position[above > 0], below[below > 0].astype(np.int64) - 1))
-    starts, stops, owner = (np.concatenate(column) for column in zip(*parts, strict=True))
+        position = ((first + column) * height + row).astype(narrow)
+        for parts, own in zip(found, (position[below > 0], position[above > 0], below[below > 0]), strict=True):
+            parts.append(own)
+    owner = np.concatenate(found[2]).astype(np.int32) - np.int32(1)
     order = np.argsort(owner, kind="stable")
-    return starts[order], stops[order], owner[order]
+    return np.concatenate(found[0])[order], np.concatenate(found[1])[order], owner[order]
 
 
 def decode_crop(rle: Rle) -> tuple[npt.NDArray[np.uint8], int, int]:
@@ -263,6 +275,8 @@ def area(rles: Sequence[Rle]) -> IntArray:
     >>> area([encode(np.ones((2, 3))), encode(np.zeros((2, 3)))]).tolist()
     [6, 0]
     """
+    if isinstance(rles, PackedRles):
+        return _packed_areas(rles)
     # In pieces: under NumPy 2 pycocotools 2.0.11 stores the number of masks in 8 bits, and fails at 256.
     pieces = [coco_mask.area(list(rles[start : start + 255])) for start in range(0, len(rles), 255)]
     return np.concatenate([np.zeros(0, np.int64), *pieces]).astype(np.int64)
@@ -276,8 +290,39 @@ def boxes(rles: Sequence[Rle]) -> FloatArray:
     """
     if not len(rles):
         return np.zeros((0, 4))
+    if isinstance(rles, PackedRles):
+        return _packed_boxes(rles)
     xywh = np.asarray(coco_mask.toBbox(list(rles)), dtype=np.float64).reshape(-1, 4)
     return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+
+
+def _packed_areas(rles: PackedRles) -> IntArray:
+    """Count the pixels of each mask, some masks at a time."""
+    found = [np.zeros(0, dtype=np.int64)]
+    for part in rles.parts():
+        mask, starts, stops = part.runs()
+        found.append(np.bincount(mask, weights=stops - starts, minlength=len(part)).astype(np.int64))
+    return np.concatenate(found)
+
+
+def _packed_boxes(rles: PackedRles) -> FloatArray:
+    """Compute bounding boxes, (N, 4) xyxy, some masks at a time; zeros for masks without a pixel."""
+    found = [np.zeros((0, 4))]
+    for part in rles.parts():
+        mask, starts, stops = part.runs()
+        height = part.heights[mask]
+        left, right = starts // height, (stops - 1) // height
+        whole = right > left  # a run that goes on in the next column reaches from its foot to the top of that one
+        top = np.where(whole, 0, starts - left * height)
+        foot = np.where(whole, height, stops - right * height)
+        first = np.flatnonzero(np.diff(mask, prepend=-1))
+        corners = np.zeros((len(part), 4))
+        if len(first):
+            sides = [np.minimum.reduceat(own, first) for own in (left, top)]
+            sides += [np.maximum.reduceat(own, first) for own in (right + 1, foot)]
+            corners[mask[first]] = np.stack(sides, axis=1)
+        found.append(corners)
+    return np.concatenate(found)
 
 
 def union(rles: Sequence[Rle], size: tuple[int, int]) -> Rle:
@@ -379,7 +424,7 @@ def overlaps(
         np.zeros(len(rles), dtype=np.int64) if group is None else group
         for rles, group in ((first, first_group), (second, second_group))
     )
-    return sweep.overlaps_by_group([rle["counts"] for rle in first], [rle["counts"] for rle in second], *groups)
+    return sweep.overlaps_by_group(PackedRles.of(first), PackedRles.of(second), *groups)
 
 
 def counts_of(rle: Rle) -> IntArray:
@@ -404,7 +449,7 @@ def runs(rles: Sequence[Rle]) -> Runs:
     >>> [column.tolist() for column in runs([from_runs(np.array([2, 2, 2]), (2, 3))])]
     [[0], [2], [4]]
     """
-    return codec.runs([rle["counts"] for rle in rles])
+    return PackedRles.of(rles).runs()
 
 
 def _from_flips(positions: IntArray, size: tuple[int, int]) -> Rle:

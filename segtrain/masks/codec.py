@@ -5,13 +5,16 @@ fourth on, a length is stored as the difference to the one two before. A number 
 first; bit 5 says that more follow, bit 4 of the last one is the sign.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from segtrain.arrays import IntArray
 
+_BLOCK = 2**21  # characters that are decoded, or flips that are encoded, at a time; bounds the memory
 LIMITS = 1 << np.arange(4, 60, 5)  # the least number that needs more than one character, more than two, ...
 
 
@@ -21,7 +24,7 @@ def counts(code: str) -> IntArray:
     >>> counts("222").tolist()
     [2, 2, 2]
     """
-    values, _ = _numbers(code)
+    values, _ = _numbers(code.encode("ascii"))
     # Run 2 is stored as it is, run 3 relative to run 1, run 4 to run 2: two interleaved running sums.
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
@@ -41,11 +44,46 @@ def runs(codes: Sequence[str]) -> tuple[IntArray, IntArray, IntArray]:
     >>> [column.tolist() for column in runs(["222", "06"])]
     [[0, 1], [2, 0], [4, 6]]
     """
-    values, ends = _numbers("".join(codes))
-    lengths = np.diff(np.searchsorted(ends, np.cumsum([len(code) for code in codes])), prepend=0)
+    text = "".join(codes).encode("ascii")
+    return runs_of_text(text, np.cumsum(np.array([len(code) for code in codes], dtype=np.int64)))
+
+
+def runs_of_text(text: bytes, ends: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Decode the runs of 1s of many masks whose codes are one text, some masks at a time; see `runs`.
+
+    Args:
+        text: run-length codes of the masks, one after the other.
+        ends: (N,) position after the last character of each mask's code.
+
+    >>> [column.tolist() for column in runs_of_text(b"22206", np.array([3, 5]))]
+    [[0, 1], [2, 0], [4, 6]]
+    """
+    if len(text) <= _BLOCK:
+        return _runs(text, ends)
+    parts = []
+    for first, last in blocks(ends):
+        start = int(ends[first - 1]) if first else 0
+        mask, starts, stops = _runs(text[start : int(ends[last - 1])], ends[first:last] - start)
+        parts.append((mask + first, starts, stops))
+    mask, starts, stops = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return mask, starts, stops
+
+
+def blocks(ends: IntArray) -> Iterator[tuple[int, int]]:
+    """Divide masks into blocks of about equal sums: the first mask of each, and the one after its last."""
+    total = int(ends[-1]) if len(ends) else 0
+    last = np.searchsorted(ends, np.arange(_BLOCK, total + _BLOCK, _BLOCK)) + 1
+    cuts = np.unique(np.concatenate([[0], np.minimum(last, len(ends)), [len(ends)]])).tolist()
+    return pairwise(cuts)
+
+
+def _runs(text: bytes, ends_of_codes: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Decode the runs of 1s of some masks."""
+    values, ends = _numbers(text)
+    lengths = np.diff(np.searchsorted(ends, ends_of_codes), prepend=0)
     # A row is a run of 0s and the following run of 1s, which may be missing at the end of a mask.
     rows = (lengths + 1) // 2
-    mask = np.repeat(np.arange(len(codes)), rows)
+    mask = np.repeat(np.arange(len(rows)), rows)
     first = np.cumsum(rows) - rows
     odd = lengths % 2 == 1
     pairs = np.zeros((len(mask), 2), dtype=np.int64)
@@ -77,8 +115,37 @@ def codes(flips: IntArray, owners: IntArray, count: int, pixels: int) -> list[st
     >>> codes(np.array([2, 4, 0]), np.array([0, 0, 1]), 2, 6)
     ['222', '06']
     """
-    numbers, ends = _run_differences(*_distinct(flips, owners, pixels), count, pixels)
-    return _characters(numbers, ends)
+    text, ends = text_of(flips, owners, count, pixels)
+    return [text[start:stop].decode("ascii") for start, stop in pairwise([0, *ends.tolist()])]
+
+
+def text_of(
+    flips: npt.NDArray[np.integer[Any]], owners: npt.NDArray[np.integer[Any]], count: int, pixels: int
+) -> tuple[bytes, IntArray]:
+    """Encode many masks as one text, some masks at a time; see `codes`.
+
+    Args:
+        flips: positions at which a mask changes, of any type of integer.
+        owners: index of each flip's mask, not decreasing.
+        count: number of masks.
+        pixels: number of pixels of the plane.
+
+    Returns:
+        The text, and the position after the last character of each mask, (``count``,).
+
+    >>> text_of(np.array([2, 4, 0]), np.array([0, 0, 1]), 2, 6)
+    (b'22206', array([3, 5]))
+    """
+    stops = np.searchsorted(owners, np.arange(count, dtype=owners.dtype), side="right")
+    texts, ends, length = [], [np.zeros(0, dtype=np.int64)], 0
+    for first, last in blocks(stops + np.arange(1, count + 1)):  # a mask without flips has a run, too
+        start, stop = int(stops[first - 1]) if first else 0, int(stops[last - 1])
+        own = flips[start:stop].astype(np.int64), owners[start:stop].astype(np.int64) - first
+        text, own_ends = _characters(*_run_differences(*_distinct(*own, pixels), last - first, pixels))
+        texts.append(text)
+        ends.append(own_ends + length)
+        length += len(text)
+    return b"".join(texts), np.concatenate(ends)
 
 
 def _distinct(flips: IntArray, owners: IntArray, pixels: int) -> tuple[IntArray, IntArray]:
@@ -112,8 +179,8 @@ def _run_differences(flips: IntArray, owners: IntArray, count: int, pixels: int)
     return runs, ends
 
 
-def _characters(numbers: IntArray, ends: IntArray) -> list[str]:
-    """Encode a sequence of numbers, and cut the text at ``ends``."""
+def _characters(numbers: IntArray, ends: IntArray) -> tuple[bytes, IntArray]:
+    """Encode a sequence of numbers, and find the places of its ``ends`` in the text."""
     # Five bits hold a number from -16 to 15, ten one from -512 to 511, and so on.
     sizes = (np.searchsorted(LIMITS, numbers ^ (numbers >> 63), side="right") + 1).astype(np.uint8)
     last = np.cumsum(sizes, dtype=np.int64)
@@ -122,14 +189,12 @@ def _characters(numbers: IntArray, ends: IntArray) -> list[str]:
         long = np.flatnonzero(sizes > place)
         more = (sizes[long] > place + 1).astype(np.int64) << 5
         digits[last[long] - sizes[long] + place] = ((numbers[long] >> (5 * place)) & 0x1F | more) + 48
-    text = digits.tobytes().decode("ascii")
-    cuts = [0, *last[ends - 1].tolist()]
-    return [text[start:stop] for start, stop in pairwise(cuts)]
+    return digits.tobytes(), last[ends - 1]
 
 
-def _numbers(code: str) -> tuple[IntArray, IntArray]:
+def _numbers(code: bytes) -> tuple[IntArray, IntArray]:
     """Decode the numbers of a code, or of several concatenated ones, and the position at which each ends."""
-    digits = np.frombuffer(code.encode("ascii"), dtype=np.uint8) - np.uint8(48)
+    digits = np.frombuffer(code, dtype=np.uint8) - np.uint8(48)
     ends = np.flatnonzero(digits < 0x20)
     lengths = np.diff(ends, prepend=-1)
     starts = ends - lengths + 1

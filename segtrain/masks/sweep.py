@@ -5,14 +5,14 @@ one. Time and memory grow with the number of runs, times its logarithm, and with
 of all pairs of masks is made.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from segtrain.arrays import BoolArray, IntArray
-from segtrain.masks.codec import runs as decode_runs
+from segtrain.masks.rles import PackedRles
 
 Runs = tuple[IntArray, IntArray, IntArray]
 _BLOCK = 2**21  # meetings of runs that are counted at a time; bounds the memory
@@ -105,24 +105,24 @@ def column_pieces(runs: Runs, height: int) -> tuple[IntArray, IntArray]:
     return np.repeat(np.arange(len(first)), last - first), ranges(first, last)
 
 
-def overlaps_by_group(
-    first: Sequence[str], second: Sequence[str], first_group: IntArray, second_group: IntArray
-) -> Overlaps:
+def overlaps_by_group(first: PackedRles, second: PackedRles, first_group: IntArray, second_group: IntArray) -> Overlaps:
     """Count the pixels that masks of one list share with masks of the same group in another.
 
     Args:
-        first: run-length codes of the first masks.
-        second: run-length codes of the second masks.
+        first: the first masks.
+        second: the second masks.
         first_group: (N,) group of each of the first masks, such as its image.
         second_group: (M,) group of each of the second masks.
 
     >>> group = np.array([0, 1])
-    >>> [column.tolist() for column in overlaps_by_group(["06", "06"], ["222", "42"], group, group)]
+    >>> first = PackedRles.of_one_size(b"0606", np.array([2, 4]), (2, 3))
+    >>> second = PackedRles.of_one_size(b"22242", np.array([3, 5]), (2, 3))
+    >>> [column.tolist() for column in overlaps_by_group(first, second, group, group)]
     [[0, 1], [0, 1], [2, 2]]
     """
     _, number = np.unique(np.concatenate([first_group, second_group]), return_inverse=True)
     groups = number[: len(first)], number[len(first) :]
-    lengths = np.array([len(code) for code in (*first, *second)], dtype=np.int64)
+    lengths = np.concatenate([np.diff(own.ends, prepend=0) for own in (first, second)])
     in_both = np.intersect1d(*groups)
     # Groups are taken together, so that many small ones cost no more than a large one, up to a limit of memory.
     batch = np.full(int(number.max(initial=-1)) + 1, -1)
@@ -131,7 +131,7 @@ def overlaps_by_group(
     batches = [_members(batch[own]) for own in groups]
     for key in batches[0]:
         chosen = [own[key] for own in batches]
-        runs = [decode_runs([codes[n] for n in part]) for codes, part in zip((first, second), chosen, strict=True)]
+        runs = [own.where(part).runs() for own, part in zip((first, second), chosen, strict=True)]
         plane = max(int(stops.max(initial=0)) for _, _, stops in runs)
         one, other = (
             (mask, starts + own[part][mask] * plane, stops + own[part][mask] * plane)

@@ -171,7 +171,7 @@ class _Shapes:
         return cls(real, found, found[:, 2] * found[:, 3])
 
     def pairs(self, detection_group: IntArray, truth_group: IntArray, crowd: BoolArray) -> Pairs:
-        find = mask_pairs if isinstance(self.truths, list) else box_pairs
+        find = box_pairs if isinstance(self.truths, np.ndarray) else mask_pairs
         return find(self.detections, self.truths, detection_group, truth_group, crowd)
 
 

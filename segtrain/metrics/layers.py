@@ -1,14 +1,13 @@
 """Layers of an image's masks: crowds, and the true and the detected objects of each category."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from segtrain.arrays import BoolArray, IntArray
-from segtrain.mask_records import column, rles_of
-from segtrain.masks import Rle
+from segtrain.mask_records import by_image, column, rles_of
+from segtrain.masks import PackedRles
 from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction
 
@@ -25,7 +24,7 @@ class LayeredMasks(NamedTuple):
     """
 
     layers: IntArray
-    rles: Sequence[Rle]
+    rles: PackedRles
 
     @property
     def categories(self) -> list[int]:
@@ -51,20 +50,23 @@ def layered_masks(
     >>> layered_masks([truth], [truth], {3: 0})[7].layers.tolist()
     [0, 1]
     """
-    found: defaultdict[int, tuple[list[int], list[Rle]]] = defaultdict(lambda: ([], []))
+    sides = []
     for records, layer_of in (
         (truths, {category_id: 2 * place for category_id, place in places.items()}),
         (predictions, {category_id: 2 * place + 1 for category_id, place in places.items()}),
     ):
-        own = [layer_of.get(category_id, _NONE) for category_id in column(records, "category_id").tolist()]
+        layers = np.array([layer_of.get(own, _NONE) for own in column(records, "category_id").tolist()], dtype=np.int64)
         if records is truths:
-            own = [CROWD if truth["iscrowd"] else layer for truth, layer in zip(truths, own, strict=True)]
-        for image_id, layer, rle in zip(column(records, "image_id").tolist(), own, rles_of(records), strict=True):
-            if layer != _NONE:
-                layers, rles = found[image_id]
-                layers.append(layer)
-                rles.append(rle)
-    return {image_id: LayeredMasks(np.array(layers), rles) for image_id, (layers, rles) in found.items()}
+            layers[[bool(truth["iscrowd"]) for truth in truths]] = CROWD
+        rles = PackedRles.of(rles_of(records))
+        known = ((image_id, own[layers[own] != _NONE]) for image_id, own in by_image(records).items())
+        sides.append({image_id: (layers[own], rles.where(own)) for image_id, own in known if len(own)})
+    masked = {}
+    for image_id in dict.fromkeys(image_id for side in sides for image_id in side):
+        own = [side[image_id] for side in sides if image_id in side]
+        layers = np.concatenate([layers for layers, _ in own])
+        masked[image_id] = LayeredMasks(layers, PackedRles.joined(rles for _, rles in own))
+    return masked
 
 
 def true_both_either(partition: Partition, true: BoolArray, found: BoolArray) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 from segtrain import masks
 from segtrain.arrays import FloatArray, IntArray, mean_of_defined
 from segtrain.mask_records import column, rles_of
-from segtrain.masks import Rle
+from segtrain.masks import PackedRles
 from segtrain.masks.sweep import Runs, ranges
 from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction
@@ -132,7 +132,7 @@ class _Segments(NamedTuple):
     """Masks of an image in the order of precedence, and the number of each one's category."""
 
     place: IntArray
-    rles: Sequence[Rle]
+    rles: PackedRles
 
 
 def _segments(
@@ -143,11 +143,11 @@ def _segments(
     image = column(records, "image_id")
     order = np.lexsort((rank, image))
     order = order[place[order] >= 0]
-    rles = rles_of(records)
-    groups: defaultdict[int, _Segments] = defaultdict(lambda: _Segments(np.zeros(0, dtype=np.int64), []))
+    rles = PackedRles.of(rles_of(records))
+    groups: defaultdict[int, _Segments] = defaultdict(lambda: _Segments(np.zeros(0, dtype=np.int64), PackedRles.of([])))
     for own in np.split(order, np.flatnonzero(np.diff(image[order])) + 1):
         if len(own):
-            groups[int(image[own[0]])] = _Segments(place[own], [rles[n] for n in own.tolist()])
+            groups[int(image[own[0]])] = _Segments(place[own], rles.where(own))
     return groups
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segtrain.arrays import BoolArray, FloatArray, IntArray
+from segtrain.mask_records import rles_of, select
 from segtrain.metrics.matching import Matches
 from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.pairs import Pairs, mask_pairs
@@ -76,7 +77,7 @@ def error_types(
     false = counted & (right < 0)
     here, there = np.flatnonzero(false), np.flatnonzero(real)
     pairs = mask_pairs(
-        [predictions[n]["segmentation"] for n in matches.record[here]],
+        rles_of(select(predictions, matches.record[here])),
         [truths[n]["segmentation"] for n in matches.truth_record[there]],
         matches.image[here],
         matches.truth_image[there],

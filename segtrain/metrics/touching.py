@@ -8,8 +8,8 @@ import numpy as np
 
 from segtrain import masks
 from segtrain.arrays import BoolArray, IntArray
-from segtrain.mask_records import column, rles_of
-from segtrain.masks import Overlaps, Rle, sweep
+from segtrain.mask_records import by_image, rles_of
+from segtrain.masks import Overlaps, PackedRles, Rle, sweep
 from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction
 
@@ -99,13 +99,12 @@ def merges_and_splits(parts: Mapping[int, Sequence[Rle]], predictions: Sequence[
     >>> merges_and_splits({1: [first, second]}, [one_for_both])
     MergesAndSplits(objects=2, found=2, merged=2, split=0)
     """
-    found: defaultdict[int, list[Rle]] = defaultdict(list)
-    for image_id, rle in zip(column(predictions, "image_id").tolist(), rles_of(predictions), strict=True):
-        if image_id in parts:
-            found[image_id].append(rle)
+    every = PackedRles.of(rles_of(predictions))
     covered = merged = split = 0
-    for image_id, rles in found.items():
-        objects = parts[image_id]
+    for image_id, own in by_image(predictions).items():
+        if image_id not in parts:
+            continue
+        rles, objects = every.where(own), parts[image_id]
         covers, inside = _mostly(masks.overlaps(rles, objects), masks.area(rles), masks.area(objects))
         several = np.bincount(covers.first, minlength=len(rles)) > 1
         merged += len(np.unique(covers.second[several[covers.first]]))
@@ -161,7 +160,7 @@ def _mostly(pairs: Overlaps, first: IntArray, second: IntArray) -> tuple[Overlap
     return Overlaps(*(column[covered] for column in pairs)), Overlaps(*(column[inside] for column in pairs))
 
 
-def _in_pieces(rles: Sequence[Rle], inside: Overlaps, objects: int) -> BoolArray:
+def _in_pieces(rles: PackedRles, inside: Overlaps, objects: int) -> BoolArray:
     """Tell which objects contain two detections that are no duplicates, (objects,).
 
     Args:
@@ -173,7 +172,7 @@ def _in_pieces(rles: Sequence[Rle], inside: Overlaps, objects: int) -> BoolArray
     count = np.bincount(inside.second, minlength=objects)
     candidate = count[inside.second] > 1
     pieces, owner = inside.first[candidate], inside.second[candidate]
-    chosen = [rles[n] for n in pieces]
+    chosen = rles.where(pieces)
     area = masks.area(chosen)
     one, other, shared = masks.overlaps(chosen, chosen, owner, owner)
     duplicates = np.bincount(owner[one[2 * shared > np.minimum(area[one], area[other])]], minlength=objects)

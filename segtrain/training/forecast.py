@@ -1,8 +1,8 @@
 """Forecast of a run before its first step: its time and memory, and how it can be shortened.
 
-Two trial steps are computed on the most expensive images: the first one shows whether the memory suffices, and warms
-up; the second one is timed. If a typical one of the next batches is cheaper, it is timed as well. The run itself is not
-changed.
+Two steps are rehearsed on the images that cost most: the first one shows whether the memory suffices, and warms up; the
+second one is timed. Where a typical one of the coming batches costs less, it is timed as well. Nothing of the run
+changes by it.
 """
 
 import logging
@@ -28,17 +28,17 @@ from segtrain.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 LEAST_STEPS = 10  # a shorter run shows its time by itself
-WORTH_STEPS = 40  # least number of steps of a run for which slow steps are rehearsed more than once
+WORTH_STEPS = 40  # of a run whose steps are rehearsed more than once, however long they take
 _LOOKED_AT = 100  # batches among which a typical one is chosen
-_QUICK = 1.0  # seconds; steps that take less are always rehearsed more than once
-_ALIKE = 0.9  # typical images with this share of the pixels of the most expensive ones are not timed separately
-_LONG = 3600.0  # seconds of training, above which shorter trainings are suggested
-_MANY_OBJECTS = 15  # mean number of objects in an image, from which experiment=nuclei is suggested rather than photos
+_QUICK = 1.0  # seconds of a step that may always be rehearsed again
+_ALIKE = 0.9  # typical images with this share of the costliest ones' pixels are not timed apart
+_LONG = 3600.0  # seconds of training, above which shorter ways are named
+_MANY_OBJECTS = 15  # in an image, from which on experiment=nuclei suits better than experiment=photos
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Time and memory that a run will take.
+    """What a run is going to take.
 
     Attributes:
         steps: number of steps that are left.
@@ -85,7 +85,7 @@ class Forecast:
 
 
 def describe_seconds(seconds: float) -> str:
-    """Return a time in words, rounded for a reader.
+    """Return a time as a reader rounds it.
 
     >>> [describe_seconds(s) for s in (0.0349, 0.52, 7.25, 53, 720, 29160, 400000)]
     ['0.035 s', '0.52 s', '7.2 s', '53 s', '12 min', '8.1 h', '4.6 days']
@@ -105,14 +105,14 @@ def announce(
     threshold_images: int,
     presets: Mapping[str, float],
 ) -> Forecast | None:
-    """Rehearse steps of a run, and log its forecast; None for a run of few steps.
+    """Rehearse a run and log what it is going to take; None for a run that is too short for it.
 
     Args:
         trainer: run, new or resumed, before its first step.
         dataset: training samples.
         validation: validation images.
         threshold_images: number of images that the score threshold is chosen on; 0 if it is given.
-        presets: ``trainer.max_minutes`` of experiments, by name.
+        presets: minutes of training that experiments take which end by them, by name.
 
     Raises:
         SegtrainError: the memory does not suffice; the message names the images and the settings that help.

@@ -24,7 +24,7 @@ def first_samples(dataset: CocoDataset, count: int) -> tuple[list[Tensor], list[
 
     Args:
         dataset: training samples.
-        count: largest number of samples.
+        count: number of samples, at most.
 
     Returns:
         uint8 RGB images (3, H, W) and their targets; images that cannot be read are left out.
@@ -67,6 +67,6 @@ def describe_run(splits: Mapping[SplitName, Split], segmenter: Trainable, output
 
 
 def _in_each_process() -> str:
-    """Return a remark on the threads of each process, and how to change them; empty for a single process."""
+    """Say that threads are those of a process, and how to change them; nothing for one process."""
     count = distributed.size()
     return f" in each of {count} processes (threads=N for another number)" if count > 1 else ""

@@ -32,13 +32,13 @@ THRESHOLDS = [number / 20 for number in range(1, 20)]
 
 
 class Validation:
-    """Class-aware scoring of a segmenter on a split.
+    """Scores a segmenter on a split, class-aware.
 
     Args:
-        split: validation images, all readable, with their true objects.
+        split: validation images, all readable, and their truth.
         max_dets: detections per image and category that AP uses.
         score_threshold: operating point of mIoU and F1.
-        show: function that receives the step and the detections of every validation.
+        show: receives the detections of every validation.
 
     Raises:
         SegtrainError: the split has no images.
@@ -91,11 +91,11 @@ def detect(
 
 
 class ValidationImages:
-    """Drawing of the detections of each validation in the same few images.
+    """Draws the detections of each validation in the same few images.
 
     Args:
-        run_logger: logger that receives the drawn images; None to draw nothing.
-        split: validation images with their true objects.
+        run_logger: receives the pictures; None where nothing is drawn.
+        split: validation images and their truth.
         count: number of images, spread evenly over the split.
     """
 
@@ -126,7 +126,7 @@ def select_score_threshold(folder: Path, segmenter: Trainable, split: Split, *, 
         folder: folder of ``best.pt``, ``last.pt`` or both.
         segmenter: network of the run; its weights are replaced by the checkpoints'.
         split: training images and their truth.
-        images: largest number of images to use.
+        images: number of images to look at, at most.
         seed: seed of the draw of these images.
 
     Raises:

@@ -20,8 +20,11 @@ def test_distances_in_strips_are_those_of_the_plane(margin: int, plane: np.ndarr
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(regions, "_STRIP", 60)
         patch.setattr(watershed, "_MARGIN", margin)
-        found = watershed._smooth_distance(plane, 0.0)
+        heights = watershed._Heights(plane, 0.0)
+        found = np.concatenate([heights.of_rows(rows) for rows in regions.strips(plane.shape)])
+        depth = heights.depths(slice(0, len(plane)))
     np.testing.assert_array_equal(found, ndimage.distance_transform_edt(np.pad(plane, 1))[1:-1, 1:-1])
+    np.testing.assert_array_equal(depth, -found)
 
 
 @given(sizes, st.integers(0, 2**32), st.integers(1, 30))
@@ -35,7 +38,7 @@ def test_objects_flooded_in_strips_are_those_of_the_plane(size: tuple[int, int],
     markers[tuple(seeds.T)] = np.arange(1, len(seeds) + 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(regions, "_STRIP", 100)
-        found = watershed._flooded(depth, seeds, regions.components(objects))
+        found = watershed._flooded(lambda rows: depth[rows], seeds, regions.components(objects))
     expected = segmentation.watershed(depth, markers, connectivity=2, mask=objects)
     np.testing.assert_array_equal(found, expected)
 

@@ -17,12 +17,15 @@ from segtrain.segmenters.classical.regions import (
     ImageArray,
     LabelMap,
     Polarity,
+    as_given,
     as_rgb,
+    as_unit,
     border_counts,
     components,
     luminance,
     objects_among,
     strips,
+    with_halo,
 )
 from segtrain.values import Natural, NonNegativeFloat, Positive
 
@@ -91,23 +94,24 @@ def colour_clusters(
     """
     if space not in get_args(Space):
         raise SegtrainError(f"space {space!r} is unknown; use {', '.join(get_args(Space))}")
-    colours, grey = _colours(as_rgb(image), space, denoise)
+    colours, grey = _colours(as_given(image), space, denoise)
     segments = cluster(colours, clusters=clusters, bits=bits, restarts=restarts, seed=seed)
     objects = objects_among(segments, grey, polarity)
     del colours, grey, segments  # each as large as the image
     return finish(objects)
 
 
-def _colours(image: Float32Array, space: Space, denoise: float) -> tuple[Float32Array, Float32Array]:
-    """Compute the denoised image in a colour space, (H, W, C), and its grey, (H, W)."""
-    rgb: Float32Array = ndimage.gaussian_filter(image, denoise, axes=(0, 1))
-    grey = luminance(rgb)
-    if space == "grey":
-        return grey[..., None], grey
-    if space == "lab":
-        for rows in strips(grey.shape):
-            rgb[rows] = color.rgb2lab(rgb[rows])
-    return rgb, grey
+def _colours(image: ImageArray, space: Space, denoise: float) -> tuple[Float32Array, Float32Array]:
+    """Compute the denoised image in a colour space, (H, W, C), and its grey, (H, W), a few rows at a time."""
+    grey: Float32Array = np.empty(image.shape[:2], dtype=np.float32)
+    colours: Float32Array = grey[..., None] if space == "grey" else np.empty(image.shape, dtype=np.float32)
+    for rows in strips(grey.shape):
+        around, own = with_halo(rows, int(4 * denoise + 0.5))  # SciPy's Gaussian ends at 4 sigma
+        rgb = ndimage.gaussian_filter(as_unit(image[around]), denoise, axes=(0, 1))[own]
+        grey[rows] = luminance(rgb)
+        if space != "grey":
+            colours[rows] = color.rgb2lab(rgb) if space == "lab" else rgb
+    return colours, grey
 
 
 def cluster(

@@ -1,5 +1,7 @@
 """Peaks of a height map within labelled components, many components at a time."""
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -11,7 +13,7 @@ _BLOCK = 2**22  # pixels of windows that are compared at a time; bounds the memo
 _CROSS = 5  # pixels of the cross by which an even component is opened
 
 
-def component_peaks(height: FloatArray, components: LabelMap, min_distance: int) -> IntArray:
+def component_peaks(heights: Callable[[slice], FloatArray], components: LabelMap, min_distance: int) -> IntArray:
     """Find the peaks of each component, as ``skimage.feature.peak_local_max`` does with ``labels``.
 
     A peak is the highest pixel of its own component in a square of 2 ``min_distance`` + 1 pixels around it. Of equally
@@ -21,7 +23,7 @@ def component_peaks(height: FloatArray, components: LabelMap, min_distance: int)
     scikit-image takes one component after the other, at 100 microseconds each; noise has millions of them.
 
     Args:
-        height: (H, W), above 0 inside components.
+        heights: function from a slice of rows to their heights (h, W), above 0 inside components.
         components: (H, W) 8-connected components 1..N, 0 elsewhere.
         min_distance: least distance in pixels between two peaks of a component, at least 1.
 
@@ -29,41 +31,44 @@ def component_peaks(height: FloatArray, components: LabelMap, min_distance: int)
         (P, 2) row and column of each peak, sorted by component, the higher ones first, then by row and column.
 
     >>> height = np.array([[1.0, 3.0, 2.0, 0.0, 1.0]])
-    >>> component_peaks(height, np.array([[1, 1, 1, 0, 2]]), min_distance=2).tolist()
+    >>> component_peaks(lambda rows: height[rows], np.array([[1, 1, 1, 0, 2]]), min_distance=2).tolist()
     [[0, 1], [0, 4]]
     """
     inside = components > 0
-    peaks = np.flatnonzero(_highest(height, components, inside, min_distance))
+    peaks, height = _highest(heights, components, inside, min_distance)
     owner = components.reshape(-1)[peaks].astype(np.int64)
     even = _even(components, owner)
     if even.any():
         # All its pixels are peaks so far.
         thin = np.ones(len(peaks), dtype=np.bool_)
         thin[even[owner]] = (inside & ~ndimage.binary_opening(inside)).reshape(-1)[peaks[even[owner]]]
-        peaks, owner = peaks[thin], owner[thin]
-    order = np.lexsort((peaks, -height.reshape(-1)[peaks], owner))
+        peaks, height, owner = peaks[thin], height[thin], owner[thin]
+    order = np.lexsort((peaks, -height, owner))
     peaks, owner = peaks[order], owner[order]
-    places = np.stack(np.divmod(peaks, height.shape[1]), axis=1)
+    places = np.stack(np.divmod(peaks, components.shape[1]), axis=1)
     return places[_spaced(places, owner, min_distance)]
 
 
-def _highest(height: FloatArray, components: LabelMap, inside: BoolArray, reach: int) -> BoolArray:
-    """Find the pixels that are the highest of their component within a square, (H, W)."""
-    highest = np.zeros(height.shape, dtype=np.bool_)
-    for rows in strips(height.shape):
+def _highest(
+    heights: Callable[[slice], FloatArray], components: LabelMap, inside: BoolArray, reach: int
+) -> tuple[IntArray, FloatArray]:
+    """Find the pixels that are the highest of their component within a square: positions row by row, and heights."""
+    peaks, tops = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
+    for rows in strips(components.shape):
         around, own = with_halo(rows, reach)
-        masked = np.where(inside[around], height[around], -np.inf)
+        masked = np.where(inside[around], heights(around), -np.inf)
         # Pixels that touch belong to one component: all others of a component are below one of their neighbours.
         candidates = (inside[around] & (masked == ndimage.maximum_filter(masked, 3, mode="nearest")))[own]
-        clear = (masked == ndimage.maximum_filter(masked, 2 * reach + 1, mode="nearest"))[own]
-        highest[rows] = candidates & clear
+        highest = candidates & (masked == ndimage.maximum_filter(masked, 2 * reach + 1, mode="nearest"))[own]
         # Where a higher pixel is near, it may be another component's.
-        y, x = np.nonzero(candidates & ~clear)
+        y, x = np.nonzero(candidates & ~highest)
         block = max(1, _BLOCK // (2 * reach + 1) ** 2)
         for part in (slice(start, start + block) for start in range(0, len(y), block)):
             overtopped = _overtopped(masked, components[around], y[part] + own.start, x[part], reach)
-            highest[rows][y[part], x[part]] = ~overtopped
-    return highest
+            highest[y[part], x[part]] = ~overtopped
+        peaks.append(np.flatnonzero(highest) + rows.start * components.shape[1])
+        tops.append(masked[own][highest])
+    return np.concatenate(peaks), np.concatenate(tops)
 
 
 def _overtopped(masked: FloatArray, components: LabelMap, y: IntArray, x: IntArray, reach: int) -> BoolArray:

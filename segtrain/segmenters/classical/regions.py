@@ -63,6 +63,22 @@ def as_unit(values: npt.NDArray[Any]) -> Float32Array:
     return unit
 
 
+def as_given(image: ImageArray) -> ImageArray:
+    """Return an image of bytes as it is, since bytes can be converted a few rows at a time, and another as `as_rgb`.
+
+    Args:
+        image: (H, W, 3), uint8, or float in [0, 1].
+
+    Raises:
+        SegtrainError: the image has another shape or type, or values outside [0, 1].
+
+    >>> as_given(np.full((1, 1, 3), 255, np.uint8)).dtype
+    dtype('uint8')
+    """
+    _require_three_channels(image)
+    return image if image.dtype == np.uint8 else as_rgb(image)
+
+
 def grey_of(image: ImageArray) -> Float32Array:
     """Compute the grey of an image as it is given; bytes are converted a few rows at a time.
 
@@ -78,8 +94,7 @@ def grey_of(image: ImageArray) -> Float32Array:
     >>> grey_of(np.full((1, 1, 3), 255, np.uint8)).tolist()
     [[1.0]]
     """
-    _require_three_channels(image)
-    return luminance(image if image.dtype == np.uint8 else as_rgb(image))
+    return luminance(as_given(image))
 
 
 def luminance(rgb: ImageArray) -> Float32Array:

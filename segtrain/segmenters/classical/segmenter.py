@@ -96,8 +96,7 @@ class LabelMapSegmenter:
     def _segment(self, image: Tensor) -> Instances:
         labels, scores = self._scored(image.permute(1, 2, 0).cpu().numpy())
         order = np.argsort(-scores, kind="stable")
-        encoded = masks.encode_labels(labels)
-        rles = [encoded[index] for index in order]
+        rles = masks.pack_labels(labels).where(order)
         return Instances(
             size=labels.shape,
             boxes=masks.boxes(rles).astype(np.float32),

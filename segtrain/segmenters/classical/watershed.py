@@ -1,5 +1,7 @@
 """Separation of touching objects: a watershed of the distance to the background."""
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import ndimage
 from skimage import segmentation
@@ -28,53 +30,90 @@ def split_touching(objects: BoolArray, *, smoothing: float, min_distance: int) -
     >>> int(split_touching(pair, smoothing=1.0, min_distance=3).max())
     2
     """
-    height = _smooth_distance(objects, smoothing)
+    heights = _Heights(objects, smoothing)
     connected = components(objects)
-    peaks = component_peaks(height, connected, min_distance)
-    np.negative(height, out=height)
-    return _flooded(height, peaks, connected)
+    seeds = component_peaks(heights.of_rows, connected, min_distance)
+    return _flooded(heights.depths, seeds, connected)
 
 
-def _smooth_distance(objects: BoolArray, sigma: float) -> FloatArray:
-    """Compute the distance of each pixel to the background, smoothed by a Gaussian, in strips of rows."""
-    height = np.empty(objects.shape)
-    for rows in strips(objects.shape):
-        around, own = with_halo(rows, int(4 * sigma + 0.5))  # SciPy's Gaussian ends at 4 sigma
-        distance = _distance_in_strip(objects, slice(around.start, min(around.stop, len(objects))))
-        height[rows] = ndimage.gaussian_filter(distance, sigma)[own]
-    return height
-
-
-def _flooded(depth: FloatArray, seeds: IntArray, connected: LabelMap) -> LabelMap:
-    """Flood each component from its seeds, the lowest pixels first, some components at a time.
-
-    Components do not meet, and scikit-image's watershed takes several copies of what it is given.
+class _Heights:
+    """Distance of each pixel to the background, smoothed by a Gaussian; computed strip by strip where it is asked for.
 
     Args:
-        depth: (H, W) minus the height.
+        objects: (H, W), true inside objects.
+        sigma: sigma of the Gaussian in pixels.
+    """
+
+    def __init__(self, objects: BoolArray, sigma: float) -> None:
+        self._objects, self._sigma = objects, sigma
+        # The heights of a small image are kept; those of a large one take eight times the memory of its mask.
+        self._kept = self._compute(slice(0, len(objects))) if len(list(strips(objects.shape))) <= 1 else None
+
+    def of_rows(self, rows: slice) -> FloatArray:
+        """Return the heights of some rows."""
+        return self._compute(rows) if self._kept is None else self._kept[rows]
+
+    def depths(self, window: slice) -> FloatArray:
+        """Return minus the heights of many rows."""
+        depth = np.empty((window.stop - window.start, self._objects.shape[1]))
+        for rows in strips(depth.shape):
+            np.negative(self.of_rows(slice(window.start + rows.start, window.start + rows.stop)), out=depth[rows])
+        return depth
+
+    def _compute(self, rows: slice) -> FloatArray:
+        rows = slice(rows.start, min(rows.stop, len(self._objects)))
+        around, own = with_halo(rows, int(4 * self._sigma + 0.5))  # SciPy's Gaussian ends at 4 sigma
+        distance = _distance_in_strip(self._objects, slice(around.start, min(around.stop, len(self._objects))))
+        smooth: FloatArray = ndimage.gaussian_filter(distance, self._sigma)[own]
+        return smooth
+
+
+def _flooded(depths: Callable[[slice], FloatArray], seeds: IntArray, connected: LabelMap) -> LabelMap:
+    """Flood each component from its seeds, the highest pixels first, some components at a time.
+
+    Components do not meet, and scikit-image's watershed takes several copies of what it is given. A component with a
+    single seed belongs to it as a whole, so only strips with other components are flooded.
+
+    Args:
+        depths: function from a slice of rows to minus their heights.
         seeds: (N, 2) row and column of each seed.
         connected: (H, W) components 1..C, 0 elsewhere; overwritten.
 
     Returns:
         (H, W) number of the seed that each pixel belongs to, from 1; 0 for none.
     """
-    first, last = _row_ranges(connected)
-    owner, count = connected[tuple(seeds.T)], len(first)
+    owner, count = connected[tuple(seeds.T)], int(connected.max(initial=0)) + 1
+    several = np.bincount(owner, minlength=count) > 1
+    # Numbers beyond those of the components are labels already: a plane of their own would double the memory.
+    number = np.zeros(count + len(seeds) + 1, dtype=np.int32)
+    number[owner] = np.arange(1, len(seeds) + 1)
+    number[count:] = np.arange(len(seeds) + 1)
+    first, last = _row_ranges(connected) if several.any() else np.full((2, count), -1, dtype=np.int64)
     for rows in strips(connected.shape):
         chosen = np.flatnonzero((first >= rows.start) & (first < rows.stop))
-        if not len(chosen):
+        if not several[chosen].any():
             continue
-        # Numbers beyond those of the components are labels already: a plane of their own would double the memory.
-        is_chosen = np.zeros(count + len(seeds) + 1, dtype=np.bool_)
+        is_chosen = np.zeros(len(number), dtype=np.bool_)
         is_chosen[chosen] = True
         window = slice(rows.start, int(last[chosen].max()) + 1)
         inside, own = is_chosen[connected[window]], np.flatnonzero(is_chosen[owner])
-        markers = np.zeros(inside.shape, dtype=np.int32)
-        markers[seeds[own, 0] - rows.start, seeds[own, 1]] = own + 1
-        flooded = segmentation.watershed(depth[window], markers, connectivity=2, mask=inside)
-        np.copyto(connected[window], flooded + count, where=inside)
-    np.maximum(connected - count, 0, out=connected)
+        places = seeds[own, 0] - rows.start, seeds[own, 1]
+        # No name holds these two arrays: scikit-image can free them once it has copied them.
+        flooded = segmentation.watershed(
+            depths(window), _markers(places, own + 1, inside.shape), connectivity=2, mask=inside
+        )
+        flooded += count
+        np.copyto(connected[window], flooded, where=inside)
+    for rows in strips(connected.shape):
+        connected[rows] = number[connected[rows]]
     return connected
+
+
+def _markers(places: tuple[IntArray, IntArray], numbers: IntArray, size: tuple[int, ...]) -> LabelMap:
+    """Draw single pixels into a plane of zeros."""
+    markers = np.zeros(size, dtype=np.int32)
+    markers[places] = numbers
+    return markers
 
 
 def _row_ranges(connected: LabelMap) -> tuple[IntArray, IntArray]:
