@@ -1,14 +1,15 @@
 """Forecast of a run before its first step: its time and memory, and how it can be shortened.
 
 Two steps are rehearsed on the images that cost most: the first one shows whether the memory suffices, and warms up; the
-second one is timed. Where a typical one of the coming batches costs less, it is timed as well. Nothing of the run
-changes by it.
+second one is timed (three of them, if they are short). Where a typical one of the coming batches costs less, it is
+timed as well. Nothing of the run changes by it.
 """
 
 import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ LEAST_STEPS = 10  # a shorter run shows its time by itself
 WORTH_STEPS = 40  # of a run whose steps are rehearsed more than once, however long they take
 _LOOKED_AT = 100  # batches among which a typical one is chosen
 _QUICK = 1.0  # seconds of a step that may always be rehearsed again
+_REPEATS = 3  # of such a step, whose time says little on a busy machine
 _ALIKE = 0.9  # typical images with this share of the costliest ones' pixels are not timed apart
 _LONG = 3600.0  # seconds of training, above which shorter ways are named
 _MANY_OBJECTS = 15  # in an image, from which on experiment=nuclei suits better than experiment=photos
@@ -184,11 +186,12 @@ def _forecast(
             warm = _first_step(trainer, costly)
             stage.update(0.25)
             again = warm < _QUICK or _most_steps(trainer, steps, warm) >= WORTH_STEPS
-            most = _joint(rehearse(segmenter, learner.gradients, costly.batch)) if again else warm
+            repeats = _REPEATS if warm < _QUICK else 1
+            most = _usual_step(trainer, costly, repeats) if again else warm
         stage.update(0.5)
         usual = most
         if again and typical.pixels < _ALIKE * costly.pixels:
-            usual = _joint(rehearse(segmenter, learner.gradients, typical.batch))
+            usual = _usual_step(trainer, typical, repeats)
         stage.update(0.75)
         per_image = _validation_seconds(trainer, validation, twice=again)
 
@@ -235,6 +238,12 @@ def _first_step(trainer: Trainer, costly: DrawnBatch) -> float:
         f"the memory does not hold a step of this run, {free} are free: {describe_images([costly.batch])}; "
         f"{LESS_MEMORY}; trainer.forecast=false begins in any case"
     )
+
+
+def _usual_step(trainer: Trainer, drawn: DrawnBatch, repeats: int) -> float:
+    """Measure the seconds of a step, their median if it is repeated."""
+    learner = trainer.learner
+    return median(_joint(rehearse(learner.segmenter, learner.gradients, drawn.batch)) for _ in range(repeats))
 
 
 def _validation_seconds(trainer: Trainer, validation: Split, *, twice: bool) -> float:

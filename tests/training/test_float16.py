@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from segtrain.benchmark.checkpoints import EvaluatedCheckpoint
 from segtrain.data.coco.index import CocoIndex
 from segtrain.errors import SegtrainError
 from segtrain.segmenters import Trainable
-from segtrain.training.checkpoint import load_checkpoint
+from segtrain.training.checkpoint import load_checkpoint, load_segmenter
 from segtrain.training.trainer import Trainer
-from tests.helpers.tiny_networks import CLASSES
-from tests.helpers.tiny_runs import Run, write_data
+from tests.helpers.tiny_networks import CLASSES, tiny
+from tests.helpers.tiny_runs import Run, checkpoint, write_data
 from tests.helpers.unet import UNet
 
 
@@ -123,3 +124,13 @@ def test_a_resumed_run_goes_on_with_its_scale_to_the_bit(index: CocoIndex, tmp_p
     assert len(set(whole.curve("train/loss_scale"))) > 2
     assert states[0].training["scaler"] == states[1].training["scaler"]
     assert all(torch.equal(states[0].model[name], value) for name, value in states[1].model.items())
+
+
+def test_its_checkpoint_computes_in_float32_on_the_cpu(tmp_path: Path) -> None:
+    checkpoint(precision="fp16", model=tiny().state_dict()).save(tmp_path / "best.pt")
+    segmenter = load_segmenter(tmp_path / "best.pt")
+    assert segmenter.precision == "fp16"
+    assert segmenter.product_dtype == torch.float32
+    weights = EvaluatedCheckpoint.load(tmp_path / "best.pt")
+    assert weights.precision(None, torch.device("cpu")) == "fp32"
+    assert weights.precision(None, torch.device("cuda")) == "fp16"

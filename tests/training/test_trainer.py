@@ -173,8 +173,10 @@ def test_resuming_a_finished_run_does_nothing(index: CocoIndex, tmp_path: Path, 
     assert again.entries == []
 
 
-def test_a_finished_run_goes_on_with_a_higher_limit(index: CocoIndex, tmp_path: Path, whole: Run) -> None:
-    more = Run(index, tmp_path, start=last(whole), changes={"epochs": 3})
+def test_a_finished_run_goes_on_with_a_higher_limit(index: CocoIndex, tmp_path: Path) -> None:
+    first = unet_run(index, tmp_path / "first")
+    first.fit()
+    more = unet_run(index, tmp_path / "more", start=last(first), changes={"epochs": 3})
     more.fit()
     assert last(more).step == 9
     assert [step for step, _ in more.validated] == [9]
@@ -197,11 +199,13 @@ def test_resuming_with_other_batches_shows_the_rest_of_the_epoch(index: CocoInde
     assert runs[2].curve("train/epoch") == [1.0, 1.5]
 
 
-def test_resuming_with_and_without_averages(index: CocoIndex, tmp_path: Path, whole: Run) -> None:
-    plain = Run(index, tmp_path / "plain", start=last(whole), changes={"epochs": 3, "ema_decay": None})
+def test_resuming_with_and_without_averages(index: CocoIndex, tmp_path: Path) -> None:
+    first = unet_run(index, tmp_path / "first")
+    first.fit()
+    plain = unet_run(index, tmp_path / "plain", start=last(first), changes={"epochs": 3, "ema_decay": None})
     plain.fit()
     assert_same(last(plain).model, last(plain).training["model"])  # type: ignore[index]
-    averaged = Run(index, tmp_path / "averaged", start=last(plain), changes={"epochs": 4})
+    averaged = unet_run(index, tmp_path / "averaged", start=last(plain), changes={"epochs": 4})
     averaged.fit()
     assert last(averaged).training["ema_updates"] == 3  # type: ignore[index]
 
