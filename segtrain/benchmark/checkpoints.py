@@ -32,7 +32,7 @@ _OWN_TO_A_RUN = ("seed", "output_dir", "overwrite", "resume", "device", "threads
 
 
 def loads_checkpoint(node: Mapping[str, Any]) -> bool:
-    """Return True if the node of a segmenter stands for a checkpoint's network."""
+    """Return True if the node of a segmenter loads the network of a checkpoint."""
     return bool(node["_target_"] == _LOADER)
 
 
@@ -73,7 +73,7 @@ class EvaluatedCheckpoint:
         return SCORE_THRESHOLD if self.checkpoint is None else self.checkpoint.score_threshold
 
     def description(self, network: str, given: float | None, evaluated: Split) -> str:
-        """Describe the checkpoint's network for the report: its operating point, and what its weights were chosen on.
+        """Describe the checkpoint's network for the report: its operating point, and the choice of its weights.
 
         Args:
             network: title of the network, such as "Mask R-CNN".
@@ -100,7 +100,7 @@ class EvaluatedCheckpoint:
         return "fp32" if chosen == "fp16" and device.type == "cpu" else chosen
 
     def data_settings(self, data: Mapping[str, Any]) -> tuple[dict[str, Any], list[int] | None]:
-        """Fill in the checkpoint's values where the user gave none.
+        """Complete data settings by the checkpoint's values for keys that the user has not set.
 
         Args:
             data: the ``data`` node of evaluate.py.
@@ -117,7 +117,7 @@ class EvaluatedCheckpoint:
         if "data" not in self.checkpoint.config:
             raise SegtrainError(f"{self.path}: its config has no data; the file is damaged")
         merged = {**data, **self.checkpoint.config["data"], "intensity": "auto", **given, "generator": None}
-        # Whichever of the two ways to name a validation split the user chose replaces the other.
+        # Of the two ways to name a validation split, the one that the user has chosen replaces the other.
         if "val_annotations" in given:
             merged["val_fraction"] = merged["split_by"] = None
         elif "val_fraction" in given:
@@ -131,7 +131,7 @@ class EvaluatedCheckpoint:
         return None if self.checkpoint is None else Intensity.from_plain(self.checkpoint.intensity)
 
     def segmenter_node(self, node: Mapping[str, Any], max_dets: int) -> dict[str, Any]:
-        """Fill in the checkpoint's path where the node of a segmenter stands for its network."""
+        """Set the checkpoint's path in the node of a segmenter that loads its network."""
         return {**node, "path": str(self.path), "max_dets": max_dets} if loads_checkpoint(node) else dict(node)
 
     def categories(self, index: CocoIndex, *, need_names: bool) -> Sequence[Category] | None:
@@ -185,7 +185,7 @@ class EvaluatedCheckpoint:
 
 
 def _validated_on(checkpoint: Checkpoint, evaluated: Split) -> bool:
-    """Tell whether all evaluated images are among those that validated the checkpoint's run."""
+    """Return True if all evaluated images are validation images of the checkpoint's run."""
     if checkpoint.contents.get("val") == fingerprint_of(evaluated):
         return True
     data, drawn = checkpoint.config["data"], checkpoint.val_ids
@@ -199,7 +199,7 @@ def _validated_on(checkpoint: Checkpoint, evaluated: Split) -> bool:
 
 
 def _place(folder: Location | ImageStore) -> str:
-    """Return what tells an image folder from all others."""
+    """Return a text that identifies an image folder."""
     text = str(folder.resolve()) if isinstance(folder, Path) else getattr(folder, "shown", str(folder))
     return text.removeprefix("file://")
 
@@ -209,17 +209,17 @@ def _resolved(paths: Iterable[Path]) -> list[Path]:
 
 
 def find_checkpoints(config: Mapping[str, Any]) -> list[EvaluatedCheckpoint]:
-    """Load the checkpoints that evaluate.py's configuration needs; the first one states the data.
+    """Load the checkpoints that evaluate.py's configuration needs; the first one defines the data.
 
     Args:
         config: configuration of evaluate.py.
 
     Returns:
-        At least one; a single one without a checkpoint if nothing comes from any.
+        The checkpoints, at least one; a single `EvaluatedCheckpoint` without a checkpoint if none is needed.
 
     Raises:
-        SegtrainError: one is needed and not there, cannot be read, is named twice, or was validated on other images
-            than the first while the data are to come from there.
+        SegtrainError: a checkpoint is missing, cannot be read, is named twice, or was validated on other images than
+            the first one, while the data are those of the checkpoint.
     """
     data, loads = config["data"], any(map(loads_checkpoint, config["segmenters"].values()))
     if not data["from_checkpoint"] and not loads:
@@ -256,7 +256,7 @@ def with_all_categories(split: Split, checkpoints: Iterable[EvaluatedCheckpoint]
 
 
 def _newest(data: Mapping[str, Any], *, loads: bool) -> Path:
-    """Find the newest checkpoint, or say what does without one: other rows, or data that are given."""
+    """Find the newest checkpoint; the error without one names the ways to evaluate without it."""
     give = "data=coco data.root=DIR data.val_annotations=FILE data.val_images=DIR"
     if not loads:
         remedy = f"give the data: {give}"
@@ -268,7 +268,7 @@ def _newest(data: Mapping[str, Any], *, loads: bool) -> Path:
 def methods_of(
     name: str, node: Mapping[str, Any], checkpoints: Sequence[EvaluatedCheckpoint]
 ) -> dict[str, EvaluatedCheckpoint]:
-    """Name the methods that a segmenter stands for: ``NAME``, or ``NAME/RUN`` for each of several checkpoints.
+    """Name the methods of a segmenter: ``NAME``, or ``NAME/RUN`` for each of several checkpoints.
 
     Args:
         name: name of the segmenter in the configuration.
@@ -285,9 +285,9 @@ def methods_of(
 
 
 def run_names(paths: Sequence[Path]) -> list[str]:
-    """Name checkpoints after their run folders, with as many of the folders above as tell them apart.
+    """Name checkpoints after their run folders, with as many of the folders above as are needed to distinguish them.
 
-    Where a folder holds two of the checkpoints, the file's name follows; where all that is not enough, a number.
+    If a folder holds two of the checkpoints, the file's name follows; if names are still equal, a number.
 
     Args:
         paths: absolute paths of checkpoints, all different.

@@ -181,7 +181,7 @@ def caveats(images: int, behind: Mapping[str, int], compared: int, resamples: in
 
     Args:
         images: number of images that are resampled.
-        behind: number of images that the metrics rest on, see ``images_behind``.
+        behind: number of images with true objects for each metric, see ``images_behind``.
         compared: number of methods that are compared with the reference.
         resamples: number of resamples; 0 for none.
     """

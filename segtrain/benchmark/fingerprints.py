@@ -1,4 +1,4 @@
-"""Fingerprints of what a row of an evaluation depends on: code, data, settings, and weights."""
+"""Fingerprints of the code, data, settings and weights that a row of an evaluation depends on."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ _LIBRARIES = (
     "numpy", "scipy", "scikit-image", "scikit-learn", "opencv-python-headless", "pillow", "tifffile", "torch",
     "torchvision", "pycocotools", "hotcoco",
 )  # fmt: skip
-# Keys of ``data`` that say where the data lie, and not what they are or how they are read.
+# Keys of ``data`` that state the place of the data, but neither their content nor how they are read.
 _PLACES = frozenset(
     ["root", "train_annotations", "train_images", "val_annotations", "val_images", "cache", "cache_gb", "generator",
      "from_checkpoint", "check"]
@@ -60,7 +60,7 @@ def of_data(split: Split, data: Mapping[str, Any]) -> str:
     """Fingerprint images and annotations, and how they are read.
 
     Args:
-        split: the split; image files count by their sizes and times of change.
+        split: the split; image files are compared by their sizes and times of change.
         data: the ``data`` node.
     """
     settings = {key: value for key, value in data.items() if key not in _PLACES}
@@ -77,7 +77,7 @@ def of_node(node: Mapping[str, Any]) -> str:
     """Fingerprint the configuration of a segmenter, with the code outside this package that it names.
 
     Args:
-        node: configuration; of a checkpoint its content counts, wherever it lies.
+        node: configuration; a checkpoint is compared by its content, whatever its path.
     """
     modules = sorted({name.rpartition(".")[0] for name in _targets(node) if not name.startswith("segtrain.")})
     sources = [of_file(path) for name in modules if (path := _source(name)) is not None]

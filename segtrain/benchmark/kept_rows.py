@@ -1,4 +1,4 @@
-"""Rows of an evaluation on the disk: what is whole of each, by the fingerprint of all that it depends on."""
+"""Completed parts of the rows of an evaluation on the disk, identified by the fingerprint of all they depend on."""
 
 import logging
 import zlib
@@ -65,7 +65,7 @@ class KeptMasks(msgspec.Struct, frozen=True):
 
 
 class KeptDetections(msgspec.Struct, frozen=True):
-    """Detections of a row, and what was measured as they were made.
+    """Detections of a row, with the times, costs and grey values that were measured.
 
     Attributes:
         masks: masks; None if the method has boxes only.
@@ -91,7 +91,7 @@ class KeptDetections(msgspec.Struct, frozen=True):
     def of(
         cls, detections: Detections, costs: Mapping[str, float | None], greys: Mapping[int, tuple[int, int]]
     ) -> "KeptDetections":
-        """Take the detections of a row, and what was measured."""
+        """Convert the detections of a row and its measurements."""
         masks = None if detections.masks is None else MaskRecords.of(detections.masks)
         return cls(
             masks=None if masks is None else KeptMasks.of(masks),
@@ -122,8 +122,8 @@ class Kept(Generic[T]):
 
     Attributes:
         content: the part.
-        measured: date, time and processor of its making.
-        folder: folder of the evaluation that it was found in.
+        measured: date, time and processor of the measurement.
+        folder: folder of the evaluation in which it was found.
     """
 
     content: T
@@ -142,8 +142,8 @@ class _Envelope(msgspec.Struct, frozen=True):
 class KeptRows:
     """Parts of rows in the folder of an evaluation, and in those of earlier ones.
 
-    A file is written under a temporary name, and has its own once it is whole and on the disk. Its name states the
-    fingerprint of all that the part depends on, so that nothing else can be taken for it.
+    A file is written under a temporary name, and renamed when it is complete. Its name contains the fingerprint of all
+    that the part depends on, so that no other part can be mistaken for it.
 
     Args:
         folder: folder of the evaluation.
@@ -165,7 +165,7 @@ class KeptRows:
                 )
 
     def find(self, part: str, fingerprint: str, kind: type[T]) -> Kept[T] | None:
-        """Find a part of a row; None if it is nowhere, or damaged.
+        """Find a part of a row; None if there is none, or it is damaged.
 
         Args:
             part: name of the part, such as "detections".
@@ -192,7 +192,7 @@ class KeptRows:
         return None
 
     def keep(self, part: str, fingerprint: str, name: str, content: object) -> None:
-        """Write a part of a row that is whole.
+        """Write a completed part of a row.
 
         Args:
             part: name of the part.

@@ -276,7 +276,7 @@ class ResultFile(Method):
         return f"Results from {self.source_file.name}"
 
     def _note_scores(self, objects: int) -> None:
-        """Note scores that the operating point does not suit.
+        """Add notes on scores for which the operating point is unsuitable.
 
         Args:
             objects: number of true objects.
@@ -352,7 +352,7 @@ def _result_file(name: str, given: str | Mapping[str, Any], score_threshold: flo
 
 
 def _untrained(name: str, built: object, score_threshold: float) -> Method:
-    """Make the method of what the node of a segmenter has built."""
+    """Make the method of an object that the node of a segmenter has built."""
     if isinstance(built, Oracle):
         return OracleMethod(name, built)
     if isinstance(built, Tuned):
@@ -378,14 +378,14 @@ def given_files(methods: Iterable[Method], config_folders: Iterable[Path]) -> li
 
 
 class FoundRows:
-    """Rows that need not run, since they did so before with the same segmenter, data, settings and code.
+    """Rows that are restored, since they ran before with the same segmenter, data, settings and code.
 
     Args:
-        kept: where rows are kept, and found.
+        kept: parts of rows on the disk.
         common: fingerprint of what all rows depend on: data, precision, device and code.
 
     Attributes:
-        measured: what was found of earlier evaluations: name of the row -> folder, and when and where it was measured.
+        measured: folder, and date, time and processor of each restored row of an earlier evaluation, by name.
     """
 
     def __init__(self, kept: KeptRows, common: str) -> None:
@@ -397,11 +397,11 @@ class FoundRows:
         return digest(self._common, type(method).__name__, method.fingerprint, method.score_threshold)
 
     def restore(self, method: Method, benchmark: Benchmark) -> bool:
-        """Give a method the detections that it made before, if there are any; all processes learn of it.
+        """Give a method the detections of an earlier run, if there are any, and return True in all processes if so.
 
         Args:
-            method: method that has not run; result files are read anyway.
-            benchmark: receives what is known of the images that were read.
+            method: method that has not run; result files are always read.
+            benchmark: receives the grey values of the images.
         """
         if isinstance(method, ResultFile):
             return False
@@ -424,12 +424,12 @@ class FoundRows:
             self.kept.keep("detections", self.fingerprint(method), method.name, content)
 
     def note(self, name: str, folder: Path, measured: str) -> None:
-        """Note, and say, that a row comes from an earlier evaluation."""
+        """Note and log that a row comes from an earlier evaluation."""
         self.measured[name] = folder, measured
         logger.info(f"{name}: taken from {folder}, with the times that were measured there on {measured}")
 
     def notes(self) -> list[str]:
-        """Say for the reader of the report which rows come from earlier evaluations."""
+        """Return notes for the report on the rows that come from earlier evaluations."""
         places: dict[tuple[Path, str], list[str]] = {}
         for name, place in self.measured.items():
             places.setdefault(place, []).append(name)
@@ -449,7 +449,7 @@ def run_methods(
         benchmark: the images and their ground truth; receives the methods that have run.
         tuning: budget and training images of the searches.
         folder: receives the detections.
-        rows: rows that are whole already; receives the others as they become so.
+        rows: rows of earlier runs, which are restored; receives the other rows when they are complete.
 
     Raises:
         SegtrainError: an image cannot be read.

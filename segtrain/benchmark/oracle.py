@@ -64,7 +64,7 @@ class Oracle:
         self.segmenters += segmenters
 
     def takes(self, segmenter: Segmenter) -> bool:
-        """Tell whether a segmenter is of a technique that is in the grid."""
+        """Return True if a segmenter is of a technique that is in the grid."""
         technique = info_of(segmenter).technique
         return technique is not None and technique in {info_of(own).technique for own in self.segmenters}
 
@@ -73,7 +73,7 @@ class Oracle:
 
         Args:
             image: uint8 RGB (3, H, W).
-            truths: true instances of the image, of category ``OBJECT``.
+            truths: true objects of the image, of category ``OBJECT``.
         """
         best, highest = None, (-1.0, 0.0)
         for segmenter in self.segmenters:
@@ -91,7 +91,7 @@ class Oracle:
 
         Args:
             images: ids and uint8 RGB tensors (3, H, W).
-            ground_truth: true instances of these images.
+            ground_truth: true objects of these images.
             advance: called after each image.
         """
         truths: dict[int, list[GroundTruth]] = {image_id: [] for image_id in ground_truth.sizes}

@@ -1,4 +1,4 @@
-"""Typed content of ``results.json``: everything that an evaluation found, undefined numbers being None."""
+"""Typed content of ``results.json``: the results of an evaluation, with None for undefined numbers."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -136,8 +136,9 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
         calibration: reliability of the scores; None where they are not learned.
         errors: types of error; None without masks.
         strata: scores by trait ("size", "contrast", "crowding") and stratum; None without masks.
-        technique: kind of method, such as "threshold", "edges", "kmeans" or "mask_rcnn"; None where it is not known.
-        oracle: settings were chosen with the ground truth; an upper bound that is no contender.
+        technique: technique of the method, such as "threshold", "edges", "kmeans" or "mask_rcnn"; None where it is not
+            known.
+        oracle: True if settings were chosen with the ground truth: an upper bound, which is not ranked.
         measured: date, time and processor of the times of a row that an earlier evaluation has made; None for a row of
             this one.
     """
@@ -246,7 +247,7 @@ class MaskResolutionLimit(Record, frozen=True):
     Attributes:
         resolution: cells along a mask's side.
         input_of: method on whose grid the masks were drawn.
-        mask_paste: way from cells to pixels, "exact" or "torchvision".
+        mask_paste: conversion of cells to pixels, "exact" or "torchvision".
         aligned: True if the cells were sampled at pixel centres, False for torchvision's conventions.
         objects: number of true objects.
         most_objects: largest number of them in one image.
@@ -269,7 +270,7 @@ class MaskResolutionLimit(Record, frozen=True):
 
 
 class AffectedCategory(Record, frozen=True):
-    """Category that a reason concerns: its name, and the name with what else is known of it."""
+    """Category that a reason concerns: its name, and the name with further details."""
 
     name: str
     said: str
@@ -421,7 +422,7 @@ class Results(Record, frozen=True, dict=True):
         directory: folder in which it was given.
         checkpoint: checkpoint that the data's settings came from; None without one.
         checkpoints: checkpoint of each learned method.
-        verdict: sentences about who wins, by how much, and at what cost.
+        verdict: sentences on the best method, its lead, and the costs.
         claims: sentences that test textbook claims on these data.
     """
 

@@ -80,16 +80,16 @@ class EvaluationFolder:
         write_atomically(self._unfinished, "")
 
     def finish(self) -> None:
-        """State that the evaluation is whole."""
+        """Mark the evaluation as complete."""
         self._unfinished.unlink(missing_ok=True)
 
     @property
     def _unfinished(self) -> Path:
-        """Path of a file that is there until the evaluation is whole."""
+        """Path of a file that exists until the evaluation is complete."""
         return self.path / ".unfinished"
 
     def _set_aside(self, paths: Sequence[Path]) -> None:
-        """Move files of an evaluation that was broken off, so that they are not taken for those of this one."""
+        """Move files of an interrupted evaluation, so that they are not mistaken for those of this one."""
         for path in paths:
             target = self.path / "unfinished" / path.relative_to(self.path)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,8 @@ class MethodResult:
         description: one sentence.
         ranked_by: meaning of scores that only rank; None where they are learned or come from a file.
         variant: "textbook", "robust" or "tuned" for classical methods that state it.
-        technique: kind of method, such as "threshold", "edges", "kmeans" or "mask_rcnn"; None where it is not known.
+        technique: technique of the method, such as "threshold", "edges", "kmeans" or "mask_rcnn"; None where it is not
+            known.
         costs: resources beside its time on the images, by the fields of ``results.Costs``.
         oracle: True if settings were chosen with the ground truth, so that the method is an upper bound.
         mask_grid: grid on which a network draws masks; None where they are drawn pixel by pixel, or come from a file.
@@ -198,7 +199,7 @@ class Benchmark:
         tracks: tracks to compute.
 
     Attributes:
-        ground_truth: true instances of the split.
+        ground_truth: true objects of the split.
         rows: methods that have run, by name.
         greys: least and greatest value of each image that was read, by image id.
     """
@@ -213,7 +214,7 @@ class Benchmark:
         """Read this process's share of the images: ids, and uint8 RGB (3, H, W); one process reads all.
 
         Args:
-            intensity: ranges by which they are read; types that it lacks, and None, by the split's.
+            intensity: ranges by which they are read; the split's for types that it lacks, and for None.
 
         Raises:
             SegtrainError: there are no images, or one cannot be read.

@@ -105,7 +105,7 @@ def files_of(split: Split) -> dict[int, ImageFile]:
 
 
 class Trial(Protocol):
-    """One set of settings, as the sampler sees it."""
+    """Interface of one trial of settings, as the sampler provides it."""
 
     def report(self, value: float, step: int) -> None:
         """Record the metric on the first ``step`` images."""
@@ -157,7 +157,7 @@ class Objective:
         return value
 
     def help_first(self) -> None:
-        """Segment a share of the images of each trial that the first process makes, until it has made the last one."""
+        """Segment this process's share of the images of each trial, until the first process has made the last one."""
         while (task := distributed.from_first(_no_task)) is not None:
             self._segment(task)
 

@@ -38,7 +38,7 @@ class Found(NamedTuple):
 
     Attributes:
         segmenter: the segmenter with the best settings.
-        fingerprint: fingerprint of these.
+        fingerprint: fingerprint of these settings.
         costs: "tuning_seconds", "training_images" and "training_objects".
     """
 
@@ -64,7 +64,7 @@ class Tuning:
         images: number of training images; None for all.
         seconds: limit of each search; None for none.
         trials: limit of each search; None for none.
-        kept: where winners are kept, and found.
+        kept: parts of rows on the disk, among them winners of earlier searches.
 
     Attributes:
         notes: notes for the reader of the report.

@@ -158,13 +158,13 @@ def analyse_rows(
     found: FoundRows,
     fingerprints: Mapping[str, str],
 ) -> dict[str, RowAnalysis]:
-    """Analyse all rows that an earlier evaluation has not analysed, and keep each analysis once it is whole.
+    """Analyse all rows that an earlier evaluation has not analysed, and save each analysis when it is complete.
 
     Args:
-        analyst: what the analyses are based on.
+        analyst: analysis of rows, with the evaluated data.
         rows: methods by name.
         processes: number of processes that share the rows.
-        found: where analyses are found, and kept.
+        found: rows of earlier runs; receives the analyses.
         fingerprints: fingerprint of all that the analysis of each row depends on.
 
     Returns:

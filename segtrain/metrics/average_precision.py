@@ -1,8 +1,8 @@
 """COCO's average precision and recall, computed by hotcoco.
 
-``coco_summary`` computes them from matches that other metrics need as well. ``average_precision`` is for callers that
-need nothing else, such as a search of settings: its backend takes a fifth of the time of the matching in this package.
-It compares each of the ``max_dets`` best detections with each true instance of an image; ``coco_summary`` compares only
+``coco_summary`` computes them from matches that other metrics use as well. ``average_precision`` is for callers that
+need no other metric, such as a search for settings: its backend takes a fifth of the time of this package's matching.
+It compares each of the ``max_dets`` best detections with each true object of an image; ``coco_summary`` compares only
 those that overlap, which suits images with thousands of both.
 """
 
@@ -118,7 +118,7 @@ def average_precision(
     AP is defined at any ``max_dets``; COCO's own program returns -1 unless it is 100.
 
     Args:
-        truths: all true instances; their own ``area`` decides small, medium and large, for boxes too.
+        truths: all true objects; their own ``area`` decides small, medium and large, for boxes too.
         predictions: all detections, in any order; of equal scores in an image the first counts as the better one.
         image_ids: every image that was segmented, those without objects or detections included. Records of other
             images are left out.
@@ -245,7 +245,7 @@ def true_boxes(truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[int, 
     """Score the box of every true object as if it were a predicted mask, without a limit on their number.
 
     Args:
-        truths: all true instances, of one category.
+        truths: all true objects, of one category.
         sizes: image id -> (H, W) of every image.
         category_id: category of the truths.
 

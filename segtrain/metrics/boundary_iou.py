@@ -47,7 +47,7 @@ def boundary_iou(
     lacks the boundary between them.
 
     Args:
-        truths: all true instances.
+        truths: all true objects.
         predictions: the detections at the operating point: the caller has applied the score threshold.
         category_ids: the categories to average over; records of others are left out, except that their crowds are
             ignored all the same.
@@ -79,7 +79,7 @@ def boundary_counts(
     """Count the boundary pixels of each image that ``boundary_iou`` sums.
 
     Args:
-        truths: all true instances.
+        truths: all true objects.
         predictions: the detections at the operating point.
         category_ids: the K categories.
         sizes: image id -> (H, W) of each of the I images.

@@ -81,7 +81,7 @@ def box_format_mismatch(
     none that covers nearly all of it.
 
     Args:
-        truths: true instances; crowds are left out.
+        truths: true objects; crowds are left out.
         predictions: detections with ``bbox`` or mask.
         sizes: image id -> (H, W) of every image.
 

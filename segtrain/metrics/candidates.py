@@ -1,4 +1,4 @@
-"""Pairs of detections and true instances that may be matched, with all that does not depend on how they are matched."""
+"""Pairs of detections and true objects that may be matched, found once for all ways of matching."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +17,9 @@ IouType = Literal["segm", "bbox"]
 
 @dataclass(frozen=True)
 class Candidates:
-    """D detections and G true instances in the order of ``Matches``, and the pairs of them that may be matched.
+    """D detections and G true objects in the order of ``Matches``, and the pairs of them that may be matched.
 
-    They depend neither on the IoU thresholds nor on the instances that are ignored, so that one search for pairs, which
+    They depend neither on the IoU thresholds nor on the objects that are ignored, so that one search for pairs, which
     decodes all masks, serves several matchings.
 
     Attributes:
@@ -30,12 +30,12 @@ class Candidates:
         image: (D,) number of each detection's image.
         category: (D,) number of each detection's category.
         area: (D,) area of each detection in pixels.
-        truth_record: (G,) index of each true instance in the given truths.
-        truth_image: (G,) number of each true instance's image.
-        truth_category: (G,) number of each true instance's category.
-        truth_area: (G,) area of each true instance, the annotation's own.
+        truth_record: (G,) index of each true object in the given truths.
+        truth_image: (G,) number of each true object's image.
+        truth_category: (G,) number of each true object's category.
+        truth_area: (G,) area of each true object, the annotation's own.
         crowd: (G,) true for crowds.
-        pairs: IoU of the detections and true instances of one image and category.
+        pairs: IoU of the detections and true objects of one image and category.
     """
 
     image_ids: IntArray
@@ -59,7 +59,7 @@ class Candidates:
         return own + sum(array.nbytes for array in self.pairs)
 
     def by_boxes(self, truths: Sequence[GroundTruth], predictions: Sequence[Any]) -> "Candidates":
-        """Find the pairs whose boxes overlap, of the same detections and true instances.
+        """Find the pairs whose boxes overlap, of the same detections and true objects.
 
         Args:
             truths: the given truths.
@@ -70,16 +70,16 @@ class Candidates:
 
     @property
     def _groups(self) -> tuple[IntArray, IntArray]:
-        """Groups of detections and of true instances that may be matched: of one image and category."""
+        """Groups of detections and of true objects that may be matched: of one image and category."""
         images = len(self.image_ids)
         return self.category * images + self.image, self.truth_category * images + self.truth_image
 
     def highest_iou(self, detections: BoolArray, truths: BoolArray) -> float:
-        """Return the highest IoU of some detections with some true instances; 0 where none overlap.
+        """Return the highest IoU of some detections with some true objects; 0 where none overlap.
 
         Args:
             detections: (D,) true for each detection that counts.
-            truths: (G,) true for each instance that counts.
+            truths: (G,) true for each object that counts.
         """
         counted = detections[self.pairs.detection] & truths[self.pairs.truth]
         return float(self.pairs.iou[counted].max(initial=0.0))
@@ -108,10 +108,10 @@ def find_candidates(
     category_ids: Sequence[int],
     iou_type: IouType,
 ) -> Candidates:
-    """Find the pairs of detections and true instances that overlap.
+    """Find the pairs of detections and true objects that overlap.
 
     Args:
-        truths: all true instances.
+        truths: all true objects.
         predictions: all detections; of equal scores in an image the first counts as the better one.
         image_ids: every image that was segmented; records of others are left out.
         category_ids: categories to match; records of others are left out.
@@ -184,7 +184,7 @@ def _columns(records: Sequence[Any], images: IntArray, categories: IntArray) -> 
 
 
 def _numbers(ids: IntArray, known: IntArray) -> tuple[IntArray, BoolArray]:
-    """Find the place of each id among the known ones, which increase; and tell which ids are known."""
+    """Find the position of each id among the known ones, which increase, and which ids are known."""
     place = np.minimum(np.searchsorted(known, ids), max(len(known) - 1, 0))
     return place, known[place] == ids if len(known) else np.zeros(len(ids), dtype=np.bool_)
 
@@ -197,7 +197,7 @@ def max_iou(
     """Compute the IoU of each detection with the true object that it overlaps most, (D,); 0 where there is none.
 
     Args:
-        truths: true instances; crowds are left out. Categories do not matter.
+        truths: true objects; crowds are left out. Categories do not matter.
         predictions: the detections; several may overlap one object.
         iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
 

@@ -1,4 +1,4 @@
-"""F1 of instances over IoU thresholds."""
+"""F1 of objects over IoU thresholds."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -35,12 +35,12 @@ def f1(
     image_ids: Collection[int],
     iou_threshold: float = 0.5,
 ) -> F1:
-    """Compute F1 at one IoU threshold, from COCO's matching of detections to true instances.
+    """Compute F1 at one IoU threshold, from COCO's matching of detections to true objects.
 
     The number of detections is not limited. Detections matched to a crowd are neither right nor wrong.
 
     Args:
-        truths: all true instances.
+        truths: all true objects.
         predictions: the detections at the operating point: the caller has applied the score threshold.
         category_ids: the categories to average over; records of others are left out.
         image_ids: every image that was segmented; records of others are left out.
@@ -78,7 +78,7 @@ def count_matches(matches: Matches, score_threshold: float) -> IntArray:
     """Count TP, FP and FN of each image and category at each IoU threshold, (I, K, T, 3).
 
     Args:
-        matches: matches of the masks of all detections; the first of its ranges of areas holds instances of every size.
+        matches: matches of the masks of all detections; the first of its ranges of areas holds objects of every size.
         score_threshold: operating point; detections of a lower score are left out.
 
     >>> from segtrain.masks import encode
@@ -107,7 +107,7 @@ def count_matches(matches: Matches, score_threshold: float) -> IntArray:
 
 
 def f1_of_sums(sums: FloatArray) -> FloatArray:
-    """Compute F1 from counts that are summed over images, (..., 3) to (...); nan without true instances.
+    """Compute F1 from counts that are summed over images, (..., 3) to (...); nan without true objects.
 
     >>> f1_of_sums(np.array([[3.0, 1.0, 1.0], [0.0, 2.0, 0.0]]))
     array([0.75,  nan])
@@ -126,7 +126,7 @@ def f1_curve(counts: IntArray) -> dict[str, list[float]]:
         counts: (I, K, T, 3) counts of TP, FP and FN, see ``count_matches``.
 
     Returns:
-        "thresholds", and "f1" at each of them; nan without true instances.
+        "thresholds", and "f1" at each of them; nan without true objects.
 
     >>> counts = np.zeros((1, 1, 10, 3), np.int64)
     >>> counts[..., :6, TP] = counts[..., 6:, FN] = 1  # found up to an IoU of .75

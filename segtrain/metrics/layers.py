@@ -39,9 +39,9 @@ def layered_masks(
     """Group the masks of each image by layer.
 
     Args:
-        truths: all true instances; crowds of any category are kept.
+        truths: all true objects; crowds of any category are kept.
         predictions: the detections.
-        places: number of each category by its id; other objects of other categories are left out.
+        places: number of each category by its id; objects of other categories are left out, crowds are not.
 
     Returns:
         Masks by image id; images without any are left out.

@@ -1,4 +1,4 @@
-"""COCO's matching of detections to true instances (pycocotools.cocoeval.evaluateImg), and their overlaps."""
+"""COCO's matching of detections to true objects (pycocotools.cocoeval.evaluateImg), and their overlaps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,11 +81,11 @@ def match_greedily(
 
 @dataclass(frozen=True)
 class Matches:
-    """Matches of D detections with G true instances, at T IoU thresholds and A ranges of areas.
+    """Matches of D detections with G true objects, at T IoU thresholds and A ranges of areas.
 
     Detections are sorted by category, then by decreasing score, then by image, then by their order in the input.
     Categories and images are numbered from 0 in the order of their ids. Matches are kept for the M detections alone
-    that overlap a true instance by the least threshold: of noise, hundreds of thousands do not.
+    whose IoU with a true object reaches the least threshold; in noise, hundreds of thousands of others do not.
 
     Attributes:
         image_ids: (I,) ids of the images, increasing.
@@ -96,16 +96,16 @@ class Matches:
         category: (D,) number of each detection's category.
         rank: (D,) number of better detections of the same image and category.
         near: (D,) place of each detection in the tables of the M ones; M for others.
-        near_truth: (T, A, M + 1) index in the given truths of the matched instance; -1 for none, and in the last
+        near_truth: (T, A, M + 1) index in the given truths of the matched object; -1 for none, and in the last
             column.
-        near_ignored: (T, A, M + 1) true for those that are matched to an ignored instance; False in the last column.
+        near_ignored: (T, A, M + 1) true for those that are matched to an ignored object; False in the last column.
         outside: (A, D) true for detections of an area outside the range.
-        truth_record: (G,) index of each true instance in the given truths.
-        truth_image: (G,) number of each true instance's image.
-        truth_category: (G,) number of each true instance's category.
-        truth_ignored: (A, G) true for crowds, for instances of an area outside the range, and for those that the
+        truth_record: (G,) index of each true object in the given truths.
+        truth_image: (G,) number of each true object's image.
+        truth_category: (G,) number of each true object's category.
+        truth_ignored: (A, G) true for crowds, for objects of an area outside the range, and for those that the
             caller chose to ignore.
-        detection: (T, A, G) index of the last detection matched to each instance (only crowds have several); -1 for
+        detection: (T, A, G) index of the last detection matched to each object (only crowds have several); -1 for
             none.
     """
 
@@ -142,7 +142,7 @@ class Matches:
         return len(self.outside)
 
     def truth(self, t: int, a: int, chosen: IntArray | BoolArray | None = None) -> PlaceArray:
-        """Return the index in the given truths of the instance that each detection is matched to; -1 for none.
+        """Return the index in the given truths of the object that each detection is matched to; -1 for none.
 
         Args:
             t: number of the IoU threshold.
@@ -153,9 +153,9 @@ class Matches:
         return truth
 
     def ignored(self, t: int, a: int, chosen: IntArray | BoolArray | None = None) -> BoolArray:
-        """Tell which detections are neither right nor wrong.
+        """Find the detections that are neither right nor wrong.
 
-        They are matched to an ignored instance, or unmatched and of an area outside the range.
+        They are matched to an ignored object, or unmatched and of an area outside the range.
 
         Args:
             t: number of the IoU threshold.
@@ -180,13 +180,13 @@ def match(
     """Match all detections, however many an image has.
 
     Args:
-        truths: all true instances.
+        truths: all true objects.
         predictions: all detections; of equal scores in an image the first counts as the better one.
         image_ids: every image that was segmented; records of others are left out.
         category_ids: categories to match; records of others are left out.
         iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
         thresholds: (T,) least IoU of a match, each in (0, 1].
-        areas: A ranges of areas in pixels, ends included; instances outside of a range are ignored in it.
+        areas: A ranges of areas in pixels, ends included; objects outside of a range are ignored in it.
 
     >>> from segtrain.masks import encode
     >>> mask = encode(np.ones((4, 4)))
@@ -213,9 +213,9 @@ def match_candidates(
     be left out afterwards, by ``rank`` or by ``score``.
 
     Args:
-        candidates: the detections and the true instances.
+        candidates: the detections and the true objects.
         thresholds: (T,) least IoU of a match, each in (0, 1].
-        areas: A ranges of areas in pixels, ends included; instances outside of a range are ignored in it.
+        areas: A ranges of areas in pixels, ends included; objects outside of a range are ignored in it.
         ignore: (A, N) true for truths, of all N given ones, that are ignored for another reason than their area:
             detections matched to them are neither right nor wrong; unmatched detections count as usual.
 
@@ -280,5 +280,5 @@ def _rank(group: IntArray) -> IntArray:
 
 
 def _outside(area: FloatArray, areas: Sequence[tuple[float, float]]) -> BoolArray:
-    """Tell whether areas lie outside of ranges, (A, N)."""
+    """Find the areas outside of each range, (A, N)."""
     return np.array([(area < low) | (area > high) for low, high in areas], dtype=np.bool_).reshape(len(areas), -1)

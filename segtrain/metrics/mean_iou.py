@@ -45,7 +45,7 @@ def mean_iou(
     over the sum of |P u G|. A category that is only predicted has no IoU of its own.
 
     Args:
-        truths: all true instances.
+        truths: all true objects.
         predictions: the detections at the operating point: the caller has applied the score threshold.
         category_ids: the categories; records of others are left out, except that their crowds are ignored all the same.
         sizes: image id -> (H, W) of every image, those without objects included; records of others are left out.
@@ -77,7 +77,7 @@ def pixel_counts(
     """Count the pixels of each image that ``mean_iou`` sums.
 
     Args:
-        truths: all true instances.
+        truths: all true objects.
         predictions: the detections at the operating point.
         category_ids: the K categories.
         sizes: image id -> (H, W) of each of the I images.

@@ -23,7 +23,7 @@ class MetricInput:
     """Ground truth and detections of one method in one track, and a cache of costly results.
 
     Attributes:
-        truths: all true instances, crowds included.
+        truths: all true objects, crowds included.
         masks: all detections; None if the method has boxes only.
         boxes: boxes that the method itself predicts; None to use the box of each mask.
         category_ids: the K categories, increasing; records of other categories are left out.
@@ -52,7 +52,7 @@ class MetricInput:
         return Resamples(self, np.ones((1, len(self.sizes)), dtype=np.int64))
 
     def once(self, function: Callable[["MetricInput"], _Value]) -> _Value:
-        """Call a function of this input the first time; later calls return the same result."""
+        """Call a function of this input, and return the same result in later calls without computing it again."""
         if function not in self._kept:
             self._kept[function] = function(self)
         return self._kept[function]  # type: ignore[no-any-return]
@@ -62,11 +62,11 @@ class MetricInput:
         return iou_type == "bbox" or self.masks is not None
 
     def candidates(self, iou_type: IouType) -> Candidates:
-        """Find the pairs of detections and true instances that overlap, by their masks or by their boxes."""
+        """Find the pairs of detections and true objects that overlap, by their masks or by their boxes."""
         return self.once(box_candidates if iou_type == "bbox" else mask_candidates)
 
     def matches(self, iou_type: IouType) -> Matches:
-        """Match all detections to the true instances, by their masks or by their boxes."""
+        """Match all detections to the true objects, by their masks or by their boxes."""
         return self.once(_match_boxes if iou_type == "bbox" else _match_masks)
 
     @property
@@ -129,7 +129,7 @@ class Resamples:
         return self._sums[counts]
 
     def precision(self, iou_type: IouType, area: int) -> ResampledPrecision:
-        """Compute COCO's precision and recall on each draw, for true instances of one range of areas."""
+        """Compute COCO's precision and recall on each draw, for true objects of one range of areas."""
         key = iou_type, area
         if key not in self._precision:
             self._precision[key] = resampled_precision(
@@ -164,7 +164,7 @@ class Metric(ABC):
             outlines.
         iou_type: "segm" if it needs masks, "bbox" if boxes suffice.
         min_iou: least IoU of a match, one of ``matching.IOU_THRESHOLDS``; unused by metrics of pixels.
-        area: true instances that count, as an index into ``matching.AREAS``.
+        area: true objects that count, as an index into ``matching.AREAS``.
         headline: True if the first table of a report shows it.
         charted: True if a chart at the head of a report shows it with its intervals.
         in_terminal: True if the table in the terminal shows it; there is room for five.

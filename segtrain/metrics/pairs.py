@@ -1,4 +1,4 @@
-"""Pairs of detections and true instances that overlap, with their IoU: the nonzero entries of COCO's tables of IoU."""
+"""Pairs of detections and true objects that overlap, with their IoU: the nonzero entries of COCO's tables of IoU."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from segtrain.masks import Rle
 
 
 class Pairs(NamedTuple):
-    """Pairs with an IoU above 0, sorted by detection, then by true instance.
+    """Pairs with an IoU above 0, sorted by detection, then by true object.
 
     Attributes:
         detection: (P,) index of each pair's detection.
-        truth: (P,) index of each pair's true instance.
+        truth: (P,) index of each pair's true object.
         iou: (P,) IoU in (0, 1]; against a crowd the union is the area of the detection.
     """
 
@@ -49,7 +49,7 @@ def mask_pairs(
         detections: D masks.
         truths: G masks.
         detection_group: (D,) group of each detection, such as its image; only masks of one group are compared.
-        truth_group: (G,) group of each true instance.
+        truth_group: (G,) group of each true object.
         crowd: (G,) true for crowds; None for no crowd.
 
     Source: ``rleIou`` of pycocotools' ``maskApi.c``.
@@ -78,7 +78,7 @@ def box_pairs(
         detections: (D, 4) xywh.
         truths: (G, 4) xywh.
         detection_group: (D,) group of each detection, such as its image; only boxes of one group are compared.
-        truth_group: (G,) group of each true instance.
+        truth_group: (G,) group of each true object.
         crowd: (G,) true for crowds; None for no crowd.
 
     Source: ``bbIou`` of pycocotools' ``maskApi.c``.

@@ -46,7 +46,7 @@ def panoptic_quality(
     """Compute panoptic quality of instances, as segments of a map in which a pixel belongs to one segment at most.
 
     Detections take the pixels that are still free, in order of decreasing score, equal ones in their given order. A
-    detection that loses half of its pixels or more is dropped. True instances take pixels in order of increasing size,
+    detection that loses half of its pixels or more is dropped. True objects take pixels in order of increasing size,
     as small objects are assumed to lie on top of large ones; equal ones in their given order.
 
     A true and a predicted segment of the same category match if their IoU exceeds .5, so each has one match at most.
@@ -54,7 +54,7 @@ def panoptic_quality(
     Pixels without a label are background, where detections are false; in COCO's panoptic data they are void.
 
     Args:
-        truths: all true instances.
+        truths: all true objects.
         predictions: the detections at the operating point: the caller has applied the score threshold.
         category_ids: the categories to average over; records of others are left out.
         sizes: image id -> (H, W) of every image, those without objects included; records of others are left out.
@@ -87,7 +87,7 @@ def panoptic_counts(
     """Count the matched segments of each image that ``panoptic_quality`` sums.
 
     Args:
-        truths: all true instances.
+        truths: all true objects.
         predictions: the detections at the operating point.
         category_ids: the K categories.
         sizes: image id -> (H, W) of each of the I images.

@@ -1,7 +1,7 @@
 """Registry of metrics: all numbers that a report shows of a method, and the functions that compute them.
 
-A new metric is a module with its ``counts`` and ``ratio`` and one entry in ``METRICS``. Values, values of categories,
-intervals, tables, definitions and the reasons of zeros follow from the entry.
+A new metric is a module with its ``counts`` and ``ratio`` and one entry in ``METRICS``, from which values, values of
+categories, intervals, tables, definitions and the reasons of zeros are made.
 """
 
 from collections.abc import Callable, Sequence

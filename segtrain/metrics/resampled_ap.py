@@ -24,7 +24,7 @@ def interpolated_ap(hits: CountArray, misses: CountArray | FloatArray, truths: I
         hits: (R, B) number of correct detections in each run; overwritten.
         misses: (R, B) number, or weight, of false detections in each run, all of which rank before its last hit;
             overwritten.
-        truths: (B,) number of true instances.
+        truths: (B,) number of true objects.
 
     Returns:
         (B,) number of hits, and (B,) mean over the recalls 0, .01, ..., 1 of the largest precision at that recall or a
@@ -65,8 +65,8 @@ class ResampledPrecision:
     """Average precision and recall of B resamples, at T IoU thresholds, A ranges of areas and K categories.
 
     Attributes:
-        category_precision: (T, A, K, B) mean precision over recall 0, .01, ..., 1; nan without true instances.
-        category_recall: (T, A, K, B) recall; nan without true instances.
+        category_precision: (T, A, K, B) mean precision over recall 0, .01, ..., 1; nan without true objects.
+        category_recall: (T, A, K, B) recall; nan without true objects.
     """
 
     category_precision: FloatArray
@@ -74,12 +74,12 @@ class ResampledPrecision:
 
     @property
     def precision(self) -> FloatArray:
-        """Mean precision over the categories with true instances, (T, A, B)."""
+        """Mean precision over the categories with true objects, (T, A, B)."""
         return mean_of_defined(np.moveaxis(self.category_precision, 2, -1))
 
     @property
     def recall(self) -> FloatArray:
-        """Mean recall over the categories with true instances, (T, A, B)."""
+        """Mean recall over the categories with true objects, (T, A, B)."""
         return mean_of_defined(np.moveaxis(self.category_recall, 2, -1))
 
 
@@ -136,7 +136,7 @@ def _resample(
     categories = len(matches.category_ids)
     times = np.ascontiguousarray(draws.T, dtype=np.int32)
     precision, recall = np.full((2, matches.thresholds, len(areas), categories, len(draws)), np.nan)
-    truths = [_true_instances(matches, area, times) for area in areas]
+    truths = [_true_objects(matches, area, times) for area in areas]
     for category in range(categories):
         if not any(counts[category].any() for counts in truths):
             continue
@@ -156,15 +156,15 @@ def _resample(
 
 
 def precision_at_recalls(matches: Matches, *, max_dets: int) -> FloatArray:
-    """Compute the precision-recall curve of each category on all images, for true instances of every size.
+    """Compute the precision-recall curve of each category on all images, for true objects of every size.
 
     Args:
-        matches: matches of the detections of all images; the first of their ranges of areas holds instances of every
+        matches: matches of the detections of all images; the first of their ranges of areas holds objects of every
             size.
         max_dets: detections kept per image and category, best first; at least 1.
 
     Returns:
-        (T, K, 101) largest precision at each recall 0, .01, ..., 1 or a higher one; nan without true instances.
+        (T, K, 101) largest precision at each recall 0, .01, ..., 1 or a higher one; nan without true objects.
 
     >>> from segtrain.masks import encode
     >>> mask = encode(np.ones((4, 4)))
@@ -194,8 +194,8 @@ def precision_at_recalls(matches: Matches, *, max_dets: int) -> FloatArray:
     return curves
 
 
-def _true_instances(matches: Matches, area: int, times: CountArray) -> IntArray:
-    """Count the true instances of each category that are not ignored on each resample, (K, B)."""
+def _true_objects(matches: Matches, area: int, times: CountArray) -> IntArray:
+    """Count the true objects of each category that are not ignored on each resample, (K, B)."""
     counted = ~matches.truth_ignored[area]
     places = matches.truth_category[counted], matches.truth_image[counted]
     shape = len(matches.category_ids), len(matches.image_ids)
@@ -237,7 +237,7 @@ class _Ranking:
             t: index of the IoU threshold.
             a: index of the range of areas.
             times: (J, B) number of times that each image with detections is drawn.
-            truths: (B,) number of true instances.
+            truths: (B,) number of true objects.
             false_weight: (B,) weight of an unmatched detection; None for 1.
         """
         counted = np.flatnonzero(~matches.ignored(t, a, self.found))

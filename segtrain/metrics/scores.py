@@ -1,4 +1,4 @@
-"""Scores of one method in one track, undefined numbers being None, and the base of all records of results."""
+"""Scores of one method in one track, and the base class of all records of results; undefined numbers are None."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ class CategoryScores(Record, frozen=True):
 
 
 class F1Curve(Record, frozen=True):
-    """F1 at the operating point over the IoU that a match needs."""
+    """F1 at the operating point over the IoU threshold of a match."""
 
     thresholds: Sequence[float]
     f1: Sequence[float | None]

@@ -84,7 +84,7 @@ class Trait:
     Attributes:
         names: names of the strata.
         bounds: (S - 1,) values that separate the strata; empty where the strata are not ranges.
-        of: (N,) stratum of each true instance; -1 for crowds and for instances without this property.
+        of: (N,) stratum of each true object; -1 for crowds and for objects without this property.
         sized: True if the property is the area.
     """
 
@@ -161,8 +161,8 @@ def numbers_by_stratum(inputs: MetricInput, traits: Sequence[Trait]) -> list[lis
     detection that fits another one better.
 
     Args:
-        inputs: the N true instances and the detections, which have masks; of a single category.
-        traits: traits of the true instances.
+        inputs: the N true objects and the detections, which have masks; of a single category.
+        traits: traits of the true objects.
 
     >>> mask = masks.encode(np.ones((4, 4)))
     >>> truth = {"category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
@@ -194,8 +194,8 @@ def resampled_by_stratum(inputs: MetricInput, trait: Trait, draws: IntArray) -> 
     """Compute the AP of a method for each stratum on each resample, (S, B); nan without objects of the stratum.
 
     Args:
-        inputs: the N true instances and the detections, which have masks; of a single category.
-        trait: trait of the true instances; its strata are the same for all resamples.
+        inputs: the N true objects and the detections, which have masks; of a single category.
+        trait: trait of the true objects; its strata are the same for all resamples.
         draws: (B, I) number of times that each image is drawn, images by increasing id.
 
     >>> mask = masks.encode(np.ones((4, 4)))
@@ -217,7 +217,7 @@ def _area(trait: Trait, number: int) -> tuple[float, float]:
 
 
 def _matched(matches: Matches, truths: int, score_threshold: float) -> BoolArray:
-    """Tell whether each true instance is matched at IoU .50 at the operating point, (N,)."""
+    """Find the true objects that are matched at IoU .50 at the operating point, (N,) bool."""
     detection = matches.detection[IOU50, ALL]
     kept = np.append(matches.score >= score_threshold, False)
     matched = np.zeros(truths, dtype=np.bool_)

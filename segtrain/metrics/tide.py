@@ -23,14 +23,14 @@ _NEEDS_CATEGORIES = ("category", "both")
 
 @dataclass(frozen=True)
 class ErrorTypes:
-    """Errors among D detections and G true instances, in the order of their matches.
+    """Errors among D detections and G true objects, in the order of their matches.
 
     Attributes:
         type: (D,) index into ``TYPES``; -1 for detections that are right, ignored or beyond ``max_dets``.
-        meant: (D,) index of the true instance, in 0..G - 1, that an error of category or location refers to; -1 for
+        meant: (D,) index of the true object, in 0..G - 1, that an error of category or location refers to; -1 for
             others.
-        right: (D,) index of the true instance that a detection is matched to; -1 for none.
-        missed: (G,) true for instances without a match that no error of category or location refers to.
+        right: (D,) index of the true object that a detection is matched to; -1 for none.
+        missed: (G,) true for objects without a match that no error of category or location refers to.
     """
 
     type: IntArray
@@ -47,11 +47,11 @@ def error_types(
     The type is the first that applies: location, if the detection overlaps an object of its category by an IoU from .1
     to .5; category, if it would match an object of another category; duplicate, if it would match an object of its own
     category that is matched already; background, if no IoU exceeds .1; else both category and location. Crowds and
-    other ignored instances do not count as objects.
+    other ignored objects do not count as objects.
 
     Args:
         matches: matches of the masks; the first threshold is .5, the first range of areas holds all sizes.
-        truths: true instances that were matched.
+        truths: true objects that were matched.
         predictions: detections that were matched.
         max_dets: detections kept per image and category, best first; others are neither right nor wrong.
 
@@ -91,11 +91,11 @@ def error_types(
 
 
 def _types(own: Pairs, other: Pairs, detections: int) -> tuple[IntArray, IntArray]:
-    """Find the type of each false detection, and the instance that it refers to (-1 for none).
+    """Find the type of each false detection, and the object that it refers to (-1 for none).
 
     Args:
-        own: IoU with true instances of the detection's own category.
-        other: IoU with true instances of other categories.
+        own: IoU with true objects of the detection's own category.
+        other: IoU with true objects of other categories.
         detections: number of detections.
     """
     (most_own, best_own), (most_other, best_other) = (_best(pairs, detections) for pairs in (own, other))
@@ -110,7 +110,7 @@ def _types(own: Pairs, other: Pairs, detections: int) -> tuple[IntArray, IntArra
 
 
 def _best(pairs: Pairs, detections: int) -> tuple[FloatArray, IntArray]:
-    """Find the highest IoU of each detection, and the first true instance that has it; 0 and -1 without any."""
+    """Find the highest IoU of each detection, and the first true object that has it; 0 and -1 without any."""
     most, best = np.zeros(detections), np.full(detections, -1, dtype=np.int64)
     order = np.lexsort((-pairs.iou, pairs.detection))
     detection, truth, iou = pairs.where(order)
@@ -255,7 +255,7 @@ def _precision(hits: BoolArray, misses: BoolArray, truths: IntArray) -> FloatArr
     Args:
         hits: (E, B) true for entries that are right, best first.
         misses: (E, B) true for entries that are wrong.
-        truths: (B,) number of true instances.
+        truths: (B,) number of true objects.
     """
     precision: FloatArray = ((truths == 0) & ~misses.any(axis=0)).astype(np.float64)
     ends = np.flatnonzero(hits.any(axis=1))

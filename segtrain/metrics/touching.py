@@ -27,7 +27,7 @@ class MergesAndSplits:
 
 
 def crowding(rles: Sequence[Rle], size: tuple[int, int]) -> IntArray:
-    """Tell which objects of an image touch or overlap another one.
+    """Find the objects of an image that touch or overlap another one.
 
     Args:
         rles: the objects.
@@ -51,7 +51,7 @@ def touching_parts(truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[i
     Crowds do not count as objects.
 
     Args:
-        truths: all true instances.
+        truths: all true objects.
         sizes: image id -> (H, W); records of other images are left out.
 
     Returns:
@@ -161,7 +161,7 @@ def _mostly(pairs: Overlaps, first: IntArray, second: IntArray) -> tuple[Overlap
 
 
 def _in_pieces(rles: PackedRles, inside: Overlaps, objects: int) -> BoolArray:
-    """Tell which objects contain two detections that are no duplicates, (objects,).
+    """Find the objects that contain two detections that are no duplicates, (objects,).
 
     Args:
         rles: the detections.
@@ -182,7 +182,7 @@ def _in_pieces(rles: PackedRles, inside: Overlaps, objects: int) -> BoolArray:
 
 
 def _meet(first: Sequence[Rle], second: Sequence[Rle]) -> BoolArray:
-    """Tell whether ``first[i]`` overlaps any ``second[j]`` with j != i, (N,)."""
+    """Find each i for which ``first[i]`` overlaps any ``second[j]`` with j != i, (N,) bool."""
     one, other, _ = masks.overlaps(first, second)
     met = np.zeros(len(first), dtype=np.bool_)
     met[one[one != other]] = True

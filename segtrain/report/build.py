@@ -59,7 +59,7 @@ def build_results(
     Args:
         rows: methods by name.
         analyses: analysis of each.
-        analyst: what these are based on.
+        analyst: source of the analyses, with the evaluated data.
         reference: method that the others are compared with; None without one.
         environment: versions and hardware of this run.
         command: command that repeats it.

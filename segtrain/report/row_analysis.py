@@ -1,4 +1,4 @@
-"""Analysis of one row of an evaluation: all that its numbers in the report are made of, whatever the other rows are."""
+"""Analysis of one row of an evaluation: its numbers in the report that do not depend on other rows."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,7 +60,7 @@ class RowAnalysis(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Analyst:
-    """Analysis of the rows of an evaluation, with all that they share.
+    """Analysis of the rows of an evaluation, with the data that all analyses share.
 
     Attributes:
         split: evaluated data.
@@ -94,7 +94,7 @@ class Analyst:
         return draw_resamples(self.ground_truth, self.resamples, self.seed)
 
     def analyse(self, rows: Mapping[str, MethodResult], processes: int) -> Iterator[tuple[str, RowAnalysis]]:
-        """Analyse rows, each in one of several processes, and yield their names and analyses as they become whole.
+        """Analyse rows, each in one of several processes, and yield their names and analyses when they are complete.
 
         Args:
             rows: methods by name.
