@@ -77,7 +77,8 @@ class Detections:
         boxes: COCO records of the boxes that the method itself predicts; None to use the box of each mask.
         class_aware: True if the category ids are those of the ground truth.
         score_threshold: operating point of all mask metrics but AP and AR.
-        seconds: seconds of each image, by "data" (reading) and "segmentation"; empty if not measured.
+        seconds: seconds of images, by "data" (reading) and "segmentation"; empty if not measured.
+        timed: ids of the images that were timed, in the order of the seconds; empty if all were.
         polygons: True if any mask was given as polygons.
         exported_boxes: COCO records of the boxes that result files hold; None to write `boxes`.
     """
@@ -89,6 +90,7 @@ class Detections:
     seconds: Mapping[str, Sequence[float]] = field(default_factory=dict)
     polygons: bool = False
     exported_boxes: Sequence[BoxPrediction] | None = None
+    timed: Sequence[int] = ()
 
     def __repr__(self) -> str:
         counted = {"masks": self.masks, "boxes": self.boxes}
@@ -169,9 +171,23 @@ def gathered(own: Detections, image_ids: Sequence[int]) -> Detections | None:
     parts = distributed.collect(own)
     if parts is None or len(parts) == 1:
         return None if parts is None else own
+    seconds = {
+        name: [parts[n % len(parts)].seconds[name][n // len(parts)] for n in range(len(image_ids))]
+        for name in own.seconds
+    }
+    return replace(joined(parts, image_ids), seconds=seconds)
+
+
+def joined(parts: Sequence[Detections], image_ids: Sequence[int]) -> Detections:
+    """Join the detections of a method in parts of some images, in the order of the images.
+
+    Args:
+        parts: detections in different images; the seconds of the first part are taken.
+        image_ids: ids of all images, in their order.
+    """
     place = {image_id: number for number, image_id in enumerate(image_ids)}
 
-    def joined(records: Sequence[Sequence[Any] | None]) -> Sequence[Any] | None:
+    def in_order(records: Sequence[Sequence[Any] | None]) -> Sequence[Any] | None:
         held = [part for part in records if part is not None]
         if not held:
             return None
@@ -181,14 +197,10 @@ def gathered(own: Detections, image_ids: Sequence[int]) -> Detections | None:
         return select(every, np.argsort(places, kind="stable"))
 
     return replace(
-        own,
-        masks=joined([part.masks for part in parts]),
-        boxes=joined([part.boxes for part in parts]),
-        exported_boxes=joined([part.exported_boxes for part in parts]),
-        seconds={
-            name: [parts[n % len(parts)].seconds[name][n // len(parts)] for n in range(len(image_ids))]
-            for name in own.seconds
-        },
+        parts[0],
+        masks=in_order([part.masks for part in parts]),
+        boxes=in_order([part.boxes for part in parts]),
+        exported_boxes=in_order([part.exported_boxes for part in parts]),
     )
 
 

@@ -20,11 +20,12 @@ import rich
 
 from segtrain.errors import SegtrainError
 from segtrain.runtime import limit_threads
-from segtrain.stopping import ignore_stop_signals
+from segtrain.stopping import await_stop, ignore_stop_signals, stop_requested
 
 T = TypeVar("T")
 R = TypeVar("R")
 Advance = Callable[[float], None]  # called with the share of an item that was done since the last call
+_PAUSE = 0.5  # seconds between two looks for a signal
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ def in_processes(
     advance: Callable[[int, float], None] = lambda number, share: None,
 ) -> Iterator[tuple[int, R]]:
     """Call a function for each item, in several processes, and yield the results as they come.
+
+    A signal that waits (see `segtrain.stopping.finishing_work`) is handed on: `stop_requested` is true in them too.
 
     The processes have one thread each, and what this one held when they were made; nothing that they change comes back
     but the results and their log. With a single process, or a single item, the function is called here.
@@ -71,7 +74,8 @@ def in_processes(
         for worker in workers:
             busy.update(worker.given(next(waiting)))
         while busy:
-            for connection in wait(list(busy)):
+            _hand_on_stop(workers)
+            for connection in wait(list(busy), _PAUSE):
                 worker = busy.pop(connection)
                 number, result, share = worker.answer()
                 if share is not None:
@@ -85,6 +89,14 @@ def in_processes(
     finally:
         for worker in workers:
             worker.end()
+
+
+def _hand_on_stop(workers: Sequence["_Worker"]) -> None:
+    """Tell the processes that a signal waits, so that they end what they can end early."""
+    if stop_requested():
+        for worker in workers:
+            with suppress(ProcessLookupError):
+                os.kill(worker.process.pid or 0, signal.SIGUSR1)
 
 
 @dataclass(frozen=True)
@@ -152,11 +164,13 @@ def _serve(
     """Work on the items whose indices come through the connection, until it is closed."""
     _end_with(parent)
     ignore_stop_signals()
+    await_stop(signal.SIGUSR1)
     for other in others:  # with copies of them here, nobody would notice that the parent has closed its own
         other.close()
     records: list[logging.LogRecord] = []
     _be_silent(records)
     limit_threads(1)
+    os.environ["RAYON_NUM_THREADS"] = "1"
 
     def send(number: int, content: object, share: float | None = None) -> None:
         connection.send((number, content, share, records))

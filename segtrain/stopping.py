@@ -125,6 +125,19 @@ def stop_if_asked() -> None:
         raise Stopped(_signals.received)
 
 
+def await_stop(number: int) -> None:
+    """Let a signal only be noted in this process, for `stop_requested`.
+
+    Args:
+        number: number of the signal.
+    """
+
+    def note(received: int, _: FrameType | None) -> None:
+        _signals.received = received
+
+    signal.signal(number, note)
+
+
 def ignore_stop_signals() -> None:
     """Ignore `SIGNALS` in this process, whose parent decides when it ends."""
     for number in SIGNALS:

@@ -74,6 +74,7 @@ class KeptDetections(msgspec.Struct, frozen=True):
         class_aware: True if the category ids are those of the ground truth.
         score_threshold: operating point.
         seconds: seconds of images, by part of the work.
+        timed: ids of the images that were timed; empty if all were.
         costs: resources, by the fields of ``results.Costs``.
         greys: least and greatest value of each image that was read, by image id.
     """
@@ -84,6 +85,7 @@ class KeptDetections(msgspec.Struct, frozen=True):
     class_aware: bool
     score_threshold: float
     seconds: dict[str, list[float]]
+    timed: list[int]
     costs: dict[str, int | float | None]
     greys: dict[int, tuple[int, int]]
 
@@ -100,6 +102,7 @@ class KeptDetections(msgspec.Struct, frozen=True):
             class_aware=detections.class_aware,
             score_threshold=detections.score_threshold,
             seconds={name: list(values) for name, values in detections.seconds.items()},
+            timed=list(detections.timed),
             costs=dict(costs),
             greys=dict(greys),
         )
@@ -113,6 +116,7 @@ class KeptDetections(msgspec.Struct, frozen=True):
             self.score_threshold,
             self.seconds,
             exported_boxes=_boxes(self.exported_boxes),
+            timed=self.timed,
         )
 
 

@@ -4,19 +4,19 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 
 from segtrain import distributed
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, loads_checkpoint, methods_of
 from segtrain.benchmark.fingerprints import digest, of_file, of_node
-from segtrain.benchmark.kept_rows import KeptDetections, KeptRows
 from segtrain.benchmark.oracle import Oracle
-from segtrain.benchmark.runner import Benchmark, EvaluationFolder, MethodResult
+from segtrain.benchmark.runner import Benchmark, MethodResult
 from segtrain.benchmark.search import Tuned
-from segtrain.benchmark.tuning import Tuning
-from segtrain.console import progress
+from segtrain.benchmark.tuning import Search, Tuning
+from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.coco.result_file import load_results
 from segtrain.data.coco.result_ids import AS_WRITTEN, ResultIds
 from segtrain.data.frames.result_frames import check_frame_of_results
@@ -24,9 +24,10 @@ from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD, Detections, gathered, predict
+from segtrain.mask_records import column, select
 from segtrain.nodes import build, nearest
-from segtrain.records import Category
-from segtrain.runtime import MemoryAbove, quick_collections, to_device
+from segtrain.records import Category, by_image
+from segtrain.runtime import MemoryAbove, to_device
 from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
 
 logger = logging.getLogger(__name__)
@@ -73,29 +74,56 @@ class Method:
     def join(self, methods: Sequence["Method"]) -> None:
         """Receive all methods, after they are tuned; an oracle tries their settings too."""
 
-    def detect(self, benchmark: Benchmark, advance: Advance) -> Detections | None:
+    def detect(self, benchmark: Benchmark, advance: Advance) -> None:
         """Segment the images, and measure the memory that this takes.
 
-        Several processes share the images; the memory is that of the one that takes most.
+        Several processes share the images, and the first one gets the detections; the memory is that of the process
+        that takes most.
 
         Args:
             benchmark: the images and their ground truth.
             advance: called after each image of this process.
 
-        Returns:
-            The detections in all images; None in all processes but the first.
-
         Raises:
             SegtrainError: there are no images, or one cannot be read.
         """
+        images = benchmark.split.index.images
+        own = self.detect_part(distributed.share(images), benchmark, advance)
+        found = gathered(own.detections, [image.id for image in images])
+        taken = [own.gib, *distributed.gather(own.gib)]
+        if found is not None:
+            self.finish(found, taken, own.seconds)
+
+    def detect_part(self, infos: Sequence[ImageInfo], benchmark: Benchmark, advance: Advance) -> "Part":
+        """Segment some of the images; see `detect`.
+
+        Args:
+            infos: the images.
+            benchmark: all images and their ground truth.
+            advance: called after each image.
+        """
         device = self.segmenter.device if isinstance(self.segmenter, Trainable) else CPU
+        started = time.perf_counter()
         with MemoryAbove(device) as memory:
-            own = self._segment(benchmark, advance)
-        found = gathered(own, [image.id for image in benchmark.split.index.images])
-        self.detections = None if found is None else found.by_column()
-        taken = [gib for gib in distributed.gather(memory.gib) if gib is not None]
-        self.costs["peak_memory_gib"] = max(taken, default=None)
-        return self.detections
+            detections = self._segment(infos, benchmark, advance)
+        greys = {info.id: benchmark.greys[info.id] for info in infos if info.id in benchmark.greys}
+        return Part(detections.by_column(), memory.gib, greys, time.perf_counter() - started)
+
+    def finish(self, found: Detections, gib: Sequence[float | None], seconds: float) -> None:
+        """Take the detections in all images, and what was measured.
+
+        Args:
+            found: the detections.
+            gib: peak memory of each part of the images; None where it is not known.
+            seconds: seconds that all parts took together.
+        """
+        self.detections = found.by_column()
+        self.costs["peak_memory_gib"] = max((part for part in gib if part is not None), default=None)
+
+    @property
+    def can_be_shared(self) -> bool:
+        """True if forks of this process may share the images; a network computes with several threads instead."""
+        return not isinstance(self.segmenter, torch.nn.Module)
 
     def result(self, evaluated: Split) -> MethodResult:
         """Collect the data of the method for the report, after it has run.
@@ -128,10 +156,26 @@ class Method:
         """Facts about the segmenter."""
         return info_of(self.segmenter)
 
-    def _segment(self, benchmark: Benchmark, advance: Advance) -> Detections:
+    def _segment(self, infos: Sequence[ImageInfo], benchmark: Benchmark, advance: Advance) -> Detections:
         assert self.segmenter is not None
         categories = benchmark.ground_truth.categories
-        return predict(self.segmenter, benchmark.images(), categories, self.score_threshold, advance)
+        return predict(self.segmenter, benchmark.images(infos), categories, self.score_threshold, advance)
+
+
+class Part(NamedTuple):
+    """Detections of a method in some of the images.
+
+    Attributes:
+        detections: the detections.
+        gib: peak memory in GiB; None where it is not known.
+        greys: least and greatest value of each image, by image id.
+        seconds: seconds that it took.
+    """
+
+    detections: Detections
+    gib: float | None
+    greys: dict[int, tuple[int, int]]
+    seconds: float
 
 
 class TrainedMethod(Method):
@@ -166,10 +210,10 @@ class TrainedMethod(Method):
         assert self.checkpoint is not None
         return self.checkpoint.description(self._network.title, self._given_threshold, evaluated)
 
-    def _segment(self, benchmark: Benchmark, advance: Advance) -> Detections:
+    def _segment(self, infos: Sequence[ImageInfo], benchmark: Benchmark, advance: Advance) -> Detections:
         foreign = self._categories is None
         categories = benchmark.ground_truth.categories if self._categories is None else self._categories
-        images = benchmark.images(self._intensity)
+        images = benchmark.images(infos, self._intensity)
         return predict(self._network, images, categories, self.score_threshold, advance, foreign=foreign)
 
 
@@ -188,13 +232,18 @@ class TunedMethod(Method):
         super().__init__(name, None, score_threshold)
         self._space = space
 
+    @property
+    def search(self) -> Search:
+        """The search for settings."""
+        return Search(self.name, self._space, self.fingerprint)
+
     def tune(self, tuning: Tuning) -> None:
         """Search the settings, and take the best segmenter.
 
         Raises:
             SegtrainError: an image cannot be read.
         """
-        found = tuning.search(self.name, self._space, self.fingerprint)
+        found = tuning.search(self.search)
         self.segmenter, self.fingerprint = found.segmenter, found.fingerprint
         self.costs |= found.costs
 
@@ -212,6 +261,7 @@ class OracleMethod(Method):
     def __init__(self, name: str, oracle: Oracle) -> None:
         super().__init__(name, None, 0.0)
         self._oracle = oracle
+        self._joined: Sequence[Method] = ()
 
     @property
     def info(self) -> SegmenterInfo:
@@ -219,20 +269,32 @@ class OracleMethod(Method):
         return self._oracle.info
 
     def join(self, methods: Sequence[Method]) -> None:
-        """Add the settings of methods of the same technique, so that none of them has a higher F1 on any image."""
-        joining = [own for own in methods if own.segmenter is not None and self._oracle.takes(own.segmenter)]
-        self._oracle.join(own.segmenter for own in joining if own.segmenter is not None)
-        self.fingerprint = digest(self.fingerprint, [own.fingerprint for own in joining])
+        """Try the detections of methods of the same technique too, so that none has a higher F1 on any image."""
+        self._joined = [own for own in methods if own.segmenter is not None and self._oracle.takes(own.segmenter)]
+        self._oracle.others = len(self._joined)
+        self.fingerprint = digest(self.fingerprint, [own.fingerprint for own in self._joined])
 
-    def detect(self, benchmark: Benchmark, advance: Advance) -> Detections | None:
-        """Segment the images with the best settings; the time of the choice counts as tuning, see `Method`."""
-        started = time.perf_counter()
-        detections = super().detect(benchmark, advance)
-        self.costs["tuning_seconds"] = time.perf_counter() - started
-        return detections
+    def detect(self, benchmark: Benchmark, advance: Advance) -> None:
+        """Segment the images; all processes get the detections of the other methods first, see `Method`."""
+        for own in self._joined:
+            own.detections = distributed.from_first(lambda own=own: own.detections)  # type: ignore[misc]
+        super().detect(benchmark, advance)
+        for own in self._joined if not distributed.is_first() else ():
+            own.detections = None
 
-    def _segment(self, benchmark: Benchmark, advance: Advance) -> Detections:
-        return self._oracle.detect(benchmark.images(), benchmark.ground_truth, advance)
+    def finish(self, found: Detections, gib: Sequence[float | None], seconds: float) -> None:
+        """Take the detections; the time of the choice counts as tuning, see `Method`."""
+        super().finish(found, gib, seconds)
+        self.costs["tuning_seconds"] = seconds
+
+    def _segment(self, infos: Sequence[ImageInfo], benchmark: Benchmark, advance: Advance) -> Detections:
+        wanted = np.array([info.id for info in infos], dtype=np.int64)
+        others = []
+        for own in self._joined:
+            assert own.detections is not None
+            masks = own.detections.masks or ()
+            others.append(by_image(select(masks, np.flatnonzero(np.isin(column(masks, "image_id"), wanted)))))
+        return self._oracle.detect(benchmark.images(infos), benchmark.ground_truth, advance, others)
 
 
 class ResultFile(Method):
@@ -265,10 +327,13 @@ class ResultFile(Method):
         )
         self._note_scores(sum(not true["iscrowd"] for true in truth.truths))
 
-    def detect(self, benchmark: Benchmark, advance: Advance) -> Detections:
-        """Return the detections of the file; no image is read."""
-        assert self.detections is not None
-        return self.detections
+    def detect(self, benchmark: Benchmark, advance: Advance) -> None:
+        """Do nothing: the detections are those of the file, and no image is read."""
+
+    @property
+    def can_be_shared(self) -> bool:
+        """False, since there is nothing to do."""
+        return False
 
     def describe(self, evaluated: Split) -> str:
         """Describe the method by the name of the file; see `Method`."""
@@ -375,106 +440,6 @@ def given_files(methods: Iterable[Method], config_folders: Iterable[Path]) -> li
     results = [(method.source_file, method.name) for method in methods if method.source_file is not None]
     winners = [path for folder in config_folders for path in (folder / "segmenter").glob("*_winner.yaml")]
     return [*results, *((path, path.stem) for path in winners)]
-
-
-class FoundRows:
-    """Rows that are restored, since they ran before with the same segmenter, data, settings and code.
-
-    Args:
-        kept: parts of rows on the disk.
-        common: fingerprint of what all rows depend on: data, precision, device and code.
-
-    Attributes:
-        measured: folder, and date, time and processor of each restored row of an earlier evaluation, by name.
-    """
-
-    def __init__(self, kept: KeptRows, common: str) -> None:
-        self.kept, self._common = kept, common
-        self.measured: dict[str, tuple[Path, str]] = {}
-
-    def fingerprint(self, method: Method) -> str:
-        """Fingerprint all that the detections of a method depend on."""
-        return digest(self._common, type(method).__name__, method.fingerprint, method.score_threshold)
-
-    def restore(self, method: Method, benchmark: Benchmark) -> bool:
-        """Give a method the detections of an earlier run, if there are any, and return True in all processes if so.
-
-        Args:
-            method: method that has not run; result files are always read.
-            benchmark: receives the grey values of the images.
-        """
-        if isinstance(method, ResultFile):
-            return False
-        return distributed.from_first(lambda: self._restored(method, benchmark))
-
-    def _restored(self, method: Method, benchmark: Benchmark) -> bool:
-        found = self.kept.find("detections", self.fingerprint(method), KeptDetections)
-        if found is None:
-            return False
-        method.detections = found.content.detections()
-        method.costs |= found.content.costs
-        benchmark.greys.update(found.content.greys)
-        self.note(method.name, found.folder, found.measured)
-        return True
-
-    def keep(self, method: Method, benchmark: Benchmark) -> None:
-        """Keep the detections of a method that has run, in the first process."""
-        if method.detections is not None and not isinstance(method, ResultFile):
-            content = KeptDetections.of(method.detections, method.costs, benchmark.greys)
-            self.kept.keep("detections", self.fingerprint(method), method.name, content)
-
-    def note(self, name: str, folder: Path, measured: str) -> None:
-        """Note and log that a row comes from an earlier evaluation."""
-        self.measured[name] = folder, measured
-        logger.info(f"{name}: taken from {folder}, with the times that were measured there on {measured}")
-
-    def notes(self) -> list[str]:
-        """Return notes for the report on the rows that come from earlier evaluations."""
-        places: dict[tuple[Path, str], list[str]] = {}
-        for name, place in self.measured.items():
-            places.setdefault(place, []).append(name)
-        return [
-            f"Taken from {folder}, with the times that were measured there on {measured}: {', '.join(names)}"
-            for (folder, measured), names in places.items()
-        ]
-
-
-def run_methods(
-    methods: Sequence[Method], benchmark: Benchmark, tuning: Tuning, folder: EvaluationFolder, rows: FoundRows
-) -> None:
-    """Tune and run all methods; of several processes, all segment and the first one collects.
-
-    Args:
-        methods: methods as built.
-        benchmark: the images and their ground truth; receives the methods that have run.
-        tuning: budget and training images of the searches.
-        folder: receives the detections.
-        rows: rows of earlier runs, which are restored; receives the other rows when they are complete.
-
-    Raises:
-        SegtrainError: an image cannot be read.
-    """
-    for method in methods:
-        method.tune(tuning)
-    for method in methods:
-        method.join(methods)
-    step = 1 / (len(methods) * max(len(benchmark.split.index.images), 1))
-    with progress("methods") as stage, quick_collections():
-        for count, method in enumerate(methods):
-            stage.update(count / len(methods), method.name)
-            if not rows.restore(method, benchmark):
-                method.detect(benchmark, lambda: stage.advance(step * distributed.size()))
-                rows.keep(method, benchmark)
-            if method.detections is None:
-                continue
-            stage.update(state=f"writing {method.name}")
-            folder.write_records(method.name, method.detections, benchmark.ground_truth.categories)
-            benchmark.rows[method.name] = method.result(benchmark.split)
-        truth = benchmark.ground_truth
-        if len(truth.categories) > 1 and not all(row.detections.class_aware for row in benchmark.rows.values()):
-            folder.write_class_agnostic_truth(benchmark.split.index, truth)
-        stage.update(1.0)
-    benchmark.share_greys()
 
 
 def reference_row(reference: str, rows: Sequence[str], trained: Collection[str], *, required: bool) -> str | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 import segtrain
 from segtrain import distributed
 from segtrain.data.coco.index import CocoIndex
+from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
@@ -210,10 +211,11 @@ class Benchmark:
         self.rows: dict[str, MethodResult] = {}
         self.greys: dict[int, tuple[int, int]] = {}
 
-    def images(self, intensity: Intensity | None = None) -> Iterator[tuple[int, Tensor]]:
-        """Read this process's share of the images: ids, and uint8 RGB (3, H, W); one process reads all.
+    def images(self, infos: Sequence[ImageInfo], intensity: Intensity | None = None) -> Iterator[tuple[int, Tensor]]:
+        """Read some of the images: ids, and uint8 RGB (3, H, W).
 
         Args:
+            infos: images to read.
             intensity: ranges by which they are read; the split's for types that it lacks, and for None.
 
         Raises:
@@ -226,7 +228,7 @@ class Benchmark:
         reader = self.split.images
         if intensity is not None:
             reader = replace(reader, intensity=intensity.completed(reader.intensity))
-        return self._looked_at(evaluation_images(distributed.share(self.split.index.images), reader))
+        return self._looked_at(evaluation_images(infos, reader))
 
     def share_greys(self) -> None:
         """Complete `greys` by the images that other processes have read."""

@@ -2,7 +2,7 @@
 
 import logging
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
@@ -18,6 +18,7 @@ from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import as_yaml, quote_override
+from segtrain.pool import can_fork, in_processes
 from segtrain.segmenters import Segmenter
 from segtrain.stopping import finishing_work, stop_if_asked, stop_requested
 from segtrain.values import TunedMetric
@@ -31,6 +32,20 @@ class Tunable(Protocol):
 
     name: str
     is_tuned: ClassVar[bool]
+
+
+class Search(NamedTuple):
+    """Search for the settings of a method.
+
+    Attributes:
+        name: name of the method.
+        space: candidates and the values to try.
+        fingerprint: fingerprint of these.
+    """
+
+    name: str
+    space: Tuned
+    fingerprint: str
 
 
 class Found(NamedTuple):
@@ -87,6 +102,7 @@ class Tuning:
         self._folder, self._data, self._command, self._seed = folder / "tuned", data, command, seed
         self._metric, self._count, self._limits = metric, images, (seconds, trials)
         self._kept, self._searched_on = kept, ""
+        self._winners: dict[str, Winner] = {}
         self._budget: Budget | None = None
         self._images: TrainingImages | None = None
 
@@ -125,21 +141,45 @@ class Tuning:
             self._note(f"{shared} training images are evaluated too; settings were searched on the others")
         return list(methods)
 
-    def search(self, name: str, space: Tuned, fingerprint: str) -> Found:
+    def search_side_by_side(self, searches: Sequence[Search], processes: int) -> None:
+        """Search the settings of several methods at a time; `search` finds the outcomes.
+
+        Args:
+            searches: the searches.
+            processes: number of forks of this process that share the searches.
+        """
+        left = [one for one in searches if self._known(one) is None]
+        if min(processes, len(left)) < 2 or distributed.size() > 1 or not can_fork():
+            return
+
+        def work(one: Search, advance: Callable[[float], None]) -> Winner:
+            shares = [0.0]
+
+            def show(share: float, trials: int, best: float) -> None:
+                advance(share - shares[-1])
+                shares.append(share)
+
+            return self._search(one, show)
+
+        with finishing_work(), progress("tuning") as stage:
+            winners = in_processes(work, left, processes, lambda _, share: stage.advance(share / len(left)))
+            for number, winner in winners:
+                self._keep(left[number], winner)
+
+    def search(self, one: Search) -> Found:
         """Search the settings of a method, and save the best ones as a segmenter.
 
         Args:
-            name: name of the method.
-            space: candidates and the values to try.
-            fingerprint: fingerprint of the space; a search that was made before is not repeated.
+            one: the search; it is not repeated if it was made before.
 
         Raises:
             SegtrainError: an image cannot be read.
-            Stopped: a signal was received; the best settings so far are saved.
+            Stopped: a signal was received before any trial was completed.
         """
         assert self._images is not None
+        name, space = one.name, one.space
         images = len(self._images.ids)
-        winner = self._winner(name, space, fingerprint)
+        winner = self._winner(one)
         outcome = f"{self._metric} {winner.value:.4f}" if winner.completed else "no trial ended in time, as it stands"
         outcome += f", on {images} training images; {winner.trials} trials, {winner.seconds:.0f} s"
         logger.info("%s: %s", name, outcome)
@@ -151,35 +191,56 @@ class Tuning:
         node = {**winner.node, **{key: value for key, value in changes.items() if key in winner.node}}
         if distributed.is_first():
             self._save(name, node, outcome)
-        stop_if_asked()
         costs: Costs = {"training_images": images, "training_objects": self._images.objects}
         return Found(build_segmenter(node), of_node(node), {"tuning_seconds": winner.seconds, **costs})
 
-    def _winner(self, name: str, space: Tuned, fingerprint: str) -> Winner:
-        """Search, or find the winner of the same search in an earlier evaluation."""
-        settings = [self._metric, self._data["max_dets"], self._limits, self._seed]
-        whole = digest(of_code(), fingerprint, self._searched_on, settings)
-        known = distributed.from_first(lambda: self._kept.find("winner", whole, Winner))
-        if known is not None:
-            logger.info(f"{name}: its settings are those that were found in {known.folder} on {known.measured}")
-            return known.content
+    def _winner(self, one: Search) -> Winner:
+        """Search, or find the winner of the same search."""
+        known = distributed.from_first(lambda: self._known(one))
+        if known is None:
+            with finishing_work(), progress(f"tuning {one.name}") as stage:
+                known = self._search(
+                    one, lambda share, trials, best: stage.update(share, f"{trials} trials, best {best:.3f}")
+                )
+            if distributed.is_first():
+                self._keep(one, known)
+        if not known.completed:
+            stop_if_asked()
+        return known
+
+    def _search(self, one: Search, show: Callable[[float, int, float], None]) -> Winner:
         assert self._images is not None
         assert self._budget is not None
-        with finishing_work(), progress(f"tuning {name}") as stage:
-            winner = search(
-                space,
-                self._images,
-                metric=self._metric,
-                max_dets=self._data["max_dets"],
-                budget=self._budget,
-                seed=self._seed,
-                show=lambda share, trials, best: stage.update(share, f"{trials} trials, best {best:.3f}"),
-            )
-        if not winner.completed:
-            stop_if_asked()
-        elif distributed.is_first() and not stop_requested():
-            self._kept.keep("winner", whole, name, winner)
-        return winner
+        return search(
+            one.space,
+            self._images,
+            metric=self._metric,
+            max_dets=self._data["max_dets"],
+            budget=self._budget,
+            seed=self._seed,
+            show=show,
+        )
+
+    def _fingerprint(self, one: Search) -> str:
+        settings = [self._metric, self._data["max_dets"], self._limits, self._seed]
+        return digest(of_code(), one.fingerprint, self._searched_on, settings)
+
+    def _known(self, one: Search) -> Winner | None:
+        """Look up the winner of a search, in this evaluation or an earlier one."""
+        if one.name in self._winners:
+            return self._winners[one.name]
+        known = self._kept.find("winner", self._fingerprint(one), Winner)
+        if known is None:
+            return None
+        logger.info(f"{one.name}: its settings are those that were found in {known.folder} on {known.measured}")
+        self._winners[one.name] = known.content
+        return known.content
+
+    def _keep(self, one: Search, winner: Winner) -> None:
+        """Keep the winner of a search, for later evaluations if no signal has ended it early."""
+        self._winners[one.name] = winner
+        if winner.completed and not stop_requested():
+            self._kept.keep("winner", self._fingerprint(one), one.name, winner)
 
     def _note(self, text: str) -> None:
         self.notes.append(text)

@@ -16,9 +16,10 @@ from segtrain.benchmark.checkpoints import (
 )
 from segtrain.benchmark.fingerprints import digest, of_code, of_data
 from segtrain.benchmark.kept_rows import KeptRows
-from segtrain.benchmark.methods import FoundRows, build_methods, given_files, reference_row, run_methods
+from segtrain.benchmark.methods import build_methods, given_files, reference_row
 from segtrain.benchmark.results import Results
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder, MethodResult
+from segtrain.benchmark.running import FoundRows, run_methods, timing_notes
 from segtrain.benchmark.tuning import Tuning
 from segtrain.cli.command_line import Command
 from segtrain.cli.config import Data, check_values
@@ -117,7 +118,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         split, benchmark.ground_truth, benchmark.max_dets, benchmark.tracks, **config["bootstrap"], seed=config["seed"]
     )
     try:
-        run_methods(methods, benchmark, tuning, folder, rows)
+        run_methods(methods, benchmark, tuning, folder, rows, threads)
         settings = [data["max_dets"], config["tracks"], config["bootstrap"], config["seed"]]
         parts = {method.name: digest(rows.fingerprint(method), settings) for method in methods}
         analyses = analyse_rows(analyst, benchmark.rows, threads, rows, parts)
@@ -139,7 +140,12 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         reference=reference,
         greys=benchmark.greys,
         measured={name: measured for name, (_, measured) in rows.measured.items()},
-        notes=[*rows.notes(), *(note for method in methods for note in method.notes), *tuning.notes],
+        notes=[
+            *rows.notes(),
+            *timing_notes(methods, len(split.index.images)),
+            *(note for method in methods for note in method.notes),
+            *tuning.notes,
+        ],
     )
     scores = {name: analyses[name].image_f1 for name in benchmark.rows}
     known = {name: own for name, own in scores.items() if own is not None}

@@ -6,6 +6,7 @@ It compares each of the ``max_dets`` best detections with each true object of an
 those that overlap, which suits images with thousands of both.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,6 +21,9 @@ from segtrain.metrics.matching import ALL, IOU50, IOU75, LARGE, MEDIUM, SMALL, M
 from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.resampled_ap import precision_at_recalls
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
+
+# Process in which the backend has started threads; a fork of it lacks them, and would wait for ever.
+_started_in: int | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,14 @@ def average_precision(
     ... ).stats[0]  # of equal scores, the wrong one comes first
     0.5
     """
+    global _started_in
+    if _started_in not in (None, os.getpid()):
+        predicted: Any = list(predictions)
+        masked, boxed = (predicted, None) if iou_type == "segm" else (None, predicted)
+        every = {image_id: sizes[image_id] for image_id in sorted(set(image_ids))}
+        inputs = MetricInput(truths, masked, boxed, sorted(set(category_ids)), every, max_dets, score_threshold=0.0)
+        return coco_summary(inputs, iou_type)
+    _started_in = os.getpid()
     # The backend takes only ids >= 0, and annotation id 0 means "unmatched", so ids are replaced by numbers from 1.
     images = {image_id: number for number, image_id in enumerate(sorted(set(image_ids)), start=1)}
     categories = {category_id: number for number, category_id in enumerate(sorted(set(category_ids)), start=1)}

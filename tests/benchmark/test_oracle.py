@@ -9,7 +9,7 @@ from segtrain import masks
 from segtrain.benchmark.oracle import Oracle
 from segtrain.benchmark.search_space import build_segmenter
 from segtrain.metrics.f1 import f1
-from segtrain.records import Category, GroundTruth, Instances, to_predictions
+from segtrain.records import Category, GroundTruth, Instances, Prediction, to_predictions
 from tests.benchmark.test_search_space import OTSU
 
 SPACE = {"method": {"polarity": ["bright", "dark"], "finish": {"watershed": [False, True]}}, "min_area": [16, 60]}
@@ -31,10 +31,18 @@ def scene(seed: int, dark: bool) -> tuple[torch.Tensor, list[GroundTruth]]:
     return torch.from_numpy(grey.clip(0, 255).astype(np.uint8))[None].repeat(3, 1, 1), truths
 
 
+def best_of(oracle: Oracle, image: torch.Tensor, truths: list[GroundTruth], *known: Any) -> list[masks.Rle]:
+    image_id = truths[0]["image_id"] if truths else 1
+    found = oracle.segment_knowing(image_id, image, truths, [Category(1, "object")], known)
+    return [record["segmentation"] for record in found]
+
+
 def quality(found: Any, truths: list[GroundTruth]) -> tuple[float, float]:
     image_id = truths[0]["image_id"]
-    records = to_predictions(found, image_id, [Category(1, "object")])
-    both = [masks.union([r["segmentation"] for r in part], found.size) for part in (records, truths)]
+    records = [
+        Prediction(image_id=image_id, category_id=1, segmentation=rle, score=1 - n / 1e3) for n, rle in enumerate(found)
+    ]
+    both = [masks.union([r["segmentation"] for r in part], (60, 60)) for part in (records, truths)]
     planes = [masks.decode(rle) for rle in both]
     iou = (planes[0] & planes[1]).sum() / (planes[0] | planes[1]).sum()
     return f1(truths, records, category_ids=[1], image_ids=[image_id]).f1, float(iou)
@@ -52,10 +60,12 @@ def test_an_oracle_is_on_no_image_below_a_row_of_its_kind() -> None:
         }
     )
     image, truths = scene(1, False)
-    assert not len(oracle.segment_knowing(image, truths))
-    oracle.join([tuned, edges])
-    assert oracle.segmenters[1:] == [tuned]
-    assert oracle.segment_knowing(image, truths).rles == tuned.segment([image])[0].rles
+    assert not best_of(oracle, image, truths)
+    assert (oracle.takes(tuned), oracle.takes(edges)) == (True, False)
+    found = tuned.segment([image])[0]
+    known = to_predictions(found, 1, [Category(1, "object")])
+    assert best_of(oracle, image, truths, known) == found.rles
+    oracle.others = 1
     assert "2 settings" in oracle.info.description
 
 
@@ -89,12 +99,12 @@ def test_the_bound_holds_for_each_image_and_not_for_the_f1_of_all() -> None:
         records = [record for n, one in pairs for record in to_predictions(one, n, [Category(1, "object")])]
         return f1([*hard_truths, *easy_truths], records, category_ids=[1], image_ids=[1, 2]).f1
 
-    chosen = [oracle.segment_knowing(image, truths) for image, truths in ((hard, hard_truths), (easy, easy_truths))]
+    chosen = [best_of(oracle, image, truths) for image, truths in ((hard, hard_truths), (easy, easy_truths))]
     single = [careful.segment([image])[0] for image in (hard, easy)]
     assert [len(one) for one in chosen] == [71, len(easy_truths)]
     for best, one, truths in zip(chosen, single, (hard_truths, easy_truths), strict=True):
-        assert quality(best, truths)[0] >= quality(one, truths)[0]
-    assert pooled(*chosen) < 0.2 < 0.6 < pooled(*single)
+        assert quality(best, truths)[0] >= quality(one.rles, truths)[0]
+    assert pooled(reckless.segment([hard])[0], careful.segment([easy])[0]) < 0.2 < 0.6 < pooled(*single)
 
 
 def test_an_oracle_takes_the_best_of_its_grid() -> None:
@@ -108,11 +118,11 @@ def test_an_oracle_takes_the_best_of_its_grid() -> None:
     for seed, dark in ((1, False), (2, True), (3, True), (4, False)):
         image, truths = scene(seed, dark)
         found = [segmenter.segment([image])[0] for segmenter in oracle.segmenters]
-        qualities = [quality(one, truths) for one in found]
-        best = oracle.segment_knowing(image, truths)
+        qualities = [quality(one.rles, truths) for one in found]
+        best = best_of(oracle, image, truths)
         assert quality(best, truths) == max(qualities)
         place = qualities.index(max(qualities))
-        assert best.rles == found[place].rles  # of equal ones the first
+        assert best == found[place].rles  # of equal ones the first
         chosen.add(place)
     assert len(chosen) > 1
 
@@ -123,4 +133,4 @@ def test_where_nothing_is_true_the_oracle_finds_as_little_as_it_can() -> None:
     counts = [len(segmenter.segment([image])[0]) for segmenter in oracle.segmenters]
     crowd = GroundTruth(**{**truths[0], "iscrowd": 1})
     for given in ([], [crowd]):
-        assert len(oracle.segment_knowing(image, given)) == min(counts)
+        assert len(best_of(oracle, image, given)) == min(counts)

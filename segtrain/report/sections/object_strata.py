@@ -247,7 +247,8 @@ def time_by_size(detections: Detections, ground_truth: GroundTruthSet) -> TimeBy
     The first image, which warms caches up, is left out.
     """
     seconds = np.array(detections.seconds.get("segmentation", ())[1:], dtype=np.float64)
-    pixels = np.array([height * width for height, width in ground_truth.sizes.values()], dtype=np.float64)[1:]
+    sizes = [ground_truth.sizes[image_id] for image_id in detections.timed or ground_truth.sizes]
+    pixels = np.array([height * width for height, width in sizes], dtype=np.float64)[1:]
     if not len(seconds) or len(seconds) != len(pixels):
         return None
     third = (pixels.max() / pixels.min()) ** (1 / 3)

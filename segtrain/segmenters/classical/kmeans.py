@@ -27,6 +27,7 @@ from segtrain.segmenters.classical.regions import (
     strips,
     with_halo,
 )
+from segtrain.segmenters.classical.shared_steps import shared_step
 from segtrain.values import Natural, NonNegativeFloat, Positive
 
 Space = Literal["rgb", "lab", "grey"]
@@ -94,11 +95,19 @@ def colour_clusters(
     """
     if space not in get_args(Space):
         raise SegtrainError(f"space {space!r} is unknown; use {', '.join(get_args(Space))}")
-    colours, grey = _colours(as_given(image), space, denoise)
-    segments = cluster(colours, clusters=clusters, bits=bits, restarts=restarts, seed=seed)
+    segments, grey = _clusters_of_colours(image, space, denoise, clusters, bits, restarts, seed)
     objects = objects_among(segments, grey, polarity)
-    del colours, grey, segments  # each as large as the image
+    del grey, segments  # each as large as the image
     return finish(objects)
+
+
+@shared_step
+def _clusters_of_colours(
+    image: ImageArray, space: Space, denoise: float, clusters: int, bits: int, restarts: int, seed: int
+) -> tuple[LabelMap, Float32Array]:
+    """Cluster the colours of an image, and compute its grey, both (H, W)."""
+    colours, grey = _colours(as_given(image), space, denoise)
+    return cluster(colours, clusters=clusters, bits=bits, restarts=restarts, seed=seed), grey
 
 
 def _colours(image: ImageArray, space: Space, denoise: float) -> tuple[Float32Array, Float32Array]:

@@ -11,10 +11,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 from skimage import measure
 
 from segtrain.arrays import BoolArray, Float32Array, IntArray
 from segtrain.errors import SegtrainError
+from segtrain.segmenters.classical.shared_steps import shared_step
 
 ImageArray = npt.NDArray[np.uint8] | npt.NDArray[np.floating[Any]]
 LabelMap = npt.NDArray[np.integer[Any]]
@@ -79,6 +81,7 @@ def as_given(image: ImageArray) -> ImageArray:
     return image if image.dtype == np.uint8 else as_rgb(image)
 
 
+@shared_step
 def grey_of(image: ImageArray) -> Float32Array:
     """Compute the grey of an image as it is given; bytes are converted a few rows at a time.
 
@@ -117,6 +120,21 @@ def luminance(rgb: ImageArray) -> Float32Array:
         red, green, blue = np.moveaxis(as_unit(rgb[rows]).astype(np.float64), -1, 0)
         grey[rows] = 0.2125 * red + 0.7154 * green + 0.0721 * blue
     return grey
+
+
+@shared_step
+def smoothed(grey: Float32Array, sigma: float) -> Float32Array:
+    """Smooth a grey image by a Gaussian.
+
+    Args:
+        grey: (H, W).
+        sigma: sigma in pixels; 0 for none.
+
+    >>> smoothed(np.ones((2, 2), np.float32), 1.5).tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    """
+    result: Float32Array = ndimage.gaussian_filter(grey, sigma)
+    return result
 
 
 def strips(size: tuple[int, ...]) -> Iterator[slice]:

@@ -16,6 +16,7 @@ from segtrain.records import Instances
 from segtrain.segmenters import SegmenterInfo
 from segtrain.segmenters.classical.contrast import contrast
 from segtrain.segmenters.classical.regions import ImageArray, LabelMap, as_rgb, drop_small
+from segtrain.segmenters.classical.shared_steps import shared_step
 from segtrain.values import Natural, check_value
 
 
@@ -94,7 +95,7 @@ class LabelMapSegmenter:
         return labels, contrast(image, labels)
 
     def _segment(self, image: Tensor) -> Instances:
-        labels, scores = self._scored(image.permute(1, 2, 0).cpu().numpy())
+        labels, scores = self._scored(_pixels(image))
         order = np.argsort(-scores, kind="stable")
         rles = masks.pack_labels(labels).where(order)
         return Instances(
@@ -104,6 +105,12 @@ class LabelMapSegmenter:
             scores=scores[order],
             rles=rles,
         )
+
+
+@shared_step
+def _pixels(image: Tensor) -> RgbArray:
+    pixels: RgbArray = image.permute(1, 2, 0).cpu().numpy()
+    return pixels
 
 
 def method_name(method: Callable[..., object]) -> str:

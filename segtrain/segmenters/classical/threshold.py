@@ -1,10 +1,9 @@
 """Threshold segmentation: functions from RGB to a label map."""
 
 import numpy as np
-from scipy import ndimage
 from skimage import filters
 
-from segtrain.arrays import Float32Array
+from segtrain.arrays import BoolArray, Float32Array
 from segtrain.segmenters.classical.postprocess import FILLED_WATERSHED, WATERSHED, MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
     ImageArray,
@@ -14,7 +13,9 @@ from segtrain.segmenters.classical.regions import (
     components,
     grey_of,
     objects_among,
+    smoothed,
 )
+from segtrain.segmenters.classical.shared_steps import shared_step
 from segtrain.values import Fraction, NonNegativeFloat
 
 
@@ -91,13 +92,17 @@ def otsu(
     >>> int(otsu(image).max())
     2
     """
-    grey = ndimage.gaussian_filter(grey_of(image), denoise)
+    return finish(_otsu_objects(smoothed(grey_of(image), denoise), offset, polarity))
+
+
+@shared_step
+def _otsu_objects(grey: Float32Array, offset: float, polarity: Polarity) -> BoolArray:
     level, shift = filters.threshold_otsu(grey), offset * np.ptp(grey)
     bright = grey > level
     objects = objects_among(bright.astype(np.uint8), grey, polarity)
     if objects.any():
         objects = grey > level + shift if (objects & bright).any() else grey <= level - shift
-    return finish(objects)
+    return objects
 
 
 def local(
@@ -128,8 +133,13 @@ def local(
     >>> int(local(image, window=8, offset=0.2).max())
     2
     """
-    grey = ndimage.gaussian_filter(grey_of(image), denoise)
+    grey = _with_bright_objects(smoothed(grey_of(image), denoise), polarity)
+    return finish(grey > smoothed(grey, window) + offset * np.ptp(grey))
+
+
+@shared_step
+def _with_bright_objects(grey: Float32Array, polarity: Polarity) -> Float32Array:
+    """Invert a grey image whose objects are dark."""
     bright = grey > filters.threshold_otsu(grey)
-    if (objects_among(bright.astype(np.uint8), grey, polarity) & ~bright).any():
-        grey = -grey
-    return finish(grey > ndimage.gaussian_filter(grey, window) + offset * np.ptp(grey))
+    dark = (objects_among(bright.astype(np.uint8), grey, polarity) & ~bright).any()
+    return -grey if dark else grey

@@ -9,6 +9,7 @@ from skimage import segmentation
 from segtrain.arrays import BoolArray, FloatArray, IntArray
 from segtrain.segmenters.classical.peaks import component_peaks
 from segtrain.segmenters.classical.regions import LabelMap, components, strips, with_halo
+from segtrain.segmenters.classical.shared_steps import shared_step
 
 _MARGIN = 64  # rows around a strip at first; where objects are thicker, it grows
 
@@ -63,7 +64,7 @@ class _Heights:
     def _compute(self, rows: slice) -> FloatArray:
         rows = slice(rows.start, min(rows.stop, len(self._objects)))
         around, own = with_halo(rows, int(4 * self._sigma + 0.5))  # SciPy's Gaussian ends at 4 sigma
-        distance = _distance_in_strip(self._objects, slice(around.start, min(around.stop, len(self._objects))))
+        distance = _distance_in_strip(self._objects, around.start, min(around.stop, len(self._objects)))
         smooth: FloatArray = ndimage.gaussian_filter(distance, self._sigma)[own]
         return smooth
 
@@ -127,19 +128,20 @@ def _row_ranges(connected: LabelMap) -> tuple[IntArray, IntArray]:
     return first, last
 
 
-def _distance_in_strip(objects: BoolArray, rows: slice) -> FloatArray:
+@shared_step
+def _distance_in_strip(objects: BoolArray, start: int, stop: int) -> FloatArray:
     """Compute the distances of some rows, from them and as many around them as it takes.
 
     SciPy takes five times the memory of the result for the distances of a plane.
     """
     margin = _MARGIN
     while True:
-        top, foot = max(rows.start - margin, 0), min(rows.stop + margin, len(objects))
+        top, foot = max(start - margin, 0), min(stop + margin, len(objects))
         # The frame keeps the distance finite where objects fill the image; elsewhere rows go on beyond the strip.
         ends = (int(top == 0), int(foot == len(objects)))
         framed = np.pad(objects[top:foot], (ends, (1, 1)))
         distance: FloatArray = ndimage.distance_transform_edt(framed)[:, 1:-1]
-        own = distance[ends[0] + rows.start - top :][: rows.stop - rows.start]
+        own = distance[ends[0] + start - top :][: stop - start]
         # A nearer pixel of the background cannot lie beyond the margin if the margin is wider than the distance.
         if all(ends) or own.max(initial=0) <= margin:
             return own

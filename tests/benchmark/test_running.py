@@ -1,0 +1,58 @@
+"""Methods whose images several processes share."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segtrain.benchmark import running as module
+from segtrain.benchmark.running import timed_images
+from segtrain.data.coco.record_tables import ImageInfo
+from tests.conftest import Workplace
+from tests.helpers.scripts import data_of, run
+
+ROWS = ("threshold_oracle", "threshold_otsu", "threshold_mean", "kmeans_lab", "edge_tuned", "threshold_tuned")
+
+
+def numbers(folder: Path) -> dict[str, Any]:
+    """Content of ``results.json`` without what tells one run from another."""
+    content: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    for key in ("command", "directory", "environment", "warnings", "verdict", "claims"):
+        del content[key]
+    for method in content["methods"].values():
+        del method["timing"], method["costs"]
+    return content
+
+
+def test_processes_change_no_number(workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TIMED", 2)
+    rows = [f"+segmenter@segmenters.{name}={name}" for name in ROWS]
+    limits = ["bootstrap.resamples=20", "tune.trials=3", "tune.seconds=null", "tune.images=2", "gallery=1"]
+    for count in (1, 2):
+        arguments = ["methods=none", *rows, *data_of(workplace.data), *limits, f"threads={count}"]
+        finished = run("evaluate", *arguments, f"output_dir={count}", folder=tmp_path)
+        assert (finished.code, finished.err) == (0, "")
+    alone, shared = tmp_path / "1", tmp_path / "2"
+    assert numbers(alone) == numbers(shared)
+    assert list(numbers(shared)["methods"]) == list(ROWS)
+    for name in ROWS:
+        records = [(folder / "predictions" / f"{name}.json").read_bytes() for folder in (alone, shared)]
+        assert records[0] == records[1]
+    content = json.loads((shared / "results.json").read_text())
+    (said,) = [line for line in content["warnings"] if line.startswith("The time per image")]
+    assert said.endswith(f"{', '.join(ROWS[1:])}")
+    assert content["methods"]["threshold_otsu"]["timing"]["segmentation"]["median"] > 0
+    assert content["methods"]["threshold_oracle"]["costs"]["tuning_seconds"] > 0
+
+
+def test_the_images_that_are_timed_are_of_all_sizes() -> None:
+    images = [ImageInfo(n, f"{n}.png", 10 + (37 * n) % 100, 10) for n in range(100)]
+    timed = timed_images(images)
+    assert [info.id for info in timed] == sorted(info.id for info in timed)
+    heights = sorted(info.height for info in timed)
+    assert len(timed) == module.TIMED
+    assert (heights[0], heights[-1]) == (10, 109)
+    assert max(high - low for low, high in pairwise(heights)) <= 6
+    assert timed_images(images[:5]) == images[:5]
