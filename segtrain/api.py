@@ -135,7 +135,7 @@ def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -
         trust: packages beside segtrain whose code the checkpoint may name.
 
     Raises:
-        SegtrainError: there is no checkpoint, it cannot be read, or it asks for foreign code.
+        SegtrainError: there is no checkpoint, it cannot be read, or it names code of a package that is not trusted.
 
     >>> import segtrain as st
     >>> st.load("runs/train/cells", device="cpu").class_names
@@ -197,18 +197,20 @@ def read_image(
     Args:
         path: path of the file.
         max_pixels: greatest number of pixels of an image; larger ones are refused before they are decoded.
-        pages: "error": a file of several pages or frames that differ is refused; "first", "max" or "mean" of its pages.
+        pages: treatment of a file of several pages or frames that differ: "error" to refuse it, or "first", "max" or
+            "mean" to read the first page, or the maximum or mean of all.
         channels: numbers from 0 of the channels that become red, green and blue, or of the one that is read as grey;
             None for the colours that the file declares.
-        intensity: samples of more than 8 bits that become black and white: a pair (low, high); pairs by the type of
-            samples, such as {"uint16": (0, 4095)}; `Model.intensity`; or "full" for the full range of the type.
+        intensity: sample values that become black and white in images of more than 8 bits: a pair (low, high); pairs by
+            the type of samples, such as {"uint16": (0, 4095)}; `Model.intensity`; or "full" for the full range of the
+            type.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        SegtrainError: the file is missing, corrupt, truncated, too large, or of a type without a range; or nothing
-            tells which of its pages or channels are the image.
+        SegtrainError: the file is missing, corrupt, truncated, too large, or of a type without a range; or it does not
+            say which of its pages or channels are the image.
 
     Warns:
         UserWarning: the image uses so little of the range of its type that hardly any grey levels remain.
@@ -237,13 +239,13 @@ def read_pages(
         path: path of the file.
         max_pixels: greatest number of pixels of a page.
         channels: channels of a page that become red, green and blue; see `read_image`.
-        intensity: samples of more than 8 bits that become black and white; see `read_image`.
+        intensity: sample values that become black and white; see `read_image`.
 
     Returns:
         (H, W, 3) uint8 RGB for each page of the size of the first; thumbnails and levels of a pyramid are left out.
 
     Raises:
-        SegtrainError: as of `read_image`.
+        SegtrainError: see `read_image`.
 
     >>> import segtrain as st
     >>> [page.shape for page in st.read_pages("cells/images/val/000001.png")]
@@ -268,7 +270,7 @@ def draw(
         scores: True to write scores beside the names.
 
     Returns:
-        The picture; a small image is enlarged two or three times, so that outlines do not hide the objects.
+        The drawn image; a small one is enlarged two or three times, so that outlines do not hide the objects.
 
     Raises:
         SegtrainError: the instances are those of an image of another size, or a label has no name.
@@ -318,7 +320,8 @@ def load_coco(
 
     Args:
         annotations: the json file or its address (``s3://``, ``https://``), or several of one data set.
-        images: the image folder or its address; None if scores of result files are all that is wanted.
+        images: the image folder or its address; None to load the annotations alone, which suffice to score result
+            files.
         check: "strict": annotations that cannot be used are an error; "warn": they are left out and counted; "off":
             masks are looked at when they are used.
         exif: "apply": images are turned upright by their EXIF orientation; "ignore": they are read as they are stored;
@@ -331,8 +334,8 @@ def load_coco(
             a hole.
         pages: treatment of image files of several pages; see `read_image`.
         channels: channels of the images that become red, green and blue; see `read_image`.
-        intensity: samples of more than 8 bits that become black and white: "auto" and "percentile" find a range for all
-            images from at most 200 of them; for others see `read_image`.
+        intensity: sample values that become black and white: "auto" and "percentile" find a range for all images from
+            at most 200 of them; for other values see `read_image`.
         frame: "stored": coordinates and run lengths are those of the images; "auto": they are moved into the frame in
             which they agree with boxes, areas and images, if the check finds one; or the (H, W) of the images that
             they belong to.
@@ -383,7 +386,7 @@ def _is_size(value: object) -> bool:
 
 
 def check(data: Split, *, against: Split | None = None, max_dets: int = _MAX_DETS) -> CheckReport:
-    """Check a data set: its json, every image file, and the set as a whole; ``print`` shows what was found.
+    """Check a data set: its json, every image file, and the set as a whole; ``print`` shows the report.
 
     Args:
         data: the data set, with its images.
@@ -429,7 +432,7 @@ def predict(segmenter: Segmenter, data: Split, *, score_threshold: float | None 
         SegtrainError: the data set was loaded without images, or an image cannot be read.
 
     Warns:
-        UserWarning: the model's classes are not the categories of the data, so that its labels say nothing here.
+        UserWarning: the model's classes are not the categories of the data, so that its labels are ignored.
 
     >>> import segtrain as st
     >>> data = st.load_coco("cells/annotations/instances_val.json", "cells/images/val")
@@ -472,8 +475,8 @@ def load_results(
     """Load the detections that another tool has written as a COCO result file.
 
     Args:
-        path: a list of records, or a whole COCO file whose annotations have scores. Images and categories may also be
-            named by file name and by name.
+        path: path of a list of records, or of a whole COCO file whose annotations have scores. Images may be given by
+            id or file name, categories by id or name.
         data: the data set.
         score_threshold: operating point of the scores.
         image_id_offset: number to add to every image id of the file.
@@ -486,7 +489,7 @@ def load_results(
         SegtrainError: the file is no result file, or a record is broken or has an unknown id.
 
     Warns:
-        UserWarning: something was read otherwise than it is written.
+        UserWarning: values were read in another sense than they are written, such as ids that are file names.
 
     >>> import json, segtrain as st
     >>> data = st.load_coco("cells/annotations/instances_val.json", "cells/images/val")
@@ -510,13 +513,13 @@ def score(detections: Detections, data: Split, *, max_dets: int = _MAX_DETS) -> 
     """Score detections against a data set, as the benchmark does.
 
     Args:
-        detections: what `predict` or `load_results` returns.
+        detections: result of `predict` or `load_results`.
         data: the data set.
         max_dets: detections per image and category that AP and AR use.
 
     Returns:
-        Scores with all categories made one ("class_agnostic") and by category ("class_aware"; None where detections
-        name no categories).
+        Scores by track: "class_agnostic" with all categories treated as one, and "class_aware", which is None if the
+        detections have no categories.
 
     >>> import segtrain as st
     >>> data = st.load_coco("cells/annotations/instances_val.json", "cells/images/val")
@@ -528,7 +531,7 @@ def score(detections: Detections, data: Split, *, max_dets: int = _MAX_DETS) -> 
 
 
 def _given(intensity: IntensitySetting | Intensity) -> Intensity:
-    """Return the ranges of a setting that does without a data set."""
+    """Return the ranges of a setting that needs no data set."""
     ranges = intensity if isinstance(intensity, Intensity) else Intensity.given(intensity)
     if ranges is None:
         raise SegtrainError(f"{intensity!r} needs a data set (load_coco); give full, or a range (low, high)")

@@ -1,4 +1,4 @@
-"""NumPy array types, and a mean that skips what is undefined."""
+"""NumPy array types, and a mean that leaves out undefined values."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ RgbArray = npt.NDArray[np.uint8]  # (H, W, 3)
 
 
 def mean_of_defined(values: FloatArray) -> FloatArray:
-    """Mean over the last axis of the values that are not nan; nan without any.
+    """Average the values that are not nan over the last axis; nan without any.
 
     >>> mean_of_defined(np.array([[0.5, np.nan, 1.0], [np.nan, np.nan, np.nan]]))
     array([0.75,  nan])

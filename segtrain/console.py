@@ -65,11 +65,11 @@ class Stage:
 
 
 class Heartbeat:
-    """Says where a process is, at most once in an interval, whatever the number of stages.
+    """Writer of the position of a process, at most once in an interval, whatever the number of stages.
 
     Args:
-        say: receives a line.
-        clock: returns seconds.
+        say: function that receives a line.
+        clock: function that returns the time in seconds.
         interval: least number of seconds between two lines.
     """
 
@@ -80,7 +80,7 @@ class Heartbeat:
         self._last = clock()
 
     def of_stage(self) -> Callable[[Stage], None]:
-        """Start the clock of a stage; what is returned says its position and the time it has taken, when it is due."""
+        """Start the clock of a stage, and return a function that writes its position and time when a line is due."""
         started = self._clock()
 
         def beat(stage: Stage) -> None:
@@ -105,7 +105,7 @@ def progress(
     transient: bool = False,
     heartbeat: Heartbeat | None = None,
 ) -> Iterator[Stage]:
-    """Show how far a stage is, while the block runs.
+    """Show the progress of a stage while the block runs.
 
     Args:
         name: name of the stage.

@@ -185,7 +185,7 @@ def from_first(make: Callable[[], T]) -> T:
 def in_turn() -> Iterator[None]:
     """Run a block in the first process, then in the first one of every other machine, then in all others.
 
-    What the block draws, downloads or keeps in a cache is made once a machine, or once for all with shared folders.
+    Files that the block draws, downloads or caches are made once on each machine, or once for all in shared folders.
     """
     turn = 0 if is_first() else 1 if local_rank() == 0 else 2
     for _ in range(turn):
@@ -201,7 +201,7 @@ def barrier() -> None:
 
 
 def keep(key: str, value: str) -> None:
-    """Keep a value for the processes that ``torchrun`` starts in place of these, if it has to.
+    """Keep a value for the processes that ``torchrun`` starts in place of these after a failure.
 
     Args:
         key: name of the value.
@@ -230,7 +230,7 @@ def restarts_left() -> int:
 
 
 def is_first_to_report() -> bool:
-    """Return True to the first process that asks; the error that ends a run is printed once, not by all."""
+    """Return True in the first process that calls this, so that the error that ends a run is printed only once."""
     if _store is None or size() == 1:
         return True
     try:

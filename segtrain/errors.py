@@ -1,8 +1,8 @@
-"""Exception for mistakes in input, settings or environment, which a user can mend."""
+"""Exception for mistakes in input, settings or environment, which a user can correct."""
 
 
 class SegtrainError(Exception):
-    """Error in input, described in one line: what is wrong (file, id, key) and how to mend it.
+    """Error in input, settings or environment, with a message of one line: the problem (file, id, key) and the remedy.
 
     The scripts print its text behind ``error: `` and exit with code 1; every other exception is a bug.
 

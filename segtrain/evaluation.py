@@ -56,7 +56,7 @@ class GroundTruthSet:
         return self._class_agnostic
 
     def forget(self, detections: "Detections") -> None:
-        """Free the memory of what was computed from the detections of a method; it is computed again if need be."""
+        """Free the memory of results computed from the detections of a method; they are computed again if needed."""
         self._inputs.drop(detections)
 
     @cached_property
@@ -235,7 +235,7 @@ class _InputCache:
 
 
 def _is_one_track(detections: Detections, ground_truth: GroundTruthSet) -> bool:
-    """Tell whether all true objects and detections are of the category that stands for all in one track."""
+    """Return True if all true objects and detections already have the category of the class-agnostic track."""
     if len(ground_truth.categories) > 1 or ground_truth.categories[0].id != OBJECT.id:
         return False
     records = [detections.masks, detections.boxes]

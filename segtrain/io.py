@@ -1,4 +1,4 @@
-"""Atomic file writes, the cache folder, expanded paths, and printable names and messages; endings of images."""
+"""Atomic file writes, the cache folder, expanded paths, printable names and messages, and endings of image files."""
 
 import os
 import re

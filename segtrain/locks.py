@@ -46,7 +46,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 
 def _acquire(folder: Path, path: Path) -> int:
-    """Lock the file of a folder, and write down whose it is."""
+    """Lock the file of a folder, and write its owner into it."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         # The lock is of the process: workers that outlive it do not keep it.

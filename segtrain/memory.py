@@ -1,4 +1,4 @@
-"""Memory of a device that is held and that is free, and work that stops before it has used up the machine's."""
+"""Memory of a device that is used and that is free, and a context that stops before the machine's is used up."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -80,9 +80,9 @@ def _free_in(folder: Path, limit: str, used: str, reclaimable: str) -> int | Non
 
 @contextmanager
 def sparing_memory(device: torch.device) -> Iterator[None]:
-    """Compute inside, and break off where the memory of the machine is nearly used up; only in this thread.
+    """Stop the computation inside if the memory of the machine is nearly used up; only in this thread.
 
-    The system would kill the process without a word. CUDA devices raise errors of their own.
+    Otherwise the system would kill the process without a message. CUDA devices raise errors of their own.
 
     Raises:
         NotEnoughMemoryError: little memory is left.
@@ -92,7 +92,7 @@ def sparing_memory(device: torch.device) -> Iterator[None]:
 
 
 class _Watch(TorchDispatchMode):
-    """Looks at the free memory between operations; at least twice the largest tensor must stay free.
+    """Check of the free memory between operations; at least twice the largest tensor must stay free.
 
     Args:
         device: the CPU.

@@ -77,12 +77,12 @@ def check_node(path: str, node: Node) -> Iterator[str]:
 
 
 def nearest(name: str, known: Sequence[str], otherwise: str = "") -> str:
-    """Offer names in place of one that is not known: the most alike, those that begin so, or all if they are few.
+    """Suggest names in place of an unknown one: the most similar ones, those that begin with it, or all if few.
 
     Args:
         name: name that was given.
-        known: names that there are; at least one.
-        otherwise: advice where none is alike and there are many.
+        known: known names, at least one.
+        otherwise: advice if none is similar and there are many.
 
     >>> nearest("epoch", ["epochs", "seed"]), nearest("x", ["epochs", "seed"])
     ('did you mean epochs?', 'choose epochs or seed')
@@ -104,7 +104,7 @@ def build(node: Mapping[str, Any], *missing: Any) -> Any:
 
     Args:
         node: node of the configuration.
-        missing: arguments that a ``_partial_`` node still lacks; without them the part is a function of these.
+        missing: further positional arguments of a ``_partial_`` node; without them the result is a function of these.
 
     Raises:
         SegtrainError: the part refuses its settings.
@@ -160,7 +160,7 @@ def accepts(node: Mapping[str, Any], argument: str) -> bool:
 
 
 def built_class(node: Mapping[str, Any]) -> type | None:
-    """Return the class that the ``_target_`` of a node builds: itself, or what it is annotated to return.
+    """Return the class that the ``_target_`` of a node builds: the target itself, or its annotated return type.
 
     >>> built_class({"_target_": "segtrain.values.describe_value"})
     <class 'str'>
@@ -181,7 +181,7 @@ def require_own_targets(config: object, source: str, trust: Sequence[str] = ()) 
         trust: packages or modules that the user trusts, such as ``my_package``; never taken from the file.
 
     Raises:
-        SegtrainError: names the target.
+        SegtrainError: a part is of another package; the message names it.
     """
     allowed = ("segtrain", *trust)
     for path, node in target_nodes(config):
@@ -225,7 +225,7 @@ def find_argument_problems(config: Mapping[str, Any], changed: Collection[str] |
 
 
 def holds_change(path: str, key: str) -> bool:
-    """Return True if a change of one key may change what stands at a path: one of the two holds the other.
+    """Return True if a change of a key may change the value at a path: one of the two contains the other.
 
     >>> holds_change("optimizer", "optimizer.lr"), holds_change("optimizer", "seed")
     (True, False)

@@ -1,4 +1,4 @@
-"""Tasks that processes of this machine share: forks of the command, which read what it has read."""
+"""Tasks that are shared among forked processes, which have all data that the command has read."""
 
 import ctypes
 import logging
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 def can_fork() -> bool:
-    """Tell whether processes can be forked safely, which is so on Linux alone."""
+    """Return True if processes can be forked safely, which is so on Linux only."""
     return platform.system() == "Linux"
 
 
@@ -43,10 +43,10 @@ def in_processes(
 ) -> Iterator[tuple[int, R]]:
     """Call a function for each item, in several processes, and yield the results as they come.
 
-    A signal that waits (see `segtrain.stopping.finishing_work`) is handed on: `stop_requested` is true in them too.
+    The processes have one thread each, and a copy of this one's memory when they were made; only the results and their
+    log messages come back. With a single process, or a single item, the function is called in this process.
 
-    The processes have one thread each, and what this one held when they were made; nothing that they change comes back
-    but the results and their log. With a single process, or a single item, the function is called here.
+    A deferred signal (see `segtrain.stopping.finishing_work`) is passed on: `stop_requested` is true in them too.
 
     Args:
         work: function of an item; its result can be pickled.

@@ -1,4 +1,4 @@
-"""Records that all parts exchange, in NumPy: instances, and COCO ground truth and detections."""
+"""Types that all parts exchange, in NumPy: instances, and COCO records of true objects and detections."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

@@ -120,8 +120,8 @@ def usable_cores() -> int:
 def _stated_threads() -> int | None:
     """Read ``OMP_NUM_THREADS``; None without a number above 0.
 
-    For several processes ``torchrun`` sets it to 1 where it is not set, whatever the number of cores; a 1 of the user
-    looks the same. It does not count there: ``threads=1`` says it.
+    For several processes ``torchrun`` sets it to 1 if it is not set, whatever the number of cores. A 1 that the user
+    has set looks the same, so that 1 is ignored there; ``threads=1`` is the way to ask for one thread.
     """
     stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # of nested regions the first
     if not stated.isdecimal() or int(stated) == 0:
@@ -173,10 +173,10 @@ def _peak_resident() -> int:
 
 @contextmanager
 def quick_collections() -> Iterator[None]:
-    """Leave the objects that exist now out of all garbage collections within the block.
+    """Exclude the objects that exist now from all garbage collections within the block.
 
-    A collection looks at every object, and those of the imported modules alone take a quarter of a second. A program
-    that has frozen its objects itself keeps them so.
+    A collection looks at every object, and those of the imported modules alone take a quarter of a second. Objects that
+    the program itself has frozen stay frozen.
     """
     if gc.get_freeze_count():
         yield
@@ -221,7 +221,7 @@ class MemoryAbove:
 
 
 def _give_back_freed() -> None:
-    """Return freed memory to the system; otherwise it counts as held, and its reuse as free of cost."""
+    """Return freed memory to the system; otherwise it is counted as used before, and its reuse is not counted."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if platform.system() == "Linux" else None
     if trim is not None:  # glibc's; others keep little

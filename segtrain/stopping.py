@@ -20,7 +20,7 @@ class Stopped(KeyboardInterrupt):
 
     Args:
         number: number of the signal.
-        text: one line for the user; empty if nothing was begun that is worth a word.
+        text: one line for the user; empty if no work had begun.
 
     >>> Stopped(signal.SIGTERM).exit_code
     143
@@ -37,7 +37,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class _Signals:
-    """Signals received so far, and what they may interrupt."""
+    """Signals that were received, and the depth of blocks that they must not interrupt."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -60,10 +60,10 @@ _signals = _Signals()
 
 @contextmanager
 def stop_signals(*more: int) -> Iterator[None]:
-    """Turn the first of `SIGNALS` inside into `Stopped`, and let a second one end the process at once.
+    """Raise `Stopped` at the first of `SIGNALS` inside, and end the process at once at a second one.
 
-    Under ``torchrun`` a second one changes nothing. Outside the main thread, where Python handles no signals, nor does
-    the first.
+    Under ``torchrun`` a second signal has no effect. Outside the main thread, where Python handles no signals, neither
+    has any.
 
     Args:
         *more: numbers of further signals.
@@ -86,7 +86,7 @@ def stop_signals(*more: int) -> Iterator[None]:
 
 @contextmanager
 def finishing_work() -> Iterator[None]:
-    """Let a signal wait inside until `stop_if_asked` is called, so that no step is left half done."""
+    """Defer signals inside until `stop_if_asked` is called, so that every step is finished."""
     _signals.deferred += 1
     try:
         yield
@@ -111,12 +111,12 @@ def interruptible() -> Iterator[None]:
 
 
 def stop_requested() -> int:
-    """Return the number of the signal that waits; 0 without one."""
+    """Return the number of the deferred signal; 0 without one."""
     return _signals.received
 
 
 def stop_if_asked() -> None:
-    """End here if a signal waits.
+    """Raise `Stopped` if a signal was deferred.
 
     Raises:
         Stopped: a signal was received.
@@ -139,7 +139,7 @@ def await_stop(number: int) -> None:
 
 
 def ignore_stop_signals() -> None:
-    """Ignore `SIGNALS` in this process, whose parent decides when it ends."""
+    """Ignore `SIGNALS` in this process, which its parent ends."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

@@ -10,9 +10,9 @@ import torch
 
 @dataclass(frozen=True)
 class Target:
-    """The true objects of one training image, and the regions where objects are not told apart.
+    """True objects of one training image, and its regions to ignore.
 
-    What lies in such a region (a crowd, or an object without a mask) is neither an object nor background.
+    The pixels of such a region (a crowd, or an object without a mask) are neither an object nor background.
 
     Attributes:
         boxes: (N, 4) float32, xyxy in pixels, whole numbers: the tight box of each mask.
@@ -49,5 +49,5 @@ class Target:
 
     @classmethod
     def empty(cls) -> "Target":
-        """An image without objects."""
+        """Return the target of an image without objects."""
         return cls(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), [])
