@@ -146,15 +146,15 @@ def test_every_key_has_a_comment(record: type, name: str) -> None:
 
 def test_help_says_what_may_be_null(helps: dict[str, Finished], tmp_path: Path) -> None:
     out = " ".join(helps["evaluate"].out.split())
-    assert "AP uses (whole number from 1, or null) data.check=null" in out
+    assert "for AP (whole number from 1, or null) data.check=null" in out
     out = " ".join(run("evaluate", "data=coco", "--help", folder=tmp_path).out.split())
-    assert "AP uses (whole number from 1) data.check=strict" in out
+    assert "for AP (whole number from 1) data.check=strict" in out
 
 
 def test_help_lists_the_options_that_suit_the_command(helps: dict[str, Finished]) -> None:
     listed = {script: " ".join(finished.out.split()) for script, finished in helps.items()}
     networks = [name for group, name in OPTIONS if group == "segmenter" and name.startswith("mask_rcnn")]
-    assert f"network: {', '.join(sorted(networks))} augmentation=" in listed["train"]
+    assert f"network to train: {', '.join(sorted(networks))} augmentation=" in listed["train"]
     assert "learn from: coco, synthetic segmenter=" in listed["train"]
     assert "evaluate on: checkpoint, coco, synthetic methods=" in listed["evaluate"]
     assert "threshold_otsu" in listed["evaluate"]
