@@ -37,10 +37,10 @@ class NetworkInput:
 
 
 def require_writable(path: Path) -> None:
-    """Check that a page would replace nothing but an earlier page.
+    """Check that the page would replace no file or folder but an earlier page.
 
     Raises:
-        SegtrainError: there is another file, or a folder.
+        SegtrainError: the path is another file, or a folder.
     """
     if path.is_dir() or (path.is_file() and _MARK not in path.read_bytes()[:1000]):
         raise SegtrainError(f"{path}: exists already, and is no page of segtrain check; choose another name")
@@ -51,9 +51,9 @@ def write_page(path: Path, checked: CheckedSet, checkpoint: Path | None, experim
 
     Args:
         path: path of the page.
-        checked: data set, its check, and what it found.
-        checkpoint: a run's folder or a checkpoint, whose network's input the pictures show; None for none.
-        experiment: name of an experiment, whose network's input the pictures show; None for none.
+        checked: data set and the result of its check.
+        checkpoint: a run's folder or a checkpoint, whose network's input the images show; None for none.
+        experiment: name of an experiment, whose network's input the images show; None for none.
 
     Raises:
         SegtrainError: there is no such checkpoint or experiment.

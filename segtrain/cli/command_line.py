@@ -22,11 +22,11 @@ ERRORS = "segtrain.errors"  # logger of the lines that stderr shows
 
 @dataclass(frozen=True)
 class Command:
-    """The command that started a task: what repeats it, and where its configuration came from.
+    """The command that started a task, and the origin of its configuration.
 
     Attributes:
         program: first words of the command, such as ``("python", "evaluate.py")``.
-        arguments: what follows them, as typed.
+        arguments: further words of the command, as typed.
         overrides: those of the arguments that are settings of the task.
         config_folders: folders of YAML files that the configuration was composed from.
         hydra: Hydra's own configuration; None if Hydra did not start the task.
@@ -69,17 +69,17 @@ class Command:
     def record(
         self, config: Mapping[str, Any], output_dir: Path, changes: Mapping[str, tuple[Any, Any]] | None = None
     ) -> None:
-        """Write down what was asked for, and from now on every message; a task calls it before its first output.
+        """Write the configuration and the command to the output folder, and from now on every message to its log.
 
-        Hydra would write before anything is checked, and so into the folder of another run that this one must not
-        touch.
+        A task calls it before its first output. Hydra itself would write before the settings are checked, and so
+        possibly into the folder of another run.
 
         Args:
-            config: of the task.
+            config: configuration of the task.
             output_dir: gets ``.hydra/config.yaml``, ``overrides.yaml`` and ``hydra.yaml``, and a log file that begins
                 with the messages so far.
-            changes: settings that a resumed run has changed, with the values of before and of now; the records go to
-                ``.hydra/resumed_N`` then, and those of before stay. None for a new run.
+            changes: settings that a resumed run has changed, with their former and present values; the records are then
+                written to ``.hydra/resumed_N``, and earlier ones are kept. None for a new run.
         """
         records: dict[str, Any] = {"config": config, "overrides": list(self.overrides)}
         if self.hydra is not None:
@@ -109,7 +109,7 @@ class _Terminal(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         import rich  # only where there is something to say: help and errors come without it
 
-        # The file alone has warnings of libraries about their own affairs, and what stderr says.
+        # Warnings of libraries, and errors that are printed on stderr, go to the file only.
         if record.name in ("py.warnings", ERRORS):
             return
         text = without_controls(record.getMessage())
@@ -128,7 +128,7 @@ def show_error(text: str) -> None:
 
 
 def start_logging() -> None:
-    """Send messages to the terminal, in short, and keep them until ``Command.record`` may write them to a file."""
+    """Send messages to the terminal without their level and time, and keep them until `Command.record` opens a file."""
     kept = MemoryHandler(capacity=sys.maxsize, flushLevel=sys.maxsize)
     logging.basicConfig(level=logging.INFO, handlers=[_Terminal(), kept], force=True)
     logging.captureWarnings(True)

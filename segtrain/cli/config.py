@@ -1,7 +1,7 @@
 """Types and ranges of every key of both commands; Hydra's schemas and the checks of values derive from them.
 
-A key stands in two places: here with what it may be, and in its YAML file with its default and the comment that
-``--help`` prints. Arguments of parts (``_target_``) stand in the signature of the part instead.
+A key is defined in two places: here with its type and range, and in its YAML file with its default and the comment that
+``--help`` prints. The arguments of parts (``_target_``) are defined by the signature of the part instead.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ _PATHS = (
 class Data(Struct):
     """``data``: COCO-format data; paths are relative to ``root``.
 
-    With ``data=checkpoint`` every key may be null, which leaves it to the checkpoint.
+    With ``data=checkpoint`` every key may be null, and then has the value of the checkpoint.
     """
 
     root: str | None
@@ -163,7 +163,7 @@ def config_folder() -> Path:
 
 
 def minutes_of_presets() -> dict[str, float]:
-    """Return the minutes of training that experiments take, those that end by them.
+    """Return ``trainer.max_minutes`` of each experiment that sets it.
 
     >>> minutes_of_presets()["photos"]
     8.0
@@ -185,7 +185,7 @@ def register_schemas() -> None:
 
 
 def schema(record: type[Struct]) -> type:
-    """Return the dataclass that Hydra merges YAML files and overrides into: it knows types, but no choices or ranges.
+    """Return the dataclass into which Hydra merges YAML files and overrides; it has types, but no choices or ranges.
 
     Args:
         record: keys and their types.
@@ -205,7 +205,7 @@ def schema(record: type[Struct]) -> type:
 
 
 def _merged_type(hint: Any) -> Any:
-    """Return what OmegaConf can hold a value of this type as."""
+    """Return a type that OmegaConf supports and that can hold every value of this type."""
     if isinstance(hint, type) and issubclass(hint, Struct):
         return schema(hint)
     if get_origin(hint) is Annotated:
@@ -223,7 +223,7 @@ def _merged_type(hint: Any) -> Any:
 
 
 def _check_result_file(key: str, given: Any) -> Iterator[str]:
-    """Find what is wrong with the value of a row from a result file."""
+    """Yield the problems of the value of a row from a result file."""
     if isinstance(given, str):
         return
     if not isinstance(given, Mapping) or "file" not in given:
@@ -299,12 +299,12 @@ def type_of(config_name: str, key: str) -> Any:
 
 
 def find_problems(config: Mapping[str, Any], changed: Collection[str] | None = None) -> list[str]:
-    """List what is wrong with the values of a root, and with the arguments of its parts; one line each.
+    """List the problems of the values of a root, and of the arguments of its parts; one line each.
 
     Args:
-        config: resolved.
-        changed: keys; None to bind the arguments of all parts, otherwise of those only that hold such a key, or that
-            lie below one.
+        config: plain, resolved values of the root.
+        changed: dotted keys; only the arguments of parts that contain such a key, or lie below one, are bound. None to
+            bind those of all parts.
     """
     root = Train if "trainer" in config else Evaluate
     misplaced = list(_check_roles(config))
@@ -318,8 +318,8 @@ def check_values(record: type[Struct], values: Mapping[str, Any], prefix: str = 
 
     Args:
         record: keys and their types.
-        values: of these keys.
-        prefix: of the keys in messages, such as ``"data."``.
+        values: values by key.
+        prefix: start of the keys in messages, such as ``"data."``.
     """
     may_be_null = bool(values.get("from_checkpoint"))
     for name, hint in get_type_hints(record, include_extras=True).items():
@@ -332,7 +332,7 @@ def check_values(record: type[Struct], values: Mapping[str, Any], prefix: str = 
 
 
 def _check_roles(config: Mapping[str, Any]) -> Iterator[str]:
-    """Find parts that can be built, but not in this place."""
+    """Yield a problem for each part that can be built, but not in this place."""
     if "trainer" in config and config["data"]["from_checkpoint"]:
         yield "data=checkpoint: there is no checkpoint to take the data from; choose coco or synthetic"
     network = config.get("segmenter")

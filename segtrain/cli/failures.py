@@ -24,7 +24,7 @@ def describe_failure(error: BaseException) -> str | None:
     """Describe an error of the user's input or machine; None for a bug.
 
     Args:
-        error: what was raised.
+        error: exception that was raised.
 
     >>> describe_failure(MemoryError()).partition(":")[0]
     'out of memory'

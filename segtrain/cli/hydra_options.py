@@ -12,8 +12,8 @@ _MULTIRUN = {"-m", "--multirun"}
 _RUN_OPTIONS = {*_MULTIRUN, "-r", "--run"}
 _PRINTED = ("job", "hydra", "all")
 _INFORMATION = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-# With one of these no task runs, or not on the configuration that would be checked. Those that take a value have its
-# choices, or its description.
+# Options with which no task runs, or not with the configuration that would be checked. For an option that takes a value
+# its choices, or its description.
 _OTHER_OPTIONS: dict[str, str | tuple[str, ...] | None] = {
     "-h": None, "--help": None, "--hydra-help": None, "--version": None, "--resolve": None,
     "-sc": None, "--shell-completion": None,
@@ -36,10 +36,10 @@ def check_options(arguments: Sequence[str]) -> bool:
         arguments: options and overrides, as typed.
 
     Returns:
-        True if a task will run on the configuration that the overrides make.
+        True if a task will run with the configuration that the overrides give.
 
     Raises:
-        SegtrainError: an option is unknown, or its value is wrong or missing; Hydra would print its whole usage.
+        SegtrainError: an option is unknown, or its value is wrong or missing.
 
     >>> check_options(["--multirun", "seed=0,1"]), check_options(["--cfg", "job"])
     (True, False)

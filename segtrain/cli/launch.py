@@ -60,7 +60,7 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
         SystemExit: with code 1 after one line on stderr, when the user's input is at fault.
     """
     debugging = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises exceptions instead of printing them
     register_schemas()
     OmegaConf.register_new_resolver("help_text", partial(help_text, program), replace=True)
 
@@ -164,7 +164,7 @@ def compose_runs(config_name: str, overrides: Sequence[str], *, sweep: bool = Fa
 def load_task(config_name: str) -> processes.Task:
     """Import the task of a root, whose result sweepers optimise if it is a number.
 
-    It imports PyTorch, for which ``--help`` and messages about mistakes do not wait.
+    This imports PyTorch, which ``--help`` and messages about mistakes do not need.
     """
     if config_name == "train":
         from segtrain.cli.train import run_training
@@ -180,7 +180,7 @@ def _removed_if_empty(folder: Path, sweep_dir: Path | None = None) -> Iterator[N
     """Remove the folder of a run that ends in an error before it has written anything.
 
     Args:
-        folder: folder of the run; those above it that are empty then go too, up to the working directory.
+        folder: folder of the run; folders above it that are then empty are removed too, up to the working directory.
         sweep_dir: folder of the sweep that the run is part of; it counts as empty if it holds Hydra's record alone.
     """
     try:
@@ -221,8 +221,8 @@ def _checked(*composed: tuple[DictConfig, Sequence[str], Collection[str]]) -> li
 
     Args:
         composed: configuration of each run, the overrides that could not be applied, and the keys of those that were.
-            With any that could not be applied, only parts that the others have changed are looked at:
-            importing the rest would take seconds, and what comes from the YAML files is right.
+            If some could not be applied, only parts that the others have changed are checked, since importing the rest
+            takes seconds, and the values of the YAML files are known to be right.
 
     Raises:
         SegtrainError: lists the mistakes, and every value and argument that is wrong; or a path names an environment

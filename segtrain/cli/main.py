@@ -23,7 +23,7 @@ class Entry:
 
     Attributes:
         help: one line.
-        run: receives the first words of the command and what follows them; returns the exit code.
+        run: function of the first words of the command and its arguments that returns the exit code.
     """
 
     help: str
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ``segtrain`` command.
 
     Args:
-        arguments: what follows ``segtrain``; None for those of the process.
+        arguments: words after ``segtrain``; None for those of the process.
 
     Returns:
         The exit code.

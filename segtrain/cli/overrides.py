@@ -106,7 +106,7 @@ def expand(arguments: Sequence[str]) -> list[list[str]]:
 
 
 def about_data(arguments: Sequence[str]) -> list[str]:
-    """Select the overrides that say which data are used: ``data`` itself, or the checkpoint that names it."""
+    """Select the overrides that choose the data: ``data`` and its keys, or the checkpoint that names them."""
     keys = [override.key_or_group.partition(".")[0] for override in _parsed(arguments)]
     return [argument for argument, key in zip(arguments, keys, strict=True) if key in ("data", "checkpoint")]
 
@@ -139,7 +139,7 @@ def _values(argument: str) -> list[str]:
 def _sort(
     config_name: str, places: list[str], arguments: Sequence[str], mistakes: list[str]
 ) -> tuple[list[Override], list[Override]]:
-    """Part choices of options that exist from overrides of values; report what is neither."""
+    """Separate choices of existing options from overrides of values, and report overrides that are neither."""
     options: list[Override] = []
     values: list[Override] = []
     for argument in arguments:
@@ -177,7 +177,7 @@ def _reason(error: Exception, override: Override, cfg: DictConfig, config_name: 
 
 
 def _nearest_key(key: str, cfg: DictConfig) -> str:
-    """Offer a key of that name elsewhere (``epochs`` is ``trainer.epochs``), or one alike."""
+    """Suggest a key of that name elsewhere (``trainer.epochs`` for ``epochs``), or a similar one."""
     keys = [*_keys(OmegaConf.to_container(cfg)), *GlobalHydra.instance().config_loader().list_groups("")]
     parent, _, name = key.rpartition(".")
     siblings = {_name(k): k for k in keys if k.rpartition(".")[0] == parent}

@@ -18,7 +18,7 @@ Task = Callable[[dict[str, Any], Path, Command], object]
 
 @dataclass(frozen=True)
 class Job:
-    """Task of one run, as the first process hands it out.
+    """Task of one run, as the first process sends it to the others.
 
     Attributes:
         config: composed, resolved and checked configuration.
@@ -32,10 +32,7 @@ class Job:
 
 
 def several() -> bool:
-    """Return True if ``torchrun`` has started this process, with others or to be started again.
-
-    Only then PyTorch is imported for it.
-    """
+    """Return True if ``torchrun`` has started this process, alone or with others; needs no import of PyTorch."""
     return {"RANK", "WORLD_SIZE"} <= os.environ.keys()
 
 
@@ -87,7 +84,7 @@ def follow(load: Callable[[], Task]) -> None:
     """Run what the first process starts, until it has no further run.
 
     Args:
-        load: imports the task.
+        load: function that imports the task.
     """
     while (job := agree(_nothing)) is not None:
         load()(job.config, job.output_dir, job.command)
@@ -122,7 +119,7 @@ def program_of(program: Sequence[str]) -> tuple[str, ...]:
 
 
 def report_stop(message: str) -> None:
-    """Print how a command was stopped by a signal, which all processes receive; the first one knows what is kept."""
+    """Print in the first process alone how a command was stopped by a signal, which all processes receive."""
     if several():
         from segtrain import distributed
 
@@ -141,7 +138,7 @@ def remember(folder: Path) -> None:
 
 
 def continued(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of a command so that it goes on in its folder, if ``torchrun`` has started it again.
+    """Return the arguments with which a command continues in its folder, if ``torchrun`` has started it again.
 
     Args:
         arguments: options and overrides, as typed.

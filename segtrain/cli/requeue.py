@@ -17,10 +17,10 @@ def is_job() -> bool:
 
 @contextmanager
 def requeued() -> Iterator[None]:
-    """Let the job inside save its state when submitit's signal comes, then have submitit queue it again.
+    """Let the job inside save its state at submitit's signal, and then let submitit queue it again.
 
-    SLURM sends the signal before a limit of time, and when another job takes the machine. Nothing is changed in
-    processes that submitit has not started.
+    SLURM sends the signal before the time limit, and when another job preempts this one. In processes that submitit has
+    not started, this does nothing.
     """
     if not is_job():
         yield
@@ -55,7 +55,7 @@ def failed_jobs_in_one_line() -> Iterator[None]:
 
 
 def goes_on(folder: Path, *, overwrite: bool) -> bool:
-    """Return True if a job goes on with the run that it has begun before it was queued again.
+    """Return True if a job continues the run that it began before it was queued again.
 
     A folder with a run is refused before jobs are submitted, unless it may be overwritten.
 

@@ -19,7 +19,7 @@ _NEED_TORCHVISION = ("segtrain.segmenters.mask_rcnn.", "segtrain.training.", "se
 def find_refusals(config: Mapping[str, Any], changed: Collection[str] | None = None) -> Iterator[str]:
     """Build parts of a configuration, and yield the settings that they refuse, one line each.
 
-    Parts whose arguments do not bind are passed over. Building imports PyTorch.
+    Parts whose arguments do not bind are skipped. Building imports PyTorch.
 
     Args:
         config: plain, resolved values of a root.
@@ -42,7 +42,7 @@ def check_torchvision(config: Node) -> None:
     """Import torchvision, whose compiled part fits one build of PyTorch only, if a run needs it.
 
     Args:
-        config: configuration of the run; one without a network needs no torchvision, and is spared its 160 MB.
+        config: configuration of the run; torchvision is imported only if a network needs it, since it takes 160 MB.
 
     Raises:
         SegtrainError: it was built for another PyTorch than the one that is installed.

@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from segtrain.convert.label_files import image_size, label_files, left_out_if_broken, those_that_are
+from segtrain.convert.label_files import image_size, json_keys, label_files, left_out_if_broken, those_that_are
 from segtrain.convert.labelled import LabelledImage, LabelledObject, Labels, Request
 from segtrain.convert.outlines import Size
 from segtrain.convert.picture_files import PictureFiles, picture_size, require_found
 from segtrain.data.coco.file_forms import loads
 from segtrain.data.coco.json_file import RawFile, read_coco_file
-from segtrain.data.foreign.glance import read_keys
 from segtrain.data.layouts import part_of_file
 from segtrain.errors import SegtrainError
 from segtrain.masks import Rle
@@ -111,7 +110,7 @@ def _files(request: Request) -> list[Path]:
 
 
 def _is_coco(path: Path) -> bool:
-    return path.name == "_annotations.coco.json" or read_keys(path).keys() >= _LISTS
+    return path.name == "_annotations.coco.json" or _LISTS.issubset(json_keys(path))
 
 
 def _entry(text: msgspec.Raw) -> Entry:

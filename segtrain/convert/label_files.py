@@ -4,7 +4,7 @@ import json
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,18 @@ def read_json(path: Path) -> Any:
             return json.loads(strict_json(content, error)[0])
         except (ValueError, RecursionError) as refusal:
             raise SegtrainError(f"{path}: {refusal}") from error
+
+
+def json_keys(path: Path) -> Collection[str]:
+    """Return the keys of a json file, which may be in one of the forms of `read_json`; none if it is no object.
+
+    Raises:
+        SegtrainError: it cannot be read.
+    """
+    if found := read_keys(path):
+        return found.keys()
+    value = read_json(path)
+    return value.keys() if isinstance(value, dict) else ()
 
 
 def read_text(path: Path) -> str:
@@ -175,8 +187,8 @@ def those_that_are(paths: Sequence[Path], is_it: Callable[[Path], bool], what: s
         if is_it(path):
             found.append(path)
         else:
-            if path.suffix.lower() == ".json" and not read_keys(path):
-                read_json(path)
+            if path.suffix.lower() == ".json":
+                json_keys(path)
             tally.add("left out", f"files that are not {what}", path.name)
     return found
 

@@ -52,7 +52,7 @@ def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:
     """Return the largest number that fits, or 0: doubled until one does not, then narrowed down.
 
     Args:
-        fits: tells whether a number fits; so does every smaller one then.
+        fits: function that returns True if a number fits; every smaller number then fits as well.
         most: largest number to try.
 
     >>> largest_that_fits(lambda count: count <= 11, most=256)
@@ -95,7 +95,7 @@ def _times(segmenter: Trainable, costly: Batch) -> dict[int, float]:
 
 
 def _fits(segmenter: Trainable, costly: Batch, reserve: int, size: int) -> bool:
-    """Tell whether a CUDA device holds a step of so many images, and what a training keeps besides."""
+    """Return True if a CUDA device can hold a step of so many images with the further state of a training."""
     device, gradients = segmenter.device, Gradients(segmenter)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)

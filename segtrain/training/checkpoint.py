@@ -49,9 +49,9 @@ class Checkpoint:
         training_images: images of the training split.
         training_objects: labelled objects in them, crowds not counted.
         intensity: ranges by which images are read, as plain values; see `Intensity`.
-        validations: number of validations that ``best.pt`` is the best of; None if they were on several sets of images.
-        contents: fingerprints of the splits "train" and "val", by which data are known again wherever they lie; none
-            in files of 0.1.0 and before.
+        validations: number of validations among which ``best.pt`` is the best; None if they were on different images.
+        contents: fingerprints of the splits "train" and "val", by which data are recognised in another place; empty in
+            files of 0.1.0 and before.
     """
 
     model: dict[str, Tensor]
@@ -122,7 +122,7 @@ class Checkpoint:
         )
 
     def with_settings(self, part: str, settings: Mapping[str, Any]) -> "Checkpoint":
-        """Replace settings of a part of the configuration by what they were resolved to, in place of "auto".
+        """Replace settings of a part of the configuration, such as "auto", by their resolved values.
 
         Args:
             part: "segmenter" (see `Trainable`) or "trainer".
@@ -131,7 +131,7 @@ class Checkpoint:
         return replace(self, config={**self.config, part: {**self.config[part], **settings}})
 
     def save(self, path: Path) -> None:
-        """Write to a temporary name, then rename."""
+        """Write the file under a temporary name, and rename it."""
         buffer = io.BytesIO()
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         torch.save({"format": FORMAT, "version": segtrain.__version__, **values}, buffer)
@@ -143,7 +143,7 @@ def checkpoint_file(path: str | Path, preferred: str = "best.pt") -> Path:
 
     Args:
         path: path of a checkpoint, or of a run's folder.
-        preferred: file of a run's folder to take where there is one, "best.pt" or "last.pt".
+        preferred: file of a run's folder to take if there is one, "best.pt" or "last.pt".
 
     Raises:
         SegtrainError: there is no such file, or the folder holds no checkpoint.
@@ -198,8 +198,8 @@ def load_segmenter(
 
     Args:
         path: path of a run's folder, ``best.pt`` or ``last.pt``; None for the newest ``best.pt`` below ``runs/train``.
-        max_dets: detections per image; None as trained.
-        precision: "fp32", "bf16" or "fp16"; None as trained.
+        max_dets: largest number of detections per image; None for that of the training.
+        precision: "fp32", "bf16" or "fp16"; None for that of the training.
         settings: settings of the network's factory that replace those of its training.
         trust: packages beside segtrain whose code the checkpoint may name.
 
@@ -227,13 +227,13 @@ def restore_segmenter(
     Args:
         checkpoint: contents of the file.
         source: path of the file, for messages.
-        max_dets: detections per image; None as trained.
-        precision: "fp32", "bf16" or "fp16"; None as trained.
+        max_dets: largest number of detections per image; None for that of the training.
+        precision: "fp32", "bf16" or "fp16"; None for that of the training.
         settings: settings of the network's factory that replace those of its training.
         trust: packages beside segtrain whose code the checkpoint may name.
 
     Raises:
-        SegtrainError: the configuration asks for foreign code, or the factory does not take the settings.
+        SegtrainError: the configuration names code of other packages, or the factory does not take the settings.
     """
     node = segmenter_node(checkpoint, source, max_dets, trust, settings)
     segmenter = build_trainable(node, checkpoint.class_names, initialise=False)
@@ -249,12 +249,12 @@ def segmenter_node(
     trust: Sequence[str],
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the configuration of a checkpoint's segmenter, once it is known to be harmless.
+    """Return the configuration of a checkpoint's segmenter, after a check that it names no foreign code.
 
     Args:
         checkpoint: contents of the file.
         source: path of the file, for messages.
-        max_dets: detections per image; None as trained.
+        max_dets: largest number of detections per image; None for that of the training.
         trust: packages beside segtrain whose code the configuration may name.
         settings: settings that replace those of the configuration.
 
@@ -268,7 +268,7 @@ def segmenter_node(
     require_own_targets({"segmenter": node}, source, trust)
     for path, part in target_nodes({"segmenter": node}):
         target = part["_target_"]
-        # Other parts of segtrain write and read files: not at the request of a file.
+        # Other parts of segtrain read and write files, which the content of a file must not cause.
         if target.startswith("segtrain.") and not target.startswith("segtrain.segmenters."):
             raise SegtrainError(f"{source}: its config asks for {target!r} ({path}), which is no segmenter")
     trained = getattr(built_class(node), "resume_keys", ())

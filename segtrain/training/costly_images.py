@@ -1,4 +1,4 @@
-"""Training images that cost most, and typical ones, for rehearsals of steps."""
+"""Most expensive and typical training images, on which steps are rehearsed."""
 
 import time
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class DrawnBatch:
 
 
 class CostlyImages:
-    """Training images with what they cost: their pixels in the network, and their objects.
+    """Training images with their costs: the pixels that enter the network, and the objects.
 
     Args:
         dataset: training samples.
@@ -48,7 +48,7 @@ class CostlyImages:
         """Load the images with most pixels and objects, each process its share of them; None if none can be read.
 
         Args:
-            count: number of images in each process, at most.
+            count: largest number of images in each process.
             epoch: epoch whose augmentation is drawn.
         """
         parts = (self._sizes.prod(axis=1), self._objects)
@@ -70,7 +70,7 @@ class CostlyImages:
         return self._load(batch, len(batch))
 
     def _load(self, keys: Sequence[tuple[int, int]], count: int) -> DrawnBatch | None:
-        """Load images, and take those that cost most as they are now."""
+        """Load images, and select the most expensive ones after augmentation."""
         started = time.perf_counter()
         samples = [sample for key in keys if (sample := self._sample(key)) is not None]
         loading = (time.perf_counter() - started) / max(len(keys), 1)

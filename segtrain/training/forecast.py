@@ -1,8 +1,8 @@
 """Forecast of a run before its first step: its time and memory, and how it can be shortened.
 
-Two steps are rehearsed on the images that cost most: the first one shows whether the memory suffices, and warms up; the
-second one is timed (three of them, if they are short). Where a typical one of the coming batches costs less, it is
-timed as well. Nothing of the run changes by it.
+Two trial steps are computed on the most expensive images: the first one shows whether the memory suffices, and warms
+up; the second one is timed (three of them, if they are short). If a typical one of the next batches is cheaper, it is
+timed as well. The run itself is not changed.
 """
 
 import logging
@@ -29,18 +29,18 @@ from segtrain.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 LEAST_STEPS = 10  # a shorter run shows its time by itself
-WORTH_STEPS = 40  # of a run whose steps are rehearsed more than once, however long they take
+WORTH_STEPS = 40  # least number of steps of a run for which slow steps are rehearsed more than once
 _LOOKED_AT = 100  # batches among which a typical one is chosen
-_QUICK = 1.0  # seconds of a step that may always be rehearsed again
+_QUICK = 1.0  # seconds; steps that take less are always rehearsed more than once
 _REPEATS = 3  # of such a step, whose time says little on a busy machine
-_ALIKE = 0.9  # typical images with this share of the costliest ones' pixels are not timed apart
-_LONG = 3600.0  # seconds of training, above which shorter ways are named
-_MANY_OBJECTS = 15  # in an image, from which on experiment=nuclei suits better than experiment=photos
+_ALIKE = 0.9  # typical images with this share of the pixels of the most expensive ones are not timed separately
+_LONG = 3600.0  # seconds of training, above which shorter trainings are suggested
+_MANY_OBJECTS = 15  # mean number of objects in an image, from which experiment=nuclei is suggested rather than photos
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run is going to take.
+    """Time and memory that a run will take.
 
     Attributes:
         steps: number of steps that are left.
@@ -87,7 +87,7 @@ class Forecast:
 
 
 def describe_seconds(seconds: float) -> str:
-    """Return a time as a reader rounds it.
+    """Return a time in words, rounded for a reader.
 
     >>> [describe_seconds(s) for s in (0.0349, 0.52, 7.25, 53, 720, 29160, 400000)]
     ['0.035 s', '0.52 s', '7.2 s', '53 s', '12 min', '8.1 h', '4.6 days']
@@ -107,14 +107,14 @@ def announce(
     threshold_images: int,
     presets: Mapping[str, float],
 ) -> Forecast | None:
-    """Rehearse a run and log what it is going to take; None for a run that is too short for it.
+    """Rehearse steps of a run, and log its forecast; None for a run of few steps.
 
     Args:
         trainer: run, new or resumed, before its first step.
         dataset: training samples.
         validation: validation images.
         threshold_images: number of images that the score threshold is chosen on; 0 if it is given.
-        presets: minutes of training that experiments take which end by them, by name.
+        presets: ``trainer.max_minutes`` of experiments, by name.
 
     Raises:
         SegtrainError: the memory does not suffice; the message names the images and the settings that help.

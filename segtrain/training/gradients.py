@@ -16,7 +16,7 @@ from segtrain.training.parallel import Parallel, joint_means
 
 logger = logging.getLogger(__name__)
 OutOfMemoryError = torch.cuda.OutOfMemoryError
-# As advice in messages.
+# Advice in error messages.
 LESS_MEMORY = "lower trainer.batch_size, or the size that images are resized to (segmenter.max_size, segmenter.scale)"
 
 
@@ -35,7 +35,7 @@ class NotFiniteError(SegtrainError):
 
 
 class Gradients:
-    """Computes the mean gradient of batches.
+    """Computation of the mean gradient of batches.
 
     Args:
         segmenter: network on its device, in the precision that it trains in.

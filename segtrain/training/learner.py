@@ -22,7 +22,7 @@ from segtrain.training.parallel import batch_norms, running_statistics
 from segtrain.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
-# Names of what optimizers keep for each number of a parameter.
+# Names of the averages that optimizers keep for each value of a parameter.
 _AVERAGES = {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer"}
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -262,7 +262,7 @@ class Learner:
         torch.manual_seed(self.seed_of(step))
 
     def state(self) -> dict[str, Any]:
-        """Return the state that resuming needs beside the weights of `averaged`."""
+        """Return the state that resuming needs in addition to the weights of `averaged`."""
         scaler = self.gradients.scaler
         return {
             "model": self.segmenter.state_dict(),
@@ -291,7 +291,7 @@ class Learner:
             self.ema.restore(state["model"], 0)
 
     def _restore_optimizer(self, state: Mapping[str, Any]) -> None:
-        """Continue with the averages of a saved optimizer, and the settings of this one."""
+        """Continue with the averages of a saved optimizer, but with the settings of this one."""
         groups = self.optimizer.param_groups
         own = [{key: value for key, value in group.items() if key != "params"} for group in groups]
         try:

@@ -25,7 +25,7 @@ LONGEST = 512  # pixels of a drawn image's longer side
 
 
 class RunLogger:
-    """Writes the numbers and pictures of a run into its folder.
+    """Logger that writes the numbers and images of a run into its folder.
 
     Args:
         folder: folder of the run.

@@ -1,4 +1,4 @@
-"""Bundle of a step whose loss was not finite: all that repeats it, and its repetition."""
+"""Bundle of a step whose loss was not finite: the data that are needed to repeat it, and its repetition."""
 
 import io
 import json

@@ -103,7 +103,7 @@ def joint_means(values: Sequence[float], counts: Sequence[int]) -> tuple[list[fl
 
     Args:
         values: means over this process's items.
-        counts: number of items of each mean; 0 for none, whose value does not matter unless it is not finite.
+        counts: number of items of each mean; a mean of 0 items is left out, unless it is not finite.
 
     Returns:
         The means over all items, 0 where there is none at all; and the factors with which gradients of the own means,
@@ -122,14 +122,14 @@ def joint_means(values: Sequence[float], counts: Sequence[int]) -> tuple[list[fl
 
 
 class SyncedBatchNorm(BatchNorm):
-    """Batch normalisation by the inputs of all processes, on the CPU; PyTorch's ``SyncBatchNorm`` wants a GPU.
+    """Batch normalisation over the inputs of all processes on the CPU; PyTorch's ``SyncBatchNorm`` needs a GPU.
 
     Args:
         norm: norm whose parameters and statistics are taken over.
-        group: processes whose inputs count together.
+        group: process group whose inputs are normalised together.
 
     Attributes:
-        counts: False where the input is a stand-in, which must not change the statistics.
+        counts: False if the input replaces a missing image, and must not change the statistics.
     """
 
     def __init__(self, norm: BatchNorm, group: Any) -> None:
@@ -190,7 +190,7 @@ def synchronise_norms(network: nn.Module, group: Any) -> list[SyncedBatchNorm]:
 
     Args:
         network: module to change; its parameters stay the same objects.
-        group: processes whose inputs count together.
+        group: process group whose inputs are normalised together.
 
     Returns:
         The new norms.
@@ -222,7 +222,7 @@ class _Sum(torch.autograd.Function):
 
 
 def scale_learning_rate(optimizer: torch.optim.Optimizer, rule: Literal["auto", "none"], images: int) -> None:
-    """Scale the learning rate by the number of processes, and log what was done; one process keeps it.
+    """Scale the learning rate by the number of processes, and log it; a single process leaves it unchanged.
 
     Sources: P. Goyal et al., Accurate, Large Minibatch SGD, 2017 (linear); S. Malladi et al., On the SDEs and Scaling
     Rules for Adaptive Gradient Algorithms, 2022 (the square root).

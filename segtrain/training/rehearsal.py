@@ -1,4 +1,4 @@
-"""Rehearsals of steps: forward and backward passes on chosen images, timed, which leave no trace in the run."""
+"""Rehearsals of steps: timed forward and backward passes on chosen images, which do not change the run."""
 
 import copy
 import random
@@ -20,7 +20,7 @@ _PROBE = 1024  # numbers in the parameter that an optimizer is tried on
 
 @contextmanager
 def without_trace(segmenter: Trainable) -> Iterator[None]:
-    """Train inside without a change of anything that a training depends on.
+    """Restore the state of a training at the end of the context.
 
     Buffers (statistics of norms), the mode and all random states are restored at the end, and gradients are dropped.
     Weights, optimizer and averages do not change without an optimizer's step.
@@ -52,10 +52,10 @@ def rehearse(segmenter: Trainable, gradients: Gradients, batch: Batch, *, sparin
         segmenter: network that computes losses.
         gradients: gradients of the network.
         batch: images of this process.
-        sparing: True to break off where little memory of the machine is left.
+        sparing: True to stop if little memory of the machine is left.
 
     Raises:
-        NotEnoughMemoryError: it was broken off.
+        NotEnoughMemoryError: it was stopped because little memory was left.
         SegtrainError: the memory of a CUDA device does not hold a single image.
     """
 

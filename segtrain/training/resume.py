@@ -23,7 +23,7 @@ _BUNDLES = "nan"  # folder of steps whose loss was not finite
 _ARTIFACTS = ("checkpoints", "tensorboard", "metrics.jsonl", "preview.png", "split", _BUNDLES, ".hydra")
 _ASIDE = ".replaced"  # holds these while the run that replaces them has no checkpoint of its own
 _OF_THE_COMMAND = ("output_dir", "overwrite", "resume")
-# They decide which images come next, so an epoch under way is not finished as it was begun.
+# Settings that decide which images come next: if they change, an unfinished epoch cannot be finished as it was begun.
 _OF_THE_ORDER = ("seed", "trainer.aspect_grouping", "trainer.repeat_threshold")
 _VALIDATED_ON = ("root", "val_annotations", "val_images")  # a split that was drawn is kept anyway
 
@@ -41,15 +41,15 @@ class Resumed:
     state: Checkpoint
 
     def known_val_ids(self, data: Mapping[str, Any]) -> list[int] | None:
-        """Return the ids of the images that validation must keep; None if a file names them.
+        """Return the ids of the validation images of the resumed run; None if a file names them.
 
-        Another draw would bring in images that were learned from.
+        Another draw would contain images that the network was trained on.
 
         Args:
             data: ``data`` node of this run.
 
         Raises:
-            SegtrainError: validation images would be drawn, where all of them were learned from.
+            SegtrainError: validation images would be drawn from images that the network was trained on.
         """
         if data["val_annotations"] is not None:
             return None
@@ -65,13 +65,13 @@ class Resumed:
         return self.state.val_ids
 
     def require_same_data(self, contents: Mapping[str, str]) -> None:
-        """Refuse to go on with other training data, of which other images would count as done.
+        """Check that the training data are those of the run to resume, so that its position in the epoch is valid.
 
         Args:
             contents: fingerprints of this run's splits.
 
         Raises:
-            SegtrainError: the run to resume has learned from other data.
+            SegtrainError: the run to resume was trained on other data.
         """
         known = self.state.contents.get("train")
         if known is not None and known != contents["train"]:
@@ -98,9 +98,10 @@ class Resumed:
         return size if isinstance(size, int) else None
 
     def known_settings(self, segmenter: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the ``segmenter`` node of this run, ``auto`` replaced by the resumed run's choice.
+        """Return the ``segmenter`` node of this run, with the resumed run's choices in place of ``auto``.
 
-        Of settings that a resumed run must repeat, that is: the choice may depend on weights that are not read again.
+        This concerns settings that a resumed run cannot change, since the choice may depend on weights that are not
+        read again.
         """
         known = self.state.config["segmenter"]
         keys = getattr(built_class(segmenter), "resume_keys", ())
@@ -113,7 +114,7 @@ def find_resumed(resume: str | None, output_dir: Path) -> Resumed | None:
 
     Args:
         resume: "auto" for the state in ``output_dir`` if there is one; path of a run's folder or of its ``last.pt``;
-            None for none.
+            None to start a new run.
         output_dir: folder of the run.
 
     Raises:
@@ -161,7 +162,7 @@ def initial_state(initial: Checkpoint, resumed: Resumed | None, resume_keys: Seq
         same_images = all(places[0].get(key) == places[1].get(key) for key in _VALIDATED_ON)
     else:
         same_images = then == now
-    # Progress, weights and results of then; settings of now.
+    # Progress, weights and results of the resumed run; settings of this run.
     return replace(
         initial, model=state.model, epoch=state.epoch, step=state.step, minutes=state.minutes, metrics=state.metrics,
         training=state.training, validations=state.validations if same_images else None,
@@ -169,11 +170,11 @@ def initial_state(initial: Checkpoint, resumed: Resumed | None, resume_keys: Seq
 
 
 def schedule_origin(start: Checkpoint, *, restart: bool) -> tuple[float, int, float] | None:
-    """Return the epochs, steps and minutes at which the schedule of a run has begun anew; None if it has not.
+    """Return the epochs, steps and minutes at which the schedule of a run was restarted; None if it was not.
 
     Args:
         start: state to begin from.
-        restart: True to let it begin anew at this state.
+        restart: True to restart it at this state.
     """
     if start.training is None:
         return None

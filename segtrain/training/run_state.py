@@ -17,7 +17,7 @@ from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 from segtrain.training.nan_bundle import StepReport, write_bundle
 
 logger = logging.getLogger(__name__)
-VALIDATION = "validation/"  # names of numbers and pictures of a validation begin with it
+VALIDATION = "validation/"  # start of the names of numbers and images of a validation
 HEADLINE = "mask_ap"  # metric of the validation that decides which weights are the best
 
 
@@ -27,14 +27,14 @@ class RunState:
 
     Attributes:
         epoch: whole epochs done.
-        batch: batches done of the epoch under way, with the present number of images in each.
-        earlier: batches of the same epoch that were done with other numbers of images before, in their order.
+        batch: batches done of the current epoch, with the present batch size.
+        earlier: batches of the current epoch that were done with other batch sizes before, in their order.
         step: optimizer steps taken.
         seconds: time of training steps and their waits for data.
         best: highest `HEADLINE` of a validation; nan before the first one, and where it is undefined.
         validated_at: step of the latest validation; -1 before the first one.
         metrics: results of the latest validation.
-        validations: number of validations that `best` is the highest of; None if they were on several sets of images.
+        validations: number of validations among which `best` is the highest; None if they were on different images.
     """
 
     epoch: int = 0
@@ -75,12 +75,12 @@ class RunState:
 
 
 class RunCheckpoints:
-    """The files ``best.pt``, to segment with, and ``last.pt``, to go on from; the first process alone writes them.
+    """The files ``best.pt``, to segment with, and ``last.pt``, to resume from; only the first process writes them.
 
     Args:
         folder: folder of both.
-        start: checkpoint that the run begins from; states all that does not change with progress.
-        schedule_origin: epochs, steps and minutes at which the schedule has begun anew; None if it has not.
+        start: checkpoint that the run begins from, with all fields that do not change with progress.
+        schedule_origin: epochs, steps and minutes at which the schedule was restarted; None if it was not.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class RunCheckpoints:
     def save_bundle(
         self, state: RunState, weights: dict[str, Tensor], batches: Sequence[Batch], seed: int, report: StepReport
     ) -> Path:
-        """Write all that repeats a step whose loss is not finite, and return its folder; each process its own part.
+        """Write the bundle of a step whose loss is not finite, each process its own part, and return its folder.
 
         Args:
             state: progress before the step.
@@ -150,7 +150,7 @@ class RunCheckpoints:
             self._snapshot(state, weights, None).save(self.folder / "best.pt")
 
     def keep_best(self, state: RunState) -> None:
-        """Leave the weights of ``best.pt``, and state that all of the run so far was needed to find them."""
+        """Leave the weights of ``best.pt``, but record in it the minutes and validations of the run so far."""
         if not distributed.is_first():
             return
         path = self.folder / "best.pt"

@@ -91,12 +91,12 @@ class MultiStep(WarmUp):
 
 @dataclass(frozen=True)
 class Restarted:
-    """Schedule that begins anew within a training, and takes what is left of it for its whole length.
+    """Schedule that is restarted within a training, and covers the rest of it.
 
     Attributes:
         schedule: the schedule.
-        progress: share of the training that was done where it begins anew, in [0, 1].
-        step: steps that were taken.
+        progress: share of the training that was done at the restart, in [0, 1].
+        step: steps that were taken before the restart.
 
     >>> half = Cosine(warmup_steps=0, warmup_factor=0.0, final_factor=0.0)
     >>> Restarted(half, progress=0.5, step=100).factor(progress=0.75, step=150)

@@ -19,24 +19,24 @@ class TrainSettings:
         epochs: limit in epochs, or None.
         max_steps: limit in optimizer steps, or None.
         max_minutes: limit in minutes of training steps and their waits for data, or None.
-        aspect_grouping: True to fill each batch with images of like width/height.
+        aspect_grouping: True to fill each batch with images of similar aspect ratio.
         repeat_threshold: share of images below which a category is rare, and its images are shown more often; None to
             show each image once an epoch.
         precision: "fp32", "bf16", "fp16" with scaled losses, or "auto" for bf16 where the device computes it natively.
-        max_grad_norm: gradients longer than this are shortened to it; None for no limit.
-        scale_lr: "none" for the learning rate as given, whatever the number of processes; "auto" for one that grows
-            with the images of a step.
-        on_nan: "stop" to end at a step whose loss or gradient is not finite; "skip" to leave it out, three in a row
-            excepted.
+        max_grad_norm: largest norm of the gradient, to which longer ones are shortened; None for no limit.
+        scale_lr: "none" for the learning rate as given, whatever the number of processes; "auto" to scale it with the
+            number of processes.
+        on_nan: "stop" to end at a step whose loss or gradient is not finite; "skip" to leave such steps out, and to end
+            at the third in a row.
         accumulate_steps: batches whose gradients are averaged into one step.
         ema_decay: decay of the averaged weights that are validated and saved; None for the weights as they are.
         validate_every: epochs between validations; None for one at the end only.
         checkpoint_minutes: minutes of training between saves within an epoch; None for one an epoch.
         log_every: steps between entries of the log.
-        forecast: True to rehearse steps before the first one, and to say what the run is going to take.
+        forecast: True to compute trial steps before the first one, and to log the time and memory of the run.
         preview_images: number of augmented samples on the sheet that is drawn before the first step.
         validation_images: number of images drawn at each validation.
-        threshold_images: number of training images that ``score_threshold=auto`` is chosen on, at most.
+        threshold_images: largest number of training images on which ``score_threshold=auto`` is chosen.
 
     Raises:
         SegtrainError: there is no limit.

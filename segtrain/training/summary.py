@@ -24,7 +24,7 @@ def first_samples(dataset: CocoDataset, count: int) -> tuple[list[Tensor], list[
 
     Args:
         dataset: training samples.
-        count: number of samples, at most.
+        count: largest number of samples.
 
     Returns:
         uint8 RGB images (3, H, W) and their targets; images that cannot be read are left out.
@@ -67,6 +67,6 @@ def describe_run(splits: Mapping[SplitName, Split], segmenter: Trainable, output
 
 
 def _in_each_process() -> str:
-    """Say that threads are those of a process, and how to change them; nothing for one process."""
+    """Return a remark on the threads of each process, and how to change them; empty for a single process."""
     count = distributed.size()
     return f" in each of {count} processes (threads=N for another number)" if count > 1 else ""

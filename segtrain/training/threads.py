@@ -14,8 +14,8 @@ import torch
 from segtrain import distributed
 from segtrain.runtime import thread_count
 
-TRIAL = 5  # steps that a count is timed for, after one to settle
-HOLD = 120  # steps between two looks at the other counts
+TRIAL = 5  # steps for which a count is timed, after one that is not
+HOLD = 120  # steps between two trials of the other counts
 GAIN = 0.95  # another count must take less than this share of the time
 
 

@@ -25,7 +25,7 @@ Validate = Callable[[Trainable, int], dict[str, float]]  # (segmenter, step) -> 
 
 
 class Logger(Protocol):
-    """Receives the numbers of a run."""
+    """Interface of a receiver of the numbers of a run."""
 
     def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record numbers by name, such as ``train/loss``."""
@@ -39,10 +39,10 @@ class Trainer:
         settings: limits, intervals and batch settings of the run.
         learner: network with its optimizer, restored if the run is resumed.
         loader: batches of training images.
-        validate: computes the metrics of a network.
+        validate: function of a network and the step that returns the metrics.
         logger: receives the numbers of the run; None in processes that write nothing.
         checkpoints: files of the run, and the state that it begins from.
-        threads: chooses the number of threads of each step.
+        threads: tuner of the number of threads of each step.
 
     Attributes:
         state: progress of the run.
@@ -192,7 +192,7 @@ class Trainer:
         log.warning(f"{error}; the step is left out, {self.meter.left_out} so far, and kept in {bundle}")
 
     def _account(self, seconds: float, waited: float) -> None:
-        """Count the time of a step, saving and logging left out: these are the minutes that limits are about."""
+        """Add the time of a step, without saving and logging, to the minutes of training that limits use."""
         self.state.seconds += seconds
         self.threads.step_took(seconds)
         self.meter.time_step(seconds, waited)
@@ -276,6 +276,6 @@ def _note_processes(then: int) -> None:
 
 def _comment(headline: float, is_best: bool) -> str:
     """Return a remark on a validation's headline metric, for the log."""
-    if headline < 0.00005:  # printed as 0.0000: nothing to be proud of
+    if headline < 0.00005:  # printed as 0.0000
         return "  (no object is found well enough to count yet)"
     return "  (best so far)" if is_best and headline > 0 else ""

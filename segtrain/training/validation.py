@@ -32,13 +32,13 @@ THRESHOLDS = [number / 20 for number in range(1, 20)]
 
 
 class Validation:
-    """Scores a segmenter on a split, class-aware.
+    """Class-aware scoring of a segmenter on a split.
 
     Args:
-        split: validation images, all readable, and their truth.
+        split: validation images, all readable, with their true objects.
         max_dets: detections per image and category that AP uses.
         score_threshold: operating point of mIoU and F1.
-        show: receives the detections of every validation.
+        show: function that receives the step and the detections of every validation.
 
     Raises:
         SegtrainError: the split has no images.
@@ -91,11 +91,11 @@ def detect(
 
 
 class ValidationImages:
-    """Draws the detections of each validation in the same few images.
+    """Drawing of the detections of each validation in the same few images.
 
     Args:
-        run_logger: receives the pictures; None where nothing is drawn.
-        split: validation images and their truth.
+        run_logger: logger that receives the drawn images; None to draw nothing.
+        split: validation images with their true objects.
         count: number of images, spread evenly over the split.
     """
 
@@ -126,7 +126,7 @@ def select_score_threshold(folder: Path, segmenter: Trainable, split: Split, *, 
         folder: folder of ``best.pt``, ``last.pt`` or both.
         segmenter: network of the run; its weights are replaced by the checkpoints'.
         split: training images and their truth.
-        images: number of images to look at, at most.
+        images: largest number of images to use.
         seed: seed of the draw of these images.
 
     Raises:

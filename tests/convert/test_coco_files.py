@@ -166,10 +166,12 @@ def test_damaged_files_are_not_passed_over(tmp_path: Path, capsys: pytest.Captur
         draw_image(tmp_path / "set" / part / "a.png")
         write_json(tmp_path / "set" / part / "coco.json", document("a.png", annotation()))
     write_json(tmp_path / "set" / "notes.json", {"by": "me"})
+    path = tmp_path / "set" / "valid" / "coco.json"
+    path.write_text(path.read_text(), encoding="utf-16")
     assert main(["convert", str(tmp_path / "set"), str(tmp_path / "out.json")]) == 0
     assert "1  files that are not COCO files: notes.json" in capsys.readouterr().out
-    path = tmp_path / "set" / "valid" / "coco.json"
-    path.write_text(path.read_text()[:-9])
+    assert (tmp_path / "out_val.json").is_file()
+    path.write_text(path.read_text(encoding="utf-16")[:-9])
     assert main(["convert", str(tmp_path / "set"), str(tmp_path / "b.json")]) == 1
     assert "valid/coco.json: not a json file" in capsys.readouterr().err
 

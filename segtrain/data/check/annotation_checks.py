@@ -30,19 +30,19 @@ FINDS_CROSSINGS = find_spec("shapely") is not None  # an optional dependency: th
 _BATCH = 2_000  # annotations whose masks are held at a time
 _SLACK = 1.0  # pixels that boxes and polygons may reach beyond the image, since exporters round
 _FAR = 1.1  # times the width or height, beyond which the image may be larger than stated
-_OBJECT = 2.0  # pixels; sides of a box that holds an object, also when it is rasterised
+_OBJECT = 2.0  # pixels; least sides of a box whose object has a pixel when it is rasterised
 _FILLED = 0.9  # part of its box that a mask covers, above which both have about the same area
 _SEVERAL = 3
 _SAME_BOX = 0.5  # a box that shares less with its mask's belongs to something else
 _SAME_MASK = 0.98
-_CORNER = 0.6  # of the width and height, which no mask of a file exceeds that belongs to smaller images
-_MANY = 20  # masks, which would occupy more than a corner
+_CORNER = 0.6  # share of the width and height; if no mask reaches beyond it, the masks may belong to smaller images
+_MANY = 20  # least number of masks for that conclusion
 _THIN, _SCATTERED = 0.3, 0.7  # part of its box that a mask fills, and part of the image's height that the box spans
-_COVERED = 0.5  # part of an image that no object but an inverted mask covers, beside another one that does
+_COVERED = 0.5  # share of an image; two masks of one image that both cover more are probably inverted
 _LARGE = 8  # pixels; smaller objects may fill their box by chance
-_SOME = 0.1  # of the masks, that fill their boxes not by chance
-_SAME_AREA = 0.02  # share by which areas of one mask differ; smaller holes are not told from the noise of drawing
-_FIT = 0.25  # share of the holes by which the area may miss what it fits
+_SOME = 0.1  # share of the masks that fill their boxes, from which this is not by chance
+_SAME_AREA = 0.02  # relative difference of areas of the same mask; smaller holes are within the noise of drawing
+_FIT = 0.25  # tolerance of an area, as a share of the area of the holes
 
 
 def crossing(polygons: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.bool_]:
@@ -66,7 +66,8 @@ def describe_misread_rings(
     Args:
         polygons: valid polygons of one annotation.
         size: (H, W) of the image.
-        area: stated area in pixels; nan without one, which speaks for holes: nobody draws what changes nothing.
+        area: stated area in pixels; nan without one, where inner polygons are taken for holes, since nobody draws them
+            for nothing.
         rings: treatment of the polygons.
 
     Returns:
@@ -112,7 +113,7 @@ class AnnotationChecks:
     Args:
         images: images of the index.
         annotations: annotations of the index.
-        rules: choices of what annotations mean.
+        rules: rules by which the annotations were read.
 
     Attributes:
         rows: rows of the table, with ``usable``, ``repaired`` and ``plain`` set according to the masks.

@@ -27,10 +27,10 @@ def cached(question: Sequence[Any] | None, kind: type[T], answer: Callable[[], T
     A cache that cannot be read or written is no error: the result is then computed.
 
     Args:
-        question: plain values that determine the result, such as fingerprints of the files it depends on; None if it
-            depends on remote files, whose changes are not noticed, and is computed each time.
+        question: plain values that determine the result, such as fingerprints of files; None to compute it each time,
+            as for remote files, whose changes are not noticed.
         kind: type of the result, for msgspec.
-        answer: computes the result.
+        answer: function that computes the result.
     """
     if question is None:
         return answer()
@@ -65,7 +65,7 @@ def fingerprint(path: Path) -> tuple[str, int, int]:
 def fingerprints(folder: ImageFolder, names: Iterable[str]) -> list[tuple[int, int]]:
     """Fingerprint the files of a folder: size and time of change of each; zeros for files that do not exist.
 
-    Of a store, whose identity tells its version, no file is looked at.
+    For a store, whose identity contains its version, no file is looked at.
     """
     if isinstance(folder, ImageStore):
         return []

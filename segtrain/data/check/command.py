@@ -2,7 +2,7 @@
 
     segtrain check ANNOTATIONS IMAGES [--html PAGE.html] [--fix OUT.json] [--json] [--against OTHER.json]
 
-Exits with 1 if there are errors: what ``data.check=strict`` stops at.
+Exits with 1 if there are errors, at which ``data.check=strict`` stops.
 """
 
 import argparse
@@ -61,10 +61,10 @@ class CheckedSet:
 
 
 class Page(Protocol):
-    """Writer of the page of ``--html``, which this layer of the package cannot import."""
+    """Interface of the writer of the page of ``--html``, which is in a higher layer of the package."""
 
     def require_writable(self, path: Path) -> None:
-        """Raise an error if a file that is no earlier page would be replaced."""
+        """Raise an error if the page would replace a file that is not an earlier page."""
 
     def write_page(self, path: Path, checked: CheckedSet, checkpoint: Path | None, experiment: str | None) -> None:
         """Write the page."""
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None, page: Page | None = None) -> in
 
 
 def _require_page(options: argparse.Namespace, page: Page | None) -> None:
-    """Check the options of the page before the data, which take longer."""
+    """Check the options of the page, before the data are checked."""
     if (options.checkpoint or options.experiment) and not options.html:
         raise SegtrainError("--checkpoint and --experiment say whose input --html shows; add --html FILE")
     if options.html and page is None:

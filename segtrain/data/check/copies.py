@@ -1,4 +1,4 @@
-"""Copies of one picture among the images of a data set, which belong on one side of a split."""
+"""Copies of the same image in a data set, which belong on the same side of a split."""
 
 import hashlib
 import logging
@@ -27,7 +27,7 @@ from segtrain.errors import SegtrainError
 from segtrain.io import printable
 
 logger = logging.getLogger(__name__)
-# Pixels of all images up to which they are decoded and compared: some ten seconds. Above, only files are.
+# Pixels of all images up to which they are decoded and compared (some ten seconds); beyond, only files are compared.
 MOST_PIXELS = 300_000_000
 
 
@@ -38,17 +38,17 @@ class _Pixels(msgspec.Struct):
 
 
 def group_copies(index: CocoIndex, images: ImageReader | None) -> IntArray | None:
-    """Group the images that show one picture.
+    """Group the images that are copies of each other.
 
-    Copies have one source name (Roboflow's versions, the same name with another extension), the same bytes, or the same
-    pixels; pixels are compared where all images together have at most ``MOST_PIXELS``.
+    Copies have the same source name (Roboflow's versions, another extension), the same bytes, or the same pixels;
+    pixels are compared if all images together have at most ``MOST_PIXELS``.
 
     Args:
         index: index of the images.
         images: reader of the images; None to compare names alone, as those of a store are compared.
 
     Returns:
-        (N,) number of each image's group; None if no image is a copy. A line of the log says how many are.
+        (N,) number of each image's group; None if no image is a copy. The number of copies is logged.
     """
     keys: list[Sequence[Hashable]] = [[source_name(name) for name in index.images.names()]]
     if images is not None and isinstance(images.folder, Path):
@@ -66,13 +66,13 @@ def group_copies(index: CocoIndex, images: ImageReader | None) -> IntArray | Non
 
 
 def join_groups(keys: Iterable[Sequence[Hashable]]) -> IntArray:
-    """Number the groups of things that are connected by equal keys.
+    """Number the groups of items that are connected by equal keys.
 
     Args:
-        keys: sequences of N keys each; things with an equal key in one of them belong together, None connects nothing.
+        keys: sequences of N keys each; items with an equal key in one of them are connected, None connects nothing.
 
     Returns:
-        (N,) numbers of the groups, from 0 in the order of their first things.
+        (N,) numbers of the groups, from 0 in the order of their first items.
 
     >>> join_groups([["a", "b", "c", "d"], [1, None, None, 1], ["x", "y", "y", "z"]]).tolist()
     [0, 1, 1, 0]
@@ -96,7 +96,7 @@ def join_groups(keys: Iterable[Sequence[Hashable]]) -> IntArray:
 
 
 def find_one_source(index: CocoIndex) -> Issues:
-    """Note the images of a data set whose names say that they were made of one source."""
+    """Find the images of a data set whose names show that they were made of the same source."""
     issues = Issues()
     sources: dict[str, list[int]] = defaultdict(list)
     for place, name in enumerate(index.images.names()):
@@ -186,7 +186,7 @@ def _hashes(entries: Sequence[ImageInfo], images: ImageReader) -> list[str]:
 
 
 def _hash(image: ImageInfo, images: ImageReader) -> str:
-    """Hash the pixels of an image; empty if it cannot be read, or shows one colour only and so no picture."""
+    """Hash the pixels of an image; empty if it cannot be read, or has a single colour."""
     try:
         pixels = images.read(image)
     except ImageError:

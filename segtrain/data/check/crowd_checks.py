@@ -1,4 +1,4 @@
-"""Checks of crowd flags: those that a drawing tool has set, and files in which nothing is left to learn."""
+"""Checks of crowd flags: flags that a drawing tool has set, and files in which everything is ignored."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ from segtrain.data.coco.record_tables import decode_segmentation
 
 _SEVERAL = 1.2  # flagged annotations per image and category; COCO joins all of a crowd into one
 _MANY = 0.25  # share of the annotations; in COCO's files it is about .01
-_FEWEST = 3  # flagged annotations that make a habit
+_FEWEST = 3  # least number of flagged annotations that look like a tool's
 _RUN_LENGTHS = ord("{")  # first byte of their json; polygons begin with a bracket
 
 

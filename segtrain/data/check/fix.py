@@ -47,7 +47,7 @@ class FixedCopy:
     all_images: int
 
     def __str__(self) -> str:
-        """Return one line that says how much of the original file the copy holds."""
+        """Return one line with the numbers of annotations and images that the copy keeps."""
         if (self.annotations, self.images) == (self.all_annotations, self.all_images):
             kept = f"all {_many(self.annotations, 'annotation')} and {_many(self.images, 'image')} kept"
             return f"Corrected: {self.path}, {kept} (what differs: {self.log})"
@@ -215,7 +215,7 @@ def _mended(index: CocoIndex, alone: Rows, entry: Entry) -> Entry:
 
 
 def _chosen(index: CocoIndex, alone: Rows, entry: Entry) -> Entry:
-    """Return what the rules make of an annotation; nothing where it means what COCO defines."""
+    """Return the values of an annotation that the rules change; none if it is read as COCO defines."""
     image, rules = index.images[int(alone["image"][0])], index.rules
     new: Entry = {}
     if rules.crowd == "objects" and entry.get("iscrowd"):

@@ -31,7 +31,7 @@ _HEADER_THREADS = 16
 _PROBES = 32
 # Images per task: the overhead of a task equals the time of a header.
 _CHUNK = 16
-_MOSTLY = 0.5  # share of transparent pixels from which on colours are read that nobody sees
+_MOSTLY = 0.5  # share of transparent pixels above which the colours that are read are mostly invisible ones
 _GREY = ("1", "L", "LA", "La", "I", "F")
 
 
@@ -65,8 +65,8 @@ class FormatCount:
 
     Attributes:
         format: name of the format, such as "PNG".
-        content: what such a file holds, such as "8-bit RGB".
-        how: how that is read, such as "as three equal channels"; "" for RGB as it is.
+        content: content of such a file in words, such as "8-bit RGB".
+        how: conversion when it is read, such as "as three equal channels"; "" for RGB as it is.
         count: number of images.
     """
 
@@ -123,7 +123,7 @@ def check_headers(
 
 
 class Readings:
-    """Collector of how images read: how many grey levels they keep, and whether they are nearly constant."""
+    """Collector of issues with intensities: images that keep few grey levels, or are nearly constant when read."""
 
     def __init__(self) -> None:
         self._issues, self._images, self._constant = Issues(), 0, list[str]()
@@ -157,7 +157,7 @@ class Readings:
         self._issues.add("image-blank-pixels", f"{name}: {blank:,} of {pixels:,} pixels")
 
     def issues(self) -> Issues:
-        """Return the issues of all images; constant ones are an error if they are most of several."""
+        """Return the issues of all images; constant images are an error if there are several images, and most are."""
         issues = Issues()
         issues.merge(self._issues)
         most = 2 * len(self._constant) > self._images > 1
@@ -168,7 +168,7 @@ class Readings:
 def check_pixels(
     images: Sequence[ImageEntry], reader: ImageReader, advance: Callable[[], None] = no_progress
 ) -> ImageReport:
-    """Check that every image can be decoded, and that it does not read as constant.
+    """Check that every image can be decoded, and that it is not nearly constant when it is read.
 
     Args:
         images: images with valid headers.

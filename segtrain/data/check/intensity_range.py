@@ -1,4 +1,4 @@
-"""Search for the range of intensities of a data set, and issues of how its images read by it."""
+"""Search for the intensity range of a data set, and issues of images that are read by it."""
 
 import json
 import os
@@ -160,7 +160,7 @@ def settle_intensity(
     setting: IntensitySetting,
     seed: int = 0,
 ) -> Intensity:
-    """Settle the ranges of a data set by itself: those of the setting, else kept ones, else those of its images.
+    """Choose the ranges of a single data set: those of the setting, else saved ones, else those of its images.
 
     Args:
         index: images and objects.
@@ -188,7 +188,7 @@ def all_kinds(index: CocoIndex, deep: Mapping[str, Sequence[int]]) -> dict[str, 
 
 
 def check_intensity(measured: Sequence[Measurement], intensity: Intensity) -> Issues:
-    """Find measured images that read as nearly constant, or with few grey levels.
+    """Find measured images that are nearly constant, or have few grey levels, when they are read.
 
     Args:
         measured: measurements of images.
@@ -207,7 +207,7 @@ def write_intensity(folder: Path, intensity: Intensity) -> None:
 
 
 def kept_intensity(annotations: Path, rule: IntensityRule) -> Intensity | None:
-    """Read the ranges that were kept beside an annotation file; None if there are none, or of another rule.
+    """Read the ranges that were saved beside an annotation file; None if there are none, or of another rule.
 
     Args:
         annotations: path of the annotation file.

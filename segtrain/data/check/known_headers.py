@@ -27,7 +27,7 @@ class KnownHeaders(msgspec.Struct):
     Attributes:
         issues: errors, and notes on how images are read.
         unusable: problem of each image that cannot be used, by image id.
-        deep: ids of the images of more than 8 bits, by what the files hold.
+        deep: ids of the images of more than 8 bits, by the content of the files, such as "16-bit grey".
     """
 
     issues: list[Issue] = []
@@ -51,16 +51,16 @@ def known_headers(reader: ImageReader, images: Sequence[ImageInfo], absent: Mapp
 
 
 def place_of(reader: ImageReader) -> str:
-    """Return what tells the image folder of a reader from all others."""
+    """Return a text that identifies the image folder of a reader."""
     return str(reader.folder.absolute()) if isinstance(reader.folder, Path) else reader.folder.identity
 
 
 def some_images(images: ImageTable, chosen: Callable[[str], bool]) -> list[ImageInfo]:
-    """Choose images whose headers stand for those of all: some of each kind of file, evenly spread.
+    """Choose a sample of images whose headers are checked: up to 100 of each file extension, evenly spread.
 
     Args:
-        images: images of a remote data set, whose other headers are looked at when they are read.
-        chosen: tells by its name whether an image comes into question.
+        images: images of a remote data set; the other headers are checked when the images are read.
+        chosen: function of a file name that returns True if the image may be chosen.
     """
     kinds: dict[str, list[int]] = defaultdict(list)
     for place, name in enumerate(images.names()):
@@ -71,7 +71,7 @@ def some_images(images: ImageTable, chosen: Callable[[str], bool]) -> list[Image
 
 
 def may_be_deep(file_name: str) -> bool:
-    """Tell by its name whether an image may have more than 8 bits."""
+    """Return True if an image may have more than 8 bits, by its file extension."""
     return PurePath(file_name).suffix.lower() not in _SHALLOW
 
 

@@ -1,4 +1,4 @@
-"""Loading of an index with the checks that ``data.check`` demands."""
+"""Loading of an index with the checks of ``data.check``."""
 
 import logging
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ def load_index(
         path: path of the file.
         check: "strict" if unusable annotations are an error, "warn" if they are left out, "off" if masks are not
             checked.
-        rules: choices of what annotations mean.
+        rules: rules of reading annotations.
         images: reader of the images, for sizes that the json does not state; None without an image folder.
 
     Raises:
@@ -99,7 +99,7 @@ def load_index(
 
 
 def _as_stored(index: CocoIndex, asked: Sequence[object]) -> _CheckedAnnotations:
-    """Check annotations in the frame that the file has, beside its own boxes and areas."""
+    """Check annotations in the frame of the file, with the boxes and areas of the file."""
     stored = index.rules._replace(frame="stored", witnesses="stored")
     return cached([*asked, stored], _CheckedAnnotations, lambda: _check_annotations(index))
 
@@ -132,7 +132,7 @@ def with_image_files(index: CocoIndex, folder: ImageFolder | None) -> tuple[Coco
 
     Args:
         index: index of a json.
-        folder: image folder or store of images; None without one, where names count as they are written.
+        folder: image folder or store of images; None without one, where names are used as they are written.
 
     Returns:
         The index with the names of the files, and the images whose file was not found.
@@ -145,12 +145,12 @@ def with_image_files(index: CocoIndex, folder: ImageFolder | None) -> tuple[Coco
 
 
 def refuse_errors(issues: Issues, culprit: str, lenient: str | None = None) -> None:
-    """Raise an error if any of the issues is one.
+    """Raise an error if any of the issues is an error.
 
     Args:
         issues: issues of a data set.
         culprit: file or folder that the issues concern.
-        lenient: setting that leaves unusable parts out; None for that of the configuration.
+        lenient: setting that leaves unusable parts out, for the message; None for ``data.check=warn``.
 
     Raises:
         SegtrainError: there are errors; the message names the first example of the first few types.

@@ -1,4 +1,4 @@
-"""Image files of a data set: found by their exact names, else by the one name that fits, else reported."""
+"""Search for the image files of a data set: by exact name, else by the only name that fits; others are reported."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ class Elsewhere:
     tried: int
 
     def __str__(self) -> str:
-        """Say how many of the images are where."""
+        """Return the number of images that the folder holds, and its path, in words."""
         which = "all" if self.count == self.tried else f"{self.count} of {self.tried}"
         return f"{which} that were looked for are in {printable(self.folder)}"
 
@@ -93,13 +93,13 @@ class AbsentImages:
 def locate_images(index: CocoIndex, folder: ImageFolder) -> tuple[CocoIndex, AbsentImages]:
     r"""Find the file of each image of an index.
 
-    A name is taken as it is where a file has it; then with ``\`` as separator; then the folder is listed, and the name
-    means the one file that fits it by ``closeness``. Each name that is not taken as it is is an issue.
+    A name is used as it is if there is such a file; else with ``\`` as a separator; else the folder is listed, and the
+    only file that fits the name by ``closeness`` is used. Each name that is not used as it is becomes an issue.
 
     Args:
         index: index of a json.
-        folder: image folder, which exists, or store of images. Of a store whose files cannot be listed quickly, some
-            names are looked for, and all others taken as they are.
+        folder: image folder, which exists, or store of images. In a store whose files cannot be listed quickly, some
+            names are looked up, and all others are used as they are.
 
     Returns:
         The index with the names of the files, and with an issue for each name that differs; and the images whose file

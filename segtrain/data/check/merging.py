@@ -1,4 +1,4 @@
-"""Images that a json lists under several ids, made one image with the annotations of all of them."""
+"""Merging of images that a json lists under several ids into one image with the annotations of all of them."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -95,7 +95,7 @@ def _settle(index: CocoIndex, places: list[int], rows: Rows, issues: Issues) -> 
 
 
 def _contradiction(index: CocoIndex, good: list[int], place: int, rows: Rows) -> str | None:
-    """Describe in what an entry contradicts earlier ones of the same file; None if in nothing."""
+    """Describe how an entry contradicts earlier ones of the same file; None if it does not."""
     image = index.images[place]
     for other in good:
         earlier = index.images[other]

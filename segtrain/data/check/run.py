@@ -50,7 +50,7 @@ class CheckSettings:
         max_dets: value of ``data.max_dets``.
         max_pixels: value of ``data.max_image_pixels``.
         intensity: value of ``data.intensity``, or the ranges themselves.
-        rules: choices of what annotations mean.
+        rules: rules of reading annotations.
         pages: value of ``data.pages``.
         channels: value of ``data.channels``.
     """
@@ -184,7 +184,7 @@ def _files(index: CocoIndex, absent: AbsentImages, folder: ImageFolder) -> list[
 
 
 def settled_reader(settings: CheckSettings, index: CocoIndex) -> ImageReader:
-    """Return the reader of the images with the ranges of intensities that a check settles.
+    """Return the reader of the images with the ranges of intensities that a check has chosen.
 
     Args:
         settings: settings of the check.

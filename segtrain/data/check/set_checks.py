@@ -55,7 +55,7 @@ def category_histogram(index: CocoIndex) -> list[CategoryCount]:
 
 
 def check_set(index: CocoIndex, max_dets: int) -> Issues:
-    """Note rare and unused categories, and images with none or too many objects.
+    """Find rare and unused categories, and images with none or too many objects.
 
     Args:
         index: data set to check.
@@ -87,7 +87,7 @@ def check_set(index: CocoIndex, max_dets: int) -> Issues:
 
 
 def check_visibility(index: CocoIndex, factors: Sequence[float], stride: int) -> Issues:
-    """Note the objects that cover less than one cell of the network's finest feature map.
+    """Find the objects that cover less than one cell of the network's finest feature map.
 
     Args:
         index: data set to check.

@@ -1,4 +1,4 @@
-"""Image sizes of a json whose width and height are exchanged, as the image files and the annotations tell.
+"""Image sizes of a json whose width and height are exchanged, as the image files and the annotations show.
 
 Some tools show a photograph upright by its EXIF orientation, and state the width and height of the pixels as stored;
 some programs take the first number of an array's shape for the width. Annotations then lie in the upright frame.
@@ -24,9 +24,10 @@ _KINDS: tuple[Kind, ...] = ("polygons", "run-length masks")
 def with_turned_sizes(
     index: CocoIndex, far_outside: BoolArray, size_of: Callable[[str], tuple[int, int]]
 ) -> CocoIndex | None:
-    """Exchange width and height of the images whose files and annotations demand it.
+    """Exchange the width and height of images if their files and annotations show that they are in the wrong order.
 
-    If the annotations of one image demand it, so do all other files of exchanged size whose annotations fit.
+    If the annotations of one image show it, the sizes of all other images are exchanged whose file has the exchanged
+    size, and whose annotations fit into it.
 
     Args:
         index: index of a json.

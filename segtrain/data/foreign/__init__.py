@@ -1,1 +1,1 @@
-"""Labels of other tools, recognised by what their files and folders hold."""
+"""Labels of other tools, recognised by the contents of their files and folders."""

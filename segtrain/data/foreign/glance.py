@@ -1,4 +1,4 @@
-"""Some names of a folder, and the first bytes of its files, each read once, by which label formats are recognised."""
+"""Names and first bytes of some files of a folder, by which formats of labels are recognised; each is read once."""
 
 import json
 import mmap
@@ -59,7 +59,7 @@ class Glance:
         return read_head(self.place(name))
 
     def keys(self, name: str) -> Mapping[str, Any]:
-        """Read the keys of a json, with what stands behind each as text; of its first entry if it is a list."""
+        """Read the keys of a json object with their values as text; of the first entry if the json is a list."""
         if name not in self._keys:
             self._keys[name] = read_keys(self.place(name))
         return self._keys[name]
@@ -100,11 +100,10 @@ def keys_of(value: Any) -> Mapping[str, Any]:
 
 
 def read_keys(path: Path) -> Mapping[str, Any]:
-    """Read the keys of a json file, with what stands behind each as text; of its first entry if it is a list.
+    """Read the keys of a json object with their values as text; of the first entry if the json is a list.
 
     Args:
-        path: the file. A large one is searched for the keys by which labels are recognised; what stands behind each
-            is cut, then.
+        path: the file. A large one is searched for the keys by which labels are recognised, and values are truncated.
 
     Returns:
         Text by key; empty for a file that cannot be read.

@@ -30,7 +30,7 @@ class LabelKind:
 
     Attributes:
         name: value of ``--format``.
-        title: what it is, in a few words.
+        title: description in a few words.
         recognise: returns True for a file or folder of this kind.
     """
 
@@ -152,7 +152,7 @@ def _parent(name: str) -> str:
     return PurePosixPath(name).parent.name.lower()
 
 
-# In the order in which they are tried: what is more particular comes first.
+# In the order in which they are tried: special kinds before general ones.
 LABEL_KINDS = (
     LabelKind("labelme", "labels of labelme, a json for each image", _is_labelme),
     LabelKind("via", "labels of the VGG Image Annotator 2, json or csv", _is_via),
@@ -184,7 +184,7 @@ def recognise(path: Path) -> list[LabelKind]:
 
 
 def conversion_advice(path: Path) -> str | None:
-    """Say what labels a file or folder holds that is no COCO json, and which command converts them.
+    """Describe the labels of a file or folder that is no COCO json, with the command that converts them.
 
     Args:
         path: the file or folder.

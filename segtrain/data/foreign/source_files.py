@@ -25,12 +25,12 @@ def is_hidden(name: str) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Return True for a file; False for whatever is none, also for names that the system does not permit."""
+    """Return True for a file; False for anything else, including names that the system does not permit."""
     return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for names that are too long
 
 
 def is_folder(entry: "os.DirEntry[str] | Path") -> bool:
-    """Return True for a folder; False for whatever is none, also for a link to itself and names that are too long."""
+    """Return True for a folder; False for anything else, including links to themselves and names that are too long."""
     try:
         return entry.is_dir()
     except OSError:

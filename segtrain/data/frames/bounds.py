@@ -1,4 +1,4 @@
-"""Frames in which masks and boxes agree with each other and do not fit the size of the image."""
+"""Search for the frame of masks and boxes that agree with each other, but do not fit the size of the image."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from segtrain.data.frames.geometry import Geometry
 from segtrain.data.frames.run_lengths import STORED
 from segtrain.data.frames.ways import FEWEST, Way, moved_extents
 
-_OUTSIDE = 0.1  # share of the annotations with their centre outside of the image that gives a frame away
+_OUTSIDE = 0.1  # share of the annotations with their centre outside of the image, from which they are in another frame
 _ONE_SIDED = 0.1  # largest share of those on the other side: cut images lose objects on all sides
 _ALIKE = 0.9  # share of the areas that demand the same factor
 _SPREAD = 0.05  # relative difference of ratios of areas that are alike
@@ -60,7 +60,7 @@ def are_fractions(evidence: Evidence) -> bool:
 
 
 def find_way_into_images(evidence: Evidence) -> Way | None:
-    """Find a way that brings masks and boxes into their images, and areas to the stated ones; None without a proof.
+    """Find a way that moves masks and boxes into their images, and makes areas agree; None if none is certain.
 
     Args:
         evidence: annotations whose boxes agree with their masks, or that have no boxes.
@@ -96,7 +96,7 @@ def _ways(evidence: Evidence) -> Iterator[Way]:
 
 
 def _contradicts_areas(evidence: Evidence, way: Way, extents: FloatArray) -> bool:
-    """Return True if most areas that tell anything agree with the masks no longer once these are moved."""
+    """Return True if most informative areas no longer agree with the masks once these are moved."""
     if way.geometry.unit == "pixels" and np.abs(way.geometry.scale).prod() == 1:
         return False
     told = _telling_areas(evidence)

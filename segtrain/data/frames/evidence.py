@@ -1,4 +1,4 @@
-"""Evidence about frames: extents and areas of masks beside the boxes and areas that the file states."""
+"""Evidence about frames: extents and areas of masks, with the boxes and areas that the file states."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Kind = Literal["polygons", "run-length masks"]
 CLOSE = 2.0  # pixels by which a box may differ on each side: rounding, counting from 1, the width of an outline
 SAME, ELSEWHERE = 0.75, 0.5  # IoU of boxes that agree, and below which they contradict
 _SAME_AREA = 1.25  # ratio of areas that agree; polygons and their pixels differ by the outline
-_OWN_AREA = 1.02  # ratio of an area to that of its box, up to which it tells nothing else
+_OWN_AREA = 1.02  # ratio of an area to that of its box, up to which it adds no information
 
 
 class Shapes(NamedTuple):
@@ -112,7 +112,7 @@ def compare(extents: FloatArray, boxes: FloatArray, sizes: FloatArray) -> Agreem
     extents, boxes = np.nan_to_num(extents), np.nan_to_num(boxes)
     limits = np.concatenate([sizes[:, ::-1], sizes[:, ::-1]], axis=1)
     cut = [np.clip(part, 0, limits) for part in (extents, boxes)]
-    # Boxes may be cut at the border where outlines are not; what is left of boxes outside of the image tells nothing.
+    # Boxes may be cut at the border where outlines are not; boxes that lie outside of the image are not compared.
     beyond = (extents != cut[0]).any(axis=1) & (cut[1][:, 2:] > cut[1][:, :2]).all(axis=1)
     iou = paired_iou(extents, boxes)
     iou = np.where(beyond, np.maximum(iou, paired_iou(*cut)), iou)
@@ -140,7 +140,7 @@ def areas_agree(areas: FloatArray, stated: FloatArray, extents: FloatArray) -> B
 
 
 def is_box_area(stated: FloatArray, numbers: FloatArray) -> BoolArray:
-    """Find areas that are width times height of the box, and tell nothing besides it."""
+    """Find areas that are width times height of the box, and so add no information."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = stated / numbers[:, 2:].prod(axis=1)
     return np.asarray((ratio < _OWN_AREA) & (ratio > 1 / _OWN_AREA))
@@ -181,7 +181,7 @@ def gather(
 
 
 def decode_alone(text: bytes | memoryview, size: tuple[int, int]) -> Any:
-    """Decode a segmentation in COCO's form without a look at its box, which is a witness here.
+    """Decode a segmentation in COCO's form without using its box, which is a witness here.
 
     Args:
         text: json of the segmentation.

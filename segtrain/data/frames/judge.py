@@ -1,4 +1,4 @@
-"""Verdict on the masks of a file: in which frame they are, or which of their witnesses are wrong."""
+"""Verdict on the masks of a file: the frame in which they are, or the witnesses that are wrong."""
 
 import msgspec
 import numpy as np
@@ -28,13 +28,13 @@ from segtrain.data.frames.geometry import Geometry
 from segtrain.data.frames.run_lengths import READINGS, STORED, WITHOUT_WITNESSES
 from segtrain.data.frames.ways import AGREEING, FEWEST, Way, find_layout, find_way, moved_extents
 
-SHARE = 0.25  # of the annotations that contradict their witnesses, so that the whole file is doubted
-_SOME = 0.1  # the same, if one frame makes them all agree
+SHARE = 0.25  # share of the annotations that contradict their witnesses, from which the whole file is reported
+_SOME = 0.1  # the same, if one frame makes nearly all of them agree
 _SAMPLE = 1_000  # annotations of which a frame is guessed; it is then verified on all
 _READ = 200  # of these, annotations that are read in all ways
 _PIXELS = 5e7  # total of their planes
 _TURNED = ("with x and y exchanged",)  # boxes that are exchanged as well do not tell it from a rotation
-_COMPACT = 3  # ratio of the areas of boxes that no shape of objects explains
+_COMPACT = 3  # ratio of the areas of boxes, from which the smaller one shows that a reading is right
 _EXACT = 0.02  # relative difference of areas that are the same
 
 
@@ -108,7 +108,7 @@ class _Judge:
         self._sample = self._gather(_choose(annotations, places, suspects), [])
 
     def verdict(self) -> Verdict | None:
-        """Return the verdict; None if too little is odd."""
+        """Return the verdict; None if too few annotations contradict their witnesses."""
         sample = self._sample
         if not len(sample.rows):
             return None
@@ -303,7 +303,7 @@ def _count(images: IntArray, marks: BoolArray) -> IntArray:
 
 
 def _distinct(evidence: Evidence, odd: BoolArray) -> int:
-    """Count different pairs of mask and box; repetitions are no further evidence."""
+    """Count different pairs of mask and box, since repetitions add no evidence."""
     return len(np.unique(np.concatenate([evidence.numbers, evidence.stored.extents], axis=1)[odd], axis=0))
 
 
@@ -350,7 +350,7 @@ def _is_compact(evidence: Evidence, reading: str) -> BoolArray:
 
 
 def _words(way: Way, evidence: Evidence, geometry: Geometry | None = None) -> str:
-    """Describe a way; the scale and shift of one image stand for those of all."""
+    """Describe a way in words, with the scale and shift of one image as an example."""
     geometry = geometry or next(iter(way.geometries(evidence).values()))
     parts = [] if way.reading == STORED else [f"read as {way.reading}"]
     if described := geometry.describe():

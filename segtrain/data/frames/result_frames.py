@@ -24,7 +24,7 @@ def check_frame_of_results(results: ResultFile, images: ImageTable, path: Path) 
         path: path of the file, for messages.
 
     Returns:
-        One line for each doubt that is no proof: masks and boxes contradict each other, as those of weak detections
+        Lines on contradictions that are not certain: masks and boxes contradict each other, as those of weak detections
         may, or boxes are in another layout.
 
     Raises:

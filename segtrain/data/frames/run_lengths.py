@@ -146,7 +146,7 @@ READINGS: Mapping[str, Reading] = {
     "positions of the changes, along rows": _of_image(lambda n, size: _rows(_from_changes(n, size), size)),
 }
 
-# Readings that the shape of masks betrays, where there are no boxes.
+# Readings that can be recognised by the shape of masks where there are no boxes.
 WITHOUT_WITNESSES = tuple(READINGS)[1:4]
 
 

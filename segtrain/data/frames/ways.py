@@ -14,8 +14,8 @@ from segtrain.data.frames.run_lengths import READINGS, STORED
 
 AGREEING = 0.9  # share of the masks that must agree with their boxes in a frame
 FEWEST = 3  # annotations that must contradict their witnesses
-_PRICE = 0.02  # mean IoU that a further assumption must gain
-_ESTIMATED = 1.5  # price of estimates, which fit the rounding of boxes besides
+_PRICE = 0.02  # mean IoU that each further assumption must gain
+_ESTIMATED = 1.5  # price of estimates, which also fit the rounding of boxes
 _UNITS: tuple[Unit, ...] = ("fractions", "percent", "thousandths", "longest side", "own size", "box", "box fractions")
 _GROUPS: Mapping[Group, int] = {"file": 0, "size": 1, "image": 2}  # with the price of each
 _EXCHANGED = "[y, x, height, width]"

@@ -23,8 +23,8 @@ def decode(path: ImageFile, size: tuple[int, int] | None, reading: Reading) -> S
         Samples, upright as ``reading.exif`` says: (H, W) grey or (H, W, 3) colour.
 
     Raises:
-        ImageError: the file is missing, corrupt, truncated, too large, of another size than stated, or nothing tells
-            which of its pages or channels are the image.
+        ImageError: the file is missing, corrupt, truncated, too large, or of another size than stated; or it does not
+            say which of its pages or channels are the image.
     """
     with open_image(path, reading.max_pixels) as opened:
         stack = open_stack(opened, size, reading)
@@ -44,7 +44,7 @@ def decode_pages(path: ImageFile, reading: Reading) -> Iterator[Samples]:
 
     Args:
         path: path of the file.
-        reading: settings of reading; its ``pages`` means nothing here.
+        reading: settings of reading; its ``pages`` is ignored.
 
     Yields:
         Samples, upright unless ``reading.exif`` is "ignore": (H, W) grey or (H, W, 3) colour.

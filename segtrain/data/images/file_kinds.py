@@ -8,7 +8,7 @@ _CONVERT = "convert it to PNG or TIFF"
 _PHOTO = "convert it to JPEG or PNG"
 _EXPORT = "export its images as TIFF"
 _UNPACK = "unpack it"
-HEAD = 4096  # bytes of a file that `describe_file` wants
+HEAD = 4096  # bytes of a file that `describe_file` looks at
 
 
 class FileKind(NamedTuple):
@@ -80,7 +80,7 @@ _SIGNATURES: list[tuple[int, bytes, FileKind]] = [
     (0, b"\x7fELF", FileKind("a program", "")),
     (0, b"MZ", FileKind("a program", "")),
 ]  # fmt: skip
-# Brands of ISO base media files, of which photographs and videos are kinds.
+# Brands of ISO base media files, such as HEIC photographs and videos.
 _BRANDS: list[tuple[tuple[bytes, ...], FileKind]] = [
     ((b"crx ",), FileKind("a camera's raw file (Canon CR3)", _PHOTO)),
     ((b"avif", b"avis"), FileKind("an AVIF picture, which this Pillow cannot read", _PHOTO)),
@@ -118,7 +118,7 @@ _TEXTS: list[tuple[str, FileKind]] = [
 
 
 def describe_file(head: bytes, size: int) -> FileKind | None:
-    """Tell what a file is that cannot be read as an image.
+    """Describe a file that cannot be read as an image.
 
     Args:
         head: first bytes of the file, ``HEAD`` of them or the whole file.

@@ -42,7 +42,7 @@ class ImageReader:
     """Reader of the images of a folder.
 
     Attributes:
-        folder: image folder, of which nothing outside is read, or store of images.
+        folder: image folder, outside of which nothing is read, or store of images.
         exif: treatment of EXIF orientations; see ``Reading``.
         max_pixels: largest number of pixels of an image.
         pages: treatment of files of several pages; see ``Reading``.
@@ -64,7 +64,7 @@ class ImageReader:
 
     @property
     def lazy(self) -> bool:
-        """True if a look at every file takes too long to be taken before the start; see `ImageStore`."""
+        """True if it takes too long to look at every file before the start; see `ImageStore`."""
         return isinstance(self.folder, ImageStore) and self.folder.lazy
 
     def path(self, file_name: str) -> ImageFile:
@@ -131,7 +131,7 @@ def read_image(
 
     Raises:
         ImageError: the file is missing, corrupt, truncated, too large, of another size than stated, or of a type
-            without a range; or nothing tells which of its pages or channels are the image.
+            without a range; or it does not say which of its pages or channels are the image.
     """
     samples = decode(path, size, Reading(exif, max_pixels, pages, channels))
     return to_rgb(samples, range_of_image(samples, intensity, path))

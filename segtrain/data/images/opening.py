@@ -1,4 +1,4 @@
-"""Opening of image files with Pillow, within its limits, and errors that say what a file is."""
+"""Opening of image files with Pillow within limits of size, and errors that describe the file."""
 
 import re
 import threading
@@ -21,7 +21,7 @@ PILLOW_LIMIT = 178_956_970  # pixels; Pillow's own limit, beyond which it suspec
 _LIMIT = "if you trust the file, raise data.max_image_pixels; otherwise replace it, or set data.on_bad_image=skip"
 # Pillow's messages for truncated files, and for pixels that cannot be decoded.
 _BROKEN = ("truncated", "data stream", "decoder error")
-# Formats that Pillow opens without reading the picture that people see, or at all.
+# Formats of which Pillow opens only a preview, or cannot decode the pixels.
 _REFUSED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "PSD", "WMF"})
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _lock = threading.Lock()
@@ -129,7 +129,7 @@ def too_large(path: ImageFile, what: str, max_pixels: int) -> ImageError:
 
     Args:
         path: path of the file.
-        what: what it has, such as "1000 pixels".
+        what: size of the image in words, such as "1000 pixels".
         max_pixels: largest number of pixels of an image.
     """
     reason = f"the image has {what}, more than the limit of {max_pixels}"
@@ -141,7 +141,7 @@ def unreadable(path: ImageFile, what: str, remedy: str = "") -> ImageError:
 
     Args:
         path: path of the file.
-        what: noun phrase that says what the file is, such as "a zip archive".
+        what: noun phrase for the kind of the file, such as "a zip archive".
         remedy: action that leads to an image; "" if the file has to be replaced.
     """
     if not remedy:

@@ -14,7 +14,7 @@ ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Samples:
-    """Samples of an image as its file stores them, before any choice of what an intensity means.
+    """Samples of an image as its file stores them, before they are scaled to 8 bits.
 
     Larger values are brighter. Palettes, CMYK, LAB and YCbCr are converted to 8-bit RGB.
 
@@ -23,7 +23,7 @@ class Samples:
             channels are chosen, (H, W, C).
         limits: least and greatest value that the bits of a sample can hold, such as (0, 4095) for 12 bits; None for
             floating-point samples, which have no such limits.
-        valid: (H, W) bool, False where the file says that a pixel holds no data; None if it says so nowhere.
+        valid: (H, W) bool, False for pixels that the file marks as holding no data; None if it marks none.
         transparent: share of the pixels that are fully transparent, whose colours are read all the same.
     """
 
@@ -37,7 +37,7 @@ class Samples:
 
         Args:
             orientation: EXIF orientation 1..8.
-            back: True to turn an upright image as it is stored.
+            back: True for the inverse, which turns an upright image to its stored orientation.
         """
         if orientation not in _UPRIGHT:
             return self
@@ -52,7 +52,7 @@ class Samples:
         return replace(self, array=turn(self.array), valid=valid)
 
     def inverted(self) -> "Samples":
-        """Swap bright and dark within the limits; floating-point samples have none, and stay."""
+        """Swap bright and dark within the limits; floating-point samples, which have no limits, stay as they are."""
         if self.limits is None:
             return self
         # Unsigned arithmetic wraps, and gives the same as that of whole numbers.

@@ -1,4 +1,4 @@
-"""Addresses of remote files, beside paths of this machine."""
+"""Addresses of remote files, and settings that are either an address or a local path."""
 
 import re
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Address:
         return self.text
 
     def __truediv__(self, name: str) -> "Address":
-        """Return the address of something below a folder.
+        """Return the address of a file or folder below this one.
 
         Args:
             name: relative path, with ``/`` between its parts.
@@ -89,7 +89,7 @@ Location: TypeAlias = Path | Address
 
 
 def is_address(text: str | Path | Address) -> bool:
-    """Tell addresses from paths.
+    """Return True for an address, False for a path.
 
     >>> is_address("s3://bucket/data"), is_address("data/train"), is_address("C:/data")
     (True, False, False)
@@ -98,7 +98,7 @@ def is_address(text: str | Path | Address) -> bool:
 
 
 def locate(given: str | Path | Address, root: Location = Path()) -> Location:
-    """Return what a setting names: a path of this machine, or an address.
+    """Return the local path or the address that a setting names.
 
     Args:
         given: path or address.
@@ -123,7 +123,7 @@ def shown(location: Location) -> str:
 
 
 def expand_location(given: str | Path | Address) -> Location:
-    """Return what a user names; environment variables are expanded, and ``~`` in paths.
+    """Return the path or address that a user names, with environment variables and ``~`` expanded.
 
     Args:
         given: path or address.
@@ -137,7 +137,7 @@ def expand_location(given: str | Path | Address) -> Location:
 
 
 def _usual(text: str) -> str:
-    """Write an address of something in a zip archive as fsspec does, with an absolute path of the archive."""
+    """Write an address inside a zip archive as fsspec does, with an absolute path of the archive."""
     if "::" not in text and (found := _ZIP.fullmatch(text)):
         text = f"zip://{found[2] or ''}::{found[1]}"
     *links, last = text.split("::")

@@ -25,10 +25,10 @@ _REFILLED = 0.9
 
 @dataclass(frozen=True)
 class DiskCache:
-    """Cache of files in a folder that processes of this machine share.
+    """Cache of files in a folder that the processes of a machine share.
 
-    The folder never holds more bytes than the limit; beyond it, the files that were not used for the longest time go.
-    A file becomes visible when it is whole. One that is damaged is fetched again.
+    The folder never holds more bytes than the limit: the least recently used files are removed. Only complete files are
+    visible, and a damaged one is fetched again.
 
     Attributes:
         folder: folder of the cache, which is made when it is first used.
@@ -65,8 +65,8 @@ class DiskCache:
         """Return the content of a file, from the cache if it is there.
 
         Args:
-            key: what tells the file from all others, such as its address.
-            fetch: transfers the content.
+            key: text that identifies the file, such as its address.
+            fetch: function that transfers the content.
         """
         path = self._path(key)
         with suppress(OSError):

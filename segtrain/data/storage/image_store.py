@@ -13,7 +13,7 @@ class ImageStore(ABC):
     It is sent to worker processes, which may read at the same time.
 
     Attributes:
-        lazy: True if a look at each file takes too long to be taken before the start.
+        lazy: True if it takes too long to look at each file before the start.
     """
 
     lazy: bool
@@ -21,7 +21,7 @@ class ImageStore(ABC):
     @property
     @abstractmethod
     def identity(self) -> str:
-        """Text that differs between stores, and between versions of a store where its server tells them apart."""
+        """Text that differs between stores, and between versions of a store as far as they can be distinguished."""
 
     @abstractmethod
     def read(self, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Local copies of remote files that are read from end to end: annotations."""
+"""Local copies of remote annotation files."""
 
 import hashlib
 import json
@@ -24,10 +24,10 @@ _ORIGIN, _LOCK = "origin.json", "lock"
 
 
 def local_copy(address: Address, *beside: str) -> Path:
-    """Return the path of a local copy of a remote file, which is transferred if there is none of its present version.
+    """Return the path of a local copy of a remote file, which is transferred unless the current version is there.
 
-    A version is told by the file's size, and by its ETag or time of change. Of a file without either, a new copy is
-    made each time.
+    A version is identified by the file's size, and by its ETag or modification time. A file without either is copied
+    each time.
 
     Args:
         address: address of the file.
@@ -56,7 +56,7 @@ def local_copy(address: Address, *beside: str) -> Path:
 
 
 def origin(path: Path) -> Location:
-    """Return what a local copy was made of, such as an address; the path itself for any other file.
+    """Return the path or address that a local copy was made of; the path itself for any other file.
 
     >>> origin(Path("train.json")).as_posix()
     'train.json'
@@ -137,7 +137,7 @@ def _download_beside(address: Address, name: str, copy: Path) -> None:
 
 
 def _readable(address: Address) -> Path:
-    """Return a path that tells the address in messages, such as ``https/host/data/train.json``."""
+    """Return a path that shows the address in messages, such as ``https/host/data/train.json``."""
     text = "/".join(reversed(address.shown.split("::"))).replace("://", "/")
     return Path(*(re.sub(r"[^\w.:@+=,-]", "_", part)[:100] for part in text.split("/") if part not in ("", ".", "..")))
 

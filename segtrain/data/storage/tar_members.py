@@ -1,4 +1,4 @@
-"""Members of tar files with their places, so that each can be read without those before it."""
+"""Members of tar files with their positions, so that each can be read without those before it."""
 
 import hashlib
 import io
@@ -107,7 +107,7 @@ def read_part(shard: Location, start: int, size: int) -> bytes:
 
 
 def hash_of(*versions: FileVersion) -> str:
-    """Return a short text that tells the versions of files from all others."""
+    """Return a short text that identifies the versions of some files."""
     return hashlib.sha256(json.dumps(versions).encode("ascii")).hexdigest()[:32]
 
 
@@ -132,7 +132,7 @@ def _list_members(shard: Location, size: int | None) -> Members:
 
 
 def _regular_files(stream: BinaryIO) -> Iterator[tarfile.TarInfo | str]:
-    """Yield the regular files of a tar file, and at last what is odd about its end."""
+    """Yield the regular files of a tar file, and last a text if its end is damaged."""
     with tarfile.open(fileobj=stream, mode="r:") as archive:
         while (member := archive.next()) is not None:
             if member.isreg():
@@ -155,7 +155,7 @@ def _open(shard: Location, size: int | None) -> BinaryIO:
 
 
 class _RemoteParts(io.RawIOBase):
-    """Remote file as a stream that transfers only what is read."""
+    """Remote file as a stream that transfers only the parts that are read."""
 
     def __init__(self, address: Address, size: int) -> None:
         self._address, self._size, self._position = address, size, 0

@@ -1,4 +1,4 @@
-"""Images in tar files, read by their places (shards of WebDataset)."""
+"""Images in tar files (shards of WebDataset), each read from its position."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -91,7 +91,7 @@ def _listed(pattern: Address) -> list[Location]:
 
 @dataclass(frozen=True)
 class ShardSet(ImageStore):
-    """Image files in tar files; every order of reading costs the same.
+    """Image files in tar files, which can be read in any order at the same cost.
 
     Attributes:
         location: path or address as it was given.
@@ -213,7 +213,7 @@ def open_shards(location: Location, cache: DiskCache | None = None) -> ShardSet:
 
 
 def member_key(name: str) -> str:
-    """Return what the members of one sample have in common: the name up to the first dot of its last part.
+    """Return the common part of the names of a sample's members: up to the first dot of the file name.
 
     >>> member_key("train/0001.seg.png")
     'train/0001'

@@ -20,7 +20,7 @@ ATTEMPTS = 5
 _FIRST_WAIT = 0.5  # seconds after the first attempt; doubled after each further one
 _CONNECT, _SILENCE = 15, 60  # seconds that a web server has to answer, and between two pieces of an answer
 _EXTRA = 'pip install "segtrain[remote]"'
-# What addresses of a scheme need beside the extra.
+# Packages that addresses of a scheme need besides the extra.
 _PACKAGES = {
     "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs",
     "hf": "huggingface_hub", "sftp": "paramiko", "ssh": "paramiko",
@@ -79,7 +79,7 @@ def file_system(address: Address) -> tuple["AbstractFileSystem", str]:
 
 
 def transfer(address: Address, action: Callable[["AbstractFileSystem", str], T]) -> T:
-    """Do something with a remote file; after an error that may be temporary, try again.
+    """Apply an action to a remote file, and try again after errors that may be temporary.
 
     Args:
         address: address of the file.

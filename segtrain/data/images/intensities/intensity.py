@@ -1,7 +1,7 @@
 """Conversion of samples of any type to 8-bit RGB: the meaning of an intensity.
 
-An `Intensity` states, for each type of samples, which value is black and which is white. It is settled once for a data
-set, so that an image is read alike whichever other images stand beside it.
+An `Intensity` states, for each type of samples, which value is black and which is white. It is chosen once for a data
+set, so that an image is read in the same way in every batch and split.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,7 +17,7 @@ from segtrain.errors import SegtrainError
 from segtrain.values import IntensityRule, IntensitySetting
 
 PLAIN = "uint8"  # samples that are shown as they are stored
-# What tools write where nothing was measured: the ends of the type, 1e20 or more (9.97e36 in netCDF), or one of these.
+# Values for missing data: the ends of the type, magnitudes from 1e20 (9.97e36 in netCDF), or one of these.
 _HUGE = np.float64(1e20)
 _FILLS = (-99999, -32768, -32767, -9999, -999)
 _OVERSHOOT = 0.01  # of samples from 0 to 1 that were interpolated
@@ -84,7 +84,7 @@ class Intensity:
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Self:
-        """Return the record of what `to_plain` has made."""
+        """Restore an instance from the values that `to_plain` returns."""
         others = values["others"]
         return cls(
             {name: Range(*bounds) for name, bounds in values["ranges"].items()},
@@ -120,8 +120,8 @@ class Intensity:
 
         Args:
             name: type of the samples; see `sample_type`.
-            limits: least and greatest value that the bits of a sample can hold; None for floating-point samples, which
-                have a full range only as far as they lie between 0 and 1.
+            limits: least and greatest value that the bits of a sample can hold; None for floating-point samples, whose
+                full range is 0 to 1 if all of them lie in it.
             ends: least and greatest sample; None if there is none.
         """
         if name in self.ranges:
@@ -226,9 +226,8 @@ def _to_8_bits(values: npt.NDArray[Any], bounds: Range) -> npt.NDArray[np.uint8]
 def blank_pixels(samples: Samples, bounds: Range) -> BoolArray | None:
     """Find pixels that hold no data.
 
-    These are NaN, infinities, magnitudes from 1e20, what the file itself marks, and the customary fill values (-999,
-    -9999, -32768, the ends of 32 and 64 bits) outside of the range. 8-bit samples hold data unless the file says
-    otherwise.
+    These are NaN, infinities, magnitudes from 1e20, pixels that the file itself marks, and the usual fill values
+    (see ``fill_values``) outside of the range. 8-bit samples hold data unless the file marks them.
 
     Args:
         samples: samples of an image.

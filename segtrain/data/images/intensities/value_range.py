@@ -1,4 +1,4 @@
-"""Values that images use, and the range that suits a set of them."""
+"""Ranges of the values of images, and the range by which a set of images is read."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -17,10 +17,10 @@ _DEPTHS = (8, 10, 12, 14, 16)  # bits per sample of cameras and file formats
 _CUT, _CUT_OF_OBJECTS = 0.001, 0.005
 _CUT_OF_IMAGES = 0.05  # images whose ends lie farther out than those of all others
 _FAR = 10  # times the range of all other samples, beyond which one frequent value is no measurement
-_SEVERAL = 16  # values that measurements have at least
-_MEASURED = 2**20  # samples of an image that suffice for its ends
-_MIXED = 0.1  # share of the images with another scale that is no accident
-_OTHER_SCALE = 100  # ratio that no exposure explains, but 255 and 65535 do
+_SEVERAL = 16  # least number of different values of an image that is measured rather than drawn
+_MEASURED = 2**20  # samples of an image from which its ends are estimated
+_MIXED = 0.1  # share of the images with another scale, from which it is an error
+_OTHER_SCALE = 100  # ratio of scales that exposure cannot explain, unlike 255 or 65535 in place of 1
 
 _NO_SPAN = 1e-300  # 255 divided by less is no number
 _SIGNED_UNIT = Range(-1.0, 1.0)
@@ -28,12 +28,12 @@ _EVERYWHERE = Range(-np.inf, np.inf)
 
 
 def measure(samples: Samples, objects: BoolArray | None = None) -> Range | None:
-    """Measure between which values an image lies.
+    """Measure the range of the values of an image.
 
-    The least and the greatest 0.1 % of its samples are left out, at least one of each. The range is then widened to
-    the samples of the objects, without 0.5 % at either end. Pixels without data do not count; a customary fill value
-    does, unless it lies farther from all other samples than these lie apart. Nor does any other value that many pixels
-    share, most of them outside of objects, and that is ten times as far away.
+    The lowest and the highest 0.1 % of its samples are left out, at least one of each. The range is then widened to
+    the samples of the objects, without 0.5 % at either end. Pixels without data are left out. So is a usual fill value
+    that is farther from all other samples than their range, and any other value of many pixels, most of them outside of
+    objects, that is ten times as far away.
 
     Args:
         samples: samples of an image.
@@ -98,9 +98,9 @@ def _ends(values: npt.NDArray[np.generic], cut: float) -> Range | None:
 def choose_range(measured: Sequence[Range], limits: tuple[int, int] | None, rule: IntensityRule) -> Range:
     """Choose the range of a type of samples from images of it.
 
-    The images' ends are joined, without the 5 % of the images that reach farthest at either end. The rule "auto" takes
-    the narrowest standard range that holds them if they use more than half of it, and otherwise, as "percentile" does
-    always, the ends themselves.
+    The range from the lowest to the highest value is taken, without the 5 % of the images that reach farthest at either
+    end. The rule "auto" replaces it by the narrowest standard range that contains it, if it covers more than half of
+    that.
 
     Args:
         measured: ends of each image; see `measure`.
@@ -120,11 +120,11 @@ def choose_range(measured: Sequence[Range], limits: tuple[int, int] | None, rule
 
 
 def standard_range(ends: Range, limits: tuple[int, int] | None) -> Range | None:
-    """Find the narrowest standard range that holds some values if they use more than half of it.
+    """Find the narrowest standard range that contains some values, if they cover more than half of it; else None.
 
-    Standard ranges begin at 0 and end at the greatest value of 8, 10, 12, 14 or 16 bits; the full range of the type is
-    one, and for floating-point samples 0 to 1 and -1 to 1. A range with negative values is used if both of its halves
-    are.
+    Standard ranges are 0 to the greatest value of 8, 10, 12, 14 or 16 bits, the full range of the type, and for
+    floating-point samples 0 to 1 and -1 to 1. Of a range with negative values, both halves must be covered by more than
+    a half.
 
     Args:
         ends: least and greatest value.

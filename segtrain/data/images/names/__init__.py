@@ -1,1 +1,1 @@
-"""Names of image files: the forms that tools give them, and the files that they mean."""
+"""Names of image files: how tools change them, and which file a changed name refers to."""

@@ -1,4 +1,4 @@
-"""Forms of a file name: what systems, browsers and annotation tools make of it, and when two names mean one file.
+"""Forms of a file name: changes by systems, browsers and annotation tools, and names that mean the same file.
 
 The transformations are of three kinds. *Spelling* changes characters: separators, escapes, case, replaced characters.
 An *affix* is put before or after a name by a tool. The *extension* follows the format that an image was converted to.
@@ -55,7 +55,7 @@ class Parts(NamedTuple):
 
 
 def _spelled(name: str) -> str:
-    """Remove what says where a file was: scheme and query of an address, drive, and the separators of Windows."""
+    """Remove the scheme and query of an address and the drive, and replace the separators of Windows."""
     if local := _LOCAL_FILE.search(name):
         name = local[1]
     address = _SCHEME.match(name)
@@ -86,7 +86,7 @@ def _caseless(name: str) -> str:
 
 
 def _simple(name: str) -> str:
-    """Make one of all signs and spaces, which systems and tools replace by others."""
+    """Replace all signs and spaces by the same one, since systems and tools exchange them."""
     return re.sub(r"[\W_]+", "_", _SIGN.sub("minus", unicodedata.normalize("NFKC", name)))
 
 
@@ -100,8 +100,8 @@ def parts_of(name: str, level: int) -> Parts | None:
 
     Args:
         name: file name, path or address, as written.
-        level: 0 for separators and what precedes a path; 1 for escapes and accents as well; 2 for case; 3 for signs
-            and spaces.
+        level: 0 for separators, drives and schemes; 1 for escapes and accents as well; 2 for case as well; 3 for signs
+            and spaces as well.
 
     Returns:
         The parts; None if the name holds no file name.
@@ -126,7 +126,7 @@ def parts_of(name: str, level: int) -> Parts | None:
 
 
 def plain_path(name: str) -> str:
-    r"""Return the path that a name states, with slashes, and without what says on which machine it was.
+    r"""Return the path that a name states, with slashes, and without drive, root and parent folders.
 
     >>> plain_path(r"..\media\A.PNG"), plain_path("/data/x.png")
     ('media/A.PNG', 'data/x.png')
@@ -145,7 +145,7 @@ def _steps(name: str, *, decoded: bool) -> list[str]:
 
 
 def without_affixes(name: str) -> Iterator[str]:
-    """Yield a name without what a tool has added to it, for each tool that may have.
+    """Yield a name without the additions of a tool, for each tool that may have made it.
 
     >>> list(without_affixes("train/cell_png.rf.0123456789abcdef.jpg")), list(without_affixes("0a1b2c3d-x.png"))
     (['train/cell.png'], ['x.png'])
@@ -157,7 +157,7 @@ def without_affixes(name: str) -> Iterator[str]:
 
 
 def source_name(name: str) -> str:
-    """Return the name of the picture that a file was made of: without Roboflow's hash, and without its extension.
+    """Return the name of the image that a file was made of: without Roboflow's hash, and without its extension.
 
     >>> source_name("a/cell_png.rf.0123456789abcdef.jpg"), source_name("a/cell.tif")
     ('a/cell', 'a/cell')
@@ -170,7 +170,7 @@ def source_name(name: str) -> str:
 
 
 def roboflow_source(name: str) -> str | None:
-    """Return the stem of the picture that Roboflow made a file of; None for other names.
+    """Return the stem of the image that Roboflow made a file of; None for other names.
 
     >>> roboflow_source("cell_png.rf.0123456789abcdef.jpg"), roboflow_source("cell.png")
     ('cell', None)
@@ -194,9 +194,9 @@ class Fit(NamedTuple):
 
 
 def closeness(name: str, file: str) -> Fit | None:
-    r"""Say by which transformations a name and a file agree; None if by none.
+    r"""Find the transformations by which a name becomes that of a file; None if there are none.
 
-    Folders may be too many or too few on one side, but must not contradict each other.
+    One side may have more folders than the other, but the folders must not contradict each other.
 
     Args:
         name: file name as written in a json.

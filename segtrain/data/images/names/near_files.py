@@ -13,7 +13,7 @@ from segtrain.data.storage.image_store import ImageFolder, ImageStore
 
 MOST_ENTRIES = 1_000_000  # files and folders that are listed; a larger folder takes too long
 _ALIKE = 20_000  # files that are compared letter by letter
-# Folders beside images that hold something else under the same names.
+# Names of folders that hold masks or labels with the same file names as the images.
 SIDE_FOLDERS = frozenset(
     ["annotations", "gt", "groundtruth", "ground_truth", "instances", "labels", "mask", "masks", "segmentation",
      "segmentationclass", "segmentationobject", "segmentations", "thumbnails", "thumbs", "__macosx"]
@@ -145,7 +145,7 @@ class NearFiles:
                 self._bare[_key(bare)].append(file)
 
     def find(self, name: str) -> list[str]:
-        """Return the files that fit a name best: one if it is clear which one is meant, several if it is not."""
+        """Return the files that fit a name best: several if it is ambiguous."""
         key = _key(name)
         candidates = {*self._plain.get(key, ()), *self._bare.get(key, ())} if key else set[str]()
         for bare in without_affixes(name):
@@ -191,6 +191,6 @@ class NearFiles:
 
 
 def _key(name: str) -> str:
-    """Return what names that may fit have in common; empty for a name of no file."""
+    """Return a key that is equal for names that may mean the same file; empty for a name of no file."""
     parts = parts_of(name, LOOSEST)
     return "" if parts is None else parts.stem

@@ -1,1 +1,1 @@
-"""Pages and channels of image files, TIFFs above all: what they hold, and which of them are the image."""
+"""Pages and channels of image files, mainly TIFFs: their contents, and the choice of those that are the image."""

@@ -22,7 +22,7 @@ from segtrain.data.images.pages.tiff_segments import decode_page, is_decoded_by_
 from segtrain.data.images.reading import Reading
 from segtrain.data.images.samples import ALPHA_MODES, Samples, samples_of
 
-# A JPEG of several pictures shows its first one everywhere; the others are previews, or the second eye's.
+# Viewers show the first image of a JPEG of several; the others are previews, or the second half of a stereo pair.
 _FIRST_IS_IMAGE = frozenset({"MPO"})
 # Pillow has no mode for 16-bit colour: it reports RGB, and only the tiles tell how pixels are stored.
 _DEEP = re.compile(r"(RGB|LA)\w*;16")
@@ -84,7 +84,7 @@ def open_stack(opened: OpenedImage, size: tuple[int, int] | None, reading: Readi
 
     Args:
         opened: opened file.
-        size: (H, W) that the annotations state; None for any size. Of pages of several sizes those of this one count.
+        size: (H, W) that the annotations state, which chooses among pages of several sizes; None for any size.
         reading: settings of reading.
 
     Returns:
@@ -108,7 +108,7 @@ def open_stack(opened: OpenedImage, size: tuple[int, int] | None, reading: Readi
 def load_samples(
     opened: OpenedImage, image: Image.Image, maximum: int | None, *, with_alpha: bool = False
 ) -> tuple[Samples, int]:
-    """Decode the present frame of an image of Pillow.
+    """Decode the current frame of an image that Pillow has opened.
 
     Args:
         opened: opened file.

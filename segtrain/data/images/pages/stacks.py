@@ -1,4 +1,4 @@
-"""Files of several pages or channels: which of them are the image."""
+"""Stacks of pages and channels of a file, and the choice of those that are the image."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ class Stack:
         path: path of the file.
         size: (H, W) of a page as stored.
         orientation: EXIF orientation 1..8 of a page.
-        kind: what a page holds, such as "3 channels of float32".
+        kind: content of a page in words, such as "3 channels of float32".
         channels: channels of a page, alpha among them.
         colour: True if the file says that the first three are red, green and blue.
         alpha: index of the channel that is alpha; None if there is none.
@@ -79,7 +79,7 @@ def choose_channels(
         channels: value of ``data.channels``: one number or three; None for what the file says.
 
     Returns:
-        One number or three; None if there is no such channel, or if nothing tells which of them to take.
+        One number or three; None if there is no such channel, or if the file does not say which of them to take.
 
     >>> choose_channels(4, colour=False, alpha=3, channels=None)
     (0, 1, 2)
@@ -97,10 +97,10 @@ def choose_channels(
 
 
 def choose(stack: Stack, reading: Reading) -> Choice:
-    """Choose the pages and channels of a stack that become the image; pages are compared if need be.
+    """Choose the pages and channels of a stack that become the image; pages are compared where this is needed.
 
     Raises:
-        ImageError: the pages differ, or nothing tells which channels to take.
+        ImageError: the pages differ, or the file does not say which channels to take.
     """
     if reading.channels and reading.pages == "error" and stack.single and stack.pages > 1 and not stack.axes:
         if max(reading.channels) < stack.pages:
@@ -125,7 +125,7 @@ def choose_page(stack: Stack, page: int, reading: Reading) -> Choice:
     """Choose the channels of one page.
 
     Raises:
-        ImageError: nothing tells which channels to take.
+        ImageError: the file does not say which channels to take.
     """
     return Choice([page], False, _channels(stack, reading))
 

@@ -1,4 +1,4 @@
-"""Pages of a TIFF: what each of them holds, and the axes that ImageJ, OME and tifffile write about them."""
+"""Pages of a TIFF: their contents, and their axes as ImageJ, OME and tifffile describe them."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ class TiffError(ValueError):
     """A TIFF that is damaged, or of a kind that is not read.
 
     Args:
-        what: noun phrase that says what the file is.
+        what: noun phrase for the kind of the file.
         remedy: action that leads to an image; "" if the file has to be replaced.
     """
 
@@ -153,7 +153,7 @@ def read_pages(stream: BinaryIO) -> TiffFile:
     """
     import tifffile  # takes 70 ms, and few data sets need it
 
-    # It logs what it finds odd; what matters here is raised.
+    # Its warnings are not shown: problems that matter here are raised as errors.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     stream.seek(0)
     try:
@@ -184,7 +184,7 @@ def read_pages(stream: BinaryIO) -> TiffFile:
 
 
 def _refuse_kinds(first: Any) -> None:
-    """Refuse files in TIFF's clothes, whose first page is only a preview or a part."""
+    """Refuse formats that are built on TIFF, whose first page is only a preview or a part of the image."""
     maker = str(first.tags.valueof(271) or "").strip()
     if _DNG in first.tags or (first.subfiletype & _REDUCED and first.subifds):
         of = "DNG" if _DNG in first.tags else maker
@@ -259,14 +259,14 @@ def parse_nodata(value: object) -> float | None:
 
 
 def arrange(pages: Sequence[TiffPage]) -> tuple[list[list[TiffPage]], str]:
-    """Arrange pages of one size as frames of channels, by what the first page says about them.
+    """Arrange pages of one size as frames of channels, as the first page describes them.
 
     Args:
         pages: pages of one size, in the order of the file.
 
     Returns:
-        The channels of each frame, one page each, and the axes of the frames in words, such as "5 slices"; one page a
-        frame, and "" if the file says nothing about them, or something else than it holds.
+        The channels of each frame, one page each, and the axes of the frames in words, such as "5 slices". If the file
+        has no description, or one that contradicts its contents, each page is a frame, and the axes are "".
     """
     first = pages[0]
     axes = _imagej_axes(first.description)
