@@ -30,7 +30,11 @@ def xyxy_to_xywh(boxes: FloatArray) -> FloatArray:
 
 
 def of_predictions(predictions: Sequence[Any]) -> FloatArray:
-    """Return the box of each prediction, (N, 4) xywh: its own ``bbox``, or that of its mask."""
+    """Return the box of each prediction, (N, 4) xywh in pixels: its own ``bbox``, or that of its mask.
+
+    >>> of_predictions([{"bbox": [1, 2, 3, 4]}, {"segmentation": masks.encode(np.ones((2, 3)))}]).tolist()
+    [[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 3.0, 2.0]]
+    """
     if isinstance(predictions, MaskRecords):
         return xyxy_to_xywh(masks.boxes(predictions.rles))
     boxes = np.zeros((len(predictions), 4))
@@ -46,7 +50,11 @@ def iou(detections: FloatArray, truths: FloatArray, crowd: BoolArray) -> FloatAr
     Args:
         detections: (D, 4) xywh.
         truths: (G, 4) xywh.
-        crowd: (G,) true boxes of crowds.
+        crowd: (G,) true for boxes of crowds.
+
+    >>> truths = np.array([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 4.0]])
+    >>> iou(np.array([[0.0, 0.0, 4.0, 2.0]]), truths, np.array([False, True])).tolist()
+    [[0.5, 1.0]]
     """
     shared = shared_area(xywh_to_xyxy(detections)[:, None], xywh_to_xyxy(truths))
     own = (detections[:, 2] * detections[:, 3])[:, None]
@@ -112,6 +120,9 @@ def paired_iou(first: FloatArray, second: FloatArray) -> FloatArray:
     Args:
         first: (N, 4) xyxy.
         second: (N, 4) xyxy.
+
+    >>> paired_iou(np.array([[0.0, 0.0, 4.0, 4.0]]), np.array([[0.0, 0.0, 4.0, 2.0]])).tolist()
+    [0.5]
     """
     shared = shared_area(first, second)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
@@ -119,7 +130,15 @@ def paired_iou(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def shared_area(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Compute the area that boxes (..., 4) xyxy share; shapes are broadcast."""
+    """Compute the area that boxes share.
+
+    Args:
+        first: (..., 4) xyxy.
+        second: (..., 4) xyxy; both shapes are broadcast.
+
+    >>> shared_area(np.array([0.0, 0.0, 4.0, 4.0]), np.array([[2.0, 2.0, 6.0, 6.0], [5.0, 5.0, 6.0, 6.0]])).tolist()
+    [4.0, 0.0]
+    """
     sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
     area: FloatArray = sides.clip(min=0).prod(axis=-1)
     return area

@@ -32,10 +32,14 @@ class MaskRecords(Sequence[Prediction]):
 
     @classmethod
     def of(cls, records: Sequence[Prediction]) -> "MaskRecords":
-        """Take the columns of records; return them as they are if they are kept so already.
+        """Convert records to columns; return them as they are if they are kept by column already.
 
         Args:
             records: result records of masks; other keys than those of ``Prediction`` are lost.
+
+        >>> mask = {"size": [2, 3], "counts": "222"}
+        >>> MaskRecords.of([{"image_id": 7, "category_id": 3, "segmentation": mask, "score": 0.5}]).scores.tolist()
+        [0.5]
         """
         if isinstance(records, MaskRecords):
             return records
@@ -156,7 +160,11 @@ def rles_of(records: Sequence[Any]) -> Sequence[Rle]:
 
 
 def select(records: Sequence[Any], chosen: IntArray) -> Sequence[Any]:
-    """Select records by their indices, in the order of these.
+    """Select records by index.
+
+    Args:
+        records: records of any kind.
+        chosen: indices of the records, in the order of the result.
 
     >>> select(["a", "b", "c"], np.array([2, 0]))
     ['c', 'a']
@@ -166,6 +174,10 @@ def select(records: Sequence[Any], chosen: IntArray) -> Sequence[Any]:
 
 def reaching(records: Sequence[Any], score_threshold: float) -> Sequence[Any]:
     """Select the detections whose score reaches a threshold, in their order.
+
+    Args:
+        records: detections of masks or boxes.
+        score_threshold: least score of a detection that is selected.
 
     >>> reaching([{"score": 0.2}, {"score": 0.7}], 0.5)
     [{'score': 0.7}]

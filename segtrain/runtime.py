@@ -62,7 +62,12 @@ def to_device(part: T, device: torch.device) -> T:
 
 
 def resolve_precision(precision: Literal["auto"] | Precision, device: torch.device) -> Precision:
-    """Resolve ``auto``: bf16 where the device computes it natively; elsewhere it is emulated, and slower than fp32.
+    """Resolve the precision of matrix products and convolutions.
+
+    Args:
+        precision: "fp32", "bf16" or "fp16"; "auto" for bf16 where the device computes it natively, since emulated it is
+            slower than fp32, which is used elsewhere.
+        device: device that computes.
 
     Raises:
         SegtrainError: the device does not compute in this precision.
@@ -89,11 +94,15 @@ def limit_threads(count: int) -> None:
 def thread_count(threads: Literal["auto"] | int, busy_workers: int) -> int:
     """Resolve the number of threads to compute with.
 
-    ``auto`` leaves one core to each busy worker process: two threads beside one busy process on two cores are slower
-    than one. Processes that compute together on a machine share its cores.
+    Two threads beside one busy process on two cores are slower than one. Processes that compute together on a machine
+    share its cores.
+
+    Args:
+        threads: number of threads, at least 1; "auto" for the cores that busy workers leave.
+        busy_workers: number of loader processes that take a core each.
 
     Raises:
-        SegtrainError: it is neither ``auto`` nor a number of threads.
+        SegtrainError: ``threads`` is neither "auto" nor a number of threads.
     """
     if threads != "auto" and (type(threads) is not int or threads < 1):
         raise SegtrainError(f"threads={threads}: not a number of threads; use auto, or a whole number from 1")
@@ -246,7 +255,12 @@ def _status_bytes(name: str) -> int | None:
 
 
 def describe_environment(device: torch.device, precision: str) -> dict[str, str | int | float]:
-    """Describe the software and hardware that times and numbers depend on."""
+    """Describe the software and hardware that times and numbers depend on.
+
+    Args:
+        device: device that computes.
+        precision: precision of the network's computations.
+    """
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
     # Processes of one machine share its cores and its memory bus, which times depend on.
     processes = {"processes": distributed.size()} if distributed.size() > 1 else {}

@@ -14,14 +14,32 @@ TRIES = 60  # attempts to place a cell before it is left out
 
 
 def cell_light(rng: np.random.Generator, depth: Plane, texture: float) -> Plane:
-    """Draw the brightness of a cell, around 1: a level of its own, a paler rim, mottling."""
+    """Draw the brightness of a cell, around 1: a random level, a paler rim, and mottling.
+
+    Args:
+        rng: generator of the random numbers.
+        depth: (h, w) distance in pixels to the outline, positive inside; see ``shape``.
+        texture: standard deviation of the mottling.
+
+    Returns:
+        (h, w) brightness.
+    """
     level = rng.uniform(0.7, 1.2)
     rim = 0.6 + 0.4 * np.clip(depth / 3, 0, 1)
     return np.asarray(level * rim * (1 + texture * mottling(rng, depth.shape, 1.5)))
 
 
 def debris(rng: np.random.Generator, size: int, count: int) -> Plane:
-    """Draw specks with diameters of 3 to 8 pixels, about as bright as cells."""
+    """Draw specks with diameters of 3 to 8 pixels, about as bright as cells.
+
+    Args:
+        rng: generator of the random numbers.
+        size: side of the image in pixels.
+        count: number of specks.
+
+    Returns:
+        (size, size) brightness, 0 outside of specks.
+    """
     y, x = np.ogrid[:size, :size]
     plane = np.zeros((size, size))
     for _ in range(count):
@@ -32,7 +50,13 @@ def debris(rng: np.random.Generator, size: int, count: int) -> Plane:
 
 
 def mottling(rng: np.random.Generator, size: tuple[int, ...], sigma: float) -> Plane:
-    """Draw smooth noise of standard deviation 1, or slightly less in a small patch."""
+    """Draw smooth noise of standard deviation 1, or slightly less in a small patch.
+
+    Args:
+        rng: generator of the random numbers.
+        size: (h, w) of the patch.
+        sigma: sigma in pixels of the Gaussian that smooths it.
+    """
     smooth = ndimage.gaussian_filter(rng.normal(size=size), sigma)
     # The Gaussian leaves 1 / (4 pi sigma^2) of the variance of white noise.
     return np.asarray(smooth * sigma * (4 * np.pi) ** 0.5)

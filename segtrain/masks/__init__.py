@@ -258,7 +258,11 @@ def from_flips(positions: IntArray, owners: IntArray, count: int, size: tuple[in
 
 
 def from_runs(lengths: IntArray, size: tuple[int, int]) -> Rle:
-    """Encode alternating run lengths, starting with 0s, that sum to H x W.
+    """Encode a mask from its run lengths.
+
+    Args:
+        lengths: lengths of alternating runs in column-major order, starting with 0s; they sum to H x W.
+        size: (H, W) of the image.
 
     >>> from_runs(np.array([2, 2, 2]), (2, 3))["counts"]
     '222'
@@ -283,7 +287,10 @@ def area(rles: Sequence[Rle]) -> IntArray:
 
 
 def boxes(rles: Sequence[Rle]) -> FloatArray:
-    """Compute bounding boxes, (N, 4) xyxy in pixels.
+    """Compute the bounding boxes of masks.
+
+    Returns:
+        (N, 4) xyxy in pixels; 0, 0, 0, 0 for an empty mask.
 
     >>> boxes([encode(np.ones((1, 1)))]).tolist()  # a single pixel at (0, 0)
     [[0.0, 0.0, 1.0, 1.0]]
@@ -326,7 +333,11 @@ def _packed_boxes(rles: PackedRles) -> FloatArray:
 
 
 def union(rles: Sequence[Rle], size: tuple[int, int]) -> Rle:
-    """Unite masks; without any, return the empty mask of the given (H, W).
+    """Unite masks.
+
+    Args:
+        rles: masks of this size; without any, the union is empty.
+        size: (H, W) of the image.
 
     >>> area([union(encode_labels(np.array([[1, 2, 0]])), (1, 3))]).tolist()
     [2]

@@ -70,7 +70,17 @@ def runs_of_text(text: bytes, ends: IntArray) -> tuple[IntArray, IntArray, IntAr
 
 
 def blocks(ends: IntArray) -> Iterator[tuple[int, int]]:
-    """Divide masks into blocks of about equal sums: the first mask of each, and the one after its last."""
+    """Divide masks into blocks of about equal length of code.
+
+    Args:
+        ends: (N,) position after the last character of each mask's code.
+
+    Yields:
+        The index of the first mask of each block, and that after its last one.
+
+    >>> list(blocks(np.array([3, 6])))
+    [(0, 2)]
+    """
     total = int(ends[-1]) if len(ends) else 0
     last = np.searchsorted(ends, np.arange(_BLOCK, total + _BLOCK, _BLOCK)) + 1
     cuts = np.unique(np.concatenate([[0], np.minimum(last, len(ends)), [len(ends)]])).tolist()

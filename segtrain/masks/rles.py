@@ -43,7 +43,11 @@ class PackedRles(Sequence[Rle]):
 
     @classmethod
     def of(cls, rles: Sequence[Rle]) -> "PackedRles":
-        """Pack masks; return them as they are if they are packed already."""
+        """Pack masks; return them as they are if they are packed already.
+
+        >>> PackedRles.of([{"size": [2, 3], "counts": "222"}]).text
+        b'222'
+        """
         if isinstance(rles, PackedRles):
             return rles
         numbers: dict[tuple[int, ...], int] = {}
@@ -58,7 +62,16 @@ class PackedRles(Sequence[Rle]):
 
     @classmethod
     def of_one_size(cls, text: bytes, ends: IntArray, size: tuple[int, int]) -> Self:
-        """Pack codes of masks of one (H, W)."""
+        """Pack the codes of masks of the same size.
+
+        Args:
+            text: run-length codes of all masks, one after the other, as ASCII.
+            ends: (N,) position after the last character of each mask's code.
+            size: (H, W) of the image.
+
+        >>> list(PackedRles.of_one_size(b"222", np.array([3]), (2, 3)))
+        [{'size': [2, 3], 'counts': '222'}]
+        """
         return cls(text, ends, [[int(size[0]), int(size[1])]], np.zeros(len(ends), dtype=np.int32))
 
     @classmethod

@@ -34,7 +34,11 @@ class Overlaps(NamedTuple):
 
 
 def ranges(first: IntArray, last: IntArray) -> IntArray:
-    """Concatenate the ranges of whole numbers from each ``first`` to before its ``last``.
+    """Concatenate ranges of whole numbers.
+
+    Args:
+        first: (N,) first number of each range.
+        last: (N,) number after the last one of each range, not below the first.
 
     >>> ranges(np.array([3, 10]), np.array([6, 12])).tolist()
     [3, 4, 5, 10, 11]
@@ -94,7 +98,14 @@ def dilated(runs: Runs, size: tuple[int, int], reach: IntArray) -> Runs:
 
 
 def column_pieces(runs: Runs, height: int) -> tuple[IntArray, IntArray]:
-    """Cut runs at the ends of columns: the index of each piece's run, and the column of each piece.
+    """Cut runs at the ends of columns.
+
+    Args:
+        runs: runs down the columns of the plane, none of which is empty.
+        height: rows of the plane.
+
+    Returns:
+        The index of each piece's run, and the column of each piece.
 
     >>> runs = np.array([0]), np.array([1]), np.array([5])  # positions 1 to 4 of columns of height 3
     >>> [column.tolist() for column in column_pieces(runs, 3)]
@@ -177,6 +188,10 @@ def overlaps(first: Runs, second: Runs) -> Overlaps:
 
 def meetings(first: Runs, second: Runs) -> Iterator[tuple[IntArray, IntArray]]:
     """Yield the indices of all pairs of runs that share positions, some pairs at a time, each pair once.
+
+    Args:
+        first: runs of the first masks.
+        second: runs of the second masks.
 
     >>> first, second = (np.array([0]), np.array([2]), np.array([4])), (np.array([0]), np.array([0]), np.array([3]))
     >>> [(one.tolist(), other.tolist()) for one, other in meetings(first, second)]

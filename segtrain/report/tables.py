@@ -176,7 +176,15 @@ def explain(table: Table, why: Callable[[Row, Column, Cell], str]) -> Table:
 
 
 def cell_reasons(results: Results, track: TrackName) -> dict[tuple[str, str], str]:
-    """Collect the reasons that concern all of a method's numbers of a key, by method and key, as sentences."""
+    """Collect the reasons that concern all of a method's numbers of a key.
+
+    Args:
+        results: an evaluation.
+        track: class-agnostic or class-aware.
+
+    Returns:
+        A sentence by method and key.
+    """
     return {
         (method, key): sentence(reason.why)
         for reason in reversed(results.reasons)  # the most severe one is kept
@@ -258,7 +266,13 @@ def track_table(
 
 
 def shown_difference(results: Results, first: str, second: str, key: str) -> float | None:
-    """Subtract a class-agnostic metric of two methods as it is shown, so that a reader who subtracts gets it too.
+    """Subtract the shown values of a class-agnostic metric of two methods, so that a reader gets the same difference.
+
+    Args:
+        results: an evaluation.
+        first: name of the first method.
+        second: name of the method that is subtracted.
+        key: ``Metric.key``.
 
     Returns:
         First minus second, rounded; None where one of them is undefined. ``results.json`` holds the exact difference.

@@ -190,7 +190,11 @@ def run_directory(output_dir: Path, resumed: Resumed | None) -> Iterator[None]:
 
     Files of an earlier run in it are removed, unless that run is resumed; they are restored if this run fails before
     its first checkpoint. A run that is resumed in a new folder starts with copies of its predecessor's checkpoints.
-    Processes but the first leave the folder alone.
+    Only the first process changes the folder.
+
+    Args:
+        output_dir: folder of the run; made if it is missing.
+        resumed: state that the run continues from; None for a new run.
     """
     if not distributed.is_first():
         yield

@@ -93,7 +93,20 @@ def decode_usual(text: bytes | memoryview, size: tuple[int, int], box: bytes) ->
 def draw(
     text: bytes | memoryview, size: tuple[int, int], box: bytes, rings: Rings = "union"
 ) -> tuple[Rle, list[SegmentationError]]:
-    """Decode and rasterise the json of a segmentation; see ``decode_usual`` and ``from_drawable``."""
+    """Decode and rasterise the json of a segmentation; see ``decode_usual`` and ``from_drawable``.
+
+    Args:
+        text: json of the segmentation.
+        size: (H, W) of the image.
+        box: json of the annotation's box.
+        rings: treatment of several polygons, "union" or "even_odd".
+
+    Returns:
+        The mask, and the errors of the polygons that were left out.
+
+    Raises:
+        SegmentationError: nothing can be drawn.
+    """
     return from_drawable(decode_usual(text, size, box)[0], size, rings)
 
 

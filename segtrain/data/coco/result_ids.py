@@ -177,6 +177,10 @@ def _by_name(named: Sequence[str | None], categories: Sequence[Category]) -> lis
 def typed(path: object, key: str) -> str:
     """Return the override that states a key of a result file.
 
+    Args:
+        path: path of the result file.
+        key: key and value, such as "image_id_offset: 1".
+
     >>> typed("theirs.json", "image_id_offset: 1")
     "'predictions.NAME={file: theirs.json, image_id_offset: 1}'"
     """

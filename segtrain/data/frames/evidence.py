@@ -140,7 +140,15 @@ def areas_agree(areas: FloatArray, stated: FloatArray, extents: FloatArray) -> B
 
 
 def is_box_area(stated: FloatArray, numbers: FloatArray) -> BoolArray:
-    """Find areas that are width times height of the box, and so add no information."""
+    """Find areas that are width times height of the box, and so add no information.
+
+    Args:
+        stated: (N,) areas of the file; nan without one.
+        numbers: (N, 4) boxes of the file; nan without one.
+
+    >>> is_box_area(np.array([12.0, 7.0]), np.array([[0.0, 0.0, 3.0, 4.0], [0.0, 0.0, 3.0, 4.0]])).tolist()
+    [True, False]
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = stated / numbers[:, 2:].prod(axis=1)
     return np.asarray((ratio < _OWN_AREA) & (ratio > 1 / _OWN_AREA))

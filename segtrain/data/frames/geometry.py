@@ -96,12 +96,28 @@ class Geometry(msgspec.Struct, frozen=True):
         return np.stack([x, y], axis=1)
 
     def extents(self, extents: FloatArray, sizes: FloatArray, frames: FloatArray, boxes: FloatArray) -> FloatArray:
-        """Move boxes (N, 4) xyxy into their images; see `points`."""
+        """Move boxes into their images.
+
+        Args:
+            extents: (N, 4) xyxy in the file's frame.
+            sizes: (N, 2) [H, W] of the images.
+            frames: (N, 2) [H, W] that the masks state as their own.
+            boxes: (N, 4) xyxy of the annotations.
+
+        Returns:
+            (N, 4) xyxy in pixels of the images.
+        """
         corners = [self.points(extents[:, k : k + 2], sizes, frames, boxes) for k in (0, 2)]
         return np.concatenate([np.minimum(*corners), np.maximum(*corners)], axis=1)
 
     def magnification(self, sizes: FloatArray, frames: FloatArray, boxes: FloatArray) -> FloatArray:
-        """Return the factor (N,) by which areas grow; see `points`."""
+        """Compute the factor by which areas grow, (N,).
+
+        Args:
+            sizes: (N, 2) [H, W] of the images.
+            frames: (N, 2) [H, W] that the masks state as their own.
+            boxes: (N, 4) xyxy of the annotations.
+        """
         zero, one = (np.full((len(sizes), 2), value) for value in (0.0, 1.0))
         sides = self.points(one, sizes, frames, boxes) - self.points(zero, sizes, frames, boxes)
         return np.asarray(np.abs(sides.prod(axis=1)))

@@ -24,6 +24,10 @@ def stored_size(image: Image.Image) -> tuple[int, int]:
 def upright_size(stored: tuple[int, int], orientation: int) -> tuple[int, int]:
     """Compute the (H, W) of an image after it is turned by its EXIF orientation.
 
+    Args:
+        stored: (H, W) of the pixels in the file.
+        orientation: EXIF orientation 1..8.
+
     >>> upright_size((480, 640), 6)
     (640, 480)
     """

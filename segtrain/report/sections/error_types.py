@@ -91,7 +91,13 @@ def errors(results: Results) -> Section | None:
 
 
 def error_chart(results: Results, track: TrackName, title: str) -> Chart | None:
-    """Draw the costs of every method, laid end to end; None where nothing is lost."""
+    """Draw the costs of every method, laid end to end; None where nothing is lost.
+
+    Args:
+        results: an evaluation.
+        track: class-agnostic or class-aware.
+        title: title of the chart.
+    """
     lanes: list[Lane] = []
     bars = []
     for name in results.ranked:
@@ -115,7 +121,14 @@ def error_chart(results: Results, track: TrackName, title: str) -> Chart | None:
 
 
 def loss_table(results: Results, track: TrackName, label: str, caption: str) -> Table:
-    """Make the table of AP50 and of what each type of error costs of it."""
+    """Make the table of AP50 and of the AP50 that each type of error costs.
+
+    Args:
+        results: an evaluation.
+        track: class-agnostic or class-aware.
+        label: name of the table.
+        caption: line of description.
+    """
     losses = {name: own for name, method in results.methods.items() if (own := _losses(method, track))}
     columns = [_AP50, *(c for c in TYPES if any(c.key in own.lost for own in losses.values()))]
     reasons = cell_reasons(results, track)

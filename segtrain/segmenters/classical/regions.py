@@ -204,7 +204,11 @@ def areas(labels: LabelMap) -> IntArray:
 
 
 def drop_small(labels: LabelMap, min_area: int) -> LabelMap:
-    """Remove the regions of fewer than ``min_area`` pixels and renumber the others 1..N in their order.
+    """Remove small regions, and renumber the others 1..N in their order.
+
+    Args:
+        labels: (H, W) label map.
+        min_area: least number of pixels of a region that is kept.
 
     >>> drop_small(np.array([[1, 0, 2, 2]]), 2).tolist()
     [[0, 0, 1, 1]]

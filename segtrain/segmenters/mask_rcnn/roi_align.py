@@ -161,7 +161,20 @@ class FeaturePyramid:
 
 
 def assign_levels(rois: Tensor, strides: Sequence[int]) -> Tensor:
-    """Return the level of each (x1, y1, x2, y2) by equation 1 of the FPN paper, as an index into ``strides``."""
+    """Assign each region to a pyramid level by its size.
+
+    Args:
+        rois: (R, 4) xyxy in input pixels.
+        strides: input pixels per cell of each level; powers of two.
+
+    Returns:
+        (R,) int64 index of the level in ``strides``.
+
+    Source: Lin et al., Feature Pyramid Networks (2017), equation 1.
+
+    >>> assign_levels(torch.tensor([[0.0, 0, 32, 32], [0, 0, 448, 448]]), strides=(4, 8, 16, 32))
+    tensor([0, 3])
+    """
     first, last = strides[0].bit_length() - 1, strides[-1].bit_length() - 1
     size = torch.sqrt((rois[:, 2] - rois[:, 0]) * (rois[:, 3] - rois[:, 1]))
     # The same guard against round-off as torchvision's, or boxes at a boundary change level.

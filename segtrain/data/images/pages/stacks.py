@@ -99,6 +99,10 @@ def choose_channels(
 def choose(stack: Stack, reading: Reading) -> Choice:
     """Choose the pages and channels of a stack that become the image; pages are compared where this is needed.
 
+    Args:
+        stack: pages of the file.
+        reading: settings of reading.
+
     Raises:
         ImageError: the pages differ, or the file does not say which channels to take.
     """
@@ -124,6 +128,11 @@ def choose(stack: Stack, reading: Reading) -> Choice:
 def choose_page(stack: Stack, page: int, reading: Reading) -> Choice:
     """Choose the channels of one page.
 
+    Args:
+        stack: pages of the file.
+        page: number of the page, from 0.
+        reading: settings of reading.
+
     Raises:
         ImageError: the file does not say which channels to take.
     """
@@ -138,7 +147,15 @@ def _channels(stack: Stack, reading: Reading) -> Sequence[int]:
 
 
 def read_choice(stack: Stack, choice: Choice) -> Samples:
-    """Decode the chosen pages and channels of a stack."""
+    """Decode the chosen pages and channels of a stack.
+
+    Args:
+        stack: pages of the file.
+        choice: pages and channels of them.
+
+    Returns:
+        Samples, (H, W) grey or (H, W, 3) colour.
+    """
     if choice.as_channels:
         planes = {page: stack.read(page) for page in set(choice.channels)}
         parts = [planes[page] for page in choice.channels]
