@@ -19,6 +19,7 @@ from segtrain.masks.rles import Rle as Rle
 from segtrain.masks.sweep import Overlaps as Overlaps
 from segtrain.masks.sweep import Runs as Runs
 
+_Integers = npt.NDArray[np.integer[Any]]
 _COLUMNS = 2**21  # pixels of a label map that are read at a time; bounds the memory
 _CROPS = 2**22  # pixels of crops that are decoded at a time, if one has no more; likewise
 
@@ -95,11 +96,7 @@ def pack_labels(labels: npt.NDArray[np.integer[Any]]) -> PackedRles:
     starts, stops, owner = _label_runs(labels)
     flips: _Integers = np.stack([starts, stops], axis=1).reshape(-1)
     del starts, stops  # as large as the plane where regions are ragged
-    text, ends = codec.text_of(flips, np.repeat(owner, 2), int(labels.max(initial=0)), height * width)
-    return PackedRles.of_one_size(text, ends, (height, width))
-
-
-_Integers = npt.NDArray[np.integer[Any]]
+    return pack_flips(flips, np.repeat(owner, 2), int(labels.max(initial=0)), (height, width))
 
 
 def _label_runs(labels: _Integers) -> tuple[_Integers, _Integers, _Integers]:
@@ -252,9 +249,16 @@ def from_flips(positions: IntArray, owners: IntArray, count: int, size: tuple[in
     >>> from_flips(np.array([2, 4]), np.array([1, 1]), 2, (2, 3))
     [{'size': [2, 3], 'counts': '6'}, {'size': [2, 3], 'counts': '222'}]
     """
-    height, width = int(size[0]), int(size[1])
-    codes = codec.codes(positions, owners, count, height * width)
-    return [Rle(size=[height, width], counts=code) for code in codes]
+    return list(pack_flips(positions, owners, count, size))
+
+
+def pack_flips(positions: _Integers, owners: _Integers, count: int, size: tuple[int, int]) -> PackedRles:
+    """Encode many masks from the positions at which they change, packed; see `from_flips`.
+
+    >>> pack_flips(np.array([2, 4]), np.array([1, 1]), 2, (2, 3))[1]
+    {'size': [2, 3], 'counts': '222'}
+    """
+    return PackedRles.of_one_size(*codec.text_of(positions, owners, count, int(size[0]) * int(size[1])), size)
 
 
 def from_runs(lengths: IntArray, size: tuple[int, int]) -> Rle:

@@ -16,6 +16,8 @@ import numpy as np
 
 from segtrain import boxes, masks
 from segtrain.arrays import FloatArray, IntArray, mean_of_defined
+from segtrain.mask_records import MaskRecords, column
+from segtrain.masks.sweep import ranges
 from segtrain.metrics.candidates import IouType
 from segtrain.metrics.matching import ALL, IOU50, IOU75, LARGE, MEDIUM, SMALL, Matches
 from segtrain.metrics.metric import MetricInput
@@ -268,10 +270,8 @@ def true_boxes(truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[int, 
     """
     objects = [truth for truth in truths if not truth["iscrowd"]]
     boxes = _filled_boxes([truth["segmentation"] for truth in objects])
-    found = [
-        Prediction(image_id=truth["image_id"], category_id=category_id, segmentation=box, score=1.0)
-        for truth, box in zip(objects, boxes, strict=True)
-    ]
+    image_ids = column(objects, "image_id")
+    found = MaskRecords(image_ids, np.full_like(image_ids, category_id), np.ones(len(objects)), boxes)
     images, most = dict(sorted(sizes.items())), max(len(found), 1)
     inputs = MetricInput(truths, found, None, [category_id], images, max_dets=most, score_threshold=0.0)
     precision = coco_summary(inputs, "segm")
@@ -280,10 +280,16 @@ def true_boxes(truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[int, 
     return TrueBoxes(precision.stats[0], float(filled.mean()) if len(filled) else float("nan"))
 
 
-def _filled_boxes(rles: Sequence[masks.Rle]) -> list[masks.Rle]:
-    """Fill the bounding box of each mask."""
-    corners = masks.boxes(rles).astype(np.int64).tolist()
-    return [
-        masks.encode_crop(np.ones((y1 - y0, x1 - x0), dtype=np.uint8), x0, y0, (rle["size"][0], rle["size"][1]))
-        for rle, (x0, y0, x1, y1) in zip(rles, corners, strict=True)
-    ]
+def _filled_boxes(rles: Sequence[masks.Rle]) -> masks.PackedRles:
+    """Fill the bounding box of each mask, those of one size together."""
+    packed = masks.PackedRles.of(rles)
+    corners = masks.boxes(rles).astype(np.int64)
+    parts, places = [], [np.zeros(0, dtype=np.int64)]
+    for number, (height, width) in enumerate(packed.sizes):
+        own = np.flatnonzero(packed.size_numbers == number)
+        x0, y0, x1, y1 = corners[own].T
+        owner, top = np.repeat(np.arange(len(own)), x1 - x0), ranges(x0, x1) * height
+        flips = np.stack([top + y0[owner], top + y1[owner]], axis=1).reshape(-1)
+        parts.append(masks.pack_flips(flips, np.repeat(owner, 2), len(own), (height, width)))
+        places.append(own)
+    return masks.PackedRles.joined(parts).where(np.argsort(np.concatenate(places)))

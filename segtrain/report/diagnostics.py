@@ -259,11 +259,16 @@ class Evidence:
         kind = "learned" if self._row.ranked_by is None else "classical"
         return f"nothing was detected on {images}; {_REMEDIES[kind]}"
 
+    @cached_property
+    def _empty_count(self) -> int:
+        """Number of detected masks without a pixel."""
+        return int((masks.area(rles_of(self._found("segm"))) == 0).sum())
+
     def _empty_masks(self, metric: Metric) -> str:
         if metric.iou_type == "bbox":
             return ""
         found = self._found("segm")
-        empty = int((masks.area(rles_of(found)) == 0).sum())
+        empty = self._empty_count
         if 2 * empty <= len(found):
             return ""
         text = f"{empty:,} of {len(found):,} masks have no pixel" if len(found) > 1 else "the only mask has no pixel"
