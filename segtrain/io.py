@@ -47,7 +47,7 @@ def one_line(message: object) -> str:
     return without_controls(" ".join(str(message).split()))
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes, *, sync: bool = True) -> None:
     """Replace a file as a whole: readers see the old content or the new one, even after a loss of power.
 
     The new content has no name until it is on the disk, so that a process that is killed leaves nothing behind; on file
@@ -56,6 +56,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Args:
         path: path of the file; its folder is made if it is missing.
         content: text, written as UTF-8, or bytes.
+        sync: False not to wait for the disk, for files that can be made again; after a loss of power they may be empty.
 
     Raises:
         OSError: the file cannot be written; it names the path.
@@ -68,14 +69,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         with naming(path), _unnamed(path.parent, temporary) as stream:
             stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
-            os.fsync(stream.fileno())
+            if sync:
+                os.fsync(stream.fileno())
             _give_name(stream, temporary)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if sync:
+        _sync_folder(path.parent)
 
 
 @contextmanager

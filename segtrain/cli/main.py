@@ -50,6 +50,12 @@ def _convert(program: Sequence[str], arguments: Sequence[str]) -> int:
     return main(arguments)
 
 
+def _predict(program: Sequence[str], arguments: Sequence[str]) -> int:
+    from segtrain.prediction.predict_command import main
+
+    return main(arguments)
+
+
 def _replay(program: Sequence[str], arguments: Sequence[str]) -> int:
     from segtrain.cli.replay import main
 
@@ -61,6 +67,7 @@ COMMANDS = {
     "evaluate": Entry(
         "benchmark networks against classical segmentation, and write a report", partial(_launch, "evaluate")
     ),
+    "predict": Entry("segment new images with a trained network or a classical method", _predict),
     "check": Entry("check a COCO data set for mistakes", _check),
     "replay": Entry("repeat a training step whose loss was not finite", _replay),
     "convert": Entry("convert labels of other tools to COCO json", _convert),

@@ -1,0 +1,67 @@
+"""Table of found objects: place, shape and intensity of each, as rows of ``objects.csv``."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from skimage.measure import regionprops
+
+from segtrain.data.images.samples import Samples
+from segtrain.masks import Rle, decode_crop
+
+COLUMNS = (
+    "image", "object", "category", "score", "area_px", "centroid_x", "centroid_y", "box_x", "box_y", "box_width",
+    "box_height", "perimeter_px", "eccentricity", "solidity", "mean_1", "mean_2", "mean_3", "pixel_size_um", "area_um2",
+    "perimeter_um",
+)  # fmt: skip
+
+
+def object_rows(
+    image: str,
+    objects: list[tuple[int, str, float, Rle]],
+    samples: Samples,
+    pixel_size: float | None,
+) -> Iterator[dict[str, Any]]:
+    """Measure the objects of an image with scikit-image's ``regionprops``.
+
+    Args:
+        image: name of the image.
+        objects: number, category, score and mask of each object.
+        samples: samples of the image as its file stores them, for mean intensities by channel.
+        pixel_size: width of a pixel in micrometres; None if it is not known, which leaves columns in micrometres empty.
+
+    Yields:
+        Values by the names of `COLUMNS`; places are in pixels, (0, 0) being the centre of the first one, as in
+        scikit-image; boxes begin at the edge of a pixel, as in COCO.
+    """
+    for number, category, score, rle in objects:
+        crop, x, y = decode_crop(rle)
+        if not crop.any():
+            continue
+        height, width = crop.shape
+        (region,) = regionprops(crop.astype(np.uint8), intensity_image=_window(samples, x, y, width, height))
+        top, left, bottom, right = region.bbox
+        means = np.atleast_1d(region.intensity_mean).tolist()
+        row: dict[str, Any] = {
+            "image": image, "object": number, "category": category, "score": round(score, 4),
+            "area_px": int(region.area), "centroid_x": x + region.centroid[1], "centroid_y": y + region.centroid[0],
+            "box_x": x + left, "box_y": y + top, "box_width": right - left, "box_height": bottom - top,
+            "perimeter_px": region.perimeter, "eccentricity": region.eccentricity, "solidity": _solidity(region),
+        }  # fmt: skip
+        row |= {f"mean_{channel}": mean for channel, mean in enumerate(means, start=1)}
+        if pixel_size is not None:
+            row["pixel_size_um"] = pixel_size
+            row["area_um2"] = region.area * pixel_size**2
+            row["perimeter_um"] = region.perimeter * pixel_size
+        yield {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def _window(samples: Samples, x: int, y: int, width: int, height: int) -> Any:
+    return samples.array[y : y + height, x : x + width].astype(np.float64)
+
+
+def _solidity(region: Any) -> float:
+    """Return the share of the convex hull that the object fills; 1 for objects too thin to have a hull."""
+    if min(region.image.shape) < 3 or region.area < 3:
+        return 1.0
+    return float(region.solidity)

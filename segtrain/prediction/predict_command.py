@@ -1,0 +1,204 @@
+"""The ``predict`` command: a trained network or a classical method on new images."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn, get_args
+
+from segtrain.cli.command_line import start_logging
+from segtrain.console import print_error
+from segtrain.data.images.intensities.intensity import Intensity
+from segtrain.data.images.opening import PILLOW_LIMIT
+from segtrain.data.images.reading import PAGES, check_channels
+from segtrain.errors import SegtrainError
+from segtrain.io import expand_path, printable, without_controls
+from segtrain.locks import locked_folder
+from segtrain.prediction.applied_model import AppliedModel, load_applied
+from segtrain.prediction.predict import KINDS, Kind, Outcome, PredictionSettings, predict_files
+from segtrain.prediction.sources import find_sources
+from segtrain.runtime import limit_threads, thread_count
+from segtrain.stopping import Stopped, stop_signals
+from segtrain.values import Precision
+
+_NAMED = 5  # unreadable files that are named at the end
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Args:
+        arguments: arguments of the command; None for those of the process.
+    """
+    try:
+        options = _parser().parse_args(arguments)
+        with stop_signals():
+            return _predict(options)
+    except Stopped as stop:
+        print_error("stopped; the same command goes on with the images that remain")
+        return stop.exit_code
+    except (SegtrainError, OSError) as error:
+        print_error(error)
+        return 1
+
+
+def _predict(options: argparse.Namespace) -> int:
+    out: Path = options.out
+    start_logging()
+    limit_threads(thread_count("auto", 0))
+    sources = find_sources(options.sources, sys.stdin if "-" in options.sources else (), out)
+    model = load_applied(
+        options.model,
+        device=options.device,
+        precision=options.precision,
+        max_dets=options.max_dets,
+        trust=options.trust.split(",") if options.trust else (),
+    )
+    settings = PredictionSettings(
+        save=_kinds(options.save),
+        score_threshold=_score(options.score),
+        pages=options.pages,
+        channels=_channels(options.channels),
+        intensity=_intensity(options.intensity),
+        max_pixels=options.max_pixels,
+        pixel_size=options.pixel_size,
+        workers=options.workers,
+    )
+    threshold = model.score_threshold if settings.score_threshold is None else settings.score_threshold
+    _say(f"{model.title} ({model.source}), score from {threshold:g}, on {_count(len(sources), 'file')}")
+    out.mkdir(parents=True, exist_ok=True)
+    with locked_folder(out):
+        outcome = predict_files(model, sources, out, settings, overwrite=options.overwrite)
+    for line in _summary(outcome, model, out):
+        _say(line)
+    return 1 if outcome.unreadable and outcome.totals.images == 0 else 0
+
+
+def _summary(outcome: Outcome, model: AppliedModel, out: Path) -> list[str]:
+    totals = outcome.totals
+    lines = []
+    if outcome.skipped:
+        lines.append(f"{_count(outcome.skipped, 'file')} had been segmented before")
+    lines.append(f"{_count(totals.objects, 'object')} in {_count(totals.images, 'image')}")
+    if totals.full:
+        lines.append(
+            f"{_count(totals.full, 'image')} reached the {model.max_dets} objects that the network returns at most: "
+            "there may be more; raise --max-dets"
+        )
+    if totals.overlaps:
+        lines.append(f"label maps: {totals.overlaps:,} pixels belong to several masks and have the one of higher score")
+    if outcome.unreadable:
+        named = [f"{printable(name)} ({reason})" for name, reason in list(outcome.unreadable.items())[:_NAMED]]
+        more = f"; and {len(outcome.unreadable) - _NAMED} more" if len(outcome.unreadable) > _NAMED else ""
+        lines.append(f"{_count(len(outcome.unreadable), 'file')} cannot be read: {'; '.join(named)}{more}")
+    return [*lines, f"written: {', '.join(str(out / name) for name in outcome.written)}"]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _kinds(text: str) -> tuple[Kind, ...]:
+    given = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in given if name not in KINDS]
+    if unknown or not given:
+        raise SegtrainError(f"--save {text}: choose of {', '.join(KINDS)}")
+    return tuple(kind for kind in KINDS if kind in given)
+
+
+def _score(text: str) -> float | None:
+    """Read ``--score``: None for the model's own."""
+    if text == "auto":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise SegtrainError(f"--score {text}: give auto, or a number from 0 to 1")
+    return value
+
+
+def _channels(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise SegtrainError(f"--channels {text}: give numbers from 0 with commas between them") from None
+    return check_channels(numbers, "--channels")
+
+
+def _intensity(text: str) -> Intensity | None:
+    """Read ``--intensity``: None for the ranges of the model."""
+    if text == "auto":
+        return None
+    if text == "full":
+        return Intensity()
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise SegtrainError(f"--intensity {text}: give auto, full, or LOW,HIGH") from None
+    return Intensity.given((low, high))
+
+
+def _positive(kind: type[int] | type[float], text: str) -> float:
+    value = kind(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: give a number above 0")
+    return value
+
+
+def _whole(text: str) -> int:
+    return int(_positive(int, text))
+
+
+def _length(text: str) -> float:
+    return _positive(float, text)
+
+
+def _say(text: str) -> None:
+    """Print text that may hold names of files, without the characters by which these would control a terminal."""
+    print(without_controls(text), flush=True)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Parser whose errors are those of all commands: one line, and exit code 1."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SegtrainError(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="segtrain predict",
+        description="Segment new images, and write what was found. A second run into the same folder goes on.",
+    )
+    about = "a run's folder, a checkpoint, a winner of an evaluation (NAME_winner.yaml), or a method (threshold_otsu)"
+    parser.add_argument("model", metavar="MODEL", help=about)
+    about = "image files, folders, patterns, or - for a list on standard input"
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=about)
+    parser.add_argument("--out", type=expand_path, required=True, metavar="DIR", help="folder of the results")
+    about = f"of {', '.join(KINDS)} (default: coco,overlays)"
+    parser.add_argument("--save", default="coco,overlays", metavar="KINDS", help=about)
+    about = "least score of an object (default: auto, the model's own)"
+    parser.add_argument("--score", default="auto", metavar="X", help=about)
+    about = "most objects of an image (default: as trained)"
+    parser.add_argument("--max-dets", type=_whole, metavar="N", help=about)
+    about = "files of several pages: each page is an image, or one is made of them (default: each)"
+    parser.add_argument("--pages", choices=["each", *PAGES], default="each", help=about)
+    about = "channels, from 0, that become red, green and blue (default: as trained)"
+    parser.add_argument("--channels", metavar="A,B,C", help=about)
+    about = "values that become black and white: auto (as trained), full (range of the type), or LOW,HIGH"
+    parser.add_argument("--intensity", default="auto", metavar="RANGE", help=about)
+    about = "width of a pixel for objects.csv (default: that of ImageJ and OME TIFFs)"
+    parser.add_argument("--pixel-size", type=_length, metavar="MICROMETRES", help=about)
+    about = "largest number of pixels of an image (default: %(default)s)"
+    parser.add_argument("--max-pixels", type=_whole, default=PILLOW_LIMIT, metavar="N", help=about)
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (default: auto)")
+    about = "precision of the network (default: as trained)"
+    parser.add_argument("--precision", choices=get_args(Precision), help=about)
+    parser.add_argument("--workers", type=_whole, default=2, metavar="N", help="threads that read images (default: 2)")
+    parser.add_argument("--trust", metavar="A,B", help="packages whose code a checkpoint may name")
+    parser.add_argument("--overwrite", action="store_true", help="begin anew in a folder that holds predictions")
+    return parser

@@ -1,0 +1,199 @@
+"""Prediction on new images, from files to files."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from skimage.measure import regionprops_table
+
+import segtrain as st
+from segtrain import masks
+from segtrain.cli.main import main
+from segtrain.prediction import predict as module
+from segtrain.prediction.pixel_size import pixel_size_of
+from segtrain.stopping import Stopped
+from tests.conftest import Workplace
+
+EVERYTHING = "coco,overlays,labels,masks,table,outlines"
+
+
+def picture(number: int, size: tuple[int, int] = (60, 70)) -> Any:
+    """Bright squares of different sizes on a dark ground, the first of them alone in its column."""
+    pixels = np.full(size, 30, np.uint8)
+    for n in range(number):
+        side = 6 + 2 * n
+        pixels[4 + 9 * n : 4 + 9 * n + side // 2, 5 + 14 * n : 5 + 14 * n + side] = 200 + n
+    return pixels
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in (1, 2, 3, 4):
+        Image.fromarray(picture(number)).save(folder / f"{number}.png")
+    return folder
+
+
+def predicted(out: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((out / "predictions.json").read_text())
+    return content
+
+
+def pixels(path: Path) -> Any:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((out / "objects.csv").read_text().splitlines()))
+
+
+def run(*arguments: object) -> int:
+    return main(["predict", *map(str, arguments)])
+
+
+def test_all_kinds_say_the_same(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("threshold_otsu", images, "--out", out, "--save", EVERYTHING) == 0
+    content = predicted(out)
+    assert [image["file_name"] for image in content["images"]] == ["1.png", "2.png", "3.png", "4.png"]
+    assert len(content["annotations"]) == 1 + 2 + 3 + 4
+    assert content["categories"] == [{"id": 1, "name": "object"}]
+    rows = table(out)
+    for image in content["images"]:
+        key = Path(image["file_name"]).stem
+        own = [entry for entry in content["annotations"] if entry["image_id"] == image["id"]]
+        (found,) = st.classical("threshold_otsu").segment([images / image["file_name"]])
+        assert [entry["segmentation"] for entry in own] == list(found.rles)
+        labels = tifffile.imread(out / "labels" / f"{key}.tif")
+        assert labels.dtype == np.uint16
+        for number, entry in enumerate(own, start=1):
+            mask = masks.decode(entry["segmentation"])
+            assert np.array_equal(labels == number, mask)
+            assert np.array_equal(pixels(out / "masks" / key / f"{entry['id']:06d}.png"), mask * 255)
+            assert entry["area"] == mask.sum()
+        names = ("area", "centroid", "perimeter", "eccentricity", "intensity_mean")
+        expected = regionprops_table(labels, pixels(images / image["file_name"]), properties=names)
+        mine = [row for row in rows if row["image"] == image["file_name"]]
+        assert [int(row["object"]) for row in mine] == [entry["id"] for entry in own]
+        for theirs, column in (
+            ("area", "area_px"), ("centroid-0", "centroid_y"), ("centroid-1", "centroid_x"),
+            ("perimeter", "perimeter_px"), ("eccentricity", "eccentricity"), ("intensity_mean", "mean_1"),
+        ):  # fmt: skip
+            assert [float(row[column]) for row in mine] == pytest.approx(expected[theirs].tolist(), abs=1e-4)
+        assert len(json.loads((out / "outlines" / f"{key}.geojson").read_text())["features"]) == len(own)
+        assert pixels(out / "overlays" / f"{key}.png").shape == (180, 210, 3)
+
+
+def test_a_run_that_stops_goes_on_to_the_same_files(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run("threshold_otsu", images, "--out", whole, "--save", "coco,table") == 0
+    add, seen = module._Writer.add, list[str]()
+
+    def stop(self: Any, page: Any, found: Any) -> None:
+        add(self, page, found)
+        seen.append(page.name)
+        if len(seen) in (2, 4):  # after the image is written, before its file counts as done
+            raise Stopped(15)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Writer, "add", stop)
+        for _ in range(2):
+            assert run("threshold_otsu", images, "--out", parts, "--save", "coco,table") == 143
+    assert "the same command goes on" in capsys.readouterr().err
+    assert run("threshold_otsu", images, "--out", parts, "--save", "coco,table") == 0
+    assert seen == ["1.png", "2.png", "2.png", "3.png"]
+    assert "2 files had been segmented before" in capsys.readouterr().out
+    for name in ("predictions.json", "objects.csv"):
+        assert (parts / name).read_bytes() == (whole / name).read_bytes()
+    assert run("threshold_otsu", images, "--out", parts, "--save", "coco") == 1
+    assert "parts holds predictions with another --save" in capsys.readouterr().err
+    assert run("threshold_otsu", images, "--out", parts, "--save", "coco", "--overwrite") == 0
+    assert (parts / "predictions.json").read_bytes() == (whole / "predictions.json").read_bytes()
+
+
+def test_bad_files_are_named_and_the_others_done(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (images / "2.png").read_bytes()
+    (images / "2.png").write_bytes(whole[:60])
+    assert run("threshold_otsu", images, "--out", tmp_path / "out") == 0
+    assert "1 file cannot be read: 2.png" in capsys.readouterr().out
+    assert [image["file_name"] for image in predicted(tmp_path / "out")["images"]] == ["1.png", "3.png", "4.png"]
+    (images / "2.png").write_bytes(whole)
+    assert run("threshold_otsu", images, "--out", tmp_path / "out") == 0  # mended, it is done
+    content = predicted(tmp_path / "out")
+    assert [image["file_name"] for image in content["images"]] == ["1.png", "3.png", "4.png", "2.png"]
+    assert [entry["id"] for entry in content["annotations"]] == list(range(1, 11))
+
+
+def test_pages_are_images_of_their_own(tmp_path: Path) -> None:
+    stack = np.stack([picture(1), picture(2), picture(3)])
+    about = {"unit": "um", "axes": "ZYX"}
+    tifffile.imwrite(
+        tmp_path / "stack.tif", stack, imagej=True, photometric="minisblack", resolution=(4.0, 4.0), metadata=about
+    )
+    assert pixel_size_of(tmp_path / "stack.tif") == 0.25
+    out = tmp_path / "out"
+    assert run("threshold_otsu", tmp_path / "stack.tif", "--out", out, "--save", "coco,table,labels") == 0
+    content = predicted(out)
+    names = ["stack_p0001.tif", "stack_p0002.tif", "stack_p0003.tif"]
+    assert [image["file_name"] for image in content["images"]] == names
+    assert [image["page"] for image in content["images"]] == [1, 2, 3]
+    assert sorted(path.name for path in (out / "labels").iterdir()) == names
+    row = table(out)[0]
+    assert float(row["area_um2"]) == pytest.approx(int(row["area_px"]) / 16)
+    one = tmp_path / "one"
+    assert run("threshold_otsu", tmp_path / "stack.tif", "--out", one, "--pages", "max") == 0
+    assert len(predicted(one)["images"]) == 1
+
+
+def test_a_network_finds_what_it_finds_from_python(
+    workplace: Workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = workplace.data / "val"
+    assert run(workplace.run, folder, "--out", tmp_path / "out", "--score", 0, "--device", "cpu") == 0
+    content = predicted(tmp_path / "out")
+    assert [(entry["id"], entry["name"]) for entry in content["categories"]] == [(3, "square"), (7, "bar")]
+    model = st.load(workplace.run)
+    for image in content["images"]:
+        own = [entry for entry in content["annotations"] if entry["image_id"] == image["id"]]
+        (found,) = model.segment([folder / image["file_name"]])
+        assert [entry["score"] for entry in own] == found.scores.tolist()
+        assert [entry["segmentation"] for entry in own] == list(found.rles)
+        assert [entry["category_id"] for entry in own] == [{1: 3, 2: 7}[label] for label in found.labels.tolist()]
+    few = tmp_path / "few"
+    assert run(workplace.run, folder, "--out", few, "--score", 0, "--max-dets", 2, "--device", "cpu") == 0
+    assert len(predicted(few)["annotations"]) == 2 * len(predicted(few)["images"])
+    assert "5 images reached the 2 objects" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["treshold_otsu", "IMAGES"], "did you mean threshold_otsu?"),
+        (["missing/run", "IMAGES"], "missing/run: no such file"),
+        (["threshold_otsu", "IMAGES", "--save", "boxes"], "--save boxes: choose of coco, overlays"),
+        (["threshold_otsu", "IMAGES", "--score", "2"], "--score 2: give auto, or a number from 0 to 1"),
+        (["threshold_otsu", "IMAGES", "--intensity", "a,b"], "--intensity a,b: give auto, full, or LOW,HIGH"),
+        (["threshold_otsu", "IMAGES", "--workers", "0"], "--workers: 0: give a number above 0"),
+        (["threshold_otsu"], "the following arguments are required: SOURCE"),
+    ],
+)
+def test_wrong_arguments(
+    arguments: list[str], said: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(images) if argument == "IMAGES" else argument for argument in arguments]
+    assert run(*given, "--out", tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
