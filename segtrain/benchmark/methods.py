@@ -316,10 +316,10 @@ class ResultFile(Method):
     ) -> None:
         super().__init__(name, None, score_threshold)
         self.source_file = path
-        self.fingerprint = digest(of_file(path), str(ids))
         truth = benchmark.ground_truth
         index = benchmark.split.index
         content = load_results(path, images=index.images, categories=truth.categories, ids=ids, merged=index.merged)
+        self.fingerprint = digest(of_file(path), str(ids))
         doubts = check_frame_of_results(content, index.images, path)
         self.notes += [f"{name}: {note}" for note in (*content.notes, *doubts)]
         self.detections = Detections(

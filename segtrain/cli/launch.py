@@ -32,6 +32,7 @@ from segtrain.stopping import Stopped, stop_signals
 
 _RECORD_OF_A_SWEEP = "multirun.yaml"
 _RESULTS = ("checkpoints", "results.json")
+_RESUMED = {"train": "checkpoints", "evaluate": "rows"}  # what resume=auto goes on with
 T = TypeVar("T")
 
 
@@ -124,7 +125,7 @@ def _job(config_name: str, overrides: Sequence[str]) -> processes.Job:
     except (HydraException, OmegaConfBaseException) as error:
         raise SegtrainError(" ".join(str(error).split())) from error
     output_dir = Path(config["output_dir"])
-    _check_output_dir(output_dir, config["overwrite"], _resumes_in_place(config))
+    _check_output_dir(config_name, output_dir, config["overwrite"], _resumes_in_place(config))
     output_dir.mkdir(parents=True, exist_ok=True)
     command = Command(
         ("segtrain", config_name),
@@ -265,7 +266,7 @@ def _check_command(config_name: str, arguments: Sequence[str]) -> None:
     folder = Path(values["output_dir"])
     jobs = [path for path in folder.glob("*") if path.name.isdecimal()] if sweep else []
     for path in (folder, *sorted(jobs)):
-        _check_output_dir(path, values["overwrite"], resume)
+        _check_output_dir(config_name, path, values["overwrite"], resume)
 
 
 def _resumes_in_place(config: Mapping[str, Any]) -> bool:
@@ -273,12 +274,12 @@ def _resumes_in_place(config: Mapping[str, Any]) -> bool:
     return bool(config.get("resume", {}).get("path") == "auto")
 
 
-def _check_output_dir(folder: Path, overwrite: bool, resume: bool) -> None:
+def _check_output_dir(config_name: str, folder: Path, overwrite: bool, resume: bool) -> None:
     held = [name for name in _RESULTS if (folder / name).exists()]
     if held and not overwrite and not resume:
         raise SegtrainError(
             f"{folder} already holds {' and '.join(held)}; choose another output_dir=, or overwrite=true"
-            + (", or resume=auto to go on with it" if "checkpoints" in held or (folder / "rows").exists() else "")
+            + (", or resume=auto to go on with it" if (folder / _RESUMED[config_name]).exists() else "")
         )
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:

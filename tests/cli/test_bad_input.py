@@ -370,7 +370,7 @@ def test_a_folder_that_holds_results_is_left_alone(workplace: Workplace) -> None
                            folder=workplace.folder))  # fmt: skip
         assert f"{folder} already holds {held}" in text
         assert "overwrite=true" in text
-        assert ("resume=auto" in text) == (held == "checkpoints")
+        assert ("resume=auto" in text) == (script == {"checkpoints": "train", "results.json": "evaluate"}[held])
     assert digest(workplace.folder) == before
 
 
