@@ -33,7 +33,7 @@ from segtrain.metrics.matching import match
 from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.strata import ks_contrast
 from segtrain.metrics.tide import error_costs
-from segtrain.metrics.touching import crowding, merges_and_splits, touching_parts
+from segtrain.metrics.touching import crowding, crowding_of_truths, merges_and_splits, touching_parts
 from segtrain.records import GroundTruth, Prediction
 
 SIZE = (5000, 7000)
@@ -87,7 +87,7 @@ def functions(inputs: MetricInput) -> dict[str, Callable[[], object]]:
     truths, found, size = inputs.truths, inputs.operating_point, inputs.sizes[1]
     real = [truth["segmentation"] for truth in truths]
     grey = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
-    parts = touching_parts(truths, sizes=inputs.sizes)
+    parts = touching_parts(truths, crowding_of_truths(truths), sizes=inputs.sizes)
     inputs.matches("segm")  # error types are found among these
 
     def matched(iou_type: str) -> object:
@@ -102,7 +102,7 @@ def functions(inputs: MetricInput) -> dict[str, Callable[[], object]]:
         "many_outlines": lambda: registry.boundary_pixels(inputs),
         "many_errors": lambda: error_costs(inputs),
         "many_overlaps": lambda: max_iou(truths, found),
-        "many_crowding": lambda: crowding(real, size),
+        "many_crowding": lambda: crowding(real),
         "many_merges": lambda: merges_and_splits(parts, found),
         "many_contrast": lambda: ks_contrast(grey, real),
     }

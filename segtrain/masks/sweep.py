@@ -72,6 +72,76 @@ def merged(runs: Runs, pixels: int) -> Runs:
     return mask, starts, stops[np.append(new[1:], True)[: len(stops)]] - mask * (pixels + 1)
 
 
+def intersected(first: Runs, second: Runs, pixels: int) -> Runs:
+    """Intersect each mask of one list with the mask of the same number in another.
+
+    Args:
+        first: runs of the first masks; those of one mask do not overlap.
+        second: runs of the second masks, likewise.
+        pixels: number of pixels of the largest plane.
+
+    Returns:
+        The runs sorted by mask, then by position.
+
+    >>> first = np.array([0, 1]), np.array([0, 2]), np.array([4, 6])
+    >>> second = np.array([0, 1]), np.array([3, 0]), np.array([9, 2])
+    >>> [column.tolist() for column in intersected(first, second, 9)]
+    [[0], [3], [4]]
+    """
+    return _in_planes(*shared(*_in_line(first, pixels), *_in_line(second, pixels)), pixels)
+
+
+def subtracted(first: Runs, second: Runs, pixels: int) -> Runs:
+    """Remove from each mask of one list the pixels of the mask of the same number in another.
+
+    Args:
+        first: runs of the first masks; those of one mask do not overlap.
+        second: runs of the second masks, likewise.
+        pixels: number of pixels of the largest plane.
+
+    Returns:
+        The runs sorted by mask, then by position.
+
+    >>> first, second = (np.array([0]), np.array([0]), np.array([4])), (np.array([0]), np.array([1]), np.array([2]))
+    >>> [column.tolist() for column in subtracted(first, second, 9)]
+    [[0, 0], [0, 2], [1, 4]]
+    """
+    starts, stops = map(np.sort, _in_line(second, pixels))
+    own = _in_line(first, pixels)
+    # What lies between the runs of the second masks is kept.
+    opened, closed = np.append(0, stops), np.append(starts, own[1].max(initial=0))
+    kept = opened < closed
+    return _in_planes(*shared(*own, opened[kept], closed[kept]), pixels)
+
+
+def shared(
+    starts: IntArray, stops: IntArray, other_starts: IntArray, other_stops: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Intersect two sets of runs on a line, neither of which overlap among themselves.
+
+    No more than two runs are open at a time, so the second opens with the next start and one of them closes with the
+    stop in turn.
+
+    >>> [ends.tolist() for ends in shared(np.array([0, 6]), np.array([4, 9]), np.array([3]), np.array([8]))]
+    [[3, 6], [4, 8]]
+    """
+    opened = np.sort(np.concatenate([starts, other_starts]), kind="stable")[1:]
+    closed = np.sort(np.concatenate([stops, other_stops]), kind="stable")[:-1]
+    kept = opened < closed
+    return opened[kept], closed[kept]
+
+
+def _in_line(runs: Runs, pixels: int) -> tuple[IntArray, IntArray]:
+    """Place the planes of all masks one after the other, with a gap of one position after each."""
+    offset = runs[0] * (pixels + 1)
+    return runs[1] + offset, runs[2] + offset
+
+
+def _in_planes(starts: IntArray, stops: IntArray, pixels: int) -> Runs:
+    mask, first = np.divmod(starts, pixels + 1)
+    return mask, first, first + stops - starts
+
+
 def dilated(runs: Runs, size: tuple[int, int], reach: IntArray) -> Runs:
     """Dilate each mask by a shape that is symmetric about its centre.
 

@@ -6,12 +6,10 @@ from math import hypot
 
 import numpy as np
 
-from segtrain import masks
-from segtrain.arrays import BoolArray, FloatArray, IntArray, mean_of_defined
-from segtrain.masks.sweep import Runs, column_pieces
-from segtrain.metrics.layers import CROWD, LayeredMasks, layered_masks, true_both_either
+from segtrain.arrays import FloatArray, IntArray, mean_of_defined
+from segtrain.masks.sweep import Runs, column_pieces, shared, subtracted
+from segtrain.metrics.layers import LayeredMasks, batches, visible_layers
 from segtrain.metrics.mean_iou import iou_of_sums
-from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction
 
 WIDTH = 0.02  # width of a boundary, in image diagonals
@@ -56,6 +54,7 @@ def boundary_iou(
     Source: Cheng et al., Boundary IoU: Improving Object-Centric Image Segmentation Evaluation (2021), for a pair of
     masks; distance and border as in the authors' program (erosions with a 3 x 3 square, zeros around the image).
 
+    >>> from segtrain import masks
     >>> true, found = np.zeros((2, 20, 20))
     >>> true[4:12, 4:12] = found[4:12, 4:13] = 1
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(true), "iscrowd": 0}
@@ -88,6 +87,7 @@ def boundary_counts(
         (I, K, 3) number of pixels in true boundaries, in both true and predicted ones, and in either; categories by
         increasing id.
 
+    >>> from segtrain import masks
     >>> true, found = np.zeros((2, 20, 20))
     >>> true[4:12, 4:12] = found[4:12, 4:13] = 1
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(true), "iscrowd": 0}
@@ -95,32 +95,23 @@ def boundary_counts(
     >>> boundary_counts([truth], [prediction], category_ids=[1], sizes={1: (20, 20)}).tolist()
     [[[28.0, 22.0, 36.0]]]
     """
-    places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
-    layered = layered_masks(truths, predictions, places)
-    sums = np.zeros((len(sizes), len(places), 3))
-    for image, (image_id, size) in enumerate(sizes.items()):
-        if image_id in layered:
-            _count(layered[image_id], size, sums[image])
-    return sums
+    counts = np.zeros((len(sizes), len(set(category_ids)), 3))
+    for batch in batches(truths, predictions, category_ids, sizes):
+        runs = batch.rles.runs()
+        counts[batch.images] = visible_layers(batch, _boundaries(batch, runs), runs).counts()
+    return counts
 
 
-def _count(image: LayeredMasks, size: tuple[int, int], sums: FloatArray) -> None:
-    """Add an image's boundaries to its (categories, 3) sums."""
-    outer = masks.runs(image.rles)
-    distance = max(1, round(WIDTH * hypot(*size)))
-    inner = eroded(*outer, size, distance)
-    partition = Partition(np.concatenate([outer[1], inner[1]]), np.concatenate([outer[2], inner[2]]))
-    layers = image.layers[np.concatenate([outer[0], inner[0]])]
-    sign = np.repeat([1, -1], [len(outer[0]), len(inner[0])])
-
-    def total(chosen: BoolArray) -> IntArray:
-        return partition.total(partition.first[chosen], partition.last[chosen], sign[chosen])
-
-    visible = total((layers == CROWD) & (sign > 0)) == 0
-    for place in image.categories:
-        # The boundary of an object consists of the pixels that erosion removes.
-        true, found = (visible & (total(layers == layer) > 0) for layer in (2 * place, 2 * place + 1))
-        sums[place] += true_both_either(partition, true, found)
+def _boundaries(batch: LayeredMasks, runs: Runs) -> Runs:
+    """Find the boundary of each mask: the pixels that erosion removes."""
+    size_of, inner = batch.rles.size_numbers[runs[0]], [np.zeros((3, 0), dtype=np.int64)]
+    for number in np.unique(size_of).tolist():
+        chosen, (height, width) = size_of == number, batch.rles.sizes[number]
+        distance = max(1, round(WIDTH * hypot(height, width)))
+        mask, starts, stops = (column[chosen] for column in runs)
+        inner.append(np.stack(eroded(mask, starts, stops, (height, width), distance)))
+    mask, starts, stops = np.concatenate(inner, axis=1)
+    return subtracted(runs, (mask, starts, stops), batch.pixels)
 
 
 def eroded(mask: IntArray, starts: IntArray, stops: IntArray, size: tuple[int, int], distance: int) -> Runs:
@@ -136,6 +127,7 @@ def eroded(mask: IntArray, starts: IntArray, stops: IntArray, size: tuple[int, i
     Returns:
         The runs of the eroded masks: mask, start and stop of each.
 
+    >>> from segtrain import masks
     >>> [runs.tolist() for runs in eroded(*masks.runs([masks.encode(np.ones((5, 5)))]), (5, 5), 2)]
     [[0], [12], [13]]
     """
@@ -153,23 +145,9 @@ def eroded(mask: IntArray, starts: IntArray, stops: IntArray, size: tuple[int, i
     columns = 1
     while columns < 2 * distance + 1:
         shift = min(columns, 2 * distance + 1 - columns)
-        starts, stops = _both(starts, stops, starts - shift * step, stops - shift * step)
+        starts, stops = shared(starts, stops, starts - shift * step, stops - shift * step)
         columns += shift
     lengths = stops - starts
     mask, starts = np.divmod(starts + distance * step, (width + 1) * step)
     starts -= starts // step
     return mask, starts, starts + lengths
-
-
-def _both(
-    starts: IntArray, stops: IntArray, other_starts: IntArray, other_stops: IntArray
-) -> tuple[IntArray, IntArray]:
-    """Intersect two sets of runs, neither of which overlap among themselves.
-
-    No more than two runs are open at a time, so the second opens with the next start and one of them closes with the
-    stop in turn.
-    """
-    opened = np.sort(np.concatenate([starts, other_starts]), kind="stable")[1:]
-    closed = np.sort(np.concatenate([stops, other_stops]), kind="stable")[:-1]
-    kept = opened < closed
-    return opened[kept], closed[kept]

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segtrain import masks
-from segtrain.arrays import BoolArray, FloatArray, IntArray, mean_of_defined
-from segtrain.metrics.layers import CROWD, LayeredMasks, layered_masks, true_both_either
-from segtrain.metrics.partition import Partition
+from segtrain.arrays import FloatArray, IntArray, mean_of_defined
+from segtrain.metrics.layers import batches, visible_layers
 from segtrain.records import GroundTruth, Prediction
 
 BACKGROUND, FOREGROUND = range(2)  # the first two layers of the counts
@@ -53,6 +51,7 @@ def mean_iou(
     Source: Everingham et al., The PASCAL Visual Object Classes (VOC) Challenge (2010), for the IoU of a class; crowds
     and overlapping categories are an extension.
 
+    >>> from segtrain import masks
     >>> left, top = np.zeros((2, 4, 4))
     >>> left[:, :2] = top[:2] = 1
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(left), "iscrowd": 0}
@@ -86,6 +85,7 @@ def pixel_counts(
         (I, 2 + K, 3) number of pixels of the background, of the foreground and of each category by increasing id: true
         ones, both true and predicted ones, and those that are either.
 
+    >>> from segtrain import masks
     >>> left, top = np.zeros((2, 4, 4))
     >>> left[:, :2] = top[:2] = 1
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(left), "iscrowd": 0}
@@ -93,44 +93,16 @@ def pixel_counts(
     >>> pixel_counts([truth], [prediction], category_ids=[1], sizes={1: (4, 4)})[0, FOREGROUND].tolist()
     [8, 4, 12]
     """
-    places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
-    layered = layered_masks(truths, predictions, places)
-    counts = np.zeros((len(sizes), 2 + len(places), 3), dtype=np.int64)
-    for image, (image_id, (height, width)) in zip(counts, sizes.items(), strict=True):
-        image[BACKGROUND] = height * width
-        if image_id in layered:
-            _count(layered[image_id], image)
+    counts = np.zeros((len(sizes), 2 + len(set(category_ids)), 3), dtype=np.int64)
+    counts[:, BACKGROUND] = np.array([height * width for height, width in sizes.values()], dtype=np.int64)[:, None]
+    for batch in batches(truths, predictions, category_ids, sizes):
+        runs = batch.rles.runs()
+        layers = visible_layers(batch, runs, runs)
+        counts[batch.images, FOREGROUND + 1 :] = layers.counts()
+        counts[batch.images, FOREGROUND] = objects = layers.united().counts()[:, 0]
+        # Background is all that is visible but the objects, true or found.
+        counts[batch.images, BACKGROUND] -= objects[:, [TRUE, EITHER, BOTH]] + layers.hidden_pixels[:, None]
     return counts
-
-
-def _count(image: LayeredMasks, counts: IntArray) -> None:
-    """Count the pixels of an image.
-
-    Args:
-        image: masks of the image.
-        counts: (2 + K, 3) counts of an image without masks; those of this image afterwards.
-    """
-    mask, starts, stops = masks.runs(image.rles)
-    partition = Partition(starts, stops)
-    layers = image.layers[mask]
-
-    def covered(layer: int) -> BoolArray:
-        chosen = layers == layer
-        return partition.total(partition.first[chosen], partition.last[chosen]) > 0
-
-    crowds = covered(CROWD)
-    true_objects, found_objects = np.zeros((2, len(crowds)), dtype=np.bool_)
-    for place in image.categories:
-        true, found = (covered(layer) & ~crowds for layer in (2 * place, 2 * place + 1))
-        counts[FOREGROUND + 1 + place] = true_both_either(partition, true, found)
-        true_objects |= true
-        found_objects |= found
-    counts[FOREGROUND] = true_both_either(partition, true_objects, found_objects)
-    # Background is all that is visible but the objects, true or found.
-    counts[BACKGROUND, TRUE] -= counts[FOREGROUND, TRUE]
-    counts[BACKGROUND, BOTH] -= counts[FOREGROUND, EITHER]
-    counts[BACKGROUND, EITHER] -= counts[FOREGROUND, BOTH]
-    counts[BACKGROUND] -= partition.pixels(crowds)
 
 
 def iou_of_sums(sums: FloatArray) -> FloatArray:

@@ -14,6 +14,7 @@ from segtrain.metrics.matching import Matches
 CountArray = npt.NDArray[np.int32]
 RECALLS: FloatArray = np.linspace(0.0, 1.0, 101)
 _CELLS = 2**20  # largest size of a table of runs by resamples; bounds the memory
+_TABLE = 2**17  # largest size of a table of reached recalls; it stays in a core's cache
 _DRAWS = 2**24  # largest size of the table of draws
 
 
@@ -41,12 +42,25 @@ def interpolated_ap(hits: CountArray, misses: CountArray | FloatArray, truths: I
     for counts in (hits, misses):
         for before, row in pairwise(counts):
             row += before
-    precision = hits / np.maximum(hits + misses, 1)
+    found = hits + misses
+    precision = hits / np.maximum(found, 1, out=found)
     for after, row in pairwise(precision[::-1]):
         np.maximum(after, row, out=row)
-    reached = reached_recalls(hits / np.maximum(truths, 1))
+    reached = _reached_by_hits(hits, truths)
     reached[1:] -= reached[:-1].copy()
     return hits[-1].astype(np.int64), np.einsum("rb,rb->b", reached, precision) / len(RECALLS)
+
+
+def _reached_by_hits(hits: CountArray, truths: IntArray) -> IntArray:
+    """Count the recalls that numbers of hits (R, B) reach, of so many true instances (B,)."""
+    distinct, number = np.unique(truths, return_inverse=True)
+    width = int(hits[-1].max()) + 1
+    if len(distinct) * width > _TABLE:
+        return reached_recalls(hits / np.maximum(truths, 1))
+    # Few numbers of hits and of instances: it is faster to look them up.
+    table = reached_recalls(np.minimum(np.arange(width) / np.maximum(distinct, 1)[:, None], 1.0))
+    reached: IntArray = table.reshape(-1)[hits + number * width]
+    return reached
 
 
 def reached_recalls(recall: FloatArray) -> IntArray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from segtrain import masks
 from segtrain.arrays import BoolArray, IntArray
-from segtrain.mask_records import by_image, rles_of
+from segtrain.mask_records import by_image, column, rles_of
 from segtrain.masks import Overlaps, PackedRles, Rle, sweep
 from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction
@@ -26,32 +26,49 @@ class MergesAndSplits:
     split: int
 
 
-def crowding(rles: Sequence[Rle], size: tuple[int, int]) -> IntArray:
-    """Find the objects of an image that touch or overlap another one.
+def crowding(rles: Sequence[Rle], image: IntArray | None = None) -> IntArray:
+    """Find the objects that touch or overlap another one of their image.
 
     Args:
         rles: the objects.
-        size: (H, W) of the image.
+        image: (N,) number of each object's image; None for a single image.
 
     Returns:
         (N,) ``OVERLAPPING``: the object shares a pixel with another one; else ``TOUCHING``: a pixel of another object
         is among the eight neighbours of one of its own; else ``ALONE``.
 
     >>> labels = np.array([[1, 0, 2, 3], [1, 0, 2, 3]])
-    >>> crowding(masks.encode_labels(labels), (2, 4)).tolist()
+    >>> crowding(masks.encode_labels(labels)).tolist()
     [0, 1, 1]
     """
-    close = np.where(_meet(grown(rles, size), rles), TOUCHING, ALONE)
-    return np.where(_meet(rles, rles), OVERLAPPING, close)
+    packed = PackedRles.of(rles)
+    group = np.zeros(len(packed), dtype=np.int64) if image is None else image
+    close = np.where(_meet(_all_grown(packed), packed, group), TOUCHING, ALONE)
+    return np.where(_meet(packed, packed, group), OVERLAPPING, close)
 
 
-def touching_parts(truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[int, int]]) -> dict[int, list[Rle]]:
+def crowding_of_truths(truths: Sequence[GroundTruth]) -> IntArray:
+    """Find the true objects that touch or overlap another one of any category, see ``crowding``; -1 for crowds.
+
+    >>> rles = masks.encode_labels(np.array([[1, 0, 2, 3], [1, 0, 2, 3]]))
+    >>> crowding_of_truths([{"image_id": 7, "segmentation": rle, "iscrowd": 0} for rle in rles]).tolist()
+    [0, 1, 1]
+    """
+    found = np.full(len(truths), -1, dtype=np.int64)
+    real = [number for number, truth in enumerate(truths) if not truth["iscrowd"]]
+    own = [truths[number] for number in real]
+    found[real] = crowding([truth["segmentation"] for truth in own], column(own, "image_id"))
+    return found
+
+
+def touching_parts(
+    truths: Sequence[GroundTruth], crowded: IntArray, *, sizes: Mapping[int, tuple[int, int]]
+) -> dict[int, list[Rle]]:
     """Find the objects that touch or overlap another one of any category, and the pixels that belong to them alone.
 
-    Crowds do not count as objects.
-
     Args:
-        truths: all true objects.
+        truths: all true objects; crowds do not count.
+        crowded: (N,) what ``crowding_of_truths`` returns of them.
         sizes: image id -> (H, W); records of other images are left out.
 
     Returns:
@@ -59,20 +76,14 @@ def touching_parts(truths: Sequence[GroundTruth], *, sizes: Mapping[int, tuple[i
 
     >>> rles = masks.encode_labels(np.array([[1, 0, 2, 3], [1, 0, 2, 3]]))
     >>> truths = [{"image_id": 7, "segmentation": rle, "iscrowd": 0} for rle in rles]
-    >>> len(touching_parts(truths, sizes={7: (2, 4)})[7])
+    >>> len(touching_parts(truths, crowding_of_truths(truths), sizes={7: (2, 4)})[7])
     2
     """
     by_image: defaultdict[int, list[Rle]] = defaultdict(list)
-    for truth in truths:
-        if not truth["iscrowd"] and truth["image_id"] in sizes:
-            by_image[truth["image_id"]].append(truth["segmentation"])
-    found = {}
-    for image_id, rles in by_image.items():
-        size = sizes[image_id]
-        touching = [rles[n] for n in np.flatnonzero(crowding(rles, size) > ALONE)]
-        if touching:
-            found[image_id] = _own(touching, size)
-    return found
+    for number in np.flatnonzero(crowded > ALONE).tolist():
+        if truths[number]["image_id"] in sizes:
+            by_image[truths[number]["image_id"]].append(truths[number]["segmentation"])
+    return {image_id: _own(rles, sizes[image_id]) for image_id, rles in by_image.items()}
 
 
 def merges_and_splits(parts: Mapping[int, Sequence[Rle]], predictions: Sequence[Prediction]) -> MergesAndSplits:
@@ -115,6 +126,17 @@ def merges_and_splits(parts: Mapping[int, Sequence[Rle]], predictions: Sequence[
         seen |= in_pieces
         covered += int(seen.sum())
     return MergesAndSplits(sum(map(len, parts.values())), covered, merged, split)
+
+
+def _all_grown(rles: PackedRles) -> PackedRles:
+    """Dilate masks of any size, see ``grown``."""
+    places, parts = [np.zeros(0, dtype=np.int64)], list[PackedRles]()
+    for number in np.unique(rles.size_numbers).tolist():
+        height, width = rles.sizes[number]
+        chosen = np.flatnonzero(rles.size_numbers == number)
+        places.append(chosen)
+        parts += [PackedRles.of(grown(part, (height, width))) for part in rles.where(chosen).parts()]
+    return PackedRles.joined(parts).where(np.argsort(np.concatenate(places)))
 
 
 def grown(rles: Sequence[Rle], size: tuple[int, int]) -> list[Rle]:
@@ -181,9 +203,9 @@ def _in_pieces(rles: PackedRles, inside: Overlaps, objects: int) -> BoolArray:
     return in_pieces
 
 
-def _meet(first: Sequence[Rle], second: Sequence[Rle]) -> BoolArray:
-    """Find each i for which ``first[i]`` overlaps any ``second[j]`` with j != i, (N,) bool."""
-    one, other, _ = masks.overlaps(first, second)
+def _meet(first: Sequence[Rle], second: Sequence[Rle], group: IntArray) -> BoolArray:
+    """Find each i for which ``first[i]`` overlaps any ``second[j]`` of its group with j != i, (N,) bool."""
+    one, other, _ = masks.overlaps(first, second, group, group)
     met = np.zeros(len(first), dtype=np.bool_)
     met[one[one != other]] = True
     return met

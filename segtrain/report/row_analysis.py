@@ -19,7 +19,7 @@ from segtrain.metrics.metric import Metric
 from segtrain.metrics.registry import METRICS
 from segtrain.metrics.scores import TrackScores
 from segtrain.metrics.strata import Trait
-from segtrain.metrics.touching import touching_parts
+from segtrain.metrics.touching import crowding_of_truths, touching_parts
 from segtrain.pool import Advance, in_processes
 from segtrain.report.diagnostics import Diagnosis, diagnose_row
 from segtrain.report.gallery.select import Scores, per_image_f1
@@ -81,12 +81,17 @@ class Analyst:
     @cached_property
     def traits(self) -> Mapping[str, Trait]:
         """Traits of the true objects."""
-        return find_traits(self.ground_truth.class_agnostic(), self.split)
+        return find_traits(self.ground_truth.class_agnostic(), self.split, self.crowding)
+
+    @cached_property
+    def crowding(self) -> IntArray:
+        """Crowding of the true objects."""
+        return crowding_of_truths(self.ground_truth.truths)
 
     @cached_property
     def touching(self) -> Mapping[int, Sequence[Rle]]:
         """True objects that touch others, by image id."""
-        return touching_parts(self.ground_truth.truths, sizes=self.ground_truth.sizes)
+        return touching_parts(self.ground_truth.truths, self.crowding, sizes=self.ground_truth.sizes)
 
     @cached_property
     def draws(self) -> IntArray | None:

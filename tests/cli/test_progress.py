@@ -30,7 +30,7 @@ def test_stages_of_an_evaluation(workplace: Workplace, data: Path, tmp_path: Pat
     assert (finished.code, finished.err) == (0, "")
     assert stages(said) == [
         "annotations", "image headers", "tuning tuned", "methods",
-        "crowding of objects", "contrast of objects", "analysis", "limit of mask resolution",
+        "contrast of objects", "analysis", "limit of mask resolution",
         "gallery", "report", "outlines of the gallery",
     ]  # fmt: skip
     for stage, least in (("methods", 10), ("analysis", 30)):  # each image moves the bar, and each metric

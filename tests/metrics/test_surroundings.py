@@ -29,7 +29,7 @@ def test_crowding_of_whole_planes(seed: int) -> None:
         others = np.delete(drawn, number, axis=0).any(axis=0)
         near = ndimage.binary_dilation(plane, np.ones((3, 3)))
         expected.append(OVERLAPPING if (plane & others).any() else TOUCHING if (near & others).any() else ALONE)
-    found = crowding([masks.encode(plane) for plane in drawn], drawn.shape[1:])
+    found = crowding([masks.encode(plane) for plane in drawn])
     assert found.tolist() == expected
     assert set(expected) == {ALONE, TOUCHING, OVERLAPPING}
 
@@ -42,7 +42,7 @@ def test_a_pixel_decides(gap: tuple[int, int], expected: int) -> None:
     """Squares of 3 beside each other: overlapping in a column, side by side, a pixel apart, by their corners, past."""
     first = masks.encode_crop(np.ones((3, 3)), 2, 2, (20, 20))
     second = masks.encode_crop(np.ones((3, 3)), 5 + gap[0], 2 + gap[1], (20, 20))
-    assert crowding([first, second], (20, 20)).tolist() == [expected, expected]
+    assert crowding([first, second]).tolist() == [expected, expected]
 
 
 @pytest.mark.parametrize("seed", range(6))

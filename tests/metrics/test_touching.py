@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
 from segtrain import masks
-from segtrain.metrics.touching import MergesAndSplits, grown, merges_and_splits, touching_parts
+from segtrain.metrics.touching import MergesAndSplits, crowding_of_truths, grown, merges_and_splits, touching_parts
 from segtrain.records import GroundTruth, Prediction
 from tests.helpers.builders import rectangle, truth_of
 from tests.helpers.random_scenes import scene
@@ -48,7 +48,11 @@ def brute_force(truths: list[Any], predictions: list[Any]) -> MergesAndSplits:
 
 
 def ours(truths: list[Any], predictions: list[Any], sizes: dict[int, tuple[int, int]]) -> MergesAndSplits:
-    return merges_and_splits(touching_parts(truths, sizes=sizes), predictions)
+    return merges_and_splits(parts_of(truths, sizes=sizes), predictions)
+
+
+def parts_of(truths: Any, sizes: Any) -> dict[int, list[Any]]:
+    return touching_parts(truths, crowding_of_truths(truths), sizes=sizes)
 
 
 def real(*rles: masks.Rle) -> list[GroundTruth]:
@@ -100,12 +104,12 @@ def test_the_truth_itself_merges_and_splits_nothing(true: list) -> None:
 
 @pytest.mark.parametrize(("x", "y", "touches"), [(4, 2, True), (4, 4, True), (4, 5, False), (5, 2, False)])
 def test_neighbours_touch_across_edges_and_corners(x: int, y: int, touches: bool) -> None:
-    parts = touching_parts(real(rectangle(2, 2, 2, 2, SIZE), rectangle(x, y, 2, 2, SIZE)), sizes={1: SIZE})
+    parts = parts_of(real(rectangle(2, 2, 2, 2, SIZE), rectangle(x, y, 2, 2, SIZE)), sizes={1: SIZE})
     assert len(parts.get(1, ())) == 2 * touches
 
 
 def test_the_foot_of_a_column_is_not_beside_the_head_of_the_next() -> None:
-    assert touching_parts(real(rectangle(2, 8, 1, 1, SIZE), rectangle(3, 0, 1, 1, SIZE)), sizes={1: SIZE}) == {}
+    assert parts_of(real(rectangle(2, 8, 1, 1, SIZE), rectangle(3, 0, 1, 1, SIZE)), sizes={1: SIZE}) == {}
 
 
 def test_a_detection_over_two_merges_both_and_one_over_half_of_the_second_none() -> None:
@@ -131,9 +135,9 @@ def test_pieces_split_and_duplicates_do_not() -> None:
 
 def test_crowds_and_other_images_are_left_out() -> None:
     crowd = truth_of(rectangle(4, 0, 4, 4, SIZE), iscrowd=True)
-    assert touching_parts([*real(rectangle(0, 0, 4, 4, SIZE)), crowd], sizes={1: SIZE}) == {}
+    assert parts_of([*real(rectangle(0, 0, 4, 4, SIZE)), crowd], sizes={1: SIZE}) == {}
     pair = real(rectangle(0, 0, 4, 4, SIZE), rectangle(4, 0, 4, 4, SIZE))
-    assert touching_parts(pair, sizes={2: SIZE}) == {}
+    assert parts_of(pair, sizes={2: SIZE}) == {}
     elsewhere: Any = [{**p, "image_id": 2} for p in found(rectangle(0, 0, 8, 4, SIZE))]
     assert ours(pair, elsewhere, {1: SIZE, 2: SIZE}) == MergesAndSplits(2, 0, 0, 0)
 

@@ -19,7 +19,6 @@ from segtrain.evaluation import OBJECT, Detections, GroundTruthSet, metric_input
 from segtrain.metrics.average_precision import true_boxes
 from segtrain.metrics.bootstrap import paired_difference
 from segtrain.metrics.strata import Trait, classes, ks_contrast, numbers_by_stratum, resampled_by_stratum, thirds
-from segtrain.metrics.touching import crowding
 from segtrain.records import GroundTruth
 from segtrain.report.blocks import Block, Bullets, Charts, Folded, Heading, Paragraph, Section, Term, Terms
 from segtrain.report.charts import Axis, Chart, Line, nice_scale, series_styles, step_ticks
@@ -260,12 +259,13 @@ def time_by_size(detections: Detections, ground_truth: GroundTruthSet) -> TimeBy
     )
 
 
-def find_traits(ground_truth: GroundTruthSet, split: Split) -> dict[str, Trait]:
+def find_traits(ground_truth: GroundTruthSet, split: Split, crowded: IntArray) -> dict[str, Trait]:
     """Compute the traits of the true objects that are defined for at least one of them.
 
     Args:
         ground_truth: true objects.
         split: evaluated data; without images there is no contrast.
+        crowded: crowding of the true objects, see ``segtrain.metrics.touching.crowding_of_truths``.
     """
     truths, here = ground_truth.truths, defaultdict(list)
     crowds: dict[int, list[GroundTruth]] = defaultdict(list)
@@ -275,10 +275,8 @@ def find_traits(ground_truth: GroundTruthSet, split: Split) -> dict[str, Trait]:
         else:
             here[truth["image_id"]].append(number)
     area, contrast = np.full((2, len(truths)), np.nan)
-    crowded = np.full(len(truths), -1, dtype=np.int64)
-    for image_id, numbers in with_progress("crowding of objects", here.items()):
+    for numbers in here.values():
         area[numbers] = [truths[n]["area"] for n in numbers]
-        crowded[numbers] = crowding([truths[n]["segmentation"] for n in numbers], ground_truth.sizes[image_id])
     for image_id, grey in _greys(split, here):
         rles, others = [truths[n]["segmentation"] for n in here[image_id]], crowds[image_id]
         contrast[here[image_id]] = ks_contrast(grey, rles, [crowd["segmentation"] for crowd in others])
