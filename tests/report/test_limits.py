@@ -252,7 +252,7 @@ def test_the_ceiling_alone(tmp_path: Path) -> None:
     write_report(tmp_path, Results.of(content))
     page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
     assert '<section id="limits">' in page
-    assert "Are the scores to be trusted" not in page
+    assert "Can the scores be trusted" not in page
     assert "perfect 28 × 28 masks" in text
     assert "Detections by their score" not in text
     content["mask_ceiling"] = None  # these data have no objects

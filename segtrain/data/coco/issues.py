@@ -135,7 +135,9 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "rle-corrupt": IssueType("error", "run-length string that is no code", _ANNOTATION),
     "rle-size": IssueType("error", "run lengths of another size than the image", _ANNOTATION),
     "segmentation-form": IssueType(
-        "warning", "segmentation in another form than COCO's", "read as the one thing it can mean; --fix rewrites it"
+        "warning",
+        "segmentation in another form than COCO's",
+        "read, as its meaning is clear; --fix rewrites it",
     ),
     "box-without-mask": IssueType(
         "error",
@@ -175,7 +177,7 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "box-contradicts-mask": IssueType(
         "warning", "box that lies elsewhere than its mask", "kept; training takes the mask's"
     ),
-    "box-form": IssueType("warning", "box in another form than [x, y, width, height]", "read as what it can only mean"),
+    "box-form": IssueType("warning", "box in another form than [x, y, width, height]", "read, as its meaning is clear"),
     "area-form": IssueType("warning", "area as text or in a list", "read as the number that it is"),
     "area-missing": IssueType("warning", "annotation without an area", "taken from the mask"),
     "area-invalid": IssueType("warning", "area that is zero, negative or no number", "taken from the mask"),
@@ -248,13 +250,13 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "image-constant-in-most": IssueType(
         "error", "image that reads as nearly constant, as most do", "give data.intensity the range that they use"
     ),
-    "image-constant": IssueType("note", "image that reads as nearly constant", "kept; compare data.intensity"),
+    "image-constant": IssueType("note", "image that reads as nearly constant", "kept; see data.intensity"),
     "image-few-levels": IssueType(
         "note", "image that keeps fewer than 32 grey levels", "data.intensity can give a narrower range"
     ),
     "image-blank-pixels": IssueType("note", "image with pixels that hold no data", "these pixels are read as black"),
     "image-exif": IssueType(
-        "note", "image with an EXIF orientation", "data.exif=auto takes the reading of the json's size"
+        "note", "image with an EXIF orientation", "data.exif=auto reads it in the orientation of the json's size"
     ),
     "image-cmyk": IssueType("note", "CMYK image", "read as RGB"),
     "image-grey": IssueType("note", "grey image", "read as RGB of three equal channels"),
@@ -263,7 +265,7 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "image-transparent": IssueType(
         "warning",
         "image of which most is transparent",
-        "its hidden colours are read; flatten it if they are odd",
+        "the colours of its transparent pixels are read; flatten it if they are wrong",
     ),
     "image-deep": IssueType("note", "image of more than 8 bits", "scaled to 8 bits from the range of data.intensity"),
     "image-pages": IssueType(
@@ -282,18 +284,22 @@ ISSUE_TYPES: dict[str, IssueType] = {
         "note", "images of one source (.rf.HASH, or another extension)", "kept, on one side of a drawn split"
     ),
     # The set.
-    "leak": IssueType("note", "identical file in training and validation", "kept; remove one, or the numbers flatter"),
+    "leak": IssueType(
+        "note", "identical file in training and validation", "kept; remove one, or validation scores are too high"
+    ),
     "leak-of-source": IssueType(
-        "note", "images of one source (.rf.HASH) in training and validation", "kept; move one, or the numbers flatter"
+        "note",
+        "images of one source (.rf.HASH) in training and validation",
+        "kept; move one, or validation scores are too high",
     ),
     "images-empty": IssueType("note", "image without annotations", "kept as a negative"),
     "over-max-dets": IssueType(
-        "warning", "image with more objects than max_dets", "raise data.max_dets, or recall is cut"
+        "warning", "image with more objects than max_dets", "raise data.max_dets, which limits recall"
     ),
     "no-objects": IssueType(
-        "warning", "no usable object in the whole file", "nothing can be learnt or measured with it"
+        "warning", "no usable object in the whole file", "nothing can be learned or measured with it"
     ),
-    "category-rare": IssueType("note", "category in at most 10 images", "expect noisy numbers for it"),
+    "category-rare": IssueType("note", "category in at most 10 images", "its scores are uncertain"),
     "object-too-small": IssueType("note", "object too small for the network", "raise segmenter.scale or min_size"),
 }
 FRAME_ERRORS = ("frame", "frame-unknown", "frame-outside")  # they concern a file as a whole

@@ -290,7 +290,7 @@ def read_coco_file(path: Path) -> RawFile:
         raise FileError("not-json", path, f"not a json file ({error}); export it again") from error
     for kind, entries in (("images", root.images), ("categories", root.categories)):
         if not entries:
-            raise FileError("empty-list", path, f"the list {kind} is empty; nothing can be learnt or measured")
+            raise FileError("empty-list", path, f"the list {kind} is empty; nothing can be learned or measured")
     return RawFile(path, buffer, root.images, root.annotations, root.categories, forms=forms, joined=_notes(root))
 
 

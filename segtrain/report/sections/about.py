@@ -14,8 +14,8 @@ _COUNTS = ("images", "annotations", "used", "crowd", "dropped", "repaired")
 _VARIANTS = {
     "textbook": (
         "Textbook rows",
-        "follow the textbook rule as it stands: every region that passes is an object, and objects that touch stay "
-        "one.",
+        "follow the textbook rule unchanged: every region beyond the threshold or inside an edge is an object, and "
+        "touching objects are not separated.",
     ),
     "robust": (
         "Robust rows",

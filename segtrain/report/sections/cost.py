@@ -86,7 +86,7 @@ def cost_table(results: Results) -> Table:
         columns,
         lambda name, _: values[name],
         "Time and counts",
-        "Time of each part, memory, training data, and what came of it. Warm-up is left out.",
+        "Time of each part, memory, training data, and numbers of detections. Warm-up is left out.",
     )
     return explain(table, why)
 

@@ -173,7 +173,7 @@ def _chart(results: Results, track: TrackName, title: str) -> list[Charts]:
     chart = error_chart(results, track, title)
     if chart is None:
         return []
-    caption = "A short bar at a low AP50: the errors hide one another."
+    caption = "A short bar at a low AP50 means that errors hide one another."
     if isinstance(chart.y, Lanes) and any(lane.faint for lane in chart.y.lanes):
         caption += f" Faded: AP50 below {_FAINT:.2f}."
     return [Charts([chart], caption, legend=True)]

@@ -108,7 +108,7 @@ def difference_table(results: Results) -> Table | None:
     if not rows or not columns:
         return None
     label = f"Differences to {results.reference}"
-    return Table(tuple(columns), tuple(rows), label, "The data can tell where p is below 0.05.")
+    return Table(tuple(columns), tuple(rows), label, "A difference is significant where p is below 0.05.")
 
 
 def seed_table(results: Results) -> Table | None:
@@ -193,9 +193,9 @@ def _definitions(results: Results) -> list[Term]:
                 "Δ, p",
                 f"Δ is a method's value minus that of {results.reference}, as both are shown. p is the two-sided "
                 "p-value of the paired bootstrap test on the same draws; ≤ marks the smallest p that so many draws can "
-                "give. It is corrected for the number of methods (Holm, 1979); intervals are not, so one without 0 "
-                "may stand beside a p of 0.05 or more, and then the data cannot tell. Where the verdict compares the "
-                f"best two and neither is {results.reference}, p is that of the pair alone.",
+                "give. It is corrected for the number of methods (Holm, 1979); intervals are not, so an "
+                "interval may exclude 0 although p is 0.05 or more: such a difference is not significant. Where the "
+                f"verdict compares the best two and neither is {results.reference}, p is that of the pair alone.",
             )
         )
     return terms

@@ -41,10 +41,10 @@ def limits(results: Results) -> Section | None:
     blocks: list[Block] = [Paragraph(" ".join(ceiling_sentences(results))), ceiling] if ceiling else []
     if calibrated:
         blocks += [
-            Heading("Are the scores to be trusted?"),
+            Heading("Can the scores be trusted?"),
             Paragraph(
-                "A score of 0.8 should mean that 8 of 10 such detections are right. Dots on the dotted diagonal do; "
-                "below it scores promise too much, above it too little."
+                "A score of 0.8 should mean that 8 of 10 such detections are right. This holds for dots on the dotted "
+                "diagonal; below it scores are too high, above it too low."
             ),
             Charts(
                 reliability_charts(results),

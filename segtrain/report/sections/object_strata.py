@@ -50,15 +50,16 @@ _DEFINITIONS = (
         "COCO's fixed bounds. An object is touching if a pixel of another one is next to one of its own, overlapping "
         "if they share one. AP of a kind ignores all other objects, and detections matched to them. An unmatched "
         "detection counts by its own area among sizes, as in COCO. Its contrast or crowding is unknown, so there it "
-        "counts as the kind's share of all objects, lest a rare kind have a low AP for being rare (normalised "
-        "precision, Hoiem et al., 2012). Recall is the share of objects matched at IoU 0.50, and IoU the mean over the "
-        "objects of their best overlap with a detection, both at the operating point. All categories count as one.",
+        "is weighted by the kind's share of all objects; otherwise a rare kind would have a low AP only because it is "
+        "rare (normalised precision, Hoiem et al., 2012). Recall is the share of objects matched at IoU 0.50, and IoU "
+        "the mean over the objects of their best overlap with a detection, both at the operating point. All categories "
+        "are treated as one.",
     ),
     Term(
         "Contrast",
         "Kolmogorov-Smirnov distance of an object's grey values to those within 3 pixels around it that belong to no "
         "object: the largest distance of the two cumulative distributions. At 1 some threshold separates them without "
-        "a mistake; at 0 no threshold is any use.",
+        "a mistake; at 0 no threshold separates them at all.",
     ),
 )
 logger = logging.getLogger(__name__)
