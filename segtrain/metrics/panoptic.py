@@ -160,9 +160,11 @@ def _count(
     """Add an image's matches to its (categories, 4) sums; truths and predictions are ordered by precedence."""
     groups = [masks.runs(group.rles) for group in (truths, predictions, crowds)]
     partition = Partition(*(np.concatenate([runs[ends] for runs in groups]) for ends in (1, 2)))
-    ends = np.cumsum([len(mask) for mask, _, _ in groups])[:-1]
+    owners = [mask for mask, _, _ in groups]
+    del groups  # ragged masks have millions of runs
+    ends = np.cumsum([len(mask) for mask in owners])[:-1]
     spans = zip(np.split(partition.first, ends), np.split(partition.last, ends), strict=True)
-    real, found, ignored = ((mask, *span) for (mask, _, _), span in zip(groups, spans, strict=True))
+    real, found, ignored = ((mask, *span) for mask, span in zip(owners, spans, strict=True))
     real_owner, found_owner = _painted(partition, real, 0), _painted(partition, found, LEAST_SHARE)
     real_area = partition.areas(real_owner, len(truths.rles))
     found_area = partition.areas(found_owner, len(predictions.rles))

@@ -28,12 +28,16 @@ class Partition:
     """
 
     def __init__(self, starts: IntArray, stops: IntArray) -> None:
+        # Ragged masks have millions of runs: what is no longer needed is freed, and numbers are no wider than need be.
         ends = np.concatenate([starts, stops])
         order = np.argsort(ends)
         cuts = ends[order]
-        new = np.diff(cuts, prepend=-1) > 0
-        place = np.empty(len(ends), dtype=np.int64)
-        place[order] = np.cumsum(new) - 1
+        del ends
+        new = np.ones(len(cuts), dtype=np.bool_)
+        np.not_equal(cuts[1:], cuts[:-1], out=new[1:])
+        place = np.empty(len(cuts), dtype=np.int64)
+        place[order] = np.cumsum(new, dtype=np.int32) - np.int32(1)
+        del order
         cuts = cuts[new]
         self.starts, self.lengths = cuts[:-1], np.diff(cuts)
         self.first, self.last = place[: len(starts)], place[len(starts) :]
