@@ -55,6 +55,7 @@ from segtrain.io import expand_path, printable
 from segtrain.masks.parse import Rings
 from segtrain.metrics.scores import TrackScores
 from segtrain.nodes import build, nearest, read_yaml
+from segtrain.prediction.sources import find_sources
 from segtrain.records import Category, Instances
 from segtrain.runtime import resolve_device
 from segtrain.segmenters import Segmenter
@@ -81,6 +82,8 @@ class Model:
             a classical method, whose scores only rank.
         intensity: ranges by which image files are read: those of the training; the full range of each type of samples
             for a classical method.
+        channels: channels of image files that become red, green and blue, as in the training; None for the colours that
+            files declare.
 
     >>> import segtrain as st
     >>> st.load("runs/train/cells")
@@ -92,6 +95,7 @@ class Model:
     class_names: Sequence[str]
     score_threshold: float
     intensity: Intensity = FULL
+    channels: tuple[int, ...] | None = None
 
     def __repr__(self) -> str:
         if not self.class_names:
@@ -123,7 +127,37 @@ class Model:
         """
         if isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) < 4:
             raise SegtrainError("segment takes a list of images; write segment([image])")
-        return self.segmenter.segment([_as_image(image, self.intensity) for image in images])
+        return self.segmenter.segment([_as_image(image, self.intensity, self.channels) for image in images])
+
+    def predict(self, images: ImageLike | Sequence[ImageLike]) -> list[Instances]:
+        """Segment images and keep the instances above the score threshold; the command ``segtrain predict`` in Python.
+
+        Args:
+            images: an image, or a list of images, as of `segment`; or the path of a folder, of which all image files
+                are taken by name, those of folders below included. Each page of a file is an image.
+
+        Returns:
+            The instances of each image, in the image's own frame, best first.
+
+        Raises:
+            SegtrainError: an image is of another kind, a file cannot be read, or a folder holds no images.
+
+        >>> import segtrain as st
+        >>> [len(found) > 5 for found in st.classical("threshold_otsu").predict("cells/images/val")]
+        [True, True]
+        """
+        single = isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) < 4
+        given: Sequence[Any] = [images] if single else images  # type: ignore[assignment]
+        found = (one for image in given for page in self._pages(image) for one in self.segment([page]))
+        return [instances[instances.scores >= self.score_threshold] for instances in found]
+
+    def _pages(self, image: Any) -> Iterator[Any]:
+        """Yield the pages of image files, and any other image as it is."""
+        if not isinstance(image, str | Path):
+            yield image
+            return
+        for source in find_sources([str(image)]):
+            yield from read_pages(source.path, channels=self.channels, intensity=self.intensity)
 
 
 def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -> Model:
@@ -147,7 +181,11 @@ def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -
     intensity = Intensity.from_plain(checkpoint.intensity)
     if intensity.others is None:  # files of types that the training did not have
         intensity = replace(intensity, others="full")
-    return Model(network, network.title, checkpoint.class_names, checkpoint.score_threshold, intensity)
+    channels = checkpoint.config.get("data", {}).get("channels")
+    return Model(
+        network, network.title, checkpoint.class_names, checkpoint.score_threshold, intensity,
+        None if channels is None else tuple(channels),
+    )  # fmt: skip
 
 
 def classical(method: str | Callable[..., LabelMap], *, min_area: int | None = None, **settings: Any) -> Model:
@@ -585,10 +623,10 @@ def _size(shape: Sequence[int]) -> str:
     return f"{shape[0]} x {shape[1]}"
 
 
-def _as_image(image: Any, intensity: Intensity = FULL) -> Tensor:
+def _as_image(image: Any, intensity: Intensity = FULL, channels: tuple[int, ...] | None = None) -> Tensor:
     """Convert any image that `Model.segment` takes to a uint8 RGB tensor (3, H, W)."""
     if isinstance(image, str | Path):
-        image = read_image(image, intensity=intensity)
+        image = read_image(image, intensity=intensity, channels=channels)
     if isinstance(image, Image.Image):
         image = np.asarray(image.convert("RGB"))
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:

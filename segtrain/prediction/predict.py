@@ -180,7 +180,7 @@ class _Writer:
             found: instances of all scores.
         """
         full = self._model.max_dets is not None and len(found) >= self._model.max_dets
-        found = _above(found, self._threshold)
+        found = found[found.scores >= self._threshold]
         totals = self._store.totals
         image_id, first = totals.images + 1, totals.objects + 1
         height, width = found.size
@@ -270,13 +270,3 @@ class _Writer:
         content = BytesIO()
         Image.fromarray(pixels).save(content, "PNG", compress_level=1)
         write_atomically(self._out / name, content.getvalue(), sync=False)
-
-
-def _above(found: Instances, threshold: float) -> Instances:
-    """Keep the instances whose score reaches a threshold."""
-    kept = np.flatnonzero(found.scores >= threshold)
-    if len(kept) == len(found):
-        return found
-    return Instances(
-        found.size, found.boxes[kept], found.labels[kept], found.scores[kept], [found.rles[k] for k in kept.tolist()]
-    )

@@ -170,6 +170,11 @@ def test_a_network_finds_what_it_finds_from_python(
         assert [entry["score"] for entry in own] == found.scores.tolist()
         assert [entry["segmentation"] for entry in own] == list(found.rles)
         assert [entry["category_id"] for entry in own] == [{1: 3, 2: 7}[label] for label in found.labels.tolist()]
+    kept = [
+        sum(score >= model.score_threshold for score in found.scores)
+        for found in model.segment(sorted(folder.iterdir()))
+    ]
+    assert [len(found) for found in model.predict(folder)] == kept
     few = tmp_path / "few"
     assert run(workplace.run, folder, "--out", few, "--score", 0, "--max-dets", 2, "--device", "cpu") == 0
     assert len(predicted(few)["annotations"]) == 2 * len(predicted(few)["images"])
