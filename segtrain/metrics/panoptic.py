@@ -1,6 +1,5 @@
 """Panoptic quality of instances (Kirillov et al., CVPR 2019)."""
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,11 +10,12 @@ from segtrain import masks
 from segtrain.arrays import FloatArray, IntArray, mean_of_defined
 from segtrain.mask_records import column, rles_of
 from segtrain.masks import PackedRles
-from segtrain.masks.sweep import Runs, ranges
+from segtrain.masks.sweep import Runs, blocks, ranges
 from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction
 
 OVERLAP, TP, FP, FN = range(4)  # columns of the sums
+_BATCH = 2**20  # characters of run-length code of the images that are counted at a time, if no image has more
 LEAST_SHARE = 0.5  # a detection that keeps no more of its pixels is dropped
 
 
@@ -103,12 +103,15 @@ def panoptic_counts(
     [[[0.75, 1.0, 0.0, 0.0]]]
     """
     places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
+    numbers = {image_id: number for number, image_id in enumerate(sizes)}
     objects, ignored = ([t for t in truths if bool(t["iscrowd"]) == crowd] for crowd in (False, True))
-    real, crowds = (_segments(group, masks.area(rles_of(group)), places) for group in (objects, ignored))
-    found = _segments(predictions, -column(predictions, "score"), places)
+    real, crowds = (_segments(group, masks.area(rles_of(group)), places, numbers) for group in (objects, ignored))
+    found = _segments(predictions, -column(predictions, "score"), places, numbers)
     sums = np.zeros((len(sizes), len(places), 4))
-    for image, image_id in enumerate(sizes):
-        _count(real[image_id], found[image_id], crowds[image_id], sums[image])
+    pixels = max((height * width for height, width in sizes.values()), default=0)
+    lengths = sum((own.code_lengths(len(sizes)) for own in (real, found, crowds)), np.zeros(len(sizes), np.int64))
+    for part in blocks(lengths, _BATCH):
+        _count(real.of_images(part), found.of_images(part), crowds.of_images(part), pixels, sums[part])
     return sums
 
 
@@ -129,36 +132,51 @@ def qualities(sums: FloatArray) -> FloatArray:
 
 
 class _Segments(NamedTuple):
-    """Masks of an image in the order of precedence, and the number of each one's category."""
+    """Masks of images in the order of the images and of precedence.
 
+    Attributes:
+        image: number of each mask's image.
+        place: number of each mask's category.
+        rles: the masks.
+    """
+
+    image: IntArray
     place: IntArray
     rles: PackedRles
 
+    def of_images(self, images: slice) -> "_Segments":
+        """Select the masks of successive images, which are numbered from 0 then."""
+        first, last = np.searchsorted(self.image, [images.start, images.stop]).tolist()
+        return _Segments(self.image[first:last] - images.start, self.place[first:last], self.rles[first:last])
+
+    def code_lengths(self, images: int) -> IntArray:
+        """Count the characters of the run-length codes of each image, (images,)."""
+        lengths = np.diff(self.rles.ends, prepend=0)
+        return np.bincount(self.image, lengths, minlength=images).astype(np.int64)
+
 
 def _segments(
-    records: Sequence[Any], rank: FloatArray | IntArray, places: Mapping[int, int]
-) -> defaultdict[int, _Segments]:
-    """Group the masks of these categories by image, by rising rank; images without any have none."""
+    records: Sequence[Any], rank: FloatArray | IntArray, places: Mapping[int, int], numbers: Mapping[int, int]
+) -> _Segments:
+    """Sort the masks of these categories and images by image, then by rising rank."""
     place = np.array([places.get(own, -1) for own in column(records, "category_id").tolist()], dtype=np.int64)
-    image = column(records, "image_id")
+    image = np.array([numbers.get(own, -1) for own in column(records, "image_id").tolist()], dtype=np.int64)
     order = np.lexsort((rank, image))
-    order = order[place[order] >= 0]
-    rles = PackedRles.of(rles_of(records))
-    groups: defaultdict[int, _Segments] = defaultdict(lambda: _Segments(np.zeros(0, dtype=np.int64), PackedRles.of([])))
-    for own in np.split(order, np.flatnonzero(np.diff(image[order])) + 1):
-        if len(own):
-            groups[int(image[own[0]])] = _Segments(place[own], rles.where(own))
-    return groups
+    order = order[(place[order] >= 0) & (image[order] >= 0)]
+    return _Segments(image[order], place[order], PackedRles.of(rles_of(records)).where(order))
 
 
-def _count(
-    truths: _Segments,
-    predictions: _Segments,
-    crowds: _Segments,
-    sums: FloatArray,
-) -> None:
-    """Add an image's matches to its (categories, 4) sums; truths and predictions are ordered by precedence."""
-    groups = [masks.runs(group.rles) for group in (truths, predictions, crowds)]
+def _count(truths: _Segments, predictions: _Segments, crowds: _Segments, pixels: int, sums: FloatArray) -> None:
+    """Add the matches of some images to their sums.
+
+    Args:
+        truths: true objects.
+        predictions: detections.
+        crowds: crowds.
+        pixels: number of pixels of the largest image; the planes of the images are placed one after the other.
+        sums: (images, categories, 4) sums.
+    """
+    groups = [_in_line(group, pixels) for group in (truths, predictions, crowds)]
     partition = Partition(*(np.concatenate([runs[ends] for runs in groups]) for ends in (1, 2)))
     owners = [mask for mask, _, _ in groups]
     del groups  # ragged masks have millions of runs
@@ -169,6 +187,8 @@ def _count(
     real_area = partition.areas(real_owner, len(truths.rles))
     found_area = partition.areas(found_owner, len(predictions.rles))
     real_place, found_place = truths.place, predictions.place
+    real_cell, found_cell = (own.image * sums.shape[1] + own.place for own in (truths, predictions))
+    cells = sums.reshape(-1, 4)
 
     pairs = np.where((real_owner >= 0) & (found_owner >= 0), real_owner * len(predictions.rles) + found_owner, -1)
     meeting = np.unique(pairs[pairs >= 0])
@@ -177,8 +197,8 @@ def _count(
     either = real_area[t] + found_area[p] - shared
     matched = (real_place[t] == found_place[p]) & (2 * shared > either)
     t, p = t[matched], p[matched]
-    sums[:, OVERLAP] += np.bincount(real_place[t], (shared / either)[matched], minlength=len(sums))
-    sums[:, TP] += np.bincount(real_place[t], minlength=len(sums))
+    cells[:, OVERLAP] += np.bincount(real_cell[t], (shared / either)[matched], minlength=len(cells))
+    cells[:, TP] += np.bincount(real_cell[t], minlength=len(cells))
 
     missed, false = real_area > 0, found_area > 0
     missed[t] = false[p] = False
@@ -188,8 +208,15 @@ def _count(
         inside = (partition.total(first[chosen], last[chosen]) > 0) & (real_owner < 0)
         hidden = partition.areas(np.where(inside, found_owner, -1), len(predictions.rles))
         false &= (found_place != place) | (2 * hidden <= found_area)
-    sums[:, FN] += np.bincount(real_place[missed], minlength=len(sums))
-    sums[:, FP] += np.bincount(found_place[false], minlength=len(sums))
+    cells[:, FN] += np.bincount(real_cell[missed], minlength=len(cells))
+    cells[:, FP] += np.bincount(found_cell[false], minlength=len(cells))
+
+
+def _in_line(segments: _Segments, pixels: int) -> Runs:
+    """Return the runs of masks, the planes of their images placed one after the other."""
+    mask, starts, stops = segments.rles.runs()
+    offset = segments.image[mask] * pixels
+    return mask, starts + offset, stops + offset
 
 
 def _painted(partition: Partition, runs: Runs, least_share: float) -> IntArray:
