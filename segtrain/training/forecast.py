@@ -28,8 +28,8 @@ from segtrain.training.rehearsal import pending_state_bytes, rehearse, timed, wi
 from segtrain.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
-LEAST_STEPS = 10  # a shorter run shows its time by itself
-WORTH_STEPS = 40  # least number of steps of a run for which slow steps are rehearsed more than once
+# Least number of steps of a run that is foretold, and of one whose slow steps are rehearsed more than once.
+LEAST_STEPS = 10
 _LOOKED_AT = 100  # batches among which a typical one is chosen
 _QUICK = 1.0  # seconds; steps that take less are always rehearsed more than once
 _REPEATS = 3  # of such a step, whose time says little on a busy machine
@@ -50,6 +50,7 @@ class Forecast:
         minutes: limit of the training in minutes, if that ends it; None if epochs or steps do.
         memory: bytes at the peak, in each process; None where the system cannot tell.
         available: bytes that this process may take.
+        warm: False if a step was timed that had to warm up, which takes longer than those that follow.
     """
 
     steps: int
@@ -59,6 +60,7 @@ class Forecast:
     minutes: float | None
     memory: float | None
     available: float
+    warm: bool = True
 
     @property
     def seconds(self) -> float:
@@ -73,12 +75,16 @@ class Forecast:
         '552 steps of about 53 s: 8.1 h, validation 12 min, about 9.3 GB'
         >>> Forecast(300, 0.8, 1.3, 20.0, 4.0, None, 15e9).line
         'about 300 steps of 0.8 s (1.3 s with the largest images) in 4 min, validation 20 s'
+        >>> Forecast(3, 62.0, 62.0, 20.0, 4.0, None, 15e9, warm=False).line
+        'at least 3 steps of 62 s at most in 4 min, validation 20 s'
         """
         step, most = describe_seconds(self.step), describe_seconds(self.costliest)
         largest = f" ({most} with the largest images)" if self.costliest > self.step / _ALIKE else ""
         time = describe_seconds(self.seconds)
         if self.minutes is None:
             text = f"{self.steps} step{'s' * (self.steps != 1)} of about {step}{largest}: {time}"
+        elif not self.warm:
+            text = f"at least {self.steps} step{'s' * (self.steps != 1)} of {step} at most in {time}"
         else:
             text = f"about {self.steps} step{'s' * (self.steps != 1)} of {step}{largest} in {time}"
         each = " in each process" if distributed.size() > 1 else ""
@@ -185,7 +191,7 @@ def _forecast(
         with MemoryAbove(device) as memory:
             warm = _first_step(trainer, costly)
             stage.update(0.25)
-            again = warm < _QUICK or _most_steps(trainer, steps, warm) >= WORTH_STEPS
+            again = warm < _QUICK or _most_steps(trainer, steps, warm) >= LEAST_STEPS
             repeats = _REPEATS if warm < _QUICK else 1
             most = _usual_step(trainer, costly, repeats) if again else warm
         stage.update(0.5)
@@ -209,7 +215,7 @@ def _forecast(
     shown = count * len(validation.index.images) + chosen
     pending = pending_state_bytes(learner.optimizer)
     peak = None if memory.gib is None else held + memory.gib * 2**30 + pending
-    return Forecast(steps, step, costliest, shown / distributed.size() * per_image, minutes, peak, held + free)
+    return Forecast(steps, step, costliest, shown / distributed.size() * per_image, minutes, peak, held + free, again)
 
 
 def _most_steps(trainer: Trainer, steps: int | None, seconds: float) -> float:

@@ -162,7 +162,12 @@ def test_steps_that_fit_into_minutes(index: CocoIndex, tmp_path: Path, clock: li
     assert found is not None
     assert found.minutes is None
     assert found.seconds == 120.0
-    assert clock == [2] * 3  # 30 steps of more than a second are not worth a second rehearsal
+    assert clock == [2] * 4
+    run.changes |= {"max_steps": None, "max_minutes": 0.5}
+    found = announced(run, run.trainer())
+    assert found is not None
+    assert found.line.startswith("at least 7 steps of 4 s at most in 30 s, ")
+    assert clock == [2] * 5  # so few steps are not worth a second rehearsal
 
 
 def test_typical_images_are_timed_where_they_cost_less(tmp_path: Path, clock: list[int]) -> None:
