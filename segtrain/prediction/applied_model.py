@@ -25,15 +25,15 @@ _WINNER = (".yaml", ".yml")
 
 @dataclass(frozen=True)
 class AppliedModel:
-    """Segmenter with what applying it to images of any origin needs.
+    """Segmenter with the settings that are needed to apply it to new images.
 
     Attributes:
         segmenter: the segmenter, on its device.
         title: name of the network or of the method.
-        source: path or name that it was asked for by.
+        source: path or name from which it was loaded.
         categories: category of each label 1..K; a single one for a classical method, whose labels are all 0.
         score_threshold: operating point; 0 where scores only rank.
-        max_dets: most instances of an image; None where there is no limit.
+        max_dets: largest number of instances of an image; None for no limit.
         intensity: ranges by which images are read.
         channels: channels of an image that become red, green and blue; None for the colours that files declare.
         fingerprint: text that differs where weights or settings differ.
@@ -64,12 +64,12 @@ def load_applied(
         source: a run's folder, a checkpoint, ``tuned/segmenter/NAME_winner.yaml`` of an evaluation, or the name of a
             classical method, such as "threshold_otsu".
         device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: "fp32", "bf16" or "fp16"; None as trained.
-        max_dets: most instances that a network returns for an image; None as trained.
+        precision: "fp32", "bf16" or "fp16"; None for that of the training.
+        max_dets: largest number of instances that a network returns for an image; None for that of the training.
         trust: packages beside segtrain whose code a checkpoint may name.
 
     Raises:
-        SegtrainError: there is no such model, it cannot be read, or it asks for foreign code.
+        SegtrainError: there is no such model, it cannot be read, or it names code of a package that is not trusted.
 
     >>> load_applied("threshold_otsu").categories
     [Category(id=1, name='object', entry=0)]

@@ -15,7 +15,7 @@ _UNITS = {
 def pixel_size_of(path: Path) -> float | None:
     """Read the width of a pixel in micrometres from an ImageJ or OME TIFF.
 
-    The resolution of other files says how they are printed, not how they were taken.
+    The resolution in other files is that of printing, and has nothing to do with the size of a pixel in the object.
 
     Args:
         path: path of an image file.

@@ -1,4 +1,4 @@
-"""Prediction on new images: read ahead, segmented one by one, and written in the kinds that were asked for."""
+"""Prediction on new images, which are read ahead, segmented one by one, and written in the chosen kinds of files."""
 
 import json
 import logging
@@ -64,13 +64,13 @@ class PredictionSettings:
 
 @dataclass
 class Outcome:
-    """What a prediction has done.
+    """Outcome of a prediction.
 
     Attributes:
         totals: sums over all images, those of earlier runs included.
-        skipped: number of files that earlier runs have done.
+        skipped: number of files that earlier runs have segmented.
         unreadable: reason by name of each file that cannot be read.
-        written: what was written, as paths relative to the output folder.
+        written: files and folders that were written, relative to the output folder.
     """
 
     totals: Totals
@@ -88,7 +88,7 @@ def predict_files(
         model: the segmenter.
         sources: the files; those that an earlier run into the same folder has done are skipped.
         out: output folder.
-        settings: what to read and to write.
+        settings: settings of reading and writing.
         overwrite: True to begin anew in a folder that holds predictions.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Image files to segment: what the arguments of a command name, listed once, in a fixed order."""
+"""Image files to segment, as the arguments of a command name them, each listed once, in a fixed order."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ class Source:
     Attributes:
         path: absolute path.
         name: path relative to the common folder of all sources, with ``/`` between its parts.
-        key: name of what is written for the file, without ending; no two sources share one.
+        key: name of the files that are written for it, without ending; unique among the sources.
     """
 
     path: Path
