@@ -176,7 +176,7 @@ def _serve(
         connection.send((number, content, share, records))
         records.clear()
 
-    with suppress(EOFError, BrokenPipeError):
+    with suppress(EOFError, ConnectionError):
         while True:
             number = connection.recv()
             try:

@@ -1,6 +1,9 @@
 """Methods whose images several processes share."""
 
 import json
+import subprocess
+import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from segtrain.data.coco.record_tables import ImageInfo
 from tests.conftest import Workplace
 from tests.helpers.scripts import data_of, run
 
+ROOT = Path(__file__).parents[2]
 ROWS = ("threshold_oracle", "threshold_otsu", "threshold_mean", "kmeans_lab", "edge_tuned", "threshold_tuned")
 
 
@@ -23,6 +27,7 @@ def numbers(folder: Path) -> dict[str, Any]:
         del content[key]
     for method in content["methods"].values():
         del method["timing"], method["costs"]
+        method.pop("measured", None)
     return content
 
 
@@ -56,3 +61,23 @@ def test_the_images_that_are_timed_are_of_all_sizes() -> None:
     assert (heights[0], heights[-1]) == (10, 109)
     assert max(high - low for low, high in pairwise(heights)) <= 6
     assert timed_images(images[:5]) == images[:5]
+
+
+@pytest.mark.slow
+def test_what_is_killed_goes_on_to_the_same_numbers(workplace: Workplace, tmp_path: Path) -> None:
+    rows = [f"+segmenter@segmenters.{name}={name}" for name in ROWS]
+    limits = ["bootstrap.resamples=20", "tune.trials=3", "tune.seconds=null", "tune.images=2", "gallery=1", "threads=2"]
+    arguments = ["methods=none", *rows, *data_of(workplace.data), *limits]
+    assert run("evaluate", *arguments, "output_dir=whole", folder=tmp_path).code == 0
+    command = [sys.executable, str(ROOT / "evaluate.py"), *arguments, "output_dir=killed", "resume=auto"]
+    kept = tmp_path / "killed" / "rows"
+    for parts in (1, 3, 6, 9):  # parts of rows that are whole when it is killed
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+        while process.poll() is None and (not kept.exists() or len(list(kept.iterdir())) < parts):
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    again = run("evaluate", *arguments, "output_dir=killed", "resume=auto", folder=tmp_path)
+    assert (again.code, again.err) == (0, "")
+    assert again.out.count(": taken from ") >= 1
+    assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")
