@@ -15,7 +15,6 @@ from torch import Tensor
 
 from segtrain import visualize
 from segtrain.arrays import RgbArray
-from segtrain.cli.config import config_folder
 from segtrain.data.check.image_checks import FEW_LEVELS
 from segtrain.data.check.load import CheckMode, load_index, refuse_errors, with_image_files
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
@@ -54,7 +53,7 @@ from segtrain.evaluation import score as _score
 from segtrain.io import expand_path, printable
 from segtrain.masks.parse import Rings
 from segtrain.metrics.scores import TrackScores
-from segtrain.nodes import build, nearest, read_yaml
+from segtrain.nodes import build, config_folder, nearest, read_yaml
 from segtrain.prediction.sources import find_sources
 from segtrain.records import Category, Instances
 from segtrain.runtime import resolve_device

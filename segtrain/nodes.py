@@ -12,6 +12,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
+import segtrain
 from segtrain.errors import SegtrainError
 from segtrain.values import check_value, join_choices
 
@@ -128,6 +129,17 @@ def _reason(error: BaseException) -> str:
     if not callable(details):
         return str(error)
     return ", ".join(f"{'.'.join(map(str, d['loc']))}={d['input']}: {d['msg']}" for d in details())
+
+
+def config_folder() -> Path:
+    """Return the folder of the YAML files: part of an installed package, beside it in a source tree.
+
+    >>> (config_folder() / "train.yaml").is_file()
+    True
+    """
+    package = Path(segtrain.__file__).parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
 
 
 def read_yaml(path: Path) -> Node:

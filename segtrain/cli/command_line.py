@@ -136,6 +136,20 @@ def start_logging() -> None:
 
 
 @contextmanager
+def logging_to_terminal() -> Iterator[None]:
+    """Send messages to the terminal while the block runs."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    start_logging()
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.captureWarnings(False)
+
+
+@contextmanager
 def logging_of_a_run() -> Iterator[None]:
     """Log the run inside at level INFO, and take its log file from the root logger at its end."""
     root, ours = logging.getLogger(), logging.getLogger("segtrain")

@@ -6,7 +6,7 @@ A key is defined in two places: here with its type and range, and in its YAML fi
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import field, make_dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -14,11 +14,10 @@ from hydra.core.config_store import ConfigStore
 from msgspec import Struct
 from omegaconf import MISSING, OmegaConf
 
-import segtrain
 from segtrain.data.storage.address import expand_location
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
-from segtrain.nodes import find_argument_problems, nearest, read_yaml
+from segtrain.nodes import config_folder, find_argument_problems, nearest, read_yaml
 from segtrain.values import (
     CategoryOrder,
     Fraction,
@@ -151,17 +150,6 @@ class Evaluate(Run):
     predictions: dict[str, Any]
 
 
-def config_folder() -> Path:
-    """Return the folder of the YAML files: part of an installed package, beside it in a source tree.
-
-    >>> (config_folder() / "train.yaml").is_file()
-    True
-    """
-    package = Path(segtrain.__file__).parent
-    installed = package / "configs"
-    return installed if installed.is_dir() else package.parent / "configs"
-
-
 def minutes_of_presets() -> dict[str, float]:
     """Return ``trainer.max_minutes`` of each experiment that sets it.
 
@@ -247,6 +235,7 @@ def expand_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         SegtrainError: a variable is not set; the message begins with the key.
 
+    >>> from pathlib import Path
     >>> expand_paths({"seed": 0, "checkpoint": ["runs/a", "~"]})["checkpoint"][1] == str(Path.home())
     True
     """

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.cli import processes
 from segtrain.cli.command_line import Command, logging_of_a_run, start_logging
-from segtrain.cli.config import config_folder, expand_paths, find_problems, register_schemas
+from segtrain.cli.config import expand_paths, find_problems, register_schemas
 from segtrain.cli.failures import describe_failure
 from segtrain.cli.help import help_text
 from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first, own_folders, with_search_path
@@ -28,6 +28,7 @@ from segtrain.cli.requeue import failed_jobs_in_one_line, goes_on, requeued
 from segtrain.cli.trial import check_torchvision, find_refusals
 from segtrain.errors import SegtrainError
 from segtrain.locks import locked_folder
+from segtrain.nodes import config_folder
 from segtrain.stopping import Stopped, stop_signals
 
 _RECORD_OF_A_SWEEP = "multirun.yaml"

@@ -51,7 +51,7 @@ def _convert(program: Sequence[str], arguments: Sequence[str]) -> int:
 
 
 def _predict(program: Sequence[str], arguments: Sequence[str]) -> int:
-    from segtrain.prediction.predict_command import main
+    from segtrain.cli.predict import main
 
     return main(arguments)
 

@@ -74,16 +74,36 @@ def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, lis
     others = [argument for argument in arguments if argument not in places]
     options, values = _sort(config_name, places, others, mistakes)
     cfg, applied, changed = hydra.compose(config_name, places), places, list[str]()
-    for override in [*options, *values]:
-        text = str(override.input_line)
-        try:
-            cfg = hydra.compose(config_name, [*applied, text])
-        except (ConfigCompositionException, ValueError) as error:
-            mistakes.append(f"{text}: {_reason(error, override, cfg, config_name)}")
-        else:
-            applied.append(text)
-            changed += [override.key_or_group] if override in values else []
+    waiting = [*options, *values]
+    while waiting:
+        good, cfg, error = _apply(config_name, applied, waiting, cfg)
+        applied += [str(override.input_line) for override in waiting[:good]]
+        changed += [override.key_or_group for override in waiting[:good] if override in values]
+        if error is not None:
+            mistakes.append(f"{waiting[good].input_line}: {_reason(error, waiting[good], cfg, config_name)}")
+        waiting = waiting[good + 1 :]
     return cfg, mistakes, changed
+
+
+def _apply(
+    config_name: str, applied: Sequence[str], overrides: Sequence[Override], cfg: DictConfig
+) -> tuple[int, DictConfig, Exception | None]:
+    """Apply overrides up to the first one that cannot be applied; it is found by bisection, since composing takes long.
+
+    Returns:
+        The number of overrides before it, the configuration with these, and its error; None if all can be applied.
+    """
+    texts = [str(override.input_line) for override in overrides]
+    good, bad, count = 0, len(texts) + 1, len(texts)
+    failure: Exception | None = None
+    while bad - good > 1:
+        try:
+            cfg = hydra.compose(config_name, [*applied, *texts[:count]])
+            good = count
+        except (ConfigCompositionException, ValueError) as error:
+            bad, failure = count, error
+        count = (good + bad) // 2
+    return good, cfg, failure if good < len(texts) else None
 
 
 def expand(arguments: Sequence[str]) -> list[list[str]]:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segtrain.cli.config import config_folder
 from segtrain.data.images.intensities.intensity import FULL, Intensity
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
-from segtrain.nodes import build, nearest, read_yaml, require_own_targets
+from segtrain.nodes import build, config_folder, nearest, read_yaml, require_own_targets
 from segtrain.records import Category
 from segtrain.runtime import resolve_device, to_device
 from segtrain.segmenters import Segmenter

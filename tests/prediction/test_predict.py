@@ -14,7 +14,7 @@ from skimage.measure import regionprops_table
 import segtrain as st
 from segtrain import masks
 from segtrain.cli.main import main
-from segtrain.prediction import predict as module
+from segtrain.prediction import predict_files as module
 from segtrain.prediction.pixel_size import pixel_size_of
 from segtrain.stopping import Stopped
 from tests.conftest import Workplace

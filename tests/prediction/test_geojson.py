@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from shapely.geometry import shape
 
 from segtrain import masks
-from segtrain.prediction.outlines import to_geojson
+from segtrain.prediction.geojson import to_geojson
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 1)))

@@ -22,8 +22,8 @@ from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.masks import area, boxes, decode
 from segtrain.prediction.applied_model import AppliedModel
+from segtrain.prediction.geojson import to_geojson
 from segtrain.prediction.object_table import object_rows
-from segtrain.prediction.outlines import to_geojson
 from segtrain.prediction.pixel_size import pixel_size_of
 from segtrain.prediction.reading_ahead import AllPages, Page, Unreadable, read_ahead
 from segtrain.prediction.record_store import RecordStore, Totals

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, get_args
 
-from segtrain.cli.command_line import start_logging
+from segtrain.cli.command_line import logging_to_terminal
 from segtrain.console import print_error
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.images.opening import PILLOW_LIMIT
@@ -15,7 +15,7 @@ from segtrain.errors import SegtrainError
 from segtrain.io import expand_path, printable, without_controls
 from segtrain.locks import locked_folder
 from segtrain.prediction.applied_model import AppliedModel, load_applied
-from segtrain.prediction.predict import KINDS, Kind, Outcome, PredictionSettings, predict_files
+from segtrain.prediction.predict_files import KINDS, Kind, Outcome, PredictionSettings, predict_files
 from segtrain.prediction.sources import find_sources
 from segtrain.runtime import limit_threads, thread_count
 from segtrain.stopping import Stopped, stop_signals
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         options = _parser().parse_args(arguments)
-        with stop_signals():
+        with stop_signals(), logging_to_terminal():
             return _predict(options)
     except Stopped as stop:
         print_error("stopped; the same command goes on with the images that remain")
@@ -44,7 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     out: Path = options.out
-    start_logging()
     limit_threads(thread_count("auto", 0))
     sources = find_sources(options.sources, sys.stdin if "-" in options.sources else (), out)
     model = load_applied(
