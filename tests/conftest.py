@@ -18,7 +18,7 @@ from tests.helpers.scripts import SMALL, Finished, data_of, run, write_data
 # How long an example takes depends on what else the machine does, so there is no deadline.
 settings.register_profile("full", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=200)
 # The fast tests draw the same examples in each run: whether a change may land is no matter of luck.
-settings.register_profile("fast", settings.get_profile("full"), max_examples=20, derandomize=True)
+settings.register_profile("fast", settings.get_profile("full"), max_examples=12, derandomize=True)
 
 # Tests that run a script, train, start processes, build networks of full size, or measure: not marked `unit`.
 LONG = [

@@ -69,8 +69,8 @@ COMMANDS = {
     ),
     "predict": Entry("segment new images with a trained network or a classical method", _predict),
     "check": Entry("check a COCO data set for mistakes", _check),
-    "replay": Entry("repeat a training step whose loss was not finite", _replay),
     "convert": Entry("convert labels of other tools to COCO json", _convert),
+    "replay": Entry("repeat a training step whose loss was not finite", _replay),
 }
 
 

@@ -332,7 +332,9 @@ def test_a_single_category_is_not_told_twice(tmp_path: Path) -> None:
     assert "The class-aware numbers" in page.texts["summary"]
 
 
-@pytest.mark.parametrize(("count", "size", "squares"), [(12, (400, 500), 4), (100, (64, 80), 40)])
+@pytest.mark.parametrize(
+    ("count", "size", "squares"), [(12, (400, 500), 4), pytest.param(100, (64, 80), 40, marks=pytest.mark.slow)]
+)
 def test_a_large_gallery_fits_in_ten_megabytes(tmp_path: Path, count: int, size: tuple[int, int], squares: int) -> None:
     items = gallery(count=count, size=size)
     names = [f"m{i}" for i in range(16)]

@@ -479,7 +479,7 @@ NO_FILE = ["data=coco", "data.train_annotations=no.json", "data.train_images=x",
     ("script", "arguments", "expected"),
     [
         ("train", ["trainer.epoch=3"], "did you mean trainer.epochs?"),
-        ("evaluate", [], "no checkpoint below runs/train"),
+        pytest.param("evaluate", [], "no checkpoint below runs/train", marks=pytest.mark.slow),
         pytest.param("train", NO_FILE, "no.json: no such file", marks=pytest.mark.slow),
         pytest.param("train", ["trainer.batch_size=0"], "trainer.batch_size=0", marks=pytest.mark.slow),
         pytest.param("evaluate", ["methods=none", *NO_FILE], "no.json: no such file", marks=pytest.mark.slow),

@@ -134,7 +134,7 @@ def test_minutes_end_training_and_leave_validation_out(
     assert run.curve("validation/seconds") == [1000.0] * 3
 
 
-@pytest.mark.parametrize("stop", [3, 4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stop", [3, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (1, 4))])
 def test_a_resumed_run_is_the_run_without_a_break(index: CocoIndex, tmp_path: Path, whole: Run, stop: int) -> None:
     """Broken off behind a save: at the end of an epoch, and within one."""
     first = Run(index, tmp_path / "first", changes={"checkpoint_minutes": 1e-9})
