@@ -123,7 +123,7 @@ def test_an_error_of_one_process_ends_all_with_one_line(tmp_path: Path) -> None:
     assert "cannot read the image" in line
     assert "segtrain/" not in out.partition("torch.distributed.elastic")[0]  # no traceback of ours
     code, out = finished(torchrun("train", "trainer.batch_size=0", folder=tmp_path))
-    assert (code, lines_of(out, "error: ")) == (1, ["error: trainer.batch_size=0: give a whole number from 1"])
+    assert (code, lines_of(out, "error: ")) == (1, ["error: trainer.batch_size=0: give auto or a whole number from 1"])
 
 
 @pytest.mark.slow
