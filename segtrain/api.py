@@ -53,14 +53,13 @@ from segtrain.evaluation import score as _score
 from segtrain.io import expand_path, printable
 from segtrain.masks.parse import Rings
 from segtrain.metrics.scores import TrackScores
-from segtrain.nodes import build, config_folder, nearest, read_yaml
-from segtrain.prediction.sources import find_sources
+from segtrain.nodes import build, nearest, read_yaml
+from segtrain.prediction.applied_model import classical_files, load_network
+from segtrain.prediction.sources import find_images
 from segtrain.records import Category, Instances
-from segtrain.runtime import resolve_device
 from segtrain.segmenters import Segmenter
 from segtrain.segmenters.classical.regions import LabelMap
 from segtrain.segmenters.classical.segmenter import LabelMapSegmenter, check_setting, check_settings, method_name
-from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, restore_segmenter
 from segtrain.values import CategoryOrder, IntensitySetting, Natural
 
 ImageLike = RgbArray | Tensor | Image.Image | str | Path
@@ -155,8 +154,8 @@ class Model:
         if not isinstance(image, str | Path):
             yield image
             return
-        for source in find_sources([str(image)]):
-            yield from read_pages(source.path, channels=self.channels, intensity=self.intensity)
+        for path in find_images([str(image)]):
+            yield from read_pages(path, channels=self.channels, intensity=self.intensity)
 
 
 def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -> Model:
@@ -174,17 +173,9 @@ def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -
     >>> st.load("runs/train/cells", device="cpu").class_names
     ['round', 'spindle', 'lobed']
     """
-    path = checkpoint_file(path)
-    checkpoint = load_checkpoint(path)
-    network = restore_segmenter(checkpoint, str(path), trust=trust).to(resolve_device(device))
-    intensity = Intensity.from_plain(checkpoint.intensity)
-    if intensity.others is None:  # files of types that the training did not have
-        intensity = replace(intensity, others="full")
-    channels = checkpoint.config.get("data", {}).get("channels")
-    return Model(
-        network, network.title, checkpoint.class_names, checkpoint.score_threshold, intensity,
-        None if channels is None else tuple(channels),
-    )  # fmt: skip
+    model = load_network(path, device=device, trust=trust)
+    names = [category.name for category in model.categories]
+    return Model(model.segmenter, model.title, names, model.score_threshold, model.intensity, model.channels)
 
 
 def classical(method: str | Callable[..., LabelMap], *, min_area: int | None = None, **settings: Any) -> Model:
@@ -596,12 +587,10 @@ def _reader(data: Split) -> ImageReader:
 
 def _classical_row(name: str) -> LabelMapSegmenter:
     """Build the segmenter of a YAML file."""
-    target = f"{LabelMapSegmenter.__module__}.{LabelMapSegmenter.__name__}"
-    nodes = {path.stem: read_yaml(path) for path in sorted((config_folder() / "segmenter").glob("*.yaml"))}
-    known = [stem for stem, node in nodes.items() if node.get("_target_") == target]
+    known = classical_files()
     if name not in known:
-        raise SegtrainError(f"{name}: no such classical method; {nearest(name, known)}")
-    segmenter = build(nodes[name])
+        raise SegtrainError(f"{name}: no such classical method; {nearest(name, list(known))}")
+    segmenter = build(read_yaml(known[name]))
     assert isinstance(segmenter, LabelMapSegmenter)
     return segmenter
 

@@ -1,18 +1,23 @@
-"""Errors on stderr, and progress of long stages: a bar in a terminal, elsewhere a line in the log every 30 seconds."""
+"""What commands read and show: arguments, lines of text, and the progress of long stages.
 
+Progress is a bar in a terminal, and elsewhere a line in the log every 30 seconds.
+"""
+
+import argparse
 import logging
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import rich
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from segtrain.io import one_line
+from segtrain.errors import SegtrainError
+from segtrain.io import one_line, without_controls
 
 T = TypeVar("T")
 INTERVAL = 30.0  # seconds between two lines
@@ -23,6 +28,33 @@ logger = logging.getLogger(__name__)
 def print_error(message: object) -> None:
     """Print an error as one line on stderr."""
     print("error:", one_line(message), file=sys.stderr)
+
+
+def print_text(text: object, *, flush: bool = False) -> None:
+    """Print text that may hold names of files, without the characters by which these would control a terminal."""
+    print(without_controls(str(text)), flush=flush)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    >>> counted(1, "image"), counted(1200, "object")
+    ('1 image', '1,200 objects')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Parser of the arguments of a command whose errors are one line, as all errors are.
+
+    >>> CommandParser(prog="segtrain check").parse_args(["--hlep"])
+    Traceback (most recent call last):
+    segtrain.errors.SegtrainError: unrecognized arguments: --hlep; see segtrain check --help
+    """
+
+    def error(self, message: str) -> NoReturn:
+        """Raise an error in place of printing the usage."""
+        raise SegtrainError(f"{message}; see {self.prog} --help")
 
 
 class Stage:

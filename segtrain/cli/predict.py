@@ -4,19 +4,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import get_args
 
 from segtrain.cli.command_line import logging_to_terminal
-from segtrain.console import print_error
+from segtrain.console import CommandParser, counted, print_error, print_text
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.images.opening import PILLOW_LIMIT
 from segtrain.data.images.reading import PAGES, check_channels
 from segtrain.errors import SegtrainError
-from segtrain.io import expand_path, printable, without_controls
+from segtrain.io import expand_path, printable
 from segtrain.locks import locked_folder
 from segtrain.prediction.applied_model import AppliedModel, load_applied
 from segtrain.prediction.predict_files import KINDS, Kind, Outcome, PredictionSettings, predict_files
-from segtrain.prediction.sources import find_sources
+from segtrain.prediction.sources import find_images
 from segtrain.runtime import limit_threads, thread_count
 from segtrain.stopping import Stopped, stop_signals
 from segtrain.values import Precision
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _predict(options: argparse.Namespace) -> int:
     out: Path = options.out
     limit_threads(thread_count("auto", 0))
-    sources = find_sources(options.sources, sys.stdin if "-" in options.sources else (), out)
+    images = find_images(options.sources, sys.stdin if "-" in options.sources else (), out)
     model = load_applied(
         options.model,
         device=options.device,
@@ -64,12 +64,12 @@ def _predict(options: argparse.Namespace) -> int:
         workers=options.workers,
     )
     threshold = model.score_threshold if settings.score_threshold is None else settings.score_threshold
-    _say(f"{model.title} ({model.source}), score from {threshold:g}, on {_count(len(sources), 'file')}")
+    print_text(f"{model.title} ({model.source}), score from {threshold:g}, on {counted(len(images), 'file')}")
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):
-        outcome = predict_files(model, sources, out, settings, overwrite=options.overwrite)
+        outcome = predict_files(model, images, out, settings, overwrite=options.overwrite)
     for line in _summary(outcome, model, out):
-        _say(line)
+        print_text(line)
     return 1 if outcome.unreadable and outcome.totals.images == 0 else 0
 
 
@@ -77,11 +77,11 @@ def _summary(outcome: Outcome, model: AppliedModel, out: Path) -> list[str]:
     totals = outcome.totals
     lines = []
     if outcome.skipped:
-        lines.append(f"{_count(outcome.skipped, 'file')} had been segmented before")
-    lines.append(f"{_count(totals.objects, 'object')} in {_count(totals.images, 'image')}")
+        lines.append(f"{counted(outcome.skipped, 'file')} had been segmented before")
+    lines.append(f"{counted(totals.objects, 'object')} in {counted(totals.images, 'image')}")
     if totals.full:
         lines.append(
-            f"{_count(totals.full, 'image')} reached the {model.max_dets} objects that the network returns at most: "
+            f"{counted(totals.full, 'image')} reached the {model.max_dets} objects that the network returns at most: "
             "there may be more; raise --max-dets"
         )
     if totals.overlaps:
@@ -89,12 +89,8 @@ def _summary(outcome: Outcome, model: AppliedModel, out: Path) -> list[str]:
     if outcome.unreadable:
         named = [f"{printable(name)} ({reason})" for name, reason in list(outcome.unreadable.items())[:_NAMED]]
         more = f"; and {len(outcome.unreadable) - _NAMED} more" if len(outcome.unreadable) > _NAMED else ""
-        lines.append(f"{_count(len(outcome.unreadable), 'file')} cannot be read: {'; '.join(named)}{more}")
+        lines.append(f"{counted(len(outcome.unreadable), 'file')} cannot be read: {'; '.join(named)}{more}")
     return [*lines, f"written: {', '.join(str(out / name) for name in outcome.written)}"]
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _kinds(text: str) -> tuple[Kind, ...]:
@@ -156,20 +152,8 @@ def _length(text: str) -> float:
     return _positive(float, text)
 
 
-def _say(text: str) -> None:
-    """Print text that may hold names of files, without the characters by which these would control a terminal."""
-    print(without_controls(text), flush=True)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Parser whose errors are those of all commands: one line, and exit code 1."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SegtrainError(f"{message}; see {self.prog} --help")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandParser(
         prog="segtrain predict",
         description="Segment new images, and write what was found. A second run into the same folder goes on.",
     )

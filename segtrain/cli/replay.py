@@ -1,10 +1,9 @@
 """The ``replay`` command: repeat a step whose loss was not finite."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from segtrain.console import print_error
+from segtrain.console import CommandParser, print_error
 from segtrain.errors import SegtrainError
 from segtrain.training.nan_bundle import replay_bundle
 
@@ -18,11 +17,11 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    parser = argparse.ArgumentParser(prog="segtrain replay", description="Repeat a step whose loss was not finite.")
+    parser = CommandParser(prog="segtrain replay", description="Repeat a step whose loss was not finite.")
     parser.add_argument("bundle", type=Path, help="folder of the bundle, such as RUN/nan/step_120")
     parser.add_argument("--trust", nargs="*", default=[], help="packages beside segtrain whose code it may name")
-    given = parser.parse_args(arguments)
     try:
+        given = parser.parse_args(arguments)
         report = replay_bundle(given.bundle, given.trust)
     except SegtrainError as error:
         print_error(error)

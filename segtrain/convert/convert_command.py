@@ -4,9 +4,8 @@ import argparse
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from segtrain.console import print_error, with_progress
+from segtrain.console import CommandParser, print_error, print_text, with_progress
 from segtrain.convert.coco_writer import write_coco
 from segtrain.convert.formats import FORMATS, WRITERS, choose_format
 from segtrain.convert.label_files import read_text
@@ -17,7 +16,7 @@ from segtrain.convert.preparation import chosen_classes, divided, joined_images,
 from segtrain.data.check.command import main as check
 from segtrain.data.foreign.source_files import is_file
 from segtrain.errors import SegtrainError
-from segtrain.io import expand_path, without_controls
+from segtrain.io import expand_path
 from segtrain.nodes import quote_override
 
 Parts = Mapping[str, Sequence[LabelledImage]]
@@ -44,7 +43,7 @@ def _convert(options: argparse.Namespace) -> int:
     require_new(out, folder=options.to is not None)
     chosen, others = choose_format(options.source, options.format)
     what = f"{options.source}: {chosen.kind.title} (--format {chosen.kind.name})"
-    _say(what + (f"; it may also be {' or '.join(others)}" if others else ""))
+    print_text(what + (f"; it may also be {' or '.join(others)}" if others else ""))
     stated = options.format != "auto"
     request = Request(options.source, options.images, _classes(options.classes), tally, stated, _shown)
     images, categories = chosen_classes(chosen.read(request), request)
@@ -61,7 +60,7 @@ def _write_other(to: str, parts: Parts, categories: Sequence[str], out: Path, ta
     _write_held(parts, out)
     write()
     count = sum(map(len, parts.values()))
-    _say("\n".join([*tally.lines(), f"written: {out}, {count:,} images as {to}"]))
+    print_text("\n".join([*tally.lines(), f"written: {out}, {count:,} images as {to}"]))
     return 0
 
 
@@ -76,8 +75,8 @@ def _write_json(parts: Parts, categories: Sequence[str], out: Path, stated: Path
         folder = stated.absolute()
     written = [write_coco(images, categories, folder, outs[part], tally) for part, images in parts.items()]
     for text in [*tally.lines(), *written, f"images: {_shown_path(folder)}"]:
-        _say(text)
-    _say(f"train: {_training_command(outs, folder)}", flush=True)
+        print_text(text)
+    print_text(f"train: {_training_command(outs, folder)}", flush=True)
     return max(check([str(path), str(folder)]) for path in outs.values())
 
 
@@ -88,7 +87,7 @@ def _folder_of_held(out: Path) -> Path:
 
 def _write_held(parts: Parts, out: Path) -> None:
     if count := write_held([image for images in parts.values() for image in images]):
-        _say(f"written: {_folder_of_held(out)}, {count:,} images that the labels hold")
+        print_text(f"written: {_folder_of_held(out)}, {count:,} images that the labels hold")
 
 
 def _classes(given: str | None) -> list[str] | None:
@@ -114,11 +113,6 @@ def _training_command(outs: Mapping[str, Path], folder: Path) -> str:
     return shlex.join(["segtrain", "train", "experiment=finetune", *given])
 
 
-def _say(text: object, *, flush: bool = False) -> None:
-    """Print text that may hold names of a file, without the characters by which these would control a terminal."""
-    print(without_controls(str(text)), flush=flush)
-
-
 def _shown(name: str, items: Sequence[object]) -> object:
     return with_progress(name, items, transient=True)
 
@@ -128,16 +122,9 @@ def _shown_path(path: Path) -> Path:
     return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute
 
 
-class _Parser(argparse.ArgumentParser):
-    """Parser whose errors are those of all commands: one line, and exit code 1."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SegtrainError(f"{message}; see {self.prog} --help")
-
-
 def _parser() -> argparse.ArgumentParser:
     kinds = "\n".join(f"  {name:<12}{chosen.kind.title}" for name, chosen in FORMATS.items())
-    parser = _Parser(
+    parser = CommandParser(
         prog="segtrain convert",
         description="Convert labels of other tools to COCO json, and check the result.",
         epilog=f"formats:\n{kinds}",

@@ -1,12 +1,11 @@
 """Segmenter that is applied to new images: of a run, of a checkpoint, of an evaluation's winner, or named."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from segtrain.benchmark.fingerprints import digest, of_file, of_node
 from segtrain.data.images.intensities.intensity import FULL, Intensity
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
@@ -77,7 +76,36 @@ def load_applied(
     if path.suffix.lower() in _WINNER and path.is_file():
         return _classical(path, source)
     if not path.exists() and "/" not in source and not path.suffix:
-        return _classical(_named(source), source)
+        known = classical_files()
+        if source not in known:
+            raise SegtrainError(
+                f"{source}: neither a run's folder, nor a checkpoint, nor a classical method; "
+                f"{nearest(source, list(known))}"
+            )
+        return _classical(known[source], source)
+    return load_network(path, device=device, precision=precision, max_dets=max_dets, trust=trust)
+
+
+def load_network(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    precision: Precision | None = None,
+    max_dets: int | None = None,
+    trust: Sequence[str] = (),
+) -> AppliedModel:
+    """Load a trained network.
+
+    Args:
+        path: a run's folder, whose best checkpoint is taken, or a checkpoint.
+        device: see `load_applied`, as for the other arguments.
+        precision: see there.
+        max_dets: see there.
+        trust: see there.
+
+    Raises:
+        SegtrainError: there is no checkpoint, it cannot be read, or it names code of a package that is not trusted.
+    """
     file = checkpoint_file(path)
     checkpoint = load_checkpoint(file)
     network = restore_segmenter(checkpoint, str(file), max_dets=max_dets, precision=precision, trust=trust)
@@ -98,8 +126,14 @@ def load_applied(
         checkpoint.max_dets if max_dets is None else max_dets,
         intensity,
         None if channels is None else tuple(channels),
-        _digest(hashlib.sha256(file.read_bytes()).hexdigest(), network.precision, max_dets),
+        digest(of_file(file), network.precision, max_dets),
     )
+
+
+def classical_files() -> dict[str, Path]:
+    """Find the YAML files of the classical methods, by name."""
+    files = sorted((config_folder() / "segmenter").glob("*.yaml"))
+    return {path.stem: path for path in files if _is_classical(read_yaml(path))}
 
 
 def _classical(path: Path, source: str) -> AppliedModel:
@@ -108,25 +142,9 @@ def _classical(path: Path, source: str) -> AppliedModel:
     require_own_targets({"segmenter": node}, str(path))
     if not _is_classical(node):
         raise SegtrainError(f"{path}: describes no classical method; give a run's folder for a network")
-    segmenter = build(node)
-    title = path.stem
-    return AppliedModel(segmenter, title, source, [_OBJECT], 0.0, None, FULL, None, _digest(title, node))
-
-
-def _named(name: str) -> Path:
-    """Find the YAML file of a classical method."""
-    files = {path.stem: path for path in sorted((config_folder() / "segmenter").glob("*.yaml"))}
-    known = [stem for stem, path in files.items() if _is_classical(read_yaml(path))]
-    if name not in known:
-        raise SegtrainError(
-            f"{name}: neither a run's folder, nor a checkpoint, nor a classical method; {nearest(name, known)}"
-        )
-    return files[name]
+    fingerprint = digest(path.stem, of_node(node))
+    return AppliedModel(build(node), path.stem, source, [_OBJECT], 0.0, None, FULL, None, fingerprint)
 
 
 def _is_classical(node: Mapping[str, Any]) -> bool:
     return node.get("_target_") == f"{LabelMapSegmenter.__module__}.{LabelMapSegmenter.__name__}"
-
-
-def _digest(*values: object) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()

@@ -7,43 +7,47 @@ import numpy as np
 from skimage.measure import label
 
 from segtrain.masks import Rle, decode_crop, encode_crop, to_polygons
+from segtrain.prediction.found_objects import FoundObject
 from segtrain.visualize import COLOURS
 
 Ring = list[tuple[int, int]]  # corners (x, y) in pixels: clockwise around a part, counter-clockwise around a hole
 
 
-def to_geojson(objects: Sequence[tuple[int, str, int, float, Rle]]) -> dict[str, Any]:
+def to_geojson(objects: Sequence[FoundObject]) -> dict[str, Any]:
     """Describe the objects of an image as a GeoJSON feature collection.
 
     Args:
-        objects: number, category, place of the category, score and mask of each object.
+        objects: objects of the image.
 
     Returns:
         A polygon for each object, or several where it has several parts, with its holes; corners are edges of pixels,
         (0, 0) the upper left one. Properties are those of QuPath's detections.
 
+    >>> from segtrain.records import Category
     >>> mask = {"size": [2, 3], "counts": "222"}
-    >>> to_geojson([(1, "cell", 0, 0.5, mask)])["features"][0]["geometry"]
+    >>> to_geojson([FoundObject(1, Category(1, "cell"), 0.5, mask, 2)])["features"][0]["geometry"]
     {'type': 'Polygon', 'coordinates': [[[1, 0], [2, 0], [2, 2], [1, 2], [1, 0]]]}
     """
-    features = []
-    for number, category, place, score, rle in objects:
-        parts = _polygons(rle)
-        if not parts:
-            continue
-        single = len(parts) == 1
-        geometry = {
+    return {"type": "FeatureCollection", "features": list(map(_feature, objects))}
+
+
+def _feature(found: FoundObject) -> dict[str, Any]:
+    parts = _polygons(found.rle)
+    single = len(parts) == 1
+    category = found.category
+    return {
+        "type": "Feature",
+        "geometry": {
             "type": "Polygon" if single else "MultiPolygon",
             "coordinates": parts[0] if single else parts,
-        }
-        properties = {
+        },
+        "properties": {
             "objectType": "detection",
-            "name": f"{category} {number}",
-            "classification": {"name": category, "color": list(COLOURS[place % len(COLOURS)])},
-            "measurements": {"score": round(score, 4)},
-        }
-        features.append({"type": "Feature", "geometry": geometry, "properties": properties})
-    return {"type": "FeatureCollection", "features": features}
+            "name": f"{category.name} {found.number}",
+            "classification": {"name": category.name, "color": list(COLOURS[category.entry % len(COLOURS)])},
+            "measurements": {"score": round(found.score, 4)},
+        },
+    }
 
 
 def _polygons(rle: Rle) -> list[list[list[list[int]]]]:

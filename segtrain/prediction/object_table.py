@@ -1,13 +1,14 @@
 """Table of found objects: place, shape and intensity of each, as rows of ``objects.csv``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from skimage.measure import regionprops
 
 from segtrain.data.images.samples import Samples
-from segtrain.masks import Rle, decode_crop
+from segtrain.masks import decode_crop
+from segtrain.prediction.found_objects import FoundObject
 
 COLUMNS = (
     "image", "object", "category", "score", "area_px", "centroid_x", "centroid_y", "box_x", "box_y", "box_width",
@@ -18,7 +19,7 @@ COLUMNS = (
 
 def object_rows(
     image: str,
-    objects: list[tuple[int, str, float, Rle]],
+    objects: Sequence[FoundObject],
     samples: Samples,
     pixel_size: float | None,
 ) -> Iterator[dict[str, Any]]:
@@ -26,7 +27,7 @@ def object_rows(
 
     Args:
         image: name of the image.
-        objects: number, category, score and mask of each object.
+        objects: objects of the image.
         samples: samples of the image as its file stores them, for mean intensities by channel.
         pixel_size: width of a pixel in micrometres; None if it is not known, which leaves columns in micrometres empty.
 
@@ -34,24 +35,22 @@ def object_rows(
         Values by the names of `COLUMNS`; places are in pixels, (0, 0) being the centre of the first one, as in
         scikit-image; boxes begin at the edge of a pixel, as in COCO.
     """
-    for number, category, score, rle in objects:
-        crop, x, y = decode_crop(rle)
-        if not crop.any():
-            continue
+    for found in objects:
+        crop, x, y = decode_crop(found.rle)
         height, width = crop.shape
         (region,) = regionprops(crop.astype(np.uint8), intensity_image=_window(samples, x, y, width, height))
         top, left, bottom, right = region.bbox
         means = np.atleast_1d(region.intensity_mean).tolist()
         row: dict[str, Any] = {
-            "image": image, "object": number, "category": category, "score": round(score, 4),
-            "area_px": int(region.area), "centroid_x": x + region.centroid[1], "centroid_y": y + region.centroid[0],
+            "image": image, "object": found.number, "category": found.category.name, "score": round(found.score, 4),
+            "area_px": found.pixels, "centroid_x": x + region.centroid[1], "centroid_y": y + region.centroid[0],
             "box_x": x + left, "box_y": y + top, "box_width": right - left, "box_height": bottom - top,
             "perimeter_px": region.perimeter, "eccentricity": region.eccentricity, "solidity": _solidity(region),
         }  # fmt: skip
         row |= {f"mean_{channel}": mean for channel, mean in enumerate(means, start=1)}
         if pixel_size is not None:
             row["pixel_size_um"] = pixel_size
-            row["area_um2"] = region.area * pixel_size**2
+            row["area_um2"] = found.pixels * pixel_size**2
             row["perimeter_um"] = region.perimeter * pixel_size
         yield {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
 

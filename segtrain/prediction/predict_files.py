@@ -2,14 +2,16 @@
 
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
-from copy import copy
+from collections.abc import Collection, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 import tifffile
 from PIL import Image
 
@@ -18,22 +20,22 @@ from segtrain.console import Stage, progress
 from segtrain.data.images.image_reader import as_tensor
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.images.reading import Reading
-from segtrain.errors import SegtrainError
-from segtrain.io import write_atomically
 from segtrain.masks import area, boxes, decode
 from segtrain.prediction.applied_model import AppliedModel
+from segtrain.prediction.found_objects import FoundObject, found_objects
 from segtrain.prediction.geojson import to_geojson
 from segtrain.prediction.object_table import object_rows
 from segtrain.prediction.pixel_size import pixel_size_of
-from segtrain.prediction.reading_ahead import AllPages, Page, Unreadable, read_ahead
-from segtrain.prediction.record_store import RecordStore, Totals
-from segtrain.prediction.sources import Source
+from segtrain.prediction.prediction_folder import PredictionFolder, Totals
+from segtrain.prediction.reading_ahead import AllPages, Item, Page, Unreadable, read_ahead
+from segtrain.prediction.sources import common_root, name_sources
 from segtrain.records import Instances, to_label_map
 from segtrain.stopping import stop_if_asked
 
 logger = logging.getLogger(__name__)
 Kind = Literal["coco", "overlays", "labels", "masks", "table", "outlines"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+FOLDERS: tuple[Kind, ...] = ("overlays", "labels", "masks", "outlines")  # kinds of a file for each image
 _MOST_LABELS = 65_535  # of 16 bits
 
 
@@ -80,19 +82,20 @@ class Outcome:
 
 
 def predict_files(
-    model: AppliedModel, sources: Sequence[Source], out: Path, settings: PredictionSettings, *, overwrite: bool = False
+    model: AppliedModel, images: Sequence[Path], out: Path, settings: PredictionSettings, *, overwrite: bool = False
 ) -> Outcome:
     """Segment image files and write what was found.
 
     Args:
         model: the segmenter.
-        sources: the files; those that an earlier run into the same folder has done are skipped.
+        images: absolute paths of the files; those that an earlier run into the same folder has done are skipped.
         out: output folder.
         settings: settings of reading and writing.
         overwrite: True to begin anew in a folder that holds predictions.
 
     Raises:
-        SegtrainError: the folder holds predictions with other settings, or an image has changed since.
+        SegtrainError: the folder holds predictions with other settings or of images elsewhere, or an image has changed
+            since.
     """
     threshold = model.score_threshold if settings.score_threshold is None else settings.score_threshold
     intensity = model.intensity if settings.intensity is None else settings.intensity
@@ -101,76 +104,49 @@ def predict_files(
         "model": model.fingerprint, "--score": threshold, "--pages": settings.pages, "--channels": channels,
         "--intensity": intensity.to_plain(), "--pixel-size": settings.pixel_size, "--save": sorted(settings.save),
     }  # fmt: skip
-    store = RecordStore.open(out, asked, overwrite=overwrite)
-    try:
-        outcome = Outcome(store.totals)
-        waiting = _not_done(sources, store)
-        outcome.skipped = len(sources) - len(waiting)
-        writer = _Writer(model, out, settings, threshold, store)
+    folder = PredictionFolder.open(out, asked, common_root(images), overwrite=overwrite)
+    with closing(folder):
+        waiting = [path for path in images if not folder.is_done(path)]
+        sources = name_sources(waiting, folder.root, folder.keys)
         reading = Reading("auto", settings.max_pixels, channels=channels)
-        with progress("images", len(waiting)) as stage:
-            items = read_ahead(waiting, reading, settings.pages, intensity, settings.workers)
-            _segment_all(items, model, writer, store, outcome, stage)
-        outcome.totals = store.totals
-        outcome.written = writer.finish()
-        return outcome
-    finally:
-        store.close()
-
-
-def _not_done(sources: Sequence[Source], store: RecordStore) -> list[Source]:
-    """List the files that are still to be segmented."""
-    waiting = []
-    for source in sources:
-        known = store.done.get(str(source.path))
-        if known is None:
-            waiting.append(source)
-            continue
-        status = source.path.stat()
-        if known != (status.st_size, status.st_mtime_ns):
-            raise SegtrainError(f"{source.path}: has changed since it was segmented; begin anew with --overwrite")
-    return waiting
+        items = read_ahead(sources, reading, settings.pages, intensity, settings.workers)
+        writer = _Writer(model, settings, threshold, folder)
+        with progress("images", len(sources)) as stage, closing(items):
+            unreadable = _segment_all(items, model, writer, folder, stage)
+        return Outcome(folder.totals, len(images) - len(waiting), unreadable, writer.finish())
 
 
 def _segment_all(
-    items: Any, model: AppliedModel, writer: "_Writer", store: RecordStore, outcome: Outcome, stage: Stage
-) -> None:
-    before, failed = copy(store.totals), False
+    items: Generator[Item, None, None], model: AppliedModel, writer: "_Writer", folder: PredictionFolder, stage: Stage
+) -> dict[str, str]:
+    """Segment images and write what was found; return why files cannot be read, by name."""
+    unreadable: dict[str, str] = {}
     for item in items:
         stop_if_asked()
         if isinstance(item, Page):
             (found,) = model.segmenter.segment([as_tensor(item.rgb)])
             writer.add(item, found)
-            stage.update(state=f"{store.totals.objects:,} objects")
+            stage.update(state=f"{folder.totals.objects:,} objects")
         elif isinstance(item, Unreadable):
-            failed = True
-            outcome.unreadable[item.source.name] = item.reason
+            unreadable[item.source.name] = item.reason
             logger.warning(f"{item.source.path}: {item.reason}; left out")
         else:
-            if failed:
-                store.drop_unfinished(before)
+            if item.source.name in unreadable:
+                folder.drop_unfinished()
             else:
-                store.finish_file(item.source.path)
-            before, failed = copy(store.totals), False
+                folder.finish_file(item.source)
             stage.advance()
+    return unreadable
 
 
 class _Writer:
     """Writer of the files that were asked for."""
 
     def __init__(
-        self, model: AppliedModel, out: Path, settings: PredictionSettings, threshold: float, store: RecordStore
+        self, model: AppliedModel, settings: PredictionSettings, threshold: float, folder: PredictionFolder
     ) -> None:
-        self._model, self._out, self._settings, self._store = model, out, settings, store
-        self._threshold = threshold
-        self._pixel_sizes: dict[Path, float | None] = {}
-        self._write: Mapping[Kind, Callable[[Page, Instances, list[dict[str, Any]]], None]] = {
-            "overlays": self._overlay,
-            "labels": self._labels,
-            "masks": self._masks,
-            "table": self._table,
-            "outlines": self._outlines,
-        }
+        self._model, self._settings, self._threshold, self._folder = model, settings, threshold, folder
+        self._pixel_size = lru_cache(maxsize=1)(pixel_size_of)  # the pages of a file follow each other
 
     def add(self, page: Page, found: Instances) -> None:
         """Write what was found in an image.
@@ -179,94 +155,70 @@ class _Writer:
             page: the image.
             found: instances of all scores.
         """
+        totals, save = self._folder.totals, self._settings.save
         full = self._model.max_dets is not None and len(found) >= self._model.max_dets
-        found = found[found.scores >= self._threshold]
-        totals = self._store.totals
-        image_id, first = totals.images + 1, totals.objects + 1
-        height, width = found.size
-        entry: dict[str, Any] = {"id": image_id, "file_name": page.name, "height": height, "width": width}
+        found = found[(found.scores >= self._threshold) & (area(found.rles) > 0)]
+        objects = found_objects(found, self._model.categories, totals.objects + 1)
+        if "overlays" in save:
+            self._write_overlay(page, objects)
+        overlaps = self._write_labels(page, found) if "labels" in save else 0
+        if "masks" in save:
+            for one in objects:
+                self._write_image(f"masks/{page.key}/{one.number:06d}.png", decode(one.rle) * np.uint8(255))
+        if "outlines" in save:
+            self._folder.write(f"outlines/{page.key}.geojson", json.dumps(to_geojson(objects)))
+        image_id, (height, width) = totals.images + 1, found.size
+        image: dict[str, Any] = {"id": image_id, "file_name": page.name, "height": height, "width": width}
         if page.number is not None:
-            entry |= {"source": page.source.name, "page": page.number}
-        objects = self._annotations(found, image_id, first)
-        for kind in self._settings.save:
-            if kind in self._write:
-                self._write[kind](page, found, objects)
-        self._store.add_image(entry, objects)
-        self._store.totals += Totals(1, len(found), 0, int(full))
+            image |= {"source": page.source.name, "page": page.number}
+        self._folder.add_image(
+            image,
+            _annotations(objects, image_id),
+            list(object_rows(page.name, objects, page.samples, self._micrometres(page))) if "table" in save else [],
+            Totals(1, len(objects), overlaps, int(full)),
+        )
 
     def finish(self) -> list[str]:
         """Write the files about all images, and return what was written, relative to the output folder."""
-        written = []
-        if "coco" in self._settings.save:
+        save = self._settings.save
+        written = [f"{kind}/" for kind in FOLDERS if kind in save]
+        if "coco" in save:
             about = f"found by {self._model.title}, score >= {self._threshold:g}"
-            written.append(self._store.write_coco(self._model.categories, about).name)
-        if "table" in self._settings.save:
-            written.append(self._store.write_table().name)
-        return written + [
-            f"{kind}/" for kind in ("overlays", "labels", "masks", "outlines") if kind in self._settings.save
-        ]
+            written.append(self._folder.write_coco(self._model.categories, about))
+        if "table" in save:
+            written.append(self._folder.write_table())
+        return written
 
-    def _annotations(self, found: Instances, image_id: int, first: int) -> list[dict[str, Any]]:
-        sizes, bounds = area(found.rles), boxes(found.rles)
-        categories = self._model.categories
-        return [
-            {
-                "id": first + place, "image_id": image_id,
-                "category_id": categories[max(int(label) - 1, 0)].id,
-                "segmentation": rle, "area": int(size),
-                "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
-                "iscrowd": 0, "score": score,
-            }
-            for place, (label, rle, size, (x0, y0, x1, y1), score) in enumerate(
-                zip(found.labels, found.rles, sizes.tolist(), bounds.tolist(), found.scores.tolist(), strict=True)
-            )
-        ]  # fmt: skip
-
-    def _name_of(self, label: int) -> str:
-        return self._model.categories[max(label - 1, 0)].name
-
-    def _overlay(self, page: Page, found: Instances, _: Sequence[Mapping[str, Any]]) -> None:
+    def _write_overlay(self, page: Page, objects: Sequence[FoundObject]) -> None:
         learned = self._model.segmenter.scores_are_learned
-        texts = [
-            f"{self._name_of(label)} {score:.2f}" if learned else ""
-            for label, score in zip(found.labels.tolist(), found.scores.tolist(), strict=True)
-        ]
-        drawn = visualize.draw(page.rgb, found.rles, texts if learned else None)
-        self._image(f"overlays/{page.key}.png", drawn)
+        texts = [f"{one.category.name} {one.score:.2f}" for one in objects] if learned else None
+        self._write_image(f"overlays/{page.key}.png", visualize.draw(page.rgb, [one.rle for one in objects], texts))
 
-    def _labels(self, page: Page, found: Instances, _: Sequence[Mapping[str, Any]]) -> None:
+    def _write_labels(self, page: Page, found: Instances) -> int:
+        """Write a label map, and return the number of pixels where masks overlap."""
         drawn = to_label_map(found)
-        self._store.totals.overlaps += int(area(found.rles).sum()) - int(np.count_nonzero(drawn))
-        kind = np.uint16 if len(found) <= _MOST_LABELS else np.uint32
         content = BytesIO()
+        kind = np.uint16 if len(found) <= _MOST_LABELS else np.uint32
         tifffile.imwrite(content, drawn.astype(kind), compression="zlib")
-        write_atomically(self._out / f"labels/{page.key}.tif", content.getvalue(), sync=False)
+        self._folder.write(f"labels/{page.key}.tif", content.getvalue())
+        return int(area(found.rles).sum()) - int(np.count_nonzero(drawn))
 
-    def _masks(self, page: Page, found: Instances, objects: Sequence[Mapping[str, Any]]) -> None:
-        for rle, entry in zip(found.rles, objects, strict=True):
-            self._image(f"masks/{page.key}/{entry['id']:06d}.png", decode(rle) * np.uint8(255))
-
-    def _table(self, page: Page, found: Instances, objects: Sequence[Mapping[str, Any]]) -> None:
-        path = page.source.path
-        pixel_size = self._settings.pixel_size
-        if pixel_size is None:
-            if path not in self._pixel_sizes:
-                self._pixel_sizes = {path: pixel_size_of(path)}  # the pages of a file follow each other
-            pixel_size = self._pixel_sizes[path]
-        named = [
-            (entry["id"], self._name_of(label), entry["score"], rle)
-            for entry, label, rle in zip(objects, found.labels.tolist(), found.rles, strict=True)
-        ]
-        self._store.add_rows(list(object_rows(page.name, named, page.samples, pixel_size)))
-
-    def _outlines(self, page: Page, found: Instances, objects: Sequence[Mapping[str, Any]]) -> None:
-        named = [
-            (entry["id"], self._name_of(label), max(label - 1, 0), entry["score"], rle)
-            for entry, label, rle in zip(objects, found.labels.tolist(), found.rles, strict=True)
-        ]
-        write_atomically(self._out / f"outlines/{page.key}.geojson", json.dumps(to_geojson(named)), sync=False)
-
-    def _image(self, name: str, pixels: Any) -> None:
+    def _write_image(self, name: str, pixels: npt.NDArray[np.uint8]) -> None:
         content = BytesIO()
         Image.fromarray(pixels).save(content, "PNG", compress_level=1)
-        write_atomically(self._out / name, content.getvalue(), sync=False)
+        self._folder.write(name, content.getvalue())
+
+    def _micrometres(self, page: Page) -> float | None:
+        return self._settings.pixel_size or self._pixel_size(page.source.path)
+
+
+def _annotations(objects: Sequence[FoundObject], image_id: int) -> list[dict[str, Any]]:
+    """Describe objects as COCO's annotations, with scores."""
+    bounds = boxes([one.rle for one in objects]).tolist()
+    return [
+        {
+            "id": one.number, "image_id": image_id, "category_id": one.category.id, "segmentation": one.rle,
+            "area": one.pixels, "bbox": [x0, y0, x1 - x0, y1 - y0], "iscrowd": 0, "score": one.score,
+        }
+        for one, (x0, y0, x1, y1) in zip(objects, bounds, strict=True)
+    ]  # fmt: skip

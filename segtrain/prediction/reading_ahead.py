@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -38,14 +38,14 @@ class Page:
     @property
     def key(self) -> str:
         """Name of what is written for this image, without ending."""
-        return self.source.key if self.number is None else f"{self.source.key}_p{self.number:04d}"
+        return self.source.key if self.number is None else f"{self.source.key}.pages/{self.number:04d}"
 
     @property
     def name(self) -> str:
-        """File name in COCO files; pages of a file have names of their own."""
+        """File name in COCO files: a page seems to lie in a folder named as its file."""
         if self.number is None:
             return self.source.name
-        return f"{self.source.name.rpartition('.')[0]}_p{self.number:04d}{self.source.path.suffix}"
+        return f"{self.source.name}/{self.number:04d}{self.source.path.suffix}"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ Item = Page | Unreadable | EndOfFile
 
 def read_ahead(
     sources: Sequence[Source], reading: Reading, pages: AllPages, intensity: Intensity, workers: int
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
     """Yield the images of files in their order, decoded by threads; memory holds a few of them at a time.
 
     Args:

@@ -1,8 +1,10 @@
 """Image files to segment, as the arguments of a command name them, each listed once, in a fixed order."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path, PurePosixPath
 
 from segtrain.errors import SegtrainError
@@ -17,8 +19,8 @@ class Source:
 
     Attributes:
         path: absolute path.
-        name: path relative to the common folder of all sources, with ``/`` between its parts.
-        key: name of the files that are written for it, without ending; unique among the sources.
+        name: path relative to the root of all sources, with ``/`` between its parts.
+        key: name of what is written for the file, without ending; no two sources share one.
     """
 
     path: Path
@@ -26,7 +28,7 @@ class Source:
     key: str
 
 
-def find_sources(given: Sequence[str], stdin: Iterable[str] = (), leave_out: Path | None = None) -> list[Source]:
+def find_images(given: Sequence[str], stdin: Iterable[str] = (), leave_out: Path | None = None) -> list[Path]:
     """List the image files that arguments name.
 
     Args:
@@ -36,21 +38,52 @@ def find_sources(given: Sequence[str], stdin: Iterable[str] = (), leave_out: Pat
         leave_out: folder whose files are left out, such as that of the results.
 
     Returns:
-        Each file once, in the order of the arguments, those of a folder or pattern by name.
+        The absolute path of each file once, in the order of the arguments, those of a folder or pattern by name.
 
     Raises:
         SegtrainError: an argument names no file, a folder holds no images, or there are no arguments.
     """
-    paths: dict[Path, None] = {}
-    beside = None if leave_out is None else leave_out.absolute()
-    for argument in given:
-        found = [path.absolute() for path in _named(argument, stdin)]
-        paths.update(dict.fromkeys(path for path in found if beside is None or not path.is_relative_to(beside)))
+    beside = None if leave_out is None else _absolute(leave_out)
+    found = (_absolute(path) for argument in given for path in _named(argument, stdin))
+    paths = list(dict.fromkeys(path for path in found if beside is None or not path.is_relative_to(beside)))
     if not paths:
         raise SegtrainError("no images to segment; give files, folders, patterns, or - for a list on standard input")
-    folder = Path(os.path.commonpath([path.parent for path in paths]))
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    return [Source(*values) for values in zip(paths, names, _keys(names), strict=True)]
+    return paths
+
+
+def _absolute(path: Path) -> Path:
+    """Make a path absolute without ``..``; links stay, since names are those that the user sees."""
+    return Path(os.path.normpath(path.absolute()))
+
+
+def common_root(paths: Sequence[Path]) -> Path:
+    """Return the folder that all files lie in or below."""
+    return Path(os.path.commonpath([path.parent for path in paths]))
+
+
+def name_sources(paths: Sequence[Path], root: Path, taken: Iterable[str] = ()) -> list[Source]:
+    """Name image files and what is written for them.
+
+    Args:
+        paths: absolute paths of files.
+        root: folder that names are relative to.
+        taken: keys that other sources have.
+
+    Raises:
+        SegtrainError: a file lies outside the folder.
+
+    >>> found = name_sources([Path("/d/a/x.png"), Path("/d/a/x.tif"), Path("/d/b.png")], Path("/d"))
+    >>> [source.key for source in found]
+    ['a/x_png', 'a/x_tif', 'b']
+    """
+    outside = [path for path in paths if not path.is_relative_to(root)]
+    if outside:
+        raise SegtrainError(
+            f"{printable(outside[0])}: outside {printable(root)}, the folder of the images that --out holds "
+            "results of; choose another --out"
+        )
+    names = [path.relative_to(root).as_posix() for path in paths]
+    return [Source(*values) for values in zip(paths, names, _keys(names, taken), strict=True)]
 
 
 def _named(argument: str, stdin: Iterable[str]) -> Iterator[Path]:
@@ -89,25 +122,16 @@ def _images_below(folder: Path) -> Iterator[Path]:
                 yield Path(place, name)
 
 
-def _keys(names: Sequence[str]) -> list[str]:
-    """Name the outputs of each file: its path without ending, with the ending where two files would share that.
-
-    >>> _keys(["a/x.png", "a/x.tif", "b.png"])
-    ['a/x_png', 'a/x_tif', 'b']
-    """
+def _keys(names: Sequence[str], taken: Iterable[str]) -> list[str]:
+    """Take the path without ending as key, with the ending where files would share that; upper case does not count."""
     stems = [PurePosixPath(name).with_suffix("").as_posix() for name in names]
-    counts: dict[str, int] = {}
-    for stem in stems:
-        counts[stem.casefold()] = counts.get(stem.casefold(), 0) + 1
-    taken: set[str] = set()
+    counts = Counter(stem.casefold() for stem in stems)
+    used = {key.casefold() for key in taken}
     keys = []
     for name, stem in zip(names, stems, strict=True):
-        shared = counts[stem.casefold()] > 1
-        key = base = f"{stem}_{PurePosixPath(name).suffix.lstrip('.')}" if shared else stem
-        number = 1
-        while key.casefold() in taken:
-            number += 1
-            key = f"{base}_{number}"
-        taken.add(key.casefold())
-        keys.append(key)
+        shared = counts[stem.casefold()] > 1 or stem.casefold() in used
+        base = f"{stem}_{PurePosixPath(name).suffix.lstrip('.')}" if shared else stem
+        candidates = (base if number == 1 else f"{base}_{number}" for number in count(1))
+        keys.append(next(key for key in candidates if key.casefold() not in used))
+        used.add(keys[-1].casefold())
     return keys

@@ -1,6 +1,7 @@
 """Textbook claims about the methods, tested on the evaluated data: a sentence or two each, with their numbers."""
 
 from segtrain.benchmark.results import MethodScores, Results, StratumScores
+from segtrain.console import counted
 
 MIN_OBJECTS, MIN_IMAGES = 30, 10  # needed at the highest and at the lowest contrast each
 FINDS, DOES_WELL = 0.05, 0.3  # AP: below the first a method finds next to nothing, from the second on it does well
@@ -25,7 +26,7 @@ def threshold_claim(results: Results) -> list[str]:
     ends = _contrast_ends(results.methods.get(gap.row)) if gap else None
     if gap is None or gap.difference is None or ends is None or len(strata) < 2:
         return []
-    lowest, highest = (f"{_count(part.objects, 'object')} of {part.name} contrast" for part in (strata[0], strata[-1]))
+    lowest, highest = (f"{counted(part.objects, 'object')} of {part.name} contrast" for part in (strata[0], strata[-1]))
     interval = "" if gap.low is None or gap.high is None else f" (95 % interval {gap.low:.3f} to {gap.high:.3f})"
     text = (
         f"“Thresholds do well at high contrast and fail where grey values overlap”: "
@@ -44,9 +45,9 @@ def _contrast_finding(results: Results, ends: tuple[float, float]) -> str:
     assert gap is not None
     for part in (strata[0], strata[-1]):
         if part.objects < MIN_OBJECTS:
-            return f"undecided on these data, with only {_count(part.objects, 'object')} of {part.name} contrast"
+            return f"undecided on these data, with only {counted(part.objects, 'object')} of {part.name} contrast"
         if part.images < MIN_IMAGES:
-            images = _count(part.images, "image")
+            images = counted(part.images, "image")
             return f"undecided on these data, with objects of {part.name} contrast in only {images}"
     if max(ends) < FINDS:
         return "undecided on these data, as thresholds find next to nothing in them"
@@ -80,7 +81,7 @@ def time_claim(results: Results) -> list[str]:
     small, large = timed[best].images
     pixels = _growth(timed[best].pixels)
     if min(small, large) < MIN_TIMED_IMAGES:
-        few = f"{_count(small, 'image')} among the smallest and {large:,} among the largest"
+        few = f"{counted(small, 'image')} among the smallest and {large:,} among the largest"
         return [f"{claim}: undecided on these images, with {few}."]
     if pixels < MIN_SIZE_RATIO:
         return [f"{claim}: undecided on these images, as the largest have only {pixels:.2f} times the pixels."]
@@ -129,7 +130,3 @@ def _contrast_ends(method: MethodScores | None) -> tuple[float, float] | None:
 
 def _growth(pair: tuple[float, float]) -> float:
     return pair[1] / pair[0]
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' if count != 1 else ''}"

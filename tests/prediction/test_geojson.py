@@ -8,15 +8,14 @@ from hypothesis.extra.numpy import arrays
 from shapely.geometry import shape
 
 from segtrain import masks
+from segtrain.prediction.found_objects import FoundObject
 from segtrain.prediction.geojson import to_geojson
+from segtrain.records import Category
 
 
-@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 1)))
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 1)).filter(np.any))
 def test_polygons_hold_the_pixels(mask: np.ndarray) -> None:
-    features = to_geojson([(7, "cell", 0, 0.5, masks.encode(mask))])["features"]
-    if not mask.any():
-        assert features == []
-        return
+    features = to_geojson([FoundObject(7, Category(3, "cell"), 0.5, masks.encode(mask), int(mask.sum()))])["features"]
     (feature,) = features
     drawn = shape(feature["geometry"])
     assert drawn.is_valid

@@ -2,6 +2,8 @@
 
 import csv
 import json
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from skimage.measure import regionprops_table
 import segtrain as st
 from segtrain import masks
 from segtrain.cli.main import main
+from segtrain.data.images.image_files import ImageError
 from segtrain.prediction import predict_files as module
+from segtrain.prediction import reading_ahead
 from segtrain.prediction.pixel_size import pixel_size_of
 from segtrain.stopping import Stopped
 from tests.conftest import Workplace
@@ -145,15 +149,74 @@ def test_pages_are_images_of_their_own(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run("threshold_otsu", tmp_path / "stack.tif", "--out", out, "--save", "coco,table,labels") == 0
     content = predicted(out)
-    names = ["stack_p0001.tif", "stack_p0002.tif", "stack_p0003.tif"]
-    assert [image["file_name"] for image in content["images"]] == names
+    names = ["0001.tif", "0002.tif", "0003.tif"]
+    assert [image["file_name"] for image in content["images"]] == [f"stack.tif/{name}" for name in names]
     assert [image["page"] for image in content["images"]] == [1, 2, 3]
-    assert sorted(path.name for path in (out / "labels").iterdir()) == names
+    assert sorted(path.name for path in (out / "labels" / "stack.pages").iterdir()) == names
     row = table(out)[0]
     assert float(row["area_um2"]) == pytest.approx(int(row["area_px"]) / 16)
     one = tmp_path / "one"
     assert run("threshold_otsu", tmp_path / "stack.tif", "--out", one, "--pages", "max") == 0
     assert len(predicted(one)["images"]) == 1
+
+
+def test_later_images_never_replace_results(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, here = tmp_path / "out", images / "1.png"
+    for folder in ("a", "b"):
+        (images / folder).mkdir()
+    (images / "a" / "1.png").write_bytes(here.read_bytes())
+    (images / "b" / "1.png").write_bytes((images / "2.png").read_bytes())
+    save = ("--out", out, "--save", "coco,labels")
+    assert run("threshold_otsu", here, *save) == 0
+    assert run("threshold_otsu", images / "a", *save) == 0
+    before = {path: path.read_bytes() for path in (out / "labels").rglob("*.tif")}
+    assert run("threshold_otsu", images, *save) == 0
+    names = [image["file_name"] for image in predicted(out)["images"]]
+    assert names == ["1.png", "a/1.png", "2.png", "3.png", "4.png", "b/1.png"]
+    assert len(list((out / "labels").rglob("*.tif"))) == 6
+    assert all(path.read_bytes() == content for path, content in before.items())
+    elsewhere = tmp_path / "elsewhere.png"
+    elsewhere.write_bytes(here.read_bytes())
+    assert run("threshold_otsu", elsewhere, *save) == 1
+    assert "elsewhere.png: outside" in capsys.readouterr().err
+    assert run("threshold_otsu", elsewhere, *save, "--overwrite") == 0
+    assert [path.name for path in (out / "labels").rglob("*.tif")] == ["elsewhere.tif"]
+
+
+def test_pages_of_a_file_that_breaks_off_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = reading_ahead.decode_pages
+
+    def broken(*arguments: Any) -> Iterator[Any]:
+        yield from islice(pages(*arguments), 2)
+        raise ImageError("image-unreadable", tmp_path, "a page is damaged", "replace it")
+
+    about = {"photometric": "minisblack", "imagej": True, "metadata": {"axes": "ZYX"}}
+    tifffile.imwrite(tmp_path / "b.tif", np.stack([picture(1), picture(2), picture(3)]), **about)
+    Image.fromarray(picture(3)).save(tmp_path / "a.png")
+    out = tmp_path / "out"
+    monkeypatch.setattr(reading_ahead, "decode_pages", broken)
+    assert run("threshold_otsu", tmp_path / "b.tif", "--out", out, "--save", EVERYTHING) == 1
+    assert predicted(out)["images"] == predicted(out)["annotations"] == table(out) == []
+    assert not [path for kind in ("labels", "masks", "overlays", "outlines") for path in (out / kind).rglob("*.*")
+                if path.is_file()]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("settings.json", b"{"), ("done.jsonl", b"[]\n"), ("done.jsonl", b"\xff\n"), ("images.jsonl", b"")],
+)
+def test_damaged_files_of_an_earlier_run_are_named(
+    name: str, content: bytes, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run("threshold_otsu", images, "--out", out) == 0
+    (out / ".predict" / name).write_bytes(content)
+    assert run("threshold_otsu", images, "--out", out) == 1
+    error = capsys.readouterr().err
+    assert f"{name}: damaged; begin anew with --overwrite" in error
+    assert len(error.splitlines()) == 1
+    assert run("threshold_otsu", images, "--out", out, "--overwrite") == 0
+    assert len(predicted(out)["images"]) == 4
 
 
 def test_a_network_finds_what_it_finds_from_python(

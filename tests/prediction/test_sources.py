@@ -1,17 +1,23 @@
 """Files that the arguments of a prediction name."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from segtrain.errors import SegtrainError
-from segtrain.prediction.sources import find_sources
+from segtrain.prediction.sources import Source, common_root, find_images, name_sources
 
 
 def touch(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
+
+
+def find_sources(given: list[str], stdin: Iterable[str] = (), leave_out: Path | None = None) -> list[Source]:
+    paths = find_images(given, stdin, leave_out)
+    return name_sources(paths, common_root(paths))
 
 
 def test_folders_patterns_files_and_a_list_are_read_once_each(tmp_path: Path) -> None:
@@ -33,6 +39,15 @@ def test_no_two_sources_share_a_key(tmp_path: Path) -> None:
     keys = [source.key for source in find_sources([str(tmp_path)])]
     assert len({key.casefold() for key in keys}) == 5
     assert "y" in keys
+
+
+def test_keys_that_are_taken_are_not_given_again(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "a/1.tif", "a/1_tif.png")
+    taken = {"a/1", "a/1_TIF"}
+    keys = [source.key for source in name_sources([tmp_path / "a" / "1.tif"], tmp_path, taken)]
+    assert keys == ["a/1_tif_2"]
+    with pytest.raises(SegtrainError, match="outside"):
+        name_sources([tmp_path / "a" / "1.tif"], tmp_path / "b")
 
 
 @pytest.mark.parametrize(

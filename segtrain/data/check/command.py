@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, cast, get_args
+from typing import Any, Protocol, cast, get_args
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from segtrain.console import Heartbeat, print_error, progress
+from segtrain.console import CommandParser, Heartbeat, print_error, progress
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.fix import require_free, write_fixed
 from segtrain.data.check.image_checks import FormatCount
@@ -243,15 +243,8 @@ def _as_values(report: CheckReport, options: argparse.Namespace) -> dict[str, An
     }
 
 
-class _Parser(argparse.ArgumentParser):
-    """Parser whose errors are those of all commands: one line, and exit code 1."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SegtrainError(f"{message}; see {self.prog} --help")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandParser(
         prog="segtrain check",
         description="Check a COCO data set. The exit code is 1 if there are errors, which training and evaluation "
         "refuse unless data.check is set to warn or off.",
