@@ -15,7 +15,6 @@ from torch import Tensor
 
 from segtrain import visualize
 from segtrain.arrays import RgbArray
-from segtrain.data.check.image_checks import FEW_LEVELS
 from segtrain.data.check.load import CheckMode, load_index, refuse_errors, with_image_files
 from segtrain.data.check.run import CheckReport, CheckSettings, run_checks
 from segtrain.data.coco.category_names import learned_categories
@@ -26,9 +25,8 @@ from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd, 
 from segtrain.data.frames.result_frames import check_frame_of_results
 from segtrain.data.images.decode import decode, decode_pages
 from segtrain.data.images.image_files import ImageError
-from segtrain.data.images.image_reader import ImageReader, as_tensor, range_of_image
-from segtrain.data.images.intensities.intensity import FULL, Intensity, grey_levels, to_rgb
-from segtrain.data.images.intensities.value_range import measure
+from segtrain.data.images.image_reader import ImageReader, as_tensor, lost_levels, range_of_image
+from segtrain.data.images.intensities.intensity import FULL, Intensity, to_rgb
 from segtrain.data.images.opening import PILLOW_LIMIT
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages, Reading, check_channels, one_image_pages
@@ -54,7 +52,7 @@ from segtrain.io import expand_path, printable
 from segtrain.masks.parse import Rings
 from segtrain.metrics.scores import TrackScores
 from segtrain.nodes import build, nearest, read_yaml
-from segtrain.prediction.applied_model import classical_files, load_network
+from segtrain.prediction.applied_model import load_network, method_files
 from segtrain.prediction.sources import find_images
 from segtrain.records import Category, Instances
 from segtrain.segmenters import Segmenter
@@ -82,6 +80,7 @@ class Model:
             for a classical method.
         channels: channels of image files that become red, green and blue, as in the training; None for the colours that
             files declare.
+        exif: treatment of the EXIF orientations of image files, as in the training; see `read_image`.
 
     >>> import segtrain as st
     >>> st.load("runs/train/cells")
@@ -94,6 +93,7 @@ class Model:
     score_threshold: float
     intensity: Intensity = FULL
     channels: tuple[int, ...] | None = None
+    exif: Exif = "auto"
 
     def __repr__(self) -> str:
         if not self.class_names:
@@ -125,7 +125,7 @@ class Model:
         """
         if isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) < 4:
             raise SegtrainError("segment takes a list of images; write segment([image])")
-        return self.segmenter.segment([_as_image(image, self.intensity, self.channels) for image in images])
+        return self.segmenter.segment([_as_image(image, self) for image in images])
 
     def predict(self, images: ImageLike | Sequence[ImageLike]) -> list[Instances]:
         """Segment images and keep the instances above the score threshold; the command ``segtrain predict`` in Python.
@@ -155,7 +155,7 @@ class Model:
             yield image
             return
         for path in find_images([str(image)]):
-            yield from read_pages(path, channels=self.channels, intensity=self.intensity)
+            yield from read_pages(path, channels=self.channels, intensity=self.intensity, exif=self.exif)
 
 
 def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -> Model:
@@ -175,7 +175,9 @@ def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -
     """
     model = load_network(path, device=device, trust=trust)
     names = [category.name for category in model.categories]
-    return Model(model.segmenter, model.title, names, model.score_threshold, model.intensity, model.channels)
+    return Model(
+        model.segmenter, model.title, names, model.score_threshold, model.intensity, model.channels, model.exif
+    )
 
 
 def classical(method: str | Callable[..., LabelMap], *, min_area: int | None = None, **settings: Any) -> Model:
@@ -219,6 +221,7 @@ def read_image(
     pages: Pages = "error",
     channels: Sequence[int] | None = None,
     intensity: IntensitySetting | Intensity = FULL,
+    exif: Exif = "auto",
 ) -> RgbArray:
     """Read an image file of any mode and bit depth, upright.
 
@@ -232,6 +235,8 @@ def read_image(
         intensity: sample values that become black and white in images of more than 8 bits: a pair (low, high); pairs by
             the type of samples, such as {"uint16": (0, 4095)}; `Model.intensity`; or "full" for the full range of the
             type.
+
+        exif: "apply" and "auto": the image is turned upright by its EXIF orientation; "ignore": it is read as stored.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -249,7 +254,7 @@ def read_image(
     """
     file = open_file_of(expand_location(path))
     numbers = None if channels is None else check_channels(channels, "channels")
-    reading = Reading("auto", max_pixels, one_image_pages(pages), numbers)
+    reading = Reading(exif, max_pixels, one_image_pages(pages), numbers)
     with _image_errors():
         return _convert(decode(file, None, reading), _given(intensity), file)
 
@@ -260,6 +265,7 @@ def read_pages(
     max_pixels: int = PILLOW_LIMIT,
     channels: Sequence[int] | None = None,
     intensity: IntensitySetting | Intensity = FULL,
+    exif: Exif = "auto",
 ) -> list[RgbArray]:
     """Read each page or frame of an image file as an image, such as the slices of a TIFF; see `read_image`.
 
@@ -268,6 +274,8 @@ def read_pages(
         max_pixels: greatest number of pixels of a page.
         channels: channels of a page that become red, green and blue; see `read_image`.
         intensity: sample values that become black and white; see `read_image`.
+
+        exif: treatment of EXIF orientations; see `read_image`.
 
     Returns:
         (H, W, 3) uint8 RGB for each page of the size of the first; thumbnails and levels of a pyramid are left out.
@@ -282,7 +290,7 @@ def read_pages(
     file, ranges = open_file_of(expand_location(path)), _given(intensity)
     numbers = None if channels is None else check_channels(channels, "channels")
     with _image_errors():
-        pages = decode_pages(file, Reading("auto", max_pixels, channels=numbers))
+        pages = decode_pages(file, Reading(exif, max_pixels, channels=numbers))
         return [_convert(samples, ranges, file) for samples in pages]
 
 
@@ -569,13 +577,9 @@ def _given(intensity: IntensitySetting | Intensity) -> Intensity:
 def _convert(samples: Samples, intensity: Intensity, path: ImageFile) -> RgbArray:
     """Convert samples to 8-bit RGB, and warn where a full range leaves hardly any grey levels."""
     bounds = range_of_image(samples, intensity, path)
-    ends = measure(samples) if samples.array.dtype != np.uint8 and intensity.others == "full" else None
-    if ends is not None and (levels := grey_levels(ends, bounds)) < FEW_LEVELS and ends.span > 0:
-        warnings.warn(
-            f"{path}: its samples lie from {ends}, and {levels} of 256 grey levels remain of a range of {bounds}; "
-            f"give intensity=({ends.low:g}, {ends.high:g})",
-            stacklevel=3,
-        )
+    if (lost := lost_levels(samples, intensity, bounds)) is not None:
+        said, ends = lost
+        warnings.warn(f"{path}: {said}; give intensity=({ends.low:g}, {ends.high:g})", stacklevel=3)
     return to_rgb(samples, bounds)
 
 
@@ -587,7 +591,7 @@ def _reader(data: Split) -> ImageReader:
 
 def _classical_row(name: str) -> LabelMapSegmenter:
     """Build the segmenter of a YAML file."""
-    known = classical_files()
+    known = method_files()
     if name not in known:
         raise SegtrainError(f"{name}: no such classical method; {nearest(name, list(known))}")
     segmenter = build(read_yaml(known[name]))
@@ -611,10 +615,11 @@ def _size(shape: Sequence[int]) -> str:
     return f"{shape[0]} x {shape[1]}"
 
 
-def _as_image(image: Any, intensity: Intensity = FULL, channels: tuple[int, ...] | None = None) -> Tensor:
+def _as_image(image: Any, model: Model | None = None) -> Tensor:
     """Convert any image that `Model.segment` takes to a uint8 RGB tensor (3, H, W)."""
     if isinstance(image, str | Path):
-        image = read_image(image, intensity=intensity, channels=channels)
+        read = {} if model is None else {key: getattr(model, key) for key in ("intensity", "channels", "exif")}
+        image = read_image(image, **read)
     if isinstance(image, Image.Image):
         image = np.asarray(image.convert("RGB"))
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:

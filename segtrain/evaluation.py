@@ -21,12 +21,11 @@ from segtrain.metrics.f1 import f1_curve
 from segtrain.metrics.metric import Metric, MetricInput
 from segtrain.metrics.registry import f1_counts, metric_values
 from segtrain.metrics.scores import TrackScores
-from segtrain.records import BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions
+from segtrain.records import OBJECT, BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions
 from segtrain.segmenters import Segmenter
 
 TrackName = Literal["class_agnostic", "class_aware"]
 TRACKS: tuple[TrackName, ...] = ("class_agnostic", "class_aware")
-OBJECT = Category(1, "object")  # the single category of the class-agnostic track
 SCORE_THRESHOLD = 0.5  # operating point of learned scores where none was given or chosen
 MATCHES_BYTES = 2**29  # memory for matches and counts of the methods of an evaluation
 

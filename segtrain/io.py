@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -127,6 +127,27 @@ def cache_folder() -> Path:
     """Return the user's cache folder: ``$XDG_CACHE_HOME/segtrain``, by default below ``~/.cache``; it may not exist."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "segtrain"
+
+
+def plain_path(path: Path) -> Path:
+    """Make a path absolute and free of ``..``; links stay, since names are those that the user sees.
+
+    >>> plain_path(Path("/data/plates/../b.png")).as_posix()
+    '/data/b.png'
+    """
+    return Path(os.path.normpath(path.absolute()))
+
+
+def common_folder(paths: Sequence[Path]) -> Path:
+    """Return the deepest folder that holds all files.
+
+    Args:
+        paths: paths of the files, at least one.
+
+    >>> common_folder([Path("/data/a/1.png"), Path("/data/a/../b/2.png")]).as_posix()
+    '/data'
+    """
+    return Path(os.path.commonpath([plain_path(path).parent for path in paths]))
 
 
 def expand_path(path: str | Path) -> Path:

@@ -94,7 +94,7 @@ def _in_use(folder: Path, owner: dict[str, str]) -> SegtrainError:
     process, host, since = (owner.get(key, "?") for key in ("process", "host", "since"))
     return SegtrainError(
         f"{folder} is in use by process {process} on {host}, since {since}; wait for it, stop it, or choose another "
-        "output_dir="
+        "folder"
     )
 
 

@@ -11,6 +11,8 @@ from typing import Any, get_type_hints
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 import segtrain
 from segtrain.errors import SegtrainError
@@ -142,13 +144,27 @@ def config_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
+def own_folders() -> list[Path]:
+    """List the folders of the user's own options in the working directory: ``conf``, or none."""
+    return [path for path in (Path("conf"),) if path.is_dir()]
+
+
 def read_yaml(path: Path) -> Node:
     """Read a node from a configuration file.
 
     Args:
         path: path of a file without interpolations and defaults.
+
+    Raises:
+        SegtrainError: the file does not hold a mapping.
     """
-    return dict(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        raise SegtrainError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())}); correct it") from error
+    if not isinstance(content, dict):
+        raise SegtrainError(f"{path}: holds no mapping; give a file such as configs/segmenter/threshold_otsu.yaml")
+    return {str(key): value for key, value in content.items()}
 
 
 def as_yaml(node: Mapping[str, Any]) -> str:

@@ -33,6 +33,9 @@ class Category:
     entry: int = 0
 
 
+OBJECT = Category(1, "object")  # the single category where all are treated as one
+
+
 @dataclass(frozen=True, repr=False)
 class Instances:
     """Detected instances of one image, best first.
@@ -271,14 +274,15 @@ def to_box_predictions(instances: Instances, image_id: int, categories: Sequence
 
 
 def class_agnostic_id(categories: Sequence[Category]) -> int:
-    """Return the category id that records without a category have in files: one that no category has.
+    """Return the category id that records without a category have in files.
 
-    COCO's evaluator takes ids from 0 alone, and finds true objects of this id in ``ground_truth.class_agnostic.json``.
+    Of several categories it is an id that none of them has; COCO's evaluator takes ids from 0 alone, and finds true
+    objects of this id in ``ground_truth.class_agnostic.json``. A single category's own id serves as well.
 
     >>> class_agnostic_id([Category(3, "cell"), Category(9, "clump")])
     10
     """
-    return max((category.id for category in categories), default=0) + 1
+    return categories[0].id if len(categories) == 1 else max((category.id for category in categories), default=0) + 1
 
 
 _Instance = TypeVar("_Instance", GroundTruth, Prediction)

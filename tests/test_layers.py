@@ -80,7 +80,7 @@ DOORS = {
     "optuna": ["segtrain.benchmark.search"],
     "hydra": ["segtrain.nodes", "segtrain.cli"],
     "omegaconf": ["segtrain.nodes", "segtrain.cli"],
-    "yaml": ["segtrain.convert.yolo_layout", "segtrain.convert.to_yolo"],
+    "yaml": ["segtrain.nodes", "segtrain.convert.yolo_layout", "segtrain.convert.to_yolo"],
 }
 
 

@@ -42,7 +42,7 @@ def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_folder_has_one_writer_and_a_dead_one_does_not_count(tmp_path: Path) -> None:
     with another_process(tmp_path) as other:
-        message = rf"is in use by process {other.pid} on \S+, since .*output_dir="
+        message = rf"is in use by process {other.pid} on \S+, since .*choose another folder"
         with pytest.raises(SegtrainError, match=message), locked_folder(tmp_path):
             pytest.fail("locked twice")
         with (

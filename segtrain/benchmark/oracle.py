@@ -13,10 +13,10 @@ from torch import Tensor
 
 from segtrain.benchmark import search_space as spaces
 from segtrain.benchmark.search_space import Node, build_segmenter
-from segtrain.evaluation import OBJECT, Detections, GroundTruthSet
+from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.metrics.f1 import f1
 from segtrain.metrics.mean_iou import mean_iou
-from segtrain.records import Category, GroundTruth, Prediction, to_predictions
+from segtrain.records import OBJECT, Category, GroundTruth, Prediction, to_predictions
 from segtrain.segmenters import Segmenter, SegmenterInfo, info_of
 from segtrain.segmenters.classical.shared_steps import sharing_steps
 

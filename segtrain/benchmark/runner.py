@@ -17,10 +17,10 @@ from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import OBJECT, TRACKS, Detections, GroundTruthSet, TrackName
+from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName
 from segtrain.io import write_atomically
 from segtrain.metrics.scores import TrackScores
-from segtrain.records import NO_CATEGORY, Category, class_agnostic_id
+from segtrain.records import NO_CATEGORY, OBJECT, Category, class_agnostic_id
 from segtrain.segmenters import MaskGrid
 
 logger = logging.getLogger(__name__)

@@ -21,10 +21,10 @@ from segtrain.data.images.image_reader import as_tensor
 from segtrain.data.splits import Split, drop_unreadable
 from segtrain.data.storage.image_store import ImageFile
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import OBJECT, GroundTruthSet
+from segtrain.evaluation import GroundTruthSet
 from segtrain.metrics.average_precision import average_precision
 from segtrain.metrics.mean_iou import mean_iou
-from segtrain.records import Prediction, to_predictions
+from segtrain.records import OBJECT, Prediction, to_predictions
 from segtrain.stopping import stop_requested
 from segtrain.values import Positive, PositiveFloat, TunedMetric
 

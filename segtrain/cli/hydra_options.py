@@ -6,6 +6,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from segtrain.errors import SegtrainError
+from segtrain.nodes import own_folders
 from segtrain.values import join_choices
 
 _MULTIRUN = {"-m", "--multirun"}
@@ -25,7 +26,6 @@ _OTHER_OPTIONS: dict[str, str | tuple[str, ...] | None] = {
 _CONFIG_DIR = ("-cd", "--config-dir")
 _VALUES = {**_OTHER_OPTIONS, **dict.fromkeys(_CONFIG_DIR, "a folder")}
 _MAY_LACK_VALUE = {"-i", "--info"}
-OWN_OPTIONS = "conf"  # folder in the working directory
 SEARCH_PATH = "hydra.searchpath="
 
 
@@ -100,16 +100,14 @@ def with_search_path(arguments: Sequence[str]) -> list[str]:
         raise SegtrainError("--config-dir: give a folder")
     if folder is not None and not folder.is_dir():
         raise SegtrainError(f"--config-dir {folder}: no such folder")
-    if folder is None and not any(argument.startswith(SEARCH_PATH) for argument in others):
+    given = any(argument.startswith(SEARCH_PATH) for argument in others)
+    if folder is not None and given:
+        raise SegtrainError("--config-dir and hydra.searchpath say the same; give one of them")
+    if folder is None and not given:
         folder = next((path for path in own_folders()), None)
     if folder is None:
         return others
-    return [f"{SEARCH_PATH}[{json.dumps(f'file://{folder.absolute()}')}]", *others]
-
-
-def own_folders() -> list[Path]:
-    """List the folders of the user's own options in the working directory: ``conf``, or none."""
-    return [path for path in (Path(OWN_OPTIONS),) if path.is_dir()]
+    return [f"{SEARCH_PATH}[{json.dumps(f'file://{folder.absolute()}', ensure_ascii=False)}]", *others]
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:

@@ -22,13 +22,13 @@ from segtrain.cli.command_line import Command, logging_of_a_run, start_logging
 from segtrain.cli.config import expand_paths, find_problems, register_schemas
 from segtrain.cli.failures import describe_failure
 from segtrain.cli.help import help_text
-from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first, own_folders, with_search_path
+from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first, with_search_path
 from segtrain.cli.overrides import accept_shell_paths, compose, expand, expand_shorthand
 from segtrain.cli.requeue import failed_jobs_in_one_line, goes_on, requeued
 from segtrain.cli.trial import check_torchvision, find_refusals
 from segtrain.errors import SegtrainError
 from segtrain.locks import locked_folder
-from segtrain.nodes import config_folder
+from segtrain.nodes import config_folder, own_folders
 from segtrain.stopping import Stopped, stop_signals
 
 _RECORD_OF_A_SWEEP = "multirun.yaml"

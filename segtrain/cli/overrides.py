@@ -62,7 +62,7 @@ def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, lis
         The configuration; one line for each override that was left out; the keys of the others that set a value.
         Hydra itself stops at the first mistake.
     """
-    arguments = list(dict.fromkeys(arguments))
+    arguments = list(dict.fromkeys(reversed(arguments)))[::-1]  # of repeated ones the last counts
     try:
         overrides = _parsed(arguments)
         if not any(override.is_sweep_override() for override in overrides):

@@ -1,6 +1,7 @@
 """The ``predict`` command: a trained network or a classical method on new images."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     out: Path = options.out
+    if isinstance(sys.stdin, io.TextIOWrapper):  # names of files are bytes, whatever the terminal's encoding
+        sys.stdin.reconfigure(errors="surrogateescape")
     limit_threads(thread_count("auto", 0))
     images = find_images(options.sources, sys.stdin if "-" in options.sources else (), out)
     model = load_applied(
@@ -84,6 +87,8 @@ def _summary(outcome: Outcome, model: AppliedModel, out: Path) -> list[str]:
             f"{counted(totals.full, 'image')} reached the {model.max_dets} objects that the network returns at most: "
             "there may be more; raise --max-dets"
         )
+    if outcome.faint:
+        lines.append(f"{counted(outcome.faint, 'image')} of few grey levels, see above: objects may be missed")
     if totals.overlaps:
         lines.append(f"label maps: {totals.overlaps:,} pixels belong to several masks and have the one of higher score")
     if outcome.unreadable:
@@ -138,7 +143,10 @@ def _intensity(text: str) -> Intensity | None:
 
 
 def _positive(kind: type[int] | type[float], text: str) -> float:
-    value = kind(text)
+    try:
+        value = kind(text)
+    except ValueError:
+        value = kind(0)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text}: give a number above 0")
     return value

@@ -11,12 +11,11 @@ from segtrain.convert.formats import FORMATS, WRITERS, choose_format
 from segtrain.convert.label_files import read_text
 from segtrain.convert.labelled import LabelledImage, Request, Tally
 from segtrain.convert.outputs import held_files, require_new, write_held
-from segtrain.convert.picture_files import common_folder
 from segtrain.convert.preparation import chosen_classes, divided, joined_images, settled_images, with_parts
 from segtrain.data.check.command import main as check
 from segtrain.data.foreign.source_files import is_file
 from segtrain.errors import SegtrainError
-from segtrain.io import expand_path
+from segtrain.io import common_folder, expand_path
 from segtrain.nodes import quote_override
 
 Parts = Mapping[str, Sequence[LabelledImage]]

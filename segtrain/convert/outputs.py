@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from segtrain.convert.labelled import LabelledImage
-from segtrain.convert.picture_files import common_folder
 from segtrain.errors import SegtrainError
-from segtrain.io import IMAGE_EXTENSIONS, write_atomically
+from segtrain.io import IMAGE_EXTENSIONS, common_folder, plain_path, write_atomically
 
 _LONGEST = 255  # bytes of a name, in the file systems that are common
 
@@ -64,7 +63,7 @@ def named_outputs(
     folder = common_folder([image.path for image in images])
     found, owners = list[tuple[LabelledImage, Path]](), dict[Path, Path]()
     for image in images:
-        path = Path(name(image.path.absolute().relative_to(folder)))
+        path = Path(name(plain_path(image.path).relative_to(folder)))
         require_short(path)
         if (other := owners.setdefault(path, image.path)) is not image.path:
             raise SegtrainError(f"{other} and {image.path} would share the file {path.as_posix()}; rename one of them")

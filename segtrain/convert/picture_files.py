@@ -283,12 +283,3 @@ def read_label_plane(path: Path) -> LabelPlane:
 
 def _colour(red: int, green: int, blue: int) -> int:
     return int(red) * 65536 + int(green) * 256 + int(blue)
-
-
-def common_folder(paths: Sequence[Path]) -> Path:
-    """Return the deepest folder that holds all files.
-
-    Args:
-        paths: paths of the files, at least one.
-    """
-    return Path(os.path.commonpath([path.absolute().parent for path in paths]))

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segtrain.convert.labelled import LabelledImage, LabelledObject, Labels, Request, Tally
-from segtrain.convert.picture_files import common_folder
 from segtrain.data.coco.issues import ISSUE_TYPES
 from segtrain.data.layouts import part_above, part_of
 from segtrain.errors import SegtrainError
+from segtrain.io import common_folder
 from segtrain.masks import Rle, area, from_polygons, union
 from segtrain.masks.parse import drawable_polygons
 

@@ -7,17 +7,17 @@ from typing import Any
 
 from segtrain.benchmark.fingerprints import digest, of_file, of_node
 from segtrain.data.images.intensities.intensity import FULL, Intensity
+from segtrain.data.images.orientation import Exif
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
-from segtrain.nodes import build, config_folder, nearest, read_yaml, require_own_targets
-from segtrain.records import Category
+from segtrain.nodes import build, config_folder, nearest, own_folders, read_yaml, require_own_targets
+from segtrain.records import OBJECT, Category
 from segtrain.runtime import resolve_device, to_device
 from segtrain.segmenters import Segmenter
 from segtrain.segmenters.classical.segmenter import LabelMapSegmenter
 from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, restore_segmenter
 from segtrain.values import Precision
 
-_OBJECT = Category(1, "object")
 _WINNER = (".yaml", ".yml")
 
 
@@ -34,6 +34,7 @@ class AppliedModel:
         max_dets: largest number of instances of an image; None for no limit.
         intensity: ranges by which images are read.
         channels: channels of an image that become red, green and blue; None for the colours that files declare.
+        exif: treatment of EXIF orientations.
         fingerprint: text that differs where weights or settings differ.
     """
 
@@ -46,6 +47,7 @@ class AppliedModel:
     intensity: Intensity
     channels: tuple[int, ...] | None
     fingerprint: str
+    exif: Exif = "auto"
 
 
 def load_applied(
@@ -74,15 +76,16 @@ def load_applied(
     """
     path = expand_path(source)
     if path.suffix.lower() in _WINNER and path.is_file():
-        return _classical(path, source)
+        require_no_network({"--precision": precision, "--max-dets": max_dets}, source)
+        return _built(path, source, trust)
     if not path.exists() and "/" not in source and not path.suffix:
-        known = classical_files()
+        known = method_files()
         if source not in known:
             raise SegtrainError(
-                f"{source}: neither a run's folder, nor a checkpoint, nor a classical method; "
-                f"{nearest(source, list(known))}"
+                f"{source}: neither a run's folder, nor a checkpoint, nor a method; {nearest(source, list(known))}"
             )
-        return _classical(known[source], source)
+        require_no_network({"--precision": precision, "--max-dets": max_dets}, source)
+        return _built(known[source], source, trust)
     return load_network(path, device=device, precision=precision, max_dets=max_dets, trust=trust)
 
 
@@ -116,7 +119,8 @@ def load_network(
         Category(number, name, entry)
         for entry, (number, name) in enumerate(zip(checkpoint.category_ids, checkpoint.class_names, strict=True))
     ]
-    channels = checkpoint.config.get("data", {}).get("channels")
+    data = checkpoint.config.get("data", {})
+    channels = data.get("channels")
     return AppliedModel(
         to_device(network, resolve_device(device)),
         network.title,
@@ -127,24 +131,43 @@ def load_network(
         intensity,
         None if channels is None else tuple(channels),
         digest(of_file(file), network.precision, max_dets),
+        data.get("exif", "auto"),
     )
 
 
-def classical_files() -> dict[str, Path]:
-    """Find the YAML files of the classical methods, by name."""
-    files = sorted((config_folder() / "segmenter").glob("*.yaml"))
-    return {path.stem: path for path in files if _is_classical(read_yaml(path))}
+def method_files() -> dict[str, Path]:
+    """Find the YAML files of the methods that need no training, by name: the classical ones, and those of the user."""
+    folders = [folder / "segmenter" for folder in (config_folder(), *own_folders())]
+    files = {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+    return {name: path for name, path in files.items() if _needs_no_training(read_yaml(path))}
 
 
-def _classical(path: Path, source: str) -> AppliedModel:
-    """Build the classical method of a YAML file."""
+def require_no_network(given: Mapping[str, object], source: str) -> None:
+    """Check that settings of networks are not given for a method that is none.
+
+    Args:
+        given: value of each setting; None if it is not given.
+        source: name of the method.
+
+    Raises:
+        SegtrainError: one of them is given.
+    """
+    if named := [name for name, value in given.items() if value is not None]:
+        raise SegtrainError(f"{' and '.join(named)}: for networks alone, and {source} is none; leave it out")
+
+
+def _built(path: Path, source: str, trust: Sequence[str]) -> AppliedModel:
+    """Build the method of a YAML file."""
     node = read_yaml(path)
-    require_own_targets({"segmenter": node}, str(path))
-    if not _is_classical(node):
-        raise SegtrainError(f"{path}: describes no classical method; give a run's folder for a network")
+    if not _needs_no_training(node):
+        raise SegtrainError(f"{path}: describes no method that needs no training; give a run's folder for a network")
+    require_own_targets({"segmenter": node}, str(path), trust)
     fingerprint = digest(path.stem, of_node(node))
-    return AppliedModel(build(node), path.stem, source, [_OBJECT], 0.0, None, FULL, None, fingerprint)
+    return AppliedModel(build(node), path.stem, source, [OBJECT], 0.0, None, FULL, None, fingerprint)
 
 
-def _is_classical(node: Mapping[str, Any]) -> bool:
-    return node.get("_target_") == f"{LabelMapSegmenter.__module__}.{LabelMapSegmenter.__name__}"
+def _needs_no_training(node: Mapping[str, Any]) -> bool:
+    """Return True for classical methods, and for a user's segmenters that are built without class names."""
+    target = str(node.get("_target_", "segtrain"))
+    own = not target.startswith("segtrain.") and target != "segtrain" and not node.get("_partial_")
+    return own or target == f"{LabelMapSegmenter.__module__}.{LabelMapSegmenter.__name__}"

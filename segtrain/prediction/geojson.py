@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from skimage.measure import label
+from skimage.measure import label, regionprops
 
 from segtrain.masks import Rle, decode_crop, encode_crop, to_polygons
 from segtrain.prediction.found_objects import FoundObject
@@ -57,10 +57,10 @@ def _polygons(rle: Rle) -> list[list[list[list[int]]]]:
         return [[_closed(ring)] for ring in rings]
     crop, x, y = decode_crop(rle)
     height, width = rle["size"]
-    parts = label(crop, connectivity=1)
     polygons = []
-    for part in range(1, int(parts.max()) + 1):
-        own = encode_crop((parts == part).astype(np.uint8), x, y, (height, width))
+    for part in regionprops(label(crop, connectivity=1)):
+        top, left = part.bbox[:2]
+        own = encode_crop(part.image.astype(np.uint8), x + left, y + top, (height, width))
         polygons.append([_closed(ring) for ring in sorted(_rings(own), key=_area, reverse=True)])
     return polygons
 

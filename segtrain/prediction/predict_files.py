@@ -20,22 +20,22 @@ from segtrain.console import Stage, progress
 from segtrain.data.images.image_reader import as_tensor
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.images.reading import Reading
+from segtrain.io import common_folder
 from segtrain.masks import area, boxes, decode
 from segtrain.prediction.applied_model import AppliedModel
 from segtrain.prediction.found_objects import FoundObject, found_objects
 from segtrain.prediction.geojson import to_geojson
 from segtrain.prediction.object_table import object_rows
 from segtrain.prediction.pixel_size import pixel_size_of
-from segtrain.prediction.prediction_folder import PredictionFolder, Totals
+from segtrain.prediction.prediction_folder import FOLDERS, PredictionFolder, Totals
 from segtrain.prediction.reading_ahead import AllPages, Item, Page, Unreadable, read_ahead
-from segtrain.prediction.sources import common_root, name_sources
+from segtrain.prediction.sources import name_sources
 from segtrain.records import Instances, to_label_map
 from segtrain.stopping import stop_if_asked
 
 logger = logging.getLogger(__name__)
 Kind = Literal["coco", "overlays", "labels", "masks", "table", "outlines"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-FOLDERS: tuple[Kind, ...] = ("overlays", "labels", "masks", "outlines")  # kinds of a file for each image
 _MOST_LABELS = 65_535  # of 16 bits
 
 
@@ -72,12 +72,14 @@ class Outcome:
         totals: sums over all images, those of earlier runs included.
         skipped: number of files that earlier runs have segmented.
         unreadable: reason by name of each file that cannot be read.
+        faint: images of this run whose range of intensity leaves hardly any grey levels.
         written: files and folders that were written, relative to the output folder.
     """
 
     totals: Totals
     skipped: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
+    faint: int = 0
     written: list[str] = field(default_factory=list)
 
 
@@ -104,39 +106,47 @@ def predict_files(
         "model": model.fingerprint, "--score": threshold, "--pages": settings.pages, "--channels": channels,
         "--intensity": intensity.to_plain(), "--pixel-size": settings.pixel_size, "--save": sorted(settings.save),
     }  # fmt: skip
-    folder = PredictionFolder.open(out, asked, common_root(images), overwrite=overwrite)
+    folder = PredictionFolder.open(out, asked, common_folder(images), overwrite=overwrite)
     with closing(folder):
         waiting = [path for path in images if not folder.is_done(path)]
         sources = name_sources(waiting, folder.root, folder.keys)
-        reading = Reading("auto", settings.max_pixels, channels=channels)
+        reading = Reading(model.exif, settings.max_pixels, channels=channels)
         items = read_ahead(sources, reading, settings.pages, intensity, settings.workers)
         writer = _Writer(model, settings, threshold, folder)
+        outcome = Outcome(folder.totals, len(images) - len(waiting))
         with progress("images", len(sources)) as stage, closing(items):
-            unreadable = _segment_all(items, model, writer, folder, stage)
-        return Outcome(folder.totals, len(images) - len(waiting), unreadable, writer.finish())
+            _segment_all(items, model, writer, folder, outcome, stage)
+        outcome.totals, outcome.written = folder.totals, writer.finish()
+        return outcome
 
 
 def _segment_all(
-    items: Generator[Item, None, None], model: AppliedModel, writer: "_Writer", folder: PredictionFolder, stage: Stage
-) -> dict[str, str]:
-    """Segment images and write what was found; return why files cannot be read, by name."""
-    unreadable: dict[str, str] = {}
+    items: Generator[Item, None, None],
+    model: AppliedModel,
+    writer: "_Writer",
+    folder: PredictionFolder,
+    outcome: Outcome,
+    stage: Stage,
+) -> None:
+    """Segment images and write what was found; note what cannot be read, and what is hard to see."""
     for item in items:
         stop_if_asked()
         if isinstance(item, Page):
+            if item.warning is not None and not outcome.faint:
+                logger.warning(f"{item.source.path}: {item.warning}")
+            outcome.faint += item.warning is not None
             (found,) = model.segmenter.segment([as_tensor(item.rgb)])
             writer.add(item, found)
             stage.update(state=f"{folder.totals.objects:,} objects")
         elif isinstance(item, Unreadable):
-            unreadable[item.source.name] = item.reason
+            outcome.unreadable[item.source.name] = item.reason
             logger.warning(f"{item.source.path}: {item.reason}; left out")
         else:
-            if item.source.name in unreadable:
+            if item.source.name in outcome.unreadable:
                 folder.drop_unfinished()
             else:
                 folder.finish_file(item.source)
             stage.advance()
-    return unreadable
 
 
 class _Writer:
@@ -156,7 +166,7 @@ class _Writer:
             found: instances of all scores.
         """
         totals, save = self._folder.totals, self._settings.save
-        full = self._model.max_dets is not None and len(found) >= self._model.max_dets
+        full = self._model.max_dets is not None and np.sum(found.scores >= self._threshold) >= self._model.max_dets
         found = found[(found.scores >= self._threshold) & (area(found.rles) > 0)]
         objects = found_objects(found, self._model.categories, totals.objects + 1)
         if "overlays" in save:

@@ -13,11 +13,12 @@ import segtrain
 from segtrain.errors import SegtrainError
 from segtrain.io import naming, write_atomically
 from segtrain.prediction.object_table import COLUMNS
-from segtrain.prediction.sources import Source
+from segtrain.prediction.sources import RESULTS, Source
 from segtrain.records import Category
 
-_OWN = ".predict"  # folder of what a later run needs
 _SETTINGS, _DONE = "settings.json", "done.jsonl"
+_WHOLE = ("predictions.json", "objects.csv")
+FOLDERS = ("overlays", "labels", "masks", "outlines")  # of a file for each image
 _STREAMS = ("images.jsonl", "annotations.jsonl", "objects.csv")
 
 
@@ -84,7 +85,7 @@ class PredictionFolder:
     def __init__(self, path: Path, root: Path) -> None:
         self.path, self.root, self.totals = path, root, Totals()
         self.keys: set[str] = set()
-        self._own = path / _OWN
+        self._own = path / RESULTS
         self._done: dict[str, tuple[int, int]] = {}  # size and time of change by path
         self._lengths = dict.fromkeys(_STREAMS, 0)
         self._totals_done = self.totals  # when a file was finished last
@@ -109,8 +110,9 @@ class PredictionFolder:
         if overwrite:
             folder._remove()
         known = folder._read_settings()
-        if known is None and (path / "predictions.json").exists() and not overwrite:
-            raise SegtrainError(f"{path} holds predictions.json already; choose another --out, or --overwrite")
+        held = [name for name in (*_WHOLE, *FOLDERS) if (path / name).exists()]
+        if known is None and held and not overwrite:
+            raise SegtrainError(f"{path} holds {' and '.join(held)} already; choose another --out, or --overwrite")
         if known is None:
             write_atomically(folder._own / _SETTINGS, json.dumps(asked, indent=1))
         else:
@@ -165,7 +167,7 @@ class PredictionFolder:
         self.totals = self.totals.plus(totals)
         text = io.StringIO()
         csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n").writerows(rows)
-        parts = (_line(image), b"".join(map(_line, annotations)), text.getvalue().encode())
+        parts = (_line(image), b"".join(map(_line, annotations)), text.getvalue().encode(errors="backslashreplace"))
         for name, part in zip(_STREAMS, parts, strict=True):
             self._append(name, part)
 
@@ -286,14 +288,13 @@ class PredictionFolder:
     def _remove(self) -> None:
         """Remove the files of earlier runs, as far as they are known."""
         try:
-            for done, _ in self._read_done():
-                for name in done.written:
-                    (self.path / name).unlink(missing_ok=True)
+            written = [name for done, _ in self._read_done() for name in done.written]
         except SegtrainError:  # what a damaged list names stays
-            pass
-        for name in (_SETTINGS, _DONE, *_STREAMS):
-            (self._own / name).unlink(missing_ok=True)
-        for name in ("predictions.json", "objects.csv"):
+            written = []
+        if (self._own / _SETTINGS).exists():
+            written += _WHOLE
+        own = [f"{RESULTS}/{name}" for name in (_SETTINGS, _DONE, *_STREAMS)]
+        for name in (*written, *own):
             (self.path / name).unlink(missing_ok=True)
 
     def _require_same(self, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 from segtrain.arrays import RgbArray
 from segtrain.data.images.decode import decode, decode_pages
 from segtrain.data.images.image_files import ImageError
-from segtrain.data.images.image_reader import range_of_image
+from segtrain.data.images.image_reader import lost_levels, range_of_image
 from segtrain.data.images.intensities.intensity import Intensity, to_rgb
 from segtrain.data.images.reading import Pages, Reading
 from segtrain.data.images.samples import Samples
@@ -28,12 +28,14 @@ class Page:
         number: number of the page from 1; None for the only one.
         samples: samples as the file stores them, upright.
         rgb: the same as 8-bit RGB, as the segmenter gets it.
+        warning: what is lost by the range of intensity, with the remedy; None if nothing much is.
     """
 
     source: Source
     number: int | None
     samples: Samples
     rgb: RgbArray
+    warning: str | None
 
     @property
     def key(self) -> str:
@@ -136,7 +138,7 @@ def _read(source: Source, reading: Reading, pages: AllPages, intensity: Intensit
             yield from _pages(source, reading, intensity)
         else:
             samples = decode(source.path, None, replace(reading, pages=pages))
-            yield Page(source, None, samples, _rgb(samples, intensity, source))
+            yield _page(source, None, samples, intensity)
     except ImageError as error:
         yield Unreadable(source, error.reason)
     yield EndOfFile(source)
@@ -151,12 +153,17 @@ def _pages(source: Source, reading: Reading, intensity: Intensity) -> Iterator[I
             first = samples
             continue
         if first is not None:
-            yield Page(source, 1, first, _rgb(first, intensity, source))
+            yield _page(source, 1, first, intensity)
             first = None
-        yield Page(source, count, samples, _rgb(samples, intensity, source))
+        yield _page(source, count, samples, intensity)
     if first is not None:
-        yield Page(source, None, first, _rgb(first, intensity, source))
+        yield _page(source, None, first, intensity)
 
 
-def _rgb(samples: Samples, intensity: Intensity, source: Source) -> RgbArray:
-    return to_rgb(samples, range_of_image(samples, intensity, source.path))
+def _page(source: Source, number: int | None, samples: Samples, intensity: Intensity) -> Page:
+    bounds = range_of_image(samples, intensity, source.path)
+    warning = None
+    if (lost := lost_levels(samples, intensity, bounds)) is not None:
+        said, ends = lost
+        warning = f"{said}; give --intensity {ends.low:g},{ends.high:g}"
+    return Page(source, number, samples, to_rgb(samples, bounds), warning)

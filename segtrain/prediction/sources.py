@@ -1,16 +1,20 @@
 """Image files to segment, as the arguments of a command name them, each listed once, in a fixed order."""
 
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path, PurePosixPath
 
+from segtrain.convert.outputs import require_short
+from segtrain.data.foreign.source_files import is_file, is_folder, source_files
 from segtrain.errors import SegtrainError
-from segtrain.io import IMAGE_EXTENSIONS, expand_path, printable
+from segtrain.io import IMAGE_EXTENSIONS, expand_path, plain_path, printable
 
 _PATTERN = frozenset("*?[")
+RESULTS = ".predict"  # folder by which a later run knows the output folder of a prediction
+_ENDINGS = (".png", ".tif", ".geojson")  # of what is written for an image
 
 
 @dataclass(frozen=True)
@@ -43,25 +47,15 @@ def find_images(given: Sequence[str], stdin: Iterable[str] = (), leave_out: Path
     Raises:
         SegtrainError: an argument names no file, a folder holds no images, or there are no arguments.
     """
-    beside = None if leave_out is None else _absolute(leave_out)
-    found = (_absolute(path) for argument in given for path in _named(argument, stdin))
+    beside = None if leave_out is None else plain_path(leave_out)
+    found = (plain_path(path) for argument in given for path in _named(argument, stdin))
     paths = list(dict.fromkeys(path for path in found if beside is None or not path.is_relative_to(beside)))
     if not paths:
-        raise SegtrainError("no images to segment; give files, folders, patterns, or - for a list on standard input")
+        raise SegtrainError("no images to segment outside --out; give files, folders, patterns, or - for a list")
     return paths
 
 
-def _absolute(path: Path) -> Path:
-    """Make a path absolute without ``..``; links stay, since names are those that the user sees."""
-    return Path(os.path.normpath(path.absolute()))
-
-
-def common_root(paths: Sequence[Path]) -> Path:
-    """Return the folder that all files lie in or below."""
-    return Path(os.path.commonpath([path.parent for path in paths]))
-
-
-def name_sources(paths: Sequence[Path], root: Path, taken: Iterable[str] = ()) -> list[Source]:
+def name_sources(paths: Sequence[Path], root: Path, taken: Collection[str] = ()) -> list[Source]:
     """Name image files and what is written for them.
 
     Args:
@@ -70,7 +64,7 @@ def name_sources(paths: Sequence[Path], root: Path, taken: Iterable[str] = ()) -
         taken: keys that other sources have.
 
     Raises:
-        SegtrainError: a file lies outside the folder.
+        SegtrainError: a file lies outside the folder, or its results would have a name that the system does not permit.
 
     >>> found = name_sources([Path("/d/a/x.png"), Path("/d/a/x.tif"), Path("/d/b.png")], Path("/d"))
     >>> [source.key for source in found]
@@ -83,43 +77,54 @@ def name_sources(paths: Sequence[Path], root: Path, taken: Iterable[str] = ()) -
             "results of; choose another --out"
         )
     names = [path.relative_to(root).as_posix() for path in paths]
-    return [Source(*values) for values in zip(paths, names, _keys(names, taken), strict=True)]
+    keys = _keys(names, taken)
+    _require_places(keys, taken)
+    return [Source(*values) for values in zip(paths, names, keys, strict=True)]
+
+
+def _require_places(keys: Sequence[str], taken: Collection[str]) -> None:
+    """Check that no result would be a file where another one needs a folder, and that names are not too long."""
+    every = [*keys, *taken]
+    folders = {parent.as_posix() for key in every for parent in PurePosixPath(key.casefold()).parents}
+    for name in (f"{key}{ending}" for key in every for ending in _ENDINGS):
+        if name.casefold() in folders:
+            raise SegtrainError(f"{printable(name)}: would be both a file and a folder of results; rename the images")
+    for key in map(PurePosixPath, keys):  # an unfinished file has a longer name
+        require_short(Path(key.parent, f".{key.name}{_ENDINGS[-1]}.{'0' * 7}"))
 
 
 def _named(argument: str, stdin: Iterable[str]) -> Iterator[Path]:
     if argument == "-":
         for line in filter(None, map(str.strip, stdin)):
-            yield _file(expand_path(line), "the list on standard input")
+            yield from _files(expand_path(line))
         return
     path = expand_path(argument)
-    if path.is_dir():
-        found = list(_images_below(path))
-        if not found:
-            raise SegtrainError(f"{printable(path)}: holds no images ({', '.join(sorted(IMAGE_EXTENSIONS))})")
-        yield from found
-    elif _PATTERN & set(argument) and not path.exists():
+    if _PATTERN & set(argument) and not path.exists():
         relative = path.relative_to(path.anchor) if path.is_absolute() else path
-        found = sorted(file for file in Path(path.anchor).glob(str(relative)) if file.is_file())
+        try:
+            found = sorted(file for file in Path(path.anchor).glob(str(relative)) if file.is_file())
+        except ValueError as error:
+            raise SegtrainError(f"{printable(argument)}: no pattern of files ({error})") from None
         if not found:
             raise SegtrainError(f"{printable(argument)}: matches no file")
         yield from found
     else:
-        yield _file(path, "the arguments")
+        yield from _files(path)
 
 
-def _file(path: Path, where: str) -> Path:
-    if not path.is_file():
-        raise SegtrainError(f"{printable(path)}: no such file or folder, which {where} name; check the path")
-    return path
-
-
-def _images_below(folder: Path) -> Iterator[Path]:
-    """Yield the image files of a folder and of those below it, by name; hidden ones are left out."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_EXTENSIONS:
-                yield Path(place, name)
+def _files(path: Path) -> Iterator[Path]:
+    """Yield a file, or the image files of a folder and of those below it; hidden ones and predictions are left out."""
+    if is_file(path):
+        yield path
+        return
+    if not is_folder(path):
+        raise SegtrainError(f"{printable(path)}: no such file or folder; check the path")
+    holds_results = cache(lambda folder: (path / folder / RESULTS).is_dir())
+    names = source_files(path, *sorted(IMAGE_EXTENSIONS))
+    found = [name for name in names if not any(map(holds_results, PurePosixPath(name).parents))]
+    if not found:
+        raise SegtrainError(f"{printable(path)}: holds no images ({', '.join(sorted(IMAGE_EXTENSIONS))})")
+    yield from (path / name for name in found)
 
 
 def _keys(names: Sequence[str], taken: Iterable[str]) -> list[str]:

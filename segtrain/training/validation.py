@@ -18,10 +18,11 @@ from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import OBJECT, SCORE_THRESHOLD, Detections, GroundTruthSet, gathered, predict, score
+from segtrain.evaluation import SCORE_THRESHOLD, Detections, GroundTruthSet, gathered, predict, score
 from segtrain.metrics.f1 import count_matches, f1_of_sums
 from segtrain.metrics.matching import IOU50, match
 from segtrain.metrics.registry import METRICS
+from segtrain.records import OBJECT
 from segtrain.segmenters import Trainable
 from segtrain.training.checkpoint import load_checkpoint, restore_weights
 from segtrain.training.logger import RunLogger

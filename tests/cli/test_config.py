@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from segtrain.cli.config import Data, Evaluate, Train, find_problems, register_schemas
 from segtrain.cli.help import read_comments
+from segtrain.cli.launch import compose_runs
 from segtrain.errors import SegtrainError
 from segtrain.nodes import build, check_targets, target_nodes
 from segtrain.training.settings import TrainSettings
@@ -183,6 +184,21 @@ def test_options_in_the_folder_conf_are_found(tmp_path: Path) -> None:
     elsewhere = message(run("train", "--config-dir=other", "segmenter=my_net", folder=tmp_path))
     assert "segmenter=my_net: no such option" in elsewhere
     assert "--config-dir nowhere: no such folder" in message(run("train", "--config-dir", "nowhere", folder=tmp_path))
+    both = message(run("train", "--config-dir=other", "hydra.searchpath=[file:///x]", folder=tmp_path))
+    assert "give one of them" in both
+
+
+def test_options_are_found_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    folder = tmp_path / "größe 1, (a)" / "conf" / "segmenter"
+    folder.mkdir(parents=True)
+    (folder / "my_net.yaml").write_text("_target_: my_package.Net\n_partial_: true\nwidth: 1\n")
+    printed = yaml.safe_load(run("train", "--cfg", "job", "segmenter=my_net", folder=folder.parents[1]).out)
+    assert printed["segmenter"]["width"] == 1
+
+
+def test_of_repeated_overrides_the_last_one_is_checked(tmp_path: Path) -> None:
+    (values,) = compose_runs("train", ["seed=1", "seed=2", "seed=1"])
+    assert values["seed"] == 1
 
 
 def test_a_network_of_the_user_that_is_not_partial(tmp_path: Path) -> None:

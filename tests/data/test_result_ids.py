@@ -223,6 +223,18 @@ def test_one_more_than_the_largest_id_stands_for_none(tmp_path: Path) -> None:
         load(tmp_path, [record(10, 2)], categories=CATEGORIES[:1])
 
 
+@pytest.mark.parametrize(("categories", "expected"), [(CATEGORIES, (-1, False)), ([Category(5, "leaf")], (5, True))])
+def test_a_whole_file_of_objects_alone_has_no_category(
+    categories: list[Category], expected: tuple[int, bool], tmp_path: Path
+) -> None:
+    """As predict writes it for a classical method."""
+    images = [{"id": 1, "file_name": "leaf_a.v1.png", "height": 6, "width": 8}]
+    content = {"images": images, "annotations": [record(1, 1)], "categories": [{"id": 1, "name": "object"}]}
+    result = load(tmp_path, content, categories=categories)
+    assert (found(result), result.class_aware) == ([(10, expected[0])], expected[1])
+    assert "the category 'object' of the file stands for any" in result.notes
+
+
 @pytest.mark.parametrize(
     ("changes", "note"),
     [

@@ -175,6 +175,8 @@ def test_later_images_never_replace_results(images: Path, tmp_path: Path, capsys
     assert names == ["1.png", "a/1.png", "2.png", "3.png", "4.png", "b/1.png"]
     assert len(list((out / "labels").rglob("*.tif"))) == 6
     assert all(path.read_bytes() == content for path, content in before.items())
+    assert run("threshold_otsu", images / "1.png", images / "a" / ".." / "1.png", *save) == 0  # the same file
+    assert len(predicted(out)["images"]) == 6
     elsewhere = tmp_path / "elsewhere.png"
     elsewhere.write_bytes(here.read_bytes())
     assert run("threshold_otsu", elsewhere, *save) == 1
@@ -244,6 +246,65 @@ def test_a_network_finds_what_it_finds_from_python(
     assert "5 images reached the 2 objects" in capsys.readouterr().out
 
 
+def test_what_others_have_written_is_kept(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, save in (("labels", "labels"), ("objects.csv", "table")):
+        out = tmp_path / name
+        (out / name).mkdir(parents=True) if save == "labels" else (out.mkdir(), (out / name).touch())
+        assert run("threshold_otsu", images, "--out", out, "--save", save) == 1
+        assert f"holds {name} already" in capsys.readouterr().err
+
+
+def test_results_of_other_predictions_are_no_images(images: Path) -> None:
+    for name in ("found", "again"):
+        assert run("threshold_otsu", images, "--out", images / name) == 0
+        assert len(predicted(images / name)["images"]) == 4
+
+
+def test_masks_that_overlap(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The better one is on top, and the pixels are counted."""
+    (tmp_path / "conf" / "segmenter").mkdir(parents=True)
+    target = "tests.helpers.overlapping_squares.OverlappingSquares"
+    (tmp_path / "conf" / "segmenter" / "squares.yaml").write_text(f"_target_: {target}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert run("squares", images / "1.png", "--out", "o", "--save", "labels,coco", "--trust", "tests") == 0
+        assert run("squares", images / "1.png", "--out", "p", "--save", "labels") == 1
+    labels = tifffile.imread(tmp_path / "o" / "labels" / "1.tif")
+    assert [int((labels == number).sum()) for number in (1, 2)] == [16, 12]
+    said = capsys.readouterr()
+    assert "label maps: 4 pixels belong to several masks" in said.out
+    assert "not part of segtrain" in said.err
+
+
+def test_few_grey_levels_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deep = (picture(2).astype(np.uint16) // 40) + 300
+    tifffile.imwrite(tmp_path / "deep.tif", deep)
+    assert run("threshold_otsu", tmp_path / "deep.tif", "--out", tmp_path / "out") == 0
+    said = capsys.readouterr()
+    assert "1 image of few grey levels" in said.out
+    assert "give --intensity 300,305" in said.out + said.err
+    assert run("threshold_otsu", tmp_path / "deep.tif", "--out", tmp_path / "well", "--intensity", "300,305") == 0
+    assert len(predicted(tmp_path / "well")["annotations"]) == 2
+
+
+def test_pixel_sizes_of_ome_and_of_the_user(tmp_path: Path) -> None:
+    about = {
+        "axes": "YX",
+        "PhysicalSizeX": 500,
+        "PhysicalSizeXUnit": "nm",
+        "PhysicalSizeY": 500,
+        "PhysicalSizeYUnit": "nm",
+    }
+    tifffile.imwrite(tmp_path / "a.ome.tif", picture(1), ome=True, metadata=about)
+    assert pixel_size_of(tmp_path / "a.ome.tif") == 0.5
+    assert (
+        run("threshold_otsu", tmp_path / "a.ome.tif", "--out", tmp_path / "o", "--save", "table", "--pixel-size", 2)
+        == 0
+    )
+    (row,) = table(tmp_path / "o")
+    assert float(row["area_um2"]) == 4 * int(row["area_px"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -253,6 +314,9 @@ def test_a_network_finds_what_it_finds_from_python(
         (["threshold_otsu", "IMAGES", "--score", "2"], "--score 2: give auto, or a number from 0 to 1"),
         (["threshold_otsu", "IMAGES", "--intensity", "a,b"], "--intensity a,b: give auto, full, or LOW,HIGH"),
         (["threshold_otsu", "IMAGES", "--workers", "0"], "--workers: 0: give a number above 0"),
+        (["threshold_otsu", "IMAGES", "--max-dets", "x"], "--max-dets: x: give a number above 0"),
+        (["threshold_otsu", "IMAGES", "--max-dets", "3"], "--max-dets: for networks alone"),
+        (["threshold_otsu", "a**b"], "a**b: no pattern of files"),
         (["threshold_otsu"], "the following arguments are required: SOURCE"),
     ],
 )

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from segtrain.errors import SegtrainError
-from segtrain.prediction.sources import Source, common_root, find_images, name_sources
+from segtrain.io import common_folder
+from segtrain.prediction.sources import Source, find_images, name_sources
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -17,7 +18,7 @@ def touch(folder: Path, *names: str) -> None:
 
 def find_sources(given: list[str], stdin: Iterable[str] = (), leave_out: Path | None = None) -> list[Source]:
     paths = find_images(given, stdin, leave_out)
-    return name_sources(paths, common_root(paths))
+    return name_sources(paths, common_folder(paths))
 
 
 def test_folders_patterns_files_and_a_list_are_read_once_each(tmp_path: Path) -> None:

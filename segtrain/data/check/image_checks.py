@@ -18,14 +18,13 @@ from segtrain.data.coco.issues import Issues
 from segtrain.data.images.headers import Header
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageEntry, ImageReader
-from segtrain.data.images.intensities.intensity import Range, blank_pixels, grey_levels
+from segtrain.data.images.intensities.intensity import FEW_LEVELS, Range, blank_pixels, grey_levels
 from segtrain.data.images.intensities.value_range import measure
 from segtrain.data.images.opening import pillow_settings
 from segtrain.io import printable
 
 Result = TypeVar("Result")
 LEVELS_OF_CONSTANT = 4  # of 256; noise alone has more
-FEW_LEVELS = 32  # of 256; below it gradients become steps
 # For slow disks only; elsewhere threads would wait for each other.
 _HEADER_THREADS = 16
 _PROBES = 32

@@ -12,7 +12,7 @@ from segtrain.data.coco.ids import as_whole_number
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.coco.result_records import ResultContent, ResultRecord
 from segtrain.errors import SegtrainError
-from segtrain.records import NO_CATEGORY, Category, class_agnostic_id
+from segtrain.records import NO_CATEGORY, OBJECT, Category, class_agnostic_id
 from segtrain.values import CategoryOrder
 
 _PLAIN_PATH = re.compile(r"[\w./\\+@%-]+")
@@ -149,8 +149,11 @@ def match_record_categories(content: ResultContent, categories: Sequence[Categor
     if raw == [None] * len(raw) == named:
         none = "no record names a category; only class-agnostic scores can be computed"
         return Matched([NO_CATEGORY] * len(raw), [none])
-    by_id = [value if type(value) is int and value in known else None for value in raw]
     by_name = _by_name(named, categories)
+    if named == [OBJECT.name] * len(raw) and None in by_name:  # as `segtrain predict` names what has no category
+        only = categories[0].id if len(categories) == 1 else NO_CATEGORY
+        return Matched([only] * len(raw), [f"the category {OBJECT.name!r} of the file stands for any"])
+    by_id = [value if type(value) is int and value in known else None for value in raw]
     if None not in by_name:
         matched = f"categories are matched by their names ({some(named)})"
         return Matched(by_name, [] if by_name == by_id else [matched])

@@ -10,7 +10,16 @@ from segtrain.arrays import RgbArray
 from segtrain.data.images.decode import decode, decode_pages
 from segtrain.data.images.headers import Header, read_header
 from segtrain.data.images.image_files import ImageError, image_path
-from segtrain.data.images.intensities.intensity import FULL, Intensity, Range, sample_type, to_rgb
+from segtrain.data.images.intensities.intensity import (
+    FEW_LEVELS,
+    FULL,
+    Intensity,
+    Range,
+    grey_levels,
+    sample_type,
+    to_rgb,
+)
+from segtrain.data.images.intensities.value_range import measure
 from segtrain.data.images.opening import PILLOW_LIMIT
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages, Reading
@@ -157,6 +166,25 @@ def range_of_image(samples: Samples, intensity: Intensity, path: ImageFile) -> R
         reason = f"samples of type {name} have no full range beyond 0 to 1"
     remedy = f"give data.intensity=[LOW, HIGH], or '{{{name}: [LOW, HIGH]}}' for this type alone"
     raise ImageError("image-intensity", path, reason, remedy)
+
+
+def lost_levels(samples: Samples, intensity: Intensity, bounds: Range) -> tuple[str, Range] | None:
+    """Describe an image of which the full range of its type leaves hardly any grey levels.
+
+    Args:
+        samples: samples of the image.
+        intensity: range of each type of samples.
+        bounds: range by which the image is read.
+
+    Returns:
+        What is lost, and the range of the samples; None if enough is left, or another range was chosen.
+    """
+    if samples.array.dtype == np.uint8 or intensity.others != "full":
+        return None
+    ends = measure(samples)
+    if ends is None or ends.span <= 0 or (levels := grey_levels(ends, bounds)) >= FEW_LEVELS:
+        return None
+    return f"its samples lie from {ends}, and {levels} of 256 grey levels remain of a range of {bounds}", ends
 
 
 def read_pages(

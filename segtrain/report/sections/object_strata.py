@@ -15,11 +15,11 @@ from segtrain.benchmark.runner import MethodResult
 from segtrain.console import with_progress
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import OBJECT, Detections, GroundTruthSet, metric_input
+from segtrain.evaluation import Detections, GroundTruthSet, metric_input
 from segtrain.metrics.average_precision import true_boxes
 from segtrain.metrics.bootstrap import paired_difference
 from segtrain.metrics.strata import Trait, classes, ks_contrast, numbers_by_stratum, resampled_by_stratum, thirds
-from segtrain.records import GroundTruth
+from segtrain.records import OBJECT, GroundTruth
 from segtrain.report.blocks import Block, Bullets, Charts, Folded, Heading, Paragraph, Section, Term, Terms
 from segtrain.report.charts import Axis, Chart, Line, nice_scale, series_styles, step_ticks
 from segtrain.report.tables import Cell, Column, Row, Table, Values, explain, is_zero, method_table

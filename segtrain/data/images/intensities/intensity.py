@@ -263,6 +263,9 @@ def fill_values(dtype: np.dtype[Any]) -> list[int]:
     return sorted(found, key=abs, reverse=True)
 
 
+FEW_LEVELS = 32  # of 256; below it gradients become steps
+
+
 def grey_levels(ends: Range, bounds: Range) -> int:
     """Count the grey levels, of 256, between two values.
 
