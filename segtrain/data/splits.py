@@ -351,6 +351,8 @@ def save_split(splits: Mapping[SplitName, Split], output_dir: Path) -> None:
 def fingerprint_of(split: Split) -> str:
     """Return a text that is equal for splits of equal images and annotations, wherever their files lie.
 
+    Masks are compared as they are written, boxes and areas by their values, where the file states valid ones.
+
     Args:
         split: split whose annotations, and the sizes of up to 100 image files, are compared.
     """
@@ -364,6 +366,9 @@ def fingerprint_of(split: Split) -> str:
         found.update(np.ascontiguousarray(rows[name]).tobytes())
     for text in index.annotations.segmentations(rows):
         found.update(bytes(text).translate(None, b" \n\t\r"))  # another tool may have laid the file out anew
+    used = rows[rows["usable"]]
+    found.update(index.annotations.valid_boxes(used, index.images).tobytes())
+    found.update(np.ascontiguousarray(used["area"]).tobytes())
     for place in np.linspace(0, len(index.images) - 1, min(_STATED, len(index.images))).astype(int).tolist():
         with suppress(OSError, SegtrainError):  # missing, or not on this machine
             path = None if split.images is None else split.images.path(index.images[place].file_name)

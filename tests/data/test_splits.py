@@ -9,7 +9,7 @@ from PIL import Image
 
 from segtrain.data.coco.index import require_instances
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.data.splits import Split, check_images, drop_unreadable, open_splits, save_split
+from segtrain.data.splits import Split, check_images, drop_unreadable, fingerprint_of, open_splits, save_split
 from segtrain.errors import SegtrainError
 
 SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]
@@ -194,3 +194,18 @@ def test_all_images_are_looked_for_at_once(root: Path) -> None:
         check_images(split)
     with pytest.raises(SegtrainError, match=r"data\.val_images is null; give the folder"):
         check_images(Split("val", split.index, None))
+
+
+def test_the_fingerprint_covers_boxes_and_areas_by_their_values(root: Path) -> None:
+    def fingerprint(**changes: Any) -> str:
+        write(root / "val.json", list(range(5)), **changes)
+        return fingerprint_of(open_with(root, need=["val"], check="warn")["val"])
+
+    bare = fingerprint()
+    stated = fingerprint(bbox=[1, 1, 3, 3], area=9)
+    others = [fingerprint(bbox=[1, 1, 3, 4], area=9), fingerprint(bbox=[1, 1, 3, 3], area=12), fingerprint(area=9)]
+    assert len({bare, stated, *others}) == 5
+    assert fingerprint(bbox=[1.0, 1, 3.0, 3e0], area=9.0) == stated
+    assert fingerprint(bbox=["1", 1, 3, 3], area=9) == stated  # in another form
+    for invalid in ([1, 1, -3, 3], [90, 1, 3, 3], [1, 1], None):  # the box is that of the mask
+        assert fingerprint(bbox=invalid, area=9) == others[-1]

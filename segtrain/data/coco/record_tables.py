@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from segtrain.arrays import FloatArray
 from segtrain.data.coco.ids import Ids, without_repetitions
 from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.json_file import EntryReader, FileImage, RawFile, decode_leniently
@@ -57,6 +58,7 @@ ROW = np.dtype(
 )
 HUGE = 1e15  # larger than any image, and small enough for floats to represent whole numbers exactly
 _box = msgspec.json.Decoder(tuple[float, float, float, float])
+_boxes = msgspec.json.Decoder(list[tuple[float, float, float, float] | None])
 
 
 def decode_segmentation(text: bytes | memoryview) -> Any:
@@ -364,6 +366,28 @@ class AnnotationTable:
         """Return the json of a row's box; empty if it has none."""
         return self.text.array[row["box"] : row["stop"]].tobytes()
 
+    def valid_boxes(self, rows: npt.NDArray[np.void], images: ImageTable) -> FloatArray:
+        """Decode the xywh boxes of many rows, see ``decode_box``.
+
+        Args:
+            rows: rows with an image.
+            images: table of the images.
+
+        Returns:
+            (N, 4) boxes in pixels; nan for a row without a valid one.
+        """
+        text = self.text.array.data
+        texts = [bytes(text[a:b]) for a, b in zip(rows["box"].tolist(), rows["stop"].tolist(), strict=True)]
+        numbers: Sequence[Sequence[float] | None]
+        try:
+            numbers = _boxes.decode(b"[%s]" % b",".join([own or b"null" for own in texts]))
+        except (ValueError, RecursionError):  # some are in another form
+            numbers = list(map(box_numbers, texts))
+        boxes = np.array([[np.nan] * 4 if own is None else own for own in numbers], dtype=np.float64).reshape(-1, 4)
+        heights, widths = (images.rows[side][rows["image"]] for side in ("height", "width"))
+        boxes[~_is_valid(boxes.T, heights, widths)] = np.nan
+        return boxes
+
     def mask_of_box(self, row: np.void, size: tuple[int, int]) -> Rle:
         """Draw the box of a row that is ``boxed``, in an image of this (H, W)."""
         box = decode_box(self.box(row), size)
@@ -430,9 +454,12 @@ def decode_box(text: bytes, size: tuple[int, int]) -> list[float] | None:
     """
     if (numbers := box_numbers(text)) is None:
         return None
-    x, y, width, height = numbers
-    if not (max(abs(x), abs(y), width, height) < HUGE and width > 0 and height > 0):
-        return None
-    if x >= size[1] or y >= size[0] or x + width <= 0 or y + height <= 0:
-        return None
-    return [x, y, width, height]
+    return list(numbers) if _is_valid(numbers, *size) else None
+
+
+def _is_valid(box: Any, image_height: Any, image_width: Any) -> Any:
+    """Return True for an xywh box of positive size that overlaps its image; of columns of boxes an array."""
+    x, y, width, height = box
+    finite = (abs(x) < HUGE) & (abs(y) < HUGE) & (width < HUGE) & (height < HUGE)
+    overlaps = (x < image_width) & (y < image_height) & (x + width > 0) & (y + height > 0)
+    return finite & (width > 0) & (height > 0) & overlaps
