@@ -4,6 +4,7 @@ import ctypes
 import logging
 import multiprocessing
 import os
+import pickle
 import platform
 import signal
 import traceback
@@ -58,7 +59,9 @@ def in_processes(
         The index of the item, and its result.
 
     Raises:
-        SegtrainError: one was raised by the function, or a process was killed.
+        SegtrainError: a process was killed.
+        Exception: the function has raised it; a note states its traceback in the other process. One that cannot be
+            pickled becomes a RuntimeError.
 
     >>> sorted(in_processes(lambda item, advance: item**2, [3, 4], processes=2))
     [(0, 9), (1, 16)]
@@ -95,8 +98,10 @@ def _hand_on_stop(workers: Sequence["_Worker"]) -> None:
     """Tell the processes that a signal waits, so that they end what they can end early."""
     if stop_requested():
         for worker in workers:
+            pid = worker.process.pid
+            assert pid  # to signal 0 would be to signal all processes of the group
             with suppress(ProcessLookupError):
-                os.kill(worker.process.pid or 0, signal.SIGUSR1)
+                os.kill(pid, signal.SIGUSR1)
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ class _Worker:
         """Receive the index of an item, and its result or else the share of it that was done."""
         try:
             number, content, share, records = self.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # the latter if it has ended while it sent
             raise SegtrainError(
                 "a process that shared the work has ended (killed, or out of memory); threads=1 works in one process"
             ) from None
@@ -181,11 +186,20 @@ def _serve(
             number = connection.recv()
             try:
                 result: object = work(items[number], partial(send, number, None))
-            except SegtrainError as error:
-                result = error
-            except Exception:
-                result = RuntimeError(f"in a process that shared the work:\n{traceback.format_exc()}")
+            except Exception as error:
+                result = _sendable(error)
             send(number, result)
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return an error with its traceback as a note; a RuntimeError with it, if the error cannot be pickled."""
+    where = f"in a process that shared the work:\n{traceback.format_exc()}"
+    error.add_note(where)
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(where)
+    return error
 
 
 def _end_with(parent: int) -> None:

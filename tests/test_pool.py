@@ -1,13 +1,17 @@
 """Tasks that processes share."""
 
+import errno
 import logging
+import multiprocessing
 import os
 import signal
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
+from segtrain import pool
 from segtrain.errors import SegtrainError
 from segtrain.pool import Advance, in_processes
 
@@ -57,12 +61,33 @@ def test_an_error_of_the_user_is_raised_here() -> None:
         list(in_processes(work, [1, 2, 3], 2))
 
 
-def test_a_bug_has_its_traceback() -> None:
-    def work(item: int, advance: Advance) -> int:
-        return item // 0
+class UnpicklableError(Exception):
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(f"{first} and {second}")
 
-    with pytest.raises(RuntimeError, match=r"(?s)in work.*ZeroDivisionError"):
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError("no room"), MemoryError),
+        (OSError(errno.ENOSPC, "No space left on device", "x.json"), OSError),
+        (ZeroDivisionError("by zero"), ZeroDivisionError),
+        (UnpicklableError(1, 2), RuntimeError),
+    ],
+)
+def test_an_error_is_that_of_one_process_with_its_traceback(error: Exception, kind: type[Exception]) -> None:
+    def work(item: int, advance: Advance) -> int:
+        raise error
+
+    with pytest.raises(kind) as raised:
         list(in_processes(work, [1, 2], 2))
+    told = "\n".join([str(raised.value), *getattr(raised.value, "__notes__", [])])
+    assert "in work" in told
+    assert f"{type(error).__name__}: " in told
+    if kind is not RuntimeError:
+        assert str(raised.value) == str(error)
+    if isinstance(raised.value, OSError):
+        assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, "x.json")
 
 
 def test_a_killed_process_is_noticed() -> None:
@@ -74,6 +99,30 @@ def test_a_killed_process_is_noticed() -> None:
 
     with pytest.raises(SegtrainError, match="killed, or out of memory"):
         list(in_processes(work, [1, 2, 3], 2))
+
+
+def test_a_process_that_is_killed_within_a_large_result_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def send_part(connection: Connection, content: bytes) -> None:
+        os.write(connection.fileno(), content[: 2**16])
+        if len(content) > 2**16:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def work(item: int, advance: Advance) -> bytes:
+        monkeypatch.setattr(Connection, "_send", send_part)
+        return bytes(50 * 2**20)
+
+    with pytest.raises(SegtrainError, match="killed, or out of memory"):
+        list(in_processes(work, [1, 2], 2))
+
+
+def test_a_signal_never_goes_to_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    signalled: list[int] = []
+    monkeypatch.setattr(pool, "stop_requested", lambda: signal.SIGTERM)
+    monkeypatch.setattr(os, "kill", lambda pid, number: signalled.append(pid))
+    own, _ = multiprocessing.Pipe()
+    with pytest.raises(AssertionError):
+        pool._hand_on_stop([pool._Worker(multiprocessing.get_context("fork").Process(), own)])
+    assert not signalled
 
 
 def test_no_process_outlives_the_one_that_is_killed(tmp_path: Path) -> None:
