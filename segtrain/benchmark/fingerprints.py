@@ -2,14 +2,15 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import segtrain
+from segtrain.benchmark.named_code import code_behind
 from segtrain.data.check.cache import fingerprints
 from segtrain.data.check.known_headers import place_of
 from segtrain.data.splits import Split, fingerprint_of
@@ -17,7 +18,7 @@ from segtrain.data.splits import Split, fingerprint_of
 # Libraries whose versions may change a mask or a number.
 _LIBRARIES = (
     "numpy", "scipy", "scikit-image", "scikit-learn", "opencv-python-headless", "pillow", "tifffile", "torch",
-    "torchvision", "pycocotools", "hotcoco",
+    "torchvision", "pycocotools", "hotcoco", "optuna",
 )  # fmt: skip
 # Keys of ``data`` that state the place of the data, but neither their content nor how they are read.
 _PLACES = frozenset(
@@ -73,19 +74,23 @@ def of_data(split: Split, data: Mapping[str, Any]) -> str:
     return digest(fingerprint_of(split), settings, files, place, reading)
 
 
-def of_node(node: Mapping[str, Any]) -> str:
-    """Fingerprint the configuration of a segmenter, with the code outside this package that it names.
+def of_node(node: Mapping[str, Any], *others: Mapping[str, Any], seed: int = 0) -> str:
+    """Fingerprint the configuration of a segmenter, with the files and the code outside this package that it names.
+
+    A text that is the path of a file is compared with the file's content. The keys ``path``, of checkpoints, are
+    compared by it alone, wherever the file lies.
 
     Args:
-        node: configuration; a checkpoint is compared by its content, whatever its path.
+        node: configuration.
+        others: further configuration whose code the segmenter runs, such as that in its checkpoint.
+        seed: seed of random draws, which code outside this package may make.
     """
-    modules = sorted({name.rpartition(".")[0] for name in _targets(node) if not name.startswith("segtrain.")})
-    sources = [of_file(path) for name in modules if (path := _source(name)) is not None]
-    path = node.get("path")
-    named: dict[str, Any] = dict(node)
-    if isinstance(path, str) and Path(path).is_file():
-        named["path"] = of_file(Path(path))
-    return digest(named, sources)
+    behind = code_behind([name for own in (node, *others) for name in _targets(own)])
+    code = {
+        name: {place: of_file(own) if isinstance(own, Path) else own for place, own in parts.items()}
+        for name, parts in behind.items()
+    }
+    return digest(_with_contents(node), code, seed if code else None)
 
 
 def _targets(node: object) -> Iterator[str]:
@@ -101,17 +106,16 @@ def _targets(node: object) -> Iterator[str]:
             yield from _targets(value)
 
 
-def _source(name: str) -> Path | None:
-    """Find the file of a module, or of the module that holds a class of this name."""
-    while name:
-        try:
-            spec = find_spec(name)
-        except (ImportError, ValueError):
-            spec = None
-        if spec is not None:
-            return None if spec.origin is None else Path(spec.origin)
-        name = name.rpartition(".")[0]
-    return None
+def _with_contents(value: Any, key: str = "") -> Any:
+    """Return plain values with the fingerprints of the files that they name."""
+    if isinstance(value, Mapping):
+        return {name: _with_contents(own, name) for name, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_contents(own) for own in value]
+    if isinstance(value, str) and os.path.isfile(value):  # noqa: PTH113 - Path.is_file raises for long texts
+        content = of_file(Path(value))
+        return content if key == "path" else [value, content]
+    return value
 
 
 def _version(package: str) -> str:

@@ -21,7 +21,7 @@ from segtrain.records import BoxPrediction
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 FOLDER = "rows"  # in the folder of an evaluation
-_FORMAT = 2  # part of each file's name: other formats are not looked at
+_FORMAT = 3  # part of each file's name: other formats are not looked at
 
 
 class KeptBoxes(msgspec.Struct, frozen=True):
@@ -121,25 +121,44 @@ class KeptDetections(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Evaluation that has made a part of a row.
+
+    Attributes:
+        folder: folder of the evaluation in which it was found.
+        date: date and time of the measurement.
+        machine: processors and threads that times were measured on; see `describe_machine`.
+    """
+
+    folder: Path
+    date: str
+    machine: str
+
+    @property
+    def measured(self) -> str:
+        """Date, time, processors and threads of the measurement."""
+        return f"{self.date}, {self.machine}"
+
+
+@dataclass(frozen=True)
 class Kept(Generic[T]):
     """Part of a row that was found.
 
     Attributes:
         content: the part.
-        measured: date, time and processor of the measurement.
-        folder: folder of the evaluation in which it was found.
+        origin: where and when its times were measured.
     """
 
     content: T
-    measured: str
-    folder: Path
+    origin: Origin
 
 
 class _Envelope(msgspec.Struct, frozen=True):
-    """Content of a file: the name of the row for the reader, date and processor, and the encoded part."""
+    """Content of a file: the name of the row for the reader, see `Origin`, and the encoded part."""
 
     name: str
-    measured: str
+    date: str
+    machine: str
     content: msgspec.Raw
 
 
@@ -152,14 +171,14 @@ class KeptRows:
     Args:
         folder: folder of the evaluation.
         sources: folders of evaluations to take parts from.
-        processor: processor that times are measured on.
+        machine: processors and threads that times are measured on; see `describe_machine`.
 
     Raises:
         SegtrainError: a source is no folder of an evaluation that has kept its rows.
     """
 
-    def __init__(self, folder: Path, sources: Sequence[Path], processor: str) -> None:
-        self._folder, self._sources, self._processor = folder, list(sources), processor
+    def __init__(self, folder: Path, sources: Sequence[Path], machine: str) -> None:
+        self._folder, self._sources, self.machine = folder, list(sources), machine
         self._used: set[str] = set()
         for source in sources:
             if source != folder and not (source / FOLDER).is_dir():
@@ -169,7 +188,9 @@ class KeptRows:
                 )
 
     def find(self, part: str, fingerprint: str, kind: type[T]) -> Kept[T] | None:
-        """Find a part of a row; None if there is none, or it is damaged.
+        """Find a part of a row, and copy its file into this evaluation's folder; None if there is none.
+
+        A damaged file counts as none, with a warning.
 
         Args:
             part: name of the part, such as "detections".
@@ -192,7 +213,7 @@ class KeptRows:
             self._used.add(name)
             if source != self._folder:
                 write_atomically(self._folder / FOLDER / name, packed)
-            return Kept(content, envelope.measured, source)
+            return Kept(content, Origin(source, envelope.date, envelope.machine))
         return None
 
     def keep(self, part: str, fingerprint: str, name: str, content: object) -> None:
@@ -204,8 +225,8 @@ class KeptRows:
             name: name of the row, for the reader of the file.
             content: the part.
         """
-        measured = f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z}, {self._processor}"
-        envelope = _Envelope(name, measured, msgspec.Raw(msgspec.msgpack.encode(content)))
+        date = f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z}"
+        envelope = _Envelope(name, date, self.machine, msgspec.Raw(msgspec.msgpack.encode(content)))
         file_name = _file_name(part, fingerprint)
         self._used.add(file_name)
         # Level 1 is fast; the checksum of the format tells damage.
@@ -216,6 +237,20 @@ class KeptRows:
         for path in (self._folder / FOLDER).glob("*"):
             if path.name not in self._used:
                 path.unlink(missing_ok=True)
+
+
+def describe_machine(environment: Mapping[str, str | int | float]) -> str:
+    """Name the processors and the number of threads that times depend on.
+
+    Args:
+        environment: what ``runtime.describe_environment`` returns.
+
+    >>> describe_machine({"processor": "AMD EPYC", "threads": 2, "gpu": "NVIDIA H100", "processes": 4})
+    'NVIDIA H100, AMD EPYC, 4 processes, threads=2'
+    """
+    processes = [f"{environment['processes']} processes"] if "processes" in environment else []
+    gpu = [str(environment["gpu"])] if "gpu" in environment else []
+    return ", ".join([*gpu, str(environment["processor"]), *processes, f"threads={environment['threads']}"])
 
 
 def _file_name(part: str, fingerprint: str) -> str:

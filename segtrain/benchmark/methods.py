@@ -397,15 +397,18 @@ def build_methods(
     for name, node in config["segmenters"].items():
         for row, checkpoint in methods_of(name, node, checkpoints).items():
             own_node = checkpoint.segmenter_node(node, benchmark.max_dets)
+            others: list[Mapping[str, Any]] = []
             built = to_device(build(own_node), device)
             if loads_checkpoint(node):
                 need_names = config["tracks"] == "all"
                 categories = checkpoint.categories(benchmark.split.index, need_names=need_names)
                 intensity = checkpoint.intensity if config["data"]["intensity"] == "auto" else None
                 methods.append(TrainedMethod(row, built, checkpoint, categories, given, intensity))
+                if checkpoint.checkpoint is not None:
+                    others = [checkpoint.checkpoint.config["segmenter"]]
             else:
                 methods.append(_untrained(row, built, checkpoint.score_threshold(given)))
-            methods[-1].fingerprint = of_node(own_node)
+            methods[-1].fingerprint = of_node(own_node, *others, seed=config["seed"])
     return methods
 
 

@@ -139,8 +139,8 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
         technique: technique of the method, such as "threshold", "edges", "kmeans" or "mask_rcnn"; None where it is not
             known.
         oracle: True if settings were chosen with the ground truth: an upper bound, which is not ranked.
-        measured: date, time and processor of the times of a row that an earlier evaluation has made; None for a row of
-            this one.
+        measured: date, time, processors and threads of the times of a row that an earlier evaluation has made; None for
+            a row of this one.
     """
 
     class_agnostic: TrackScores | None

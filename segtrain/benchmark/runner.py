@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 import segtrain
@@ -21,6 +22,7 @@ from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName
 from segtrain.io import write_atomically
 from segtrain.metrics.scores import TrackScores
 from segtrain.records import NO_CATEGORY, OBJECT, Category, class_agnostic_id
+from segtrain.runtime import seed_everything
 from segtrain.segmenters import MaskGrid
 
 logger = logging.getLogger(__name__)
@@ -96,9 +98,8 @@ class EvaluationFolder:
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
         if paths:
-            logger.info(
-                f"{len(paths)} files of an evaluation that was broken off are now in {self.path / 'unfinished'}"
-            )
+            files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
+            logger.info(f"moved to {self.path / 'unfinished'}: {files} of an evaluation that was broken off")
 
     def write_records(self, name: str, detections: Detections, categories: Sequence[Category]) -> None:
         """Write the detections of a method, unless they were read from that file.
@@ -198,6 +199,9 @@ class Benchmark:
         split: evaluated split; its images are needed for segmenters and for the gallery.
         max_dets: detections per image and category that AP and AR use.
         tracks: tracks to compute.
+        seed: seed of random draws that a segmenter makes. The generators of Python, NumPy and torch are seeded with it
+            and the id of each image, so that the draws do not depend on the order of the images, nor on the processes
+            that share them.
 
     Attributes:
         ground_truth: true objects of the split.
@@ -205,8 +209,9 @@ class Benchmark:
         greys: least and greatest value of each image that was read, by image id.
     """
 
-    def __init__(self, split: Split, *, max_dets: int, tracks: Sequence[TrackName] = TRACKS) -> None:
+    def __init__(self, split: Split, *, max_dets: int, tracks: Sequence[TrackName] = TRACKS, seed: int = 0) -> None:
         self.split, self.ground_truth = split, GroundTruthSet.of(split.index)
+        self._seed = seed
         self.max_dets, self.tracks = max_dets, tracks
         self.rows: dict[str, MethodResult] = {}
         self.greys: dict[int, tuple[int, int]] = {}
@@ -236,9 +241,11 @@ class Benchmark:
             self.greys.update(others)
 
     def _looked_at(self, images: Iterator[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor]]:
-        """Note the least and the greatest value of images that are read for the first time."""
+        """Note the least and the greatest value of images that are read for the first time, and seed draws in each."""
         for identifier, pixels in images:
             if identifier not in self.greys:
                 low, high = pixels.aminmax()
                 self.greys[identifier] = int(low), int(high)
+            mixed = np.random.SeedSequence([self._seed, identifier % 2**64])
+            seed_everything(int(mixed.generate_state(1)[0]))
             yield identifier, pixels

@@ -4,19 +4,19 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from segtrain import distributed
 from segtrain.benchmark.fingerprints import digest
-from segtrain.benchmark.kept_rows import KeptDetections, KeptRows
-from segtrain.benchmark.methods import Method, Part, ResultFile, TunedMethod
+from segtrain.benchmark.kept_rows import KeptDetections, KeptRows, Origin
+from segtrain.benchmark.methods import CPU, Method, Part, ResultFile, TunedMethod
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder
 from segtrain.benchmark.tuning import Tuning
 from segtrain.console import progress
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.evaluation import joined
+from segtrain.memory import free_memory
 from segtrain.pool import Advance as AdvanceShare
 from segtrain.pool import can_fork, in_processes
 from segtrain.runtime import quick_collections
@@ -35,12 +35,16 @@ class FoundRows:
         common: fingerprint of what all rows depend on: data, precision, device and code.
 
     Attributes:
-        measured: folder, and date, time and processor of each restored row of an earlier evaluation, by name.
+        origins: evaluation that each restored row comes from, by name.
+        segmented: names of the rows whose detections are kept.
+        analysed: names of the rows whose analysis is kept.
     """
 
     def __init__(self, kept: KeptRows, common: str) -> None:
         self.kept, self._common = kept, common
-        self.measured: dict[str, tuple[Path, str]] = {}
+        self.origins: dict[str, Origin] = {}
+        self.segmented: set[str] = set()
+        self.analysed: set[str] = set()
 
     def fingerprint(self, method: Method) -> str:
         """Fingerprint all that the detections of a method depend on."""
@@ -64,7 +68,8 @@ class FoundRows:
         method.detections = found.content.detections()
         method.costs |= found.content.costs
         benchmark.greys.update(found.content.greys)
-        self.note(method.name, found.folder, found.measured)
+        self.note(method.name, found.origin)
+        self.segmented.add(method.name)
         return True
 
     def keep(self, method: Method, benchmark: Benchmark) -> None:
@@ -72,21 +77,24 @@ class FoundRows:
         if method.detections is not None and not isinstance(method, ResultFile):
             content = KeptDetections.of(method.detections, method.costs, benchmark.greys)
             self.kept.keep("detections", self.fingerprint(method), method.name, content)
+        self.segmented.add(method.name)
 
-    def note(self, name: str, folder: Path, measured: str) -> None:
+    def note(self, name: str, origin: Origin) -> None:
         """Note and log that a row comes from an earlier evaluation."""
-        self.measured[name] = folder, measured
-        logger.info(f"{name}: taken from {folder}, with the times that were measured there on {measured}")
+        self.origins[name] = origin
+        logger.info(f"{name}: taken from {self._described(origin)}")
 
     def notes(self) -> list[str]:
         """Return notes for the report on the rows that come from earlier evaluations."""
-        places: dict[tuple[Path, str], list[str]] = {}
-        for name, place in self.measured.items():
-            places.setdefault(place, []).append(name)
-        return [
-            f"Taken from {folder}, with the times that were measured there on {measured}: {', '.join(names)}"
-            for (folder, measured), names in places.items()
-        ]
+        places: dict[Origin, list[str]] = {}
+        for name, origin in self.origins.items():
+            places.setdefault(origin, []).append(name)
+        return [f"Taken from {self._described(origin)}: {', '.join(names)}" for origin, names in places.items()]
+
+    def _described(self, origin: Origin) -> str:
+        text = f"{origin.folder}, with the times that were measured there on {origin.measured}"
+        here = self.kept.machine
+        return text if origin.machine == here else f"{text} (not to be compared with times of this run, on {here})"
 
 
 def run_methods(
@@ -176,6 +184,7 @@ def _detect_shared(
     parts: dict[str, list[Part]] = defaultdict(list)
     for method in methods if timed else ():
         parts[method.name].append(method.detect_part(timed, benchmark, lambda: advance(1)))
+    processes = _fitting(processes, [part.gib for own in parts.values() for part in own])
     alone = {info.id for info in timed}
     left = [info for info in images if info.id not in alone]
     chunks = [part.tolist() for part in np.array_split(np.arange(len(left)), _CHUNKS * processes) if len(part)]
@@ -200,6 +209,22 @@ def _detect_shared(
         if not waiting[method.name]:
             _finish(method, parts.pop(method.name), benchmark, timed)
             whole(method)
+
+
+def _fitting(processes: int, gib: Sequence[float | None]) -> int:
+    """Return the number of processes that the free memory holds, at least one.
+
+    Args:
+        processes: number of processes at most.
+        gib: peak memory of each method on some images, the largest one among them; None where it is not known.
+    """
+    taken = max((own for own in gib if own is not None), default=0.0)
+    if processes * taken * 2**30 <= (free := free_memory(CPU)):
+        return processes
+    fitting = max(1, int(free / 2**30 / taken))
+    if fitting < processes:
+        logger.info(f"{fitting} in place of {processes} processes share the images, as one takes {taken:.1f} GiB")
+    return fitting
 
 
 def timed_images(images: Sequence[ImageInfo]) -> list[ImageInfo]:

@@ -19,6 +19,7 @@ from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import as_yaml, quote_override
 from segtrain.pool import can_fork, in_processes
+from segtrain.runtime import seed_everything
 from segtrain.segmenters import Segmenter
 from segtrain.stopping import finishing_work, stop_if_asked, stop_requested
 from segtrain.values import TunedMetric
@@ -148,8 +149,10 @@ class Tuning:
             searches: the searches.
             processes: number of forks of this process that share the searches.
         """
+        if processes < 2 or distributed.size() > 1 or not can_fork():
+            return
         left = [one for one in searches if self._known(one) is None]
-        if min(processes, len(left)) < 2 or distributed.size() > 1 or not can_fork():
+        if len(left) < 2:
             return
 
         def work(one: Search, advance: Callable[[float], None]) -> Winner:
@@ -192,7 +195,8 @@ class Tuning:
         if distributed.is_first():
             self._save(name, node, outcome)
         costs: Costs = {"training_images": images, "training_objects": self._images.objects}
-        return Found(build_segmenter(node), of_node(node), {"tuning_seconds": winner.seconds, **costs})
+        found = of_node(node, seed=self._seed)
+        return Found(build_segmenter(node), found, {"tuning_seconds": winner.seconds, **costs})
 
     def _winner(self, one: Search) -> Winner:
         """Search, or find the winner of the same search."""
@@ -211,6 +215,7 @@ class Tuning:
     def _search(self, one: Search, show: Callable[[float, int, float], None]) -> Winner:
         assert self._images is not None
         assert self._budget is not None
+        seed_everything(self._seed)  # whatever was drawn before, in this process or in the one that it is a fork of
         return search(
             one.space,
             self._images,
@@ -232,7 +237,9 @@ class Tuning:
         known = self._kept.find("winner", self._fingerprint(one), Winner)
         if known is None:
             return None
-        logger.info(f"{one.name}: its settings are those that were found in {known.folder} on {known.measured}")
+        logger.info(
+            f"{one.name}: its settings are those that were found in {known.origin.folder} on {known.origin.measured}"
+        )
         self._winners[one.name] = known.content
         return known.content
 

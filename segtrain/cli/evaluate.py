@@ -15,7 +15,7 @@ from segtrain.benchmark.checkpoints import (
     with_all_categories,
 )
 from segtrain.benchmark.fingerprints import digest, of_code, of_data
-from segtrain.benchmark.kept_rows import KeptRows
+from segtrain.benchmark.kept_rows import KeptRows, describe_machine
 from segtrain.benchmark.methods import build_methods, given_files, reference_row
 from segtrain.benchmark.results import Results
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder, MethodResult
@@ -89,7 +89,8 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     require_instances(split.index)
     if any(map(loads_checkpoint, config["segmenters"].values())):
         split = with_all_categories(split, checkpoints)
-    benchmark = Benchmark(split, max_dets=data["max_dets"], tracks=TRACKS if config["tracks"] == "all" else TRACKS[:1])
+    tracks = TRACKS if config["tracks"] == "all" else TRACKS[:1]
+    benchmark = Benchmark(split, max_dets=data["max_dets"], tracks=tracks, seed=config["seed"])
     methods = build_methods({**config, "data": data}, checkpoints, benchmark, device)
     found = checkpoint_argument(source.path, config["checkpoint"])
     start = [*command.program, *about_data(command.overrides), *found]
@@ -97,7 +98,8 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     environment = describe_environment(device, precision)
     resumes = config["resume"]["path"] == "auto" and not config["overwrite"]
     given = [config["reuse"]] if isinstance(config["reuse"], str) else config["reuse"] or []
-    kept = KeptRows(output_dir, [*([output_dir] if resumes else []), *map(Path, given)], str(environment["processor"]))
+    sources = [*([output_dir] if resumes else []), *map(Path, given)]
+    kept = KeptRows(output_dir, sources, describe_machine(environment))
     rows = FoundRows(kept, digest(of_code(), of_data(split, data), device.type, precision))
     tuning = Tuning(output_dir, data, start, config["seed"], **config["tune"], kept=kept)
     methods = tuning.open(methods, source.seed, val_ids, split)
@@ -124,7 +126,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         analyses = analyse_rows(analyst, benchmark.rows, threads, rows, parts)
     except Stopped as stop:
         again = command.line_with(output_dir=str(output_dir), resume="auto")
-        raise _stopped(stop, len(benchmark.rows), len(methods), folder.path, again) from None
+        raise _stopped(stop, rows, len(methods), folder.path, again) from None
 
     trained = {method.name: method.checkpoint for method in methods if method.checkpoint is not None}
     results = build_results(
@@ -139,7 +141,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         seeds=seeds_of_one_configuration(trained),
         reference=reference,
         greys=benchmark.greys,
-        measured={name: measured for name, (_, measured) in rows.measured.items()},
+        measured={name: origin.measured for name, origin in rows.origins.items()},
         notes=[
             *rows.notes(),
             *timing_notes(methods, len(split.index.images)),
@@ -181,18 +183,23 @@ def analyse_rows(
         known = found.kept.find("analysis", fingerprints[name], RowAnalysis)
         if known is not None:
             analyses[name] = known.content
-            if name not in found.measured:
-                found.note(name, known.folder, known.measured)
+            found.analysed.add(name)
+            if name not in found.origins:
+                found.note(name, known.origin)
     left = {name: row for name, row in rows.items() if name not in analyses}
     for name, analysis in analyst.analyse(left, processes):
         found.kept.keep("analysis", fingerprints[name], name, analysis)
         analyses[name] = analysis
+        found.analysed.add(name)
     return {name: analyses[name] for name in rows}
 
 
-def _stopped(stop: Stopped, done: int, rows: int, folder: Path, again: str) -> Stopped:
+def _stopped(stop: Stopped, found: FoundRows, rows: int, folder: Path, again: str) -> Stopped:
+    done = f"{len(found.segmented)} of {rows} rows segmented"
+    if found.analysed:
+        done += f" and {len(found.analysed)} analysed"
     kept = f"{folder} keeps them, and the settings that were found so far"
-    return Stopped(stop.number, f"stopped with {done} of {rows} rows done; {kept}; go on with: {again}")
+    return Stopped(stop.number, f"stopped with {done}; {kept}; go on with: {again}")
 
 
 def _image_use(config: dict[str, Any]) -> ImageUse:

@@ -68,7 +68,7 @@ def build_results(
         checkpoints: checkpoint of each learned method.
         seeds: methods whose training differs by its seed alone, and those seeds.
         greys: least and greatest value of each image that a method has read, by image id.
-        measured: date, time and processor of the times of rows that come from earlier evaluations, by name.
+        measured: date, time, processors and threads of the times of rows that come from earlier evaluations, by name.
         notes: further sentences for the reader.
     """
     split, ground_truth, max_dets = analyst.split, analyst.ground_truth, analyst.max_dets

@@ -126,7 +126,6 @@ class Analyst:
             row: the method.
             advance: called with the share of the work that was done.
         """
-        started = time.process_time()
         spent = 0.0
         detections = row.detections
         tracks: dict[TrackName, TrackScores | None] = dict.fromkeys(TRACKS)

@@ -1,5 +1,6 @@
 """Parts of rows on the disk."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import msgspec
 import pytest
 
 from segtrain.benchmark import fingerprints
-from segtrain.benchmark.kept_rows import FOLDER, KeptDetections, KeptRows
+from segtrain.benchmark.kept_rows import FOLDER, KeptDetections, KeptRows, describe_machine
+from segtrain.benchmark.running import FoundRows
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Detections
 from tests.helpers.random_scenes import scene
@@ -18,7 +20,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def rows(folder: Path, *sources: Path) -> KeptRows:
-    return KeptRows(folder, sources, "a processor")
+    return KeptRows(folder, sources, "a machine")
 
 
 def test_a_part_is_found_by_its_fingerprint_alone(tmp_path: Path) -> None:
@@ -27,8 +29,8 @@ def test_a_part_is_found_by_its_fingerprint_alone(tmp_path: Path) -> None:
     found = rows(other, own).find("part", "abc", Part)
     assert found is not None
     assert found.content == Part([0.1, float("inf")])
-    assert found.folder == own
-    assert found.measured.endswith(", a processor")
+    assert found.origin.folder == own
+    assert found.origin.measured.endswith(", a machine")
     assert rows(other, own).find("part", "abd", Part) is None
     assert rows(other, own).find("whole", "abc", Part) is None
     assert rows(other).find("part", "abc", Part) is None
@@ -79,6 +81,24 @@ def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:
         rows(tmp_path, tmp_path / "none")
 
 
+def test_the_note_names_the_machine_and_says_where_it_is_another(tmp_path: Path) -> None:
+    machines = [describe_machine({"processor": "a CPU", "threads": threads}) for threads in (2, 2, 8)]
+    machines.append(describe_machine({"processor": "a CPU", "threads": 2, "gpu": "a GPU"}))
+    KeptRows(tmp_path, [], machines[0]).keep("part", "abc", "otsu", Part([]))
+    notes = []
+    for machine in machines[1:]:
+        kept = KeptRows(tmp_path, [tmp_path], machine)
+        part = kept.find("part", "abc", Part)
+        assert part is not None
+        found = FoundRows(kept, "")
+        found.note("otsu", part.origin)
+        notes += found.notes()
+    assert all(", a CPU, threads=2" in note and note.endswith(": otsu") for note in notes)
+    assert "not to be compared" not in notes[0]
+    assert "not to be compared with times of this run, on a CPU, threads=8" in notes[1]
+    assert "not to be compared with times of this run, on a GPU, a CPU, threads=2" in notes[2]
+
+
 def test_the_fingerprint_of_a_node_follows_weights_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights, code = tmp_path / "best.pt", tmp_path / "my_segmenter.py"
     weights.write_bytes(b"1")
@@ -94,3 +114,38 @@ def test_the_fingerprint_of_a_node_follows_weights_and_code(tmp_path: Path, monk
     assert fingerprints.of_node(own) == before[1]
     code.write_text("def label(image): return image\n")
     assert fingerprints.of_node(own) != before[1]
+
+
+def test_the_fingerprint_of_a_node_follows_the_code_of_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_network.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    node: Any = {"_target_": "segtrain.training.checkpoint.load_segmenter", "path": "none.pt"}
+    trusted: Any = {"_target_": "my_network.Network", "weights": str(tmp_path / "weights.pt")}
+    before = [fingerprints.of_node(node, trusted), fingerprints.of_node(node)]
+    assert before[0] != before[1]
+    (tmp_path / "weights.pt").write_bytes(b"1")  # training has begun with them; the checkpoint has its own
+    assert fingerprints.of_node(node, trusted) == before[0]
+    # Code outside the package may draw at random, that of the package does not.
+    assert fingerprints.of_node(node, trusted, seed=1) != before[0]
+    assert fingerprints.of_node(node, seed=1) == before[1]
+    (tmp_path / "my_network.py").write_text("SIZE = 3\n")
+    assert fingerprints.of_node(node, trusted) != before[0]
+    assert fingerprints.of_node(node) == before[1]
+
+
+def test_the_fingerprint_of_a_node_covers_every_file_that_it_names(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    node: Any = {"_target_": "segtrain.x.Labels", "settings": {"tables": [str(table), "x" * 5000, "a\0b"]}}
+    found = [fingerprints.of_node(node)]
+    for content in ("1", "2"):
+        table.write_text(content)
+        found.append(fingerprints.of_node(node))
+    assert len(set(found)) == 3
+
+
+def test_the_fingerprint_of_the_code_follows_the_library_that_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprints.of_code.__wrapped__()
+    monkeypatch.setattr(fingerprints, "_version", lambda name: "0.1" if name == "optuna" else version(name))
+    assert fingerprints.of_code.__wrapped__() != before

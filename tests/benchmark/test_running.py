@@ -1,18 +1,31 @@
 """Methods whose images several processes share."""
 
 import json
+import random
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from torch import Tensor
 
+from segtrain import masks
 from segtrain.benchmark import running as module
+from segtrain.benchmark.methods import Method
+from segtrain.benchmark.runner import Benchmark
 from segtrain.benchmark.running import timed_images
+from segtrain.data.coco.reader import read_index
 from segtrain.data.coco.record_tables import ImageInfo
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.splits import Split
+from segtrain.records import Instances
 from tests.conftest import Workplace
 from tests.helpers.scripts import data_of, run
 
@@ -61,6 +74,47 @@ def test_the_images_that_are_timed_are_of_all_sizes() -> None:
     assert (heights[0], heights[-1]) == (10, 109)
     assert max(high - low for low, high in pairwise(heights)) <= 6
     assert timed_images(images[:5]) == images[:5]
+
+
+def test_no_more_processes_than_the_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "free_memory", lambda device: 10 * 2**30)
+    for gib, processes in (([], 8), ([None, 0.0], 8), ([1.0, None], 8), ([0.1, 3.0], 3), ([20.0], 1)):
+        assert module._fitting(8, gib) == processes
+
+
+class Drawing:
+    """Segmenter that draws from all three generators."""
+
+    scores_are_learned = False
+
+    def segment(self, images: Sequence[Tensor]) -> list[Instances]:
+        drawn = [random.random(), float(np.random.rand()), float(torch.rand(1))]  # noqa: NPY002
+        planes = np.stack([np.arange(40).reshape(5, 8) < 40 * share for share in drawn])
+        none, one = np.zeros((3, 4), np.float32), np.ones(3, np.float32)
+        return [Instances((5, 8), none, np.ones(3, np.int64), one, list(map(masks.encode, planes))) for _ in images]
+
+
+def test_what_a_segmenter_draws_in_an_image_depends_on_the_seed_and_the_image_alone(tmp_path: Path) -> None:
+    for identifier in (-1, 2, 3):
+        Image.new("L", (8, 5)).save(tmp_path / f"{identifier}.png")
+    images = [{"id": n, "file_name": f"{n}.png", "height": 5, "width": 8} for n in (-1, 2, 3)]
+    content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "cell"}]}
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    index = read_index(tmp_path / "truth.json")
+    split = Split("val", index, ImageReader(tmp_path, "auto", 10**6), 0, 0)
+
+    def found(seed: int, order: Sequence[int]) -> dict[int, list[Any]]:
+        benchmark = Benchmark(split, max_dets=100, seed=seed)
+        infos = [index.images[place] for place in order]
+        part = Method("drawing", Drawing(), 0.0).detect_part(infos, benchmark, lambda: None)
+        records = list(part.detections.masks or ())
+        return {info.id: [r["segmentation"] for r in records if r["image_id"] == info.id] for info in infos}
+
+    whole = found(0, [0, 1, 2])
+    assert whole == found(0, [2, 0, 1])
+    assert whole[2] == found(0, [1])[2]
+    assert whole[-1] != whole[2]
+    assert whole != found(1, [0, 1, 2])
 
 
 @pytest.mark.slow

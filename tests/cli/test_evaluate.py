@@ -463,31 +463,31 @@ def test_an_evaluation_that_is_stopped_keeps_its_rows(
     workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = ["methods=none", "+segmenter@segmenters.a=threshold_otsu", "+segmenter@segmenters.b=threshold_mean"]
-    arguments = [*rows, *data_of(workplace.data), "output_dir=report", "gallery=0", "bootstrap.resamples=0"]
-    result = Method.result
+    quick = ["gallery=0", "bootstrap.resamples=0", "threads=1"]
+    arguments = [*rows, *data_of(workplace.data), "output_dir=report", *quick]
+    segment = Method._segment
 
     def stop(self: Method, *rest: Any) -> Any:
         if self.name == "b":
             os.kill(os.getpid(), signal.SIGTERM)
-        return result(self, *rest)
+        return segment(self, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Method, "result", stop)
+        patch.setattr(Method, "_segment", stop)
         stopped = run("evaluate", *arguments, folder=tmp_path)
     assert stopped.code == 143
-    assert "stopped with 1 of 2 rows done; " in stopped.err
+    assert "stopped with 1 of 2 rows segmented; " in stopped.err
     assert stopped.err.rstrip().endswith("report resume=auto")
     kept = (tmp_path / "report" / "predictions" / "a.json").read_text()
     again = run("evaluate", *[a for a in arguments if ".a=" not in a], folder=tmp_path)
     assert (again.code, again.err) == (0, "")
-    assert "2 files of an evaluation that was broken off are now in" in again.out
+    assert ": 1 file of an evaluation that was broken off" in again.out
     names = {path.relative_to(tmp_path / "report").as_posix() for path in (tmp_path / "report").rglob("*.json")}
     assert names == {
         "results.json",
         "predictions/b.json",
         "predictions/ground_truth.class_agnostic.json",
         "unfinished/predictions/a.json",
-        "unfinished/predictions/b.json",
     }
     assert (tmp_path / "report" / "unfinished" / "predictions" / "a.json").read_text() == kept
     assert not (tmp_path / "report" / ".unfinished").exists()
