@@ -38,11 +38,11 @@ LAYERS = {
     "training": 3,
     "benchmark": 4,
     "report": 5,
-    "prediction": 5,
-    "cli": 6,
-    "api": 7,
-    "train": 7,
-    "evaluate": 7,
+    "prediction": 6,
+    "cli": 7,
+    "api": 8,
+    "train": 8,
+    "evaluate": 8,
 }
 
 # Library -> the modules that may import it; a folder allows all its modules.

@@ -16,7 +16,7 @@ from segtrain.errors import SegtrainError
 from segtrain.io import expand_path, printable
 from segtrain.locks import locked_folder
 from segtrain.prediction.applied_model import AppliedModel, load_applied
-from segtrain.prediction.predict_files import KINDS, Kind, Outcome, PredictionSettings, predict_files
+from segtrain.prediction.predict_files import DEFAULT_KINDS, KINDS, Kind, Outcome, PredictionSettings, predict_files
 from segtrain.prediction.sources import find_images
 from segtrain.runtime import limit_threads, thread_count
 from segtrain.stopping import Stopped, stop_signals
@@ -170,8 +170,8 @@ def _parser() -> argparse.ArgumentParser:
     about = "image files, folders, patterns, or - for a list on standard input"
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help=about)
     parser.add_argument("--out", type=expand_path, required=True, metavar="DIR", help="folder of the results")
-    about = f"of {', '.join(KINDS)} (default: coco,overlays)"
-    parser.add_argument("--save", default="coco,overlays", metavar="KINDS", help=about)
+    about = f"of {', '.join(KINDS)} (default: {','.join(DEFAULT_KINDS)})"
+    parser.add_argument("--save", default=",".join(DEFAULT_KINDS), metavar="KINDS", help=about)
     about = "least score of an object (default: auto, the model's own)"
     parser.add_argument("--score", default="auto", metavar="X", help=about)
     about = "most objects of an image (default: as trained)"

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, get_args
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +18,11 @@ import tifffile
 from PIL import Image
 
 from segtrain import visualize
-from segtrain.console import Stage, progress
+from segtrain.console import Stage, counted, progress
 from segtrain.data.images.image_reader import as_tensor
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.images.reading import Reading
-from segtrain.io import common_folder
+from segtrain.io import common_folder, printable
 from segtrain.masks import area, boxes, decode
 from segtrain.prediction.applied_model import AppliedModel
 from segtrain.prediction.found_objects import FoundObject, found_objects
@@ -31,11 +33,14 @@ from segtrain.prediction.prediction_folder import FOLDERS, PredictionFolder, Tot
 from segtrain.prediction.reading_ahead import AllPages, Item, Page, Unreadable, read_ahead
 from segtrain.prediction.sources import name_sources
 from segtrain.records import Instances, to_label_map
+from segtrain.report.gallery.encode import EncodedImage
+from segtrain.report.gallery.found_images import encode_found
 from segtrain.stopping import stop_if_asked
 
 logger = logging.getLogger(__name__)
-Kind = Literal["coco", "overlays", "labels", "masks", "table", "outlines"]
+Kind = Literal["coco", "overlays", "labels", "masks", "table", "outlines", "index"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+DEFAULT_KINDS: tuple[Kind, ...] = ("coco", "overlays", "index")
 _MOST_LABELS = 65_535  # of 16 bits
 
 
@@ -54,7 +59,7 @@ class PredictionSettings:
         workers: threads that read images.
     """
 
-    save: Collection[Kind] = ("coco", "overlays")
+    save: Collection[Kind] = DEFAULT_KINDS
     score_threshold: float | None = None
     pages: AllPages = "each"
     channels: tuple[int, ...] | None = None
@@ -185,23 +190,40 @@ class _Writer:
             image,
             _annotations(objects, image_id),
             list(object_rows(page.name, objects, page.samples, self._micrometres(page))) if "table" in save else [],
+            self._shown(page, objects) if "index" in save else None,
             Totals(1, len(objects), overlaps, int(full)),
         )
 
     def finish(self) -> list[str]:
         """Write the files about all images, and return what was written, relative to the output folder."""
-        save = self._settings.save
+        save, totals = self._settings.save, self._folder.totals
         written = [f"{kind}/" for kind in FOLDERS if kind in save]
         if "coco" in save:
             about = f"found by {self._model.title}, score >= {self._threshold:g}"
             written.append(self._folder.write_coco(self._model.categories, about))
         if "table" in save:
             written.append(self._folder.write_table())
+        if "index" in save:
+            facts = f"{counted(totals.objects, 'object')} in {counted(totals.images, 'image')}"
+            if self._learned:
+                facts += f", of scores from {self._threshold:g}"
+            facts += f"; model: {printable(self._model.source)}"
+            written.append(self._folder.write_index(f"Found by {self._model.title}", facts, written))
         return written
 
+    @property
+    def _learned(self) -> bool:
+        return self._model.segmenter.scores_are_learned
+
+    def _shown(self, page: Page, objects: Sequence[FoundObject]) -> EncodedImage:
+        """Encode an image for ``index.html``, with a link to its overlay."""
+        overlay = quote(os.fsencode(f"overlays/{page.key}.png")) if "overlays" in self._settings.save else ""
+        scores = [one.score for one in objects] if self._learned else None
+        names = [one.category.name for one in objects]
+        return encode_found(printable(page.name), page.rgb, [one.rle for one in objects], names, scores, overlay)
+
     def _write_overlay(self, page: Page, objects: Sequence[FoundObject]) -> None:
-        learned = self._model.segmenter.scores_are_learned
-        texts = [f"{one.category.name} {one.score:.2f}" for one in objects] if learned else None
+        texts = [f"{one.category.name} {one.score:.2f}" for one in objects] if self._learned else None
         self._write_image(f"overlays/{page.key}.png", visualize.draw(page.rgb, [one.rle for one in objects], texts))
 
     def _write_labels(self, page: Page, found: Instances) -> int:

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
@@ -15,11 +17,14 @@ from segtrain.io import naming, write_atomically
 from segtrain.prediction.object_table import COLUMNS
 from segtrain.prediction.sources import RESULTS, Source
 from segtrain.records import Category
+from segtrain.report.gallery.encode import EncodedImage
+from segtrain.report.gallery.found_images import IMAGES_PER_PAGE
+from segtrain.report.prediction_page import FIRST, INDEX, PagePlace, prediction_page
 
 _SETTINGS, _DONE = "settings.json", "done.jsonl"
-_WHOLE = ("predictions.json", "objects.csv")
+_WHOLE = ("predictions.json", "objects.csv", FIRST)
 FOLDERS = ("overlays", "labels", "masks", "outlines")  # of a file for each image
-_STREAMS = ("images.jsonl", "annotations.jsonl", "objects.csv")
+_STREAMS = ("images.jsonl", "annotations.jsonl", "objects.csv", "gallery.jsonl")
 
 
 class Totals(NamedTuple):
@@ -110,7 +115,7 @@ class PredictionFolder:
         if overwrite:
             folder._remove()
         known = folder._read_settings()
-        held = [name for name in (*_WHOLE, *FOLDERS) if (path / name).exists()]
+        held = [name for name in (*_WHOLE, *FOLDERS, INDEX) if (path / name).exists()]
         if known is None and held and not overwrite:
             raise SegtrainError(f"{path} holds {' and '.join(held)} already; choose another --out, or --overwrite")
         if known is None:
@@ -154,7 +159,7 @@ class PredictionFolder:
 
     def add_image(
         self, image: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]],
-        totals: Totals,
+        shown: EncodedImage | None, totals: Totals,
     ) -> None:  # fmt: skip
         """Append an image.
 
@@ -162,12 +167,18 @@ class PredictionFolder:
             image: its entry in the COCO file.
             annotations: entries of its objects.
             rows: rows of the table of objects.
+            shown: the image for the pages of ``index.html``; None to leave it out.
             totals: its sums.
         """
         self.totals = self.totals.plus(totals)
         text = io.StringIO()
         csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n").writerows(rows)
-        parts = (_line(image), b"".join(map(_line, annotations)), text.getvalue().encode(errors="backslashreplace"))
+        parts = (
+            _line(image),
+            b"".join(map(_line, annotations)),
+            text.getvalue().encode(errors="backslashreplace"),
+            b"" if shown is None else msgspec.json.encode(shown) + b"\n",
+        )
         for name, part in zip(_STREAMS, parts, strict=True):
             self._append(name, part)
 
@@ -225,6 +236,26 @@ class PredictionFolder:
         return self._replace(
             "objects.csv", (part for own in ([",".join(COLUMNS).encode() + b"\n"], rows) for part in own)
         )
+
+    def write_index(self, title: str, facts: str, files: Sequence[str]) -> str:
+        """Write ``index.html`` and the pages after it out of the images so far; memory holds one page at a time.
+
+        Args:
+            title: heading of the pages.
+            facts: one line of numbers about all images.
+            files: names of the other files of the prediction.
+
+        Returns:
+            The name of the first page.
+        """
+        images, decoder = self._lines("gallery.jsonl"), msgspec.json.Decoder(EncodedImage)
+        pages = max(1, ceil(self.totals.images / IMAGES_PER_PAGE))
+        for number in range(1, pages + 1):
+            place = PagePlace(number, pages, (number - 1) * IMAGES_PER_PAGE + 1, self.totals.images)
+            shown = [decoder.decode(line) for line in islice(images, IMAGES_PER_PAGE)]
+            page = prediction_page(title, facts, files, shown, place)
+            write_atomically(self.path / place.name, page, sync=False)
+        return FIRST
 
     def _replace(self, name: str, parts: Iterator[bytes]) -> str:
         temporary = self._own / f"{name}.new"
@@ -292,7 +323,7 @@ class PredictionFolder:
         except SegtrainError:  # what a damaged list names stays
             written = []
         if (self._own / _SETTINGS).exists():
-            written += _WHOLE
+            written += [*_WHOLE, *(f"{INDEX}/{page.name}" for page in (self.path / INDEX).glob("*.html"))]
         own = [f"{RESULTS}/{name}" for name in (_SETTINGS, _DONE, *_STREAMS)]
         for name in (*written, *own):
             (self.path / name).unlink(missing_ok=True)

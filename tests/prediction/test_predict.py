@@ -18,12 +18,12 @@ from segtrain import masks
 from segtrain.cli.main import main
 from segtrain.data.images.image_files import ImageError
 from segtrain.prediction import predict_files as module
-from segtrain.prediction import reading_ahead
+from segtrain.prediction import prediction_folder, reading_ahead
 from segtrain.prediction.pixel_size import pixel_size_of
 from segtrain.stopping import Stopped
 from tests.conftest import Workplace
 
-EVERYTHING = "coco,overlays,labels,masks,table,outlines"
+EVERYTHING = "coco,overlays,labels,masks,table,outlines,index"
 
 
 def picture(number: int, size: tuple[int, int] = (60, 70)) -> Any:
@@ -99,7 +99,9 @@ def test_a_run_that_stops_goes_on_to_the_same_files(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert run("threshold_otsu", images, "--out", whole, "--save", "coco,table") == 0
+    monkeypatch.setattr(prediction_folder, "IMAGES_PER_PAGE", 3)
+    save = ("--save", "coco,table,index")
+    assert run("threshold_otsu", images, "--out", whole, *save) == 0
     add, seen = module._Writer.add, list[str]()
 
     def stop(self: Any, page: Any, found: Any) -> None:
@@ -111,17 +113,18 @@ def test_a_run_that_stops_goes_on_to_the_same_files(
     with monkeypatch.context() as patch:
         patch.setattr(module._Writer, "add", stop)
         for _ in range(2):
-            assert run("threshold_otsu", images, "--out", parts, "--save", "coco,table") == 143
+            assert run("threshold_otsu", images, "--out", parts, *save) == 143
     assert "the same command goes on" in capsys.readouterr().err
-    assert run("threshold_otsu", images, "--out", parts, "--save", "coco,table") == 0
+    assert run("threshold_otsu", images, "--out", parts, *save) == 0
     assert seen == ["1.png", "2.png", "2.png", "3.png"]
     assert "2 files had been segmented before" in capsys.readouterr().out
-    for name in ("predictions.json", "objects.csv"):
+    for name in ("predictions.json", "objects.csv", "index.html", "index/0002.html"):
         assert (parts / name).read_bytes() == (whole / name).read_bytes()
     assert run("threshold_otsu", images, "--out", parts, "--save", "coco") == 1
     assert "parts holds predictions with another --save" in capsys.readouterr().err
     assert run("threshold_otsu", images, "--out", parts, "--save", "coco", "--overwrite") == 0
     assert (parts / "predictions.json").read_bytes() == (whole / "predictions.json").read_bytes()
+    assert not list(parts.rglob("*.html"))
 
 
 def test_bad_files_are_named_and_the_others_done(

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from segtrain.benchmark.results import Results
+from segtrain.report.gallery.found_images import encode_found
+from segtrain.report.prediction_page import PagePlace, prediction_page
 from segtrain.report.writer import write_report
 from tests.helpers.report_examples import (
     HOSTILE,
@@ -400,3 +402,26 @@ def test_layers_work_without_scripts(load: Any, whole: Path) -> None:
     page.locator("label.chip", has_text="kmeans").first.click()
     assert "kmeans: 1 object, F1 0.50" in page.locator(".card").first.inner_text()
     assert page.locator("#theme").is_hidden()
+
+
+@pytest.mark.parametrize("width", [360, 1400])
+def test_pages_of_predictions(load: Any, tmp_path: Path, width: int) -> None:
+    found, dark = [square(6, 6, 9), square(30, 20, 12)], np.zeros((48, 64, 3), np.uint8)
+    images = [encode_found(name, dark, found, [LONG, "b"], [0.9, 0.5]) for name in ("0.png", HOSTILE, LONG)]
+    (tmp_path / "index.html").write_text(prediction_page(LONG, LONG, [LONG], images, PagePlace(1, 9, 1, 500)))
+    page = load(tmp_path / "index.html", width)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    layer = page.locator(".card .layer").first
+    assert layer.is_visible()
+    page.get_by_label("image", exact=True).check()
+    assert not layer.is_visible()
+    page.get_by_label("objects", exact=True).check()
+    page.locator(".enlarge").first.click()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#viewer-name").inner_text().split() == HOSTILE.split()
+    assert "2 objects" in page.locator("#viewer-says").inner_text()
+    assert page.locator("#viewer-stage title").all_text_contents() == ["b 0.50", f"{LONG} 0.90"]
+    page.keyboard.press("Escape")
+    assert not page.get_by_role("dialog").is_visible()
+    page.get_by_role("button", name="Dark theme").click()
+    assert page.get_by_role("link", name="Page 9").is_visible()

@@ -27,7 +27,7 @@ MOST = 400  # largest number of objects of one image that are drawn, largest fir
 _SMOOTH = 0.7  # largest distance, in pixels or units, of an outline from the mask's edge: removes steps, keeps corners
 
 BUDGET = 8_000_000  # bytes of all images and paths; leaves the page below 10 MB
-_IMAGES = 0.45  # share of the budget that images may take
+IMAGES = 0.45  # share of the budget that images may take
 # Longer side in pixels and JPEG quality, from full screen to thumbnails.
 _SIZES = (
     (LONGEST, 84),
@@ -49,11 +49,13 @@ class Outlines:
 
     Attributes:
         count: number of objects.
+        drawn: place of each drawn object among all, the largest object first.
         slots: colour slot of each drawn object.
-        paths: SVG path data of each drawn object, the largest first.
+        paths: SVG path data of each drawn object.
     """
 
     count: int
+    drawn: Sequence[int]
     slots: Sequence[int]
     paths: Sequence[str]
 
@@ -86,7 +88,7 @@ def outlines(found: Sequence[Rle], scale: float, colours: int) -> Outlines:
     areas = masks.area(found)
     largest = [int(i) for i in np.argsort(-areas, kind="stable")[:MOST] if areas[i]]
     paths = [path(crop, x, y, scale) for crop, x, y in masks.decode_crops([found[i] for i in largest])]
-    return Outlines(len(found), [i % colours for i in largest], paths)
+    return Outlines(len(found), largest, [i % colours for i in largest], paths)
 
 
 def path(crop: npt.NDArray[np.uint8], x: int, y: int, scale: float) -> str:
@@ -157,6 +159,8 @@ class Layer:
         best: rank of the image by this F1, see ``GalleryItem``; None if undefined.
         worst: rank of the image by this F1 from the lowest, see ``GalleryItem``; None if undefined.
         paths: colour slots and SVG path data.
+        about: text after the number of objects, in place of F1; None where it is F1, or the truth.
+        hints: text that appears over each path; empty for none.
     """
 
     title: str
@@ -167,6 +171,8 @@ class Layer:
     best: int | None
     worst: int | None
     paths: Sequence[tuple[int, str]]
+    about: str | None = None
+    hints: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -175,21 +181,23 @@ class EncodedImage:
 
     Attributes:
         file_name: file name in the annotation file.
-        reason: reason to show it.
+        caption: line below the image, such as the reason to show it.
         apart: rank by the difference between methods, see ``GalleryItem``.
         uri: data URI of the JPEG.
         width: width in units of the paths.
         height: height in units of the paths.
         layers: layers of the truth and of every method.
+        link: address of a larger picture, relative to that of the first page; "" for none.
     """
 
     file_name: str
-    reason: str
+    caption: str
     apart: int | None
     uri: str
     width: int
     height: int
     layers: tuple[Layer, ...]
+    link: str = ""
 
 
 def encode(gallery: Sequence[GalleryItem], order: Sequence[str], budget: int = BUDGET) -> list[EncodedImage]:
@@ -201,7 +209,7 @@ def encode(gallery: Sequence[GalleryItem], order: Sequence[str], budget: int = B
         budget: bytes of all images and paths together. The bytes that images leave are divided among the layers, so
             that a method with thousands of ragged regions does not reduce the objects of others.
     """
-    uris = _encoded([item.image for item in gallery], int(budget * _IMAGES))
+    uris = encoded_pixels([item.image for item in gallery], int(budget * IMAGES))
     drawn = [_outlined(item, order) for item in with_progress("outlines of the gallery", gallery, transient=True)]
     needs = [int(_bytes(layer)[-1]) for layers in drawn for layer in layers.values()]
     share = _share(needs, budget - sum(map(len, uris)))
@@ -223,7 +231,7 @@ def _share(needs: Sequence[int], total: int) -> int:
     return max(needs, default=0)
 
 
-def _encoded(images: Sequence[Pixels], budget: int) -> list[str]:
+def encoded_pixels(images: Sequence[Pixels], budget: int) -> list[str]:
     """Encode the images as data URIs, at the largest size at which all together are within the budget."""
     uris: list[str] = []
     for longest, quality in _SIZES:

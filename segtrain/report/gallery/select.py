@@ -118,7 +118,7 @@ def build(
             file_name=info[chosen].file_name,
             reason=reason,
             size=info[chosen].size,
-            image=_shrunk(read(info[chosen])),
+            image=shrunk(read(info[chosen])),
             truths=true_of[chosen],
             predictions={name: _best_first(rows[name].detections, chosen) for name in scores},
             scores={name: values[chosen] for name, values in scores.items()},
@@ -142,7 +142,8 @@ def _places(order: Sequence[int]) -> dict[int, int]:
     return {image_id: place for place, image_id in enumerate(order, 1)}
 
 
-def _shrunk(image: Pixels) -> Pixels:
+def shrunk(image: Pixels) -> Pixels:
+    """Scale an image (H, W, 3) down to what a page shows of it; smaller ones stay as they are."""
     picture = Image.fromarray(image)
     picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS, reducing_gap=3)
     return np.asarray(picture)

@@ -1,11 +1,14 @@
 // Gallery: which images are shown, in which order, and the enlarged view. Layers switch by CSS.
+// Without a truth, as of predictions, there are no filters, which go by F1, and no true outlines.
 const gallery = document.getElementById("gallery");
+const filters = document.getElementById("filters");
 const cards = gallery ? [...gallery.querySelectorAll(".card")] : [];
 const choices = gallery ? [...gallery.querySelectorAll("input[name='layer']")] : [];
 const chosenLayer = () => choices.findIndex((choice) => choice.checked);
 
 // Places are those among all images that were evaluated: what is shown of an order is its beginning, without a gap.
 function filterGallery() {
+  if (!filters) return;
   const filter = gallery.querySelector("input[name='filter']:checked").value;
   // An image or the truth has no F1: the method with which the gallery opened stands in.
   const chosen = choices[chosenLayer()];
@@ -38,7 +41,7 @@ function openGallery() {
     const says = [...card.querySelectorAll(".says, .reason")].map((entry) => entry.cloneNode(true));
     document.getElementById("viewer-says").replaceChildren(...says);
     layer.value = choices[chosenLayer()].value;
-    truth.checked = withTruth.checked;
+    if (truth) truth.checked = withTruth.checked;
   }
   function move(step) {
     const shown = [...gallery.querySelectorAll(".card:not([hidden])")];
@@ -65,15 +68,15 @@ function openGallery() {
     seen?.querySelector(".enlarge").focus();
   });
   layer.addEventListener("change", () => choose(choices.findIndex((choice) => choice.value === layer.value)));
-  truth.addEventListener("change", () => { withTruth.checked = truth.checked; });
+  truth?.addEventListener("change", () => { withTruth.checked = truth.checked; });
   document.getElementById("viewer-close").addEventListener("click", () => viewer.close());
   document.getElementById("viewer-back").addEventListener("click", () => move(-1));
   document.getElementById("viewer-on").addEventListener("click", () => move(1));
 }
 
-if (gallery) {
-  document.getElementById("filters").hidden = false;
+if (filters) {
+  filters.hidden = false;
   gallery.querySelector(".toolbar").addEventListener("change", filterGallery);
   filterGallery();
-  openGallery();
 }
+if (cards.length) openGallery();
