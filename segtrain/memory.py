@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,7 +10,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-_CGROUPS = Path("/sys/fs/cgroup")
+from segtrain.control_groups import ControlGroup, control_groups
+
+# Files of a control group, by its version: limit, use, and the line of ``memory.stat`` with what can be reclaimed.
+_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
 _LEAST_RESERVE = 256 * 2**20  # bytes that must stay free
 _STRIDE = 16 * 2**20  # bytes of results between two looks
 
@@ -30,7 +35,8 @@ def free_memory(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free + kept)
-    return max(0, min([int(psutil.virtual_memory().available), *_free_in_cgroups(_CGROUPS, Path("/proc/self/cgroup"))]))
+    limits = [own for group in control_groups("memory") if (own := _free_in(group)) is not None]
+    return max(0, min([int(psutil.virtual_memory().available), *limits]))
 
 
 def held_memory(device: torch.device) -> int:
@@ -42,38 +48,13 @@ def held_memory(device: torch.device) -> int:
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else int(psutil.Process().memory_info().rss)
 
 
-def _free_in_cgroups(root: Path, membership: Path) -> list[int]:
-    """Return the free bytes of each control group with a limit that the process is in, of version 2 or 1.
-
-    Args:
-        root: folder where the control groups are mounted.
-        membership: file that lists those of the process, as ``/proc/self/cgroup`` does.
-    """
-    try:
-        lines = [line.split(":", 2) for line in membership.read_text().splitlines()]
-    except OSError:  # no Linux
-        return []
-    found = []
-    for _, controllers, own in lines:
-        base, names = root, ("memory.max", "memory.current", "inactive_file")
-        if "memory" in controllers.split(","):
-            base, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        elif controllers:  # of version 1, about something else
-            continue
-        place = base / own.lstrip("/")
-        # In a container the path may be that of the host, and the group itself is mounted at the root.
-        for folder in (place, *(parent for parent in place.parents if parent.is_relative_to(base))):
-            free = _free_in(folder, *names)
-            found += [] if free is None else [free]
-    return found
-
-
-def _free_in(folder: Path, limit: str, used: str, reclaimable: str) -> int | None:
+def _free_in(group: ControlGroup) -> int | None:
     """Return the free bytes of a control group, cached files counted as free; None without a limit."""
+    limit, used, reclaimable = _FILES[group.version]
     try:
-        allowed = int((folder / limit).read_text())  # "max" without one
-        statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        return allowed - int((folder / used).read_text()) + int(statistics.get(reclaimable, 0))
+        allowed = int((group.folder / limit).read_text())  # "max" without one
+        statistics = dict(line.split() for line in (group.folder / "memory.stat").read_text().splitlines())
+        return allowed - int((group.folder / used).read_text()) + int(statistics.get(reclaimable, 0))
     except (OSError, ValueError):
         return None
 

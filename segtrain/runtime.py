@@ -22,6 +22,7 @@ from torch import Tensor
 
 import segtrain
 from segtrain import distributed
+from segtrain.control_groups import ControlGroup, control_groups
 from segtrain.errors import SegtrainError
 from segtrain.values import Precision
 
@@ -119,8 +120,8 @@ def usable_cores() -> int:
     True
     """
     limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
-    if (quota := _cgroup_quota()) is not None:
-        limits.append(max(1, math.ceil(quota)))
+    quotas = map(_cores_of, control_groups("cpu"))
+    limits += [max(1, math.ceil(quota)) for quota in quotas if quota is not None]
     if (stated := _stated_threads()) is not None:
         limits.append(stated * distributed.local_size())  # it is a number for each process
     return min(limits)
@@ -138,15 +139,15 @@ def _stated_threads() -> int | None:
     return None if stated == "1" and distributed.local_size() > 1 else int(stated)
 
 
-def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Read how many cores the process's control group may use, of version 2 or 1; None without a limit."""
+def _cores_of(group: ControlGroup) -> float | None:
+    """Read how many cores a control group may use; None without a limit."""
     try:
-        if (root / "cpu.max").exists():
-            quota, period = (root / "cpu.max").read_text().split()
+        if group.version == 2:
+            quota, period = (group.folder / "cpu.max").read_text().split()
         else:
-            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            quota, period = ((group.folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
         return float(quota) / float(period) if float(quota) > 0 else None
-    except (OSError, ValueError):  # no control groups, or "max"
+    except (OSError, ValueError):  # there is no such group, or its limit is "max"
         return None
 
 
@@ -178,6 +179,25 @@ def _peak_resident() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def restart_peak_memory(device: torch.device) -> int | None:
+    """Let `peak_memory` begin again at what this process holds now, and return its bytes.
+
+    Returns:
+        None where the system cannot begin again (it needs Linux, or a CUDA device).
+
+    >>> held = restart_peak_memory(torch.device("cpu"))
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    _give_back_freed()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # see proc(5)
+    except OSError:
+        return None
+    return _status_bytes("VmRSS")
 
 
 @contextmanager
@@ -214,12 +234,7 @@ class MemoryAbove:
         self.gib: float | None = None
 
     def __enter__(self) -> Self:
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-            self._start = torch.cuda.memory_allocated(self._device)
-        else:
-            _give_back_freed()
-            self._start = _restart_peak()
+        self._start = restart_peak_memory(self._device)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -235,15 +250,6 @@ def _give_back_freed() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if platform.system() == "Linux" else None
     if trim is not None:  # glibc's; others keep little
         trim(0)
-
-
-def _restart_peak() -> int | None:
-    """Reset the kernel's peak of this process (proc(5), ``clear_refs``) and return the resident bytes."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return None
-    return _status_bytes("VmRSS")
 
 
 def _status_bytes(name: str) -> int | None:

@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from segtrain import runtime
+from segtrain.control_groups import control_groups
 from segtrain.errors import SegtrainError
 from segtrain.runtime import (
     MemoryAbove,
-    _cgroup_quota,
     describe_environment,
     peak_memory,
     resolve_device,
     resolve_precision,
+    restart_peak_memory,
     seed_everything,
     thread_count,
     to_device,
@@ -84,7 +85,7 @@ def threads() -> Iterator[None]:
 @pytest.mark.usefixtures("threads")
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4), raising=False)
-    monkeypatch.setattr(runtime, "_cgroup_quota", lambda: None)
+    monkeypatch.setattr(runtime, "control_groups", lambda controller: [])
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert [thread_count("auto", busy) for busy in (0, 1, 3, 9)] == [4, 3, 1, 1]
     assert thread_count(2, 3) == 2
@@ -92,7 +93,8 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_least_limit_of_cores_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)
-    monkeypatch.setattr(runtime, "_cgroup_quota", lambda: 2.5)
+    monkeypatch.setattr(runtime, "control_groups", lambda controller: [2.5, None, 4.0])
+    monkeypatch.setattr(runtime, "_cores_of", lambda quota: quota)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert usable_cores() == 3
     for stated, cores in (("2", 2), ("6,2", 3), ("0", 3), ("many", 3)):
@@ -103,23 +105,34 @@ def test_the_least_limit_of_cores_holds(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_one_of_torchrun_is_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """It sets OMP_NUM_THREADS=1 where nobody has; other numbers are the user's, for each process."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)
-    monkeypatch.setattr(runtime, "_cgroup_quota", lambda: None)
+    monkeypatch.setattr(runtime, "control_groups", lambda controller: [])
     for processes, stated, threads in ((2, "1", 4), (2, "3", 3), (2, "6", 4), (1, "1", 1), (4, "1", 2)):
         monkeypatch.setattr(runtime.distributed, "local_size", lambda processes=processes: processes)
         monkeypatch.setenv("OMP_NUM_THREADS", stated)
         assert thread_count("auto", 0) == threads
 
 
-def test_quotas_of_control_groups(tmp_path: Path) -> None:
-    assert _cgroup_quota(tmp_path) is None
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    for quota, expected in (("150000\n", 1.5), ("-1\n", None)):
-        (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
-        assert _cgroup_quota(tmp_path) == expected
-    for text, expected in (("400000 100000\n", 4.0), ("max 100000\n", None)):
-        (tmp_path / "cpu.max").write_text(text)
-        assert _cgroup_quota(tmp_path) == expected
+def test_quotas_of_control_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    membership, root = tmp_path / "cgroup", tmp_path / "fs"
+    monkeypatch.setattr(runtime, "control_groups", lambda controller: control_groups(controller, root, membership))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert usable_cores() == 8
+    membership.write_text("5:memory:/elsewhere\n4:cpu,cpuacct:/job\n")
+    (root / "cpu" / "job").mkdir(parents=True)
+    (root / "cpu" / "job" / "cpu.cfs_period_us").write_text("100000\n")
+    for quota, cores in (("150000\n", 2), ("-1\n", 8)):
+        (root / "cpu" / "job" / "cpu.cfs_quota_us").write_text(quota)
+        assert usable_cores() == cores
+    membership.write_text("0::/job/step\n")
+    (root / "job" / "step").mkdir(parents=True)
+    for folder, text, cores in (
+        ("job/step", "400000 100000\n", 4),
+        ("job", "50000 100000\n", 1),
+        ("job", "max 1\n", 4),
+    ):
+        (root / folder / "cpu.max").write_text(text)
+        assert usable_cores() == cores
 
 
 @pytest.mark.parametrize("value", [0, -1, "many", 1.5, None, True])
@@ -164,6 +177,16 @@ def test_memory_above_is_the_peak_within() -> None:
         pass
     assert memory.gib is not None
     assert memory.gib < 2**23 / 2**30
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux lets a peak begin again")
+def test_a_peak_begins_again() -> None:
+    np.ones(2**28, np.uint8)  # 256 MiB
+    before = peak_memory(CPU)
+    held = restart_peak_memory(CPU)
+    assert held is not None
+    assert peak_memory(CPU) == pytest.approx(held / 2**30, abs=2**24 / 2**30)
+    assert peak_memory(CPU) < before - 2**27 / 2**30
 
 
 @pytest.mark.skipif(
