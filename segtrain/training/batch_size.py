@@ -41,7 +41,7 @@ def choose_batch_size(segmenter: Trainable, dataset: CocoDataset, reserve: int) 
     with distributed.alone(), without_trace(segmenter):
         images = CostlyImages(dataset, segmenter)
         if segmenter.device.type == "cuda":
-            fits = partial(_fits, segmenter, _load(images, min(most, _MOST)), reserve)
+            fits = partial(_fits, segmenter, _CostlyBatches(images, min(most, _MOST)), reserve)
             own: dict[int, float] = {largest_that_fits(fits, min(most, _MOST)): 0.0}
         else:
             own = _times(segmenter, _load(images, min(most, SIZES[-1])))
@@ -75,6 +75,32 @@ def _load(images: CostlyImages, count: int) -> Batch:
     return drawn.batch
 
 
+class _CostlyBatches:
+    """Batches of the images that cost most, of which no more are loaded than are asked for.
+
+    Args:
+        images: training images with their costs.
+        most: largest number of images in a batch.
+    """
+
+    def __init__(self, images: CostlyImages, most: int) -> None:
+        self._images, self._most = images, most
+        self._loaded: Batch | None = None
+        self._count = 0  # images that were asked for
+
+    def first(self, count: int) -> Batch:
+        """Return a batch of so many images.
+
+        Raises:
+            SegtrainError: no image can be read.
+        """
+        if self._loaded is None or count > self._count:
+            drawn = self._images.costliest(count)
+            # The images that cost most may be those that cannot be read.
+            self._loaded, self._count = (_load(self._images, self._most) if drawn is None else drawn.batch), count
+        return _first(self._loaded, count)
+
+
 def _first(batch: Batch, count: int) -> Batch:
     return Batch(batch.images[:count], batch.targets[:count], batch.image_ids[:count], [], count)
 
@@ -94,16 +120,16 @@ def _times(segmenter: Trainable, costly: Batch) -> dict[int, float]:
     return times
 
 
-def _fits(segmenter: Trainable, costly: Batch, reserve: int, size: int) -> bool:
+def _fits(segmenter: Trainable, costly: _CostlyBatches, reserve: int, size: int) -> bool:
     """Return True if a CUDA device can hold a step of so many images with the further state of a training."""
-    device, gradients = segmenter.device, Gradients(segmenter)
+    device, gradients, batch = segmenter.device, Gradients(segmenter), costly.first(size)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     free, _ = torch.cuda.mem_get_info(device)
     available = free + torch.cuda.memory_reserved(device)
     segmenter.train()
     try:
-        timed(lambda: gradients.attempt([[_first(costly, size)]], 0, seed_draws), device)
+        timed(lambda: gradients.attempt([[batch]], 0, seed_draws), device)
     except OutOfMemoryError:
         return False
     finally:

@@ -224,8 +224,9 @@ class Learner:
         scaler.update()
         if not math.isfinite(norm) and scale > 1:  # beyond float16, which a smaller scale can mend
             self.leave_step_out()
+            halved = scaler.get_scale()
             logger.info(
-                f"step {step} left out: its gradient exceeds float16; losses count {scale / 2:g} times from here on"
+                f"step {step} left out: its gradient exceeds float16; losses count {halved:g} times from here on"
             )
             return
         if not math.isfinite(norm):

@@ -12,6 +12,7 @@ from torch import nn
 
 from segtrain.data.loader import Batch
 from segtrain.memory import sparing_memory
+from segtrain.runtime import restart_peak_memory
 from segtrain.segmenters import Trainable
 from segtrain.training.gradients import Gradients, NotFiniteError
 
@@ -22,8 +23,8 @@ _PROBE = 1024  # numbers in the parameter that an optimizer is tried on
 def without_trace(segmenter: Trainable) -> Iterator[None]:
     """Restore the state of a training at the end of the context.
 
-    Buffers (statistics of norms), the mode and all random states are restored at the end, and gradients are dropped.
-    Weights, optimizer and averages do not change without an optimizer's step.
+    Buffers (statistics of norms), the mode and all random states are restored at the end, gradients are dropped, and
+    the peak of the memory begins again. Weights, optimizer and averages do not change without an optimizer's step.
 
     Args:
         segmenter: network that computes losses inside.
@@ -43,6 +44,7 @@ def without_trace(segmenter: Trainable) -> Iterator[None]:
                 buffer.copy_(before)
         segmenter.zero_grad()
         segmenter.train(was_training)
+        restart_peak_memory(segmenter.device)
 
 
 def rehearse(segmenter: Trainable, gradients: Gradients, batch: Batch, *, sparing: bool = False) -> float:

@@ -11,7 +11,8 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.errors import SegtrainError
 from segtrain.memory import NotEnoughMemoryError
 from segtrain.training import batch_size
-from segtrain.training.batch_size import _agree, choose_batch_size, largest_that_fits
+from segtrain.training.batch_size import _agree, _CostlyBatches, choose_batch_size, largest_that_fits
+from segtrain.training.costly_images import CostlyImages
 from tests.helpers.tiny_runs import unet_run, write_data
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -95,6 +96,32 @@ def test_the_largest_that_fits(most: int) -> None:
         assert largest_that_fits(fits, most) == min(limit, most)
         assert len(set(tried)) == len(tried)
         assert max(tried) <= min(2 * max(limit, 1), most)
+
+
+def test_no_more_images_are_loaded_than_are_tried(
+    index: CocoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = unet_run(index, tmp_path)
+    images = CostlyImages(run.dataset(), run.network())
+    loaded: list[int] = []
+    costliest = images.costliest
+    monkeypatch.setattr(images, "costliest", lambda count: loaded.append(count) or costliest(count))
+    batches = _CostlyBatches(images, 256)
+    sizes = [(count, len(batches.first(count).images)) for count in (1, 2, 4, 3, 2, 4)]
+    assert all(count == size for count, size in sizes)
+    assert loaded == [1, 2, 4]
+
+
+def test_the_costliest_images_may_be_unreadable(
+    index: CocoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = unet_run(index, tmp_path)
+    images = CostlyImages(run.dataset(), run.network())
+    costliest = images.costliest
+    monkeypatch.setattr(images, "costliest", lambda count: costliest(count) if count > 4 else None)
+    assert len(_CostlyBatches(images, 256).first(2).images) == 2
+    with pytest.raises(SegtrainError, match="no training image can be read"):
+        _CostlyBatches(images, 4).first(2)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -92,6 +92,15 @@ def test_a_scale_that_is_too_large_is_halved_and_stops_nothing(
     assert len(lines) == 5
 
 
+def test_the_scale_that_follows_is_said(index: CocoIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = Run(index, tmp_path, changes={"max_steps": 1, "validate_every": None}, network=half)
+    trainer = with_scale(run.trainer(), 2.0**40, backoff_factor=0.25)
+    with caplog.at_level(logging.INFO, "segtrain"):
+        trainer.fit()
+    (line,) = [record.message for record in caplog.records if "float16" in record.message]
+    assert line.endswith(f"losses count {2.0**38:g} times from here on")
+
+
 def test_a_gradient_that_no_scale_can_mend_ends_training(index: CocoIndex, tmp_path: Path) -> None:
     run = Run(index, tmp_path, changes={"ema_decay": None}, network=half)
     trainer = with_scale(run.trainer(), 1.0)

@@ -15,10 +15,12 @@ from segtrain import memory
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
+from segtrain.runtime import peak_memory
 from segtrain.training import forecast
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 from segtrain.training.costly_images import CostlyImages, input_sizes, object_counts
 from segtrain.training.forecast import Forecast, announce, steps_left, validations_left
+from segtrain.training.rehearsal import without_trace
 from segtrain.training.trainer import Trainer
 from tests.helpers.tiny_networks import tiny
 from tests.helpers.tiny_runs import Run, unet_run, write_data
@@ -82,6 +84,15 @@ def test_a_run_is_the_same_to_the_bit_and_so_is_a_resumed_one(index: CocoIndex, 
         assert torch.equal(value, own[1]["model"][name]), name
     for number, values in own[0]["optimizer"]["state"].items():
         assert all(torch.equal(value, own[1]["optimizer"]["state"][number][key]) for key, value in values.items())
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux lets a peak begin again")
+def test_the_memory_of_rehearsed_steps_is_not_that_of_the_run(index: CocoIndex, tmp_path: Path) -> None:
+    network = unet_run(index, tmp_path).network()
+    with without_trace(network):
+        np.ones(2**28, np.uint8)  # 256 MiB
+        within = peak_memory(network.device)
+    assert peak_memory(network.device) < within - 2**27 / 2**30
 
 
 @pytest.mark.parametrize(
