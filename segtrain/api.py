@@ -54,6 +54,7 @@ from segtrain.metrics.scores import TrackScores
 from segtrain.nodes import build, nearest, read_yaml
 from segtrain.prediction.applied_model import load_network, method_files
 from segtrain.prediction.sources import find_images
+from segtrain.prediction.videos import frame_samples, is_video, read_frames
 from segtrain.records import Category, Instances
 from segtrain.segmenters import Segmenter
 from segtrain.segmenters.classical.regions import LabelMap
@@ -127,12 +128,14 @@ class Model:
             raise SegtrainError("segment takes a list of images; write segment([image])")
         return self.segmenter.segment([_as_image(image, self) for image in images])
 
-    def predict(self, images: ImageLike | Sequence[ImageLike]) -> list[Instances]:
+    def predict(self, images: ImageLike | Sequence[ImageLike], *, every: int = 1) -> list[Instances]:
         """Segment images and keep the instances above the score threshold; the command ``segtrain predict`` in Python.
 
         Args:
             images: an image, or a list of images, as of `segment`; or the path of a folder, of which all image files
-                are taken by name, those of folders below included. Each page of a file is an image.
+                and videos are taken by name, those of folders below included. Each page of a file, and each frame of a
+                video, is an image.
+            every: n to take only every n-th frame of videos, from the first one on.
 
         Returns:
             The instances of each image, in the image's own frame, best first.
@@ -146,16 +149,25 @@ class Model:
         """
         single = isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) < 4
         given: Sequence[Any] = [images] if single else images  # type: ignore[assignment]
-        found = (one for image in given for page in self._pages(image) for one in self.segment([page]))
+        found = (one for image in given for page in self._pages(image, every) for one in self.segment([page]))
         return [instances[instances.scores >= self.score_threshold] for instances in found]
 
-    def _pages(self, image: Any) -> Iterator[Any]:
-        """Yield the pages of image files, and any other image as it is."""
+    def _pages(self, image: Any, every: int) -> Iterator[Any]:
+        """Yield the pages of image files and the frames of videos, and any other image as it is."""
         if not isinstance(image, str | Path):
             yield image
             return
         for path in find_images([str(image)]):
+            if is_video(path):
+                yield from self._frames(path, every)
+                continue
             yield from read_pages(path, channels=self.channels, intensity=self.intensity, exif=self.exif)
+
+    def _frames(self, path: Path, every: int) -> Iterator[RgbArray]:
+        reading = Reading(channels=self.channels)
+        with _image_errors():
+            for frame in read_frames(path, every, reading.max_pixels):
+                yield _convert(frame_samples(path, frame, reading), self.intensity, path)
 
 
 def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -> Model:

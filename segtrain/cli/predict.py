@@ -64,6 +64,7 @@ def _predict(options: argparse.Namespace) -> int:
         intensity=_intensity(options.intensity),
         max_pixels=options.max_pixels,
         pixel_size=options.pixel_size,
+        every=options.every,
         workers=options.workers,
     )
     threshold = model.score_threshold if settings.score_threshold is None else settings.score_threshold
@@ -167,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     about = "a run's folder, a checkpoint, a winner of an evaluation (NAME_winner.yaml), or a method (threshold_otsu)"
     parser.add_argument("model", metavar="MODEL", help=about)
-    about = "image files, folders, patterns, or - for a list on standard input"
+    about = "image files, videos, folders, patterns, or - for a list on standard input"
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help=about)
     parser.add_argument("--out", type=expand_path, required=True, metavar="DIR", help="folder of the results")
     about = f"of {', '.join(KINDS)} (default: {','.join(DEFAULT_KINDS)})"
@@ -178,6 +179,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-dets", type=_whole, metavar="N", help=about)
     about = "files of several pages: each page is an image, or one is made of them (default: each)"
     parser.add_argument("--pages", choices=["each", *PAGES], default="each", help=about)
+    about = "n, for every n-th frame of videos (default: 1, all frames)"
+    parser.add_argument("--every", type=_whole, default=1, metavar="N", help=about)
     about = "channels, from 0, that become red, green and blue (default: as trained)"
     parser.add_argument("--channels", metavar="A,B,C", help=about)
     about = "values that become black and white: auto (as trained), full (range of the type), or LOW,HIGH"

@@ -28,6 +28,7 @@ from segtrain.prediction.applied_model import AppliedModel
 from segtrain.prediction.found_objects import FoundObject, found_objects
 from segtrain.prediction.geojson import to_geojson
 from segtrain.prediction.object_table import object_rows
+from segtrain.prediction.overlay_video import OverlayVideo
 from segtrain.prediction.pixel_size import pixel_size_of
 from segtrain.prediction.prediction_folder import FOLDERS, PredictionFolder, Totals
 from segtrain.prediction.reading_ahead import AllPages, Item, Page, Unreadable, read_ahead
@@ -56,6 +57,7 @@ class PredictionSettings:
         intensity: ranges by which images are read; None for those of the model.
         max_pixels: largest number of pixels of an image.
         pixel_size: width of a pixel in micrometres; None for what each file states.
+        every: n of the n-th frames of videos that are images, beside the first one.
         workers: threads that read images.
     """
 
@@ -66,6 +68,7 @@ class PredictionSettings:
     intensity: Intensity | None = None
     max_pixels: int = Reading.max_pixels
     pixel_size: float | None = None
+    every: int = 1
     workers: int = 2
 
 
@@ -110,16 +113,17 @@ def predict_files(
     asked = {
         "model": model.fingerprint, "--score": threshold, "--pages": settings.pages, "--channels": channels,
         "--intensity": intensity.to_plain(), "--pixel-size": settings.pixel_size, "--save": sorted(settings.save),
+        "--every": settings.every,
     }  # fmt: skip
     folder = PredictionFolder.open(out, asked, common_folder(images), overwrite=overwrite)
     with closing(folder):
         waiting = [path for path in images if not folder.is_done(path)]
         sources = name_sources(waiting, folder.root, folder.keys)
         reading = Reading(model.exif, settings.max_pixels, channels=channels)
-        items = read_ahead(sources, reading, settings.pages, intensity, settings.workers)
+        items = read_ahead(sources, reading, settings.pages, intensity, settings.every, settings.workers)
         writer = _Writer(model, settings, threshold, folder)
         outcome = Outcome(folder.totals, len(images) - len(waiting))
-        with progress("images", len(sources)) as stage, closing(items):
+        with progress("images", len(sources)) as stage, closing(items), closing(writer):
             _segment_all(items, model, writer, folder, outcome, stage)
         outcome.totals, outcome.written = folder.totals, writer.finish()
         return outcome
@@ -134,6 +138,7 @@ def _segment_all(
     stage: Stage,
 ) -> None:
     """Segment images and write what was found; note what cannot be read, and what is hard to see."""
+    files = 0
     for item in items:
         stop_if_asked()
         if isinstance(item, Page):
@@ -142,16 +147,18 @@ def _segment_all(
             outcome.faint += item.warning is not None
             (found,) = model.segmenter.segment([as_tensor(item.rgb)])
             writer.add(item, found)
-            stage.update(state=f"{folder.totals.objects:,} objects")
+            stage.update(files + item.share, state=f"{folder.totals.objects:,} objects")
         elif isinstance(item, Unreadable):
             outcome.unreadable[item.source.name] = item.reason
             logger.warning(f"{item.source.path}: {item.reason}; left out")
         else:
+            writer.close()
             if item.source.name in outcome.unreadable:
                 folder.drop_unfinished()
             else:
                 folder.finish_file(item.source)
-            stage.advance()
+            files += 1
+            stage.update(files)
 
 
 class _Writer:
@@ -161,6 +168,7 @@ class _Writer:
         self, model: AppliedModel, settings: PredictionSettings, threshold: float, folder: PredictionFolder
     ) -> None:
         self._model, self._settings, self._threshold, self._folder = model, settings, threshold, folder
+        self._video: OverlayVideo | None = None  # of the file that is read
         self._pixel_size = lru_cache(maxsize=1)(pixel_size_of)  # the pages of a file follow each other
 
     def add(self, page: Page, found: Instances) -> None:
@@ -185,7 +193,7 @@ class _Writer:
         image_id, (height, width) = totals.images + 1, found.size
         image: dict[str, Any] = {"id": image_id, "file_name": page.name, "height": height, "width": width}
         if page.number is not None:
-            image |= {"source": page.source.name, "page": page.number}
+            image |= {"source": page.source.name, "page" if page.rate is None else "frame": page.number}
         self._folder.add_image(
             image,
             _annotations(objects, image_id),
@@ -193,6 +201,12 @@ class _Writer:
             self._shown(page, objects) if "index" in save else None,
             Totals(1, len(objects), overlaps, int(full)),
         )
+
+    def close(self) -> None:
+        """Complete the video of the frames since the last call, if there were any."""
+        if self._video is not None:
+            self._video.close()
+            self._video = None
 
     def finish(self) -> list[str]:
         """Write the files about all images, and return what was written, relative to the output folder."""
@@ -217,14 +231,20 @@ class _Writer:
 
     def _shown(self, page: Page, objects: Sequence[FoundObject]) -> EncodedImage:
         """Encode an image for ``index.html``, with a link to its overlay."""
-        overlay = quote(os.fsencode(f"overlays/{page.key}.png")) if "overlays" in self._settings.save else ""
+        overlay = quote(os.fsencode(page.overlay)) if "overlays" in self._settings.save else ""
         scores = [one.score for one in objects] if self._learned else None
         names = [one.category.name for one in objects]
         return encode_found(printable(page.name), page.rgb, [one.rle for one in objects], names, scores, overlay)
 
     def _write_overlay(self, page: Page, objects: Sequence[FoundObject]) -> None:
         texts = [f"{one.category.name} {one.score:.2f}" for one in objects] if self._learned else None
-        self._write_image(f"overlays/{page.key}.png", visualize.draw(page.rgb, [one.rle for one in objects], texts))
+        drawn = visualize.draw(page.rgb, [one.rle for one in objects], texts)
+        if page.rate is None:
+            self._write_image(page.overlay, drawn)
+            return
+        if self._video is None:
+            self._video = OverlayVideo(self._folder.place_of(page.overlay), page.rate)
+        self._video.write(drawn)
 
     def _write_labels(self, page: Page, found: Instances) -> int:
         """Write a label map, and return the number of pixels where masks overlap."""

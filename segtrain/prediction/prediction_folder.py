@@ -157,6 +157,17 @@ class PredictionFolder:
         self._written.append(name)
         write_atomically(self.path / name, content, sync=False)
 
+    def place_of(self, name: str) -> Path:
+        """Return the path of a file of the results of an image that is written piece by piece, and make its folder.
+
+        Args:
+            name: path relative to the folder.
+        """
+        self._written.append(name)
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
     def add_image(
         self, image: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]],
         shown: EncodedImage | None, totals: Totals,

@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Literal
 
 from segtrain.arrays import RgbArray
@@ -14,6 +15,7 @@ from segtrain.data.images.intensities.intensity import Intensity, to_rgb
 from segtrain.data.images.reading import Pages, Reading
 from segtrain.data.images.samples import Samples
 from segtrain.prediction.sources import Source
+from segtrain.prediction.videos import frame_samples, is_video, read_frames
 
 AllPages = Pages | Literal["each"]
 _AHEAD = 2  # images that each thread holds ready
@@ -21,14 +23,16 @@ _AHEAD = 2  # images that each thread holds ready
 
 @dataclass(frozen=True)
 class Page:
-    """Image of a file, or one of its pages.
+    """Image of a file, or one of its pages or frames.
 
     Attributes:
         source: the file.
-        number: number of the page from 1; None for the only one.
+        number: number of the page or frame from 1; None for the only page.
         samples: samples as the file stores them, upright.
         rgb: the same as 8-bit RGB, as the segmenter gets it.
         warning: what is lost by the range of intensity, with the remedy; None if nothing much is.
+        rate: frames per second of the video that overlays of the frames make; None for what is no frame of a video.
+        share: share of the file that is done with this image, in [0, 1]; 0 if that is not known.
     """
 
     source: Source
@@ -36,18 +40,31 @@ class Page:
     samples: Samples
     rgb: RgbArray
     warning: str | None
+    rate: Fraction | None = None
+    share: float = 0.0
 
     @property
     def key(self) -> str:
         """Name of what is written for this image, without ending."""
-        return self.source.key if self.number is None else f"{self.source.key}.pages/{self.number:04d}"
+        if self.number is None:
+            return self.source.key
+        if self.rate is None:
+            return f"{self.source.key}.pages/{self.number:04d}"
+        return f"{self.source.key}.frames/{self.number:06d}"
 
     @property
     def name(self) -> str:
-        """File name in COCO files: a page seems to lie in a folder named as its file."""
+        """File name in COCO files: a page or frame seems to lie in a folder named as its file."""
         if self.number is None:
             return self.source.name
-        return f"{self.source.name}/{self.number:04d}{self.source.path.suffix}"
+        if self.rate is None:
+            return f"{self.source.name}/{self.number:04d}{self.source.path.suffix}"
+        return f"{self.source.name}/{self.number:06d}.png"
+
+    @property
+    def overlay(self) -> str:
+        """Name of the file of its overlay, relative to the output folder: that of all frames for a video."""
+        return f"overlays/{self.key}.png" if self.rate is None else f"overlays/{self.source.key}.mp4"
 
 
 @dataclass(frozen=True)
@@ -78,7 +95,7 @@ Item = Page | Unreadable | EndOfFile
 
 
 def read_ahead(
-    sources: Sequence[Source], reading: Reading, pages: AllPages, intensity: Intensity, workers: int
+    sources: Sequence[Source], reading: Reading, pages: AllPages, intensity: Intensity, every: int, workers: int
 ) -> Generator[Item, None, None]:
     """Yield the images of files in their order, decoded by threads; memory holds a few of them at a time.
 
@@ -87,6 +104,7 @@ def read_ahead(
         reading: settings of reading; its ``pages`` is not used.
         pages: "each" to take every page of a file as an image; for others see `Reading`.
         intensity: ranges by which samples become 8-bit RGB.
+        every: n of the n-th frames of videos that are images, beside the first one.
         workers: number of threads, at least 1.
 
     Yields:
@@ -98,7 +116,7 @@ def read_ahead(
     def work(number: int) -> None:
         try:
             for source in sources[number::workers]:
-                for item in _read(source, reading, pages, intensity):
+                for item in _read(source, reading, pages, intensity, every):
                     if not _put(waiting[number], item, stopped):
                         return
         except BaseException as error:  # of the program, such as MemoryError: raised where the images are used
@@ -132,9 +150,11 @@ def _put(waiting: "queue.Queue[Item | BaseException]", item: Item | BaseExceptio
     return False
 
 
-def _read(source: Source, reading: Reading, pages: AllPages, intensity: Intensity) -> Iterator[Item]:
+def _read(source: Source, reading: Reading, pages: AllPages, intensity: Intensity, every: int) -> Iterator[Item]:
     try:
-        if pages == "each":
+        if is_video(source.path):
+            yield from _frames(source, reading, intensity, every)
+        elif pages == "each":
             yield from _pages(source, reading, intensity)
         else:
             samples = decode(source.path, None, replace(reading, pages=pages))
@@ -158,6 +178,13 @@ def _pages(source: Source, reading: Reading, intensity: Intensity) -> Iterator[I
         yield _page(source, count, samples, intensity)
     if first is not None:
         yield _page(source, None, first, intensity)
+
+
+def _frames(source: Source, reading: Reading, intensity: Intensity, every: int) -> Iterator[Item]:
+    for frame in read_frames(source.path, every, reading.max_pixels):
+        page = _page(source, frame.number, frame_samples(source.path, frame, reading), intensity)
+        share = min(1.0, frame.number / frame.total) if frame.total else 0.0
+        yield replace(page, rate=frame.rate / every, share=share)
 
 
 def _page(source: Source, number: int | None, samples: Samples, intensity: Intensity) -> Page:

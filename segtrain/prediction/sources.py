@@ -1,4 +1,4 @@
-"""Image files to segment, as the arguments of a command name them, each listed once, in a fixed order."""
+"""Image files and videos to segment, as the arguments of a command name them, each listed once, in a fixed order."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -11,15 +11,16 @@ from segtrain.convert.outputs import require_short
 from segtrain.data.foreign.source_files import is_file, is_folder, source_files
 from segtrain.errors import SegtrainError
 from segtrain.io import IMAGE_EXTENSIONS, expand_path, plain_path, printable
+from segtrain.prediction.videos import VIDEO_EXTENSIONS
 
 _PATTERN = frozenset("*?[")
 RESULTS = ".predict"  # folder by which a later run knows the output folder of a prediction
-_ENDINGS = (".png", ".tif", ".geojson")  # of what is written for an image
+_ENDINGS = (".png", ".tif", ".mp4", ".geojson")  # of what is written for an image
 
 
 @dataclass(frozen=True)
 class Source:
-    """Image file to segment.
+    """Image file or video to segment.
 
     Attributes:
         path: absolute path.
@@ -33,7 +34,7 @@ class Source:
 
 
 def find_images(given: Sequence[str], stdin: Iterable[str] = (), leave_out: Path | None = None) -> list[Path]:
-    """List the image files that arguments name.
+    """List the image files and videos that arguments name.
 
     Args:
         given: paths of files and of folders (searched with all folders below, hidden ones left out), patterns such as
@@ -113,14 +114,14 @@ def _named(argument: str, stdin: Iterable[str]) -> Iterator[Path]:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Yield a file, or the image files of a folder and of those below it; hidden ones and predictions are left out."""
+    """Yield a file, or the images and videos of a folder and those below it, without hidden ones and predictions."""
     if is_file(path):
         yield path
         return
     if not is_folder(path):
         raise SegtrainError(f"{printable(path)}: no such file or folder; check the path")
     holds_results = cache(lambda folder: (path / folder / RESULTS).is_dir())
-    names = source_files(path, *sorted(IMAGE_EXTENSIONS))
+    names = source_files(path, *sorted(IMAGE_EXTENSIONS | VIDEO_EXTENSIONS))
     found = [name for name in names if not any(map(holds_results, PurePosixPath(name).parents))]
     if not found:
         raise SegtrainError(f"{printable(path)}: holds no images ({', '.join(sorted(IMAGE_EXTENSIONS))})")
