@@ -66,7 +66,7 @@ def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, lis
     try:
         overrides = _parsed(arguments)
         if not any(override.is_sweep_override() for override in overrides):
-            return hydra.compose(config_name, arguments), [], [override.key_or_group for override in overrides]
+            return hydra.compose(config_name, arguments), [], _keys_of_values(overrides)
     except (HydraException, ValueError):
         pass
     mistakes: list[str] = []
@@ -83,6 +83,13 @@ def compose(config_name: str, arguments: Sequence[str]) -> tuple[DictConfig, lis
             mistakes.append(f"{waiting[good].input_line}: {_reason(error, waiting[good], cfg, config_name)}")
         waiting = waiting[good + 1 :]
     return cfg, mistakes, changed
+
+
+def _keys_of_values(overrides: Sequence[Override]) -> list[str]:
+    """List the keys that overrides set, without groups and Hydra's own keys."""
+    groups = GlobalHydra.instance().config_loader().list_groups("")
+    keys = (override.key_or_group for override in overrides)
+    return [key for key in keys if "/" not in key and key not in groups and not key.startswith("hydra.")]
 
 
 def _apply(

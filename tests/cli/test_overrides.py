@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import hydra
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from segtrain.benchmark.checkpoints import checkpoint_argument
-from segtrain.cli.overrides import about_data
-from segtrain.nodes import quote_override
+from segtrain.cli.config import register_schemas
+from segtrain.cli.overrides import about_data, compose
+from segtrain.nodes import config_folder, quote_override
 
 NAMES = [
     "plain",
@@ -62,3 +64,23 @@ def test_what_is_about_the_data() -> None:
     own = ["data=coco", "data.root='/a, b'", "++data.val_images=x", "~data.generator", "checkpoint=[a.pt,b.pt]"]
     others = ["methods=all", "output_dir=data", "+database.x=1", "tune.images=2", "segmenters.data.x=1"]
     assert about_data([*others[:2], *own, *others[2:]]) == own
+
+
+def test_keys_that_set_a_value_are_the_same_with_and_without_a_mistake(tmp_path: Path) -> None:
+    register_schemas()
+    place = f"hydra.searchpath=[{quote_override(f'file://{tmp_path}')}]"
+    arguments = [
+        "experiment=nuclei",
+        "trainer.max_steps=3",
+        place,
+        "hydra/job_logging=disabled",
+        "+data.x=1",
+        "seed=3",
+    ]
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        _, mistakes, changed = compose("train", arguments)
+        assert not mistakes
+        assert sorted(changed) == ["data.x", "seed", "trainer.max_steps"]
+        _, mistakes, others = compose("train", [*arguments, "sed=1"])
+    assert len(mistakes) == 1
+    assert sorted(others) == sorted(changed)
