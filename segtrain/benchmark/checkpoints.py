@@ -14,7 +14,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.joined_files import annotation_file
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.open_data import data_root
-from segtrain.data.splits import Split, fingerprint_of, images_of
+from segtrain.data.splits import Split, fingerprint_of, images_of, same_contents
 from segtrain.data.storage.address import Location, locate
 from segtrain.data.storage.image_store import ImageStore
 from segtrain.errors import SegtrainError
@@ -186,8 +186,8 @@ class EvaluatedCheckpoint:
 
 def _validated_on(checkpoint: Checkpoint, evaluated: Split) -> bool:
     """Return True if all evaluated images are validation images of the checkpoint's run."""
-    if checkpoint.contents.get("val") == fingerprint_of(evaluated):
-        return True
+    if (known := checkpoint.contents.get("val")) is not None:
+        return same_contents(known, fingerprint_of(evaluated))
     data, drawn = checkpoint.config["data"], checkpoint.val_ids
     root, annotations = data_root(data), data["train_annotations" if drawn is not None else "val_annotations"]
     images = data["val_images"] or images_of(annotations) or data["train_images"]
@@ -344,7 +344,7 @@ def _require_same_images(first: EvaluatedCheckpoint, other: EvaluatedCheckpoint)
     assert first.checkpoint is not None
     assert other.checkpoint is not None
     known = [source.checkpoint.contents.get("val") for source in (first, other) if source.checkpoint is not None]
-    if known[0] is not None and known[0] == known[1]:
+    if known[0] is not None and known[1] is not None and same_contents(known[0], known[1]):
         return
     own, others = first.checkpoint.config["data"], other.checkpoint.config["data"]
     differing = [key for key in _OF_A_SPLIT if own.get(key) != others.get(key)]

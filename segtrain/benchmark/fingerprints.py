@@ -65,13 +65,14 @@ def of_data(split: Split, data: Mapping[str, Any]) -> str:
         data: the ``data`` node.
     """
     settings = {key: value for key, value in data.items() if key not in _PLACES}
+    categories = [(category.id, category.name) for category in split.index.categories]
     if split.images is None:
-        return digest(fingerprint_of(split), settings)
+        return digest(fingerprint_of(split), categories, settings)
     names = [image.file_name for image in split.index.images]
     files = fingerprints(split.images.folder, names)
     place = "" if files else place_of(split.images)  # a store's identity tells its version
     reading = [str(split.images.reading), str(split.images.intensity)]
-    return digest(fingerprint_of(split), settings, files, place, reading)
+    return digest(fingerprint_of(split), categories, settings, files, place, reading)
 
 
 def of_node(node: Mapping[str, Any], *others: Mapping[str, Any], seed: int = 0) -> str:

@@ -349,29 +349,71 @@ def save_split(splits: Mapping[SplitName, Split], output_dir: Path) -> None:
 
 
 def fingerprint_of(split: Split) -> str:
-    """Return a text that is equal for splits of equal images and annotations, wherever their files lie.
+    """Return a text by which `same_contents` recognises equal images and annotations, wherever their files lie.
 
-    Masks are compared as they are written, boxes and areas by their values, where the file states valid ones.
+    Masks are compared as they are written, boxes and areas by their values, where the file states valid ones, and
+    categories by their names; those without annotations do not count, since another split may have added them. Image
+    files are compared by their sizes, as far as they lie on this machine.
 
     Args:
         split: split whose annotations, and the sizes of up to 100 image files, are compared.
     """
     index, found = split.index, hashlib.sha256()
-    for category in index.categories:
-        found.update(f"{category.id} {category.name}\n".encode(errors="surrogatepass"))
+    rows = index.annotations.rows
+    names, labels = _named_labels(index, rows["label"])
+    for name in names:
+        found.update(f"{name}\n".encode(errors="surrogatepass"))
     for image in index.images:
         found.update(f"{image.id} {image.file_name} {image.size}\n".encode(errors="surrogatepass"))
-    rows = index.annotations.rows
-    for name in ("image", "label", "crowd", "usable"):
-        found.update(np.ascontiguousarray(rows[name]).tobytes())
+    for column in (rows["image"], labels, rows["crowd"], rows["usable"]):
+        found.update(np.ascontiguousarray(column).tobytes())
     for text in index.annotations.segmentations(rows):
         found.update(bytes(text).translate(None, b" \n\t\r"))  # another tool may have laid the file out anew
     used = rows[rows["usable"]]
     found.update(index.annotations.valid_boxes(used, index.images).tobytes())
     found.update(np.ascontiguousarray(used["area"]).tobytes())
-    for place in np.linspace(0, len(index.images) - 1, min(_STATED, len(index.images))).astype(int).tolist():
+    sizes = _sizes_of_files(split)
+    return f"{found.hexdigest()}-{hashlib.sha256(sizes).hexdigest()}" if sizes else found.hexdigest()
+
+
+def _named_labels(index: CocoIndex, labels: npt.NDArray[np.int32]) -> tuple[list[str], npt.NDArray[np.int32]]:
+    """Number the categories that have annotations by their names.
+
+    Args:
+        index: the categories.
+        labels: (N,) label of each annotation; 0 for none.
+
+    Returns:
+        The names in alphabetical order, and the place of each annotation's name among them, from 1; 0 for none.
+    """
+    of_label = {label: index.categories[label - 1].name.strip() for label in np.unique(labels).tolist() if label}
+    names = sorted(set(of_label.values()))
+    places = np.zeros(len(index.categories) + 1, dtype=np.int32)
+    for label, name in of_label.items():
+        places[label] = names.index(name) + 1
+    return names, places[labels]
+
+
+def _sizes_of_files(split: Split) -> bytes:
+    """List the sizes of some image files; empty where none of them is on this machine."""
+    images, sizes = split.index.images, b""
+    for place in np.linspace(0, len(images) - 1, min(_STATED, len(images))).astype(int).tolist():
         with suppress(OSError, SegtrainError):  # missing, or not on this machine
-            path = None if split.images is None else split.images.path(index.images[place].file_name)
+            path = None if split.images is None else split.images.path(images[place].file_name)
             if isinstance(path, Path):
-                found.update(f"{place} {path.stat().st_size}\n".encode())
-    return found.hexdigest()
+                sizes += f"{place} {path.stat().st_size}\n".encode()
+    return sizes
+
+
+def same_contents(fingerprint: str, other: str) -> bool:
+    """Return True if two fingerprints are those of equal images and annotations.
+
+    Args:
+        fingerprint: result of `fingerprint_of`.
+        other: another one. Sizes of image files count if both splits have files on their machine.
+
+    >>> same_contents("a1-b1", "a1-b1"), same_contents("a1-b1", "a1-b2"), same_contents("a1-b1", "a1")
+    (True, False, True)
+    """
+    (annotations, _, sizes), (others, _, other_sizes) = fingerprint.partition("-"), other.partition("-")
+    return annotations == others and (sizes == other_sizes or not sizes or not other_sizes)

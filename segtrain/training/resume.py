@@ -10,6 +10,7 @@ from typing import Any
 
 from segtrain import distributed
 from segtrain.data.images.intensities.intensity import Intensity
+from segtrain.data.splits import same_contents
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import built_class
@@ -74,7 +75,7 @@ class Resumed:
             SegtrainError: the run to resume was trained on other data.
         """
         known = self.state.contents.get("train")
-        if known is not None and known != contents["train"]:
+        if known is not None and not same_contents(known, contents["train"]):
             raise SegtrainError(
                 f"cannot resume {self.path}: its training data had another content; give the same images and "
                 f"annotations, or begin a new run with its weights: segmenter.weights={self.path}"
@@ -161,7 +162,7 @@ def initial_state(initial: Checkpoint, resumed: Resumed | None, resume_keys: Seq
         places = [point.config.get("data") or {} for point in (state, initial)]
         same_images = all(places[0].get(key) == places[1].get(key) for key in _VALIDATED_ON)
     else:
-        same_images = then == now
+        same_images = same_contents(then, now)
     # Progress, weights and results of the resumed run; settings of this run.
     return replace(
         initial, model=state.model, epoch=state.epoch, step=state.step, minutes=state.minutes, metrics=state.metrics,

@@ -1,6 +1,7 @@
 """Opening the splits: what is needed, nothing else, and one line for everything that can be wrong."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,15 @@ from PIL import Image
 
 from segtrain.data.coco.index import require_instances
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.data.splits import Split, check_images, drop_unreadable, fingerprint_of, open_splits, save_split
+from segtrain.data.splits import (
+    Split,
+    check_images,
+    drop_unreadable,
+    fingerprint_of,
+    open_splits,
+    same_contents,
+    save_split,
+)
 from segtrain.errors import SegtrainError
 
 SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]
@@ -209,3 +218,31 @@ def test_the_fingerprint_covers_boxes_and_areas_by_their_values(root: Path) -> N
     assert fingerprint(bbox=["1", 1, 3, 3], area=9) == stated  # in another form
     for invalid in ([1, 1, -3, 3], [90, 1, 3, 3], [1, 1], None):  # the box is that of the mask
         assert fingerprint(bbox=invalid, area=9) == others[-1]
+
+
+def test_the_fingerprint_covers_categories_by_the_names_of_those_that_have_annotations(root: Path) -> None:
+    def fingerprint(*names: str, label: int) -> str:
+        write(root / "val.json", list(range(5)), names, category_id=label)
+        return fingerprint_of(open_with(root, need=["val"], check="warn")["val"])
+
+    first = fingerprint("a", "b", label=1)
+    assert fingerprint("b", "a ", "c", label=2) == first  # of another order, and with one that has no annotations
+    assert fingerprint("a", "b", label=2) != first
+    assert fingerprint("c", "b", label=1) != first
+
+
+def test_a_copy_of_remote_images_is_the_same_data_and_a_changed_image_is_not(root: Path) -> None:
+    def opened(images: str) -> Split:
+        return open_with(root, need=["val"], val_images=images)["val"]
+
+    here, remote = (fingerprint_of(opened(place)) for place in ("val", f"file://{root}/val"))
+    assert here != remote
+    assert same_contents(here, remote)
+    assert same_contents(remote, here)
+    assert same_contents(here, fingerprint_of(replace(opened("val"), images=None)))
+    Image.new("L", (8, 8)).save(root / "val" / "2.png", compress_level=0)
+    changed = fingerprint_of(opened("val"))
+    assert not same_contents(here, changed)
+    assert same_contents(remote, changed)
+    write(root / "val.json", list(range(5)), category_id=2)
+    assert not same_contents(remote, fingerprint_of(opened(f"file://{root}/val")))

@@ -1,7 +1,9 @@
 """Checkpoints: complete, plain, and no way in for foreign code."""
 
+import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ import pytest
 import torch
 
 import segtrain
-from segtrain.benchmark.checkpoints import EvaluatedCheckpoint
+from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, with_all_categories
 from segtrain.data.check.load import load_index
+from segtrain.data.coco.category_names import with_labels_of
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.data.splits import Split
+from segtrain.data.splits import Split, fingerprint_of
 from segtrain.errors import SegtrainError
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import FORMAT, checkpoint_file, load_checkpoint, load_segmenter, newest_checkpoint
@@ -438,3 +441,27 @@ def test_what_the_weights_were_chosen_on_is_said(
     evaluated = Split("val", load_index(root / "val.json"), ImageReader(root / "val", "auto", 10**6))
     found = EvaluatedCheckpoint(tmp_path / "best.pt", checkpoint(**values)).description("Mask R-CNN", None, evaluated)
     assert found == (said or "Fine-tuned Mask R-CNN")
+
+
+@pytest.mark.parametrize("lacking", [None, 0, 1])
+def test_what_the_weights_were_chosen_on_is_told_by_the_content(tmp_path: Path, lacking: int | None) -> None:
+    """A category that validation lacks is added in an evaluation, wherever it stands in training."""
+    root = write_data(tmp_path, images=4)
+    paths = [root / f"{name}.json" for name in ("train", "val")]
+    content = json.loads(paths[1].read_text())
+    if lacking is not None:
+        gone = content["categories"].pop(lacking)["id"]
+        content["annotations"] = [own for own in content["annotations"] if own["category_id"] != gone]
+        paths[1].write_text(json.dumps(content))
+    train, val = (load_index(path) for path in paths)
+    reader = ImageReader(root / "val", "auto", 10**6)
+    learned = fingerprint_of(Split("val", with_labels_of(train, val), reader))
+    saved = checkpoint(validations=3, metrics={"mask_ap": 0.5}, contents={"train": "", "val": learned})
+    own = EvaluatedCheckpoint(tmp_path / "best.pt", saved)
+    evaluated = with_all_categories(Split("val", val, reader), [own])
+    assert own.description("Mask R-CNN", None, evaluated) == CHOSEN
+    # Other images in place of those that the checkpoint names.
+    content["images"][0]["file_name"] = content["images"][1]["file_name"]
+    paths[1].write_text(json.dumps(content))
+    evaluated = replace(evaluated, index=load_index(paths[1]))
+    assert own.description("Mask R-CNN", None, evaluated) == "Fine-tuned Mask R-CNN"
