@@ -14,11 +14,12 @@ image id, category id, score and compressed run-length mask; all cores, in turns
 
 Rows: ``nuclei``, the network of experiment=nuclei on validation images of all sizes, the densest among them;
 ``coco_resnet50``, ResNet-50-FPN at torchvision's 800 pixels on photographs; ``nuclei_rate``, ours alone on nuclei
-images of 256x256. The nuclei's network is the one of ``--checkpoint``; without one it starts at ``--weights`` (or at
-random), learns for ``--steps`` steps, and its background class is shifted until it finds as many objects in the median
-image as there are. The ResNet is random: frozen statistics are the photographs', each class knows one region of them,
-and the background class is shifted until ``--detections`` are found in the median photograph. Before the clock runs,
-both sides must find the same in float32, from the same proposals.
+images of 256x256; ``nuclei_files``, ``segtrain predict`` without overlays from files to files beside ours alone. The
+nuclei's network is the one of ``--checkpoint``; without one it starts at ``--weights`` (or at random), learns for
+``--steps`` steps, and its background class is shifted until it finds as many objects in the median image as there
+are. The ResNet is random: frozen statistics are the photographs', each class knows one region of them, and the
+background class is shifted until ``--detections`` are found in the median photograph. Before the clock runs, both
+sides must find the same in float32, from the same proposals.
 """
 
 import argparse
@@ -36,6 +37,7 @@ import numpy as np
 import torch
 from agreement import require_agreement
 from detectors import find_as_many, from_checkpoint, recognise_regions, stock_detections, train_briefly
+from from_files import files_row
 from harness import alternate, arguments, finish
 from items import MAX_PIXELS, Item, items_of, spread_over, validation
 from networks import pair, settings_of
@@ -140,7 +142,7 @@ def photograph_sides(split: Split, items: Sequence[Item], detections: int) -> Si
 
 
 def nuclei_rows(options: argparse.Namespace) -> Iterator[Row]:
-    """Measure the rows ``nuclei`` and ``nuclei_rate``."""
+    """Measure the rows ``nuclei``, ``nuclei_rate`` and ``nuclei_files``."""
     with nuclei(options) as splits:
         items = [item for split in splits for item in items_of(validation(options, split))]
         name = validation(options, splits[0]).name
@@ -155,6 +157,7 @@ def nuclei_rows(options: argparse.Namespace) -> Iterator[Row]:
     found = mean(len(sides.run_ours(item)) for item in square)
     what = f"{len(square)} images of {name}, 256x256; {found:.1f} detections an image"
     yield Row("nuclei_rate", what, "images/s", 1 / seconds, None, 10, greater=True)
+    yield files_row(sides.ours, sides.categories, sides.run_ours, chosen, name, options.repeats)
 
 
 def photograph_row(options: argparse.Namespace) -> Row:
@@ -166,7 +169,7 @@ def photograph_row(options: argparse.Namespace) -> Row:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Measure the three rows."""
+    """Measure the rows."""
     torch.set_num_threads(thread_count("auto", busy_workers=0))
     wanted = options.rows
     rows = [*nuclei_rows(options)] if "nuclei" in wanted else []

@@ -113,9 +113,9 @@ def test_scenes_have_tight_crops() -> None:
 @pytest.mark.slow
 def test_inference_runs_on_drawn_data(tmp_path: Path) -> None:
     rows, printed = measured("predict.py", tmp_path, "--images", "2", "--photographs", "1", "--steps", "1")
-    assert list(rows) == ["nuclei", "coco_resnet50", "nuclei_rate"]
+    assert list(rows) == ["nuclei", "coco_resnet50", "nuclei_rate", "nuclei_files"]
     assert rows["nuclei"]["ratio"] > 1
-    assert printed.count("drawn data") == 3
+    assert printed.count("drawn data") == 4
 
 
 @pytest.mark.slow
