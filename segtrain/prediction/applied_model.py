@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch.nn import Module
+
 from segtrain.benchmark.fingerprints import digest, of_file, of_node
 from segtrain.data.images.intensities.intensity import FULL, Intensity
 from segtrain.data.images.orientation import Exif
@@ -75,17 +77,18 @@ def load_applied(
     [Category(id=1, name='object', entry=0)]
     """
     path = expand_path(source)
+    given = {"--precision": precision, "--max-dets": max_dets}
     if path.suffix.lower() in _WINNER and path.is_file():
-        require_no_network({"--precision": precision, "--max-dets": max_dets}, source)
-        return _built(path, source, trust)
+        require_no_network(given, source)
+        return _built(path, source, trust, device)
     if not path.exists() and "/" not in source and not path.suffix:
         known = method_files()
         if source not in known:
             raise SegtrainError(
                 f"{source}: neither a run's folder, nor a checkpoint, nor a method; {nearest(source, list(known))}"
             )
-        require_no_network({"--precision": precision, "--max-dets": max_dets}, source)
-        return _built(known[source], source, trust)
+        require_no_network(given, source)
+        return _built(known[source], source, trust, device)
     return load_network(path, device=device, precision=precision, max_dets=max_dets, trust=trust)
 
 
@@ -156,14 +159,19 @@ def require_no_network(given: Mapping[str, object], source: str) -> None:
         raise SegtrainError(f"{' and '.join(named)}: for networks alone, and {source} is none; leave it out")
 
 
-def _built(path: Path, source: str, trust: Sequence[str]) -> AppliedModel:
-    """Build the method of a YAML file."""
+def _built(path: Path, source: str, trust: Sequence[str], device: str) -> AppliedModel:
+    """Build the method of a YAML file; a network of the user is one whose weights that file names."""
     node = read_yaml(path)
     if not _needs_no_training(node):
         raise SegtrainError(f"{path}: describes no method that needs no training; give a run's folder for a network")
     require_own_targets({"segmenter": node}, str(path), trust)
     fingerprint = digest(path.stem, of_node(node))
-    return AppliedModel(build(node), path.stem, source, [OBJECT], 0.0, None, FULL, None, fingerprint)
+    segmenter = build(node)
+    if isinstance(segmenter, Module):
+        segmenter = to_device(segmenter, resolve_device(device))
+    else:
+        require_no_network({"--device": None if device in ("auto", "cpu") else device}, source)
+    return AppliedModel(segmenter, path.stem, source, [OBJECT], 0.0, None, FULL, None, fingerprint)
 
 
 def _needs_no_training(node: Mapping[str, Any]) -> bool:

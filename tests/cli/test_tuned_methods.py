@@ -18,6 +18,7 @@ from PIL import Image
 
 from segtrain.benchmark.methods import TunedMethod
 from segtrain.benchmark.tuning import Tuning
+from segtrain.cli.main import main
 from segtrain.nodes import quote_override
 from tests.conftest import Workplace
 from tests.helpers.scripts import data_of, message, run
@@ -132,6 +133,18 @@ def test_a_winner_is_a_segmenter_like_any_other(tuned: TunedRows) -> None:
         assert again["methods"][row]["description"] == first[row]["description"]
         assert first[row]["family"] == "tuned"
         assert " trials on 5 training images" in first[row]["description"]
+
+
+def test_a_winner_is_applied_to_new_images(workplace: Workplace, tuned: TunedRows, tmp_path: Path) -> None:
+    folder = tuned.folder / ODD_NAME
+    file = folder / "tuned" / "segmenter" / "threshold_tuned_winner.yaml"
+    assert main(["predict", str(file), str(workplace.data / "val"), "--out", str(tmp_path / "out")]) == 0
+    content = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    names = {image["id"]: Path(image["file_name"]).stem for image in content["images"]}
+    found = {(names[own["image_id"]], own["segmentation"]["counts"]) for own in content["annotations"]}
+    records = json.loads((folder / "predictions" / "threshold_tuned.json").read_text())
+    assert found == {(str(own["image_id"]), own["segmentation"]["counts"]) for own in records}
+    assert found
 
 
 def test_costs_stand_in_the_results(workplace: Workplace) -> None:

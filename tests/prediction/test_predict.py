@@ -19,9 +19,12 @@ from segtrain.cli.main import main
 from segtrain.data.images.image_files import ImageError
 from segtrain.prediction import predict_files as module
 from segtrain.prediction import prediction_folder, reading_ahead
+from segtrain.prediction.applied_model import load_applied
 from segtrain.prediction.pixel_size import pixel_size_of
 from segtrain.stopping import Stopped
 from tests.conftest import Workplace
+from tests.helpers.tiny_networks import tiny
+from tests.helpers.tiny_runs import checkpoint
 
 EVERYTHING = "coco,overlays,labels,masks,table,outlines,index"
 
@@ -308,6 +311,20 @@ def test_pixel_sizes_of_ome_and_of_the_user(tmp_path: Path) -> None:
     assert float(row["area_um2"]) == 4 * int(row["area_px"])
 
 
+def test_channels_are_those_that_are_named_or_those_of_the_training(tmp_path: Path) -> None:
+    stack = np.full((5, 60, 70), 30, np.uint8)
+    stack[3] = picture(3)
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", metadata={"axes": "CYX"})
+    for channel, objects in ((3, 3), (1, 0)):
+        out = tmp_path / f"out_{channel}"
+        assert run("threshold_otsu", tmp_path / "a.tif", "--out", out, "--channels", channel) == 0
+        assert len(predicted(out)["annotations"]) == objects
+    config = {**checkpoint().config, "data": {"channels": [3, 3, 1], "exif": "ignore"}}
+    checkpoint(model=tiny().state_dict(), config=config).save(tmp_path / "best.pt")
+    model = load_applied(str(tmp_path / "best.pt"))
+    assert (model.channels, model.exif) == ((3, 3, 1), "ignore")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -319,6 +336,8 @@ def test_pixel_sizes_of_ome_and_of_the_user(tmp_path: Path) -> None:
         (["threshold_otsu", "IMAGES", "--workers", "0"], "--workers: 0: give a number above 0"),
         (["threshold_otsu", "IMAGES", "--max-dets", "x"], "--max-dets: x: give a number above 0"),
         (["threshold_otsu", "IMAGES", "--max-dets", "3"], "--max-dets: for networks alone"),
+        (["threshold_otsu", "IMAGES", "--device", "cuda:9"], "--device: for networks alone"),
+        (["RUN", "IMAGES", "--device", "cuda:9"], "device=cuda:9: not there, this machine has"),
         (["threshold_otsu", "a**b"], "a**b: no pattern of files"),
         (["threshold_otsu"], "the following arguments are required: SOURCE"),
     ],
@@ -326,7 +345,10 @@ def test_pixel_sizes_of_ome_and_of_the_user(tmp_path: Path) -> None:
 def test_wrong_arguments(
     arguments: list[str], said: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = [str(images) if argument == "IMAGES" else argument for argument in arguments]
+    if "RUN" in arguments:
+        checkpoint(model=tiny().state_dict()).save(tmp_path / "run" / "checkpoints" / "best.pt")
+    names = {"IMAGES": str(images), "RUN": str(tmp_path / "run")}
+    given = [names.get(argument, argument) for argument in arguments]
     assert run(*given, "--out", tmp_path / "out") == 1
     error = capsys.readouterr().err
     assert said in error

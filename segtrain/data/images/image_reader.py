@@ -1,13 +1,12 @@
 """Image reading: files of any mode, bit depth and orientation to RGB arrays."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from segtrain.arrays import RgbArray
-from segtrain.data.images.decode import decode, decode_pages
+from segtrain.data.images.decode import decode
 from segtrain.data.images.headers import Header, read_header
 from segtrain.data.images.image_files import ImageError, image_path
 from segtrain.data.images.intensities.intensity import (
@@ -185,23 +184,6 @@ def lost_levels(samples: Samples, intensity: Intensity, bounds: Range) -> tuple[
     if ends is None or ends.span <= 0 or (levels := grey_levels(ends, bounds)) >= FEW_LEVELS:
         return None
     return f"its samples lie from {ends}, and {levels} of 256 grey levels remain of a range of {bounds}", ends
-
-
-def read_pages(
-    path: ImageFile,
-    *,
-    exif: Exif = "auto",
-    max_pixels: int = PILLOW_LIMIT,
-    channels: tuple[int, ...] | None = None,
-    intensity: Intensity = FULL,
-) -> Iterator[RgbArray]:
-    """Read each page or frame of an image file as 8-bit RGB; see `read_image`.
-
-    Yields:
-        (H, W, 3) uint8.
-    """
-    for samples in decode_pages(path, Reading(exif, max_pixels, channels=channels)):
-        yield to_rgb(samples, range_of_image(samples, intensity, path))
 
 
 def as_tensor(image: RgbArray) -> "Tensor":
