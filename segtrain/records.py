@@ -288,10 +288,10 @@ def class_agnostic_id(categories: Sequence[Category]) -> int:
 _Instance = TypeVar("_Instance", GroundTruth, Prediction)
 
 
-def by_image(instances: Iterable[_Instance]) -> defaultdict[int, list[_Instance]]:
+def group_by_image(instances: Iterable[_Instance]) -> defaultdict[int, list[_Instance]]:
     """Group true objects or detections by the id of their image, in their order; images without any have none.
 
-    >>> by_image([{"image_id": 7, "score": 0.9}, {"image_id": 7, "score": 0.4}])[7]
+    >>> group_by_image([{"image_id": 7, "score": 0.9}, {"image_id": 7, "score": 0.4}])[7]
     [{'image_id': 7, 'score': 0.9}, {'image_id': 7, 'score': 0.4}]
     """
     groups: defaultdict[int, list[_Instance]] = defaultdict(list)

@@ -26,7 +26,7 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD, Detections, gathered, predict
 from segtrain.mask_records import column, select
 from segtrain.nodes import build, nearest
-from segtrain.records import Category, by_image
+from segtrain.records import Category, group_by_image
 from segtrain.runtime import MemoryAbove, to_device
 from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
 
@@ -293,7 +293,7 @@ class OracleMethod(Method):
         for own in self._joined:
             assert own.detections is not None
             masks = own.detections.masks or ()
-            others.append(by_image(select(masks, np.flatnonzero(np.isin(column(masks, "image_id"), wanted)))))
+            others.append(group_by_image(select(masks, np.flatnonzero(np.isin(column(masks, "image_id"), wanted)))))
         return self._oracle.detect(benchmark.images(infos), benchmark.ground_truth, advance, others)
 
 

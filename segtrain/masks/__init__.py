@@ -241,7 +241,7 @@ def from_flips(positions: IntArray, owners: IntArray, count: int, size: tuple[in
     A run that ends at the bottom of a column and one that starts at the top of the next one become a single run.
 
     Args:
-        positions: positions of the changes, sorted within each mask; see ``codec.codes``.
+        positions: positions of the changes, sorted within each mask; see ``codec.text_of``.
         owners: index of each change's mask, not decreasing.
         count: number of masks; a mask without changes is empty.
         size: (H, W) of the image.

@@ -5,7 +5,7 @@ fourth on, a length is stored as the difference to the one two before. A number 
 first; bit 5 says that more follow, bit 4 of the last one is the sign.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -31,29 +31,16 @@ def counts(code: str) -> IntArray:
     return values
 
 
-def runs(codes: Sequence[str]) -> tuple[IntArray, IntArray, IntArray]:
-    """Decode the runs of 1s of many masks at once.
+def runs_of_text(text: bytes, ends: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Decode the runs of 1s of many masks whose codes are one text, some masks at a time.
 
     Args:
-        codes: run-length codes of the masks, whose planes may differ in size.
+        text: run-length codes of the masks, one after the other; their planes may differ in size.
+        ends: (N,) position after the last character of each mask's code.
 
     Returns:
         For each run the index of its mask, not decreasing, its first position in the plane, and the position after its
         last one; runs of length 0 are left out.
-
-    >>> [column.tolist() for column in runs(["222", "06"])]
-    [[0, 1], [2, 0], [4, 6]]
-    """
-    text = "".join(codes).encode("ascii")
-    return runs_of_text(text, np.cumsum(np.array([len(code) for code in codes], dtype=np.int64)))
-
-
-def runs_of_text(text: bytes, ends: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """Decode the runs of 1s of many masks whose codes are one text, some masks at a time; see `runs`.
-
-    Args:
-        text: run-length codes of the masks, one after the other.
-        ends: (N,) position after the last character of each mask's code.
 
     >>> [column.tolist() for column in runs_of_text(b"22206", np.array([3, 5]))]
     [[0, 1], [2, 0], [4, 6]]
@@ -112,32 +99,16 @@ def _runs(text: bytes, ends_of_codes: IntArray) -> tuple[IntArray, IntArray, Int
     return mask[kept], (stops - sums[:, 1])[kept], stops[kept]
 
 
-def codes(flips: IntArray, owners: IntArray, count: int, pixels: int) -> list[str]:
-    """Encode many masks at once, without a loop over them.
-
-    Args:
-        flips: positions in 0..``pixels`` at which a mask changes between 0 and 1, starting with 0s, sorted in each;
-            two equal positions cancel out.
-        owners: index of each flip's mask, not decreasing, in 0..``count`` - 1.
-        count: number of masks; a mask without flips is empty.
-        pixels: number of pixels of the plane.
-
-    >>> codes(np.array([2, 4, 0]), np.array([0, 0, 1]), 2, 6)
-    ['222', '06']
-    """
-    text, ends = text_of(flips, owners, count, pixels)
-    return [text[start:stop].decode("ascii") for start, stop in pairwise([0, *ends.tolist()])]
-
-
 def text_of(
     flips: npt.NDArray[np.integer[Any]], owners: npt.NDArray[np.integer[Any]], count: int, pixels: int
 ) -> tuple[bytes, IntArray]:
-    """Encode many masks as one text, some masks at a time; see `codes`.
+    """Encode many masks as one text, some masks at a time, without a loop over them.
 
     Args:
-        flips: positions at which a mask changes, of any type of integer.
-        owners: index of each flip's mask, not decreasing.
-        count: number of masks.
+        flips: positions in 0..``pixels`` at which a mask changes between 0 and 1, starting with 0s, sorted in each, of
+            any type of integer; two equal positions cancel out.
+        owners: index of each flip's mask, not decreasing, in 0..``count`` - 1.
+        count: number of masks; a mask without flips is empty.
         pixels: number of pixels of the plane.
 
     Returns:

@@ -145,7 +145,7 @@ class PackedRles(Sequence[Rle]):
         return PackedRles(text, np.cumsum(ends - starts), self.sizes, self.size_numbers[places])
 
     def runs(self) -> tuple[IntArray, IntArray, IntArray]:
-        """Decode the runs of 1s of all masks, see `segtrain.masks.codec.runs`."""
+        """Decode the runs of 1s of all masks, see `segtrain.masks.codec.runs_of_text`."""
         return runs_of_text(self.text, self.ends)
 
     def parts(self) -> Iterator["PackedRles"]:

@@ -1,6 +1,9 @@
 """Run-length code of many masks at once, against pycocotools' own decoder."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from random import Random
+from typing import Any
 
 import numpy as np
 from hypothesis import given
@@ -12,12 +15,21 @@ from segtrain.masks import codec
 from tests.helpers.random_instances import Planes, scenes
 
 
+def runs(codes: Sequence[str]) -> tuple[Any, ...]:
+    return codec.runs_of_text("".join(codes).encode(), np.cumsum([len(code) for code in codes]))
+
+
+def codes(flips: Any, owners: Any, count: int, pixels: int) -> list[str]:
+    text, ends = codec.text_of(flips, owners, count, pixels)
+    return [text[start:stop].decode() for start, stop in pairwise([0, *ends.tolist()])]
+
+
 @given(scenes())
 def test_runs_are_the_pixels_of_each_mask(drawn: tuple[tuple[int, int], Planes]) -> None:
     size, planes = drawn
     planes = [*planes, np.zeros(size, dtype=bool), np.ones(size, dtype=bool)]
     codes = [coco_mask.encode(np.asfortranarray(plane, dtype=np.uint8))["counts"].decode() for plane in planes]
-    number, starts, stops = codec.runs(codes)
+    number, starts, stops = runs(codes)
     assert (np.diff(number) >= 0).all()
     assert (stops > starts).all()
     painted = np.zeros((len(planes), size[0] * size[1]), dtype=bool)
@@ -51,7 +63,7 @@ def test_codes_are_cocos(drawn: tuple[tuple[int, int], Planes], random: Random) 
         mine = sorted([*changes, *unchanged, *[plane.size] * random.randrange(2)])
         flips += mine
         owners += [number] * len(mine)
-    found = codec.codes(np.array(flips), np.array(owners), len(planes), size[0] * size[1])
+    found = codes(np.array(flips), np.array(owners), len(planes), size[0] * size[1])
     assert found == [coco_mask.encode(np.asfortranarray(p, dtype=np.uint8))["counts"].decode() for p in planes]
 
 
@@ -60,12 +72,12 @@ def test_codes_are_cocos(drawn: tuple[tuple[int, int], Planes], random: Random) 
 @given(st.lists(st.integers(1, 2**29 - 1), max_size=9).map(lambda longer: [1, *longer]))
 def test_codes_of_long_runs(lengths: list[int]) -> None:
     pixels = sum(lengths) + 1
-    (code,) = codec.codes(np.cumsum(lengths, dtype=np.int64), np.zeros(len(lengths), np.int64), 1, pixels)
+    (code,) = codes(np.cumsum(lengths, dtype=np.int64), np.zeros(len(lengths), np.int64), 1, pixels)
     expected = coco_mask.frPyObjects({"size": [pixels, 1], "counts": [*lengths, 1]}, pixels, 1)
     assert code == expected["counts"].decode()
     assert codec.counts(code).tolist() == [*lengths, 1]
 
 
 def test_no_masks() -> None:
-    assert codec.codes(np.zeros(0, np.int64), np.zeros(0, np.int64), 0, 12) == []
+    assert codes(np.zeros(0, np.int64), np.zeros(0, np.int64), 0, 12) == []
     assert [len(part) for part in masks.runs([])] == [0, 0, 0]

@@ -15,7 +15,7 @@ from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.mask_records import column, select
 from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.registry import f1_50_counts
-from segtrain.records import GroundTruth, Prediction, by_image
+from segtrain.records import GroundTruth, Prediction, group_by_image
 from segtrain.visualize import Pixels
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def build(
     if not scores:
         return []
     oracles = [name for name in scores if rows[name].oracle]
-    true_of = by_image(ground_truth.truths)
+    true_of = group_by_image(ground_truth.truths)
     info = {image.id: image for image in images}
     objects = {i: len(true_of[i]) for i in info}
     best = {name: _places(best_first(own, objects)) for name, own in scores.items()}
