@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from segtrain import distributed
 from segtrain.benchmark.fingerprints import digest, of_code, of_data, of_node
-from segtrain.benchmark.kept_rows import KeptRows
+from segtrain.benchmark.row_files import RowFiles
 from segtrain.benchmark.search import Budget, TrainingImages, Tuned, Winner, files_of, search
 from segtrain.benchmark.search_space import build_segmenter
 from segtrain.console import progress
@@ -97,7 +97,7 @@ class Tuning:
         images: int | None,
         seconds: float | None,
         trials: int | None,
-        kept: KeptRows,
+        kept: RowFiles,
     ) -> None:
         self.notes: list[str] = []
         self._folder, self._data, self._command, self._seed = folder / "tuned", data, command, seed

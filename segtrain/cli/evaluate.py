@@ -15,11 +15,11 @@ from segtrain.benchmark.checkpoints import (
     with_all_categories,
 )
 from segtrain.benchmark.fingerprints import digest, of_code, of_data
-from segtrain.benchmark.kept_rows import KeptRows, describe_machine
+from segtrain.benchmark.method_runs import FoundRows, run_methods, timing_notes
 from segtrain.benchmark.methods import build_methods, given_files, reference_row
 from segtrain.benchmark.results import Results
+from segtrain.benchmark.row_files import RowFiles, describe_machine
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder, MethodResult
-from segtrain.benchmark.running import FoundRows, run_methods, timing_notes
 from segtrain.benchmark.tuning import Tuning
 from segtrain.cli.command_line import Command
 from segtrain.cli.config import Data, check_values
@@ -99,7 +99,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     resumes = config["resume"]["path"] == "auto" and not config["overwrite"]
     given = [config["reuse"]] if isinstance(config["reuse"], str) else config["reuse"] or []
     sources = [*([output_dir] if resumes else []), *map(Path, given)]
-    kept = KeptRows(output_dir, sources, describe_machine(environment))
+    kept = RowFiles(output_dir, sources, describe_machine(environment))
     rows = FoundRows(kept, digest(of_code(), of_data(split, data), device.type, precision))
     tuning = Tuning(output_dir, data, start, config["seed"], **config["tune"], kept=kept)
     methods = tuning.open(methods, source.seed, val_ids, split)

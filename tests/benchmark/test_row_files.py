@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from segtrain.benchmark import fingerprints
-from segtrain.benchmark.kept_rows import FOLDER, KeptDetections, KeptRows, describe_machine
-from segtrain.benchmark.running import FoundRows
+from segtrain.benchmark.method_runs import FoundRows
+from segtrain.benchmark.row_files import FOLDER, KeptDetections, RowFiles, describe_machine
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Detections
 from tests.helpers.random_scenes import scene
@@ -19,8 +19,8 @@ class Part(msgspec.Struct, frozen=True):
     numbers: list[float]
 
 
-def rows(folder: Path, *sources: Path) -> KeptRows:
-    return KeptRows(folder, sources, "a machine")
+def rows(folder: Path, *sources: Path) -> RowFiles:
+    return RowFiles(folder, sources, "a machine")
 
 
 def test_a_part_is_found_by_its_fingerprint_alone(tmp_path: Path) -> None:
@@ -84,10 +84,10 @@ def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:
 def test_the_note_names_the_machine_and_says_where_it_is_another(tmp_path: Path) -> None:
     machines = [describe_machine({"processor": "a CPU", "threads": threads}) for threads in (2, 2, 8)]
     machines.append(describe_machine({"processor": "a CPU", "threads": 2, "gpu": "a GPU"}))
-    KeptRows(tmp_path, [], machines[0]).keep("part", "abc", "otsu", Part([]))
+    RowFiles(tmp_path, [], machines[0]).keep("part", "abc", "otsu", Part([]))
     notes = []
     for machine in machines[1:]:
-        kept = KeptRows(tmp_path, [tmp_path], machine)
+        kept = RowFiles(tmp_path, [tmp_path], machine)
         part = kept.find("part", "abc", Part)
         assert part is not None
         found = FoundRows(kept, "")

@@ -17,10 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from segtrain import masks
-from segtrain.benchmark import running as module
+from segtrain.benchmark import method_runs as module
+from segtrain.benchmark.method_runs import timed_images
 from segtrain.benchmark.methods import Method
 from segtrain.benchmark.runner import Benchmark
-from segtrain.benchmark.running import timed_images
 from segtrain.data.coco.reader import read_index
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.images.image_reader import ImageReader

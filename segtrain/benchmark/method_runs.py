@@ -9,8 +9,8 @@ import numpy as np
 
 from segtrain import distributed
 from segtrain.benchmark.fingerprints import digest
-from segtrain.benchmark.kept_rows import KeptDetections, KeptRows, Origin
 from segtrain.benchmark.methods import CPU, Method, Part, ResultFile, TunedMethod
+from segtrain.benchmark.row_files import KeptDetections, Origin, RowFiles
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder
 from segtrain.benchmark.tuning import Tuning
 from segtrain.console import progress
@@ -40,7 +40,7 @@ class FoundRows:
         analysed: names of the rows whose analysis is kept.
     """
 
-    def __init__(self, kept: KeptRows, common: str) -> None:
+    def __init__(self, kept: RowFiles, common: str) -> None:
         self.kept, self._common = kept, common
         self.origins: dict[str, Origin] = {}
         self.segmented: set[str] = set()

@@ -141,7 +141,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Kept(Generic[T]):
+class FoundPart(Generic[T]):
     """Part of a row that was found.
 
     Attributes:
@@ -162,7 +162,7 @@ class _Envelope(msgspec.Struct, frozen=True):
     content: msgspec.Raw
 
 
-class KeptRows:
+class RowFiles:
     """Parts of rows in the folder of an evaluation, and in those of earlier ones.
 
     A file is written under a temporary name, and renamed when it is complete. Its name contains the fingerprint of all
@@ -187,7 +187,7 @@ class KeptRows:
                     "output_dir of one"
                 )
 
-    def find(self, part: str, fingerprint: str, kind: type[T]) -> Kept[T] | None:
+    def find(self, part: str, fingerprint: str, kind: type[T]) -> FoundPart[T] | None:
         """Find a part of a row, and copy its file into this evaluation's folder; None if there is none.
 
         A damaged file counts as none, with a warning.
@@ -213,7 +213,7 @@ class KeptRows:
             self._used.add(name)
             if source != self._folder:
                 write_atomically(self._folder / FOLDER / name, packed)
-            return Kept(content, Origin(source, envelope.date, envelope.machine))
+            return FoundPart(content, Origin(source, envelope.date, envelope.machine))
         return None
 
     def keep(self, part: str, fingerprint: str, name: str, content: object) -> None:
