@@ -515,7 +515,7 @@ def load_results(
     path: str | Path,
     data: Split,
     *,
-    score_threshold: float = SCORE_THRESHOLD,
+    score_threshold: float | None = None,
     image_id_offset: int = 0,
     images_by: Literal["id", "name"] | None = None,
     category_map: Mapping[Any, Any] | CategoryOrder | None = None,
@@ -526,7 +526,8 @@ def load_results(
         path: path of a list of records, or of a whole COCO file whose annotations have scores. Images may be given by
             id or file name, categories by id or name.
         data: the data set.
-        score_threshold: operating point of the scores.
+        score_threshold: operating point of the scores; None for the one that the file states, as those of
+            ``segtrain predict`` do, and 0.5 without one.
         image_id_offset: number to add to every image id of the file.
         images_by: image ids are ids ("id") or file names ("name"); None to take the reading that fits.
         category_map: category of the data set, by id or name, for each id or name of the file; "order" if the ids of
@@ -554,7 +555,9 @@ def load_results(
     )
     for note in (*content.notes, *check_frame_of_results(content, index.images, expand_path(path))):
         warnings.warn(f"{path}: {note}", stacklevel=2)
-    return Detections(content.masks, content.boxes, content.class_aware, score_threshold, polygons=content.polygons)
+    stated = (score_threshold, content.score_threshold)
+    threshold = next((value for value in stated if value is not None), SCORE_THRESHOLD)
+    return Detections(content.masks, content.boxes, content.class_aware, threshold, polygons=content.polygons)
 
 
 def score(detections: Detections, data: Split, *, max_dets: int = _MAX_DETS) -> dict[TrackName, TrackScores | None]:

@@ -303,7 +303,7 @@ class ResultFile(Method):
     Args:
         name: name of its row.
         path: the result file.
-        score_threshold: operating point.
+        score_threshold: operating point that the user gave; None for the one that the file states, else 0.5.
         benchmark: the images and their ground truth.
         ids: meaning of the file's ids, as far as it is known.
 
@@ -312,9 +312,9 @@ class ResultFile(Method):
     """
 
     def __init__(
-        self, name: str, path: Path, score_threshold: float, benchmark: Benchmark, ids: ResultIds = AS_WRITTEN
+        self, name: str, path: Path, score_threshold: float | None, benchmark: Benchmark, ids: ResultIds = AS_WRITTEN
     ) -> None:
-        super().__init__(name, None, score_threshold)
+        super().__init__(name, None, SCORE_THRESHOLD)
         self.source_file = path
         truth = benchmark.ground_truth
         index = benchmark.split.index
@@ -322,8 +322,10 @@ class ResultFile(Method):
         self.fingerprint = digest(of_file(path), str(ids))
         doubts = check_frame_of_results(content, index.images, path)
         self.notes += [f"{name}: {note}" for note in (*content.notes, *doubts)]
+        stated = (score_threshold, content.score_threshold)
+        self.score_threshold = next((value for value in stated if value is not None), SCORE_THRESHOLD)
         self.detections = Detections(
-            content.masks, content.boxes, content.class_aware, score_threshold, polygons=content.polygons
+            content.masks, content.boxes, content.class_aware, self.score_threshold, polygons=content.polygons
         )
         self._note_scores(sum(not true["iscrowd"] for true in truth.truths))
 
@@ -388,9 +390,8 @@ def build_methods(
     """
     given = config["score_threshold"]
     # The threshold of a checkpoint applies to its own scores only.
-    file_threshold = SCORE_THRESHOLD if given is None else given
     methods: list[Method] = [
-        _result_file(name, given_file, file_threshold, benchmark)
+        _result_file(name, given_file, given, benchmark)
         for name, given_file in config["predictions"].items()
         if distributed.is_first()
     ]
@@ -412,7 +413,9 @@ def build_methods(
     return methods
 
 
-def _result_file(name: str, given: str | Mapping[str, Any], score_threshold: float, benchmark: Benchmark) -> ResultFile:
+def _result_file(
+    name: str, given: str | Mapping[str, Any], score_threshold: float | None, benchmark: Benchmark
+) -> ResultFile:
     """Read a result file, given as its path, or with the meaning of its ids."""
     stated = {"file": given} if isinstance(given, str) else dict(given)
     file = Path(stated.pop("file"))

@@ -214,7 +214,7 @@ class _Writer:
         written = [f"{kind}/" for kind in FOLDERS if kind in save]
         if "coco" in save:
             about = f"found by {self._model.title}, score >= {self._threshold:g}"
-            written.append(self._folder.write_coco(self._model.categories, about))
+            written.append(self._folder.write_coco(self._model.categories, about, self._threshold))
         if "table" in save:
             written.append(self._folder.write_table())
         if "index" in save:

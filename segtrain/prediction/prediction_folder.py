@@ -217,17 +217,18 @@ class PredictionFolder:
             self._files[name].truncate(length)
             self._files[name].seek(length)
 
-    def write_coco(self, categories: Sequence[Category], description: str) -> str:
+    def write_coco(self, categories: Sequence[Category], description: str, score_threshold: float) -> str:
         """Write ``predictions.json``, a whole COCO file, out of the lines so far; memory holds one line at a time.
 
         Args:
             categories: categories of the objects.
             description: text that says what has found them.
+            score_threshold: least score, by which an evaluation of the file takes them all.
 
         Returns:
             The name of the file.
         """
-        info = {"description": description, "version": segtrain.__version__}
+        info = {"description": description, "version": segtrain.__version__, "score_threshold": score_threshold}
         entries = [{"id": category.id, "name": category.name} for category in categories]
 
         def lines() -> Iterator[bytes]:

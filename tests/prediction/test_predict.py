@@ -252,6 +252,22 @@ def test_a_network_finds_what_it_finds_from_python(
     assert "5 images reached the 2 objects" in capsys.readouterr().out
 
 
+def test_a_prediction_is_evaluated_as_its_method_is(workplace: Workplace, tmp_path: Path) -> None:
+    """Scores of classical methods only rank, so that none of them may fall below an operating point."""
+    images = workplace.data / "val"
+    assert run("threshold_otsu", images, "--out", tmp_path / "out", "--save", "coco") == 0
+    data = st.load_coco(workplace.data / "val.json", images)
+    with pytest.warns(UserWarning, match="matched by their file names|stands for any"):
+        read = st.load_results(tmp_path / "out" / "predictions.json", data)
+    assert read.score_threshold == 0
+    own = st.classical("threshold_otsu")
+    scores = [st.score(found, data)["class_agnostic"] for found in (read, st.predict(own, data))]
+    assert scores[0] is not None
+    assert scores[1] is not None
+    for metric in ("mask_ap", "f1_50", "miou"):
+        assert scores[0].metrics[metric] == scores[1].metrics[metric], metric
+
+
 def test_what_others_have_written_is_kept(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, save in (("labels", "labels"), ("objects.csv", "table")):
         out = tmp_path / name

@@ -50,6 +50,7 @@ class ResultFile:
         polygons: True if any mask is given as polygons.
         notes: lines on values that were read in another sense than they are written.
         sample: masks of some of the records, as they are written.
+        score_threshold: operating point of the scores that the file states; None if it states none.
     """
 
     masks: list[Prediction] | None
@@ -58,6 +59,7 @@ class ResultFile:
     polygons: bool = False
     notes: list[str] = field(default_factory=list)
     sample: list[WrittenMask] = field(default_factory=list, compare=False)
+    score_threshold: float | None = None
 
 
 def load_results(
@@ -86,7 +88,7 @@ def load_results(
     content, notes = _with_merged_images(read_result_file(path), images, merged)
     records = content.records
     if not records:
-        return ResultFile(masks=[], boxes=None, class_aware=True)
+        return ResultFile(masks=[], boxes=None, class_aware=True, score_threshold=content.score_threshold)
     try:
         matched_images = match_images(content, images, ids)
         matched_categories = match_record_categories(content, categories, ids)
@@ -128,6 +130,7 @@ def load_results(
         first.has_mask and any(isinstance(record.segmentation, list) for record in records),
         [*notes, *matched_images.notes, *matched_categories.notes, *read_as],
         _sample(records, matched_images) if first.has_mask else [],
+        content.score_threshold,
     )
 
 

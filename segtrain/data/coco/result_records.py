@@ -43,11 +43,14 @@ class ResultContent:
         records: detections in the order of the file.
         file_names: file name of each image by its id in the file, if the file lists images.
         category_names: name of each category by its id in the file, if the file lists categories.
+        score_threshold: operating point of the scores that ``info.score_threshold`` states, as those of
+            ``segtrain predict`` do; None if the file states none.
     """
 
     records: list[ResultRecord]
     file_names: dict[int | str, str] = field(default_factory=dict)
     category_names: dict[int | str, str] = field(default_factory=dict)
+    score_threshold: float | None = None
 
 
 def read_result_file(path: Path) -> ResultContent:
@@ -79,8 +82,14 @@ def _parse(content: bytes) -> ResultContent:
             msgspec.convert(value["annotations"], type=list[ResultRecord]),
             _names_by_id(value.get("images"), "file_name"),
             _names_by_id(value.get("categories"), "name"),
+            _stated_threshold(value.get("info")),
         )
     return ResultContent(msgspec.convert(value, type=list[ResultRecord]))
+
+
+def _stated_threshold(info: Any) -> float | None:
+    value = info.get("score_threshold") if isinstance(info, dict) else None
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
 
 
 def _names_by_id(entries: Any, key: str) -> dict[int | str, str]:
