@@ -1,8 +1,9 @@
 """Average precision on many resamples of the images, from one matching."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,65 +14,132 @@ from segtrain.metrics.matching import Matches
 
 CountArray = npt.NDArray[np.int32]
 RECALLS: FloatArray = np.linspace(0.0, 1.0, 101)
-_CELLS = 2**20  # largest size of a table of runs by resamples; bounds the memory
-_TABLE = 2**17  # largest size of a table of reached recalls; it stays in a core's cache
+_CELLS = 2**18  # largest size of a table of runs by resamples; it stays in a core's cache
+_TABLE = 2**17  # largest size of a table of reached recalls, likewise
 _DRAWS = 2**24  # largest size of the table of draws
+_NARROW = 64  # columns up to which one call that adds up along them is faster than a call for each row
 
 
-def interpolated_ap(hits: CountArray, misses: CountArray | FloatArray, truths: IntArray) -> tuple[IntArray, FloatArray]:
+def interpolated_ap(
+    tables: Iterable[tuple[CountArray, CountArray | FloatArray]],
+    hits: IntArray,
+    misses: IntArray | FloatArray,
+    truths: IntArray,
+) -> FloatArray:
     """Compute COCO's interpolated average precision from runs of detections that end with a hit.
 
     Args:
-        hits: (R, B) number of correct detections in each run; overwritten.
-        misses: (R, B) number, or weight, of false detections in each run, all of which rank before its last hit;
-            overwritten.
+        tables: number of correct detections, and number or weight of false ones, in each run, both (R, B); all false
+            detections of a run rank before its correct ones. The worst runs come in the first table, the best run is
+            the first of a table; overwritten.
+        hits: (B,) number of correct detections in all runs.
+        misses: (B,) number, or weight, of false detections in all runs.
         truths: (B,) number of true objects.
 
     Returns:
-        (B,) number of hits, and (B,) mean over the recalls 0, .01, ..., 1 of the largest precision at that recall or a
-        higher one.
+        (B,) mean over the recalls 0, .01, ..., 1 of the largest precision at that recall or a higher one.
 
     Source: Lin et al., Microsoft COCO (2014), and ``pycocotools.cocoeval.COCOeval.accumulate``.
 
-    >>> hits, misses = np.array([[1], [1]], np.int32), np.array([[0], [2]], np.int32)  # right, wrong, wrong, right
-    >>> interpolated_ap(hits, misses, np.array([2]))[1].round(4).tolist()
+    >>> right, wrong = np.array([[1], [1]], np.int32), np.array([[0], [2]], np.int32)  # right, wrong, wrong, right
+    >>> interpolated_ap([(right, wrong)], np.array([2]), np.array([2]), np.array([2])).round(4).tolist()
     [0.7525]
     """
-    if not len(hits):
-        return np.zeros(len(truths), dtype=np.int64), np.zeros(len(truths))
-    for counts in (hits, misses):
-        for before, row in pairwise(counts):
-            row += before
-    found = hits + misses
-    precision = hits / np.maximum(found, 1, out=found)
-    for after, row in pairwise(precision[::-1]):
-        np.maximum(after, row, out=row)
-    reached = _reached_by_hits(hits, truths)
-    reached[1:] -= reached[:-1].copy()
-    return hits[-1].astype(np.int64), np.einsum("rb,rb->b", reached, precision) / len(RECALLS)
+    recalls = _Recalls.of(truths)
+    best, total = np.zeros(len(truths)), np.zeros(len(truths))
+    for right, wrong in tables:
+        hits, misses = hits - right.sum(axis=0), misses - wrong.sum(axis=0)
+        for counts, before in ((right, hits), (wrong, misses)):
+            counts[0] += before.astype(counts.dtype)
+            _accumulate(np.add, counts)
+        found = right + wrong
+        precision = right / np.maximum(found, 1, out=found)
+        np.maximum(precision[-1], best, out=precision[-1])
+        _accumulate(np.maximum, precision[::-1])
+        best = precision[0].copy()
+        total += recalls.sum_of(precision, right, hits)
+    return total / len(RECALLS)
 
 
-def _reached_by_hits(hits: CountArray, truths: IntArray) -> IntArray:
-    """Count the recalls that numbers of hits (R, B) reach, of so many true instances (B,)."""
-    distinct, number = np.unique(truths, return_inverse=True)
-    width = int(hits[-1].max()) + 1
-    if len(distinct) * width > _TABLE:
-        return reached_recalls(hits / np.maximum(truths, 1))
-    # Few numbers of hits and of instances: it is faster to look them up.
-    table = reached_recalls(np.minimum(np.arange(width) / np.maximum(distinct, 1)[:, None], 1.0))
-    reached: IntArray = table.reshape(-1)[hits + number * width]
-    return reached
+def _accumulate(function: np.ufunc, table: npt.NDArray[Any]) -> None:
+    """Replace each row by the function of all rows up to it."""
+    if table.shape[1] <= _NARROW:
+        function.accumulate(table, axis=0, out=table)
+        return
+    for before, row in pairwise(table):
+        function(before, row, out=row)
 
 
-def reached_recalls(recall: FloatArray) -> IntArray:
-    """Count the recalls 0, .01, ..., 1 that do not exceed each given recall, as floating point compares them.
+@dataclass(frozen=True)
+class _Recalls:
+    """Recalls 0, .01, ..., 1 of B resamples, as numbers of hits.
 
-    >>> reached_recalls(np.array([0.0, 0.5, 1.0])).tolist()
-    [1, 51, 101]
+    Attributes:
+        needed: (101, N) number of hits, at least 1, that reaches each recall of each different number of true objects.
+        number: (B,) index of each resample's number of true objects among these.
     """
-    # Hundredths are not exact in floating point: only a recall that is one of them needs the comparison.
-    nearest = (recall * 100 + 1e-9).astype(np.int64)
-    return nearest + (RECALLS[nearest] <= recall)
+
+    needed: IntArray
+    number: IntArray
+
+    @classmethod
+    def of(cls, truths: IntArray) -> "_Recalls":
+        distinct, number = np.unique(truths, return_inverse=True)
+        return cls(np.maximum(hits_needed(distinct), 1), number)
+
+    def sum_of(self, precision: FloatArray, hits: CountArray, before: IntArray) -> FloatArray:
+        """Add up the precision at the first row that reaches each recall, over the recalls that rows reach, (B,).
+
+        Args:
+            precision: (R, B) largest precision of each row and those after it.
+            hits: (R, B) number of hits up to each row.
+            before: (B,) number of hits before the first row.
+        """
+        width = int(hits[-1].max()) + 1
+        if self.needed.shape[1] * width <= _TABLE:
+            # Few numbers of hits and of true objects: it is faster to look all of them up.
+            number = self._reached(width)[self.number * width + np.concatenate([before[None], hits])]
+            return np.einsum("rb,rb->b", np.diff(number, axis=0), precision)
+        needed = self.needed[:, self.number]
+        _, column = places = np.nonzero((needed > before) & (needed <= hits[-1]))
+        row = _first_row(hits, column, needed[places])
+        return np.bincount(column, precision[row, column], minlength=len(before))
+
+    def _reached(self, width: int) -> IntArray:
+        """Count the recalls that 0, 1, ..., ``width`` - 1 hits reach, for each number of true objects, (N * width,)."""
+        numbers = self.needed.shape[1]
+        cells = np.arange(numbers) * (width + 1) + np.minimum(self.needed, width)
+        counts = np.bincount(cells.reshape(-1), minlength=numbers * (width + 1)).reshape(numbers, width + 1)
+        return np.cumsum(counts, axis=1)[:, :width].reshape(-1)
+
+
+def _first_row(table: CountArray, column: IntArray, least: IntArray) -> IntArray:
+    """Find the first row of each given column that holds the given value or a larger one; columns do not decrease."""
+    row = np.zeros(len(column), dtype=np.int64)
+    step = 1 << (len(table) - 1).bit_length()
+    while step := step // 2:
+        last = row + step - 1
+        less = table[np.minimum(last, len(table) - 1), column] < least
+        row += step * (less & (last < len(table)))
+    return row
+
+
+def hits_needed(truths: IntArray) -> IntArray:
+    """Find the number of hits that reaches each recall 0, .01, ..., 1, as floating point compares them, (101, N).
+
+    Args:
+        truths: (N,) number of true objects.
+
+    >>> hits_needed(np.array([2]))[[0, 1, 50, 51, 100], 0].tolist()
+    [0, 1, 1, 2, 2]
+    """
+    distinct, number = np.unique(truths, return_inverse=True)
+    # Hundredths are not exact in floating point: a recall that is one of them needs the comparison.
+    fewer = np.maximum(np.floor(RECALLS[:, None] * distinct).astype(np.int64) - 1, 0)
+    for _ in range(2):
+        fewer += fewer / np.maximum(distinct, 1) < RECALLS[:, None]
+    needed: IntArray = fewer[:, number]
+    return needed
 
 
 @dataclass(frozen=True)
@@ -198,13 +266,15 @@ def precision_at_recalls(matches: Matches, *, max_dets: int) -> FloatArray:
         if not truths:
             continue
         curves[:, category] = 0
+        needed = hits_needed(np.array([truths]))[:, 0]
         for t in range(thresholds):
             hit = matches.truth(t, 0, found[~matches.ignored(t, 0, found)]) >= 0
             hits = np.cumsum(hit)
             precision = hits / np.arange(1, len(hits) + 1)
             highest = np.maximum.accumulate(precision[::-1])[::-1]
-            reached = reached_recalls(hits / truths)
-            curves[t, category, : reached.max(initial=0)] = np.repeat(highest, np.diff(reached, prepend=0))
+            first = np.searchsorted(hits, needed)
+            reached = first < len(hits)
+            curves[t, category, reached] = highest[first[reached]]
     return curves
 
 
@@ -262,18 +332,17 @@ class _Ranking:
         ends = hit & ~np.append(hit[1:], False)
         run = np.cumsum(ends) - ends
         count = int(ends.sum())
-        # Hits of all runs, then misses of all runs: one product is faster than two.
         wrong = ~hit & (run < count)
-        runs, rows = (np.concatenate([own[hit], own[wrong]]) for own in (run, row))
-        runs[int(hit.sum()) :] += count
-        table = _table(runs, rows, 2 * count, len(times))
-        total, mean = np.zeros(len(truths), dtype=np.int64), np.zeros(len(truths))
-        for part in _parts(len(truths), count):
-            drawn = np.ascontiguousarray(times[:, part])
-            hits, misses = np.split(table @ drawn, [count])
-            misses = misses if false_weight is None else misses * false_weight[part]
-            total[part], mean[part] = interpolated_ap(hits, misses, truths[part])
-        return total, mean
+        right_table, wrong_table = (_table(run[own], row[own], count, len(times)) for own in (hit, wrong))
+        total, false = (_table(0 * run[own], row[own], 1, len(times)) @ times for own in (hit, wrong))
+        total, false = total[0].astype(np.int64), false[0] if false_weight is None else false[0] * false_weight
+
+        def tables() -> Iterator[tuple[CountArray, CountArray | FloatArray]]:
+            for part in _parts(count, len(truths)):
+                misses = wrong_table[part] @ times
+                yield right_table[part] @ times, misses if false_weight is None else misses * false_weight
+
+        return total, interpolated_ap(tables(), total, false, truths)
 
 
 def _mixed(hit: BoolArray, tie: IntArray) -> BoolArray:
@@ -314,6 +383,7 @@ def _table(run: IntArray, row: IntArray, runs: int, rows: int) -> csr_array:
     return csr_array((np.ones(len(row), dtype=np.int32), row.astype(np.int32), starts), shape=(runs, rows))
 
 
-def _parts(resamples: int, runs: int) -> Iterator[slice]:
-    size = max(1, _CELLS // max(runs, 1))
-    return (slice(start, min(start + size, resamples)) for start in range(0, resamples, size))
+def _parts(runs: int, resamples: int) -> list[slice]:
+    """Divide runs into parts, the last part first."""
+    size = max(1, _CELLS // max(resamples, 1))
+    return [slice(start, start + size) for start in range(0, runs, size)][::-1]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from segtrain.metrics import resampled_ap as module
 from segtrain.metrics.average_precision import average_precision
 from segtrain.metrics.matching import match
-from segtrain.metrics.resampled_ap import ResampledPrecision, reached_recalls, resampled_precision
+from segtrain.metrics.resampled_ap import ResampledPrecision, hits_needed, resampled_precision
 from tests.helpers.coco_referee import referee
 from tests.helpers.random_scenes import CATEGORIES, Scene, scene
 
@@ -105,10 +105,10 @@ def test_every_image_once_is_the_number_itself(iou_type: IouType) -> None:
 
 def test_a_recall_of_hundredths_is_reached_as_the_evaluator_reaches_it() -> None:
     """.29 is less than 29 / 100 in floating point or more: both are asked the same question."""
-    hits, truths = np.meshgrid(np.arange(301), np.arange(1, 301))
-    recall = (hits / truths)[hits <= truths]
-    got = reached_recalls(recall)
-    assert np.array_equal(got, np.searchsorted(np.linspace(0, 1, 101), recall, side="right"))
+    for truths in range(1, 301):
+        recall = np.arange(truths + 1) / truths
+        expected = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
+        assert np.array_equal(hits_needed(np.array([truths]))[:, 0], expected)
 
 
 def test_memory_is_bounded_and_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
