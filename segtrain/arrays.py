@@ -1,4 +1,4 @@
-"""NumPy array types, and a mean that leaves out undefined values."""
+"""NumPy array types, and operations on arrays that NumPy lacks."""
 
 import numpy as np
 import numpy.typing as npt
@@ -20,3 +20,19 @@ def mean_of_defined(values: FloatArray) -> FloatArray:
     total = np.nansum(values, axis=-1)
     mean: FloatArray = np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
     return mean
+
+
+def rank_in_group(group: IntArray) -> IntArray:
+    """Count the preceding entries of the same group, (N,).
+
+    Args:
+        group: (N,) group of each entry, a number from 0 on.
+
+    >>> rank_in_group(np.array([7, 2, 7, 7])).tolist()
+    [0, 0, 1, 2]
+    """
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    rank = np.zeros(len(group), dtype=np.int64)
+    rank[order] = np.arange(len(group)) - np.repeat(starts, np.diff(starts, append=len(group)))
+    return rank

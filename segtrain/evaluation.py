@@ -5,7 +5,7 @@ import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from itertools import chain
 from math import nan
 from typing import Any, Literal
@@ -17,8 +17,10 @@ from segtrain import distributed
 from segtrain.data.coco.index import CocoIndex
 from segtrain.mask_records import MaskRecords, column, select
 from segtrain.metrics.average_precision import coco_summary
+from segtrain.metrics.candidates import pairs_in_images
 from segtrain.metrics.f1 import f1_curve
 from segtrain.metrics.metric import Metric, MetricInput
+from segtrain.metrics.pairs import Pairs
 from segtrain.metrics.registry import f1_counts, metric_values
 from segtrain.metrics.scores import TrackScores
 from segtrain.records import OBJECT, BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions
@@ -54,9 +56,14 @@ class GroundTruthSet:
         """Return the ground truth with a single category."""
         return self._class_agnostic
 
-    def forget(self, detections: "Detections") -> None:
-        """Free the memory of results computed from the detections of a method; they are computed again if needed."""
-        self._inputs.drop(detections)
+    def forget(self, detections: "Detections", track: TrackName | None = None) -> None:
+        """Free the memory of results computed from the detections of a method; they are computed again if needed.
+
+        Args:
+            detections: detections of the method.
+            track: the track whose results are freed; None for all, and for what the tracks share.
+        """
+        self._inputs.drop(detections, track)
 
     @cached_property
     def _class_agnostic(self) -> "GroundTruthSet":
@@ -213,6 +220,7 @@ class _InputCache:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._inputs: OrderedDict[tuple[int, int, TrackName], MetricInput] = OrderedDict()
+        self._pairs: dict[int, Callable[[], Pairs]] = {}
 
     def get(
         self, detections: Detections, max_dets: int, track: TrackName, make: Callable[[], MetricInput]
@@ -227,10 +235,20 @@ class _InputCache:
             self._inputs.popitem(last=False)
         return self._inputs[key]
 
-    def drop(self, detections: Detections) -> None:
-        """Drop the inputs of some detections."""
-        for key in [key for key in self._inputs if key[0] == id(detections)]:
+    def pairs(self, detections: Detections, truths: Sequence[GroundTruth]) -> Callable[[], Pairs]:
+        """Return a function that finds the pairs of detected and true masks of one image, once for all tracks."""
+        key = id(detections)
+        if key not in self._pairs:
+            self._pairs[key] = cache(partial(pairs_in_images, truths, detections.masks or ()))
+            weakref.finalize(detections, self._pairs.pop, key, None)
+        return self._pairs[key]
+
+    def drop(self, detections: Detections, track: TrackName | None) -> None:
+        """Drop the inputs of some detections, in one track; or in all of them, and the pairs."""
+        for key in [key for key in self._inputs if key[0] == id(detections) and track in (None, key[2])]:
             del self._inputs[key]
+        if track is None:
+            self._pairs.pop(id(detections), None)
 
 
 def _is_one_track(detections: Detections, ground_truth: GroundTruthSet) -> bool:
@@ -270,6 +288,7 @@ def metric_input(
             sizes=dict(sorted(truth.sizes.items())),
             max_dets=max_dets,
             score_threshold=found.score_threshold,
+            all_pairs=ground_truth._inputs.pairs(detections, ground_truth.truths),
         )
 
     return ground_truth._inputs.get(detections, max_dets, track, make)

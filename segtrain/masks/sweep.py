@@ -64,9 +64,8 @@ def merged(runs: Runs, pixels: int) -> Runs:
     mask, starts, stops = runs
     # The masks form one sequence, with a gap of one position after each.
     offset = mask * (pixels + 1)
-    starts, stops = starts + offset, stops + offset
-    order = np.argsort(starts)
-    starts, stops = starts[order], np.maximum.accumulate(stops[order])
+    starts, stops = _sorted(starts + offset), _sorted(stops + offset)
+    # A gap follows where as many runs have ended as have begun.
     new = np.append(True, starts[1:] > stops[:-1])[: len(starts)]
     mask, starts = np.divmod(starts[new], pixels + 1)
     return mask, starts, stops[np.append(new[1:], True)[: len(stops)]] - mask * (pixels + 1)
@@ -106,7 +105,7 @@ def subtracted(first: Runs, second: Runs, pixels: int) -> Runs:
     >>> [column.tolist() for column in subtracted(first, second, 9)]
     [[0, 0], [0, 2], [1, 4]]
     """
-    starts, stops = map(np.sort, _in_line(second, pixels))
+    starts, stops = map(_sorted, _in_line(second, pixels))
     own = _in_line(first, pixels)
     # What lies between the runs of the second masks is kept.
     opened, closed = np.append(0, stops), np.append(starts, own[1].max(initial=0))
@@ -125,10 +124,15 @@ def shared(
     >>> [ends.tolist() for ends in shared(np.array([0, 6]), np.array([4, 9]), np.array([3]), np.array([8]))]
     [[3, 6], [4, 8]]
     """
-    opened = np.sort(np.concatenate([starts, other_starts]), kind="stable")[1:]
-    closed = np.sort(np.concatenate([stops, other_stops]), kind="stable")[:-1]
+    opened = _sorted(np.concatenate([starts, other_starts]))[1:]
+    closed = _sorted(np.concatenate([stops, other_stops]))[:-1]
     kept = opened < closed
     return opened[kept], closed[kept]
+
+
+def _sorted(ends: IntArray) -> IntArray:
+    """Sort ends of runs. They are sorted in each mask already, which a stable sort makes use of."""
+    return np.sort(ends, kind="stable")
 
 
 def _in_line(runs: Runs, pixels: int) -> tuple[IntArray, IntArray]:
@@ -276,7 +280,7 @@ def meetings(first: Runs, second: Runs) -> Iterator[tuple[IntArray, IntArray]]:
 
 def _beginning_within(outer: Runs, inner: Runs, *, including_start: bool) -> Iterator[tuple[IntArray, IntArray]]:
     """Yield the indices of pairs in which the inner run begins within the outer one, or else after its beginning."""
-    order = np.argsort(inner[1])
+    order = np.argsort(inner[1], kind="stable")
     begins = inner[1][order]
     low = np.searchsorted(begins, outer[1], side="left" if including_start else "right")
     high = np.searchsorted(begins, outer[2])
@@ -336,7 +340,7 @@ def drawn(runs: Runs, box: IntArray, height: int) -> npt.NDArray[np.uint8]:
 
 def _summed(codes: IntArray, values: IntArray) -> tuple[IntArray, IntArray]:
     """Add up the values of equal codes; the codes that occur are sorted."""
-    order = np.argsort(codes)
+    order = np.argsort(codes, kind="stable")
     codes = codes[order]
     new: BoolArray = np.append(True, codes[1:] != codes[:-1])[: len(codes)]
     if not len(codes):

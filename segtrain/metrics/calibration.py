@@ -6,8 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain.arrays import FloatArray
-from segtrain.mask_records import select
-from segtrain.metrics.candidates import max_iou
 from segtrain.metrics.matching import ALL, IOU50
 from segtrain.metrics.metric import MetricInput
 
@@ -72,13 +70,13 @@ def calibration(inputs: MetricInput) -> Calibration | None:
     >>> round(calibration(inputs).ece, 3)  # the second is a duplicate: (|0.9 - 1| + |0.4 - 0|) / 2
     0.25
     """
-    matches, predictions = inputs.matches("segm"), inputs.masks or ()
+    matches = inputs.matches("segm")
     counted = ~matches.ignored(IOU50, ALL)
     score = matches.score[counted]
     if not len(score) or score.min() < 0 or score.max() > 1:
         return None
     right = matches.truth(IOU50, ALL, counted) >= 0
-    iou = max_iou(inputs.truths, select(predictions, matches.record[counted]))
+    iou = inputs.candidates("segm").max_iou_per_detection()[counted]
     edges = np.linspace(0, 1, BINS + 1)
     place = np.clip(np.searchsorted(edges, score, side="left") - 1, 0, BINS - 1)
     count = np.bincount(place, minlength=BINS)

@@ -9,7 +9,8 @@ import numpy as np
 from segtrain import boxes, masks
 from segtrain.arrays import BoolArray, FloatArray, IntArray
 from segtrain.mask_records import column, rles_of, select
-from segtrain.metrics.pairs import Pairs, box_pairs, mask_pairs
+from segtrain.metrics.pairs import NO_PAIRS, Pairs, box_pairs
+from segtrain.metrics.pairs import mask_pairs as find_mask_pairs
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
 IouType = Literal["segm", "bbox"]
@@ -36,6 +37,7 @@ class Candidates:
         truth_area: (G,) area of each true object, the annotation's own.
         crowd: (G,) true for crowds.
         pairs: IoU of the detections and true objects of one image and category.
+        others: IoU of the masks of one image and different categories; empty for boxes.
     """
 
     image_ids: IntArray
@@ -51,12 +53,13 @@ class Candidates:
     truth_area: FloatArray
     crowd: BoolArray
     pairs: Pairs
+    others: Pairs
 
     @property
     def nbytes(self) -> int:
         """Memory of all arrays in bytes."""
         own = sum(array.nbytes for array in vars(self).values() if isinstance(array, np.ndarray))
-        return own + sum(array.nbytes for array in self.pairs)
+        return own + sum(array.nbytes for array in (*self.pairs, *self.others))
 
     def by_boxes(self, truths: Sequence[GroundTruth], predictions: Sequence[Any]) -> "Candidates":
         """Find the pairs whose boxes overlap, of the same detections and true objects.
@@ -66,13 +69,9 @@ class Candidates:
             predictions: the given detections.
         """
         shapes = _Shapes.of(select(truths, self.truth_record), select(predictions, self.record), "bbox")
-        return replace(self, area=shapes.area, pairs=shapes.pairs(*self._groups, self.crowd))
-
-    @property
-    def _groups(self) -> tuple[IntArray, IntArray]:
-        """Groups of detections and of true objects that may be matched: of one image and category."""
         images = len(self.image_ids)
-        return self.category * images + self.image, self.truth_category * images + self.truth_image
+        groups = self.category * images + self.image, self.truth_category * images + self.truth_image
+        return replace(self, area=shapes.area, pairs=shapes.pairs(*groups, self.crowd), others=NO_PAIRS)
 
     def highest_iou(self, detections: BoolArray, truths: BoolArray) -> float:
         """Return the highest IoU of some detections with some true objects; 0 where none overlap.
@@ -83,6 +82,17 @@ class Candidates:
         """
         counted = detections[self.pairs.detection] & truths[self.pairs.truth]
         return float(self.pairs.iou[counted].max(initial=0.0))
+
+    def max_iou_per_detection(self) -> FloatArray:
+        """Compute the IoU of each detection with the true object of any category that it overlaps most, (D,).
+
+        It is 0 for detections that overlap none; crowds do not count.
+        """
+        best = np.zeros(len(self.record))
+        for pairs in (self.pairs, self.others):
+            counted = pairs.where(~self.crowd[pairs.truth])
+            np.maximum.at(best, counted.detection, counted.iou)
+        return best
 
     def max_iou_per_truth(self, truths: int, score_threshold: float) -> FloatArray:
         """Compute the IoU of each true object with the detection of its category that overlaps it most.
@@ -107,6 +117,7 @@ def find_candidates(
     image_ids: Sequence[int],
     category_ids: Sequence[int],
     iou_type: IouType,
+    mask_pairs: Pairs | None = None,
 ) -> Candidates:
     """Find the pairs of detections and true objects that overlap.
 
@@ -116,6 +127,7 @@ def find_candidates(
         image_ids: every image that was segmented; records of others are left out.
         category_ids: categories to match; records of others are left out.
         iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
+        mask_pairs: what ``pairs_in_images`` finds; None to find it.
 
     >>> mask = masks.encode(np.ones((4, 4)))
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
@@ -135,7 +147,14 @@ def find_candidates(
     known = select(truths, real)
     crowd = np.array([bool(t["iscrowd"]) for t in known], dtype=np.bool_)
     shapes = _Shapes.of(known, select(predictions, found), iou_type)
-    groups = category * len(images) + image, truth_category * len(images) + truth_image
+    if iou_type == "bbox":
+        groups = category * len(images) + image, truth_category * len(images) + truth_image
+        pairs, others = shapes.pairs(*groups, crowd), NO_PAIRS
+    else:
+        every = pairs_in_images(truths, predictions) if mask_pairs is None else mask_pairs
+        every = every.renumbered(found, len(predictions), real, len(truths))
+        same = category[every.detection] == truth_category[every.truth]
+        pairs, others = every.where(same), every.where(~same)
     return Candidates(
         image_ids=images,
         category_ids=categories,
@@ -149,7 +168,8 @@ def find_candidates(
         truth_category=truth_category,
         truth_area=np.array([t["area"] for t in known], dtype=np.float64),
         crowd=crowd,
-        pairs=shapes.pairs(*groups, crowd),
+        pairs=pairs,
+        others=others,
     )
 
 
@@ -171,7 +191,7 @@ class _Shapes:
         return cls(real, found, found[:, 2] * found[:, 3])
 
     def pairs(self, detection_group: IntArray, truth_group: IntArray, crowd: BoolArray) -> Pairs:
-        find = box_pairs if isinstance(self.truths, np.ndarray) else mask_pairs
+        find = box_pairs if isinstance(self.truths, np.ndarray) else find_mask_pairs
         return find(self.detections, self.truths, detection_group, truth_group, crowd)
 
 
@@ -187,6 +207,31 @@ def _numbers(ids: IntArray, known: IntArray) -> tuple[IntArray, BoolArray]:
     """Find the position of each id among the known ones, which increase, and which ids are known."""
     place = np.minimum(np.searchsorted(known, ids), max(len(known) - 1, 0))
     return place, known[place] == ids if len(known) else np.zeros(len(ids), dtype=np.bool_)
+
+
+def pairs_in_images(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Prediction] | Sequence[BoxPrediction],
+    iou_type: IouType = "segm",
+) -> Pairs:
+    """Find the pairs of detections and true objects of one image that overlap, whatever their categories.
+
+    Args:
+        truths: all true objects.
+        predictions: all detections.
+        iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
+
+    Returns:
+        The pairs, with indices of the given records.
+
+    >>> truth = {"image_id": 1, "bbox": [0.0, 0.0, 4.0, 4.0], "iscrowd": 0}
+    >>> predictions = [{"image_id": 1, "bbox": [0.0, 0.0, 4.0, 2.0]}, {"image_id": 2, "bbox": [0.0, 0.0, 4.0, 4.0]}]
+    >>> pairs_in_images([truth], predictions, "bbox").iou.tolist()
+    [0.5]
+    """
+    crowd = np.array([bool(truth["iscrowd"]) for truth in truths], dtype=np.bool_)
+    groups = column(predictions, "image_id"), column(truths, "image_id")
+    return _Shapes.of(truths, predictions, iou_type).pairs(*groups, crowd)
 
 
 def max_iou(
@@ -206,15 +251,7 @@ def max_iou(
     >>> max_iou([truth], predictions, "bbox").tolist()
     [0.5, 0.0]
     """
-    pairs = _pairs_in_images(truths, predictions, iou_type)
+    pairs = pairs_in_images([truth for truth in truths if not truth["iscrowd"]], predictions, iou_type)
     best = np.zeros(len(predictions))
     np.maximum.at(best, pairs.detection, pairs.iou)
     return best
-
-
-def _pairs_in_images(truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: IouType) -> Pairs:
-    """Find the pairs of detections and true objects of the same image; indices count the true objects alone."""
-    real = [truth for truth in truths if not truth["iscrowd"]]
-    shapes = _Shapes.of(real, predictions, iou_type)
-    found_image, real_image = (column(records, "image_id") for records in (predictions, real))
-    return shapes.pairs(found_image, real_image, np.zeros(len(real), dtype=np.bool_))

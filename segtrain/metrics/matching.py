@@ -1,14 +1,16 @@
 """COCO's matching of detections to true objects (pycocotools.cocoeval.evaluateImg), and their overlaps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
-from segtrain.arrays import BoolArray, FloatArray, IntArray
+from segtrain.arrays import BoolArray, FloatArray, IntArray, rank_in_group
+from segtrain.masks.sweep import ranges
 from segtrain.metrics.candidates import Candidates, IouType, find_candidates
 from segtrain.metrics.pairs import Pairs
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
@@ -23,6 +25,7 @@ AREAS = (
 )  # ends included
 ALL, SMALL, MEDIUM, LARGE = range(4)  # indices into AREAS
 IOU50, IOU75 = 0, 5  # indices into IOU_THRESHOLDS
+_CELLS = 2**20  # largest size of a table of pairs that are matched at a time; bounds the memory
 
 
 def match_greedily(
@@ -57,26 +60,72 @@ def match_greedily(
     matched = np.full((*shape, detections), -1, dtype=np.int32)
     taken = np.full((*shape, len(crowd)), -1, dtype=np.int32)
     near = pairs.where(pairs.iou >= least.min())
-    # Most pairs have no rival and are matched at once; the others one after the other.
+    # Most pairs have no rival and are matched at once.
     rivals = np.bincount(near.detection, minlength=detections), np.bincount(near.truth, minlength=len(crowd))
     alone = (rivals[0][near.detection] == 1) & (rivals[1][near.truth] == 1)
     row, column, overlap = near.where(alone)
     enough = (overlap >= least[:, None])[:, None]
     matched[:, :, row] = np.where(enough, column, -1)
     taken[:, :, column] = np.where(enough, row, -1)
-    rows, columns, overlaps = near.where(~alone)
-    starts = np.flatnonzero(np.diff(rows, prepend=-1))
-    for start, stop in pairwise([*starts.tolist(), len(rows)]):
-        candidates, overlap = columns[start:stop], overlaps[start:stop]
-        free = ((taken[:, :, candidates] < 0) | crowd[candidates]) & (overlap >= least[:, None, None])
-        regular = free & ~ignored[:, candidates]
-        wanted = np.where(regular.any(axis=2, keepdims=True), regular, free)
-        last_best = len(candidates) - 1 - np.where(wanted, overlap, -1.0)[:, :, ::-1].argmax(axis=2)
-        t, a = np.nonzero(wanted.any(axis=2))
-        chosen = candidates[last_best[t, a]]
-        matched[t, a, rows[start]] = chosen
-        taken[t, a, chosen] = rows[start]
+    for rivals in _turns(near.where(~alone), detections, len(crowd), _CELLS // (len(thresholds) * len(ignored))):
+        _match_turn(rivals, least, crowd, ignored, matched, taken)
     return matched, taken
+
+
+def _turns(pairs: Pairs, detections: int, truths: int, most: int) -> Iterator[Pairs]:
+    """Divide pairs into turns that are matched one after the other.
+
+    Detections that have no truth in common, not even through others, can be matched at the same time: each turn holds
+    one detection of each such group, the best one that is left.
+
+    Args:
+        pairs: pairs to divide, of the detections that overlap one truth the better ones first.
+        detections: number of detections.
+        truths: number of truths.
+        most: about the number of pairs of a turn; a detection's pairs are not divided.
+    """
+    size = detections + truths
+    table = csr_array((np.ones(len(pairs.truth), np.bool_), (pairs.detection, detections + pairs.truth)), (size, size))
+    group = connected_components(table, directed=False)[1]
+    rows, starts, counts = np.unique(pairs.detection, return_index=True, return_counts=True)
+    turn = rank_in_group(group[rows])
+    order = np.argsort(turn, kind="stable")
+    if not len(order):
+        return
+    for of_turn in np.split(order, np.flatnonzero(np.diff(turn[order])) + 1):
+        width = int(counts[of_turn].max(initial=1))
+        for part in np.array_split(of_turn, max(1, -(-len(of_turn) * width // max(most, 1)))):
+            yield pairs.where(ranges(starts[part], starts[part] + counts[part]))
+
+
+def _match_turn(
+    pairs: Pairs, least: FloatArray, crowd: BoolArray, ignored: BoolArray, matched: PlaceArray, taken: PlaceArray
+) -> None:
+    """Match detections that share no truth, at all thresholds and areas at once; see ``match_greedily``.
+
+    Args:
+        pairs: pairs of the detections.
+        least: (T,) least IoU of a match.
+        crowd: (G,) true for crowds.
+        ignored: (A, G) true for truths that do not count.
+        matched: (T, A, D) index of each detection's truth, which is changed.
+        taken: (T, A, G) index of each truth's last detection, likewise.
+    """
+    starts = np.flatnonzero(np.diff(pairs.detection, prepend=-1))
+    counts = np.diff(starts, append=len(pairs.detection))
+    rows = pairs.detection[starts]
+    column = np.arange(int(counts.max(initial=0)))
+    place = starts[:, None] + np.minimum(column, counts[:, None] - 1)
+    candidates = pairs.truth[place]  # (N, C), the last one repeated where there are fewer
+    overlap = np.where(column < counts[:, None], pairs.iou[place], -1.0)
+    free = ((taken[:, :, candidates] < 0) | crowd[candidates]) & (overlap >= least[:, None, None, None])
+    regular = free & ~ignored[:, candidates]
+    wanted = np.where(regular.any(axis=3, keepdims=True), regular, free)
+    last_best = len(column) - 1 - np.where(wanted, overlap, -1.0)[..., ::-1].argmax(axis=3)
+    t, a, number = np.nonzero(wanted.any(axis=3))
+    chosen = candidates[number, last_best[t, a, number]]
+    matched[t, a, rows[number]] = chosen
+    taken[t, a, chosen] = rows[number]
 
 
 @dataclass(frozen=True)
@@ -252,7 +301,7 @@ def match_candidates(
         score=candidates.score,
         image=candidates.image,
         category=candidates.category,
-        rank=_rank(candidates.category * len(candidates.image_ids) + candidates.image),
+        rank=rank_in_group(candidates.category * len(candidates.image_ids) + candidates.image),
         near=place,
         near_truth=_with_column(of_given, np.int32(-1)),
         near_ignored=_with_column(of_ignored, np.False_),
@@ -268,15 +317,6 @@ def match_candidates(
 def _with_column(table: npt.NDArray[Any], value: np.generic) -> npt.NDArray[Any]:
     """Append a column of one value to a table (T, A, M)."""
     return np.concatenate([table, np.full((*table.shape[:2], 1), value)], axis=2)
-
-
-def _rank(group: IntArray) -> IntArray:
-    """Count the preceding entries of the same group."""
-    order = np.argsort(group, kind="stable")
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    rank = np.zeros(len(group), dtype=np.int64)
-    rank[order] = np.arange(len(group)) - np.repeat(starts, np.diff(starts, append=len(group)))
-    return rank
 
 
 def _outside(area: FloatArray, areas: Sequence[tuple[float, float]]) -> BoolArray:

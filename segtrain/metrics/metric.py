@@ -12,6 +12,7 @@ from segtrain.arrays import FloatArray, IntArray
 from segtrain.mask_records import reaching
 from segtrain.metrics.candidates import Candidates, IouType, find_candidates
 from segtrain.metrics.matching import ALL, Matches, match_candidates
+from segtrain.metrics.pairs import Pairs
 from segtrain.metrics.resampled_ap import ResampledPrecision, resampled_precision
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
@@ -30,6 +31,7 @@ class MetricInput:
         sizes: image id -> (H, W) of each of the I images, by increasing id; records of other images are left out.
         max_dets: detections kept per image and category for AP and AR, best first; at least 1.
         score_threshold: operating point, a score.
+        all_pairs: function that returns what ``pairs_in_images`` finds, which several tracks share; None to find it.
     """
 
     truths: Sequence[GroundTruth]
@@ -39,6 +41,7 @@ class MetricInput:
     sizes: Mapping[int, tuple[int, int]]
     max_dets: int
     score_threshold: float
+    all_pairs: Callable[[], Pairs] | None = None
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -104,6 +107,7 @@ def _candidates(
         image_ids=list(inputs.sizes),
         category_ids=inputs.category_ids,
         iou_type=iou_type,
+        mask_pairs=inputs.all_pairs() if inputs.all_pairs is not None and iou_type == "segm" else None,
     )
 
 

@@ -35,6 +35,31 @@ class Pairs(NamedTuple):
         """
         return Pairs(self.detection[chosen], self.truth[chosen], self.iou[chosen])
 
+    def renumbered(self, detections: IntArray, all_detections: int, truths: IntArray, all_truths: int) -> "Pairs":
+        """Select the pairs of some detections and true objects, with their places among these as indices.
+
+        Args:
+            detections: indices of the selected detections, in their new order.
+            all_detections: number of all detections.
+            truths: indices of the selected true objects, in their new order.
+            all_truths: number of all true objects.
+
+        >>> pairs = Pairs(np.array([0, 1]), np.array([0, 0]), np.array([0.5, 0.9]))
+        >>> pairs.renumbered(np.array([1]), 2, np.array([0]), 1)
+        Pairs(detection=array([0]), truth=array([0]), iou=array([0.9]))
+        """
+        places = []
+        for chosen, count in ((detections, all_detections), (truths, all_truths)):
+            place = np.full(count, -1, dtype=np.int64)
+            place[chosen] = np.arange(len(chosen))
+            places.append(place)
+        found = Pairs(places[0][self.detection], places[1][self.truth], self.iou)
+        order = np.lexsort((found.truth, found.detection))
+        return found.where(order[(found.detection >= 0)[order] & (found.truth >= 0)[order]])
+
+
+NO_PAIRS = Pairs(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))
+
 
 def mask_pairs(
     detections: Sequence[Rle],

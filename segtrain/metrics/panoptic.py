@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segtrain import masks
-from segtrain.arrays import FloatArray, IntArray, mean_of_defined
+from segtrain.arrays import FloatArray, IntArray, mean_of_defined, rank_in_group
 from segtrain.mask_records import column, rles_of
 from segtrain.masks import PackedRles
 from segtrain.masks.sweep import Runs, blocks, ranges
@@ -183,7 +183,8 @@ def _count(truths: _Segments, predictions: _Segments, crowds: _Segments, pixels:
     ends = np.cumsum([len(mask) for mask in owners])[:-1]
     spans = zip(np.split(partition.first, ends), np.split(partition.last, ends), strict=True)
     real, found, ignored = ((mask, *span) for mask, span in zip(owners, spans, strict=True))
-    real_owner, found_owner = _painted(partition, real, 0), _painted(partition, found, LEAST_SHARE)
+    real_owner = _painted(partition, real, truths.image, 0)
+    found_owner = _painted(partition, found, predictions.image, LEAST_SHARE)
     real_area = partition.areas(real_owner, len(truths.rles))
     found_area = partition.areas(found_owner, len(predictions.rles))
     real_place, found_place = truths.place, predictions.place
@@ -219,23 +220,29 @@ def _in_line(segments: _Segments, pixels: int) -> Runs:
     return mask, starts + offset, stops + offset
 
 
-def _painted(partition: Partition, runs: Runs, least_share: float) -> IntArray:
+def _painted(partition: Partition, runs: Runs, image: IntArray, least_share: float) -> IntArray:
     """Assign each part of the partition to one mask, (P,); -1 for none.
 
     Args:
-        partition: partition of the image.
+        partition: partition of the images.
         runs: mask, first part and index after the last part of each run; masks in order of precedence.
+        image: (N,) image of each mask.
         least_share: masks that keep no more than this share of their pixels are dropped.
     """
     mask, first, last = runs
     depth = partition.total(first, last)
     owner = np.where(depth == 1, partition.total(first, last, mask), -1)
-    # Only masks that overlap others need the loop; in most images they are few.
+    # Only masks that overlap others need the loop: one of each image at a time, since images do not share parts.
     crossings = np.concatenate([[0], np.cumsum(depth > 1)])
-    for number in np.unique(mask[crossings[last] > crossings[first]]).tolist():
-        low, high = np.searchsorted(mask, [number, number + 1])
-        own = ranges(first[low:high], last[low:high])
-        kept = own[(owner[own] < 0) | (depth[own] == 1)]
-        enough = partition.lengths[kept].sum() > least_share * partition.lengths[own].sum()
-        owner[kept] = number if enough else -1
+    numbers = np.unique(mask[crossings[last] > crossings[first]])
+    turn = rank_in_group(image[numbers])
+    for masks_of_turn in (numbers[turn == n] for n in range(int(turn.max(initial=-1)) + 1)):
+        run = ranges(*np.searchsorted(mask, [masks_of_turn, masks_of_turn + 1]))
+        own = ranges(first[run], last[run])
+        painter = np.repeat(mask[run], last[run] - first[run])
+        free = (owner[own] < 0) | (depth[own] == 1)
+        number = np.searchsorted(masks_of_turn, painter)
+        whole, kept = (np.bincount(number, partition.lengths[own] * share) for share in (1, free))
+        enough = (kept > least_share * whole)[number]
+        owner[own[free]] = np.where(enough, painter, -1)[free]
     return owner

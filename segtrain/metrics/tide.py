@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from segtrain.arrays import BoolArray, FloatArray, IntArray
-from segtrain.mask_records import rles_of, select
+from segtrain.metrics.candidates import Candidates
 from segtrain.metrics.matching import Matches
 from segtrain.metrics.metric import MetricInput
-from segtrain.metrics.pairs import Pairs, mask_pairs
+from segtrain.metrics.pairs import Pairs
 from segtrain.metrics.resampled_ap import interpolated_ap
-from segtrain.records import GroundTruth, Prediction
 
 FOREGROUND, BACKGROUND = 0.5, 0.1  # least IoU of a match; largest IoU of a detection that lies on background
 TYPES = ("category", "location", "both", "duplicates", "background")  # types of false detections
@@ -39,9 +38,7 @@ class ErrorTypes:
     missed: BoolArray
 
 
-def error_types(
-    matches: Matches, truths: Sequence[GroundTruth], predictions: Sequence[Prediction], *, max_dets: int
-) -> ErrorTypes:
+def error_types(matches: Matches, candidates: Candidates, *, max_dets: int) -> ErrorTypes:
     """Assign exactly one type of error to each false detection, at an IoU of .5.
 
     The type is the first that applies: location, if the detection overlaps an object of its category by an IoU from .1
@@ -51,8 +48,7 @@ def error_types(
 
     Args:
         matches: matches of the masks; the first threshold is .5, the first range of areas holds all sizes.
-        truths: true objects that were matched.
-        predictions: detections that were matched.
+        candidates: the masks that were matched.
         max_dets: detections kept per image and category, best first; others are neither right nor wrong.
 
     Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (2020); the order, where
@@ -63,28 +59,21 @@ def error_types(
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
     >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.9, 0.4)]
     >>> inputs = MetricInput([truth], pair, None, [1], {1: (4, 4)}, max_dets=100, score_threshold=0.0)
-    >>> errors = error_types(inputs.matches("segm"), [truth], pair, max_dets=100)
+    >>> errors = error_types(inputs.matches("segm"), inputs.candidates("segm"), max_dets=100)
     >>> [TYPES[n] if n >= 0 else None for n in errors.type]
     [None, 'duplicates']
     """
     counted = (matches.rank < max_dets) & ~matches.ignored(0, 0)
-    place = np.full(len(truths) + 1, -1, dtype=np.int64)  # the last stands for no truth
+    # The last entry stands for no object.
+    place = np.full(int(matches.truth_record.max(initial=-1)) + 2, -1, dtype=np.int64)
     place[matches.truth_record] = np.arange(len(matches.truth_record))
     right = np.where(counted, place[matches.truth(0, 0)], -1)
     real = ~matches.truth_ignored[0]
-    kind = np.full(len(matches.record), -1, dtype=np.int64)
-    meant = np.full(len(matches.record), -1, dtype=np.int64)
     false = counted & (right < 0)
-    here, there = np.flatnonzero(false), np.flatnonzero(real)
-    pairs = mask_pairs(
-        rles_of(select(predictions, matches.record[here])),
-        [truths[n]["segmentation"] for n in matches.truth_record[there]],
-        matches.image[here],
-        matches.truth_image[there],
+    own, other = (
+        pairs.where(false[pairs.detection] & real[pairs.truth]) for pairs in (candidates.pairs, candidates.others)
     )
-    same = matches.category[here][pairs.detection] == matches.truth_category[there][pairs.truth]
-    kind[here], best = _types(pairs.where(same), pairs.where(~same), len(here))
-    meant[here] = np.where(best >= 0, np.append(there, -1)[best], -1)
+    kind, meant = (np.where(false, column, -1) for column in _types(own, other, len(false)))
     missed = real.copy()
     missed[right[right >= 0]] = missed[meant[meant >= 0]] = False
     return ErrorTypes(kind, meant, right, missed)
@@ -152,7 +141,7 @@ def error_costs(inputs: MetricInput) -> ErrorCosts:
     {'location': 0, 'duplicates': 1, 'background': 0, 'misses': 0}
     """
     matches = inputs.matches("segm")
-    errors = error_types(matches, inputs.truths, inputs.masks or (), max_dets=inputs.max_dets)
+    errors = error_types(matches, inputs.candidates("segm"), max_dets=inputs.max_dets)
     names = [name for name in (*TYPES, MISSES) if len(matches.category_ids) > 1 or name not in _NEEDS_CATEGORIES]
     before, *after = fixed_precision(matches, errors, [(), *([name] for name in names)])
     number = [*np.bincount(errors.type + 1, minlength=len(TYPES) + 1)[1:].tolist(), int(errors.missed.sum())]
@@ -186,7 +175,7 @@ def fixed_precision(matches: Matches, errors: ErrorTypes, fixes: Sequence[Collec
     >>> found = {"image_id": 1, "category_id": 1, "segmentation": mask, "score": 0.9}
     >>> inputs = MetricInput(truths, [found], None, [1], {1: (4, 4), 2: (4, 4)}, max_dets=100, score_threshold=0.0)
     >>> matches = inputs.matches("segm")
-    >>> errors = error_types(matches, truths, [found], max_dets=100)
+    >>> errors = error_types(matches, inputs.candidates("segm"), max_dets=100)
     >>> [round(precision, 3) for precision in fixed_precision(matches, errors, [(), [MISSES]])]
     [0.505, 1.0]
     """

@@ -8,7 +8,7 @@ import numpy as np
 
 from segtrain import masks
 from segtrain.arrays import BoolArray, IntArray
-from segtrain.mask_records import by_image, column, rles_of
+from segtrain.mask_records import column, rles_of
 from segtrain.masks import Overlaps, PackedRles, Rle, sweep
 from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction
@@ -110,22 +110,19 @@ def merges_and_splits(parts: Mapping[int, Sequence[Rle]], predictions: Sequence[
     >>> merges_and_splits({1: [first, second]}, [one_for_both])
     MergesAndSplits(objects=2, found=2, merged=2, split=0)
     """
-    every = PackedRles.of(rles_of(predictions))
-    covered = merged = split = 0
-    for image_id, own in by_image(predictions).items():
-        if image_id not in parts:
-            continue
-        rles, objects = every.where(own), parts[image_id]
-        covers, inside = _mostly(masks.overlaps(rles, objects), masks.area(rles), masks.area(objects))
-        several = np.bincount(covers.first, minlength=len(rles)) > 1
-        merged += len(np.unique(covers.second[several[covers.first]]))
-        seen = np.zeros(len(objects), dtype=np.bool_)
-        seen[covers.second] = True
-        in_pieces = _in_pieces(rles, inside, len(objects))
-        split += int(in_pieces.sum())
-        seen |= in_pieces
-        covered += int(seen.sum())
-    return MergesAndSplits(sum(map(len, parts.values())), covered, merged, split)
+    objects = PackedRles.of([rle for own in parts.values() for rle in own])
+    object_image = np.repeat(np.array(list(parts), dtype=np.int64), [len(own) for own in parts.values()])
+    image = column(predictions, "image_id")
+    there = np.flatnonzero(np.isin(image, object_image))
+    rles = PackedRles.of(rles_of(predictions)).where(there)
+    pairs = masks.overlaps(rles, objects, image[there], object_image)
+    covers, inside = _mostly(pairs, masks.area(rles), masks.area(objects))
+    several = np.bincount(covers.first, minlength=len(rles)) > 1
+    merged = np.unique(covers.second[several[covers.first]])
+    in_pieces = _in_pieces(rles, inside, len(objects))
+    found = in_pieces.copy()
+    found[covers.second] = True
+    return MergesAndSplits(len(objects), int(found.sum()), len(merged), int(in_pieces.sum()))
 
 
 def _all_grown(rles: PackedRles) -> PackedRles:

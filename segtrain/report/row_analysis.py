@@ -148,7 +148,7 @@ class Analyst:
                 contrast = resample_contrast(row, self.ground_truth, self.traits, self.max_dets, self.draws)
                 image_f1 = self._image_f1(detections)
             shares.done(_REST)
-            self.ground_truth.forget(detections)
+            self.ground_truth.forget(detections, track)
         analysis = RowAnalysis(
             tracks=tracks,
             scoring_seconds=spent,

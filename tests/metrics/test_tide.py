@@ -12,7 +12,8 @@ from pycocotools import mask as coco_mask
 
 from segtrain import masks
 from segtrain.metrics.average_precision import average_precision
-from segtrain.metrics.matching import Matches, match
+from segtrain.metrics.candidates import find_candidates
+from segtrain.metrics.matching import Matches, match_candidates
 from segtrain.metrics.tide import MISSES, TYPES, error_costs, error_types, fixed_precision
 from segtrain.records import GroundTruth, Prediction
 from tests.helpers.builders import truth_of
@@ -91,10 +92,11 @@ def reference_precision(drawn: Scene, errors: tuple[Found, list[int], set[int]],
 
 
 def ours(drawn: Scene, category_ids: list[int], max_dets: int) -> tuple[Matches, Any]:
-    matches = match(
+    candidates = find_candidates(
         drawn.truths, drawn.predictions, image_ids=list(drawn.sizes), category_ids=category_ids, iou_type="segm"
     )
-    return matches, error_types(matches, drawn.truths, drawn.predictions, max_dets=max_dets)
+    matches = match_candidates(candidates)
+    return matches, error_types(matches, candidates, max_dets=max_dets)
 
 
 def agnostic(drawn: Scene) -> Scene:
