@@ -5,14 +5,14 @@ fourth on, a length is stored as the difference to the one two before. A number 
 first; bit 5 says that more follow, bit 4 of the last one is the sign.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.arrays import IntArray
+from segtrain.arrays import BoolArray, IntArray
 
 _BLOCK = 2**21  # characters that are decoded, or flips that are encoded, at a time; bounds the memory
 LIMITS = 1 << np.arange(4, 60, 5)  # the least number that needs more than one character, more than two, ...
@@ -74,11 +74,56 @@ def blocks(ends: IntArray) -> Iterator[tuple[int, int]]:
     return pairwise(cuts)
 
 
-def _runs(text: bytes, ends_of_codes: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """Decode the runs of 1s of some masks."""
+def are_sound(codes: Sequence[str], pixels: IntArray) -> BoolArray:
+    """Find the codes that need no correction, many at once, (N,).
+
+    Their runs add up to the pixels of the plane, and none but the first is empty.
+
+    Args:
+        codes: run-length codes of the masks, each of which ``CODE`` matches.
+        pixels: (N,) number of pixels of each mask's plane.
+
+    >>> are_sound(["222", "06", "2022", "23"], np.array([6, 6, 6, 6])).tolist()
+    [True, True, False, False]
+    """
+    ends = np.cumsum(np.array([len(code) for code in codes], dtype=np.int64))
+    sound = np.zeros(len(codes), dtype=np.bool_)
+    for first, last in blocks(ends):
+        text = "".join(codes[first:last]).encode("ascii")
+        lengths = _run_lengths(text, ends[first:last] - (ends[first - 1] if first else 0))
+        own, odd = lengths.pairs, lengths.odd
+        wrong = (own <= 0) | (own > pixels[first:last][lengths.mask][:, None])
+        # Only the first run of 0s may be empty, and the last run of 1s may be missing.
+        wrong[lengths.first, 0] = own[lengths.first, 0] < 0
+        wrong[lengths.last[odd], 1] = False
+        total = np.add.reduceat(own.sum(axis=1), lengths.first) if last > first else np.zeros(0, dtype=np.int64)
+        sound[first:last] = total == pixels[first:last]
+        sound[lengths.mask[wrong.any(axis=1)] + first] = False
+    return sound
+
+
+class _RunLengths(NamedTuple):
+    """Lengths of the runs of N masks, in R pairs of a run of 0s and the following run of 1s.
+
+    Attributes:
+        pairs: (R, 2) lengths; 0 for a run of 1s that is missing at the end of a mask.
+        mask: (R,) index of each pair's mask, not decreasing.
+        first: (N,) first pair of each mask.
+        last: (N,) last pair of each mask.
+        odd: (N,) true for masks that end with a run of 0s.
+    """
+
+    pairs: IntArray
+    mask: IntArray
+    first: IntArray
+    last: IntArray
+    odd: BoolArray
+
+
+def _run_lengths(text: bytes, ends_of_codes: IntArray) -> _RunLengths:
+    """Decode the lengths of all runs of some masks."""
     values, ends = _numbers(text)
     lengths = np.diff(np.searchsorted(ends, ends_of_codes), prepend=0)
-    # A row is a run of 0s and the following run of 1s, which may be missing at the end of a mask.
     rows = (lengths + 1) // 2
     mask = np.repeat(np.arange(len(rows)), rows)
     first = np.cumsum(rows) - rows
@@ -92,11 +137,19 @@ def _runs(text: bytes, ends_of_codes: IntArray) -> tuple[IntArray, IntArray, Int
     sums = np.cumsum(pairs, axis=0)
     sums -= (sums[first] - pairs[first])[mask]
     sums[first, 0] = leading
-    sums[(first + rows - 1)[odd], 1] = 0
-    stops = np.cumsum(sums.sum(axis=1))
-    stops -= np.append(0, stops)[first][mask]
-    kept = sums[:, 1] > 0
-    return mask[kept], (stops - sums[:, 1])[kept], stops[kept]
+    last = first + rows - 1
+    sums[last[odd], 1] = 0
+    return _RunLengths(sums, mask, first, last, odd)
+
+
+def _runs(text: bytes, ends_of_codes: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Decode the runs of 1s of some masks."""
+    lengths = _run_lengths(text, ends_of_codes)
+    mask, ones = lengths.mask, lengths.pairs[:, 1]
+    stops = np.cumsum(lengths.pairs.sum(axis=1))
+    stops -= np.append(0, stops)[lengths.first][mask]
+    kept = ones > 0
+    return mask[kept], (stops - ones)[kept], stops[kept]
 
 
 def text_of(

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from segtrain.masks import Rle, area, counts_of, difference, empty, from_polygons, from_runs, iou, union
+from segtrain.arrays import BoolArray
+from segtrain.masks import Rle, area, codec, counts_of, difference, empty, from_polygons, from_runs, iou, union
 from segtrain.masks.forms import CODE
 
 # pycocotools walks along an outline in fifths of a pixel, keeps some 20 bytes a step, and counts in 32-bit integers.
@@ -52,6 +53,32 @@ def from_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
     for polygon in segmentation:
         check_polygon(polygon, size)
     return from_polygons(segmentation, size)
+
+
+def are_compressed(segmentations: Sequence[object], sizes: Sequence[tuple[int, int] | None]) -> BoolArray:
+    """Find the segmentations that ``from_segmentation`` returns as they are, many at once, (N,).
+
+    These are compressed run lengths of the right size, as pycocotools writes them.
+
+    Args:
+        segmentations: N segmentations.
+        sizes: (H, W) of the image of each; None for an unknown image.
+
+    >>> are_compressed([{"size": [2, 3], "counts": "222"}, {"size": [2, 3], "counts": [2, 2, 2]}], [(2, 3), (2, 3)])
+    array([ True, False])
+    """
+    found = np.zeros(len(segmentations), dtype=np.bool_)
+    places, codes, pixels = list[int](), list[str](), list[int]()
+    for place, (segmentation, size) in enumerate(zip(segmentations, sizes, strict=True)):
+        if size is None or not isinstance(segmentation, dict) or segmentation.get("size") != list(size):
+            continue
+        code = segmentation.get("counts")
+        if isinstance(code, str) and CODE.fullmatch(code) and set(map(type, segmentation["size"])) == {int}:
+            places.append(place)
+            codes.append(code)
+            pixels.append(size[0] * size[1])
+    found[places] = codec.are_sound(codes, np.array(pixels, dtype=np.int64))
+    return found
 
 
 def lacks_mask(segmentation: object) -> bool:

@@ -67,8 +67,9 @@ def match_greedily(
     enough = (overlap >= least[:, None])[:, None]
     matched[:, :, row] = np.where(enough, column, -1)
     taken[:, :, column] = np.where(enough, row, -1)
-    for rivals in _turns(near.where(~alone), detections, len(crowd), _CELLS // (len(thresholds) * len(ignored))):
-        _match_turn(rivals, least, crowd, ignored, matched, taken)
+    # The others, in turns of those that have no truth in common.
+    for turn in _turns(near.where(~alone), detections, len(crowd), _CELLS // (len(thresholds) * len(ignored))):
+        _match_turn(turn, least, crowd, ignored, matched, taken)
     return matched, taken
 
 

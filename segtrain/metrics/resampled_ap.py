@@ -99,11 +99,12 @@ class _Recalls:
         if self.needed.shape[1] * width <= _TABLE:
             # Few numbers of hits and of true objects: it is faster to look all of them up.
             number = self._reached(width)[self.number * width + np.concatenate([before[None], hits])]
-            return np.einsum("rb,rb->b", np.diff(number, axis=0), precision)
+            total: FloatArray = np.einsum("rb,rb->b", np.diff(number, axis=0), precision)
+            return total
         needed = self.needed[:, self.number]
         _, column = places = np.nonzero((needed > before) & (needed <= hits[-1]))
         row = _first_row(hits, column, needed[places])
-        return np.bincount(column, precision[row, column], minlength=len(before))
+        return np.bincount(column, precision[row, column], minlength=len(before)).astype(np.float64)
 
     def _reached(self, width: int) -> IntArray:
         """Count the recalls that 0, 1, ..., ``width`` - 1 hits reach, for each number of true objects, (N * width,)."""

@@ -252,5 +252,5 @@ def _precision(hits: BoolArray, misses: BoolArray, truths: IntArray) -> FloatArr
         return precision
     starts = np.concatenate([[0], ends[:-1] + 1])
     runs = [np.add.reduceat(counted[: ends[-1] + 1].astype(np.int32), starts) for counted in (hits, misses)]
-    sums = [counts.sum(axis=0) for counts in runs]
-    return np.maximum(precision, interpolated_ap([(runs[0], runs[1])], *sums, truths))
+    right, wrong = (counts.sum(axis=0) for counts in runs)
+    return np.maximum(precision, interpolated_ap([(runs[0], runs[1])], right, wrong, truths))

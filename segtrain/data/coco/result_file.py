@@ -25,7 +25,7 @@ from segtrain.data.coco.result_records import ResultContent, ResultRecord, read_
 from segtrain.errors import SegtrainError
 from segtrain.masks import Rle
 from segtrain.masks.forms import usual_box, usual_form, usual_number
-from segtrain.masks.parse import from_segmentation
+from segtrain.masks.parse import are_compressed, from_segmentation
 from segtrain.records import NO_CATEGORY, BoxPrediction, Category, Prediction
 
 _SAMPLE = 500  # records
@@ -99,6 +99,8 @@ def load_results(
     first = records[0]
     mask_records: list[Prediction] = []
     box_records: list[BoxPrediction] = []
+    own_sizes = [None if image_id is None else sizes[image_id] for image_id in matched_images.ids]
+    compressed = are_compressed([record.segmentation for record in records], own_sizes)
     for number, record in enumerate(records):
         try:
             image_id, category_id = matched_images.ids[number], matched_categories.ids[number]
@@ -112,7 +114,7 @@ def load_results(
             if not record.has_mask and not record.has_box:
                 raise ValueError("there is neither segmentation nor bbox")
             if record.has_mask:
-                rle = _mask(record, sizes[image_id], forms)
+                rle = record.segmentation if compressed[number] else _mask(record, sizes[image_id], forms)
                 mask_records.append(
                     {"image_id": image_id, "category_id": category_id, "segmentation": rle, "score": score}
                 )
