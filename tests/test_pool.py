@@ -10,10 +10,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+import torch
 
 from segtrain import pool
 from segtrain.errors import SegtrainError
 from segtrain.pool import Advance, in_processes
+from segtrain.stopping import finishing_work, stop_requested, stop_signals
 
 logger = logging.getLogger("segtrain.test")
 
@@ -46,9 +48,53 @@ def test_progress_and_messages_come_back(caplog: pytest.LogCaptureFixture) -> No
 
     shares: list[tuple[int, float]] = []
     with caplog.at_level(logging.WARNING):
-        assert sorted(in_processes(work, [7, 8], 2, lambda *share: shares.append(share))) == [(0, 7), (1, 8)]
-    assert sorted(shares) == [(0, 0.5), (0, 0.5), (1, 0.5), (1, 0.5)]
-    assert sorted(caplog.messages) == ["item 7", "item 8"]
+        found = sorted(in_processes(work, [7, 8, 9], 2, lambda *share: shares.append(share)))
+    assert found == [(0, 7), (1, 8), (2, 9)]
+    assert sorted(shares) == [(number, 0.5) for number in (0, 0, 1, 1, 2, 2)]
+    assert sorted(caplog.messages) == ["item 7", "item 8", "item 9"]
+
+
+def test_each_process_has_one_thread_and_leaves_signals_to_the_first() -> None:
+    def work(item: int, advance: Advance) -> int:
+        for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and SLURM send them to all
+            os.kill(os.getpid(), number)
+        return torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert [count for _, count in in_processes(work, [1, 2], 2)] == [1, 1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_deferred_signal_is_handed_on() -> None:
+    def work(item: int, advance: Advance) -> bool:
+        deadline = time.monotonic() + 20
+        advance(0.5)
+        while not stop_requested() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return bool(stop_requested())
+
+    def stop(number: int, share: float) -> None:
+        if not stop_requested():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with stop_signals(), finishing_work():
+        assert [found for _, found in in_processes(work, [1, 2], 2, stop)] == [True, True]
+
+
+def test_what_is_not_asked_for_any_more_ends_at_once(tmp_path: Path) -> None:
+    def work(item: int, advance: Advance) -> int:
+        time.sleep(item)
+        return os.getpid()
+
+    started = time.monotonic()
+    results = in_processes(work, [0, 30], 2)
+    next(results)
+    results.close()
+    assert time.monotonic() - started < 15
 
 
 def test_an_error_of_the_user_is_raised_here() -> None:
@@ -125,14 +171,22 @@ def test_a_signal_never_goes_to_the_group(monkeypatch: pytest.MonkeyPatch) -> No
     assert not signalled
 
 
-def test_no_process_outlives_the_one_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [True, False])
+def test_no_process_outlives_the_one_that_is_killed(
+    told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system ends them at once; if it does not, they end when they have nobody to send a result to."""
+    if not told:
+        monkeypatch.setattr(pool, "_end_with", lambda parent: None)
+
     def work(item: int, advance: Advance) -> None:
         (tmp_path / str(item)).write_text(str(os.getpid()))
-        time.sleep(30)
+        time.sleep(30 if told else 0.1)
 
     parent = os.fork()
     if not parent:
-        list(in_processes(work, [1, 2], 2))
+        for _ in in_processes(work, [1, 2], 2):
+            time.sleep(30)
         os._exit(0)
     files = [tmp_path / "1", tmp_path / "2"]
     while not all(file.exists() and file.read_text() for file in files):

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from segtrain.benchmark import fingerprints
+from segtrain.benchmark import fingerprints, row_files
 from segtrain.benchmark.method_runs import FoundRows
 from segtrain.benchmark.row_files import FOLDER, KeptDetections, RowFiles, describe_machine
 from segtrain.errors import SegtrainError
@@ -42,7 +42,7 @@ def test_detections_are_kept_in_full(tmp_path: Path) -> None:
     drawn = scene(1)
     seconds = {"data": [0.1, 0.2], "segmentation": [0.3, 0.4]}
     boxes = drawn.box_predictions
-    found = Detections(drawn.predictions, boxes, True, 0.25, seconds, exported_boxes=boxes[:3])
+    found = Detections(drawn.predictions, boxes, True, 0.25, seconds, exported_boxes=boxes[:3], timed=[4, 7])
     costs, greys = {"peak_memory_gib": 0.5, "tuning_seconds": None}, {7: (0, 255)}
     rows(tmp_path).keep("detections", "abc", "net", KeptDetections.of(found, costs, greys))
     kept = rows(tmp_path, tmp_path).find("detections", "abc", KeptDetections)
@@ -50,7 +50,7 @@ def test_detections_are_kept_in_full(tmp_path: Path) -> None:
     again = kept.content.detections()
     assert list(again.masks or ()) == drawn.predictions
     assert (again.boxes, again.exported_boxes) == (boxes, boxes[:3])
-    assert (again.class_aware, again.score_threshold, again.seconds) == (True, 0.25, seconds)
+    assert (again.class_aware, again.score_threshold, again.seconds, again.timed) == (True, 0.25, seconds, [4, 7])
     assert (kept.content.costs, kept.content.greys) == (costs, greys)
 
 
@@ -67,12 +67,38 @@ def test_a_damaged_part_is_said_and_made_anew(tmp_path: Path, caplog: pytest.Log
     assert all(str(path) in message for message in caplog.messages)
 
 
+def test_a_damaged_part_is_taken_from_another_evaluation(tmp_path: Path) -> None:
+    damaged, whole = tmp_path / "damaged", tmp_path / "whole"
+    for folder in (damaged, whole):
+        rows(folder).keep("part", "abc", "otsu", Part([0.5]))
+    (path,) = (damaged / FOLDER).iterdir()
+    path.write_bytes(b"")
+    found = rows(damaged, damaged, whole).find("part", "abc", Part)
+    assert found is not None
+    assert found.origin.folder == whole
+    assert rows(damaged, damaged).find("part", "abc", Part) is not None
+
+
+def test_a_part_of_another_type_or_format_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows(tmp_path).keep("part", "abc", "otsu", Part([0.5]))
+    assert rows(tmp_path, tmp_path).find("part", "abc", KeptDetections) is None
+    assert "is damaged" in caplog.text
+    monkeypatch.setattr(row_files, "_FORMAT", 99)
+    assert rows(tmp_path, tmp_path).find("part", "abc", Part) is None
+    assert len(caplog.messages) == 1
+
+
 def test_parts_of_no_row_go(tmp_path: Path) -> None:
-    rows(tmp_path).keep("part", "old", "otsu", Part([]))
+    for name in ("old", "found"):
+        rows(tmp_path).keep("part", name, "otsu", Part([]))
     now = rows(tmp_path, tmp_path)
     now.keep("part", "new", "otsu", Part([]))
+    assert now.find("part", "found", Part) is not None
     now.drop_others()
     assert now.find("part", "old", Part) is None
+    assert now.find("part", "found", Part) is not None
     assert now.find("part", "new", Part) is not None
 
 

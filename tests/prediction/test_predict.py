@@ -209,6 +209,24 @@ def test_pages_of_a_file_that_breaks_off_leave_nothing(tmp_path: Path, monkeypat
                 if path.is_file()]  # fmt: skip
 
 
+def test_what_a_kill_has_left_of_an_image_is_removed(images: Path, tmp_path: Path) -> None:
+    """Of an image whose file is not done: it may be gone when the command is repeated."""
+    last, out, whole = images / "4.png", tmp_path / "out", tmp_path / "whole"
+    save = ("--save", "coco,table")
+    moved = last.rename(tmp_path / last.name)
+    assert run("threshold_otsu", images, "--out", out, *save) == 0
+    for name in ("images.jsonl", "annotations.jsonl", "objects.csv", "done.jsonl"):
+        with (out / ".predict" / name).open("ab") as stream:
+            stream.write(b'{"id": 4}\n{"id"' if name != "done.jsonl" else b'{"path": "4.png"')
+    assert run("threshold_otsu", images, "--out", out, *save) == 0
+    assert len(predicted(out)["images"]) == 3
+    moved.rename(last)
+    for folder in (out, whole):
+        assert run("threshold_otsu", images, "--out", folder, *save) == 0
+    for name in ("predictions.json", "objects.csv"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [("settings.json", b"{"), ("done.jsonl", b"[]\n"), ("done.jsonl", b"\xff\n"), ("images.jsonl", b"")],
