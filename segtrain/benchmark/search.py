@@ -25,6 +25,7 @@ from segtrain.evaluation import GroundTruthSet
 from segtrain.metrics.average_precision import average_precision
 from segtrain.metrics.mean_iou import mean_iou
 from segtrain.records import OBJECT, Prediction, to_predictions
+from segtrain.runtime import seed_everything
 from segtrain.stopping import stop_requested
 from segtrain.values import Positive, PositiveFloat, TunedMetric
 
@@ -322,12 +323,13 @@ def search(
         metric: class-agnostic metric to maximise; mIoU uses every detection.
         max_dets: detections per image that average precision uses.
         budget: limits of the search.
-        seed: seed of the sampler.
+        seed: seed of the sampler, and of random draws that segmenters make.
         show: called after each trial with the used share of the budget, the number of trials, and the best value so
             far, nan without any.
 
     Source: Falkner et al., BOHB: Robust and Efficient Hyperparameter Optimization at Scale (2018), as in Optuna.
     """
+    seed_everything(seed)  # whatever was drawn before, in this process or in the one that it is a fork of
     winner: Winner | None = None
     objective = Objective(
         images, metric, max_dets, None if budget.seconds is None else time.perf_counter() + budget.seconds

@@ -19,7 +19,6 @@ from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import as_yaml, quote_override
 from segtrain.pool import can_fork, in_processes
-from segtrain.runtime import seed_everything
 from segtrain.segmenters import Segmenter
 from segtrain.stopping import finishing_work, stop_if_asked, stop_requested
 from segtrain.values import TunedMetric
@@ -215,7 +214,6 @@ class Tuning:
     def _search(self, one: Search, show: Callable[[float, int, float], None]) -> Winner:
         assert self._images is not None
         assert self._budget is not None
-        seed_everything(self._seed)  # whatever was drawn before, in this process or in the one that it is a fork of
         return search(
             one.space,
             self._images,

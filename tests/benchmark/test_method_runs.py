@@ -5,7 +5,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,25 @@ def test_no_more_processes_than_the_memory_holds(monkeypatch: pytest.MonkeyPatch
         assert module._fitting(8, gib) == processes
 
 
+def test_images_are_shared_by_the_processes_that_fit(drawn: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = []
+
+    def in_processes(work: Any, tasks: Sequence[Any], processes: int, *_: Any) -> Iterator[tuple[int, Any]]:
+        shared.append(processes)
+        for number, task in enumerate(tasks):
+            yield number, work(task, lambda share: None)
+
+    monkeypatch.setattr(module, "TIMED", 1)
+    monkeypatch.setattr(module, "in_processes", in_processes)
+    monkeypatch.setattr(module, "_fitting", lambda processes, gib: processes - 3)
+    method = Method("drawing", Drawing(), 0.0)
+    whole: list[Method] = []
+    module._detect_shared([method], Benchmark(drawn, max_dets=100), 5, lambda count: None, whole.append)
+    assert (shared, whole) == ([2], [method])
+    assert method.detections is not None
+    assert method.detections.timed == [-1]
+
+
 class Drawing:
     """Segmenter that draws from all three generators."""
 
@@ -94,18 +113,21 @@ class Drawing:
         return [Instances((5, 8), none, np.ones(3, np.int64), one, list(map(masks.encode, planes))) for _ in images]
 
 
-def test_what_a_segmenter_draws_in_an_image_depends_on_the_seed_and_the_image_alone(tmp_path: Path) -> None:
+@pytest.fixture
+def drawn(tmp_path: Path) -> Split:
+    """Three black images without objects."""
     for identifier in (-1, 2, 3):
         Image.new("L", (8, 5)).save(tmp_path / f"{identifier}.png")
     images = [{"id": n, "file_name": f"{n}.png", "height": 5, "width": 8} for n in (-1, 2, 3)]
     content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "cell"}]}
     (tmp_path / "truth.json").write_text(json.dumps(content))
-    index = read_index(tmp_path / "truth.json")
-    split = Split("val", index, ImageReader(tmp_path, "auto", 10**6), 0, 0)
+    return Split("val", read_index(tmp_path / "truth.json"), ImageReader(tmp_path, "auto", 10**6))
 
+
+def test_what_a_segmenter_draws_in_an_image_depends_on_the_seed_and_the_image_alone(drawn: Split) -> None:
     def found(seed: int, order: Sequence[int]) -> dict[int, list[Any]]:
-        benchmark = Benchmark(split, max_dets=100, seed=seed)
-        infos = [index.images[place] for place in order]
+        benchmark = Benchmark(drawn, max_dets=100, seed=seed)
+        infos = [drawn.index.images[place] for place in order]
         part = Method("drawing", Drawing(), 0.0).detect_part(infos, benchmark, lambda: None)
         records = list(part.detections.masks or ())
         return {info.id: [r["segmentation"] for r in records if r["image_id"] == info.id] for info in infos}

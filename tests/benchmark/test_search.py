@@ -1,6 +1,7 @@
 """The search for settings: what it finds, what it looks at, and when it ends."""
 
 import os
+import random
 import signal
 from math import isnan
 from pathlib import Path
@@ -15,6 +16,7 @@ from segtrain.benchmark.search_space import build_segmenter
 from segtrain.data.splits import Split, open_splits
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import GroundTruthSet, predict, score
+from segtrain.segmenters.classical.segmenter import LabelMapSegmenter
 from segtrain.stopping import finishing_work, stop_signals
 from tests.helpers.scripts import write_data
 
@@ -77,6 +79,21 @@ def test_what_is_there_already_is_never_made_worse(root: Path) -> None:
 def test_a_number_of_trials_decides_alone(root: Path) -> None:
     first, second = found(root)[0], found(root)[0]
     assert (first.node, first.value, first.completed) == (second.node, second.value, second.completed)
+
+
+def test_what_segmenters_draw_is_the_same_in_each_search(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segment, drawn = LabelMapSegmenter.segment, list[float]()
+
+    def drawing(self: LabelMapSegmenter, images: Any) -> Any:
+        drawn.append(random.random())
+        return segment(self, images)
+
+    monkeypatch.setattr(LabelMapSegmenter, "segment", drawing)
+    for seed in (0, 0, 1):
+        random.random()
+        found(root, tuned(OTSU), count=2, budget=Budget(None, 1), seed=seed)
+    assert len(set(drawn)) == 4
+    assert drawn[:2] == drawn[2:4]
 
 
 def test_a_search_ends_when_all_is_tried(root: Path) -> None:
