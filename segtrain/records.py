@@ -47,6 +47,8 @@ class Instances:
         scores: (N,) float32 in [0, 1], not increasing.
         rles: N compressed COCO run-length masks of the image's size.
         predicted_boxes: (N, 4) float32, boxes that the segmenter itself predicts; None if `boxes` are these.
+        complete_above: score below which instances may be missing, since the segmenter has returned as many as it
+            returns at most; 0 if it has found fewer.
 
     Raises:
         ValueError: the fields do not fit together.
@@ -63,6 +65,7 @@ class Instances:
     scores: npt.NDArray[np.float32]
     rles: Sequence[Rle]
     predicted_boxes: npt.NDArray[np.float32] | None = None
+    complete_above: float = 0.0
 
     def __post_init__(self) -> None:
         count = len(self.rles)
@@ -116,6 +119,7 @@ class Instances:
             self.scores[places],
             self.rles.where(places) if isinstance(self.rles, PackedRles) else [self.rles[place] for place in places],
             None if self.predicted_boxes is None else self.predicted_boxes[places],
+            self.complete_above,
         )
 
     def with_predicted_boxes(self) -> Self:

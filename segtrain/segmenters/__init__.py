@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 
 from segtrain.masks import Rle
 from segtrain.records import Instances
+from segtrain.segmenters.inputs import KnownInputs
 from segtrain.targets import Target
-from segtrain.values import Precision
+from segtrain.values import Precision, TileSetting
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,10 @@ class Trainable(nn.Module, ABC):
             then keeps to its own, and running statistics are averaged.
         precision: precision of matrix products and convolutions (autocast): "fp32", "bf16" or "fp16"; on the CPU, which
             only emulates float16, "fp16" computes in float32.
+        tile: "auto" to cut images larger than those of training and validation into windows, "off" never to, or the
+            side of square windows in pixels of the image; see ``segtrain.segmenters.tiles``.
+        overlap: least share of a window's side that neighbours have in common, in [0, 0.5).
+        inputs: sizes of the images of training and validation; None if they are not known.
         loss_items: number of items, such as sampled regions, over which each term of the latest `losses` is a mean, by
             name; the number of images for a term without an entry. Processes that train together weight their terms
             by it. A network whose terms are means over anything but images sets it in `losses`.
@@ -142,6 +148,9 @@ class Trainable(nn.Module, ABC):
     scores_are_learned: ClassVar[bool] = True
     takes_batches: ClassVar[bool] = False
     precision: Precision = "fp32"
+    tile: TileSetting = "auto"
+    overlap: float = 0.25
+    inputs: KnownInputs | None = None
     loss_items: Mapping[str, int] = MappingProxyType({})
 
     @classmethod
@@ -178,12 +187,28 @@ class Trainable(nn.Module, ABC):
 
     def segment(self, images: Sequence[Tensor]) -> list[Instances]:
         """Segment uint8 RGB tensors (3, H, W) one at a time: in a batch, padding would change the results."""
+        return self._evaluated(self.segment_one, images)
+
+    def segment_at(self, images: Sequence[Tensor], scale: float) -> list[Instances]:
+        """Segment images as `segment` does, resized by a factor instead of as their sizes ask.
+
+        Args:
+            images: uint8 RGB tensors (3, H, W), of any sizes.
+            scale: input pixels per image pixel.
+        """
+        return self._evaluated(partial(self.segment_one_at, scale=scale), images)
+
+    def segment_one_at(self, image: Tensor, scale: float) -> Instances:
+        """Segment an image resized by a factor; a network that resizes images by their size overrides this."""
+        return self.segment_one(image)
+
+    def _evaluated(self, segment_one: Callable[[Tensor], Instances], images: Sequence[Tensor]) -> list[Instances]:
         training = self.training
         if training:  # to visit all modules takes as long as some of their layers
             self.eval()
         try:
             with torch.inference_mode():
-                return [self.segment_one(image) for image in images]
+                return [segment_one(image) for image in images]
         finally:
             if training:
                 self.train()

@@ -121,6 +121,6 @@ def test_the_shift_is_the_one_of_the_targets(scale: float | None, shift: float, 
 def test_the_shift_in_pixels_of_the_image(size: tuple[int, int]) -> None:
     """By the true ratio of both sizes in each direction, which rounding makes differ."""
     geometry = MaskGeometry(InputSize(min_size=None, max_size=100, scale=1.5), "exact", aligned=False)
-    height, width = geometry.input_size.resized(*size)
-    assert geometry.shift(size) == pytest.approx((0.25 * size[1] / width, 0.25 * size[0] / height))
-    assert replace(geometry, aligned=True).shift(size) == (0, 0)
+    height, width = resized = geometry.input_size.resized(*size)
+    assert geometry.shift(size, resized) == pytest.approx((0.25 * size[1] / width, 0.25 * size[0] / height))
+    assert replace(geometry, aligned=True).shift(size, resized) == (0, 0)

@@ -49,25 +49,30 @@ class MaskGeometry:
             return 0.0
         return 0.5 / Fraction(self.input_size.scale).limit_denominator(DENOMINATORS).denominator
 
-    def shift(self, size: tuple[int, int]) -> tuple[float, float]:
-        """Return the distance (x, y) in pixels of an image of this (H, W) by which exact pasting moves masks back.
+    def shift(self, size: tuple[int, int], resized: tuple[int, int]) -> tuple[float, float]:
+        """Return the distance (x, y) in pixels of an image by which exact pasting moves masks back.
 
         A mask at the left or upper border of the image loses as much there.
+
+        Args:
+            size: (H, W) of the image.
+            resized: (H, W) of the input that it was resized to.
         """
-        height, width = self.input_size.resized(*size)
+        height, width = resized
         return self.learned_shift * size[1] / width, self.learned_shift * size[0] / height
 
-    def paste(self, probabilities: Tensor, boxes: Tensor, size: tuple[int, int]) -> list[Rle]:
+    def paste(self, probabilities: Tensor, boxes: Tensor, size: tuple[int, int], resized: tuple[int, int]) -> list[Rle]:
         """Paste the masks of an image.
 
         Args:
             probabilities: (N, M, M) in [0, 1], on any device.
             boxes: (N, 4) xyxy in pixels of the image.
             size: (H, W) of the image.
+            resized: (H, W) of the input that it was resized to.
         """
         if self.mask_paste == "torchvision":
             return paste_masks_as_torchvision(probabilities, boxes, size)
-        return paste_masks(probabilities, boxes, size, self.shift(size))
+        return paste_masks(probabilities, boxes, size, self.shift(size, resized))
 
 
 def resample_through_mask_head(
@@ -93,7 +98,8 @@ def resample_through_mask_head(
     squares = sample_targets(targets, scaled, own, sizes, inner, MASK_SIDE, aligned=geometry.aligned)
     parts = torch.split(squares, [len(target) for target in targets])
     pasted = [
-        iter(geometry.paste(part, target.boxes, size)) for part, target, size in zip(parts, targets, sizes, strict=True)
+        iter(geometry.paste(part, target.boxes, size, resized))
+        for part, target, size, resized in zip(parts, targets, sizes, inner, strict=True)
     ]
     return [
         [next(found) if filled else masks.empty(size) for filled in (masks.area(image) > 0).tolist()]

@@ -1,5 +1,6 @@
 """Mask R-CNN (He et al., 2017): torchvision's modules and losses, on box crops instead of planes."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -251,8 +252,16 @@ class MaskRCNN(Trainable):
 
     def segment_one(self, image: Tensor) -> Instances:
         """See `Trainable`."""
+        return self._segment(image, self.input_size)
+
+    def segment_one_at(self, image: Tensor, scale: float) -> Instances:
+        """See `Trainable`."""
+        return self._segment(image, InputSize(None, sys.maxsize, scale))
+
+    def _segment(self, image: Tensor, input_size: InputSize) -> Instances:
+        """Segment an image that is resized as asked."""
         height, width = int(image.shape[1]), int(image.shape[2])
-        batch = batch_images([image], self.input_size, self.device)
+        batch = batch_images([image], input_size, self.device)
         pyramid, _, proposals = self._propose(batch)
         with self.autocast():
             class_logits, box_deltas = self._box_branch(pyramid, proposals)
@@ -264,12 +273,15 @@ class MaskRCNN(Trainable):
         with self.autocast():
             mask_logits = self._mask_branch(pyramid, [boxes], labels)
         probabilities = mask_logits.float().sigmoid()
+        full = len(scores) == self.roi_heads.detections_per_img
+        complete_above = float(scores[-1]) if full else 0.0  # those left out have no higher class score
         if self.mask_scoring == "mean_confidence":
             scores, order = (scores * mask_confidence(probabilities)).sort(descending=True, stable=True)
             boxes, labels, probabilities = boxes[order], labels[order], probabilities[order]
         boxes = boxes * _ratio(batch.image_sizes[0], (height, width), boxes.device)
-        rles = self.mask_geometry.paste(probabilities, boxes, (height, width))
-        found = Instances((height, width), boxes.cpu().numpy(), labels.cpu().numpy(), scores.cpu().numpy(), rles)
+        rles = self.mask_geometry.paste(probabilities, boxes, (height, width), batch.image_sizes[0])
+        columns = boxes.cpu().numpy(), labels.cpu().numpy(), scores.cpu().numpy()
+        found = Instances((height, width), *columns, rles, complete_above=complete_above)
         return with_boxes_of_masks(found) if self.box_source == "mask" else found
 
     def _propose(self, batch: ImageList) -> tuple[FeaturePyramid, Tensor, list[Tensor]]:

@@ -1,0 +1,129 @@
+"""Segmenters of large images: overlapping windows are segmented one by one, and what is found is joined."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from segtrain.records import Instances
+from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
+from segtrain.segmenters.inputs import SHRUNK, KnownInputs
+from segtrain.segmenters.seams import SeamJoiner
+from segtrain.segmenters.windows import ImagePixels, Pixels, Window, WindowGrid
+from segtrain.values import TileSetting
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Rule by which images are cut into windows.
+
+    Attributes:
+        tile: "auto" for images larger than those of training and validation, in windows of the largest input; "off" for
+            none; or the side of square windows, in pixels of the image, for all that are larger.
+        overlap: least share of a window's side that neighbours have in common.
+        inputs: sizes that the network has seen; None if they are not known, or for a segmenter without training, whose
+            images "auto" leaves whole.
+    """
+
+    tile: TileSetting = "auto"
+    overlap: float = Trainable.overlap
+    inputs: KnownInputs | None = None
+
+    def grid(self, size: tuple[int, int]) -> WindowGrid | None:
+        """Return the windows of an image of this (H, W); None if it is segmented as a whole."""
+        if self.tile == "off" or (self.tile == "auto" and (self.inputs is None or self.inputs.hold(size))):
+            return None
+        if isinstance(self.tile, int):
+            window = self.tile, self.tile
+        else:
+            assert self.inputs is not None
+            window = self.inputs.window(size)
+        if size[0] <= window[0] and size[1] <= window[1]:
+            return None
+        rows, columns = (int(side * self.overlap) for side in window)
+        return WindowGrid(size, window, (rows, columns))
+
+
+@dataclass(frozen=True)
+class TiledSegmenter:
+    """Segmenter that cuts large images into overlapping windows, and applies another one to each.
+
+    A network sees each window at the scale of its training, and returns up to its own number of detections for it.
+    Memory is that of a window, and of the run lengths of what was found.
+
+    Attributes:
+        segmenter: segmenter of the windows, and of whole images that need none.
+        tiling: rule by which images are cut.
+
+    >>> import torch
+    >>> from segtrain.segmenters.classical.segmenter import LabelMapSegmenter
+    >>> from segtrain.segmenters.classical.threshold import mean
+    >>> image = torch.zeros(3, 40, 90, dtype=torch.uint8)
+    >>> image[:, 10:20, 10:60] = 200
+    >>> bright = LabelMapSegmenter(mean, 1, "Mean threshold.", "threshold", None)
+    >>> TiledSegmenter(bright, Tiling(40)).segment([image])[0].boxes.tolist()
+    [[10.0, 10.0, 60.0, 20.0]]
+    """
+
+    segmenter: Segmenter
+    tiling: Tiling = field(default_factory=Tiling)
+
+    @property
+    def scores_are_learned(self) -> bool:
+        """See `Segmenter`."""
+        return self.segmenter.scores_are_learned
+
+    @property
+    def info(self) -> SegmenterInfo:
+        """Facts about the segmenter of the windows."""
+        return info_of(self.segmenter)
+
+    def segment(self, images: Sequence[Tensor]) -> list[Instances]:
+        """See `Segmenter`."""
+        return [self.segment_pixels(ImagePixels(image)) for image in images]
+
+    def segment_pixels(self, pixels: Pixels, advance: Callable[[], None] = lambda: None) -> Instances:
+        """Segment an image that is read window by window.
+
+        Args:
+            pixels: the image.
+            advance: called after each window.
+        """
+        grid = self.tiling.grid(pixels.size)
+        if grid is None:
+            return self.segmenter.segment([pixels.read(Window(0, 0, pixels.size[1], pixels.size[0]))])[0]
+        joiner = SeamJoiner(grid)
+        for window in grid:
+            joiner.add(self._segment_window(pixels.read(window)))
+            advance()
+        return joiner.joined()
+
+    def windows(self, size: tuple[int, int]) -> int:
+        """Return the number of windows of an image of this (H, W); 1 if it is segmented as a whole."""
+        grid = self.tiling.grid(size)
+        return 1 if grid is None else len(grid)
+
+    def is_shrunk(self, size: tuple[int, int]) -> bool:
+        """Return True if a whole image of this (H, W) enters the network at less than the scale of its training.
+
+        Where the scale of the training is not known, it is taken for that of the image.
+        """
+        if not isinstance(self.segmenter, Trainable) or self.tiling.grid(size) is not None:
+            return False
+        scale = 1.0 if self.tiling.inputs is None else self.tiling.inputs.scale
+        return self.segmenter.input_scale(*size) < SHRUNK * scale
+
+    def _segment_window(self, image: Tensor) -> Instances:
+        if isinstance(self.segmenter, Trainable) and self.tiling.inputs is not None:
+            return self.segmenter.segment_at([image], self.tiling.inputs.scale)[0]
+        return self.segmenter.segment([image])[0]
+
+
+def tiled(network: Trainable) -> TiledSegmenter:
+    """Wrap a network so that large images are cut into windows, as its settings ``tile`` and ``overlap`` say.
+
+    Args:
+        network: network; it keeps its device and mode.
+    """
+    inputs = network.inputs or KnownInputs.presumed(network.input_scale)
+    return TiledSegmenter(network, Tiling(network.tile, network.overlap, inputs))
