@@ -17,6 +17,7 @@ from segtrain.prediction.applied_model import AppliedModel
 from segtrain.prediction.predict_files import PredictionSettings, predict_files
 from segtrain.records import Category
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
+from segtrain.segmenters.tiles import TiledSegmenter, Tiling
 
 LEAST = 0.9  # of the rate on decoded images
 FILES = 20  # at least, so that the start of the readers does not count
@@ -41,7 +42,8 @@ def files_row(
         repeats: number of repetitions that count.
     """
     items = [items[number % len(items)] for number in range(max(FILES, len(items)))]
-    model = AppliedModel(network, network.title, "benchmark", categories, 0.0, None, FULL, None, "")
+    whole = TiledSegmenter(network, Tiling("off"))
+    model = AppliedModel(whole, network.title, "benchmark", categories, 0.0, None, FULL, None, "")
     settings = PredictionSettings(save=["coco"])
     with tempfile.TemporaryDirectory() as folder:
         images, outs = _written(items, Path(folder) / "images"), count()

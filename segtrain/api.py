@@ -59,7 +59,7 @@ from segtrain.records import Category, Instances
 from segtrain.segmenters import Segmenter
 from segtrain.segmenters.classical.regions import LabelMap
 from segtrain.segmenters.classical.segmenter import LabelMapSegmenter, check_setting, check_settings, method_name
-from segtrain.values import CategoryOrder, IntensitySetting, Natural
+from segtrain.values import CategoryOrder, IntensitySetting, Natural, Overlap, TileSetting
 
 ImageLike = RgbArray | Tensor | Image.Image | str | Path
 _SEED = 0  # of the draw of images that a range is found from, as in configs/train.yaml
@@ -170,12 +170,23 @@ class Model:
                 yield _convert(frame_samples(path, frame, reading), self.intensity, path)
 
 
-def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -> Model:
+def load(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    tile: TileSetting | None = None,
+    overlap: float | None = None,
+    trust: Sequence[str] = (),
+) -> Model:
     """Load a trained network.
 
     Args:
         path: a run's folder, whose best checkpoint is taken, or a checkpoint.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        tile: "auto" to cut images larger than those of training and validation into windows, "off" never to, or the
+            side of square windows in pixels of the image; None for what the training has set.
+        overlap: least share of a window's side that neighbours have in common, in (0, 0.5); None for that of the
+            training.
         trust: packages beside segtrain whose code the checkpoint may name.
 
     Raises:
@@ -185,7 +196,9 @@ def load(path: str | Path, *, device: str = "auto", trust: Sequence[str] = ()) -
     >>> st.load("runs/train/cells", device="cpu").class_names
     ['round', 'spindle', 'lobed']
     """
-    model = load_network(path, device=device, trust=trust)
+    for name, value, hint in (("tile", tile, TileSetting | None), ("overlap", overlap, Overlap | None)):
+        check_setting("load", name, value, hint)
+    model = load_network(path, device=device, tile=tile, overlap=overlap, trust=trust)
     names = [category.name for category in model.categories]
     return Model(
         model.segmenter, model.title, names, model.score_threshold, model.intensity, model.channels, model.exif

@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections import Counter, OrderedDict
+from collections import ChainMap, Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
@@ -87,6 +87,8 @@ class Detections:
         timed: ids of the images that were timed, in the order of the seconds; empty if all were.
         polygons: True if any mask was given as polygons.
         exported_boxes: COCO records of the boxes that result files hold; None to write `boxes`.
+        complete_above: score by the id of each image in which a limit on the number of detections was reached;
+            detections of lower scores may be missing.
     """
 
     masks: Sequence[Prediction] | None
@@ -97,6 +99,7 @@ class Detections:
     polygons: bool = False
     exported_boxes: Sequence[BoxPrediction] | None = None
     timed: Sequence[int] = ()
+    complete_above: Mapping[int, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         counted = {"masks": self.masks, "boxes": self.boxes}
@@ -140,6 +143,7 @@ def predict(
     boxes: list[BoxPrediction] = []
     exported: list[BoxPrediction] = []
     seconds: dict[str, list[float]] = {"data": [], "segmentation": []}
+    complete_above: dict[int, float] = {}
     learned = segmenter.scores_are_learned
     before = time.perf_counter()
     for image_id, image in images:
@@ -151,6 +155,8 @@ def predict(
         seconds["data"].append(read - before)
         seconds["segmentation"].append(done - read)
         found.append(MaskRecords.of_image(instances, image_id, categories))
+        if instances.complete_above > 0:
+            complete_above[image_id] = instances.complete_above
         if learned:
             boxes += to_box_predictions(instances.with_predicted_boxes(), image_id, categories)
         if instances.predicted_boxes is not None:
@@ -160,7 +166,10 @@ def predict(
     if not learned:
         return Detections(MaskRecords.joined(found), None, False, 0.0, seconds)
     records = MaskRecords.joined(found)
-    return Detections(records, boxes, not foreign, score_threshold, seconds, exported_boxes=exported or None)
+    return Detections(
+        records, boxes, not foreign, score_threshold, seconds,
+        exported_boxes=exported or None, complete_above=complete_above,
+    )  # fmt: skip
 
 
 def gathered(own: Detections, image_ids: Sequence[int]) -> Detections | None:
@@ -207,6 +216,7 @@ def joined(parts: Sequence[Detections], image_ids: Sequence[int]) -> Detections:
         masks=in_order([part.masks for part in parts]),
         boxes=in_order([part.boxes for part in parts]),
         exported_boxes=in_order([part.exported_boxes for part in parts]),
+        complete_above=dict(ChainMap(*(dict(part.complete_above) for part in parts))),
     )
 
 

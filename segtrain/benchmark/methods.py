@@ -16,6 +16,7 @@ from segtrain.benchmark.oracle import Oracle
 from segtrain.benchmark.runner import Benchmark, MethodResult
 from segtrain.benchmark.search import Tuned
 from segtrain.benchmark.tuning import Search, Tuning
+from segtrain.console import counted
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.coco.result_file import load_results
 from segtrain.data.coco.result_ids import AS_WRITTEN, ResultIds
@@ -29,6 +30,7 @@ from segtrain.nodes import build, nearest
 from segtrain.records import Category, group_by_image
 from segtrain.runtime import MemoryAbove, to_device
 from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
+from segtrain.segmenters.tiles import tiled
 
 logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")
@@ -120,6 +122,19 @@ class Method:
         self.detections = found.by_column()
         self.costs["peak_memory_gib"] = max((part for part in gib if part is not None), default=None)
 
+    def most_windows(self, benchmark: Benchmark) -> int:
+        """Return the largest number of windows that an image is cut into, each with its own limit of detections."""
+        return 1
+
+    def notes_on_windows(self, benchmark: Benchmark, max_dets: int) -> list[str]:
+        """Say for the reader of the report, after the method has run, which images it could not see as in training.
+
+        Args:
+            benchmark: the images and their ground truth.
+            max_dets: largest number of detections in an image, or in each window of one.
+        """
+        return []
+
     @property
     def can_be_shared(self) -> bool:
         """True if forks of this process may share the images; a network computes with several threads instead."""
@@ -210,11 +225,41 @@ class TrainedMethod(Method):
         assert self.checkpoint is not None
         return self.checkpoint.description(self._network.title, self._given_threshold, evaluated)
 
+    def most_windows(self, benchmark: Benchmark) -> int:
+        """See `Method`."""
+        return tiled(self._network).summarise(benchmark.split.index.images.sizes).most
+
+    def notes_on_windows(self, benchmark: Benchmark, max_dets: int) -> list[str]:
+        """See `Method`."""
+        windows = tiled(self._network).summarise(benchmark.split.index.images.sizes)
+        assert self.detections is not None
+        full = sum(score >= self.score_threshold for score in self.detections.complete_above.values())
+        key = f"segmenters.{self.name.partition('/')[0]}.tile"
+        notes = []
+        if windows.cut:
+            notes.append(
+                f"{counted(windows.cut, 'image')} larger than those of its training cut into up to {windows.most:,} "
+                f"windows, each with up to {max_dets:,} detections"
+            )
+        if full:
+            within = "a window" if windows.cut else "an image"
+            notes.append(
+                f"in {counted(full, 'image')} all {max_dets:,} detections that it returns at most for {within} reach "
+                "the score threshold, and there may be more; raise data.max_dets"
+            )
+        if windows.shrunk:
+            remedy = "auto" if self._network.tile == "off" else "SIZE"
+            notes.append(
+                f"{counted(windows.shrunk, 'image')} shrunk, which its training did not do, so that small objects may "
+                f"be missed; {key}={remedy} cuts them into windows"
+            )
+        return [f"{self.name}: {note}" for note in notes]
+
     def _segment(self, infos: Sequence[ImageInfo], benchmark: Benchmark, advance: Advance) -> Detections:
         foreign = self._categories is None
         categories = benchmark.ground_truth.categories if self._categories is None else self._categories
         images = benchmark.images(infos, self._intensity)
-        return predict(self._network, images, categories, self.score_threshold, advance, foreign=foreign)
+        return predict(tiled(self._network), images, categories, self.score_threshold, advance, foreign=foreign)
 
 
 class TunedMethod(Method):

@@ -365,10 +365,11 @@ class DataSummary(Record, frozen=True):
         dropped: annotations that could not be used.
         unreadable_images: images that could not be read.
         categories: categories of the annotation file.
-        max_dets: detections per image and category that AP and AR use.
+        max_dets: detections per image and category that AP and AR use: those of all windows of an image together.
         name: name of the annotation file.
         annotations_file: path of the annotation file.
         issues: lines about the annotations.
+        windows: largest number of windows that a method has cut an image into; 1 for whole images.
     """
 
     images: int
@@ -383,6 +384,7 @@ class DataSummary(Record, frozen=True):
     name: str
     annotations_file: str
     issues: Sequence[str] = msgspec.field(name="findings")
+    windows: int = 1
 
 
 class CheckpointSummary(Record, frozen=True):

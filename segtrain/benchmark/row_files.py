@@ -77,6 +77,7 @@ class KeptDetections(msgspec.Struct, frozen=True):
         timed: ids of the images that were timed; empty if all were.
         costs: resources, by the fields of ``results.Costs``.
         greys: least and greatest value of each image that was read, by image id.
+        complete_above: score by the id of each image in which a limit on the number of detections was reached.
     """
 
     masks: KeptMasks | None
@@ -88,6 +89,7 @@ class KeptDetections(msgspec.Struct, frozen=True):
     timed: list[int]
     costs: dict[str, int | float | None]
     greys: dict[int, tuple[int, int]]
+    complete_above: dict[int, float]
 
     @classmethod
     def of(
@@ -105,6 +107,7 @@ class KeptDetections(msgspec.Struct, frozen=True):
             timed=list(detections.timed),
             costs=dict(costs),
             greys=dict(greys),
+            complete_above=dict(detections.complete_above),
         )
 
     def detections(self) -> Detections:
@@ -117,6 +120,7 @@ class KeptDetections(msgspec.Struct, frozen=True):
             self.seconds,
             exported_boxes=_boxes(self.exported_boxes),
             timed=self.timed,
+            complete_above=self.complete_above,
         )
 
 

@@ -197,13 +197,14 @@ class Benchmark:
 
     Args:
         split: evaluated split; its images are needed for segmenters and for the gallery.
-        max_dets: detections per image and category that AP and AR use.
+        max_dets: detections per image and category that AP and AR use; see `take_windows`.
         tracks: tracks to compute.
         seed: seed of random draws that a segmenter makes. The generators of Python, NumPy and torch are seeded with it
             and the id of each image, so that the draws do not depend on the order of the images, nor on the processes
             that share them.
 
     Attributes:
+        windows: largest number of windows that a method cuts an image into.
         ground_truth: true objects of the split.
         rows: methods that have run, by name.
         greys: least and greatest value of each image that was read, by image id.
@@ -213,6 +214,7 @@ class Benchmark:
         self.split, self.ground_truth = split, GroundTruthSet.of(split.index)
         self._seed = seed
         self.max_dets, self.tracks = max_dets, tracks
+        self.windows = 1
         self.rows: dict[str, MethodResult] = {}
         self.greys: dict[int, tuple[int, int]] = {}
 
@@ -234,6 +236,19 @@ class Benchmark:
         if intensity is not None:
             reader = replace(reader, intensity=intensity.completed(reader.intensity))
         return self._looked_at(evaluation_images(infos, reader))
+
+    def take_windows(self, windows: int) -> None:
+        """Let AP and AR use as many detections of an image as a method may return for all of its windows together.
+
+        Args:
+            windows: largest number of windows that a method cuts an image into.
+        """
+        self.windows, self.max_dets = windows, self.max_dets * windows
+        if windows > 1:
+            logger.info(
+                f"images are cut into up to {windows:,} windows; AP and AR use the {self.max_dets:,} best detections "
+                "of an image"
+            )
 
     def share_greys(self) -> None:
         """Complete `greys` by the images that other processes have read."""

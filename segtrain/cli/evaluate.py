@@ -103,6 +103,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     rows = FoundRows(kept, digest(of_code(), of_data(split, data), device.type, precision))
     tuning = Tuning(output_dir, data, start, config["seed"], **config["tune"], kept=kept)
     methods = tuning.open(methods, source.seed, val_ids, split)
+    benchmark.take_windows(max((method.most_windows(benchmark) for method in methods), default=1))
     if not distributed.is_first():
         run_methods(methods, benchmark, tuning, EvaluationFolder(output_dir), rows)
         return None
@@ -121,7 +122,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     )
     try:
         run_methods(methods, benchmark, tuning, folder, rows, threads)
-        settings = [data["max_dets"], config["tracks"], config["bootstrap"], config["seed"]]
+        settings = [benchmark.max_dets, config["tracks"], config["bootstrap"], config["seed"]]
         parts = {method.name: digest(rows.fingerprint(method), settings) for method in methods}
         analyses = analyse_rows(analyst, benchmark.rows, threads, rows, parts)
     except Stopped as stop:
@@ -141,11 +142,13 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         seeds=seeds_of_one_configuration(trained),
         reference=reference,
         greys=benchmark.greys,
+        windows=benchmark.windows,
         measured={name: origin.measured for name, origin in rows.origins.items()},
         notes=[
             *rows.notes(),
             *timing_notes(methods, len(split.index.images)),
             *(note for method in methods for note in method.notes),
+            *(note for method in methods for note in method.notes_on_windows(benchmark, data["max_dets"])),
             *tuning.notes,
         ],
     )

@@ -5,7 +5,7 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from segtrain.cli.command_line import logging_to_terminal
 from segtrain.console import CommandParser, counted, print_error, print_text
@@ -20,7 +20,7 @@ from segtrain.prediction.predict_files import DEFAULT_KINDS, KINDS, Kind, Outcom
 from segtrain.prediction.sources import find_images
 from segtrain.runtime import limit_threads, thread_count
 from segtrain.stopping import Stopped, stop_signals
-from segtrain.values import Precision
+from segtrain.values import Overlap, Precision, TileSetting, check_value
 
 _NAMED = 5  # unreadable files that are named at the end
 
@@ -54,6 +54,8 @@ def _predict(options: argparse.Namespace) -> int:
         device=options.device,
         precision=options.precision,
         max_dets=options.max_dets,
+        tile=options.tile,
+        overlap=options.overlap,
         trust=options.trust.split(",") if options.trust else (),
     )
     settings = PredictionSettings(
@@ -83,10 +85,19 @@ def _summary(outcome: Outcome, model: AppliedModel, out: Path) -> list[str]:
     if outcome.skipped:
         lines.append(f"{counted(outcome.skipped, 'file')} had been segmented before")
     lines.append(f"{counted(totals.objects, 'object')} in {counted(totals.images, 'image')}")
+    if totals.cut:
+        lines.append(f"{counted(totals.cut, 'image')} cut into windows, whose objects were joined")
     if totals.full:
+        each = " for a window" if totals.cut else ""
         lines.append(
-            f"{counted(totals.full, 'image')} reached the {model.max_dets} objects that the network returns at most: "
-            "there may be more; raise --max-dets"
+            f"{counted(totals.full, 'image')} reached the {model.max_dets} objects that the network returns at most"
+            f"{each}: there may be more; raise --max-dets"
+        )
+    if totals.shrunk:
+        remedy = "auto" if model.segmenter.tiling.tile == "off" else "SIZE"
+        lines.append(
+            f"{counted(totals.shrunk, 'image')} shrunk below the scale of the training: small objects may be missed; "
+            f"--tile {remedy} cuts into windows"
         )
     if outcome.faint:
         lines.append(f"{counted(outcome.faint, 'image')} of few grey levels, see above: objects may be missed")
@@ -153,6 +164,23 @@ def _positive(kind: type[int] | type[float], text: str) -> float:
     return value
 
 
+def _tile(text: str) -> TileSetting:
+    try:
+        value: str | int = int(text)
+    except ValueError:
+        value = text
+    for problem in check_value("--tile", value, TileSetting):
+        raise argparse.ArgumentTypeError(problem.partition(": ")[2])
+    return cast("TileSetting", value)
+
+
+def _overlap(text: str) -> float:
+    value = _length(text)
+    for problem in check_value("--overlap", value, Overlap):
+        raise argparse.ArgumentTypeError(problem.partition(": ")[2])
+    return value
+
+
 def _whole(text: str) -> int:
     return int(_positive(int, text))
 
@@ -175,8 +203,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--save", default=",".join(DEFAULT_KINDS), metavar="KINDS", help=about)
     about = "least score of an object (default: auto, the model's own)"
     parser.add_argument("--score", default="auto", metavar="X", help=about)
-    about = "most objects of an image (default: as trained)"
+    about = "most objects of an image, or of each window of one (default: as trained)"
     parser.add_argument("--max-dets", type=_whole, metavar="N", help=about)
+    about = "windows for images larger than in training: auto, off, or SIZE of windows in pixels (default: as trained)"
+    parser.add_argument("--tile", type=_tile, metavar="auto|off|SIZE", help=about)
+    about = "share of a window's side that neighbours have in common, below 0.5 (default: as trained)"
+    parser.add_argument("--overlap", type=_overlap, metavar="SHARE", help=about)
     about = "files of several pages: each page is an image, or one is made of them (default: each)"
     parser.add_argument("--pages", choices=["each", *PAGES], default="each", help=about)
     about = "n, for every n-th frame of videos (default: 1, all frames)"

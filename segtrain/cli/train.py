@@ -1,6 +1,7 @@
 """The ``train`` command: fine-tune a network on COCO-format data."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from segtrain.training.resume import (
 from segtrain.training.run_state import RunCheckpoints
 from segtrain.training.schedule import Restarted
 from segtrain.training.settings import TrainSettings
-from segtrain.training.summary import describe_run, first_samples
+from segtrain.training.summary import describe_run, first_samples, known_inputs
 from segtrain.training.threads import choose_threads
 from segtrain.training.trainer import Trainer
 from segtrain.training.validation import Validation, ValidationImages, select_score_threshold
@@ -81,6 +82,8 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     dataset = training_samples(splits["train"], augmentation, seed, config["data"])
     optimizer = build(config["optimizer"], parameter_groups(segmenter))
     batch_size = _batch_size(settings, resumed, segmenter, dataset, optimizer)
+    segmenter.inputs = known_inputs(segmenter, dataset, splits["val"].index)
+    initial = replace(initial, inputs=segmenter.inputs.to_plain())
     initial = initial.with_settings("segmenter", segmenter.resolved_settings)
     initial = initial.with_settings("trainer", {"batch_size": batch_size})
     start = initial_state(initial, resumed, segmenter.resume_keys)

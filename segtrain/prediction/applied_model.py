@@ -15,10 +15,10 @@ from segtrain.io import expand_path
 from segtrain.nodes import build, config_folder, nearest, own_folders, read_yaml, require_own_targets
 from segtrain.records import OBJECT, Category
 from segtrain.runtime import resolve_device, to_device
-from segtrain.segmenters import Segmenter
 from segtrain.segmenters.classical.segmenter import LabelMapSegmenter
+from segtrain.segmenters.tiles import TiledSegmenter, Tiling, tiled
 from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, restore_segmenter
-from segtrain.values import Precision
+from segtrain.values import Overlap, Precision, TileSetting
 
 _WINNER = (".yaml", ".yml")
 
@@ -28,19 +28,19 @@ class AppliedModel:
     """Segmenter with the settings that are needed to apply it to new images.
 
     Attributes:
-        segmenter: the segmenter, on its device.
+        segmenter: the segmenter, on its device, which cuts large images into windows.
         title: name of the network or of the method.
         source: path or name from which it was loaded.
         categories: category of each label 1..K; a single one for a classical method, whose labels are all 0.
         score_threshold: operating point; 0 where scores only rank.
-        max_dets: largest number of instances of an image; None for no limit.
+        max_dets: largest number of instances of an image, or of each window of one; None for no limit.
         intensity: ranges by which images are read.
         channels: channels of an image that become red, green and blue; None for the colours that files declare.
         exif: treatment of EXIF orientations.
         fingerprint: text that differs where weights or settings differ.
     """
 
-    segmenter: Segmenter
+    segmenter: TiledSegmenter
     title: str
     source: str
     categories: Sequence[Category]
@@ -58,6 +58,8 @@ def load_applied(
     device: str = "auto",
     precision: Precision | None = None,
     max_dets: int | None = None,
+    tile: TileSetting | None = None,
+    overlap: Overlap | None = None,
     trust: Sequence[str] = (),
 ) -> AppliedModel:
     """Load the segmenter that a command names.
@@ -67,7 +69,12 @@ def load_applied(
             classical method, such as "threshold_otsu".
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: "fp32", "bf16" or "fp16"; None for that of the training.
-        max_dets: largest number of instances that a network returns for an image; None for that of the training.
+        max_dets: largest number of instances that a network returns for an image, or for each window of one; None for
+            that of the training.
+        tile: "auto" to cut images larger than those of training and validation into windows, "off" never to, or the
+            side of square windows in pixels of the image; None for what the training has set. A method without
+            training takes whole images unless it is given a side.
+        overlap: least share of a window's side that neighbours have in common; None for that of the training.
         trust: packages beside segtrain whose code a checkpoint may name.
 
     Raises:
@@ -80,7 +87,7 @@ def load_applied(
     given = {"--precision": precision, "--max-dets": max_dets}
     if path.suffix.lower() in _WINNER and path.is_file():
         require_no_network(given, source)
-        return _built(path, source, trust, device)
+        return _built(path, source, trust, device, Tiling(tile or "off", overlap or Tiling.overlap))
     if not path.exists() and "/" not in source and not path.suffix:
         known = method_files()
         if source not in known:
@@ -88,8 +95,10 @@ def load_applied(
                 f"{source}: neither a run's folder, nor a checkpoint, nor a method; {nearest(source, list(known))}"
             )
         require_no_network(given, source)
-        return _built(known[source], source, trust, device)
-    return load_network(path, device=device, precision=precision, max_dets=max_dets, trust=trust)
+        return _built(known[source], source, trust, device, Tiling(tile or "off", overlap or Tiling.overlap))
+    return load_network(
+        path, device=device, precision=precision, max_dets=max_dets, tile=tile, overlap=overlap, trust=trust
+    )
 
 
 def load_network(
@@ -98,6 +107,8 @@ def load_network(
     device: str = "auto",
     precision: Precision | None = None,
     max_dets: int | None = None,
+    tile: TileSetting | None = None,
+    overlap: Overlap | None = None,
     trust: Sequence[str] = (),
 ) -> AppliedModel:
     """Load a trained network.
@@ -107,6 +118,8 @@ def load_network(
         device: see `load_applied`, as for the other arguments.
         precision: see there.
         max_dets: see there.
+        tile: see there.
+        overlap: see there.
         trust: see there.
 
     Raises:
@@ -115,6 +128,8 @@ def load_network(
     file = checkpoint_file(path)
     checkpoint = load_checkpoint(file)
     network = restore_segmenter(checkpoint, str(file), max_dets=max_dets, precision=precision, trust=trust)
+    network.tile = network.tile if tile is None else tile
+    network.overlap = network.overlap if overlap is None else overlap
     intensity = Intensity.from_plain(checkpoint.intensity)
     if intensity.others is None:  # files of types that the training did not have
         intensity = replace(intensity, others="full")
@@ -125,7 +140,7 @@ def load_network(
     data = checkpoint.config.get("data", {})
     channels = data.get("channels")
     return AppliedModel(
-        to_device(network, resolve_device(device)),
+        tiled(to_device(network, resolve_device(device))),
         network.title,
         str(file),
         categories,
@@ -133,7 +148,7 @@ def load_network(
         checkpoint.max_dets if max_dets is None else max_dets,
         intensity,
         None if channels is None else tuple(channels),
-        digest(of_file(file), network.precision, max_dets),
+        digest(of_file(file), network.precision, max_dets, network.tile, network.overlap),
         data.get("exif", "auto"),
     )
 
@@ -159,19 +174,21 @@ def require_no_network(given: Mapping[str, object], source: str) -> None:
         raise SegtrainError(f"{' and '.join(named)}: for networks alone, and {source} is none; leave it out")
 
 
-def _built(path: Path, source: str, trust: Sequence[str], device: str) -> AppliedModel:
+def _built(path: Path, source: str, trust: Sequence[str], device: str, tiling: Tiling) -> AppliedModel:
     """Build the method of a YAML file; a network of the user is one whose weights that file names."""
     node = read_yaml(path)
     if not _needs_no_training(node):
         raise SegtrainError(f"{path}: describes no method that needs no training; give a run's folder for a network")
     require_own_targets({"segmenter": node}, str(path), trust)
-    fingerprint = digest(path.stem, of_node(node))
+    fingerprint = digest(path.stem, of_node(node), tiling.tile, tiling.overlap)
     segmenter = build(node)
     if isinstance(segmenter, Module):
         segmenter = to_device(segmenter, resolve_device(device))
     else:
         require_no_network({"--device": None if device in ("auto", "cpu") else device}, source)
-    return AppliedModel(segmenter, path.stem, source, [OBJECT], 0.0, None, FULL, None, fingerprint)
+    return AppliedModel(
+        TiledSegmenter(segmenter, tiling), path.stem, source, [OBJECT], 0.0, None, FULL, None, fingerprint
+    )
 
 
 def _needs_no_training(node: Mapping[str, Any]) -> bool:

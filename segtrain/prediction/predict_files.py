@@ -36,6 +36,7 @@ from segtrain.prediction.sources import name_sources
 from segtrain.records import Instances, to_label_map
 from segtrain.report.gallery.encode import EncodedImage
 from segtrain.report.gallery.found_images import encode_found
+from segtrain.segmenters.windows import ImagePixels
 from segtrain.stopping import stop_if_asked
 
 logger = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ def _segment_all(
             if item.warning is not None and not outcome.faint:
                 logger.warning(f"{item.source.path}: {item.warning}")
             outcome.faint += item.warning is not None
-            (found,) = model.segmenter.segment([as_tensor(item.rgb)])
+            found = model.segmenter.segment_pixels(ImagePixels(as_tensor(item.rgb)), stop_if_asked)
             writer.add(item, found)
             stage.update(files + item.share, state=f"{folder.totals.objects:,} objects")
         elif isinstance(item, Unreadable):
@@ -179,7 +180,8 @@ class _Writer:
             found: instances of all scores.
         """
         totals, save = self._folder.totals, self._settings.save
-        full = self._model.max_dets is not None and np.sum(found.scores >= self._threshold) >= self._model.max_dets
+        full = found.complete_above > 0 and found.complete_above >= self._threshold
+        windows = self._model.segmenter.summarise([found.size])
         found = found[(found.scores >= self._threshold) & (area(found.rles) > 0)]
         objects = found_objects(found, self._model.categories, totals.objects + 1)
         if "overlays" in save:
@@ -199,7 +201,7 @@ class _Writer:
             _annotations(objects, image_id),
             list(object_rows(page.name, objects, page.samples, self._micrometres(page))) if "table" in save else [],
             self._shown(page, objects) if "index" in save else None,
-            Totals(1, len(objects), overlaps, int(full)),
+            Totals(1, len(objects), overlaps, int(full), windows.cut, windows.shrunk),
         )
 
     def close(self) -> None:

@@ -35,18 +35,22 @@ class Totals(NamedTuple):
         objects: found objects.
         overlaps: pixels of label maps where masks overlap.
         full: images with as many objects as the network may return.
+        cut: images that were cut into windows.
+        shrunk: images that were smaller in the network than those of its training.
     """
 
     images: int = 0
     objects: int = 0
     overlaps: int = 0
     full: int = 0
+    cut: int = 0
+    shrunk: int = 0
 
     def plus(self, other: "Totals") -> "Totals":
         """Add other sums.
 
         >>> Totals(1, 5).plus(Totals(1, 2))
-        Totals(images=2, objects=7, overlaps=0, full=0)
+        Totals(images=2, objects=7, overlaps=0, full=0, cut=0, shrunk=0)
         """
         return Totals(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
@@ -70,7 +74,7 @@ class _Done(msgspec.Struct):
     key: str
     written: list[str]
     lengths: dict[str, int]
-    totals: tuple[int, int, int, int]
+    totals: Totals
 
 
 class PredictionFolder:

@@ -51,6 +51,7 @@ def build_results(
     checkpoints: Mapping[str, Mapping[str, Any] | None],
     seeds: Mapping[tuple[str, ...], Sequence[int]],
     greys: Mapping[int, tuple[int, int]] = MappingProxyType({}),
+    windows: int = 1,
     measured: Mapping[str, str] = MappingProxyType({}),
     notes: Sequence[str] = (),
 ) -> Results:
@@ -68,6 +69,7 @@ def build_results(
         checkpoints: checkpoint of each learned method.
         seeds: methods whose training differs by its seed alone, and those seeds.
         greys: least and greatest value of each image that a method has read, by image id.
+        windows: largest number of windows that a method has cut an image into.
         measured: date, time, processors and threads of the times of rows that come from earlier evaluations, by name.
         notes: further sentences for the reader.
     """
@@ -113,7 +115,7 @@ def build_results(
         contrast_gap=contrast_gap(rows, {name: analyses[name].contrast for name in rows}),
         true_boxes=score_true_boxes(ground_truth),
         seeds=seed_groups(methods, seeds),
-        data=_data(split, ground_truth, max_dets),
+        data=_data(split, ground_truth, max_dets, windows),
         caveats=[
             *(doubt[0].upper() + doubt[1:] for doubt in (*doubts, *about_boxes)),
             *_too_many(ground_truth, max_dets),
@@ -165,7 +167,7 @@ def _counts(row: MethodResult, images: int) -> Counts:
     return Counts(images, len(detections), images - len(with_detections))
 
 
-def _data(split: Split, ground_truth: GroundTruthSet, max_dets: int) -> DataSummary:
+def _data(split: Split, ground_truth: GroundTruthSet, max_dets: int, windows: int) -> DataSummary:
     index, counts = split.index, split.index.counts
     labelled = Counter(truth["category_id"] for truth in ground_truth.truths if not truth["iscrowd"])
     return DataSummary.of(
@@ -177,6 +179,7 @@ def _data(split: Split, ground_truth: GroundTruthSet, max_dets: int) -> DataSumm
             "unreadable_images": split.unreadable_images,
             "categories": [DataCategory(c.id, c.name, labelled[c.id]) for c in index.categories],
             "max_dets": max_dets,
+            "windows": windows,
             "name": origin(index.path).name,
             "annotations_file": str(origin(index.path)),
             "findings": index.issues.lines(("error", "warning")),

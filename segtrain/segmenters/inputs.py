@@ -96,9 +96,10 @@ class KnownInputs:
         shorter, longer = (max(int(side / self.scale), 1) for side in self.input)
         return (shorter, longer) if size[0] <= size[1] else (longer, shorter)
 
-    def hold(self, size: tuple[int, int]) -> bool:
+    def include(self, size: tuple[int, int]) -> bool:
         """Return True if an image of this (H, W) is not larger than those that the network has seen."""
-        return any(max(size) <= longer and min(size) <= shorter for shorter, longer in (self.image, self.window(size)))
+        shorter, longer = self.image
+        return max(size) <= longer and min(size) <= shorter
 
 
 def fixed_scale(input_scale: InputScale) -> float | None:

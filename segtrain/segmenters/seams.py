@@ -1,5 +1,6 @@
 """Instances of overlapping windows joined into those of the whole image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -102,7 +103,7 @@ class SeamJoiner:
 
     def joined(self) -> Instances:
         """Join what was added, best first."""
-        every = _Columns.of(self._views)
+        every = _Columns.joined([_Columns.of(own) for own in self._views])
         objects = _components(len(every.scores), np.concatenate([np.zeros((0, 2), np.int64), *self._pairs]))
         order = np.lexsort((-every.scores, ~every.held, every.cut, objects))
         leading = order[np.flatnonzero(np.diff(objects[order], prepend=-1))]
@@ -110,7 +111,8 @@ class SeamJoiner:
         leading = leading[~alone | every.held[leading]]
         whole = leading[~every.cut[leading] | (np.bincount(objects)[objects[leading]] == 1)]
         parts = np.flatnonzero(np.isin(objects, np.setdiff1d(objects[leading], objects[whole])))
-        found = every.where(whole).joined_with(every.where(parts).united(objects[parts], self._grid.size))
+        united = every.where(parts).united(objects[parts], self._grid.size)
+        found = _Columns.joined([every.where(whole), united])
         order = np.argsort(-found.scores, kind="stable")
         return found.where(order).instances(self._grid.size, self._complete_above)
 
@@ -127,18 +129,24 @@ class _Columns(NamedTuple):
     held: BoolArray
 
     @classmethod
-    def of(cls, views: list[_Views]) -> "_Columns":
-        """Concatenate the instances of all windows, whose boxes are in the frame of the image already."""
-        found = [own.found for own in views]
-        predicted = [own.predicted_boxes for own in found if own.predicted_boxes is not None]
+    def of(cls, views: _Views) -> "_Columns":
+        """Take the instances of a window, whose boxes are in the frame of the image already."""
+        own = views.found
+        return cls(own.boxes, own.predicted_boxes, own.labels, own.scores, views.rles, views.cut, views.held)
+
+    @classmethod
+    def joined(cls, parts: Sequence["_Columns"]) -> "_Columns":
+        """Concatenate several groups of instances."""
+        predicts = any(own.predicted_boxes is not None for own in parts)
+        predicted = [own.boxes if own.predicted_boxes is None else own.predicted_boxes for own in parts]
         return cls(
-            np.concatenate([own.boxes for own in found]),
-            np.concatenate([own.with_predicted_boxes().boxes for own in found]) if predicted else None,
-            np.concatenate([own.labels for own in found]),
-            np.concatenate([own.scores for own in found]),
-            PackedRles.joined(own.rles for own in views),
-            np.concatenate([own.cut for own in views]),
-            np.concatenate([own.held for own in views]),
+            np.concatenate([own.boxes for own in parts]),
+            np.concatenate(predicted) if predicts else None,
+            np.concatenate([own.labels for own in parts]),
+            np.concatenate([own.scores for own in parts]),
+            PackedRles.joined(own.rles for own in parts),
+            np.concatenate([own.cut for own in parts]),
+            np.concatenate([own.held for own in parts]),
         )
 
     def where(self, chosen: IntArray) -> "_Columns":
@@ -173,11 +181,6 @@ class _Columns(NamedTuple):
             self.held[first],
         )
 
-    def joined_with(self, other: "_Columns") -> "_Columns":
-        """Append other instances."""
-        pairs = zip(self, other, strict=True)
-        return _Columns(*(_appended(own, theirs) for own, theirs in pairs))
-
     def instances(self, size: tuple[int, int], complete_above: float) -> Instances:
         """Return the instances of an image of this size."""
         return Instances(size, self.boxes, self.labels, self.scores, self.rles, self.predicted_boxes, complete_above)
@@ -197,7 +200,7 @@ def _views(grid: WindowGrid, number: int, found: Instances, first: int) -> _View
     reach = np.stack(
         [bounds[:, 0] - window.x0, bounds[:, 1] - window.y0, window.x1 - bounds[:, 2], window.y1 - bounds[:, 3]]
     )
-    cut = ((reach <= _EDGE) & (grid.inner_edges(number)[:, None] > 0)).any(axis=0)
+    cut: BoolArray = np.logical_or.reduce((reach <= _EDGE) & grid.inner_edges(number)[:, None])
     x, y = (bounds[:, :2] + bounds[:, 2:]).T / 2
     held = (x >= core.x0) & (x < core.x1) & (y >= core.y0) & (y < core.y1)
     return _Views(first, moved, rles, bounds, cut, held)
@@ -207,7 +210,8 @@ def _best_of_both(first: IntArray, second: IntArray, value: FloatArray) -> IntAr
     """Return the indices of pairs of which no partner has a better pair."""
     order = np.argsort(-value, kind="stable")
     best = [order[np.unique(side[order], return_index=True)[1]] for side in (first, second)]
-    return np.intersect1d(*best)
+    both: IntArray = np.intersect1d(best[0], best[1])
+    return both
 
 
 def _components(count: int, pairs: IntArray) -> IntArray:
@@ -224,9 +228,3 @@ def _around(boxes: npt.NDArray[np.float32], number: IntArray, count: int) -> npt
     np.minimum.at(around[:, :2], number, boxes[:, :2])
     np.maximum.at(around[:, 2:], number, boxes[:, 2:])
     return around
-
-
-def _appended(own: object, other: object) -> object:
-    if isinstance(own, PackedRles) and isinstance(other, PackedRles):
-        return PackedRles.joined([own, other])
-    return None if own is None else np.concatenate([own, other])  # type: ignore[call-overload]

@@ -1,7 +1,9 @@
 """Segmenters of large images: overlapping windows are segmented one by one, and what is found is joined."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -31,7 +33,7 @@ class Tiling:
 
     def grid(self, size: tuple[int, int]) -> WindowGrid | None:
         """Return the windows of an image of this (H, W); None if it is segmented as a whole."""
-        if self.tile == "off" or (self.tile == "auto" and (self.inputs is None or self.inputs.hold(size))):
+        if self.tile == "off" or (self.tile == "auto" and (self.inputs is None or self.inputs.include(size))):
             return None
         if isinstance(self.tile, int):
             window = self.tile, self.tile
@@ -40,8 +42,22 @@ class Tiling:
             window = self.inputs.window(size)
         if size[0] <= window[0] and size[1] <= window[1]:
             return None
-        rows, columns = (int(side * self.overlap) for side in window)
+        rows, columns = (max(int(side * self.overlap), 1) for side in window)
         return WindowGrid(size, window, (rows, columns))
+
+
+class WindowSummary(NamedTuple):
+    """Images of a set that are cut into windows, or shrunk.
+
+    Attributes:
+        most: largest number of windows of an image; 1 if none is cut.
+        cut: number of images that are cut.
+        shrunk: number of images that are smaller in the network than those that it has seen.
+    """
+
+    most: int
+    cut: int
+    shrunk: int
 
 
 @dataclass(frozen=True)
@@ -104,14 +120,30 @@ class TiledSegmenter:
         return 1 if grid is None else len(grid)
 
     def is_shrunk(self, size: tuple[int, int]) -> bool:
-        """Return True if a whole image of this (H, W) enters the network at less than the scale of its training.
+        """Return True if an image of this (H, W) enters the network as a whole, and smaller than those it has seen.
 
-        Where the scale of the training is not known, it is taken for that of the image.
+        Where these are not known, they are taken for images that entered in their own size.
         """
+        known = self.tiling.inputs
         if not isinstance(self.segmenter, Trainable) or self.tiling.grid(size) is not None:
             return False
-        scale = 1.0 if self.tiling.inputs is None else self.tiling.inputs.scale
-        return self.segmenter.input_scale(*size) < SHRUNK * scale
+        if known is not None and known.include(size):
+            return False
+        return self.segmenter.input_scale(*size) < SHRUNK * (1.0 if known is None else known.scale)
+
+    def summarise(self, sizes: Sequence[tuple[int, int]]) -> "WindowSummary":
+        """Count the images of some sizes that are cut into windows, and those that are shrunk.
+
+        Args:
+            sizes: (H, W) of the images.
+        """
+        counts = Counter(sizes)
+        cut = {size: windows for size in counts if (windows := self.windows(size)) > 1}
+        return WindowSummary(
+            most=max(cut.values(), default=1),
+            cut=sum(counts[size] for size in cut),
+            shrunk=sum(count for size, count in counts.items() if self.is_shrunk(size)),
+        )
 
     def _segment_window(self, image: Tensor) -> Instances:
         if isinstance(self.segmenter, Trainable) and self.tiling.inputs is not None:

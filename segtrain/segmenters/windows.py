@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from torch import Tensor
 
-from segtrain.arrays import IntArray
+from segtrain.arrays import BoolArray
 
 
 class Window(NamedTuple):
@@ -135,10 +135,10 @@ class WindowGrid:
         found = [y * len(columns) + x for y in near_rows for x in near_columns]
         return [other for other in found if other < number]
 
-    def inner_edges(self, number: int) -> IntArray:
-        """Return 1 for each edge of a window (left, top, right, bottom) that is none of the image's, else 0: (4,)."""
+    def inner_edges(self, number: int) -> BoolArray:
+        """Return True for each edge of a window (left, top, right, bottom) that is none of the image's: (4,)."""
         window, (height, width) = self[number], self.size
-        return np.array([window.x0 > 0, window.y0 > 0, window.x1 < width, window.y1 < height], dtype=np.int64)
+        return np.array([window.x0 > 0, window.y0 > 0, window.x1 < width, window.y1 < height])
 
     def _starts_of(self, number: int) -> tuple[int, int]:
         row, column = divmod(number, len(self.starts[1]))

@@ -19,9 +19,10 @@ from segtrain.evaluation import SCORE_THRESHOLD
 from segtrain.io import expand_path, write_atomically
 from segtrain.nodes import accepts, build, built_class, check_targets, require_own_targets, target_nodes
 from segtrain.segmenters import Trainable
+from segtrain.segmenters.inputs import KnownInputs
 from segtrain.segmenters.state_file import read_state
 from segtrain.training.checkpoint_fields import check_fields
-from segtrain.values import Precision
+from segtrain.values import Overlap, Precision, TileSetting
 
 FORMAT = 4  # of the file; a change that older code would misread, or newer code of an older file, raises it
 
@@ -52,6 +53,8 @@ class Checkpoint:
         validations: number of validations among which ``best.pt`` is the best; None if they were on different images.
         contents: fingerprints of the splits "train" and "val", by which data are recognised in another place; empty in
             files of 0.1.0 and before.
+        inputs: sizes of the images of training and validation, as plain values; see `KnownInputs`. None in files of
+            before, whose network is presumed to have seen inputs up to its limit.
     """
 
     model: dict[str, Tensor]
@@ -74,6 +77,7 @@ class Checkpoint:
     intensity: dict[str, Any]
     validations: int | None
     contents: dict[str, str]
+    inputs: dict[str, Any] | None
 
     @classmethod
     def initial(
@@ -119,6 +123,7 @@ class Checkpoint:
             intensity=(FULL if images is None else images.intensity).to_plain(),
             validations=0,
             contents={name: fingerprint_of(splits[name]) for name in ("train", "val")},
+            inputs=None,
         )
 
     def with_settings(self, part: str, settings: Mapping[str, Any]) -> "Checkpoint":
@@ -166,7 +171,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         SegtrainError: the file is missing, damaged, no checkpoint, or has the format of another version of segtrain.
     """
-    content = {"contents": {}, **read_state(Path(path))}
+    content = {"contents": {}, "inputs": None, **read_state(Path(path))}
     written = content.get("format")
     if isinstance(written, int) and written != FORMAT:
         version = content.get("version", "before 0.1.0")
@@ -193,6 +198,8 @@ def load_segmenter(
     precision: Precision | None = None,
     settings: Mapping[str, Any] | None = None,
     trust: Sequence[str] = (),
+    tile: TileSetting | None = None,
+    overlap: Overlap | None = None,
 ) -> Trainable:
     """Load the network of a checkpoint; see `restore_segmenter`.
 
@@ -202,15 +209,20 @@ def load_segmenter(
         precision: "fp32", "bf16" or "fp16"; None for that of the training.
         settings: settings of the network's factory that replace those of its training.
         trust: packages beside segtrain whose code the checkpoint may name.
+        tile: treatment of large images, "auto", "off" or the side of windows; None for that of the training.
+        overlap: share of a window's side that neighbours have in common; None for that of the training.
 
     Raises:
         SegtrainError: the file is not a checkpoint, or its network cannot be restored.
     """
     path = newest_checkpoint() if path is None else checkpoint_file(path)
     checkpoint = load_checkpoint(path)
-    return restore_segmenter(
+    segmenter = restore_segmenter(
         checkpoint, str(path), max_dets=max_dets, precision=precision, settings=settings, trust=trust
     )
+    segmenter.tile = segmenter.tile if tile is None else tile
+    segmenter.overlap = segmenter.overlap if overlap is None else overlap
+    return segmenter
 
 
 def restore_segmenter(
@@ -239,6 +251,7 @@ def restore_segmenter(
     segmenter = build_trainable(node, checkpoint.class_names, initialise=False)
     restore_weights(segmenter, checkpoint.model, source)
     segmenter.precision = precision or checkpoint.precision
+    segmenter.inputs = None if checkpoint.inputs is None else KnownInputs.from_plain(checkpoint.inputs)
     return segmenter.eval()
 
 

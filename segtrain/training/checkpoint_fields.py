@@ -33,6 +33,7 @@ _FIELDS: dict[str, Any] = {
     "intensity": dict[str, Any],
     "validations": Natural | None,
     "contents": dict[str, str],
+    "inputs": dict[str, Any] | None,
 }
 _INTENSITY: dict[str, Any] = {
     "ranges": dict[str, tuple[float, float]],
@@ -40,6 +41,7 @@ _INTENSITY: dict[str, Any] = {
     "rule": str,
     "images": Natural,
 }
+_INPUTS: dict[str, Any] = {"scale": PositiveFloat, "input": tuple[Positive, Positive], "image": tuple[Natural, Natural]}
 _TRAINING: dict[str, Any] = {
     "ema_updates": Natural | None,
     "batch": Natural,
@@ -89,6 +91,8 @@ def check_fields(content: Mapping[str, Any], source: str) -> None:
         raise SegtrainError(f"{source}: its categories contradict each other; the file is damaged")
     _check_config(content["config"], source)
     _check(content["intensity"], _INTENSITY, source, "intensity.")
+    if content["inputs"] is not None:
+        _check(content["inputs"], _INPUTS, source, "inputs.")
     if content["training"] is not None:
         _check_training(content["training"], source)
 

@@ -22,6 +22,7 @@ from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.memory import NotEnoughMemoryError, free_memory, held_memory
 from segtrain.runtime import MemoryAbove
+from segtrain.segmenters.tiles import tiled
 from segtrain.training.costly_images import CostlyImages, DrawnBatch
 from segtrain.training.gradients import LESS_MEMORY, describe_images
 from segtrain.training.rehearsal import pending_state_bytes, rehearse, timed, without_trace
@@ -265,7 +266,9 @@ def _validation_seconds(trainer: Trainer, validation: Split, *, twice: bool) -> 
     if pixels is not None:
         with trainer.threads.validating():
             for _ in range(1 + twice):
-                took = timed(lambda: trainer.learner.averaged.segment([pixels]), trainer.learner.segmenter.device)
+                took = timed(
+                    lambda: tiled(trainer.learner.averaged).segment([pixels]), trainer.learner.segmenter.device
+                )
     return _joint(took)
 
 

@@ -9,14 +9,19 @@ import torch
 from torch import Tensor
 
 from segtrain import distributed
+from segtrain.console import counted
 from segtrain.data.check.set_checks import check_visibility
+from segtrain.data.coco.index import CocoIndex
 from segtrain.data.dataset import CocoDataset, Sample
 from segtrain.data.splits import Split, SplitName
 from segtrain.data.storage.local_copies import origin
 from segtrain.segmenters import Trainable
+from segtrain.segmenters.inputs import KnownInputs
+from segtrain.segmenters.tiles import tiled
 from segtrain.targets import Target
 
 logger = logging.getLogger(__name__)
+_DRAWN = 8  # augmented samples that tell the scale of a training on crops
 
 
 def first_samples(dataset: CocoDataset, count: int) -> tuple[list[Tensor], list[Target]]:
@@ -32,6 +37,22 @@ def first_samples(dataset: CocoDataset, count: int) -> tuple[list[Tensor], list[
     records = (dataset[(0, position)] for position in range(min(count, len(dataset))))
     samples = [record for record in records if isinstance(record, Sample)]
     return [sample.image for sample in samples], [sample.target for sample in samples]
+
+
+def known_inputs(segmenter: Trainable, dataset: CocoDataset, validation: CocoIndex) -> KnownInputs:
+    """Find the sizes of the images that a network sees in a training.
+
+    Args:
+        segmenter: network to train.
+        dataset: training images, with their augmentation.
+        validation: validation images.
+    """
+
+    def drawn() -> list[tuple[int, int]]:
+        images, _ = first_samples(dataset, _DRAWN)
+        return [(int(image.shape[1]), int(image.shape[2])) for image in images]
+
+    return KnownInputs.of(segmenter.input_scale, dataset.index.images.sizes, validation.images.sizes, drawn)
 
 
 def describe_run(splits: Mapping[SplitName, Split], segmenter: Trainable, output_dir: Path, *, check: bool) -> None:
@@ -56,6 +77,14 @@ def describe_run(splits: Mapping[SplitName, Split], segmenter: Trainable, output
         factors = [segmenter.input_scale(image.height, image.width) for image in index.images]
         for finding in check_visibility(index, factors, segmenter.stride):
             logger.info(f"train, note: {finding.line}")
+    windows = tiled(segmenter).summarise(splits["val"].index.images.sizes)
+    if windows.cut:
+        logger.info(f"val: {counted(windows.cut, 'image')} validated in up to {windows.most:,} windows each")
+    if windows.shrunk:
+        logger.warning(
+            f"val: {counted(windows.shrunk, 'image')} shrunk, so that small objects may be missed; segmenter.tile=SIZE "
+            "cuts them into windows"
+        )
     learning = sum(p.numel() for p in segmenter.parameters() if p.requires_grad)
     threads = torch.get_num_threads()
     resolved = "".join(f", {name}={json.dumps(value)}" for name, value in segmenter.resolved_settings.items())

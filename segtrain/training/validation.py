@@ -24,6 +24,7 @@ from segtrain.metrics.matching import IOU50, match
 from segtrain.metrics.registry import METRICS
 from segtrain.records import OBJECT
 from segtrain.segmenters import Trainable
+from segtrain.segmenters.tiles import tiled
 from segtrain.training.checkpoint import load_checkpoint, restore_weights
 from segtrain.training.logger import RunLogger
 
@@ -35,9 +36,12 @@ THRESHOLDS = [number / 20 for number in range(1, 20)]
 class Validation:
     """Class-aware scoring of a segmenter on a split.
 
+    Images that are larger than what the network has seen are cut into windows; AP then uses as many detections as all
+    windows of an image have together.
+
     Args:
         split: validation images, all readable, with their true objects.
-        max_dets: detections per image and category that AP uses.
+        max_dets: detections per image or window, and category, that AP uses.
         score_threshold: operating point of mIoU and F1.
         show: function that receives the step and the detections of every validation.
 
@@ -54,15 +58,16 @@ class Validation:
 
     def __call__(self, segmenter: Trainable, step: int) -> dict[str, float]:
         """Return the metrics of a segmenter by their names in ``results.json``; undefined ones are nan."""
+        windows = tiled(segmenter).summarise(self._index.images.sizes)
         with progress("validation", len(self._index.images), transient=True) as stage:
             found = detect(segmenter, self._index, self._images, self._score_threshold, stage)
             stage.update(state="scoring")
-            return distributed.from_first(lambda: self._score(found, step))
+            return distributed.from_first(lambda: self._score(found, step, self._max_dets * windows.most))
 
-    def _score(self, found: Detections | None, step: int) -> dict[str, float]:
+    def _score(self, found: Detections | None, step: int, max_dets: int) -> dict[str, float]:
         assert found is not None
         self._show(step, found)
-        track = score(found, self._ground_truth, self._max_dets, ["class_aware"])["class_aware"]
+        track = score(found, self._ground_truth, max_dets, ["class_aware"])["class_aware"]
         assert track is not None
         return {metric.key: track.value(metric.key) for metric in METRICS if metric.validated}
 
@@ -87,7 +92,7 @@ def detect(
     def advance() -> None:
         stage.update(min(stage.done + distributed.size(), len(index.images)))
 
-    found = predict(segmenter, evaluation_images(infos, images), index.categories, score_threshold, advance)
+    found = predict(tiled(segmenter), evaluation_images(infos, images), index.categories, score_threshold, advance)
     return gathered(found, [image.id for image in index.images])
 
 

@@ -106,6 +106,7 @@ def checkpoint(**changes: Any) -> Checkpoint:
         "training_objects": 10,
         "validations": 0,
         "contents": {},
+        "inputs": None,
     }
     return Checkpoint(**(values | changes))
 

@@ -168,6 +168,11 @@ class ImageTable(Sequence[ImageInfo]):
         difficulty = self._vocabulary[row["difficulty"]] if row["difficulty"] >= 0 else None
         return ImageInfo(int(row["id"]), name, int(row["height"]), int(row["width"]), difficulty)
 
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(H, W) of all images."""
+        return list(zip(self.rows["height"].tolist(), self.rows["width"].tolist(), strict=True))
+
     def names(self) -> list[str]:
         """Return the file names of all images."""
         text, rows = self._names.array.tobytes(), self.rows

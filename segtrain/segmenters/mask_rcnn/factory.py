@@ -25,7 +25,7 @@ from segtrain.segmenters.mask_rcnn.model import STRIDES, BoxSource, MaskRCNN, Ma
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 from segtrain.segmenters.mask_rcnn.roi_align import RoIAlignMethod
 from segtrain.segmenters.mask_rcnn.weights import load_weights, trained_without_epsilon
-from segtrain.values import Fraction, Positive, PositiveFloat
+from segtrain.values import Fraction, Overlap, Positive, PositiveFloat, TileSetting
 
 logger = logging.getLogger(__name__)
 TORCHVISION_NAMES = {  # arguments of torchvision's MaskRCNN, by the names of our settings
@@ -172,6 +172,8 @@ def mask_rcnn(
     fpn_channels: Positive | None = None,
     box_head_width: Positive | None = None,
     mask_head_widths: Annotated[list[Positive], Meta(min_length=1)] | None = None,
+    tile: TileSetting = MaskRCNN.tile,
+    overlap: Overlap = MaskRCNN.overlap,
     initialise: bool = True,
 ) -> MaskRCNN:
     """Build Mask R-CNN for the given categories.
@@ -212,6 +214,9 @@ def mask_rcnn(
         fpn_channels: channels of the feature pyramid; None for torchvision's own networks, whose widths are fixed.
         box_head_width: width of the box head's two layers; None for torchvision's own networks.
         mask_head_widths: channels of each convolution of the mask head; None for torchvision's own networks.
+        tile: "auto" to cut images larger than those of training and validation into windows, "off" never to, or the
+            side of square windows in pixels of the image.
+        overlap: least share of a window's side that neighbours have in common.
         initialise: False to leave random weights, because those of a checkpoint are loaded next.
 
     Raises:
@@ -243,7 +248,7 @@ def mask_rcnn(
         for module in network.modules():
             if isinstance(module, FrozenBatchNorm2d):
                 module.eps = 0.0
-    return MaskRCNN(
+    built = MaskRCNN(
         network,
         InputSize(min_size, max_size, scale),
         aligned=(report is None or report.aligned) if aligned == "auto" else aligned,
@@ -252,3 +257,5 @@ def mask_rcnn(
         mask_scoring=mask_scoring,
         boxes=boxes,
     )
+    built.tile, built.overlap = tile, overlap
+    return built
