@@ -24,6 +24,7 @@ from segtrain.segmenters.state_file import read_state
 from segtrain.training.checkpoint_fields import check_fields
 from segtrain.values import Overlap, Precision, TileSetting
 
+_NEW_SETTINGS = {"tile": Trainable.tile, "overlap": Trainable.overlap}  # which checkpoints of before do not state
 FORMAT = 4  # of the file; a change that older code would misread, or newer code of an older file, raises it
 
 
@@ -287,6 +288,7 @@ def segmenter_node(
     trained = getattr(built_class(node), "resume_keys", ())
     if fixed := [key for key in settings or {} if key in trained]:
         raise SegtrainError(f"{source}: segmenter.{fixed[0]} cannot be replaced after training; train again")
+    node = {key: value for key, value in _NEW_SETTINGS.items() if accepts(node, key)} | node
     if accepts(node, "detections_per_image"):
         node["detections_per_image"] = max_dets or checkpoint.max_dets
     check_targets({"segmenter": node})

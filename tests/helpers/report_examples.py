@@ -87,6 +87,7 @@ def results(methods: dict[str, dict[str, Any]] | None = None, categories: tuple[
             "categories": [{"id": i, "name": n, "annotations": 10 * i} for i, n in enumerate(names, 1)],
             "max_dets": 100, "findings": ["annotation 7: the segmentation is empty"], "unreadable_images": 0,
             "annotations_file": "",
+            "windows": 1,
         },
         "environment": {"python": "3.11", "threads": 2},
         "command": "python evaluate.py seed=1",

@@ -59,6 +59,8 @@ def settings(architecture: str = "mobilenet_v2_fpn", **changes: Any) -> dict[str
         "mask_paste": "exact",
         "mask_scoring": "none",
         "boxes": "predicted",
+        "tile": "auto",
+        "overlap": 0.25,
     } | changes
 
 

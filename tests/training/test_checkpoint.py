@@ -18,7 +18,9 @@ from segtrain.data.coco.category_names import with_labels_of
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.splits import Split, fingerprint_of
 from segtrain.errors import SegtrainError
+from segtrain.segmenters.inputs import KnownInputs
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
+from segtrain.segmenters.tiles import tiled
 from segtrain.training.checkpoint import FORMAT, checkpoint_file, load_checkpoint, load_segmenter, newest_checkpoint
 from segtrain.training.resume import find_resumed, initial_state, run_directory
 from tests.helpers.scripts import write_data
@@ -69,6 +71,25 @@ def test_the_segmenter_of_a_checkpoint(tmp_path: Path) -> None:
     assert len(segmenter.segment([image])[0]) <= 3
     exact = load_segmenter(path, max_dets=10, precision="fp32")
     np.testing.assert_array_equal(exact.segment([image])[0].boxes, model.segment([image])[0].boxes)
+
+
+def test_sizes_of_images_and_settings_of_windows(tmp_path: Path) -> None:
+    inputs = {"scale": 1.0, "input": [64, 80], "image": [64, 80]}
+    network = load_segmenter(saved(tmp_path / "best.pt", inputs=inputs, config=node(tile=512, overlap=0.1)))
+    assert network.inputs == KnownInputs(1.0, (64, 80), (64, 80))
+    assert (network.tile, network.overlap) == (512, 0.1)
+    assert tiled(load_segmenter(tmp_path / "best.pt", tile="off")).tiling.tile == "off"
+    with pytest.raises(SegtrainError, match=r"its inputs\.scale is 0, not a number above 0; the file is damaged"):
+        load_segmenter(saved(tmp_path / "wrong.pt", inputs=inputs | {"scale": 0}))
+
+
+def test_a_checkpoint_of_before_windows(tmp_path: Path) -> None:
+    content = torch.load(saved(tmp_path / "best.pt"), weights_only=True)
+    del content["inputs"], content["config"]["segmenter"]["tile"], content["config"]["segmenter"]["overlap"]
+    torch.save(content, tmp_path / "old.pt")
+    network = load_segmenter(tmp_path / "old.pt")
+    assert (network.tile, network.overlap, network.inputs) == ("auto", 0.25, None)
+    assert tiled(network).tiling.inputs == KnownInputs(1.0, (400, 400), (400, 400))  # up to max_size
 
 
 def test_settings_that_replace_those_of_training(tmp_path: Path) -> None:

@@ -169,11 +169,11 @@ def mask_rcnn(
     mask_paste: MaskPaste,
     mask_scoring: MaskScoring,
     boxes: BoxSource,
+    tile: TileSetting,
+    overlap: Overlap,
     fpn_channels: Positive | None = None,
     box_head_width: Positive | None = None,
     mask_head_widths: Annotated[list[Positive], Meta(min_length=1)] | None = None,
-    tile: TileSetting = MaskRCNN.tile,
-    overlap: Overlap = MaskRCNN.overlap,
     initialise: bool = True,
 ) -> MaskRCNN:
     """Build Mask R-CNN for the given categories.
@@ -211,12 +211,12 @@ def mask_rcnn(
             its mask, "none" for the class score alone.
         boxes: "predicted" for the boxes of the box head, "mask" for the tight boxes of the pasted masks; box AP is that
             of predicted boxes in both cases.
-        fpn_channels: channels of the feature pyramid; None for torchvision's own networks, whose widths are fixed.
-        box_head_width: width of the box head's two layers; None for torchvision's own networks.
-        mask_head_widths: channels of each convolution of the mask head; None for torchvision's own networks.
         tile: "auto" to cut images larger than those of training and validation into windows, "off" never to, or the
             side of square windows in pixels of the image.
         overlap: least share of a window's side that neighbours have in common.
+        fpn_channels: channels of the feature pyramid; None for torchvision's own networks, whose widths are fixed.
+        box_head_width: width of the box head's two layers; None for torchvision's own networks.
+        mask_head_widths: channels of each convolution of the mask head; None for torchvision's own networks.
         initialise: False to leave random weights, because those of a checkpoint are loaded next.
 
     Raises:
