@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 from collections.abc import Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ from segtrain.segmenters.windows import ImagePixels
 from segtrain.stopping import stop_if_asked
 
 logger = logging.getLogger(__name__)
-Kind = Literal["coco", "overlays", "labels", "masks", "table", "outlines", "index"]
+Kind = Literal["coco", "overlays", "labels", "masks", "table", "outlines", "index", "pages"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 DEFAULT_KINDS: tuple[Kind, ...] = ("coco", "overlays", "index")
 _MOST_LABELS = 65_535  # of 16 bits
@@ -192,6 +193,8 @@ class _Writer:
                 self._write_image(f"masks/{page.key}/{one.number:06d}.png", decode(one.rle) * np.uint8(255))
         if "outlines" in save:
             self._folder.write(f"outlines/{page.key}.geojson", json.dumps(to_geojson(objects)))
+        if "pages" in save:
+            self._write_page(page)
         image_id, (height, width) = totals.images + 1, found.size
         image: dict[str, Any] = {"id": image_id, "file_name": page.name, "height": height, "width": width}
         if page.number is not None:
@@ -256,6 +259,17 @@ class _Writer:
         tifffile.imwrite(content, drawn.astype(kind), compression="zlib")
         self._folder.write(f"labels/{page.key}.tif", content.getvalue())
         return int(area(found.rles).sum()) - int(np.count_nonzero(drawn))
+
+    def _write_page(self, page: Page) -> None:
+        """Write an image as a file of its own, by its name in the COCO file: a page with the samples that it has."""
+        name = f"pages/{page.name}"
+        if page.number is None:
+            shutil.copyfile(page.source.path, self._folder.place_of(name))
+        elif page.rate is None:
+            kind = "rgb" if page.samples.array.ndim == 3 else "minisblack"
+            tifffile.imwrite(self._folder.place_of(name), page.samples.array, photometric=kind, compression="zlib")
+        else:
+            self._write_image(name, page.rgb)
 
     def _write_image(self, name: str, pixels: npt.NDArray[np.uint8]) -> None:
         content = BytesIO()

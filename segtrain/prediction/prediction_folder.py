@@ -23,7 +23,7 @@ from segtrain.report.prediction_page import FIRST, INDEX, PagePlace, prediction_
 
 _SETTINGS, _DONE = "settings.json", "done.jsonl"
 _WHOLE = ("predictions.json", "objects.csv", FIRST)
-FOLDERS = ("overlays", "labels", "masks", "outlines")  # of a file for each image
+FOLDERS = ("overlays", "labels", "masks", "outlines", "pages")  # of a file for each image
 _STREAMS = ("images.jsonl", "annotations.jsonl", "objects.csv", "gallery.jsonl")
 
 

@@ -26,7 +26,7 @@ from tests.conftest import Workplace
 from tests.helpers.tiny_networks import tiny
 from tests.helpers.tiny_runs import checkpoint
 
-EVERYTHING = "coco,overlays,labels,masks,table,outlines,index"
+EVERYTHING = "coco,overlays,labels,masks,table,outlines,index,pages"
 
 
 def picture(number: int, size: tuple[int, int] = (60, 70)) -> Any:
@@ -96,6 +96,7 @@ def test_all_kinds_say_the_same(images: Path, tmp_path: Path) -> None:
             assert [float(row[column]) for row in mine] == pytest.approx(expected[theirs].tolist(), abs=1e-4)
         assert len(json.loads((out / "outlines" / f"{key}.geojson").read_text())["features"]) == len(own)
         assert pixels(out / "overlays" / f"{key}.png").shape == (180, 210, 3)
+        assert (out / "pages" / f"{key}.png").read_bytes() == (images / f"{key}.png").read_bytes()
 
 
 def test_a_run_that_stops_goes_on_to_the_same_files(
@@ -161,7 +162,13 @@ def test_pages_are_images_of_their_own(tmp_path: Path) -> None:
     assert sorted(path.name for path in (out / "labels" / "stack.pages").iterdir()) == names
     row = table(out)[0]
     assert float(row["area_um2"]) == pytest.approx(int(row["area_px"]) / 16)
-    one = tmp_path / "one"
+    deep, one = tmp_path / "deep", tmp_path / "one"
+    colours = np.stack([stack.transpose(1, 2, 0) * np.uint16(200)] * 2)
+    tifffile.imwrite(tmp_path / "rgb.tif", colours, photometric="rgb")
+    assert run("threshold_otsu", tmp_path, "--out", deep, "--save", "coco,pages") == 0
+    assert main(["check", str(deep / "predictions.json"), str(deep / "pages")]) == 0
+    assert np.array_equal(tifffile.imread(deep / "pages" / "stack.tif" / "0002.tif"), stack[1])
+    assert np.array_equal(tifffile.imread(deep / "pages" / "rgb.tif" / "0001.tif"), colours[0])
     assert run("threshold_otsu", tmp_path / "stack.tif", "--out", one, "--pages", "max") == 0
     assert len(predicted(one)["images"]) == 1
 

@@ -75,7 +75,7 @@ def test_every_nth_frame_is_read(clip: Path) -> None:
 
 def test_frames_are_images_and_overlays_a_video(clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    everything = "coco,overlays,labels,masks,table,outlines,index"
+    everything = "coco,overlays,labels,masks,table,outlines,index,pages"
     assert run("threshold_otsu", clip.parent, "--out", out, "--every", 2, "--save", everything) == 0
     images = images_of(out)
     assert [image["file_name"] for image in images] == [f"clip.mp4/{n:06d}.png" for n in (1, 3, 5, 7)]
@@ -83,6 +83,7 @@ def test_frames_are_images_and_overlays_a_video(clip: Path, tmp_path: Path) -> N
     assert sorted(path.name for path in (out / "labels" / "clip.frames").iterdir()) == [
         f"{n:06d}.tif" for n in (1, 3, 5, 7)
     ]
+    assert main(["check", str(out / "predictions.json"), str(out / "pages")]) == 0
     overlays = list(read_frames(out / "overlays" / "clip.mp4", 1, 10**6))
     assert len(overlays) == 4
     assert overlays[0].rate == 5
