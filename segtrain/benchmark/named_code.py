@@ -1,6 +1,7 @@
 """Code outside this package that a configuration names, with the modules that it imports."""
 
 import ast
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -60,12 +61,13 @@ def _files(name: str) -> dict[str, Path]:
     if not folders:
         alone = Path((getattr(sys.modules.get(name), "__file__", None) if spec is None else spec.origin) or "")
         return {alone.name: alone} if alone.is_file() else {}
-    return {
-        path.relative_to(folder).as_posix(): path
-        for folder in folders
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in _CODE and path.is_file()
-    }
+    return {path.relative_to(folder).as_posix(): path for folder in folders for path in _below(folder)}
+
+
+def _below(folder: Path) -> list[Path]:
+    """List the files with code below a folder, which may hold a million others, such as images."""
+    found = ((place, name) for place, _, names in os.walk(folder) for name in names)
+    return sorted(Path(place, name) for place, name in found if os.path.splitext(name)[1] in _CODE)  # noqa: PTH122
 
 
 def _versions(name: str) -> dict[str, Path | str]:
