@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent / "segtrain"
-EXAMPLES = [PACKAGE / name for name in ("__init__.py", "api.py", "cli/runs.py")]  # read and write files
+EXAMPLES = [
+    PACKAGE / name for name in ("__init__.py", "api.py", "cli/runs.py", "export/export_files.py")
+]  # read and write files
 
 
 def pytest_collection_finish() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from segtrain.api import read_image as read_image, read_pages as read_pages, score as score
     from segtrain.cli.runs import evaluate as evaluate, train as train
     from segtrain.errors import SegtrainError as SegtrainError
+    from segtrain.export.export_files import export_network as export_network
     from segtrain.records import Category as Category, Instances as Instances
     from segtrain.records import to_box_predictions as to_box_predictions, to_label_map as to_label_map
     from segtrain.records import to_planes as to_planes, to_polygons as to_polygons, to_predictions as to_predictions
@@ -43,6 +44,7 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would accept any na
         ],
         "segtrain.cli.runs": ["evaluate", "train"],
         "segtrain.errors": ["SegtrainError"],
+        "segtrain.export.export_files": ["export_network"],
         "segtrain.records": [
             "Category", "Instances", "to_box_predictions", "to_label_map", "to_planes", "to_polygons", "to_predictions",
         ],

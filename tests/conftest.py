@@ -25,9 +25,10 @@ LONG = [
     "benchmark", "benchmarks", "cli", "training", "test_readme.py", "test_api.py", "report/test_browser.py",
     "data/test_fuzz.py", "data/test_check.py", "data/test_check_start.py", "data/test_shared_array.py",
     "data/test_loader.py", "data/test_workers.py", "data/storage", "data/test_pixel_cache.py",
-    "segmenters/test_weights.py",
+    "segmenters/test_weights.py", "export",
     "segmenters/test_torchvision_parity.py", "segmenters/test_mask_rcnn.py", "segmenters/test_contract.py",
     "metrics/test_new_metric.py", "../segtrain/__init__.py", "../segtrain/api.py", "../segtrain/cli/runs.py",
+    "../segtrain/export/export_files.py",
 ]  # fmt: skip
 
 

@@ -40,6 +40,7 @@ LAYERS = {
     "benchmark": 4,
     "report": 5,
     "prediction": 6,
+    "export": 6,
     "cli": 7,
     "api": 8,
     "train": 8,
@@ -68,7 +69,9 @@ DOORS = {
         "segtrain.convert",
         "segtrain.prediction.predict_files",
         "segtrain.prediction.overlay_video",
+        "segtrain.export.onnx_example",
     ],
+    "onnxruntime": ["segtrain.export.onnx_example"],
     "fsspec": ["segtrain.data.storage.transfer"],
     "aiohttp": ["segtrain.data.storage.transfer"],
     "tifffile": [

@@ -56,6 +56,12 @@ def _predict(program: Sequence[str], arguments: Sequence[str]) -> int:
     return main(arguments)
 
 
+def _export(program: Sequence[str], arguments: Sequence[str]) -> int:
+    from segtrain.cli.export_command import main
+
+    return main(arguments)
+
+
 def _replay(program: Sequence[str], arguments: Sequence[str]) -> int:
     from segtrain.cli.replay import main
 
@@ -68,6 +74,7 @@ COMMANDS = {
         "benchmark networks against classical segmentation, and write a report", partial(_launch, "evaluate")
     ),
     "predict": Entry("segment new images with a trained network or a classical method", _predict),
+    "export": Entry("write a trained network for torchvision, ONNX or torch.export", _export),
     "check": Entry("check a COCO data set for mistakes", _check),
     "convert": Entry("convert labels of other tools to COCO json", _convert),
     "replay": Entry("repeat a training step whose loss was not finite", _replay),

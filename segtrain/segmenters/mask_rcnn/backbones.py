@@ -23,6 +23,8 @@ class Backbone:
         channels: channels of these outputs.
         stages: prefixes of parameter names below ``backbone.body``, in the order in which stages may be frozen.
         published: torchvision's enumerations of weights that fit, whole networks first.
+        code: Python expression that does what ``body`` does, for files that are used without segtrain; None if there is
+            none.
     """
 
     body: Callable[[], nn.Module]
@@ -30,6 +32,7 @@ class Backbone:
     channels: Sequence[int]
     stages: Sequence[Sequence[str]]
     published: Sequence[str]
+    code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ BACKBONES: dict[str, Backbone | StockBackbone] = {
         channels=(64, 128, 256, 512),
         stages=RESNET_STAGES,
         published=("ResNet18_Weights",),
+        code="torchvision.models.resnet18(weights=None)",
     ),
     "mobilenet_v2_fpn": Backbone(
         body=lambda: torchvision.models.mobilenet_v2(weights=None).features,
@@ -75,6 +79,7 @@ BACKBONES: dict[str, Backbone | StockBackbone] = {
         channels=(24, 32, 96, 1280),
         stages=tuple(tuple(f"{block}." for block in range(*ends)) for ends in MOBILENET_ENDS),
         published=("MobileNet_V2_Weights",),
+        code="torchvision.models.mobilenet_v2(weights=None).features",
     ),
 }
 

@@ -108,6 +108,8 @@ def _download(member: WeightsEnum) -> dict[str, Tensor]:
 
 
 def _states_aligned(content: Mapping[str, object]) -> bool:
+    if content.get("aligned") is True:  # of an export
+        return True
     for key in ("config", "segmenter"):
         inner = content.get(key)
         content = inner if isinstance(inner, Mapping) else {}
