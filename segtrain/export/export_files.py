@@ -122,6 +122,6 @@ def _check(
         str(network.path),
         max_dets=network.settings["detections_per_image"],
         precision="fp32",
-        settings={"boxes": "predicted", **stock},
+        settings={"boxes": "predicted", "tile": "off", **stock},
     )
     return require_agreement(original, detect, images, network.checkpoint.score_threshold)

@@ -113,7 +113,7 @@ def test_the_traceable_network_finds_the_same(aligned: bool, size: dict[str, Any
         found = ours.segment([image])[0]
         with torch.inference_mode():
             boxes, labels, scores, cells = (part.numpy() for part in network(image.permute(1, 2, 0)))
-        shift = MaskGeometry(ours.input_size, "exact", aligned).shift(found.size)
+        shift = MaskGeometry(ours.input_size, "exact", aligned).shift(found.size, ours.input_size.resized(*found.size))
         planes = [paste(mask, box, found.size, shift) for mask, box in zip(cells, boxes, strict=True)]
         differences = compare(found, Found(boxes, labels, scores, planes))
         assert differences.objects > 20
@@ -137,7 +137,9 @@ def test_the_example_pastes_as_we_do(seed: int, place: tuple[float, ...]) -> Non
 def test_the_example_knows_the_shift(size: InputSize) -> None:
     geometry = MaskGeometry(size, "exact", aligned=False)
     given = {"min_size": size.min_size, "max_size": size.max_size, "scale": size.scale}
-    assert mask_shift({"input": given, "mask_shift": geometry.learned_shift}, (90, 410)) == geometry.shift((90, 410))
+    assert mask_shift({"input": given, "mask_shift": geometry.learned_shift}, (90, 410)) == geometry.shift(
+        (90, 410), size.resized(90, 410)
+    )
 
 
 @pytest.mark.parametrize("backbone", [name for name, entry in BACKBONES.items() if isinstance(entry, Backbone)])
