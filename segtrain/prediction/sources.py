@@ -96,8 +96,9 @@ def _require_places(keys: Sequence[str], taken: Collection[str]) -> None:
 
 def _named(argument: str, stdin: Iterable[str]) -> Iterator[Path]:
     if argument == "-":
-        for line in filter(None, map(str.strip, stdin)):
-            yield from _files(expand_path(line))
+        for path in map(expand_path, filter(None, map(str.strip, stdin))):
+            # A list may be older than the files: what is missing is counted where it is read.
+            yield from _files(path) if is_folder(path) else (path,)
         return
     path = expand_path(argument)
     if _PATTERN & set(argument) and not path.exists():

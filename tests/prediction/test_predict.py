@@ -1,6 +1,7 @@
 """Prediction on new images, from files to files."""
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from itertools import islice
@@ -132,8 +133,14 @@ def test_a_run_that_stops_goes_on_to_the_same_files(
 
 
 def test_bad_files_are_named_and_the_others_done(
-    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    listed = io.TextIOWrapper(io.BytesIO(f"{images}/1.png\n{images}/gone.png\n".encode()))
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdin", listed)
+        assert run("threshold_otsu", "-", "--out", tmp_path / "list", "--save", "coco") == 0
+    assert "1 file cannot be read: gone.png" in capsys.readouterr().out
+    assert len(predicted(tmp_path / "list")["images"]) == 1
     whole = (images / "2.png").read_bytes()
     (images / "2.png").write_bytes(whole[:60])
     assert run("threshold_otsu", images, "--out", tmp_path / "out") == 0

@@ -1,11 +1,13 @@
 """Sections on the evaluation itself: methods, data, environment and the command that repeats it."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import PurePath
 
 from msgspec.structs import asdict
 
 from segtrain.benchmark.results import MethodScores, Results
+from segtrain.nodes import config_folder
 from segtrain.report.blocks import Block, Bullets, Command, Figures, Folded, Heading, Paragraph, Section, Term, Terms
 from segtrain.report.tables import Column, Row, Table, make_cells
 from segtrain.report.text import count_text, fact_text, sentence
@@ -69,13 +71,28 @@ def environment(results: Results) -> Section:
 
 
 def reproduce(results: Results) -> Section:
-    """State the command that repeats the evaluation."""
+    """State the command that repeats the evaluation, and the one that applies its best method."""
     where = (
         Paragraph("Run this in the folder {}:", code=results.directory)
         if results.directory
         else Paragraph("Run this where the report was made:")
     )
-    return Section("reproduce", "Reproduce", [where, Command(results.command)])
+    blocks: list[Block] = [where, Command(results.command)]
+    best = next((name for name in results.ranked if not results.methods[name].oracle), None)
+    if best is not None and (model := _model_of(results, best)) is not None:
+        blocks.append(Paragraph("In the folder of this report, this applies the best method to new images:"))
+        blocks.append(Command(f"segtrain predict {shlex.quote(model)} IMAGES --out DIR"))
+    return Section("reproduce", "Reproduce", blocks)
+
+
+def _model_of(results: Results, name: str) -> str | None:
+    """Return what ``segtrain predict`` takes for a method; None for results of other programs."""
+    checkpoint = results.checkpoints.get(name)
+    if checkpoint is not None:
+        return checkpoint.path
+    if results.methods[name].variant == "tuned":
+        return f"tuned/segmenter/{name}_winner.yaml"
+    return name if (config_folder() / "segmenter" / f"{name}.yaml").exists() else None
 
 
 def data_title(results: Results) -> str:
