@@ -1,6 +1,6 @@
 """Table of found objects: place, shape and intensity of each, as rows of ``objects.csv``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from skimage.measure import regionprops
 from segtrain.data.images.samples import Samples
 from segtrain.masks import decode_crop
 from segtrain.prediction.found_objects import FoundObject
+from segtrain.segmenters.windows import Window
 
 COLUMNS = (
     "image", "object", "category", "score", "area_px", "centroid_x", "centroid_y", "box_x", "box_y", "box_width",
@@ -20,7 +21,7 @@ COLUMNS = (
 def object_rows(
     image: str,
     objects: Sequence[FoundObject],
-    samples: Samples,
+    samples: Callable[[Window], Samples],
     pixel_size: float | None,
 ) -> Iterator[dict[str, Any]]:
     """Measure the objects of an image with scikit-image's ``regionprops``.
@@ -28,7 +29,7 @@ def object_rows(
     Args:
         image: name of the image.
         objects: objects of the image.
-        samples: samples of the image as its file stores them, for mean intensities by channel.
+        samples: function that returns a part of the image as its file stores it, for mean intensities by channel.
         pixel_size: width of a pixel in micrometres; None if it is not known, which leaves columns in micrometres empty.
 
     Yields:
@@ -38,7 +39,8 @@ def object_rows(
     for found in objects:
         crop, x, y = decode_crop(found.rle)
         height, width = crop.shape
-        (region,) = regionprops(crop.astype(np.uint8), intensity_image=_window(samples, x, y, width, height))
+        intensities = samples(Window(x, y, x + width, y + height)).array.astype(np.float64)
+        (region,) = regionprops(crop.astype(np.uint8), intensity_image=intensities)
         top, left, bottom, right = region.bbox
         means = np.atleast_1d(region.intensity_mean).tolist()
         row: dict[str, Any] = {
@@ -53,10 +55,6 @@ def object_rows(
             row["area_um2"] = found.pixels * pixel_size**2
             row["perimeter_um"] = region.perimeter * pixel_size
         yield {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-
-
-def _window(samples: Samples, x: int, y: int, width: int, height: int) -> Any:
-    return samples.array[y : y + height, x : x + width].astype(np.float64)
 
 
 def _solidity(region: Any) -> float:

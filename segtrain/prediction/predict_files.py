@@ -4,11 +4,12 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import quote
@@ -20,14 +21,17 @@ from PIL import Image
 
 from segtrain import visualize
 from segtrain.console import Stage, counted, progress
+from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import as_tensor
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.images.reading import Reading
+from segtrain.data.images.samples import Samples
 from segtrain.io import common_folder, printable
-from segtrain.masks import area, boxes, decode
+from segtrain.masks import Rle, area, boxes, decode
 from segtrain.prediction.applied_model import AppliedModel
 from segtrain.prediction.found_objects import FoundObject, found_objects
 from segtrain.prediction.geojson import to_geojson
+from segtrain.prediction.large_images import label_tiles, write_tiles
 from segtrain.prediction.object_table import object_rows
 from segtrain.prediction.overlay_video import OverlayVideo
 from segtrain.prediction.pixel_size import pixel_size_of
@@ -37,7 +41,7 @@ from segtrain.prediction.sources import name_sources
 from segtrain.records import Instances, to_label_map
 from segtrain.report.gallery.encode import EncodedImage
 from segtrain.report.gallery.found_images import encode_found
-from segtrain.segmenters.windows import ImagePixels
+from segtrain.segmenters.windows import ImagePixels, Window
 from segtrain.stopping import stop_if_asked
 
 logger = logging.getLogger(__name__)
@@ -122,7 +126,11 @@ def predict_files(
         waiting = [path for path in images if not folder.is_done(path)]
         sources = name_sources(waiting, folder.root, folder.keys)
         reading = Reading(model.exif, settings.max_pixels, channels=channels)
-        items = read_ahead(sources, reading, settings.pages, intensity, settings.every, settings.workers)
+
+        def cuts(size: tuple[int, int]) -> bool:
+            return model.segmenter.windows(size) > 1
+
+        items = read_ahead(sources, reading, settings.pages, intensity, settings.every, settings.workers, cuts)
         writer = _Writer(model, settings, threshold, folder)
         outcome = Outcome(folder.totals, len(images) - len(waiting))
         with progress("images", len(sources)) as stage, closing(items), closing(writer):
@@ -147,7 +155,12 @@ def _segment_all(
             if item.warning is not None and not outcome.faint:
                 logger.warning(f"{item.source.path}: {item.warning}")
             outcome.faint += item.warning is not None
-            found = model.segmenter.segment_pixels(ImagePixels(as_tensor(item.rgb)), stop_if_asked)
+            try:
+                found = _segment(item, model, partial(_show_share, stage, files))
+            except ImageError as error:  # of a part that was read just now
+                outcome.unreadable[item.source.name] = error.reason
+                logger.warning(f"{item.source.path}: {error.reason}; left out")
+                continue
             writer.add(item, found)
             stage.update(files + item.share, state=f"{folder.totals.objects:,} objects")
         elif isinstance(item, Unreadable):
@@ -161,6 +174,29 @@ def _segment_all(
                 folder.finish_file(item.source)
             files += 1
             stage.update(files)
+
+
+def _show_share(stage: Stage, files: int, share: float) -> None:
+    stage.update(files + share)
+
+
+def _segment(page: Page, model: AppliedModel, show: Callable[[float], None]) -> Instances:
+    """Segment an image.
+
+    Args:
+        page: the image.
+        model: the segmenter.
+        show: called with the share of a large image that is done.
+    """
+    if page.large is None:
+        return model.segmenter.segment_pixels(ImagePixels(as_tensor(page.rgb)), stop_if_asked)
+    done, windows = count(1), model.segmenter.windows(page.large.size)
+
+    def advance() -> None:
+        stop_if_asked()
+        show(next(done) / windows)
+
+    return model.segmenter.segment_pixels(page.large, advance)
 
 
 class _Writer:
@@ -188,7 +224,9 @@ class _Writer:
         if "overlays" in save:
             self._write_overlay(page, objects)
         overlaps = self._write_labels(page, found) if "labels" in save else 0
-        if "masks" in save:
+        if "masks" in save and page.large is not None:
+            logger.warning(f"{page.source.path}: no single masks of so large an image are written")
+        elif "masks" in save:
             for one in objects:
                 self._write_image(f"masks/{page.key}/{one.number:06d}.png", decode(one.rle) * np.uint8(255))
         if "outlines" in save:
@@ -202,7 +240,7 @@ class _Writer:
         self._folder.add_image(
             image,
             _annotations(objects, image_id),
-            list(object_rows(page.name, objects, page.samples, self._micrometres(page))) if "table" in save else [],
+            self._rows(page, objects) if "table" in save else [],
             self._shown(page, objects) if "index" in save else None,
             Totals(1, len(objects), overlaps, int(full), windows.cut, windows.shrunk),
         )
@@ -239,11 +277,11 @@ class _Writer:
         overlay = quote(os.fsencode(page.overlay)) if "overlays" in self._settings.save else ""
         scores = [one.score for one in objects] if self._learned else None
         names = [one.category.name for one in objects]
-        return encode_found(printable(page.name), page.rgb, [one.rle for one in objects], names, scores, overlay)
+        return encode_found(printable(page.name), page.rgb, _drawn(page, objects), names, scores, overlay)
 
     def _write_overlay(self, page: Page, objects: Sequence[FoundObject]) -> None:
         texts = [f"{one.category.name} {one.score:.2f}" for one in objects] if self._learned else None
-        drawn = visualize.draw(page.rgb, [one.rle for one in objects], texts)
+        drawn = visualize.draw(page.rgb, _drawn(page, objects), None if page.large else texts)
         if page.rate is None:
             self._write_image(page.overlay, drawn)
             return
@@ -253,9 +291,13 @@ class _Writer:
 
     def _write_labels(self, page: Page, found: Instances) -> int:
         """Write a label map, and return the number of pixels where masks overlap."""
+        kind = np.uint16 if len(found) <= _MOST_LABELS else np.uint32
+        if page.large is not None:
+            name = f"labels/{page.key}.tif"
+            visible = write_tiles(self._folder.place_of(name), label_tiles(found), found.size, np.dtype(kind))
+            return int(area(found.rles).sum()) - visible
         drawn = to_label_map(found)
         content = BytesIO()
-        kind = np.uint16 if len(found) <= _MOST_LABELS else np.uint32
         tifffile.imwrite(content, drawn.astype(kind), compression="zlib")
         self._folder.write(f"labels/{page.key}.tif", content.getvalue())
         return int(area(found.rles).sum()) - int(np.count_nonzero(drawn))
@@ -265,6 +307,11 @@ class _Writer:
         name = f"pages/{page.name}"
         if page.number is None:
             shutil.copyfile(page.source.path, self._folder.place_of(name))
+        elif page.large is not None:
+            samples = page.samples.array
+            write_tiles(
+                self._folder.place_of(name), page.large.tiles(), page.large.size + samples.shape[2:], samples.dtype
+            )
         elif page.rate is None:
             kind = "rgb" if page.samples.array.ndim == 3 else "minisblack"
             tifffile.imwrite(self._folder.place_of(name), page.samples.array, photometric=kind, compression="zlib")
@@ -276,8 +323,25 @@ class _Writer:
         Image.fromarray(pixels).save(content, "PNG", compress_level=1)
         self._folder.write(name, content.getvalue())
 
+    def _rows(self, page: Page, objects: Sequence[FoundObject]) -> list[dict[str, Any]]:
+        """Measure the objects of an image for the table."""
+
+        def samples(window: Window) -> Samples:
+            if page.large is not None:
+                return page.large.samples(window)
+            x0, y0, x1, y1 = window
+            return replace(page.samples, array=page.samples.array[y0:y1, x0:x1], valid=None)
+
+        return list(object_rows(page.name, objects, samples, self._micrometres(page)))
+
     def _micrometres(self, page: Page) -> float | None:
         return self._settings.pixel_size or self._pixel_size(page.source.path)
+
+
+def _drawn(page: Page, objects: Sequence[FoundObject]) -> list[Rle]:
+    """Return the masks of objects in the size of the image that is shown."""
+    rles = [one.rle for one in objects]
+    return rles if page.large is None else page.large.reduced(rles)
 
 
 def _annotations(objects: Sequence[FoundObject], image_id: int) -> list[dict[str, Any]]:

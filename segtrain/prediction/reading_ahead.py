@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
@@ -14,10 +14,15 @@ from segtrain.data.images.image_reader import lost_levels, range_of_image
 from segtrain.data.images.intensities.intensity import Intensity, to_rgb
 from segtrain.data.images.reading import Pages, Reading
 from segtrain.data.images.samples import Samples
+from segtrain.prediction.large_images import LargeImage
 from segtrain.prediction.sources import Source
 from segtrain.prediction.videos import frame_samples, is_video, read_frames
 
 AllPages = Pages | Literal["each"]
+Cuts = Callable[[tuple[int, int]], bool]
+_TIFF = (".tif", ".tiff")
+_CUT = "--tile SIZE reads it by windows"
+_CONVERT = "raise --max-pixels, or save it as a TIFF in tiles, which is read by windows"
 _AHEAD = 2  # images that each thread holds ready
 
 
@@ -33,6 +38,7 @@ class Page:
         warning: what is lost by the range of intensity, with the remedy; None if nothing much is.
         rate: frames per second of the video that overlays of the frames make; None for what is no frame of a video.
         share: share of the file that is done with this image, in [0, 1]; 0 if that is not known.
+        large: image that is read by windows, of which ``samples`` and ``rgb`` are an overview; None if they are whole.
     """
 
     source: Source
@@ -42,6 +48,7 @@ class Page:
     warning: str | None
     rate: Fraction | None = None
     share: float = 0.0
+    large: LargeImage | None = None
 
     @property
     def key(self) -> str:
@@ -95,7 +102,13 @@ Item = Page | Unreadable | EndOfFile
 
 
 def read_ahead(
-    sources: Sequence[Source], reading: Reading, pages: AllPages, intensity: Intensity, every: int, workers: int
+    sources: Sequence[Source],
+    reading: Reading,
+    pages: AllPages,
+    intensity: Intensity,
+    every: int,
+    workers: int,
+    cuts: Cuts = lambda size: False,
 ) -> Generator[Item, None, None]:
     """Yield the images of files in their order, decoded by threads; memory holds a few of them at a time.
 
@@ -106,6 +119,8 @@ def read_ahead(
         intensity: ranges by which samples become 8-bit RGB.
         every: n of the n-th frames of videos that are images, beside the first one.
         workers: number of threads, at least 1.
+        cuts: tells whether an image of this (H, W) is segmented in windows; it may then have more pixels than allowed,
+            if its format can be read by windows.
 
     Yields:
         The pages of each file, or why it cannot be read; then the end of the file.
@@ -116,7 +131,7 @@ def read_ahead(
     def work(number: int) -> None:
         try:
             for source in sources[number::workers]:
-                for item in _read(source, reading, pages, intensity, every):
+                for item in _read(source, reading, pages, intensity, every, cuts):
                     if not _put(waiting[number], item, stopped):
                         return
         except BaseException as error:  # of the program, such as MemoryError: raised where the images are used
@@ -150,7 +165,9 @@ def _put(waiting: "queue.Queue[Item | BaseException]", item: Item | BaseExceptio
     return False
 
 
-def _read(source: Source, reading: Reading, pages: AllPages, intensity: Intensity, every: int) -> Iterator[Item]:
+def _read(
+    source: Source, reading: Reading, pages: AllPages, intensity: Intensity, every: int, cuts: Cuts
+) -> Iterator[Item]:
     try:
         if is_video(source.path):
             yield from _frames(source, reading, intensity, every)
@@ -160,8 +177,31 @@ def _read(source: Source, reading: Reading, pages: AllPages, intensity: Intensit
             samples = decode(source.path, None, replace(reading, pages=pages))
             yield _page(source, None, samples, intensity)
     except ImageError as error:
-        yield Unreadable(source, error.reason)
+        if error.kind == "image-too-large" and source.path.suffix.lower() in _TIFF and pages in ("each", "first"):
+            yield from _large(source, reading, pages, intensity, cuts)
+        else:
+            remedy = f"; {_CONVERT}" if error.kind == "image-too-large" else ""
+            yield Unreadable(source, f"{error.reason}{remedy}")
     yield EndOfFile(source)
+
+
+def _large(
+    source: Source, reading: Reading, pages: AllPages, intensity: Intensity, cuts: Cuts
+) -> Iterator[Page | Unreadable]:
+    """Yield the pages of a TIFF that is too large to be read whole."""
+    frames, frame = 1, 0
+    try:
+        while frame < frames:
+            image = LargeImage(source.path, frame, reading, intensity)
+            if not cuts(image.size):
+                yield Unreadable(source, f"the image has {image.size[0] * image.size[1]:,} pixels; {_CUT}")
+                return
+            frames = image.frames if pages == "each" else 1
+            page = _page(source, None if frames == 1 else frame + 1, image.overview, intensity)
+            yield replace(page, large=image)
+            frame += 1
+    except ImageError as error:
+        yield Unreadable(source, error.reason)
 
 
 def _pages(source: Source, reading: Reading, intensity: Intensity) -> Iterator[Item]:

@@ -1,7 +1,9 @@
 """Stacks of files that hold more than one ordinary image: TIFFs beyond Pillow's modes, and animated images."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -21,6 +23,7 @@ from segtrain.data.images.pages.tiff_pages import (
 from segtrain.data.images.pages.tiff_segments import decode_page, is_decoded_by_pillow, valid_pixels
 from segtrain.data.images.reading import Reading
 from segtrain.data.images.samples import ALPHA_MODES, Samples, samples_of
+from segtrain.data.storage.image_store import ImageFile
 
 # Viewers show the first image of a JPEG of several; the others are previews, or the second half of a stereo pair.
 _FIRST_IS_IMAGE = frozenset({"MPO"})
@@ -214,27 +217,72 @@ def describe_mode(image: Image.Image, *, deep: bool) -> str:
     return name.replace("8-bit", "16-bit") if deep else name
 
 
-def _tiff_stack(opened: OpenedImage, size: tuple[int, int] | None, reading: Reading) -> Stack:
-    file = read_pages(opened.stream)
+@dataclass(frozen=True)
+class TiffFrames:
+    """Frames of a TIFF that have the size of its image.
+
+    Attributes:
+        main: page that stands for all.
+        pages: pages of its size.
+        frames: pages of each frame, which are its channels.
+        axes: axes of the frames in words; "" if nothing is known of them.
+        others: number of pages of other sizes.
+    """
+
+    main: TiffPage
+    pages: Sequence[TiffPage]
+    frames: Sequence[Sequence[TiffPage]]
+    axes: str
+    others: int
+
+
+def tiff_frames(stream: BinaryIO, size: tuple[int, int] | None) -> TiffFrames:
+    """Find the frames of a TIFF.
+
+    Args:
+        stream: the file.
+        size: (H, W) that the annotations state, which chooses among pages of several sizes; None for the first page
+            that is no thumbnail.
+
+    Raises:
+        TiffError: the file is damaged, or of a kind that is not read.
+    """
+    file = read_pages(stream)
     main = next((page for page in file.pages if not page.reduced), file.pages[0])
     for page in file.pages:
         if size in (page.size, upright_size(page.size, page.orientation)):
             main = page
             break
     same = [page for page in file.pages if page.size == main.size]
-    _require_page(opened, main, reading)
-    frames, axes = arrange(same)
-    _require_pages(opened, len(frames), main.size[0] * main.size[1], reading)
+    return TiffFrames(main, same, *arrange(same), len(file.pages) - len(same) + file.more)
+
+
+def _tiff_stack(opened: OpenedImage, size: tuple[int, int] | None, reading: Reading) -> Stack:
+    found = tiff_frames(opened.stream, size)
+    _require_page(opened, found.main, reading)
+    _require_pages(opened, len(found.frames), found.main.size[0] * found.main.size[1], reading)
+    return tiff_stack(opened.path, found, lambda plane: decode_page(opened.stream, plane))
+
+
+def tiff_stack(path: ImageFile, found: TiffFrames, decode: Callable[[TiffPage], Samples]) -> Stack:
+    """Describe the frames of a TIFF as a stack.
+
+    Args:
+        path: path of the file.
+        found: the frames.
+        decode: function that decodes a page, or a part of it.
+    """
+    main, frames = found.main, found.frames
     planes = len(frames[0])
     converted = is_decoded_by_pillow(main)
     colour = planes == 1 and (main.colour or (converted and main.photometric > 1))
     channels = planes * (main.samples if not converted else 3 if colour else 1)
 
     def read(page: int) -> Samples:
-        return _joined([decode_page(opened.stream, plane) for plane in frames[page]])
+        return _joined([decode(plane) for plane in frames[page]])
 
     return Stack(
-        path=opened.path,
+        path=path,
         size=main.size,
         orientation=main.orientation,
         kind=_describe_page(main, channels, colour=colour),
@@ -242,10 +290,10 @@ def _tiff_stack(opened: OpenedImage, size: tuple[int, int] | None, reading: Read
         colour=colour,
         alpha=main.alpha if planes == 1 and not converted else None,
         pages=len(frames),
-        axes=axes,
-        uniform=all(page.alike(main) for page in same),
+        axes=found.axes,
+        uniform=all(page.alike(main) for page in found.pages),
         single=channels == 1,
-        others=len(file.pages) - len(same) + file.more,
+        others=found.others,
         deep=main.bits > 8 or main.kind == "i",
         read=read,
     )
