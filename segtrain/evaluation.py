@@ -21,7 +21,7 @@ from segtrain.metrics.candidates import pairs_in_images
 from segtrain.metrics.f1 import f1_curve
 from segtrain.metrics.metric import Metric, MetricInput
 from segtrain.metrics.pairs import Pairs
-from segtrain.metrics.registry import f1_counts, metric_values
+from segtrain.metrics.registry import metric_values
 from segtrain.metrics.scores import TrackScores
 from segtrain.records import OBJECT, BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions
 from segtrain.segmenters import Segmenter
@@ -242,7 +242,7 @@ class _InputCache:
             weakref.finalize(detections, self._inputs.pop, key, None)
         self._inputs.move_to_end(key)
         while len(self._inputs) > 1 and sum(inputs.nbytes for inputs in self._inputs.values()) > self._max_bytes:
-            self._inputs.popitem(last=False)
+            self._inputs.popitem(last=False)[1].forget()
         return self._inputs[key]
 
     def pairs(self, detections: Detections, truths: Sequence[GroundTruth]) -> Callable[[], Pairs]:
@@ -256,7 +256,7 @@ class _InputCache:
     def drop(self, detections: Detections, track: TrackName | None) -> None:
         """Drop the inputs of some detections, in one track; or in all of them, and the pairs."""
         for key in [key for key in self._inputs if key[0] == id(detections) and track in (None, key[2])]:
-            del self._inputs[key]
+            self._inputs.pop(key).forget()
         if track is None:
             self._pairs.pop(id(detections), None)
 
@@ -334,7 +334,7 @@ def _track(inputs: MetricInput, categories: Sequence[Category], begin: Callable[
     found = metric_values(inputs, begin=begin)
     bbox = coco_summary(inputs, "bbox")
     segm = coco_summary(inputs, "segm") if inputs.masks is not None else None
-    curve = f1_curve(inputs.once(f1_counts))
+    curve = f1_curve(inputs.matches("segm"), inputs.score_threshold)
     if inputs.masks is None:
         curve["f1"] = [nan] * len(curve["f1"])
     objects = Counter(truth["category_id"] for truth in inputs.truths if not truth["iscrowd"])

@@ -16,7 +16,7 @@ from segtrain.masks.rles import PackedRles
 
 Runs = tuple[IntArray, IntArray, IntArray]
 _BLOCK = 2**21  # meetings of runs that are counted at a time; bounds the memory
-_BATCH = 2**22  # characters of run-length code that are decoded at a time, if a group has no more; likewise
+_BATCH = 2**20  # characters of run-length code that are decoded at a time, if a group has no more; likewise
 
 
 class Overlaps(NamedTuple):

@@ -64,7 +64,7 @@ def f1(
         thresholds=np.array([iou_threshold]),
         areas=AREAS[:1],
     )
-    counts = count_matches(matches, -np.inf)[:, :, 0]
+    counts = count_matches(matches, -np.inf, 0)
     per_category = f1_of_sums(counts.sum(axis=0).astype(np.float64))
     triples = [(hits, false, missed) for hits, false, missed in counts.sum(axis=1).tolist()]
     return F1(
@@ -74,19 +74,20 @@ def f1(
     )
 
 
-def count_matches(matches: Matches, score_threshold: float) -> IntArray:
-    """Count TP, FP and FN of each image and category at each IoU threshold, (I, K, T, 3).
+def count_matches(matches: Matches, score_threshold: float, t: int) -> IntArray:
+    """Count TP, FP and FN of each image and category at one IoU threshold, (I, K, 3).
 
     Args:
         matches: matches of the masks of all detections; the first of its ranges of areas holds objects of every size.
         score_threshold: operating point; detections of a lower score are left out.
+        t: number of the IoU threshold.
 
     >>> from segtrain.masks import encode
     >>> mask = encode(np.ones((4, 4)))
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
     >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.9, 0.4)]
     >>> matches = match([truth], pair, image_ids=[1], category_ids=[1], iou_type="segm")
-    >>> count_matches(matches, 0.0)[0, 0, 0].tolist(), count_matches(matches, 0.5)[0, 0, 0].tolist()
+    >>> count_matches(matches, 0.0, IOU50)[0, 0].tolist(), count_matches(matches, 0.5, IOU50)[0, 0].tolist()
     ([1, 1, 0], [1, 0, 0])
     """
     images, categories = len(matches.image_ids), len(matches.category_ids)
@@ -95,14 +96,12 @@ def count_matches(matches: Matches, score_threshold: float) -> IntArray:
         cells = np.bincount((image * categories + category)[chosen], minlength=images * categories)
         return cells.reshape(images, categories)
 
-    counts = np.zeros((images, categories, matches.thresholds, 3), dtype=np.int64)
+    counts = np.zeros((images, categories, 3), dtype=np.int64)
     true = count(matches.truth_image, matches.truth_category, ~matches.truth_ignored[ALL])
-    kept = matches.score >= score_threshold
-    for t in range(matches.thresholds):
-        matched, counted = matches.truth(t, ALL) >= 0, kept & ~matches.ignored(t, ALL)
-        counts[:, :, t, TP] = count(matches.image, matches.category, counted & matched)
-        counts[:, :, t, FP] = count(matches.image, matches.category, counted & ~matched)
-    counts[..., FN] = true[:, :, None] - counts[..., TP]
+    matched, counted = matches.truth(t, ALL) >= 0, (matches.score >= score_threshold) & ~matches.ignored(t, ALL)
+    counts[..., TP] = count(matches.image, matches.category, counted & matched)
+    counts[..., FP] = count(matches.image, matches.category, counted & ~matched)
+    counts[..., FN] = true - counts[..., TP]
     return counts
 
 
@@ -119,19 +118,24 @@ def f1_of_sums(sums: FloatArray) -> FloatArray:
     return value
 
 
-def f1_curve(counts: IntArray) -> dict[str, list[float]]:
+def f1_curve(matches: Matches, score_threshold: float) -> dict[str, list[float]]:
     """Compute the mean F1 of the categories at each of COCO's IoU thresholds.
 
     Args:
-        counts: (I, K, T, 3) counts of TP, FP and FN, see ``count_matches``.
+        matches: matches of the masks of all detections, as ``count_matches`` takes them.
+        score_threshold: operating point; detections of a lower score are left out.
 
     Returns:
         "thresholds", and "f1" at each of them; nan without true objects.
 
-    >>> counts = np.zeros((1, 1, 10, 3), np.int64)
-    >>> counts[..., :6, TP] = counts[..., 6:, FN] = 1  # found up to an IoU of .75
-    >>> f1_curve(counts)["f1"]
+    >>> from segtrain.masks import encode
+    >>> mask = encode(np.ones((4, 4)))
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> most = {"image_id": 1, "category_id": 1, "segmentation": encode(np.eye(4) < 1), "score": 0.9}
+    >>> matches = match([truth], [most], image_ids=[1], category_ids=[1], iou_type="segm")
+    >>> f1_curve(matches, 0.5)["f1"]  # an IoU of .75
     [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
     """
-    per_category = f1_of_sums(counts.sum(axis=0).astype(np.float64))
-    return {"thresholds": np.round(IOU_THRESHOLDS, 2).tolist(), "f1": mean_of_defined(per_category.T).tolist()}
+    counts = [count_matches(matches, score_threshold, t).sum(axis=0) for t in range(matches.thresholds)]
+    per_threshold = f1_of_sums(np.array(counts, dtype=np.float64))  # (T, K)
+    return {"thresholds": np.round(IOU_THRESHOLDS, 2).tolist(), "f1": mean_of_defined(per_threshold).tolist()}

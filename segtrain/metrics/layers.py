@@ -13,7 +13,7 @@ from segtrain.records import GroundTruth, Prediction
 
 CROWD = -1  # layers: crowds, then true and found objects of each category in turn
 _NONE = -2  # objects of other categories or images
-_BATCH = 2**20  # characters of run-length code of a batch, if no image has more; bounds the memory
+_BATCH = 2**19  # characters of run-length code of a batch, if no image has more; bounds the memory
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from segtrain.metrics.resampled_ap import ResampledPrecision, resampled_precisio
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
 _Value = TypeVar("_Value")
+_CELLS = 2**20  # numbers that are converted at a time; bounds the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,11 @@ class MetricInput:
         """Match all detections to the true objects, by their masks or by their boxes."""
         return self.once(_match_boxes if iou_type == "bbox" else _match_masks)
 
+    def forget(self) -> None:
+        """Free the memory of the cached results, some of which refer to this object."""
+        self._kept.clear()
+        vars(self).pop("all_images", None)
+
     @property
     def nbytes(self) -> int:
         """Memory of the cached results in bytes."""
@@ -111,6 +117,12 @@ def _candidates(
     )
 
 
+def _pieces(shape: tuple[int, int]) -> list[slice]:
+    """Divide the columns of a table, so that copies of it take little memory."""
+    step = max(1, _CELLS // max(shape[0], 1))
+    return [slice(start, start + step) for start in range(0, max(shape[1], 1), step)]
+
+
 class Resamples:
     """Resamples of the images of an input, and sums over the images of each.
 
@@ -129,7 +141,10 @@ class Resamples:
     def sums(self, counts: "CountFunction") -> FloatArray:
         """Add counts up over the images of each draw, (B, C, S)."""
         if counts not in self._sums:
-            self._sums[counts] = np.tensordot(self._times, self._inputs.once(counts).astype(np.float64), axes=1)
+            of_images = self._inputs.once(counts)
+            table = of_images.reshape(len(of_images), -1)
+            sums = [self._times @ table[:, part].astype(np.float64) for part in _pieces(table.shape)]
+            self._sums[counts] = np.concatenate(sums, axis=1).reshape(-1, *of_images.shape[1:])
         return self._sums[counts]
 
     def precision(self, iou_type: IouType, area: int) -> ResampledPrecision:

@@ -15,7 +15,7 @@ from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction
 
 OVERLAP, TP, FP, FN = range(4)  # columns of the sums
-_BATCH = 2**20  # characters of run-length code of the images that are counted at a time, if no image has more
+_BATCH = 2**19  # characters of run-length code of the images that are counted at a time, if no image has more
 LEAST_SHARE = 0.5  # a detection that keeps no more of its pixels is dropped
 
 

@@ -69,14 +69,9 @@ def foreground_pixels(inputs: MetricInput) -> IntArray:
     return inputs.once(pixels)[:, [FOREGROUND]]
 
 
-def f1_counts(inputs: MetricInput) -> IntArray:
-    """Count TP, FP and FN at each IoU threshold and the operating point, (I, K, T, 3)."""
-    return f1_metric.count_matches(inputs.matches("segm"), inputs.score_threshold)
-
-
 def f1_50_counts(inputs: MetricInput) -> IntArray:
     """Count TP, FP and FN at IoU .50 and the operating point, (I, K, 3)."""
-    return inputs.once(f1_counts)[:, :, IOU50]
+    return f1_metric.count_matches(inputs.matches("segm"), inputs.score_threshold, IOU50)
 
 
 def segments(inputs: MetricInput) -> FloatArray:

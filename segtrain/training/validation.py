@@ -194,7 +194,7 @@ def best_threshold(found: Detections, ground_truth: GroundTruthSet) -> tuple[flo
     )
     values: dict[float, float] = {}
     for threshold in THRESHOLDS:
-        value = float(f1_of_sums(count_matches(matches, threshold)[:, 0, IOU50].sum(axis=0)))
+        value = float(f1_of_sums(count_matches(matches, threshold, IOU50)[:, 0].sum(axis=0)))
         values[threshold] = 0.0 if isnan(value) else value
     best = max(THRESHOLDS, key=lambda threshold: (values[threshold], -abs(threshold - SCORE_THRESHOLD)))
     return best, values[best]

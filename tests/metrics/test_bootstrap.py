@@ -137,7 +137,7 @@ def numbers(images: int, seed: int, draws: np.ndarray) -> dict[str, np.ndarray]:
     (first, pixels), (second, _) = simulated.method(1.0), simulated.method(0.85)
     ap, other = (resampled_precision(m, draws, max_dets=100).precision[:, 0].mean(axis=0) for m in (first, second))
     miou = mean_of_defined(class_iou_of_sums(np.tensordot(draws, pixels, axes=1).astype(np.float64)))
-    counts = count_matches(first, 0.5)[:, 0, 0].astype(np.float64)
+    counts = count_matches(first, 0.5, 0)[:, 0].astype(np.float64)
     return {"ap": ap, "difference": ap - other, "f1": f1_of_sums(draws @ counts), "miou": miou}
 
 

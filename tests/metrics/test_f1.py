@@ -10,7 +10,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from segtrain.metrics.f1 import count_matches, f1, f1_curve
+from segtrain.metrics.f1 import f1, f1_curve
 from segtrain.metrics.matching import IOU_THRESHOLDS, match
 from tests.helpers.builders import prediction, rectangle, truth_of
 from tests.helpers.random_scenes import CATEGORIES, Scene, scene
@@ -76,7 +76,7 @@ def test_a_curve_is_f1_at_each_threshold(seed: int) -> None:
     matches = match(
         drawn.truths, drawn.predictions, image_ids=list(drawn.sizes), category_ids=CATEGORIES, iou_type="segm"
     )
-    curve = f1_curve(count_matches(matches, 0.4))
+    curve = f1_curve(matches, 0.4)
     assert curve["thresholds"] == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
     for threshold, value in zip(IOU_THRESHOLDS.tolist(), curve["f1"], strict=True):
         alone = f1(drawn.truths, operating, category_ids=CATEGORIES, image_ids=drawn.sizes, iou_threshold=threshold)
