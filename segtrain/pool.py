@@ -1,6 +1,7 @@
 """Tasks that are shared among forked processes, which have all data that the command has read."""
 
 import ctypes
+import gc
 import logging
 import multiprocessing
 import os
@@ -146,6 +147,8 @@ class _Worker:
 def _start(work: Callable[[Any, Advance], Any], items: Sequence[Any], count: int) -> list[_Worker]:
     context = multiprocessing.get_context("fork")
     workers: list[_Worker] = []
+    gc.collect()
+    gc.freeze()  # a collection in the processes would write to all objects, which copies the memory that they share
     for _ in range(count):
         own, other = context.Pipe()
         ours = [*(worker.connection for worker in workers), own]
@@ -156,6 +159,7 @@ def _start(work: Callable[[Any, Advance], Any], items: Sequence[Any], count: int
             process.start()
         other.close()
         workers.append(_Worker(process, own))
+    gc.unfreeze()
     return workers
 
 

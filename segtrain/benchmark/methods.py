@@ -369,9 +369,10 @@ class ResultFile(Method):
         self.notes += [f"{name}: {note}" for note in (*content.notes, *doubts)]
         stated = (score_threshold, content.score_threshold)
         self.score_threshold = next((value for value in stated if value is not None), SCORE_THRESHOLD)
-        self.detections = Detections(
+        found = Detections(
             content.masks, content.boxes, content.class_aware, self.score_threshold, polygons=content.polygons
         )
+        self.detections = found.by_column()  # a large file would fill the memory
         self._note_scores(sum(not true["iscrowd"] for true in truth.truths))
 
     def detect(self, benchmark: Benchmark, advance: Advance) -> None:
@@ -394,13 +395,13 @@ class ResultFile(Method):
             objects: number of true objects.
         """
         assert self.detections is not None
-        scores = [record["score"] for record in self.detections.masks or self.detections.boxes or ()]
-        above = sum(score >= self.score_threshold for score in scores)
-        if scores and not 0 <= min(scores) <= max(scores) <= 1:
-            percent = min(scores) >= 0 and 1 < max(scores) <= 100
+        scores = column(self.detections.masks or self.detections.boxes or (), "score")
+        above = int((scores >= self.score_threshold).sum())
+        if len(scores) and not 0 <= scores.min() <= scores.max() <= 1:
+            percent = scores.min() >= 0 and 1 < scores.max() <= 100
             remedy = "; if they are percents, score_threshold=50 stands for 0.5" if percent else ""
             self.notes.append(
-                f"{self.name}: scores from {min(scores):g} to {max(scores):g} are not in [0, 1]; the score threshold "
+                f"{self.name}: scores from {scores.min():g} to {scores.max():g} are not in [0, 1]; the score threshold "
                 f"{self.score_threshold:g} takes {above:,} of {len(scores):,} detections, and calibration is left out"
                 f"{remedy}"
             )

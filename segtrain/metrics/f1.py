@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segtrain.arrays import BoolArray, FloatArray, IntArray, mean_of_defined
-from segtrain.metrics.matching import ALL, AREAS, IOU_THRESHOLDS, Matches, match
+from segtrain.metrics.matching import ALL, AREAS, IOU50, IOU_THRESHOLDS, Matches, match
 from segtrain.records import GroundTruth, Prediction
 
 TP, FP, FN = range(3)  # columns of the counts

@@ -142,9 +142,9 @@ class Resamples:
         """Add counts up over the images of each draw, (B, C, S)."""
         if counts not in self._sums:
             of_images = self._inputs.once(counts)
-            table = of_images.reshape(len(of_images), -1)
+            table = of_images.reshape(len(of_images), int(np.prod(of_images.shape[1:])))
             sums = [self._times @ table[:, part].astype(np.float64) for part in _pieces(table.shape)]
-            self._sums[counts] = np.concatenate(sums, axis=1).reshape(-1, *of_images.shape[1:])
+            self._sums[counts] = np.concatenate(sums, axis=1).reshape(len(self._times), *of_images.shape[1:])
         return self._sums[counts]
 
     def precision(self, iou_type: IouType, area: int) -> ResampledPrecision:
