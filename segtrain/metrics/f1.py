@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segtrain.arrays import BoolArray, FloatArray, IntArray, mean_of_defined
-from segtrain.metrics.matching import ALL, AREAS, IOU50, IOU_THRESHOLDS, Matches, match
+from segtrain.metrics.matching import ALL, AREAS, IOU_THRESHOLDS, Matches, match
 from segtrain.records import GroundTruth, Prediction
 
 TP, FP, FN = range(3)  # columns of the counts
@@ -87,7 +87,7 @@ def count_matches(matches: Matches, score_threshold: float, t: int) -> IntArray:
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
     >>> pair = [{"image_id": 1, "category_id": 1, "segmentation": mask, "score": score} for score in (0.9, 0.4)]
     >>> matches = match([truth], pair, image_ids=[1], category_ids=[1], iou_type="segm")
-    >>> count_matches(matches, 0.0, IOU50)[0, 0].tolist(), count_matches(matches, 0.5, IOU50)[0, 0].tolist()
+    >>> count_matches(matches, 0.0, 0)[0, 0].tolist(), count_matches(matches, 0.5, 0)[0, 0].tolist()
     ([1, 1, 0], [1, 0, 0])
     """
     images, categories = len(matches.image_ids), len(matches.category_ids)

@@ -63,7 +63,7 @@ def test_code_of_an_unknown_place_is_never_the_same(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_script_that_is_run_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)  # worker processes have none
     found = code_behind(["__main__.label"])
     assert found["__main__"] == {Path(__file__).name: Path(__file__)}
     assert "pytest" in found
