@@ -149,6 +149,16 @@ def own_folders() -> list[Path]:
     return [path for path in (Path("conf"),) if path.is_dir()]
 
 
+def import_beside_options() -> None:
+    """Let Python find packages of the working directory too, where it holds the user's own options.
+
+    They come last, so that they never take the place of installed ones.
+    """
+    here = str(Path.cwd())
+    if own_folders() and here not in sys.path:
+        sys.path.append(here)
+
+
 def read_yaml(path: Path) -> Node:
     """Read a node from a configuration file.
 

@@ -8,6 +8,7 @@ from segtrain.cli.command_line import logging_to_terminal
 from segtrain.console import CommandParser, print_error, print_text
 from segtrain.errors import SegtrainError
 from segtrain.export.export_files import TARGETS, export_network
+from segtrain.nodes import import_beside_options
 from segtrain.prediction.applied_model import method_files
 from segtrain.runtime import limit_threads, thread_count
 from segtrain.stopping import Stopped, stop_signals
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    import_beside_options()
     _refuse_methods(options.checkpoint)
     limit_threads(thread_count("auto", 0))
     done = export_network(

@@ -28,7 +28,7 @@ from segtrain.cli.requeue import failed_jobs_in_one_line, goes_on, requeued
 from segtrain.cli.trial import check_torchvision, find_refusals
 from segtrain.errors import SegtrainError
 from segtrain.locks import locked_folder
-from segtrain.nodes import config_folder, own_folders
+from segtrain.nodes import config_folder, import_beside_options, own_folders
 from segtrain.stopping import Stopped, stop_signals
 
 _RECORD_OF_A_SWEEP = "multirun.yaml"
@@ -63,6 +63,7 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
     """
     debugging = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises exceptions instead of printing them
+    import_beside_options()
     register_schemas()
     OmegaConf.register_new_resolver("help_text", partial(help_text, program), replace=True)
 

@@ -15,6 +15,7 @@ from segtrain.data.images.reading import PAGES, check_channels
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path, printable
 from segtrain.locks import locked_folder
+from segtrain.nodes import import_beside_options
 from segtrain.prediction.applied_model import AppliedModel, load_applied
 from segtrain.prediction.predict_files import DEFAULT_KINDS, KINDS, Kind, Outcome, PredictionSettings, predict_files
 from segtrain.prediction.sources import find_images
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    import_beside_options()
     out: Path = options.out
     if isinstance(sys.stdin, io.TextIOWrapper):  # names of files are bytes, whatever the terminal's encoding
         sys.stdin.reconfigure(errors="surrogateescape")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from segtrain.console import CommandParser, print_error
 from segtrain.errors import SegtrainError
+from segtrain.nodes import import_beside_options
 from segtrain.training.nan_bundle import replay_bundle
 
 
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--trust", nargs="*", default=[], help="packages beside segtrain whose code it may name")
     try:
         given = parser.parse_args(arguments)
+        import_beside_options()
         report = replay_bundle(given.bundle, given.trust)
     except SegtrainError as error:
         print_error(error)

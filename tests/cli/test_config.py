@@ -1,6 +1,7 @@
 """Every option composes and binds, nothing is said twice, and the command line is checked as a whole."""
 
 import re
+import sys
 from collections.abc import Iterator
 from inspect import Parameter, signature
 from pathlib import Path
@@ -16,7 +17,7 @@ from segtrain.cli.config import Data, Evaluate, Train, find_problems, register_s
 from segtrain.cli.help import read_comments
 from segtrain.cli.launch import compose_runs
 from segtrain.errors import SegtrainError
-from segtrain.nodes import build, check_targets, target_nodes
+from segtrain.nodes import build, check_targets, import_beside_options, target_nodes
 from segtrain.training.settings import TrainSettings
 from tests.helpers.scripts import ROOT, Finished, message, run
 
@@ -384,3 +385,15 @@ def test_a_part_that_refuses_its_settings_is_one_line() -> None:
         build(chain)
     with pytest.raises(SegtrainError, match="Invalid learning rate"):
         build({"_target_": "torch.optim.SGD", "_partial_": True, "lr": -1}, [])
+
+
+def test_packages_beside_the_options_of_the_user_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    monkeypatch.setattr(sys, "path", before.copy())
+    import_beside_options()
+    assert sys.path == before
+    (tmp_path / "conf").mkdir()
+    for _ in range(2):
+        import_beside_options()
+    assert sys.path == [*before, str(tmp_path)]
