@@ -12,7 +12,7 @@ from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
 from segtrain.segmenters.inputs import SHRUNK, KnownInputs
 from segtrain.segmenters.seams import SeamJoiner
 from segtrain.segmenters.windows import ImagePixels, Pixels, Window, WindowGrid
-from segtrain.values import TileSetting
+from segtrain.values import Overlap, TileSetting
 
 
 @dataclass(frozen=True)
@@ -159,3 +159,14 @@ def tiled(network: Trainable) -> TiledSegmenter:
     """
     inputs = network.inputs or KnownInputs.presumed(network.input_scale)
     return TiledSegmenter(network, Tiling(network.tile, network.overlap, inputs))
+
+
+def in_windows(segmenter: Segmenter, *, tile: TileSetting, overlap: Overlap) -> TiledSegmenter:
+    """Wrap a method without training so that images are cut into windows, as ``configs/segmenter/tiled.yaml`` does.
+
+    Args:
+        segmenter: segmenter of the windows.
+        tile: side of the windows in pixels; "auto" and "off" for whole images.
+        overlap: least share of a window's side that neighbours have in common.
+    """
+    return TiledSegmenter(segmenter, Tiling(tile, overlap))
