@@ -119,7 +119,9 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
         if settings.max_steps == 0:
             return float("nan")
         show = ValidationImages(logger, splits["val"], settings.validation_images)
-        validation = Validation(splits["val"], start.max_dets, start.score_threshold, show)
+        validation = Validation(
+            splits["val"], start.max_dets, start.score_threshold, show, losses=settings.validation_losses, seed=seed
+        )
         loader = TrainingLoader(
             dataset, batch_size=batch_size * distributed.size(), workers=settings.workers, seed=seed,
             aspect_grouping=settings.aspect_grouping, repeat_threshold=settings.repeat_threshold,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from segtrain.arrays import RgbArray
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.images.image_reader import ImageReader, as_tensor
 from segtrain.data.images.pixel_cache import PixelCache
@@ -111,12 +112,7 @@ class CocoDataset(Dataset[Sample | Skipped]):
     def _scene(self, position: int) -> Scene:
         """Load an image without augmentation."""
         info = self.index.images[position]
-        image = self.cache.read(info) if self.cache else self.images.read(info)
-        labels, rles = self.index.objects(position)
-        regions = self.index.ignored(position)
-        ignored = flatten(regions, info.size) if regions else None
-        # Unchanged instances are kept, however small they are.
-        return Scene(image, pack(rles, info.size), labels, np.ones_like(labels), ignored)
+        return _scene(self.index, position, self.cache.read(info) if self.cache else self.images.read(info))
 
     def _augment(self, augmentation: "Augmentation", scene: Scene, seed: np.random.SeedSequence) -> Scene:
         own, mixing, others = (int(word) for word in seed.generate_state(3))
@@ -139,6 +135,27 @@ class CocoDataset(Dataset[Sample | Skipped]):
         image, planes, ignored = augmentation(scene.image, scene.layers.planes, seed, scene.ignored)
         least = np.full_like(scene.min_pixels, self.min_object_pixels)
         return Scene(image, Layers(planes, scene.layers.owners), scene.labels, least, ignored)
+
+
+def plain_sample(index: CocoIndex, position: int, image: Tensor) -> Sample:
+    """Return an image with its true objects, without augmentation.
+
+    Args:
+        index: images and instances.
+        position: position of the image in the index.
+        image: (3, H, W) uint8 RGB.
+    """
+    pixels: RgbArray = image.permute(1, 2, 0).numpy()
+    return Sample(image, _target(_scene(index, position, pixels)), index.images[position].id)
+
+
+def _scene(index: CocoIndex, position: int, image: RgbArray) -> Scene:
+    size = index.images[position].size
+    labels, rles = index.objects(position)
+    regions = index.ignored(position)
+    ignored = flatten(regions, size) if regions else None
+    # Unchanged instances are kept, however small they are.
+    return Scene(image, pack(rles, size), labels, np.ones_like(labels), ignored)
 
 
 def _target(scene: Scene) -> Target:

@@ -56,6 +56,7 @@ class Checkpoint:
             files of 0.1.0 and before.
         inputs: sizes of the images of training and validation, as plain values; see `KnownInputs`. None in files of
             before, whose network is presumed to have seen inputs up to its limit.
+        ended: limit that has ended the training, in words; None for a training under way.
     """
 
     model: dict[str, Tensor]
@@ -79,6 +80,7 @@ class Checkpoint:
     validations: int | None
     contents: dict[str, str]
     inputs: dict[str, Any] | None
+    ended: str | None = None
 
     @classmethod
     def initial(
@@ -172,7 +174,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         SegtrainError: the file is missing, damaged, no checkpoint, or has the format of another version of segtrain.
     """
-    content = {"contents": {}, "inputs": None, **read_state(Path(path))}
+    content = {"contents": {}, "inputs": None, "ended": None, **read_state(Path(path))}
     written = content.get("format")
     if isinstance(written, int) and written != FORMAT:
         version = content.get("version", "before 0.1.0")

@@ -34,6 +34,7 @@ _FIELDS: dict[str, Any] = {
     "validations": Natural | None,
     "contents": dict[str, str],
     "inputs": dict[str, Any] | None,
+    "ended": str | None,
 }
 _INTENSITY: dict[str, Any] = {
     "ranges": dict[str, tuple[float, float]],
@@ -62,6 +63,7 @@ _METER: dict[str, Any] = {
     "skipped": list[int],
     "left_out": Natural,
 }
+_PATIENCE: dict[str, Any] = {"monitor": str, "best": float, "step": Natural, "waited": Natural}
 _SCALER: dict[str, Any] = {
     "scale": PositiveFloat,
     "growth_factor": PositiveFloat,
@@ -103,6 +105,8 @@ def _check_training(training: object, source: str) -> None:
     _check(training, _TRAINING, source, "training.")
     _check(_mapping(training.get("meter"), source, "training.meter"), _METER, source, "training.meter.")
     _check(_mapping(training.get("optimizer"), source, "training.optimizer"), _OPTIMIZER, source, "training.optimizer.")
+    if "patience" in training:
+        _check(_mapping(training["patience"], source, "training.patience"), _PATIENCE, source, "training.patience.")
     if "scaler" in training:  # of a run in float16
         _check(_mapping(training["scaler"], source, "training.scaler"), _SCALER, source, "training.scaler.")
     _check_state(training.get("model"), source, "training.model")

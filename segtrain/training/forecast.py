@@ -127,7 +127,7 @@ def announce(
         SegtrainError: the memory does not suffice; the message names the images and the settings that help.
     """
     steps = steps_left(trainer)
-    if trainer.progress >= 1 or (steps is not None and steps < LEAST_STEPS):
+    if trainer.is_finished or (steps is not None and steps < LEAST_STEPS):
         return None
     found = _forecast(trainer, dataset, validation, steps, threshold_images)
     if found is None:

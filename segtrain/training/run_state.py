@@ -35,6 +35,7 @@ class RunState:
         validated_at: step of the latest validation; -1 before the first one.
         metrics: results of the latest validation.
         validations: number of validations among which `best` is the highest; None if they were on different images.
+        ended: limit that has ended the training, in words; None for a training under way.
     """
 
     epoch: int = 0
@@ -46,6 +47,7 @@ class RunState:
     validated_at: int = -1
     metrics: dict[str, float] = field(default_factory=dict)
     validations: int | None = 0
+    ended: str | None = None
 
     @classmethod
     def of(cls, start: Checkpoint, batch_size: int) -> "RunState":
@@ -150,12 +152,12 @@ class RunCheckpoints:
             self._snapshot(state, weights, None).save(self.folder / "best.pt")
 
     def keep_best(self, state: RunState) -> None:
-        """Leave the weights of ``best.pt``, but record in it the minutes and validations of the run so far."""
+        """Leave the weights of ``best.pt``, but record in it the minutes, validations and end of the run so far."""
         if not distributed.is_first():
             return
         path = self.folder / "best.pt"
-        best = replace(load_checkpoint(path), minutes=state.seconds / 60, validations=state.validations)
-        best.save(path)
+        best, minutes = load_checkpoint(path), state.seconds / 60
+        replace(best, minutes=minutes, validations=state.validations, ended=state.ended).save(path)
 
     def _has_whole_best(self) -> bool:
         path = self.folder / "best.pt"
@@ -180,6 +182,7 @@ class RunCheckpoints:
             metrics=dict(state.metrics),
             validations=state.validations,
             training=training,
+            ended=state.ended,
         )
 
 

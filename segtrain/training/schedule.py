@@ -147,6 +147,27 @@ class Limits:
             steps: optimizer steps taken.
             minutes: minutes of training.
         """
-        pairs = ((epochs, self.epochs), (steps, self.max_steps), (minutes, self.max_minutes))
+        return max(share for share, _ in self._shares(epochs, steps, minutes))
+
+    def nearest(self, epochs: float, steps: int, minutes: float) -> str:
+        """Return the limit of which the largest share is done, as it is typed in an override.
+
+        Args:
+            epochs: epochs done, fractions included.
+            steps: optimizer steps taken.
+            minutes: minutes of training.
+
+        >>> Limits(epochs=10, max_steps=None, max_minutes=5.0).nearest(epochs=2.0, steps=100, minutes=4.0)
+        'trainer.max_minutes=5'
+        """
+        return max(self._shares(epochs, steps, minutes))[1]
+
+    def _shares(self, epochs: float, steps: int, minutes: float) -> list[tuple[float, str]]:
+        """Return the share of each limit that is done, and the limit as an override."""
+        limits = {"epochs": self.epochs, "max_steps": self.max_steps, "max_minutes": self.max_minutes}
         # A limit of 0 is reached before the first step.
-        return max(done / limit if limit else 1.0 for done, limit in pairs if limit is not None)
+        return [
+            (done / limit if limit else 1.0, f"trainer.{name}={limit:.10g}")
+            for done, (name, limit) in zip((epochs, steps, minutes), limits.items(), strict=True)
+            if limit is not None
+        ]

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from segtrain.errors import SegtrainError
+from segtrain.training.patience import Monitor
 from segtrain.training.schedule import Limits
 from segtrain.values import Natural, NonNegativeFloat, Positive, PositiveFloat, Precision
 
@@ -31,6 +33,12 @@ class TrainSettings:
         accumulate_steps: batches whose gradients are averaged into one step.
         ema_decay: decay of the averaged weights that are validated and saved; None for the weights as they are.
         validate_every: epochs between validations; None for one at the end only.
+        validation_losses: True to compute the losses of the validation images at each validation.
+        patience: validations without a better value of `monitor`, after which the training ends; None to train to the
+            limits.
+        monitor: number of the validation that `patience` looks at; of "loss" a lower value is better, of others a
+            higher one.
+        min_gain: difference to the best value so far up to which a value is not better.
         checkpoint_minutes: minutes of training between saves within an epoch; None for one an epoch.
         log_every: steps between entries of the log.
         forecast: True to compute trial steps before the first one, and to log the time and memory of the run.
@@ -39,7 +47,7 @@ class TrainSettings:
         threshold_images: largest number of training images on which ``score_threshold=auto`` is chosen.
 
     Raises:
-        SegtrainError: there is no limit.
+        SegtrainError: there is no limit, or `patience` lacks the validations or the losses that it looks at.
     """
 
     batch_size: Literal["auto"] | Positive
@@ -56,6 +64,10 @@ class TrainSettings:
     accumulate_steps: Positive
     ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None
     validate_every: Positive | None
+    validation_losses: bool
+    patience: Positive | None
+    monitor: Monitor
+    min_gain: NonNegativeFloat
     checkpoint_minutes: PositiveFloat | None
     log_every: Positive
     forecast: bool
@@ -65,6 +77,14 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         _ = self.limits  # raises if there is none
+        if self.patience is None:
+            return
+        if self.validate_every is None:
+            raise SegtrainError(
+                f"trainer.patience={self.patience} needs validations within the training; set trainer.validate_every"
+            )
+        if self.monitor == "loss" and not self.validation_losses:
+            raise SegtrainError("trainer.monitor=loss needs trainer.validation_losses=true")
 
     @property
     def limits(self) -> Limits:

@@ -1,6 +1,7 @@
 """Training loop."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
@@ -15,6 +16,7 @@ from segtrain.stopping import Stopped, finishing_work, interruptible, stop_reque
 from segtrain.training.gradients import NotFiniteError, norms_by_part
 from segtrain.training.learner import Learner, Meter
 from segtrain.training.nan_bundle import StepReport, count_not_finite
+from segtrain.training.patience import Patience
 from segtrain.training.run_state import HEADLINE, VALIDATION, RunCheckpoints, RunState
 from segtrain.training.settings import TrainSettings
 from segtrain.training.threads import ThreadTuner
@@ -63,9 +65,12 @@ class Trainer:
         self.logger, self.checkpoints, self.threads = logger, checkpoints, threads
         start = checkpoints.start
         self.meter = Meter()
+        self.patience = Patience(settings.patience, settings.monitor, settings.min_gain)
         if start.training is not None:
             self.meter.restore(start.training["meter"])
             _note_processes(start.training.get("processes", 1))
+            if "patience" in start.training and start.validations is not None:
+                self.patience.restore(start.training["patience"])
         self.state = RunState.of(start, loader.batch_size)
         self._epoch_batches = self._count_batches()
         self._saved_at, self._saved_step = self.state.seconds, self.state.step
@@ -78,13 +83,18 @@ class Trainer:
         return self.settings.limits.progress(self.epochs, self.state.step, self.state.seconds / 60)
 
     @property
+    def is_finished(self) -> bool:
+        """True once a limit is reached, or the validations have not improved for too long."""
+        return self.progress >= 1 or self.patience.is_exhausted
+
+    @property
     def epochs(self) -> float:
         """Epochs done, fractions included."""
         earlier = sum(done.batches for done in self.state.earlier)
         return self.state.epoch + (earlier + self.state.batch) / (earlier + self._epoch_batches)
 
     def fit(self) -> float:
-        """Train until the first limit is reached, and validate.
+        """Train until the first limit is reached, or the validations do not improve, and validate.
 
         ``last.pt`` is saved before each validation, so that one that fails or is broken off loses nothing; a resumed
         run begins with it.
@@ -99,10 +109,12 @@ class Trainer:
         with finishing_work(), progress("training") as stage:
             self._close_epoch()  # the state may have been saved behind the last batch
             self._validate_if_due()
-            while self.progress < 1:
+            while not self.is_finished:
                 self._train_epoch(stage)
                 self._save_last()
                 self._validate_if_due()
+        if self.patience.is_exhausted:
+            log.info(f"{self.patience.describe()}; the training ends here")
         log.info(
             f"done: {self.state.step} steps, {self.epochs:.2f} epochs, {self.state.seconds / 60:.1f} min of training, "
             f"{self._validation_seconds / 60:.1f} min of validation; highest {HEADLINE} {self.state.best:.4f}"
@@ -219,12 +231,12 @@ class Trainer:
 
     def _validate_if_due(self) -> None:
         every, state = self.settings.validate_every, self.state
-        ended = self.progress >= 1
+        ended = self.is_finished
         at_epoch_end = state.epoch > 0 and state.batch == 0 and not state.earlier
         if state.validated_at == state.step or not (ended or (every and at_epoch_end and state.epoch % every == 0)):
             return
         self._validate()
-        if ended:
+        if self.is_finished:
             self._save_last()
 
     def _validate(self) -> None:
@@ -239,6 +251,8 @@ class Trainer:
         if self.logger is not None:
             self.logger.log_scalars(state.step, {**values, f"{VALIDATION}seconds": took})
 
+        self.patience.update(state.metrics.get(self.settings.monitor, math.nan), state.step)
+        state.ended = self._reason_to_end()
         headline = state.metrics[HEADLINE]
         is_best = not state.best >= headline  # true as well while either is nan
         if not checkpoints.has_best:
@@ -250,11 +264,19 @@ class Trainer:
             checkpoints.save_best(state, self.learner.averaged.state_dict())
         else:
             checkpoints.keep_best(state)
-        numbers = "  ".join(f"{name} {value:.4f}" for name, value in state.metrics.items())
+        shown = {name: value for name, value in state.metrics.items() if not name.startswith("loss_")}
+        numbers = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
         log.info(
             f"step {state.step}, epoch {self.epochs:.2f}, {state.seconds / 60:.1f} min of training, validated in "
             f"{took:.0f} s: {numbers}{_comment(headline, is_best)}"
         )
+
+    def _reason_to_end(self) -> str | None:
+        """Return the limit that ends the training here, in words; None if it goes on."""
+        if self.patience.is_exhausted:
+            return self.patience.describe()
+        done = self.epochs, self.state.step, self.state.seconds / 60
+        return self.settings.limits.nearest(*done) if self.progress >= 1 else None
 
     def _save_is_due(self) -> bool:
         minutes = self.settings.checkpoint_minutes
@@ -262,7 +284,8 @@ class Trainer:
 
     def _save_last(self) -> None:
         sizes = {"batch_size": self.loader.batch_size, "processes": distributed.size()}
-        more = {**self.learner.state(), "meter": self.meter.state(), "epochs": self.epochs, **sizes}
+        counts = {"meter": self.meter.state(), "patience": self.patience.state(), "epochs": self.epochs}
+        more = {**self.learner.state(), **counts, **sizes}
         self.checkpoints.save_last(self.state, self.learner.averaged.state_dict(), more)
         self._saved_at, self._saved_step = self.state.seconds, self.state.step
 

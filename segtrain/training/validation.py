@@ -1,7 +1,7 @@
 """Validation during training, and the choice of the score threshold at its end."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import isnan
@@ -14,19 +14,21 @@ from torch import Tensor
 from segtrain import distributed
 from segtrain.console import Stage, progress
 from segtrain.data.coco.index import CocoIndex
+from segtrain.data.dataset import plain_sample
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import SCORE_THRESHOLD, Detections, GroundTruthSet, gathered, predict, score
+from segtrain.evaluation import SCORE_THRESHOLD, Detections, GroundTruthSet, gathered, metric_input, predict
 from segtrain.metrics.f1 import count_matches, f1_of_sums
 from segtrain.metrics.matching import IOU50, match
-from segtrain.metrics.registry import METRICS
+from segtrain.metrics.registry import METRICS, metric_values
 from segtrain.records import OBJECT
 from segtrain.segmenters import Trainable
 from segtrain.segmenters.tiles import tiled
 from segtrain.training.checkpoint import load_checkpoint, restore_weights
 from segtrain.training.logger import RunLogger
+from segtrain.training.validation_losses import ValidationLosses, evaluating
 
 Show = Callable[[int, Detections], None]  # (step, detections)
 logger = logging.getLogger(__name__)
@@ -44,36 +46,53 @@ class Validation:
         max_dets: detections per image or window, and category, that AP uses.
         score_threshold: operating point of mIoU and F1.
         show: function that receives the step and the detections of every validation.
+        losses: True to compute the loss terms as well.
+        seed: seed of the draws within the losses.
 
     Raises:
         SegtrainError: the split has no images.
     """
 
-    def __init__(self, split: Split, max_dets: int, score_threshold: float, show: Show) -> None:
+    def __init__(
+        self, split: Split, max_dets: int, score_threshold: float, show: Show, *, losses: bool = False, seed: int = 0
+    ) -> None:
         if split.images is None:
             raise SegtrainError("data.val_images is null; name the folder of the validation images")
         self._index, self._images = split.index, split.images
         self._ground_truth = GroundTruthSet.of(split.index)
         self._max_dets, self._score_threshold, self._show = max_dets, score_threshold, show
+        self._losses, self._seed = losses, seed
 
     def __call__(self, segmenter: Trainable, step: int) -> dict[str, float]:
-        """Return the metrics of a segmenter by their names in ``results.json``; undefined ones are nan."""
+        """Return the metrics of a segmenter by their names in ``results.json``; undefined ones are nan.
+
+        With `losses` the loss terms come first: ``loss``, their sum, and each term by its name.
+        """
         windows = tiled(segmenter).summarise(self._index.images.sizes)
-        with progress("validation", len(self._index.images), transient=True) as stage:
-            found = detect(segmenter, self._index, self._images, self._score_threshold, stage)
+        losses = ValidationLosses(segmenter, self._seed) if self._losses else None
+        with progress("validation", len(self._index.images), transient=True) as stage, evaluating(segmenter):
+            found = detect(segmenter, self._index, self._images, self._score_threshold, stage, losses)
+            means = {} if losses is None else losses.means()
             stage.update(state="scoring")
-            return distributed.from_first(lambda: self._score(found, step, self._max_dets * windows.most))
+            return means | distributed.from_first(lambda: self._score(found, step, self._max_dets * windows.most))
 
     def _score(self, found: Detections | None, step: int, max_dets: int) -> dict[str, float]:
         assert found is not None
+        values = metric_values(
+            metric_input(found, self._ground_truth, max_dets, "class_aware"),
+            [metric for metric in METRICS if metric.validated],
+        ).values
         self._show(step, found)
-        track = score(found, self._ground_truth, max_dets, ["class_aware"])["class_aware"]
-        assert track is not None
-        return {metric.key: track.value(metric.key) for metric in METRICS if metric.validated}
+        return values
 
 
 def detect(
-    segmenter: Trainable, index: CocoIndex, images: ImageReader, score_threshold: float, stage: Stage
+    segmenter: Trainable,
+    index: CocoIndex,
+    images: ImageReader,
+    score_threshold: float,
+    stage: Stage,
+    losses: ValidationLosses | None = None,
 ) -> Detections | None:
     """Segment all images of an index, each in one of the processes that train together.
 
@@ -83,16 +102,24 @@ def detect(
         images: reader of their files.
         score_threshold: operating point of the detections.
         stage: advances by the processes' number with each image of this one.
+        losses: receives the images that are not cut into windows, with their true objects; None to segment alone.
 
     Returns:
         The detections in all images; None in all processes but the first.
     """
-    infos = distributed.share(index.images)
+    positions = distributed.share(range(len(index.images)))
+    infos, network = [index.images[position] for position in positions], tiled(segmenter)
+
+    def read() -> Iterator[tuple[int, Tensor]]:
+        for position, (image_id, image) in zip(positions, evaluation_images(infos, images), strict=True):
+            if losses is not None and network.windows(index.images[position].size) == 1:
+                losses.add(plain_sample(index, position, image))
+            yield image_id, image
 
     def advance() -> None:
         stage.update(min(stage.done + distributed.size(), len(index.images)))
 
-    found = predict(tiled(segmenter), evaluation_images(infos, images), index.categories, score_threshold, advance)
+    found = predict(network, read(), index.categories, score_threshold, advance)
     return gathered(found, [image.id for image in index.images])
 
 

@@ -14,8 +14,9 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.errors import SegtrainError
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
+from segtrain.training.patience import Patience
 from segtrain.training.trainer import Trainer
-from tests.helpers.tiny_runs import Run, checkpoint, unet_run, write_data
+from tests.helpers.tiny_runs import Run, checkpoint, train_settings, unet_run, write_data
 from tests.helpers.unet import UNet
 
 
@@ -407,3 +408,52 @@ def test_the_last_steps_are_recorded_too(index: CocoIndex, tmp_path: Path) -> No
     run = unet_run(index, tmp_path, changes={"log_every": 4, "max_steps": 5})
     run.fit()
     assert [step for step, values in run.entries if "train/loss" in values] == [4, 5]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_patience_ends_a_training_that_does_not_improve(
+    index: CocoIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture, resumed: bool
+) -> None:
+    """Gains up to `min_gain` do not count; a run that was broken off goes on counting."""
+    scores = [0.2, 0.5, 0.515, 0.505, 0.9]
+    changes = {"epochs": 9, "patience": 2, "min_gain": 0.02}
+    run = unet_run(index, tmp_path, scores=list(scores), changes=changes)
+    if resumed:
+        break_off(run.trainer(), 9)  # saved before the third validation
+        run = unet_run(index, tmp_path, start=last(run), scores=scores[2:], changes=changes)
+    with caplog.at_level("INFO"):
+        assert run.fit() == 0.515
+    reason = "trainer.patience=2: 2 validations without a mask_ap above 0.5200 (step 6)"
+    assert f"{reason}; the training ends here" in caplog.messages
+    final, best = last(run), load_checkpoint(tmp_path / "best.pt")
+    assert (final.step, final.ended, best.step, best.ended) == (12, reason, 9, reason)
+    again = unet_run(index, tmp_path, start=final, scores=[0.9], changes=changes)
+    again.fit()
+    assert again.validated == []
+    more = unet_run(index, tmp_path, start=final, scores=[0.6], changes=changes | {"patience": 3, "epochs": 5})
+    assert more.fit() == 0.6
+    assert (last(more).step, last(more).ended) == (15, "trainer.epochs=5")
+
+
+def test_a_loss_is_better_where_it_is_lower_and_another_number_counts_anew(index: CocoIndex, tmp_path: Path) -> None:
+    patience = Patience(1, "loss", 0.0)
+    for step, value in enumerate([math.nan, 2.0, 1.5]):
+        patience.update(value, step)
+    assert (patience.best, patience.waited) == (1.5, 0)
+    other = Patience(1, "mask_ap", 0.0)
+    other.restore(patience.state())
+    assert math.isnan(other.best)
+    patience.update(1.6, 3)
+    assert patience.is_exhausted
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"validate_every": None}, "set trainer.validate_every"),
+        ({"monitor": "loss"}, "needs trainer.validation_losses"),
+    ],
+)
+def test_patience_without_what_it_looks_at_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(SegtrainError, match=said):
+        train_settings(patience=2, validation_losses=False, **changes)
