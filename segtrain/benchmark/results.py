@@ -43,11 +43,19 @@ class Timing(Record, frozen=True):
 
 
 class Counts(Record, frozen=True):
-    """Number of images, of detections of any score, and of images without a detection."""
+    """Numbers of images and objects.
+
+    Attributes:
+        images: images.
+        detections: detections of any score.
+        images_without_detections: images without a detection.
+        found: true objects that a detection at the operating point matches at IoU .50; None without masks.
+    """
 
     images: int
     detections: int
     images_without_detections: int
+    found: int | None = None
 
 
 class Costs(Record, frozen=True):

@@ -83,7 +83,7 @@ def build_results(
             class_agnostic=_track(row, "class_agnostic", uncertainty.intervals.get(name, {})),
             class_aware=_track(row, "class_aware", uncertainty.intervals.get(name, {})),
             timing=_timing(row, analyses[name].scoring_seconds, ground_truth),
-            counts=_counts(row, len(ground_truth.sizes)),
+            counts=_counts(row, len(ground_truth.sizes), analyses[name].found),
             score_threshold=row.detections.score_threshold,
             description=row.description,
             ranked_by=row.ranked_by,
@@ -160,11 +160,11 @@ def _spread(seconds: Sequence[float]) -> Spread | None:
     return Spread(float(np.median(warm)), float(np.percentile(warm, 95))) if warm else None
 
 
-def _counts(row: MethodResult, images: int) -> Counts:
+def _counts(row: MethodResult, images: int, found: int | None) -> Counts:
     detections = row.detections.masks if row.detections.masks is not None else row.detections.boxes
     assert detections is not None
     with_detections = np.unique(column(detections, "image_id"))
-    return Counts(images, len(detections), images - len(with_detections))
+    return Counts(images, len(detections), images - len(with_detections), found)
 
 
 def _data(split: Split, ground_truth: GroundTruthSet, max_dets: int, windows: int) -> DataSummary:

@@ -15,8 +15,9 @@ from segtrain.console import progress
 from segtrain.data.splits import Split
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName, metric_input, score
 from segtrain.masks import Rle
+from segtrain.metrics.f1 import TP
 from segtrain.metrics.metric import Metric
-from segtrain.metrics.registry import METRICS
+from segtrain.metrics.registry import METRICS, f1_50_counts
 from segtrain.metrics.scores import TrackScores
 from segtrain.metrics.strata import Trait
 from segtrain.metrics.touching import crowding_of_truths, touching_parts
@@ -44,6 +45,7 @@ class RowAnalysis(msgspec.Struct, frozen=True):
         contrast: AP at the lowest and at the highest contrast, see ``resample_contrast``.
         image_f1: F1 at IoU .50 by image id, nan where there is nothing to find and nothing was found; None without
             masks.
+        found: true objects that a detection at the operating point matches at IoU .50; None without masks.
         diagnoses: reasons of numbers that are 0 or undefined.
     """
 
@@ -55,6 +57,7 @@ class RowAnalysis(msgspec.Struct, frozen=True):
     strata: dict[str, list[StratumScores]] | None
     contrast: list[list[float]] | None
     image_f1: Scores | None
+    found: int | None
     diagnoses: list[Diagnosis]
 
 
@@ -146,7 +149,9 @@ class Analyst:
                 calibration = measure_calibration(row, self.ground_truth, self.max_dets)
                 strata = score_strata(detections, self.ground_truth, self.traits, self.max_dets)
                 contrast = resample_contrast(row, self.ground_truth, self.traits, self.max_dets, self.draws)
-                image_f1 = self._image_f1(detections)
+                inputs = metric_input(detections, self.ground_truth, self.max_dets)
+                image_f1 = None if detections.masks is None else per_image_f1(inputs)
+                found_objects = None if detections.masks is None else int(inputs.once(f1_50_counts)[..., TP].sum())
             shares.done(_REST)
             self.ground_truth.forget(detections, track)
         analysis = RowAnalysis(
@@ -158,6 +163,7 @@ class Analyst:
             strata=strata,
             contrast=contrast,
             image_f1=image_f1,
+            found=found_objects,
             diagnoses=list(diagnose_row(row, tracks, self.ground_truth, self.max_dets)),
         )
         self.ground_truth.forget(detections)
@@ -171,11 +177,6 @@ class Analyst:
         if len(self.ground_truth.categories) == 1 and known:
             return known["class_agnostic"]
         return resample(detections, self.ground_truth, self.max_dets, track, self.draws)
-
-    def _image_f1(self, detections: Detections) -> Scores | None:
-        if detections.masks is None:
-            return None
-        return per_image_f1(metric_input(detections, self.ground_truth, self.max_dets))
 
 
 class _Shares:

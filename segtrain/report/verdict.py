@@ -1,10 +1,10 @@
-"""Verdict in sentences: the best method, baselines that are good enough, and the costs."""
+"""Verdict in sentences: whether any method is of use, the best one, baselines that are good enough, and the costs."""
 
 from collections.abc import Collection, Mapping, Sequence
-from math import nan
+from math import isnan, nan
 from typing import Literal, NamedTuple
 
-from segtrain.benchmark.comparisons import rank_defined
+from segtrain.benchmark.comparisons import FEW_IMAGES, rank_defined
 from segtrain.benchmark.results import Comparison, Results
 from segtrain.metrics.bootstrap import CLEAR
 from segtrain.metrics.registry import METRICS
@@ -12,6 +12,8 @@ from segtrain.report.tables import shown_difference
 from segtrain.report.text import DECIMALS, join_words, p_phrase
 
 NEGLIGIBLE = 0.02  # losses of AP, IoU or F1 below it do not matter in practice
+USEFUL = 0.1  # F1 or AP50 below it: nine of ten objects are missed, or nine of ten detections are false
+SHORT_TRAINING = 10  # minutes; after fewer, a network that finds little tells nothing of what it can find
 _TITLES = {metric.key: metric.title for metric in METRICS}
 _NAMED = [metric.key for metric in METRICS if metric.headline and metric.key != "mask_ap50"]  # others are only counted
 _SIGNIFICANCE = {
@@ -28,19 +30,41 @@ def verdict(results: Results) -> list[str]:
     Oracles are left out. Two methods differ where p is below 0.05: corrected for the number of methods where one of
     them is the reference, that of the pair alone otherwise. A baseline is good enough where the whole 95 % interval of
     its loss against the reference, which is not corrected, lies below ``NEGLIGIBLE``.
+
+    Differences say nothing where no method is of use, so none is stated then; nor is a baseline called good enough
+    beside a reference that is of no use. Where fewer than ``FEW_IMAGES`` images were evaluated, that comes first.
     """
     names, reference = results.contenders, results.reference
     baselines = [name for name in names if results.methods[name].is_classical]
     if names and all(results.methods[name].counts.detections == 0 for name in names):
         sentences = ["No method found anything."]
+    elif names and not any(is_useful(results, name) for name in names):
+        sentences = [_useless(results, names)]
     else:
         ap = "mask_ap" if _standing(results, names, "mask_ap") else "box_ap"
         sentences = [sentence for key in (ap, "miou") if (sentence := _winner(results, key))]
         if not sentences:
             sentences.append("No method has a defined score on these data.")
-        elif reference in names:
+        elif reference in names and is_useful(results, reference):
             sentences += _good_enough(results, reference, baselines)
-    return sentences + _costs(results, reference if reference in names else None, baselines)
+    if reference in names and not is_useful(results, reference):
+        sentences += _untrained(results, reference)
+    return [*_few_images(results), *sentences, *_costs(results, reference if reference in names else None, baselines)]
+
+
+def is_useful(results: Results, name: str) -> bool:
+    """Return True if a method is of use: its F1 at IoU .50 or its AP50 reaches ``USEFUL``; of boxes, their AP.
+
+    A method without any of these numbers, since there is no true object, is not judged, and counts as useful.
+
+    Args:
+        results: an evaluation.
+        name: name of the method.
+    """
+    values = [value for key in ("f1_50", "mask_ap50") if not isnan(value := _value(results, name, key))]
+    if not values:
+        values = [value for value in [_value(results, name, "box_ap")] if not isnan(value)]
+    return not values or max(values) >= USEFUL
 
 
 class PairwiseComparison(NamedTuple):
@@ -104,6 +128,49 @@ def _pairwise(known: Comparison | None, compared: int, *, turned: bool) -> Pairw
         return None
     low, high = (-known.high, -known.low) if turned else (known.low, known.high)
     return PairwiseComparison(low, high, known.p, known.least_p, compared)
+
+
+def _useless(results: Results, names: Sequence[str]) -> str:
+    """State that no method is of use, and what the best one found."""
+    best = max(names, key=lambda name: (results.methods[name].counts.found or 0, -names.index(name)))
+    subject = f"the best, {best}," if len(names) > 1 else best
+    return f"No method is of use on these data: {subject} {_found(results, best)}."
+
+
+def _untrained(results: Results, reference: str) -> list[str]:
+    """State what a learned reference of no use found, and whether its training was long enough to judge it."""
+    minutes = results.methods[reference].costs.training_minutes
+    found = _found(results, reference)
+    if minutes is None:
+        return [f"{reference} is of no use on these data: it {found}."]
+    after = f"{reference} {found} after {minutes:.1f} minutes of training"
+    if minutes < SHORT_TRAINING:
+        kind = "Mask R-CNN" if results.methods[reference].technique == "mask_rcnn" else "this network"
+        return [f"{after}: this says nothing about {kind}; train longer."]
+    return [f"{after}: look at its training curves, and at the labels, before comparing it."]
+
+
+def _found(results: Results, name: str) -> str:
+    """State how many objects a method finds, among how many detections."""
+    counts = results.methods[name].counts
+    if not counts.detections:
+        return "detected nothing"
+    among = f"among {counts.detections:,} detection{'s' if counts.detections > 1 else ''} of any score"
+    if counts.found is None:
+        title, value = next(
+            (_TITLES[key], value) for key in ("f1_50", "box_ap") if not isnan(value := _value(results, name, key))
+        )
+        return f"has {title} {value:.3f} {among}"
+    objects = f"{results.data.used:,} object{'s' if results.data.used != 1 else ''}"
+    return f"finds {counts.found:,} of {objects} {among}"
+
+
+def _few_images(results: Results) -> list[str]:
+    images = results.data.images
+    if images >= FEW_IMAGES or len(results.contenders) < 2:
+        return []
+    number = f"Only {images} images were" if images > 1 else "A single image was"
+    return [f"{number} evaluated: with fewer than {FEW_IMAGES}, differences between methods cannot be trusted."]
 
 
 def _winner(results: Results, key: str) -> str:

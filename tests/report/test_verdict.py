@@ -4,8 +4,16 @@ from typing import Any
 
 import pytest
 
+from segtrain.benchmark.results import Results
 from segtrain.report.verdict import verdict
-from tests.helpers.report_examples import METRICS, boxes_only, method, results, typed
+from tests.helpers.report_examples import METRICS, boxes_only, method, results
+from tests.helpers.report_examples import typed as typed_results
+
+
+def typed(content: dict[str, Any], images: int = 40) -> Results:
+    """Results of so many images; fewer than 20 are too few to compare methods."""
+    content["data"]["images"] = images
+    return typed_results(content)
 
 
 def row(ap: float, seconds: float, score: str | None = "contrast", **numbers: float) -> dict[str, Any]:
@@ -24,8 +32,8 @@ def compared(difference: float, p: float, spread: float = 0.01, **others: tuple[
     }
 
 
-def read(methods: dict[str, Any], comparisons: dict[str, Any] | None = None) -> list[str]:
-    return verdict(typed(results(methods) | {"comparisons": comparisons or {}}))
+def read(methods: dict[str, Any], comparisons: dict[str, Any] | None = None, images: int = 40) -> list[str]:
+    return verdict(typed(results(methods) | {"comparisons": comparisons or {}}, images))
 
 
 def test_mask_rcnn_wins_clearly() -> None:
@@ -235,19 +243,60 @@ def test_mask_rcnn_alone_has_its_costs() -> None:
     ]
 
 
-def test_where_nothing_was_found_that_is_all() -> None:
-    methods = {"mask_rcnn": row(0, 0.2, None), "otsu": row(0, 0.1, miou=0.4, fg_iou=0.1)}
-    comparisons = {"otsu": compared(0, 1.0, 0)}
-    found = read(methods, comparisons)
-    assert found[0] == "No method reaches a mask AP of 0.001."
-    assert found[1].startswith("otsu has the best mIoU, 0.400")
-    assert found[2] == (
-        "A baseline is good enough, losing less than 0.02 to mask_rcnn, on mIoU (otsu, 0.400 above) and 1 more."
-    )
+def found(ap: float, objects: int, detections: int, score: str | None = "contrast", **costs: Any) -> dict[str, Any]:
+    """A method that finds so many of the 20 objects."""
+    made = row(ap, 0.1, score) | {"costs": costs, "technique": "mask_rcnn" if score is None else None}
+    made["counts"] = {"images": 40, "detections": detections, "images_without_detections": 0, "found": objects}
+    return made
+
+
+def test_where_no_method_is_of_use_no_difference_is_told() -> None:
+    methods = {
+        "mask_rcnn": found(0, 0, 0, None, training_minutes=0.2),
+        "edge": found(0.007, 1, 90),
+        "otsu": found(0.004, 1, 300),
+    }
+    said = read(methods, {"edge": compared(0.007, 0.001), "otsu": compared(0.004, 0.001)})
+    assert said[:2] == [
+        "No method is of use on these data: the best, edge, finds 1 of 20 objects among 90 detections of any score.",
+        "mask_rcnn detected nothing after 0.2 minutes of training: this says nothing about Mask R-CNN; train longer.",
+    ]
+    assert said[2].startswith("mask_rcnn takes")
     for made in methods.values():
         made["counts"]["detections"] = 0
-    assert read(methods, comparisons) == ["No method found anything.", found[3]]
-    assert found[3].startswith("mask_rcnn takes")
+    assert read(methods)[0] == "No method found anything."
+
+
+def test_an_untrained_network_is_no_measure_of_baselines() -> None:
+    methods = {"mask_rcnn": found(0.02, 2, 31, None, training_minutes=0.2), "otsu": found(0.6, 15, 25)}
+    said = read(methods, {"otsu": compared(0.58, 0.001)})
+    assert said[0].startswith("otsu has the best mask AP, 0.600, 0.580 above mask_rcnn, the second best.")
+    assert said[2] == (
+        "mask_rcnn finds 2 of 20 objects among 31 detections of any score after 0.2 minutes of training: this says "
+        "nothing about Mask R-CNN; train longer."
+    )
+    assert not any("good enough" in sentence or "significantly better" in sentence for sentence in said)
+    methods["mask_rcnn"]["costs"] = {"training_minutes": 480.0}
+    assert read(methods)[2].endswith(
+        "after 480.0 minutes of training: look at its training curves, and at the labels, before comparing it."
+    )
+    methods["mask_rcnn"]["costs"] = {}
+    assert read(methods)[2].startswith("mask_rcnn is of no use on these data: it finds 2 of 20 objects")
+
+
+def test_few_images_come_first() -> None:
+    methods = {"mask_rcnn": row(0.5, 0.2, None), "otsu": row(0.3, 0.1)}
+    few = "evaluated: with fewer than 20, differences between methods cannot be trusted."
+    assert read(methods, images=3)[0] == f"Only 3 images were {few}"
+    assert read(methods, images=1)[0] == f"A single image was {few}"
+    assert read(methods, images=20) == read(methods, images=3)[1:]
+    assert read({"otsu": row(0.3, 0.1)}, images=3)[0] == "The mask AP of otsu is 0.300."
+
+
+@pytest.mark.parametrize(("numbers", "of_use"), [({"f1_50": 0.1}, True), ({"mask_ap50": 0.1}, True), ({}, False)])
+def test_what_is_of_use(numbers: dict[str, float], of_use: bool) -> None:
+    said = read({"otsu": row(0.09, 0.1, **numbers)})[0]
+    assert said.startswith("The mask AP of otsu" if of_use else "No method is of use on these data: otsu has F1 0.090")
 
 
 def test_one_row_boxes_alone_or_nothing() -> None:

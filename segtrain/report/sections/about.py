@@ -11,6 +11,7 @@ from segtrain.nodes import config_folder
 from segtrain.report.blocks import Block, Bullets, Command, Figures, Folded, Heading, Paragraph, Section, Term, Terms
 from segtrain.report.tables import Column, Row, Table, make_cells
 from segtrain.report.text import count_text, fact_text, sentence
+from segtrain.report.verdict import is_useful
 
 _COUNTS = ("images", "annotations", "used", "crowd", "dropped", "repaired")
 _VARIANTS = {
@@ -79,7 +80,7 @@ def reproduce(results: Results) -> Section:
     )
     blocks: list[Block] = [where, Command(results.command)]
     best = next((name for name in results.ranked if not results.methods[name].oracle), None)
-    if best is not None and (model := _model_of(results, best)) is not None:
+    if best is not None and is_useful(results, best) and (model := _model_of(results, best)) is not None:
         blocks.append(Paragraph("In the folder of this report, this applies the best method to new images:"))
         blocks.append(Command(f"segtrain predict {shlex.quote(model)} IMAGES --out DIR"))
     return Section("reproduce", "Reproduce", blocks)
