@@ -69,7 +69,9 @@ def test_it_is_benchmarked(trained: Path) -> None:
     arguments = ["methods=mask_rcnn", "checkpoint=run/checkpoints/best.pt", "gallery=0", "threads=1"]
     text = message(run("evaluate", *arguments, "output_dir=refused", folder=trained))
     assert "'tests.helpers.unet.UNet'" in text
-    assert text.endswith("then name the package on the command line: 'trust=[tests]'")
+    assert text.endswith(
+        "then name the package on the command line: 'trust=[tests]' (--trust tests for predict and export)"
+    )
     finished = run("evaluate", *arguments, "trust=[tests]", "output_dir=report", folder=trained)
     assert (finished.code, finished.err) == (0, "")
     results = json.loads((trained / "report" / "results.json").read_text())
