@@ -244,7 +244,8 @@ def _how_to_trust(name: object) -> str:
     package = name.partition(".")[0] if isinstance(name, str) else ""
     if not package.isidentifier() or package == "segtrain" or package in sys.stdlib_module_names:
         return ""
-    return f", and then name the package on the command line: 'trust=[{package}]' (--trust {package} for predict and export)"
+    options = f"'trust=[{package}]' (--trust {package} for predict and export)"
+    return f", and then name the package on the command line: {options}"
 
 
 def find_argument_problems(config: Mapping[str, Any], changed: Collection[str] | None = None) -> Iterator[str]:
