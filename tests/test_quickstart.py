@@ -25,7 +25,7 @@ def test_outputs_are_stored() -> None:
     outputs = [output for cell in cells("code") for output in cell["outputs"]]
     assert {output["output_type"] for output in outputs} <= {"stream", "display_data", "execute_result"}
     assert {output.get("name", "stdout") for output in outputs} == {"stdout"}  # neither warnings nor errors
-    assert text.count("image/jpeg") >= 3
+    assert text.count("image/jpeg") >= 4
 
 
 def test_links_lead_somewhere() -> None:
@@ -53,3 +53,4 @@ def test_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (made / "runs" / "report" / "report.html").exists()
     assert (made / "found" / "index.html").exists()
     assert len(list((made / "found" / "labels").glob("*.tif"))) == 16
+    assert (made / "tiled" / "labels" / "mosaic.tif").exists()
