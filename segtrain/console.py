@@ -76,9 +76,14 @@ class Stage:
         self.state = ""
 
     @property
+    def share(self) -> float:
+        """Share of the stage that is done, in [0, 1]."""
+        return min(1.0, self.done / self.total if self.total else self.done)
+
+    @property
     def position(self) -> str:
         """Position in words: "12 of 80", or "43 %"."""
-        return f"{100 * min(self.done, 1.0):.0f} %" if self.total is None else f"{self.done:.0f} of {self.total}"
+        return f"{100 * self.share:.0f} %" if self.total is None else f"{self.done:.0f} of {self.total}"
 
     def advance(self, steps: float = 1) -> None:
         """Move forward by a number of steps."""
@@ -112,15 +117,18 @@ class Heartbeat:
         self._last = clock()
 
     def of_stage(self) -> Callable[[Stage], None]:
-        """Start the clock of a stage, and return a function that writes its position and time when a line is due."""
+        """Start the clock of a stage, and return a function that writes its position and times when a line is due."""
         started = self._clock()
 
         def beat(stage: Stage) -> None:
             now = self._clock()
             if now - self._last >= self._interval and now - started >= SHORT:
                 self._last = now
-                words = [f"{stage.name}: {stage.position}", stage.state, f"{timedelta(seconds=int(now - started))}"]
-                self._say(", ".join(filter(None, words)))
+                spent = f"{timedelta(seconds=int(now - started))}"
+                if 0 < stage.share < 1:
+                    left = (now - started) * (1 - stage.share) / stage.share
+                    spent += f" ({timedelta(seconds=round(left))} left)"
+                self._say(", ".join(filter(None, [f"{stage.name}: {stage.position}", stage.state, spent])))
 
         return beat
 

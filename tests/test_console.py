@@ -39,7 +39,11 @@ def test_without_a_terminal_a_line_every_30_seconds_says_where_it_is(clock: Cloc
         for _ in range(100):
             clock.now += 1
             stage.advance()
-    assert said == ["scoring: 30 of 100, 0:00:30", "scoring: 60 of 100, 0:01:00", "scoring: 90 of 100, 0:01:30"]
+    assert said == [
+        "scoring: 30 of 100, 0:00:30 (0:01:10 left)",
+        "scoring: 60 of 100, 0:01:00 (0:00:40 left)",
+        "scoring: 90 of 100, 0:01:30 (0:00:10 left)",
+    ]
 
 
 def test_short_stages_share_the_30_seconds(clock: Clock, pipe: Console) -> None:
@@ -49,7 +53,7 @@ def test_short_stages_share_the_30_seconds(clock: Clock, pipe: Console) -> None:
             for _ in range(2):
                 clock.now += 6
                 stage.advance()
-    assert said == ["stage 2: 1 of 2, 0:00:06"]
+    assert said == ["stage 2: 1 of 2, 0:00:06 (0:00:06 left)"]
 
 
 def test_a_share_is_told_in_percent_with_its_state(clock: Clock, pipe: Console) -> None:
@@ -62,7 +66,7 @@ def test_a_share_is_told_in_percent_with_its_state(clock: Clock, pipe: Console) 
         clock.now += 1
         stage.update(1.2)
     assert said == [
-        "tuning otsu: 43 %, 17 trials, best 0.512, 1:01:40",
+        "tuning otsu: 43 %, 17 trials, best 0.512, 1:01:40 (1:23:05 left)",
         "tuning otsu: 100 %, 17 trials, best 0.512, 1:02:10",
     ]
 

@@ -14,7 +14,7 @@ from segtrain.segmenters.windows import Window
 COLUMNS = (
     "image", "object", "category", "score", "area_px", "centroid_x", "centroid_y", "box_x", "box_y", "box_width",
     "box_height", "perimeter_px", "eccentricity", "solidity", "mean_1", "mean_2", "mean_3", "pixel_size_um", "area_um2",
-    "perimeter_um",
+    "perimeter_um", "centroid_x_um", "centroid_y_um",
 )  # fmt: skip
 
 
@@ -54,6 +54,7 @@ def object_rows(
             row["pixel_size_um"] = pixel_size
             row["area_um2"] = found.pixels * pixel_size**2
             row["perimeter_um"] = region.perimeter * pixel_size
+            row |= {f"centroid_{axis}_um": row[f"centroid_{axis}"] * pixel_size for axis in "xy"}
         yield {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
 
 

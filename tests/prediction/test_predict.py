@@ -169,6 +169,10 @@ def test_pages_are_images_of_their_own(tmp_path: Path) -> None:
     assert sorted(path.name for path in (out / "labels" / "stack.pages").iterdir()) == names
     row = table(out)[0]
     assert float(row["area_um2"]) == pytest.approx(int(row["area_px"]) / 16)
+    spaced = regionprops_table(tifffile.imread(out / "labels" / "stack.pages" / "0001.tif"), spacing=(0.25, 0.25),
+                               properties=("area", "centroid", "perimeter"))  # fmt: skip
+    names = ("area_um2", "centroid_y_um", "centroid_x_um", "perimeter_um")
+    assert [float(row[name]) for name in names] == pytest.approx([value[0] for value in spaced.values()], abs=1e-3)
     deep, one = tmp_path / "deep", tmp_path / "one"
     colours = np.stack([stack.transpose(1, 2, 0) * np.uint16(200)] * 2)
     tifffile.imwrite(tmp_path / "rgb.tif", colours, photometric="rgb")
