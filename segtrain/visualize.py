@@ -17,6 +17,8 @@ COLOURS: tuple[Colour, ...] = (
     (255, 92, 87), (64, 196, 255), (255, 204, 0), (105, 219, 124), (224, 130, 255), (255, 146, 43),
     (34, 211, 190), (255, 120, 180), (140, 158, 255), (190, 230, 60),
 )  # fmt: skip
+# Of what was found of an image, and missed; told apart without one kind of cones too.
+ERROR_COLOURS: dict[str, Colour] = {"hit": (64, 196, 255), "missed": (255, 204, 0), "false": (255, 70, 70)}
 FILL = 0.28  # opacity inside an outline
 SHARP = 640  # an image whose longer side is below this is enlarged, at most threefold
 PAPER = (255, 255, 255)
@@ -72,12 +74,12 @@ def draw(
     return _lettered(canvas, labels) if labels else canvas
 
 
-def side_by_side(panels: Sequence[Pixels], captions: Sequence[str]) -> Pixels:
+def side_by_side(panels: Sequence[Pixels], captions: Sequence[str | Sequence[tuple[str, Colour]]]) -> Pixels:
     """Place panels from left to right, each under its caption.
 
     Args:
         panels: images (H, W, 3); lower ones are padded at the bottom.
-        captions: caption of each panel.
+        captions: caption of each panel, or its words, each with the colour of a square before it.
 
     >>> side_by_side([np.zeros((10, 20, 3), np.uint8), np.zeros((30, 20, 3), np.uint8)], ["true", "found"]).shape
     (54, 46, 3)
@@ -88,9 +90,42 @@ def side_by_side(panels: Sequence[Pixels], captions: Sequence[str]) -> Pixels:
     result = Image.new("RGB", (width, height), PAPER)
     pen, x = ImageDraw.Draw(result), 0
     for panel, caption in zip(panels, captions, strict=True):
-        pen.text((x + 6, 4), caption, fill=INK, font=ImageFont.load_default(14))
+        at, font = x + 6.0, ImageFont.load_default(14)
+        for text, colour in [(caption, None)] if isinstance(caption, str) else caption:
+            if colour is not None:
+                pen.rectangle((at, 7, at + 10, 17), fill=colour)
+                at += 15
+            pen.text((at, 4), text, fill=INK, font=font)
+            at += pen.textlength(text, font=font)
         result.paste(Image.fromarray(panel), (x, bar))
         x += panel.shape[1] + 6
+    return np.array(result)
+
+
+def draw_reliability(bins: Sequence[tuple[float, float, float, int]], caption: str) -> Pixels:
+    """Draw the share of correct detections over their score; bars on the diagonal are calibrated.
+
+    Args:
+        bins: low and high score, share of correct detections in [0, 1], and number of detections, of each bar.
+        caption: text above the bars.
+
+    >>> draw_reliability([(0.9, 1.0, 0.8, 12)], "calibration").shape
+    (380, 360, 3)
+    """
+    side, left, top = 300, 44, 34
+    result = Image.new("RGB", (left + side + 16, top + side + 46), PAPER)
+    pen, font = ImageDraw.Draw(result), ImageFont.load_default(13)
+    pen.text((6, 8), caption, fill=INK, font=font)
+    for low, high, share, count in bins:
+        box = (left + low * side + 1, top + (1 - share) * side, left + high * side - 1, top + side)
+        pen.rectangle(box, fill=COLOURS[1])
+        pen.text((box[0] + 2, min(box[1], top + side - 18)), str(count), fill=INK, font=ImageFont.load_default(10))
+    pen.rectangle((left, top, left + side, top + side), outline=INK)
+    pen.line((left, top + side, left + side, top), fill=INK)
+    for share in (0.0, 0.5, 1.0):
+        pen.text((left + share * side - 9, top + side + 6), f"{share:g}", fill=INK, font=font)
+        pen.text((14, top + (1 - share) * side - 8), f"{share:g}", fill=INK, font=font)
+    pen.text((left, top + side + 24), "score; bars: share correct, with counts", fill=INK, font=font)
     return np.array(result)
 
 

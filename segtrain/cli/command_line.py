@@ -17,6 +17,7 @@ from segtrain.cli.hydra_options import is_sweep
 from segtrain.io import naming, one_line, without_controls
 from segtrain.nodes import quote_override
 
+_OF_THE_FOLDER = ("output_dir", "overwrite", "resume", "logger")  # settings that do not change what is learned
 ERRORS = "segtrain.errors"  # logger of the lines that stderr shows
 
 
@@ -65,6 +66,23 @@ class Command:
         kept = [argument for argument in own if re.split("[.=]", argument.lstrip("+"))[0] not in settings]
         given = [f"{key}={quote_override(value)}" for key, value in settings.items()]
         return shlex.join([*self.program, *kept, *given])
+
+    def given_settings(self) -> dict[str, str | float]:
+        """Return what the command sets of the experiment, by key: its name, and what differs from its preset.
+
+        >>> Command((), [], ["experiment=nuclei", "optimizer.lr=1e-3", "+x=y", "output_dir=runs/a"]).given_settings()
+        {'experiment': 'nuclei', 'optimizer.lr': 0.001, 'x': 'y'}
+        """
+        found: dict[str, str | float] = {"experiment": "demo"}
+        for override in self.overrides:
+            key, _, value = override.lstrip("+").partition("=")
+            if key.startswith("~") or re.split("[.]", key)[0] in _OF_THE_FOLDER:
+                continue
+            try:
+                found[key] = float(value)
+            except ValueError:
+                found[key] = value
+        return found
 
     def record(
         self, config: Mapping[str, Any], output_dir: Path, changes: Mapping[str, tuple[Any, Any]] | None = None

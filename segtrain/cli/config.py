@@ -95,6 +95,7 @@ class Train(Run):
 
     resume: Resume
     score_threshold: Literal["auto"] | Fraction
+    logger: list[Literal["tensorboard", "mlflow", "wandb", "trackio"]]
     segmenter: dict[str, Any]
     augmentation: dict[str, Any]
     optimizer: dict[str, Any]

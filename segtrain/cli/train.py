@@ -44,7 +44,8 @@ from segtrain.training.settings import TrainSettings
 from segtrain.training.summary import describe_run, first_samples, known_inputs
 from segtrain.training.threads import choose_threads
 from segtrain.training.trainer import Trainer
-from segtrain.training.validation import Validation, ValidationImages, select_score_threshold
+from segtrain.training.validation import Validation, select_score_threshold
+from segtrain.training.validation_charts import ValidationCharts
 
 logger = logging.getLogger(__name__)
 
@@ -112,13 +113,13 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
             save_split(splits, output_dir)
             save_intensity(splits, output_dir)
             validated_at = -1 if start.training is None else start.training["validated_at"]
-            logger = RunLogger(output_dir, start.step, validated_at)
-            logger.log_config(OmegaConf.to_yaml(config))
+            logger = RunLogger(output_dir, start.step, validated_at, config["logger"])
+            logger.log_settings(command.given_settings(), OmegaConf.to_yaml(config))
             logger.log_samples(*samples, start.class_names)
             describe_run(splits, segmenter, output_dir, check=config["data"]["check"] != "off")
         if settings.max_steps == 0:
             return float("nan")
-        show = ValidationImages(logger, splits["val"], settings.validation_images)
+        show = ValidationCharts(logger, splits["val"], settings.validation_images, settings.validation_categories)
         validation = Validation(
             splits["val"], start.max_dets, start.score_threshold, show, losses=settings.validation_losses, seed=seed
         )
@@ -129,6 +130,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
         )  # fmt: skip
         checkpoints = RunCheckpoints(output_dir / "checkpoints", start, schedule_origin=origin)
         trainer = Trainer(settings, learner, loader, validation, logger, checkpoints, threads)
+        finished = False
         try:
             if settings.forecast:
                 announce(
@@ -139,13 +141,14 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
             if config["score_threshold"] == "auto":
                 count = settings.threshold_images
                 select_score_threshold(checkpoints.folder, segmenter, splits["train"], images=count, seed=seed)
+            finished = True
         except Stopped as stop:
             folder = output_dir.relative_to(Path.cwd()) if output_dir.is_relative_to(Path.cwd()) else output_dir
             again = command.line_with(output_dir=str(folder), resume="auto")
             raise Stopped(stop.number, f"stopped at step {trainer.state.step}; go on with: {again}") from None
         finally:
             if logger is not None:
-                logger.close()
+                logger.close(finished=finished)
         return best
 
 

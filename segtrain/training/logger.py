@@ -1,74 +1,87 @@
-"""Logging of a training run to TensorBoard and metrics.jsonl."""
+"""Logging of a training run to metrics.jsonl, preview.png and trackers such as TensorBoard."""
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError
 from PIL import Image
-from tensorboard.compat.proto.event_pb2 import Event
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
+from segtrain.arrays import FloatArray
 from segtrain.io import naming, write_atomically
 from segtrain.masks import Rle, encode_crop
-from segtrain.records import GroundTruth, Prediction
 from segtrain.targets import Target
 from segtrain.training.run_state import VALIDATION
-from segtrain.visualize import Pixels, draw, sheet, side_by_side
+from segtrain.training.trackers.tracker import PrecisionRecall, Setting, Tracker, TrackerName, start_trackers
+from segtrain.visualize import Pixels, draw, sheet
 
-_CONFIG, _SAMPLES = "config", "training samples"  # names of what is recorded when a run begins or goes on
-_HEAD, _TAIL = 12, 4  # bytes before and behind an event in a file
-LONGEST = 512  # pixels of a drawn image's longer side
+_SAMPLES = "training samples"  # name of the sheet that is recorded when a run begins or goes on
 
 
 class RunLogger:
-    """Logger that writes the numbers and images of a run into its folder.
+    """Logger that writes the numbers and images of a run into its folder, and hands them to trackers.
+
+    A run that is broken off repeats the steps behind its last checkpoint to the bit. ``metrics.jsonl`` and TensorBoard
+    are cut there; of other trackers, which keep what they have, those steps are held back.
 
     Args:
         folder: folder of the run.
         step: step that the run begins at; entries of an interrupted run beyond it are removed.
         validated_at: step of the latest validation that the run knows of; entries of later ones are removed, since
             they will be repeated.
+        trackers: names of the trackers.
+        more: further trackers, already started.
+
+    Raises:
+        SegtrainError: the library of a tracker is missing.
     """
 
-    def __init__(self, folder: Path, step: int, validated_at: int = -1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        step: int,
+        validated_at: int = -1,
+        trackers: Sequence[TrackerName] = ("tensorboard",),
+        more: Sequence[Tracker] = (),
+    ) -> None:
         self._folder, self._start = folder, step
         self._lines = folder / "metrics.jsonl"
-
-        def known(at: float, names: Collection[str]) -> bool:
-            if any(name.startswith(VALIDATION) for name in names):
-                return at <= validated_at
-            return at < step or (at == step and not any(name.startswith((_CONFIG, _SAMPLES)) for name in names))
-
+        self._told: set[tuple[int, bool]] = set()  # steps of training and of validation that trackers know already
         if self._lines.exists():
-            written = self._lines.read_text(errors="replace").splitlines()
-            kept = [line for line in written if known(*_step_and_names(line))]
+            kept = []
+            for line in self._lines.read_text(errors="replace").splitlines():
+                at, names = _step_and_names(line)
+                validates = any(name.startswith(VALIDATION) for name in names)
+                if at <= (validated_at if validates else step):
+                    kept.append(line)
+                elif at < math.inf:
+                    self._told.add((int(at), validates))
             write_atomically(self._lines, "".join(f"{line}\n" for line in kept))
-        tensorboard = folder / "tensorboard"
-        for path in tensorboard.glob("events.out.tfevents.*"):
-            write_atomically(path, b"".join(_records_of(path, known)))
-        self._writer = SummaryWriter(tensorboard)
+        self._cutting = [
+            *start_trackers([name for name in trackers if name == "tensorboard"], folder, step, validated_at),
+            *more,
+        ]
+        self._keeping = start_trackers([name for name in trackers if name != "tensorboard"], folder, step, validated_at)
 
     def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record numbers by name; undefined ones become null in ``metrics.jsonl`` and stay out of the curves."""
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with naming(self._lines), self._lines.open("a") as stream:
             stream.write(json.dumps({"step": step, **finite}) + "\n")
-        with naming(self._folder / "tensorboard"):
-            for name, value in finite.items():
-                if value is not None:
-                    self._writer.add_scalar(name, value, step)
-            self._writer.flush()
+        drawn = {name: value for name, value in finite.items() if value is not None}
+        validates = any(name.startswith(VALIDATION) for name in values)
+        for tracker in self._of(step, validates=validates):
+            tracker.log_scalars(step, drawn)
 
-    def log_config(self, yaml: str) -> None:
-        """Record the composed configuration as text."""
-        self._writer.add_text(_CONFIG, "\n".join(f"    {line}" for line in yaml.splitlines()), self._start)
+    def log_settings(self, settings: Mapping[str, Setting], yaml: str) -> None:
+        """Record the settings that were given for the run, and its composed configuration as text."""
+        for tracker in (*self._cutting, *self._keeping):
+            tracker.log_settings(settings, yaml)
 
     def log_samples(self, images: Sequence[Tensor], targets: Sequence[Target], names: Sequence[str]) -> None:
-        """Record augmented training samples: ``preview.png``, and the same in TensorBoard.
+        """Record augmented training samples: ``preview.png``, and the same in the trackers.
 
         Args:
             images: uint8 RGB tensors (3, H, W), as they enter the network.
@@ -82,30 +95,36 @@ class RunLogger:
         picture = sheet(panels, columns=math.ceil(math.sqrt(len(panels))))
         with naming(self._folder / "preview.png"):
             Image.fromarray(picture).save(self._folder / "preview.png")
-        self._writer.add_image(_SAMPLES, picture, self._start, dataformats="HWC")
-        self._writer.flush()
+        for tracker in self._of(self._start, validates=False):
+            tracker.log_image(self._start, _SAMPLES, picture)
 
-    def log_comparison(
-        self, step: int, name: str, image: Pixels, truths: Sequence[GroundTruth], found: Sequence[Prediction]
-    ) -> None:
-        """Record one validation image: ground truth on the left, prediction on the right.
+    def log_image(self, step: int, name: str, image: Pixels) -> None:
+        """Record an image (H, W, 3) of a validation, under the same name at every step."""
+        for tracker in self._of(step, validates=True):
+            tracker.log_image(step, f"{VALIDATION}{name}", image)
+
+    def log_histogram(self, step: int, name: str, values: FloatArray) -> None:
+        """Record the distribution of values of a validation; nothing without any."""
+        for tracker in self._of(step, validates=True) if len(values) else ():
+            tracker.log_histogram(step, name, values)
+
+    def log_precision_recall(self, step: int, name: str, curve: PrecisionRecall) -> None:
+        """Record precision and recall of a validation over the score."""
+        for tracker in self._of(step, validates=True):
+            tracker.log_precision_recall(step, name, curve)
+
+    def close(self, *, finished: bool = True) -> None:
+        """Write buffered entries and close the files.
 
         Args:
-            step: optimizer steps taken.
-            name: name of the image, the same at every step, so that TensorBoard offers a slider.
-            image: uint8 RGB array (H, W, 3).
-            truths: true objects of the image.
-            found: predictions to draw.
+            finished: False if the run has failed or was stopped.
         """
-        panels = [
-            draw(image, [record["segmentation"] for record in records], longest=LONGEST) for records in (truths, found)
-        ]
-        captions = [f"ground truth: {len(truths)}", f"prediction: {len(found)}"]
-        self._writer.add_image(f"{VALIDATION}{name}", side_by_side(panels, captions), step, dataformats="HWC")
+        for tracker in (*self._cutting, *self._keeping):
+            tracker.close(finished=finished)
 
-    def close(self) -> None:
-        """Write buffered entries and close the files."""
-        self._writer.close()
+    def _of(self, step: int, *, validates: bool) -> list[Tracker]:
+        """Return the trackers that do not know the entries of this step yet."""
+        return [*self._cutting, *(self._keeping if (step, validates) not in self._told else ())]
 
 
 def _step_and_names(line: str) -> tuple[float, Collection[str]]:
@@ -116,27 +135,6 @@ def _step_and_names(line: str) -> tuple[float, Collection[str]]:
         return math.inf, ()
     step = entry.get("step") if isinstance(entry, dict) else None
     return (step, entry) if isinstance(step, int) else (math.inf, ())
-
-
-def _records_of(path: Path, known: Callable[[int, Collection[str]], bool]) -> Iterator[bytes]:
-    """Yield the records of an event file of TensorBoard that are kept, without a last one that a crash cut.
-
-    Args:
-        path: the file: records of a length (8 bytes), its checksum (4), an event, and its checksum (4).
-        known: tells by the step and the names of an event whether it is kept.
-    """
-    content, start = path.read_bytes(), 0
-    while start + _HEAD <= len(content):
-        end = start + _HEAD + int.from_bytes(content[start : start + 8], "little") + _TAIL
-        if end > len(content):
-            return
-        try:
-            event = Event.FromString(content[start + _HEAD : end - _TAIL])
-        except DecodeError:
-            return
-        if not event.HasField("summary") or known(event.step, [value.tag for value in event.summary.value]):
-            yield content[start:end]
-        start = end
 
 
 def to_pixels(image: Tensor) -> Pixels:

@@ -15,13 +15,17 @@ from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import built_class
 from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
+from segtrain.training.trackers.tracker import EVENTS
 from segtrain.values import describe_value
 
 logger = logging.getLogger(__name__)
 Changes = dict[str, tuple[Any, Any]]  # dotted key -> value of before, value of now
 _BUNDLES = "nan"  # folder of steps whose loss was not finite
-# Everything that a run leaves in its folder; overwriting a run removes all of it.
-_ARTIFACTS = ("checkpoints", "tensorboard", "metrics.jsonl", "preview.png", "split", _BUNDLES, ".hydra")
+# Everything that a run leaves in its folder, names or patterns; overwriting a run removes all of it.
+_ARTIFACTS = (
+    "checkpoints", EVENTS, "metrics.jsonl", "curves.html", "preview.png", "split", _BUNDLES, ".hydra", "trackers.json",
+    "wandb",
+)  # fmt: skip
 _ASIDE = ".replaced"  # holds these while the run that replaces them has no checkpoint of its own
 _OF_THE_COMMAND = ("output_dir", "overwrite", "resume")
 # Settings that decide which images come next: if they change, an unfinished epoch cannot be finished as it was begun.
@@ -232,18 +236,18 @@ def _settle(output_dir: Path, finished: bool) -> None:
         for name in _ARTIFACTS:
             if name == _BUNDLES:  # they tell why the run failed
                 continue
-            path = output_dir / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            for path in output_dir.glob(name):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         _move(aside, output_dir)
     shutil.rmtree(aside)
 
 
 def _move(source: Path, target: Path) -> None:
     """Move the files of a run to another folder on the same disk."""
-    for name in _ARTIFACTS:
-        if (source / name).exists() and not (target / name).exists():
+    for path in [path for name in _ARTIFACTS for path in source.glob(name)]:
+        if not (target / path.name).exists():
             target.mkdir(parents=True, exist_ok=True)
-            (source / name).rename(target / name)
+            path.rename(target / path.name)
 
 
 def _require_equal(source: Path, what: str, there: object, here: object) -> None:

@@ -44,6 +44,7 @@ class TrainSettings:
         forecast: True to compute trial steps before the first one, and to log the time and memory of the run.
         preview_images: number of augmented samples on the sheet that is drawn before the first step.
         validation_images: number of images drawn at each validation.
+        validation_categories: largest number of categories that each validation records one by one.
         threshold_images: largest number of training images on which ``score_threshold=auto`` is chosen.
 
     Raises:
@@ -73,6 +74,7 @@ class TrainSettings:
     forecast: bool
     preview_images: Positive
     validation_images: Natural
+    validation_categories: Natural
     threshold_images: Positive
 
     def __post_init__(self) -> None:

@@ -27,10 +27,10 @@ from segtrain.records import OBJECT
 from segtrain.segmenters import Trainable
 from segtrain.segmenters.tiles import tiled
 from segtrain.training.checkpoint import load_checkpoint, restore_weights
-from segtrain.training.logger import RunLogger
+from segtrain.training.validation_charts import Validated
 from segtrain.training.validation_losses import ValidationLosses, evaluating
 
-Show = Callable[[int, Detections], None]  # (step, detections)
+Show = Callable[[Validated], None]
 logger = logging.getLogger(__name__)
 THRESHOLDS = [number / 20 for number in range(1, 20)]
 
@@ -45,7 +45,7 @@ class Validation:
         split: validation images, all readable, with their true objects.
         max_dets: detections per image or window, and category, that AP uses.
         score_threshold: operating point of mIoU and F1.
-        show: function that receives the step and the detections of every validation.
+        show: function that receives every validation, in the first process.
         losses: True to compute the loss terms as well.
         seed: seed of the draws within the losses.
 
@@ -78,12 +78,10 @@ class Validation:
 
     def _score(self, found: Detections | None, step: int, max_dets: int) -> dict[str, float]:
         assert found is not None
-        values = metric_values(
-            metric_input(found, self._ground_truth, max_dets, "class_aware"),
-            [metric for metric in METRICS if metric.validated],
-        ).values
-        self._show(step, found)
-        return values
+        inputs = metric_input(found, self._ground_truth, max_dets, "class_aware")
+        scores = metric_values(inputs, [metric for metric in METRICS if metric.validated])
+        self._show(Validated(step, found, inputs, scores))
+        return scores.values
 
 
 def detect(
@@ -121,32 +119,6 @@ def detect(
 
     found = predict(network, read(), index.categories, score_threshold, advance)
     return gathered(found, [image.id for image in index.images])
-
-
-class ValidationImages:
-    """Drawing of the detections of each validation in the same few images.
-
-    Args:
-        run_logger: logger that receives the drawn images; None to draw nothing.
-        split: validation images with their true objects.
-        count: number of images, spread evenly over the split.
-    """
-
-    def __init__(self, run_logger: RunLogger | None, split: Split, count: int) -> None:
-        self._run_logger = run_logger
-        self._split = split
-        images = split.index.images
-        self._watched = images[:: max(1, len(images) // count)][:count] if count else []
-
-    def __call__(self, step: int, found: Detections) -> None:
-        """Draw the detections at the operating point beside the ground truth."""
-        if self._run_logger is None:
-            return
-        assert self._split.images is not None
-        for image in self._watched:
-            own = [p for p in found.masks or () if p["image_id"] == image.id and p["score"] >= found.score_threshold]
-            pixels = self._split.images.read(image)
-            self._run_logger.log_comparison(step, image.file_name, pixels, self._split.index.truths(image.id), own)
 
 
 def select_score_threshold(folder: Path, segmenter: Trainable, split: Split, *, images: int, seed: int) -> None:

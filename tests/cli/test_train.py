@@ -13,6 +13,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from segtrain.training.checkpoint import load_checkpoint
+from segtrain.training.trackers.tensorboard_tracker import tag_of
 from tests.conftest import Workplace
 from tests.helpers.scripts import ROOT, SMALL, SMALL_NETWORK, data_of, run
 
@@ -27,7 +28,7 @@ def steps(folder: Path, name: str = "train/loss") -> list[int]:
 
 def test_the_folder_holds_what_others_rely_on(workplace: Workplace) -> None:
     names = {str(path.relative_to(workplace.run)) for path in workplace.run.rglob("*")}
-    assert {"checkpoints/best.pt", "checkpoints/last.pt", "metrics.jsonl", "tensorboard", "preview.png"} <= names
+    assert {"checkpoints/best.pt", "checkpoints/last.pt", "metrics.jsonl", "preview.png"} <= names
     assert {".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml", "train.log"} <= names
     assert not [name for name in names if "tmp" in name]
     assert workplace.training.err == ""
@@ -108,24 +109,31 @@ def test_each_job_of_a_sweep_records_its_command(workplace: Workplace, tmp_path:
 
 
 def test_metrics_are_those_of_tensorboard(workplace: Workplace) -> None:
-    events = EventAccumulator(str(workplace.run / "tensorboard")).Reload()
+    events = EventAccumulator(str(workplace.run)).Reload()
     told = {(tag, event.step): event.value for tag in events.Tags()["scalars"] for event in events.Scalars(tag)}
+    # Positions on the axis, a setting, and counts of what has not happened are no curves.
+    undrawn = [f"train/{name}" for name in ("epoch", "minutes", "threads", "skipped_images", "steps_left_out")]
     written = {
-        (name, entry["step"]): value
+        (tag_of(name), entry["step"]): value
         for entry in journal(workplace.run)
         for name, value in entry.items()
-        if name != "step" and value is not None
+        if name not in ("step", *undrawn) and value is not None
     }
     assert told.keys() == written.keys()
     for key, value in written.items():
         assert told[key] == pytest.approx(value, rel=1e-6), key
-    names = {name for name, _ in written}
+    names = {name for entry in journal(workplace.run) for name in entry}
     wanted = {"train/loss", "train/loss_mask", "train/learning_rate", "train/gradient_norm", "train/images_per_second"}
     assert wanted | {"train/data_wait_share", "train/memory_gib"} <= names
     assert {"validation/mask_ap", "validation/box_ap", "validation/miou"} <= names
+    assert {"validation/loss", "validation/loss_mask", "validation/categories/bar/mask_ap50"} <= names
     assert "training samples" in events.Tags()["images"]
     assert any(tag.startswith("validation/") for tag in events.Tags()["images"])
-    assert any(tag.startswith("config") for tag in events.Tags()["tensors"])
+    assert {"config/text_summary", "custom_scalars__config__", "precision-recall/all"} <= {*events.Tags()["tensors"]}
+    assert {"scores/false detections", "mask sizes/true (square root of pixels)"} <= {*events.Tags()["histograms"]}
+    plugins = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert b"demo" in plugins
+    assert b"trainer.max_steps" in plugins
 
 
 def test_resume_auto_starts_afresh_then_goes_on(workplace: Workplace, tmp_path: Path) -> None:
@@ -204,7 +212,7 @@ def test_overwriting_leaves_nothing_of_the_old_run(workplace: Workplace, tmp_pat
     assert run("train", *arguments, folder=tmp_path).code == 0
     assert run("train", *arguments, "trainer.max_steps=1", "overwrite=true", folder=tmp_path).code == 0
     assert steps(tmp_path / "run") == [1]
-    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
+    assert len(list((tmp_path / "run").glob("events.out*"))) == 1
 
 
 def test_several_runs_have_folders_of_their_own(workplace: Workplace, tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def train_settings(**changes: Any) -> TrainSettings:
         "forecast": False,
         "preview_images": 1,
         "validation_images": 0,
+        "validation_categories": 10,
         "threshold_images": 4,
     }
     return TrainSettings(**(values | changes))

@@ -62,7 +62,7 @@ def validated(folder: Path) -> dict[str, float]:
     folder.mkdir()
     index = write_data(folder, images=5)
     split = Split("val", index, ImageReader(folder, exif="auto", max_pixels=10**6))
-    validation = Validation(split, max_dets=10, score_threshold=0.1, show=lambda step, found: None, losses=True)
+    validation = Validation(split, max_dets=10, score_threshold=0.1, show=lambda done: None, losses=True)
     return validation(all_drawn().eval(), 1)
 
 

@@ -7,17 +7,17 @@ import torch
 
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.splits import Split
-from segtrain.evaluation import Detections
 from segtrain.metrics.registry import METRICS
 from segtrain.segmenters import Trainable
 from segtrain.training.patience import Monitor
 from segtrain.training.validation import Validation
+from segtrain.training.validation_charts import Validated
 from tests.helpers.tiny_networks import CLASSES, tiny
 from tests.helpers.tiny_runs import Run, write_data
 from tests.helpers.unet import UNet
 
 
-def unseen(step: int, found: Detections) -> None:
+def unseen(done: Validated) -> None:
     """Show nothing."""
 
 
