@@ -120,6 +120,20 @@ class Errors(Record, frozen=True):
     touching: MergesAndSplits
 
 
+class Confusion(Record, frozen=True):
+    """Number of true objects of one category that were found as another one.
+
+    Attributes:
+        true: id of the true category; None for detections without a true object.
+        found: id of the detections' category; None for true objects that were missed.
+        count: their number.
+    """
+
+    true: int | None
+    found: int | None
+    count: int
+
+
 class StratumScores(Record, frozen=True):
     """Class-agnostic scores of a method on the objects of one stratum."""
 
@@ -147,6 +161,7 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
         technique: technique of the method, such as "threshold", "edges", "kmeans" or "mask_rcnn"; None where it is not
             known.
         oracle: True if settings were chosen with the ground truth: an upper bound, which is not ranked.
+        confusion: entries of the confusion matrix that are not 0; None without categories.
         measured: date, time, processors and threads of the times of a row that an earlier evaluation has made; None for
             a row of this one.
     """
@@ -165,6 +180,7 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
     strata: Mapping[str, Sequence[StratumScores]] | None
     technique: str | None = None
     oracle: bool = False
+    confusion: Sequence[Confusion] | None = None
     measured: str | None = None
 
     @property

@@ -133,7 +133,38 @@ class Gallery:
     ratio: float
 
 
-Block = Paragraph | Bullets | Heading | Terms | Charts | Table | Folded | Figures | Command | Gallery
+@dataclass(frozen=True)
+class Matrix:
+    """A matrix of counts, such as that of confusions; a cell is shaded by its share of the row.
+
+    Attributes:
+        rows: names of the rows.
+        columns: names of the columns.
+        counts: numbers of each row.
+        caption: sentence above the matrix.
+        label: name of the matrix.
+        mixed: number of the row and column whose common cell is neither right nor wrong; None without one.
+    """
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    counts: Sequence[Sequence[int]]
+    caption: str
+    label: str
+    mixed: int | None = None
+
+    def kind(self, row: int, column: int) -> str:
+        """Return "right", "wrong" or "mixed" for a cell: what is on the diagonal is right, but in the last column."""
+        if row == column == self.mixed:
+            return "mixed"
+        return "right" if row == column < len(self.columns) - 1 else "wrong"
+
+    def share(self, row: int, column: int) -> float:
+        """Return a cell's share of its row, in [0, 1]."""
+        return self.counts[row][column] / max(sum(self.counts[row]), 1)
+
+
+Block = Paragraph | Bullets | Heading | Terms | Charts | Table | Matrix | Folded | Figures | Command | Gallery
 
 
 @dataclass(frozen=True)

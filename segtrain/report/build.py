@@ -94,6 +94,7 @@ def build_results(
             strata=analyses[name].strata,
             technique=row.technique,
             oracle=row.oracle,
+            confusion=analyses[name].confusion,
             measured=measured.get(name),
         )
         for name, row in rows.items()

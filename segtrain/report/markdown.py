@@ -13,6 +13,7 @@ from segtrain.report.blocks import (
     Folded,
     Gallery,
     Heading,
+    Matrix,
     Paragraph,
     Section,
     Term,
@@ -76,6 +77,15 @@ def _(block: Terms) -> str:
 @block_text.register
 def _(block: Charts) -> str:
     return table_text(block.table) if block.table else ""
+
+
+@block_text.register
+def _(block: Matrix) -> str:
+    lines = [["", *map(text, block.columns)]]
+    lines += [
+        [text(name), *(f"{count:,}" for count in row)] for name, row in zip(block.rows, block.counts, strict=True)
+    ]
+    return f"{_aligned(lines, left=1)}\n\n{text(block.caption)}"
 
 
 @block_text.register

@@ -9,7 +9,7 @@ import msgspec
 
 from segtrain.arrays import IntArray
 from segtrain.benchmark.comparisons import draw_resamples, resample
-from segtrain.benchmark.results import Calibration, ErrorCosts, Errors, MergesAndSplits, StratumScores
+from segtrain.benchmark.results import Calibration, Confusion, ErrorCosts, Errors, MergesAndSplits, StratumScores
 from segtrain.benchmark.runner import MethodResult
 from segtrain.console import progress
 from segtrain.data.splits import Split
@@ -24,6 +24,7 @@ from segtrain.metrics.touching import crowding_of_truths, touching_parts
 from segtrain.pool import Advance, in_processes
 from segtrain.report.diagnostics import Diagnosis, diagnose_row
 from segtrain.report.gallery.select import Scores, per_image_f1
+from segtrain.report.sections.confusions import find_confusions
 from segtrain.report.sections.error_types import find_errors, find_merges
 from segtrain.report.sections.limits import measure_calibration
 from segtrain.report.sections.object_strata import find_traits, resample_contrast, score_strata
@@ -45,6 +46,7 @@ class RowAnalysis(msgspec.Struct, frozen=True):
         contrast: AP at the lowest and at the highest contrast, see ``resample_contrast``.
         image_f1: F1 at IoU .50 by image id, nan where there is nothing to find and nothing was found; None without
             masks.
+        confusion: entries of the confusion matrix that are not 0; None without categories.
         found: true objects that a detection at the operating point matches at IoU .50; None without masks.
         diagnoses: reasons of numbers that are 0 or undefined.
     """
@@ -57,6 +59,7 @@ class RowAnalysis(msgspec.Struct, frozen=True):
     strata: dict[str, list[StratumScores]] | None
     contrast: list[list[float]] | None
     image_f1: Scores | None
+    confusion: list[Confusion] | None
     found: int | None
     diagnoses: list[Diagnosis]
 
@@ -151,6 +154,7 @@ class Analyst:
                 contrast = resample_contrast(row, self.ground_truth, self.traits, self.max_dets, self.draws)
                 inputs = metric_input(detections, self.ground_truth, self.max_dets)
                 image_f1 = None if detections.masks is None else per_image_f1(inputs)
+                confusion = find_confusions(detections, self.ground_truth, self.max_dets)
                 found_objects = None if detections.masks is None else int(inputs.once(f1_50_counts)[..., TP].sum())
             shares.done(_REST)
             self.ground_truth.forget(detections, track)
@@ -163,6 +167,7 @@ class Analyst:
             strata=strata,
             contrast=contrast,
             image_f1=image_f1,
+            confusion=confusion,
             found=found_objects,
             diagnoses=list(diagnose_row(row, tracks, self.ground_truth, self.max_dets)),
         )
