@@ -17,7 +17,14 @@ from segtrain.cli.hydra_options import is_sweep
 from segtrain.io import naming, one_line, without_controls
 from segtrain.nodes import quote_override
 
-_OF_THE_FOLDER = ("output_dir", "overwrite", "resume", "logger")  # settings that do not change what is learned
+_OF_THE_FOLDER = (
+    "output_dir",
+    "overwrite",
+    "resume",
+    "logger",
+    "threads",
+    "device",
+)  # settings that do not change what is learned
 ERRORS = "segtrain.errors"  # logger of the lines that stderr shows
 
 

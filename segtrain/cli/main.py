@@ -62,6 +62,12 @@ def _export(program: Sequence[str], arguments: Sequence[str]) -> int:
     return main(arguments)
 
 
+def _curves(program: Sequence[str], arguments: Sequence[str]) -> int:
+    from segtrain.cli.run_curves import main
+
+    return main(arguments)
+
+
 def _replay(program: Sequence[str], arguments: Sequence[str]) -> int:
     from segtrain.cli.replay import main
 
@@ -77,6 +83,7 @@ COMMANDS = {
     "export": Entry("write a trained network for torchvision, ONNX or torch.export", _export),
     "check": Entry("check a COCO data set for mistakes", _check),
     "convert": Entry("convert labels of other tools to COCO json", _convert),
+    "curves": Entry("draw the curves of training runs, several in one chart", _curves),
     "replay": Entry("repeat a training step whose loss was not finite", _replay),
 }
 

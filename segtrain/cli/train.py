@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from segtrain import distributed
 from segtrain.cli.command_line import Command
 from segtrain.cli.config import minutes_of_presets
+from segtrain.cli.run_curves import CurvesPage
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.layouts import with_layout
 from segtrain.data.loader import TrainingLoader
@@ -41,7 +42,7 @@ from segtrain.training.resume import (
 from segtrain.training.run_state import RunCheckpoints
 from segtrain.training.schedule import Restarted
 from segtrain.training.settings import TrainSettings
-from segtrain.training.summary import describe_run, first_samples, known_inputs
+from segtrain.training.summary import describe_run, first_samples, known_inputs, say_how_it_fits
 from segtrain.training.threads import choose_threads
 from segtrain.training.trainer import Trainer
 from segtrain.training.validation import Validation, select_score_threshold
@@ -105,6 +106,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     samples = first_samples(dataset, settings.preview_images)
 
     # All is checked: from here on the folder is this run's.
+    page = CurvesPage(output_dir)
     with run_directory(output_dir, resumed):
         logger: RunLogger | None = None
         if distributed.is_first():
@@ -113,7 +115,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
             save_split(splits, output_dir)
             save_intensity(splits, output_dir)
             validated_at = -1 if start.training is None else start.training["validated_at"]
-            logger = RunLogger(output_dir, start.step, validated_at, config["logger"])
+            logger = RunLogger(output_dir, start.step, validated_at, config["logger"], page.update)
             logger.log_settings(command.given_settings(), OmegaConf.to_yaml(config))
             logger.log_samples(*samples, start.class_names)
             describe_run(splits, segmenter, output_dir, check=config["data"]["check"] != "off")
@@ -138,6 +140,8 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
                     threshold_images=settings.threshold_images if config["score_threshold"] == "auto" else 0,
                 )  # fmt: skip
             best = trainer.fit()
+            if distributed.is_first():
+                say_how_it_fits(output_dir)
             if config["score_threshold"] == "auto":
                 count = settings.threshold_images
                 select_score_threshold(checkpoints.folder, segmenter, splits["train"], images=count, seed=seed)
@@ -149,6 +153,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
         finally:
             if logger is not None:
                 logger.close(finished=finished)
+                page.update(last=True)
         return best
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from segtrain.arrays import FloatArray
 from segtrain.io import naming, write_atomically
 from segtrain.masks import Rle, encode_crop
 from segtrain.targets import Target
-from segtrain.training.run_state import VALIDATION
+from segtrain.training.run_state import HEADLINE, VALIDATION
 from segtrain.training.trackers.tracker import PrecisionRecall, Setting, Tracker, TrackerName, start_trackers
 from segtrain.visualize import Pixels, draw, sheet
 
@@ -32,7 +32,7 @@ class RunLogger:
         validated_at: step of the latest validation that the run knows of; entries of later ones are removed, since
             they will be repeated.
         trackers: names of the trackers.
-        more: further trackers, already started.
+        validated: called after the numbers of each validation are written.
 
     Raises:
         SegtrainError: the library of a tracker is missing.
@@ -44,7 +44,7 @@ class RunLogger:
         step: int,
         validated_at: int = -1,
         trackers: Sequence[TrackerName] = ("tensorboard",),
-        more: Sequence[Tracker] = (),
+        validated: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder, self._start = folder, step
         self._lines = folder / "metrics.jsonl"
@@ -59,10 +59,9 @@ class RunLogger:
                 elif at < math.inf:
                     self._told.add((int(at), validates))
             write_atomically(self._lines, "".join(f"{line}\n" for line in kept))
-        self._cutting = [
-            *start_trackers([name for name in trackers if name == "tensorboard"], folder, step, validated_at),
-            *more,
-        ]
+        self._validated = validated
+        cut = [name for name in trackers if name == "tensorboard"]
+        self._cutting = start_trackers(cut, folder, step, validated_at)
         self._keeping = start_trackers([name for name in trackers if name != "tensorboard"], folder, step, validated_at)
 
     def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -74,6 +73,8 @@ class RunLogger:
         validates = any(name.startswith(VALIDATION) for name in values)
         for tracker in self._of(step, validates=validates):
             tracker.log_scalars(step, drawn)
+        if f"{VALIDATION}{HEADLINE}" in values:
+            self._validated()
 
     def log_settings(self, settings: Mapping[str, Setting], yaml: str) -> None:
         """Record the settings that were given for the run, and its composed configuration as text."""

@@ -19,6 +19,8 @@ from segtrain.segmenters import Trainable
 from segtrain.segmenters.inputs import KnownInputs
 from segtrain.segmenters.tiles import tiled
 from segtrain.targets import Target
+from segtrain.training.fit_words import describe_fit
+from segtrain.training.run_history import RunHistory
 
 logger = logging.getLogger(__name__)
 _DRAWN = 8  # augmented samples that tell the scale of a training on crops
@@ -93,6 +95,17 @@ def describe_run(splits: Mapping[SplitName, Split], segmenter: Trainable, output
         f"{segmenter.device}, {threads} thread{'s' * (threads > 1)}{_in_each_process()}"
     )
     logger.info(f"run folder: {output_dir} (tensorboard --logdir {output_dir})")
+
+
+def say_how_it_fits(folder: Path) -> None:
+    """Log whether a run that has ended over- or underfits, as far as its validations tell.
+
+    Args:
+        folder: folder of the run.
+    """
+    if (folder / "metrics.jsonl").exists():
+        for line in describe_fit(RunHistory.read(folder)):
+            logger.info(line)
 
 
 def _in_each_process() -> str:

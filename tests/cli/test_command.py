@@ -67,7 +67,7 @@ def test_the_table_of_commands_is_the_help(capsys: pytest.CaptureFixture[str]) -
     assert main(["--help"]) == main([]) == 0
     out = capsys.readouterr().out
     assert all(f"  {name} " in out for name in COMMANDS)
-    assert list(COMMANDS) == ["train", "evaluate", "predict", "export", "check", "convert", "replay"]
+    assert list(COMMANDS) == ["train", "evaluate", "predict", "export", "check", "convert", "curves", "replay"]
     assert main(["--version"]) == 0
     first, *others = capsys.readouterr().out.splitlines()
     assert first.startswith("segtrain 0.")
@@ -77,7 +77,10 @@ def test_the_table_of_commands_is_the_help(capsys: pytest.CaptureFixture[str]) -
 def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 1
     said = capsys.readouterr().err
-    assert said == "error: trian: no such command; choose train, evaluate, predict, export, check, convert or replay\n"
+    assert (
+        said
+        == "error: trian: no such command; choose train, evaluate, predict, export, check, convert, curves or replay\n"
+    )
 
 
 @pytest.mark.parametrize("before", [["convert"], ["check", "b"], ["replay"], []], ids=str)

@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from segtrain.cli.main import main
 from segtrain.training.checkpoint import load_checkpoint
 from segtrain.training.trackers.tensorboard_tracker import tag_of
 from tests.conftest import Workplace
@@ -287,3 +288,23 @@ def test_best_holds_the_weights_that_were_validated(workplace: Workplace) -> Non
     name = "roi_heads.box_head.fc6.weight"
     assert torch.equal(best.model[name], last.model[name])  # averaged
     assert not torch.equal(best.model[name], last.training["model"][name])  # as the optimizer left them
+
+
+def test_curves_lie_in_the_folder_and_can_be_laid_over_others(
+    workplace: Workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 'content="segtrain curves"' in (workplace.run / "curves.html").read_text()
+    page = tmp_path / "page.html"
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "metrics.jsonl").write_text((workplace.run / "metrics.jsonl").read_text())
+    for _ in range(2):  # an own page is replaced
+        assert main(["curves", str(workplace.run), str(other), "--out", str(page)]) == 0
+    assert "2 training runs" in page.read_text()
+    page.write_text("mine")
+    assert main(["curves", str(workplace.run), "--out", str(page)]) == 1
+    assert main(["curves", str(tmp_path), "--out", str(tmp_path / "new.html")]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[2].partition(";")[0] for line in said] == [
+        f"{page}: exists already, and is no page of segtrain curves", f"{tmp_path}: holds no metrics.jsonl",
+    ]  # fmt: skip

@@ -1,0 +1,84 @@
+"""The ``curves`` command, and the page of curves that a training keeps in its folder."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from segtrain.console import CommandParser, print_error
+from segtrain.errors import SegtrainError
+from segtrain.io import without_controls, write_atomically
+from segtrain.report.curves_page import curves_page
+from segtrain.training.run_history import RunHistory
+
+PAGE = "curves.html"  # in the folder of a run
+_MARK = b'content="segtrain curves"'  # of pages that may be replaced
+_SHARE = 0.005  # of the time that a page may take
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Draw the curves of training runs, several in one chart.
+
+    Args:
+        arguments: what follows ``segtrain curves``.
+
+    Returns:
+        The exit code.
+    """
+    parser = CommandParser(prog="segtrain curves", description="Draw the curves of training runs, also while they run.")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run, such as runs/train/NAME")
+    parser.add_argument("--out", type=Path, default=Path(PAGE), help=f"path of the page, by default ./{PAGE}")
+    try:
+        given = parser.parse_args(arguments)
+        if given.out.is_dir() or (given.out.is_file() and _MARK not in given.out.read_bytes()[:1000]):
+            raise SegtrainError(f"{given.out}: exists already, and is no page of segtrain curves; choose another --out")
+        runs = {name: RunHistory.read(folder) for name, folder in _named(given.runs).items()}
+        if empty := [name for name, history in runs.items() if not history.series]:
+            raise SegtrainError(f"{empty[0]}: its metrics.jsonl holds no number yet; wait for its first steps")
+        write_atomically(given.out, without_controls(curves_page(runs)))
+    except SegtrainError as error:
+        print_error(error)
+        return 1
+    print(f"Curves: {given.out}")
+    return 0
+
+
+def _named(folders: Sequence[Path]) -> Mapping[str, Path]:
+    """Name runs by their folders, or by as much of their paths as tells them apart.
+
+    >>> list(_named([Path("runs/a/0"), Path("runs/b/0")])), list(_named([Path("runs/a"), Path("runs/a/")]))
+    (['a/0', 'b/0'], ['a'])
+    """
+    paths = list(dict.fromkeys(folder.absolute() for folder in folders))
+    most = max(len(path.parts) for path in paths)
+    for length in range(1, most + 1):
+        names = ["/".join(path.parts[-length:]) for path in paths]
+        if len(set(names)) == len(names):
+            return dict(zip(names, paths, strict=True))
+    return {str(path): path for path in paths}
+
+
+class CurvesPage:
+    """Page in the folder of a run under way; it is written anew after validations, as far as that takes little time.
+
+    Args:
+        folder: folder of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._next = folder, 0.0
+
+    def update(self, *, last: bool = False) -> None:
+        """Write the page, unless the time since the last one is short beside what it takes.
+
+        Args:
+            last: True to write it in any case.
+        """
+        started = time.perf_counter()
+        if started < self._next and not last:
+            return
+        if (self._folder / "metrics.jsonl").is_file():
+            history = RunHistory.read(self._folder)
+            if history.series:
+                write_atomically(self._folder / PAGE, without_controls(curves_page({self._folder.name: history})))
+        took = time.perf_counter() - started
+        self._next = started + took / _SHARE

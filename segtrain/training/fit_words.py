@@ -1,0 +1,64 @@
+"""What the curves of a run say in words: overfitting, underfitting, and whether a longer training would help."""
+
+from segtrain.training.run_history import RunHistory
+
+RISE = 0.05  # share by which the validation loss exceeds its lowest value when a network overfits
+GAIN = 0.01  # mask AP that the last quarter of a training gains if a longer one would probably help
+FALL = 0.03  # share by which the training loss falls from the third quarter to the last one if it still falls
+_LAST = 0.75  # share of the steps where the last quarter begins
+
+
+def describe_fit(history: RunHistory) -> list[str]:
+    """Describe how well a run fits its data, by the rules that docs/training.md states; one sentence each.
+
+    Args:
+        history: numbers of the run, with two validations at least; nothing can be said of fewer.
+
+    >>> validations = {"validation/mask_ap": [(10, 0.2), (20, 0.3)], "train/minutes": [(20, 8.0)]}
+    >>> describe_fit(RunHistory(validations))
+    ['Mask AP still rose by 0.100 in the last 4.0 min of training: another 4 minutes would probably help.']
+    """
+    found = _overfitting(history)
+    return [*found, *(_still_rising(history) if not found else [])]
+
+
+def _overfitting(history: RunHistory) -> list[str]:
+    """Compare the validation loss with its lowest value, and the training loss before and after that."""
+    losses = history.of("validation/loss")
+    if len(losses) < 3:
+        return []
+    (at, lowest), (end, last) = min(losses, key=lambda entry: entry[1]), losses[-1]
+    before, after = history.mean("train/loss", 0.8 * at, at), history.mean("train/loss", end - 0.2 * at, end)
+    if last <= (1 + RISE) * lowest or before is None or after is None or after >= before:
+        return []
+    return [
+        f"Overfitting: since step {at} the loss of the validation images has risen by {last / lowest - 1:.0%}, while "
+        f"that of training has fallen by {1 - after / before:.0%}. More images, a stronger augmentation or a shorter "
+        "training (trainer.patience, trainer.monitor=loss) would help; best.pt has the weights of the highest mask AP."
+    ]
+
+
+def _still_rising(history: RunHistory) -> list[str]:
+    """Compare the last mask AP with that before the last quarter of the training."""
+    values = history.of("validation/mask_ap")
+    if len(values) < 2:
+        return []
+    end, last = values[-1]
+    at, before = [entry for entry in values[:-1] if entry[0] <= _LAST * end or entry == values[0]][-1]
+    span = history.minutes_at(end) - history.minutes_at(at)
+    if last - before > GAIN and last >= max(value for _, value in values):
+        longer = max(1, round(history.minutes_at(end) / 2))
+        return [
+            f"Mask AP still rose by {last - before:.3f} in the last {span:.1f} min of training: another {longer} "
+            f"minute{'s' * (longer != 1)} would probably help."
+        ]
+    third, fourth = history.mean("train/loss", end / 2, _LAST * end), history.mean("train/loss", _LAST * end, end)
+    if third is not None and fourth is not None and fourth < (1 - FALL) * third:
+        return [
+            f"The training loss still falls, by {1 - fourth / third:.0%} in the last quarter, but mask AP rose by no "
+            f"more than {GAIN:g}: a longer training may help, or it begins to overfit."
+        ]
+    return [
+        f"Mask AP has not risen by more than {GAIN:g} in the last {span:.1f} min of training, and the training loss "
+        "hardly falls: a longer training would probably bring little; more images or a larger network may."
+    ]

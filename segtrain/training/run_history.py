@@ -1,0 +1,65 @@
+"""Numbers of a training run over its steps, read from ``metrics.jsonl``."""
+
+import json
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segtrain.errors import SegtrainError
+
+Series = Sequence[tuple[int, float]]  # (step, value)
+
+
+@dataclass(frozen=True)
+class RunHistory:
+    """Numbers of a run.
+
+    Attributes:
+        series: values over the steps by name, such as ``train/loss``; undefined ones are left out.
+
+    >>> history = RunHistory({"train/minutes": [(10, 0.5), (20, 1.0)], "validation/mask_ap": [(15, 0.25)]})
+    >>> history.minutes_at(15), history.of("validation/mask_ap"), history.of("train/loss")
+    (0.75, [(15, 0.25)], [])
+    """
+
+    series: Mapping[str, Series]
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunHistory":
+        """Read the numbers of a run's folder; a last line that a crash cut is left out.
+
+        Raises:
+            SegtrainError: the folder holds no ``metrics.jsonl``.
+        """
+        path = folder / "metrics.jsonl"
+        if not path.is_file():
+            raise SegtrainError(f"{folder}: holds no metrics.jsonl; give the folder of a training run")
+        found: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+        for line in path.read_text(errors="replace").splitlines():
+            try:
+                entry = json.loads(line)
+                step = int(entry.pop("step"))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                continue
+            for name, value in entry.items():
+                if isinstance(value, int | float):
+                    found[name].append((step, float(value)))
+        return cls(dict(found))
+
+    def of(self, name: str) -> Series:
+        """Return the values of a number over the steps; empty without any."""
+        return self.series.get(name, [])
+
+    def minutes_at(self, step: int) -> float:
+        """Return the minutes of training up to a step, interpolated between entries of the log."""
+        known = [(0, 0.0), *self.of("train/minutes")]
+        place = bisect_right(known, (step, float("inf")))
+        (first, start), (last, end) = known[place - 1], known[min(place, len(known) - 1)]
+        return start if last == first else start + (end - start) * (step - first) / (last - first)
+
+    def mean(self, name: str, first: float, last: float) -> float | None:
+        """Return the mean of a number over the steps above one and up to another; None without a value there."""
+        values = [value for step, value in self.of(name) if first < step <= last]
+        return sum(values) / len(values) if values else None
