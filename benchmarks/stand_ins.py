@@ -42,8 +42,8 @@ def nuclei(options: argparse.Namespace) -> Iterator[list[Split]]:
         return
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        _draw_cells(root / "sparse", train_images=24, size=256, cells=[20, 50])
-        _draw_cells(root / "dense", train_images=3, size=448, cells=[175, 185], radius=[5, 7])
+        draw_cells(root / "sparse", train_images=24, size=256, cells=[20, 50])
+        draw_cells(root / "dense", train_images=3, size=448, cells=[175, 185], radius=[5, 7])
         yield [_split(root / n, "instances_train.json", "images/train", DRAWN) for n in ("sparse", "dense")]
 
 
@@ -53,7 +53,7 @@ def splits_of_nuclei(options: argparse.Namespace) -> Iterator[list[Split]]:
     with tempfile.TemporaryDirectory() as folder:
         root, name = options.nuclei or Path(folder), "nuclei train and val" if options.nuclei else DRAWN
         if not options.nuclei:
-            _draw_cells(root, train_images=441, val_images=100, size=256, cells=[20, 60], radius=[5, 8])
+            draw_cells(root, train_images=441, val_images=100, size=256, cells=[20, 60], radius=[5, 8])
         yield [_split(root, f"instances_{part}.json", f"images/{part}", name) for part in ("train", "val")]
 
 
@@ -111,7 +111,7 @@ def _split(root: Path, annotations: str, images: str, name: str) -> Split:
     return Split(root / "annotations" / annotations, root / images, name)
 
 
-def _draw_cells(root: Path, **settings: Any) -> None:
+def draw_cells(root: Path, **settings: Any) -> None:
     """Draw synthetic cells, without a validation split."""
     generator = {**OmegaConf.load(CONFIG).generator, "val_images": 0, **settings}
     build(generator).ensure(root)
