@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from fractions import Fraction
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -50,8 +49,12 @@ def is_video(path: Path) -> bool:
 
 
 def has_pyav() -> bool:
-    """Return True if PyAV is installed."""
-    return find_spec("av") is not None
+    """Return True if PyAV is installed, and its libraries load."""
+    try:
+        import av  # noqa: F401 - whether it loads
+    except ImportError:
+        return False
+    return True
 
 
 def read_frames(path: Path, every: int, max_pixels: int) -> Iterator[Frame]:
