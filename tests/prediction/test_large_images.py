@@ -47,11 +47,33 @@ def test_windows_are_parts_of_the_whole(kind: str, tmp_path: Path) -> None:
         assert part.limits == whole.limits
 
 
-def test_what_cannot_be_read_by_windows(tmp_path: Path) -> None:
+def refuse(*_: object, **__: object) -> None:
+    raise ValueError("<COMPRESSION.JPEG: 7> requires the 'imagecodecs' package")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_tiles_that_are_compressed_as_images(mode: str, tmp_path: Path) -> None:
+    pytest.importorskip("imagecodecs")
+    pixels = np.add.outer(np.arange(100), np.arange(130))[:, :, None] + [0, 10, 20]
+    array = np.asarray(Image.fromarray(pixels.astype(np.uint8)).convert(mode))
+    kind = "ycbcr" if mode == "RGB" else "minisblack"
+    tifffile.imwrite(tmp_path / "a.tif", array, tile=(32, 48), compression="jpeg", photometric=kind)
+    whole = decode(tmp_path / "a.tif", None, Reading()).array
+    part = TiffWindows(tmp_path / "a.tif", 0, Reading()).read((20, 30, 121, 97)).array
+    assert part.shape == array[30:97, 20:121].shape
+    assert np.abs(part.astype(int) - whole[30:97, 20:121]).max() <= 2  # two decoders
+
+
+def test_what_cannot_be_read_by_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.zeros((40, 50, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "jpeg.tif", compression="jpeg")
-    with pytest.raises(ImageError, match="compressed as images: save it with LZW or deflate"):
-        TiffWindows(tmp_path / "jpeg.tif", 0, Reading())
+    with monkeypatch.context() as patch:
+        patch.setattr(tifffile.TiffPage, "decode", refuse)
+        with pytest.raises(ImageError, match=r"compressed as images: pip install 'segtrain\[large\]', or save it"):
+            TiffWindows(tmp_path / "jpeg.tif", 0, Reading()).read((0, 0, 9, 9))
+    Image.fromarray(pixels).convert("CMYK").save(tmp_path / "cmyk.tif")
+    with pytest.raises(ImageError, match="colour model 5: save it as RGB or grey"):
+        TiffWindows(tmp_path / "cmyk.tif", 0, Reading())
     tifffile.imwrite(tmp_path / "turned.tif", pixels, photometric="rgb", extratags=[(274, "H", 1, 6, True)])
     with pytest.raises(ImageError, match="does not stand upright"):
         TiffWindows(tmp_path / "turned.tif", 0, Reading())

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 # Values of tags.
@@ -21,6 +22,7 @@ _SUBFILE_TYPE, _BITS, _PHOTOMETRIC, _DESCRIPTION, _SAMPLES, _PLANAR = 254, 258, 
 _SUB_IFDS, _EXTRA, _FORMAT, _NODATA, _ORIENTATION, _STK, _DNG, _DEPTH = 330, 338, 339, 42113, 274, 33629, 50706, 32997
 _MOST_PAGES = 20_000
 _PHOTO = "convert it to JPEG or PNG"
+_LARGE = "pip install 'segtrain[large]', or save it with LZW or deflate"
 _SAVE = "save it as RGB or grey, of 8 or 16 bits"
 
 
@@ -181,6 +183,38 @@ def read_pages(stream: BinaryIO) -> TiffFile:
     if not pages:
         raise TiffError("a TIFF without an image")
     return TiffFile(pages, more)
+
+
+def decode_compressed_tile(stream: BinaryIO, page: TiffPage, place: int) -> npt.NDArray[np.generic]:
+    """Decode a strip or tile that is compressed as an image, such as a JPEG, through tifffile and imagecodecs.
+
+    Args:
+        stream: the file.
+        page: page of it.
+        place: number of the strip or tile.
+
+    Returns:
+        (h, w, samples), of the strip or tile as far as it lies in the image; YCbCr is converted to RGB.
+
+    Raises:
+        TiffError: imagecodecs is not installed, or the strip or tile is damaged.
+    """
+    import tifffile
+
+    stream.seek(0)
+    with tifffile.TiffFile(stream, name="image.tif", _multifile=False) as file:
+        entries: Any = file.pages
+        entry = next(own for own in entries if own.offset == page.offset)
+        stream.seek(page.offsets[place])
+        packed = stream.read(page.counts[place])
+        try:
+            array, _, shape = entry.decode(packed, place, jpegtables=entry.jpegtables, jpegheader=entry.jpegheader)
+        except Exception as error:  # tifffile names the package that is missing; codecs raise a dozen types
+            if "imagecodecs" in str(error):
+                raise TiffError("a large TIFF whose tiles are compressed as images", _LARGE) from error
+            raise TiffError(f"a damaged TIFF: {error}") from error
+    decoded: npt.NDArray[np.generic] = array[0, : shape[1], : shape[2]]
+    return decoded
 
 
 def _refuse_kinds(first: Any) -> None:

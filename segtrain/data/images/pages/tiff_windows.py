@@ -12,12 +12,20 @@ from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.opening import unreadable
 from segtrain.data.images.pages.page_files import tiff_frames, tiff_stack
 from segtrain.data.images.pages.stacks import choose_page, read_choice
-from segtrain.data.images.pages.tiff_pages import TiffError, TiffPage
+from segtrain.data.images.pages.tiff_pages import (
+    BLACK_IS_ZERO,
+    RGB,
+    YCBCR,
+    TiffError,
+    TiffPage,
+    decode_compressed_tile,
+)
 from segtrain.data.images.pages.tiff_segments import decode_page, is_decoded_by_pillow
 from segtrain.data.images.reading import Reading
 from segtrain.data.images.samples import Samples
 
 Box = tuple[int, int, int, int]  # xyxy in whole pixels
+_COLOURS = (BLACK_IS_ZERO, RGB, YCBCR)  # of tiles that are compressed as images
 _CACHE = 2**28  # bytes of decoded strips and tiles that are kept, since windows overlap
 
 
@@ -49,8 +57,9 @@ class TiffWindows:
             raise unreadable(path, str(error)) from error
         main = self._found.main
         self.size, self.frames = main.size, len(self._found.frames)
-        if is_decoded_by_pillow(main):
-            raise unreadable(path, "a large TIFF whose tiles are compressed as images", "save it with LZW or deflate")
+        self._is_compressed = is_decoded_by_pillow(main)
+        if self._is_compressed and (main.bits != 8 or main.kind != "u" or main.photometric not in _COLOURS):
+            raise unreadable(path, f"a large TIFF of colour model {main.photometric}", "save it as RGB or grey")
         if main.orientation != 1 and reading.exif != "ignore":
             raise unreadable(path, "a large TIFF that does not stand upright", "turn it")
         self._choice = choose_page(tiff_stack(path, self._found, self._decode), frame, reading)
@@ -104,11 +113,19 @@ class TiffWindows:
             return self._cache[key]
 
     def _decoded(self, row: int, column: int) -> Samples:
-        stack = tiff_stack(self._path, self._found, lambda plane: self._decode(_part(plane, row, column)))
+        def decode(plane: TiffPage) -> Samples:
+            if not self._is_compressed:
+                return self._decode(_part(plane, row, column))
+            with self._path.open("rb") as stream:
+                array = decode_compressed_tile(stream, plane, row * -(-plane.size[1] // plane.segment[1]) + column)
+            return Samples(array[:, :, 0] if array.shape[2] == 1 else array, (0, 255))
+
         try:
-            return read_choice(stack, self._choice)
+            return read_choice(tiff_stack(self._path, self._found, decode), self._choice)
         except ImageError:
             raise
+        except TiffError as error:
+            raise unreadable(self._path, error.what, error.remedy) from error
         except Exception as error:  # as in `open_image`
             raise unreadable(self._path, str(error) or type(error).__name__) from error
 
