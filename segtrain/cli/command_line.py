@@ -5,7 +5,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging.handlers import MemoryHandler
 from pathlib import Path
@@ -77,18 +77,15 @@ class Command:
     def given_settings(self) -> dict[str, str | float]:
         """Return what the command sets of the experiment, by key: its name, and what differs from its preset.
 
-        >>> Command((), [], ["experiment=nuclei", "optimizer.lr=1e-3", "+x=y", "output_dir=runs/a"]).given_settings()
-        {'experiment': 'nuclei', 'optimizer.lr': 0.001, 'x': 'y'}
+        >>> Command((), [], ["experiment=nuclei", "optimizer.lr=1e-3", "seed=3", "output_dir=runs/a"]).given_settings()
+        {'experiment': 'nuclei', 'optimizer.lr': 0.001, 'seed': 3}
         """
         found: dict[str, str | float] = {"experiment": "demo"}
         for override in self.overrides:
             key, _, value = override.lstrip("+").partition("=")
             if key.startswith("~") or re.split("[.]", key)[0] in _OF_THE_FOLDER:
                 continue
-            try:
-                found[key] = float(value)
-            except ValueError:
-                found[key] = value
+            found[key] = _number(value)
         return found
 
     def record(
@@ -119,6 +116,14 @@ class Command:
             with naming(path):
                 path.write_text(OmegaConf.to_yaml(record), encoding="utf-8")
         _log_to(output_dir / self.log_name)
+
+
+def _number(text: str) -> str | float:
+    """Return a number as such, and other text as it is."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 class _PlainFormatter(logging.Formatter):

@@ -12,6 +12,7 @@ from segtrain.training.run_history import RunHistory, Series
 
 MOST_POINTS = 120  # of a line; entries of the log between them are averaged
 _DASHED = "2 3"  # of training losses beside validation losses of several runs
+_PARTS = {"training": Style(0), "validation": Style(1)}  # of the losses of a single run
 _QUALITY = {"mask_ap": "mask AP", "mask_ap50": "AP50", "f1_50": "F1", "miou": "mIoU", "box_ap": "box AP"}
 _TIME = {
     "train/images_per_second": "images per second",
@@ -22,17 +23,19 @@ _TIME = {
 
 @dataclass(frozen=True)
 class CurveSection:
-    """Charts under a heading."""
+    """Charts under a heading, with the styles of their lines by name."""
 
     key: str
     title: str
     lead: str
     charts: Sequence[Chart]
+    styles: Mapping[str, Style]
 
     @property
     def legend(self) -> dict[str, Style]:
-        """Styles of the lines of all charts."""
-        return {name: style for chart in self.charts for name, style in chart.legend.items()}
+        """Styles of the lines that are drawn; a name with lines of two kinds has the style of the first kind."""
+        drawn = {name for chart in self.charts for name in chart.legend}
+        return {name: style for name, style in self.styles.items() if name in drawn}
 
 
 def curves_page(runs: Mapping[str, RunHistory]) -> str:
@@ -78,7 +81,8 @@ def _losses(runs: Mapping[str, RunHistory]) -> CurveSection:
         f"those of the validation images as they are, with the averaged weights.{several} High values at the start may "
         "be cut."
     )
-    return CurveSection("losses", "Losses", lead, [chart for chart in charts if chart])
+    styles = series_styles(list(runs)) if len(runs) > 1 else _PARTS
+    return CurveSection("losses", "Losses", lead, [chart for chart in charts if chart], styles)
 
 
 def _loss_chart(runs: Mapping[str, RunHistory], name: str) -> Chart | None:
@@ -86,7 +90,10 @@ def _loss_chart(runs: Mapping[str, RunHistory], name: str) -> Chart | None:
     for run, history in runs.items():
         training, validation = (history.of(f"{part}/{name}") for part in ("train", "validation"))
         if len(runs) == 1:
-            lines += [_line(validation, Style(1), "validation"), _line(training, Style(0), "training")]
+            lines += [
+                _line(validation, _PARTS["validation"], "validation"),
+                _line(training, _PARTS["training"], "training"),
+            ]
         else:
             dotted = replace(styles[run], dash=_DASHED)
             lines += [_line(validation, styles[run], run), _line(training, dotted, run)]
@@ -100,7 +107,7 @@ def _quality(runs: Mapping[str, RunHistory]) -> CurveSection:
         if key == "mask_ap":
             charts.append(_of_each(runs, f"validation/{key}", f"{title} over time", title, by_minutes=True))
     lead = "Of the validation images, all categories; a run with a single validation has no curve here."
-    return CurveSection("quality", "Quality", lead, [chart for chart in charts if chart])
+    return CurveSection("quality", "Quality", lead, [chart for chart in charts if chart], series_styles(list(runs)))
 
 
 def _rate(runs: Mapping[str, RunHistory]) -> CurveSection:
@@ -108,12 +115,12 @@ def _rate(runs: Mapping[str, RunHistory]) -> CurveSection:
         _of_each(runs, "train/learning_rate", "learning rate", "learning rate"),
         _of_each(runs, "train/gradient_norm", "norm of the gradient", "norm"),
     ]
-    return CurveSection("rate", "Learning rate", "", [chart for chart in charts if chart])
+    return CurveSection("rate", "Learning rate", "", [chart for chart in charts if chart], series_styles(list(runs)))
 
 
 def _time(runs: Mapping[str, RunHistory]) -> CurveSection:
     charts = [_of_each(runs, name, title, title) for name, title in _TIME.items()]
-    return CurveSection("time", "Time", "", [chart for chart in charts if chart])
+    return CurveSection("time", "Time", "", [chart for chart in charts if chart], series_styles(list(runs)))
 
 
 def _of_each(

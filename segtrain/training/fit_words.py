@@ -49,9 +49,11 @@ def _still_rising(history: RunHistory) -> list[str]:
     if last - before > GAIN and last >= max(value for _, value in values):
         longer = max(1, round(history.minutes_at(end) / 2))
         return [
-            f"Mask AP still rose by {last - before:.3f} in the last {span:.1f} min of training: another {longer} "
-            f"minute{'s' * (longer != 1)} would probably help."
+            f"Mask AP still rose by {last - before:.3f} in the last {span:.1f} min of training: another "
+            f"{f'{longer} minutes' if longer > 1 else 'minute'} would probably help."
         ]
+    if last < GAIN:
+        return [f"Hardly any object is found well enough yet (mask AP {last:.3f}): this says little; train longer."]
     third, fourth = history.mean("train/loss", end / 2, _LAST * end), history.mean("train/loss", _LAST * end, end)
     if third is not None and fourth is not None and fourth < (1 - FALL) * third:
         return [

@@ -46,6 +46,11 @@ def test_a_quality_that_stands_still_does_not() -> None:
     assert words.startswith("The training loss still falls")
 
 
+def test_a_network_that_finds_nothing_is_not_judged() -> None:
+    (words,) = describe_fit(run(FALLING, [2.0, 1.9], [0.0, 0.001]))
+    assert words.endswith("(mask AP 0.001): this says little; train longer.")
+
+
 def test_nothing_is_said_of_a_single_validation() -> None:
     assert describe_fit(run(FALLING, [1.0], [0.3])) == []
 
