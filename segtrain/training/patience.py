@@ -61,7 +61,8 @@ class Patience:
         """
         side, edge = ("below", -self.min_gain) if self.monitor == "loss" else ("above", self.min_gain)
         than = "that is defined" if math.isnan(self.best) else f"{side} {self.best + edge:.4f} (step {self.step})"
-        return f"trainer.patience={self.limit}: {self.waited} validations without a {self.monitor} {than}"
+        count = f"{self.waited} validation{'s' * (self.waited != 1)}"
+        return f"trainer.patience={self.limit}: {count} without a {self.monitor} {than}"
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run goes on with, as plain values."""

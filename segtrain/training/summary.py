@@ -94,7 +94,7 @@ def describe_run(splits: Mapping[SplitName, Split], segmenter: Trainable, output
         f"{segmenter.title}{resolved}: {learning / 1e6:.1f} M parameters learn; {segmenter.precision} on "
         f"{segmenter.device}, {threads} thread{'s' * (threads > 1)}{_in_each_process()}"
     )
-    logger.info(f"run folder: {output_dir} (tensorboard --logdir {output_dir})")
+    logger.info(f"run folder: {output_dir} (curves.html in it; tensorboard --logdir {output_dir})")
 
 
 def say_how_it_fits(folder: Path) -> None:

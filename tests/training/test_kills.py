@@ -77,7 +77,7 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     assert entries(tmp_path / "killed") == entries(tmp_path / "whole")
     for name in ("last.pt", "best.pt"):
         assert_same(*(content(tmp_path / run / "checkpoints" / name) for run in ("killed", "whole")))
-    read = [EventAccumulator(str(tmp_path / run / "tensorboard")).Reload() for run in ("killed", "whole")]
+    read = [EventAccumulator(str(tmp_path / run)).Reload() for run in ("killed", "whole")]
     assert read[0].Tags()["scalars"] == read[1].Tags()["scalars"]
     for tag in read[0].Tags()["scalars"]:
         assert [event.step for event in read[0].Scalars(tag)] == [event.step for event in read[1].Scalars(tag)], tag

@@ -57,6 +57,16 @@ def rehearsed(folder: Path) -> dict[str, Tensor]:
     return run.validated[-1][1]
 
 
+def impatient(folder: Path) -> tuple[int, str | None]:
+    """Train the U-Net until its validations have not improved once."""
+    index = write_data(folder, images=7)
+    changes = {"batch_size": 1, "epochs": 9, "patience": 1}
+    run = Run(index, folder / "impatient", changes=changes, network=unet, scores=[0.2, 0.1])
+    trainer = run.trainer()
+    trainer.fit()
+    return trainer.state.step, trainer.state.ended
+
+
 def validated(folder: Path) -> dict[str, float]:
     """Validate a network that finds something, on 5 images."""
     folder.mkdir()
@@ -105,6 +115,7 @@ def all_parts(folder: Path) -> dict[str, Any]:
         "rehearsed": rehearsed(folder),
         "batch_size": choose_batch_size(unet(), Run(write_data(folder), folder).dataset(), reserve=0),
         "gathered": gathered(Detections(records, None, True, 0.5, {"data": [float(i) for i in own]}), ids),
+        "impatient": impatient(folder),
         "validated": validated(folder / "val"),
         "norm": normalised_together(),
         "same": distributed.differing(0),
@@ -170,6 +181,11 @@ def test_validation_is_that_of_one_process(results: list[dict[str, Any]], tmp_pa
     assert alone["miou"] > 0
     for result in results:
         assert result["validated"] == pytest.approx(alone, abs=1e-9, nan_ok=True)
+
+
+def test_all_processes_lose_their_patience_together(results: list[dict[str, Any]]) -> None:
+    reason = "trainer.patience=1: 1 validation without a mask_ap above 0.2000 (step 4)"
+    assert [result["impatient"] for result in results] == [(8, reason)] * 2
 
 
 def test_norms_see_the_images_of_all_processes(results: list[dict[str, Any]]) -> None:
