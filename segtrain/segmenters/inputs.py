@@ -64,7 +64,7 @@ class KnownInputs:
 
     @classmethod
     def presumed(cls, input_scale: InputScale) -> Self | None:
-        """Presume the sizes of a network that does not state them: inputs up to its limit.
+        """Presume the sizes of a network that does not state them: inputs up to its limit, shrunk by a fifth at most.
 
         Args:
             input_scale: see `of`.
@@ -75,7 +75,7 @@ class KnownInputs:
         scale = fixed_scale(input_scale)
         if scale is None or (limit := input_scale(_HUGE, _HUGE) * _HUGE) >= _HUGE * scale:
             return None
-        side = int(limit / scale)
+        side = int(limit / (SHRUNK * scale))
         return cls(scale, (round(limit), round(limit)), (side, side))
 
     @classmethod

@@ -182,7 +182,7 @@ def test_the_scale_of_a_training_on_crops() -> None:
 
 
 def test_sizes_that_are_not_known() -> None:
-    assert KnownInputs.presumed(InputSize(None, 1333, 2.0).factor) == KnownInputs(2.0, (1333, 1333), (666, 666))
+    assert KnownInputs.presumed(InputSize(None, 1333, 2.0).factor) == KnownInputs(2.0, (1333, 1333), (833, 833))
     assert KnownInputs.presumed(InputSize(800, 1333, None).factor) is None
     assert KnownInputs.presumed(lambda height, width: 1.0) is None
 

@@ -89,7 +89,7 @@ def test_a_checkpoint_of_before_windows(tmp_path: Path) -> None:
     torch.save(content, tmp_path / "old.pt")
     network = load_segmenter(tmp_path / "old.pt")
     assert (network.tile, network.overlap, network.inputs) == ("auto", 0.25, None)
-    assert tiled(network).tiling.inputs == KnownInputs(1.0, (400, 400), (400, 400))  # up to max_size
+    assert tiled(network).tiling.inputs == KnownInputs(1.0, (400, 400), (500, 500))  # up to max_size
 
 
 def test_settings_that_replace_those_of_training(tmp_path: Path) -> None:
