@@ -16,7 +16,7 @@ import torch
 
 from segtrain import distributed
 from segtrain.console import progress
-from segtrain.data.dataset import CocoDataset
+from segtrain.data.dataset import CocoDataset, plain_sample
 from segtrain.data.images.image_reader import as_tensor
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
@@ -27,6 +27,7 @@ from segtrain.training.costly_images import CostlyImages, DrawnBatch
 from segtrain.training.gradients import LESS_MEMORY, describe_images
 from segtrain.training.rehearsal import pending_state_bytes, rehearse, timed, without_trace
 from segtrain.training.trainer import Trainer
+from segtrain.training.validation_losses import ValidationLosses, evaluating
 
 logger = logging.getLogger(__name__)
 # Least number of steps of a run that is foretold, and of one whose slow steps are rehearsed more than once.
@@ -200,7 +201,7 @@ def _forecast(
         if again and typical.pixels < _ALIKE * costly.pixels:
             usual = _usual_step(trainer, typical, repeats)
         stage.update(0.75)
-        per_image = _validation_seconds(trainer, validation, twice=again)
+        per_image, with_losses = _validation_seconds(trainer, validation, twice=again)
 
     loading = _joint(typical.loading) * size
     step, costliest = (
@@ -213,10 +214,10 @@ def _forecast(
     steps = max(int(fitting), 1)
     count = validations_left(trainer, steps)
     chosen = threshold_images * min(count, 2)  # for the best weights and for the last ones
-    shown = count * len(validation.index.images) + chosen
+    validating = (count * len(validation.index.images) * with_losses + chosen * per_image) / distributed.size()
     pending = pending_state_bytes(learner.optimizer)
     peak = None if memory.gib is None else held + memory.gib * 2**30 + pending
-    return Forecast(steps, step, costliest, shown / distributed.size() * per_image, minutes, peak, held + free, again)
+    return Forecast(steps, step, costliest, validating, minutes, peak, held + free, again)
 
 
 def _most_steps(trainer: Trainer, steps: int | None, seconds: float) -> float:
@@ -253,8 +254,11 @@ def _usual_step(trainer: Trainer, drawn: DrawnBatch, repeats: int) -> float:
     return median(_joint(rehearse(learner.segmenter, learner.gradients, drawn.batch)) for _ in range(repeats))
 
 
-def _validation_seconds(trainer: Trainer, validation: Split, *, twice: bool) -> float:
-    """Measure the seconds to segment a validation image of usual size, in each process."""
+def _validation_seconds(trainer: Trainer, validation: Split, *, twice: bool) -> tuple[float, float]:
+    """Measure the seconds to segment a validation image of usual size, and to compute its losses too if they are asked.
+
+    In each process; images that are cut into windows have no losses.
+    """
     infos, reader = validation.index.images, validation.images
     rows = infos.rows
     middle = np.argsort(rows["height"].astype(np.int64) * rows["width"], kind="stable")[len(rows) // 2]
@@ -262,14 +266,16 @@ def _validation_seconds(trainer: Trainer, validation: Split, *, twice: bool) -> 
         pixels = None if reader is None else as_tensor(reader.read(infos[int(middle)]))
     except SegtrainError:  # validation says so
         pixels = None
-    took = 0.0
+    took, losses = 0.0, 0.0
+    network, device = trainer.learner.averaged, trainer.learner.segmenter.device
     if pixels is not None:
-        with trainer.threads.validating():
+        sample = plain_sample(validation.index, int(middle), pixels)
+        has_losses = trainer.settings.validation_losses and tiled(network).windows(infos[int(middle)].size) == 1
+        with trainer.threads.validating(), evaluating(network):
             for _ in range(1 + twice):
-                took = timed(
-                    lambda: tiled(trainer.learner.averaged).segment([pixels]), trainer.learner.segmenter.device
-                )
-    return _joint(took)
+                took = timed(lambda: tiled(network).segment([pixels]), device)
+                losses = timed(lambda: ValidationLosses(network, 0).add(sample), device) if has_losses else 0.0
+    return _joint(took), _joint(took + losses)
 
 
 def _shorter(dataset: CocoDataset, presets: Mapping[str, float]) -> str:

@@ -148,8 +148,8 @@ def test_seconds_of_a_run(index: CocoIndex, tmp_path: Path, clock: list[int], ca
     assert found is not None
     assert clock == [2, 2]
     assert (found.steps, found.step, found.minutes) == (200, 8.0, None)  # two batches of two images of 64 x 64
-    assert found.validation == 3.0 * (10 * 6 + 2 * 4)
-    assert caplog.messages[0].startswith("200 steps of about 8 s: 27 min, validation 3.4 min, about ")
+    assert found.validation == 3.0 * (10 * 6 * 2 + 2 * 4)  # images of validations are segmented, and have losses
+    assert caplog.messages[0].startswith("200 steps of about 8 s: 27 min, validation 6.4 min, about ")
     assert len(caplog.messages) == 1
 
     caplog.clear()
