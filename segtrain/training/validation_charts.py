@@ -71,7 +71,7 @@ class ValidationCharts:
         matches, step = done.inputs.matches("segm"), done.step
         self._log_numbers(self._run_logger, done)
         numbers = {category_id: number for number, category_id in enumerate(matches.category_ids.tolist())}
-        curves = {"all": None, **{f"{category.name}": numbers[category.id] for category in self._categories}}
+        curves = {"all categories": None, **{own.name: numbers[own.id] for own in self._categories}}
         for name, number in curves.items():
             self._run_logger.log_precision_recall(step, name, precision_recall(matches, number))
         right = matches.truth(IOU50, ALL) >= 0

@@ -130,7 +130,9 @@ def test_metrics_are_those_of_tensorboard(workplace: Workplace) -> None:
     assert {"validation/loss", "validation/loss_mask", "validation/categories/bar/mask_ap50"} <= names
     assert "training samples" in events.Tags()["images"]
     assert any(tag.startswith("validation/") for tag in events.Tags()["images"])
-    assert {"config/text_summary", "custom_scalars__config__", "precision-recall/all"} <= {*events.Tags()["tensors"]}
+    assert {"config/text_summary", "custom_scalars__config__", "precision-recall/all categories"} <= {
+        *events.Tags()["tensors"]
+    }
     assert {"scores/false detections", "mask sizes/true (square root of pixels)"} <= {*events.Tags()["histograms"]}
     plugins = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"demo" in plugins

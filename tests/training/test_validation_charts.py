@@ -87,7 +87,7 @@ def test_hits_misses_and_false_detections_have_their_colours(index: CocoIndex) -
     per_category = done.values.per_category[IDS[1]]
     assert record.scalars["validation/categories/square/mask_ap"] == per_category["mask_ap"]
     assert record.scalars["validation/calibration_error"] == pytest.approx((0.1 + 0.8 + 0.7 + 0.2) / 4)
-    assert set(record.curves) == {"all", "round", "square"}
+    assert set(record.curves) == {"all categories", "round", "square"}
 
 
 def test_precision_and_recall_are_counts_above_each_score(index: CocoIndex) -> None:
@@ -107,5 +107,5 @@ def test_a_single_category_has_no_curves_of_its_own(index: CocoIndex) -> None:
     record = Record()
     split = Split("val", index, ImageReader(index.path.parent, exif="auto", max_pixels=10**6))
     ValidationCharts(record, split, images=0, categories=0)(validated(index))  # type: ignore[arg-type]
-    assert list(record.curves) == ["all"]
+    assert list(record.curves) == ["all categories"]
     assert list(record.scalars) == ["validation/calibration_error"]
