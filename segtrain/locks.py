@@ -159,3 +159,22 @@ def locked_file(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file that several processes may write, whole and on the disk.
+
+    A line that a killed process has cut is ended first, so that it spoils no other.
+
+    Args:
+        path: path of the file; made with its folder if it is missing.
+        line: text without line ends.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with locked_file(path) as descriptor:
+        end = os.lseek(descriptor, 0, os.SEEK_END)
+        cut = end > 0 and os.pread(descriptor, 1, end - 1) != b"\n"
+        os.write(descriptor, f"{chr(10) * cut}{line}\n".encode())
+        os.fsync(descriptor)

@@ -25,6 +25,7 @@ _OF_THE_FOLDER = (
     "threads",
     "device",
 )  # settings that do not change what is learned
+_OF_THE_PLACE = ("output_dir", "overwrite")
 ERRORS = "segtrain.errors"  # logger of the lines that stderr shows
 
 
@@ -73,6 +74,18 @@ class Command:
         kept = [argument for argument in own if re.split("[.=]", argument.lstrip("+"))[0] not in settings]
         given = [f"{key}={quote_override(value)}" for key, value in settings.items()]
         return shlex.join([*self.program, *kept, *given])
+
+    def line_of_sweep(self, folder: Path) -> str:
+        """Return the command of the sweep that this job is part of, as it goes on in its folder.
+
+        Args:
+            folder: folder of the sweep.
+
+        >>> Command(("python", "train.py"), ["-m", "seed=0,1", "overwrite=true"], []).line_of_sweep(Path("runs/a"))
+        'python train.py -m seed=0,1 output_dir=runs/a'
+        """
+        kept = [argument for argument in self.arguments if argument.partition("=")[0] not in _OF_THE_PLACE]
+        return shlex.join([*self.program, *kept, f"output_dir={quote_override(str(folder))}"])
 
     def given_settings(self) -> dict[str, str | float]:
         """Return what the command sets of the experiment, by key: its name, and what differs from its preset.

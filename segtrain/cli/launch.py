@@ -25,6 +25,7 @@ from segtrain.cli.help import help_text
 from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first, with_search_path
 from segtrain.cli.overrides import accept_shell_paths, compose, expand, expand_shorthand
 from segtrain.cli.requeue import failed_jobs_in_one_line, goes_on, requeued
+from segtrain.cli.sweep_jobs import JobsFailed, check_repeated, find_finished, interruption_noted, tell_of_finished
 from segtrain.cli.trial import check_torchvision, find_refusals
 from segtrain.errors import SegtrainError
 from segtrain.locks import locked_folder
@@ -71,17 +72,26 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
         hydra_config = HydraConfig.get()
         output_dir = Path(hydra_config.runtime.output_dir)
         sweep_dir = Path(hydra_config.sweep.dir) if hydra_config.mode is RunMode.MULTIRUN else None
+        # Of a sweep in one process, the callback hears of an error, and the other jobs go on.
+        is_job = sweep_dir is not None and config_name == "train" and not processes.several()
         # Here and not around Hydra, which would add a line of its own to the error.
+        errors = nullcontext() if is_job else _errors_as_one_line(debugging)
         kept = _removed_if_empty(output_dir, sweep_dir)
-        with _errors_as_one_line(debugging), kept, locked_folder(output_dir), requeued():
+        command = _command(config_name, program, arguments)
+        with errors, kept, locked_folder(output_dir), interruption_noted(sweep_dir, command), requeued():
             values = {**_checked((cfg, (), ()))[0], "output_dir": str(output_dir)}
-            if "resume" in values and goes_on(output_dir, overwrite=values["overwrite"]):
+            if is_job:
+                assert sweep_dir is not None
+                if (job := find_finished(sweep_dir, hydra_config.job.num, command.overrides)) is not None:
+                    return tell_of_finished(job)
+            else:
+                start_logging()  # for jobs the callback has done it
+            again = is_job and not values["overwrite"] and (output_dir / "checkpoints" / "last.pt").exists()
+            if "resume" in values and (again or goes_on(output_dir, overwrite=values["overwrite"])):
                 values["resume"] = {**values["resume"], "path": "auto"} | {
                     key: "keep" for key in values["resume"] if key == "schedule"
                 }
-            start_logging()
             processes.remember(sweep_dir or output_dir)
-            command = _command(config_name, program, arguments)
             return processes.start(load_task(config_name), processes.Job(values, output_dir, command))
 
     arguments = [accept_shell_paths(argument) for argument in arguments]
@@ -95,8 +105,12 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
         written_out = list(map(expand_shorthand, with_search_path(arguments)))
         _check_command(config_name, written_out)
         sys.argv = [program[-1], *overrides_first(written_out)]  # where Hydra looks for them
-        with failed_jobs_in_one_line():
-            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(main)()
+        try:
+            with failed_jobs_in_one_line():
+                hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(main)()
+        except JobsFailed:
+            processes.finish()
+            raise
         processes.finish()
 
 
@@ -267,8 +281,10 @@ def _check_command(config_name: str, arguments: Sequence[str]) -> None:
         raise SegtrainError("resume=auto needs output_dir=DIR, the folder of the run to go on with")
     folder = Path(values["output_dir"])
     jobs = [path for path in folder.glob("*") if path.name.isdecimal()] if sweep else []
+    repeats = sweep and config_name == "train" and not values["overwrite"]
+    begun = check_repeated(folder, overrides) if repeats else set()
     for path in (folder, *sorted(jobs)):
-        _check_output_dir(config_name, path, values["overwrite"], resume)
+        _check_output_dir(config_name, path, values["overwrite"], resume or path.name in begun)
 
 
 def _resumes_in_place(config: Mapping[str, Any]) -> bool:

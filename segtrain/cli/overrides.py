@@ -1,5 +1,7 @@
 """Checks of all overrides of a command, and suggestions of the nearest names for mistyped ones."""
 
+import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -22,6 +24,18 @@ from segtrain.values import describe_type
 _VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 # A value that begins with `~`, alone or in a list or a mapping.
 _HOME = re.compile(r"""(?<=[=,:\[])(\s*)(~[^,:\[\]{}]*)""")
+
+# Options of Hydra that packages bring.
+_PACKAGES = {
+    "hydra/launcher=joblib": 'hydra-joblib-launcher (the extra "segtrain[joblib]")',
+    **dict.fromkeys(
+        ("hydra/launcher=submitit_local", "hydra/launcher=submitit_slurm"),
+        'hydra-submitit-launcher (the extra "segtrain[slurm]")',
+    ),
+    **dict.fromkeys(("hydra/launcher=ray", "hydra/launcher=ray_aws"), "hydra-ray-launcher"),
+    "hydra/launcher=rq": "hydra-rq-launcher",
+}
+_MOST_COMBINATIONS = 24  # jobs of a sweep whose settings are checked one by one: each takes a second
 
 
 def accept_shell_paths(argument: str) -> str:
@@ -114,19 +128,21 @@ def _apply(
 
 
 def expand(arguments: Sequence[str]) -> list[list[str]]:
-    """List the jobs of a sweep that together hold each of its values. Hydra must be initialised.
+    """List the jobs of a sweep, or some that together hold each of its values. Hydra must be initialised.
 
     Args:
         arguments: overrides, as typed.
 
     Returns:
-        The overrides of one job for each value, beside the first values of the other keys; they are fewer than the
-        combinations. Of an interval both ends are values.
+        The overrides of each job; of many jobs, one for each value, beside the first values of the other keys. Of an
+        interval both ends are values.
 
     Raises:
         SegtrainError: a pattern matches no option.
     """
     values = [_values(argument) for argument in arguments]
+    if math.prod(map(len, values)) <= _MOST_COMBINATIONS:
+        return [list(job) for job in itertools.product(*values)]
     first = [own[0] for own in values]
     others = [(place, value) for place, own in enumerate(values) for value in own[1:]]
     return [first, *([*first[:place], value, *first[place + 1 :]] for place, value in others)]
@@ -182,7 +198,10 @@ def _sort(
         known = loader.get_group_options(override.key_or_group, config_name=config_name, overrides=places)
         chosen = [] if override.is_delete() else argument.partition("=")[2].strip("[]'\"").split(",")
         unknown = [option for option in chosen if option not in known]
-        if known and unknown:
+        package = _PACKAGES.get(f"{override.key_or_group}={unknown[0]}") if unknown else None
+        if package is not None:
+            mistakes.append(f"{argument}: needs a package that is not installed: pip install {package}")
+        elif known and unknown:
             mistakes.append(f"{argument}: no such option; {nearest(unknown[0], known, '--help lists them')}")
         else:
             (options if known else values).append(override)

@@ -139,20 +139,6 @@ def test_a_failed_run_leaves_no_empty_folder(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_sweep_whose_first_run_fails_leaves_no_folder(tmp_path: Path) -> None:
-    arguments = ["--multirun", "data=coco", "seed=0,1", "output_dir=sweeps/one"]
-    message(run("train", *arguments, folder=tmp_path))
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_sweep_whose_second_run_fails_keeps_the_first(data: Path, tmp_path: Path) -> None:
-    shutil.copy(data / "val.json", data / "other.json")
-    spoil(data / "other.json", remove("images"))
-    sweep = ["--multirun", "data.val_annotations=val.json,other.json", "trainer.max_steps=0", "output_dir=sweep"]
-    assert "other.json" in message(run("train", *SMALL, *data_of(data), *sweep, folder=tmp_path))
-    assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == ["0", "multirun.yaml"]
-
-
 @pytest.mark.parametrize(
     ("script", "arguments", "expected"),
     [

@@ -1,0 +1,244 @@
+"""Sweeps of ``train``: the callback that Hydra tells of each job, and jobs that fail, are skipped or go on."""
+
+import itertools
+import logging
+import math
+import os
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import rich
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from segtrain.cli.command_line import Command, show_error, start_logging
+from segtrain.cli.failures import describe_failure
+from segtrain.errors import SegtrainError
+from segtrain.io import one_line
+from segtrain.stopping import Stopped
+from segtrain.training.sweep_journal import (
+    JOURNAL,
+    SweepJob,
+    differing_keys,
+    note,
+    read_journal,
+    require_same_settings,
+    settings_of,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class JobsFailed(SystemExit):
+    """Exit with code 1 of a sweep whose jobs have all ended, some of them in an error."""
+
+
+class SweepCallback(Callback):
+    """Keeper of the files of a sweep: ``sweep.jsonl`` and ``sweep.csv``.
+
+    Hydra makes one in the process of the command, of which each launcher gives its jobs a copy.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: list[list[str]] = []
+        self._threads: int | None = None  # of each job; None to leave them
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Count the jobs, and divide the cores among those that run at once."""
+        for name in ("hydra", "hydra_plugins"):  # their lines begin with the second job
+            logging.getLogger(name).setLevel(logging.WARNING)
+        folder = Path(config.hydra.sweep.dir)
+        if config.overwrite:
+            (folder / JOURNAL).unlink(missing_ok=True)
+        self._jobs = combinations(OmegaConf.to_container(config.hydra.overrides.task))  # type: ignore[arg-type]
+        at_once = jobs_at_once(config.hydra.launcher, len(self._jobs))
+        if at_once > 1:
+            from segtrain.runtime import usable_cores
+
+            self._threads = max(1, usable_cores() // at_once)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Announce a job, and note that it has begun, unless an earlier command has finished it."""
+        if config.hydra.mode is not RunMode.MULTIRUN:
+            return
+        start_logging()
+        if self._threads is not None:
+            os.environ["OMP_NUM_THREADS"] = str(self._threads)  # which threads=auto takes as its limit
+            rich.reconfigure(force_terminal=False)  # the bars of several jobs would overwrite each other
+        folder = Path(config.hydra.sweep.dir)
+        job = self._job(config)
+        logger.info(f"job {job.number}{f' of {len(self._jobs)}' if self._jobs else ''}{self._told(job)}")
+        if find_finished(folder, job.number, job.overrides) is None:
+            note(folder, job)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Note how a job has ended, and let a sweep with a failed job go on."""
+        if config.hydra.mode is not RunMode.MULTIRUN:
+            return
+        folder = Path(config.hydra.sweep.dir)
+        job = self._job(config)
+        # Its property `return_value` would print and raise the error.
+        result = job_return._return_value
+        if job_return.status is JobStatus.FAILED:
+            error = describe_failure(result)
+            if error is None:  # a bug
+                traceback.print_exception(result)
+                error = f"{type(result).__name__}: {result}"
+            error = one_line(error)
+            show_error(f"error: job {job.number}{self._told(job)}: {error}")
+            note(folder, SweepJob(job.number, job.overrides, "failed", job.folder, error=error))
+            job_return.status, job_return.return_value = JobStatus.COMPLETED, math.nan
+        elif find_finished(folder, job.number, job.overrides) is None:
+            value = result if isinstance(result, float) else None
+            note(folder, SweepJob(job.number, job.overrides, "finished", job.folder, value))
+        _write(folder, read_journal(folder))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Write the files of the sweep, and print its table.
+
+        Raises:
+            JobsFailed: a job has failed.
+        """
+        folder = Path(config.hydra.sweep.dir)
+        jobs = read_journal(folder, ended=True)
+        _write(folder, jobs)
+        from segtrain.report.sweep_table import terminal_table
+
+        rich.get_console().print(terminal_table(jobs))
+        for job in jobs:
+            if job.state == "failed":
+                rich.get_console().print(f"job {job.number} has failed: {job.error}", markup=False, highlight=False)
+        rich.get_console().print(f"Sweep: {folder / 'sweep.csv'}", soft_wrap=True, markup=False, highlight=False)
+        if any(job.state != "finished" for job in jobs):
+            raise JobsFailed(1)
+
+    def _told(self, job: SweepJob) -> str:
+        """Return the settings in which a job differs from others, in parentheses."""
+        others = [SweepJob(-1, overrides, "running", "") for overrides in self._jobs]
+        keys = differing_keys([job, *others])
+        settings = " ".join(f"{key}={value}" for key, value in job.settings.items() if key in keys)
+        return f" ({settings})" if settings else ""
+
+    def _job(self, config: DictConfig) -> SweepJob:
+        folder = Path(config.hydra.runtime.output_dir).name
+        return SweepJob(config.hydra.job.num, list(config.hydra.overrides.task), "running", folder)
+
+
+def combinations(overrides: Sequence[str]) -> list[list[str]]:
+    """List the overrides of all jobs of a sweep, in the order of Hydra's own sweeper.
+
+    Args:
+        overrides: those of the command, without Hydra's own keys.
+
+    Returns:
+        Empty if an override has no finite number of values, which is for other sweepers.
+
+    >>> combinations(["seed=0,1", "device=cpu"])
+    [['seed=0', 'device=cpu'], ['seed=1', 'device=cpu']]
+    """
+    values: dict[str, list[str]] = {}
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            values[key] = [f"{key}={override.get_value_element_as_str()}"]
+        elif override.is_discrete_sweep():
+            values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        else:
+            return []
+    return [list(job) for job in itertools.product(*values.values())]
+
+
+def jobs_at_once(launcher: DictConfig, jobs: int) -> int:
+    """Return how many jobs a launcher runs at once on this machine.
+
+    Args:
+        launcher: ``hydra.launcher``.
+        jobs: number of jobs.
+    """
+    target = str(launcher.get("_target_", "")).lower()
+    if "joblib" in target:
+        from joblib import effective_n_jobs
+
+        return max(1, min(jobs, int(effective_n_jobs(launcher.get("n_jobs")))))
+    return jobs if "submitit" in target and target.endswith("locallauncher") else 1
+
+
+def find_finished(folder: Path, number: int, overrides: Sequence[str]) -> SweepJob | None:
+    """Find a job that an earlier command has finished in the folder of a sweep; None without one.
+
+    Args:
+        folder: folder of the sweep.
+        number: number of the job.
+        overrides: its settings now.
+    """
+    job = next((job for job in read_journal(folder) if job.number == number), None)
+    if job is None or job.state != "finished" or not (folder / job.folder).is_dir():
+        return None
+    return job if job.settings == settings_of(overrides) else None
+
+
+def tell_of_finished(job: SweepJob) -> float:
+    """Log that a job is skipped, and return its value; nan without one."""
+    value = "" if job.value is None else f", mask AP {job.value:.4f}"
+    logger.info(f"job {job.number} is finished already{value}")
+    return math.nan if job.value is None else job.value
+
+
+@contextmanager
+def interruption_noted(folder: Path | None, command: Command) -> Iterator[None]:
+    """Note that the job inside was stopped by a signal, and tell how the sweep goes on.
+
+    Args:
+        folder: folder of the sweep; None for a run that is not part of one.
+        command: command that has started the job.
+
+    Raises:
+        Stopped: as it was raised inside, with the command of the whole sweep.
+    """
+    try:
+        yield
+    except Stopped as stop:
+        journal = [] if folder is None else read_journal(folder)
+        running = [job for job in journal if job.overrides == list(command.overrides) and job.state == "running"]
+        if folder is None or not running:
+            raise
+        note(folder, replace(running[0], state="interrupted", time=0.0))
+        _write(folder, read_journal(folder))
+        raise Stopped(stop.number, f"{stop}, or with the whole sweep: {command.line_of_sweep(folder)}") from None
+
+
+def check_repeated(folder: Path, overrides: Sequence[str]) -> set[str]:
+    """Check that a sweep in a folder that holds one repeats it, before its first job starts.
+
+    Args:
+        folder: folder of the sweep.
+        overrides: those of the command, without Hydra's own keys.
+
+    Returns:
+        Names of the folders of jobs that were begun, and are skipped or go on.
+
+    Raises:
+        SegtrainError: a job has other settings than the one that was begun under its number.
+    """
+    begun = read_journal(folder)
+    jobs = combinations([override for override in overrides if not override.startswith("hydra")])
+    for job in begun:
+        if job.number < len(jobs):
+            require_same_settings(folder, job, jobs[job.number])
+    return {job.folder for job in begun}
+
+
+def _write(folder: Path, jobs: Sequence[SweepJob]) -> None:
+    from segtrain.report.sweep_table import write_sweep
+
+    try:
+        write_sweep(folder, jobs)
+    except (OSError, SegtrainError) as error:  # the journal, of which they can be made again, is whole
+        logger.warning(f"the files of the sweep are not written: {error}")

@@ -1,0 +1,203 @@
+"""Journal of a sweep: one line for the start and the end of each job, in ``sweep.jsonl`` of the sweep's folder."""
+
+import json
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from segtrain.errors import SegtrainError
+from segtrain.locks import append_line
+
+JOURNAL = "sweep.jsonl"
+State = Literal["running", "finished", "failed", "interrupted"]
+# Settings of the command, which change nothing of what a job learns.
+_OF_THE_COMMAND = ("output_dir", "overwrite", "resume", "threads", "device", "logger", "hydra")
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """A job of a sweep.
+
+    Attributes:
+        number: its number, from 0.
+        overrides: settings that its command gives, as typed.
+        state: whether it runs or how it ended.
+        folder: name of its folder in that of the sweep.
+        value: best mask AP of its validations; None without one.
+        minutes: minutes that it has taken in all of its attempts.
+        error: error line of a failed job.
+        time: seconds since 1970 at which it began or ended.
+    """
+
+    number: int
+    overrides: Sequence[str]
+    state: State
+    folder: str
+    value: float | None = None
+    minutes: float = 0.0
+    error: str | None = None
+    time: float = 0.0
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Values of its settings by key, those of the command left out."""
+        return settings_of(self.overrides)
+
+
+def settings_of(overrides: Sequence[str]) -> dict[str, str]:
+    """Return the values that overrides give to keys, except settings of the command, such as the folder.
+
+    >>> settings_of(["optimizer.lr=1e-3", "+x=y", "output_dir=runs/a", "hydra.verbose=true"])
+    {'optimizer.lr': '1e-3', 'x': 'y'}
+    """
+    pairs = (override.lstrip("+").partition("=") for override in overrides)
+    return {key: value for key, _, value in pairs if re.split("[./]", key)[0] not in _OF_THE_COMMAND}
+
+
+def note(folder: Path, job: SweepJob) -> None:
+    """Add a line to the journal of a sweep; jobs in several processes may do so at once.
+
+    Args:
+        folder: folder of the sweep; made if it is missing.
+        job: the job in its present state.
+    """
+    value = job.value if job.value is not None and math.isfinite(job.value) else None
+    entry = asdict(replace(job, value=value, overrides=list(job.overrides), time=job.time or time.time()))
+    del entry["minutes"]  # follows from the times
+    append_line(folder / JOURNAL, json.dumps(entry))
+
+
+def read_journal(folder: Path, *, ended: bool = False) -> list[SweepJob]:
+    """Read the jobs that have begun, by number, each as its last line states it.
+
+    Args:
+        folder: folder of a sweep; without a journal no job has begun. A line that a crash cut is left out: the one
+            before it counts.
+        ended: True if no job runs any more, so that those without an end were killed.
+    """
+    path = folder / JOURNAL
+    if not path.is_file():
+        return []
+    jobs: dict[int, SweepJob] = {}
+    began: dict[int, float] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            job = SweepJob(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        spent = jobs[job.number].minutes if job.number in jobs else 0.0
+        if job.state == "running":
+            began[job.number] = job.time
+        elif job.number in began:
+            spent += (job.time - began.pop(job.number)) / 60
+        jobs[job.number] = replace(job, minutes=spent)
+    found = [jobs[number] for number in sorted(jobs)]
+    return [replace(job, state="interrupted") if ended and job.state == "running" else job for job in found]
+
+
+def require_same_settings(folder: Path, job: SweepJob, overrides: Sequence[str]) -> None:
+    """Check that a job of a repeated sweep is the one that has begun in its folder.
+
+    Args:
+        folder: folder of the sweep.
+        job: the job as the journal states it.
+        overrides: settings of the job now.
+
+    Raises:
+        SegtrainError: a setting differs.
+    """
+    then, now = job.settings, settings_of(overrides)
+    for key in {**then, **now}:
+        if then.get(key) != now.get(key):
+            was, is_now = (f"{key}={given[key]}" if key in given else f"no {key}" for given in (then, now))
+            raise SegtrainError(
+                f"{folder}: job {job.number} was begun with {was}, and now has {is_now}; repeat the same command, or "
+                "choose another output_dir=, or overwrite=true"
+            )
+
+
+@dataclass(frozen=True)
+class SweepGroup:
+    """Jobs that differ in their seed alone.
+
+    Attributes:
+        settings: values of the settings that differ within the sweep, without the seed.
+        jobs: the jobs, by number.
+    """
+
+    settings: Mapping[str, str]
+    jobs: Sequence[SweepJob]
+
+    @property
+    def values(self) -> list[float]:
+        """Best values of the finished jobs."""
+        return [job.value for job in self.jobs if job.state == "finished" and job.value is not None]
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the values; None without any."""
+        return sum(self.values) / len(self.values) if self.values else None
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the values (n - 1); None of less than two."""
+        values, mean = self.values, self.mean
+        if mean is None or len(values) < 2:
+            return None
+        return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+    @property
+    def best(self) -> SweepJob:
+        """The finished job with the highest value, or else the first job."""
+        finished = [job for job in self.jobs if job.state == "finished" and job.value is not None]
+        return max(finished, key=lambda job: job.value or 0.0, default=self.jobs[0])
+
+    @property
+    def minutes(self) -> float:
+        """Minutes of all its jobs together."""
+        return sum(job.minutes for job in self.jobs)
+
+    @property
+    def state(self) -> str:
+        """States of its jobs in words.
+
+        >>> SweepGroup({}, [SweepJob(0, [], "finished", "0"), SweepJob(1, [], "failed", "1")]).state
+        '1 finished, 1 failed'
+        """
+        states = [job.state for job in self.jobs]
+        return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+
+    @property
+    def name(self) -> str:
+        """Its settings in one line."""
+        return " ".join(f"{key}={value}" for key, value in self.settings.items()) or "all jobs"
+
+
+def differing_keys(jobs: Sequence[SweepJob]) -> list[str]:
+    """List the settings that are not the same in all jobs.
+
+    >>> differing_keys([SweepJob(n, ["a=1", f"seed={n}"], "finished", str(n)) for n in range(2)])
+    ['seed']
+    """
+    settings = [job.settings for job in jobs]
+    keys = dict.fromkeys(key for each in settings for key in each)
+    return [key for key in keys if len({each.get(key) for each in settings}) > 1]
+
+
+def group_jobs(jobs: Sequence[SweepJob]) -> list[SweepGroup]:
+    """Group jobs that differ in their seed alone, the best mean first, those without a value last.
+
+    >>> jobs = [SweepJob(n, [f"lr={n // 2}", f"seed={n % 2}"], "finished", str(n), n / 10) for n in range(4)]
+    >>> [(group.name, round(group.mean, 2), round(group.spread, 2)) for group in group_jobs(jobs)]
+    [('lr=1', 0.25, 0.07), ('lr=0', 0.05, 0.07)]
+    """
+    keys = [key for key in differing_keys(jobs) if key != "seed"]
+    found: dict[tuple[str, ...], list[SweepJob]] = {}
+    for job in jobs:
+        found.setdefault(tuple(job.settings.get(key, "") for key in keys), []).append(job)
+    groups = [SweepGroup(dict(zip(keys, values, strict=True)), own) for values, own in found.items()]
+    return sorted(groups, key=lambda group: -math.inf if group.mean is None else group.mean, reverse=True)

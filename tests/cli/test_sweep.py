@@ -1,0 +1,99 @@
+"""Sweeps of train.py: every job is a row, those that fail let the others go on, and a repeated command goes on."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from segtrain.cli.overrides import _PACKAGES
+from segtrain.cli.sweep_jobs import combinations, jobs_at_once
+from segtrain.training.sweep_journal import JOURNAL, read_journal
+from tests.conftest import Workplace
+from tests.helpers.scripts import SMALL, data_of, message, run
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "sweep.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_failed_job_is_a_row_and_the_others_go_on(workplace: Workplace, tmp_path: Path) -> None:
+    arguments = [*SMALL, *data_of(workplace.data), "trainer.max_steps=0", "output_dir=sweeps/one"]
+    finished = run("train", "--multirun", *arguments, "data.val_annotations=no.json,val.json", folder=tmp_path)
+    assert finished.code == 1
+    (line,) = finished.err.splitlines()
+    assert line.startswith("error: job 0 (data.val_annotations=no.json): ")
+    folder = tmp_path / "sweeps" / "one"
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "multirun.yaml", "sweep.csv", JOURNAL]
+    states = {row["job"]: (row["state"], row["error"]) for row in rows(folder)}
+    assert states["1"] == ("finished", "")
+    assert states["0"][0] == "failed"
+    assert "no.json" in states["0"][1]
+    for job, file in enumerate(("no", "val")):
+        assert f"job {job} of 2 (data.val_annotations={file}.json)" in finished.out
+    assert "1 failed, 1 finished" in finished.out
+    assert "job 1 of 2" in (folder / "1" / "train.log").read_text()
+
+
+def test_the_same_command_skips_what_is_finished_and_resumes_what_was_killed(
+    workplace: Workplace, tmp_path: Path
+) -> None:
+    arguments = ["--multirun", *SMALL, *data_of(workplace.data), "output_dir=sweep", "seed=0,1"]
+    finished = run("train", *arguments, folder=tmp_path)
+    assert (finished.code, finished.err) == (0, "")
+    folder = tmp_path / "sweep"
+    written = (folder / "0" / "metrics.jsonl").read_bytes()
+    lines = (folder / JOURNAL).read_text().splitlines()
+    (folder / JOURNAL).write_text("\n".join([*lines[:-1], lines[-1][:20]]))  # as a kill would leave it
+    again = run("train", *arguments, "threads=2", folder=tmp_path)
+    assert (again.code, again.err) == (0, "")
+    assert "job 0 is finished already, mask AP" in again.out
+    assert "resuming" in again.out
+    assert (folder / "0" / "metrics.jsonl").read_bytes() == written
+    jobs = read_journal(folder)
+    assert [job.state for job in jobs] == ["finished", "finished"]
+    assert [float(row["mask_ap"]) for row in rows(folder)] == [job.value for job in jobs]
+    assert {row["mean_of_seeds"] for row in rows(folder)} == {str(sum(job.value or 0 for job in jobs) / 2)}
+    other = message(run("train", *arguments, "optimizer.lr=1e-3", folder=tmp_path))
+    assert "sweep: job 0 was begun with no optimizer.lr, and now has optimizer.lr=0.001" in other
+
+
+def test_all_combinations_are_checked_before_the_first_job(tmp_path: Path) -> None:
+    given = ["optimizer=sgd,adamw", "+optimizer.momentum=0.9", "seed=0,1", "output_dir=sweep"]
+    assert "momentum" in message(run("train", "--multirun", *given, folder=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_launcher_that_is_not_installed_is_named_with_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {f"hydra/launcher={name}" for name in ("joblib", "submitit_local", "submitit_slurm")} <= _PACKAGES.keys()
+    told = message(run("train", "--multirun", "hydra/launcher=ray", "seed=0,1", folder=tmp_path))
+    assert "pip install hydra-ray-launcher" in told
+
+
+def test_jobs_are_counted_as_hydra_does() -> None:
+    jobs = combinations(["lr=1e-4,1e-3", "seed=range(0,3)", "x=[1,2]"])
+    assert len(jobs) == 6
+    assert jobs[1] == ["lr=0.0001", "seed=1", "x=[1,2]"]
+    local = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
+    assert jobs_at_once(OmegaConf.create({"_target_": local}), 6) == 6
+    assert jobs_at_once(OmegaConf.create({"_target_": local.replace("Local", "Slurm")}), 6) == 1
+
+
+@pytest.mark.slow
+def test_jobs_that_run_at_once_share_the_cores(workplace: Workplace, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra [joblib]")
+    from tests.helpers.processes import start
+
+    given = [*SMALL, *data_of(workplace.data), "output_dir=sweep", "data.val_annotations=val.json,no.json,val.json"]
+    given = [*(argument for argument in given if not argument.startswith("threads=")), "threads=auto"]
+    launcher = ["--multirun", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    process = start("train", *launcher, *given, folder=tmp_path)
+    out, _ = process.communicate(timeout=600)
+    assert process.returncode == 1, out
+    assert [job.state for job in read_journal(tmp_path / "sweep")] == ["finished", "failed", "finished"]
+    threads = [json.loads(line).get("train/threads") for line in (tmp_path / "sweep/0/metrics.jsonl").open()]
+    assert {count for count in threads if count} == {1.0}
