@@ -1,5 +1,6 @@
 """The ``curves`` command, and the page of curves that a training keeps in its folder."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from segtrain.training.run_history import RunHistory
 PAGE = "curves.html"  # in the folder of a run
 _MARK = b'content="segtrain curves"'  # of pages that may be replaced
 _SHARE = 0.005  # of the time that a page may take
+logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,9 +78,15 @@ class CurvesPage:
         started = time.perf_counter()
         if started < self._next and not last:
             return
+        try:
+            self._write()
+        except OSError as error:  # the state of the training matters more, and can be drawn later
+            logger.warning(f"{self._folder / PAGE}: not written ({error.strerror}); segtrain curves draws it")
+        took = time.perf_counter() - started
+        self._next = started + took / _SHARE
+
+    def _write(self) -> None:
         if (self._folder / "metrics.jsonl").is_file():
             history = RunHistory.read(self._folder)
             if history.series:
                 write_atomically(self._folder / PAGE, without_controls(curves_page({self._folder.name: history})))
-        took = time.perf_counter() - started
-        self._next = started + took / _SHARE

@@ -18,7 +18,7 @@ def placed(rles: PackedRles, corner: tuple[int, int], size: tuple[int, int]) -> 
 
     >>> window = PackedRles.of([{"size": [1, 2], "counts": "02"}])
     >>> placed(window, (1, 1), (2, 3))[0]  # pixels (1, 1) and (2, 1)
-    {'size': [2, 3], 'counts': '3111'}
+    {'size': [2, 3], 'counts': '3110'}
     """
     if not len(rles):
         return PackedRles.of_one_size(b"", rles.ends, size)

@@ -109,7 +109,7 @@ def test_keys_are_those_that_programs_parse(content: Any) -> None:
         "scoring": {"total"},
         "by_size": {"pixels", "seconds", "images"},
     }
-    assert set(row["counts"]) == {"images", "detections", "images_without_detections"}
+    assert set(row["counts"]) == {"images", "detections", "images_without_detections", "found"}
     assert all(len(ends) == 2 for ends in row["class_aware"]["intervals"].values())
     assert list(stored["data"]) == DATA_KEYS
     assert set(stored["comparisons"]["kmeans"]["mask_ap"]) == {"difference", "low", "high", "p", "least_p"}

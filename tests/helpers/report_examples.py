@@ -45,7 +45,7 @@ def method(quality: float, seconds: float | None, categories: list[str], *, awar
             "segmentation": None if seconds is None else {"median": seconds, "p95": seconds},
             "scoring": {"total": 1.5},
         },
-        "counts": {"images": 4, "detections": 40, "images_without_detections": 1},
+        "counts": {"images": 4, "detections": 40, "images_without_detections": 1, "found": 15},
         "score_threshold": 0.5 if aware else 0,
         "description": "A description",
         "score": None if aware else "contrast",
