@@ -41,7 +41,7 @@ class JobsFailed(SystemExit):
 
 
 class SweepCallback(Callback):
-    """Keeper of the files of a sweep: ``sweep.jsonl`` and ``sweep.csv``.
+    """Keeper of the files of a sweep: ``sweep.jsonl``, ``sweep.csv`` and ``sweep.html``.
 
     Hydra makes one in the process of the command, of which each launcher gives its jobs a copy.
     """
@@ -115,7 +115,7 @@ class SweepCallback(Callback):
         for job in jobs:
             if job.state == "failed":
                 rich.get_console().print(f"job {job.number} has failed: {job.error}", markup=False, highlight=False)
-        rich.get_console().print(f"Sweep: {folder / 'sweep.csv'}", soft_wrap=True, markup=False, highlight=False)
+        rich.get_console().print(f"Sweep: {folder / 'sweep.html'}", soft_wrap=True, markup=False, highlight=False)
         if any(job.state != "finished" for job in jobs):
             raise JobsFailed(1)
 

@@ -302,8 +302,8 @@ class _Drawing:
                 content.append(self._bar(series))
         content += self._points([series for series in self.chart.series if isinstance(series, Point)])
         if self.chart.note:
-            content.append(_text(self.right, 12, self.chart.note, "number", "end"))
-        return _tag(
+            content.append(svg_text(self.right, 12, self.chart.note, "number", "end"))
+        return svg_tag(
             "svg", *content,
             class_=f"figure{self.kind}", style=f"max-width: {self.width:.0f}px",
             viewBox=f"0 0 {self.width:.0f} {self.height:.0f}", role="img",
@@ -319,15 +319,15 @@ class _Drawing:
         found = []
         for i, (value, label) in enumerate(self.y_ticks):
             y = self.y_of(value)
-            found.append(_tag("line", class_="grid" if i else "axis", x1=self.left, x2=self.right, y1=y, y2=y))
-            found.append(_text(self.left - 8, y + 4, label, "tick", "end"))
+            found.append(svg_tag("line", class_="grid" if i else "axis", x1=self.left, x2=self.right, y1=y, y2=y))
+            found.append(svg_text(self.left - 8, y + 4, label, "tick", "end"))
         for i, (value, label) in enumerate(self.x_ticks):
             x, is_axis = self.x_of(value), not i and not self.y_ticks
-            found.append(_tag("line", class_="axis" if is_axis else "grid", x1=x, x2=x, y1=self.top, y2=self.bottom))
-            found.append(_text(x, self.bottom + 17, label, "tick", "middle"))
-        found.append(_text(self.right, self.bottom + 36, f"{self.chart.x.title} →", "title", "end"))
+            found.append(svg_tag("line", class_="axis" if is_axis else "grid", x1=x, x2=x, y1=self.top, y2=self.bottom))
+            found.append(svg_text(x, self.bottom + 17, label, "tick", "middle"))
+        found.append(svg_text(self.right, self.bottom + 36, f"{self.chart.x.title} →", "title", "end"))
         if isinstance(self.chart.y, Axis):
-            found.append(_text(0, 12, f"{self.chart.y.title} ↑", "title"))
+            found.append(svg_text(0, 12, f"{self.chart.y.title} ↑", "title"))
         return found
 
     def _lanes(self) -> list[Markup]:
@@ -335,20 +335,20 @@ class _Drawing:
             return []
         found, lanes = [], self.chart.y.lanes
         if self.chart.y.title:
-            found.append(_text(self.numbers_at, 12, self.chart.y.title, "title", "end"))
+            found.append(svg_text(self.numbers_at, 12, self.chart.y.title, "title", "end"))
         bounds = [i for i, lane in enumerate(lanes) if lane.upper_bound]
         if bounds:
             line = self.top + bounds[0] * _LANE + 7
-            found.append(_text(0, line + 14, "upper bounds", "title"))
-            found.append(_tag("line", class_="axis", x1=0, x2=self.width, y1=line, y2=line))
+            found.append(svg_text(0, line + 14, "upper bounds", "title"))
+            found.append(svg_tag("line", class_="axis", x1=0, x2=self.width, y1=line, y2=line))
         for i, lane in enumerate(lanes):
             y = self.y_of(i) + 4
             found.append(
-                _tag(
+                svg_tag(
                     "g",
-                    _tag("title", escape(lane.title)),
-                    _text(0, y, self.names[i], "title" if lane.upper_bound else "name"),
-                    _text(self.numbers_at, y, lane.number, "title" if lane.upper_bound else "number", "end"),
+                    svg_tag("title", escape(lane.title)),
+                    svg_text(0, y, self.names[i], "title" if lane.upper_bound else "name"),
+                    svg_text(self.numbers_at, y, lane.number, "title" if lane.upper_bound else "number", "end"),
                 )
             )
         return found
@@ -357,14 +357,14 @@ class _Drawing:
         places = [(min(self.right, self.x_of(x)) if x < math.inf else self.right, self.y_of(y)) for x, y in line.points]
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
         if line.style is None:
-            return [_tag("path", class_="frontier", d=path)]
+            return [svg_tag("path", class_="frontier", d=path)]
         if line.dots:
             half = f"a{_DOT} {_DOT} 0 1 0"
             circle = f"{half} {2 * _DOT:.1f} 0{half} {-2 * _DOT:.1f} 0"
             path += "".join(f"M{x - _DOT:.1f} {y:.1f}{circle}" for x, y in places)
         return [
-            _tag(
-                "path", _tag("title", escape(line.name)),
+            svg_tag(
+                "path", svg_tag("title", escape(line.name)),
                 class_="curve", data_series=line.name, d=path,
                 stroke_dasharray=line.style.dash or None, style=line.style.colour,
             )
@@ -373,22 +373,22 @@ class _Drawing:
     def _bar(self, bar: Bar) -> Markup:
         assert isinstance(self.chart.y, Lanes)
         lane, middle, left = self.chart.y.lanes[bar.lane], self.y_of(bar.lane), 0.0
-        found = [_tag("title", escape(lane.title))]
+        found = [svg_tag("title", escape(lane.title))]
         for slot, name, value in bar.pieces:
             start, width = self.x_of(left), self.x_of(left + value) - self.x_of(left)
             left += value
             if width < 0.5:
                 continue
             found.append(
-                _tag(
-                    "rect", _tag("title", escape(f"{name}: {number_text(value)}")),
+                svg_tag(
+                    "rect", svg_tag("title", escape(f"{name}: {number_text(value)}")),
                     class_="piece", x=start, y=middle - _BAR / 2, width=width, height=_BAR,
                     style=f"--c: var(--e{slot})",
                 )
             )  # fmt: skip
             if width > width_of(name) + 8 and not lane.upper_bound and not lane.faint:
-                found.append(_text(start + width / 2, middle + 4, name, "inside", "middle"))
-        return _tag("g", *found, class_=f"{'bound' * lane.upper_bound}{' faint' * lane.faint}".strip() or None)
+                found.append(svg_text(start + width / 2, middle + 4, name, "inside", "middle"))
+        return svg_tag("g", *found, class_=f"{'bound' * lane.upper_bound}{' faint' * lane.faint}".strip() or None)
 
     def _points(self, points: Sequence[Point]) -> list[Markup]:
         """Draw whiskers, then marks, large ones below small ones, then labels."""
@@ -404,19 +404,19 @@ class _Drawing:
                 d = f"M{self.x_of(point.x_interval[0]):.1f} {y:.1f}H{self.x_of(point.x_interval[1]):.1f}"
             if d:
                 bound = "bound" if point.style.slot == PALETTE else None
-                whisker = _tag("path", _tag("title", escape(point.title)), class_="whisker", d=d)
-                found.append(_tag("g", whisker, class_=bound, style=point.style.colour))
+                whisker = svg_tag("path", svg_tag("title", escape(point.title)), class_="whisker", d=d)
+                found.append(svg_tag("g", whisker, class_=bound, style=point.style.colour))
         if any(point.label for point in points):
             names = [fit(point.label, min(1.2 * _NAME, 0.36 * self.width)) for point in points]
             frame = (self.left, self.top, self.width, self.bottom)
             for point, (x, y), name, label in zip(
                 points, spots, names, place_labels(spots, names, upright, frame), strict=True
             ):
-                colour, title = point.style.colour, _tag("title", escape(point.title))
+                colour, title = point.style.colour, svg_tag("title", escape(point.title))
                 if label.leader:
                     x2, y2 = label.leader
-                    found.append(_tag("line", class_="leader", x1=x, y1=y, x2=x2, y2=y2, style=colour))
-                labels.append(_text(label.x, label.y, name, "halo", label.anchor, title, style=colour))
+                    found.append(svg_tag("line", class_="leader", x1=x, y1=y, x2=x2, y2=y2, style=colour))
+                labels.append(svg_text(label.x, label.y, name, "halo", label.anchor, title, style=colour))
         order = sorted(range(len(points)), key=lambda i: -points[i].radius)
         return [*found, *(_mark(points[i], *spots[i]) for i in order), *labels]
 
@@ -439,21 +439,22 @@ def _axis(
 
 
 def _mark(point: Point, x: float, y: float) -> Markup:
-    title, class_ = _tag("title", escape(point.title)), f"point {point.style.mark}".strip()
+    title, class_ = svg_tag("title", escape(point.title)), f"point {point.style.mark}".strip()
     if "diamond" in point.style.mark:
         r = 1.25 * point.radius
         d = f"M{x:.1f} {y - r:.1f}l{r:.1f} {r:.1f} {-r:.1f} {r:.1f} {-r:.1f} {-r:.1f}z"
-        return _tag("path", title, class_=class_, d=d, style=point.style.colour)
-    return _tag("circle", title, class_=class_, cx=x, cy=y, r=point.radius, style=point.style.colour)
+        return svg_tag("path", title, class_=class_, d=d, style=point.style.colour)
+    return svg_tag("circle", title, class_=class_, cx=x, cy=y, r=point.radius, style=point.style.colour)
 
 
-def _text(
+def svg_text(
     x: float, y: float, text: str, class_: str, anchor: str | None = None, *children: Markup, style: str | None = None
 ) -> Markup:
-    return _tag("text", escape(text), *children, class_=class_, x=x, y=y, text_anchor=anchor, style=style)
+    """Write a text at a place in pixels; its anchor is the start by default."""
+    return svg_tag("text", escape(text), *children, class_=class_, x=x, y=y, text_anchor=anchor, style=style)
 
 
-def _tag(name: str, *children: Markup, **attributes: str | float | None) -> Markup:
+def svg_tag(name: str, *children: Markup, **attributes: str | float | None) -> Markup:
     """Write an element; None leaves an attribute out, and an underscore in its name is a hyphen."""
     written = []
     for key, value in attributes.items():

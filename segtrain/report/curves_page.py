@@ -44,7 +44,7 @@ def curves_page(runs: Mapping[str, RunHistory]) -> str:
     Args:
         runs: numbers of each run by its name, at least one.
     """
-    sections = [section for make in (_losses, _quality, _rate, _time) if (section := make(runs)).charts]
+    sections = curve_sections(runs)
     names = list(runs)
     return (
         page_environment()
@@ -57,6 +57,15 @@ def curves_page(runs: Mapping[str, RunHistory]) -> str:
             sections=sections,
         )
     )
+
+
+def curve_sections(runs: Mapping[str, RunHistory]) -> list[CurveSection]:
+    """Draw losses, quality, learning rate and time of runs, as far as there are curves of them.
+
+    Args:
+        runs: numbers of each run by its name, at least one.
+    """
+    return [section for make in (_losses, _quality, _rate, _time) if (section := make(runs)).charts]
 
 
 def _facts(history: RunHistory) -> tuple[str, ...]:

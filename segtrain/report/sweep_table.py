@@ -10,10 +10,11 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from segtrain.io import without_controls, write_atomically
+from segtrain.report.sweep_page import sweep_page
 from segtrain.report.text import number_text
 from segtrain.training.sweep_journal import SweepGroup, SweepJob, differing_keys, group_jobs
 
-CSV = "sweep.csv"
+CSV, PAGE = "sweep.csv", "sweep.html"
 _NUMBERS = ("mask_ap", "mean_of_seeds", "spread_of_seeds", "minutes", "state", "error")
 
 
@@ -22,12 +23,13 @@ def write_sweep(folder: Path, jobs: Sequence[SweepJob]) -> None:
 
     Args:
         folder: folder of the sweep.
-        jobs: jobs that have begun.
+        jobs: jobs that have begun, at least one.
 
     Raises:
         OSError: a file cannot be written.
     """
     write_atomically(folder / CSV, without_controls(csv_text(jobs)), sync=False)
+    write_atomically(folder / PAGE, without_controls(sweep_page(folder, jobs)), sync=False)
 
 
 def csv_text(jobs: Sequence[SweepJob]) -> str:

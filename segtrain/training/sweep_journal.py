@@ -173,8 +173,19 @@ class SweepGroup:
 
     @property
     def name(self) -> str:
-        """Its settings in one line."""
-        return " ".join(f"{key}={value}" for key, value in self.settings.items()) or "all jobs"
+        """Its settings in one line, with the last parts of their keys."""
+        named = [f"{short_key(key, list(self.settings))}={value}" for key, value in self.settings.items()]
+        return " ".join(named) or "all jobs"
+
+
+def short_key(key: str, keys: Sequence[str]) -> str:
+    """Return the last part of a key, or the whole one if another of the keys ends alike.
+
+    >>> short_key("optimizer.lr", ["optimizer.lr", "seed"]), short_key("a.x", ["a.x", "b.x"])
+    ('lr', 'a.x')
+    """
+    last = key.rpartition(".")[2]
+    return key if sum(other.rpartition(".")[2] == last for other in keys) > 1 else last
 
 
 def differing_keys(jobs: Sequence[SweepJob]) -> list[str]:

@@ -26,7 +26,7 @@ def test_a_failed_job_is_a_row_and_the_others_go_on(workplace: Workplace, tmp_pa
     (line,) = finished.err.splitlines()
     assert line.startswith("error: job 0 (data.val_annotations=no.json): ")
     folder = tmp_path / "sweeps" / "one"
-    assert sorted(path.name for path in folder.iterdir()) == ["1", "multirun.yaml", "sweep.csv", JOURNAL]
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "multirun.yaml", "sweep.csv", "sweep.html", JOURNAL]
     states = {row["job"]: (row["state"], row["error"]) for row in rows(folder)}
     assert states["1"] == ("finished", "")
     assert states["0"][0] == "failed"

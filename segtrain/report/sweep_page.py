@@ -1,0 +1,67 @@
+"""Page of a sweep: settings with their values, parallel coordinates, and the curves of the best."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from segtrain.errors import SegtrainError
+from segtrain.report.charts import Style, series_styles
+from segtrain.report.curves_page import CurveSection, curve_sections
+from segtrain.report.html import page_environment
+from segtrain.report.parallel_axes import ParallelLine, parallel_chart
+from segtrain.report.text import number_text
+from segtrain.training.run_history import RunHistory
+from segtrain.training.sweep_journal import SweepGroup, SweepJob, differing_keys, group_jobs
+
+_CURVES = 5  # settings whose best job is drawn
+_SECTIONS = ("quality", "losses")
+
+
+def sweep_page(folder: Path, jobs: Sequence[SweepJob]) -> str:
+    """Write a sweep as one self-contained HTML page.
+
+    Args:
+        folder: folder of the sweep, with those of its jobs.
+        jobs: jobs that have begun, at least one.
+    """
+    groups = group_jobs(jobs)
+    styles = series_styles([group.name for group in groups])
+    keys = differing_keys(jobs)
+    lines = _lines(groups, styles)
+    return (
+        page_environment()
+        .get_template("sweep.html.jinja")
+        .render(
+            title=folder.name,
+            groups=groups,
+            jobs=[job for group in groups for job in group.jobs],
+            keys=keys,
+            counts=SweepGroup({}, jobs).state,
+            styles=styles,
+            number=number_text,
+            parallel=parallel_chart(keys, "mask AP", lines) if keys and len(lines) > 1 else None,
+            sections=_curves(folder, groups),
+        )
+    )
+
+
+def _lines(groups: Sequence[SweepGroup], styles: dict[str, Style]) -> list[ParallelLine]:
+    finished = [(group, job) for group in groups for job in group.jobs if job.state == "finished"]
+    return [
+        ParallelLine(
+            job.settings, job.value, styles[group.name], group.name, f"job {job.number}: {number_text(job.value)}"
+        )
+        for group, job in finished
+        if job.value is not None
+    ]
+
+
+def _curves(folder: Path, groups: Sequence[SweepGroup]) -> list[CurveSection]:
+    """Draw quality and losses of the best job of each of the best settings."""
+    runs = {}
+    for group in groups[:_CURVES]:
+        try:
+            runs[group.name] = RunHistory.read(folder / group.best.folder)
+        except SegtrainError:  # a job that failed before its first step has no curves
+            continue
+    sections = {section.key: section for section in curve_sections(runs)} if runs else {}
+    return [sections[key] for key in _SECTIONS if key in sections]
