@@ -211,7 +211,9 @@ def interruption_noted(folder: Path | None, command: Command) -> Iterator[None]:
             raise
         note(folder, replace(running[0], state="interrupted", time=0.0))
         _write(folder, read_journal(folder))
-        raise Stopped(stop.number, f"{stop}, or with the whole sweep: {command.line_of_sweep(folder)}") from None
+        how = str(stop).partition("; ")[0] or "interrupted"
+        again = command.line_of_sweep(folder)
+        raise Stopped(stop.number, f"job {running[0].number}: {how}; go on with: {again}") from None
 
 
 def check_repeated(folder: Path, overrides: Sequence[str]) -> set[str]:

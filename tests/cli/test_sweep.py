@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from segtrain.cli.overrides import _PACKAGES
 from segtrain.cli.sweep_jobs import combinations, jobs_at_once
+from segtrain.training.checkpoint import load_checkpoint
 from segtrain.training.sweep_journal import JOURNAL, read_journal
 from tests.conftest import Workplace
 from tests.helpers.scripts import SMALL, data_of, message, run
@@ -44,6 +45,10 @@ def test_the_same_command_skips_what_is_finished_and_resumes_what_was_killed(
     finished = run("train", *arguments, folder=tmp_path)
     assert (finished.code, finished.err) == (0, "")
     folder = tmp_path / "sweep"
+    for job in ("0", "1"):
+        checkpoint = load_checkpoint(folder / job / "checkpoints" / "best.pt")
+        assert checkpoint.seed == int(job)
+        assert Path(checkpoint.config["output_dir"]) == folder / job
     written = (folder / "0" / "metrics.jsonl").read_bytes()
     lines = (folder / JOURNAL).read_text().splitlines()
     (folder / JOURNAL).write_text("\n".join([*lines[:-1], lines[-1][:20]]))  # as a kill would leave it
@@ -95,5 +100,6 @@ def test_jobs_that_run_at_once_share_the_cores(workplace: Workplace, tmp_path: P
     out, _ = process.communicate(timeout=600)
     assert process.returncode == 1, out
     assert [job.state for job in read_journal(tmp_path / "sweep")] == ["finished", "failed", "finished"]
-    threads = [json.loads(line).get("train/threads") for line in (tmp_path / "sweep/0/metrics.jsonl").open()]
+    lines = (tmp_path / "sweep" / "0" / "metrics.jsonl").read_text().splitlines()
+    threads = [json.loads(line).get("train/threads") for line in lines]
     assert {count for count in threads if count} == {1.0}

@@ -218,19 +218,6 @@ def test_overwriting_leaves_nothing_of_the_old_run(workplace: Workplace, tmp_pat
     assert len(list((tmp_path / "run").glob("events.out*"))) == 1
 
 
-def test_several_runs_have_folders_of_their_own(workplace: Workplace, tmp_path: Path) -> None:
-    arguments = [*SMALL, *data_of(workplace.data), "trainer.max_steps=1", "output_dir=sweep"]
-    finished = run("train", "--multirun", *arguments, "seed=0,1", folder=tmp_path)
-    assert (finished.code, finished.err) == (0, "")
-    for job in ("0", "1"):
-        checkpoint = load_checkpoint(tmp_path / "sweep" / job / "checkpoints" / "best.pt")
-        assert checkpoint.seed == int(job)
-        assert Path(checkpoint.config["output_dir"]) == tmp_path / "sweep" / job
-    mistyped = run("train", "-m", *arguments, "sed=0,1", folder=tmp_path)
-    assert mistyped.code == 1
-    assert "did you mean seed?" in mistyped.err
-
-
 def test_relative_paths_start_where_the_command_was_typed(workplace: Workplace, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "data").symlink_to(workplace.data)
