@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import rich
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -70,6 +69,8 @@ class SweepCallback(Callback):
             return
         start_logging()
         if self._threads is not None:
+            import rich  # not before: help and mistakes need no console
+
             os.environ["OMP_NUM_THREADS"] = str(self._threads)  # which threads=auto takes as its limit
             rich.reconfigure(force_terminal=False)  # the bars of several jobs would overwrite each other
         folder = Path(config.hydra.sweep.dir)
@@ -109,6 +110,8 @@ class SweepCallback(Callback):
         folder = Path(config.hydra.sweep.dir)
         jobs = read_journal(folder, ended=True)
         _write(folder, jobs)
+        import rich
+
         from segtrain.report.sweep_table import terminal_table
 
         rich.get_console().print(terminal_table(jobs))

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import wandb
 
 from segtrain.arrays import FloatArray
 from segtrain.training.trackers.tracker import PROJECT, Setting, Tracker, keep_run_id, known_run_id
@@ -25,6 +24,9 @@ class WandbTracker(Tracker):
     """
 
     def __init__(self, folder: Path) -> None:
+        import wandb
+
+        self._wandb = wandb
         known = known_run_id(folder, "wandb")
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
@@ -43,11 +45,11 @@ class WandbTracker(Tracker):
 
     def log_image(self, step: int, name: str, image: Pixels) -> None:
         """See `Tracker`."""
-        self._run.log({name: wandb.Image(image)}, step=step)
+        self._run.log({name: self._wandb.Image(image)}, step=step)
 
     def log_histogram(self, step: int, name: str, values: FloatArray) -> None:
         """See `Tracker`."""
-        self._run.log({name: wandb.Histogram(np_histogram=np.histogram(values, bins=30))}, step=step)
+        self._run.log({name: self._wandb.Histogram(np_histogram=np.histogram(values, bins=30))}, step=step)
 
     def log_settings(self, settings: Mapping[str, Setting], yaml: str) -> None:
         """See `Tracker`."""
