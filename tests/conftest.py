@@ -13,7 +13,7 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 # Tests run in as many processes as there are cores: one thread each, before torch counts them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from tests.helpers.scripts import SMALL, Finished, data_of, run, write_data
+from tests.helpers.scripts import SMALL, WHOLE_RUN, Finished, data_of, run, write_data
 
 # How long an example takes depends on what else the machine does, so there is no deadline.
 settings.register_profile("full", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=200)
@@ -86,7 +86,7 @@ class Workplace:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     folder = tmp_path_factory.mktemp("workplace")
     data = data_of(write_data(folder / "data"))
-    training = run("train", *SMALL, *data, "output_dir=run", folder=folder)
+    training = run("train", *SMALL, *WHOLE_RUN, *data, "output_dir=run", folder=folder)
     assert training.code == 0, training.err
     arguments = ["checkpoint=run/checkpoints/best.pt", "output_dir=report", "threads=1", "tune.trials=2"]
     evaluation = run("evaluate", *arguments, folder=folder)

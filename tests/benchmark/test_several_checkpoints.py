@@ -19,7 +19,7 @@ from tests.cli.test_evaluate import NUMBERS, evaluate, results
 from tests.conftest import Workplace
 from tests.helpers.report_examples import method, typed
 from tests.helpers.report_examples import results as some_results
-from tests.helpers.scripts import SMALL, data_of, message, run
+from tests.helpers.scripts import SMALL, WHOLE_RUN, data_of, message, run
 from tests.helpers.tiny_runs import checkpoint
 
 
@@ -28,7 +28,8 @@ def runs(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A folder with two more runs of the workplace's configuration: one of another seed, one of another rate."""
     folder = tmp_path_factory.mktemp("runs")
     for name, change in (("other_seed", "seed=7"), ("other_rate", "optimizer.lr=0.002")):
-        finished = run("train", *SMALL, *data_of(workplace.data), f"output_dir={name}", change, folder=folder)
+        training = [*SMALL, *WHOLE_RUN, *data_of(workplace.data), f"output_dir={name}", change]
+        finished = run("train", *training, folder=folder)
         assert finished.code == 0, finished.err
     return folder
 

@@ -37,11 +37,14 @@ SHORT_RUN = [
     "trainer.max_steps=2",
     "trainer.log_every=1",
     "trainer.validation_images=1",
+    "trainer.validation_losses=false",
+    "trainer.forecast=false",
     "threads=1",
     "trainer.precision=fp32",
     "score_threshold=0.5",
 ]
 SMALL = ["data=coco", *SMALL_NETWORK, *SHORT_RUN]
+WHOLE_RUN = ["trainer.validation_losses=true", "trainer.forecast=true"]  # as by default, which takes longer
 
 
 @dataclass
