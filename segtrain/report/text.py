@@ -1,4 +1,4 @@
-"""Text of a report: formatting of numbers, plurals, lists and p-values, the same for every medium."""
+"""Text of a report: formatting of numbers, lists and p-values, the same for every medium."""
 
 import math
 from collections.abc import Sequence
@@ -27,20 +27,6 @@ def number_text(value: float | None, decimals: int = DECIMALS, scale: float = 1.
     rounded = round(value * scale, decimals) + 0.0  # no "-0.000"
     text = f"{rounded:{'+' if signed else ''}.{decimals}f}"
     return text.replace("-", "−") if signed else text
-
-
-def count_text(count: int | float, noun: str, plural: str = "") -> str:
-    """Format a count with its noun in the right number.
-
-    Args:
-        count: non-negative number of things.
-        noun: singular.
-        plural: plural; the singular with an s by default.
-
-    >>> count_text(1, "image"), count_text(1200, "image"), count_text(2, "box", "boxes")
-    ('1 image', '1,200 images', '2 boxes')
-    """
-    return f"{count:,.0f} {noun if count == 1 else plural or noun + 's'}"
 
 
 def join_words(words: Sequence[str], most: int | None = None) -> str:

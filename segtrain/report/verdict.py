@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from segtrain.benchmark.comparisons import FEW_IMAGES, rank_defined
 from segtrain.benchmark.results import Comparison, Results
+from segtrain.console import counted
 from segtrain.metrics.bootstrap import CLEAR
 from segtrain.metrics.registry import METRICS
 from segtrain.report.tables import shown_difference
@@ -155,14 +156,13 @@ def _found(results: Results, name: str) -> str:
     counts = results.methods[name].counts
     if not counts.detections:
         return "detected nothing"
-    among = f"among {counts.detections:,} detection{'s' if counts.detections > 1 else ''} of any score"
+    among = f"among {counted(counts.detections, 'detection')} of any score"
     if counts.found is None:
         title, value = next(
             (_TITLES[key], value) for key in ("f1_50", "box_ap") if not isnan(value := _value(results, name, key))
         )
         return f"has {title} {value:.3f} {among}"
-    objects = f"{results.data.used:,} object{'s' if results.data.used != 1 else ''}"
-    return f"finds {counts.found:,} of {objects} {among}"
+    return f"finds {counts.found:,} of {counted(results.data.used, 'object')} {among}"
 
 
 def _few_images(results: Results) -> list[str]:
@@ -310,5 +310,4 @@ def _labels(results: Results, name: str, noun: str) -> str:
     images, objects = results.methods[name].costs.training_images, results.methods[name].costs.training_objects
     if not images:
         return ""
-    text = f" on {images:,.0f} {noun}{'s' if images > 1 else ''}"
-    return text + (f" with {objects:,.0f} labelled object{'s' if objects > 1 else ''}" if objects else "")
+    return f" on {counted(images, noun)}" + (f" with {counted(objects, 'labelled object')}" if objects else "")

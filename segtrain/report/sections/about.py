@@ -7,10 +7,11 @@ from pathlib import PurePath
 from msgspec.structs import asdict
 
 from segtrain.benchmark.results import MethodScores, Results
+from segtrain.console import counted
 from segtrain.nodes import config_folder
 from segtrain.report.blocks import Block, Bullets, Command, Figures, Folded, Heading, Paragraph, Section, Term, Terms
 from segtrain.report.tables import Column, Row, Table, make_cells
-from segtrain.report.text import count_text, fact_text, sentence
+from segtrain.report.text import fact_text, sentence
 from segtrain.report.verdict import is_useful
 
 _COUNTS = ("images", "annotations", "used", "crowd", "dropped", "repaired")
@@ -106,9 +107,9 @@ def data_title(results: Results) -> str:
 def summary(results: Results) -> str:
     """State the extent and the date of the evaluation in a line."""
     counts = (
-        count_text(results.data.images, "image"),
-        count_text(results.data.used, "object"),
-        count_text(len(results.methods), "method"),
+        counted(results.data.images, "image"),
+        counted(results.data.used, "object"),
+        counted(len(results.methods), "method"),
     )
     return f"{', '.join(counts)}{f' · {date}' if (date := results.environment.get('date')) else ''}"
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from segtrain.arrays import IntArray
 from segtrain.benchmark.results import Confusion, Results
+from segtrain.console import counted
 from segtrain.evaluation import Detections, GroundTruthSet, metric_input
 from segtrain.mask_records import column
 from segtrain.metrics.confusion import confusion_matrix
 from segtrain.report.blocks import Block, Bullets, Folded, Heading, Matrix, Paragraph, Section
-from segtrain.report.text import count_text
 
 _SHOWN = 20  # most categories of a matrix; the others are added up
 _PAIRS = 5  # most confused pairs that are named
@@ -78,7 +78,7 @@ def _pairs(matrix: IntArray, names: Sequence[str]) -> list[str]:
     order = np.argsort(-between, axis=None, kind="stable")[:_PAIRS]
     return [
         f"{names[t]} is taken for {names[f]} {'once' if between[t, f] == 1 else f'{between[t, f]:,} times'}, in "
-        f"{100 * between[t, f] / objects[t]:.0f} % of its {count_text(int(objects[t]), 'object')}."
+        f"{100 * between[t, f] / objects[t]:.0f} % of its {counted(int(objects[t]), 'object')}."
         for t, f in zip(*np.unravel_index(order, between.shape), strict=True)
         if between[t, f]
     ]

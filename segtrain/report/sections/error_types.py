@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from segtrain.benchmark.results import ErrorCosts, MergesAndSplits, MethodScores, Results
+from segtrain.console import counted
 from segtrain.evaluation import Detections, GroundTruthSet, TrackName, metric_input
 from segtrain.mask_records import reaching
 from segtrain.masks import Rle
@@ -21,7 +22,7 @@ from segtrain.report.tables import (
     is_blank,
     method_table,
 )
-from segtrain.report.text import count_text, number_text
+from segtrain.report.text import number_text
 
 TYPES = (
     Column("category", "category", "AP50 gained if objects that were found had the right category", None),
@@ -81,7 +82,7 @@ def errors(results: Results) -> Section | None:
     if touching := touching_table(results):
         objects = max(_touching_objects(method) for method in results.methods.values())
         lead = (
-            f"{objects:,} of {count_text(results.data.used, 'object')} touch{'es' if objects == 1 else ''} or "
+            f"{objects:,} of {counted(results.data.used, 'object')} touch{'es' if objects == 1 else ''} or "
             f"overlap{'s' if objects == 1 else ''} another. Found: more than half lies under one detection, or in "
             "pieces. Merged: found together with another as one. Split: found in pieces. At the score threshold; a "
             "method that finds little merges and splits little."

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from segtrain.arrays import IntArray
 from segtrain.benchmark.results import ContrastGap, MethodScores, Results, Stratum, StratumScores, TimeBySize, TrueBoxes
 from segtrain.benchmark.runner import MethodResult
-from segtrain.console import with_progress
+from segtrain.console import counted, with_progress
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Detections, GroundTruthSet, metric_input
@@ -23,7 +23,7 @@ from segtrain.records import OBJECT, GroundTruth
 from segtrain.report.blocks import Block, Bullets, Charts, Folded, Heading, Paragraph, Section, Term, Terms
 from segtrain.report.charts import Axis, Chart, Line, nice_scale, series_styles, step_ticks
 from segtrain.report.tables import Cell, Column, Row, Table, Values, explain, is_zero, method_table
-from segtrain.report.text import count_text, number_text, range_text
+from segtrain.report.text import number_text, range_text
 from segtrain.segmenters.classical.regions import luminance
 
 TRAITS = ("size", "contrast", "crowding")
@@ -159,7 +159,7 @@ def _described(parts: Sequence[Stratum], trait: str) -> str:
         )
         span = range_text(low, high)
         bounds = f" ({span}{' pixels' if trait == 'size' else ''})" if span else ""
-        said.append(f"{stratum.name}{bounds}, {count_text(stratum.objects, 'object')}")
+        said.append(f"{stratum.name}{bounds}, {counted(stratum.objects, 'object')}")
     return "; ".join(said)
 
 
