@@ -148,6 +148,7 @@ def _start(work: Callable[[Any, Advance], Any], items: Sequence[Any], count: int
     context = multiprocessing.get_context("fork")
     workers: list[_Worker] = []
     gc.collect()
+    frozen = gc.get_freeze_count()
     gc.freeze()  # a collection in the processes would write to all objects, which copies the memory that they share
     for _ in range(count):
         own, other = context.Pipe()
@@ -159,7 +160,8 @@ def _start(work: Callable[[Any, Advance], Any], items: Sequence[Any], count: int
             process.start()
         other.close()
         workers.append(_Worker(process, own))
-    gc.unfreeze()
+    if not frozen:  # otherwise what the caller has frozen would be collected again
+        gc.unfreeze()
     return workers
 
 

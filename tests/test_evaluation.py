@@ -1,19 +1,23 @@
 """One path from a segmenter to numbers: records, categories, tracks, operating points."""
 
 import copy
+import gc
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
+from weakref import ref
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from segtrain import masks
+from segtrain import evaluation, masks
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName, predict, score
 from segtrain.mask_records import MaskRecords
+from segtrain.metrics.candidates import pairs_in_images
+from segtrain.metrics.pairs import Pairs
 from segtrain.metrics.scores import CocoStats
 from segtrain.records import NO_CATEGORY, Category, Instances, to_box_predictions, to_predictions
 from tests.helpers.coco_referee import twelve_numbers
@@ -256,3 +260,39 @@ def test_scoring_changes_no_record() -> None:
     before = copy.deepcopy((drawn.truths, drawn.predictions))
     score(Detections(drawn.predictions, None, True, 0.5), ground_truth_of(drawn), 50)
     assert (drawn.truths, drawn.predictions) == before
+
+
+def test_pairs_of_masks_are_found_once_for_both_tracks(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(*given: Any) -> Pairs:
+        calls.append(given)
+        return pairs_in_images(*given)
+
+    monkeypatch.setattr(evaluation, "pairs_in_images", counted)
+    drawn = scene(3)
+    truth, found = ground_truth_of(drawn), Detections(drawn.predictions, None, True, 0.5)
+    score(found, truth, 100)
+    assert len(calls) == 1
+    truth.forget(found, "class_agnostic")
+    score(found, truth, 100)
+    assert len(calls) == 1  # the pairs are not those of a track
+    truth.forget(found)
+    score(found, truth, 100)
+    assert len(calls) == 2
+
+
+def test_forgotten_results_leave_the_memory_at_once() -> None:
+    """Without the garbage collector, which runs too late where results are large."""
+    drawn = scene(3)
+    truth, found = ground_truth_of(drawn), Detections(drawn.predictions, None, True, 0.5)
+    score(found, truth, 100)
+    held = [ref(evaluation.metric_input(found, truth, 100, track)) for track in TRACKS]
+    gc.disable()
+    try:
+        truth.forget(found, "class_agnostic")
+        assert [one() is None for one in held] == [True, False]
+        truth.forget(found)
+        assert held[1]() is None
+    finally:
+        gc.enable()

@@ -1,6 +1,7 @@
 """Tasks that processes share."""
 
 import errno
+import gc
 import logging
 import multiprocessing
 import os
@@ -67,6 +68,17 @@ def test_each_process_has_one_thread_and_leaves_signals_to_the_first() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_objects_made_before_stay_out_of_collections() -> None:
+    """A collection writes to each object that it visits, and a process would copy all memory that it shares."""
+    gc.unfreeze()
+    counts = dict(in_processes(lambda item, advance: gc.get_freeze_count(), [1, 2], 2))
+    assert all(count > 1000 for count in counts.values())
+    assert gc.get_freeze_count() == 0
+    gc.freeze()
+    list(in_processes(lambda item, advance: item, [1, 2], 2))
+    assert gc.get_freeze_count() > 1000  # as the caller wanted
 
 
 def test_a_deferred_signal_is_handed_on() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
@@ -16,6 +17,19 @@ SIZE = (4, 6)
 def written(lengths: list[int]) -> str:
     """Encode run lengths, whatever they are."""
     return str(coco_mask.frPyObjects({"size": list(SIZE), "counts": lengths}, *SIZE)["counts"].decode())
+
+
+def code(lengths: list[int]) -> str:
+    """Encode run lengths that pycocotools takes for unsigned numbers."""
+    relative = [length - lengths[n - 2] if n > 2 else length for n, length in enumerate(lengths)]
+    text = ""
+    for number in relative:
+        more = True
+        while more:
+            digit, number = number & 31, number >> 5
+            more = number != (-1 if digit & 16 else 0)
+            text += chr((digit | 32 * more) + 48)
+    return text
 
 
 def is_kept(segmentation: Any, size: tuple[int, int] | None) -> bool:
@@ -45,6 +59,23 @@ def test_masks_that_are_kept_as_they_are(drawn: list[tuple[Any, tuple[int, int] 
     # A size of whole numbers written as 4.0 is read, and written anew.
     expected = [is_kept(own, size) and all(type(side) is int for side in own["size"]) for own, size in drawn]
     assert found.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("lengths", "kept"),
+    [
+        ([0, 5, pixels - 5], True),
+        ([pixels], True),
+        ([0, pixels], True),
+        ([3, 0, 2, pixels - 5], False),
+        ([3, 2, 0, pixels - 5], False),
+        ([pixels, 0], False),
+        ([30, -10, pixels - 20], False),
+        ([-2, 2, pixels], False),
+    ],
+)
+def test_empty_runs_and_negative_ones(lengths: list[int], kept: bool) -> None:
+    assert are_compressed([{"size": list(SIZE), "counts": code(lengths)}], [SIZE]).tolist() == [kept]
 
 
 def test_a_wrong_mask_does_not_change_its_neighbours() -> None:
