@@ -270,3 +270,19 @@ def holds_change(path: str, key: str) -> bool:
     (True, False)
     """
     return f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}.")
+
+
+def flat_settings(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Return the settings of a configuration by their dotted keys.
+
+    Args:
+        config: plain values.
+        path: dotted key of the configuration itself, with a dot at its end; "" for a whole one.
+
+    >>> flat_settings({"optimizer": {"lr": 0.1}, "seed": 0})
+    {'optimizer.lr': 0.1, 'seed': 0}
+    """
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        found |= flat_settings(value, f"{path}{key}.") if isinstance(value, Mapping) else {f"{path}{key}": value}
+    return found

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from segtrain.benchmark.fingerprints import PLACES
 from segtrain.data.coco.category_names import describe_nearest, learned_categories, with_learned_categories
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.joined_files import annotation_file
@@ -19,16 +20,15 @@ from segtrain.data.storage.address import Location, locate
 from segtrain.data.storage.image_store import ImageStore
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD
-from segtrain.nodes import quote_override
+from segtrain.nodes import flat_settings, holds_change, quote_override
 from segtrain.records import Category
 from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint, newest_checkpoint
+from segtrain.training.settings import WITHOUT_EFFECT
 
 logger = logging.getLogger(__name__)
 _LOADER = "segtrain.training.checkpoint.load_segmenter"
 _DEFAULT_SEED = 0  # as in configs/train.yaml; draws a `val_fraction` split without a checkpoint
 _OF_A_SPLIT = ("root", "val_annotations", "val_images", "val_fraction", "split_by")
-_PLACES = ("root", "train_annotations", "train_images", "val_annotations", "val_images")
-_OWN_TO_A_RUN = ("seed", "output_dir", "overwrite", "resume", "device", "threads")
 
 
 def loads_checkpoint(node: Mapping[str, Any]) -> bool:
@@ -320,12 +320,21 @@ def seeds_of_one_configuration(checkpoints: Mapping[str, EvaluatedCheckpoint]) -
     groups: dict[str, dict[int, str]] = {}
     for name, own in checkpoints.items():
         if own.checkpoint is not None:
-            shared = {key: value for key, value in own.checkpoint.config.items() if key not in _OWN_TO_A_RUN}
-            if own.checkpoint.contents:  # they tell more than the places of files
-                kept = {key: value for key, value in shared["data"].items() if key not in _PLACES}
-                shared["data"] = {**kept, **own.checkpoint.contents}
-            groups.setdefault(repr(sorted(shared.items())), {}).setdefault(own.checkpoint.seed, name)
+            groups.setdefault(_configuration(own.checkpoint), {}).setdefault(own.checkpoint.seed, name)
     return {tuple(group.values()): list(group) for group in groups.values() if len(group) > 1}
+
+
+def _configuration(checkpoint: Checkpoint) -> str:
+    """Return a text that is equal for runs whose results differ by their seed alone."""
+    ignored = ["seed", *WITHOUT_EFFECT]
+    if checkpoint.contents:  # they tell more than the places of files
+        ignored += [f"data.{key}" for key in PLACES]
+    settings = {
+        key: value
+        for key, value in flat_settings(checkpoint.config).items()
+        if not any(holds_change(key, other) for other in ignored)
+    }
+    return repr([sorted(settings.items()), sorted(checkpoint.contents.items())])
 
 
 def checkpoint_argument(path: Path | None, named: str | list[str] | None) -> list[str]:

@@ -21,7 +21,7 @@ _LIBRARIES = (
     "torchvision", "pycocotools", "hotcoco", "optuna",
 )  # fmt: skip
 # Keys of ``data`` that state the place of the data, but neither their content nor how they are read.
-_PLACES = frozenset(
+PLACES = frozenset(
     ["root", "train_annotations", "train_images", "val_annotations", "val_images", "cache", "cache_gb", "generator",
      "from_checkpoint", "check"]
 )  # fmt: skip
@@ -64,7 +64,7 @@ def of_data(split: Split, data: Mapping[str, Any]) -> str:
         split: the split; image files are compared by their sizes and times of change.
         data: the ``data`` node.
     """
-    settings = {key: value for key, value in data.items() if key not in _PLACES}
+    settings = {key: value for key, value in data.items() if key not in PLACES}
     categories = [(category.id, category.name) for category in split.index.categories]
     if split.images is None:
         return digest(fingerprint_of(split), categories, settings)

@@ -13,7 +13,7 @@ from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.splits import same_contents
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
-from segtrain.nodes import built_class
+from segtrain.nodes import built_class, flat_settings
 from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 from segtrain.training.trackers.tracker import EVENTS
 from segtrain.values import describe_value
@@ -267,7 +267,7 @@ def changed_settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> Changes
     >>> changed_settings({"optimizer": {"lr": 0.1}, "seed": 0}, {"optimizer": {"lr": 0.01}, "seed": 0})
     {'optimizer.lr': (0.1, 0.01)}
     """
-    before, after = dict(_flat(then)), dict(_flat(now))
+    before, after = flat_settings(then), flat_settings(now)
     keys = [key for key in {**before, **after} if key.split(".")[0] not in _OF_THE_COMMAND]
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
@@ -282,11 +282,3 @@ def log_changes(changes: Changes, *, within_epoch: bool) -> None:
     for key, (then, now) in changes.items():
         anew = "; the rest of the epoch is drawn anew" if within_epoch and key in _OF_THE_ORDER else ""
         logger.info(f"changed: {key} {describe_value(then)} -> {describe_value(now)}{anew}")
-
-
-def _flat(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", value

@@ -10,6 +10,13 @@ from segtrain.training.patience import Monitor
 from segtrain.training.schedule import Limits
 from segtrain.values import Natural, NonNegativeFloat, Positive, PositiveFloat, Precision
 
+# Settings of train.py that change neither the weights of a run nor its numbers, as dotted keys.
+WITHOUT_EFFECT = (
+    "output_dir", "overwrite", "resume", "device", "threads", "logger", "data.cache", "data.cache_gb",
+    "trainer.workers", "trainer.checkpoint_minutes", "trainer.forecast", "trainer.log_every", "trainer.preview_images",
+    "trainer.validation_categories", "trainer.validation_images", "trainer.validation_losses",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class TrainSettings:

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, find_checkpoints, run_names, seeds_of_one_configuration
 from segtrain.benchmark.comparisons import seed_groups
 from segtrain.benchmark.methods import reference_row
+from segtrain.cli.launch import compose_runs
 from segtrain.errors import SegtrainError
 from segtrain.metrics.scores import plain
+from segtrain.nodes import flat_settings, holds_change
 from segtrain.report.sections.headline import seed_table
 from segtrain.report.verdict import verdict
+from segtrain.training.settings import WITHOUT_EFFECT
 from tests.cli.test_evaluate import NUMBERS, evaluate, results
 from tests.conftest import Workplace
 from tests.helpers.report_examples import method, typed
@@ -176,6 +179,29 @@ def test_seeds_are_grouped_by_what_else_the_configuration_says() -> None:
     assert seeds_of_one_configuration({"a": source(0, 0.1), "b": source(0, 0.1)}) == {}  # twice the same run
     repeated = {"a": source(0, 0.1), "b": source(1, 0.1), "c": source(1, 0.1)}
     assert seeds_of_one_configuration(repeated) == {("a", "b"): [0, 1]}
+
+
+@pytest.mark.parametrize("key", WITHOUT_EFFECT)
+def test_what_changes_no_result_divides_no_group(key: str) -> None:
+    first, second = ({"seed": seed, "trainer": {"epochs": 3, "log_every": 5}, "data": {}} for seed in (0, 1))
+    *nodes, name = key.split(".")
+    changed: dict[str, Any] = second
+    for node in nodes:
+        changed = changed[node]
+    changed[name] = {"path": "x"} if key == "resume" else "x"
+    rows = {
+        str(seed): EvaluatedCheckpoint(Path("best.pt"), checkpoint(seed=seed, config=config))
+        for seed, config in enumerate([first, second])
+    }
+    assert list(seeds_of_one_configuration(rows).values()) == [[0, 1]]
+    second["trainer"]["epochs"] = 4
+    assert not seeds_of_one_configuration(rows)
+
+
+def test_what_changes_no_result_is_a_setting() -> None:
+    (config,) = compose_runs("train", [])
+    known = flat_settings(config)
+    assert not [key for key in WITHOUT_EFFECT if not any(holds_change(own, key) for own in known)]
 
 
 def test_the_spread_of_seeds_is_told() -> None:
