@@ -13,7 +13,7 @@ from segtrain.report.tables import shown_difference
 from segtrain.report.text import DECIMALS, join_words, p_phrase
 
 NEGLIGIBLE = 0.02  # losses of AP, IoU or F1 below it do not matter in practice
-USEFUL = 0.1  # F1 or AP50 below it: nine of ten objects are missed, or nine of ten detections are false
+USEFUL = 0.1  # AP, IoU or F1 below it is near 0: nine of ten objects are missed, or nine of ten detections are false
 SHORT_TRAINING = 10  # minutes; after fewer, a network that finds little tells nothing of what it can find
 _TITLES = {metric.key: metric.title for metric in METRICS}
 _NAMED = [metric.key for metric in METRICS if metric.headline and metric.key != "mask_ap50"]  # others are only counted
@@ -30,7 +30,8 @@ def verdict(results: Results) -> list[str]:
 
     Oracles are left out. Two methods differ where p is below 0.05: corrected for the number of methods where one of
     them is the reference, that of the pair alone otherwise. A baseline is good enough where the whole 95 % interval of
-    its loss against the reference, which is not corrected, lies below ``NEGLIGIBLE``.
+    its loss against the reference, which is not corrected, lies below ``NEGLIGIBLE``, and its own value reaches
+    ``USEFUL``.
 
     Differences say nothing where no method is of use, so none is stated then; nor is a baseline called good enough
     beside a reference that is of no use. Where fewer than ``FEW_IMAGES`` images were evaluated, that comes first.
@@ -156,13 +157,13 @@ def _found(results: Results, name: str) -> str:
     counts = results.methods[name].counts
     if not counts.detections:
         return "detected nothing"
-    among = f"among {counted(counts.detections, 'detection')} of any score"
+    detections = f"{counted(counts.detections, 'detection')} of any score"
     if counts.found is None:
         title, value = next(
             (_TITLES[key], value) for key in ("f1_50", "box_ap") if not isnan(value := _value(results, name, key))
         )
-        return f"has {title} {value:.3f} {among}"
-    return f"finds {counts.found:,} of {counted(results.data.used, 'object')} {among}"
+        return f"has {title} {value:.3f} with {detections}"
+    return f"finds {counts.found:,} of {counted(results.data.used, 'object')} among {detections}"
 
 
 def _few_images(results: Results) -> list[str]:
@@ -216,7 +217,9 @@ def _good_enough(results: Results, reference: str, baselines: Sequence[str]) -> 
             continue
         above = shown_difference(results, best, reference, key) or 0.0
         gap = f"{abs(above):.3f} {'above' if above > 0 else 'below'}" if above else "the same"
-        found[_outcome(above, loss)][key] = f"{title} ({best}, {gap})"
+        outcome = _outcome(above, loss)
+        if outcome != "enough" or _value(results, best, key) >= USEFUL:
+            found[outcome][key] = f"{title} ({best}, {gap})"
     only_worse = not any(entries for outcome, entries in found.items() if outcome != "worse")
     subject = "No baseline is good enough: the best one" if only_worse else "The best baseline"
     openings = {
@@ -310,4 +313,5 @@ def _labels(results: Results, name: str, noun: str) -> str:
     images, objects = results.methods[name].costs.training_images, results.methods[name].costs.training_objects
     if not images:
         return ""
-    return f" on {counted(images, noun)}" + (f" with {counted(objects, 'labelled object')}" if objects else "")
+    text = f" on {images:,.0f} {noun}{'s' if images > 1 else ''}"
+    return text + (f" with {objects:,.0f} labelled object{'s' if objects > 1 else ''}" if objects else "")

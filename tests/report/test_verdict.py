@@ -71,6 +71,18 @@ def test_a_baseline_is_good_enough_here_and_undecided_there() -> None:
     assert found[5] == "mask_rcnn takes 2.0 ms per image, 1/1.5 of otsu, the best baseline (3.0 ms)."
 
 
+def test_numbers_near_0_are_not_good_enough() -> None:
+    """On most numbers both are of use; AP S of both is near 0, so that their difference says nothing."""
+    methods = {"mask_rcnn": row(0.5, 0.1, None, mask_ap_small=0.09), "otsu": row(0.5, 0.1, mask_ap_small=0.08, pq=0.1)}
+    entries = compared(0, 1.0, mask_ap_small=(-0.01, 1.0), pq=(-0.4, 0.001))
+    said = read(methods, {"otsu": entries})
+    assert said[2].startswith("A baseline is good enough")
+    assert said[2].endswith("and 9 more.")
+    assert read({**methods, "otsu": row(0.5, 0.1, mask_ap_small=0.1, pq=0.1)}, {"otsu": entries})[2].endswith(
+        "and 10 more."
+    )
+
+
 def test_a_baseline_that_wins_is_compared_with_the_next_best_and_with_mask_rcnn() -> None:
     methods = {"mask_rcnn": row(0.3, 0.2, None), "otsu": row(0.5, 0.1), "kmeans": row(0.4, 0.1)}
     content = results(methods) | {
@@ -298,7 +310,9 @@ def test_what_is_of_use(numbers: dict[str, float], of_use: bool) -> None:
     made = row(0.09, 0.1, **numbers)
     del made["counts"]["found"]  # as in results of before
     said = read({"otsu": made})[0]
-    assert said.startswith("The mask AP of otsu" if of_use else "No method is of use on these data: otsu has F1 0.090")
+    assert said.startswith(
+        "The mask AP of otsu" if of_use else "No method is of use on these data: otsu has F1 0.090 with"
+    )
 
 
 def test_one_row_boxes_alone_or_nothing() -> None:
