@@ -1,7 +1,6 @@
 """Tasks that are shared among forked processes, which have all data that the command has read."""
 
 import ctypes
-import gc
 import logging
 import multiprocessing
 import os
@@ -21,7 +20,7 @@ from typing import Any, TypeVar
 import rich
 
 from segtrain.errors import SegtrainError
-from segtrain.runtime import limit_threads
+from segtrain.runtime import limit_threads, quick_collections
 from segtrain.stopping import await_stop, ignore_stop_signals, stop_requested
 
 T = TypeVar("T")
@@ -147,21 +146,17 @@ class _Worker:
 def _start(work: Callable[[Any, Advance], Any], items: Sequence[Any], count: int) -> list[_Worker]:
     context = multiprocessing.get_context("fork")
     workers: list[_Worker] = []
-    gc.collect()
-    frozen = gc.get_freeze_count()
-    gc.freeze()  # a collection in the processes would write to all objects, which copies the memory that they share
-    for _ in range(count):
-        own, other = context.Pipe()
-        ours = [*(worker.connection for worker in workers), own]
-        process = context.Process(target=_serve, args=(work, items, other, ours, os.getpid()), daemon=True)
-        with warnings.catch_warnings():
-            # Python 3.12 warns of threads, which hold no lock here: those of torch, NumPy and OpenCV wait for work.
-            warnings.simplefilter("ignore", DeprecationWarning)
+    # A collection in the processes would write to all objects, which copies the memory that they share.
+    with quick_collections(), warnings.catch_warnings():
+        # Python 3.12 warns of threads, which hold no lock here: those of torch, NumPy and OpenCV wait for work.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for _ in range(count):
+            own, other = context.Pipe()
+            ours = [*(worker.connection for worker in workers), own]
+            process = context.Process(target=_serve, args=(work, items, other, ours, os.getpid()), daemon=True)
             process.start()
-        other.close()
-        workers.append(_Worker(process, own))
-    if not frozen:  # otherwise what the caller has frozen would be collected again
-        gc.unfreeze()
+            other.close()
+            workers.append(_Worker(process, own))
     return workers
 
 

@@ -40,6 +40,22 @@ def test_a_single_process_is_this_one(items: list[int], processes: int) -> None:
     }
 
 
+def test_objects_are_excluded_from_collections_in_the_processes_alone() -> None:
+    def work(item: int, advance: Advance) -> int:
+        return gc.get_freeze_count()
+
+    gc.freeze()
+    objects = gc.get_freeze_count()
+    list(in_processes(work, [1, 2], 2))
+    assert gc.get_freeze_count() > objects / 2  # what was excluded before still is
+    gc.unfreeze()
+    try:
+        assert all(count > objects / 2 for _, count in in_processes(work, [1, 2], 2))
+        assert not gc.get_freeze_count()
+    finally:
+        gc.freeze()
+
+
 def test_progress_and_messages_come_back(caplog: pytest.LogCaptureFixture) -> None:
     def work(item: int, advance: Advance) -> int:
         logger.warning("item %d", item)
