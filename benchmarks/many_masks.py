@@ -28,7 +28,7 @@ from rows import Row
 from segtrain import masks
 from segtrain.boxes import xyxy_to_xywh
 from segtrain.metrics import registry
-from segtrain.metrics.candidates import max_iou
+from segtrain.metrics.candidates import pairs_in_images
 from segtrain.metrics.matching import match
 from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.strata import ks_contrast
@@ -101,7 +101,7 @@ def functions(inputs: MetricInput) -> dict[str, Callable[[], object]]:
         "many_segments": lambda: registry.segments(inputs),
         "many_outlines": lambda: registry.boundary_pixels(inputs),
         "many_errors": lambda: error_costs(inputs),
-        "many_overlaps": lambda: max_iou(truths, found),
+        "many_overlaps": lambda: pairs_in_images(truths, found),
         "many_crowding": lambda: crowding(real),
         "many_merges": lambda: merges_and_splits(parts, found),
         "many_contrast": lambda: ks_contrast(grey, real),

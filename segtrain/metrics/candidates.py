@@ -9,8 +9,7 @@ import numpy as np
 from segtrain import boxes, masks
 from segtrain.arrays import BoolArray, FloatArray, IntArray
 from segtrain.mask_records import column, rles_of, select
-from segtrain.metrics.pairs import NO_PAIRS, Pairs, box_pairs
-from segtrain.metrics.pairs import mask_pairs as find_mask_pairs
+from segtrain.metrics.pairs import NO_PAIRS, Pairs, box_pairs, mask_pairs
 from segtrain.records import BoxPrediction, GroundTruth, Prediction
 
 IouType = Literal["segm", "bbox"]
@@ -68,10 +67,15 @@ class Candidates:
             truths: the given truths.
             predictions: the given detections.
         """
-        shapes = _Shapes.of(select(truths, self.truth_record), select(predictions, self.record), "bbox")
         images = len(self.image_ids)
-        groups = self.category * images + self.image, self.truth_category * images + self.truth_image
-        return replace(self, area=shapes.area, pairs=shapes.pairs(*groups, self.crowd), others=NO_PAIRS)
+        area, pairs = _by_boxes(
+            select(truths, self.truth_record),
+            select(predictions, self.record),
+            self.truth_category * images + self.truth_image,
+            self.category * images + self.image,
+            self.crowd,
+        )
+        return replace(self, area=area, pairs=pairs, others=NO_PAIRS)
 
     def highest_iou(self, detections: BoolArray, truths: BoolArray) -> float:
         """Return the highest IoU of some detections with some true objects; 0 where none overlap.
@@ -84,14 +88,13 @@ class Candidates:
         return float(self.pairs.iou[counted].max(initial=0.0))
 
     def max_iou_per_detection(self) -> FloatArray:
-        """Compute the IoU of each detection with the true object of any category that it overlaps most, (D,).
+        """Compute the IoU of each detection with the true object of its category that it overlaps most, (D,).
 
         It is 0 for detections that overlap none; crowds do not count.
         """
         best = np.zeros(len(self.record))
-        for pairs in (self.pairs, self.others):
-            counted = pairs.where(~self.crowd[pairs.truth])
-            np.maximum.at(best, counted.detection, counted.iou)
+        counted = self.pairs.where(~self.crowd[self.pairs.truth])
+        np.maximum.at(best, counted.detection, counted.iou)
         return best
 
     def max_iou_per_truth(self, truths: int, score_threshold: float) -> FloatArray:
@@ -117,7 +120,7 @@ def find_candidates(
     image_ids: Sequence[int],
     category_ids: Sequence[int],
     iou_type: IouType,
-    mask_pairs: Pairs | None = None,
+    all_pairs: Pairs | None = None,
 ) -> Candidates:
     """Find the pairs of detections and true objects that overlap.
 
@@ -127,7 +130,7 @@ def find_candidates(
         image_ids: every image that was segmented; records of others are left out.
         category_ids: categories to match; records of others are left out.
         iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
-        mask_pairs: what ``pairs_in_images`` finds; None to find it.
+        all_pairs: what ``pairs_in_images`` finds; None to find it.
 
     >>> mask = masks.encode(np.ones((4, 4)))
     >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
@@ -144,14 +147,15 @@ def find_candidates(
     order = np.lexsort((found, found_image, -score, found_category))
     found, score, image, category = found[order], score[order], found_image[order], found_category[order]
 
-    known = select(truths, real)
+    known, own = select(truths, real), select(predictions, found)
     crowd = np.array([bool(t["iscrowd"]) for t in known], dtype=np.bool_)
-    shapes = _Shapes.of(known, select(predictions, found), iou_type)
+    others = NO_PAIRS
     if iou_type == "bbox":
-        groups = category * len(images) + image, truth_category * len(images) + truth_image
-        pairs, others = shapes.pairs(*groups, crowd), NO_PAIRS
+        groups = truth_category * len(images) + truth_image, category * len(images) + image
+        area, pairs = _by_boxes(known, own, *groups, crowd)
     else:
-        every = pairs_in_images(truths, predictions) if mask_pairs is None else mask_pairs
+        area = masks.area(rles_of(own)).astype(np.float64)
+        every = pairs_in_images(truths, predictions) if all_pairs is None else all_pairs
         every = every.renumbered(found, len(predictions), real, len(truths))
         same = category[every.detection] == truth_category[every.truth]
         pairs, others = every.where(same), every.where(~same)
@@ -162,7 +166,7 @@ def find_candidates(
         score=score,
         image=image,
         category=category,
-        area=shapes.area,
+        area=area,
         truth_record=real,
         truth_image=truth_image,
         truth_category=truth_category,
@@ -173,26 +177,17 @@ def find_candidates(
     )
 
 
-@dataclass(frozen=True)
-class _Shapes:
-    """Masks, or boxes (xywh), of all truths and detections."""
-
-    truths: Any
-    detections: Any
-    area: FloatArray  # of the detections
-
-    @classmethod
-    def of(cls, truths: Sequence[GroundTruth], predictions: Sequence[Any], iou_type: str) -> "_Shapes":
-        if iou_type == "segm":
-            rles = rles_of(predictions)
-            return cls(rles_of(truths), rles, masks.area(rles).astype(np.float64))
-        found = boxes.of_predictions(predictions)
-        real = np.array([t["bbox"] for t in truths], dtype=np.float64).reshape(-1, 4)
-        return cls(real, found, found[:, 2] * found[:, 3])
-
-    def pairs(self, detection_group: IntArray, truth_group: IntArray, crowd: BoolArray) -> Pairs:
-        find = box_pairs if isinstance(self.truths, np.ndarray) else find_mask_pairs
-        return find(self.detections, self.truths, detection_group, truth_group, crowd)
+def _by_boxes(
+    truths: Sequence[GroundTruth],
+    predictions: Sequence[Any],
+    truth_group: IntArray,
+    detection_group: IntArray,
+    crowd: BoolArray,
+) -> tuple[FloatArray, Pairs]:
+    """Measure the areas of the detections' boxes, and find the pairs of boxes of one group that overlap."""
+    found = boxes.of_predictions(predictions)
+    real = np.array([t["bbox"] for t in truths], dtype=np.float64).reshape(-1, 4)
+    return found[:, 2] * found[:, 3], box_pairs(found, real, detection_group, truth_group, crowd)
 
 
 def _columns(records: Sequence[Any], images: IntArray, categories: IntArray) -> tuple[IntArray, IntArray, IntArray]:
@@ -209,49 +204,21 @@ def _numbers(ids: IntArray, known: IntArray) -> tuple[IntArray, BoolArray]:
     return place, known[place] == ids if len(known) else np.zeros(len(ids), dtype=np.bool_)
 
 
-def pairs_in_images(
-    truths: Sequence[GroundTruth],
-    predictions: Sequence[Prediction] | Sequence[BoxPrediction],
-    iou_type: IouType = "segm",
-) -> Pairs:
-    """Find the pairs of detections and true objects of one image that overlap, whatever their categories.
+def pairs_in_images(truths: Sequence[GroundTruth], predictions: Sequence[Prediction]) -> Pairs:
+    """Find the pairs of detected and true masks of one image that overlap, whatever their categories.
 
     Args:
         truths: all true objects.
         predictions: all detections.
-        iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
 
     Returns:
         The pairs, with indices of the given records.
 
-    >>> truth = {"image_id": 1, "bbox": [0.0, 0.0, 4.0, 4.0], "iscrowd": 0}
-    >>> predictions = [{"image_id": 1, "bbox": [0.0, 0.0, 4.0, 2.0]}, {"image_id": 2, "bbox": [0.0, 0.0, 4.0, 4.0]}]
-    >>> pairs_in_images([truth], predictions, "bbox").iou.tolist()
-    [0.5]
+    >>> whole, half = masks.encode(np.ones((4, 4))), masks.encode(np.tri(4, 4, -1))
+    >>> truth = {"image_id": 1, "segmentation": whole, "iscrowd": 0}
+    >>> pairs_in_images([truth], [{"image_id": 1, "segmentation": half}, {"image_id": 2, "segmentation": half}]).iou
+    array([0.375])
     """
     crowd = np.array([bool(truth["iscrowd"]) for truth in truths], dtype=np.bool_)
     groups = column(predictions, "image_id"), column(truths, "image_id")
-    return _Shapes.of(truths, predictions, iou_type).pairs(*groups, crowd)
-
-
-def max_iou(
-    truths: Sequence[GroundTruth],
-    predictions: Sequence[Prediction] | Sequence[BoxPrediction],
-    iou_type: IouType = "segm",
-) -> FloatArray:
-    """Compute the IoU of each detection with the true object that it overlaps most, (D,); 0 where there is none.
-
-    Args:
-        truths: true objects; crowds are left out. Categories do not matter.
-        predictions: the detections; several may overlap one object.
-        iou_type: "segm" compares masks; "bbox" compares boxes: each prediction's ``bbox``, or the box of its mask.
-
-    >>> truth = {"image_id": 1, "bbox": [0.0, 0.0, 4.0, 4.0], "iscrowd": 0}
-    >>> predictions = [{"image_id": 1, "bbox": [0.0, 0.0, 4.0, 2.0]}, {"image_id": 2, "bbox": [0.0, 0.0, 4.0, 4.0]}]
-    >>> max_iou([truth], predictions, "bbox").tolist()
-    [0.5, 0.0]
-    """
-    pairs = pairs_in_images([truth for truth in truths if not truth["iscrowd"]], predictions, iou_type)
-    best = np.zeros(len(predictions))
-    np.maximum.at(best, pairs.detection, pairs.iou)
-    return best
+    return mask_pairs(rles_of(predictions), rles_of(truths), *groups, crowd)

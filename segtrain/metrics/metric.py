@@ -113,7 +113,7 @@ def _candidates(
         image_ids=list(inputs.sizes),
         category_ids=inputs.category_ids,
         iou_type=iou_type,
-        mask_pairs=inputs.all_pairs() if inputs.all_pairs is not None and iou_type == "segm" else None,
+        all_pairs=inputs.all_pairs() if inputs.all_pairs is not None and iou_type == "segm" else None,
     )
 
 

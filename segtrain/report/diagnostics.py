@@ -6,15 +6,13 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from segtrain import masks
 from segtrain.benchmark.results import AffectedCategory, Reason
 from segtrain.benchmark.runner import MethodResult
 from segtrain.evaluation import TRACKS, GroundTruthSet, TrackName, metric_input
 from segtrain.mask_records import column, rles_of
 from segtrain.metrics.box_formats import BoxFormatMismatch, box_format_mismatch
-from segtrain.metrics.candidates import IouType, max_iou
+from segtrain.metrics.candidates import IouType
 from segtrain.metrics.matching import ALL, AREAS, IOU50
 from segtrain.metrics.mean_iou import pixel_counts
 from segtrain.metrics.metric import Metric
@@ -315,7 +313,7 @@ def _diagnose_categories(
         if whole:
             yield Diagnosis("class_aware", "per_category", whole, Severity.DEFECT)
         else:
-            why, categories = _few_matches(poor, row, ground_truth)
+            why, categories = _few_matches(poor, row, ground_truth, max_dets)
             yield Diagnosis("class_aware", "per_category", why, Severity.POOR, categories)
     if absent := [AffectedCategory(e.name, e.name) for e in aware.per_category if not e.annotations]:
         why = "the data have no true object of this category, and means leave it out"
@@ -323,21 +321,20 @@ def _diagnose_categories(
 
 
 def _few_matches(
-    entries: Sequence[CategoryScores], row: MethodResult, ground_truth: GroundTruthSet
+    entries: Sequence[CategoryScores], row: MethodResult, ground_truth: GroundTruthSet, max_dets: int
 ) -> tuple[str, tuple[AffectedCategory, ...]]:
     """Count the detections of each category that overlap a true object of it by .50 or more."""
-    iou_type: IouType = "bbox" if row.detections.masks is None else "segm"
-    detections: Any = row.detections.boxes if row.detections.masks is None else row.detections.masks
-    threshold = row.detections.score_threshold
+    inputs = metric_input(row.detections, ground_truth, max_dets, "class_aware")
+    found = inputs.candidates("segm" if inputs.has("segm") else "bbox")
+    right, threshold = found.max_iou_per_detection() >= MATCH_IOU, row.detections.score_threshold
+    reaching = found.score >= threshold
     notes = []
     for entry in entries:
-        own = [record for record in detections if record["category_id"] == entry.id]
-        real = [truth for truth in ground_truth.truths if truth["category_id"] == entry.id]
-        right = max_iou(real, own, iou_type) >= MATCH_IOU
-        reaching = np.array([record["score"] >= threshold for record in own], dtype=bool)
-        count = f"{int(right.sum()):,} of {len(own):,}" if own else "no detection"
-        if not reaching.all():
-            count += f", {int(right[reaching].sum()):,} of {int(reaching.sum()):,} at the score threshold {threshold:g}"
+        own = found.category_ids[found.category] == entry.id
+        count = f"{int(right[own].sum()):,} of {int(own.sum()):,}" if own.any() else "no detection"
+        if not reaching[own].all():
+            above = own & reaching
+            count += f", {int(right[above].sum()):,} of {int(above.sum()):,} at the score threshold {threshold:g}"
         notes.append(AffectedCategory(entry.name, f"{entry.name} ({count}, {entry.annotations:,} true)"))
     return f"few detections of this category overlap a true object of it by {MATCH_IOU:.2f}", tuple(notes)
 

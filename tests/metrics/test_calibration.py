@@ -2,7 +2,7 @@
 
 from contextlib import redirect_stdout
 from io import StringIO
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from pycocotools.cocoeval import COCOeval
 
 from segtrain import masks
 from segtrain.metrics.calibration import Calibration, calibration
-from segtrain.metrics.candidates import max_iou
+from segtrain.metrics.candidates import find_candidates
 from tests.helpers.random_scenes import Scene, inputs_of, scene
 
 
@@ -119,16 +119,24 @@ def test_scores_that_are_no_probabilities_and_no_scores_at_all() -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_best_overlaps_of_masks_and_boxes(seed: int) -> None:
-    drawn = scene(seed)
-    found = max_iou(drawn.truths, drawn.predictions)
-    np.testing.assert_allclose(found, [best_by_planes(drawn, record) for record in drawn.predictions], atol=1e-12)
+    drawn = one_category(seed)
+
+    def found(truths: Any, predictions: Any, iou_type: Literal["segm", "bbox"] = "segm") -> np.ndarray:
+        candidates = find_candidates(
+            truths, predictions, image_ids=list(drawn.sizes), category_ids=[1], iou_type=iou_type
+        )
+        best = np.full(len(predictions), np.nan)
+        best[candidates.record] = candidates.max_iou_per_detection()
+        return best
+
+    expected = [best_by_planes(drawn, record) for record in drawn.predictions]
+    np.testing.assert_allclose(found(drawn.truths, drawn.predictions), expected, atol=1e-12)
 
     # Boxes drawn as masks: whole pixels, so nothing is lost.
     def filled(record: Any) -> masks.Rle:
         x, y, w, h = (int(v) for v in record["bbox"])
         return masks.encode_crop(np.ones((h, w)), x, y, drawn.sizes[record["image_id"]])
 
-    truths: Any = [{**truth, "segmentation": filled(truth)} for truth in drawn.truths]
-    boxes = drawn.box_predictions
-    as_masks: Any = [{**box, "segmentation": filled(box)} for box in boxes]
-    np.testing.assert_allclose(max_iou(drawn.truths, boxes, "bbox"), max_iou(truths, as_masks), atol=1e-9)
+    truths, boxes = drawn.truths, [{**box, "category_id": 1} for box in drawn.box_predictions]
+    as_masks = [[{**own, "segmentation": filled(own)} for own in records] for records in (truths, boxes)]
+    np.testing.assert_allclose(found(truths, boxes, "bbox"), found(*as_masks), atol=1e-9)
