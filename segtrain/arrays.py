@@ -1,5 +1,7 @@
 """NumPy array types, and operations on arrays that NumPy lacks."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -36,3 +38,24 @@ def rank_in_group(group: IntArray) -> IntArray:
     rank = np.zeros(len(group), dtype=np.int64)
     rank[order] = np.arange(len(group)) - np.repeat(starts, np.diff(starts, append=len(group)))
     return rank
+
+
+def blocks(counts: IntArray, most: int) -> Iterator[slice]:
+    """Divide counts into slices of about equal sums.
+
+    Args:
+        counts: (N,) counts, at least 0.
+        most: about the sum of each slice, if no count is higher.
+
+    >>> list(blocks(np.array([2, 2, 1, 9, 1]), 4))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    total = np.cumsum(counts)
+    limits = np.arange(most, counts.sum() + most, most)
+    start = 0
+    for stop in np.minimum(np.searchsorted(total, limits) + 1, len(counts)).tolist():
+        if stop > start:
+            yield slice(start, stop)
+        start = max(start, stop)
+    if start < len(counts):
+        yield slice(start, len(counts))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from segtrain.arrays import BoolArray, FloatArray, IntArray
+from segtrain.arrays import BoolArray, FloatArray, IntArray, blocks
 from segtrain.masks import codec, sweep
 from segtrain.masks.rles import PackedRles as PackedRles
 from segtrain.masks.rles import Rle as Rle
@@ -145,7 +145,7 @@ def decode_crops(rles: Sequence[Rle]) -> Iterator[tuple[npt.NDArray[np.uint8], i
     """
     box = boxes(rles).astype(np.int64)
     sides = box[:, 2:] - box[:, :2]
-    for chosen in sweep.blocks(sides.prod(axis=1), _CROPS):
+    for chosen in blocks(sides.prod(axis=1), _CROPS):
         pixels = sweep.drawn(runs(rles[chosen]), box[chosen], rles[0]["size"][0])
         stops = np.cumsum(sides[chosen].prod(axis=1)).tolist()
         for (x, y, *_), (width, height), stop in zip(box[chosen].tolist(), sides[chosen].tolist(), stops, strict=True):

@@ -5,16 +5,15 @@ fourth on, a length is stored as the difference to the one two before. A number 
 first; bit 5 says that more follow, bit 4 of the last one is the sign.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.arrays import BoolArray, IntArray
+from segtrain.arrays import BoolArray, IntArray, blocks
 
-_BLOCK = 2**21  # characters that are decoded, or flips that are encoded, at a time; bounds the memory
+BLOCK = 2**21  # characters that are decoded, or flips that are encoded, at a time; bounds the memory
 LIMITS = 1 << np.arange(4, 60, 5)  # the least number that needs more than one character, more than two, ...
 
 
@@ -45,33 +44,15 @@ def runs_of_text(text: bytes, ends: IntArray) -> tuple[IntArray, IntArray, IntAr
     >>> [column.tolist() for column in runs_of_text(b"22206", np.array([3, 5]))]
     [[0, 1], [2, 0], [4, 6]]
     """
-    if len(text) <= _BLOCK:
+    if len(text) <= BLOCK:
         return _runs(text, ends)
     parts = []
-    for first, last in blocks(ends):
-        start = int(ends[first - 1]) if first else 0
-        mask, starts, stops = _runs(text[start : int(ends[last - 1])], ends[first:last] - start)
-        parts.append((mask + first, starts, stops))
+    for block in blocks(np.diff(ends, prepend=0), BLOCK):
+        start = int(ends[block.start - 1]) if block.start else 0
+        mask, starts, stops = _runs(text[start : int(ends[block.stop - 1])], ends[block] - start)
+        parts.append((mask + block.start, starts, stops))
     mask, starts, stops = (np.concatenate(column) for column in zip(*parts, strict=True))
     return mask, starts, stops
-
-
-def blocks(ends: IntArray) -> Iterator[tuple[int, int]]:
-    """Divide masks into blocks of about equal length of code.
-
-    Args:
-        ends: (N,) position after the last character of each mask's code.
-
-    Yields:
-        The index of the first mask of each block, and that after its last one.
-
-    >>> list(blocks(np.array([3, 6])))
-    [(0, 2)]
-    """
-    total = int(ends[-1]) if len(ends) else 0
-    last = np.searchsorted(ends, np.arange(_BLOCK, total + _BLOCK, _BLOCK)) + 1
-    cuts = np.unique(np.concatenate([[0], np.minimum(last, len(ends)), [len(ends)]])).tolist()
-    return pairwise(cuts)
 
 
 def are_sound(codes: Sequence[str], pixels: IntArray) -> BoolArray:
@@ -86,19 +67,17 @@ def are_sound(codes: Sequence[str], pixels: IntArray) -> BoolArray:
     >>> are_sound(["222", "06", "2022", "23"], np.array([6, 6, 6, 6])).tolist()
     [True, True, False, False]
     """
-    ends = np.cumsum(np.array([len(code) for code in codes], dtype=np.int64))
+    characters = np.array([len(code) for code in codes], dtype=np.int64)
     sound = np.zeros(len(codes), dtype=np.bool_)
-    for first, last in blocks(ends):
-        text = "".join(codes[first:last]).encode("ascii")
-        lengths = _run_lengths(text, ends[first:last] - (ends[first - 1] if first else 0))
+    for block in blocks(characters, BLOCK):
+        lengths = _run_lengths("".join(codes[block]).encode("ascii"), np.cumsum(characters[block]))
         own, odd = lengths.pairs, lengths.odd
-        wrong = (own <= 0) | (own > pixels[first:last][lengths.mask][:, None])
+        wrong = (own <= 0) | (own > pixels[block][lengths.mask][:, None])
         # Only the first run of 0s may be empty, and the last run of 1s may be missing.
         wrong[lengths.first, 0] = own[lengths.first, 0] < 0
         wrong[lengths.last[odd], 1] = False
-        total = np.add.reduceat(own.sum(axis=1), lengths.first) if last > first else np.zeros(0, dtype=np.int64)
-        sound[first:last] = total == pixels[first:last]
-        sound[lengths.mask[wrong.any(axis=1)] + first] = False
+        sound[block] = np.add.reduceat(own.sum(axis=1), lengths.first) == pixels[block]
+        sound[lengths.mask[wrong.any(axis=1)] + block.start] = False
     return sound
 
 
@@ -172,10 +151,10 @@ def text_of(
     """
     stops = np.searchsorted(owners, np.arange(count, dtype=owners.dtype), side="right")
     texts, ends, length = [], [np.zeros(0, dtype=np.int64)], 0
-    for first, last in blocks(stops + np.arange(1, count + 1)):  # a mask without flips has a run, too
-        start, stop = int(stops[first - 1]) if first else 0, int(stops[last - 1])
-        own = flips[start:stop].astype(np.int64), owners[start:stop].astype(np.int64) - first
-        text, own_ends = _characters(*_run_differences(*_distinct(*own, pixels), last - first, pixels))
+    for block in blocks(np.diff(stops, prepend=0) + 1, BLOCK):  # a mask without flips has a run, too
+        start, stop = int(stops[block.start - 1]) if block.start else 0, int(stops[block.stop - 1])
+        own = flips[start:stop].astype(np.int64), owners[start:stop].astype(np.int64) - block.start
+        text, own_ends = _characters(*_run_differences(*_distinct(*own, pixels), block.stop - block.start, pixels))
         texts.append(text)
         ends.append(own_ends + length)
         length += len(text)

@@ -7,8 +7,8 @@ from typing import Self, TypedDict, overload
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.arrays import BoolArray, IntArray
-from segtrain.masks.codec import blocks, runs_of_text
+from segtrain.arrays import BoolArray, IntArray, blocks
+from segtrain.masks.codec import BLOCK, runs_of_text
 
 _BLOCK = 2**14  # masks that are cut out of the text at a time; bounds the memory
 
@@ -150,7 +150,7 @@ class PackedRles(Sequence[Rle]):
 
     def parts(self) -> Iterator["PackedRles"]:
         """Divide the masks into parts whose runs take little memory."""
-        return (self[first:last] for first, last in blocks(self.ends))
+        return (self[part] for part in blocks(np.diff(self.ends, prepend=0), BLOCK))
 
     @property
     def heights(self) -> IntArray:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.arrays import BoolArray, IntArray
+from segtrain.arrays import BoolArray, IntArray, blocks
 from segtrain.masks.rles import PackedRles
 
 Runs = tuple[IntArray, IntArray, IntArray]
@@ -288,27 +288,6 @@ def _beginning_within(outer: Runs, inner: Runs, *, including_start: bool) -> Ite
     low, high = low[meeting], high[meeting]
     for part in blocks(high - low, _BLOCK):
         yield np.repeat(meeting[part], (high - low)[part]), order[ranges(low[part], high[part])]
-
-
-def blocks(counts: IntArray, most: int) -> Iterator[slice]:
-    """Divide counts into slices of about equal sums.
-
-    Args:
-        counts: (N,) counts, at least 0.
-        most: about the sum of each slice, if no count is higher.
-
-    >>> list(blocks(np.array([2, 2, 1, 9, 1]), 4))
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
-    """
-    total = np.cumsum(counts)
-    limits = np.arange(most, counts.sum() + most, most)
-    start = 0
-    for stop in np.minimum(np.searchsorted(total, limits) + 1, len(counts)).tolist():
-        if stop > start:
-            yield slice(start, stop)
-        start = max(start, stop)
-    if start < len(counts):
-        yield slice(start, len(counts))
 
 
 def drawn(runs: Runs, box: IntArray, height: int) -> npt.NDArray[np.uint8]:

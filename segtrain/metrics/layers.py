@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from segtrain.arrays import IntArray
+from segtrain.arrays import IntArray, blocks
 from segtrain.mask_records import column, rles_of
 from segtrain.masks import PackedRles
-from segtrain.masks.sweep import Runs, blocks, intersected, merged, ranges, subtracted
+from segtrain.masks.sweep import Runs, intersected, merged, ranges, subtracted
 from segtrain.records import GroundTruth, Prediction
 
 CROWD = -1  # layers: crowds, then true and found objects of each category in turn

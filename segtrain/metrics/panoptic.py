@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segtrain import masks
-from segtrain.arrays import FloatArray, IntArray, mean_of_defined, rank_in_group
+from segtrain.arrays import FloatArray, IntArray, blocks, mean_of_defined, rank_in_group
 from segtrain.mask_records import column, rles_of
 from segtrain.masks import PackedRles
-from segtrain.masks.sweep import Runs, blocks, ranges
+from segtrain.masks.sweep import Runs, ranges
 from segtrain.metrics.partition import Partition
 from segtrain.records import GroundTruth, Prediction
 

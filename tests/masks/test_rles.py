@@ -45,7 +45,7 @@ def test_many_masks_are_taken_in_blocks(block: int, monkeypatch: pytest.MonkeyPa
     labels = np.random.default_rng(0).integers(0, 40, (30, 50))
     whole = masks.pack_labels(labels)
     runs = masks.runs(whole)
-    monkeypatch.setattr(codec, "_BLOCK", block)
+    monkeypatch.setattr(codec, "BLOCK", block)
     assert masks.pack_labels(labels) == masks.encode_labels(labels) == [masks.encode(labels == n) for n in range(1, 40)]
     assert all(np.array_equal(*pair) for pair in zip(masks.runs(whole), runs, strict=True))
     assert masks.area(whole).tolist() == np.bincount(labels.ravel())[1:].tolist()
