@@ -1,41 +1,26 @@
 """Boundary IoU (Cheng et al., CVPR 2021)."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from math import hypot
 
 import numpy as np
 
-from segtrain.arrays import FloatArray, IntArray, mean_of_defined
+from segtrain.arrays import FloatArray, IntArray
 from segtrain.masks.sweep import Runs, column_pieces, shared, subtracted
 from segtrain.metrics.layers import LayeredMasks, batches, visible_layers
-from segtrain.metrics.mean_iou import iou_of_sums
 from segtrain.records import GroundTruth, Prediction
 
 WIDTH = 0.02  # width of a boundary, in image diagonals
 
 
-@dataclass(frozen=True)
-class BoundaryIou:
-    """Boundary IoU in [0, 1]; nan where undefined.
-
-    Attributes:
-        boundary_iou: mean over the categories with at least one true boundary pixel.
-        per_category: category id -> boundary IoU; nan without a true boundary pixel.
-    """
-
-    boundary_iou: float
-    per_category: dict[int, float]
-
-
-def boundary_iou(
+def boundary_counts(
     truths: Sequence[GroundTruth],
     predictions: Sequence[Prediction],
     *,
     category_ids: Collection[int],
     sizes: Mapping[int, tuple[int, int]],
-) -> BoundaryIou:
-    """Compute the IoU of the boundaries of objects from pixel counts that are summed over all images.
+) -> FloatArray:
+    """Count the boundary pixels of each image for boundary IoU, which is the IoU of their sums over all images.
 
     The boundary of an object is the part of it within d pixels of its outline, d being 2 % of the image diagonal,
     rounded, and at least 1, in the Chebyshev distance; the image's border counts as outline. For each category G and P
@@ -47,45 +32,17 @@ def boundary_iou(
     Args:
         truths: all true objects.
         predictions: the detections at the operating point: the caller has applied the score threshold.
-        category_ids: the categories to average over; records of others are left out, except that their crowds are
-            ignored all the same.
-        sizes: image id -> (H, W) of every image, those without objects included; records of others are left out.
-
-    Source: Cheng et al., Boundary IoU: Improving Object-Centric Image Segmentation Evaluation (2021), for a pair of
-    masks; distance and border as in the authors' program (erosions with a 3 x 3 square, zeros around the image).
-
-    >>> from segtrain import masks
-    >>> true, found = np.zeros((2, 20, 20))
-    >>> true[4:12, 4:12] = found[4:12, 4:13] = 1
-    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(true), "iscrowd": 0}
-    >>> prediction = {"image_id": 1, "category_id": 1, "segmentation": masks.encode(found), "score": 0.9}
-    >>> boundary_iou([truth], [prediction], category_ids=[1], sizes={1: (20, 20)}).boundary_iou  # 22 of 36 pixels
-    0.6111111111111112
-    """
-    counts = boundary_counts(truths, predictions, category_ids=category_ids, sizes=sizes)
-    per_category = iou_of_sums(counts.sum(axis=0))
-    values = dict(zip(sorted(set(category_ids)), per_category.tolist(), strict=True))
-    return BoundaryIou(float(mean_of_defined(per_category)), values)
-
-
-def boundary_counts(
-    truths: Sequence[GroundTruth],
-    predictions: Sequence[Prediction],
-    *,
-    category_ids: Collection[int],
-    sizes: Mapping[int, tuple[int, int]],
-) -> FloatArray:
-    """Count the boundary pixels of each image that ``boundary_iou`` sums.
-
-    Args:
-        truths: all true objects.
-        predictions: the detections at the operating point.
-        category_ids: the K categories.
-        sizes: image id -> (H, W) of each of the I images.
+        category_ids: the K categories; records of others are left out, except that their crowds are ignored all the
+            same.
+        sizes: image id -> (H, W) of each of the I images, those without objects included; records of others are left
+            out.
 
     Returns:
         (I, K, 3) number of pixels in true boundaries, in both true and predicted ones, and in either; categories by
         increasing id.
+
+    Source: Cheng et al., Boundary IoU: Improving Object-Centric Image Segmentation Evaluation (2021), for a pair of
+    masks; distance and border as in the authors' program (erosions with a 3 x 3 square, zeros around the image).
 
     >>> from segtrain import masks
     >>> true, found = np.zeros((2, 20, 20))

@@ -1,7 +1,8 @@
-"""Layers of images: crowds, and the true and the detected objects of each category, many images at a time."""
+"""Layers of images: the true and the detected objects of each category, and crowds, many images at a time."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,7 @@ from segtrain.masks import PackedRles
 from segtrain.masks.sweep import Runs, intersected, merged, ranges, subtracted
 from segtrain.records import GroundTruth, Prediction
 
-CROWD = -1  # layers: crowds, then true and found objects of each category in turn
-_NONE = -2  # objects of other categories or images
+TRUE, FOUND, CROWD = range(3)  # kinds of masks
 _BATCH = 2**19  # characters of run-length code of a batch, if no image has more; bounds the memory
 
 
@@ -22,15 +22,19 @@ class LayeredMasks:
 
     Attributes:
         images: (M,) numbers of the images.
-        image: (N,) index of each mask's image in ``images``.
-        layer: (N,) layer of each mask: ``CROWD``, 2 k for true and 2 k + 1 for found objects of the k-th category.
+        image: (N,) index of each mask's image in ``images``, not decreasing; masks of an image in their given order.
+        kind: (N,) ``TRUE`` objects, ``FOUND`` ones, or ``CROWD``.
+        category: (N,) number of each mask's category; -1 for crowds of others.
+        record: (N,) index of each mask in the given truths, or else in the given predictions.
         rles: N masks.
         categories: number of all categories, K.
     """
 
     images: IntArray
     image: IntArray
-    layer: IntArray
+    kind: IntArray
+    category: IntArray
+    record: IntArray
     rles: PackedRles
     categories: int
 
@@ -58,31 +62,33 @@ def batches(
         The masks of some images; images without any are left out.
 
     >>> truth = {"image_id": 7, "category_id": 3, "segmentation": {"size": [2, 3], "counts": "222"}, "iscrowd": 0}
-    >>> [batch.layer.tolist() for batch in batches([truth], [truth], [3], [5, 7])]
+    >>> [batch.kind.tolist() for batch in batches([truth], [truth], [3], [5, 7])]
     [[0, 1]]
     """
     places = {category_id: place for place, category_id in enumerate(sorted(set(category_ids)))}
     numbers = {image_id: number for number, image_id in enumerate(image_ids)}
-    layers, images = [], []
-    for side, records in enumerate((truths, predictions)):
-        own = [places.get(category_id) for category_id in column(records, "category_id").tolist()]
-        layer = np.array([_NONE if place is None else 2 * place + side for place in own], dtype=np.int64)
-        if records is truths:
-            layer[[bool(truth["iscrowd"]) for truth in truths]] = CROWD
-        image = [numbers.get(image_id, -1) for image_id in column(records, "image_id").tolist()]
-        images.append(np.array(image, dtype=np.int64))
-        layers.append(layer)
-    every_image, every_layer = np.concatenate(images), np.concatenate(layers)
+    kind = np.repeat([TRUE, FOUND], [len(truths), len(predictions)])
+    kind[: len(truths)][[bool(truth["iscrowd"]) for truth in truths]] = CROWD
+    image, category = (
+        np.array([known.get(own, -1) for own in _joined(truths, predictions, key)], dtype=np.int64)
+        for key, known in (("image_id", numbers), ("category_id", places))
+    )
+    record = np.concatenate([np.arange(len(truths)), np.arange(len(predictions))])
     rles = PackedRles.joined(PackedRles.of(rles_of(records)) for records in (truths, predictions))
-    order = np.argsort(every_image, kind="stable")
-    order = order[(every_image[order] >= 0) & (every_layer[order] != _NONE)]
+    order = np.argsort(image, kind="stable")
+    order = order[(image >= 0)[order] & ((category >= 0) | (kind == CROWD))[order]]
     lengths = np.diff(rles.ends, prepend=0)[order]
-    there, starts = np.unique(every_image[order], return_index=True)
+    there, starts = np.unique(image[order], return_index=True)
     stops = np.append(starts[1:], len(order))
     for part in blocks(np.add.reduceat(lengths, starts) if len(starts) else lengths, _BATCH):
         chosen = order[starts[part.start] : stops[part.stop - 1]]
         owners = np.repeat(np.arange(part.stop - part.start), (stops - starts)[part])
-        yield LayeredMasks(there[part], owners, every_layer[chosen], rles.where(chosen), len(places))
+        columns = (own[chosen] for own in (kind, category, record))
+        yield LayeredMasks(there[part], owners, *columns, rles.where(chosen), len(places))
+
+
+def _joined(truths: Sequence[Any], predictions: Sequence[Any], key: str) -> list[int]:
+    return [*column(truths, key).tolist(), *column(predictions, key).tolist()]
 
 
 @dataclass(frozen=True)
@@ -129,17 +135,17 @@ def visible_layers(batch: LayeredMasks, objects: Runs, crowds: Runs) -> VisibleL
         crowds: runs of all masks; used of crowds.
     """
     images, categories, pixels = len(batch.images), batch.categories, batch.pixels
-    layer = batch.layer[crowds[0]]
-    image, starts, stops = (own[layer == CROWD] for own in (batch.image[crowds[0]], *crowds[1:]))
+    hiding = batch.kind[crowds[0]] == CROWD
+    image, starts, stops = (own[hiding] for own in (batch.image[crowds[0]], *crowds[1:]))
     hidden = merged((image, starts, stops), pixels)
-    layer = batch.layer[objects[0]]
-    group = batch.image[objects[0]] * categories + layer // 2
+    kind = batch.kind[objects[0]]
+    group = (batch.image * categories + batch.category)[objects[0]]
     sides = []
-    for side in (0, 1):
-        chosen = (layer != CROWD) & (layer % 2 == side)
+    for side in (TRUE, FOUND):
+        chosen = kind == side
         united = merged((group[chosen], objects[1][chosen], objects[2][chosen]), pixels)
         sides.append(_without(united, hidden, categories, pixels))
-    return VisibleLayers(sides[0], sides[1], _lengths(hidden, images), categories, pixels)
+    return VisibleLayers(*sides, _lengths(hidden, images), categories, pixels)
 
 
 def _without(runs: Runs, hidden: Runs, categories: int, pixels: int) -> Runs:

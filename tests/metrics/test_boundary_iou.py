@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from segtrain import masks
-from segtrain.metrics.boundary_iou import BoundaryIou, boundary_counts, boundary_iou, eroded
+from segtrain.metrics.boundary_iou import boundary_counts, eroded
 from segtrain.metrics.mean_iou import iou_of_sums
 from segtrain.records import GroundTruth, Prediction
 from tests.helpers.builders import prediction, rectangle, truth_of
+from tests.helpers.metric_values import BoundaryIou, boundary_iou
 from tests.helpers.random_scenes import CATEGORIES, scene
 
 Sizes = dict[int, tuple[int, int]]

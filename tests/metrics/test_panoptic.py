@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segtrain import masks
-from segtrain.metrics.panoptic import PanopticQuality, panoptic_counts, panoptic_quality, qualities
+from segtrain.metrics.panoptic import panoptic_counts, qualities
 from segtrain.records import GroundTruth, Prediction
 from tests.helpers.builders import prediction, truth_of
+from tests.helpers.metric_values import PanopticQuality, panoptic_quality
 from tests.helpers.random_scenes import CATEGORIES, scene
 
 Sizes = dict[int, tuple[int, int]]

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from segtrain.metrics.average_precision import average_precision
-from segtrain.metrics.boundary_iou import boundary_iou
 from segtrain.metrics.f1 import f1
 from segtrain.metrics.mean_iou import mean_iou
-from segtrain.metrics.panoptic import panoptic_quality
 from segtrain.metrics.registry import METRICS, metric_values, resampled_values
+from tests.helpers.metric_values import boundary_iou, panoptic_quality
 from tests.helpers.random_scenes import CATEGORIES, Scene, inputs_of, scene
 from tests.metrics.test_resampled_ap import draws_of, repeated
 
