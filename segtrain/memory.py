@@ -1,8 +1,12 @@
-"""Memory of a device that is used and that is free, and a context that stops before the machine's is used up."""
+"""Memory of a device that is free, held, and used at most, and a context that stops before it is used up."""
 
+import ctypes
+import gc
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import psutil
 import torch
@@ -10,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from segtrain.control_groups import ControlGroup, control_groups
+from segtrain.runtime import ControlGroup, control_groups
 
 # Files of a control group, by its version: limit, use, and the line of ``memory.stat`` with what can be reclaimed.
 _FILES = {
@@ -57,6 +61,84 @@ def _free_in(group: ControlGroup) -> int | None:
         return allowed - int((group.folder / used).read_text()) + int(statistics.get(reclaimable, 0))
     except (OSError, ValueError):
         return None
+
+
+def peak_memory(device: torch.device) -> float:
+    """Return the peak memory of this process in GiB: on the device, or resident on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    info = psutil.Process().memory_info()
+    return float(getattr(info, "peak_wset", 0) or _peak_resident() or info.rss) / 2**30
+
+
+def _peak_resident() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows, where psutil knows it
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def restart_peak_memory(device: torch.device) -> int | None:
+    """Let `peak_memory` begin again at what this process holds now, and return its bytes.
+
+    Returns:
+        None where the system cannot begin again (it needs Linux, or a CUDA device).
+
+    >>> held = restart_peak_memory(torch.device("cpu"))
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    _give_back_freed()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # see proc(5)
+    except OSError:
+        return None
+    return _status_bytes("VmRSS")
+
+
+class MemoryAbove:
+    """Peak memory within a ``with`` block, above the memory held at its start.
+
+    Args:
+        device: device whose memory is measured; on the CPU the resident memory of the process.
+
+    Attributes:
+        gib: set at the end of the block; None where the system cannot tell (it needs Linux, or a CUDA device).
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._start: int | None = None
+        self.gib: float | None = None
+
+    def __enter__(self) -> Self:
+        self._start = restart_peak_memory(self._device)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        cuda = self._device.type == "cuda"
+        peak = torch.cuda.max_memory_allocated(self._device) if cuda else _status_bytes("VmHWM")
+        if self._start is not None and peak is not None:
+            self.gib = max(0, peak - self._start) / 2**30
+
+
+def _give_back_freed() -> None:
+    """Return freed memory to the system; otherwise it is counted as used before, and its reuse is not counted."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if platform.system() == "Linux" else None
+    if trim is not None:  # glibc's; others keep little
+        trim(0)
+
+
+def _status_bytes(name: str) -> int | None:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
 
 
 @contextmanager

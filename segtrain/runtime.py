@@ -1,6 +1,5 @@
-"""Runtime environment: device, precision, threads, seeds, peak memory, and their description for reports."""
+"""Runtime environment: device, precision, threads, control groups, seeds, and their description for reports."""
 
-import ctypes
 import gc
 import math
 import os
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import psutil
@@ -22,11 +21,12 @@ from torch import Tensor
 
 import segtrain
 from segtrain import distributed
-from segtrain.control_groups import ControlGroup, control_groups
 from segtrain.errors import SegtrainError
 from segtrain.values import Precision
 
 T = TypeVar("T")
+_GROUPS = Path("/sys/fs/cgroup")  # folder where control groups are mounted
+_MEMBERSHIP = Path("/proc/self/cgroup")  # file that lists those of this process
 
 
 def copy_to_device(values: Sequence[object], device: torch.device) -> Tensor:
@@ -139,6 +139,42 @@ def _stated_threads() -> int | None:
     return None if stated == "1" and distributed.local_size() > 1 else int(stated)
 
 
+class ControlGroup(NamedTuple):
+    """Control group of Linux that limits a process, as that of a container does.
+
+    Attributes:
+        folder: folder of its files; it need not exist.
+        version: 1 or 2, which name their files differently.
+    """
+
+    folder: Path
+    version: int
+
+
+def control_groups(
+    controller: Literal["memory", "cpu"], root: Path = _GROUPS, membership: Path = _MEMBERSHIP
+) -> Iterator[ControlGroup]:
+    """Yield the control groups that may limit this process: its own ones, and those that they are in.
+
+    Args:
+        controller: what they limit.
+        root: folder where control groups are mounted.
+        membership: file that lists those of the process, as ``/proc/self/cgroup`` does.
+    """
+    try:
+        lines = [line.split(":", 2) for line in membership.read_text().splitlines()]
+    except OSError:  # no Linux
+        return
+    for _, controllers, own in lines:
+        if controllers and controller not in controllers.split(","):  # of version 1, about something else
+            continue
+        base, version = (root / controller, 1) if controllers else (root, 2)
+        place = base / own.lstrip("/")
+        # In a container the path may be that of the host, and the group itself is mounted at the root.
+        for folder in (place, *(parent for parent in place.parents if parent.is_relative_to(base))):
+            yield ControlGroup(folder, version)
+
+
 def _cores_of(group: ControlGroup) -> float | None:
     """Read how many cores a control group may use; None without a limit."""
     try:
@@ -164,42 +200,6 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def peak_memory(device: torch.device) -> float:
-    """Return the peak memory of this process in GiB: on the device, or resident on the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    info = psutil.Process().memory_info()
-    return float(getattr(info, "peak_wset", 0) or _peak_resident() or info.rss) / 2**30
-
-
-def _peak_resident() -> int:
-    try:
-        import resource
-    except ImportError:  # Windows, where psutil knows it
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if platform.system() == "Darwin" else peak * 1024
-
-
-def restart_peak_memory(device: torch.device) -> int | None:
-    """Let `peak_memory` begin again at what this process holds now, and return its bytes.
-
-    Returns:
-        None where the system cannot begin again (it needs Linux, or a CUDA device).
-
-    >>> held = restart_peak_memory(torch.device("cpu"))
-    """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device)
-    _give_back_freed()
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # see proc(5)
-    except OSError:
-        return None
-    return _status_bytes("VmRSS")
-
-
 @contextmanager
 def quick_collections() -> Iterator[None]:
     """Exclude the objects that exist now from all garbage collections within the block.
@@ -216,48 +216,6 @@ def quick_collections() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-class MemoryAbove:
-    """Peak memory within a ``with`` block, above the memory held at its start.
-
-    Args:
-        device: device whose memory is measured; on the CPU the resident memory of the process.
-
-    Attributes:
-        gib: set at the end of the block; None where the system cannot tell (it needs Linux, or a CUDA device).
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._start: int | None = None
-        self.gib: float | None = None
-
-    def __enter__(self) -> Self:
-        self._start = restart_peak_memory(self._device)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        cuda = self._device.type == "cuda"
-        peak = torch.cuda.max_memory_allocated(self._device) if cuda else _status_bytes("VmHWM")
-        if self._start is not None and peak is not None:
-            self.gib = max(0, peak - self._start) / 2**30
-
-
-def _give_back_freed() -> None:
-    """Return freed memory to the system; otherwise it is counted as used before, and its reuse is not counted."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if platform.system() == "Linux" else None
-    if trim is not None:  # glibc's; others keep little
-        trim(0)
-
-
-def _status_bytes(name: str) -> int | None:
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
 
 
 def describe_environment(device: torch.device, precision: str) -> dict[str, str | int | float]:

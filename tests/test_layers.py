@@ -21,7 +21,6 @@ LAYERS = {
     "locks": 0,
     "pool": 0,
     "memory": 0,
-    "control_groups": 0,
     "masks": 0,
     "records": 0,
     "mask_records": 0,

@@ -1,9 +1,6 @@
-"""Device, precision, threads and seeds."""
+"""Device, precision, threads, control groups and seeds."""
 
-import ctypes
-import mmap
 import random
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,15 +10,12 @@ import pytest
 import torch
 
 from segtrain import runtime
-from segtrain.control_groups import control_groups
 from segtrain.errors import SegtrainError
 from segtrain.runtime import (
-    MemoryAbove,
+    control_groups,
     describe_environment,
-    peak_memory,
     resolve_device,
     resolve_precision,
-    restart_peak_memory,
     seed_everything,
     thread_count,
     to_device,
@@ -159,59 +153,3 @@ def test_the_environment_is_plain_and_complete() -> None:
     environment = describe_environment(CPU, "fp32")
     assert all(isinstance(value, str | int | float) for value in environment.values())
     assert environment.keys() >= {"segtrain", "torch", "torchvision", "processor", "cores", "threads", "device"}
-    assert 0 < peak_memory(CPU) < 1e3
-
-
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of a stretch of time")
-def test_memory_above_is_the_peak_within() -> None:
-    outside = np.ones(2**26, np.uint8)  # 64 MiB: held before, and a peak from before is no matter
-    with MemoryAbove(CPU) as memory:
-        for _ in range(2):
-            with mmap.mmap(-1, 2**25) as taken:  # 32 MiB, one after the other, straight from the system
-                for page in range(0, 2**25, 2**12):
-                    taken[page] = 1
-    assert outside.any()
-    assert memory.gib is not None
-    assert memory.gib == pytest.approx(2**25 / 2**30, abs=2**23 / 2**30)
-    with MemoryAbove(CPU) as memory:
-        pass
-    assert memory.gib is not None
-    assert memory.gib < 2**23 / 2**30
-
-
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux lets a peak begin again")
-def test_a_peak_begins_again() -> None:
-    np.ones(2**28, np.uint8)  # 256 MiB
-    before = peak_memory(CPU)
-    held = restart_peak_memory(CPU)
-    assert held is not None
-    assert peak_memory(CPU) == pytest.approx(held / 2**30, abs=2**24 / 2**30)
-    assert peak_memory(CPU) < before - 2**27 / 2**30
-
-
-@pytest.mark.skipif(
-    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"),
-    reason="only glibc gives freed memory back on demand",
-)
-def test_what_was_freed_before_is_not_held() -> None:
-    """The same work takes the same memory a second time, though the allocator keeps what it got the first time."""
-
-    def work() -> list[bytes]:
-        return [bytes(1000) for _ in range(2**15)]  # 32 MiB in pieces too small for mmap
-
-    kept = work()[-1]  # at the end of the heap, which therefore does not shrink
-    with MemoryAbove(CPU) as memory:
-        work()
-    assert len(kept) == 1000
-    assert memory.gib is not None
-    assert memory.gib == pytest.approx(2**25 / 2**30, rel=0.25)
-
-
-def test_memory_that_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(Path, "write_text", refuse)
-    with MemoryAbove(CPU) as memory:
-        pass
-    assert memory.gib is None

@@ -26,9 +26,10 @@ from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD, Detections, gathered, predict
 from segtrain.mask_records import column, select
+from segtrain.memory import MemoryAbove
 from segtrain.nodes import build, nearest
 from segtrain.records import Category, group_by_image
-from segtrain.runtime import MemoryAbove, to_device
+from segtrain.runtime import to_device
 from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
 from segtrain.segmenters.tiles import tiled
 

@@ -20,8 +20,7 @@ from segtrain.data.dataset import CocoDataset, plain_sample
 from segtrain.data.images.image_reader import as_tensor
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.memory import NotEnoughMemoryError, free_memory, held_memory
-from segtrain.runtime import MemoryAbove
+from segtrain.memory import MemoryAbove, NotEnoughMemoryError, free_memory, held_memory
 from segtrain.segmenters.tiles import tiled
 from segtrain.training.costly_images import CostlyImages, DrawnBatch
 from segtrain.training.gradients import LESS_MEMORY, describe_images

@@ -10,7 +10,7 @@ from segtrain import distributed
 from segtrain.console import Stage, progress
 from segtrain.data.loader import Batch, TrainingLoader
 from segtrain.errors import SegtrainError
-from segtrain.runtime import peak_memory
+from segtrain.memory import peak_memory
 from segtrain.segmenters import Trainable
 from segtrain.stopping import Stopped, finishing_work, interruptible, stop_requested
 from segtrain.training.gradients import NotFiniteError, norms_by_part

@@ -15,7 +15,7 @@ from segtrain import memory
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.runtime import peak_memory
+from segtrain.memory import peak_memory
 from segtrain.training import forecast
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
 from segtrain.training.costly_images import CostlyImages, input_sizes, object_counts
