@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections import ChainMap, Counter, OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
@@ -216,7 +216,7 @@ def joined(parts: Sequence[Detections], image_ids: Sequence[int]) -> Detections:
         masks=in_order([part.masks for part in parts]),
         boxes=in_order([part.boxes for part in parts]),
         exported_boxes=in_order([part.exported_boxes for part in parts]),
-        complete_above=dict(ChainMap(*(dict(part.complete_above) for part in parts))),
+        complete_above={image_id: score for part in parts for image_id, score in part.complete_above.items()},
     )
 
 
