@@ -313,5 +313,4 @@ def _labels(results: Results, name: str, noun: str) -> str:
     images, objects = results.methods[name].costs.training_images, results.methods[name].costs.training_objects
     if not images:
         return ""
-    text = f" on {images:,.0f} {noun}{'s' if images > 1 else ''}"
-    return text + (f" with {objects:,.0f} labelled object{'s' if objects > 1 else ''}" if objects else "")
+    return f" on {counted(images, noun)}" + (f" with {counted(objects, 'labelled object')}" if objects else "")
