@@ -14,7 +14,14 @@ from segtrain.io import naming, write_atomically
 from segtrain.masks import Rle, encode_crop
 from segtrain.targets import Target
 from segtrain.training.run_state import HEADLINE, VALIDATION
-from segtrain.training.trackers.tracker import PrecisionRecall, Setting, Tracker, TrackerName, start_trackers
+from segtrain.training.trackers.tracker import (
+    PrecisionRecall,
+    RunPlace,
+    Setting,
+    Tracker,
+    TrackerName,
+    start_trackers,
+)
 from segtrain.visualize import Pixels, draw, sheet
 
 _SAMPLES = "training samples"  # name of the sheet that is recorded when a run begins or goes on
@@ -23,8 +30,8 @@ _SAMPLES = "training samples"  # name of the sheet that is recorded when a run b
 class RunLogger:
     """Logger that writes the numbers and images of a run into its folder, and hands them to trackers.
 
-    A run that is broken off repeats the steps behind its last checkpoint to the bit. ``metrics.jsonl`` and TensorBoard
-    are cut there; of other trackers, which keep what they have, those steps are held back.
+    A run that is broken off repeats the steps behind its last checkpoint to the bit. ``metrics.jsonl`` is cut
+    there, and so is what trackers can forget; from the others, which keep what they have, those steps are held back.
 
     Args:
         folder: folder of the run.
@@ -48,7 +55,7 @@ class RunLogger:
     ) -> None:
         self._folder, self._start = folder, step
         self._lines = folder / "metrics.jsonl"
-        self._told: set[tuple[int, bool]] = set()  # steps of training and of validation that trackers know already
+        self._told: set[tuple[int, bool]] = set()  # steps of training and of validation that will be repeated
         if self._lines.exists():
             kept = []
             for line in self._lines.read_text(errors="replace").splitlines():
@@ -60,9 +67,7 @@ class RunLogger:
                     self._told.add((int(at), validates))
             write_atomically(self._lines, "".join(f"{line}\n" for line in kept))
         self._validated = validated
-        cut = [name for name in trackers if name == "tensorboard"]
-        self._cutting = start_trackers(cut, folder, step, validated_at)
-        self._keeping = start_trackers([name for name in trackers if name != "tensorboard"], folder, step, validated_at)
+        self._trackers = start_trackers(trackers, RunPlace(folder, step, validated_at))
 
     def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record numbers by name; undefined ones become null in ``metrics.jsonl`` and stay out of the curves."""
@@ -78,7 +83,7 @@ class RunLogger:
 
     def log_settings(self, settings: Mapping[str, Setting], yaml: str) -> None:
         """Record the settings that were given for the run, and its composed configuration as text."""
-        for tracker in (*self._cutting, *self._keeping):
+        for tracker in self._trackers:
             tracker.log_settings(settings, yaml)
 
     def log_samples(self, images: Sequence[Tensor], targets: Sequence[Target], names: Sequence[str]) -> None:
@@ -120,12 +125,13 @@ class RunLogger:
         Args:
             finished: False if the run has failed or was stopped.
         """
-        for tracker in (*self._cutting, *self._keeping):
+        for tracker in self._trackers:
             tracker.close(finished=finished)
 
     def _of(self, step: int, *, validates: bool) -> list[Tracker]:
         """Return the trackers that do not know the entries of this step yet."""
-        return [*self._cutting, *(self._keeping if (step, validates) not in self._told else ())]
+        told = (step, validates) in self._told
+        return [tracker for tracker in self._trackers if tracker.forgets or not told]
 
 
 def _step_and_names(line: str) -> tuple[float, Collection[str]]:

@@ -10,7 +10,7 @@ import pytest
 
 from segtrain.errors import SegtrainError
 from segtrain.training.logger import RunLogger
-from segtrain.training.trackers.tracker import TrackerName, start_trackers
+from segtrain.training.trackers.tracker import RunPlace, TrackerName, start_trackers
 
 
 def needs(name: str) -> pytest.MarkDecorator:
@@ -83,6 +83,6 @@ def test_a_missing_library_is_named_with_its_extra(tmp_path: Path, monkeypatch: 
     def absent(name: str) -> None:
         raise ModuleNotFoundError(f"No module named {name!r}", name="wandb")
 
-    monkeypatch.setattr("segtrain.training.trackers.tracker.import_module", absent)
+    monkeypatch.setattr("segtrain.training.trackers.tracker.resolve_name", absent)
     with pytest.raises(SegtrainError, match=r"logger=wandb needs the package wandb: pip install 'segtrain\[wandb\]'"):
-        start_trackers(["wandb"], tmp_path, 0, -1)
+        start_trackers(["wandb"], RunPlace(tmp_path, 0, -1))

@@ -4,28 +4,23 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from segtrain.training.trackers.tracker import PROJECT, Setting, Tracker, keep_run_id, known_run_id
+from segtrain.training.trackers.tracker import PROJECT, RunPlace, Setting, Tracker, keep_run_id, known_run_id
 from segtrain.visualize import Pixels
 
 _TEXT = 500  # characters of a parameter's value
-
-
-def start(folder: Path, step: int, validated_at: int) -> "MLflowTracker":
-    """See `start_trackers`."""
-    return MLflowTracker(folder)
 
 
 class MLflowTracker(Tracker):
     """Run of MLflow, on the server of ``MLFLOW_TRACKING_URI`` or in ``mlflow.db`` beside the run's folder.
 
     Args:
-        folder: folder of the run; a run that it has begun goes on.
+        place: place that the run begins at; a resumed run goes on under its name.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, place: RunPlace) -> None:
+        folder = place.folder
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
         import mlflow
 

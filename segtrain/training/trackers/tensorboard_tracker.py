@@ -11,7 +11,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from segtrain.arrays import FloatArray
 from segtrain.io import naming, write_atomically
-from segtrain.training.trackers.tracker import EVENTS, PrecisionRecall, Setting, Tracker
+from segtrain.training.trackers.tracker import EVENTS, PrecisionRecall, RunPlace, Setting, Tracker
 from segtrain.visualize import Pixels
 
 _HEAD, _TAIL = 12, 4  # bytes before and behind an event in a file
@@ -46,11 +46,6 @@ _LAYOUT = {
 _FINAL = ("quality/mask_ap", "quality/mask_ap50", "quality/f1_50", "losses/loss/validation", "losses/loss/training")
 
 
-def start(folder: Path, step: int, validated_at: int) -> "TensorBoardTracker":
-    """See `start_trackers`; entries of an interrupted run beyond the step are removed."""
-    return TensorBoardTracker(folder, step, validated_at)
-
-
 def tag_of(name: str) -> str:
     """Return the tag of a number: TensorBoard sorts groups by their names, losses before quality before speed.
 
@@ -74,19 +69,19 @@ class TensorBoardTracker(Tracker):
     """Writer of an event file in the folder of a run.
 
     Args:
-        folder: folder of the run.
-        step: step that the run begins at.
-        validated_at: step of the latest validation that the run knows of; later ones will be repeated.
+        place: place that the run begins at; entries of an interrupted run beyond it are removed.
     """
 
-    def __init__(self, folder: Path, step: int, validated_at: int) -> None:
-        self._folder, self._start = folder, step
+    forgets = True
+
+    def __init__(self, place: RunPlace) -> None:
+        folder, step = self._folder, self._start = place.folder, place.step
 
         def known(at: int, tags: Collection[str]) -> bool:
             if any(tag.startswith(_REPLACED) for tag in tags):
                 return False
             if any(tag.startswith(_OF_VALIDATION) or tag.endswith("/validation") for tag in tags):
-                return at <= validated_at
+                return at <= place.validated_at
             return at < step or (at == step and not any(tag.startswith(_OF_START) for tag in tags))
 
         for path in folder.glob(EVENTS):

@@ -1,12 +1,12 @@
-"""Interface of the receivers of a run's numbers and pictures, and its start by name."""
+"""Interface of the trackers that receive the numbers and pictures of a run, and their start by name."""
 
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from pkgutil import resolve_name
+from typing import ClassVar, Literal
 
 from segtrain.arrays import FloatArray
 from segtrain.errors import SegtrainError
@@ -15,6 +15,13 @@ from segtrain.visualize import Pixels
 
 TrackerName = Literal["tensorboard", "mlflow", "wandb", "trackio"]
 Setting = str | float | bool
+# Imported when a run begins: each class imports its library.
+_CLASSES: Mapping[TrackerName, str] = {
+    "tensorboard": "tensorboard_tracker:TensorBoardTracker",
+    "mlflow": "mlflow_tracker:MLflowTracker",
+    "wandb": "wandb_tracker:WandbTracker",
+    "trackio": "trackio_tracker:TrackioTracker",
+}
 PROJECT = "segtrain"  # experiment or project that runs are filed under
 EVENTS = "events.out.tfevents.*"  # TensorBoard's files, in the run's folder, whose name is that of the run there
 RUN_IDS = "trackers.json"  # file of a run's folder: the names of the run in the trackers
@@ -51,8 +58,36 @@ class PrecisionRecall:
         return value
 
 
+@dataclass(frozen=True)
+class RunPlace:
+    """Folder of a run, and the point of the training that it begins at or goes on from.
+
+    Attributes:
+        folder: folder of the run.
+        step: step that the run begins at.
+        validated_at: step of the latest validation that the run knows of; later ones will be repeated.
+    """
+
+    folder: Path
+    step: int
+    validated_at: int
+
+
 class Tracker(ABC):
-    """Receiver of the numbers of a run; what one cannot show it leaves out."""
+    """Receiver of the numbers of a run; what one cannot show it leaves out.
+
+    Attributes:
+        forgets: True if it removes the entries that a resumed run will repeat; from others the repeated ones are held
+            back.
+
+    Args:
+        place: place that the run begins at.
+    """
+
+    forgets: ClassVar[bool] = False
+
+    @abstractmethod
+    def __init__(self, place: RunPlace) -> None: ...
 
     @abstractmethod
     def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -107,14 +142,12 @@ def keep_run_id(folder: Path, name: str, run_id: str) -> None:
     write_atomically(path, json.dumps({**known, name: run_id}))
 
 
-def start_trackers(names: Sequence[TrackerName], folder: Path, step: int, validated_at: int) -> list[Tracker]:
+def start_trackers(names: Sequence[TrackerName], place: RunPlace) -> list[Tracker]:
     """Start trackers.
 
     Args:
         names: names of the trackers.
-        folder: folder of the run.
-        step: step that the run begins at.
-        validated_at: step of the latest validation that the run knows of.
+        place: place that the run begins at.
 
     Raises:
         SegtrainError: the library of a tracker is missing.
@@ -122,8 +155,7 @@ def start_trackers(names: Sequence[TrackerName], folder: Path, step: int, valida
     started: list[Tracker] = []
     for name in dict.fromkeys(names):
         try:
-            module = import_module(f"segtrain.training.trackers.{name}_tracker")
-            started.append(module.start(folder, step, validated_at))
+            started.append(resolve_name(f"{__package__}.{_CLASSES[name]}")(place))
         except ModuleNotFoundError as error:
             raise SegtrainError(
                 f"logger={name} needs the package {error.name}: pip install 'segtrain[{name}]'"

@@ -2,27 +2,22 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from segtrain.arrays import FloatArray
-from segtrain.training.trackers.tracker import PROJECT, Setting, Tracker, keep_run_id, known_run_id
+from segtrain.training.trackers.tracker import PROJECT, RunPlace, Setting, Tracker, keep_run_id, known_run_id
 from segtrain.visualize import Pixels
-
-
-def start(folder: Path, step: int, validated_at: int) -> "TrackioTracker":
-    """See `start_trackers`."""
-    return TrackioTracker(folder)
 
 
 class TrackioTracker(Tracker):
     """Run of Trackio, in ``TRACKIO_DIR`` or in ``trackio`` beside the run's folder.
 
     Args:
-        folder: folder of the run; a run that it has begun goes on.
+        place: place that the run begins at; a resumed run goes on under its name.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, place: RunPlace) -> None:
+        folder = place.folder
         os.environ.setdefault("TRACKIO_DIR", str(folder.absolute().parent / "trackio"))  # read when it is imported
         import trackio
 

@@ -2,28 +2,23 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from segtrain.arrays import FloatArray
-from segtrain.training.trackers.tracker import PROJECT, Setting, Tracker, keep_run_id, known_run_id
+from segtrain.training.trackers.tracker import PROJECT, RunPlace, Setting, Tracker, keep_run_id, known_run_id
 from segtrain.visualize import Pixels
-
-
-def start(folder: Path, step: int, validated_at: int) -> "WandbTracker":
-    """See `start_trackers`."""
-    return WandbTracker(folder)
 
 
 class WandbTracker(Tracker):
     """Run of Weights & Biases; ``WANDB_MODE=online`` sends it, else ``wandb sync RUN/wandb/offline-run-*`` does later.
 
     Args:
-        folder: folder of the run; a run that it has begun goes on under its name.
+        place: place that the run begins at; a resumed run goes on under its name.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, place: RunPlace) -> None:
+        folder = place.folder
         import wandb
 
         self._wandb = wandb
