@@ -24,6 +24,7 @@ from segtrain.benchmark.tuning import Tuning
 from segtrain.cli.command_line import Command
 from segtrain.cli.config import Data, check_values
 from segtrain.cli.overrides import about_data, given_keys
+from segtrain.console import print_text
 from segtrain.data.coco.index import require_instances
 from segtrain.data.layouts import with_layout
 from segtrain.data.open_data import open_data
@@ -158,7 +159,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     kept.drop_others()
     folder.finish()
     rich.print(terminal_table(results))
-    print(f"Report: {report}")
+    print_text(f"Report: {report}")
     return Evaluation(results, report)
 
 

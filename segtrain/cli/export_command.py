@@ -19,6 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Args:
         arguments: arguments of the command; None for those of the process.
+
+    Raises:
+        SegtrainError: an argument or the input is at fault.
     """
     try:
         options = _parser().parse_args(arguments)
@@ -27,9 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stop:
         print_error("stopped; nothing was written")
         return stop.exit_code
-    except (SegtrainError, OSError) as error:
-        print_error(error)
-        return 1
 
 
 def _export(options: argparse.Namespace) -> int:

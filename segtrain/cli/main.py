@@ -5,9 +5,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 
 import segtrain
+from segtrain.errors import SegtrainError
 from segtrain.values import join_choices
 
 # Nothing heavy is imported here: each command imports what it needs when it runs.
@@ -44,34 +46,13 @@ def _check(program: Sequence[str], arguments: Sequence[str]) -> int:
     return main(arguments, check_html)
 
 
-def _convert(program: Sequence[str], arguments: Sequence[str]) -> int:
-    from segtrain.convert.convert_command import main
-
-    return main(arguments)
-
-
-def _predict(program: Sequence[str], arguments: Sequence[str]) -> int:
-    from segtrain.cli.predict import main
-
-    return main(arguments)
-
-
-def _export(program: Sequence[str], arguments: Sequence[str]) -> int:
-    from segtrain.cli.export_command import main
-
-    return main(arguments)
-
-
-def _curves(program: Sequence[str], arguments: Sequence[str]) -> int:
-    from segtrain.cli.run_curves import main
-
-    return main(arguments)
-
-
-def _replay(program: Sequence[str], arguments: Sequence[str]) -> int:
-    from segtrain.cli.replay import main
-
-    return main(arguments)
+def _run(module: str, program: Sequence[str], arguments: Sequence[str]) -> int:
+    """Run the command of a module; an error of its input, or of a file, is one line on stderr."""
+    try:
+        code: int = import_module(module).main(arguments)
+    except (SegtrainError, OSError) as error:
+        return _failed(error)
+    return code
 
 
 COMMANDS = {
@@ -79,12 +60,16 @@ COMMANDS = {
     "evaluate": Entry(
         "benchmark networks against classical segmentation, and write a report", partial(_launch, "evaluate")
     ),
-    "predict": Entry("segment new images with a trained network or a classical method", _predict),
-    "export": Entry("write a trained network for torchvision, ONNX or torch.export", _export),
+    "predict": Entry(
+        "segment new images with a trained network or a classical method", partial(_run, "segtrain.cli.predict")
+    ),
+    "export": Entry(
+        "write a trained network for torchvision, ONNX or torch.export", partial(_run, "segtrain.cli.export_command")
+    ),
     "check": Entry("check a COCO data set for mistakes", _check),
-    "convert": Entry("convert labels of other tools to COCO json", _convert),
-    "curves": Entry("draw the curves of training runs, several in one chart", _curves),
-    "replay": Entry("repeat a training step whose loss was not finite", _replay),
+    "convert": Entry("convert labels of other tools to COCO json", partial(_run, "segtrain.convert.convert_command")),
+    "curves": Entry("draw the curves of training runs, several in one chart", partial(_run, "segtrain.cli.run_curves")),
+    "replay": Entry("repeat a training step whose loss was not finite", partial(_run, "segtrain.cli.replay")),
 }
 
 
@@ -106,9 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name == "--version":
         print(_versions())
         return 0
+    return _failed(f"{name}: no such command; choose {join_choices(list(COMMANDS))}")
+
+
+def _failed(message: object) -> int:
+    """Print an error, and return the exit code."""
     from segtrain.console import print_error
 
-    print_error(f"{name}: no such command; choose {join_choices(list(COMMANDS))}")
+    print_error(message)
     return 1
 
 

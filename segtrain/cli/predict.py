@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Args:
         arguments: arguments of the command; None for those of the process.
+
+    Raises:
+        SegtrainError: an argument or the input is at fault.
     """
     try:
         options = _parser().parse_args(arguments)
@@ -39,9 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stop:
         print_error("stopped; the same command goes on with the images that remain")
         return stop.exit_code
-    except (SegtrainError, OSError) as error:
-        print_error(error)
-        return 1
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from segtrain.console import CommandParser, print_error
+from segtrain.console import CommandParser, print_text
 from segtrain.errors import SegtrainError
 from segtrain.io import without_controls, write_atomically
 from segtrain.report.curves_page import curves_page
@@ -25,22 +25,21 @@ def main(arguments: Sequence[str]) -> int:
 
     Returns:
         The exit code.
+
+    Raises:
+        SegtrainError: an argument is wrong, or a run has no numbers.
     """
     parser = CommandParser(prog="segtrain curves", description="Draw the curves of training runs, also while they run.")
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run, such as runs/train/NAME")
     parser.add_argument("--out", type=Path, default=Path(PAGE), help=f"path of the page, by default ./{PAGE}")
-    try:
-        given = parser.parse_args(arguments)
-        if given.out.is_dir() or (given.out.is_file() and _MARK not in given.out.read_bytes()[:1000]):
-            raise SegtrainError(f"{given.out}: exists already, and is no page of segtrain curves; choose another --out")
-        runs = {name: RunHistory.read(folder) for name, folder in _named(given.runs).items()}
-        if empty := [name for name, history in runs.items() if not history.series]:
-            raise SegtrainError(f"{empty[0]}: its metrics.jsonl holds no number yet; wait for its first steps")
-        write_atomically(given.out, without_controls(curves_page(runs)))
-    except SegtrainError as error:
-        print_error(error)
-        return 1
-    print(f"Curves: {given.out}")
+    given = parser.parse_args(arguments)
+    if given.out.is_dir() or (given.out.is_file() and _MARK not in given.out.read_bytes()[:1000]):
+        raise SegtrainError(f"{given.out}: exists already, and is no page of segtrain curves; choose another --out")
+    runs = {name: RunHistory.read(folder) for name, folder in _named(given.runs).items()}
+    if empty := [name for name, history in runs.items() if not history.series]:
+        raise SegtrainError(f"{empty[0]}: its metrics.jsonl holds no number yet; wait for its first steps")
+    write_atomically(given.out, without_controls(curves_page(runs)))
+    print_text(f"Curves: {given.out}")
     return 0
 
 

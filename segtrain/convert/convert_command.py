@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from segtrain.console import CommandParser, print_error, print_text, with_progress
+from segtrain.console import CommandParser, print_text, with_progress
 from segtrain.convert.coco_writer import write_coco
 from segtrain.convert.formats import FORMATS, WRITERS, choose_format
 from segtrain.convert.label_files import read_text
@@ -26,13 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Args:
         arguments: arguments of the command; None for those of the process.
+
+    Raises:
+        SegtrainError: an argument or the input is at fault.
     """
-    try:
-        options = _parser().parse_args(arguments)
-        return _convert(options)
-    except (SegtrainError, OSError) as error:
-        print_error(error)
-        return 1
+    return _convert(_parser().parse_args(arguments))
 
 
 def _convert(options: argparse.Namespace) -> int:
