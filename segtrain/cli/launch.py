@@ -71,18 +71,19 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
     def main(cfg: DictConfig) -> object:
         hydra_config = HydraConfig.get()
         output_dir = Path(hydra_config.runtime.output_dir)
-        sweep_dir = Path(hydra_config.sweep.dir) if hydra_config.mode is RunMode.MULTIRUN else None
+        in_sweep = hydra_config.mode is RunMode.MULTIRUN
+        sweep_dir, number = (Path(hydra_config.sweep.dir), hydra_config.job.num) if in_sweep else (None, 0)
         # Of a sweep in one process, the callback hears of an error, and the other jobs go on.
         is_job = sweep_dir is not None and config_name == "train" and not processes.several()
         # Here and not around Hydra, which would add a line of its own to the error.
         errors = nullcontext() if is_job else _errors_as_one_line(debugging)
         kept = _removed_if_empty(output_dir, sweep_dir)
         command = _command(config_name, program, arguments)
-        with errors, kept, locked_folder(output_dir), interruption_noted(sweep_dir, command), requeued():
+        with errors, kept, locked_folder(output_dir), interruption_noted(sweep_dir, number, command), requeued():
             values = {**_checked((cfg, (), ()))[0], "output_dir": str(output_dir)}
             if is_job:
                 assert sweep_dir is not None
-                if (job := find_finished(sweep_dir, hydra_config.job.num, command.overrides)) is not None:
+                if (job := find_finished(sweep_dir, number, command.overrides)) is not None:
                     return tell_of_finished(job)
             else:
                 start_logging()  # for jobs the callback has done it
@@ -103,10 +104,10 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
             return
         arguments = processes.continued(arguments)
         written_out = list(map(expand_shorthand, with_search_path(arguments)))
-        _check_command(config_name, written_out)
+        sweep_dir = _check_command(config_name, written_out)
         sys.argv = [program[-1], *overrides_first(written_out)]  # where Hydra looks for them
         try:
-            with failed_jobs_in_one_line():
+            with failed_jobs_in_one_line(), nullcontext() if sweep_dir is None else _reserved(sweep_dir):
                 hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(main)()
         except JobsFailed:
             processes.finish()
@@ -216,6 +217,14 @@ def _removed_if_empty(folder: Path, sweep_dir: Path | None = None) -> Iterator[N
 
 
 @contextmanager
+def _reserved(folder: Path) -> Iterator[None]:
+    """Keep a folder, which is made if it is missing, from other commands."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _removed_if_empty(folder), locked_folder(folder):
+        yield
+
+
+@contextmanager
 def _errors_as_one_line(debugging: bool) -> Iterator[None]:
     try:
         yield
@@ -269,22 +278,28 @@ def _command(config_name: str, program: Sequence[str], arguments: Sequence[str])
     return Command(processes.program_of(program), arguments, overrides, folders, hydra_config, f"{config_name}.log")
 
 
-def _check_command(config_name: str, arguments: Sequence[str]) -> None:
-    """Find mistakes before Hydra makes or changes the run's folder."""
+def _check_command(config_name: str, arguments: Sequence[str]) -> Path | None:
+    """Find mistakes before Hydra makes or changes the run's folder.
+
+    Returns:
+        The folder of a sweep with a journal, if the command names it; None otherwise.
+    """
     if not check_options(arguments):
-        return
+        return None
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     sweep = is_sweep(arguments)
     values = compose_runs(config_name, overrides, sweep=sweep)[0]
     resume = _resumes_in_place(values)
-    if resume and not any(override.startswith("output_dir=") for override in overrides):
+    is_named = any(override.startswith("output_dir=") for override in overrides)
+    if resume and not is_named:
         raise SegtrainError("resume=auto needs output_dir=DIR, the folder of the run to go on with")
     folder = Path(values["output_dir"])
     jobs = [path for path in folder.glob("*") if path.name.isdecimal()] if sweep else []
-    repeats = sweep and config_name == "train" and not values["overwrite"]
-    begun = check_repeated(folder, overrides) if repeats else set()
+    has_journal = sweep and config_name == "train"
+    begun = check_repeated(folder, overrides) if has_journal and not values["overwrite"] else set()
     for path in (folder, *sorted(jobs)):
         _check_output_dir(config_name, path, values["overwrite"], resume or path.name in begun)
+    return folder if has_journal and is_named else None
 
 
 def _resumes_in_place(config: Mapping[str, Any]) -> bool:

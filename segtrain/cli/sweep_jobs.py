@@ -1,4 +1,4 @@
-"""Sweeps of ``train``: the callback that Hydra tells of each job, and jobs that fail, are skipped or go on."""
+"""Sweeps of ``train``: Hydra's callback for their jobs, and the rules by which a repeated sweep goes on."""
 
 import itertools
 import logging
@@ -112,13 +112,14 @@ class SweepCallback(Callback):
         _write(folder, jobs)
         import rich
 
-        from segtrain.report.sweep_table import terminal_table
+        from segtrain.console import print_text
+        from segtrain.report.sweep_table import PAGE, terminal_table
 
-        rich.get_console().print(terminal_table(jobs))
+        rich.print(terminal_table(jobs))
         for job in jobs:
             if job.state == "failed":
-                rich.get_console().print(f"job {job.number} has failed: {job.error}", markup=False, highlight=False)
-        rich.get_console().print(f"Sweep: {folder / 'sweep.html'}", soft_wrap=True, markup=False, highlight=False)
+                print_text(f"job {job.number} has failed: {job.error}")
+        print_text(f"Sweep: {folder / PAGE}")
         if any(job.state != "finished" for job in jobs):
             raise JobsFailed(1)
 
@@ -195,11 +196,12 @@ def tell_of_finished(job: SweepJob) -> float:
 
 
 @contextmanager
-def interruption_noted(folder: Path | None, command: Command) -> Iterator[None]:
+def interruption_noted(folder: Path | None, number: int, command: Command) -> Iterator[None]:
     """Note that the job inside was stopped by a signal, and tell how the sweep goes on.
 
     Args:
         folder: folder of the sweep; None for a run that is not part of one.
+        number: number of the job.
         command: command that has started the job.
 
     Raises:
@@ -209,14 +211,14 @@ def interruption_noted(folder: Path | None, command: Command) -> Iterator[None]:
         yield
     except Stopped as stop:
         journal = [] if folder is None else read_journal(folder)
-        running = [job for job in journal if job.overrides == list(command.overrides) and job.state == "running"]
+        running = [job for job in journal if job.number == number and job.state == "running"]
         if folder is None or not running:
             raise
         note(folder, replace(running[0], state="interrupted", time=0.0))
         _write(folder, read_journal(folder))
         how = str(stop).partition("; ")[0] or "interrupted"
         again = command.line_of_sweep(folder)
-        raise Stopped(stop.number, f"job {running[0].number}: {how}; go on with: {again}") from None
+        raise Stopped(stop.number, f"job {number}: {how}; go on with: {again}") from None
 
 
 def check_repeated(folder: Path, overrides: Sequence[str]) -> set[str]:

@@ -82,7 +82,7 @@ def _facts(history: RunHistory) -> tuple[str, ...]:
 
 
 def _losses(runs: Mapping[str, RunHistory]) -> CurveSection:
-    names = [name for name in _names(runs, "train/loss") if name == "loss" or name != "loss_scale"]
+    names = [name for name in _names(runs, "train/loss") if name != "loss_scale"]
     charts = [_loss_chart(runs, name) for name in names]
     several = " Solid lines are losses of validation, dotted ones those of training." if len(runs) > 1 else ""
     lead = (

@@ -10,7 +10,7 @@ from segtrain.report.html import page_environment
 from segtrain.report.parallel_axes import ParallelLine, parallel_chart
 from segtrain.report.text import number_text
 from segtrain.training.run_history import RunHistory
-from segtrain.training.sweep_journal import SweepGroup, SweepJob, differing_keys, group_jobs
+from segtrain.training.sweep_journal import SweepGroup, SweepJob, describe_states, differing_keys, group_jobs
 
 _CURVES = 5  # settings whose best job is drawn
 _SECTIONS = ("quality", "losses")
@@ -35,7 +35,7 @@ def sweep_page(folder: Path, jobs: Sequence[SweepJob]) -> str:
             groups=groups,
             jobs=[job for group in groups for job in group.jobs],
             keys=keys,
-            counts=SweepGroup({}, jobs).state,
+            counts=describe_states(jobs),
             styles=styles,
             number=number_text,
             parallel=parallel_chart(keys, "mask AP", lines) if keys and len(lines) > 1 else None,

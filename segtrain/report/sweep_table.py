@@ -12,7 +12,7 @@ from rich.text import Text
 from segtrain.io import without_controls, write_atomically
 from segtrain.report.sweep_page import sweep_page
 from segtrain.report.text import number_text
-from segtrain.training.sweep_journal import SweepGroup, SweepJob, differing_keys, group_jobs
+from segtrain.training.sweep_journal import SweepGroup, SweepJob, describe_states, differing_keys, group_jobs
 
 CSV, PAGE = "sweep.csv", "sweep.html"
 _NUMBERS = ("mask_ap", "mean_of_seeds", "spread_of_seeds", "minutes", "state", "error")
@@ -58,8 +58,8 @@ def terminal_table(jobs: Sequence[SweepJob]) -> RichTable:
     several = any(len(group.jobs) > 1 for group in groups)
     caption = "mask AP: mean of the seeds ± standard deviation" if several else None
     table = RichTable(
-        title=sweep_title(jobs), title_justify="left", caption=caption, caption_justify="left", header_style="bold",
-        box=SIMPLE_HEAD,
+        title=f"Sweep: {describe_states(jobs)}", title_justify="left", caption=caption, caption_justify="left",
+        header_style="bold", box=SIMPLE_HEAD,
     )  # fmt: skip
     for key in keys or ["settings"]:
         table.add_column(key, overflow="fold")
@@ -72,11 +72,6 @@ def terminal_table(jobs: Sequence[SweepJob]) -> RichTable:
         value = Text(value_text(group), style="bold green" if best else "")
         table.add_row(*settings, value, f"{group.minutes:.1f}", Text(group.state))
     return table
-
-
-def sweep_title(jobs: Sequence[SweepJob]) -> str:
-    """Return a line that counts the jobs of a sweep by their states."""
-    return f"Sweep: {SweepGroup({}, jobs).state if jobs else 'no job has begun'}"
 
 
 def value_text(group: SweepGroup) -> str:

@@ -1,4 +1,4 @@
-"""What the curves of a run say in words: overfitting, underfitting, and whether a longer training would help."""
+"""Sentences on the fit of a training run: overfitting, underfitting, and the use of a longer training."""
 
 from segtrain.training.run_history import RunHistory
 

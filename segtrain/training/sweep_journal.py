@@ -163,19 +163,24 @@ class SweepGroup:
 
     @property
     def state(self) -> str:
-        """States of its jobs in words.
-
-        >>> SweepGroup({}, [SweepJob(0, [], "finished", "0"), SweepJob(1, [], "failed", "1")]).state
-        '1 finished, 1 failed'
-        """
-        states = [job.state for job in self.jobs]
-        return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+        """States of its jobs in words."""
+        return describe_states(self.jobs)
 
     @property
     def name(self) -> str:
         """Its settings in one line, with the last parts of their keys."""
         named = [f"{short_key(key, list(self.settings))}={value}" for key, value in self.settings.items()]
         return " ".join(named) or "all jobs"
+
+
+def describe_states(jobs: Sequence[SweepJob]) -> str:
+    """Count jobs by their states, in words.
+
+    >>> describe_states([SweepJob(0, [], "finished", "0"), SweepJob(1, [], "failed", "1")])
+    '1 finished, 1 failed'
+    """
+    states = [job.state for job in jobs]
+    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "no job has begun"
 
 
 def short_key(key: str, keys: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from segtrain.cli.overrides import _PACKAGES
 from segtrain.cli.sweep_jobs import combinations, jobs_at_once
+from segtrain.locks import locked_folder
 from segtrain.training.checkpoint import load_checkpoint
 from segtrain.training.sweep_journal import JOURNAL, read_journal
 from tests.conftest import Workplace
@@ -63,6 +64,8 @@ def test_the_same_command_skips_what_is_finished_and_resumes_what_was_killed(
     assert {row["mean_of_seeds"] for row in rows(folder)} == {str(sum(job.value or 0 for job in jobs) / 2)}
     other = message(run("train", *arguments, "optimizer.lr=1e-3", folder=tmp_path))
     assert "sweep: job 0 was begun with no optimizer.lr, and now has optimizer.lr=0.001" in other
+    with locked_folder(folder):
+        assert "sweep is in use by process" in message(run("train", *arguments, folder=tmp_path))
 
 
 def test_all_combinations_are_checked_before_the_first_job(tmp_path: Path) -> None:
