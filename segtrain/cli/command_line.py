@@ -4,7 +4,7 @@ import logging
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging.handlers import MemoryHandler
@@ -16,16 +16,8 @@ from omegaconf import OmegaConf
 from segtrain.cli.hydra_options import is_sweep
 from segtrain.io import naming, one_line, without_controls
 from segtrain.nodes import quote_override
+from segtrain.training.sweep_journal import settings_of
 
-_OF_THE_FOLDER = (
-    "output_dir",
-    "overwrite",
-    "resume",
-    "logger",
-    "threads",
-    "device",
-)  # settings that do not change what is learned
-_OF_THE_PLACE = ("output_dir", "overwrite")
 ERRORS = "segtrain.errors"  # logger of the lines that stderr shows
 
 
@@ -71,9 +63,8 @@ class Command:
         'python train.py seed=1 overwrite=false'
         """
         own = self.overrides if is_sweep(self.arguments) else self.arguments
-        kept = [argument for argument in own if re.split("[.=]", argument.lstrip("+"))[0] not in settings]
         given = [f"{key}={quote_override(value)}" for key, value in settings.items()]
-        return shlex.join([*self.program, *kept, *given])
+        return shlex.join([*self.program, *_without(own, settings), *given])
 
     def line_of_sweep(self, folder: Path) -> str:
         """Return the command of the sweep that this job is part of, as it goes on in its folder.
@@ -84,7 +75,7 @@ class Command:
         >>> Command(("python", "train.py"), ["-m", "seed=0,1", "overwrite=true"], []).line_of_sweep(Path("runs/a"))
         'python train.py -m seed=0,1 output_dir=runs/a'
         """
-        kept = [argument for argument in self.arguments if argument.partition("=")[0] not in _OF_THE_PLACE]
+        kept = _without(self.arguments, ("output_dir", "overwrite"))
         return shlex.join([*self.program, *kept, f"output_dir={quote_override(str(folder))}"])
 
     def given_settings(self) -> dict[str, str | float]:
@@ -93,13 +84,8 @@ class Command:
         >>> Command((), [], ["experiment=nuclei", "optimizer.lr=1e-3", "seed=3", "output_dir=runs/a"]).given_settings()
         {'experiment': 'nuclei', 'optimizer.lr': 0.001, 'seed': 3}
         """
-        found: dict[str, str | float] = {"experiment": "demo"}
-        for override in self.overrides:
-            key, _, value = override.lstrip("+").partition("=")
-            if key.startswith("~") or re.split("[.]", key)[0] in _OF_THE_FOLDER:
-                continue
-            found[key] = _number(value)
-        return found
+        given = {key: value for key, value in settings_of(self.overrides).items() if not key.startswith("~")}
+        return {"experiment": "demo", **{key: _number(value) for key, value in given.items()}}
 
     def record(
         self, config: Mapping[str, Any], output_dir: Path, changes: Mapping[str, tuple[Any, Any]] | None = None
@@ -129,6 +115,11 @@ class Command:
             with naming(path):
                 path.write_text(OmegaConf.to_yaml(record), encoding="utf-8")
         _log_to(output_dir / self.log_name)
+
+
+def _without(arguments: Sequence[str], keys: Collection[str]) -> list[str]:
+    """Leave out the arguments that set some keys, or keys below them."""
+    return [argument for argument in arguments if re.split("[.=]", argument.lstrip("+"))[0] not in keys]
 
 
 def _number(text: str) -> str | float:
