@@ -9,7 +9,7 @@ from segtrain.console import CommandParser, print_text
 from segtrain.errors import SegtrainError
 from segtrain.io import without_controls, write_atomically
 from segtrain.report.curves_page import curves_page
-from segtrain.training.run_history import RunHistory
+from segtrain.training.run_history import METRICS, RunHistory
 
 PAGE = "curves.html"  # in the folder of a run
 _MARK = b'content="segtrain curves"'  # of pages that may be replaced
@@ -35,9 +35,10 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     if given.out.is_dir() or (given.out.is_file() and _MARK not in given.out.read_bytes()[:1000]):
         raise SegtrainError(f"{given.out}: exists already, and is no page of segtrain curves; choose another --out")
-    runs = {name: RunHistory.read(folder) for name, folder in _named(given.runs).items()}
-    if empty := [name for name, history in runs.items() if not history.series]:
-        raise SegtrainError(f"{empty[0]}: its metrics.jsonl holds no number yet; wait for its first steps")
+    folders = _named(given.runs)
+    runs = {name: RunHistory.read(folder) for name, folder in folders.items()}
+    if empty := [folders[name] for name, history in runs.items() if not history.series]:
+        raise SegtrainError(f"{empty[0]}: no numbers in {METRICS}; give the folder of a run, after its first steps")
     write_atomically(given.out, without_controls(curves_page(runs)))
     print_text(f"Curves: {given.out}")
     return 0
@@ -85,7 +86,6 @@ class CurvesPage:
         self._next = started + took / _SHARE
 
     def _write(self) -> None:
-        if (self._folder / "metrics.jsonl").is_file():
-            history = RunHistory.read(self._folder)
-            if history.series:
-                write_atomically(self._folder / PAGE, without_controls(curves_page({self._folder.name: history})))
+        history = RunHistory.read(self._folder)
+        if history.series:
+            write_atomically(self._folder / PAGE, without_controls(curves_page({self._folder.name: history})))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from segtrain.arrays import FloatArray
 from segtrain.io import naming, write_atomically
 from segtrain.masks import Rle, encode_crop
 from segtrain.targets import Target
+from segtrain.training.run_history import METRICS, parse_line
 from segtrain.training.run_state import HEADLINE, VALIDATION
 from segtrain.training.trackers.tracker import (
     PrecisionRecall,
@@ -54,17 +55,19 @@ class RunLogger:
         validated: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder, self._start = folder, step
-        self._lines = folder / "metrics.jsonl"
+        self._lines = folder / METRICS
         self._told: set[tuple[int, bool]] = set()  # steps of training and of validation that will be repeated
         if self._lines.exists():
             kept = []
             for line in self._lines.read_text(errors="replace").splitlines():
-                at, names = _step_and_names(line)
-                validates = any(name.startswith(VALIDATION) for name in names)
+                parsed = parse_line(line)
+                if parsed is None:
+                    continue
+                at, validates = parsed[0], any(name.startswith(VALIDATION) for name in parsed[1])
                 if at <= (validated_at if validates else step):
                     kept.append(line)
-                elif at < math.inf:
-                    self._told.add((int(at), validates))
+                else:
+                    self._told.add((at, validates))
             write_atomically(self._lines, "".join(f"{line}\n" for line in kept))
         self._validated = validated
         self._trackers = start_trackers(trackers, RunPlace(folder, step, validated_at))
@@ -132,16 +135,6 @@ class RunLogger:
         """Return the trackers that do not know the entries of this step yet."""
         told = (step, validates) in self._told
         return [tracker for tracker in self._trackers if tracker.forgets or not told]
-
-
-def _step_and_names(line: str) -> tuple[float, Collection[str]]:
-    """Return the step and the names of a line of ``metrics.jsonl``; infinity for a line that a crash cut."""
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return math.inf, ()
-    step = entry.get("step") if isinstance(entry, dict) else None
-    return (step, entry) if isinstance(step, int) else (math.inf, ())
 
 
 def to_pixels(image: Tensor) -> Pixels:

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from segtrain.errors import SegtrainError
-
+METRICS = "metrics.jsonl"  # in the folder of a run: a JSON object a line
 Series = Sequence[tuple[int, float]]  # (step, value)
 
 
@@ -28,22 +28,12 @@ class RunHistory:
 
     @classmethod
     def read(cls, folder: Path) -> "RunHistory":
-        """Read the numbers of a run's folder; a last line that a crash cut is left out.
-
-        Raises:
-            SegtrainError: the folder holds no ``metrics.jsonl``.
-        """
-        path = folder / "metrics.jsonl"
-        if not path.is_file():
-            raise SegtrainError(f"{folder}: holds no metrics.jsonl; give the folder of a training run")
+        """Read the numbers of a run's folder; a folder without ``metrics.jsonl`` has none."""
+        path = folder / METRICS
         found: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
-        for line in path.read_text(errors="replace").splitlines():
-            try:
-                entry = json.loads(line)
-                step = int(entry.pop("step"))
-            except (ValueError, TypeError, KeyError, AttributeError):
-                continue
-            for name, value in entry.items():
+        for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
+            step, values = parse_line(line) or (0, {})
+            for name, value in values.items():
                 if isinstance(value, int | float):
                     found[name].append((step, float(value)))
         return cls(dict(found))
@@ -63,3 +53,17 @@ class RunHistory:
         """Return the mean of a number over the steps above one and up to another; None without a value there."""
         values = [value for step, value in self.of(name) if first < step <= last]
         return sum(values) / len(values) if values else None
+
+
+def parse_line(line: str) -> tuple[int, dict[str, Any]] | None:
+    """Return the step and the values of a line of ``metrics.jsonl``; None for one that a crash cut.
+
+    >>> parse_line('{"step": 3, "train/loss": 0.5}'), parse_line('{"step": 4, "tra')
+    ((3, {'train/loss': 0.5}), None)
+    """
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    step = entry.pop("step", None) if isinstance(entry, dict) else None
+    return (step, entry) if isinstance(step, int) else None

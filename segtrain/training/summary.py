@@ -103,9 +103,8 @@ def say_how_it_fits(folder: Path) -> None:
     Args:
         folder: folder of the run.
     """
-    if (folder / "metrics.jsonl").exists():
-        for line in describe_fit(RunHistory.read(folder)):
-            logger.info(line)
+    for line in describe_fit(RunHistory.read(folder)):
+        logger.info(line)
 
 
 def _in_each_process() -> str:

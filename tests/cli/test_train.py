@@ -292,5 +292,5 @@ def test_curves_lie_in_the_folder_and_can_be_laid_over_others(
     assert main(["curves", str(tmp_path), "--out", str(tmp_path / "new.html")]) == 1
     said = capsys.readouterr().err.splitlines()
     assert [line.partition(": ")[2].partition(";")[0] for line in said] == [
-        f"{page}: exists already, and is no page of segtrain curves", f"{tmp_path}: holds no metrics.jsonl",
+        f"{page}: exists already, and is no page of segtrain curves", f"{tmp_path}: no numbers in metrics.jsonl",
     ]  # fmt: skip
