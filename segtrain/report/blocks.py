@@ -81,7 +81,8 @@ class Charts:
     @property
     def lines(self) -> dict[str, Style]:
         """Styles of the lines that the legend names."""
-        return self.charts[0].legend if self.legend else {}
+        charts = self.charts if self.legend else ()
+        return {name: style for chart in charts for name, style in chart.legend.items()}
 
     @property
     def bars(self) -> list[tuple[int, str]]:

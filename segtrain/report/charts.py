@@ -195,9 +195,9 @@ class Chart:
 
     @property
     def legend(self) -> dict[str, Style]:
-        """Styles of the named lines, the one drawn last, which lies on top, first."""
+        """Styles of the named lines, the one drawn last, which lies on top, first; of lines of one name its style."""
         lines = [series for series in self.series if isinstance(series, Line)]
-        return {line.name: line.style for line in reversed(lines) if line.style}
+        return dict(reversed({line.name: line.style for line in lines if line.style}.items()))
 
     def svg(self) -> Markup:
         """Write the chart once for each of its widths; the style sheet shows the one that fits."""

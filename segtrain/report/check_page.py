@@ -77,7 +77,8 @@ def check_page(report: CheckReport, title: str, summary: str, images: Sequence[S
         .get_template("check.html.jinja")
         .render(
             title=title,
-            summary=summary,
+            command="check",
+            facts=summary,
             report=report,
             kinds=ISSUE_TYPES,
             images=images,

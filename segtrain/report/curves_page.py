@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from segtrain.report.blocks import Block, Charts, Paragraph, Section
 from segtrain.report.charts import Axis, Chart, Line, Style, series_styles
 from segtrain.report.html import page_environment
 from segtrain.report.text import number_text
@@ -21,23 +22,6 @@ _TIME = {
 }
 
 
-@dataclass(frozen=True)
-class CurveSection:
-    """Charts under a heading, with the styles of their lines by name."""
-
-    key: str
-    title: str
-    lead: str
-    charts: Sequence[Chart]
-    styles: Mapping[str, Style]
-
-    @property
-    def legend(self) -> dict[str, Style]:
-        """Styles of the lines that are drawn; a name with lines of two kinds has the style of the first kind."""
-        drawn = {name for chart in self.charts for name in chart.legend}
-        return {name: style for name, style in self.styles.items() if name in drawn}
-
-
 def curves_page(runs: Mapping[str, RunHistory]) -> str:
     """Write the curves of runs as one self-contained HTML page.
 
@@ -50,6 +34,7 @@ def curves_page(runs: Mapping[str, RunHistory]) -> str:
         page_environment()
         .get_template("curves.html.jinja")
         .render(
+            command="curves",
             title=names[0] if len(names) == 1 else f"{len(names)} training runs",
             rows=[(name, _facts(history)) for name, history in runs.items()],
             styles=series_styles(names),
@@ -59,13 +44,24 @@ def curves_page(runs: Mapping[str, RunHistory]) -> str:
     )
 
 
-def curve_sections(runs: Mapping[str, RunHistory]) -> list[CurveSection]:
+def curve_sections(runs: Mapping[str, RunHistory]) -> list[Section]:
     """Draw losses, quality, learning rate and time of runs, as far as there are curves of them.
 
     Args:
         runs: numbers of each run by its name, at least one.
     """
-    return [section for make in (_losses, _quality, _rate, _time) if (section := make(runs)).charts]
+    sections = (make(runs) for make in (_losses, _quality, _rate, _time))
+    return [section for section in sections if section is not None]
+
+
+def _section(key: str, title: str, lead: str, drawn: Sequence[Chart | None]) -> Section | None:
+    """Make a section of the charts that have lines, with a legend if there are several names; None without any."""
+    charts = [chart for chart in drawn if chart is not None]
+    if not charts:
+        return None
+    several = len({name for chart in charts for name in chart.legend}) > 1
+    blocks: list[Block] = [Paragraph(lead)] if lead else []
+    return Section(key, title, [*blocks, Charts(charts, legend=several)])
 
 
 def _facts(history: RunHistory) -> tuple[str, ...]:
@@ -81,17 +77,15 @@ def _facts(history: RunHistory) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _losses(runs: Mapping[str, RunHistory]) -> CurveSection:
+def _losses(runs: Mapping[str, RunHistory]) -> Section | None:
     names = [name for name in _names(runs, "train/loss") if name != "loss_scale"]
-    charts = [_loss_chart(runs, name) for name in names]
     several = " Solid lines are losses of validation, dotted ones those of training." if len(runs) > 1 else ""
     lead = (
         "Training losses are means of neighbouring entries of the log, of augmented images; validation losses are "
         f"those of the validation images as they are, with the averaged weights.{several} High values at the start may "
         "be cut."
     )
-    styles = series_styles(list(runs)) if len(runs) > 1 else _PARTS
-    return CurveSection("losses", "Losses", lead, [chart for chart in charts if chart], styles)
+    return _section("losses", "Losses", lead, [_loss_chart(runs, name) for name in names])
 
 
 def _loss_chart(runs: Mapping[str, RunHistory], name: str) -> Chart | None:
@@ -109,27 +103,27 @@ def _loss_chart(runs: Mapping[str, RunHistory], name: str) -> Chart | None:
     return _chart("sum of the terms" if name == "loss" else name, "steps", "loss", lines)
 
 
-def _quality(runs: Mapping[str, RunHistory]) -> CurveSection:
+def _quality(runs: Mapping[str, RunHistory]) -> Section | None:
     charts = []
     for key, title in _QUALITY.items():
         charts.append(_of_each(runs, f"validation/{key}", title, title))
         if key == "mask_ap":
             charts.append(_of_each(runs, f"validation/{key}", f"{title} over time", title, by_minutes=True))
     lead = "Of the validation images, all categories; a run with a single validation has no curve here."
-    return CurveSection("quality", "Quality", lead, [chart for chart in charts if chart], series_styles(list(runs)))
+    return _section("quality", "Quality", lead, charts)
 
 
-def _rate(runs: Mapping[str, RunHistory]) -> CurveSection:
+def _rate(runs: Mapping[str, RunHistory]) -> Section | None:
     charts = [
         _of_each(runs, "train/learning_rate", "learning rate", "learning rate"),
         _of_each(runs, "train/gradient_norm", "norm of the gradient", "norm"),
     ]
-    return CurveSection("rate", "Learning rate", "", [chart for chart in charts if chart], series_styles(list(runs)))
+    return _section("rate", "Learning rate", "", charts)
 
 
-def _time(runs: Mapping[str, RunHistory]) -> CurveSection:
+def _time(runs: Mapping[str, RunHistory]) -> Section | None:
     charts = [_of_each(runs, name, title, title) for name, title in _TIME.items()]
-    return CurveSection("time", "Time", "", [chart for chart in charts if chart], series_styles(list(runs)))
+    return _section("time", "Time", "", charts)
 
 
 def _of_each(

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 
 
 def page_environment() -> Environment:
-    """Return the Jinja environment that holds the templates of this package."""
-    return Environment(
+    """Return the Jinja environment that holds the templates of this package, of which each page extends one."""
+    environment = Environment(
         loader=PackageLoader("segtrain.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["kind"] = _kind
+    return environment
 
 
 def html_report(results: "Results", images: "Sequence[GalleryItem]" = ()) -> str:
@@ -35,12 +37,12 @@ def html_report(results: "Results", images: "Sequence[GalleryItem]" = ()) -> str
     from segtrain.visualize import COLOURS
 
     environment = page_environment()
-    environment.filters["kind"] = _kind
     environment.globals |= {"styles": series_styles(results.ranked, results.oracles), "colours": COLOURS}
     subject = data_title(results)
     return environment.get_template("report.html.jinja").render(
         title=f"Segmentation benchmark{f': {subject}' if subject else ''}",
-        summary=summary(results),
+        command="report",
+        facts=summary(results),
         notes=notes(results),
         sections=build_sections(results, images),
     )

@@ -80,6 +80,7 @@ def prediction_page(
     environment.globals |= {"page_name": page_name, "colours": COLOURS}
     return environment.get_template("prediction.html.jinja").render(
         title=title,
+        command="predict",
         facts=facts,
         files=files,
         images=images,

@@ -1,11 +1,12 @@
 """Page of a sweep: settings with their values, parallel coordinates, and the curves of the best."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from segtrain.errors import SegtrainError
+from segtrain.report.blocks import Section
 from segtrain.report.charts import Style, series_styles
-from segtrain.report.curves_page import CurveSection, curve_sections
+from segtrain.report.curves_page import curve_sections
 from segtrain.report.html import page_environment
 from segtrain.report.parallel_axes import ParallelLine, parallel_chart
 from segtrain.report.text import number_text
@@ -35,7 +36,8 @@ def sweep_page(folder: Path, jobs: Sequence[SweepJob]) -> str:
             groups=groups,
             jobs=[job for group in groups for job in group.jobs],
             keys=keys,
-            counts=describe_states(jobs),
+            command="sweep",
+            facts=describe_states(jobs),
             styles=styles,
             number=number_text,
             parallel=parallel_chart(keys, "mask AP", lines) if keys and len(lines) > 1 else None,
@@ -55,13 +57,9 @@ def _lines(groups: Sequence[SweepGroup], styles: dict[str, Style]) -> list[Paral
     ]
 
 
-def _curves(folder: Path, groups: Sequence[SweepGroup]) -> list[CurveSection]:
+def _curves(folder: Path, groups: Sequence[SweepGroup]) -> list[Section]:
     """Draw quality and losses of the best job of each of the best settings."""
-    runs = {}
-    for group in groups[:_CURVES]:
-        try:
-            runs[group.name] = RunHistory.read(folder / group.best.folder)
-        except SegtrainError:  # a job that failed before its first step has no curves
-            continue
-    sections = {section.key: section for section in curve_sections(runs)} if runs else {}
-    return [sections[key] for key in _SECTIONS if key in sections]
+    histories = {group.name: RunHistory.read(folder / group.best.folder) for group in groups[:_CURVES]}
+    runs = {name: history for name, history in histories.items() if history.series}
+    sections = {section.key: section for section in curve_sections(runs)}
+    return [replace(sections[key], title=f"{sections[key].title} of the best") for key in _SECTIONS if key in sections]
