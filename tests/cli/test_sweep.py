@@ -2,16 +2,19 @@
 
 import csv
 import json
+import signal
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
+from segtrain.cli.command_line import Command
 from segtrain.cli.overrides import _PACKAGES
-from segtrain.cli.sweep_jobs import combinations, jobs_at_once
+from segtrain.cli.sweep_jobs import combinations, interruption_noted, jobs_at_once
 from segtrain.locks import locked_folder
+from segtrain.stopping import Stopped
 from segtrain.training.checkpoint import load_checkpoint
-from segtrain.training.sweep_journal import JOURNAL, read_journal
+from segtrain.training.sweep_journal import JOURNAL, SweepJob, note, read_journal
 from tests.conftest import Workplace
 from tests.helpers.scripts import SMALL, data_of, message, run
 
@@ -89,6 +92,23 @@ def test_jobs_are_counted_as_hydra_does() -> None:
     local = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
     assert jobs_at_once(OmegaConf.create({"_target_": local}), 6) == 6
     assert jobs_at_once(OmegaConf.create({"_target_": local.replace("Local", "Slurm")}), 6) == 1
+
+
+def test_a_stop_is_noted_and_tells_how_the_whole_sweep_goes_on(tmp_path: Path) -> None:
+    note(tmp_path, SweepJob(0, ["seed=0"], "finished", "0", 0.5))
+    note(tmp_path, SweepJob(1, ["seed=1"], "running", "1"))
+    command = Command(("python", "train.py"), ["-m", "seed=0,1"], ["seed=1"])
+    stop = Stopped(signal.SIGINT, "stopped at step 3; go on with: python train.py seed=1")
+    with pytest.raises(Stopped) as caught, interruption_noted(tmp_path, 1, command):
+        raise stop
+    assert str(caught.value) == (
+        f"job 1: stopped at step 3; go on with: python train.py -m seed=0,1 output_dir={tmp_path}"
+    )
+    assert [job.state for job in read_journal(tmp_path)] == [row["state"] for row in rows(tmp_path)]
+    assert [row["state"] for row in rows(tmp_path)] == ["finished", "interrupted"]
+    with pytest.raises(Stopped) as caught, interruption_noted(None, 0, command):
+        raise stop
+    assert caught.value is stop
 
 
 @pytest.mark.slow
