@@ -204,12 +204,12 @@ def _numbers(ids: IntArray, known: IntArray) -> tuple[IntArray, BoolArray]:
     return place, known[place] == ids if len(known) else np.zeros(len(ids), dtype=np.bool_)
 
 
-def pairs_in_images(truths: Sequence[GroundTruth], predictions: Sequence[Prediction]) -> Pairs:
+def pairs_in_images(truths: Sequence[GroundTruth], predictions: Sequence[Any]) -> Pairs:
     """Find the pairs of detected and true masks of one image that overlap, whatever their categories.
 
     Args:
         truths: all true objects.
-        predictions: all detections.
+        predictions: all detections, with masks.
 
     Returns:
         The pairs, with indices of the given records.

@@ -1,8 +1,7 @@
 """Layers of images: the true and the detected objects of each category, and crowds, many images at a time."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -69,10 +68,8 @@ def batches(
     numbers = {image_id: number for number, image_id in enumerate(image_ids)}
     kind = np.repeat([TRUE, FOUND], [len(truths), len(predictions)])
     kind[: len(truths)][[bool(truth["iscrowd"]) for truth in truths]] = CROWD
-    image, category = (
-        np.array([known.get(own, -1) for own in _joined(truths, predictions, key)], dtype=np.int64)
-        for key, known in (("image_id", numbers), ("category_id", places))
-    )
+    image = _places(np.concatenate([column(truths, "image_id"), column(predictions, "image_id")]), numbers)
+    category = _places(np.concatenate([column(truths, "category_id"), column(predictions, "category_id")]), places)
     record = np.concatenate([np.arange(len(truths)), np.arange(len(predictions))])
     rles = PackedRles.joined(PackedRles.of(rles_of(records)) for records in (truths, predictions))
     order = np.argsort(image, kind="stable")
@@ -83,12 +80,20 @@ def batches(
     for part in blocks(np.add.reduceat(lengths, starts) if len(starts) else lengths, _BATCH):
         chosen = order[starts[part.start] : stops[part.stop - 1]]
         owners = np.repeat(np.arange(part.stop - part.start), (stops - starts)[part])
-        columns = (own[chosen] for own in (kind, category, record))
-        yield LayeredMasks(there[part], owners, *columns, rles.where(chosen), len(places))
+        yield LayeredMasks(
+            images=there[part],
+            image=owners,
+            kind=kind[chosen],
+            category=category[chosen],
+            record=record[chosen],
+            rles=rles.where(chosen),
+            categories=len(places),
+        )
 
 
-def _joined(truths: Sequence[Any], predictions: Sequence[Any], key: str) -> list[int]:
-    return [*column(truths, key).tolist(), *column(predictions, key).tolist()]
+def _places(ids: IntArray, known: Mapping[int, int]) -> IntArray:
+    """Return the number of each id, (N,); -1 for ids that have none."""
+    return np.array([known.get(own, -1) for own in ids.tolist()], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -140,12 +145,13 @@ def visible_layers(batch: LayeredMasks, objects: Runs, crowds: Runs) -> VisibleL
     hidden = merged((image, starts, stops), pixels)
     kind = batch.kind[objects[0]]
     group = (batch.image * categories + batch.category)[objects[0]]
-    sides = []
-    for side in (TRUE, FOUND):
+
+    def visible(side: int) -> Runs:
         chosen = kind == side
         united = merged((group[chosen], objects[1][chosen], objects[2][chosen]), pixels)
-        sides.append(_without(united, hidden, categories, pixels))
-    return VisibleLayers(*sides, _lengths(hidden, images), categories, pixels)
+        return _without(united, hidden, categories, pixels)
+
+    return VisibleLayers(visible(TRUE), visible(FOUND), _lengths(hidden, images), categories, pixels)
 
 
 def _without(runs: Runs, hidden: Runs, categories: int, pixels: int) -> Runs:
