@@ -56,7 +56,7 @@ DOORS = {
     "mlflow": ["segtrain.training.trackers.mlflow_tracker"],
     "wandb": ["segtrain.training.trackers.wandb_tracker"],
     "trackio": ["segtrain.training.trackers.trackio_tracker"],
-    "skimage": ["segtrain.segmenters.classical", "segtrain.prediction.object_table", "segtrain.prediction.geojson"],
+    "skimage": ["segtrain.segmenters.classical", "segtrain.prediction.found_objects", "segtrain.prediction.geojson"],
     "sklearn": ["segtrain.segmenters.classical.kmeans"],
     "torch.distributed": ["segtrain.distributed", "segtrain.training.parallel"],
     "torchvision": ["segtrain.segmenters.mask_rcnn", "segtrain.data.augmentation", "segtrain.cli.trial"],
