@@ -43,7 +43,7 @@ def files_row(
     """
     items = [items[number % len(items)] for number in range(max(FILES, len(items)))]
     whole = TiledSegmenter(network, Tiling("off"))
-    model = AppliedModel(whole, network.title, "benchmark", categories, 0.0, None, FULL, None, "")
+    model = AppliedModel(whole, network.title, "benchmark", categories, 0.0, None, FULL, "")
     settings = PredictionSettings(save=[kind for kind in DEFAULT_KINDS if kind != "overlays"])
     with tempfile.TemporaryDirectory() as folder:
         images, outs = _written(items, Path(folder) / "images"), count()

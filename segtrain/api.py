@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from segtrain.data.frames.result_frames import check_frame_of_results
 from segtrain.data.images.decode import decode, decode_pages
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader, as_tensor, lost_levels, range_of_image
-from segtrain.data.images.intensities.intensity import FULL, Intensity, to_rgb
+from segtrain.data.images.intensities.intensity import FULL, Intensity, Range, to_rgb
 from segtrain.data.images.opening import PILLOW_LIMIT
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages, Reading, check_channels, one_image_pages
@@ -52,19 +52,21 @@ from segtrain.io import expand_path, printable
 from segtrain.masks.parse import Rings
 from segtrain.metrics.scores import TrackScores
 from segtrain.nodes import build, nearest, read_yaml
-from segtrain.prediction.applied_model import load_network, method_files
-from segtrain.prediction.sources import find_images
-from segtrain.prediction.videos import frame_samples, is_video, read_frames
+from segtrain.prediction.applied_model import NetworkSettings, load_network, method_files
+from segtrain.prediction.reading_ahead import Page, Unreadable, read_ahead
+from segtrain.prediction.sources import Source, find_images
 from segtrain.records import Category, Instances
 from segtrain.segmenters import Segmenter
 from segtrain.segmenters.classical.regions import LabelMap
 from segtrain.segmenters.classical.segmenter import LabelMapSegmenter, check_setting, check_settings, method_name
+from segtrain.segmenters.tiles import TiledSegmenter
 from segtrain.values import CategoryOrder, IntensitySetting, Natural, Overlap, TileSetting
 
 ImageLike = RgbArray | Tensor | Image.Image | str | Path
 _SEED = 0  # of the draw of images that a range is found from, as in configs/train.yaml
 _MAX_DETS, _CACHE_GB = 100, 50  # as in configs/data/coco.yaml
 _MIN_AREA = 16  # as in configs/segmenter/
+_TILE = "networks loaded with tile=SIZE read TIFFs by windows"
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,25 +151,34 @@ class Model:
         """
         single = isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) < 4
         given: Sequence[Any] = [images] if single else images  # type: ignore[assignment]
-        found = (one for image in given for page in self._pages(image, every) for one in self.segment([page]))
+        found = (one for image in given for one in self._found(image, every))
         return [instances[instances.scores >= self.score_threshold] for instances in found]
 
-    def _pages(self, image: Any, every: int) -> Iterator[Any]:
-        """Yield the pages of image files and the frames of videos, and any other image as it is."""
+    def _found(self, image: Any, every: int) -> Iterator[Instances]:
+        """Yield the instances of an image, or of each page and frame of files."""
         if not isinstance(image, str | Path):
-            yield image
+            yield from self.segment([image])
             return
-        for path in find_images([str(image)]):
-            if is_video(path):
-                yield from self._frames(path, every)
-                continue
-            yield from read_pages(path, channels=self.channels, intensity=self.intensity, exif=self.exif)
+        cutting = self.segmenter if isinstance(self.segmenter, TiledSegmenter) else None
+        sources = [Source(path, path.name, path.name) for path in find_images([str(image)])]
+        reading = Reading(self.exif, channels=self.channels)
 
-    def _frames(self, path: Path, every: int) -> Iterator[RgbArray]:
-        reading = Reading(channels=self.channels)
-        with _image_errors():
-            for frame in read_frames(path, every, reading.max_pixels):
-                yield _convert(frame_samples(path, frame, reading), self.intensity, path)
+        def cuts(size: tuple[int, int]) -> bool:
+            return cutting is not None and cutting.windows(size) > 1
+
+        with (
+            closing(read_ahead(sources, reading, "each", self.intensity, every, 1, cuts)) as items,
+            _image_errors(_TILE),
+        ):
+            for item in items:
+                if isinstance(item, Unreadable):
+                    raise item.error
+                if isinstance(item, Page):
+                    _warn_of_loss(item.lost, item.source.path)
+                    if item.large is not None and cutting is not None:
+                        yield cutting.segment_pixels(item.large)
+                    else:
+                        yield from self.segmenter.segment([as_tensor(item.rgb)])
 
 
 def load(
@@ -198,10 +209,10 @@ def load(
     """
     for name, value, hint in (("tile", tile, TileSetting | None), ("overlap", overlap, Overlap | None)):
         check_setting("load", name, value, hint)
-    model = load_network(path, device=device, tile=tile, overlap=overlap, trust=trust)
-    names = [category.name for category in model.categories]
+    model = load_network(path, NetworkSettings(tile=tile, overlap=overlap), device=device, trust=trust)
+    names, reading = [category.name for category in model.categories], model.reading
     return Model(
-        model.segmenter, model.title, names, model.score_threshold, model.intensity, model.channels, model.exif
+        model.segmenter, model.title, names, model.score_threshold, model.intensity, reading.channels, reading.exif
     )
 
 
@@ -260,7 +271,6 @@ def read_image(
         intensity: sample values that become black and white in images of more than 8 bits: a pair (low, high); pairs by
             the type of samples, such as {"uint16": (0, 4095)}; `Model.intensity`; or "full" for the full range of the
             type.
-
         exif: "apply" and "auto": the image is turned upright by its EXIF orientation; "ignore": it is read as stored.
 
     Returns:
@@ -299,7 +309,6 @@ def read_pages(
         max_pixels: greatest number of pixels of a page.
         channels: channels of a page that become red, green and blue; see `read_image`.
         intensity: sample values that become black and white; see `read_image`.
-
         exif: treatment of EXIF orientations; see `read_image`.
 
     Returns:
@@ -605,10 +614,14 @@ def _given(intensity: IntensitySetting | Intensity) -> Intensity:
 def _convert(samples: Samples, intensity: Intensity, path: ImageFile) -> RgbArray:
     """Convert samples to 8-bit RGB, and warn where a full range leaves hardly any grey levels."""
     bounds = range_of_image(samples, intensity, path)
-    if (lost := lost_levels(samples, intensity, bounds)) is not None:
-        said, ends = lost
-        warnings.warn(f"{path}: {said}; give intensity=({ends.low:g}, {ends.high:g})", stacklevel=3)
+    _warn_of_loss(lost_levels(samples, intensity, bounds), path)
     return to_rgb(samples, bounds)
+
+
+def _warn_of_loss(lost: tuple[str, Range] | None, path: ImageFile) -> None:
+    if lost is not None:
+        said, ends = lost
+        warnings.warn(f"{path}: {said}; give intensity=({ends.low:g}, {ends.high:g})", stacklevel=4)
 
 
 def _reader(data: Split) -> ImageReader:
@@ -628,12 +641,16 @@ def _classical_row(name: str) -> LabelMapSegmenter:
 
 
 @contextmanager
-def _image_errors() -> Iterator[None]:
-    """Report unreadable images without the keys of the configuration, which only the commands have."""
+def _image_errors(large: str = "raise max_pixels if you trust it") -> Iterator[None]:
+    """Report unreadable images without the keys of the configuration, which only the commands have.
+
+    Args:
+        large: remedy for images that are too large.
+    """
     try:
         yield
     except ImageError as error:
-        large, untyped = "raise max_pixels if you trust it", "give intensity=(low, high)"
+        untyped = "give intensity=(low, high)"
         remedies = {"image-too-large": large, "image-intensity": untyped, "image-not-transferred": "try again later"}
         remedy = remedies.get(error.kind, "replace the file")
         raise SegtrainError(f"{printable(error.place)}: {error.reason}; {remedy}") from None

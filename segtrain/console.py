@@ -1,4 +1,4 @@
-"""What commands read and show: arguments, lines of text, and the progress of long stages.
+"""Parser of commands' arguments, lines of text in the terminal, and the progress of long stages.
 
 Progress is a bar in a terminal, and elsewhere a line in the log every 30 seconds.
 """

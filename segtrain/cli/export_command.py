@@ -4,14 +4,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from segtrain.cli.command_line import logging_to_terminal
-from segtrain.console import CommandParser, print_error, print_text
+from segtrain.cli.model_arguments import add_network_arguments, exit_code
+from segtrain.console import CommandParser, print_text
 from segtrain.errors import SegtrainError
 from segtrain.export.export_files import TARGETS, export_network
 from segtrain.nodes import import_beside_options
 from segtrain.prediction.applied_model import method_files
 from segtrain.runtime import limit_threads, thread_count
-from segtrain.stopping import Stopped, stop_signals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,13 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SegtrainError: an argument or the input is at fault.
     """
-    try:
-        options = _parser().parse_args(arguments)
-        with stop_signals(), logging_to_terminal():
-            return _export(options)
-    except Stopped as stop:
-        print_error("stopped; nothing was written")
-        return stop.exit_code
+    return exit_code(lambda: _export(_parser().parse_args(arguments)), "nothing was written")
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -42,7 +35,7 @@ def _export(options: argparse.Namespace) -> int:
         to=options.to,
         images=options.image,
         max_dets=options.max_dets,
-        trust=options.trust.split(",") if options.trust else (),
+        trust=options.trust,
         overwrite=options.overwrite,
     )
     for line in done.notes:
@@ -61,12 +54,6 @@ def _refuse_methods(source: str) -> None:
         )
 
 
-def _whole(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give a whole number from 1")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="segtrain export", description="Write a trained network for other programs, and check what it finds."
@@ -76,8 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--to", choices=TARGETS, required=True, help="form of the network")
     about = "image on which both networks are compared; may be given several times (default: data of the training)"
     parser.add_argument("--image", action="append", default=[], metavar="FILE", help=about)
-    about = "most objects of an image (default: as trained)"
-    parser.add_argument("--max-dets", type=_whole, metavar="N", help=about)
-    parser.add_argument("--trust", metavar="A,B", help="packages whose code a checkpoint may name")
+    add_network_arguments(parser, "most objects of an image")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     return parser

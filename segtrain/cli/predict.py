@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast, get_args
 
-from segtrain.cli.command_line import logging_to_terminal
-from segtrain.console import CommandParser, counted, print_error, print_text
+from segtrain.cli.model_arguments import add_network_arguments, exit_code, length, whole_number
+from segtrain.console import CommandParser, counted, print_text
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.images.opening import PILLOW_LIMIT
 from segtrain.data.images.reading import PAGES, check_channels
@@ -16,11 +16,10 @@ from segtrain.errors import SegtrainError
 from segtrain.io import expand_path, printable
 from segtrain.locks import locked_folder
 from segtrain.nodes import import_beside_options
-from segtrain.prediction.applied_model import AppliedModel, load_applied
+from segtrain.prediction.applied_model import AppliedModel, NetworkSettings, load_applied
 from segtrain.prediction.predict_files import DEFAULT_KINDS, KINDS, Kind, Outcome, PredictionSettings, predict_files
 from segtrain.prediction.sources import find_images
 from segtrain.runtime import limit_threads, thread_count
-from segtrain.stopping import Stopped, stop_signals
 from segtrain.values import Overlap, Precision, TileSetting, check_value
 
 _NAMED = 5  # unreadable files that are named at the end
@@ -35,13 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SegtrainError: an argument or the input is at fault.
     """
-    try:
-        options = _parser().parse_args(arguments)
-        with stop_signals(), logging_to_terminal():
-            return _predict(options)
-    except Stopped as stop:
-        print_error("stopped; the same command goes on with the images that remain")
-        return stop.exit_code
+    goes_on = "the same command goes on with the images that remain"
+    return exit_code(lambda: _predict(_parser().parse_args(arguments)), goes_on)
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -53,12 +47,9 @@ def _predict(options: argparse.Namespace) -> int:
     images = find_images(options.sources, sys.stdin if "-" in options.sources else (), out)
     model = load_applied(
         options.model,
+        NetworkSettings(options.precision, options.max_dets, options.tile, options.overlap),
         device=options.device,
-        precision=options.precision,
-        max_dets=options.max_dets,
-        tile=options.tile,
-        overlap=options.overlap,
-        trust=options.trust.split(",") if options.trust else (),
+        trust=options.trust,
     )
     settings = PredictionSettings(
         save=_kinds(options.save),
@@ -156,16 +147,6 @@ def _intensity(text: str) -> Intensity | None:
     return Intensity.given((low, high))
 
 
-def _positive(kind: type[int] | type[float], text: str) -> float:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = kind(0)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: give a number above 0")
-    return value
-
-
 def _tile(text: str) -> TileSetting:
     try:
         value: str | int = int(text)
@@ -177,18 +158,10 @@ def _tile(text: str) -> TileSetting:
 
 
 def _overlap(text: str) -> float:
-    value = _length(text)
+    value = length(text)
     for problem in check_value("--overlap", value, Overlap):
         raise argparse.ArgumentTypeError(problem.partition(": ")[2])
     return value
-
-
-def _whole(text: str) -> int:
-    return int(_positive(int, text))
-
-
-def _length(text: str) -> float:
-    return _positive(float, text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -205,8 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--save", default=",".join(DEFAULT_KINDS), metavar="KINDS", help=about)
     about = "least score of an object (default: auto, the model's own)"
     parser.add_argument("--score", default="auto", metavar="X", help=about)
-    about = "most objects of an image, or of each window of one (default: as trained)"
-    parser.add_argument("--max-dets", type=_whole, metavar="N", help=about)
+    add_network_arguments(parser, "most objects of an image, or of each window of one")
     about = "windows for images larger than in training: auto, off, or SIZE of windows in pixels (default: as trained)"
     parser.add_argument("--tile", type=_tile, metavar="auto|off|SIZE", help=about)
     about = "share of a window's side that neighbours have in common, below 0.5 (default: as trained)"
@@ -214,19 +186,19 @@ def _parser() -> argparse.ArgumentParser:
     about = "files of several pages: each page is an image, or one is made of them (default: each)"
     parser.add_argument("--pages", choices=["each", *PAGES], default="each", help=about)
     about = "n, for every n-th frame of videos (default: 1, all frames)"
-    parser.add_argument("--every", type=_whole, default=1, metavar="N", help=about)
+    parser.add_argument("--every", type=whole_number, default=1, metavar="N", help=about)
     about = "channels, from 0, that become red, green and blue (default: as trained)"
     parser.add_argument("--channels", metavar="A,B,C", help=about)
     about = "values that become black and white: auto (as trained), full (range of the type), or LOW,HIGH"
     parser.add_argument("--intensity", default="auto", metavar="RANGE", help=about)
     about = "width of a pixel for objects.csv (default: that of ImageJ and OME TIFFs)"
-    parser.add_argument("--pixel-size", type=_length, metavar="MICROMETRES", help=about)
+    parser.add_argument("--pixel-size", type=length, metavar="MICROMETRES", help=about)
     about = "largest number of pixels of an image (default: %(default)s)"
-    parser.add_argument("--max-pixels", type=_whole, default=PILLOW_LIMIT, metavar="N", help=about)
+    parser.add_argument("--max-pixels", type=whole_number, default=PILLOW_LIMIT, metavar="N", help=about)
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (default: auto)")
     about = "precision of the network (default: as trained)"
     parser.add_argument("--precision", choices=get_args(Precision), help=about)
-    parser.add_argument("--workers", type=_whole, default=2, metavar="N", help="threads that read images (default: 2)")
-    parser.add_argument("--trust", metavar="A,B", help="packages whose code a checkpoint may name")
+    about = "threads that read images (default: 2)"
+    parser.add_argument("--workers", type=whole_number, default=2, metavar="N", help=about)
     parser.add_argument("--overwrite", action="store_true", help="begin anew in a folder that holds predictions")
     return parser

@@ -1,4 +1,4 @@
-"""Shapes of drawing tools as polygons and run-length masks."""
+"""Shapes of drawing tools as polygons and run-length masks, and masks as single polygons."""
 
 import base64
 import binascii
@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from segtrain.masks import Rle, difference, encode_crop, from_polygons, union
+from segtrain.arrays import IntArray
+from segtrain.masks import Rle, difference, encode_crop, from_polygons, to_polygons, union
 from segtrain.masks.parse import check_polygon
 
 Size = tuple[int, int]
@@ -138,3 +139,23 @@ def bitmap(text: Any, unpack: Any = None) -> npt.NDArray[np.bool_]:
             return drawn
     except (binascii.Error, OSError, TypeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"its picture cannot be read ({error})") from error
+
+
+def joined_outline(mask: Rle) -> list[float]:
+    """Trace a mask as one polygon: further parts and holes are reached by a line there and back, which has no area.
+
+    Args:
+        mask: mask with a pixel.
+
+    >>> joined_outline(from_polygons([[1, 1, 3, 1, 3, 2, 1, 2]], (4, 4)))
+    [1.0, 1.0, 3.0, 1.0, 3.0, 2.0, 1.0, 2.0]
+    """
+    first, *others = to_polygons(mask)
+    start = first[:1]
+    corners: list[IntArray] = [first]
+    for outline in others:
+        corners += [start, outline, outline[:1]]
+    if others:
+        corners.append(start)
+    found: list[float] = np.concatenate(corners).astype(float).reshape(-1).tolist()
+    return found

@@ -5,17 +5,15 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import yaml
 
-from segtrain.arrays import IntArray
 from segtrain.convert.labelled import LabelledImage, Tally
-from segtrain.convert.outlines import Size
+from segtrain.convert.outlines import Size, joined_outline
 from segtrain.convert.outputs import named_outputs
 from segtrain.convert.preparation import DrawnObject, drawn_objects
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
-from segtrain.masks import Rle, from_polygons, to_polygons
+from segtrain.masks import from_polygons
 
 
 def write_yolo(
@@ -89,23 +87,3 @@ def _line(each: DrawnObject, size: Size, tally: Tally) -> str:
 def _fractions(polygon: Sequence[float], size: Size) -> list[float]:
     height, width = size
     return [value / (height if place % 2 else width) for place, value in enumerate(polygon)]
-
-
-def joined_outline(mask: Rle) -> list[float]:
-    """Trace a mask as one polygon: further parts and holes are reached by a line there and back, which has no area.
-
-    Args:
-        mask: mask with a pixel.
-
-    >>> joined_outline(from_polygons([[1, 1, 3, 1, 3, 2, 1, 2]], (4, 4)))
-    [1.0, 1.0, 3.0, 1.0, 3.0, 2.0, 1.0, 2.0]
-    """
-    first, *others = to_polygons(mask)
-    start = first[:1]
-    corners: list[IntArray] = [first]
-    for outline in others:
-        corners += [start, outline, outline[:1]]
-    if others:
-        corners.append(start)
-    found: list[float] = np.concatenate(corners).astype(float).reshape(-1).tolist()
-    return found

@@ -1,8 +1,10 @@
-"""Comparison of an exported network with the one that it was made from."""
+"""Comparison of an exported network with the one that it was made from, and the images for it."""
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,13 +12,20 @@ import torch
 from segtrain import masks
 from segtrain.arrays import BoolArray, RgbArray
 from segtrain.console import counted
-from segtrain.data.images.image_reader import as_tensor
+from segtrain.data.images.decode import decode
+from segtrain.data.images.image_files import ImageError
+from segtrain.data.images.image_reader import as_tensor, range_of_image
+from segtrain.data.images.intensities.intensity import to_rgb
+from segtrain.data.open_data import data_root
 from segtrain.errors import SegtrainError
+from segtrain.io import IMAGE_EXTENSIONS, expand_path, printable
 from segtrain.records import Instances
 from segtrain.segmenters import Trainable
+from segtrain.training.checkpoint import Checkpoint
 
 # Rounding makes differences of a hundredth of these.
 BOX, SCORE, MASK = 0.5, 0.01, 0.02  # pixels, score, share of an object's pixels
+_TRIED = 8  # images of a folder
 _NOISE = 1e-6  # of weights, as large as rounding
 _SMALLEST = (128, 128)  # (H, W), where there is no image to compare
 _LARGER = (8, 40)  # pixels by which the black image is higher and wider, so that its size is another
@@ -71,6 +80,41 @@ class Differences:
             f"{counted(self.objects, 'object')}, largest differences {self.box:.2g} pixels of a box, "
             f"{self.score:.2g} of a score, {100 * self.mask:.2g} % of the pixels of a mask"
         )
+
+
+def sample_images(checkpoint: Checkpoint, given: Sequence[str | Path] = ()) -> list[tuple[str, RgbArray]]:
+    """Read the images that are given, or else some of the data that the network was trained with.
+
+    Args:
+        checkpoint: content of the network's checkpoint.
+        given: paths of image files.
+
+    Returns:
+        Name and uint8 RGB pixels (H, W, 3) of each image; nothing if none is given and the data are gone.
+
+    Raises:
+        SegtrainError: a given file cannot be read.
+    """
+    reading, intensity = replace(checkpoint.reading, pages="first"), checkpoint.intensity_of_new_images
+    images = []
+    for path in [expand_path(one) for one in given] or list(_images_of_run(checkpoint)):
+        try:
+            samples = decode(path, None, reading)
+            images.append((path.name, to_rgb(samples, range_of_image(samples, intensity, path))))
+        except ImageError as error:
+            if given:
+                raise SegtrainError(f"{printable(path)}: {error.reason}; give another --image") from None
+    return images
+
+
+def _images_of_run(checkpoint: Checkpoint) -> Iterator[Path]:
+    """Yield image files of the validation and of the training, those that are there."""
+    data = checkpoint.config.get("data", {})
+    for folder in (data.get("val_images"), data.get("train_images")):
+        root = data_root(data) if isinstance(folder, str) else None
+        if isinstance(root, Path) and (root / folder).is_dir():
+            files = (path for path in sorted((root / folder).iterdir()) if path.suffix.lower() in IMAGE_EXTENSIONS)
+            yield from islice(files, _TRIED)
 
 
 def compare(ours: Instances, theirs: Found) -> Differences:

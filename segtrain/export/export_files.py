@@ -10,10 +10,9 @@ from typing import Literal, get_args
 from segtrain.arrays import RgbArray
 from segtrain.errors import SegtrainError
 from segtrain.export import onnx_example
-from segtrain.export.agreement import Found, require_agreement
+from segtrain.export.agreement import Found, require_agreement, sample_images
 from segtrain.export.facts import TrainedNetwork
 from segtrain.export.onnx_file import onnx_detector, require_onnx, write_onnx
-from segtrain.export.sample_images import sample_images
 from segtrain.export.torch_export_file import torch_export_detector, write_torch_export
 from segtrain.export.torchvision_file import torchvision_detector, write_torchvision
 from segtrain.io import expand_path

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -21,6 +21,7 @@ from PIL import Image
 
 from segtrain import visualize
 from segtrain.console import Stage, counted, progress
+from segtrain.convert.outlines import joined_outline
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import as_tensor
 from segtrain.data.images.intensities.intensity import Intensity
@@ -29,10 +30,9 @@ from segtrain.data.images.samples import Samples
 from segtrain.io import common_folder, printable
 from segtrain.masks import Rle, area, boxes, decode
 from segtrain.prediction.applied_model import AppliedModel
-from segtrain.prediction.found_objects import FoundObject, found_objects
+from segtrain.prediction.found_objects import FoundObject, found_objects, object_rows
 from segtrain.prediction.geojson import to_geojson
 from segtrain.prediction.large_images import label_tiles, write_tiles
-from segtrain.prediction.object_table import object_rows
 from segtrain.prediction.overlay_video import OverlayVideo
 from segtrain.prediction.pixel_size import pixel_size_of
 from segtrain.prediction.prediction_folder import FOLDERS, PredictionFolder, Totals
@@ -45,10 +45,12 @@ from segtrain.segmenters.windows import ImagePixels, Window
 from segtrain.stopping import stop_if_asked
 
 logger = logging.getLogger(__name__)
-Kind = Literal["coco", "overlays", "labels", "masks", "table", "outlines", "index", "pages"]
+Kind = Literal["coco", "polygons", "overlays", "labels", "masks", "table", "outlines", "index", "pages"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 DEFAULT_KINDS: tuple[Kind, ...] = ("coco", "overlays", "index")
 _MOST_LABELS = 65_535  # of 16 bits
+_CUT = "--tile SIZE reads it by windows"
+_CONVERT = "raise --max-pixels, or save it as a TIFF in tiles, which is read by windows"
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def predict_files(
     """
     threshold = model.score_threshold if settings.score_threshold is None else settings.score_threshold
     intensity = model.intensity if settings.intensity is None else settings.intensity
-    channels = model.channels if settings.channels is None else settings.channels
+    channels = model.reading.channels if settings.channels is None else settings.channels
     asked = {
         "model": model.fingerprint, "--score": threshold, "--pages": settings.pages, "--channels": channels,
         "--intensity": intensity.to_plain(), "--pixel-size": settings.pixel_size, "--save": sorted(settings.save),
@@ -125,7 +127,7 @@ def predict_files(
     with closing(folder):
         waiting = [path for path in images if not folder.is_done(path)]
         sources = name_sources(waiting, folder.root, folder.keys)
-        reading = Reading(model.exif, settings.max_pixels, channels=channels)
+        reading = replace(model.reading, max_pixels=settings.max_pixels, channels=channels)
 
         def cuts(size: tuple[int, int]) -> bool:
             return model.segmenter.windows(size) > 1
@@ -152,20 +154,19 @@ def _segment_all(
     for item in items:
         stop_if_asked()
         if isinstance(item, Page):
-            if item.warning is not None and not outcome.faint:
-                logger.warning(f"{item.source.path}: {item.warning}")
-            outcome.faint += item.warning is not None
+            if item.lost is not None and not outcome.faint:
+                said, ends = item.lost
+                logger.warning(f"{item.source.path}: {said}; give --intensity {ends.low:g},{ends.high:g}")
+            outcome.faint += item.lost is not None
             try:
                 found = _segment(item, model, partial(_show_share, stage, files))
             except ImageError as error:  # of a part that was read just now
-                outcome.unreadable[item.source.name] = error.reason
-                logger.warning(f"{item.source.path}: {error.reason}; left out")
+                _leave_out(Unreadable(item.source, error), outcome)
                 continue
             writer.add(item, found)
             stage.update(files + item.share, state=f"{folder.totals.objects:,} objects")
         elif isinstance(item, Unreadable):
-            outcome.unreadable[item.source.name] = item.reason
-            logger.warning(f"{item.source.path}: {item.reason}; left out")
+            _leave_out(item, outcome)
         else:
             writer.close()
             if item.source.name in outcome.unreadable:
@@ -174,6 +175,15 @@ def _segment_all(
                 folder.finish_file(item.source)
             files += 1
             stage.update(files)
+
+
+def _leave_out(file: Unreadable, outcome: Outcome) -> None:
+    """Note a file that cannot be read, with what makes it readable if that is an option of the command."""
+    reason = file.error.reason
+    if file.error.kind == "image-too-large":
+        reason += f"; {_CUT if file.in_windows else _CONVERT}"
+    outcome.unreadable[file.source.name] = reason
+    logger.warning(f"{file.source.path}: {reason}; left out")
 
 
 def _show_share(stage: Stage, files: int, share: float) -> None:
@@ -237,9 +247,11 @@ class _Writer:
         image: dict[str, Any] = {"id": image_id, "file_name": page.name, "height": height, "width": width}
         if page.number is not None:
             image |= {"source": page.source.name, "page" if page.rate is None else "frame": page.number}
+        annotations = _annotations(objects, image_id)
         self._folder.add_image(
             image,
-            _annotations(objects, image_id),
+            annotations,
+            _with_polygons(annotations) if "polygons" in save else [],
             self._rows(page, objects) if "table" in save else [],
             self._shown(page, objects) if "index" in save else None,
             Totals(1, len(objects), overlaps, int(full), windows.cut, windows.shrunk),
@@ -255,9 +267,10 @@ class _Writer:
         """Write the files about all images, and return what was written, relative to the output folder."""
         save, totals = self._settings.save, self._folder.totals
         written = [f"{kind}/" for kind in FOLDERS if kind in save]
-        if "coco" in save:
-            about = f"found by {self._model.title}, score >= {self._threshold:g}"
-            written.append(self._folder.write_coco(self._model.categories, about, self._threshold))
+        about = f"found by {self._model.title}, score >= {self._threshold:g}"
+        for kind, name in (("coco", "predictions.json"), ("polygons", "polygons.json")):
+            if kind in save:
+                written.append(self._folder.write_coco(name, self._model.categories, about, self._threshold))
         if "table" in save:
             written.append(self._folder.write_table())
         if "index" in save:
@@ -354,3 +367,8 @@ def _annotations(objects: Sequence[FoundObject], image_id: int) -> list[dict[str
         }
         for one, (x0, y0, x1, y1) in zip(objects, bounds, strict=True)
     ]  # fmt: skip
+
+
+def _with_polygons(annotations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Replace the mask of each annotation by one polygon, which has the same pixels."""
+    return [{**entry, "segmentation": [joined_outline(entry["segmentation"])]} for entry in annotations]

@@ -14,7 +14,7 @@ import msgspec
 import segtrain
 from segtrain.errors import SegtrainError
 from segtrain.io import naming, write_atomically
-from segtrain.prediction.object_table import COLUMNS
+from segtrain.prediction.found_objects import COLUMNS
 from segtrain.prediction.sources import RESULTS, Source
 from segtrain.records import Category
 from segtrain.report.gallery.encode import EncodedImage
@@ -22,9 +22,10 @@ from segtrain.report.gallery.found_images import IMAGES_PER_PAGE
 from segtrain.report.prediction_page import FIRST, INDEX, PagePlace, prediction_page
 
 _SETTINGS, _DONE = "settings.json", "done.jsonl"
-_WHOLE = ("predictions.json", "objects.csv", FIRST)
+_COCO = {"predictions.json": "annotations.jsonl", "polygons.json": "polygons.jsonl"}  # files, and their annotations
+_WHOLE = (*_COCO, "objects.csv", FIRST)
 FOLDERS = ("overlays", "labels", "masks", "outlines", "pages")  # of a file for each image
-_STREAMS = ("images.jsonl", "annotations.jsonl", "objects.csv", "gallery.jsonl")
+_STREAMS = ("images.jsonl", "annotations.jsonl", "polygons.jsonl", "objects.csv", "gallery.jsonl")
 
 
 class Totals(NamedTuple):
@@ -173,14 +174,16 @@ class PredictionFolder:
         return path
 
     def add_image(
-        self, image: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]],
-        shown: EncodedImage | None, totals: Totals,
+        self, image: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]],
+        polygons: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], shown: EncodedImage | None,
+        totals: Totals,
     ) -> None:  # fmt: skip
         """Append an image.
 
         Args:
             image: its entry in the COCO file.
             annotations: entries of its objects.
+            polygons: the same with polygons for masks; empty to leave them out.
             rows: rows of the table of objects.
             shown: the image for the pages of ``index.html``; None to leave it out.
             totals: its sums.
@@ -191,6 +194,7 @@ class PredictionFolder:
         parts = (
             _line(image),
             b"".join(map(_line, annotations)),
+            b"".join(map(_line, polygons)),
             text.getvalue().encode(errors="backslashreplace"),
             b"" if shown is None else msgspec.json.encode(shown) + b"\n",
         )
@@ -221,10 +225,11 @@ class PredictionFolder:
             self._files[name].truncate(length)
             self._files[name].seek(length)
 
-    def write_coco(self, categories: Sequence[Category], description: str, score_threshold: float) -> str:
-        """Write ``predictions.json``, a whole COCO file, out of the lines so far; memory holds one line at a time.
+    def write_coco(self, name: str, categories: Sequence[Category], description: str, score_threshold: float) -> str:
+        """Write a whole COCO file out of the lines so far; memory holds one line at a time.
 
         Args:
+            name: "predictions.json", or "polygons.json".
             categories: categories of the objects.
             description: text that says what has found them.
             score_threshold: least score, by which an evaluation of the file takes them all.
@@ -237,14 +242,14 @@ class PredictionFolder:
 
         def lines() -> Iterator[bytes]:
             yield b'{"info": ' + json.dumps(info).encode()
-            for name in ("images", "annotations"):
-                yield f',\n"{name}": ['.encode()
-                for number, line in enumerate(self._lines(f"{name}.jsonl")):
+            for key, stream in (("images", "images.jsonl"), ("annotations", _COCO[name])):
+                yield f',\n"{key}": ['.encode()
+                for number, line in enumerate(self._lines(stream)):
                     yield (b",\n" if number else b"\n") + line
                 yield b"]"
             yield b',\n"categories": ' + json.dumps(entries).encode() + b"}\n"
 
-        return self._replace("predictions.json", lines())
+        return self._replace(name, lines())
 
     def write_table(self) -> str:
         """Write ``objects.csv`` out of the rows so far, and return its name."""

@@ -11,7 +11,7 @@ from segtrain.arrays import RgbArray
 from segtrain.data.images.decode import decode, decode_pages
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import lost_levels, range_of_image
-from segtrain.data.images.intensities.intensity import Intensity, to_rgb
+from segtrain.data.images.intensities.intensity import Intensity, Range, to_rgb
 from segtrain.data.images.reading import Pages, Reading
 from segtrain.data.images.samples import Samples
 from segtrain.prediction.large_images import LargeImage
@@ -21,8 +21,6 @@ from segtrain.prediction.videos import frame_samples, is_video, read_frames
 AllPages = Pages | Literal["each"]
 Cuts = Callable[[tuple[int, int]], bool]
 _TIFF = (".tif", ".tiff")
-_CUT = "--tile SIZE reads it by windows"
-_CONVERT = "raise --max-pixels, or save it as a TIFF in tiles, which is read by windows"
 _AHEAD = 2  # images that each thread holds ready
 
 
@@ -35,7 +33,7 @@ class Page:
         number: number of the page or frame from 1; None for the only page.
         samples: samples as the file stores them, upright.
         rgb: the same as 8-bit RGB, as the segmenter gets it.
-        warning: what is lost by the range of intensity, with the remedy; None if nothing much is.
+        lost: what is lost by the range of intensity, and the range of the samples; see `lost_levels`.
         rate: frames per second of the video that overlays of the frames make; None for what is no frame of a video.
         share: share of the file that is done with this image, in [0, 1]; 0 if that is not known.
         large: image that is read by windows, of which ``samples`` and ``rgb`` are an overview; None if they are whole.
@@ -45,7 +43,7 @@ class Page:
     number: int | None
     samples: Samples
     rgb: RgbArray
-    warning: str | None
+    lost: tuple[str, Range] | None
     rate: Fraction | None = None
     share: float = 0.0
     large: LargeImage | None = None
@@ -80,11 +78,13 @@ class Unreadable:
 
     Attributes:
         source: the file.
-        reason: what is wrong with it.
+        error: what is wrong with it.
+        in_windows: True if it could be read by windows, into which the segmenter does not cut it.
     """
 
     source: Source
-    reason: str
+    error: ImageError
+    in_windows: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,15 +178,14 @@ def _read(
             yield _page(source, None, samples, intensity)
     except ImageError as error:
         if error.kind == "image-too-large" and source.path.suffix.lower() in _TIFF and pages in ("each", "first"):
-            yield from _large(source, reading, pages, intensity, cuts)
+            yield from _large(source, reading, pages, intensity, cuts, error)
         else:
-            remedy = f"; {_CONVERT}" if error.kind == "image-too-large" else ""
-            yield Unreadable(source, f"{error.reason}{remedy}")
+            yield Unreadable(source, error)
     yield EndOfFile(source)
 
 
 def _large(
-    source: Source, reading: Reading, pages: AllPages, intensity: Intensity, cuts: Cuts
+    source: Source, reading: Reading, pages: AllPages, intensity: Intensity, cuts: Cuts, too_large: ImageError
 ) -> Iterator[Page | Unreadable]:
     """Yield the pages of a TIFF that is too large to be read whole."""
     frames, frame = 1, 0
@@ -194,14 +193,14 @@ def _large(
         while frame < frames:
             image = LargeImage(source.path, frame, reading, intensity)
             if not cuts(image.size):
-                yield Unreadable(source, f"the image has {image.size[0] * image.size[1]:,} pixels; {_CUT}")
+                yield Unreadable(source, too_large, in_windows=True)
                 return
             frames = image.frames if pages == "each" else 1
             page = _page(source, None if frames == 1 else frame + 1, image.overview, intensity)
             yield replace(page, large=image)
             frame += 1
     except ImageError as error:
-        yield Unreadable(source, error.reason)
+        yield Unreadable(source, error)
 
 
 def _pages(source: Source, reading: Reading, intensity: Intensity) -> Iterator[Item]:
@@ -229,8 +228,4 @@ def _frames(source: Source, reading: Reading, intensity: Intensity, every: int) 
 
 def _page(source: Source, number: int | None, samples: Samples, intensity: Intensity) -> Page:
     bounds = range_of_image(samples, intensity, source.path)
-    warning = None
-    if (lost := lost_levels(samples, intensity, bounds)) is not None:
-        said, ends = lost
-        warning = f"{said}; give --intensity {ends.low:g},{ends.high:g}"
-    return Page(source, number, samples, to_rgb(samples, bounds), warning)
+    return Page(source, number, samples, to_rgb(samples, bounds), lost_levels(samples, intensity, bounds))

@@ -106,11 +106,12 @@ class SeamJoiner:
         every = _Columns.joined([_Columns.of(own) for own in self._views])
         objects = _components(len(every.scores), np.concatenate([np.zeros((0, 2), np.int64), *self._pairs]))
         order = np.lexsort((-every.scores, ~every.held, every.cut, objects))
-        leading = order[np.flatnonzero(np.diff(objects[order], prepend=-1))]
-        alone = np.bincount(objects)[objects[leading]] == 1 if len(leading) else np.zeros(0, dtype=np.bool_)
-        leading = leading[~alone | every.held[leading]]
-        whole = leading[~every.cut[leading] | (np.bincount(objects)[objects[leading]] == 1)]
-        parts = np.flatnonzero(np.isin(objects, np.setdiff1d(objects[leading], objects[whole])))
+        best = order[np.flatnonzero(np.diff(objects[order], prepend=-1))]  # view of each object
+        alone = np.bincount(objects)[objects[best]] == 1
+        kept = ~alone | every.held[best]
+        best, alone = best[kept], alone[kept]
+        whole = best[alone | ~every.cut[best]]
+        parts = np.flatnonzero(np.isin(objects, np.setdiff1d(objects[best], objects[whole])))
         united = every.where(parts).united(objects[parts], self._grid.size)
         found = _Columns.joined([every.where(whole), united])
         order = np.argsort(-found.scores, kind="stable")

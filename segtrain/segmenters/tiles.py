@@ -131,7 +131,7 @@ class TiledSegmenter:
             return False
         return self.segmenter.input_scale(*size) < SHRUNK * (1.0 if known is None else known.scale)
 
-    def summarise(self, sizes: Sequence[tuple[int, int]]) -> "WindowSummary":
+    def summarise(self, sizes: Sequence[tuple[int, int]]) -> WindowSummary:
         """Count the images of some sizes that are cut into windows, and those that are shrunk.
 
         Args:

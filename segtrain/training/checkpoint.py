@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import segtrain
-from segtrain.data.images.intensities.intensity import FULL
+from segtrain.data.images.intensities.intensity import FULL, Intensity
+from segtrain.data.images.reading import Reading
 from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split, SplitName, fingerprint_of
 from segtrain.errors import SegtrainError
@@ -137,6 +138,19 @@ class Checkpoint:
             settings: resolved settings by name.
         """
         return replace(self, config={**self.config, part: {**self.config[part], **settings}})
+
+    @property
+    def reading(self) -> Reading:
+        """Settings by which new images are read: their channels, and the treatment of EXIF orientations."""
+        data = self.config.get("data", {})
+        channels = data.get("channels")
+        return Reading(data.get("exif", "auto"), channels=None if channels is None else tuple(channels))
+
+    @property
+    def intensity_of_new_images(self) -> Intensity:
+        """Ranges by which new images are read; types of samples that the training did not have, by their full range."""
+        intensity = Intensity.from_plain(self.intensity)
+        return replace(intensity, others="full") if intensity.others is None else intensity
 
     def save(self, path: Path) -> None:
         """Write the file under a temporary name, and rename it."""

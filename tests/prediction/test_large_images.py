@@ -1,23 +1,33 @@
 """Images beyond the limit of pixels, which are read by windows."""
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
+import segtrain as st
 from segtrain import masks
 from segtrain.cli.main import main
 from segtrain.data.images.decode import decode
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.intensities.intensity import FULL
+from segtrain.data.images.pages import tiff_windows
+from segtrain.data.images.pages.tiff_pages import TiffPage
+from segtrain.data.images.pages.tiff_segments import decode_page
 from segtrain.data.images.pages.tiff_windows import TiffWindows
 from segtrain.data.images.reading import Reading
+from segtrain.data.images.samples import Samples
+from segtrain.errors import SegtrainError
 from segtrain.prediction import large_images
 from segtrain.prediction.large_images import LargeImage
+from segtrain.records import Instances, to_label_map
+from segtrain.segmenters.tiles import TiledSegmenter, Tiling
 
 SIZE = (300, 410)
 KINDS: dict[str, tuple[tuple[int, ...], type, dict[str, Any]]] = {
@@ -45,6 +55,23 @@ def test_windows_are_parts_of_the_whole(kind: str, tmp_path: Path) -> None:
         assert part.array.dtype == whole.array.dtype
         assert np.array_equal(part.array, whole.array[y0:y1, x0:x1])
         assert part.limits == whole.limits
+
+
+def test_few_decoded_tiles_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.arange(120 * 130, dtype=np.uint16).reshape(120, 130)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, tile=(32, 48))
+    monkeypatch.setattr(tiff_windows, "_CACHE", 3 * 32 * 48 * 2)
+    decoded = list[TiffPage]()
+
+    def decode_counted(stream: BinaryIO, page: TiffPage) -> Samples:
+        decoded.append(page)
+        return decode_page(stream, page)
+
+    monkeypatch.setattr(tiff_windows, "decode_page", decode_counted)
+    windows = TiffWindows(tmp_path / "a.tif", 0, Reading())
+    for x0, y0, x1, y1 in ((0, 0, 130, 32), (0, 0, 96, 32), (0, 64, 130, 120), (0, 0, 48, 32)):
+        assert np.array_equal(windows.read((x0, y0, x1, y1)).array, pixels[y0:y1, x0:x1])
+    assert len(decoded) == 3 + 0 + 6 + 1
 
 
 def refuse(*_: object, **__: object) -> None:
@@ -135,6 +162,42 @@ def test_a_large_image_gives_what_the_whole_gives(
     assert not (tmp_path / "masks" / "masks").exists()
 
 
+def test_python_reads_a_large_image_by_windows(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = st.classical("threshold_mean")
+    model = replace(method, segmenter=TiledSegmenter(method.segmenter, Tiling(256)))
+    (whole,) = model.predict(large)
+    assert len(whole) > 20
+    monkeypatch.setattr("segtrain.api.Reading", partial(Reading, max_pixels=1000))
+    read = list[int]()
+    windows = TiffWindows.read
+
+    def reading(self: TiffWindows, box: Any) -> Any:
+        part = windows(self, box)
+        read.append(part.array.size)
+        return part
+
+    monkeypatch.setattr(TiffWindows, "read", reading)
+    (parts,) = model.predict(large)
+    assert list(parts.rles) == list(whole.rles)
+    assert max(read) < 700 * 1100
+    with pytest.raises(SegtrainError, match="networks loaded with tile=SIZE read TIFFs by windows"):
+        method.predict(large)
+
+
+def test_label_maps_by_tiles_are_those_of_the_whole() -> None:
+    """The better of two objects on top, wherever tiles end."""
+    rng, size = np.random.default_rng(2), (700, 1100)
+    rles = [
+        masks.encode_crop(rng.random((150, 200)) < 0.9, int(x), int(y), size)
+        for y, x in rng.integers((0, 0), (550, 900), (40, 2))
+    ]
+    scores = np.linspace(0.9, 0.1, 40, dtype=np.float32)
+    found = Instances(size, masks.boxes(rles).astype(np.float32), np.ones(40, np.int64), scores, rles)
+    tiles = list(large_images.label_tiles(found))
+    drawn = np.block([tiles[row : row + 3] for row in (0, 3)])
+    assert np.array_equal(drawn[:700, :1100], to_label_map(found))
+
+
 def test_an_overview_shows_every_nth_pixel(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large_images, "_OVERVIEW", 300)
     image = LargeImage(large, 0, Reading(), FULL)
@@ -153,7 +216,9 @@ def test_a_large_image_that_is_not_cut_is_named(
     command = ["predict", "threshold_mean", str(large), str(tmp_path / "large.png"), "--max-pixels", "1000", "--out"]
     assert main([*command, str(tmp_path / "out")]) == 1
     out = " ".join(capsys.readouterr().out.split())
-    assert "large.tif (the image has 770,000 pixels; --tile SIZE reads it by windows)" in out
+    assert (
+        "large.tif (the image has 770000 pixels, more than the limit of 1000; --tile SIZE reads it by windows)" in out
+    )
     assert (
         "large.png (the image has 770000 pixels, more than the limit of 1000; raise --max-pixels, or save it as" in out
     )

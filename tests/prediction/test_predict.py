@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given
+from hypothesis.strategies import integers
 from PIL import Image
 from skimage.measure import regionprops_table
 
@@ -27,7 +29,7 @@ from tests.conftest import Workplace
 from tests.helpers.tiny_networks import tiny
 from tests.helpers.tiny_runs import checkpoint
 
-EVERYTHING = "coco,overlays,labels,masks,table,outlines,index,pages"
+EVERYTHING = "coco,polygons,overlays,labels,masks,table,outlines,index,pages"
 
 
 def picture(number: int, size: tuple[int, int] = (60, 70)) -> Any:
@@ -73,6 +75,11 @@ def test_all_kinds_say_the_same(images: Path, tmp_path: Path) -> None:
     assert [image["file_name"] for image in content["images"]] == ["1.png", "2.png", "3.png", "4.png"]
     assert len(content["annotations"]) == 1 + 2 + 3 + 4
     assert content["categories"] == [{"id": 1, "name": "object"}]
+    outlined = json.loads((out / "polygons.json").read_text())
+    for entry in outlined["annotations"]:
+        assert len(entry["segmentation"]) == 1
+        entry["segmentation"] = masks.from_polygons(entry["segmentation"], (60, 70))
+    assert outlined == content
     rows = table(out)
     for image in content["images"]:
         key = Path(image["file_name"]).stem
@@ -98,6 +105,17 @@ def test_all_kinds_say_the_same(images: Path, tmp_path: Path) -> None:
         assert len(json.loads((out / "outlines" / f"{key}.geojson").read_text())["features"]) == len(own)
         assert pixels(out / "overlays" / f"{key}.png").shape == (180, 210, 3)
         assert (out / "pages" / f"{key}.png").read_bytes() == (images / f"{key}.png").read_bytes()
+
+
+@given(integers(0, 2**32), integers(1, 14), integers(1, 14))
+def test_a_polygon_has_the_pixels_of_its_mask(seed: int, height: int, width: int) -> None:
+    """Whatever holes and parts the mask has."""
+    plane = np.random.default_rng(seed).random((height, width)) < 0.6
+    plane[0, 0] = True
+    rle = masks.encode(plane)
+    (entry,) = module._with_polygons([{"id": 1, "segmentation": rle}])
+    (polygon,) = entry["segmentation"]
+    assert masks.from_polygons([polygon], (height, width)) == rle
 
 
 def test_a_run_that_stops_goes_on_to_the_same_files(
@@ -334,6 +352,25 @@ def test_masks_that_overlap(images: Path, tmp_path: Path, capsys: pytest.Capture
     assert "not part of segtrain" in said.err
 
 
+def test_label_maps_of_many_objects_have_32_bits(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_LABELS", 2)
+    assert run("threshold_otsu", images, "--out", tmp_path / "out", "--save", "labels") == 0
+    kinds = [tifffile.imread(tmp_path / "out" / "labels" / f"{number}.tif").dtype for number in (1, 2, 3, 4)]
+    assert kinds == [np.uint16, np.uint16, np.uint32, np.uint32]
+
+
+def test_shrunk_images_are_said(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    node = {**checkpoint().config["segmenter"], "max_size": 40}
+    config = {**checkpoint().config, "segmenter": node}
+    checkpoint(model=tiny(max_size=40).state_dict(), config=config).save(tmp_path / "best.pt")
+    command = [tmp_path / "best.pt", images / "1.png", "--device", "cpu", "--save", "coco", "--out"]
+    assert run(*command, tmp_path / "off", "--tile", "off") == 0
+    said = capsys.readouterr().out
+    assert "1 image shrunk below the scale of the training: small objects may be missed; --tile auto cuts" in said
+    assert run(*command, tmp_path / "auto") == 0
+    assert "shrunk below" not in capsys.readouterr().out
+
+
 def test_few_grey_levels_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     deep = (picture(2).astype(np.uint16) // 40) + 300
     tifffile.imwrite(tmp_path / "deep.tif", deep)
@@ -374,7 +411,7 @@ def test_channels_are_those_that_are_named_or_those_of_the_training(tmp_path: Pa
     config = {**checkpoint().config, "data": {"channels": [3, 3, 1], "exif": "ignore"}}
     checkpoint(model=tiny().state_dict(), config=config).save(tmp_path / "best.pt")
     model = load_applied(str(tmp_path / "best.pt"))
-    assert (model.channels, model.exif) == ((3, 3, 1), "ignore")
+    assert (model.reading.channels, model.reading.exif) == ((3, 3, 1), "ignore")
 
 
 @pytest.mark.parametrize(
@@ -382,7 +419,7 @@ def test_channels_are_those_that_are_named_or_those_of_the_training(tmp_path: Pa
     [
         (["treshold_otsu", "IMAGES"], "did you mean threshold_otsu?"),
         (["missing/run", "IMAGES"], "missing/run: no such file"),
-        (["threshold_otsu", "IMAGES", "--save", "boxes"], "--save boxes: choose of coco, overlays"),
+        (["threshold_otsu", "IMAGES", "--save", "boxes"], "--save boxes: choose of coco, polygons, overlays"),
         (["threshold_otsu", "IMAGES", "--score", "2"], "--score 2: give auto, or a number from 0 to 1"),
         (["threshold_otsu", "IMAGES", "--intensity", "a,b"], "--intensity a,b: give auto, full, or LOW,HIGH"),
         (["threshold_otsu", "IMAGES", "--workers", "0"], "--workers: 0: give a number above 0"),

@@ -294,7 +294,9 @@ ISSUE_TYPES: dict[str, IssueType] = {
     ),
     "images-empty": IssueType("note", "image without annotations", "kept as a negative"),
     "over-max-dets": IssueType(
-        "warning", "image with more objects than max_dets", "raise data.max_dets, which limits recall"
+        "warning",
+        "image with more objects than max_dets",
+        "raise data.max_dets, which limits recall; where images are cut into windows, it limits each of them",
     ),
     "no-objects": IssueType(
         "warning", "no usable object in the whole file", "nothing can be learned or measured with it"

@@ -50,6 +50,7 @@ class TiffWindows:
         self._path, self._frame, self._reading = path, frame, reading
         self._lock = Lock()
         self._cache: OrderedDict[tuple[int, int], Samples] = OrderedDict()
+        self._cached = 0  # bytes
         try:
             with path.open("rb") as stream:
                 self._found = tiff_frames(stream, None)
@@ -107,8 +108,9 @@ class TiffWindows:
             key = row, column
             if key not in self._cache:
                 self._cache[key] = self._decoded(row, column)
-                while len(self._cache) > 1 and sum(own.array.nbytes for own in self._cache.values()) > _CACHE:
-                    self._cache.popitem(last=False)
+                self._cached += self._cache[key].array.nbytes
+                while len(self._cache) > 1 and self._cached > _CACHE:
+                    self._cached -= self._cache.popitem(last=False)[1].array.nbytes
             self._cache.move_to_end(key)
             return self._cache[key]
 
