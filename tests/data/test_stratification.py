@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from segtrain.data.check.load import load_index
 from segtrain.data.coco.index import CategoryCounts
-from segtrain.data.split_drawing import stratified
+from segtrain.data.stratification import stratified
 
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")) / "data"
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="SEGTRAIN_REAL_DATA names no folder with real data")
