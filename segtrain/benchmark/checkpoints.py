@@ -28,7 +28,8 @@ from segtrain.training.settings import WITHOUT_EFFECT
 logger = logging.getLogger(__name__)
 _LOADER = "segtrain.training.checkpoint.load_segmenter"
 _DEFAULT_SEED = 0  # as in configs/train.yaml; draws a `val_fraction` split without a checkpoint
-_OF_A_SPLIT = ("root", "val_annotations", "val_images", "val_fraction", "split_by")
+_DRAWING = ("val_fraction", "split_by", "folds", "fold")  # keys by which a validation split is drawn
+_OF_A_SPLIT = ("root", "val_annotations", "val_images", *_DRAWING)
 
 
 def loads_checkpoint(node: Mapping[str, Any]) -> bool:
@@ -117,12 +118,14 @@ class EvaluatedCheckpoint:
         if "data" not in self.checkpoint.config:
             raise SegtrainError(f"{self.path}: its config has no data; the file is damaged")
         merged = {**data, **self.checkpoint.config["data"], "intensity": "auto", **given, "generator": None}
-        # Of the two ways to name a validation split, the one that the user has chosen replaces the other.
+        # Of the ways to name a validation split, the one that the user has chosen replaces the others.
         if "val_annotations" in given:
-            merged["val_fraction"] = merged["split_by"] = None
+            merged |= dict.fromkeys(_DRAWING)
         elif "val_fraction" in given:
-            merged["val_annotations"] = None
-        own_split = given.keys() & {"train_annotations", "val_fraction", "split_by", "val_annotations"}
+            merged |= dict.fromkeys(["val_annotations", "folds", "fold"])
+        elif "folds" in given:
+            merged |= dict.fromkeys(["val_annotations", "val_fraction"])
+        own_split = given.keys() & {"train_annotations", "val_annotations", *_DRAWING}
         return merged, None if own_split else self.checkpoint.val_ids
 
     @property
@@ -233,7 +236,7 @@ def find_checkpoints(config: Mapping[str, Any]) -> list[EvaluatedCheckpoint]:
     if repeated := [str(path) for path, file in zip(paths, files, strict=True) if files.count(file) > 1]:
         raise SegtrainError(f"checkpoint: {repeated[0]} is named more than once; name each run once")
     checkpoints = [EvaluatedCheckpoint.load(path) for path in paths]
-    if data["from_checkpoint"] and all(data[key] is None for key in ("val_annotations", "val_fraction", "split_by")):
+    if data["from_checkpoint"] and all(data[key] is None for key in ("val_annotations", *_DRAWING)):
         for other in checkpoints[1:]:
             _require_same_images(checkpoints[0], other)
     return checkpoints

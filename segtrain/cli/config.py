@@ -11,7 +11,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
-from msgspec import Struct
+from msgspec import Meta, Struct
 from omegaconf import MISSING, OmegaConf
 
 from segtrain.data.storage.address import expand_location
@@ -52,6 +52,8 @@ class Data(Struct):
     val_images: str | None
     val_fraction: ProperFraction | None
     split_by: str | None
+    folds: Annotated[int, Meta(ge=2)] | None
+    fold: Natural | None
     max_dets: Positive
     check: Literal["strict", "warn", "off"]
     on_bad_image: Literal["error", "skip"]
@@ -297,7 +299,7 @@ def find_problems(config: Mapping[str, Any], changed: Collection[str] | None = N
             bind those of all parts.
     """
     root = Train if "trainer" in config else Evaluate
-    misplaced = list(_check_roles(config))
+    misplaced = [*_check_roles(config), *_check_folds(config["data"], trains=root is Train)]
     # With a part in the wrong place, arguments are not looked at: those of others may refer to it.
     arguments = [] if misplaced else find_argument_problems(config, changed)
     return [*check_values(root, config), *misplaced, *arguments]
@@ -319,6 +321,21 @@ def check_values(record: type[Struct], values: Mapping[str, Any], prefix: str = 
             yield from check_values(hint, values[name], f"{prefix}{name}.")
         else:
             yield from check_value(f"{prefix}{name}", values[name], hint)
+
+
+def _check_folds(data: Mapping[str, Any], *, trains: bool) -> Iterator[str]:
+    """Yield the problem of folds that do not say which images are validated on."""
+    folds, fold = data["folds"], data["fold"]
+    if fold is not None and folds is None and not data["from_checkpoint"]:
+        yield f"data.fold={fold}: give the number of folds too, such as data.folds=5"
+    elif folds is not None and fold is None:
+        yield f"data.folds={folds}: give the fold to validate on, data.fold=0" + (
+            f", or all in turn with --multirun data.folds={folds} 'data.fold=range({folds})'" if trains else ""
+        )
+    elif isinstance(folds, int) and isinstance(fold, int) and fold >= folds:
+        yield f"data.fold={fold}: the {folds} folds are numbered from 0 to {folds - 1}"
+    if folds is not None and data["val_fraction"] is not None:
+        yield "data.folds and data.val_fraction exclude each other; set one of them to null"
 
 
 def _check_roles(config: Mapping[str, Any]) -> Iterator[str]:

@@ -26,7 +26,7 @@ from segtrain.cli.config import Data, check_values
 from segtrain.cli.overrides import about_data, given_keys
 from segtrain.console import print_text
 from segtrain.data.coco.index import require_instances
-from segtrain.data.layouts import with_layout
+from segtrain.data.layouts import with_folds, with_layout
 from segtrain.data.open_data import open_data
 from segtrain.data.splits import ImageUse
 from segtrain.errors import SegtrainError
@@ -83,7 +83,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     data, val_ids = source.data_settings(config["data"])
     for problem in check_values(Data, data, "data."):  # of the checkpoint, since those of the command are checked
         raise SegtrainError(f"{source.path}: {problem}; the file is damaged")
-    data = with_layout(data, "val")
+    data = with_layout(with_folds(data), "val")
     with distributed.in_turn():
         split = open_data(data, ["val"], source.seed, val_ids, _image_use(config), source.intensity)["val"]
     require_same_data({"val": split})

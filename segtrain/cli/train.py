@@ -13,7 +13,7 @@ from segtrain.cli.command_line import Command
 from segtrain.cli.config import minutes_of_presets
 from segtrain.cli.run_curves import CurvesPage
 from segtrain.data.dataset import CocoDataset
-from segtrain.data.layouts import with_layout
+from segtrain.data.layouts import with_folds, with_layout
 from segtrain.data.loader import TrainingLoader
 from segtrain.data.open_data import open_data, training_samples
 from segtrain.data.split_intensity import save_intensity
@@ -62,7 +62,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     Returns:
         The best validation mask AP, so that sweepers can maximise it; nan if it is undefined.
     """
-    config = {**config, "data": with_layout(config["data"])}
+    config = {**config, "data": with_layout(with_folds(config["data"]))}
     settings, schedule, augmentation = (build(config[part]) for part in ("trainer", "schedule", "augmentation"))
     seed, device = config["seed"], resolve_device(config["device"])
     precision = resolve_precision(settings.precision, device)

@@ -59,19 +59,37 @@ def with_layout(data: Mapping[str, Any], needed: str = "train") -> dict[str, Any
         SegtrainError: the root holds no COCO json, or several candidates, or no images of it.
     """
     root, named = data["root"], data[f"{needed}_annotations"]
-    drawn = data["generator"] is not None or (needed == "val" and data["val_fraction"] is not None)
+    drawn_split = data["val_fraction"] is not None or data["folds"] is not None
+    drawn = data["generator"] is not None or (needed == "val" and drawn_split)
     if root is None or "://" in root or named is not None or drawn:
         return dict(data)
     folder = Path(root).expanduser().absolute()
     layout = find_layout(folder, needed)
     taken: dict[str, Any] = {}
     for part, pair in layout.items():
-        free = data[f"{part}_annotations"] is None and (part == "train" or data["val_fraction"] is None)
+        free = data[f"{part}_annotations"] is None and (part == "train" or not drawn_split)
         taken |= _keys(part, pair, folder, data) if free else {}
-    if "val" not in layout and data["val_annotations"] is None and data["val_fraction"] is None:
+    if "val" not in layout and data["val_annotations"] is None and not drawn_split:
         taken["val_fraction"] = VAL_FRACTION
     logger.info("%s: taken %s", folder, " ".join(f"data.{name}={value}" for name, value in taken.items()))
     return {**data, **taken}
+
+
+def with_folds(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave the validation files out of the settings where a fold of the training images is validated on.
+
+    Args:
+        data: ``data`` node of the configuration.
+
+    >>> with_folds({"folds": 5, "fold": 1, "val_annotations": None, "val_images": "val"})["val_images"] is None
+    True
+    """
+    if data["folds"] is None:
+        return dict(data)
+    if data["val_annotations"] is not None:
+        shown = f"fold {data['fold']} of {data['folds']} of the training images is validated on"
+        logger.info("data.folds: %s; %s is not read", shown, data["val_annotations"])
+    return {**data, "val_annotations": None, "val_images": None}
 
 
 def _keys(part: str, pair: tuple[Path, Path], root: Path, data: Mapping[str, Any]) -> dict[str, str]:

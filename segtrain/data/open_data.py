@@ -194,6 +194,8 @@ def _open(
         **{key: data[key] for key in PATHS},
         val_fraction=data["val_fraction"],
         split_by=data["split_by"],
+        folds=data["folds"],
+        fold=data["fold"],
         exif=data["exif"],
         max_image_pixels=data["max_image_pixels"],
         check=check,

@@ -15,7 +15,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.issues import Issues
 from segtrain.data.coco.json_file import decode_leniently, read_strictly
 from segtrain.data.coco.record_tables import names_of_files
-from segtrain.data.stratification import stratified
+from segtrain.data.stratification import stratified, stratified_folds
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 
@@ -184,6 +184,50 @@ def draw_validation_ids(
             "change it, or give data.val_annotations"
         )
     ids = index.images.rows["id"].astype(np.int64)
+    groups = _units(index, "data.val_fraction leaves one split empty", split_by, copies)
+    chosen = stratified(index.category_counts(), ids, fraction, seed, groups)
+    return set(ids[chosen].tolist())
+
+
+def draw_fold_ids(
+    index: CocoIndex, folds: int, fold: int, seed: int, split_by: str | None, copies: _Ints | None = None
+) -> set[int]:
+    """Draw the ids of the images of one fold of a cross-validation; see ``stratified_folds``.
+
+    Args:
+        index: index of the whole file.
+        folds: number of folds, at least 2.
+        fold: number of the fold, from 0.
+        seed: seed of the draw, not negative; the folds of one seed are disjoint, and hold all images together.
+        split_by: field of the file's images; images with the same value stay in one fold. None to draw each image by
+            itself.
+        copies: (N,) group of each image; images of a group stay in one fold. None if no image is a copy of another.
+
+    Raises:
+        SegtrainError: there are more folds than images, or groups of images.
+    """
+    ids = index.images.rows["id"].astype(np.int64)
+    groups = _units(index, f"data.folds={folds} has nothing to divide", split_by, copies)
+    units = len(ids) if groups is None else len(np.unique(groups))
+    if units < folds:
+        among = "images" if groups is None else "groups of images, by data.split_by or as copies of one picture"
+        raise SegtrainError(f"{index.path}: data.folds={folds} is more than its {units} {among}; give fewer folds")
+    number = stratified_folds(index.category_counts(), ids, folds, seed, groups)
+    return set(ids[number == fold].tolist())
+
+
+def _units(index: CocoIndex, consequence: str, split_by: str | None, copies: _Ints | None) -> _Ints | None:
+    """Number the group of each image, whose images stay together; None where each image is drawn by itself.
+
+    Args:
+        index: index of the whole file.
+        consequence: consequence of a single group, for the error.
+        split_by: field of the file's images that groups them; None for no field.
+        copies: (N,) group of each image; None if no image is a copy of another.
+
+    Raises:
+        SegtrainError: there is a single group.
+    """
     groups = copies if split_by is None else _groups(index, split_by)
     if split_by is not None and copies is not None:
         assert groups is not None
@@ -191,10 +235,9 @@ def draw_validation_ids(
     if groups is not None and len(np.unique(groups)) < 2:
         raise SegtrainError(
             f"{index.path}: all images are connected, as copies of one picture or by data.split_by, so "
-            "data.val_fraction leaves one split empty; give data.val_annotations"
+            f"{consequence}; give data.val_annotations"
         )
-    chosen = stratified(index.category_counts(), ids, fraction, seed, groups)
-    return set(ids[chosen].tolist())
+    return groups
 
 
 def require_known_ids(index: CocoIndex, ids: Collection[int]) -> set[int]:

@@ -27,7 +27,7 @@ from segtrain.data.foreign.label_kinds import conversion_advice
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages
-from segtrain.data.split_drawing import draw_validation_ids, require_known_ids, write_split
+from segtrain.data.split_drawing import draw_fold_ids, draw_validation_ids, require_known_ids, write_split
 from segtrain.data.storage.address import Location, locate
 from segtrain.data.storage.disk_cache import DiskCache
 from segtrain.data.storage.image_store import ImageFolder
@@ -90,6 +90,8 @@ def open_splits(
     pages: Pages = "error",
     channels: Sequence[int] | None = None,
     split_by: str | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
     val_ids: Collection[int] | None = None,
     images: ImageUse = "needed",
     cache: DiskCache | None = None,
@@ -114,6 +116,8 @@ def open_splits(
         pages: treatment of image files of several pages; see ``Reading``.
         channels: channels of the images that become red, green and blue; see ``Reading``.
         split_by: field of the images; those with the same value (patient, slide, video) stay in one split.
+        folds: number of folds that the images of ``train_annotations`` are divided into, in place of ``val_fraction``.
+        fold: number of the fold that is validated on, from 0; all others are trained on.
         val_ids: ids of the validation images, if they were drawn before (from a checkpoint); None to draw them.
         images: "needed" if a missing folder is an error, "welcome" if the split then has no images, "unused" for splits
             without images.
@@ -123,16 +127,17 @@ def open_splits(
         SegtrainError: a setting is missing, contradicts another, or names a missing file or folder; there is no true
             instance; validation has annotations of a category that training lacks.
     """
-    drawn = val_annotations is None and (val_fraction is not None or val_ids is not None)
+    drawn = val_annotations is None and (val_fraction is not None or folds is not None or val_ids is not None)
     if "train" in need and val_annotations is not None and val_fraction is not None:
         raise SegtrainError("data.val_annotations and data.val_fraction exclude each other; set one of them to null")
     if "val" in need and val_annotations is None and not drawn:
         raise SegtrainError(
             "data.val_annotations is null; give a COCO json, or data.val_fraction to split data.train_annotations"
         )
-    if split_by is not None and val_fraction is None and val_ids is None:
+    if split_by is not None and val_fraction is None and folds is None and val_ids is None:
         raise SegtrainError(
-            f"data.split_by={split_by} says how to draw a split, but data.val_fraction is null; give both or neither"
+            f"data.split_by={split_by} says how to draw a split, but data.val_fraction and data.folds are null; give "
+            "one of them, or no data.split_by"
         )
     train_images = train_images or images_of(train_annotations)
     val_images = val_images or images_of(val_annotations)
@@ -154,9 +159,12 @@ def open_splits(
         if val_ids is not None:
             chosen = require_known_ids(whole, val_ids)
         else:
-            assert val_fraction is not None
             copies = group_copies(whole, sizes["train"])
-            chosen = draw_validation_ids(whole, val_fraction, seed, split_by, copies)
+            if folds is not None and fold is not None:
+                chosen = draw_fold_ids(whole, folds, fold, seed, split_by, copies)
+            else:
+                assert val_fraction is not None
+                chosen = draw_validation_ids(whole, val_fraction, seed, split_by, copies)
         absent["val"] = absent["train"]
         indices, entries = _halves(whole, chosen)
     else:

@@ -1,5 +1,6 @@
-"""Stratified draws of images: a validation split, with about the same share of each category."""
+"""Stratified draws of images: a validation split, or the folds of a cross-validation, alike in their categories."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,12 +45,47 @@ def stratified(
     >>> sorted(labels[val].tolist())
     [1, 1, 2]
     """
-    unit = np.unique(ids if groups is None else _by_smallest(groups, ids), return_inverse=True)[1]
-    unit = np.random.default_rng(seed).permutation(unit.max() + 1)[unit]
+    unit = _shuffled_units(ids, groups, seed)
     pairs = _Pairs.of(counts, unit)
-    chosen = _give_away(pairs, fraction)
+    chosen: npt.NDArray[np.bool_] = _give_away(pairs, [1 - fraction, fraction]) == 1
     _improve(pairs, fraction, chosen)
     return chosen[unit]
+
+
+def stratified_folds(counts: CategoryCounts, ids: _Ints, folds: int, seed: int, groups: _Ints | None = None) -> _Ints:
+    """Divide images into folds of about as many images, and objects of each category.
+
+    Units (images or groups of images) are assigned as by ``stratified``, each to the fold that lacks it most.
+
+    Args:
+        counts: number of true objects of each image and category.
+        ids: (N,) ids of the images, unique; they determine the order, so the order in the file does not matter.
+        folds: number of folds, from 2 to the number of units.
+        seed: seed of the draw, not negative.
+        groups: (N,) group of each image; a group stays in one fold. None to draw each image by itself.
+
+    Returns:
+        (N,) number of each image's fold, from 0; no fold is empty.
+
+    >>> labels = np.array([1, 1, 1, 2, 2, 2])  # one object in each of six images
+    >>> counts = CategoryCounts(images=np.arange(6), labels=labels, objects=np.ones(6, np.int64))
+    >>> fold = stratified_folds(counts, np.arange(6), 3, seed=0)
+    >>> [sorted(labels[fold == number].tolist()) for number in range(3)]
+    [[1, 2], [1, 2], [1, 2]]
+    """
+    unit = _shuffled_units(ids, groups, seed)
+    fold = _give_away(_Pairs.of(counts, unit), [1 / folds] * folds)
+    for empty in np.setdiff1d(np.arange(folds), fold):
+        largest = np.bincount(fold).argmax()
+        fold[np.flatnonzero(fold == largest)[-1]] = empty
+    return fold[unit]
+
+
+def _shuffled_units(ids: _Ints, groups: _Ints | None, seed: int) -> _Ints:
+    """Number the unit of each image, at random, but independently of the order of the images."""
+    unit = np.unique(ids if groups is None else _by_smallest(groups, ids), return_inverse=True)[1]
+    shuffled: _Ints = np.random.default_rng(seed).permutation(unit.max() + 1)[unit]
+    return shuffled
 
 
 def _by_smallest(groups: _Ints, ids: _Ints) -> _Ints:
@@ -96,8 +132,16 @@ class _Pairs:
         return cls(units, classes, held / np.bincount(classes, held)[classes])
 
 
-def _give_away(pairs: _Pairs, fraction: float) -> npt.NDArray[np.bool_]:
-    """Assign every unit to the split that lacks it more; true for validation."""
+def _give_away(pairs: _Pairs, parts: Sequence[float]) -> _Ints:
+    """Assign every unit to the part that lacks it most.
+
+    Args:
+        pairs: amount of each class in each unit.
+        parts: share of each part; their sum is 1.
+
+    Returns:
+        Number of each unit's part; of parts that lack it equally the first.
+    """
     count, many = int(pairs.units[-1]) + 1, int(pairs.classes.max()) + 1
     first = np.searchsorted(pairs.units, np.arange(count + 1)).tolist()
     by_class = np.argsort(pairs.classes, kind="stable")
@@ -105,25 +149,25 @@ def _give_away(pairs: _Pairs, fraction: float) -> npt.NDArray[np.bool_]:
     left = np.array([len(units) or count + 1 for units in holders])
     # Plain lists are faster than arrays in a loop over single numbers.
     classes, shares, weights = pairs.classes.tolist(), pairs.shares.tolist(), pairs.weights.tolist()
-    missed = {side: [part] * many for side, part in ((True, fraction), (False, 1 - fraction))}
-    given: dict[int, bool] = {}
+    missed = [[share] * many for share in parts]
+    given: dict[int, int] = {}
     while len(given) < count:
         rarest = int(left.argmin())
         for unit in holders[rarest].tolist():
             if unit in given:
                 continue
             own = range(first[unit], first[unit + 1])
-            # How the weighted sum over classes of (missed share)^2 / (split's share) changes if a split takes the unit.
-            val, train = (
-                sum(weights[classes[k]] * shares[k] * (shares[k] - 2 * missed[side][classes[k]]) for k in own) / part
-                for side, part in ((True, fraction), (False, 1 - fraction))
-            )
-            given[unit] = val < train
+            # How the weighted sum over classes of (missed share)^2 / (part's share) changes if a part takes the unit.
+            changes = [
+                sum(weights[classes[k]] * shares[k] * (shares[k] - 2 * lacking[classes[k]]) for k in own) / share
+                for lacking, share in zip(missed, parts, strict=True)
+            ]
+            part = given[unit] = changes.index(min(changes))
             for k in own:
-                missed[val < train][classes[k]] -= shares[k]
+                missed[part][classes[k]] -= shares[k]
             left[pairs.classes[own]] -= 1
         left[rarest] = count + 1
-    return np.array([given[unit] for unit in range(count)])
+    return np.array([given[unit] for unit in range(count)], dtype=np.int64)
 
 
 def _improve(pairs: _Pairs, fraction: float, chosen: npt.NDArray[np.bool_]) -> None:

@@ -42,7 +42,7 @@ class Checkpoint:
         score_threshold: operating point of mIoU and F1.
         precision: "fp32", "bf16" or "fp16", as resolved.
         seed: seed of the run.
-        val_ids: images of the validation split, if it was drawn by ``data.val_fraction``.
+        val_ids: images of the validation split, if it was drawn by ``data.val_fraction`` or ``data.folds``.
         epoch: whole epochs done.
         step: optimizer steps taken.
         minutes: minutes of training; also in ``best.pt`` those of the whole run.

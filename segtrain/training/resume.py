@@ -61,9 +61,9 @@ class Resumed:
         if self.state.val_ids is None:
             raise SegtrainError(
                 f"cannot resume {self.path}: it has learned from all images of its data.train_annotations; "
-                "give data.val_annotations, not data.val_fraction"
+                "give data.val_annotations, not data.val_fraction or data.folds"
             )
-        for key in ("val_fraction", "split_by"):
+        for key in ("val_fraction", "split_by", "folds", "fold"):
             there, here = self.state.config.get("data", {}).get(key), data[key]
             if there != here:
                 logger.warning(f"data.{key}={here} draws nothing here: the run keeps its split, drawn with {there}")

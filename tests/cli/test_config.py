@@ -305,6 +305,7 @@ def test_all_mistakes_are_listed_once(tmp_path: Path) -> None:
         ("train", "schedule.warmup_factor=2"),
         ("train", "data.generator.size=large"),
         ("train", "data.generator.easy.gap=wide"),
+        ("train", "data.folds=1"),
         ("evaluate", "tracks=foo"),
         ("evaluate", "precision=foo"),
         ("evaluate", "score_threshold=2"),
@@ -367,6 +368,19 @@ def test_bad_arguments_of_parts(script: str, override: str, expected: str, tmp_p
     finished = run(script, override, folder=tmp_path)
     assert expected in message(finished)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["data.folds=5"], "give the fold to validate on, data.fold=0, or all in turn with --multirun data.folds=5"),
+        (["data.fold=1"], "data.fold=1: give the number of folds too, such as data.folds=5"),
+        (["data.folds=3", "data.fold=3"], "data.fold=3: the 3 folds are numbered from 0 to 2"),
+        (["data.folds=3", "data.fold=0", "data.val_fraction=0.5"], "data.folds and data.val_fraction exclude each"),
+    ],
+)
+def test_folds_say_what_is_validated_on(overrides: list[str], expected: str, tmp_path: Path) -> None:
+    assert expected in message(run("train", *overrides, folder=tmp_path))
 
 
 def test_problems_deep_inside_are_all_found() -> None:

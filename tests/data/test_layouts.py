@@ -11,14 +11,14 @@ import pytest
 from segtrain.cli.launch import compose_runs
 from segtrain.cli.main import main
 from segtrain.data.foreign.label_kinds import LABEL_KINDS, recognise
-from segtrain.data.layouts import with_layout
+from segtrain.data.layouts import with_folds, with_layout
 from segtrain.errors import SegtrainError
 from tests.helpers.conversions import STAR, draw_image, write_json
 from tests.helpers.scripts import SMALL, run
 
 NOTHING: dict[str, Any] = {
     "root": None, "generator": None, "val_fraction": None, "train_annotations": None, "train_images": None,
-    "val_annotations": None, "val_images": None,
+    "val_annotations": None, "val_images": None, "folds": None, "fold": None,
 }  # fmt: skip
 
 
@@ -90,6 +90,18 @@ def test_a_root_is_enough(write: Any, tmp_path: Path, caplog: pytest.LogCaptureF
     assert [found[key] for key in KEYS] == expected
     said = [f"data.{key}={value}" for key, value in zip(KEYS, expected, strict=True) if value is not None]
     assert caplog.messages == [f"{tmp_path}: taken {' '.join(said)}"]
+
+
+def test_a_fold_needs_no_validation_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    nuclei(tmp_path)
+    given = {**NOTHING, "root": str(tmp_path), "folds": 5, "fold": 2}
+    found = with_layout(with_folds(given))
+    assert found == {**given, "train_annotations": "annotations/instances_train.json", "train_images": "images/train"}
+    named = {**found, "val_annotations": "val.json", "val_images": "val"}
+    assert with_folds(named) == found
+    assert "fold 2 of 5 of the training images is validated on; val.json is not read" in caplog.text
+    assert with_folds(NOTHING) == NOTHING
 
 
 def test_what_is_given_stays(tmp_path: Path) -> None:

@@ -114,6 +114,20 @@ def test_images_of_a_group_stay_together(root: Path) -> None:
     assert ids(open_with(root, **one, val_ids=[11, 12])["val"]) == [11, 12]
 
 
+def test_folds_are_validated_on_in_turn(root: Path) -> None:
+    patients(root, "ann", 7, "bob", 2.5)
+    one: dict[str, Any] = {"val_annotations": None, "val_images": None, "folds": 4}
+    for more in ({}, {"split_by": "extra.patient"}):
+        drawn = [open_with(root, **one, **more, fold=fold) for fold in range(4)]
+        assert [len(ids(splits["val"])) for splits in drawn] == [5] * 4
+        assert sorted(i for splits in drawn for i in ids(splits["val"])) == list(range(10, 30))
+        for splits in drawn:
+            assert sorted(ids(splits["train"]) + ids(splits["val"])) == list(range(10, 30))
+            assert more == {} or len({i % 4 for i in ids(splits["val"])}) == 1
+    assert ids(open_with(root, **one, fold=0, seed=1)["val"]) != ids(open_with(root, **one, fold=0)["val"])
+    assert ids(open_with(root, **one, fold=0, val_ids=[11, 12])["val"]) == [11, 12]
+
+
 def test_a_drawn_split_is_recorded_as_two_files(root: Path) -> None:
     one: dict[str, Any] = {"val_annotations": None, "val_images": None}
     drawn = open_with(root, **one, val_fraction=0.25)
@@ -171,17 +185,23 @@ def test_annotations_for_evaluation_alone_win_over_a_fraction(root: Path) -> Non
         ),
         ({"val_annotations": None, "val_fraction": 0.001}, r"leaves one split of .*train\.json \(20 images\) empty"),
         ({"val_annotations": None, "val_fraction": 0.999}, r"leaves one split"),
-        ({"split_by": "patient"}, r"data\.split_by=patient says how to draw a split, but data\.val_fraction is null"),
+        ({"split_by": "patient"}, r"data\.split_by=patient says how to draw a split, but data\.val_fraction and"),
         (
             {"val_annotations": None, "val_fraction": 0.5, "split_by": "height"},
             r"all images have the height 8, so data",
         ),
         ({"val_annotations": None, "val_fraction": 0.5, "split_by": "slide"}, r"no image has the field 'slide'"),
+        ({"val_annotations": None, "folds": 21, "fold": 0}, r"data\.folds=21 is more than its 20 images; give fewer"),
+        (
+            {"val_annotations": None, "folds": 4, "fold": 0, "split_by": "file_name", "train_annotations": "few.json"},
+            r"data\.folds=4 is more than its 3 groups of images",
+        ),
         ({"val_annotations": None, "val_ids": [11, 77, 99]}, r"lacks 2 of the 3 validation images .* first id 77"),
     ],
     ids=str,
 )
 def test_a_wrong_setting_is_named_in_one_line(root: Path, changes: dict[str, Any], message: str) -> None:
+    write(root / "few.json", [10, 11, 12])
     with pytest.raises(SegtrainError, match=message) as caught:
         open_with(root, **changes)
     assert "\n" not in str(caught.value)

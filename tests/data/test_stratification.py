@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from segtrain.data.check.load import load_index
 from segtrain.data.coco.index import CategoryCounts
-from segtrain.data.stratification import stratified
+from segtrain.data.stratification import stratified, stratified_folds
 
 REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")) / "data"
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="SEGTRAIN_REAL_DATA names no folder with real data")
@@ -157,6 +157,35 @@ def test_groups_are_divided_by_their_objects_too() -> None:
         held = [(len(own), bool(val)) for own, val in zip(images, chosen, strict=True) if own[0] == label]
         assert sum(n for n, val in held if val) / sum(n for n, _ in held) == pytest.approx(0.2, abs=0.01)
     assert chosen.mean() == pytest.approx(0.2, abs=0.01)
+
+
+@given(DATA, st.data(), st.integers(0, 3))
+def test_folds_hold_each_image_once_and_groups_whole(images: list[list[int]], data: st.DataObject, seed: int) -> None:
+    groups = np.array(data.draw(st.lists(st.integers(0, 6), min_size=len(images), max_size=len(images))))
+    groups[:2] = [0, 1]
+    ids, order = np.arange(len(images)), np.random.default_rng(seed).permutation(len(images))
+    shuffled = counts_of([images[i] for i in order])
+    for by in (None, groups):
+        units = len(images) if by is None else len(set(groups.tolist()))
+        folds = data.draw(st.integers(2, min(units, 6)))
+        fold = stratified_folds(counts_of(images), ids, folds, seed, by)
+        assert set(fold.tolist()) == set(range(folds))
+        if by is not None:
+            assert len(set(zip(fold.tolist(), by.tolist(), strict=True))) == units
+        again = stratified_folds(shuffled, ids[order], folds, seed, None if by is None else by[order])
+        assert again.tolist() == fold[order].tolist()
+
+
+def test_folds_have_about_as_many_images_and_objects_of_each_category() -> None:
+    images = many_labels(200, 6)
+    fold = stratified_folds(counts_of(images), np.arange(200), 5, 0)
+    assert set(np.bincount(fold).tolist()) <= {39, 40, 41}
+    for label in range(1, 7):
+        held = np.bincount(fold, [own.count(label) for own in images])
+        assert held.max() - held.min() <= max(8, 0.2 * held.mean())
+    other = stratified_folds(counts_of(images), np.arange(200), 5, 1)
+    assert other.tolist() != fold.tolist()
+    assert sorted(stratified_folds(counts_of(images[:5]), np.arange(5), 5, 0).tolist()) == list(range(5))
 
 
 def test_seeds_draw_different_splits() -> None:

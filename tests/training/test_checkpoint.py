@@ -361,7 +361,8 @@ def test_a_missing_state_to_resume(tmp_path: Path) -> None:
 
 def test_validation_keeps_its_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Another draw would validate on images that were learned from."""
-    drawn, named = {"val_annotations": None, "val_fraction": 0.5, "split_by": None}, {"val_annotations": "val.json"}
+    drawn = {"val_annotations": None, "val_fraction": 0.5, "split_by": None, "folds": None, "fold": None}
+    named = {"val_annotations": "val.json"}
     config = {**checkpoint().config, "data": {"val_fraction": 0.5}}
     path = saved(tmp_path / "last.pt", training=TRAINING, val_ids=[4, 7], config=config)
     resumed = find_resumed(str(path), tmp_path)
