@@ -16,6 +16,7 @@ from segtrain.data.images.intensities.intensity import FULL
 from segtrain.prediction.applied_model import AppliedModel
 from segtrain.prediction.predict_files import DEFAULT_KINDS, PredictionSettings, predict_files
 from segtrain.records import Category
+from segtrain.score_thresholds import ScoreThresholds
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.segmenters.tiles import TiledSegmenter, Tiling
 
@@ -43,7 +44,7 @@ def files_row(
     """
     items = [items[number % len(items)] for number in range(max(FILES, len(items)))]
     whole = TiledSegmenter(network, Tiling("off"))
-    model = AppliedModel(whole, network.title, "benchmark", categories, 0.0, None, FULL, "")
+    model = AppliedModel(whole, network.title, "benchmark", categories, ScoreThresholds(0.0), None, FULL, "")
     settings = PredictionSettings(save=[kind for kind in DEFAULT_KINDS if kind != "overlays"])
     with tempfile.TemporaryDirectory() as folder:
         images, outs = _written(items, Path(folder) / "images"), count()

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -56,6 +56,7 @@ from segtrain.prediction.applied_model import NetworkSettings, load_network, met
 from segtrain.prediction.reading_ahead import Page, Unreadable, read_ahead
 from segtrain.prediction.sources import Source, find_images
 from segtrain.records import Category, Instances
+from segtrain.score_thresholds import GivenThreshold, ScoreThresholds
 from segtrain.segmenters import Segmenter
 from segtrain.segmenters.classical.regions import LabelMap
 from segtrain.segmenters.classical.segmenter import LabelMapSegmenter, check_setting, check_settings, method_name
@@ -84,6 +85,7 @@ class Model:
         channels: channels of image files that become red, green and blue, as in the training; None for the colours that
             files declare.
         exif: treatment of the EXIF orientations of image files, as in the training; see `read_image`.
+        category_thresholds: operating point of the classes that have their own, by name; `predict` applies it.
 
     >>> import segtrain as st
     >>> st.load("runs/train/cells")
@@ -97,12 +99,19 @@ class Model:
     intensity: Intensity = FULL
     channels: tuple[int, ...] | None = None
     exif: Exif = "auto"
+    category_thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         if not self.class_names:
             return f"<{self.title}, class-agnostic>"
         classes = "1 class" if len(self.class_names) == 1 else f"{len(self.class_names)} classes"
-        return f"<{self.title}, {classes}, score threshold {self.score_threshold:.2f}>"
+        own = ", or by class" if self.category_thresholds else ""
+        return f"<{self.title}, {classes}, score threshold {self.score_threshold:.2f}{own}>"
+
+    @property
+    def thresholds(self) -> ScoreThresholds:
+        """Operating point, and that of single classes."""
+        return ScoreThresholds(self.score_threshold, self.category_thresholds)
 
     @property
     def scores_are_learned(self) -> bool:
@@ -131,7 +140,7 @@ class Model:
         return self.segmenter.segment([_as_image(image, self) for image in images])
 
     def predict(self, images: ImageLike | Sequence[ImageLike], *, every: int = 1) -> list[Instances]:
-        """Segment images and keep the instances above the score threshold; the command ``segtrain predict`` in Python.
+        """Segment images and keep the instances above the score thresholds; the command ``segtrain predict`` in Python.
 
         Args:
             images: an image, or a list of images, as of `segment`; or the path of a folder, of which all image files
@@ -152,7 +161,8 @@ class Model:
         single = isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) < 4
         given: Sequence[Any] = [images] if single else images  # type: ignore[assignment]
         found = (one for image in given for one in self._found(image, every))
-        return [instances[instances.scores >= self.score_threshold] for instances in found]
+        least = self.thresholds.of_labels(self.class_names)
+        return [instances[instances.scores >= least[instances.labels]] for instances in found]
 
     def _found(self, image: Any, every: int) -> Iterator[Instances]:
         """Yield the instances of an image, or of each page and frame of files."""
@@ -212,8 +222,9 @@ def load(
     model = load_network(path, NetworkSettings(tile=tile, overlap=overlap), device=device, trust=trust)
     names, reading = [category.name for category in model.categories], model.reading
     return Model(
-        model.segmenter, model.title, names, model.score_threshold, model.intensity, reading.channels, reading.exif
-    )
+        model.segmenter, model.title, names, model.thresholds.overall, model.intensity, reading.channels, reading.exif,
+        model.thresholds.by_category,
+    )  # fmt: skip
 
 
 def classical(method: str | Callable[..., LabelMap], *, min_area: int | None = None, **settings: Any) -> Model:
@@ -487,19 +498,21 @@ def check(data: Split, *, against: Split | None = None, max_dets: int = _MAX_DET
     return run_checks(settings, lambda _name, _steps: lambda: None)[0]
 
 
-def predict(segmenter: Segmenter, data: Split, *, score_threshold: float | None = None) -> Detections:
+def predict(segmenter: Segmenter, data: Split, *, score_threshold: GivenThreshold = None) -> Detections:
     """Segment all images of a data set.
 
     Args:
         segmenter: result of `load` or `classical`, or any other segmenter.
         data: the data set, with its images.
-        score_threshold: operating point of learned scores; None for the model's own, and 0.5 without one.
+        score_threshold: operating point of learned scores, or that of some categories by name, in class-aware numbers;
+            None for the model's own, and 0.5 without one.
 
     Returns:
         COCO result records of all detections, also those below the operating point.
 
     Raises:
-        SegtrainError: the data set was loaded without images, or an image cannot be read.
+        SegtrainError: the data set was loaded without images, an image cannot be read, or there is no category of a
+            given name.
 
     Warns:
         UserWarning: the model's classes are not the categories of the data, so that its labels are ignored.
@@ -526,10 +539,13 @@ def predict(segmenter: Segmenter, data: Split, *, score_threshold: float | None 
                 "class-agnostic scores can be computed",
                 stacklevel=2,
             )
-    if score_threshold is None:
-        score_threshold = segmenter.score_threshold if isinstance(segmenter, Model) else SCORE_THRESHOLD
+    stated = segmenter.thresholds if isinstance(segmenter, Model) else ScoreThresholds(SCORE_THRESHOLD)
+    chosen = stated.changed(score_threshold, [category.name for category in own or categories], "score_threshold")
     with _image_errors():
-        found = _predict(segmenter, images, categories if own is None else own, score_threshold, foreign=own is None)
+        found = _predict(
+            segmenter, images, own or categories, chosen.overall,
+            foreign=own is None, category_thresholds=chosen.by_id(own or categories),
+        )  # fmt: skip
     return replace(found, masks=list(found.masks or ()))  # plain records, which `json.dump` takes
 
 
@@ -537,7 +553,7 @@ def load_results(
     path: str | Path,
     data: Split,
     *,
-    score_threshold: float | None = None,
+    score_threshold: GivenThreshold = None,
     image_id_offset: int = 0,
     images_by: Literal["id", "name"] | None = None,
     category_map: Mapping[Any, Any] | CategoryOrder | None = None,
@@ -548,8 +564,8 @@ def load_results(
         path: path of a list of records, or of a whole COCO file whose annotations have scores. Images may be given by
             id or file name, categories by id or name.
         data: the data set.
-        score_threshold: operating point of the scores; None for the one that the file states, as those of
-            ``segtrain predict`` do, and 0.5 without one.
+        score_threshold: operating point of the scores, or that of some categories by name, in class-aware numbers; None
+            for the one that the file states, as those of ``segtrain predict`` do, and 0.5 without one.
         image_id_offset: number to add to every image id of the file.
         images_by: image ids are ids ("id") or file names ("name"); None to take the reading that fits.
         category_map: category of the data set, by id or name, for each id or name of the file; "order" if the ids of
@@ -577,9 +593,13 @@ def load_results(
     )
     for note in (*content.notes, *check_frame_of_results(content, index.images, expand_path(path))):
         warnings.warn(f"{path}: {note}", stacklevel=2)
-    stated = (score_threshold, content.score_threshold)
-    threshold = next((value for value in stated if value is not None), SCORE_THRESHOLD)
-    return Detections(content.masks, content.boxes, content.class_aware, threshold, polygons=content.polygons)
+    stated = SCORE_THRESHOLD if content.score_threshold is None else content.score_threshold
+    names = [category.name for category in index.categories]
+    chosen = ScoreThresholds(stated).changed(score_threshold, names, "score_threshold")
+    return Detections(
+        content.masks, content.boxes, content.class_aware, chosen.overall, polygons=content.polygons,
+        category_thresholds=chosen.by_id(index.categories) if content.class_aware else {},
+    )  # fmt: skip
 
 
 def score(detections: Detections, data: Split, *, max_dets: int = _MAX_DETS) -> dict[TrackName, TrackScores | None]:

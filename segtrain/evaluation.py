@@ -15,7 +15,7 @@ from torch import Tensor
 
 from segtrain import distributed
 from segtrain.data.coco.index import CocoIndex
-from segtrain.mask_records import MaskRecords, column, select
+from segtrain.mask_records import NO_THRESHOLDS, MaskRecords, column, select
 from segtrain.metrics.average_precision import coco_summary
 from segtrain.metrics.candidates import pairs_in_images
 from segtrain.metrics.f1 import f1_curve
@@ -89,6 +89,8 @@ class Detections:
         exported_boxes: COCO records of the boxes that result files hold; None to write `boxes`.
         complete_above: score by the id of each image in which a limit on the number of detections was reached;
             detections of lower scores may be missing.
+        category_thresholds: operating point of the categories that have their own, by their ids; for class-aware
+            numbers.
     """
 
     masks: Sequence[Prediction] | None
@@ -100,6 +102,7 @@ class Detections:
     exported_boxes: Sequence[BoxPrediction] | None = None
     timed: Sequence[int] = ()
     complete_above: Mapping[int, float] = field(default_factory=dict)
+    category_thresholds: Mapping[int, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         counted = {"masks": self.masks, "boxes": self.boxes}
@@ -113,6 +116,7 @@ class Detections:
             masks=None if self.masks is None else _all_merged(self.masks),
             boxes=None if self.boxes is None else _all_merged(self.boxes),
             class_aware=True,
+            category_thresholds=NO_THRESHOLDS,
         )
 
     def by_column(self) -> "Detections":
@@ -127,6 +131,7 @@ def predict(
     score_threshold: float,
     advance: Callable[[], None] = lambda: None,
     foreign: bool = False,
+    category_thresholds: Mapping[int, float] = NO_THRESHOLDS,
 ) -> Detections:
     """Segment images one at a time.
 
@@ -138,6 +143,7 @@ def predict(
             only rank.
         advance: called after each image.
         foreign: True if the segmenter's labels are other categories than these; each is then replaced by 0.
+        category_thresholds: operating point of the categories that have their own, by their ids.
     """
     found: list[MaskRecords] = []
     boxes: list[BoxPrediction] = []
@@ -169,6 +175,7 @@ def predict(
     return Detections(
         records, boxes, not foreign, score_threshold, seconds,
         exported_boxes=exported or None, complete_above=complete_above,
+        category_thresholds=NO_THRESHOLDS if foreign else category_thresholds,
     )  # fmt: skip
 
 
@@ -299,6 +306,7 @@ def metric_input(
             max_dets=max_dets,
             score_threshold=found.score_threshold,
             all_pairs=ground_truth._inputs.pairs(detections, ground_truth.truths),
+            category_thresholds=found.category_thresholds,
         )
 
     return ground_truth._inputs.get(detections, max_dets, track, make)
@@ -334,7 +342,7 @@ def _track(inputs: MetricInput, categories: Sequence[Category], begin: Callable[
     found = metric_values(inputs, begin=begin)
     bbox = coco_summary(inputs, "bbox")
     segm = coco_summary(inputs, "segm") if inputs.masks is not None else None
-    curve = f1_curve(inputs.matches("segm"), inputs.score_threshold)
+    curve = f1_curve(inputs.matches("segm"), inputs.least_scores)
     if inputs.masks is None:
         curve["f1"] = [nan] * len(curve["f1"])
     objects = Counter(truth["category_id"] for truth in inputs.truths if not truth["iscrowd"])

@@ -1,6 +1,6 @@
 """COCO result records of masks, kept by column, and the columns of records of any kind."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Self, overload
 
 import numpy as np
@@ -8,6 +8,8 @@ import numpy as np
 from segtrain.arrays import BoolArray, FloatArray, IntArray
 from segtrain.masks import PackedRles, Rle
 from segtrain.records import Category, Instances, Prediction, id_of_label
+
+NO_THRESHOLDS: Mapping[int, float] = {}  # no category has a score threshold of its own
 
 
 class MaskRecords(Sequence[Prediction]):
@@ -172,17 +174,26 @@ def select(records: Sequence[Any], chosen: IntArray) -> Sequence[Any]:
     return records.where(chosen) if isinstance(records, MaskRecords) else [records[n] for n in chosen.tolist()]
 
 
-def reaching(records: Sequence[Any], score_threshold: float) -> Sequence[Any]:
+def reaching(
+    records: Sequence[Any], score_threshold: float, category_thresholds: Mapping[int, float] = NO_THRESHOLDS
+) -> Sequence[Any]:
     """Select the detections whose score reaches a threshold, in their order.
 
     Args:
         records: detections of masks or boxes.
         score_threshold: least score of a detection that is selected.
+        category_thresholds: least score of the categories that have their own, by their ids.
 
     >>> reaching([{"score": 0.2}, {"score": 0.7}], 0.5)
     [{'score': 0.7}]
     """
-    return select(records, np.flatnonzero(column(records, "score") >= score_threshold))
+    least: float | FloatArray = score_threshold
+    if category_thresholds:
+        category = column(records, "category_id")
+        least = np.full(len(category), score_threshold)
+        for category_id, own in category_thresholds.items():
+            least[category == category_id] = own
+    return select(records, np.flatnonzero(column(records, "score") >= least))
 
 
 def by_image(records: Sequence[Any]) -> dict[int, IntArray]:

@@ -57,6 +57,22 @@ def images(count: int) -> list[tuple[int, Tensor]]:
     return [(100 + i, torch.full((3, *SIZE), i, dtype=torch.uint8)) for i in range(count)]
 
 
+def test_thresholds_of_categories_apply_to_class_aware_numbers_alone() -> None:
+    """As if the detections below them were not there."""
+    drawn = scene(3, predictions=60)
+    truth, least = ground_truth_of(drawn), {sorted(CATEGORIES)[0]: 0.3, sorted(CATEGORIES)[1]: 0.8}
+    found = Detections(drawn.predictions, None, True, 0.5, category_thresholds=least)
+    kept = [one for one in drawn.predictions if one["score"] >= least.get(one["category_id"], 0.5)]
+    expected, plain = Detections(kept, None, True, 0.0), replace(found, category_thresholds={})
+    own, cut, before = (score(one, truth, 100) for one in (found, expected, plain))
+    assert own["class_agnostic"] == before["class_agnostic"]
+    keys = ("f1_50", "miou", "pq", "boundary_iou")
+    values = [[one["class_aware"].metrics[key] for key in keys] for one in (own, cut, before) if one["class_aware"]]
+    assert values[0] == values[1] != values[2]
+    curves = [one["class_aware"].f1_curve for one in (own, cut) if one["class_aware"]]
+    assert curves[0] == curves[1]
+
+
 def test_a_learned_segmenter_gives_masks_and_its_own_boxes() -> None:
     answers = [instances([1, 3], [0.9, 0.4]), Instances.empty(SIZE), instances([2], [0.7])]
     advanced: list[int] = []

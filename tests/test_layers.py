@@ -24,6 +24,7 @@ LAYERS = {
     "masks": 0,
     "records": 0,
     "mask_records": 0,
+    "score_thresholds": 0,
     "targets": 0,
     "nodes": 0,
     "values": 0,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from segtrain.benchmark.fingerprints import PLACES
+from segtrain.console import counted
 from segtrain.data.coco.category_names import describe_nearest, learned_categories, with_learned_categories
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.joined_files import annotation_file
@@ -22,6 +23,7 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD
 from segtrain.nodes import flat_settings, holds_change, quote_override
 from segtrain.records import Category
+from segtrain.score_thresholds import GivenThreshold, ScoreThresholds
 from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint, newest_checkpoint
 from segtrain.training.settings import WITHOUT_EFFECT
 
@@ -67,13 +69,20 @@ class EvaluatedCheckpoint:
         """Seed of a ``val_fraction`` split; with another one validation would contain training images."""
         return _DEFAULT_SEED if self.checkpoint is None else self.checkpoint.seed
 
-    def score_threshold(self, given: float | None) -> float:
-        """Choose the operating point of learned scores: the given one, else the checkpoint's."""
-        if given is not None:
-            return given
-        return SCORE_THRESHOLD if self.checkpoint is None else self.checkpoint.score_threshold
+    def thresholds(self, given: GivenThreshold, names: Sequence[str]) -> ScoreThresholds:
+        """Choose the operating point of learned scores: the given one, else the checkpoint's.
 
-    def description(self, network: str, given: float | None, evaluated: Split) -> str:
+        Args:
+            given: what the user gave, for all categories or for some by name; None for the checkpoint's.
+            names: names of the categories of the data.
+
+        Raises:
+            SegtrainError: the user gave one for a category that does not exist.
+        """
+        own = ScoreThresholds(SCORE_THRESHOLD) if self.checkpoint is None else self.checkpoint.thresholds
+        return own.changed(given, names, "score_threshold")
+
+    def description(self, network: str, given: GivenThreshold, evaluated: Split) -> str:
         """Describe the checkpoint's network for the report: its operating point, and the choice of its weights.
 
         Args:
@@ -84,8 +93,9 @@ class EvaluatedCheckpoint:
         text, own = f"Fine-tuned {network}", self.checkpoint
         if own is None:
             return text
-        if given is None and (count := own.threshold_images):
-            text += f", its score threshold chosen on {count} training image{'s' * (count > 1)}"
+        if not isinstance(given, int | float) and own.threshold_images:
+            those = "thresholds" if own.category_thresholds else "threshold"
+            text += f", its score {those} chosen on {counted(own.threshold_images, 'training image')}"
         # Neither last.pt nor weights without a defined AP were chosen.
         chosen = own.training is None and not isnan(own.metrics.get("mask_ap", nan))
         if chosen and own.validations and own.validations > 1 and _validated_on(own, evaluated):
@@ -182,7 +192,7 @@ class EvaluatedCheckpoint:
             return None
         keys = (
             "epoch", "step", "minutes", "precision", "seed", "metrics", "score_threshold", "threshold_images",
-            "validations",
+            "validations", "category_thresholds",
         )  # fmt: skip
         return {"path": str(self.path), **{key: getattr(self.checkpoint, key) for key in keys}}
 

@@ -48,7 +48,8 @@ class FoundRows:
 
     def fingerprint(self, method: Method) -> str:
         """Fingerprint all that the detections of a method depend on."""
-        return digest(self._common, type(method).__name__, method.fingerprint, method.score_threshold)
+        threshold, own = method.score_threshold, dict(method.thresholds.by_category)
+        return digest(self._common, type(method).__name__, method.fingerprint, threshold, own)
 
     def restore(self, method: Method, benchmark: Benchmark) -> bool:
         """Give a method the detections of an earlier run, if there are any, and return True in all processes if so.

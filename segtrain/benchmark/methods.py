@@ -30,6 +30,7 @@ from segtrain.memory import MemoryAbove
 from segtrain.nodes import build, nearest
 from segtrain.records import Category, group_by_image
 from segtrain.runtime import to_device
+from segtrain.score_thresholds import GivenThreshold, ScoreThresholds
 from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
 from segtrain.segmenters.tiles import tiled
 
@@ -46,9 +47,10 @@ class Method:
     Args:
         name: name of its row.
         segmenter: the segmenter, on its device; None for a method that has none, or none yet.
-        score_threshold: operating point, if its scores are learned.
+        thresholds: operating point, if its scores are learned.
 
     Attributes:
+        score_threshold: operating point of all categories.
         costs: resources beside the time on the images, by the fields of ``results.Costs``.
         detections: detections of the method; None before it has run.
         notes: notes for the reader of the report.
@@ -64,8 +66,9 @@ class Method:
     checkpoint: EvaluatedCheckpoint | None = None
     source_file: Path | None = None
 
-    def __init__(self, name: str, segmenter: Segmenter | None, score_threshold: float) -> None:
-        self.name, self.segmenter, self.score_threshold = name, segmenter, score_threshold
+    def __init__(self, name: str, segmenter: Segmenter | None, thresholds: ScoreThresholds) -> None:
+        self.name, self.segmenter = name, segmenter
+        self.score_threshold, self.thresholds = thresholds.overall, thresholds
         self.costs: dict[str, float | None] = {}
         self.detections: Detections | None = None
         self.notes: list[str] = []
@@ -175,7 +178,9 @@ class Method:
     def _segment(self, infos: Sequence[ImageInfo], benchmark: Benchmark, advance: Advance) -> Detections:
         assert self.segmenter is not None
         categories = benchmark.ground_truth.categories
-        return predict(self.segmenter, benchmark.images(infos), categories, self.score_threshold, advance)
+        own = self.thresholds.by_id(categories)
+        images = benchmark.images(infos)
+        return predict(self.segmenter, images, categories, self.score_threshold, advance, category_thresholds=own)
 
 
 class Part(NamedTuple):
@@ -202,7 +207,8 @@ class TrainedMethod(Method):
         network: the network, on its device.
         checkpoint: checkpoint of the network.
         categories: categories of labels 1..K; None if they are not those of the data.
-        score_threshold: operating point that the user gave; None for the checkpoint's.
+        given: operating point that the user gave, for all categories or for some by name; None for the checkpoint's.
+        names: names of the categories of the data.
         intensity: ranges by which the network's images are read; None for those of the data.
     """
 
@@ -212,14 +218,15 @@ class TrainedMethod(Method):
         network: Trainable,
         checkpoint: EvaluatedCheckpoint,
         categories: Sequence[Category] | None,
-        score_threshold: float | None,
+        given: GivenThreshold,
+        names: Sequence[str],
         intensity: Intensity | None,
     ) -> None:
-        super().__init__(name, network, checkpoint.score_threshold(score_threshold))
+        super().__init__(name, network, checkpoint.thresholds(given, names))
         self._network = network
         self.checkpoint = checkpoint
         self.costs |= checkpoint.costs
-        self._categories, self._given_threshold, self._intensity = categories, score_threshold, intensity
+        self._categories, self._given_threshold, self._intensity = categories, given, intensity
 
     def describe(self, evaluated: Split) -> str:
         """Describe the method, with the origin of the operating point and of the weights; see `Method`."""
@@ -260,7 +267,9 @@ class TrainedMethod(Method):
         foreign = self._categories is None
         categories = benchmark.ground_truth.categories if self._categories is None else self._categories
         images = benchmark.images(infos, self._intensity)
-        return predict(tiled(self._network), images, categories, self.score_threshold, advance, foreign=foreign)
+        own = self.thresholds.by_id(categories)
+        network = tiled(self._network)
+        return predict(network, images, categories, self.score_threshold, advance, foreign, own)
 
 
 class TunedMethod(Method):
@@ -269,13 +278,13 @@ class TunedMethod(Method):
     Args:
         name: name of its row.
         space: candidates and the values to try.
-        score_threshold: operating point, if its scores are learned.
+        thresholds: operating point, if its scores are learned.
     """
 
     is_tuned = True
 
-    def __init__(self, name: str, space: Tuned, score_threshold: float) -> None:
-        super().__init__(name, None, score_threshold)
+    def __init__(self, name: str, space: Tuned, thresholds: ScoreThresholds) -> None:
+        super().__init__(name, None, thresholds)
         self._space = space
 
     @property
@@ -305,7 +314,7 @@ class OracleMethod(Method):
     is_oracle = True
 
     def __init__(self, name: str, oracle: Oracle) -> None:
-        super().__init__(name, None, 0.0)
+        super().__init__(name, None, ScoreThresholds(0.0))
         self._oracle = oracle
         self._joined: Sequence[Method] = ()
 
@@ -349,7 +358,8 @@ class ResultFile(Method):
     Args:
         name: name of its row.
         path: the result file.
-        score_threshold: operating point that the user gave; None for the one that the file states, else 0.5.
+        given: operating point that the user gave, for all categories or for some by name; None for the one that the
+            file states, else 0.5.
         benchmark: the images and their ground truth.
         ids: meaning of the file's ids, as far as it is known.
 
@@ -358,9 +368,9 @@ class ResultFile(Method):
     """
 
     def __init__(
-        self, name: str, path: Path, score_threshold: float | None, benchmark: Benchmark, ids: ResultIds = AS_WRITTEN
+        self, name: str, path: Path, given: GivenThreshold, benchmark: Benchmark, ids: ResultIds = AS_WRITTEN
     ) -> None:
-        super().__init__(name, None, SCORE_THRESHOLD)
+        super().__init__(name, None, ScoreThresholds(SCORE_THRESHOLD))
         self.source_file = path
         truth = benchmark.ground_truth
         index = benchmark.split.index
@@ -368,11 +378,14 @@ class ResultFile(Method):
         self.fingerprint = digest(of_file(path), str(ids))
         doubts = check_frame_of_results(content, index.images, path)
         self.notes += [f"{name}: {note}" for note in (*content.notes, *doubts)]
-        stated = (score_threshold, content.score_threshold)
-        self.score_threshold = next((value for value in stated if value is not None), SCORE_THRESHOLD)
+        stated = SCORE_THRESHOLD if content.score_threshold is None else content.score_threshold
+        names = [category.name for category in truth.categories]
+        self.thresholds = ScoreThresholds(stated).changed(given, names, "score_threshold")
+        self.score_threshold = self.thresholds.overall
         found = Detections(
-            content.masks, content.boxes, content.class_aware, self.score_threshold, polygons=content.polygons
-        )
+            content.masks, content.boxes, content.class_aware, self.score_threshold, polygons=content.polygons,
+            category_thresholds=self.thresholds.by_id(truth.categories) if content.class_aware else {},
+        )  # fmt: skip
         self.detections = found.by_column()  # a large file would fill the memory
         self._note_scores(sum(not true["iscrowd"] for true in truth.truths))
 
@@ -436,6 +449,7 @@ def build_methods(
         SegtrainError: a file cannot be read, a segmenter cannot be built, or its categories are not those of the data.
     """
     given = config["score_threshold"]
+    names = [category.name for category in benchmark.ground_truth.categories]
     # The threshold of a checkpoint applies to its own scores only.
     methods: list[Method] = [
         _result_file(name, given_file, given, benchmark)
@@ -451,32 +465,32 @@ def build_methods(
                 need_names = config["tracks"] == "all"
                 categories = checkpoint.categories(benchmark.split.index, need_names=need_names)
                 intensity = checkpoint.intensity if config["data"]["intensity"] == "auto" else None
-                methods.append(TrainedMethod(row, built, checkpoint, categories, given, intensity))
+                methods.append(TrainedMethod(row, built, checkpoint, categories, given, names, intensity))
                 if checkpoint.checkpoint is not None:
                     others = [checkpoint.checkpoint.config["segmenter"]]
             else:
-                methods.append(_untrained(row, built, checkpoint.score_threshold(given)))
+                methods.append(_untrained(row, built, checkpoint.thresholds(given, names)))
             methods[-1].fingerprint = of_node(own_node, *others, seed=config["seed"])
     return methods
 
 
 def _result_file(
-    name: str, given: str | Mapping[str, Any], score_threshold: float | None, benchmark: Benchmark
+    name: str, given: str | Mapping[str, Any], threshold: GivenThreshold, benchmark: Benchmark
 ) -> ResultFile:
     """Read a result file, given as its path, or with the meaning of its ids."""
     stated = {"file": given} if isinstance(given, str) else dict(given)
     file = Path(stated.pop("file"))
-    return ResultFile(name, file, score_threshold, benchmark, ResultIds(**stated))
+    return ResultFile(name, file, threshold, benchmark, ResultIds(**stated))
 
 
-def _untrained(name: str, built: object, score_threshold: float) -> Method:
+def _untrained(name: str, built: object, thresholds: ScoreThresholds) -> Method:
     """Make the method of an object that the node of a segmenter has built."""
     if isinstance(built, Oracle):
         return OracleMethod(name, built)
     if isinstance(built, Tuned):
-        return TunedMethod(name, built, score_threshold)
+        return TunedMethod(name, built, thresholds)
     if isinstance(built, Segmenter):
-        return Method(name, built, score_threshold)
+        return Method(name, built, thresholds)
     raise SegtrainError(f"segmenters.{name}: {type(built).__name__} has no segment() and scores_are_learned")
 
 

@@ -164,6 +164,8 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
         confusion: entries of the confusion matrix that are not 0; None without categories.
         measured: date, time, processors and threads of the times of a row that an earlier evaluation has made; None for
             a row of this one.
+        category_thresholds: operating point of the categories that have their own, by name, in class-aware numbers and
+            in the confusion matrix.
     """
 
     class_agnostic: TrackScores | None
@@ -182,6 +184,7 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
     oracle: bool = False
     confusion: Sequence[Confusion] | None = None
     measured: str | None = None
+    category_thresholds: Mapping[str, float] = {}
 
     @property
     def is_classical(self) -> bool:
@@ -424,6 +427,7 @@ class CheckpointSummary(Record, frozen=True):
     score_threshold: float | None = None
     threshold_images: int | None = None
     validations: int | None = None
+    category_thresholds: Mapping[str, float] = {}
 
 
 class Results(Record, frozen=True, dict=True):

@@ -21,7 +21,7 @@ from segtrain.records import BoxPrediction
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 FOLDER = "rows"  # in the folder of an evaluation
-_FORMAT = 3  # part of each file's name: other formats are not looked at
+_FORMAT = 4  # part of each file's name: other formats are not looked at
 
 
 class KeptBoxes(msgspec.Struct, frozen=True):
@@ -78,6 +78,7 @@ class KeptDetections(msgspec.Struct, frozen=True):
         costs: resources, by the fields of ``results.Costs``.
         greys: least and greatest value of each image that was read, by image id.
         complete_above: score by the id of each image in which a limit on the number of detections was reached.
+        category_thresholds: operating point of the categories that have their own, by their ids.
     """
 
     masks: KeptMasks | None
@@ -90,6 +91,7 @@ class KeptDetections(msgspec.Struct, frozen=True):
     costs: dict[str, int | float | None]
     greys: dict[int, tuple[int, int]]
     complete_above: dict[int, float]
+    category_thresholds: dict[int, float]
 
     @classmethod
     def of(
@@ -108,6 +110,7 @@ class KeptDetections(msgspec.Struct, frozen=True):
             costs=dict(costs),
             greys=dict(greys),
             complete_above=dict(detections.complete_above),
+            category_thresholds=dict(detections.category_thresholds),
         )
 
     def detections(self) -> Detections:
@@ -121,6 +124,7 @@ class KeptDetections(msgspec.Struct, frozen=True):
             exported_boxes=_boxes(self.exported_boxes),
             timed=self.timed,
             complete_above=self.complete_above,
+            category_thresholds=self.category_thresholds,
         )
 
 

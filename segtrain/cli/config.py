@@ -20,13 +20,13 @@ from segtrain.io import expand_path
 from segtrain.nodes import config_folder, find_argument_problems, nearest, read_yaml
 from segtrain.values import (
     CategoryOrder,
-    Fraction,
     IntensitySetting,
     Natural,
     Positive,
     PositiveFloat,
     Precision,
     ProperFraction,
+    ThresholdSetting,
     TunedMetric,
     check_value,
 )
@@ -96,7 +96,7 @@ class Train(Run):
     """Root of ``train``."""
 
     resume: Resume
-    score_threshold: Literal["auto"] | Fraction
+    score_threshold: Literal["auto"] | ThresholdSetting
     logger: list[Literal["tensorboard", "mlflow", "wandb", "trackio"]]
     segmenter: dict[str, Any]
     augmentation: dict[str, Any]
@@ -144,7 +144,7 @@ class Evaluate(Run):
     trust: list[str]
     reference: str
     tracks: Literal["all", "class_agnostic"]
-    score_threshold: Fraction | None
+    score_threshold: ThresholdSetting | None
     precision: Precision | None
     gallery: Natural
     bootstrap: Bootstrap

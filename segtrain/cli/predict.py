@@ -20,6 +20,7 @@ from segtrain.prediction.applied_model import AppliedModel, NetworkSettings, loa
 from segtrain.prediction.predict_files import DEFAULT_KINDS, KINDS, Kind, Outcome, PredictionSettings, predict_files
 from segtrain.prediction.sources import find_images
 from segtrain.runtime import limit_threads, thread_count
+from segtrain.score_thresholds import GivenThreshold
 from segtrain.values import Overlap, Precision, TileSetting, check_value
 
 _NAMED = 5  # unreadable files that are named at the end
@@ -62,8 +63,9 @@ def _predict(options: argparse.Namespace) -> int:
         every=options.every,
         workers=options.workers,
     )
-    threshold = model.score_threshold if settings.score_threshold is None else settings.score_threshold
-    print_text(f"{model.title} ({model.source}), score from {threshold:g}, on {counted(len(images), 'file')}")
+    names = [category.name for category in model.categories]
+    thresholds = model.thresholds.changed(settings.score_threshold, names, "--score")
+    print_text(f"{model.title} ({model.source}), score from {thresholds}, on {counted(len(images), 'file')}")
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):
         outcome = predict_files(model, images, out, settings, overwrite=options.overwrite)
@@ -111,17 +113,18 @@ def _kinds(text: str) -> tuple[Kind, ...]:
     return tuple(kind for kind in KINDS if kind in given)
 
 
-def _score(text: str) -> float | None:
+def _score(text: str) -> GivenThreshold:
     """Read ``--score``: None for the model's own."""
     if text == "auto":
         return None
+    named = [part.rpartition("=") for part in text.split(",")] if "=" in text else []
     try:
-        value = float(text)
+        given = {name.strip(): float(number) for name, _, number in named} or float(text)
     except ValueError:
-        value = -1
-    if not 0 <= value <= 1:
-        raise SegtrainError(f"--score {text}: give auto, or a number from 0 to 1")
-    return value
+        given = -1.0
+    if not all(0 <= value <= 1 for value in (given.values() if isinstance(given, dict) else [given])):
+        raise SegtrainError(f"--score {text}: give auto, a number from 0 to 1, or NAME=NUMBER,... for some categories")
+    return given
 
 
 def _channels(text: str | None) -> tuple[int, ...] | None:
@@ -176,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=expand_path, required=True, metavar="DIR", help="folder of the results")
     about = f"of {', '.join(KINDS)} (default: {','.join(DEFAULT_KINDS)})"
     parser.add_argument("--save", default=",".join(DEFAULT_KINDS), metavar="KINDS", help=about)
-    about = "least score of an object (default: auto, the model's own)"
+    about = "least score of an object: a number, or NAME=NUMBER,... for categories (default: auto, the model's own)"
     parser.add_argument("--score", default="auto", metavar="X", help=about)
     add_network_arguments(parser, "most objects of an image, or of each window of one")
     about = "windows for images larger than in training: auto, off, or SIZE of windows in pixels (default: as trained)"

@@ -41,11 +41,12 @@ from segtrain.training.resume import (
 )
 from segtrain.training.run_state import RunCheckpoints
 from segtrain.training.schedule import Restarted
+from segtrain.training.score_threshold import select_score_threshold
 from segtrain.training.settings import TrainSettings
 from segtrain.training.summary import describe_run, first_samples, known_inputs, say_how_it_fits
 from segtrain.training.threads import choose_threads
 from segtrain.training.trainer import Trainer
-from segtrain.training.validation import Validation, select_score_threshold
+from segtrain.training.validation import Validation
 from segtrain.training.validation_charts import ValidationCharts
 
 logger = logging.getLogger(__name__)
@@ -132,19 +133,22 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
         )  # fmt: skip
         checkpoints = RunCheckpoints(output_dir / "checkpoints", start, schedule_origin=origin)
         trainer = Trainer(settings, learner, loader, validation, logger, checkpoints, threads)
+        is_chosen = not isinstance(config["score_threshold"], int | float)
         finished = False
         try:
             if settings.forecast:
                 announce(
                     trainer, dataset, splits["val"], presets=minutes_of_presets(),
-                    threshold_images=settings.threshold_images if config["score_threshold"] == "auto" else 0,
+                    threshold_images=settings.threshold_images if is_chosen else 0,
                 )  # fmt: skip
             best = trainer.fit()
             if distributed.is_first():
                 say_how_it_fits(output_dir)
-            if config["score_threshold"] == "auto":
-                count = settings.threshold_images
-                select_score_threshold(checkpoints.folder, segmenter, splits["train"], images=count, seed=seed)
+            if is_chosen:
+                select_score_threshold(
+                    checkpoints.folder, segmenter, splits["train"], images=settings.threshold_images, seed=seed,
+                    given=None if config["score_threshold"] == "auto" else config["score_threshold"],
+                )  # fmt: skip
             finished = True
         except Stopped as stop:
             folder = output_dir.relative_to(Path.cwd()) if output_dir.is_relative_to(Path.cwd()) else output_dir

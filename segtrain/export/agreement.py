@@ -146,7 +146,7 @@ def require_agreement(
     network: Trainable,
     exported: Callable[[RgbArray], Found],
     images: Sequence[tuple[str, RgbArray]],
-    score_threshold: float,
+    least_scores: Sequence[float],
 ) -> list[str]:
     """Check that an exported network finds what the original one finds, in an image and where there is nothing.
 
@@ -157,7 +157,7 @@ def require_agreement(
         network: the original network, in evaluation mode.
         exported: function from an image to the objects whose scores reach the threshold.
         images: name and pixels of each image.
-        score_threshold: least score of an object.
+        least_scores: least score of an object of each label 1..K.
 
     Returns:
         A line for each comparison.
@@ -168,8 +168,8 @@ def require_agreement(
     lines, shown, size = [], False, _SMALLEST
     for name, image in images:
         size = image.shape[0], image.shape[1]
-        differences = compare(_objects(network, image, score_threshold), exported(image))
-        if differences.large and _is_undecided(network, image, score_threshold):
+        differences = compare(_objects(network, image, least_scores), exported(image))
+        if differences.large and _is_undecided(network, image, least_scores):
             lines.append(f"{name}: left out, since there the network's own answer depends on rounding")
             continue
         _refuse_large(name, differences)
@@ -180,8 +180,8 @@ def require_agreement(
         lines.append(f"no object to compare in {counted(len(images), 'image')}; give others with --image")
     height, width = (side + more for side, more in zip(size, _LARGER, strict=True))
     blank = np.zeros((height, width, 3), np.uint8)
-    differences = compare(_objects(network, blank, score_threshold), exported(blank))
-    if not (differences.large and _is_undecided(network, blank, score_threshold)):
+    differences = compare(_objects(network, blank, least_scores), exported(blank))
+    if not (differences.large and _is_undecided(network, blank, least_scores)):
         _refuse_large("a black image", differences)
     return [*lines, f"black image of {height} x {width} pixels: {differences}"]
 
@@ -194,21 +194,21 @@ def _refuse_large(name: str, differences: Differences) -> None:
         )
 
 
-def _objects(network: Trainable, image: RgbArray, score_threshold: float) -> Instances:
+def _objects(network: Trainable, image: RgbArray, least_scores: Sequence[float]) -> Instances:
     found = network.segment([as_tensor(image)])[0]
-    return found[found.scores >= score_threshold]
+    return found[found.scores >= np.array(least_scores)[found.labels - 1]]
 
 
 @torch.no_grad()
-def _is_undecided(network: Trainable, image: RgbArray, score_threshold: float) -> bool:
+def _is_undecided(network: Trainable, image: RgbArray, least_scores: Sequence[float]) -> bool:
     """Tell whether the network's own answer changes with noise of the size of rounding."""
-    expected = _objects(network, image, score_threshold)
+    expected = _objects(network, image, least_scores)
     generator = torch.Generator().manual_seed(0)
     for _ in range(4):
         other = copy.deepcopy(network)
         for weight in other.parameters():
             weight.mul_(1 + _NOISE * torch.randn(weight.shape, generator=generator))
-        found = _objects(other, image, score_threshold)
+        found = _objects(other, image, least_scores)
         planes = [masks.decode(rle).astype(bool) for rle in found.rles]
         if compare(expected, Found(found.boxes, found.labels, found.scores, planes)).large:
             return True

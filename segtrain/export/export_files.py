@@ -100,7 +100,7 @@ def _file(out: Path, to: Target) -> Path:
 def _write(network: TrainedNetwork, to: Target, path: Path) -> tuple[str, Callable[[RgbArray], Found]]:
     """Write the files, and return a line on them and the function by which they are tried."""
     if to == "torchvision":
-        return write_torchvision(network, path), torchvision_detector(path, network.checkpoint.score_threshold)
+        return write_torchvision(network, path), torchvision_detector(path, network.least_scores)
     if to == "torch_export":
         return write_torch_export(network, path), torch_export_detector(path)
     note = write_onnx(network, path)
@@ -123,4 +123,4 @@ def _check(
         precision="fp32",
         settings={"boxes": "predicted", "tile": "off", **stock},
     )
-    return require_agreement(original, detect, images, network.checkpoint.score_threshold)
+    return require_agreement(original, detect, images, network.least_scores)

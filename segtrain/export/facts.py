@@ -57,6 +57,12 @@ class TrainedNetwork:
         return len(self.checkpoint.class_names) + 1
 
     @property
+    def least_scores(self) -> list[float]:
+        """Score threshold of each label 1..K."""
+        least: list[float] = self.checkpoint.thresholds.of_labels(self.checkpoint.class_names)[1:].tolist()
+        return least
+
+    @property
     def facts(self) -> dict[str, Any]:
         """Facts that whoever applies the network needs, as plain values."""
         size = input_size(self.settings)
@@ -65,6 +71,7 @@ class TrainedNetwork:
             "class_names": list(self.checkpoint.class_names),
             "category_ids": list(self.checkpoint.category_ids),
             "score_threshold": self.checkpoint.score_threshold,
+            "score_thresholds": self.least_scores,
             "max_dets": self.settings["detections_per_image"],
             "input": {"min_size": size.min_size, "max_size": size.max_size, "scale": size.scale},
             "normalisation": {"mean": list(MEAN), "deviation": list(DEVIATION), "of": "RGB in [0, 1]"},

@@ -20,7 +20,7 @@ class Network:
         path: path of the file.
 
     Attributes:
-        about: what the file says of the network: ``class_names`` of labels 1..K, ``score_threshold``, and more.
+        about: what the file says of the network: ``class_names`` and ``score_thresholds`` of labels 1..K, and more.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -31,7 +31,7 @@ class Network:
         self.about: dict[str, Any] = {name: json.loads(value) for name, value in metadata.items()}
 
     def detect(self, image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any], ...]:
-        """Find the objects of an image whose score reaches the score threshold.
+        """Find the objects of an image whose score reaches the score threshold of their category.
 
         Args:
             image: uint8 RGB (H, W, 3).
@@ -41,7 +41,7 @@ class Network:
             first.
         """
         boxes, labels, scores, masks = self._session.run(None, {"image": image})
-        kept = scores >= self.about["score_threshold"]
+        kept = scores >= np.array(self.about["score_thresholds"])[labels - 1]
         return boxes[kept], labels[kept], scores[kept], masks[kept]
 
     def paste(

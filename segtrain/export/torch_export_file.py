@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from segtrain.arrays import RgbArray
@@ -59,7 +60,7 @@ def torch_export_detector(path: Path) -> Callable[[RgbArray], Found]:
     def detect(image: RgbArray) -> Found:
         with torch.inference_mode():
             boxes, labels, scores, cells = (part.numpy() for part in module(torch.tensor(image)))
-        kept, size = scores >= about["score_threshold"], image.shape[:2]
+        kept, size = scores >= np.array(about["score_thresholds"])[labels - 1], image.shape[:2]
         shift = mask_shift(about, size)
         planes = [paste(mask, box, size, shift) for mask, box in zip(cells[kept], boxes[kept], strict=True)]
         return Found(boxes[kept], labels[kept], scores[kept], planes)

@@ -1,7 +1,7 @@
 """Networks as weights and code for torchvision alone."""
 
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ _ABOUT = """Mask R-CNN that segtrain has trained, as torchvision's network: {nam
     model, about = load_model()
     found = model([image])[0]  # image: float32 RGB (3, H, W) in [0, 1]; masks > 0.5 are the pixels of the objects
 
-`about` holds class_names of labels 1..K, score_threshold, and more. Scores are class scores alone{scoring}.
+`about` holds class_names and score_thresholds of labels 1..K, and more. Scores are class scores alone{scoring}.
 """
 _SCORING = """;
 segtrain multiplies each by the mean probability over the mask's cells above .5, and chose its threshold so"""
@@ -49,19 +49,19 @@ def write_torchvision(network: TrainedNetwork, path: Path) -> str:
     return f"{own}; every key of the state_dict is loaded, and none is missing"
 
 
-def torchvision_detector(path: Path, score_threshold: float) -> Callable[[RgbArray], Found]:
+def torchvision_detector(path: Path, least_scores: Sequence[float]) -> Callable[[RgbArray], Found]:
     """Return a function that finds the objects of an image by the written code.
 
     Args:
         path: path of the weights.
-        score_threshold: least class score of an object.
+        least_scores: least class score of an object of each label 1..K.
     """
     model, _ = runpy.run_path(str(path.with_suffix(".py")))["load_model"](path)
 
     def detect(image: RgbArray) -> Found:
         with torch.inference_mode():
             found = model([as_tensor(image).float() / 255])[0]
-        kept = found["scores"] >= score_threshold
+        kept = found["scores"] >= torch.tensor(least_scores)[found["labels"] - 1]
         boxes, labels, scores, masks = (found[name][kept].numpy() for name in ("boxes", "labels", "scores", "masks"))
         return Found(boxes, labels, scores, list(masks[:, 0] > 0.5))
 

@@ -74,12 +74,12 @@ def f1(
     )
 
 
-def count_matches(matches: Matches, score_threshold: float, t: int) -> IntArray:
+def count_matches(matches: Matches, score_threshold: float | FloatArray, t: int) -> IntArray:
     """Count TP, FP and FN of each image and category at one IoU threshold, (I, K, 3).
 
     Args:
         matches: matches of the masks of all detections; the first of its ranges of areas holds objects of every size.
-        score_threshold: operating point; detections of a lower score are left out.
+        score_threshold: operating point, or (K,) that of each category; detections of a lower score are left out.
         t: number of the IoU threshold.
 
     >>> from segtrain.masks import encode
@@ -98,7 +98,7 @@ def count_matches(matches: Matches, score_threshold: float, t: int) -> IntArray:
 
     counts = np.zeros((images, categories, 3), dtype=np.int64)
     true = count(matches.truth_image, matches.truth_category, ~matches.truth_ignored[ALL])
-    matched, counted = matches.truth(t, ALL) >= 0, (matches.score >= score_threshold) & ~matches.ignored(t, ALL)
+    matched, counted = matches.truth(t, ALL) >= 0, matches.reaching(score_threshold) & ~matches.ignored(t, ALL)
     counts[..., TP] = count(matches.image, matches.category, counted & matched)
     counts[..., FP] = count(matches.image, matches.category, counted & ~matched)
     counts[..., FN] = true - counts[..., TP]
@@ -118,12 +118,12 @@ def f1_of_sums(sums: FloatArray) -> FloatArray:
     return value
 
 
-def f1_curve(matches: Matches, score_threshold: float) -> dict[str, list[float]]:
+def f1_curve(matches: Matches, score_threshold: float | FloatArray) -> dict[str, list[float]]:
     """Compute the mean F1 of the categories at each of COCO's IoU thresholds.
 
     Args:
         matches: matches of the masks of all detections, as ``count_matches`` takes them.
-        score_threshold: operating point; detections of a lower score are left out.
+        score_threshold: operating point, or (K,) that of each category; detections of a lower score are left out.
 
     Returns:
         "thresholds", and "f1" at each of them; nan without true objects.

@@ -191,6 +191,16 @@ class Matches:
         """Number of ranges of areas, A."""
         return len(self.outside)
 
+    def reaching(self, score_threshold: float | FloatArray) -> BoolArray:
+        """Find the detections whose score reaches a threshold, (D,).
+
+        Args:
+            score_threshold: least score; or (K,), one for each category.
+        """
+        least = score_threshold[self.category] if isinstance(score_threshold, np.ndarray) else score_threshold
+        reached: BoolArray = self.score >= least
+        return reached
+
     def truth(self, t: int, a: int, chosen: IntArray | BoolArray | None = None) -> PlaceArray:
         """Return the index in the given truths of the object that each detection is matched to; -1 for none.
 

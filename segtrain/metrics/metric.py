@@ -33,6 +33,7 @@ class MetricInput:
         max_dets: detections kept per image and category for AP and AR, best first; at least 1.
         score_threshold: operating point, a score.
         all_pairs: function that returns what ``pairs_in_images`` finds, which several tracks share; None to find it.
+        category_thresholds: operating point of the categories that have their own, by their ids.
     """
 
     truths: Sequence[GroundTruth]
@@ -43,12 +44,21 @@ class MetricInput:
     max_dets: int
     score_threshold: float
     all_pairs: Callable[[], Pairs] | None = None
+    category_thresholds: Mapping[int, float] = field(default_factory=dict)
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def operating_point(self) -> Sequence[Prediction]:
         """Masks whose score reaches the threshold, in their order."""
-        return reaching(self.masks or (), self.score_threshold)
+        return reaching(self.masks or (), self.score_threshold, self.category_thresholds)
+
+    @property
+    def least_scores(self) -> float | FloatArray:
+        """Operating point of all categories; or (K,), that of each, where some have their own."""
+        if not self.category_thresholds:
+            return self.score_threshold
+        own = [self.category_thresholds.get(number, self.score_threshold) for number in self.category_ids]
+        return np.array(own)
 
     @cached_property
     def all_images(self) -> "Resamples":

@@ -71,7 +71,7 @@ def foreground_pixels(inputs: MetricInput) -> IntArray:
 
 def f1_50_counts(inputs: MetricInput) -> IntArray:
     """Count TP, FP and FN at IoU .50 and the operating point, (I, K, 3)."""
-    return f1_metric.count_matches(inputs.matches("segm"), inputs.score_threshold, IOU50)
+    return f1_metric.count_matches(inputs.matches("segm"), inputs.least_scores, IOU50)
 
 
 def segments(inputs: MetricInput) -> FloatArray:

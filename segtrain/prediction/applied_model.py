@@ -15,6 +15,7 @@ from segtrain.io import expand_path
 from segtrain.nodes import build, config_folder, nearest, own_folders, read_yaml, require_own_targets
 from segtrain.records import OBJECT, Category
 from segtrain.runtime import resolve_device, to_device
+from segtrain.score_thresholds import ScoreThresholds
 from segtrain.segmenters.classical.segmenter import LabelMapSegmenter
 from segtrain.segmenters.tiles import TiledSegmenter, Tiling, tiled
 from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, restore_segmenter
@@ -54,7 +55,7 @@ class AppliedModel:
         title: name of the network or of the method.
         source: path or name from which it was loaded.
         categories: category of each label 1..K; a single one for a classical method, whose labels are all 0.
-        score_threshold: operating point; 0 where scores only rank.
+        thresholds: operating point, and that of single categories; 0 where scores only rank.
         max_dets: largest number of instances of an image, or of each window of one; None for no limit.
         intensity: ranges by which images are read.
         fingerprint: text that differs where weights or settings differ.
@@ -65,7 +66,7 @@ class AppliedModel:
     title: str
     source: str
     categories: Sequence[Category]
-    score_threshold: float
+    thresholds: ScoreThresholds
     max_dets: int | None
     intensity: Intensity
     fingerprint: str
@@ -133,7 +134,7 @@ def load_network(
         network.title,
         str(file),
         categories,
-        checkpoint.score_threshold,
+        checkpoint.thresholds,
         checkpoint.max_dets if settings.max_dets is None else settings.max_dets,
         checkpoint.intensity_of_new_images,
         digest(of_file(file), network.precision, settings.max_dets, network.tile, network.overlap),
@@ -162,7 +163,9 @@ def _load_method(path: Path, source: str, settings: NetworkSettings, device: str
         segmenter = to_device(segmenter, resolve_device(device))
     else:
         _require_no_network({"--device": None if device in ("auto", "cpu") else device}, source)
-    return AppliedModel(TiledSegmenter(segmenter, tiling), path.stem, source, [OBJECT], 0.0, None, FULL, fingerprint)
+    return AppliedModel(
+        TiledSegmenter(segmenter, tiling), path.stem, source, [OBJECT], ScoreThresholds(0.0), None, FULL, fingerprint
+    )
 
 
 def _require_no_network(given: Mapping[str, object], source: str) -> None:

@@ -41,6 +41,7 @@ from segtrain.prediction.sources import name_sources
 from segtrain.records import Instances, to_label_map
 from segtrain.report.gallery.encode import EncodedImage
 from segtrain.report.gallery.found_images import encode_found
+from segtrain.score_thresholds import GivenThreshold, ScoreThresholds
 from segtrain.segmenters.windows import ImagePixels, Window
 from segtrain.stopping import stop_if_asked
 
@@ -59,7 +60,7 @@ class PredictionSettings:
 
     Attributes:
         save: kinds of files to write.
-        score_threshold: least score of an object; None for the model's own.
+        score_threshold: least score of an object, or that of some categories by name; None for the model's own.
         pages: treatment of files of several pages; "each" makes every page an image.
         channels: channels that become red, green and blue; None for those of the model's training.
         intensity: ranges by which images are read; None for those of the model.
@@ -70,7 +71,7 @@ class PredictionSettings:
     """
 
     save: Collection[Kind] = DEFAULT_KINDS
-    score_threshold: float | None = None
+    score_threshold: GivenThreshold = None
     pages: AllPages = "each"
     channels: tuple[int, ...] | None = None
     intensity: Intensity | None = None
@@ -115,11 +116,13 @@ def predict_files(
         SegtrainError: the folder holds predictions with other settings or of images elsewhere, or an image has changed
             since.
     """
-    threshold = model.score_threshold if settings.score_threshold is None else settings.score_threshold
+    names = [category.name for category in model.categories]
+    thresholds = model.thresholds.changed(settings.score_threshold, names, "--score")
     intensity = model.intensity if settings.intensity is None else settings.intensity
     channels = model.reading.channels if settings.channels is None else settings.channels
+    least = {"all": thresholds.overall, **thresholds.by_category} if thresholds.by_category else thresholds.overall
     asked = {
-        "model": model.fingerprint, "--score": threshold, "--pages": settings.pages, "--channels": channels,
+        "model": model.fingerprint, "--score": least, "--pages": settings.pages, "--channels": channels,
         "--intensity": intensity.to_plain(), "--pixel-size": settings.pixel_size, "--save": sorted(settings.save),
         "--every": settings.every,
     }  # fmt: skip
@@ -133,7 +136,7 @@ def predict_files(
             return model.segmenter.windows(size) > 1
 
         items = read_ahead(sources, reading, settings.pages, intensity, settings.every, settings.workers, cuts)
-        writer = _Writer(model, settings, threshold, folder)
+        writer = _Writer(model, settings, thresholds, folder)
         outcome = Outcome(folder.totals, len(images) - len(waiting))
         with progress("images", len(sources)) as stage, closing(items), closing(writer):
             _segment_all(items, model, writer, folder, outcome, stage)
@@ -213,9 +216,10 @@ class _Writer:
     """Writer of the files that were asked for."""
 
     def __init__(
-        self, model: AppliedModel, settings: PredictionSettings, threshold: float, folder: PredictionFolder
+        self, model: AppliedModel, settings: PredictionSettings, thresholds: ScoreThresholds, folder: PredictionFolder
     ) -> None:
-        self._model, self._settings, self._threshold, self._folder = model, settings, threshold, folder
+        self._model, self._settings, self._thresholds, self._folder = model, settings, thresholds, folder
+        self._least = thresholds.of_labels([category.name for category in model.categories])
         self._video: OverlayVideo | None = None  # of the file that is read
         self._pixel_size = lru_cache(maxsize=1)(pixel_size_of)  # the pages of a file follow each other
 
@@ -227,9 +231,9 @@ class _Writer:
             found: instances of all scores.
         """
         totals, save = self._folder.totals, self._settings.save
-        full = found.complete_above > 0 and found.complete_above >= self._threshold
+        full = found.complete_above > 0 and found.complete_above >= self._least.min()
         windows = self._model.segmenter.summarise([found.size])
-        found = found[(found.scores >= self._threshold) & (area(found.rles) > 0)]
+        found = found[(found.scores >= self._least[found.labels]) & (area(found.rles) > 0)]
         objects = found_objects(found, self._model.categories, totals.objects + 1)
         if "overlays" in save:
             self._write_overlay(page, objects)
@@ -267,16 +271,16 @@ class _Writer:
         """Write the files about all images, and return what was written, relative to the output folder."""
         save, totals = self._settings.save, self._folder.totals
         written = [f"{kind}/" for kind in FOLDERS if kind in save]
-        about = f"found by {self._model.title}, score >= {self._threshold:g}"
+        about = f"found by {self._model.title}, score >= {self._thresholds}"
         for kind, name in (("coco", "predictions.json"), ("polygons", "polygons.json")):
             if kind in save:
-                written.append(self._folder.write_coco(name, self._model.categories, about, self._threshold))
+                written.append(self._folder.write_coco(name, self._model.categories, about, float(self._least.min())))
         if "table" in save:
             written.append(self._folder.write_table())
         if "index" in save:
             facts = f"{counted(totals.objects, 'object')} in {counted(totals.images, 'image')}"
             if self._learned:
-                facts += f", of scores from {self._threshold:g}"
+                facts += f", of scores from {self._thresholds}"
             facts += f"; model: {printable(self._model.source)}"
             written.append(self._folder.write_index(f"Found by {self._model.title}", facts, written))
         return written

@@ -85,6 +85,7 @@ def build_results(
             timing=_timing(row, analyses[name].scoring_seconds, ground_truth),
             counts=_counts(row, len(ground_truth.sizes), analyses[name].found),
             score_threshold=row.detections.score_threshold,
+            category_thresholds=_named(row.detections.category_thresholds, ground_truth),
             description=row.description,
             ranked_by=row.ranked_by,
             variant=row.variant,
@@ -153,6 +154,11 @@ def _timing(row: MethodResult, scoring_seconds: float, ground_truth: GroundTruth
         scoring=ScoringTime(scoring_seconds),
         by_size=time_by_size(row.detections, ground_truth),
     )
+
+
+def _named(thresholds: Mapping[int, float], ground_truth: GroundTruthSet) -> dict[str, float]:
+    """Replace ids of categories by names."""
+    return {c.name: thresholds[c.id] for c in ground_truth.categories if c.id in thresholds}
 
 
 def _spread(seconds: Sequence[float]) -> Spread | None:

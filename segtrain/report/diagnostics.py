@@ -6,6 +6,8 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from segtrain import masks
 from segtrain.benchmark.results import AffectedCategory, Reason
 from segtrain.benchmark.runner import MethodResult
@@ -326,15 +328,16 @@ def _few_matches(
     """Count the detections of each category that overlap a true object of it by .50 or more."""
     inputs = metric_input(row.detections, ground_truth, max_dets, "class_aware")
     found = inputs.candidates("segm" if inputs.has("segm") else "bbox")
-    right, threshold = found.max_iou_per_detection() >= MATCH_IOU, row.detections.score_threshold
-    reaching = found.score >= threshold
+    right = found.max_iou_per_detection() >= MATCH_IOU
+    least = np.broadcast_to(inputs.least_scores, len(inputs.category_ids))[found.category]
+    above = found.score >= least
     notes = []
     for entry in entries:
         own = found.category_ids[found.category] == entry.id
         count = f"{int(right[own].sum()):,} of {int(own.sum()):,}" if own.any() else "no detection"
-        if not reaching[own].all():
-            above = own & reaching
-            count += f", {int(right[above].sum()):,} of {int(above.sum()):,} at the score threshold {threshold:g}"
+        if not above[own].all():
+            kept = own & above
+            count += f", {int(right[kept].sum()):,} of {int(kept.sum()):,} at the score threshold {least[own][0]:g}"
         notes.append(AffectedCategory(entry.name, f"{entry.name} ({count}, {entry.annotations:,} true)"))
     return f"few detections of this category overlap a true object of it by {MATCH_IOU:.2f}", tuple(notes)
 

@@ -31,7 +31,7 @@ def general_terms(results: Results) -> list[Term]:
             "Operating point",
             f"AP and AR use every detection, ranked by score, per image and category the {results.data.max_dets} "
             "best-scored ones. All other mask metrics need a decision instead: they use the detections whose score "
-            f"reaches the method's threshold ({_thresholds(results)}).{_chosen(results)}",
+            f"reaches the method's threshold ({_thresholds(results)}).{_chosen(results)}{_by_category(results)}",
         ),
         Term(
             "Class-agnostic, class-aware",
@@ -59,6 +59,20 @@ def _thresholds(results: Results) -> str:
     for name, method in results.methods.items():
         rows.setdefault(method.score_threshold or 0.0, []).append(name)
     return "; ".join(f"{threshold:g} for {', '.join(names)}" for threshold, names in sorted(rows.items(), reverse=True))
+
+
+def _by_category(results: Results) -> str:
+    """Say which numbers use thresholds of single categories, if there are any."""
+    names = [name for name, method in results.methods.items() if method.category_thresholds]
+    if not names:
+        return ""
+    have = "has thresholds" if len(names) == 1 else "have thresholds"
+    return (
+        f" In class-aware numbers and in the confusion matrix {', '.join(names)} {have} of single categories, listed "
+        "per category. Where training has chosen them each has the highest F1 of its category: class-aware F1 and PQ "
+        "are means over categories, so that each threshold serves its own term. Class-agnostic numbers use the one "
+        "threshold of all categories."
+    )
 
 
 def _chosen(results: Results) -> str:

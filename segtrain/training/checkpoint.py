@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD
 from segtrain.io import expand_path, write_atomically
 from segtrain.nodes import accepts, build, built_class, check_targets, require_own_targets, target_nodes
+from segtrain.score_thresholds import ScoreThresholds
 from segtrain.segmenters import Trainable
 from segtrain.segmenters.inputs import KnownInputs
 from segtrain.segmenters.state_file import read_state
@@ -39,7 +40,7 @@ class Checkpoint:
         class_names: names of labels 1..K.
         category_ids: category ids of labels 1..K in the training data.
         max_dets: detections per image.
-        score_threshold: operating point of mIoU and F1.
+        score_threshold: operating point of mIoU and F1, in class-aware numbers that of the other categories.
         precision: "fp32", "bf16" or "fp16", as resolved.
         seed: seed of the run.
         val_ids: images of the validation split, if it was drawn by ``data.val_fraction`` or ``data.folds``.
@@ -58,6 +59,8 @@ class Checkpoint:
         inputs: sizes of the images of training and validation, as plain values; see `KnownInputs`. None in files of
             before, whose network is presumed to have seen inputs up to its limit.
         ended: limit that has ended the training, in words; None for a training under way.
+        category_thresholds: score thresholds of the categories that have their own, by name, for class-aware numbers
+            and predictions.
     """
 
     model: dict[str, Tensor]
@@ -82,6 +85,7 @@ class Checkpoint:
     contents: dict[str, str]
     inputs: dict[str, Any] | None
     ended: str | None = None
+    category_thresholds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def initial(
@@ -93,6 +97,9 @@ class Checkpoint:
             config: train.py's configuration, resolved.
             splits: the splits "train" and "val".
             precision: "fp32", "bf16" or "fp16".
+
+        Raises:
+            SegtrainError: a score threshold is given for a category that the data lack.
         """
         categories = splits["train"].index.categories
         segmenter = dict(config["segmenter"])
@@ -101,6 +108,9 @@ class Checkpoint:
             segmenter["weights"] = str(Path(weights).absolute())
         drawn = config["data"]["val_annotations"] is None
         images = splits["train"].images
+        names = [category.name for category in categories]
+        given = None if config["score_threshold"] == "auto" else config["score_threshold"]
+        thresholds = ScoreThresholds(SCORE_THRESHOLD).changed(given, names, "score_threshold")
         return cls(
             model={},
             config={
@@ -109,10 +119,10 @@ class Checkpoint:
                 "segmenter": segmenter,
                 "output_dir": str(Path(config["output_dir"]).absolute()),
             },
-            class_names=[category.name for category in categories],
+            class_names=names,
             category_ids=[category.id for category in categories],
             max_dets=config["data"]["max_dets"],
-            score_threshold=SCORE_THRESHOLD if config["score_threshold"] == "auto" else config["score_threshold"],
+            score_threshold=thresholds.overall,
             precision=precision,
             seed=config["seed"],
             val_ids=[image.id for image in splits["val"].index.images] if drawn else None,
@@ -128,6 +138,7 @@ class Checkpoint:
             validations=0,
             contents={name: fingerprint_of(splits[name]) for name in ("train", "val")},
             inputs=None,
+            category_thresholds=dict(thresholds.by_category),
         )
 
     def with_settings(self, part: str, settings: Mapping[str, Any]) -> "Checkpoint":
@@ -138,6 +149,11 @@ class Checkpoint:
             settings: resolved settings by name.
         """
         return replace(self, config={**self.config, part: {**self.config[part], **settings}})
+
+    @property
+    def thresholds(self) -> ScoreThresholds:
+        """Operating point, and that of single categories."""
+        return ScoreThresholds(self.score_threshold, self.category_thresholds)
 
     @property
     def reading(self) -> Reading:
@@ -188,7 +204,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         SegtrainError: the file is missing, damaged, no checkpoint, or has the format of another version of segtrain.
     """
-    content = {"contents": {}, "inputs": None, "ended": None, **read_state(Path(path))}
+    content = {"contents": {}, "inputs": None, "ended": None, "category_thresholds": {}, **read_state(Path(path))}
     written = content.get("format")
     if isinstance(written, int) and written != FORMAT:
         version = content.get("version", "before 0.1.0")

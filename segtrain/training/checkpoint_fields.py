@@ -35,6 +35,7 @@ _FIELDS: dict[str, Any] = {
     "contents": dict[str, str],
     "inputs": dict[str, Any] | None,
     "ended": str | None,
+    "category_thresholds": dict[str, Fraction],
 }
 _INTENSITY: dict[str, Any] = {
     "ranges": dict[str, tuple[float, float]],
@@ -91,6 +92,8 @@ def check_fields(content: Mapping[str, Any], source: str) -> None:
     names = content["class_names"]
     if len(set(names)) < len(names) or len(content["category_ids"]) != len(names):
         raise SegtrainError(f"{source}: its categories contradict each other; the file is damaged")
+    if not set(content["category_thresholds"]) <= set(names):
+        raise SegtrainError(f"{source}: has a score threshold of a category that it lacks; the file is damaged")
     _check_config(content["config"], source)
     _check(content["intensity"], _INTENSITY, source, "intensity.")
     if content["inputs"] is not None:

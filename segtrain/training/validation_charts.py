@@ -132,7 +132,7 @@ class ValidationCharts:
         """
         matches = done.inputs.matches("segm")
         number = int(np.searchsorted(matches.image_ids, image.id))
-        kept: BoolArray = (matches.image == number) & (matches.score >= done.inputs.score_threshold)
+        kept: BoolArray = (matches.image == number) & matches.reaching(done.inputs.least_scores)
         counted = np.flatnonzero(kept & ~matches.ignored(IOU50, ALL))
         right = matches.truth(IOU50, ALL, counted) >= 0
         own = np.flatnonzero((matches.truth_image == number) & ~matches.truth_ignored[ALL])

@@ -26,6 +26,7 @@ from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.splits import Split
 from segtrain.records import Instances
+from segtrain.score_thresholds import ScoreThresholds
 from tests.conftest import Workplace
 from tests.helpers.scripts import data_of, run
 
@@ -93,7 +94,7 @@ def test_images_are_shared_by_the_processes_that_fit(drawn: Split, monkeypatch: 
     monkeypatch.setattr(module, "TIMED", 1)
     monkeypatch.setattr(module, "in_processes", in_processes)
     monkeypatch.setattr(module, "_fitting", lambda processes, gib: processes - 3)
-    method = Method("drawing", Drawing(), 0.0)
+    method = Method("drawing", Drawing(), ScoreThresholds(0.0))
     whole: list[Method] = []
     module._detect_shared([method], Benchmark(drawn, max_dets=100), 5, lambda count: None, whole.append)
     assert (shared, whole) == ([2], [method])
@@ -128,7 +129,7 @@ def test_what_a_segmenter_draws_in_an_image_depends_on_the_seed_and_the_image_al
     def found(seed: int, order: Sequence[int]) -> dict[int, list[Any]]:
         benchmark = Benchmark(drawn, max_dets=100, seed=seed)
         infos = [drawn.index.images[place] for place in order]
-        part = Method("drawing", Drawing(), 0.0).detect_part(infos, benchmark, lambda: None)
+        part = Method("drawing", Drawing(), ScoreThresholds(0.0)).detect_part(infos, benchmark, lambda: None)
         records = list(part.detections.masks or ())
         return {info.id: [r["segmentation"] for r in records if r["image_id"] == info.id] for info in infos}
 

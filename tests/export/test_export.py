@@ -61,8 +61,9 @@ def write(tmp_path: Path) -> Write:
         chosen = settings(architecture, **(SMALL_INPUT | FEW | widths | changes))
         ours = lively(**chosen)
         node = {"_target_": FACTORY, "_partial_": True, **chosen}
+        config, own = {"segmenter": node, "data": {}}, {CLASSES[0]: 0.35}
         saved = checkpoint(
-            config={"segmenter": node, "data": {}}, model=dict(ours.state_dict()), score_threshold=0.3, max_dets=40
+            config=config, model=dict(ours.state_dict()), score_threshold=0.3, category_thresholds=own, max_dets=40
         )
         saved.save(tmp_path / "best.pt")
         for number, image in enumerate(PICTURES):
@@ -101,6 +102,7 @@ def test_torchvision_finds_the_same(write: Write, architecture: str, size: dict[
     assert any("largest differences" in note for note in done.notes), done.notes
     content = torch.load(done.files[0], weights_only=True)
     assert (content["class_names"], content["score_threshold"]) == (CLASSES, 0.3)
+    assert content["score_thresholds"] == [0.35, *[0.3] * (len(CLASSES) - 1)]
     assert read_weights(str(done.files[0]), architecture).aligned == aligned
 
 

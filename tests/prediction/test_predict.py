@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ import segtrain as st
 from segtrain import masks
 from segtrain.cli.main import main
 from segtrain.data.images.image_files import ImageError
+from segtrain.errors import SegtrainError
 from segtrain.prediction import predict_files as module
 from segtrain.prediction import prediction_folder, reading_ahead
 from segtrain.prediction.applied_model import load_applied
 from segtrain.prediction.pixel_size import pixel_size_of
 from segtrain.stopping import Stopped
+from segtrain.training.checkpoint import checkpoint_file, load_checkpoint
 from tests.conftest import Workplace
 from tests.helpers.tiny_networks import tiny
 from tests.helpers.tiny_runs import checkpoint
@@ -304,6 +307,26 @@ def test_a_network_finds_what_it_finds_from_python(
     assert run(workplace.run, folder, "--out", few, "--score", 0, "--max-dets", 2, "--device", "cpu") == 0
     assert len(predicted(few)["annotations"]) == 2 * len(predicted(few)["images"])
     assert "5 images reached the 2 objects" in capsys.readouterr().out
+
+
+def test_categories_may_have_scores_of_their_own(workplace: Workplace, tmp_path: Path) -> None:
+    """Given on the command line, or kept in the checkpoint."""
+    folder, path = workplace.data / "val", tmp_path / "best.pt"
+    found = st.load(workplace.run).segment(sorted(folder.iterdir()))
+    middle = float(np.median(np.concatenate([one.scores for one in found])))
+    kept = sum(int(((one.labels == 1) | (one.scores >= middle)).sum()) for one in found)
+    given = f"bar={middle},square=0"
+    assert run(workplace.run, folder, "--out", tmp_path / "out", "--score", given, "--device", "cpu") == 0
+    content = predicted(tmp_path / "out")
+    assert len(content["annotations"]) == kept
+    assert content["info"]["score_threshold"] == 0
+    stored = load_checkpoint(checkpoint_file(workplace.run))
+    replace(stored, score_threshold=middle, category_thresholds={"square": 0.0}).save(path)
+    model = st.load(path)
+    assert sum(map(len, model.predict(folder))) == kept
+    wrong = module.PredictionSettings(score_threshold={"bra": 0.1})
+    with pytest.raises(SegtrainError, match="no category 'bra'; did you mean bar"):
+        module.predict_files(load_applied(str(path)), [], tmp_path / "none", wrong)
 
 
 def test_a_prediction_is_evaluated_as_its_method_is(workplace: Workplace, tmp_path: Path) -> None:

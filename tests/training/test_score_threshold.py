@@ -1,5 +1,6 @@
 """The score threshold: the one with the best F1 on training images, kept in the checkpoint."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.records import Category, GroundTruth, Prediction
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.training.checkpoint import Checkpoint, load_checkpoint
-from segtrain.training.validation import THRESHOLDS, best_threshold, select_score_threshold
+from segtrain.training.score_threshold import (
+    THRESHOLDS,
+    best_threshold,
+    category_thresholds,
+    select_score_threshold,
+)
 from tests.helpers.tiny_networks import tiny
 from tests.helpers.tiny_runs import IDS, checkpoint, training, write_data
 
@@ -64,6 +70,25 @@ def test_where_nothing_tells_it_is_a_half() -> None:
     assert best_threshold(*scene([], [(1, 0.9)])) == (0.5, 0.0)
 
 
+def test_categories_with_enough_objects_have_thresholds_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five squares of a are found with scores from .6 on, those of b with .3; b has one object less."""
+    monkeypatch.setattr("segtrain.training.score_threshold._FEWEST", 5)
+    truth, rest = scene(list(range(9)), [])[1], [(9, 0.3)] * 4
+    truths = [{**one, "category_id": 7 if n < 5 else 9} for n, one in enumerate(truth.truths)]
+    scores = [(7, 0.6 + n / 50) for n in range(5)] + rest
+    records = [
+        Prediction(image_id=1, category_id=category, segmentation=square(n), score=score)
+        for n, (category, score) in enumerate(scores)
+    ]
+    wrong = [Prediction(image_id=1, category_id=7, segmentation=square(8), score=0.52)]
+    found, ground_truth = Detections(records + wrong, None, True, 0.0), replace(truth, truths=truths)
+    assert category_thresholds(found, ground_truth) == {"a": 0.55}
+    monkeypatch.setattr("segtrain.training.score_threshold._FEWEST", 4)
+    assert category_thresholds(found, ground_truth) == {"a": 0.55, "b": 0.3}
+    alone = GroundTruthSet([Category(7, "a")], truth.sizes, truths[:5])
+    assert category_thresholds(found, alone) == {}
+
+
 @pytest.fixture
 def split(tmp_path: Path) -> Split:
     folder = tmp_path / "images"
@@ -80,14 +105,15 @@ def write(path: Path, network: MaskRCNN, **changes: Any) -> Checkpoint:
 def test_a_checkpoint_keeps_its_threshold(split: Split, tmp_path: Path) -> None:
     path = tmp_path / "best.pt"
     network = tiny(min_score=0.0)
-    original = write(path, network, category_ids=IDS, class_names=["a", "b", "c"])
+    original = write(path, network, category_ids=IDS, class_names=["round", "square", "c"])
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()  # what the run ended with, which is not what is saved
-    select_score_threshold(tmp_path, network, split, images=3, seed=0)
+    select_score_threshold(tmp_path, network, split, images=3, seed=0, given={"square": 0.37})
     stored = load_checkpoint(path)
     assert stored.score_threshold in THRESHOLDS
     assert stored.threshold_images == 3
+    assert stored.category_thresholds == {"square": 0.37}
     for name, value in original.model.items():
         assert torch.equal(stored.model[name], value)
         assert torch.equal(network.state_dict()[name], value)
@@ -98,7 +124,7 @@ def test_the_last_weights_get_a_threshold_of_their_own(
 ) -> None:
     """The best weights' where they are the same ones; the state to go on with stays."""
     tried = iter([(0.3, 0.9), (0.7, 0.8), (0.4, 0.6)])
-    monkeypatch.setattr("segtrain.training.validation.best_threshold", lambda *_: next(tried))
+    monkeypatch.setattr("segtrain.training.score_threshold.best_threshold", lambda *_: next(tried))
     network = tiny()
     write(tmp_path / "best.pt", network)
     write(tmp_path / "last.pt", network, training=training(batch=5))
@@ -109,7 +135,10 @@ def test_the_last_weights_get_a_threshold_of_their_own(
 
     with caplog.at_level("INFO"):
         assert settled() == [0.3, 0.3]
-    assert caplog.messages == ["score threshold 0.3: F1 0.9000 on 3 training images, stored in best.pt and last.pt"]
+    assert caplog.messages == [
+        "score threshold 0.3: F1 0.9000 on 3 training images, stored in best.pt and last.pt",
+        "score thresholds by category: none, as each has fewer than 20 objects on these images",
+    ]
     assert load_checkpoint(tmp_path / "last.pt").training == training(batch=5)
     with torch.no_grad():
         next(network.parameters()).add_(1)

@@ -147,7 +147,8 @@ def fact_terms(known: Mapping[str, object]) -> list[Term]:
 def _described(method: MethodScores) -> str:
     description = f"{method.description.rstrip('.')}. " if method.description else ""
     ranked = f", ranked by {method.ranked_by}" if method.ranked_by else ""
-    return f"{description}Score threshold {method.score_threshold or 0:g}{ranked}."
+    own = "; by category in class-aware numbers" if method.category_thresholds else ""
+    return f"{description}Score threshold {method.score_threshold or 0:g}{own}{ranked}."
 
 
 def _definitions(results: Results) -> list[Term]:

@@ -25,6 +25,9 @@ _COLUMNS = (
         for metric in _BY_CATEGORY
     ),
 )
+_THRESHOLD = Column(
+    "threshold", "score from", "Least score of the detections of this category that count, but for AP", None, 2
+)
 _METRIC_OF = {metric.category_key: metric.key for metric in _BY_CATEGORY} | {"iou": "fg_iou"}
 
 
@@ -57,16 +60,20 @@ def categories(results: Results) -> Section | None:
 def category_table(results: Results) -> Table:
     """Make the table of class-aware metrics by category and method, the best marked within each category."""
     groups: dict[int, list[Row]] = {}
+    differ = any(method.category_thresholds for method in results.methods.values())
+    columns = (*_COLUMNS, _THRESHOLD) if differ else _COLUMNS
     for name in results.ranked:
-        track = results.methods[name].class_aware
+        method = results.methods[name]
+        track = method.class_aware
         for entry in track.per_category if track else ():
             if entry.annotations:  # otherwise none of its numbers is defined
-                values = {"annotations": entry.annotations, **entry.metrics}
-                row = Row(name, make_cells(_COLUMNS, values), entry.name, results.methods[name].oracle)
+                threshold = method.category_thresholds.get(entry.name, method.score_threshold)
+                values = {"annotations": entry.annotations, "threshold": threshold, **entry.metrics}
+                row = Row(name, make_cells(columns, values), entry.name, method.oracle)
                 groups.setdefault(entry.id, []).append(row)
     rows = tuple(row for group in groups.values() for row in group)
     caption = "Class-aware. Marked: best within its category, where there is more than one method."
-    return _explained(mark_best(Table(_COLUMNS, rows, "Results for each category", caption)), results)
+    return _explained(mark_best(Table(columns, rows, "Results for each category", caption)), results)
 
 
 def tracks_agree(results: Results) -> bool:
