@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from segtrain.benchmark.fingerprints import PLACES
+from segtrain.benchmark.run_names import SEPARATOR, differing_settings, name_runs
 from segtrain.console import counted
 from segtrain.data.coco.category_names import describe_nearest, learned_categories, with_learned_categories
 from segtrain.data.coco.index import CocoIndex
@@ -32,6 +33,7 @@ _LOADER = "segtrain.training.checkpoint.load_segmenter"
 _DEFAULT_SEED = 0  # as in configs/train.yaml; draws a `val_fraction` split without a checkpoint
 _DRAWING = ("val_fraction", "split_by", "folds", "fold")  # keys by which a validation split is drawn
 _OF_A_SPLIT = ("root", "val_annotations", "val_images", *_DRAWING)
+_PLACES = [f"data.{key}" for key in PLACES]
 
 
 def loads_checkpoint(node: Mapping[str, Any]) -> bool:
@@ -281,7 +283,7 @@ def _newest(data: Mapping[str, Any], *, loads: bool) -> Path:
 def methods_of(
     name: str, node: Mapping[str, Any], checkpoints: Sequence[EvaluatedCheckpoint]
 ) -> dict[str, EvaluatedCheckpoint]:
-    """Name the methods of a segmenter: ``NAME``, or ``NAME/RUN`` for each of several checkpoints.
+    """Name the methods of a segmenter: ``NAME``, or for each of several checkpoints ``NAME · SETTINGS`` of its run.
 
     Args:
         name: name of the segmenter in the configuration.
@@ -294,31 +296,22 @@ def methods_of(
     if len(checkpoints) == 1 or not loads_checkpoint(node):
         return {name: checkpoints[0]}
     paths = [own.path for own in checkpoints if own.path is not None]
-    return {f"{name}/{run}": own for run, own in zip(run_names(paths), checkpoints, strict=True)}
+    runs = name_runs(paths, settings_of_runs(checkpoints))
+    return {f"{name}{SEPARATOR}{run}": own for run, own in zip(runs, checkpoints, strict=True)}
 
 
-def run_names(paths: Sequence[Path]) -> list[str]:
-    """Name checkpoints after their run folders, with as many of the folders above as are needed to distinguish them.
+def settings_of_runs(checkpoints: Sequence[EvaluatedCheckpoint]) -> list[dict[str, str]]:
+    """Find the settings in which the runs of checkpoints differ, by run; see `differing_settings`.
 
-    If a folder holds two of the checkpoints, the file's name follows; if names are still equal, a number.
+    The place of the data does not count where their contents are known to be the same.
 
     Args:
-        paths: absolute paths of checkpoints, all different.
-
-    Returns:
-        A name for each, no two of them equal.
-
-    >>> run_names([Path("/runs/a/checkpoints/best.pt"), Path("/runs/b/checkpoints/best.pt")])
-    ['a', 'b']
+        checkpoints: the evaluated checkpoints.
     """
-    folders = [path.parent.parent if path.parent.name == "checkpoints" else path.parent for path in paths]
-    shared = len(set(folders)) < len(folders)
-    endings = [[path.stem] if shared else [] for path in paths]
-    for depth in range(1, max(len(folder.parts) for folder in folders)):
-        names = ["-".join([*folder.parts[-depth:], *end]) for folder, end in zip(folders, endings, strict=True)]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{folder.name}-{number}" for number, folder in enumerate(folders, start=1)]
+    known = [own.checkpoint for own in checkpoints if own.checkpoint is not None]
+    same = all(own.contents for own in known) and len({repr(sorted(own.contents.items())) for own in known}) == 1
+    ignored = [*WITHOUT_EFFECT, *(_PLACES if same else ())]
+    return differing_settings([own.config for own in known], ignored)
 
 
 def seeds_of_one_configuration(checkpoints: Mapping[str, EvaluatedCheckpoint]) -> dict[tuple[str, ...], list[int]]:
@@ -341,7 +334,7 @@ def _configuration(checkpoint: Checkpoint) -> str:
     """Return a text that is equal for runs whose results differ by their seed alone."""
     ignored = ["seed", *WITHOUT_EFFECT]
     if checkpoint.contents:  # they tell more than the places of files
-        ignored += [f"data.{key}" for key in PLACES]
+        ignored += _PLACES
     settings = {
         key: value
         for key, value in flat_settings(checkpoint.config).items()

@@ -13,6 +13,7 @@ from segtrain import distributed
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, loads_checkpoint, methods_of
 from segtrain.benchmark.fingerprints import digest, of_file, of_node
 from segtrain.benchmark.oracle import Oracle
+from segtrain.benchmark.run_names import SEPARATOR
 from segtrain.benchmark.runner import Benchmark, MethodResult
 from segtrain.benchmark.search import Tuned
 from segtrain.benchmark.tuning import Search, Tuning
@@ -242,7 +243,7 @@ class TrainedMethod(Method):
         windows = tiled(self._network).summarise(benchmark.split.index.images.sizes)
         assert self.detections is not None
         full = sum(score >= self.score_threshold for score in self.detections.complete_above.values())
-        key = f"segmenters.{self.name.partition('/')[0]}.tile"
+        key = f"segmenters.{self.name.partition(SEPARATOR)[0]}.tile"
         notes = []
         if windows.cut:
             notes.append(
@@ -513,7 +514,7 @@ def reference_row(reference: str, rows: Sequence[str], trained: Collection[str],
     """Find the row that all others are compared with.
 
     Args:
-        reference: name of the row, or its part before the slash for several checkpoints.
+        reference: name of the row, or for several checkpoints its part before the settings of the run, or after it.
         rows: names of all rows, in the order of the report.
         trained: names of the rows with a trained network.
         required: a row of that name must be there, since the user asked for it.
@@ -524,14 +525,17 @@ def reference_row(reference: str, rows: Sequence[str], trained: Collection[str],
     Raises:
         SegtrainError: there are no rows, or the required one is missing.
 
-    >>> reference_row("mask_rcnn", ["otsu", "mask_rcnn/seed1", "mask_rcnn/seed2"], [], required=False)
-    'mask_rcnn/seed1'
+    >>> reference_row("mask_rcnn", ["otsu", "mask_rcnn · seed 1", "mask_rcnn · seed 2"], [], required=False)
+    'mask_rcnn · seed 1'
+    >>> reference_row("seed 2", ["otsu", "mask_rcnn · seed 1", "mask_rcnn · seed 2"], [], required=True)
+    'mask_rcnn · seed 2'
     >>> reference_row("mask_rcnn", ["otsu", "my_net"], ["my_net"], required=False)
     'my_net'
     """
     if not rows:
         raise SegtrainError("there is no row to evaluate; give predictions.NAME=FILE, or methods=all")
-    named = [name for name in rows if name == reference or name.startswith(f"{reference}/")]
+    start, end = f"{reference}{SEPARATOR}", f"{SEPARATOR}{reference}"
+    named = [name for name in rows if name == reference or name.startswith(start) or name.endswith(end)]
     if required and not named:
         raise SegtrainError(f"reference={reference}: there is no such row; {nearest(reference, rows)}")
     candidates = named or [name for name in rows if name in trained]

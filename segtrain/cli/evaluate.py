@@ -17,6 +17,7 @@ from segtrain.benchmark.checkpoints import (
 from segtrain.benchmark.fingerprints import digest, of_code, of_data
 from segtrain.benchmark.method_runs import FoundRows, run_methods, timing_notes
 from segtrain.benchmark.methods import build_methods, given_files, reference_row
+from segtrain.benchmark.named_checkpoints import find_named
 from segtrain.benchmark.results import Results
 from segtrain.benchmark.row_files import RowFiles, describe_machine
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder, MethodResult
@@ -78,7 +79,8 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     seed_everything(config["seed"])
 
     # All that can fail is built and checked before the first method runs.
-    checkpoints = distributed.from_first(lambda: find_checkpoints(config))
+    named = distributed.from_first(lambda: find_named(config["checkpoint"]))
+    checkpoints = distributed.from_first(lambda: find_checkpoints({**config, "checkpoint": named.paths}))
     source = checkpoints[0]
     data, val_ids = source.data_settings(config["data"])
     for problem in check_values(Data, data, "data."):  # of the checkpoint, since those of the command are checked
@@ -146,6 +148,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         windows=benchmark.windows,
         measured={name: origin.measured for name, origin in rows.origins.items()},
         notes=[
+            *named.notes,
             *rows.notes(),
             *timing_notes(methods, len(split.index.images)),
             *(note for method in methods for note in method.notes),

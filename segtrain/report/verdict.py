@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from segtrain.benchmark.comparisons import FEW_IMAGES, rank_defined
 from segtrain.benchmark.results import Comparison, Results
+from segtrain.benchmark.run_names import common_name
 from segtrain.console import counted
 from segtrain.metrics.bootstrap import CLEAR
 from segtrain.metrics.registry import METRICS
@@ -288,8 +289,9 @@ def _costs(results: Results, reference: str | None, baselines: Sequence[str]) ->
         sentences.append(f"Searching the settings of {baselines[0]} took {seconds:.0f} s{labels}.")
     for group in results.seeds:
         if spread := group.class_agnostic.get("mask_ap"):
+            configuration = common_name(group.rows) if len(results.seeds) > 1 else "one configuration"
             sentences.append(
-                f"Over {len(group.seeds)} seeds of one configuration mask AP is {spread.mean:.3f} ± "
+                f"Over {len(group.seeds)} seeds of {configuration} mask AP is {spread.mean:.3f} ± "
                 f"{spread.deviation:.3f}, from {spread.low:.3f} to {spread.high:.3f}."
             )
     return [sentence for sentence in sentences if sentence]

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, find_checkpoints, run_names, seeds_of_one_configuration
+from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, find_checkpoints, seeds_of_one_configuration
 from segtrain.benchmark.comparisons import seed_groups
 from segtrain.benchmark.methods import reference_row
+from segtrain.benchmark.run_names import run_names
 from segtrain.cli.launch import compose_runs
 from segtrain.errors import SegtrainError
 from segtrain.metrics.scores import plain
@@ -45,7 +46,7 @@ def test_each_run_has_its_row(workplace: Workplace, runs: Path, tmp_path: Path) 
     paths = [workplace.best, best(runs / "other_seed"), best(runs / "other_rate")]
     named = f"checkpoint=[{','.join(map(str, paths))}]"
     found = evaluate(tmp_path, named, "methods=mask_rcnn", "+segmenter@segmenters.otsu=threshold_otsu", "gallery=1")
-    rows = ["mask_rcnn/run", "mask_rcnn/other_seed", "mask_rcnn/other_rate"]
+    rows = [f"mask_rcnn · lr {run}" for run in ("1e-3 · seed 0", "1e-3 · seed 7", "2e-3 · seed 0")]
     assert list(found["methods"]) == [*rows, "otsu"]
     for row, path in zip(rows, paths, strict=True):
         assert found["checkpoints"][row]["path"] == str(path)
@@ -54,11 +55,11 @@ def test_each_run_has_its_row(workplace: Workplace, runs: Path, tmp_path: Path) 
         alone = (
             results(workplace.report)
             if path == workplace.best
-            else evaluate(tmp_path, named, "methods=mask_rcnn", "gallery=0", output=row.replace("/", "_"))
+            else evaluate(tmp_path, named, "methods=mask_rcnn", "gallery=0", output=path.parents[1].name)
         )
         for key in NUMBERS:
             assert found["methods"][row]["class_aware"][key] == alone["methods"]["mask_rcnn"]["class_aware"][key]
-    assert found["reference"] == "mask_rcnn/run"
+    assert found["reference"] == rows[0]
     assert list(found["comparisons"]) == [*rows[1:], "otsu"]
     (group,) = found["seeds"]
     assert (group["rows"], group["seeds"]) == (rows[:2], [0, 7])
@@ -205,12 +206,12 @@ def test_what_changes_no_result_is_a_setting() -> None:
 
 
 def test_the_spread_of_seeds_is_told() -> None:
-    rows = {f"mask_rcnn/{n}": method(quality, 0.1, [], aware=False) for n, quality in enumerate((0.4, 0.5, 0.6))}
+    rows = {f"mask_rcnn · seed {n}": method(quality, 0.1, [], aware=False) for n, quality in enumerate((0.4, 0.5, 0.6))}
     (group,) = seed_groups(typed(some_results(rows)).methods, {tuple(rows): [0, 1, 2]})
     assert "mask_ap_large" not in group.class_agnostic  # undefined in all of them
     content = {
         **some_results(rows),
-        "reference": "mask_rcnn/0",
+        "reference": "mask_rcnn · seed 0",
         "seeds": [plain(group)],
     }
     table = seed_table(typed(content))
@@ -222,16 +223,23 @@ def test_the_spread_of_seeds_is_told() -> None:
     content["methods"]["otsu"] = method(0.2, 0.1, [], aware=False)
     said = "Over 3 seeds of one configuration mask AP is 0.500 ± 0.100, from 0.400 to 0.600."
     assert said in verdict(typed(content))
+    other = {**plain(group), "rows": [f"mask_rcnn · lr 1 · seed {n}" for n in range(3)]}
+    content["seeds"].append(other)
+    table = seed_table(typed(content))
+    assert table is not None
+    assert [row.method for row in table.rows] == ["mask_rcnn · seeds 0, 1, 2", "mask_rcnn · lr 1 · seeds 0, 1, 2"]
+    assert said.replace("one configuration", "mask_rcnn · lr 1") in verdict(typed(content))
 
 
 def test_the_reference_is_the_named_row_or_its_first_run() -> None:
     assert reference_row("mask_rcnn", ["otsu", "mask_rcnn"], [], required=True) == "mask_rcnn"
-    assert reference_row("net", ["otsu", "net/b", "net/a"], [], required=True) == "net/b"
+    assert reference_row("net", ["otsu", "net · b", "net · a"], [], required=True) == "net · b"
+    assert reference_row("a", ["otsu", "net · b", "net · a"], [], required=True) == "net · a"
     with pytest.raises(SegtrainError, match=r"reference=otso: there is no such row; did you mean otsu\?"):
         reference_row("otso", ["otsu", "mask_rcnn"], ["mask_rcnn"], required=True)
 
 
 def test_without_a_row_of_the_default_name_the_reference_is_the_first_trained_one() -> None:
-    rows = ["otsu", "mask_rcnn_old", "my_net/a", "my_net/b"]
-    assert reference_row("mask_rcnn", rows, ["my_net/b", "my_net/a"], required=False) == "my_net/a"
+    rows = ["otsu", "mask_rcnn_old", "my_net · a", "my_net · b"]
+    assert reference_row("mask_rcnn", rows, ["my_net · b", "my_net · a"], required=False) == "my_net · a"
     assert reference_row("mask_rcnn", rows, [], required=False) is None

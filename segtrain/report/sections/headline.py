@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from segtrain.benchmark.results import Results
+from segtrain.benchmark.run_names import SEPARATOR, common_name
 from segtrain.metrics.metric import Metric
 from segtrain.metrics.registry import METRICS
 from segtrain.report.blocks import Block, Bullets, Charts, Heading, Paragraph, Section, Term
@@ -126,7 +127,9 @@ def seed_table(results: Results) -> Table | None:
                 ends = f"{column.text(spread.low)} to {column.text(spread.high)}"
                 details = (f"± {column.text(spread.deviation)}", ends)
                 cells.append(Cell(spread.mean, column.text(spread.mean), details=details))
-        rows.append(Row(f"seeds {', '.join(map(str, group.seeds))}", tuple(cells)))
+        seeds = f"seeds {', '.join(map(str, group.seeds))}"
+        name = f"{common_name(group.rows)}{SEPARATOR}" if len(results.seeds) > 1 else ""
+        rows.append(Row(f"{name}{seeds}", tuple(cells)))
     if not rows or not columns:
         return None
     caption = "Mean, ± standard deviation, least and greatest value of the runs; intervals over images leave it out."
