@@ -1,6 +1,7 @@
 """HTML pages, each in one file that needs no network, for a browser, a phone or a printer."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader
@@ -11,8 +12,13 @@ if TYPE_CHECKING:
     from segtrain.report.gallery.select import GalleryItem
 
 
+@cache
 def page_environment() -> Environment:
-    """Return the Jinja environment that holds the templates of this package, of which each page extends one."""
+    """Return the Jinja environment that holds the templates of this package, of which each page extends one.
+
+    It is made once: the curves of a running training are drawn again and again, and to compile their templates takes
+    longer than to fill them.
+    """
     environment = Environment(
         loader=PackageLoader("segtrain.report"),
         autoescape=True,
@@ -36,15 +42,19 @@ def html_report(results: "Results", images: "Sequence[GalleryItem]" = ()) -> str
     from segtrain.report.sections.about import data_title, notes, summary
     from segtrain.visualize import COLOURS
 
-    environment = page_environment()
-    environment.globals |= {"styles": series_styles(results.ranked, results.oracles), "colours": COLOURS}
     subject = data_title(results)
-    return environment.get_template("report.html.jinja").render(
-        title=f"Segmentation benchmark{f': {subject}' if subject else ''}",
-        command="report",
-        facts=summary(results),
-        notes=notes(results),
-        sections=build_sections(results, images),
+    return (
+        page_environment()
+        .get_template("report.html.jinja")
+        .render(
+            styles=series_styles(results.ranked, results.oracles),
+            colours=COLOURS,
+            title=f"Segmentation benchmark{f': {subject}' if subject else ''}",
+            command="report",
+            facts=summary(results),
+            notes=notes(results),
+            sections=build_sections(results, images),
+        )
     )
 
 

@@ -76,14 +76,18 @@ def prediction_page(
         place: place of the page.
     """
     ratio = median(image.width / image.height for image in images) if images else 1
-    environment = page_environment()
-    environment.globals |= {"page_name": page_name, "colours": COLOURS}
-    return environment.get_template("prediction.html.jinja").render(
-        title=title,
-        command="predict",
-        facts=facts,
-        files=files,
-        images=images,
-        place=place,
-        ratio=min(1.6, max(0.75, ratio)),
+    return (
+        page_environment()
+        .get_template("prediction.html.jinja")
+        .render(
+            page_name=page_name,
+            colours=COLOURS,
+            title=title,
+            command="predict",
+            facts=facts,
+            files=files,
+            images=images,
+            place=place,
+            ratio=min(1.6, max(0.75, ratio)),
+        )
     )

@@ -138,9 +138,8 @@ def test_pycocotools_finds_the_mask_ap_in_the_written_files(row: str, workplace:
             assert (-1 if tracks[track][name] is None else tracks[track][name]) == pytest.approx(value, abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("precision", "steps", "batch"), [("fp32", 40, 2), pytest.param("bf16", 40, 5, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "steps", "batch"), [("fp32", 40, 2), ("bf16", 40, 5)])
 def test_train_and_evaluate_agree(precision: str, steps: int, batch: int, workplace: Workplace, tmp_path: Path) -> None:
     """On a network that has learned something: at an AP of 0 everything agrees."""
     training = [*SMALL, *data_of(workplace.data), "output_dir=run", f"trainer.precision={precision}"]
@@ -398,6 +397,7 @@ def test_variants_come_from_the_rows_not_from_their_names(workplace: Workplace, 
         assert f"{variant} rows" in text
 
 
+@pytest.mark.slow
 def test_renamed_rows_keep_their_claims_comparisons_candidates_and_bounds(workplace: Workplace, data: Path) -> None:
     for path in list((data / "val").iterdir())[::2]:  # objects of two contrasts, for the claim on thresholds
         pixels = np.asarray(Image.open(path))

@@ -142,6 +142,7 @@ def test_names_reach_neither_terminal_nor_reports_with_escape_codes(data: Path, 
     assert "u001b" in texts[-2]
 
 
+@pytest.mark.slow
 def test_a_schedule_may_begin_anew(workplace: Workplace, tmp_path: Path) -> None:
     arguments = [*SMALL, *data_of(workplace.data), "schedule=cosine", "schedule.warmup_steps=0", "output_dir=run"]
     assert run("train", *arguments, "trainer.max_steps=4", folder=tmp_path).code == 0

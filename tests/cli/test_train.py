@@ -165,6 +165,7 @@ def test_resume_from_a_path_in_a_new_folder(workplace: Workplace, tmp_path: Path
     assert last.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_resuming_with_another_seed_keeps_the_drawn_split(workplace: Workplace, tmp_path: Path) -> None:
     drawn = ["data.val_annotations=null", "data.val_images=null", "data.val_fraction=0.4", "output_dir=run"]
     arguments = [*SMALL, *data_of(workplace.data), *drawn, "resume=auto"]
@@ -180,6 +181,7 @@ def test_resuming_with_another_seed_keeps_the_drawn_split(workplace: Workplace, 
     assert recorded == [recorded[0]] * 3
 
 
+@pytest.mark.slow
 def test_a_recorded_split_can_be_given_in_place_of_the_fraction(workplace: Workplace, data: Path) -> None:
     content = json.loads((data / "train.json").read_text())
     for image in content["images"]:

@@ -66,6 +66,7 @@ def fit(run: Run, steps: int, *, forecast: bool) -> Checkpoint:
     return load_checkpoint(run.folder / "last.pt")
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_to_the_bit_and_so_is_a_resumed_one(index: CocoIndex, tmp_path: Path) -> None:
     """The statistics of its norms learn, and its steps draw."""
     states, curves = [], []

@@ -38,6 +38,7 @@ def test_it_learns(trained: Path) -> None:
     assert load_checkpoint(trained / "run" / "checkpoints" / "best.pt").metrics["mask_ap"] > 0.1
 
 
+@pytest.mark.slow
 def test_it_goes_on_to_the_bit(trained: Path, tmp_path: Path) -> None:
     arguments = [
         *data_of(trained / "data"),
