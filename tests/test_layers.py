@@ -39,6 +39,7 @@ LAYERS = {
     "training": 3,
     "benchmark": 4,
     "report": 5,
+    "comparison": 6,
     "prediction": 6,
     "export": 6,
     "cli": 7,

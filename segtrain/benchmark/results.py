@@ -380,6 +380,18 @@ class DataCategory(Record, frozen=True):
     annotations: int
 
 
+class DataSource(Record, frozen=True):
+    """Place of the evaluated data, by which their annotations are read again.
+
+    Attributes:
+        settings: the ``data`` node; its root is absolute.
+        image_ids: ids of the evaluated images; None for all of the annotation file.
+    """
+
+    settings: Mapping[str, Any]
+    image_ids: Sequence[int] | None
+
+
 class DataSummary(Record, frozen=True):
     """Evaluated data.
 
@@ -397,6 +409,8 @@ class DataSummary(Record, frozen=True):
         annotations_file: path of the annotation file.
         issues: lines about the annotations.
         windows: largest number of windows that a method has cut an image into; 1 for whole images.
+        contents: fingerprint of images and annotations, see ``data.splits.same_contents``; None in earlier results.
+        source: where the data were read; None in earlier results.
     """
 
     images: int
@@ -412,6 +426,8 @@ class DataSummary(Record, frozen=True):
     annotations_file: str
     issues: Sequence[str] = msgspec.field(name="findings")
     windows: int = 1
+    contents: str | None = None
+    source: DataSource | None = None
 
 
 class CheckpointSummary(Record, frozen=True):

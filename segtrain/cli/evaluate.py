@@ -146,6 +146,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         reference=reference,
         greys=benchmark.greys,
         windows=benchmark.windows,
+        data_settings=data,
         measured={name: origin.measured for name, origin in rows.origins.items()},
         notes=[
             *named.notes,

@@ -60,6 +60,10 @@ COMMANDS = {
     "evaluate": Entry(
         "benchmark networks against classical segmentation, and write a report", partial(_launch, "evaluate")
     ),
+    "compare": Entry(
+        "say what changed between two evaluations, and whether that is more than chance",
+        partial(_run, "segtrain.cli.compare_command"),
+    ),
     "predict": Entry(
         "segment new images with a trained network or a classical method", partial(_run, "segtrain.cli.predict")
     ),

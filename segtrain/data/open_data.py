@@ -22,6 +22,7 @@ from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.images.pixel_cache import PixelCache
 from segtrain.data.images.reading import check_channels, one_image_pages
+from segtrain.data.split_drawing import require_known_ids
 from segtrain.data.split_intensity import headers_of, set_intensity
 from segtrain.data.splits import ImageUse, Split, SplitName, check_images, drop_unreadable, open_splits
 from segtrain.data.storage.address import Location, expand_location
@@ -179,6 +180,24 @@ def open_data(
     if "train" in splits:
         require_instances(splits["train"].index)
     return splits
+
+
+def open_annotations(settings: Mapping[str, Any], image_ids: Collection[int] | None) -> Split:
+    """Open the annotations of an evaluation again, with their images where these are still there; nothing is checked.
+
+    Args:
+        settings: the ``data`` node of the evaluation.
+        image_ids: ids of the evaluated images; None for all of the file.
+
+    Raises:
+        SegtrainError: the file is missing or invalid, or lacks one of the images.
+    """
+    drawn = settings["val_annotations"] is None
+    split = _open(settings, ["val"], 0, image_ids if drawn else None, "welcome", settings["check"])["val"]
+    if drawn or image_ids is None:
+        return split
+    require_known_ids(split.index, image_ids)
+    return replace(split, index=split.index.subset(image_ids))
 
 
 def _open(

@@ -314,10 +314,44 @@ def resampled_values(inputs: MetricInput, draws: IntArray) -> dict[str, FloatArr
     [0.667, 1.0]
     """
     metrics = [metric for metric in METRICS if inputs.has(metric.iou_type)]
+    return _resampled(inputs, draws, metrics, mean_of_defined)
+
+
+def resampled_categories(inputs: MetricInput, draws: IntArray, metrics: Sequence[Metric]) -> dict[str, FloatArray]:
+    """Compute metrics of single categories on resamples of the images.
+
+    Args:
+        inputs: the ground truth and the detections.
+        draws: (B, I) times that each image is drawn, images by increasing id.
+        metrics: metrics that have a ``category_key``; those of masks are left out where the method has boxes only.
+
+    Returns:
+        (B, K) values of the K categories by ``Metric.key``, nan where undefined.
+
+    >>> from segtrain.masks import encode
+    >>> mask = encode(np.ones((4, 4)))
+    >>> truths = [
+    ...     {"image_id": 1, "category_id": label, "segmentation": mask, "area": 16.0, "iscrowd": 0} for label in (1, 2)
+    ... ]
+    >>> found = {"image_id": 1, "category_id": 1, "segmentation": mask, "score": 0.9}
+    >>> inputs = MetricInput(truths, [found], None, [1, 2], {1: (4, 4)}, max_dets=100, score_threshold=0.0)
+    >>> f1 = next(metric for metric in METRICS if metric.key == "f1_50")
+    >>> resampled_categories(inputs, np.array([[1]]), [f1])["f1_50"].tolist()
+    [[1.0, 0.0]]
+    """
+    count = len(inputs.category_ids)
+    known = [metric for metric in metrics if inputs.has(metric.iou_type)]
+    return _resampled(inputs, draws, known, lambda values: values[:, values.shape[1] - count :])
+
+
+def _resampled(
+    inputs: MetricInput, draws: IntArray, metrics: Sequence[Metric], take: Callable[[FloatArray], FloatArray]
+) -> dict[str, FloatArray]:
+    """Compute metrics on some resamples at a time, and take what is wanted of the (B, C) values of their classes."""
     chunks = max(1, -(-len(draws) * 10 * (len(inputs.category_ids) + 1) // _CELLS))
     parts: dict[str, list[FloatArray]] = {metric.key: [] for metric in metrics}
     for chunk in np.array_split(draws, chunks):
         resamples = Resamples(inputs, chunk)
         for metric in metrics:
-            parts[metric.key].append(mean_of_defined(metric.values(resamples)))
+            parts[metric.key].append(take(metric.values(resamples)))
     return {key: np.concatenate(values) for key, values in parts.items()}

@@ -16,6 +16,7 @@ from segtrain.benchmark.results import (
     Costs,
     Counts,
     DataCategory,
+    DataSource,
     DataSummary,
     MethodScores,
     Results,
@@ -24,11 +25,13 @@ from segtrain.benchmark.results import (
     Timing,
 )
 from segtrain.benchmark.runner import MethodResult
-from segtrain.data.splits import Split
+from segtrain.data.open_data import data_root
+from segtrain.data.splits import Split, fingerprint_of
+from segtrain.data.storage.address import shown
 from segtrain.data.storage.local_copies import origin
 from segtrain.evaluation import GroundTruthSet, TrackName
 from segtrain.mask_records import column
-from segtrain.metrics.scores import Interval, TrackScores
+from segtrain.metrics.scores import Interval, TrackScores, plain
 from segtrain.report.claims import textbook_claims
 from segtrain.report.diagnostics import diagnose
 from segtrain.report.doubts import box_doubts, data_doubts
@@ -52,6 +55,7 @@ def build_results(
     seeds: Mapping[tuple[str, ...], Sequence[int]],
     greys: Mapping[int, tuple[int, int]] = MappingProxyType({}),
     windows: int = 1,
+    data_settings: Mapping[str, Any] | None = None,
     measured: Mapping[str, str] = MappingProxyType({}),
     notes: Sequence[str] = (),
 ) -> Results:
@@ -70,6 +74,7 @@ def build_results(
         seeds: methods whose training differs by its seed alone, and those seeds.
         greys: least and greatest value of each image that a method has read, by image id.
         windows: largest number of windows that a method has cut an image into.
+        data_settings: the ``data`` node with all of its values; None where the data cannot be read again.
         measured: date, time, processors and threads of the times of rows that come from earlier evaluations, by name.
         notes: further sentences for the reader.
     """
@@ -117,7 +122,7 @@ def build_results(
         contrast_gap=contrast_gap(rows, {name: analyses[name].contrast for name in rows}),
         true_boxes=score_true_boxes(ground_truth),
         seeds=seed_groups(methods, seeds),
-        data=_data(split, ground_truth, max_dets, windows),
+        data=_data(split, ground_truth, max_dets, windows, data_settings),
         caveats=[
             *(doubt[0].upper() + doubt[1:] for doubt in (*doubts, *about_boxes)),
             *_too_many(ground_truth, max_dets),
@@ -174,7 +179,9 @@ def _counts(row: MethodResult, images: int, found: int | None) -> Counts:
     return Counts(images, len(detections), images - len(with_detections), found)
 
 
-def _data(split: Split, ground_truth: GroundTruthSet, max_dets: int, windows: int) -> DataSummary:
+def _data(
+    split: Split, ground_truth: GroundTruthSet, max_dets: int, windows: int, settings: Mapping[str, Any] | None
+) -> DataSummary:
     index, counts = split.index, split.index.counts
     labelled = Counter(truth["category_id"] for truth in ground_truth.truths if not truth["iscrowd"])
     return DataSummary.of(
@@ -190,8 +197,17 @@ def _data(split: Split, ground_truth: GroundTruthSet, max_dets: int, windows: in
             "name": origin(index.path).name,
             "annotations_file": str(origin(index.path)),
             "findings": index.issues.lines(("error", "warning")),
+            "contents": fingerprint_of(split),
+            "source": None if settings is None else _source(split, settings),
         }
     )
+
+
+def _source(split: Split, settings: Mapping[str, Any]) -> DataSource:
+    """Say how the annotations are read again; drawn data lie in their files by now."""
+    some = split.entries is not None or split.unreadable_images > 0
+    stated = {**settings, "root": shown(data_root(settings)), "generator": None}
+    return DataSource(plain(stated), [image.id for image in split.index.images] if some else None)
 
 
 def _too_many(ground_truth: GroundTruthSet, max_dets: int) -> list[str]:

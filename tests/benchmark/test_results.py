@@ -29,7 +29,7 @@ CATEGORY_KEYS = [
 ]  # fmt: skip
 DATA_KEYS = [
     "images", "annotations", "used", "crowd", "repaired", "dropped", "unreadable_images", "categories", "max_dets",
-    "name", "annotations_file", "findings", "windows",
+    "name", "annotations_file", "findings", "windows", "contents", "source",
 ]  # fmt: skip
 
 

@@ -67,7 +67,9 @@ def test_the_table_of_commands_is_the_help(capsys: pytest.CaptureFixture[str]) -
     assert main(["--help"]) == main([]) == 0
     out = capsys.readouterr().out
     assert all(f"  {name} " in out for name in COMMANDS)
-    assert list(COMMANDS) == ["train", "evaluate", "predict", "export", "check", "convert", "curves", "replay"]
+    assert list(COMMANDS) == [
+        "train", "evaluate", "compare", "predict", "export", "check", "convert", "curves", "replay"
+    ]  # fmt: skip
     assert main(["--version"]) == 0
     first, *others = capsys.readouterr().out.splitlines()
     assert first.startswith("segtrain 0.")
@@ -77,10 +79,8 @@ def test_the_table_of_commands_is_the_help(capsys: pytest.CaptureFixture[str]) -
 def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 1
     said = capsys.readouterr().err
-    assert (
-        said
-        == "error: trian: no such command; choose train, evaluate, predict, export, check, convert, curves or replay\n"
-    )
+    known = "train, evaluate, compare, predict, export, check, convert, curves or replay"
+    assert said == f"error: trian: no such command; choose {known}\n"
 
 
 @pytest.mark.parametrize("before", [["convert"], ["check", "b"], ["replay"], []], ids=str)

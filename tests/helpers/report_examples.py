@@ -88,6 +88,8 @@ def results(methods: dict[str, dict[str, Any]] | None = None, categories: tuple[
             "max_dets": 100, "findings": ["annotation 7: the segmentation is empty"], "unreadable_images": 0,
             "annotations_file": "",
             "windows": 1,
+            "contents": "5f-3a",
+            "source": {"settings": {"root": "/data", "val_annotations": "val.json"}, "image_ids": [1, 2, 3, 4]},
         },
         "environment": {"python": "3.11", "threads": 2},
         "command": "python evaluate.py seed=1",
