@@ -542,8 +542,9 @@ def predict(segmenter: Segmenter, data: Split, *, score_threshold: GivenThreshol
     stated = segmenter.thresholds if isinstance(segmenter, Model) else ScoreThresholds(SCORE_THRESHOLD)
     chosen = stated.changed(score_threshold, [category.name for category in own or categories], "score_threshold")
     with _image_errors():
+        bare = segmenter.segmenter if isinstance(segmenter, Model) else segmenter
         found = _predict(
-            segmenter, images, own or categories, chosen.overall,
+            bare, images, own or categories, chosen.overall,
             foreign=own is None, category_thresholds=chosen.by_id(own or categories),
         )  # fmt: skip
     return replace(found, masks=list(found.masks or ()))  # plain records, which `json.dump` takes

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from segtrain import distributed
 from segtrain.data.coco.index import CocoIndex
+from segtrain.errors import SegtrainError
 from segtrain.mask_records import NO_THRESHOLDS, MaskRecords, column, select
 from segtrain.metrics.average_precision import coco_summary
 from segtrain.metrics.candidates import pairs_in_images
@@ -23,8 +24,11 @@ from segtrain.metrics.metric import Metric, MetricInput
 from segtrain.metrics.pairs import Pairs
 from segtrain.metrics.registry import metric_values
 from segtrain.metrics.scores import TrackScores
-from segtrain.records import OBJECT, BoxPrediction, Category, GroundTruth, Prediction, to_box_predictions
+from segtrain.records import OBJECT, BoxPrediction, Category, GroundTruth, Instances, Prediction, to_box_predictions
 from segtrain.segmenters import Segmenter
+from segtrain.segmenters.tiles import TiledSegmenter
+from segtrain.segmenters.windows import Pixels
+from segtrain.stopping import stop_if_asked
 
 TrackName = Literal["class_agnostic", "class_aware"]
 TRACKS: tuple[TrackName, ...] = ("class_agnostic", "class_aware")
@@ -126,7 +130,7 @@ class Detections:
 
 def predict(
     segmenter: Segmenter,
-    images: Iterable[tuple[int, Tensor]],
+    images: Iterable[tuple[int, Tensor | Pixels]],
     categories: Sequence[Category],
     score_threshold: float,
     advance: Callable[[], None] = lambda: None,
@@ -137,13 +141,17 @@ def predict(
 
     Args:
         segmenter: segmenter whose label k is the k-th category; label 0 is the only category, or none of several.
-        images: ids and uint8 RGB tensors (3, H, W).
+        images: ids and uint8 RGB tensors (3, H, W); or images that are too large to be read whole, which the segmenter
+            has to cut into windows, see `reads_windows`.
         categories: categories by increasing id.
         score_threshold: operating point of a segmenter that learned its scores; others have 0, because their scores
             only rank.
         advance: called after each image.
         foreign: True if the segmenter's labels are other categories than these; each is then replaced by 0.
         category_thresholds: operating point of the categories that have their own, by their ids.
+
+    Raises:
+        SegtrainError: an image cannot be read, or is too large for a segmenter that needs it whole.
     """
     found: list[MaskRecords] = []
     boxes: list[BoxPrediction] = []
@@ -154,7 +162,7 @@ def predict(
     before = time.perf_counter()
     for image_id, image in images:
         read = time.perf_counter()
-        instances = segmenter.segment([image])[0]
+        instances = _segment(segmenter, image)
         done = time.perf_counter()
         if foreign:
             instances = replace(instances, labels=np.zeros_like(instances.labels))
@@ -177,6 +185,23 @@ def predict(
         exported_boxes=exported or None, complete_above=complete_above,
         category_thresholds=NO_THRESHOLDS if foreign else category_thresholds,
     )  # fmt: skip
+
+
+def reads_windows(segmenter: object, size: tuple[int, int]) -> bool:
+    """Return True if a segmenter cuts an image of this (H, W) into windows, so that it need not be read whole."""
+    return isinstance(segmenter, TiledSegmenter) and segmenter.windows(size) > 1
+
+
+def _segment(segmenter: Segmenter, image: Tensor | Pixels) -> Instances:
+    if isinstance(image, Tensor):
+        return segmenter.segment([image])[0]
+    if isinstance(segmenter, TiledSegmenter) and reads_windows(segmenter, image.size):
+        return segmenter.segment_pixels(image, stop_if_asked)
+    height, width = image.size
+    raise SegtrainError(
+        f"an image of {height}x{width} pixels is too large to be read whole, and {type(segmenter).__name__} does not "
+        "cut it into windows"
+    )
 
 
 def gathered(own: Detections, image_ids: Sequence[int]) -> Detections | None:

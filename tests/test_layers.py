@@ -81,7 +81,7 @@ DOORS = {
     "tifffile": [
         "segtrain.data.images.pages.tiff_pages",
         "segtrain.prediction.predict_files",
-        "segtrain.prediction.large_images",
+        "segtrain.prediction.large_files",
         "segtrain.prediction.pixel_size",
     ],
     "av": ["segtrain.prediction.videos", "segtrain.prediction.overlay_video"],

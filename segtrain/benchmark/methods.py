@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from segtrain.data.frames.result_frames import check_frame_of_results
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import SCORE_THRESHOLD, Detections, gathered, predict
+from segtrain.evaluation import SCORE_THRESHOLD, Detections, gathered, predict, reads_windows
 from segtrain.mask_records import column, select
 from segtrain.memory import MemoryAbove
 from segtrain.nodes import build, nearest
@@ -131,6 +131,15 @@ class Method:
         """Return the largest number of windows that an image is cut into, each with its own limit of detections."""
         return 1
 
+    def reads_windows(self, size: tuple[int, int]) -> bool:
+        """Return True if an image of this (H, W) need not be read whole."""
+        return reads_windows(self.segmenter, size)
+
+    @property
+    def remedy_for_windows(self) -> str:
+        """Setting by which the method would read images by windows, in words."""
+        return "cut them into windows as configs/segmenter/tiled.yaml does"
+
     def notes_on_windows(self, benchmark: Benchmark, max_dets: int) -> list[str]:
         """Say for the reader of the report, after the method has run, which images it could not see as in training.
 
@@ -233,6 +242,16 @@ class TrainedMethod(Method):
         """Describe the method, with the origin of the operating point and of the weights; see `Method`."""
         assert self.checkpoint is not None
         return self.checkpoint.description(self._network.title, self._given_threshold, evaluated)
+
+    def reads_windows(self, size: tuple[int, int]) -> bool:
+        """See `Method`."""
+        return reads_windows(tiled(self._network), size)
+
+    @property
+    def remedy_for_windows(self) -> str:
+        """See `Method`."""
+        tile = "auto" if self._network.tile == "off" else "SIZE"
+        return f"cut them into windows with segmenters.{self.name.partition('/')[0]}.tile={tile}"
 
     def most_windows(self, benchmark: Benchmark) -> int:
         """See `Method`."""
@@ -350,7 +369,9 @@ class OracleMethod(Method):
             assert own.detections is not None
             masks = own.detections.masks or ()
             others.append(group_by_image(select(masks, np.flatnonzero(np.isin(column(masks, "image_id"), wanted)))))
-        return self._oracle.detect(benchmark.images(infos), benchmark.ground_truth, advance, others)
+        # All are read whole: with large images the method is left out.
+        images = cast("Iterator[tuple[int, torch.Tensor]]", benchmark.images(infos))
+        return self._oracle.detect(images, benchmark.ground_truth, advance, others)
 
 
 class ResultFile(Method):
@@ -392,6 +413,10 @@ class ResultFile(Method):
 
     def detect(self, benchmark: Benchmark, advance: Advance) -> None:
         """Do nothing: the detections are those of the file, and no image is read."""
+
+    def reads_windows(self, size: tuple[int, int]) -> bool:
+        """Return True, as no image is read."""
+        return True
 
     @property
     def can_be_shared(self) -> bool:

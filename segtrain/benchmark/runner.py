@@ -15,6 +15,7 @@ from segtrain import distributed
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.images.intensities.intensity import Intensity
+from segtrain.data.images.large_image import LargeImage
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
@@ -218,8 +219,10 @@ class Benchmark:
         self.rows: dict[str, MethodResult] = {}
         self.greys: dict[int, tuple[int, int]] = {}
 
-    def images(self, infos: Sequence[ImageInfo], intensity: Intensity | None = None) -> Iterator[tuple[int, Tensor]]:
-        """Read some of the images: ids, and uint8 RGB (3, H, W).
+    def images(
+        self, infos: Sequence[ImageInfo], intensity: Intensity | None = None
+    ) -> Iterator[tuple[int, Tensor | LargeImage]]:
+        """Read some of the images: ids, and uint8 RGB (3, H, W); large images as such.
 
         Args:
             infos: images to read.
@@ -255,12 +258,14 @@ class Benchmark:
         for others in distributed.gather(self.greys):
             self.greys.update(others)
 
-    def _looked_at(self, images: Iterator[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor]]:
+    def _looked_at(
+        self, images: Iterator[tuple[int, Tensor | LargeImage]]
+    ) -> Iterator[tuple[int, Tensor | LargeImage]]:
         """Note the least and the greatest value of images that are read for the first time, and seed draws in each."""
         for identifier, pixels in images:
             if identifier not in self.greys:
-                low, high = pixels.aminmax()
-                self.greys[identifier] = int(low), int(high)
+                shown = pixels.picture if isinstance(pixels, LargeImage) else pixels
+                self.greys[identifier] = int(shown.min()), int(shown.max())
             mixed = np.random.SeedSequence([self._seed, identifier % 2**64])
             seed_everything(int(mixed.generate_state(1)[0]))
             yield identifier, pixels

@@ -10,6 +10,7 @@ from segtrain.data.check.run import CheckReport, CheckSettings, settled_reader
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.intensities.intensity import Intensity
+from segtrain.data.images.large_image import read_picture
 from segtrain.errors import SegtrainError
 from segtrain.io import printable, without_controls, write_atomically
 from segtrain.values import IntensitySetting
@@ -91,12 +92,12 @@ def _pictures(
             break
         if image.id in report.lost_images:
             continue
-        pixels = reader.read(image)
+        pixels, objects = read_picture(reader, image, index.objects(place)[1])
         input_size = None
         if network is not None:
             scale = network.input_scale(image.height, image.width)
             input_size = max(1, int(image.height * scale)), max(1, int(image.width * scale))
-        pictures.append(SheetImage(printable(image.file_name), pixels, input_size, index.objects(place)[1]))
+        pictures.append(SheetImage(printable(image.file_name), pixels, image.size, input_size, objects))
     return pictures
 
 

@@ -1,5 +1,6 @@
 """The ``evaluate`` command: benchmark every configured method and write the report."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from segtrain.benchmark.results import Results
 from segtrain.benchmark.row_files import RowFiles, describe_machine
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder, MethodResult
 from segtrain.benchmark.tuning import Tuning
+from segtrain.benchmark.whole_images import with_windows_where_needed
 from segtrain.cli.command_line import Command
 from segtrain.cli.config import Data, check_values
 from segtrain.cli.overrides import about_data, given_keys
@@ -46,6 +48,8 @@ from segtrain.runtime import (
 )
 from segtrain.stopping import Stopped
 from segtrain.training.parallel import require_same_data
+
+logger = logging.getLogger(__name__)
 
 
 class Evaluation(NamedTuple):
@@ -105,6 +109,9 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     kept = RowFiles(output_dir, sources, describe_machine(environment))
     rows = FoundRows(kept, digest(of_code(), of_data(split, data), device.type, precision))
     tuning = Tuning(output_dir, data, start, config["seed"], **config["tune"], kept=kept)
+    methods, left_out = with_windows_where_needed(methods, split)
+    for note in left_out:
+        logger.warning(note)
     methods = tuning.open(methods, source.seed, val_ids, split)
     benchmark.take_windows(max((method.most_windows(benchmark) for method in methods), default=1))
     if not distributed.is_first():
@@ -150,6 +157,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         measured={name: origin.measured for name, origin in rows.origins.items()},
         notes=[
             *named.notes,
+            *left_out,
             *rows.notes(),
             *timing_notes(methods, len(split.index.images)),
             *(note for method in methods for note in method.notes),

@@ -46,7 +46,7 @@ from segtrain.training.settings import TrainSettings
 from segtrain.training.summary import describe_run, first_samples, known_inputs, say_how_it_fits
 from segtrain.training.threads import choose_threads
 from segtrain.training.trainer import Trainer
-from segtrain.training.validation import Validation
+from segtrain.training.validation import Validation, require_windows
 from segtrain.training.validation_charts import ValidationCharts
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,8 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     dataset = training_samples(splits["train"], augmentation, seed, config["data"])
     optimizer = build(config["optimizer"], parameter_groups(segmenter))
     batch_size = _batch_size(settings, resumed, segmenter, dataset, optimizer)
-    segmenter.inputs = known_inputs(segmenter, dataset, splits["val"].index)
+    segmenter.inputs = known_inputs(segmenter, dataset, splits["val"])
+    require_windows(segmenter, splits["val"])
     initial = replace(initial, inputs=segmenter.inputs.to_plain())
     initial = initial.with_settings("segmenter", segmenter.resolved_settings)
     initial = initial.with_settings("trainer", {"batch_size": batch_size})

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from segtrain.arrays import RgbArray
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.dataset import CocoDataset, Sample, Skipped
 from segtrain.data.images.image_reader import ImageReader, as_tensor
+from segtrain.data.images.large_image import LargeImage, read_or_open
 from segtrain.data.sampling import Done, EpochBatches, aspect_bins, repeat_factors
 from segtrain.data.workers import deaths_noticed_between_batches, noticing_deaths, start_worker, usable_workers
 from segtrain.errors import SegtrainError
@@ -231,8 +233,8 @@ def _of_all_processes(batch: Batch) -> Batch:
     return replace(batch, skipped=everyone, total=int(total))
 
 
-def evaluation_images(infos: Sequence[ImageInfo], images: ImageReader) -> Iterator[tuple[int, Tensor]]:
-    """Yield the id and the pixels, uint8 RGB (3, H, W), of some images, in their order.
+def evaluation_images(infos: Sequence[ImageInfo], images: ImageReader) -> Iterator[tuple[int, Tensor | LargeImage]]:
+    """Yield the id and the pixels, uint8 RGB (3, H, W), of some images, in their order; large images as such.
 
     Remote images are read ahead by several threads, since most of the time is spent waiting for the network.
 
@@ -243,17 +245,17 @@ def evaluation_images(infos: Sequence[ImageInfo], images: ImageReader) -> Iterat
     Raises:
         SegtrainError: an image cannot be read; `segtrain.data.splits.drop_unreadable` leaves such images out.
     """
-    found = _read_ahead(infos, images) if images.lazy else map(images.read, infos)
+    found = _read_ahead(infos, images) if images.lazy else map(partial(read_or_open, images), infos)
     for info, image in zip(infos, found, strict=True):
-        yield info.id, as_tensor(image)
+        yield info.id, image if isinstance(image, LargeImage) else as_tensor(image)
 
 
-def _read_ahead(infos: Sequence[ImageInfo], images: ImageReader) -> Iterator[RgbArray]:
+def _read_ahead(infos: Sequence[ImageInfo], images: ImageReader) -> Iterator[RgbArray | LargeImage]:
     pool = ThreadPoolExecutor(_READERS)
-    waiting: deque[Future[RgbArray]] = deque()
+    waiting: deque[Future[RgbArray | LargeImage]] = deque()
     try:
         for info in infos:
-            waiting.append(pool.submit(images.read, info))
+            waiting.append(pool.submit(read_or_open, images, info))
             if len(waiting) > _READERS:
                 yield waiting.popleft().result()
         while waiting:

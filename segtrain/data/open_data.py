@@ -11,7 +11,7 @@ import msgspec
 
 from segtrain.data.check.cache import cached, fingerprint
 from segtrain.data.check.copies import find_source_leaks
-from segtrain.data.check.known_headers import KnownHeaders
+from segtrain.data.check.known_headers import KnownHeaders, to_be_read_whole
 from segtrain.data.check.load import CheckMode, refuse_errors
 from segtrain.data.check.set_checks import check_set, find_leaks, find_shared_names
 from segtrain.data.coco.index import require_instances
@@ -165,6 +165,8 @@ def open_data(
         if data["check"] == "strict" and not skip and (split.images is not None or "train" in need):
             check_images(split, root)
     headers = {name: headers_of(split, data["check"]) for name, split in splits.items()}
+    if "train" in splits and (reader := splits["train"].images) is not None:
+        headers["train"] = to_be_read_whole(headers["train"], reader, splits["train"].index.images)
     others = partial(_training_split, data, seed, val_ids) if "train" not in splits else None
     splits, readings = set_intensity(splits, headers, data["intensity"], seed, intensity, others)
     for name, split in splits.items():

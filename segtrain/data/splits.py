@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.arrays import RgbArray
 from segtrain.console import progress
 from segtrain.data.check.copies import group_copies
 from segtrain.data.check.load import CheckMode, load_index, refuse_errors, with_image_files
@@ -25,6 +24,7 @@ from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.coco.rules import COCO_RULES, AnnotationRules
 from segtrain.data.foreign.label_kinds import conversion_advice
 from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.images.large_image import read_or_open
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages
 from segtrain.data.split_drawing import draw_fold_ids, draw_validation_ids, require_known_ids, write_split
@@ -307,12 +307,14 @@ def drop_unreadable(split: Split) -> Split:
     """
     if split.images is None:
         return split
-    read, kept = split.images.read, []
+    reader, kept = split.images, []
     with (
         ThreadPoolExecutor(_READING if split.images.lazy else 1) as threads,
         progress("reading images", len(split.index.images), transient=True) as stage,
     ):
-        for image, problem in zip(split.index.images, threads.map(_problem_of(read), split.index.images), strict=True):
+        for image, problem in zip(
+            split.index.images, threads.map(_problem_of(reader), split.index.images), strict=True
+        ):
             if problem is None:
                 kept.append(image.id)
             else:
@@ -330,12 +332,12 @@ def drop_unreadable(split: Split) -> Split:
     )
 
 
-def _problem_of(read: Callable[[ImageInfo], RgbArray]) -> Callable[[ImageInfo], SegtrainError | None]:
+def _problem_of(reader: ImageReader) -> Callable[[ImageInfo], SegtrainError | None]:
     """Return a function that reads an image, and returns the error of one that cannot be read."""
 
     def problem(image: ImageInfo) -> SegtrainError | None:
         try:
-            read(image)
+            read_or_open(reader, image)
         except SegtrainError as error:
             return error
         return None

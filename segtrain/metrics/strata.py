@@ -5,7 +5,7 @@ values it is the performance of the best single threshold: 1 minus the share of 
 share of the surroundings that it takes for object.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -20,6 +20,7 @@ from segtrain.metrics.metric import MetricInput, mask_candidates
 from segtrain.metrics.resampled_ap import resampled_precision
 
 GreyArray = npt.NDArray[np.uint8]
+_WINDOW = 2048  # pixels of a side within which the objects of a window begin
 RING = 3  # width in pixels of the surroundings; those of the classical methods' contrast score
 _ACROSS = np.arange(-RING, RING + 1)
 _DISC = (_ACROSS**2 + _ACROSS[:, None] ** 2 <= RING**2).astype(np.uint8)
@@ -57,6 +58,49 @@ def ks_contrast(grey: GreyArray, rles: Sequence[Rle], others: Sequence[Rle] = ()
         around = free if free.any() else near
         if inside.any() and around.any():
             found[number] = _distance(grey[window][inside], grey[window][around])
+    return found
+
+
+def ks_contrast_by_windows(
+    read: Callable[[tuple[int, int, int, int]], GreyArray], rles: Sequence[Rle], others: Sequence[Rle] = ()
+) -> FloatArray:
+    """Compute `ks_contrast` in an image that is read by windows, each with the objects that begin in it.
+
+    Args:
+        read: reads the grey values of a window, given as xyxy in whole pixels.
+        rles: masks of the objects.
+        others: further masks that do not belong to the surroundings.
+
+    Returns:
+        See `ks_contrast`.
+
+    >>> grey = np.zeros((8, 8), np.uint8)
+    >>> grey[2:4, 2:4] = 200
+    >>> ks_contrast_by_windows(lambda box: grey[box[1] : box[3], box[0] : box[2]], [masks.encode(grey)]).tolist()
+    [1.0]
+    """
+    found = np.full(len(rles), np.nan)
+    every = [*rles, *others]
+    if not rles:
+        return found
+    height, width = rles[0]["size"]
+    bounds = masks.boxes(every).astype(np.int64)
+    cells = bounds[: len(rles), 1] // _WINDOW * (width // _WINDOW + 1) + bounds[: len(rles), 0] // _WINDOW
+    for cell in np.unique(cells):
+        own = np.flatnonzero(cells == cell)
+        x0, y0 = np.maximum(bounds[own, :2].min(axis=0) - RING, 0).tolist()
+        x1, y1 = np.minimum(bounds[own, 2:].max(axis=0) + RING, [width, height]).tolist()
+        if x0 >= x1 or y0 >= y1:  # empty masks
+            continue
+        left, top, right, bottom = bounds.T
+        meets = (left < x1) & (right > x0) & (top < y1) & (bottom > y0)
+        meets[own] = False
+        near = np.flatnonzero(meets)
+        crops = [
+            masks.encode_crop(crop, x - x0, y - y0, (y1 - y0, x1 - x0))
+            for crop, x, y in masks.decode_crops([every[place] for place in (*own.tolist(), *near.tolist())])
+        ]
+        found[own] = ks_contrast(read((x0, y0, x1, y1)), crops[: len(own)], crops[len(own) :])
     return found
 
 

@@ -32,7 +32,7 @@ from segtrain.masks import Rle, area, boxes, decode
 from segtrain.prediction.applied_model import AppliedModel
 from segtrain.prediction.found_objects import FoundObject, found_objects, object_rows
 from segtrain.prediction.geojson import to_geojson
-from segtrain.prediction.large_images import label_tiles, write_tiles
+from segtrain.prediction.large_files import image_tiles, label_tiles, write_tiles
 from segtrain.prediction.overlay_video import OverlayVideo
 from segtrain.prediction.pixel_size import pixel_size_of
 from segtrain.prediction.prediction_folder import FOLDERS, PredictionFolder, Totals
@@ -327,7 +327,7 @@ class _Writer:
         elif page.large is not None:
             samples = page.samples.array
             write_tiles(
-                self._folder.place_of(name), page.large.tiles(), page.large.size + samples.shape[2:], samples.dtype
+                self._folder.place_of(name), image_tiles(page.large), page.large.size + samples.shape[2:], samples.dtype
             )
         elif page.rate is None:
             kind = "rgb" if page.samples.array.ndim == 3 else "minisblack"

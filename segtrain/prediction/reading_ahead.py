@@ -12,9 +12,9 @@ from segtrain.data.images.decode import decode, decode_pages
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import lost_levels, range_of_image
 from segtrain.data.images.intensities.intensity import Intensity, Range, to_rgb
+from segtrain.data.images.large_image import LargeImage
 from segtrain.data.images.reading import Pages, Reading
 from segtrain.data.images.samples import Samples
-from segtrain.prediction.large_images import LargeImage
 from segtrain.prediction.sources import Source
 from segtrain.prediction.videos import frame_samples, is_video, read_frames
 

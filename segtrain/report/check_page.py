@@ -26,13 +26,15 @@ class SheetImage:
 
     Attributes:
         name: file name, as text that can be shown.
-        pixels: (H, W, 3) uint8, as it is read.
+        pixels: (h, w, 3) uint8, as it is read; of a large image a reduced one.
+        size: (H, W) of the image.
         input_size: (H, W) of the network's input; None for the image's own size.
-        objects: masks of its objects.
+        objects: masks of its objects, of the size of `pixels`.
     """
 
     name: str
     pixels: RgbArray
+    size: tuple[int, int]
     input_size: tuple[int, int] | None
     objects: Sequence[Rle]
 
@@ -53,7 +55,7 @@ class SheetImage:
     @property
     def facts(self) -> str:
         """Size, size of the input, number of objects, and range of the values that are read, in words."""
-        height, width = self.pixels.shape[:2]
+        height, width = self.size
         size = f"{height}x{width}"
         if self.input_size is not None and self.input_size != (height, width):
             size += f", input {self.input_size[0]}x{self.input_size[1]}"

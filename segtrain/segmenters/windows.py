@@ -45,7 +45,7 @@ class Pixels(Protocol):
         """Height and width in pixels."""
         ...
 
-    def read(self, window: Window) -> Tensor:
+    def read(self, window: Window, /) -> Tensor:
         """Read a window: uint8 RGB (3, H, W)."""
         ...
 

@@ -18,6 +18,7 @@ from segtrain import distributed
 from segtrain.console import progress
 from segtrain.data.dataset import CocoDataset, plain_sample
 from segtrain.data.images.image_reader import as_tensor
+from segtrain.data.images.large_image import LargeImage, read_or_open
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.memory import MemoryAbove, NotEnoughMemoryError, free_memory, held_memory
@@ -261,19 +262,31 @@ def _validation_seconds(trainer: Trainer, validation: Split, *, twice: bool) -> 
     infos, reader = validation.index.images, validation.images
     rows = infos.rows
     middle = np.argsort(rows["height"].astype(np.int64) * rows["width"], kind="stable")[len(rows) // 2]
-    try:
-        pixels = None if reader is None else as_tensor(reader.read(infos[int(middle)]))
-    except SegtrainError:  # validation says so
-        pixels = None
     took, losses = 0.0, 0.0
-    network, device = trainer.learner.averaged, trainer.learner.segmenter.device
-    if pixels is not None:
-        sample = plain_sample(validation.index, int(middle), pixels)
-        has_losses = trainer.settings.validation_losses and tiled(network).windows(infos[int(middle)].size) == 1
-        with trainer.threads.validating(), evaluating(network):
+    try:
+        image = None if reader is None else read_or_open(reader, infos[int(middle)])
+    except SegtrainError:  # validation says so
+        return _joint(took), _joint(took)
+    network, device = tiled(trainer.learner.averaged), trainer.learner.segmenter.device
+    if isinstance(image, LargeImage):
+        windows = network.tiling.grid(image.size)
+        assert windows is not None
+        first = image.read(windows[0])
+        with trainer.threads.validating(), evaluating(trainer.learner.averaged):
             for _ in range(1 + twice):
-                took = timed(lambda: tiled(network).segment([pixels]), device)
-                losses = timed(lambda: ValidationLosses(network, 0).add(sample), device) if has_losses else 0.0
+                took = len(windows) * timed(lambda: network.segment([first]), device)
+    elif image is not None:
+        pixels = as_tensor(image)
+        sample = plain_sample(validation.index, int(middle), pixels)
+        has_losses = trainer.settings.validation_losses and network.windows(infos[int(middle)].size) == 1
+        with trainer.threads.validating(), evaluating(trainer.learner.averaged):
+            for _ in range(1 + twice):
+                took = timed(lambda: network.segment([pixels]), device)
+                losses = (
+                    timed(lambda: ValidationLosses(trainer.learner.averaged, 0).add(sample), device)
+                    if has_losses
+                    else 0.0
+                )
     return _joint(took), _joint(took + losses)
 
 

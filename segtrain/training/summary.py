@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from torch import Tensor
 from segtrain import distributed
 from segtrain.console import counted
 from segtrain.data.check.set_checks import check_visibility
-from segtrain.data.coco.index import CocoIndex
 from segtrain.data.dataset import CocoDataset, Sample
 from segtrain.data.splits import Split, SplitName
 from segtrain.data.storage.local_copies import origin
@@ -41,20 +41,22 @@ def first_samples(dataset: CocoDataset, count: int) -> tuple[list[Tensor], list[
     return [sample.image for sample in samples], [sample.target for sample in samples]
 
 
-def known_inputs(segmenter: Trainable, dataset: CocoDataset, validation: CocoIndex) -> KnownInputs:
+def known_inputs(segmenter: Trainable, dataset: CocoDataset, validation: Split) -> KnownInputs:
     """Find the sizes of the images that a network sees in a training.
 
     Args:
         segmenter: network to train.
         dataset: training images, with their augmentation.
-        validation: validation images.
+        validation: validation images; those that are too large to be read whole do not count.
     """
+    most = math.inf if validation.images is None else validation.images.max_pixels
+    sizes = [size for size in validation.index.images.sizes if size[0] * size[1] <= most]
 
     def drawn() -> list[tuple[int, int]]:
         images, _ = first_samples(dataset, _DRAWN)
         return [(int(image.shape[1]), int(image.shape[2])) for image in images]
 
-    return KnownInputs.of(segmenter.input_scale, dataset.index.images.sizes, validation.images.sizes, drawn)
+    return KnownInputs.of(segmenter.input_scale, dataset.index.images.sizes, sizes, drawn)
 
 
 def describe_run(splits: Mapping[SplitName, Split], segmenter: Trainable, output_dir: Path, *, check: bool) -> None:

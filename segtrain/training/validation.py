@@ -9,10 +9,12 @@ from segtrain.console import Stage, progress
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.dataset import plain_sample
 from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.images.large_image import LargeImage, large_images
 from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import Detections, GroundTruthSet, gathered, metric_input, predict
+from segtrain.evaluation import Detections, GroundTruthSet, gathered, metric_input, predict, reads_windows
+from segtrain.io import printable
 from segtrain.metrics.registry import METRICS, metric_values
 from segtrain.segmenters import Trainable
 from segtrain.segmenters.tiles import tiled
@@ -71,6 +73,29 @@ class Validation:
         return scores.values
 
 
+def require_windows(segmenter: Trainable, split: Split) -> None:
+    """Check that a network cuts the validation images into windows that are too large to be read whole.
+
+    Args:
+        segmenter: network to train, with the sizes that it will have seen.
+        split: validation images.
+
+    Raises:
+        SegtrainError: it segments one of them as a whole.
+    """
+    network = tiled(segmenter)
+    if split.images is None:
+        return
+    for image in large_images(split.images, split.index.images):
+        if not reads_windows(network, image.size):
+            tile = "auto" if segmenter.tile == "off" else "SIZE"
+            raise SegtrainError(
+                f"{split.images.folder}: {printable(image.file_name)} (image {image.id}) is of {image.height}x"
+                f"{image.width} pixels, more than data.max_image_pixels, and segmenter.tile={segmenter.tile} validates "
+                f"it whole; set segmenter.tile={tile}, or data.max_image_pixels={image.height * image.width}"
+            )
+
+
 def detect(
     segmenter: Trainable,
     index: CocoIndex,
@@ -95,9 +120,9 @@ def detect(
     positions = distributed.share(range(len(index.images)))
     infos, network = [index.images[position] for position in positions], tiled(segmenter)
 
-    def read() -> Iterator[tuple[int, Tensor]]:
+    def read() -> Iterator[tuple[int, Tensor | LargeImage]]:
         for position, (image_id, image) in zip(positions, evaluation_images(infos, images), strict=True):
-            if losses is not None and network.windows(index.images[position].size) == 1:
+            if losses is not None and isinstance(image, Tensor) and network.windows(index.images[position].size) == 1:
                 losses.add(plain_sample(index, position, image))
             yield image_id, image
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from segtrain import masks
 from segtrain.arrays import BoolArray, FloatArray
 from segtrain.data.coco.record_tables import ImageInfo
+from segtrain.data.images.large_image import read_picture
 from segtrain.data.splits import Split
 from segtrain.evaluation import Detections
 from segtrain.masks import Rle
@@ -112,12 +114,14 @@ class ValidationCharts:
             labels = [names.get(category_id, "") for _, category_id in records] if len(names) > 1 else None
             return draw(pixels, [rle for rle, _ in records], labels, colours, longest=LONGEST)
 
-        pixels = self._split.images.read(image)
-        truth_records = [(truth["segmentation"], truth["category_id"]) for truth in truths]
-        found_records = [(record["segmentation"], record["category_id"]) for record in found]
-        lost = [(inputs.truths[n]["segmentation"], inputs.truths[n]["category_id"]) for n in missed]
+        lost = [inputs.truths[n] for n in missed]
+        records: Sequence[Any] = [*truths, *found, *lost]
+        pixels, rles = read_picture(self._split.images, image, [record["segmentation"] for record in records])
+        shown = [(rle, record["category_id"]) for rle, record in zip(rles, records, strict=True)]
+        ends = len(truths), len(truths) + len(found)
+        truth_records, found_records, lost_records = shown[: ends[0]], shown[ends[0] : ends[1]], shown[ends[1] :]
         kinds = ["missed"] * len(lost) + ["hit" if hit[n] else "false" for n in here]
-        errors = panel([*lost, *found_records], [ERROR_COLOURS[kind] for kind in kinds])
+        errors = panel([*lost_records, *found_records], [ERROR_COLOURS[kind] for kind in kinds])
         captions: list[str | list[tuple[str, Colour]]] = [
             f"ground truth: {len(truths)}",
             f"prediction: {len(found)}",

@@ -14,9 +14,11 @@ from PIL import Image
 import segtrain as st
 from segtrain import masks
 from segtrain.cli.main import main
+from segtrain.data.images import large_image
 from segtrain.data.images.decode import decode
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.intensities.intensity import FULL
+from segtrain.data.images.large_image import LargeImage
 from segtrain.data.images.pages import tiff_windows
 from segtrain.data.images.pages.tiff_pages import TiffPage
 from segtrain.data.images.pages.tiff_segments import decode_page
@@ -24,8 +26,7 @@ from segtrain.data.images.pages.tiff_windows import TiffWindows
 from segtrain.data.images.reading import Reading
 from segtrain.data.images.samples import Samples
 from segtrain.errors import SegtrainError
-from segtrain.prediction import large_images
-from segtrain.prediction.large_images import LargeImage
+from segtrain.prediction import large_files
 from segtrain.records import Instances, to_label_map
 from segtrain.segmenters.tiles import TiledSegmenter, Tiling
 
@@ -36,16 +37,19 @@ KINDS: dict[str, tuple[tuple[int, ...], type, dict[str, Any]]] = {
     "RGB strips": ((*SIZE, 3), np.uint8, {"photometric": "rgb", "rowsperstrip": 17}),
     "RGB planes": ((3, *SIZE), np.uint8, {"photometric": "rgb", "planarconfig": "separate", "tile": (64, 64)}),
     "dark is high": (SIZE, np.uint8, {"tile": (32, 64), "photometric": "miniswhite"}),
+    "one strip": ((*SIZE, 3), np.uint16, {"photometric": "rgb", "rowsperstrip": 300}),
+    "one strip of each plane": ((3, *SIZE), np.uint8, {"photometric": "rgb", "planarconfig": "separate"}),
     "float32": (SIZE, np.float32, {"tile": (32, 64), "compression": "zlib"}),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_windows_are_parts_of_the_whole(kind: str, tmp_path: Path) -> None:
+def test_windows_are_parts_of_the_whole(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shape, dtype, options = KINDS[kind]
     rng = np.random.default_rng(0)
     tifffile.imwrite(tmp_path / "a.tif", rng.integers(0, 200, shape).astype(dtype), **options)
     whole = decode(tmp_path / "a.tif", None, Reading())
+    monkeypatch.setattr(tiff_windows, "_STRIP", 10_000)
     windows = TiffWindows(tmp_path / "a.tif", 0, Reading(max_pixels=10))
     assert (windows.size, windows.frames) == (SIZE, 1)
     for _ in range(12):
@@ -92,12 +96,17 @@ def test_tiles_that_are_compressed_as_images(mode: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_by_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.zeros((900, 50, 3), np.uint8)).save(tmp_path / "jpeg.tif", compression="jpeg")
     pixels = np.zeros((40, 50, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "jpeg.tif", compression="jpeg")
     with monkeypatch.context() as patch:
         patch.setattr(tifffile.TiffPage, "decode", refuse)
         with pytest.raises(ImageError, match=r"compressed as images: pip install 'segtrain\[large\]', or save it"):
             TiffWindows(tmp_path / "jpeg.tif", 0, Reading()).read((0, 0, 9, 9))
+    tifffile.imwrite(tmp_path / "one.tif", pixels, photometric="rgb", compression="zlib", rowsperstrip=40)
+    with monkeypatch.context() as patch:
+        patch.setattr(tiff_windows, "_STRIP", 5_000)
+        with pytest.raises(ImageError, match="stored in one piece: save it in tiles"):
+            TiffWindows(tmp_path / "one.tif", 0, Reading())
     Image.fromarray(pixels).convert("CMYK").save(tmp_path / "cmyk.tif")
     with pytest.raises(ImageError, match="colour model 5: save it as RGB or grey"):
         TiffWindows(tmp_path / "cmyk.tif", 0, Reading())
@@ -134,7 +143,7 @@ def predicted(out: Path) -> Any:
 def test_a_large_image_gives_what_the_whole_gives(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(large_images, "_OVERVIEW", 500)
+    monkeypatch.setattr(large_image, "_OVERVIEW", 500)
     command = [
         "predict",
         "threshold_mean",
@@ -193,13 +202,13 @@ def test_label_maps_by_tiles_are_those_of_the_whole() -> None:
     ]
     scores = np.linspace(0.9, 0.1, 40, dtype=np.float32)
     found = Instances(size, masks.boxes(rles).astype(np.float32), np.ones(40, np.int64), scores, rles)
-    tiles = list(large_images.label_tiles(found))
+    tiles = list(large_files.label_tiles(found))
     drawn = np.block([tiles[row : row + 3] for row in (0, 3)])
     assert np.array_equal(drawn[:700, :1100], to_label_map(found))
 
 
 def test_an_overview_shows_every_nth_pixel(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large_images, "_OVERVIEW", 300)
+    monkeypatch.setattr(large_image, "_OVERVIEW", 300)
     image = LargeImage(large, 0, Reading(), FULL)
     assert image.step == 4
     assert np.array_equal(image.overview.array, picture()[::4, ::4])

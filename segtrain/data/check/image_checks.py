@@ -20,6 +20,7 @@ from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageEntry, ImageReader
 from segtrain.data.images.intensities.intensity import FEW_LEVELS, Range, blank_pixels, grey_levels
 from segtrain.data.images.intensities.value_range import measure
+from segtrain.data.images.large_image import read_samples
 from segtrain.data.images.opening import pillow_settings
 from segtrain.io import printable
 
@@ -189,7 +190,7 @@ def check_pixels(
             if found.ends is not None:
                 readings.add(name, found.ends, found.bounds, found.limits)
             if found.blank:
-                readings.add_blank(name, found.blank, image.size[0] * image.size[1])
+                readings.add_blank(name, found.blank, found.pixels)
     report.issues.merge(readings.issues())
     return report
 
@@ -198,18 +199,20 @@ class _Reading(NamedTuple):
     ends: Range | None  # least and greatest sample; None if no pixel holds data
     bounds: Range
     limits: tuple[int, int] | None
-    blank: int  # pixels without data
+    pixels: int  # that were looked at: of a large image those of its overview
+    blank: int  # of them, pixels without data
     transparent: float  # share of the pixels
 
 
 def _look_at_pixels(reader: ImageReader, image: ImageEntry) -> _Reading:
-    samples = reader.samples(image)
+    samples, _ = read_samples(reader, image)
     bounds, blank = reader.range_of(samples, image), None
     if samples.array.dtype == np.uint8:
         ends: Range | None = Range(int(samples.array.min()), int(samples.array.max()))
     else:
         ends, blank = measure(samples), blank_pixels(samples, bounds)
-    return _Reading(ends, bounds, samples.limits, 0 if blank is None else int(blank.sum()), samples.transparent)
+    pixels, lost = samples.array.shape[0] * samples.array.shape[1], 0 if blank is None else int(blank.sum())
+    return _Reading(ends, bounds, samples.limits, pixels, lost, samples.transparent)
 
 
 def _waits_for_disk(images: Sequence[ImageEntry], reader: ImageReader) -> bool:
@@ -235,6 +238,8 @@ def _notes(header: Header) -> Iterator[tuple[str, str]]:
         height, width = header.size
         how = "turned upright" if header.turned else "as stored"
         yield "image-exif", f"EXIF orientation {header.orientation}, read {how}, {height}x{width}"
+    if header.large:
+        yield "image-in-windows", f"{header.size[0]}x{header.size[1]}"
     if header.mode == "CMYK":
         yield "image-cmyk", "CMYK"
     if header.mode in _GREY or header.mode.startswith("I;16"):

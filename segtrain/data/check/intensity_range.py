@@ -23,6 +23,7 @@ from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.intensities.intensity import PLAIN, Intensity, Range, sample_type
 from segtrain.data.images.intensities.value_range import choose_range, measure, mixed_scales
+from segtrain.data.images.large_image import LargeImage, read_samples
 from segtrain.errors import SegtrainError
 from segtrain.io import printable, write_atomically
 from segtrain.values import IntensityRule, IntensitySetting
@@ -102,8 +103,8 @@ def measure_images(
 def _measure(index: CocoIndex, reader: ImageReader, place: int, advance: Callable[[], None]) -> Measurement | None:
     info = index.images[place]
     try:
-        samples = reader.samples(info)
-        ends = measure(samples, _objects(index, place, info))
+        samples, large = read_samples(reader, info)
+        ends = measure(samples, _objects(index, place, info, large))
     except SegtrainError:  # counted where all images are looked at
         return None
     finally:
@@ -114,15 +115,17 @@ def _measure(index: CocoIndex, reader: ImageReader, place: int, advance: Callabl
     return Measurement(name, sample_type(samples), samples.limits, ends.low, ends.high)
 
 
-def _objects(index: CocoIndex, place: int, info: ImageInfo) -> BoolArray | None:
-    """Draw the objects of an image; None if there are none, or some cannot be drawn."""
+def _objects(index: CocoIndex, place: int, info: ImageInfo, large: LargeImage | None) -> BoolArray | None:
+    """Draw the objects of an image, reduced if it is large; None if there are none, or some cannot be drawn."""
     rows = index.annotations.of_image(place)
     rows = rows[rows["usable"] & ~rows["crowd"]]
     try:
         rles = index.masks(rows, info.size)
     except SegtrainError:
         return None
-    return masks.decode(masks.union(rles, info.size)) if rles else None
+    if large is not None:
+        rles = large.reduced(rles)
+    return masks.decode(masks.union(rles, large.overview.array.shape[:2] if large else info.size)) if rles else None
 
 
 def find_intensity(measured: Sequence[Measurement], rule: IntensityRule) -> Intensity:

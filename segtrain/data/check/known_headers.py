@@ -9,10 +9,12 @@ import msgspec
 from segtrain.console import progress
 from segtrain.data.check.cache import cached, fingerprints
 from segtrain.data.check.image_checks import HeaderReport, check_headers
-from segtrain.data.coco.issues import Issue
+from segtrain.data.coco.issues import Issue, Issues
 from segtrain.data.coco.record_tables import ImageInfo, ImageTable
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.images.large_image import large_images
+from segtrain.io import printable
 
 # Formats whose samples have 8 bits at most.
 _SHALLOW = frozenset({".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
@@ -48,6 +50,27 @@ def known_headers(reader: ImageReader, images: Sequence[ImageInfo], absent: Mapp
     problems = {str(identifier): str(error) for identifier, error in absent.items()}
     asked = [place_of(reader), str(reader.reading), stated, found, problems]
     return cached(None if reader.lazy else asked, KnownHeaders, look)
+
+
+def to_be_read_whole(headers: KnownHeaders, reader: ImageReader, images: ImageTable) -> KnownHeaders:
+    """Count images as unusable of which only windows could be read, as training reads whole images.
+
+    Args:
+        headers: headers of the images.
+        reader: reader of the images.
+        images: images of the training split.
+    """
+    large = [image for image in large_images(reader, images) if image.id not in headers.unusable]
+    if not large:
+        return headers
+    issues = Issues()
+    issues.merge(issue for issue in headers.issues if issue.kind != "image-in-windows")
+    lines = {
+        image.id: f"{printable(image.file_name)} (image {image.id}): {image.height}x{image.width} pixels"
+        for image in large
+    }
+    issues.extend("image-too-large-to-train", list(lines.values()), str)
+    return KnownHeaders(list(issues), {**headers.unusable, **lines}, headers.deep)
 
 
 def place_of(reader: ImageReader) -> str:

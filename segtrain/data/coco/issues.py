@@ -241,7 +241,14 @@ ISSUE_TYPES: dict[str, IssueType] = {
     ),
     "image-truncated": IssueType("error", "image file that breaks off", "replace it; else the image is left out"),
     "image-too-large": IssueType(
-        "error", "more pixels than data.max_image_pixels", "raise it; else the image is left out"
+        "error",
+        "more pixels than data.max_image_pixels",
+        "save it as a TIFF in tiles, which is read by windows, or raise the limit; else the image is left out",
+    ),
+    "image-too-large-to-train": IssueType(
+        "error",
+        "training image of more pixels than data.max_image_pixels",
+        "cut it into smaller images with their annotations, or raise the limit; else the image is left out",
     ),
     "image-size": IssueType("error", "image of another size than the json states", _IMAGE),
     "image-intensity": IssueType(
@@ -257,6 +264,11 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "image-blank-pixels": IssueType("note", "image with pixels that hold no data", "these pixels are read as black"),
     "image-exif": IssueType(
         "note", "image with an EXIF orientation", "data.exif=auto reads it in the orientation of the json's size"
+    ),
+    "image-in-windows": IssueType(
+        "note",
+        "image of more pixels than data.max_image_pixels",
+        "read by windows in evaluation and validation; training needs it cut into smaller images",
     ),
     "image-cmyk": IssueType("note", "CMYK image", "read as RGB"),
     "image-grey": IssueType("note", "grey image", "read as RGB of three equal channels"),

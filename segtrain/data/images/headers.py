@@ -1,13 +1,16 @@
 """Image headers: format, size, mode and EXIF orientation, read without decoding."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from PIL import Image
 
+from segtrain.data.images.image_files import ImageError, open_file
 from segtrain.data.images.opening import OpenedImage, open_image
 from segtrain.data.images.orientation import exif_orientation, stands_upright, stored_size, upright_size
 from segtrain.data.images.pages.page_files import deep_colour, describe_mode, frame_count, is_deep, open_stack
 from segtrain.data.images.pages.stacks import Choice, Stack, choose
+from segtrain.data.images.pages.tiff_windows import TiffWindows, is_tiff
 from segtrain.data.images.reading import Reading
 from segtrain.data.images.samples import ALPHA_MODES
 from segtrain.data.storage.image_store import ImageFile
@@ -33,6 +36,7 @@ class Header:
         pages: pages or frames of the size of the image; 1 for an ordinary one.
         others: pages of other sizes: thumbnails, and levels of a pyramid.
         chosen: channels that are read, where a file has another number of them than 1 or 3; else empty.
+        large: True for more pixels than allowed, of which only windows are decoded.
     """
 
     path: ImageFile
@@ -50,12 +54,14 @@ class Header:
     pages: int
     others: int
     chosen: tuple[int, ...]
+    large: bool = False
 
 
 def read_header(path: ImageFile, size: tuple[int, int] | None, reading: Reading) -> Header:
     """Check that an image can be opened and has the size that the annotations state.
 
-    It is not decoded, but where its pages have to be compared.
+    It is not decoded, but where its pages have to be compared. One of more pixels than allowed has to be a TIFF whose
+    strips or tiles can be decoded one by one.
 
     Args:
         path: path of the file.
@@ -66,6 +72,25 @@ def read_header(path: ImageFile, size: tuple[int, int] | None, reading: Reading)
         ImageError: the file is missing, no image, too large, of another size, or nothing tells which of its pages or
             channels are the image.
     """
+    try:
+        return _header_of_whole(path, size, reading)
+    except ImageError as error:
+        if error.kind != "image-too-large" or not isinstance(path, Path) or not is_tiff(path):
+            raise
+        header = _header_of_large(path, size, reading)
+        if header.size[0] * header.size[1] <= reading.max_pixels:  # its channels or pages together are too large
+            raise
+        return header
+
+
+def _header_of_large(path: Path, size: tuple[int, int] | None, reading: Reading) -> Header:
+    stack = TiffWindows(path, None, reading, size).stack
+    stream, status = open_file(path)
+    with stream:
+        return replace(_header_of_stack(OpenedImage(path, stream, status, None), stack, size, reading), large=True)
+
+
+def _header_of_whole(path: ImageFile, size: tuple[int, int] | None, reading: Reading) -> Header:
     with open_image(path, reading.max_pixels) as opened:
         stack = open_stack(opened, size, reading)
         if stack is not None:

@@ -18,12 +18,15 @@ from segtrain.data.storage.transfer import TransferError
 from segtrain.errors import SegtrainError
 
 PILLOW_LIMIT = 178_956_970  # pixels; Pillow's own limit, beyond which it suspects a decompression bomb
-_LIMIT = "if you trust the file, raise data.max_image_pixels; otherwise replace it, or set data.on_bad_image=skip"
+_LIMIT = (
+    "save it as a TIFF in tiles, which a network that cuts it reads by windows, or raise data.max_image_pixels if you "
+    "trust the file, or set data.on_bad_image=skip"
+)
 # Pillow's messages for truncated files, and for pixels that cannot be decoded.
 _BROKEN = ("truncated", "data stream", "decoder error")
 # Formats of which Pillow opens only a preview, or cannot decode the pixels.
 _REFUSED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "PSD", "WMF"})
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _lock = threading.Lock()
 _restore = ExitStack()
 _readers = 0
@@ -67,7 +70,7 @@ def open_image(path: ImageFile, max_pixels: int) -> Iterator[OpenedImage]:
                 try:
                     image = Image.open(stream)
                 except UnidentifiedImageError as error:
-                    if not _begins(stream).startswith(_TIFF):
+                    if not _begins(stream).startswith(TIFF):
                         raise _no_image(path, stream, status.bytes) from error
                     yield OpenedImage(path, stream, status, None)
                     return

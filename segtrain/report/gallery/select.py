@@ -11,6 +11,7 @@ from PIL import Image
 from segtrain.benchmark.runner import Benchmark, MethodResult
 from segtrain.console import with_progress
 from segtrain.data.coco.record_tables import ImageInfo
+from segtrain.data.images.large_image import read_picture
 from segtrain.evaluation import Detections, GroundTruthSet
 from segtrain.mask_records import column, select
 from segtrain.metrics.metric import MetricInput
@@ -75,7 +76,10 @@ def select_images(
         logger.info("no images, so the report has no gallery; data.val_images names their folder")
         return []
     truth, images = benchmark.ground_truth, benchmark.split.index.images
-    return build(benchmark.rows, scores, truth, images, benchmark.split.images.read, each, reference)
+    reader = benchmark.split.images
+    return build(
+        benchmark.rows, scores, truth, images, lambda image: read_picture(reader, image).pixels, each, reference
+    )
 
 
 def build(

@@ -9,16 +9,26 @@ from dataclasses import asdict
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.arrays import IntArray
+from segtrain.arrays import FloatArray, IntArray, RgbArray
 from segtrain.benchmark.results import ContrastGap, MethodScores, Results, Stratum, StratumScores, TimeBySize, TrueBoxes
 from segtrain.benchmark.runner import MethodResult
 from segtrain.console import counted, with_progress
+from segtrain.data.images.large_image import LargeImage, read_or_open
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Detections, GroundTruthSet, metric_input
+from segtrain.masks import Rle
 from segtrain.metrics.average_precision import true_boxes
 from segtrain.metrics.bootstrap import paired_difference
-from segtrain.metrics.strata import Trait, classes, ks_contrast, numbers_by_stratum, resampled_by_stratum, thirds
+from segtrain.metrics.strata import (
+    Trait,
+    classes,
+    ks_contrast,
+    ks_contrast_by_windows,
+    numbers_by_stratum,
+    resampled_by_stratum,
+    thirds,
+)
 from segtrain.records import OBJECT, GroundTruth
 from segtrain.report.blocks import Block, Bullets, Charts, Folded, Heading, Paragraph, Section, Term, Terms
 from segtrain.report.charts import Axis, Chart, Line, nice_scale, series_styles, step_ticks
@@ -278,9 +288,10 @@ def find_traits(ground_truth: GroundTruthSet, split: Split, crowded: IntArray) -
     area, contrast = np.full((2, len(truths)), np.nan)
     for numbers in here.values():
         area[numbers] = [truths[n]["area"] for n in numbers]
-    for image_id, grey in _greys(split, here):
-        rles, others = [truths[n]["segmentation"] for n in here[image_id]], crowds[image_id]
-        contrast[here[image_id]] = ks_contrast(grey, rles, [crowd["segmentation"] for crowd in others])
+    for image_id, image in _read(split, here):
+        rles = [truths[n]["segmentation"] for n in here[image_id]]
+        others = [crowd["segmentation"] for crowd in crowds[image_id]]
+        contrast[here[image_id]] = _contrast(image, rles, others)
     found = {
         "size": thirds(area, SIZES, sized=True),
         "contrast": thirds(contrast, CONTRASTS),
@@ -289,17 +300,28 @@ def find_traits(ground_truth: GroundTruthSet, split: Split, crowded: IntArray) -
     return {key: trait for key, trait in found.items() if trait.names}
 
 
-def _greys(split: Split, wanted: Mapping[int, Sequence[int]]) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-    """Yield the luminance, 0 to 255, of the wanted images that can be read."""
+def _read(split: Split, wanted: Mapping[int, Sequence[int]]) -> Iterator[tuple[int, RgbArray | LargeImage]]:
+    """Yield the wanted images that can be read."""
     if split.images is None:
         return
     for image in with_progress("contrast of objects", [image for image in split.index.images if wanted.get(image.id)]):
         try:
-            rgb = split.images.read(image)
+            pixels = read_or_open(split.images, image)
         except SegtrainError as error:  # a row from a file was scored without it
             logger.warning(f"{error}; its objects have no contrast")
             continue
-        yield image.id, np.rint(255 * luminance(rgb.astype(np.float32) / np.float32(255))).astype(np.uint8)
+        yield image.id, pixels
+
+
+def _contrast(image: RgbArray | LargeImage, rles: Sequence[Rle], others: Sequence[Rle]) -> FloatArray:
+    if isinstance(image, LargeImage):
+        return ks_contrast_by_windows(lambda box: _grey(image.rgb(box)), rles, others)
+    return ks_contrast(_grey(image), rles, others)
+
+
+def _grey(rgb: RgbArray) -> npt.NDArray[np.uint8]:
+    """Compute the luminance, 0 to 255."""
+    return np.rint(255 * luminance(rgb.astype(np.float32) / np.float32(255))).astype(np.uint8)
 
 
 def make_strata(trait: Trait, ground_truth: GroundTruthSet) -> list[Stratum]:

@@ -9,9 +9,10 @@ from threading import Lock
 import numpy as np
 
 from segtrain.data.images.image_files import ImageError
-from segtrain.data.images.opening import unreadable
-from segtrain.data.images.pages.page_files import tiff_frames, tiff_stack
-from segtrain.data.images.pages.stacks import choose_page, read_choice
+from segtrain.data.images.opening import TIFF, unreadable
+from segtrain.data.images.orientation import stands_upright
+from segtrain.data.images.pages.page_files import TiffFrames, tiff_frames, tiff_stack
+from segtrain.data.images.pages.stacks import choose, choose_page, read_choice
 from segtrain.data.images.pages.tiff_pages import (
     BLACK_IS_ZERO,
     RGB,
@@ -27,6 +28,9 @@ from segtrain.data.images.samples import Samples
 Box = tuple[int, int, int, int]  # xyxy in whole pixels
 _COLOURS = (BLACK_IS_ZERO, RGB, YCBCR)  # of tiles that are compressed as images
 _CACHE = 2**28  # bytes of decoded strips and tiles that are kept, since windows overlap
+_STRIP = 2**20  # bytes of the strips that are made of a longer one without compression, and of a page in one piece
+_UNCOMPRESSED = 1
+_IN_TILES = "save it in tiles"
 
 
 class TiffWindows:
@@ -34,26 +38,28 @@ class TiffWindows:
 
     Args:
         path: path of the file.
-        frame: number of the frame, from 0.
-        reading: settings of reading; its limit of pixels and its ``pages`` are ignored.
+        frame: number of the frame, from 0; None for the one that ``reading.pages`` makes of all.
+        reading: settings of reading; its limit of pixels is ignored.
+        size: (H, W) that the annotations state, which chooses among pages of several sizes; None for any size.
 
     Attributes:
         size: (H, W) in pixels.
         frames: number of frames of the file.
+        stack: the frames, and their channels.
 
     Raises:
-        ImageError: the file is missing, damaged, or no TIFF; or its strips or tiles cannot be decoded one by one, or do
-            not stand upright.
+        ImageError: the file is missing, damaged, no TIFF, or of another size than stated; its strips or tiles cannot be
+            decoded one by one, or do not stand upright; or its pages would have to be compared.
     """
 
-    def __init__(self, path: Path, frame: int, reading: Reading) -> None:
-        self._path, self._frame, self._reading = path, frame, reading
+    def __init__(self, path: Path, frame: int | None, reading: Reading, size: tuple[int, int] | None = None) -> None:
+        self._path = path
         self._lock = Lock()
         self._cache: OrderedDict[tuple[int, int], Samples] = OrderedDict()
         self._cached = 0  # bytes
         try:
             with path.open("rb") as stream:
-                self._found = tiff_frames(stream, None)
+                self._found = _with_shorter_strips(tiff_frames(stream, size))
         except (OSError, TiffError) as error:
             raise unreadable(path, str(error)) from error
         main = self._found.main
@@ -61,9 +67,15 @@ class TiffWindows:
         self._is_compressed = is_decoded_by_pillow(main)
         if self._is_compressed and (main.bits != 8 or main.kind != "u" or main.photometric not in _COLOURS):
             raise unreadable(path, f"a large TIFF of colour model {main.photometric}", "save it as RGB or grey")
-        if main.orientation != 1 and reading.exif != "ignore":
+        if main.orientation != 1 and stands_upright(path, main.size, main.orientation, size, reading.exif):
             raise unreadable(path, "a large TIFF that does not stand upright", "turn it")
-        self._choice = choose_page(tiff_stack(path, self._found, self._decode), frame, reading)
+        stands_upright(path, main.size, 1, size, reading.exif)  # the size alone
+        rows, columns = main.segment
+        is_whole = rows >= main.size[0] and columns >= main.size[1]
+        if rows * columns * main.samples * main.bits > 8 * (_STRIP if is_whole else _CACHE):
+            raise unreadable(path, "a large TIFF that is stored in one piece", _IN_TILES)
+        self.stack = tiff_stack(path, self._found, self._refuse_comparison)
+        self._choice = choose(self.stack, reading) if frame is None else choose_page(self.stack, frame, reading)
 
     def read(self, box: Box) -> Samples:
         """Read a window.
@@ -131,9 +143,46 @@ class TiffWindows:
         except Exception as error:  # as in `open_image`
             raise unreadable(self._path, str(error) or type(error).__name__) from error
 
+    def _refuse_comparison(self, plane: TiffPage) -> Samples:
+        """Take the place of decoding where a choice would compare whole pages."""
+        reason = f"{len(self._found.frames)} pages, each too large to be compared with the others"
+        raise ImageError("image-pages", self._path, reason, "set data.pages=first, max or mean")
+
     def _decode(self, plane: TiffPage) -> Samples:
         with self._path.open("rb") as stream:
             return decode_page(stream, plane)
+
+
+def is_tiff(path: Path) -> bool:
+    """Return True if a file begins as a TIFF does."""
+    with path.open("rb") as stream:
+        return stream.read(len(TIFF[0])).startswith(TIFF)
+
+
+def _with_shorter_strips(found: TiffFrames) -> TiffFrames:
+    """Divide pages that are stored in one strip without compression into many, which can be read one by one."""
+    return replace(
+        found,
+        main=_divided(found.main),
+        pages=[_divided(page) for page in found.pages],
+        frames=[[_divided(page) for page in frame] for frame in found.frames],
+    )
+
+
+def _divided(page: TiffPage) -> TiffPage:
+    height, width = page.size
+    row = width * (1 if page.planar else page.samples) * page.bits // 8  # bytes
+    rows = max(_STRIP // max(row, 1), 1)
+    single = not page.tiled and page.segment[0] >= height
+    if not single or page.compression != _UNCOMPRESSED or page.bits % 8 or rows >= height:
+        return page
+    starts = range(0, height, rows)
+    return replace(
+        page,
+        segment=(rows, width),
+        offsets=[offset + start * row for offset in page.offsets for start in starts],
+        counts=[min(rows, height - start) * row for _ in page.offsets for start in starts],
+    )
 
 
 def _part(plane: TiffPage, row: int, column: int) -> TiffPage:
