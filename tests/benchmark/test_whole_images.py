@@ -17,6 +17,7 @@ from segtrain.evaluation import predict
 from segtrain.metrics.strata import ks_contrast, ks_contrast_by_windows
 from segtrain.report.gallery.select import select_images
 from segtrain.report.sections.object_strata import find_traits
+from segtrain.score_thresholds import ScoreThresholds
 from segtrain.segmenters.inputs import KnownInputs
 from segtrain.segmenters.tiles import TiledSegmenter, Tiling
 from segtrain.training.validation import Validation, require_windows
@@ -25,6 +26,7 @@ from tests.data.images.test_large_image import large_split
 from tests.helpers.large_data import LIMIT, write_large_data
 from tests.helpers.tiny_networks import tiny
 
+RANKING = ScoreThresholds(0.0)
 THRESHOLD = st.classical("threshold_mean").segmenter
 
 
@@ -39,7 +41,7 @@ def test_numbers_are_those_of_the_whole_image(folder: Path) -> None:
     for limit in (10**6, LIMIT):
         split, _ = large_split(folder, limit)
         benchmark = Benchmark(split, max_dets=100)
-        method = Method("tiled", TiledSegmenter(THRESHOLD, Tiling(100)), 0.0)
+        method = Method("tiled", TiledSegmenter(THRESHOLD, Tiling(100)), RANKING)
         method.detect(benchmark, lambda: None)
         assert method.detections is not None
         assert len(method.detections.masks or ()) >= 50
@@ -53,8 +55,8 @@ def test_numbers_are_those_of_the_whole_image(folder: Path) -> None:
 
 def test_rows_that_need_the_whole_image_are_left_out(folder: Path) -> None:
     split, _ = large_split(folder)
-    whole = [Method(name, THRESHOLD, 0.0) for name in ("a", "b")]
-    cut = Method("c", TiledSegmenter(THRESHOLD, Tiling(100)), 0.0)
+    whole = [Method(name, THRESHOLD, RANKING) for name in ("a", "b")]
+    cut = Method("c", TiledSegmenter(THRESHOLD, Tiling(100)), RANKING)
     methods, notes = with_windows_where_needed([*whole, cut], split)
     assert methods == [cut]
     assert notes == [
