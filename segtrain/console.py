@@ -35,13 +35,18 @@ def print_text(text: object, *, flush: bool = False) -> None:
     print(without_controls(str(text)), flush=flush)
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number of things in words.
 
-    >>> counted(1, "image"), counted(1200, "object")
-    ('1 image', '1,200 objects')
+    Args:
+        number: their number.
+        noun: what one of them is called.
+        plural: what several are called; None for the noun with an s.
+
+    >>> counted(1, "image"), counted(1200, "object"), counted(2, "category", "categories")
+    ('1 image', '1,200 objects', '2 categories')
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -127,11 +127,22 @@ class Confusion(Record, frozen=True):
         true: id of the true category; None for detections without a true object.
         found: id of the detections' category; None for true objects that were missed.
         count: their number.
+        in_images: number of images with such objects.
+        images: file names of these images, those with most of them first; the first 30 of many.
     """
 
     true: int | None
     found: int | None
     count: int
+    in_images: int = 0
+    images: Sequence[str] = ()
+
+
+class CategoryCurve(Record, frozen=True):
+    """Class-aware precision of a category at recall 0, .01, ..., 1, at IoU .50."""
+
+    id: int
+    precision: Sequence[float]
 
 
 class StratumScores(Record, frozen=True):
@@ -166,6 +177,7 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
             a row of this one.
         category_thresholds: operating point of the categories that have their own, by name, in class-aware numbers and
             in the confusion matrix.
+        category_curves: curves of the most frequent categories; None without categories.
     """
 
     class_agnostic: TrackScores | None
@@ -185,6 +197,7 @@ class MethodScores(Record, frozen=True, omit_defaults=True):
     confusion: Sequence[Confusion] | None = None
     measured: str | None = None
     category_thresholds: Mapping[str, float] = {}
+    category_curves: Sequence[CategoryCurve] | None = None
 
     @property
     def is_classical(self) -> bool:

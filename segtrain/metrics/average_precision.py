@@ -86,7 +86,7 @@ def coco_summary(inputs: MetricInput, iou_type: IouType) -> AveragePrecision:
         }
         for k, category_id in enumerate(matches.category_ids.tolist())
     }
-    curves = precision_at_recalls(matches, max_dets=inputs.max_dets)  # (T, K, 101)
+    curves = inputs.once(_mask_precision if iou_type == "segm" else _box_precision)  # (T, K, 101)
     precision_recall = {
         "iou50": mean_of_defined(curves[IOU50].T).tolist(),
         "mean": mean_of_defined(np.moveaxis(curves, -1, 0).reshape(curves.shape[-1], -1)).tolist(),
@@ -94,6 +94,34 @@ def coco_summary(inputs: MetricInput, iou_type: IouType) -> AveragePrecision:
     return AveragePrecision(
         [float(mean_of_defined(categories)) for categories in stats], per_category, precision_recall
     )
+
+
+def precision_at_half(inputs: MetricInput, iou_type: IouType) -> FloatArray:
+    """Return the precision of each category at recall 0, .01, ..., 1, at IoU .50, (K, 101); nan without true objects.
+
+    Args:
+        inputs: the ground truth and the detections.
+        iou_type: "segm" compares masks; "bbox" compares boxes.
+
+    Source: ``pycocotools.cocoeval.COCOeval.accumulate``.
+
+    >>> mask = masks.encode(np.ones((4, 4)))
+    >>> truth = {"image_id": 1, "category_id": 1, "segmentation": mask, "area": 16.0, "iscrowd": 0}
+    >>> found = {"image_id": 1, "category_id": 1, "segmentation": mask, "score": 0.9}
+    >>> inputs = MetricInput([truth], [found], None, [1], {1: (4, 4)}, max_dets=100, score_threshold=0.0)
+    >>> precision_at_half(inputs, "segm").mean(axis=1).round(6).tolist()
+    [1.0]
+    """
+    curves: FloatArray = inputs.once(_mask_precision if iou_type == "segm" else _box_precision)[IOU50]
+    return curves
+
+
+def _mask_precision(inputs: MetricInput) -> FloatArray:
+    return precision_at_recalls(inputs.matches("segm"), max_dets=inputs.max_dets)
+
+
+def _box_precision(inputs: MetricInput) -> FloatArray:
+    return precision_at_recalls(inputs.matches("bbox"), max_dets=inputs.max_dets)
 
 
 def _recall(matches: Matches, max_dets: int) -> FloatArray:

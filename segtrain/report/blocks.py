@@ -1,10 +1,12 @@
 """Building blocks of a report: sections and their content, independent of the medium."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from segtrain.report.charts import Bar, Chart, Lanes, Style
+from segtrain.report.charts import SMALL, Bar, Chart, Lanes, Style
 from segtrain.report.gallery.encode import EncodedImage
+from segtrain.report.gallery.outcomes import KINDS
 from segtrain.report.tables import Table
 
 
@@ -74,8 +76,10 @@ class Charts:
 
     @property
     def layout(self) -> str:
-        """Class in the style sheet: one chart over the full width, charts of lanes, or a grid."""
+        """Class in the style sheet: one chart over the full width, charts of lanes, small charts, or a grid."""
         first = self.charts[0]
+        if first.widths == (SMALL,):
+            return "charts small"
         return "single" if len(first.widths) > 1 else "charts wide" if isinstance(first.y, Lanes) else "charts"
 
     @property
@@ -124,6 +128,8 @@ class Gallery:
         opening: method that is shown first; None without methods.
         images: number of evaluated images.
         ratio: width over height of a card.
+        categories: names of the categories, in the order of their numbers; empty for a single one.
+        aware: names of the methods that tell them apart.
     """
 
     items: Sequence[EncodedImage]
@@ -132,6 +138,22 @@ class Gallery:
     opening: str | None
     images: int
     ratio: float
+    categories: Sequence[str]
+    aware: Collection[str]
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Names of the kinds of outcomes that occur in any image."""
+        layers = [layer.outcomes for item in self.items for layer in item.layers if layer.outcomes]
+        return {kind: name for kind, name in KINDS.items() if any(counts[kind] for counts in layers)}
+
+
+class CellImages(NamedTuple):
+    """Images of a cell of a matrix: some of their file names, their number, and whether it is a lower bound."""
+
+    names: Sequence[str]
+    number: int
+    at_least: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +167,9 @@ class Matrix:
         caption: sentence above the matrix.
         label: name of the matrix.
         mixed: number of the row and column whose common cell is neither right nor wrong; None without one.
+        method: name of the method.
+        groups: numbers of the categories of each row and column; the last one stands for no object.
+        images: images of the cells that are not 0, by row and column.
     """
 
     rows: Sequence[str]
@@ -153,6 +178,21 @@ class Matrix:
     caption: str
     label: str
     mixed: int | None = None
+    method: str = ""
+    groups: Sequence[Sequence[int]] = ()
+    images: Mapping[tuple[int, int], CellImages] = field(default_factory=dict)
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        """Names of the images once, and of each cell its number of images and the places of their names."""
+        names = list(dict.fromkeys(name for cell in self.images.values() for name in cell.names))
+        place = {name: number for number, name in enumerate(names)}
+        cells = {
+            f"{row} {column}": [cell.number, int(cell.at_least), *(place[name] for name in cell.names)]
+            for (row, column), cell in self.images.items()
+            if cell.names
+        }
+        return {"method": self.method, "groups": self.groups, "names": names, "cells": cells}
 
     def kind(self, row: int, column: int) -> str:
         """Return "right", "wrong" or "mixed" for a cell: what is on the diagonal is right, but in the last column."""

@@ -101,6 +101,7 @@ def build_results(
             technique=row.technique,
             oracle=row.oracle,
             confusion=analyses[name].confusion,
+            category_curves=analyses[name].category_curves,
             measured=measured.get(name),
         )
         for name, row in rows.items()

@@ -13,7 +13,7 @@ from segtrain.report.labels import fit, place_labels, width_of
 from segtrain.report.text import number_text, time_text
 
 # Pixels. A chart is laid out for a desktop and again for a phone, or narrow enough for both: its text stays legible.
-WIDE, NARROW, BOTH = 780.0, 340.0, 360.0
+WIDE, NARROW, BOTH, SMALL = 780.0, 340.0, 360.0, 180.0
 # Colours --m0 to --m6 of templates/report.css.jinja, distinct without one kind of cones too; --m7 is the upper bounds'.
 PALETTE = 7
 # Each further round of the colours has another mark (names of classes in the style sheet) and other dashes.

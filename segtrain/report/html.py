@@ -37,11 +37,15 @@ def html_report(results: "Results", images: "Sequence[GalleryItem]" = ()) -> str
         images: images of the gallery.
     """
     # These import torch, which the page of a data check starts faster without.
+    from segtrain.metrics.tide import TYPES
     from segtrain.report.charts import series_styles
+    from segtrain.report.gallery.outcomes import KINDS
     from segtrain.report.sections import build_sections
     from segtrain.report.sections.about import data_title, notes, summary
-    from segtrain.visualize import COLOURS
+    from segtrain.visualize import COLOURS, ERROR_COLOURS
 
+    false = dict.fromkeys((*TYPES, "crowd"), ERROR_COLOURS["false"])
+    outcome_colours = false | {"hit": ERROR_COLOURS["hit"], "missed": ERROR_COLOURS["missed"], "crowd": (160, 160, 160)}
     subject = data_title(results)
     return (
         page_environment()
@@ -49,6 +53,8 @@ def html_report(results: "Results", images: "Sequence[GalleryItem]" = ()) -> str
         .render(
             styles=series_styles(results.ranked, results.oracles),
             colours=COLOURS,
+            outcome_names=KINDS,
+            outcome_colours=outcome_colours,
             title=f"Segmentation benchmark{f': {subject}' if subject else ''}",
             command="report",
             facts=summary(results),

@@ -9,7 +9,15 @@ import msgspec
 
 from segtrain.arrays import IntArray
 from segtrain.benchmark.comparisons import draw_resamples, resample
-from segtrain.benchmark.results import Calibration, Confusion, ErrorCosts, Errors, MergesAndSplits, StratumScores
+from segtrain.benchmark.results import (
+    Calibration,
+    CategoryCurve,
+    Confusion,
+    ErrorCosts,
+    Errors,
+    MergesAndSplits,
+    StratumScores,
+)
 from segtrain.benchmark.runner import MethodResult
 from segtrain.console import progress
 from segtrain.data.splits import Split
@@ -24,6 +32,7 @@ from segtrain.metrics.touching import crowding_of_truths, touching_parts
 from segtrain.pool import Advance, in_processes
 from segtrain.report.diagnostics import Diagnosis, diagnose_row
 from segtrain.report.gallery.select import Scores, per_image_f1
+from segtrain.report.sections.category_curves import find_category_curves
 from segtrain.report.sections.confusions import find_confusions
 from segtrain.report.sections.error_types import find_errors, find_merges
 from segtrain.report.sections.limits import measure_calibration
@@ -47,6 +56,7 @@ class RowAnalysis(msgspec.Struct, frozen=True):
         image_f1: F1 at IoU .50 by image id, nan where there is nothing to find and nothing was found; None without
             masks.
         confusion: entries of the confusion matrix that are not 0; None without categories.
+        category_curves: precision over recall of the most frequent categories; None without categories.
         found: true objects that a detection at the operating point matches at IoU .50; None without masks.
         diagnoses: reasons of numbers that are 0 or undefined.
     """
@@ -60,6 +70,7 @@ class RowAnalysis(msgspec.Struct, frozen=True):
     contrast: list[list[float]] | None
     image_f1: Scores | None
     confusion: list[Confusion] | None
+    category_curves: list[CategoryCurve] | None
     found: int | None
     diagnoses: list[Diagnosis]
 
@@ -139,6 +150,8 @@ class Analyst:
         errors: dict[TrackName, ErrorCosts | None] = {}
         applying = [track for track in self.tracks if track == "class_agnostic" or detections.class_aware]
         shares = _Shares(advance, len(applying))
+        curves: list[CategoryCurve] | None = None
+        names = {image.id: image.file_name for image in self.split.index.images}
         for track in applying:
             started = time.process_time()
             found = score(detections, self.ground_truth, self.max_dets, [track], shares.begin_metric)
@@ -148,13 +161,15 @@ class Analyst:
                 resampled[track] = self._resample(detections, track, resampled)
             shares.done(_RESAMPLING)
             errors[track] = find_errors(detections, self.ground_truth, self.max_dets, track)
+            if track == "class_aware":
+                curves = find_category_curves(detections, self.ground_truth, self.max_dets)
             if track == "class_agnostic":
                 calibration = measure_calibration(row, self.ground_truth, self.max_dets)
                 strata = score_strata(detections, self.ground_truth, self.traits, self.max_dets)
                 contrast = resample_contrast(row, self.ground_truth, self.traits, self.max_dets, self.draws)
                 inputs = metric_input(detections, self.ground_truth, self.max_dets)
                 image_f1 = None if detections.masks is None else per_image_f1(inputs)
-                confusion = find_confusions(detections, self.ground_truth, self.max_dets)
+                confusion = find_confusions(detections, self.ground_truth, self.max_dets, names)
                 found_objects = None if detections.masks is None else int(inputs.once(f1_50_counts)[..., TP].sum())
             shares.done(_REST)
             self.ground_truth.forget(detections, track)
@@ -168,6 +183,7 @@ class Analyst:
             contrast=contrast,
             image_f1=image_f1,
             confusion=confusion,
+            category_curves=curves,
             found=found_objects,
             diagnoses=list(diagnose_row(row, tracks, self.ground_truth, self.max_dets)),
         )

@@ -90,12 +90,12 @@ def select_score_threshold(
 def _of_categories(thresholds: Mapping[str, float], categories: int) -> str:
     """Say which categories have a threshold of their own."""
     if not thresholds:
-        return f"score thresholds by category: none, as each has fewer than {_FEWEST} objects on these images"
+        return f"score thresholds by category: none, as no category has {_FEWEST} objects here of which some are found"
     text = ", ".join(f"{name} {value:g}" for name, value in list(thresholds.items())[:_NAMED])
     if len(thresholds) > _NAMED:
         text += f" and {len(thresholds) - _NAMED} more"
     if others := categories - len(thresholds):
-        text += f"; {others} with fewer than {_FEWEST} objects on these images have that of all"
+        text += f"; {others} with fewer than {_FEWEST} objects here, or none found, have that of all"
     return f"score thresholds by category: {text}"
 
 
@@ -138,6 +138,8 @@ def best_threshold(found: Detections, ground_truth: GroundTruthSet) -> tuple[flo
 def category_thresholds(found: Detections, ground_truth: GroundTruthSet) -> dict[str, float]:
     """Return the threshold with the highest F1 at IoU .50 of each category that has 20 objects or more, by name.
 
+    Categories of which none is found have no best threshold.
+
     Args:
         found: detections of every score.
         ground_truth: true objects of the same images.
@@ -157,11 +159,8 @@ def category_thresholds(found: Detections, ground_truth: GroundTruthSet) -> dict
     )
     counts = _counts_by_threshold(matches)
     objects = counts[0, :, TP] + counts[0, :, FN]
-    return {
-        category.name: _best(counts[:, number])[0]
-        for number, category in enumerate(categories)
-        if objects[number] >= _FEWEST
-    }
+    best = {c.name: _best(counts[:, number]) for number, c in enumerate(categories) if objects[number] >= _FEWEST}
+    return {name: threshold for name, (threshold, value) in best.items() if value > 0}
 
 
 def _counts_by_threshold(matches: Matches) -> IntArray:

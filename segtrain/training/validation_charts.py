@@ -141,7 +141,7 @@ class ValidationCharts:
         right = matches.truth(IOU50, ALL, counted) >= 0
         own = np.flatnonzero((matches.truth_image == number) & ~matches.truth_ignored[ALL])
         last = matches.detection[IOU50, ALL, own]
-        missed = own[(last < 0) | ~kept[last]]
+        missed = own[(last < 0) | ~np.append(kept, False)[last]]
         hit = dict(zip(matches.record[counted].tolist(), right.tolist(), strict=True))
         return hit, matches.truth_record[missed].tolist()
 

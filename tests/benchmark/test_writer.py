@@ -355,7 +355,7 @@ def test_gallery_says_what_each_layer_shows(tmp_path: Path) -> None:
     assert [a.get("aria-label") for a in page.named("button") if a.get("class") == "enlarge"] == ["Enlarge a.png"]
     # The crowd is no object; the file of boxes has nothing to draw.
     text = re.sub(r"<[^>]+>", "", (tmp_path / "report.html").read_text())
-    for said in ("truth: 1 object\n", "mask_rcnn: 1 object, F1 1.00\n", "kmeans: 0 objects, F1 –\n"):
+    for said in ("truth: 1 object\n", "mask_rcnn: 1 object (1 hit), F1 1.00\n", "kmeans: 0 objects, 1 missed, F1 –\n"):
         assert said in text
     assert "boxes: " not in text.split("Gallery")[-1].split("All numbers")[0]
 
@@ -375,7 +375,11 @@ def test_gallery_opens_on_the_reference(tmp_path: Path) -> None:
     }
     for reference, place in (("mask_rcnn", "1"), (None, "0")):
         page = report(tmp_path, results(methods) | {"reference": reference}, gallery())
-        assert [a["value"] for a in page.named("input") if a["type"] == "radio" and "checked" in a] == [place, "all"]
+        assert [a["value"] for a in page.named("input") if a["type"] == "radio" and "checked" in a] == [
+            place,
+            "all",
+            "outcome",
+        ]
 
 
 def test_report_replaces_an_older_one(tmp_path: Path) -> None:

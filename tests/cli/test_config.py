@@ -252,7 +252,7 @@ def test_the_whole_configuration_can_be_printed(script: str, tmp_path: Path) -> 
         ("train", ["seed=0,1"], "seed=0,1: several values; write a list as KEY=[A,B], or add --multirun to try each"),
         ("train", ["segmenter.norm=x"], "segmenter.norm=x: choose auto, frozen or batch"),
         ("train", ["seed=abc"], "seed=abc: give a whole number from 0"),
-        ("evaluate", ["score_threshold=auto"], "score_threshold=auto: give a number from 0 to 1, or null"),
+        ("evaluate", ["score_threshold=auto"], "score_threshold=auto: give a number from 0 to 1, a mapping, or null"),
         ("train", ["trainer=null"], "trainer=null: no such option; choose default"),
         ("evaluate", ["methods=foo"], "choose all, classical, mask_rcnn, none, oracle or tuned"),
         ("evaluate", ["+segmenter@segmenters.x=kmean"], "did you mean kmeans?"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segtrain import masks
-from segtrain.metrics.confusion import confusion_matrix
+from segtrain.metrics.confusion import confusion_cells, pair_objects
 from segtrain.metrics.matching import match
 from tests.helpers.random_scenes import CATEGORIES, Scene, scene
 
@@ -60,5 +60,7 @@ def test_every_object_and_detection_is_counted_once(seed: int, threshold: float)
         np.searchsorted(sorted(CATEGORIES), [record["category_id"] for record in records])
         for records in (drawn.predictions, drawn.truths)
     ]
-    matrix = confusion_matrix(matches, *numbers, categories=len(CATEGORIES), score_threshold=threshold)
+    cells = confusion_cells(pair_objects(matches, threshold), *numbers, categories=len(CATEGORIES))
+    matrix = np.zeros((len(CATEGORIES) + 1,) * 2, dtype=int)
+    np.add.at(matrix, cells, 1)
     assert matrix.tolist() == counted(drawn, threshold).tolist()

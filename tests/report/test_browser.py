@@ -25,6 +25,7 @@ from tests.helpers.report_examples import (
     prediction,
     results,
     square,
+    truth,
     with_kinds,
     with_limits,
 )
@@ -211,10 +212,10 @@ def test_gallery_shows_the_chosen_layer(load: Any, whole: Path) -> None:
         return card.locator(".layer").evaluate_all(shown)
 
     assert seen() == ["layer-0"]
-    assert "mask_rcnn: 1 object, F1 0.90" in card.inner_text()
+    assert "mask_rcnn: 1 object (1 hit), F1 0.90" in card.inner_text()
     page.get_by_role("radio", name="threshold_otsu").press("ArrowDown")
     assert seen() == ["layer-2"]
-    assert "kmeans: 1 object, F1 0.50" in card.inner_text()
+    assert "kmeans: 1 object (1 nothing there), 1 missed, F1 0.50" in card.inner_text()
     page.locator("#with-truth").check()
     assert seen() == ["layer-2", "layer-t"]
     page.get_by_role("radio", name="truth", exact=True).check()
@@ -244,6 +245,81 @@ def test_gallery_filters(load: Any, whole: Path) -> None:
     assert shown("worst") == ["3.png", "1.png"]  # of the row with which the gallery opened
     assert shown("all") == [f"{i}.png" for i in range(4)]
     assert page.locator("#filter-status").inner_text() == "4 of 6 images"
+
+
+@pytest.fixture(scope="module")
+def confused(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two categories: 0.png has a hit and a cat that is taken for a dog, 1.png a missed dog; 2.png is not shown."""
+    names = ("cat", "dog")
+    row = method(0.5, 0.1, [*names], aware=True)
+    cells = [(1, 1, ["0.png"]), (1, 2, ["2.png", "0.png"]), (2, None, ["1.png"]), (None, 2, ["0.png"])]
+    row["confusion"] = [
+        {"true": true, "found": found, "count": len(images), "in_images": len(images), "images": images}
+        for true, found, images in cells
+    ]
+    first, second = gallery(count=2)
+    cats = [truth(0, square(5, 5, 9)), truth(0, square(30, 5, 9), 2)]
+    found = [prediction(0, square(5, 5, 9), 0.9), prediction(0, square(30, 5, 9), 0.7, category_id=2)]
+    wrong = prediction(0, square(50, 30, 9), 0.6, category_id=2)
+    dog = {**truth(1, square(5, 5, 9)), "category_id": 2}
+    items = [
+        replace(first, file_name="0.png", truths=cats, predictions={"net": [*found, wrong]}),
+        replace(second, file_name="1.png", truths=[dog], predictions={"net": []}),
+    ]
+    content = results({"net": row}, names)
+    return write_report(tmp_path_factory.mktemp("confused"), Results.of(content), items)
+
+
+def visible_shapes(page: Any) -> list[str]:
+    """Categories and kinds of the shapes of the first method that are neither hidden nor faded."""
+    shown = """(paths) => paths.filter((p) => p.checkVisibility() && getComputedStyle(p).opacity === "1")
+        .map((p) => `${p.dataset.c} ${p.classList[1]}`)"""
+    return sorted(page.locator(".card .layer-0 path").evaluate_all(shown))
+
+
+def test_a_cell_leads_to_its_images(load: Any, confused: Path) -> None:
+    """With the keyboard alone."""
+    page = load(confused)
+    page.locator("table.matrix button").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    said = page.locator(".cell-images")
+    assert "cat taken for dog: 2 objects, in 2 images." in said.inner_text()
+    assert "Not in the gallery: 2.png." in said.inner_text()
+    assert said.get_by_role("button").all_text_contents() == ["0.png", "Show these objects in the gallery"]
+    page.get_by_role("button", name="Show these objects in the gallery").press("Enter")
+    assert page.locator(".card:visible").count() == 1
+    assert visible_shapes(page) == ["1 category"]
+    assert page.evaluate("document.activeElement.id") == "facet-cell"
+    page.keyboard.press("Enter")
+    assert page.locator(".card:visible").count() == 2
+    page.locator("table.matrix button[data-cell='2 1']").click()
+    assert "dog found where there is no object: 1 time, in 1 image." in said.inner_text()
+    page.get_by_role("button", name="0.png", exact=True).click()
+    assert page.locator("#viewer-name").inner_text() == "0.png"
+    assert page.locator("#viewer-stage .names text").all_text_contents() == ["dog 0.60: nothing there"]
+
+
+def test_objects_are_chosen_by_category_kind_and_score(load: Any, confused: Path) -> None:
+    page = load(confused)
+    every = ["0 hit", "1 background", "1 category", "1 missed"]
+    assert visible_shapes(page) == every
+    page.locator("#facet-category").select_option(label="cat")
+    assert visible_shapes(page) == ["0 hit", "1 category"]
+    assert page.locator("#filter-status").inner_text().startswith("1 of 4 images; with such objects")
+    page.locator("#facet-category").select_option(label="all")
+    page.locator("#facet-kind").select_option(label="missed")
+    assert visible_shapes(page) == ["1 missed"]
+    page.locator("#facet-kind").select_option(label="all")
+    page.locator("#facet-score").fill("0.65")
+    assert visible_shapes(page) == ["0 hit", "1 category", "1 missed"]
+    assert "are those of the score threshold" in page.locator("#filter-status").inner_text()
+    page.locator("#facet-score").focus()
+    for _ in range(30):
+        page.keyboard.press("ArrowRight")
+    assert visible_shapes(page) == ["0 hit", "1 missed"]
+    page.get_by_label("each object").check()
+    assert visible_shapes(page) == ["0 hit"]
 
 
 def test_the_bar_of_the_gallery_is_low_on_a_phone(load: Any, tmp_path: Path) -> None:
@@ -289,7 +365,7 @@ def test_an_image_enlarges_and_the_focus_returns(load: Any, whole: Path) -> None
     page.keyboard.press("ArrowDown")
     assert page.locator("#viewer-name").inner_text() == "3.png"
     assert page.locator("#viewer-layer").input_value() == "1"
-    assert "threshold_otsu: 1 object, F1 –" in page.locator("#viewer-says").inner_text()
+    assert "threshold_otsu: 1 object (1 nothing there), 1 missed, F1 –" in page.locator("#viewer-says").inner_text()
     page.locator("#viewer-layer").select_option(label="truth")
     assert "truth: 1 object" in page.locator("#viewer-says").inner_text()
     assert stage.locator(".layer-t").is_visible()
@@ -327,6 +403,7 @@ def test_theme_follows_the_system_until_it_is_switched(load: Any, whole: Path, s
     assert page.evaluate(lightness) > 0.95 or page.evaluate(lightness) == 0  # paper is light, or has no colour
 
 
+# Names on pictures are white with a black edge.
 CONTRAST = """() => {
   const channels = (text) => text.match(/[\\d.]+/g).map(Number);
   const linear = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
@@ -342,7 +419,7 @@ CONTRAST = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const e = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !e.checkVisibility() || e.closest("script, style, title")) continue;
+    if (!walker.currentNode.data.trim() || !e.checkVisibility() || e.closest("script, style, title, .names")) continue;
     const style = getComputedStyle(e);
     const ink = luminance(channels(e.closest("svg") ? style.fill : style.color)), paper = luminance(ground(e));
     const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
@@ -400,7 +477,7 @@ def test_page_without_anything(load: Any, tmp_path: Path) -> None:
 def test_layers_work_without_scripts(load: Any, whole: Path) -> None:
     page = load(whole, java_script_enabled=False)
     page.locator("label.chip", has_text="kmeans").first.click()
-    assert "kmeans: 1 object, F1 0.50" in page.locator(".card").first.inner_text()
+    assert "kmeans: 1 object (1 nothing there), 1 missed, F1 0.50" in page.locator(".card").first.inner_text()
     assert page.locator("#theme").is_hidden()
 
 

@@ -2,11 +2,68 @@
 
 from typing import Any
 
+import msgspec
+import numpy as np
+
+from segtrain import masks
+from segtrain.benchmark.results import Confusion
+from segtrain.evaluation import Detections, GroundTruthSet
+from segtrain.records import Category
 from segtrain.report.blocks import Bullets, Folded, Matrix, Paragraph
 from segtrain.report.html import html_report
 from segtrain.report.markdown import markdown_report
-from segtrain.report.sections.confusions import confusions
+from segtrain.report.sections.confusions import confusions, find_confusions
 from tests.helpers.report_examples import method, results, typed
+
+SIZE = (20, 20)
+
+
+def at(x: int, side: int = 5) -> Any:
+    return masks.encode_crop(np.ones((side, side)), x, 3, SIZE)
+
+
+def test_thresholds_of_categories_decide_before_the_matching() -> None:
+    """A cat of high score that does not count leaves the object to the dog."""
+    truths: Any = [
+        {"id": n, "image_id": 1 + n % 2, "category_id": 3, "segmentation": at(0), "area": 25.0, "iscrowd": 0}
+        for n in range(2)
+    ]
+    records = [(1, 3, 0, 0.7), (1, 9, 0, 0.4), (2, 9, 12, 0.9), (2, 9, 6, 0.2)]
+    found: Any = [
+        {"image_id": image, "category_id": category, "segmentation": at(x), "score": score}
+        for image, category, x, score in records
+    ]
+    truth = GroundTruthSet([Category(3, "cat"), Category(9, "dog")], {1: SIZE, 2: SIZE}, truths)
+    names = {1: "one.png", 2: "two.png"}
+    plain = find_confusions(Detections(found, None, True, 0.5), truth, 100, names)
+    others = [Confusion(3, None, 1, 1, ["two.png"]), Confusion(None, 9, 1, 1, ["two.png"])]
+    assert plain == [Confusion(3, 3, 1, 1, ["one.png"]), *others]
+    own = Detections(found, None, True, 0.5, category_thresholds={3: 0.8, 9: 0.3})
+    assert find_confusions(own, truth, 100, names) == [Confusion(3, 9, 1, 1, ["one.png"]), *others]
+    assert find_confusions(Detections(found, None, False, 0.5), truth, 100, names) is None
+
+
+def test_cells_name_their_images() -> None:
+    content = made([(1, 2, 3), (2, 2, 1)], ("cat", "dog"))
+    first, second = content.methods["network_0"].confusion
+    entries = [
+        msgspec.structs.replace(first, in_images=40, images=["b</script>.png", "a.png"]),
+        msgspec.structs.replace(second, in_images=1, images=["a.png"]),
+    ]
+    own = msgspec.structs.replace(content.methods["network_0"], confusion=entries)
+    content = msgspec.structs.replace(content, methods={"network_0": own})
+    section = confusions(content)
+    assert section is not None
+    matrix = section.blocks[-1]
+    assert isinstance(matrix, Matrix)
+    listed = matrix.listed
+    assert (listed["method"], listed["groups"]) == ("network_0", [[0], [1], [2]])
+    names = {cell: [listed["names"][n] for n in places] for cell, (_, _, *places) in listed["cells"].items()}
+    assert names == {"0 1": ["b</script>.png", "a.png"], "1 1": ["a.png"]}
+    assert listed["cells"]["0 1"][:2] == [40, 0]
+    page = html_report(content)
+    assert '<button type="button" data-cell="0 1">3<small>100 %</small></button>' in page
+    assert "b</script>.png" not in page
 
 
 def made(confusion: Any, names: tuple[str, ...], methods: int = 1) -> Any:

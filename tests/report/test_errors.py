@@ -7,6 +7,7 @@ import pytest
 
 from segtrain.benchmark.results import Results
 from segtrain.benchmark.runner import MethodResult
+from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.evaluation import TRACKS, Detections, score
 from segtrain.metrics.tide import MISSES, TYPES
 from segtrain.report.blocks import Charts
@@ -52,7 +53,9 @@ def measured() -> dict[str, Any]:
         "boxes": MethodResult(Detections(None, drawn.box_predictions, True, 0.5)),
     }
     tracks = score(rows["aware"].detections, reference, MAX_DETS)
-    analyst = Analyst(SimpleNamespace(images=None), reference, MAX_DETS, TRACKS, resamples=0, seed=0)  # type: ignore[arg-type]
+    infos = [ImageInfo(image_id, f"{image_id}.png", *size) for image_id, size in reference.sizes.items()]
+    split: Any = SimpleNamespace(images=None, index=SimpleNamespace(images=infos))
+    analyst = Analyst(split, reference, MAX_DETS, TRACKS, resamples=0, seed=0)
     return {"found": {name: analyst.analyse_row(row).errors for name, row in rows.items()}, "tracks": tracks}
 
 

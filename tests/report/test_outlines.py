@@ -16,7 +16,7 @@ from scipy import ndimage
 from segtrain import masks
 from segtrain.masks import Rle
 from segtrain.report.gallery import encode as encoding
-from segtrain.report.gallery.encode import GRID, MOST, encode, grid, outlines
+from segtrain.report.gallery.encode import GRID, MOST, Mark, encode, grid, outlines
 from tests.helpers.random_instances import scene
 from tests.helpers.report_examples import gallery, prediction, square
 
@@ -101,9 +101,9 @@ def test_the_largest_objects_are_drawn_and_keep_their_colours() -> None:
     assert drawn.count == 4
     assert drawn.slots == [1, 0, 0]
     assert drawn.paths == [path(found[1], 1.0), path(found[3], 1.0), path(found[0], 1.0)]
-    assert drawn.by_colour(2) == [(0, drawn.paths[1]), (1, drawn.paths[0])]
-    assert drawn.by_colour(9) == [(0, drawn.paths[1] + drawn.paths[2]), (1, drawn.paths[0])]
-    assert outlines([], 1.0, 10).by_colour(5) == []
+    assert drawn.joined(2) == {(0, Mark()): drawn.paths[1], (1, Mark()): drawn.paths[0]}
+    assert drawn.joined(9) == {(0, Mark()): drawn.paths[1] + drawn.paths[2], (1, Mark()): drawn.paths[0]}
+    assert outlines([], 1.0, 10).joined(5) == {}
 
 
 def test_thousands_of_specks_are_cheap() -> None:

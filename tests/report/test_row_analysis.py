@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from segtrain.benchmark.runner import MethodResult
+from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet
 from segtrain.records import Category
 from segtrain.report.row_analysis import Analyst, RowAnalysis
@@ -27,7 +28,8 @@ def rows_of(drawn: Scene) -> dict[str, MethodResult]:
 
 
 def analyst_of(reference: GroundTruthSet) -> Analyst:
-    split: Any = SimpleNamespace(images=None)
+    infos = [ImageInfo(image_id, f"{image_id}.png", *size) for image_id, size in reference.sizes.items()]
+    split: Any = SimpleNamespace(images=None, index=SimpleNamespace(images=infos))
     return Analyst(split, reference, 20, TRACKS, resamples=20, seed=3)
 
 

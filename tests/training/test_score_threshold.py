@@ -137,7 +137,7 @@ def test_the_last_weights_get_a_threshold_of_their_own(
         assert settled() == [0.3, 0.3]
     assert caplog.messages == [
         "score threshold 0.3: F1 0.9000 on 3 training images, stored in best.pt and last.pt",
-        "score thresholds by category: none, as each has fewer than 20 objects on these images",
+        "score thresholds by category: none, as no category has 20 objects here of which some are found",
     ]
     assert load_checkpoint(tmp_path / "last.pt").training == training(batch=5)
     with torch.no_grad():

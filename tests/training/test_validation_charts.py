@@ -1,5 +1,6 @@
 """Charts of a validation: errors, precision and recall, against counting by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,15 @@ def test_hits_misses_and_false_detections_have_their_colours(index: CocoIndex) -
     assert record.scalars["validation/categories/square/mask_ap"] == per_category["mask_ap"]
     assert record.scalars["validation/calibration_error"] == pytest.approx((0.1 + 0.8 + 0.7 + 0.2) / 4)
     assert set(record.curves) == {"all categories", "round", "square"}
+
+
+def test_without_a_detection_every_object_is_missed(index: CocoIndex) -> None:
+    split = Split("val", index, ImageReader(Path(index.path.parent), exif="auto", max_pixels=10**6))
+    charts = ValidationCharts(Record(), split, images=1, categories=2)  # type: ignore[arg-type]
+    inputs = metric_input(Detections([], None, True, 0.5), GroundTruthSet.of(index), 10, "class_aware")
+    done = replace(validated(index), inputs=inputs)
+    hit, missed = charts._outcome(done, index.images[0])
+    assert (hit, len(missed)) == ({}, len(index.truths(index.images[0].id)))
 
 
 def test_precision_and_recall_are_counts_above_each_score(index: CocoIndex) -> None:

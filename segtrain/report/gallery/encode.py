@@ -6,8 +6,10 @@ Paths are sharp at any size, and take a tenth of the bytes of an image.
 import base64
 import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,6 +21,8 @@ from segtrain.arrays import IntArray
 from segtrain.console import with_progress
 from segtrain.mask_records import rles_of
 from segtrain.masks import Rle
+from segtrain.records import Prediction
+from segtrain.report.gallery.outcomes import KINDS, Outcomes, judge
 from segtrain.report.gallery.select import LONGEST, GalleryItem
 from segtrain.visualize import COLOURS, Pixels
 
@@ -43,6 +47,22 @@ _SIZES = (
 )
 
 
+class Mark(NamedTuple):
+    """What is known of a drawn object.
+
+    Attributes:
+        kind: what became of it; None for true objects, and where there is no truth.
+        category: number of its category among those of the data; None where it has none.
+        true: number of the category of the true object that it is matched to, if that is another one.
+        score: score, if it is learned.
+    """
+
+    kind: str | None = None
+    category: int | None = None
+    true: int | None = None
+    score: float | None = None
+
+
 @dataclass(frozen=True)
 class Outlines:
     """Outlines of the objects that one method found in one image.
@@ -50,21 +70,24 @@ class Outlines:
     Attributes:
         count: number of objects.
         drawn: place of each drawn object among all, the largest object first.
-        slots: colour slot of each drawn object.
-        paths: SVG path data of each drawn object.
+        slots: colour slot of each path.
+        paths: SVG path data of each drawn object, after those of missed objects.
+        marks: what is known of the object of each path; empty for nothing.
     """
 
     count: int
     drawn: Sequence[int]
     slots: Sequence[int]
     paths: Sequence[str]
+    marks: Sequence[Mark] = ()
 
-    def by_colour(self, most: int) -> list[tuple[int, str]]:
-        """Join the paths of the ``most`` largest objects by colour: (colour, path data) pairs."""
-        grouped: dict[int, list[str]] = {}
-        for slot, path in zip(self.slots[:most], self.paths[:most], strict=True):
-            grouped.setdefault(slot, []).append(path)
-        return [(slot, "".join(paths)) for slot, paths in sorted(grouped.items())]
+    def joined(self, most: int) -> dict[tuple[int, Mark], str]:
+        """Join the paths of the ``most`` largest objects that are alike: path data by colour slot and mark."""
+        grouped: dict[tuple[int, Mark], list[str]] = {}
+        for place, path in enumerate(self.paths[:most]):
+            alike = self.slots[place], self.marks[place] if self.marks else Mark()
+            grouped.setdefault(alike, []).append(path)
+        return {alike: "".join(grouped[alike]) for alike in sorted(grouped, key=lambda alike: alike[0])}
 
 
 def grid(size: tuple[int, int]) -> tuple[int, int, float]:
@@ -158,9 +181,11 @@ class Layer:
         score: F1 of the method on this image; None if undefined.
         best: rank of the image by this F1, see ``GalleryItem``; None if undefined.
         worst: rank of the image by this F1 from the lowest, see ``GalleryItem``; None if undefined.
-        paths: colour slots and SVG path data.
+        paths: colour slots and SVG path data; those of missed objects come first.
         about: text after the number of objects, in place of F1; None where it is F1, or the truth.
         hints: text that appears over each path; empty for none.
+        marks: what is known of the objects of each path; empty for nothing.
+        outcomes: number of objects of each kind; None for the truth, and where there is none.
     """
 
     title: str
@@ -173,6 +198,8 @@ class Layer:
     paths: Sequence[tuple[int, str]]
     about: str | None = None
     hints: Sequence[str] = ()
+    marks: Sequence[Mark] = ()
+    outcomes: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -188,6 +215,7 @@ class EncodedImage:
         height: height in units of the paths.
         layers: layers of the truth and of every method.
         link: address of a larger picture, relative to that of the first page; "" for none.
+        key: anchor of the image in the page; "" for none.
     """
 
     file_name: str
@@ -198,9 +226,31 @@ class EncodedImage:
     height: int
     layers: tuple[Layer, ...]
     link: str = ""
+    key: str = ""
 
 
-def encode(gallery: Sequence[GalleryItem], order: Sequence[str], budget: int = BUDGET) -> list[EncodedImage]:
+@dataclass(frozen=True)
+class Legend:
+    """What detections mean.
+
+    Attributes:
+        categories: ids of the categories, in the order in which they are numbered.
+        aware: names of the methods that tell them apart.
+        learned: names of the methods whose scores are learned.
+    """
+
+    categories: Sequence[int] = ()
+    aware: Collection[str] = ()
+    learned: Collection[str] = ()
+
+    def number(self, category_id: int) -> int | None:
+        """Return the number of a category; None on data of a single one."""
+        return self.categories.index(category_id) if len(self.categories) > 1 else None
+
+
+def encode(
+    gallery: Sequence[GalleryItem], order: Sequence[str], budget: int = BUDGET, legend: Legend | None = None
+) -> list[EncodedImage]:
     """Encode the gallery: images as large, and objects as many, as the budget allows.
 
     Args:
@@ -208,10 +258,14 @@ def encode(gallery: Sequence[GalleryItem], order: Sequence[str], budget: int = B
         order: names of the methods in the order of the page; others are left out.
         budget: bytes of all images and paths together. The bytes that images leave are divided among the layers, so
             that a method with thousands of ragged regions does not reduce the objects of others.
+        legend: meaning of the detections; None for neither categories nor learned scores.
     """
+    known = legend or Legend()
     uris = encoded_pixels([item.image for item in gallery], int(budget * IMAGES))
-    drawn = [_outlined(item, order) for item in with_progress("outlines of the gallery", gallery, transient=True)]
-    needs = [int(_bytes(layer)[-1]) for layers in drawn for layer in layers.values()]
+    drawn = [
+        _outlined(item, order, known) for item in with_progress("outlines of the gallery", gallery, transient=True)
+    ]
+    needs = [int(_bytes(layer)[-1]) for layers in drawn for layer, _ in layers.values()]
     share = _share(needs, budget - sum(map(len, uris)))
     return [_encoded_image(item, uri, layers, share) for item, uri, layers in zip(gallery, uris, drawn, strict=True)]
 
@@ -256,43 +310,98 @@ def _jpeg(image: Pixels, longest: int, quality: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def _outlined(item: GalleryItem, order: Sequence[str]) -> dict[str | None, Outlines]:
-    """Outline the truth (None) and the objects of every method, in the order of the page."""
+def _outlined(
+    item: GalleryItem, order: Sequence[str], legend: Legend
+) -> dict[str | None, tuple[Outlines, Outcomes | None]]:
+    """Outline the truth (None) and the objects of every method, in the order of the page, missed ones included."""
     _, _, scale = grid(item.size)
-    truths = [truth["segmentation"] for truth in item.truths if not truth["iscrowd"]]
-    found: dict[str | None, Outlines] = {None: outlines(truths, scale, len(COLOURS))}
+    places = [place for place, truth in enumerate(item.truths) if not truth["iscrowd"]]
+    true = outlines([item.truths[place]["segmentation"] for place in places], scale, len(COLOURS))
+    numbers = [legend.number(truth["category_id"]) for truth in item.truths]
+    marks = [Mark(category=numbers[places[place]]) for place in true.drawn]
+    layers: dict[str | None, tuple[Outlines, Outcomes | None]] = {None: (replace(true, marks=marks), None)}
     for name in order:
-        if name in item.predictions:
-            found[name] = outlines(rles_of(item.predictions[name]), scale, len(COLOURS))
-    return found
+        if name not in item.predictions:
+            continue
+        found = item.predictions[name]
+        outcomes = judge(item.truths, found, aware=name in legend.aware)
+        own = outlines(rles_of(found), scale, len(COLOURS))
+        lost = [number for number, place in enumerate(true.drawn) if places[place] in outcomes.missed]
+        shown = Outlines(
+            count=own.count,
+            drawn=own.drawn,
+            slots=[*(0 for _ in lost), *own.slots],
+            paths=[*(true.paths[number] for number in lost), *own.paths],
+            marks=[
+                *(marks[number]._replace(kind="missed") for number in lost),
+                *(_mark(found[place], outcomes, place, numbers, name, legend) for place in own.drawn),
+            ],
+        )
+        layers[name] = shown, outcomes
+    return layers
+
+
+def _mark(
+    one: Prediction, outcomes: Outcomes, place: int, numbers: Sequence[int | None], name: str, legend: Legend
+) -> Mark:
+    """Tell what is known of a detection.
+
+    Args:
+        one: the detection.
+        outcomes: outcomes of all detections of the method in the image.
+        place: place of the detection among them.
+        numbers: number of the category of each true object.
+        name: name of the method.
+        legend: meaning of the detections.
+    """
+    kind = outcomes.kinds[place]
+    return Mark(
+        kind,
+        legend.number(one["category_id"]) if name in legend.aware else None,
+        numbers[outcomes.partners[place]] if kind == "category" else None,
+        round(one["score"], 2) if name in legend.learned else None,
+    )
 
 
 def _bytes(layer: Outlines) -> IntArray:
     """Estimate the bytes of the n largest objects in the page, for n from 0 to all that can be drawn."""
-    # The paths are surrounded by some 60 bytes of markup for each colour, and a line of text.
-    counts = np.arange(len(layer.paths) + 1, dtype=np.int64)
+    # Paths that are joined are surrounded by some 60 bytes of markup, and there is a line of text.
     paths = np.cumsum([0, *map(len, layer.paths)], dtype=np.int64)
-    total: IntArray = 200 + paths + 60 * np.minimum(counts, len(COLOURS))
+    seen: set[tuple[int, Mark]] = set()
+    groups = [0]
+    for slot, mark in zip(layer.slots, layer.marks or [Mark()] * len(layer.slots), strict=True):
+        seen.add((slot, mark))
+        groups.append(len(seen))
+    total: IntArray = 200 + paths + 60 * np.array(groups, dtype=np.int64)
     return total
 
 
-def _encoded_image(item: GalleryItem, uri: str, drawn: dict[str | None, Outlines], share: int) -> EncodedImage:
-    fitting = {name: max(0, int((_bytes(found) <= share).sum()) - 1) for name, found in drawn.items()}
-    layers = [
-        Layer(
-            title="truth" if name is None else name,
-            is_method=name is not None,
-            objects=found.count,
-            drawn=fitting[name],
-            score=_defined(item.scores.get(name)) if name else None,
-            best=None if name is None else item.best.get(name),
-            worst=None if name is None else item.worst.get(name),
-            paths=found.by_colour(fitting[name]),
+def _encoded_image(
+    item: GalleryItem, uri: str, drawn: Mapping[str | None, tuple[Outlines, Outcomes | None]], share: int
+) -> EncodedImage:
+    layers = []
+    for name, (found, outcomes) in drawn.items():
+        fitting = max(0, int((_bytes(found) <= share).sum()) - 1)
+        joined = found.joined(fitting)
+        missed = 0 if outcomes is None else len(outcomes.missed)
+        kinds = Counter([] if outcomes is None else outcomes.kinds)
+        layers.append(
+            Layer(
+                title="truth" if name is None else name,
+                is_method=name is not None,
+                objects=found.count,
+                drawn=sum(mark.kind != "missed" for mark in found.marks[:fitting]),
+                score=_defined(item.scores.get(name)) if name else None,
+                best=None if name is None else item.best.get(name),
+                worst=None if name is None else item.worst.get(name),
+                paths=[(slot, path) for (slot, _), path in joined.items()],
+                marks=[mark for _, mark in joined],
+                outcomes=None if outcomes is None else {kind: kinds[kind] for kind in KINDS} | {"missed": missed},
+            )
         )
-        for name, found in drawn.items()
-    ]
     width, height, _ = grid(item.size)
-    return EncodedImage(item.file_name, item.reason, item.apart, uri, width, height, tuple(layers))
+    key = f"image-{item.image_id}"
+    return EncodedImage(item.file_name, item.reason, item.apart, uri, width, height, tuple(layers), key=key)
 
 
 def _defined(value: float | None) -> float | None:

@@ -13,7 +13,7 @@ from segtrain.console import with_progress
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.images.large_image import read_picture
 from segtrain.evaluation import Detections, GroundTruthSet
-from segtrain.mask_records import column, select
+from segtrain.mask_records import column, reaching, select
 from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.registry import f1_50_counts
 from segtrain.records import GroundTruth, Prediction, group_by_image
@@ -36,7 +36,7 @@ class GalleryItem:
         size: (H, W) of the image, and of the masks.
         image: (h, w, 3) uint8, the image or a smaller copy of it.
         truths: true objects, crowds included.
-        predictions: detections at each method's score threshold, by method.
+        predictions: detections at each method's score threshold, or those of its categories, by method.
         scores: F1 at IoU .50 by method, in [0, 1]; nan without true objects and detections.
         best: rank of the image among all evaluated ones, by method; 1 has the highest F1. Absent without F1.
         worst: rank of the image among all evaluated ones, by method; 1 has the lowest F1. Absent without F1.
@@ -137,9 +137,9 @@ def build(
 def _best_first(detections: Detections, image_id: int) -> Sequence[Prediction]:
     """Select the masks of an image at the operating point, by falling score."""
     found = detections.masks or ()
-    score = column(found, "score")
-    shown = np.flatnonzero((column(found, "image_id") == image_id) & (score >= detections.score_threshold))
-    return select(found, shown[np.argsort(-score[shown], kind="stable")])
+    own = select(found, np.flatnonzero(column(found, "image_id") == image_id))
+    kept = reaching(own, detections.score_threshold, detections.category_thresholds)
+    return select(kept, np.argsort(-column(kept, "score"), kind="stable"))
 
 
 def _places(order: Sequence[int]) -> dict[int, int]:

@@ -8,6 +8,7 @@ from segtrain.report.gallery.select import GalleryItem
 from segtrain.report.glossary import definitions
 from segtrain.report.sections.about import data, environment, methods, reproduce
 from segtrain.report.sections.categories import categories, class_aware, numbers
+from segtrain.report.sections.category_curves import category_curves
 from segtrain.report.sections.confusions import confusions
 from segtrain.report.sections.cost import cost
 from segtrain.report.sections.curves import curves
@@ -22,7 +23,16 @@ Maker = Callable[[Results], Section | None]
 
 # In the order of a report, the gallery between findings and details. None: there is nothing to show.
 FINDINGS: tuple[Maker, ...] = (verdict, headline, reasons, cost, curves, errors, strata)
-DETAILS: tuple[Maker, ...] = (differences, limits, numbers, class_aware, categories, confusions, methods)
+DETAILS: tuple[Maker, ...] = (
+    differences,
+    limits,
+    numbers,
+    class_aware,
+    categories,
+    category_curves,
+    confusions,
+    methods,
+)
 ABOUT: tuple[Maker, ...] = (data, environment, reproduce)
 
 

@@ -1,6 +1,10 @@
 """Section on confusions: which categories are taken for which, at the operating point."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from math import inf
 
 import numpy as np
 
@@ -8,22 +12,26 @@ from segtrain.arrays import IntArray
 from segtrain.benchmark.results import Confusion, Results
 from segtrain.console import counted
 from segtrain.evaluation import Detections, GroundTruthSet, metric_input
-from segtrain.mask_records import column
-from segtrain.metrics.confusion import confusion_matrix
-from segtrain.report.blocks import Block, Bullets, Folded, Heading, Matrix, Paragraph, Section
+from segtrain.mask_records import column, reaching
+from segtrain.metrics.confusion import confusion_cells, pair_objects
+from segtrain.report.blocks import Block, Bullets, CellImages, Folded, Heading, Matrix, Paragraph, Section
 
 _SHOWN = 20  # most categories of a matrix; the others are added up
+_LISTED = 30  # most images of a cell that are named
 _PAIRS = 5  # most confused pairs that are named
 _MISSED, _FALSE, _OTHERS = "missed", "no object", "others"
 
 
-def find_confusions(detections: Detections, ground_truth: GroundTruthSet, max_dets: int) -> list[Confusion] | None:
+def find_confusions(
+    detections: Detections, ground_truth: GroundTruthSet, max_dets: int, names: Mapping[int, str]
+) -> list[Confusion] | None:
     """Count which categories a method takes for which.
 
     Args:
         detections: detections of the method.
         ground_truth: true objects, with their categories.
         max_dets: detections per image and category that count for AP.
+        names: file name of each image, by its id.
 
     Returns:
         None for a method without masks or categories, and on data of a single category.
@@ -31,13 +39,38 @@ def find_confusions(detections: Detections, ground_truth: GroundTruthSet, max_de
     ids = [category.id for category in ground_truth.categories]
     if detections.masks is None or not detections.class_aware or len(ids) < 2:
         return None
+    if detections.category_thresholds:
+        # A detection that does not reach the threshold of its category must not take an object from one that does.
+        masks = reaching(detections.masks, detections.score_threshold, detections.category_thresholds)
+        detections = replace(detections, masks=masks, score_threshold=-inf, category_thresholds={})
+    assert detections.masks is not None
     found, true = (
         np.searchsorted(ids, column(records, "category_id")) for records in (detections.masks, ground_truth.truths)
     )
     matches = metric_input(detections, ground_truth, max_dets).matches("segm")
-    matrix = confusion_matrix(matches, found, true, categories=len(ids), score_threshold=detections.score_threshold)
+    pairs = pair_objects(matches, detections.score_threshold)
+    rows, columns = confusion_cells(pairs, found, true, categories=len(ids))
+    of_found, of_true = (column(records, "image_id") for records in (detections.masks, ground_truth.truths))
+    image = np.where(pairs.truth >= 0, np.append(of_true, 0)[pairs.truth], np.append(of_found, 0)[pairs.detection])
     known = [*ids, None]
-    return [Confusion(known[t], known[f], int(matrix[t, f])) for t, f in np.argwhere(matrix).tolist()]
+    cells = rows * len(known) + columns
+    return [
+        _confusion(known[cell // len(known)], known[cell % len(known)], image[cells == cell], names)
+        for cell in np.unique(cells).tolist()
+    ]
+
+
+def _confusion(true: int | None, found: int | None, image: IntArray, names: Mapping[int, str]) -> Confusion:
+    """Describe a cell of the matrix.
+
+    Args:
+        true: id of the true category; None for no object.
+        found: id of the category that was found; None for missed objects.
+        image: id of the image of each object.
+        names: file name of each image, by its id.
+    """
+    images = Counter(image.tolist()).most_common()
+    return Confusion(true, found, len(image), len(images), [names[image_id] for image_id, _ in images[:_LISTED]])
 
 
 def confusions(results: Results) -> Section | None:
@@ -63,11 +96,12 @@ def _of_method(results: Results, name: str, entries: Sequence[Confusion]) -> lis
     ids = list(names)
     matrix = np.zeros((len(ids) + 1, len(ids) + 1), dtype=np.int64)
     place: dict[int | None, int] = {identifier: number for number, identifier in enumerate([*ids, None])}
-    for entry in entries:
-        matrix[place[entry.true], place[entry.found]] = entry.count
+    cells = {(place[entry.true], place[entry.found]): entry for entry in entries}
+    for cell, entry in cells.items():
+        matrix[cell] = entry.count
     pairs = _pairs(matrix, list(names.values()))
     words = Bullets(pairs) if pairs else Paragraph("No object that was found has another category.")
-    return [words, _shown(matrix, list(names.values()), f"Confusion matrix of {name}")]
+    return [words, _shown(matrix, list(names.values()), name, cells)]
 
 
 def _pairs(matrix: IntArray, names: Sequence[str]) -> list[str]:
@@ -84,8 +118,15 @@ def _pairs(matrix: IntArray, names: Sequence[str]) -> list[str]:
     ]
 
 
-def _shown(matrix: IntArray, names: Sequence[str], label: str) -> Matrix:
-    """Make the matrix that is shown: categories that are confused most often, the others added up."""
+def _shown(matrix: IntArray, names: Sequence[str], method: str, cells: Mapping[tuple[int, int], Confusion]) -> Matrix:
+    """Make the matrix that is shown: categories that are confused most often, the others added up.
+
+    Args:
+        matrix: (K + 1, K + 1) numbers of objects.
+        names: names of the K categories.
+        method: name of the method.
+        cells: entries that are not 0, by row and column.
+    """
     count = len(names)
     between = matrix[:count, :count].copy()
     np.fill_diagonal(between, 0)
@@ -93,7 +134,7 @@ def _shown(matrix: IntArray, names: Sequence[str], label: str) -> Matrix:
     kept = np.sort(importance[:_SHOWN]).tolist() if count > _SHOWN else list(range(count))
     groups = [[number] for number in kept]
     shown = [names[number] for number in kept]
-    caption = "Numbers of objects, and their shares of the row."
+    caption = "Numbers of objects, and their shares of the row. Press a cell for its images."
     mixed = None
     if len(kept) < count:
         groups.append(sorted(set(range(count)) - set(kept)))
@@ -102,4 +143,19 @@ def _shown(matrix: IntArray, names: Sequence[str], label: str) -> Matrix:
         caption += f" The {count - len(kept)} categories that are confused least are added up."
     groups.append([count])
     counts = [[int(matrix[np.ix_(rows, columns)].sum()) for columns in groups] for rows in groups]
-    return Matrix([*shown, _FALSE], [*shown, _MISSED], counts, caption, label, mixed)
+    entries = {
+        (r, c): [cells[cell] for cell in product(rows, columns) if cell in cells]
+        for r, rows in enumerate(groups)
+        for c, columns in enumerate(groups)
+    }
+    images = {place: _images(own) for place, own in entries.items() if own}
+    label = f"Confusion matrix of {method}"
+    return Matrix([*shown, _FALSE], [*shown, _MISSED], counts, caption, label, mixed, method, groups, images)
+
+
+def _images(entries: Sequence[Confusion]) -> CellImages:
+    """Name the images of some entries, those with most objects first; their number is a lower bound for several."""
+    named = list(dict.fromkeys(name for entry in sorted(entries, key=lambda e: -e.count) for name in entry.images))
+    number = max([len(named), *(entry.in_images for entry in entries)])
+    cut = any(entry.in_images > len(entry.images) for entry in entries)
+    return CellImages(named[:_LISTED], number, len(entries) > 1 and cut)

@@ -5,7 +5,7 @@ from statistics import median
 
 from segtrain.benchmark.results import Results
 from segtrain.report.blocks import Gallery, Paragraph, Section
-from segtrain.report.gallery.encode import encode
+from segtrain.report.gallery.encode import Legend, encode
 from segtrain.report.gallery.select import GalleryItem
 
 
@@ -13,7 +13,13 @@ def gallery(results: Results, items: Sequence[GalleryItem]) -> Section | None:
     """Show the chosen images; None without any."""
     if not items:
         return None
-    shown = encode(items, results.ranked)
+    categories = results.data.categories
+    legend = Legend(
+        [category.id for category in categories],
+        {name for name, method in results.methods.items() if method.class_aware and len(categories) > 1},
+        {name for name, method in results.methods.items() if not method.is_classical},
+    )
+    shown = encode(items, results.ranked, legend=legend)
     methods = [layer.title for layer in shown[0].layers if layer.is_method]
     total = results.data.images
     if len(shown) == total:
@@ -35,6 +41,8 @@ def gallery(results: Results, items: Sequence[GalleryItem]) -> Section | None:
         upper_bounds=results.oracles,
         opening=results.reference if results.reference in methods else next(iter(methods), None),
         images=total,
+        categories=[category.name for category in categories] if len(categories) > 1 else [],
+        aware=legend.aware,
         ratio=min(1.6, max(0.75, median(item.width / item.height for item in shown))),
     )
     return Section("gallery", "Gallery", [Paragraph(lead), block])
