@@ -323,10 +323,12 @@ def seeds_of_one_configuration(checkpoints: Mapping[str, EvaluatedCheckpoint]) -
     Returns:
         The seeds of each group by the names of its methods; of equal seeds the first method.
     """
-    groups: dict[str, dict[int, str]] = {}
+    groups: dict[tuple[str, str], dict[int, str]] = {}
     for name, own in checkpoints.items():
         if own.checkpoint is not None:
-            groups.setdefault(_configuration(own.checkpoint), {}).setdefault(own.checkpoint.seed, name)
+            segmenter = name.partition(SEPARATOR)[0] if SEPARATOR in name else ""
+            configuration = segmenter, _configuration(own.checkpoint)
+            groups.setdefault(configuration, {}).setdefault(own.checkpoint.seed, name)
     return {tuple(group.values()): list(group) for group in groups.values() if len(group) > 1}
 
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import msgspec
 
+from segtrain.benchmark.run_results import Runs
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS, TrackName
 from segtrain.metrics.scores import Record, TrackScores, flat_track, nested_track, plain
@@ -483,6 +484,7 @@ class Results(Record, frozen=True, dict=True):
         checkpoints: checkpoint of each learned method.
         verdict: sentences on the best method, its lead, and the costs.
         claims: sentences that test textbook claims on these data.
+        runs: training runs that are compared; None for less than two.
     """
 
     methods: Mapping[str, MethodScores]
@@ -505,6 +507,7 @@ class Results(Record, frozen=True, dict=True):
     checkpoints: Mapping[str, CheckpointSummary | None]
     verdict: Sequence[str] = ()
     claims: Sequence[str] = ()
+    runs: Runs | None = None
 
     @classmethod
     def of(cls, values: object) -> Self:

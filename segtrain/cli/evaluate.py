@@ -21,6 +21,7 @@ from segtrain.benchmark.methods import build_methods, given_files, reference_row
 from segtrain.benchmark.named_checkpoints import find_named
 from segtrain.benchmark.results import Results
 from segtrain.benchmark.row_files import RowFiles, describe_machine
+from segtrain.benchmark.run_histories import runs_of
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder, MethodResult
 from segtrain.benchmark.tuning import Tuning
 from segtrain.benchmark.whole_images import with_windows_where_needed
@@ -150,6 +151,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         checkpoint=source.describe(),
         checkpoints={name: checkpoint.describe() for name, checkpoint in trained.items()},
         seeds=seeds_of_one_configuration(trained),
+        runs=runs_of(trained),
         reference=reference,
         greys=benchmark.greys,
         windows=benchmark.windows,

@@ -17,7 +17,7 @@ from segtrain.comparison.words import (
 from segtrain.console import counted
 from segtrain.metrics.registry import METRICS
 from segtrain.report.blocks import Block, Bullets, Charts, Folded, Heading, Paragraph, Section, Term, Terms
-from segtrain.report.charts import Axis, Chart, Lane, Lanes, Line, Point, nice_scale, series_styles
+from segtrain.report.charts import Axis, Chart, Lane, Lanes, Line, Point, Style, nice_scale, series_styles
 from segtrain.report.html import page_environment
 from segtrain.report.tables import Cell, Column, Row, Table
 from segtrain.report.text import MISSING, number_text, p_phrase, p_text, time_text
@@ -32,18 +32,24 @@ def compare_page(compared: ComparedResults, judged: Sequence[str] = ()) -> str:
         compared: comparison of two evaluations.
         judged: sentences on limits that the user has set.
     """
-    environment = page_environment()
-    environment.globals["styles"] = series_styles(
-        list(compared.methods), [name for name, own in compared.methods.items() if own.oracle]
-    )
     makers: tuple[Callable[[ComparedResults], Section | None], ...] = (_methods, _categories, _strata, _all, _others)
     sections = [_verdict(compared, judged), *(make(compared) for make in makers)]
-    return environment.get_template("compare.html.jinja").render(
-        title="Comparison of two evaluations",
-        command="compare",
-        facts=f"{_side(compared.first)} → {_side(compared.second)}",
-        sections=[section for section in sections if section is not None],
+    return (
+        page_environment()
+        .get_template("compare.html.jinja")
+        .render(
+            styles=_styles(compared),
+            title="Comparison of two evaluations",
+            command="compare",
+            facts=f"{_side(compared.first)} → {_side(compared.second)}",
+            sections=[section for section in sections if section is not None],
+        )
     )
+
+
+def _styles(compared: ComparedResults) -> dict[str, Style]:
+    bounds = [name for name, own in compared.methods.items() if own.oracle]
+    return series_styles(list(compared.methods), bounds)
 
 
 def _side(side: ComparedSide) -> str:
@@ -100,7 +106,7 @@ def _chart(compared: ComparedResults, key: str) -> Chart | None:
     known = {name: change for name, change in found.items() if change.difference is not None}
     if not known:
         return None
-    styles = series_styles(list(compared.methods), [name for name, own in compared.methods.items() if own.oracle])
+    styles = _styles(compared)
     ends = [abs(end) for change in known.values() for end in (change.difference, change.low, change.high) if end]
     top, step = nice_scale(max([*ends, 0.01]), room=70.0)
     ticks = [

@@ -205,7 +205,22 @@ class Matrix:
         return self.counts[row][column] / max(sum(self.counts[row]), 1)
 
 
-Block = Paragraph | Bullets | Heading | Terms | Charts | Table | Matrix | Folded | Figures | Command | Gallery
+@dataclass(frozen=True)
+class Listing:
+    """A table of words.
+
+    Attributes:
+        heads: headers of the columns.
+        rows: texts of each row; the first one is the name of a method, which may have a colour.
+        label: name for screen readers.
+    """
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    label: str
+
+
+Block = Paragraph | Bullets | Heading | Terms | Charts | Table | Listing | Matrix | Folded | Figures | Command | Gallery
 
 
 @dataclass(frozen=True)

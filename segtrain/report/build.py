@@ -24,6 +24,8 @@ from segtrain.benchmark.results import (
     Spread,
     Timing,
 )
+from segtrain.benchmark.run_ranking import rank_runs
+from segtrain.benchmark.run_results import Run
 from segtrain.benchmark.runner import MethodResult
 from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split, fingerprint_of
@@ -53,6 +55,7 @@ def build_results(
     checkpoint: Mapping[str, Any] | None,
     checkpoints: Mapping[str, Mapping[str, Any] | None],
     seeds: Mapping[tuple[str, ...], Sequence[int]],
+    runs: Sequence[Run] = (),
     greys: Mapping[int, tuple[int, int]] = MappingProxyType({}),
     windows: int = 1,
     data_settings: Mapping[str, Any] | None = None,
@@ -72,6 +75,7 @@ def build_results(
         checkpoint: checkpoint that the data's settings came from.
         checkpoints: checkpoint of each learned method.
         seeds: methods whose training differs by its seed alone, and those seeds.
+        runs: training runs of the methods.
         greys: least and greatest value of each image that a method has read, by image id.
         windows: largest number of windows that a method has cut an image into.
         data_settings: the ``data`` node with all of its values; None where the data cannot be read again.
@@ -123,6 +127,7 @@ def build_results(
         contrast_gap=contrast_gap(rows, {name: analyses[name].contrast for name in rows}),
         true_boxes=score_true_boxes(ground_truth),
         seeds=seed_groups(methods, seeds),
+        runs=rank_runs(runs, list(seeds), rows, resampled),
         data=_data(split, ground_truth, max_dets, windows, data_settings),
         caveats=[
             *(doubt[0].upper() + doubt[1:] for doubt in (*doubts, *about_boxes)),

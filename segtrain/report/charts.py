@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from segtrain.report.labels import fit, place_labels, width_of
+from segtrain.report.labels import fit_all, place_labels, width_of
 from segtrain.report.text import number_text, time_text
 
 # Pixels. A chart is laid out for a desktop and again for a phone, or narrow enough for both: its text stays legible.
@@ -263,7 +263,7 @@ class _Drawing:
         points = [series for series in chart.series if isinstance(series, Point)]
         if isinstance(chart.y, Lanes):
             lanes = chart.y.lanes
-            self.names = [fit(lane.name, _NAME) for lane in lanes]
+            self.names = fit_all([lane.name for lane in lanes], _NAME)
             names = max(map(width_of, self.names))
             numbers = 52.0 if chart.y.title else 0.0  # pixels beside the names; at the right without a title
             gap = _LANES_GAP if any(lane.upper_bound for lane in lanes) else 0.0
@@ -407,7 +407,7 @@ class _Drawing:
                 whisker = svg_tag("path", svg_tag("title", escape(point.title)), class_="whisker", d=d)
                 found.append(svg_tag("g", whisker, class_=bound, style=point.style.colour))
         if any(point.label for point in points):
-            names = [fit(point.label, min(1.2 * _NAME, 0.36 * self.width)) for point in points]
+            names = fit_all([point.label for point in points], min(1.2 * _NAME, 0.36 * self.width))
             frame = (self.left, self.top, self.width, self.bottom)
             for point, (x, y), name, label in zip(
                 points, spots, names, place_labels(spots, names, upright, frame), strict=True

@@ -49,6 +49,24 @@ def fit(text: str, room: float) -> str:
     return short
 
 
+def fit_all(names: Sequence[str], room: float) -> list[str]:
+    """Shorten names as `fit` does; one of several parts, such as that of a run, first loses the part before `` · ``.
+
+    Args:
+        names: names of a chart.
+        room: width in pixels.
+
+    >>> fit_all(["otsu", "mask_rcnn · lr 1e-3 · seed 0", "mask_rcnn · lr 1e-3 · seed 1"], 120)
+    ['otsu', 'lr 1e-3 · seed 0', 'lr 1e-3 · seed 1']
+    """
+    rest = [name.partition(" · ")[2] for name in names]
+    shorter = [
+        other if other and width_of(name) > room and rest.count(other) == 1 else name
+        for name, other in zip(names, rest, strict=True)
+    ]
+    return [fit(name, room) for name in shorter]
+
+
 class Label(NamedTuple):
     """Position of a label: SVG's x, baseline y and text-anchor; ``leader`` is the end of a line from its mark."""
 

@@ -13,6 +13,7 @@ from segtrain.report.blocks import (
     Folded,
     Gallery,
     Heading,
+    Listing,
     Matrix,
     Paragraph,
     Section,
@@ -77,6 +78,12 @@ def _(block: Terms) -> str:
 @block_text.register
 def _(block: Charts) -> str:
     return table_text(block.table) if block.table else ""
+
+
+@block_text.register
+def _(block: Listing) -> str:
+    lines = [list(map(text, block.heads)), *([code(name), *map(text, words)] for name, *words in block.rows)]
+    return _aligned(lines, left=len(block.heads))
 
 
 @block_text.register

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from segtrain.report.blocks import Section
 from segtrain.report.charts import Style, series_styles
-from segtrain.report.curves_page import curve_sections
 from segtrain.report.html import page_environment
 from segtrain.report.parallel_axes import ParallelLine, parallel_chart
 from segtrain.report.text import number_text
+from segtrain.report.training_curves import curve_sections
 from segtrain.training.run_history import RunHistory
 from segtrain.training.sweep_journal import SweepGroup, SweepJob, describe_states, differing_keys, group_jobs
 

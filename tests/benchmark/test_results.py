@@ -17,7 +17,7 @@ from tests.helpers.report_examples import HOSTILE, METRICS, complete, method, re
 KEYS = [
     "methods", "reference", "comparisons", "contests", "bootstrap", "mask_ceiling", "reasons", "strata",
     "contrast_gap", "true_boxes", "seeds", "data", "warnings", "environment", "command", "directory", "checkpoint",
-    "checkpoints", "verdict", "claims",
+    "checkpoints", "verdict", "claims", "runs",
 ]  # fmt: skip
 METHOD_KEYS = [
     "class_agnostic", "class_aware", "timing", "counts", "score_threshold", "description", "score", "family", "costs",

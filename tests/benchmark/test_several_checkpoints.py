@@ -16,7 +16,7 @@ from segtrain.cli.launch import compose_runs
 from segtrain.errors import SegtrainError
 from segtrain.metrics.scores import plain
 from segtrain.nodes import flat_settings, holds_change
-from segtrain.report.sections.headline import seed_table
+from segtrain.report.sections.training_runs import seed_table
 from segtrain.report.verdict import verdict
 from segtrain.training.settings import WITHOUT_EFFECT
 from tests.cli.test_evaluate import NUMBERS, evaluate, results
@@ -62,6 +62,8 @@ def test_each_run_has_its_row(workplace: Workplace, runs: Path, tmp_path: Path) 
     assert list(found["comparisons"]) == [*rows[1:], "otsu"]
     (group,) = found["seeds"]
     assert (group["rows"], group["seeds"]) == (rows[:2], [0, 7])
+    assert [own["folder"] for own in found["runs"]["runs"]] == [str(path.parents[1]) for path in paths]
+    assert {own["name"] for own in found["runs"]["configurations"]} == {"lr 1e-3", "lr 2e-3 · seed 0"}
     values = [found["methods"][row]["class_agnostic"]["miou"] for row in rows[:2]]
     spread = group["class_agnostic"]["miou"]
     assert spread["mean"] == pytest.approx(fmean(values))
@@ -70,6 +72,7 @@ def test_each_run_has_its_row(workplace: Workplace, runs: Path, tmp_path: Path) 
     for name in ("report.html", "report.md"):
         text = (tmp_path / "report" / name).read_text()
         assert "Seeds of one configuration" in text
+        assert "Settings and cost" in text
         assert all(row in text for row in rows)
 
 

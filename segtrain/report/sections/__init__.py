@@ -18,11 +18,12 @@ from segtrain.report.sections.headline import differences, headline, verdict
 from segtrain.report.sections.limits import limits
 from segtrain.report.sections.object_strata import strata
 from segtrain.report.sections.reasons import reasons
+from segtrain.report.sections.training_runs import runs
 
 Maker = Callable[[Results], Section | None]
 
 # In the order of a report, the gallery between findings and details. None: there is nothing to show.
-FINDINGS: tuple[Maker, ...] = (verdict, headline, reasons, cost, curves, errors, strata)
+FINDINGS: tuple[Maker, ...] = (verdict, headline, runs, reasons, cost, curves, errors, strata)
 DETAILS: tuple[Maker, ...] = (
     differences,
     limits,

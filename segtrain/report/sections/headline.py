@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 from segtrain.benchmark.results import Results
-from segtrain.benchmark.run_names import SEPARATOR, common_name
 from segtrain.metrics.metric import Metric
 from segtrain.metrics.registry import METRICS
-from segtrain.report.blocks import Block, Bullets, Charts, Heading, Paragraph, Section, Term
+from segtrain.report.blocks import Block, Bullets, Charts, Paragraph, Section, Term
 from segtrain.report.charts import Axis, Chart, Lane, Lanes, Point, series_styles
 from segtrain.report.tables import (
     Cell,
@@ -14,7 +13,6 @@ from segtrain.report.tables import (
     Row,
     Table,
     make_cells,
-    metric_column,
     shown_difference,
     track_table,
 )
@@ -52,8 +50,6 @@ def headline(results: Results) -> Section:
     if charts:
         caption = "Lines: 95 % intervals. Where two overlap widely, the data may not tell the methods apart."
         blocks.append(Charts(charts, caption if with_intervals else ""))
-    if seeds := seed_table(results):
-        blocks += [Heading("Seeds of one configuration"), seeds]
     return Section("headline", "Every method", blocks, definitions=_definitions(results))
 
 
@@ -110,30 +106,6 @@ def difference_table(results: Results) -> Table | None:
         return None
     label = f"Differences to {results.reference}"
     return Table(tuple(columns), tuple(rows), label, "A difference is significant where p is below 0.05.")
-
-
-def seed_table(results: Results) -> Table | None:
-    """Make the table of runs that differ by their seed alone; None without any."""
-    spreads = [group.class_agnostic for group in results.seeds]
-    columns = [metric_column(metric) for metric in METRICS if any(metric.key in spread for spread in spreads)]
-    rows = []
-    for group in results.seeds:
-        cells = []
-        for column in columns:
-            spread = group.class_agnostic.get(column.key)
-            if spread is None:
-                cells.append(Cell(None, MISSING))
-            else:
-                ends = f"{column.text(spread.low)} to {column.text(spread.high)}"
-                details = (f"± {column.text(spread.deviation)}", ends)
-                cells.append(Cell(spread.mean, column.text(spread.mean), details=details))
-        seeds = f"seeds {', '.join(map(str, group.seeds))}"
-        name = f"{common_name(group.rows)}{SEPARATOR}" if len(results.seeds) > 1 else ""
-        rows.append(Row(f"{name}{seeds}", tuple(cells)))
-    if not rows or not columns:
-        return None
-    caption = "Mean, ± standard deviation, least and greatest value of the runs; intervals over images leave it out."
-    return Table(tuple(columns), tuple(rows), "Seeds of one configuration", caption)
 
 
 def interval_chart(results: Results, key: str) -> Chart | None:
