@@ -38,6 +38,7 @@ from segtrain.evaluation import TRACKS
 from segtrain.report.build import build_results
 from segtrain.report.gallery.select import select_images
 from segtrain.report.row_analysis import Analyst, RowAnalysis
+from segtrain.report.sections.confusions import confused_images
 from segtrain.report.writer import terminal_table, write_report
 from segtrain.runtime import (
     describe_environment,
@@ -169,7 +170,8 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     )
     scores = {name: analyses[name].image_f1 for name in benchmark.rows}
     known = {name: own for name, own in scores.items() if own is not None}
-    report = write_report(output_dir, results, select_images(benchmark, known, config["gallery"], reference))
+    images = select_images(benchmark, known, config["gallery"], reference, confused_images(results))
+    report = write_report(output_dir, results, images)
     kept.drop_others()
     folder.finish()
     rich.print(terminal_table(results))

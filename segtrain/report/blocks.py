@@ -1,6 +1,6 @@
 """Building blocks of a report: sections and their content, independent of the medium."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -129,7 +129,6 @@ class Gallery:
         images: number of evaluated images.
         ratio: width over height of a card.
         categories: names of the categories, in the order of their numbers; empty for a single one.
-        aware: names of the methods that tell them apart.
     """
 
     items: Sequence[EncodedImage]
@@ -139,7 +138,6 @@ class Gallery:
     images: int
     ratio: float
     categories: Sequence[str]
-    aware: Collection[str]
 
     @property
     def kinds(self) -> dict[str, str]:

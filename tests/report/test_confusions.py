@@ -12,7 +12,7 @@ from segtrain.records import Category
 from segtrain.report.blocks import Bullets, Folded, Matrix, Paragraph
 from segtrain.report.html import html_report
 from segtrain.report.markdown import markdown_report
-from segtrain.report.sections.confusions import confusions, find_confusions
+from segtrain.report.sections.confusions import confused_images, confusions, find_confusions
 from tests.helpers.report_examples import method, results, typed
 
 SIZE = (20, 20)
@@ -41,6 +41,19 @@ def test_thresholds_of_categories_decide_before_the_matching() -> None:
     own = Detections(found, None, True, 0.5, category_thresholds={3: 0.8, 9: 0.3})
     assert find_confusions(own, truth, 100, names) == [Confusion(3, 9, 1, 1, ["one.png"]), *others]
     assert find_confusions(Detections(found, None, False, 0.5), truth, 100, names) is None
+
+
+def test_the_gallery_gets_an_image_of_each_confused_pair() -> None:
+    content = made([(1, 1, 6), (1, 2, 3), (2, 1, 5)], ("cat", "dog"))
+    _, *wrong = content.methods["network_0"].confusion
+    named = [msgspec.structs.replace(entry, images=[f"{entry.count}.png", "other.png"]) for entry in wrong]
+    own = msgspec.structs.replace(content.methods["network_0"], confusion=named)
+    content = msgspec.structs.replace(content, methods={"network_0": own})
+    assert confused_images(content) == [
+        ("5.png", "network_0 takes dog for cat"),
+        ("3.png", "network_0 takes cat for dog"),
+    ]
+    assert confused_images(typed(results())) == []
 
 
 def test_cells_name_their_images() -> None:

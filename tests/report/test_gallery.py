@@ -125,6 +125,16 @@ def test_build_reads_only_what_it_shows_and_skips_rows_of_boxes() -> None:
         assert [t["image_id"] for t in item.truths] == [item.image_id]
 
 
+def test_further_images_are_shown_for_their_reason_unless_they_are_shown_already() -> None:
+    rows, true = {"a": method([prediction(0, square(5, 5, 9))])}, objects([truth(0, square(5, 5, 9))], range(9))
+    infos = [ImageInfo(i, f"{i}.png", 48, 64) for i in range(9)]
+    scores = {"a": per_image_f1(metric_input(rows["a"].detections, true, 100))}
+    shown = build(
+        rows, scores, true, infos, black, 1, None, [(0, "not this"), (7, "a takes cat for dog"), (7, "nor this")]
+    )
+    assert [(item.image_id, item.reason) for item in shown] == [(0, "Best of a"), (7, "a takes cat for dog")]
+
+
 def test_items_know_their_places_among_all_images() -> None:
     """F1 of a by image 1, ½, 0, and undefined; of b 0, ½ and undefined twice; an oracle's differ but do not count."""
     truths = [truth(0, square(3, 3, 9)), truth(1, square(3, 3, 9), 2), truth(2, square(3, 3, 9), 3)]

@@ -57,7 +57,11 @@ class GalleryItem:
 
 
 def select_images(
-    benchmark: Benchmark, scores: Mapping[str, Scores], each: int, reference: str | None
+    benchmark: Benchmark,
+    scores: Mapping[str, Scores],
+    each: int,
+    reference: str | None,
+    further: Sequence[tuple[str, str]] = (),
 ) -> list[GalleryItem]:
     """Select and read the images of a benchmark's gallery.
 
@@ -66,6 +70,7 @@ def select_images(
         scores: F1 of every image, by method; see ``per_image_f1``.
         each: number of images for each reason; 0 for no gallery.
         reference: method that the others are compared with.
+        further: file names of further images, with the reason to show each.
 
     Returns:
         Items in the order of the page; empty without images.
@@ -77,8 +82,10 @@ def select_images(
         return []
     truth, images = benchmark.ground_truth, benchmark.split.index.images
     reader = benchmark.split.images
+    ids = {image.file_name: image.id for image in images}
+    chosen = [(ids[name], reason) for name, reason in further]
     return build(
-        benchmark.rows, scores, truth, images, lambda image: read_picture(reader, image).pixels, each, reference
+        benchmark.rows, scores, truth, images, lambda image: read_picture(reader, image).pixels, each, reference, chosen
     )
 
 
@@ -90,6 +97,7 @@ def build(
     read: Callable[[ImageInfo], Pixels],
     each: int,
     reference: str | None = None,
+    further: Sequence[tuple[int, str]] = (),
 ) -> list[GalleryItem]:
     """Choose images, and gather their truth and detections.
 
@@ -101,6 +109,7 @@ def build(
         read: reads the pixels of an image; called for the chosen ones only.
         each: number of images for each reason; see ``choose``.
         reference: method that the others are compared with.
+        further: ids of further images, with the reason to show each.
 
     Returns:
         Items in the order of the page, no image twice; empty if there are no masks to show.
@@ -115,7 +124,9 @@ def build(
     worst = {name: _places(worst_first(own, objects)) for name, own in scores.items()}
     fair = {name: own for name, own in scores.items() if name not in oracles}
     apart = _places(widest_first(fair, objects))
-    choices = choose(scores, objects, each, reference=reference, oracles=oracles)
+    reasons: dict[int, str] = {}
+    for image_id, reason in [*choose(scores, objects, each, reference=reference, oracles=oracles), *further]:
+        reasons.setdefault(image_id, reason)
     return [
         GalleryItem(
             image_id=chosen,
@@ -130,7 +141,7 @@ def build(
             worst={name: places[chosen] for name, places in worst.items() if chosen in places},
             apart=apart.get(chosen),
         )
-        for chosen, reason in with_progress("gallery", choices)
+        for chosen, reason in with_progress("gallery", list(reasons.items()))
     ]
 
 

@@ -73,6 +73,22 @@ def _confusion(true: int | None, found: int | None, image: IntArray, names: Mapp
     return Confusion(true, found, len(image), len(images), [names[image_id] for image_id, _ in images[:_LISTED]])
 
 
+def confused_images(results: Results) -> list[tuple[str, str]]:
+    """Choose an image for each of the most confused pairs of the best method that tells categories apart.
+
+    Returns:
+        File name and reason of each image.
+    """
+    names = {category.id: category.name for category in results.data.categories}
+    for method in results.contenders:
+        entries = results.methods[method].confusion
+        wrong = [e for e in entries or () if e.true is not None and e.found is not None and e.true != e.found]
+        if entries is not None:
+            most = sorted((e for e in wrong if e.images), key=lambda e: -e.count)[:_PAIRS]
+            return [(e.images[0], f"{method} takes {names[e.true]} for {names[e.found]}") for e in most]  # type: ignore[index]
+    return []
+
+
 def confusions(results: Results) -> Section | None:
     """Show a confusion matrix of each method that tells categories apart; None without one."""
     blocks: list[Block] = []

@@ -33,8 +33,11 @@ def gallery(results: Results, items: Sequence[GalleryItem]) -> Section | None:
             lead += ", and those on which the methods differ most"
     lead += (
         ". They show the true objects, or the detections of a method at its score threshold. F1 is class-agnostic, at "
-        "IoU 0.50, of that image alone."
+        "IoU 0.50, of that image alone; hits, errors and missed objects are those that it counts"
     )
+    lead += ", except that an object found as another category is an error." if legend.aware else "."
+    if any(method.category_thresholds for method in results.methods.values()):
+        lead += " Where categories have score thresholds of their own, detections are those that reach them."
     block = Gallery(
         items=shown,
         methods=methods,
@@ -42,7 +45,6 @@ def gallery(results: Results, items: Sequence[GalleryItem]) -> Section | None:
         opening=results.reference if results.reference in methods else next(iter(methods), None),
         images=total,
         categories=[category.name for category in categories] if len(categories) > 1 else [],
-        aware=legend.aware,
         ratio=min(1.6, max(0.75, median(item.width / item.height for item in shown))),
     )
     return Section("gallery", "Gallery", [Paragraph(lead), block])
