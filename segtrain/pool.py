@@ -10,12 +10,12 @@ import signal
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import rich
 
@@ -25,6 +25,8 @@ from segtrain.stopping import await_stop, ignore_stop_signals, stop_requested
 
 T = TypeVar("T")
 R = TypeVar("R")
+A = TypeVar("A", contravariant=True)
+B = TypeVar("B", covariant=True)
 Advance = Callable[[float], None]  # called with the share of an item that was done since the last call
 _PAUSE = 0.5  # seconds between two looks for a signal
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
@@ -66,32 +68,82 @@ def in_processes(
     >>> sorted(in_processes(lambda item, advance: item**2, [3, 4], processes=2))
     [(0, 9), (1, 16)]
     """
-    if min(processes, len(items)) < 2 or not can_fork():
-        for number, item in enumerate(items):
-            yield number, work(item, partial(advance, number))
+    count = min(processes, len(items))
+
+    def work_on(number: int, advance: Advance) -> R:
+        return work(items[number], advance)
+
+    with lasting_processes(work_on, count) as share:
+        yield from share(range(len(items)), advance)
+
+
+class Share(Protocol[A, B]):
+    """Interface of a function that shares tasks among processes, and yields their results as they come."""
+
+    def __call__(self, tasks: Sequence[A], advance: Callable[[int, float], None] = ..., /) -> Iterator[tuple[int, B]]:
+        """Yield the index of each task with its result; ``advance`` as for `in_processes`."""
+        ...
+
+
+@contextmanager
+def lasting_processes(work: Callable[[T, Advance], R], processes: int) -> Iterator[Share[T, R]]:
+    """Keep processes for tasks that come up one after the other; see `in_processes`.
+
+    Args:
+        work: function of a task; tasks and results can be pickled.
+        processes: number of processes; with one, the function is called in this process.
+
+    Yields:
+        Function that shares tasks among them.
+
+    >>> with lasting_processes(lambda task, advance: task**2, processes=2) as share:
+    ...     sorted(share([3, 4])), sorted(share([5]))
+    ([(0, 9), (1, 16)], [(0, 25)])
+    """
+    if processes < 2 or not can_fork():
+        yield partial(_here, work)
         return
-    workers = _start(work, items, min(processes, len(items)))
-    waiting = iter(range(len(items)))
-    busy: dict[Any, _Worker] = {}  # by connection
+    workers = _start(work, processes)
     try:
-        for worker in workers:
-            busy.update(worker.given(next(waiting)))
-        while busy:
-            _hand_on_stop(workers)
-            for connection in wait(list(busy), _PAUSE):
-                worker = busy.pop(connection)
-                number, result, share = worker.answer()
-                if share is not None:
-                    advance(number, share)
-                    busy[worker.connection] = worker
-                    continue
-                following = next(waiting, None)
-                if following is not None:
-                    busy.update(worker.given(following))
-                yield number, result
+        yield partial(_shared, workers)
     finally:
         for worker in workers:
             worker.end()
+
+
+def _no_advance(number: int, share: float) -> None:
+    """Ignore what was done of a task."""
+
+
+def _here(
+    work: Callable[[T, Advance], R], tasks: Sequence[T], advance: Callable[[int, float], None] = _no_advance
+) -> Iterator[tuple[int, R]]:
+    """Work on tasks in this process."""
+    for number, task in enumerate(tasks):
+        yield number, work(task, partial(advance, number))
+
+
+def _shared(
+    workers: Sequence["_Worker"], tasks: Sequence[Any], advance: Callable[[int, float], None] = _no_advance
+) -> Iterator[tuple[int, Any]]:
+    """Share tasks among processes."""
+    waiting = iter(enumerate(tasks))
+    busy: dict[Any, _Worker] = {}  # by connection
+    for worker, task in zip(workers, waiting, strict=False):
+        busy.update(worker.given(*task))
+    while busy:
+        _hand_on_stop(workers)
+        for connection in wait(list(busy), _PAUSE):
+            worker = busy.pop(connection)
+            number, result, share = worker.answer()
+            if share is not None:
+                advance(number, share)
+                busy[worker.connection] = worker
+                continue
+            following = next(waiting, None)
+            if following is not None:
+                busy.update(worker.given(*following))
+            yield number, result
 
 
 def _hand_on_stop(workers: Sequence["_Worker"]) -> None:
@@ -106,7 +158,7 @@ def _hand_on_stop(workers: Sequence["_Worker"]) -> None:
 
 @dataclass(frozen=True)
 class _Worker:
-    """Process that works on one item after the other.
+    """Process that works on one task after the other.
 
     Attributes:
         process: the process.
@@ -116,14 +168,14 @@ class _Worker:
     process: BaseProcess
     connection: Connection
 
-    def given(self, number: int) -> "dict[Connection, _Worker]":
-        """Send the index of an item; return this worker by its connection."""
+    def given(self, number: int, task: object) -> "dict[Connection, _Worker]":
+        """Send a task and its index; return this worker by its connection."""
         with suppress(BrokenPipeError):  # `answer` says that it has gone
-            self.connection.send(number)
+            self.connection.send((number, task))
         return {self.connection: self}
 
     def answer(self) -> tuple[int, Any, float | None]:
-        """Receive the index of an item, and its result or else the share of it that was done."""
+        """Receive the index of a task, and its result or else the share of it that was done."""
         try:
             number, content, share, records = self.connection.recv()
         except (EOFError, OSError):  # the latter if it has ended while it sent
@@ -143,7 +195,7 @@ class _Worker:
         self.process.join()
 
 
-def _start(work: Callable[[Any, Advance], Any], items: Sequence[Any], count: int) -> list[_Worker]:
+def _start(work: Callable[[Any, Advance], Any], count: int) -> list[_Worker]:
     context = multiprocessing.get_context("fork")
     workers: list[_Worker] = []
     # A collection in the processes would write to all objects, which copies the memory that they share.
@@ -153,7 +205,7 @@ def _start(work: Callable[[Any, Advance], Any], items: Sequence[Any], count: int
         for _ in range(count):
             own, other = context.Pipe()
             ours = [*(worker.connection for worker in workers), own]
-            process = context.Process(target=_serve, args=(work, items, other, ours, os.getpid()), daemon=True)
+            process = context.Process(target=_serve, args=(work, other, ours, os.getpid()), daemon=True)
             process.start()
             other.close()
             workers.append(_Worker(process, own))
@@ -161,13 +213,9 @@ def _start(work: Callable[[Any, Advance], Any], items: Sequence[Any], count: int
 
 
 def _serve(
-    work: Callable[[Any, Advance], Any],
-    items: Sequence[Any],
-    connection: Connection,
-    others: Sequence[Connection],
-    parent: int,
+    work: Callable[[Any, Advance], Any], connection: Connection, others: Sequence[Connection], parent: int
 ) -> None:
-    """Work on the items whose indices come through the connection, until it is closed."""
+    """Work on the tasks that come through the connection, until it is closed."""
     _end_with(parent)
     ignore_stop_signals()
     await_stop(signal.SIGUSR1)
@@ -184,9 +232,9 @@ def _serve(
 
     with suppress(EOFError, ConnectionError):
         while True:
-            number = connection.recv()
+            number, task = connection.recv()
             try:
-                result: object = work(items[number], partial(send, number, None))
+                result: object = work(task, partial(send, number, None))
             except Exception as error:
                 result = _sendable(error)
             send(number, result)

@@ -9,7 +9,7 @@ import numpy as np
 
 from segtrain import distributed
 from segtrain.benchmark.fingerprints import digest
-from segtrain.benchmark.methods import CPU, Method, Part, ResultFile, TunedMethod
+from segtrain.benchmark.methods import CPU, Method, Part, ResultFile
 from segtrain.benchmark.row_files import KeptDetections, Origin, RowFiles
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder
 from segtrain.benchmark.tuning import Tuning
@@ -119,9 +119,9 @@ def run_methods(
     Raises:
         SegtrainError: an image cannot be read.
     """
-    tuning.search_side_by_side([method.search for method in methods if isinstance(method, TunedMethod)], processes)
-    for method in methods:
-        method.tune(tuning)
+    with tuning.shared(processes):
+        for method in methods:
+            method.tune(tuning)
     stop_if_asked()
     for method in methods:
         method.join(methods)

@@ -1,216 +1,26 @@
-"""Search for the best settings on training images: the objective, and the calls of Optuna."""
+"""Search for the best settings on training images, by successive halving."""
 
 import time
-import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
-from math import inf, isnan, nan
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
-from torch import Tensor
+from math import ceil, inf, isnan, nan
+from typing import Any
 
 from segtrain import distributed
 from segtrain.benchmark import search_space as spaces
-from segtrain.benchmark.search_space import Candidate, Node, build_segmenter
-from segtrain.data.images.image_files import ImageError
-from segtrain.data.images.image_reader import as_tensor
-from segtrain.data.splits import Split, drop_unreadable
-from segtrain.data.storage.image_store import ImageFile
+from segtrain.benchmark.proposals import Proposals, Setting
+from segtrain.benchmark.search_space import Candidate, Node
+from segtrain.benchmark.setting_scorer import FEW, SOME, SettingScorer
 from segtrain.errors import SegtrainError
-from segtrain.evaluation import GroundTruthSet
-from segtrain.metrics.average_precision import average_precision
-from segtrain.metrics.mean_iou import mean_iou
-from segtrain.records import OBJECT, Prediction, to_predictions
-from segtrain.runtime import seed_everything
 from segtrain.stopping import stop_requested
-from segtrain.values import Positive, PositiveFloat, TunedMetric
+from segtrain.values import Positive, PositiveFloat
 
-KEPT = 2**29  # bytes of decoded images that are kept in memory; the others are read again each time
-RUNGS = (6, 3)  # a trial is first scored on a sixth of the images, then on a third, then on all
-PROMISING = 50.0  # percentile: a trial continues if it is among this share of those that were scored on all images
-STARTUP = 10  # trials drawn at random before the sampler models them
-
-
-class TrainingImages:
-    """Fixed random sample of the training images.
-
-    Args:
-        split: "train", with its image folder.
-        count: number of images; None for all.
-        seed: seed of the sample.
-        skip: True to leave out images that cannot be read.
-        evaluated: files that settings must not be searched on, links resolved.
-
-    Attributes:
-        shared: number of images that were left out because they are evaluated.
-        ids: ids in the order of the draw, so that the first n of them are a random sample as well.
-        ground_truth: ground truth of the images, with a single category.
-        objects: number of labelled objects in the images, without crowds.
-
-    Raises:
-        SegtrainError: all images are evaluated ones, the sample holds no object, or an image cannot be read.
-        ValueError: the split is not "train".
-    """
-
-    def __init__(
-        self, split: Split, count: int | None, seed: int, *, skip: bool, evaluated: Collection[ImageFile] = ()
-    ) -> None:
-        if split.name != "train":
-            raise ValueError(f"settings are searched on the training split alone, not on {split.name}")
-        if split.images is None:
-            raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
-        files = files_of(split)
-        every = [image.id for image in split.index.images if files.get(image.id) not in evaluated]
-        self.shared = len(split.index.images) - len(every)
-        if self.shared and not every:
-            raise SegtrainError("all training images are among the evaluated ones; name others in data.train_*")
-        drawn = np.random.default_rng(seed).permutation(every)[: len(every) if count is None else count].tolist()
-        part = Split(split.name, split.index.subset(drawn), split.images)
-        part = drop_unreadable(part) if skip else part
-        if not part.index.counts.used:
-            images = f"{len(drawn)} training images drawn hold" if len(drawn) > 1 else "training image drawn holds"
-            remedy = "raise tune.images" if len(drawn) < len(every) else "name others in data.train_*"
-            raise SegtrainError(f"the {images} no object; {remedy}")
-        self._images, self._reader = {image.id: image for image in part.index.images}, split.images
-        self.ids: Sequence[int] = [image_id for image_id in drawn if image_id in self._images]
-        self.ground_truth = GroundTruthSet.of(part.index).class_agnostic()
-        self.objects = sum(not truth["iscrowd"] for truth in self.ground_truth.truths)
-        self._kept: dict[int, Tensor] = {}
-        self._bytes = 0
-
-    def read(self, ids: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """Yield the id and the pixels, uint8 RGB (3, H, W), of some of the images."""
-        for image_id in ids:
-            if image_id in self._kept:
-                yield image_id, self._kept[image_id]
-                continue
-            pixels = as_tensor(self._reader.read(self._images[image_id]))
-            if self._bytes + pixels.numel() <= KEPT:
-                self._kept[image_id] = pixels
-                self._bytes += pixels.numel()
-            yield image_id, pixels
-
-
-def files_of(split: Split) -> dict[int, ImageFile]:
-    """Resolve the file of each image, links included; images without a valid file name are left out."""
-    found: dict[int, ImageFile] = {}
-    if split.images is not None:
-        for image in split.index.images:
-            with suppress(ImageError):
-                found[image.id] = split.images.path(image.file_name).resolve()
-    return found
-
-
-class Trial(Protocol):
-    """Interface of one trial of settings, as the sampler provides it."""
-
-    def report(self, value: float, step: int) -> None:
-        """Record the metric on the first ``step`` images."""
-        ...
-
-    def should_prune(self) -> bool:
-        """Return True if other trials were so much better on these images that this one should stop."""
-        ...
-
-
-class Objective:
-    """Objective of a search: scores settings on training images, on few of them first.
-
-    Args:
-        images: training images.
-        metric: class-agnostic metric; mIoU uses every detection.
-        max_dets: detections per image that average precision uses.
-        deadline: time by ``time.perf_counter`` after which trials end; None for none.
-    """
-
-    def __init__(self, images: TrainingImages, metric: TunedMetric, max_dets: int, deadline: float | None) -> None:
-        self._images, self._metric, self._max_dets, self._deadline = images, metric, max_dets, deadline
-        count = len(images.ids)
-        self._rungs = sorted({max(1, count // rung) for rung in RUNGS} | {count})
-
-    def late(self) -> bool:
-        """Return True once the deadline has passed, or a signal asks for an end."""
-        return bool(stop_requested()) or (self._deadline is not None and time.perf_counter() >= self._deadline)
-
-    def __call__(self, node: Node, trial: Trial) -> float:
-        """Compute the metric on all images; nan if the trial is ended early, or the deadline passes.
-
-        Args:
-            node: configuration of a segmenter.
-            trial: receives the metric on the first images, and may end the computation there.
-        """
-        found, value = list[Prediction](), nan
-        for start, stop in zip([0, *self._rungs], self._rungs, strict=False):
-            left = inf if self._deadline is None else self._deadline - time.perf_counter()
-            records = self._segment(distributed.from_first(partial(_Task, node, start, stop, left)))
-            if records is None:
-                return nan
-            found += records
-            value = self._score(found, self._images.ids[:stop])
-            if stop < len(self._images.ids) and not isnan(value):
-                trial.report(value, stop)
-                if trial.should_prune():
-                    return nan
-        return value
-
-    def help_first(self) -> None:
-        """Segment this process's share of the images of each trial, until the first process has made the last one."""
-        while (task := distributed.from_first(_no_task)) is not None:
-            self._segment(task)
-
-    def _segment(self, task: "_Task") -> list[Prediction] | None:
-        """Segment some images, in all processes together.
-
-        Returns:
-            The records in the order of the images; None if the time was up, and in all processes but the first.
-        """
-        ids, deadline = self._images.ids[task.start : task.stop], time.perf_counter() + task.seconds
-        segmenter, own, late = build_segmenter(task.node), list[Prediction](), False
-        for image_id, image in self._images.read(distributed.share(ids)):
-            late = bool(stop_requested()) or time.perf_counter() >= deadline
-            if late:
-                break
-            own += to_predictions(segmenter.segment([image])[0], image_id, [OBJECT])
-        parts = distributed.collect((own, late))
-        if parts is None or any(ended for _, ended in parts):
-            return None
-        place = {image_id: number for number, image_id in enumerate(ids)}
-        return sorted(chain(*(records for records, _ in parts)), key=lambda record: place[record["image_id"]])
-
-    def _score(self, found: Sequence[Prediction], ids: Sequence[int]) -> float:
-        ground_truth = self._images.ground_truth
-        sizes = {image_id: ground_truth.sizes[image_id] for image_id in ids}
-        if self._metric == "miou":
-            return mean_iou(ground_truth.truths, found, category_ids=[OBJECT.id], sizes=sizes).miou
-        precision = average_precision(
-            ground_truth.truths, found, image_ids=ids, category_ids=[OBJECT.id], max_dets=self._max_dets,
-            iou_type="segm", sizes=sizes,
-        )  # fmt: skip
-        return precision.stats[0]
-
-
-class _Task(NamedTuple):
-    """Part of a trial that all processes work on.
-
-    Attributes:
-        node: configuration of the segmenter.
-        start: position of the first image in the order of the draw.
-        stop: position behind the last image.
-        seconds: seconds until the deadline; infinite without one.
-    """
-
-    node: Node
-    start: int
-    stop: int
-    seconds: float
-
-
-def _no_task() -> _Task | None:
-    return None
+BATCH = 48  # settings that are compared on the same parts of images
+KEPT = 16  # one of so many goes on to whole images
+PARENTS = 8  # best settings that new ones are varied from
+FINALISTS = 3  # settings that are scored on all images at the end, as they were good on some
+_BLOCK = 8  # images that the candidates' own settings are scored on at a time
+_STANDING = 1 / 3  # share of the time that the candidates' own settings may take, before images are left out
 
 
 @dataclass(frozen=True)
@@ -219,7 +29,7 @@ class Budget:
 
     Attributes:
         seconds: limit of time; None for no limit.
-        trials: limit of the number of trials; None for no limit.
+        trials: limit of the number of settings that are tried; None for no limit.
 
     Raises:
         SegtrainError: both limits are None.
@@ -251,8 +61,10 @@ class Winner:
         settings: best values of the varied settings, by name; empty if no trial was completed.
         value: metric on all images; nan if no trial was completed.
         standing: best metric of the candidates with their own settings; nan if none of them was completed.
-        trials: number of trials, those that were ended early included.
-        completed: number of trials that were scored on all images.
+        trials: number of settings that were tried, on a few images at least.
+        completed: number of settings that were scored on all images.
+        images: number of these images: all training images, or as many of them as the time allowed.
+        objects: number of true objects in them, without crowds.
         seconds: duration of the search.
     """
 
@@ -262,6 +74,8 @@ class Winner:
     standing: float
     trials: int
     completed: int
+    images: int
+    objects: int
     seconds: float
 
 
@@ -298,123 +112,199 @@ def _candidates(nodes: Mapping[str, Any], space: Mapping[str, Any]) -> list[Cand
 
 def search(
     row: Tuned,
-    images: TrainingImages,
+    scorer: SettingScorer,
     *,
-    metric: TunedMetric,
-    max_dets: int,
     budget: Budget,
     seed: int,
     show: Callable[[float, int, float], None],
 ) -> Winner:
-    """Search settings by multivariate tree-structured Parzen estimators, and end poor trials early.
+    """Search settings by successive halving: many are tried on a few images, and the best of them on more.
 
-    Settings are modelled jointly: after 90 trials on 60 images of nuclei, seeds 0 and 1, mask AP was .393 and .361 for
-    k-means and .364 and .379 for edges; with one model per setting .368, .352, .364, .372 (the standard settings: .354,
-    .352, .364, .372).
+    First the candidates with their own settings are scored on all images, so that nothing worse is ever returned. Then
+    settings come in batches, some drawn anew, most of them variations of the best ones so far. A batch is tried on
+    parts of a few images, other ones each time; one in sixteen goes on to some whole images, and what is better there
+    than the best one so far to all images. The best setting on all images wins.
 
-    Of several processes, the first one chooses the settings, all segment shares of the images, and all get the outcome.
-
-    The first trials are the candidates with their own settings. With ``budget.trials`` the result depends on the seed
-    alone, with ``budget.seconds`` also on the speed of the machine.
+    Of several processes, the first one chooses the settings, all segment, and all get the outcome. With
+    ``budget.trials`` alone the result depends on the seed, and not on the number of processes; with ``budget.seconds``
+    also on the speed of the machine. Where the candidates' own settings would take more than a third of the time, there
+    are fewer images for all settings.
 
     Args:
         row: candidates and their search spaces.
-        images: training images.
-        metric: class-agnostic metric to maximise; mIoU uses every detection.
-        max_dets: detections per image that average precision uses.
+        scorer: scores on training images.
         budget: limits of the search.
-        seed: seed of the sampler, and of random draws that segmenters make.
-        show: called after each trial with the used share of the budget, the number of trials, and the best value so
+        seed: seed of the proposals.
+        show: called with the used share of the budget, the number of settings that were tried, and the best value so
             far, nan without any.
 
-    Source: Falkner et al., BOHB: Robust and Efficient Hyperparameter Optimization at Scale (2018), as in Optuna.
+    Source: Jamieson and Talwalkar, Non-stochastic Best Arm Identification and Hyperparameter Optimization (2016);
+    variations of the best as in Awad et al., DEHB (2021).
     """
-    seed_everything(seed)  # whatever was drawn before, in this process or in the one that it is a fork of
     winner: Winner | None = None
-    objective = Objective(
-        images, metric, max_dets, None if budget.seconds is None else time.perf_counter() + budget.seconds
-    )
     if distributed.is_first():
-        winner = _search(row, objective, budget, seed, show)
-        distributed.from_first(_no_task)
+        winner = _Search(row, scorer, budget, seed, show).run()
+        scorer.end()
     else:
-        objective.help_first()
+        scorer.help_first()
     winner = distributed.from_first(lambda: winner)
     assert winner is not None
     return winner
 
 
-def _search(
-    row: Tuned, objective: Objective, budget: Budget, seed: int, show: Callable[[float, int, float], None]
-) -> Winner:
-    started = time.perf_counter()
-    import optuna  # half a second to import
+class _Search:
+    """State of a search; see `search`."""
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    searched = sum(bool(candidate.dimensions) for candidate in row.candidates)
-    with warnings.catch_warnings():  # `group` models the settings of each candidate apart
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, multivariate=True, group=True)
-    study = optuna.create_study(
-        direction="maximize",
-        sampler=sampler,
-        pruner=optuna.pruners.PercentilePruner(PROMISING, n_startup_trials=searched),
-    )
-    best, won, value, standing, trials, completed = row.candidates[0].node, dict[str, Any](), nan, nan, 0, 0
-    known: dict[str, float] = {}  # by settings: the sampler may propose the same ones again
-    settings = sum(candidate.size for candidate in row.candidates)
-    for trial, node, values in _proposals(study, row.candidates):
-        key = repr(node)
-        if key not in known:
-            known[key] = objective(node, trial)
-        if objective.late() and isnan(known[key]):
-            break
-        trials += 1
-        if isnan(known[key]):
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    def __init__(
+        self,
+        row: Tuned,
+        scorer: SettingScorer,
+        budget: Budget,
+        seed: int,
+        show: Callable[[float, int, float], None],
+    ) -> None:
+        self._row, self._scorer, self._budget, self._show = row, scorer, budget, show
+        self._proposals = Proposals(row.candidates, seed)
+        self._started = time.perf_counter()
+        self._deadline = inf if budget.seconds is None else self._started + budget.seconds
+        self._views = scorer.views
+        self._tried = 0
+        self._batches = 0
+        self._parts: dict[Setting, list[Any]] = {}  # by setting that was scored on some images: its scores of these
+        self._on_some: dict[Setting, float] = {}
+        self._on_all: dict[Setting, float] = {}
+        self._segmented = 0  # views of batches
+        self._completing = 0  # views of settings that were scored on all images after that
+
+    def run(self) -> Winner:
+        """Search until the budget is used."""
+        standing = self._score_standing()
+        before = self._best(standing)
+        if self._on_all:
+            self._try_batches()
+            self._complete(FINALISTS)
+        best = self._best(list(self._on_all))
+        seconds = time.perf_counter() - self._started
+        objects = sum(len(view.objects) for view in self._views)
+        counts = self._tried, len(self._on_all), len(self._views), objects
+        if best is None:
+            return Winner(self._row.candidates[0].node, {}, nan, nan, *counts, seconds)
+        node, settings = self._proposals.node(best), self._proposals.described(best)
+        assert before is not None
+        return Winner(node, settings, self._on_all[best], self._on_all[before], *counts, seconds)
+
+    def _score_standing(self) -> list[Setting]:
+        """Score the candidates with their own settings, on as many images as there is time for."""
+        settings = self._proposals.standing()[: self._budget.trials]
+        nodes = [self._proposals.node(setting) for setting in settings]
+        parts: list[list[Any]] = [[] for _ in settings]
+        allowed = inf if self._budget.seconds is None else _STANDING * self._budget.seconds
+        done = 0
+        while done < len(self._views):
+            block = self._views[done : done + _BLOCK]
+            began = time.perf_counter()
+            if done and began - self._started + (began - self._started) / done * len(block) > allowed:
+                break
+            found = self._scorer.segment(nodes, block, self._deadline)
+            if found is None:
+                break
+            for own, new in zip(parts, found, strict=True):
+                own += new
+            done += len(block)
+            self._tried = len(settings)
+            self._tell()
+        self._views = self._views[: done or None]
+        for setting, own in zip(settings, parts, strict=True):
+            if done:
+                self._on_some[setting] = self._scorer.value(self._some, own[: len(self._some)])
+                self._on_all[setting] = self._scorer.value(self._views, own)
+        self._tell()
+        return settings
+
+    @property
+    def _some(self) -> Sequence[Any]:
+        return self._views[:SOME]
+
+    def _try_batches(self) -> None:
+        """Try batches of settings until the budget is used, or all settings are known."""
+        longest = 0.0
+        while not self._late():
+            began = time.perf_counter()
+            if began + longest > self._deadline:
+                return
+            left = BATCH if self._budget.trials is None else min(BATCH, self._budget.trials - self._tried)
+            settings = self._proposals.draw(left, self._parents())
+            if not settings or not self._try_batch(settings):
+                return
+            self._tell()
+            if self._completing <= self._segmented and self._is_better_on_some():
+                self._complete(1)
+            longest = max(longest, time.perf_counter() - began)
+
+    def _try_batch(self, settings: Sequence[Setting]) -> bool:
+        """Score settings on parts of a few images, and the best of them on some images; False if the time was up."""
+        if len(self._views) > FEW:
+            first = self._batches * FEW
+            parts = [self._scorer.parts[place % len(self._some)] for place in range(first, first + FEW)]
+            found = self._segment(settings, parts)
+            if found is None:
+                return False
+            self._segmented += len(settings) * FEW
+            values = {setting: self._scorer.value(parts, own) for setting, own in zip(settings, found, strict=True)}
+            kept = _ranked(values)[: ceil(len(settings) / KEPT)]
         else:
-            study.tell(trial, known[key])
-            completed += 1
-            if not known[key] <= value:  # true as well while there is none
-                best, won, value = node, values, known[key]
-        if trials <= len(row.candidates):
-            standing = value
-        show(budget.used(trials, time.perf_counter() - started), trials, value)
-        if objective.late() or trials == budget.trials or len(known) == settings:
-            break
-    return Winner(best, won, value, standing, trials, completed, time.perf_counter() - started)
+            kept = list(settings)
+        self._batches += 1
+        self._tried += len(settings)
+        found = self._segment(sorted(kept), self._some)
+        if found is None:
+            return False
+        self._segmented += len(kept) * len(self._some)
+        for setting, own in zip(sorted(kept), found, strict=True):
+            self._on_some[setting] = self._scorer.value(self._some, own)
+            if len(self._some) == len(self._views):
+                self._on_all[setting] = self._on_some[setting]
+            else:
+                self._parts[setting] = own
+        return True
+
+    def _complete(self, count: int) -> None:
+        """Score the best settings on some images on all images, unless they were so before or the time is up."""
+        rest = self._views[len(self._some) :]
+        waiting = {setting: self._on_some[setting] for setting in self._parts}
+        for setting in _ranked(waiting)[:count]:
+            found = self._segment([setting], rest)
+            if found is None:
+                return
+            self._completing += len(rest)
+            self._on_all[setting] = self._scorer.value(self._views, [*self._parts.pop(setting), *found[0]])
+            self._tell()
+
+    def _is_better_on_some(self) -> bool:
+        """Tell whether a setting that was not scored on all images beats the best one that was, on some images."""
+        best, waiting = self._best(list(self._on_all)), _ranked({one: self._on_some[one] for one in self._parts})
+        return best is not None and bool(waiting) and not self._on_some[waiting[0]] <= self._on_some[best]
+
+    def _segment(self, settings: Sequence[Setting], views: Sequence[Any]) -> list[list[Any]] | None:
+        return self._scorer.segment([self._proposals.node(one) for one in settings], views, self._deadline)
+
+    def _parents(self) -> list[Setting]:
+        return _ranked(self._on_some)[:PARENTS]
+
+    def _best(self, settings: Sequence[Setting]) -> Setting | None:
+        """Return the best of the settings that were scored on all images, the first of equal ones."""
+        known = {setting: self._on_all[setting] for setting in settings if setting in self._on_all}
+        return next(iter(_ranked(known)), None)
+
+    def _late(self) -> bool:
+        return bool(stop_requested()) or time.perf_counter() >= self._deadline
+
+    def _tell(self) -> None:
+        best = self._best(list(self._on_all))
+        used = self._budget.used(self._tried, time.perf_counter() - self._started)
+        self._show(used, self._tried, nan if best is None else self._on_all[best])
 
 
-def _proposals(study: Any, row: Sequence[Candidate]) -> Iterator[tuple[Any, Node, dict[str, Any]]]:
-    """Yield trials with their configurations and settings: the candidates' own first, then those of the sampler.
-
-    Candidates without a search space are not given to the sampler, which would propose them repeatedly.
-    """
-    searched = [candidate for candidate in row if candidate.dimensions]
-    for candidate in row:
-        if candidate.dimensions:
-            study.enqueue_trial({"candidate": candidate.name, **_own_places(candidate)})
-            yield _drawn(study.ask(), searched)
-        else:
-            yield study.ask(), candidate.node, {candidate.name: ""}
-    while searched:
-        yield _drawn(study.ask(), searched)
-
-
-def _own_places(candidate: Candidate) -> dict[str, int]:
-    """Return the positions of the candidate's own values in the lists of values."""
-    pairs = zip(candidate.dimensions, candidate.own_values(), strict=True)
-    return {f"{candidate.name}.{dimension.name}": dimension.values.index(own) for dimension, own in pairs}
-
-
-def _drawn(trial: Any, searched: Sequence[Candidate]) -> tuple[Any, Node, dict[str, Any]]:
-    """Return a trial with its configuration and settings; the sampler draws indices into the lists of values."""
-    names = [candidate.name for candidate in searched]
-    candidate = searched[names.index(trial.suggest_categorical("candidate", names))]
-    values = []
-    for dimension in candidate.dimensions:
-        name, places = f"{candidate.name}.{dimension.name}", range(len(dimension.values))
-        place = trial.suggest_int(name, 0, places[-1]) if dimension.ordered else trial.suggest_categorical(name, places)
-        values.append(dimension.values[place])
-    named = zip([dimension.path[-1] for dimension in candidate.dimensions], values, strict=True)
-    return trial, candidate.with_values(values), {candidate.name: "", **dict(named)}
+def _ranked(values: Mapping[Setting, float]) -> list[Setting]:
+    """Sort settings by their values, the best first; undefined values come last."""
+    return sorted(values, key=lambda setting: inf if isnan(values[setting]) else -values[setting])

@@ -2,7 +2,8 @@
 
 import logging
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
@@ -10,15 +11,16 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 from segtrain import distributed
 from segtrain.benchmark.fingerprints import digest, of_code, of_data, of_node
 from segtrain.benchmark.row_files import RowFiles
-from segtrain.benchmark.search import Budget, TrainingImages, Tuned, Winner, files_of, search
+from segtrain.benchmark.search import Budget, Tuned, Winner, search
 from segtrain.benchmark.search_space import build_segmenter
-from segtrain.console import progress
+from segtrain.benchmark.setting_scorer import SettingScorer
+from segtrain.benchmark.training_images import TrainingImages, files_of
+from segtrain.console import counted, progress
 from segtrain.data.open_data import open_data
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import as_yaml, quote_override
-from segtrain.pool import can_fork, in_processes
 from segtrain.segmenters import Segmenter
 from segtrain.stopping import finishing_work, stop_if_asked, stop_requested
 from segtrain.values import TunedMetric
@@ -105,6 +107,9 @@ class Tuning:
         self._winners: dict[str, Winner] = {}
         self._budget: Budget | None = None
         self._images: TrainingImages | None = None
+        self._processes = 1
+        self._scorer: SettingScorer | None = None  # made with the first search, as are its processes
+        self._sharing = ExitStack()
 
     def open(
         self, methods: Sequence[AnyMethod], split_seed: int, val_ids: Collection[int] | None, evaluated: Split
@@ -141,32 +146,16 @@ class Tuning:
             self._note(f"{shared} training images are evaluated too; settings were searched on the others")
         return list(methods)
 
-    def search_side_by_side(self, searches: Sequence[Search], processes: int) -> None:
-        """Search the settings of several methods at a time; `search` finds the outcomes.
+    @contextmanager
+    def shared(self, processes: int) -> Iterator[None]:
+        """Share the searches inside among forks of this process.
 
         Args:
-            searches: the searches.
-            processes: number of forks of this process that share the searches.
+            processes: number of forks.
         """
-        if processes < 2 or distributed.size() > 1 or not can_fork():
-            return
-        left = [one for one in searches if self._known(one) is None]
-        if len(left) < 2:
-            return
-
-        def work(one: Search, advance: Callable[[float], None]) -> Winner:
-            shares = [0.0]
-
-            def show(share: float, trials: int, best: float) -> None:
-                advance(share - shares[-1])
-                shares.append(share)
-
-            return self._search(one, show)
-
-        with finishing_work(), progress("tuning") as stage:
-            winners = in_processes(work, left, processes, lambda _, share: stage.advance(share / len(left)))
-            for number, winner in winners:
-                self._keep(left[number], winner)
+        self._processes = processes
+        with self._sharing:
+            yield
 
     def search(self, one: Search) -> Found:
         """Search the settings of a method, and save the best ones as a segmenter.
@@ -178,22 +167,20 @@ class Tuning:
             SegtrainError: an image cannot be read.
             Stopped: a signal was received before any trial was completed.
         """
-        assert self._images is not None
         name, space = one.name, one.space
-        images = len(self._images.ids)
         winner = self._winner(one)
-        outcome = f"{self._metric} {winner.value:.4f}" if winner.completed else "no trial ended in time, as it stands"
-        outcome += f", on {images} training images; {winner.trials} trials, {winner.seconds:.0f} s"
+        outcome = f"{self._metric} {winner.value:.4f}" if winner.completed else "no setting was scored in time"
+        outcome += f", the best of {tried(winner)} in {winner.seconds:.0f} s" if winner.completed else ""
         logger.info("%s: %s", name, outcome)
         if not winner.completed:
-            self.notes.append(f"{name} is not tuned: {outcome}; give it more with tune.seconds=")
-        description = f"{space.description.rstrip('.')}: {_describe(winner, self._metric, images)}"
+            self.notes.append(f"{name} is not tuned: {outcome}, and it stays as it is; raise tune.seconds")
+        description = f"{space.description.rstrip('.')}: {_describe(winner, self._metric)}"
         # Only keys that the node has are changed.
         changes = {"description": description, "variant": "tuned"}
         node = {**winner.node, **{key: value for key, value in changes.items() if key in winner.node}}
         if distributed.is_first():
             self._save(name, node, outcome)
-        costs: Costs = {"training_images": images, "training_objects": self._images.objects}
+        costs: Costs = {"training_images": winner.images, "training_objects": winner.objects}
         found = of_node(node, seed=self._seed)
         return Found(build_segmenter(node), found, {"tuning_seconds": winner.seconds, **costs})
 
@@ -203,7 +190,7 @@ class Tuning:
         if known is None:
             with finishing_work(), progress(f"tuning {one.name}") as stage:
                 known = self._search(
-                    one, lambda share, trials, best: stage.update(share, f"{trials} trials, best {best:.3f}")
+                    one, lambda share, trials, best: stage.update(share, f"{trials} settings, best {best:.3f}")
                 )
             if distributed.is_first():
                 self._keep(one, known)
@@ -214,15 +201,10 @@ class Tuning:
     def _search(self, one: Search, show: Callable[[float, int, float], None]) -> Winner:
         assert self._images is not None
         assert self._budget is not None
-        return search(
-            one.space,
-            self._images,
-            metric=self._metric,
-            max_dets=self._data["max_dets"],
-            budget=self._budget,
-            seed=self._seed,
-            show=show,
-        )
+        if self._scorer is None:
+            self._scorer = SettingScorer(self._images, self._metric, self._data["max_dets"], self._seed)
+            self._sharing.enter_context(self._scorer.shared(self._processes))
+        return search(one.space, self._scorer, budget=self._budget, seed=self._seed, show=show)
 
     def _fingerprint(self, one: Search) -> str:
         settings = [self._metric, self._data["max_dets"], self._limits, self._seed]
@@ -260,17 +242,31 @@ class Tuning:
         write_atomically(self._folder / "segmenter" / f"{option}.yaml", head + as_yaml(node))
 
 
-def _describe(winner: Winner, metric: TunedMetric, images: int) -> str:
+def _describe(winner: Winner, metric: TunedMetric) -> str:
     """Describe the result of a search for the report."""
     if not winner.completed:
-        return "as it stands, as no trial ended in time."
-    searched = f"{winner.trials} trials on {images} training images"
+        return "as it stands, as no setting was scored in time."
+    searched = tried(winner)
     if not winner.value > winner.standing:
         name = next(iter(winner.settings))
-        return f"{name} as it stands, as nothing better was found in {searched} ({metric} {winner.value:.3f})."
+        return f"{name} as it stands, as nothing better was found among {searched} ({metric} {winner.value:.3f})."
     settings = ", ".join(f"{name} {_in_words(value)}".strip() for name, value in winner.settings.items())
     before = "" if isnan(winner.standing) else f", untuned at best {winner.standing:.3f}"
     return f"{settings}. The best of {searched}: {metric} {winner.value:.3f}{before}."
+
+
+def tried(winner: Winner) -> str:
+    """Say how many settings were tried, and on how many images.
+
+    >>> tried(Winner({}, {}, 0.5, 0.4, trials=300, completed=9, images=60, objects=900, seconds=20.0))
+    '300 settings on up to 60 training images, 9 of them on all'
+    >>> tried(Winner({}, {}, 0.5, 0.4, trials=3, completed=3, images=5, objects=12, seconds=1.0))
+    '3 settings on 5 training images'
+    """
+    settings, images = counted(winner.trials, "setting"), counted(winner.images, "training image")
+    if winner.completed == winner.trials:
+        return f"{settings} on {images}"
+    return f"{settings} on up to {images}, {winner.completed} of them on all"
 
 
 def _in_words(value: Any) -> str:

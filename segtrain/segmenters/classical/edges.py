@@ -19,6 +19,7 @@ from segtrain.segmenters.classical.regions import (
     strips,
     with_halo,
 )
+from segtrain.segmenters.classical.shared_steps import shared_step
 from segtrain.values import Natural, NonNegativeFloat
 
 LAPLACE = np.array([[1, 1, 1], [1, -8, 1], [1, 1, 1]], dtype=np.float32)
@@ -89,18 +90,32 @@ def canny(
         raise SegtrainError(
             f"canny: low={low:g} is above high={high:g}; edges go on down to low from where they reach high"
         )
-    disc = disk(close)
-    # The border is repeated outside: neither Canny nor closing then sees an end of the image there.
-    edges = _canny_edges(np.pad(grey_of(image), close + 2, mode="edge"), sigma, low, high)
-    edges = ndimage.binary_closing(edges, disc)[close + 2 : -close - 2, close + 2 : -close - 2]
+    return finish(_canny_objects(grey_of(image), sigma, low, high, close, polarity))
+
+
+@shared_step
+def _canny_objects(
+    grey: Float32Array, sigma: float, low: float, high: float, close: int, polarity: Polarity
+) -> BoolArray:
+    """Find the pixels of objects, areas that Canny's edges separate from the background."""
+    edges = _closed_edges(grey, sigma, low, high, close)
     # Edges are 8-connected lines, so the areas between them are 4-connected; number 0 is the edges themselves.
     between = measure.label(~edges, connectivity=1)
-    objects = objects_among(between, grey_of(image), polarity)
+    objects = objects_among(between, grey, polarity)
     if polarity != "border":
         objects |= edges
     # Edges that enclose nothing are thinner than the disc, so opening removes them.
-    objects = ndimage.binary_opening(objects, disc)
-    return finish(objects)
+    opened: BoolArray = ndimage.binary_opening(objects, disk(close))
+    return opened
+
+
+@shared_step
+def _closed_edges(grey: Float32Array, sigma: float, low: float, high: float, close: int) -> BoolArray:
+    """Find Canny's edges, with their gaps closed."""
+    # The border is repeated outside: neither Canny nor closing then sees an end of the image there.
+    edges = _canny_edges(np.pad(grey, close + 2, mode="edge"), sigma, low, high)
+    closed: BoolArray = ndimage.binary_closing(edges, disk(close))[close + 2 : -close - 2, close + 2 : -close - 2]
+    return closed
 
 
 def sobel_edges(grey: Float32Array) -> BoolArray:

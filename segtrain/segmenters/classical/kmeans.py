@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage import color
 from threadpoolctl import ThreadpoolController
 
-from segtrain.arrays import Float32Array, FloatArray
+from segtrain.arrays import BoolArray, Float32Array, FloatArray
 from segtrain.errors import SegtrainError
 from segtrain.segmenters.classical.postprocess import WATERSHED, MaskPostprocessing
 from segtrain.segmenters.classical.regions import (
@@ -95,10 +95,23 @@ def colour_clusters(
     """
     if space not in get_args(Space):
         raise SegtrainError(f"space {space!r} is unknown; use {', '.join(get_args(Space))}")
+    return finish(_cluster_objects(image, space, denoise, clusters, bits, restarts, seed, polarity))
+
+
+@shared_step
+def _cluster_objects(
+    image: ImageArray,
+    space: Space,
+    denoise: float,
+    clusters: int,
+    bits: int,
+    restarts: int,
+    seed: int,
+    polarity: Polarity,
+) -> BoolArray:
+    """Find the pixels of the clusters that are objects."""
     segments, grey = _clusters_of_colours(image, space, denoise, clusters, bits, restarts, seed)
-    objects = objects_among(segments, grey, polarity)
-    del grey, segments  # each as large as the image
-    return finish(objects)
+    return objects_among(segments, grey, polarity)
 
 
 @shared_step

@@ -10,6 +10,7 @@ from skimage.morphology import disk
 
 from segtrain.arrays import BoolArray
 from segtrain.segmenters.classical.regions import LabelMap, components
+from segtrain.segmenters.classical.shared_steps import shared_step
 from segtrain.segmenters.classical.watershed import split_touching
 from segtrain.values import Natural, NonNegativeFloat, Positive
 
@@ -52,7 +53,7 @@ class MaskPostprocessing:
         if self.watershed:
             labels = split_touching(objects, smoothing=self.smoothing, min_distance=self.min_distance)
         else:
-            labels = components(objects)
+            labels = _connected(objects)
         if self.grow > 0:
             return np.asarray(segmentation.expand_labels(labels, self.grow))
         if self.grow < 0:
@@ -62,16 +63,37 @@ class MaskPostprocessing:
 
     def _tidy(self, objects: BoolArray) -> BoolArray:
         if self.closing:
-            objects = _framed(ndimage.binary_closing, objects, self.closing)
+            objects = _closed(objects, self.closing)
         if self.fill:
-            objects = ndimage.binary_fill_holes(objects)
+            objects = _filled(objects)
         if self.opening:
-            objects = _framed(ndimage.binary_opening, objects, self.opening)
+            objects = _opened(objects, self.opening)
         return objects
 
 
 WATERSHED = MaskPostprocessing()
 FILLED_WATERSHED = MaskPostprocessing(fill=True)
+
+
+@shared_step
+def _closed(objects: BoolArray, radius: int) -> BoolArray:
+    return _framed(ndimage.binary_closing, objects, radius)
+
+
+@shared_step
+def _filled(objects: BoolArray) -> BoolArray:
+    filled: BoolArray = ndimage.binary_fill_holes(objects)
+    return filled
+
+
+@shared_step
+def _opened(objects: BoolArray, radius: int) -> BoolArray:
+    return _framed(ndimage.binary_opening, objects, radius)
+
+
+@shared_step
+def _connected(objects: BoolArray) -> LabelMap:
+    return components(objects)
 
 
 def _framed(operation: Callable[..., BoolArray], objects: BoolArray, radius: int) -> BoolArray:

@@ -9,19 +9,21 @@ import numpy as np
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_MOST = 2**28  # bytes of results that are remembered; of more, the oldest are forgotten
 # Results by function and arguments, with the arguments, which must live as long as their identity is used.
 _known: dict[Any, tuple[Any, Any]] | None = None
+_bytes = 0
 
 
 @contextmanager
 def sharing_steps() -> Iterator[None]:
     """Remember the results of `shared_step` functions inside; the block is to deal with a single image."""
-    global _known
-    before, _known = _known, {}
+    global _known, _bytes
+    before, _known, _bytes = (_known, _bytes), {}, 0
     try:
         yield
     finally:
-        _known = before
+        _known, _bytes = before
 
 
 def shared_step(function: Callable[P, R]) -> Callable[P, R]:
@@ -45,14 +47,30 @@ def shared_step(function: Callable[P, R]) -> Callable[P, R]:
         key = (function, *map(_identity, given), *((name, _identity(value)) for name, value in sorted(named.items())))
         if key not in _known:
             result = function(*given, **named)
-            for array in result if isinstance(result, tuple) else (result,):
-                if isinstance(array, np.ndarray):
-                    array.flags.writeable = False
-            _known[key] = (given, named), result
-        found: R = _known[key][1]
-        return found
+            for array in _arrays_of(result):
+                array.flags.writeable = False
+            _remember(key, ((given, named), result))
+        else:
+            result = _known[key][1]
+        return result
 
     return call
+
+
+def _remember(key: object, entry: tuple[Any, Any]) -> None:
+    """Keep a result with its arguments, and forget the oldest ones where there are too many."""
+    global _bytes
+    assert _known is not None
+    _known[key] = entry
+    _bytes += sum(array.nbytes for array in _arrays_of(entry[1]))
+    while _bytes > _MOST and len(_known) > 1:
+        _, oldest = _known.pop(next(iter(_known)))
+        _bytes -= sum(array.nbytes for array in _arrays_of(oldest))
+
+
+def _arrays_of(result: object) -> list[np.ndarray[Any, Any]]:
+    """List the arrays of a result."""
+    return [array for array in (result if isinstance(result, tuple) else (result,)) if isinstance(array, np.ndarray)]
 
 
 def _identity(value: object) -> object:

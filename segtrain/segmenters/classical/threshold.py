@@ -134,7 +134,14 @@ def local(
     2
     """
     grey = _with_bright_objects(smoothed(grey_of(image), denoise), polarity)
-    return finish(grey > smoothed(grey, window) + offset * np.ptp(grey))
+    return finish(_above_surroundings(grey, window, offset))
+
+
+@shared_step
+def _above_surroundings(grey: Float32Array, window: float, offset: float) -> BoolArray:
+    """Find the pixels that exceed their surroundings by a share of the range of grey."""
+    above: BoolArray = grey > smoothed(grey, window) + offset * np.ptp(grey)
+    return above
 
 
 @shared_step

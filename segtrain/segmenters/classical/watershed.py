@@ -14,6 +14,7 @@ from segtrain.segmenters.classical.shared_steps import shared_step
 _MARGIN = 64  # rows around a strip at first; where objects are thicker, it grows
 
 
+@shared_step
 def split_touching(objects: BoolArray, *, smoothing: float, min_distance: int) -> LabelMap:
     """Split touching objects by a watershed of the distance to the background.
 
@@ -62,11 +63,7 @@ class _Heights:
         return depth
 
     def _compute(self, rows: slice) -> FloatArray:
-        rows = slice(rows.start, min(rows.stop, len(self._objects)))
-        around, own = with_halo(rows, int(4 * self._sigma + 0.5))  # SciPy's Gaussian ends at 4 sigma
-        distance = _distance_in_strip(self._objects, around.start, min(around.stop, len(self._objects)))
-        smooth: FloatArray = ndimage.gaussian_filter(distance, self._sigma)[own]
-        return smooth
+        return _smooth_distance_in_strip(self._objects, self._sigma, rows.start, min(rows.stop, len(self._objects)))
 
 
 def _flooded(depths: Callable[[slice], FloatArray], seeds: IntArray, connected: LabelMap) -> LabelMap:
@@ -126,6 +123,15 @@ def _row_ranges(connected: LabelMap) -> tuple[IntArray, IntArray]:
         first[connected[row]] = row
     first[0] = last[0] = -1
     return first, last
+
+
+@shared_step
+def _smooth_distance_in_strip(objects: BoolArray, sigma: float, start: int, stop: int) -> FloatArray:
+    """Compute the distances of some rows, smoothed by a Gaussian."""
+    around, own = with_halo(slice(start, stop), int(4 * sigma + 0.5))  # SciPy's Gaussian ends at 4 sigma
+    distance = _distance_in_strip(objects, around.start, min(around.stop, len(objects)))
+    smooth: FloatArray = ndimage.gaussian_filter(distance, sigma)[own]
+    return smooth
 
 
 @shared_step
