@@ -211,11 +211,11 @@ def seed_draws(seed: int) -> None:
     >>> bool(torch.rand(1) == first)
     True
     """
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         seed_everything(seed)
         return
     random.seed(seed)
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries that still use the global generator
     torch.default_generator.manual_seed(seed)
 
 

@@ -15,7 +15,7 @@ import torch
 
 from segtrain import pool
 from segtrain.errors import SegtrainError
-from segtrain.pool import Advance, in_processes
+from segtrain.pool import Advance, in_processes, lasting_processes
 from segtrain.stopping import finishing_work, stop_requested, stop_signals
 
 logger = logging.getLogger("segtrain.test")
@@ -31,6 +31,20 @@ def test_every_item_has_its_result_and_all_processes_work() -> None:
     processes = {process for _, process in found.values()}
     assert len(processes) == 2
     assert os.getpid() not in processes
+
+
+def test_lasting_processes_work_on_what_comes_up() -> None:
+    def work(task: str, advance: Advance) -> tuple[str, int]:
+        advance(1.0)
+        return task.upper(), os.getpid()
+
+    advanced: list[tuple[int, float]] = []
+    with lasting_processes(work, 2) as share:
+        first, second = (dict(share(tasks, lambda *done: advanced.append(done))) for tasks in (["a", "b", "c"], ["d"]))
+    assert [first[number][0] for number in range(3)] == ["A", "B", "C"]
+    assert second[0][0] == "D"
+    assert second[0][1] in {process for _, process in first.values()}
+    assert sorted(advanced) == [(0, 1.0), (0, 1.0), (1, 1.0), (2, 1.0)]
 
 
 @pytest.mark.parametrize(("items", "processes"), [([4], 2), ([4, 5], 1)])

@@ -18,7 +18,7 @@ from segtrain.data.splits import Split, fingerprint_of
 # Libraries whose versions may change a mask or a number.
 _LIBRARIES = (
     "numpy", "scipy", "scikit-image", "scikit-learn", "opencv-python-headless", "pillow", "tifffile", "torch",
-    "torchvision", "pycocotools", "hotcoco", "optuna",
+    "torchvision", "pycocotools", "hotcoco",
 )  # fmt: skip
 # Keys of ``data`` that state the place of the data, but neither their content nor how they are read.
 PLACES = frozenset(

@@ -171,7 +171,7 @@ def test_the_fingerprint_of_a_node_covers_every_file_that_it_names(tmp_path: Pat
     assert len(set(found)) == 3
 
 
-def test_the_fingerprint_of_the_code_follows_the_library_that_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fingerprint_of_the_code_follows_the_libraries_that_segment(monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprints.of_code.__wrapped__()
-    monkeypatch.setattr(fingerprints, "_version", lambda name: "0.1" if name == "optuna" else version(name))
+    monkeypatch.setattr(fingerprints, "_version", lambda name: "0.1" if name == "scikit-image" else version(name))
     assert fingerprints.of_code.__wrapped__() != before

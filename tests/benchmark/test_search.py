@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from segtrain.benchmark.search import Budget, Tuned, Winner, search
+from segtrain.benchmark.search_space import build_segmenter
 from segtrain.benchmark.setting_scorer import SettingScorer
 from segtrain.benchmark.training_images import TrainingImages
-from segtrain.benchmark.search_space import build_segmenter
 from segtrain.data.splits import Split, open_splits
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import GroundTruthSet, predict, score
