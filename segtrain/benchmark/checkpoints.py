@@ -64,7 +64,8 @@ class EvaluatedCheckpoint:
             SegtrainError: the checkpoint is missing, or cannot be read.
         """
         path = checkpoint_file(path)
-        return cls(path.absolute(), load_checkpoint(path))
+        # The network is loaded from the file: the weights of all runs of a sweep would fill the memory.
+        return cls(path.absolute(), replace(load_checkpoint(path), model={}))
 
     @property
     def seed(self) -> int:

@@ -14,6 +14,7 @@ from segtrain.training.checkpoint import checkpoint_file
 from segtrain.training.sweep_journal import JOURNAL, SweepJob, differing_keys, read_journal
 
 logger = logging.getLogger(__name__)
+_STATES = {"failed": "has failed", "pruned": "was pruned"}
 _MULTIRUN = "multirun.yaml"  # that Hydra writes into the folder of every sweep
 
 
@@ -118,7 +119,7 @@ def _job(folder: Path, job: SweepJob, keys: Sequence[str]) -> _Run:
     if job.state == "finished":
         return _checked(folder)
     settings = " ".join(f"{key}={value}" for key, value in job.settings.items() if key in keys)
-    state = "has failed" if job.state == "failed" else "is not finished"
+    state = _STATES.get(job.state, "is not finished")
     return _Run(folder, f"({settings}) {state}" if settings else state)
 
 

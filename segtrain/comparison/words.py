@@ -35,6 +35,8 @@ def describe_pairing(compared: ComparedResults) -> list[str]:
             f"Unpaired{which}: {reason}. Intervals and p come from the two stored intervals as if these were "
             "independent; categories and strata have no intervals."
         )
+    if compared.same_data is False:
+        sentences.append("As the data differ, a change may be one of the data and not of the method.")
     return sentences
 
 
