@@ -273,7 +273,7 @@ def _validation_seconds(trainer: Trainer, validation: Split, *, twice: bool) -> 
         assert windows is not None
         first = image.read(windows[0])
         with trainer.threads.validating(), evaluating(trainer.learner.averaged):
-            for _ in range(1 + twice):
+            for _ in range(2):  # the first one warms up what all the others find warm
                 took = len(windows) * timed(lambda: network.segment([first]), device)
     elif image is not None:
         pixels = as_tensor(image)

@@ -153,6 +153,8 @@ def _without_dots(crop: npt.NDArray[np.uint8], x: int, y: int, scale: float) -> 
 
 def _placed(pixels: npt.NDArray[np.int32], x: int, y: int, scale: float) -> IntArray:
     """Scale the centres of pixels (N, 2) of a crop at (x, y) to whole units."""
+    if scale == 1:
+        return pixels + np.array([x, y])
     # A pixel's centre lies half a pixel from its corner, before and after scaling.
     places: IntArray = np.rint((pixels + np.array([x + 0.5, y + 0.5])) * scale - 0.5).astype(np.int64)
     return places
@@ -160,13 +162,15 @@ def _placed(pixels: npt.NDArray[np.int32], x: int, y: int, scale: float) -> IntA
 
 def _closed(places: IntArray) -> str:
     """Write a closed line through (N, 2) points; a dot of one unit if they are all the same."""
-    steps = np.diff(places, axis=0)
-    steps = steps[steps.any(axis=1)]
-    start = f"M{places[0, 0]} {places[0, 1]}"
-    if not len(steps):
+    (x, y), *others = places.tolist()  # few points, on which arrays are slower
+    start, steps = f"M{x} {y}", list[int]()
+    for to_x, to_y in others:
+        if to_x != x or to_y != y:
+            steps += to_x - x, to_y - y
+            x, y = to_x, to_y
+    if not steps:
         return start + "h1v1h-1z"
-    numbers = " ".join(map(str, steps.ravel().tolist())).replace(" -", "-")
-    return f"{start}l{numbers}z"
+    return f"{start}l{' '.join(map(str, steps)).replace(' -', '-')}z"
 
 
 @dataclass(frozen=True)
