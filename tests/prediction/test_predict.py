@@ -29,6 +29,7 @@ from segtrain.prediction.pixel_size import pixel_size_of
 from segtrain.stopping import Stopped
 from segtrain.training.checkpoint import checkpoint_file, load_checkpoint
 from tests.conftest import Workplace
+from tests.helpers.importers import require_cvat, require_label_studio, require_qupath
 from tests.helpers.tiny_networks import tiny
 from tests.helpers.tiny_runs import checkpoint
 
@@ -78,7 +79,10 @@ def test_all_kinds_say_the_same(images: Path, tmp_path: Path) -> None:
     assert [image["file_name"] for image in content["images"]] == ["1.png", "2.png", "3.png", "4.png"]
     assert len(content["annotations"]) == 1 + 2 + 3 + 4
     assert content["categories"] == [{"id": 1, "name": "object"}]
+    require_cvat(content)
     outlined = json.loads((out / "polygons.json").read_text())
+    require_cvat(outlined)
+    require_label_studio(outlined)
     for entry in outlined["annotations"]:
         assert len(entry["segmentation"]) == 1
         entry["segmentation"] = masks.from_polygons(entry["segmentation"], (60, 70))
@@ -105,7 +109,9 @@ def test_all_kinds_say_the_same(images: Path, tmp_path: Path) -> None:
             ("perimeter", "perimeter_px"), ("eccentricity", "eccentricity"), ("intensity_mean", "mean_1"),
         ):  # fmt: skip
             assert [float(row[column]) for row in mine] == pytest.approx(expected[theirs].tolist(), abs=1e-4)
-        assert len(json.loads((out / "outlines" / f"{key}.geojson").read_text())["features"]) == len(own)
+        geojson = json.loads((out / "outlines" / f"{key}.geojson").read_text())
+        require_qupath(geojson)
+        assert len(geojson["features"]) == len(own)
         assert pixels(out / "overlays" / f"{key}.png").shape == (180, 210, 3)
         assert (out / "pages" / f"{key}.png").read_bytes() == (images / f"{key}.png").read_bytes()
 
