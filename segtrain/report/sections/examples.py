@@ -37,7 +37,10 @@ def gallery(results: Results, items: Sequence[GalleryItem]) -> Section | None:
     )
     lead += ", except that an object found as another category is an error." if legend.aware else "."
     if any(method.category_thresholds for method in results.methods.values()):
-        lead += " Where categories have score thresholds of their own, detections are those that reach them."
+        lead += (
+            " Where categories have score thresholds of their own, detections are those that reach them, while F1 uses "
+            "the one threshold of all."
+        )
     block = Gallery(
         items=shown,
         methods=methods,

@@ -137,7 +137,7 @@ function openGallery() {
     if (truth) truth.checked = withTruth.checked;
     label();
   }
-  // Names, scores and errors of the largest objects, beside their outlines.
+  // Names, scores and errors beside the outlines, the largest objects first; those that would cover others are left out.
   function label() {
     const svg = document.querySelector("#viewer-stage svg");
     markShapes(svg);
@@ -148,7 +148,9 @@ function openGallery() {
     group.setAttribute("class", "names"); group.setAttribute("font-size", size);
     const seen = shapesOf(svg).map((shape) => [shape, shape.getBBox()]).filter(([shape, box]) => box.width && !shape.matches(".off, .gone"));
     seen.sort((a, b) => b[1].width * b[1].height - a[1].width * a[1].height);
-    for (const [shape, box] of seen.slice(0, 40)) {
+    svg.append(group);
+    const placed = [];
+    for (const [shape] of seen) {
       const said = nameShape(shape);
       if (!said) continue;
       const text = document.createElementNS(svg.namespaceURI, "text");
@@ -156,8 +158,14 @@ function openGallery() {
       text.setAttribute("x", x); text.setAttribute("y", Math.max(size, y - 0.3 * size));
       text.textContent = said;
       group.append(text);
+      const own = text.getBBox();
+      text.setAttribute("x", Math.max(0, Math.min(x, svg.viewBox.baseVal.width - own.width)));
+      const place = text.getBBox();
+      const covers = (other) => place.x < other.x + other.width && other.x < place.x + place.width
+        && place.y < other.y + other.height && other.y < place.y + place.height;
+      if (placed.some(covers)) text.remove();
+      else placed.push(place);
     }
-    svg.append(group);
   }
   function move(step) {
     const shown = [...gallery.querySelectorAll(".card:not([hidden])")];
