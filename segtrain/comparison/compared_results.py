@@ -7,6 +7,7 @@ import msgspec
 
 from segtrain.metrics.bootstrap import CLEAR
 from segtrain.metrics.scores import Record
+from segtrain.report.tables import is_zero
 
 Outcome = Literal["rose", "fell", "undecided", "same", "untested"]
 
@@ -35,12 +36,15 @@ class Change(Record, frozen=True):
 
     @property
     def outcome(self) -> Outcome:
-        """Whether the number rose or fell beyond chance (p below 0.05), is the same, or whether that cannot be said."""
+        """Whether the number rose or fell beyond chance, is the same, or whether that cannot be said.
+
+        Beyond chance: p is below 0.05, and the difference is not shown as 0.
+        """
         if self.low == self.high == self.difference == 0:
             return "same"
         if self.p is None or self.difference is None:
             return "untested"
-        if self.p >= CLEAR:
+        if self.p >= CLEAR or is_zero(self.difference):
             return "undecided"
         return "rose" if self.difference > 0 else "fell"
 

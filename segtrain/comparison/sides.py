@@ -90,9 +90,13 @@ class Side:
 
 
 def same_data(first: Side, second: Side) -> bool | None:
-    """Return whether two evaluations are of the same images and true objects; None if an earlier version made one."""
-    one, other = first.results.data.contents, second.results.data.contents
-    return None if one is None or other is None else same_contents(one, other)
+    """Return whether two evaluations are of the same images and true objects; None if one does not tell enough."""
+    one, other = first.results.data, second.results.data
+    if (one.images, one.used, one.crowd) != (other.images, other.used, other.crowd):
+        return False
+    if one.contents is None or other.contents is None:  # made by an earlier version
+        return None
+    return same_contents(one.contents, other.contents)
 
 
 def read_data(first: Side, second: Side, annotations: Path | None) -> Split:

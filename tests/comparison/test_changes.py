@@ -27,6 +27,14 @@ def test_the_same_number_on_all_resamples_is_no_test() -> None:
     assert (change.low, change.high, change.p, change.outcome) == (0, 0, None, "same")
 
 
+def test_a_change_that_is_shown_as_0_is_none() -> None:
+    ends = Interval(0.0001, 0.0001), Interval(0.0002, 0.0002)
+    change = unpaired_change(0.0001, 0.0002, *ends)
+    assert change.p == 0
+    assert change.outcome == "undecided"
+    assert unpaired_change(0.1, 0.2, Interval(0.1, 0.1), Interval(0.2, 0.2)).outcome == "rose"
+
+
 def test_what_is_undefined_or_not_resampled_has_no_test() -> None:
     none = np.empty(0)
     assert paired_change(None, 0.4, none, none) == Change(None, 0.4)

@@ -190,6 +190,12 @@ def test_other_data_and_lost_predictions_are_said(folder: Path, tmp_path: Path) 
     path.write_text(json.dumps(content))
     assert set(compare_results(first, Side.load(path)).unpaired.values()) == {"the images or their true objects differ"}
     del content["data"]["contents"], content["data"]["source"]  # as before they were recorded
+    path.write_text(json.dumps(content))
+    (reason,) = set(compare_results(first, Side.load(path)).unpaired.values())
+    assert "does not state which data it is of" in reason
+    content["data"]["used"] -= 1
+    path.write_text(json.dumps(content))
+    assert compare_results(first, Side.load(path)).same_data is False
     content["methods"] = {"other": content["methods"]["net"]}
     path.write_text(json.dumps(content))
     with pytest.raises(SegtrainError, match="no method in common: net, same, old in the first, other in the second"):
