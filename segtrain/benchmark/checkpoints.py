@@ -31,8 +31,8 @@ from segtrain.training.settings import WITHOUT_EFFECT
 logger = logging.getLogger(__name__)
 _LOADER = "segtrain.training.checkpoint.load_segmenter"
 _DEFAULT_SEED = 0  # as in configs/train.yaml; draws a `val_fraction` split without a checkpoint
-_DRAWING = ("val_fraction", "split_by", "folds", "fold")  # keys by which a validation split is drawn
-_OF_A_SPLIT = ("root", "val_annotations", "val_images", *_DRAWING)
+DRAWING = ("val_fraction", "split_by", "folds", "fold")  # keys by which a validation split is drawn
+_OF_A_SPLIT = ("root", "val_annotations", "val_images", *DRAWING)
 _PLACES = [f"data.{key}" for key in PLACES]
 
 
@@ -133,12 +133,12 @@ class EvaluatedCheckpoint:
         merged = {**data, **self.checkpoint.config["data"], "intensity": "auto", **given, "generator": None}
         # Of the ways to name a validation split, the one that the user has chosen replaces the others.
         if "val_annotations" in given:
-            merged |= dict.fromkeys(_DRAWING)
+            merged |= dict.fromkeys(DRAWING)
         elif "val_fraction" in given:
             merged |= dict.fromkeys(["val_annotations", "folds", "fold"])
         elif "folds" in given:
             merged |= dict.fromkeys(["val_annotations", "val_fraction"])
-        own_split = given.keys() & {"train_annotations", "val_annotations", *_DRAWING}
+        own_split = given.keys() & {"train_annotations", "val_annotations", *DRAWING}
         return merged, None if own_split else self.checkpoint.val_ids
 
     @property
@@ -249,10 +249,28 @@ def find_checkpoints(config: Mapping[str, Any]) -> list[EvaluatedCheckpoint]:
     if repeated := [str(path) for path, file in zip(paths, files, strict=True) if files.count(file) > 1]:
         raise SegtrainError(f"checkpoint: {repeated[0]} is named more than once; name each run once")
     checkpoints = [EvaluatedCheckpoint.load(path) for path in paths]
-    if data["from_checkpoint"] and all(data[key] is None for key in ("val_annotations", *_DRAWING)):
+    if _takes_data(data) and not pools_folds(data, checkpoints):
         for other in checkpoints[1:]:
             _require_same_images(checkpoints[0], other)
     return checkpoints
+
+
+def pools_folds(data: Mapping[str, Any], checkpoints: Sequence[EvaluatedCheckpoint]) -> bool:
+    """Return True if checkpoints are evaluated together, each on the images of its fold of a cross-validation.
+
+    Args:
+        data: the ``data`` node of evaluate.py.
+        checkpoints: the evaluated checkpoints.
+    """
+    known = [own.checkpoint for own in checkpoints if own.checkpoint is not None]
+    folds = [own.config.get("data", {}).get("folds") for own in known]
+    return _takes_data(data) and len(folds) > 1 and None not in folds
+
+
+def _takes_data(data: Mapping[str, Any]) -> bool:
+    """Return True if the evaluated images are the validation images of the checkpoint."""
+    own = ("train_annotations", "val_annotations", *DRAWING)
+    return bool(data["from_checkpoint"]) and all(data[key] is None for key in own)
 
 
 def with_all_categories(split: Split, checkpoints: Iterable[EvaluatedCheckpoint]) -> Split:

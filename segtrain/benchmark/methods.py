@@ -150,6 +150,11 @@ class Method:
         return []
 
     @property
+    def networks(self) -> dict[str, EvaluatedCheckpoint]:
+        """Checkpoint of each network of the method, by a name for the report."""
+        return {} if self.checkpoint is None else {self.name: self.checkpoint}
+
+    @property
     def can_be_shared(self) -> bool:
         """True if forks of this process may share the images; a network computes with several threads instead."""
         return not isinstance(self.segmenter, torch.nn.Module)
@@ -559,7 +564,7 @@ def reference_row(reference: str, rows: Sequence[str], trained: Collection[str],
     """
     if not rows:
         raise SegtrainError("there is no row to evaluate; give predictions.NAME=FILE, or methods=all")
-    start, end = f"{reference}{SEPARATOR}", f"{SEPARATOR}{reference}"
+    start, end = (f"{reference}{SEPARATOR}", f"{reference} ("), f"{SEPARATOR}{reference}"
     named = [name for name in rows if name == reference or name.startswith(start) or name.endswith(end)]
     if required and not named:
         raise SegtrainError(f"reference={reference}: there is no such row; {nearest(reference, rows)}")

@@ -16,6 +16,7 @@ from segtrain.benchmark.checkpoints import (
     with_all_categories,
 )
 from segtrain.benchmark.fingerprints import digest, of_code, of_data
+from segtrain.benchmark.folds import find_folds
 from segtrain.benchmark.method_runs import FoundRows, run_methods, timing_notes
 from segtrain.benchmark.methods import build_methods, given_files, reference_row
 from segtrain.benchmark.named_checkpoints import find_named
@@ -91,16 +92,23 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     data, val_ids = source.data_settings(config["data"])
     for problem in check_values(Data, data, "data."):  # of the checkpoint, since those of the command are checked
         raise SegtrainError(f"{source.path}: {problem}; the file is damaged")
+    folds = find_folds(config["data"], checkpoints)
+    if folds is not None:
+        data, val_ids = folds.data_settings(data), None
     data = with_layout(with_folds(data), "val")
     with distributed.in_turn():
         split = open_data(data, ["val"], source.seed, val_ids, _image_use(config), source.intensity)["val"]
     require_same_data({"val": split})
     require_instances(split.index)
+    if folds is not None:
+        folds.check(split)
     if any(map(loads_checkpoint, config["segmenters"].values())):
         split = with_all_categories(split, checkpoints)
     tracks = TRACKS if config["tracks"] == "all" else TRACKS[:1]
     benchmark = Benchmark(split, max_dets=data["max_dets"], tracks=tracks, seed=config["seed"])
     methods = build_methods({**config, "data": data}, checkpoints, benchmark, device)
+    if folds is not None:
+        methods = folds.pooled(methods, config["segmenters"])
     found = checkpoint_argument(source.path, config["checkpoint"])
     start = [*command.program, *about_data(command.overrides), *found]
     precision = source.precision(config["precision"], device)
@@ -150,7 +158,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         command=command.line(*found),
         directory=str(Path.cwd()),
         checkpoint=source.describe(),
-        checkpoints={name: checkpoint.describe() for name, checkpoint in trained.items()},
+        checkpoints={name: own.describe() for method in methods for name, own in method.networks.items()},
         seeds=seeds_of_one_configuration(trained),
         runs=runs_of(trained),
         reference=reference,
