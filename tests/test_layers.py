@@ -88,6 +88,7 @@ DOORS = {
     "shapely": ["segtrain.data.check.annotation_checks"],
     "jinja2": ["segtrain.report.html"],
     "psutil": ["segtrain.runtime", "segtrain.memory", "segtrain.data.images.pixel_cache"],
+    "optuna": ["segtrain.cli.sweep_study"],
     "hydra": ["segtrain.nodes", "segtrain.cli"],
     "omegaconf": ["segtrain.nodes", "segtrain.cli"],
     "yaml": ["segtrain.nodes", "segtrain.convert.yolo_layout", "segtrain.convert.to_yolo"],

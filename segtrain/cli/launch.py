@@ -1,6 +1,7 @@
 """Start of a command from its overrides: composition, checks, output folder, and errors as one line."""
 
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from segtrain.cli.config import expand_paths, find_problems, register_schemas
 from segtrain.cli.failures import describe_failure
 from segtrain.cli.help import help_text
 from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first, with_search_path
+from segtrain.cli.optuna_sweeper import find_space, register_sweeper
 from segtrain.cli.overrides import accept_shell_paths, compose, expand, expand_shorthand
 from segtrain.cli.requeue import failed_jobs_in_one_line, goes_on, requeued
 from segtrain.cli.sweep_jobs import JobsFailed, check_repeated, find_finished, interruption_noted, tell_of_finished
@@ -66,7 +68,9 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises exceptions instead of printing them
     import_beside_options()
     register_schemas()
+    register_sweeper()
     OmegaConf.register_new_resolver("help_text", partial(help_text, program), replace=True)
+    OmegaConf.register_new_resolver("program", lambda: shlex.join(processes.program_of(program)), replace=True)
 
     def main(cfg: DictConfig) -> object:
         hydra_config = HydraConfig.get()
@@ -288,7 +292,10 @@ def _check_command(config_name: str, arguments: Sequence[str]) -> Path | None:
         return None
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     sweep = is_sweep(arguments)
-    values = compose_runs(config_name, overrides, sweep=sweep)[0]
+    space = find_space(config_name, overrides) if sweep else None
+    of_hydra = [override for override in overrides if override.startswith("hydra")]
+    composed = overrides if space is None else [*of_hydra, *space.given]
+    values = compose_runs(config_name, composed, sweep=sweep)[0]
     resume = _resumes_in_place(values)
     is_named = any(override.startswith("output_dir=") for override in overrides)
     if resume and not is_named:
@@ -296,7 +303,8 @@ def _check_command(config_name: str, arguments: Sequence[str]) -> Path | None:
     folder = Path(values["output_dir"])
     jobs = [path for path in folder.glob("*") if path.name.isdecimal()] if sweep else []
     has_journal = sweep and config_name == "train"
-    begun = check_repeated(folder, overrides) if has_journal and not values["overwrite"] else set()
+    goes_on_there = has_journal and not values["overwrite"]
+    begun = check_repeated(folder, overrides, search=space is not None) if goes_on_there else set()
     for path in (folder, *sorted(jobs)):
         _check_output_dir(config_name, path, values["overwrite"], resume or path.name in begun)
     return folder if has_journal and is_named else None

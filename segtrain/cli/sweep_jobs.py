@@ -4,6 +4,7 @@ import itertools
 import logging
 import math
 import os
+import shlex
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,11 +20,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from segtrain.cli.command_line import Command, show_error, start_logging
 from segtrain.cli.failures import describe_failure
+from segtrain.cli.optuna_sweeper import is_search, space_of
+from segtrain.cli.sweep_launchers import jobs_at_once, search_jobs_at_once
+from segtrain.cli.sweep_study import STUDY, best_job, outcome_of
 from segtrain.errors import SegtrainError
 from segtrain.io import one_line
 from segtrain.stopping import Stopped
 from segtrain.training.sweep_journal import (
     JOURNAL,
+    State,
     SweepJob,
     differing_keys,
     note,
@@ -43,10 +48,15 @@ class SweepCallback(Callback):
     """Keeper of the files of a sweep: ``sweep.jsonl``, ``sweep.csv`` and ``sweep.html``.
 
     Hydra makes one in the process of the command, of which each launcher gives its jobs a copy.
+
+    Args:
+        program: first words of the command, as typed in a shell.
     """
 
-    def __init__(self) -> None:
-        self._jobs: list[list[str]] = []
+    def __init__(self, program: str) -> None:
+        self._program = program
+        self._count = 0
+        self._keys: list[str] = []  # settings in which the jobs differ
         self._threads: int | None = None  # of each job; None to leave them
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -55,9 +65,18 @@ class SweepCallback(Callback):
             logging.getLogger(name).setLevel(logging.WARNING)
         folder = Path(config.hydra.sweep.dir)
         if config.overwrite:
-            (folder / JOURNAL).unlink(missing_ok=True)
-        self._jobs = combinations(OmegaConf.to_container(config.hydra.overrides.task))  # type: ignore[arg-type]
-        at_once = jobs_at_once(config.hydra.launcher, len(self._jobs))
+            for name in (JOURNAL, STUDY):
+                (folder / name).unlink(missing_ok=True)
+        overrides: list[str] = OmegaConf.to_container(config.hydra.overrides.task)  # type: ignore[assignment]
+        if is_search(config.hydra):
+            sweeper = config.hydra.sweeper
+            self._count = sweeper.n_trials
+            self._keys = [dimension.key.lstrip("+") for dimension in space_of(config, overrides).dimensions]
+            at_once = search_jobs_at_once(config.hydra.launcher, sweeper.n_jobs, sweeper.n_trials)
+        else:
+            jobs = [SweepJob(number, job, "running", "") for number, job in enumerate(combinations(overrides))]
+            self._count, self._keys = len(jobs), differing_keys(jobs)
+            at_once = jobs_at_once(config.hydra.launcher, len(jobs))
         if at_once > 1:
             from segtrain.runtime import usable_cores
 
@@ -75,7 +94,7 @@ class SweepCallback(Callback):
             rich.reconfigure(force_terminal=False)  # the bars of several jobs would overwrite each other
         folder = Path(config.hydra.sweep.dir)
         job = self._job(config)
-        logger.info(f"job {job.number}{f' of {len(self._jobs)}' if self._jobs else ''}{self._told(job)}")
+        logger.info(f"job {job.number}{f' of {self._count}' if self._count else ''}{self._told(job)}")
         if find_finished(folder, job.number, job.overrides) is None:
             note(folder, job)
 
@@ -98,7 +117,12 @@ class SweepCallback(Callback):
             job_return.status, job_return.return_value = JobStatus.COMPLETED, math.nan
         elif find_finished(folder, job.number, job.overrides) is None:
             value = result if isinstance(result, float) else None
-            note(folder, SweepJob(job.number, job.overrides, "finished", job.folder, value))
+            ended = replace(job, state="finished", value=value)
+            if is_search(config.hydra):
+                outcome = outcome_of(folder, job.number)
+                state: State = "finished" if outcome.pruned is None else "pruned"
+                ended = replace(ended, state=state, score=outcome.score, monitor=config.trainer.monitor)
+            note(folder, ended)
         _write(folder, read_journal(folder))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -120,15 +144,27 @@ class SweepCallback(Callback):
             if job.state == "failed":
                 print_text(f"job {job.number} has failed: {job.error}")
         print_text(f"Sweep: {folder / PAGE}")
-        if any(job.state != "finished" for job in jobs):
+        if is_search(config.hydra):
+            for line in self._best(folder, jobs):
+                print_text(line)
+        if any(job.state not in ("finished", "pruned") for job in jobs):
             raise JobsFailed(1)
 
     def _told(self, job: SweepJob) -> str:
         """Return the settings in which a job differs from others, in parentheses."""
-        others = [SweepJob(-1, overrides, "running", "") for overrides in self._jobs]
-        keys = differing_keys([job, *others])
-        settings = " ".join(f"{key}={value}" for key, value in job.settings.items() if key in keys)
+        settings = " ".join(f"{key}={value}" for key, value in job.settings.items() if key in self._keys)
         return f" ({settings})" if settings else ""
+
+    def _best(self, folder: Path, jobs: Sequence[SweepJob]) -> list[str]:
+        """Say which job of a search is the best, and which command trains as it does."""
+        best = best_job(folder)
+        if best is None:
+            return ["No job of the search has finished."]
+        number, value = best
+        job = next(job for job in jobs if job.number == number)
+        kept = [override for override in job.overrides if override.partition("=")[0] not in ("output_dir", "overwrite")]
+        line = f"{self._program} {shlex.join(kept)}".rstrip()
+        return [f"Best: job {number}, {job.monitor} {value:.4f}{self._told(job)}", f"Train with its settings: {line}"]
 
     def _job(self, config: DictConfig) -> SweepJob:
         folder = Path(config.hydra.runtime.output_dir).name
@@ -159,21 +195,6 @@ def combinations(overrides: Sequence[str]) -> list[list[str]]:
     return [list(job) for job in itertools.product(*values.values())]
 
 
-def jobs_at_once(launcher: DictConfig, jobs: int) -> int:
-    """Return how many jobs a launcher runs at once on this machine.
-
-    Args:
-        launcher: ``hydra.launcher``.
-        jobs: number of jobs.
-    """
-    target = str(launcher.get("_target_", "")).lower()
-    if "joblib" in target:
-        from joblib import effective_n_jobs
-
-        return max(1, min(jobs, int(effective_n_jobs(launcher.get("n_jobs")))))
-    return jobs if "submitit" in target and target.endswith("locallauncher") else 1
-
-
 def find_finished(folder: Path, number: int, overrides: Sequence[str]) -> SweepJob | None:
     """Find a job that an earlier command has finished in the folder of a sweep; None without one.
 
@@ -183,7 +204,7 @@ def find_finished(folder: Path, number: int, overrides: Sequence[str]) -> SweepJ
         overrides: its settings now.
     """
     job = next((job for job in read_journal(folder) if job.number == number), None)
-    if job is None or job.state != "finished" or not (folder / job.folder).is_dir():
+    if job is None or job.state not in ("finished", "pruned") or not (folder / job.folder).is_dir():
         return None
     return job if job.settings == settings_of(overrides) else None
 
@@ -221,12 +242,13 @@ def interruption_noted(folder: Path | None, number: int, command: Command) -> It
         raise Stopped(stop.number, f"job {number}: {how}; go on with: {again}") from None
 
 
-def check_repeated(folder: Path, overrides: Sequence[str]) -> set[str]:
+def check_repeated(folder: Path, overrides: Sequence[str], *, search: bool = False) -> set[str]:
     """Check that a sweep in a folder that holds one repeats it, before its first job starts.
 
     Args:
         folder: folder of the sweep.
-        overrides: those of the command, without Hydra's own keys.
+        overrides: those of the command.
+        search: True for a search, which compares its space and not its jobs.
 
     Returns:
         Names of the folders of jobs that were begun, and are skipped or go on.
@@ -235,7 +257,8 @@ def check_repeated(folder: Path, overrides: Sequence[str]) -> set[str]:
         SegtrainError: a job has other settings than the one that was begun under its number.
     """
     begun = read_journal(folder)
-    jobs = combinations([override for override in overrides if not override.startswith("hydra")])
+    own = [override for override in overrides if not override.startswith("hydra")]
+    jobs = [] if search else combinations(own)
     for job in begun:
         if job.number < len(jobs):
             require_same_settings(folder, job, jobs[job.number])

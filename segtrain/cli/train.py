@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from segtrain import distributed
 from segtrain.cli.command_line import Command
 from segtrain.cli.config import minutes_of_presets
+from segtrain.cli.optuna_sweeper import judge_of
 from segtrain.cli.run_curves import CurvesPage
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.layouts import with_folds, with_layout
@@ -133,7 +134,8 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
             pin_memory=device.type == "cuda", part=(distributed.rank(), distributed.size()),
         )  # fmt: skip
         checkpoints = RunCheckpoints(output_dir / "checkpoints", start, schedule_origin=origin)
-        trainer = Trainer(settings, learner, loader, validation, logger, checkpoints, threads)
+        judge = judge_of(command)
+        trainer = Trainer(settings, learner, loader, validation, logger, checkpoints, threads, judge)
         is_chosen = not isinstance(config["score_threshold"], int | float)
         finished = False
         try:
@@ -143,9 +145,9 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
                     threshold_images=settings.threshold_images if is_chosen else 0,
                 )  # fmt: skip
             best = trainer.fit()
-            if distributed.is_first():
+            if distributed.is_first() and trainer.pruned is None:
                 say_how_it_fits(output_dir)
-            if is_chosen:
+            if is_chosen and trainer.pruned is None:
                 select_score_threshold(
                     checkpoints.folder, segmenter, splits["train"], images=settings.threshold_images, seed=seed,
                     given=None if config["score_threshold"] == "auto" else config["score_threshold"],

@@ -69,6 +69,23 @@ def places_of(values: Sequence[str]) -> dict[str, float]:
     }
 
 
+def some_of(places: Mapping[str, float], most: int) -> list[tuple[str, float]]:
+    """Choose values to name: all of few, else some at equal steps of their order, with both ends.
+
+    Args:
+        places: place of each value on its axis.
+        most: largest number of values, at least 2.
+
+    >>> some_of({"a": 0.0, "b": 0.25, "c": 1.0}, 2)
+    [('a', 0.0), ('c', 1.0)]
+    """
+    ordered = sorted(places.items(), key=lambda entry: entry[1])
+    if len(ordered) <= most:
+        return ordered
+    step = (len(ordered) - 1) / (most - 1)
+    return [ordered[round(step * number)] for number in range(most)]
+
+
 def _drawing(keys: Sequence[str], result: str, lines: Sequence[ParallelLine], width: float, kind: str) -> Markup:
     gap = (width - 70) / len(keys)
     top, bottom = 34.0, 0.36 * width + 140
@@ -98,7 +115,7 @@ def _drawing(keys: Sequence[str], result: str, lines: Sequence[ParallelLine], wi
             )
         )  # fmt: skip
     for number, key in enumerate(keys):
-        for value, place in _ticks(places[key]):
+        for value, place in some_of(places[key], _MOST_TICKS):
             found.append(_label(14 + gap * number, y_of(place), fit(value, gap - 12)))
     ends = dict.fromkeys([low, high])
     found += [_label(14 + gap * len(keys), height_of(value), number_text(value)) for value in ends]
@@ -107,15 +124,6 @@ def _drawing(keys: Sequence[str], result: str, lines: Sequence[ParallelLine], wi
         "svg", *found, class_=f"figure{kind}", style=f"max-width: {width:.0f}px",
         viewBox=f"0 0 {width:.0f} {bottom + 14:.0f}", role="img", aria_label=described,
     )  # fmt: skip
-
-
-def _ticks(places: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Choose values to name: all of few, else some at equal steps of their order, with both ends."""
-    ordered = sorted(places.items(), key=lambda entry: entry[1])
-    if len(ordered) <= _MOST_TICKS:
-        return ordered
-    step = (len(ordered) - 1) / (_MOST_TICKS - 1)
-    return [ordered[round(step * number)] for number in range(_MOST_TICKS)]
 
 
 def _label(x: float, y: float, text: str) -> Markup:

@@ -1,6 +1,6 @@
 """Page of a sweep: settings with their values, parallel coordinates, and the curves of the best."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from segtrain.report.blocks import Section
 from segtrain.report.charts import Style, series_styles
 from segtrain.report.html import page_environment
 from segtrain.report.parallel_axes import ParallelLine, parallel_chart
+from segtrain.report.search_section import search_section
 from segtrain.report.text import number_text
 from segtrain.report.training_curves import curve_sections
 from segtrain.training.run_history import RunHistory
@@ -24,42 +25,43 @@ def sweep_page(folder: Path, jobs: Sequence[SweepJob]) -> str:
         folder: folder of the sweep, with those of its jobs.
         jobs: jobs that have begun, at least one.
     """
-    groups = group_jobs(jobs)
-    styles = series_styles([group.name for group in groups])
+    groups, search = group_jobs(jobs), search_section(jobs)
+    # The jobs of a search differ in all settings; their names are too long for legends.
+    names = {id(group): f"job {group.best.folder}" if search else group.name for group in groups}
+    styles = series_styles(list(names.values()))
     keys = differing_keys(jobs)
-    lines = _lines(groups, styles)
+    lines = _lines(groups, names, styles)
     return (
         page_environment()
         .get_template("sweep.html.jinja")
         .render(
             title=folder.name,
             groups=groups,
-            jobs=[job for group in groups for job in group.jobs],
+            jobs=[(job, styles[names[id(group)]]) for group in groups for job in group.jobs],
             keys=keys,
             command="sweep",
             facts=describe_states(jobs),
             styles=styles,
             number=number_text,
             parallel=parallel_chart(keys, "mask AP", lines) if keys and len(lines) > 1 else None,
-            sections=_curves(folder, groups),
+            search=search,
+            sections=_curves(folder, {names[id(group)]: group for group in groups[:_CURVES]}),
         )
     )
 
 
-def _lines(groups: Sequence[SweepGroup], styles: dict[str, Style]) -> list[ParallelLine]:
-    finished = [(group, job) for group in groups for job in group.jobs if job.state == "finished"]
+def _lines(groups: Sequence[SweepGroup], names: Mapping[int, str], styles: Mapping[str, Style]) -> list[ParallelLine]:
+    finished = [(names[id(group)], job) for group in groups for job in group.jobs if job.state == "finished"]
     return [
-        ParallelLine(
-            job.settings, job.value, styles[group.name], group.name, f"job {job.number}: {number_text(job.value)}"
-        )
-        for group, job in finished
+        ParallelLine(job.settings, job.value, styles[name], name, f"job {job.number}: {number_text(job.value)}")
+        for name, job in finished
         if job.value is not None
     ]
 
 
-def _curves(folder: Path, groups: Sequence[SweepGroup]) -> list[Section]:
+def _curves(folder: Path, groups: Mapping[str, SweepGroup]) -> list[Section]:
     """Draw quality and losses of the best job of each of the best settings."""
-    histories = {group.name: RunHistory.read(folder / group.best.folder) for group in groups[:_CURVES]}
+    histories = {name: RunHistory.read(folder / group.best.folder) for name, group in groups.items()}
     runs = {name: history for name, history in histories.items() if history.series}
     sections = {section.key: section for section in curve_sections(runs)}
     return [replace(sections[key], title=f"{sections[key].title} of the best") for key in _SECTIONS if key in sections]

@@ -13,7 +13,7 @@ from segtrain.errors import SegtrainError
 from segtrain.locks import append_line
 
 JOURNAL = "sweep.jsonl"
-State = Literal["running", "finished", "failed", "interrupted"]
+State = Literal["running", "finished", "pruned", "failed", "interrupted"]
 # Settings of the command, which change nothing of what a job learns.
 _OF_THE_COMMAND = ("output_dir", "overwrite", "resume", "threads", "device", "logger", "hydra")
 
@@ -31,6 +31,8 @@ class SweepJob:
         minutes: minutes that it has taken in all of its attempts.
         error: error line of a failed job.
         time: seconds since 1970 at which it began or ended.
+        score: best value of the number that a search follows; None outside of searches.
+        monitor: name of that number.
     """
 
     number: int
@@ -41,6 +43,8 @@ class SweepJob:
     minutes: float = 0.0
     error: str | None = None
     time: float = 0.0
+    score: float | None = None
+    monitor: str | None = None
 
     @property
     def settings(self) -> dict[str, str]:
@@ -110,13 +114,27 @@ def require_same_settings(folder: Path, job: SweepJob, overrides: Sequence[str])
     Raises:
         SegtrainError: a setting differs.
     """
-    then, now = job.settings, settings_of(overrides)
+    require_equal(folder, f"job {job.number}", job.settings, settings_of(overrides))
+
+
+def require_equal(folder: Path, what: str, then: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Check that a part of a repeated sweep has the settings with which it was begun.
+
+    Args:
+        folder: folder of the sweep.
+        what: name of the part.
+        then: its values by key when it was begun.
+        now: those of the command.
+
+    Raises:
+        SegtrainError: a setting differs.
+    """
     for key in {**then, **now}:
         if then.get(key) != now.get(key):
             was, is_now = (f"{key}={given[key]}" if key in given else f"no {key}" for given in (then, now))
             raise SegtrainError(
-                f"{folder}: job {job.number} was begun with {was}, and now has {is_now}; repeat the same command, or "
-                "choose another output_dir=, or overwrite=true"
+                f"{folder}: {what} was begun with {was}, and now has {is_now}; repeat the same command, or choose "
+                "another output_dir=, or overwrite=true"
             )
 
 

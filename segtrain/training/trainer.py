@@ -24,6 +24,8 @@ from segtrain.training.threads import ThreadTuner
 log = logging.getLogger(__name__)
 IN_A_ROW = 3  # steps left out, after which a training ends
 Validate = Callable[[Trainable, int], dict[str, float]]  # (segmenter, step) -> metrics
+# (share of the training that is done, value of trainer.monitor) -> why a search ends the training here, or None
+Judge = Callable[[float, float], str | None]
 
 
 class Logger(Protocol):
@@ -45,9 +47,12 @@ class Trainer:
         logger: receives the numbers of the run; None in processes that write nothing.
         checkpoints: files of the run, and the state that it begins from.
         threads: tuner of the number of threads of each step.
+        judge: hears of each validation, and may end the training; None for a training that is not part of a search, and
+            in processes beside the first one.
 
     Attributes:
         state: progress of the run.
+        pruned: why the judge has ended the training, in words; None if it has not.
 
     """
 
@@ -60,9 +65,10 @@ class Trainer:
         logger: Logger | None,
         checkpoints: RunCheckpoints,
         threads: ThreadTuner,
+        judge: Judge | None = None,
     ) -> None:
         self.settings, self.learner, self.loader, self.validate = settings, learner, loader, validate
-        self.logger, self.checkpoints, self.threads = logger, checkpoints, threads
+        self.logger, self.checkpoints, self.threads, self.judge = logger, checkpoints, threads, judge
         start = checkpoints.start
         self.meter = Meter()
         self.patience = Patience(settings.patience, settings.monitor, settings.min_gain)
@@ -72,6 +78,7 @@ class Trainer:
             if "patience" in start.training and start.validations is not None:
                 self.patience.restore(start.training["patience"])
         self.state = RunState.of(start, loader.batch_size)
+        self.pruned: str | None = None
         self._epoch_batches = self._count_batches()
         self._saved_at, self._saved_step = self.state.seconds, self.state.step
         self._validation_seconds = 0.0
@@ -84,8 +91,8 @@ class Trainer:
 
     @property
     def is_finished(self) -> bool:
-        """True once a limit is reached, or the validations have not improved for too long."""
-        return self.progress >= 1 or self.patience.is_exhausted
+        """True once a limit is reached, the validations have not improved for too long, or the judge says so."""
+        return self.progress >= 1 or self.patience.is_exhausted or self.pruned is not None
 
     @property
     def epochs(self) -> float:
@@ -94,7 +101,7 @@ class Trainer:
         return self.state.epoch + (earlier + self.state.batch) / (earlier + self._epoch_batches)
 
     def fit(self) -> float:
-        """Train until the first limit is reached, or the validations do not improve, and validate.
+        """Train until the first limit is reached, the validations do not improve or the judge ends it, and validate.
 
         ``last.pt`` is saved before each validation, so that one that fails or is broken off loses nothing; a resumed
         run begins with it.
@@ -113,8 +120,8 @@ class Trainer:
                 self._train_epoch(stage)
                 self._save_last()
                 self._validate_if_due()
-        if self.patience.is_exhausted:
-            log.info(f"{self.patience.describe()}; the training ends here")
+        if self.patience.is_exhausted or self.pruned is not None:
+            log.info(f"{self._reason_to_end()}; the training ends here")
         log.info(
             f"done: {self.state.step} steps, {self.epochs:.2f} epochs, {self.state.seconds / 60:.1f} min of training, "
             f"{self._validation_seconds / 60:.1f} min of validation; highest {HEADLINE} {self.state.best:.4f}"
@@ -252,6 +259,7 @@ class Trainer:
             self.logger.log_scalars(state.step, {**values, f"{VALIDATION}seconds": took})
 
         self.patience.update(state.metrics.get(self.settings.monitor, math.nan), state.step)
+        self.pruned = distributed.from_first(self._judged)
         state.ended = self._reason_to_end()
         headline = state.metrics[HEADLINE]
         is_best = not state.best >= headline  # true as well while either is nan
@@ -271,8 +279,15 @@ class Trainer:
             f"{took:.0f} s: {numbers}{_comment(headline, is_best)}"
         )
 
+    def _judged(self) -> str | None:
+        """Ask the judge of the latest validation."""
+        value = self.state.metrics.get(self.settings.monitor, math.nan)
+        return None if self.judge is None else self.judge(self.progress, value)
+
     def _reason_to_end(self) -> str | None:
         """Return the limit that ends the training here, in words; None if it goes on."""
+        if self.pruned is not None:
+            return self.pruned
         if self.patience.is_exhausted:
             return self.patience.describe()
         done = self.epochs, self.state.step, self.state.seconds / 60

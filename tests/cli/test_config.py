@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from segtrain.cli.config import Data, Evaluate, Train, find_problems, register_schemas
 from segtrain.cli.help import read_comments
 from segtrain.cli.launch import compose_runs
+from segtrain.cli.optuna_sweeper import space_of
 from segtrain.errors import SegtrainError
 from segtrain.nodes import build, check_targets, import_beside_options, target_nodes
 from segtrain.training.settings import TrainSettings
@@ -411,3 +412,26 @@ def test_packages_beside_the_options_of_the_user_come_last(tmp_path: Path, monke
     for _ in range(2):
         import_beside_options()
     assert sys.path == [*before, str(tmp_path)]
+
+
+@pytest.mark.parametrize("sweep", [name for group, name in OPTIONS if group == "sweep"])
+def test_a_search_begins_with_its_preset(sweep: str) -> None:
+    register_schemas()
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = hydra.compose("train", [f"sweep={sweep}", "data.root=."], return_hydra_config=True)
+        preset = hydra.compose("train", [f"experiment={sweep}", "data.root=."])
+        space = space_of(config, [])
+    own = space.own_values(config)
+    assert [key for key, value in own.items() if value is None] == []
+    assert config.trainer.validate_every is not None  # or no job would end early
+    given, before = OmegaConf.to_container(config), OmegaConf.to_container(preset)
+    del given["hydra"], given["trainer"]["validate_every"], before["trainer"]["validate_every"]
+    if sweep == "nuclei":  # its crop stays square
+        assert given["augmentation"]["transforms"]["crop"].pop("width") == "${augmentation.transforms.crop.height}"
+        assert before["augmentation"]["transforms"]["crop"].pop("width") == 192
+    assert given == before
+
+
+def test_every_experiment_has_a_space() -> None:
+    names = {kind: {name for group, name in OPTIONS if group == kind} for kind in ("sweep", "experiment")}
+    assert names["sweep"] == names["experiment"]

@@ -10,8 +10,10 @@ from omegaconf import OmegaConf
 
 from segtrain.cli.command_line import Command
 from segtrain.cli.overrides import _PACKAGES
-from segtrain.cli.sweep_jobs import combinations, interruption_noted, jobs_at_once
+from segtrain.cli.sweep_jobs import combinations, interruption_noted
+from segtrain.cli.sweep_launchers import jobs_at_once, search_jobs_at_once
 from segtrain.locks import locked_folder
+from segtrain.runtime import usable_cores
 from segtrain.stopping import Stopped
 from segtrain.training.checkpoint import load_checkpoint
 from segtrain.training.sweep_journal import JOURNAL, SweepJob, note, read_journal
@@ -91,7 +93,10 @@ def test_jobs_are_counted_as_hydra_does() -> None:
     assert jobs[1] == ["lr=0.0001", "seed=1", "x=[1,2]"]
     local = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
     assert jobs_at_once(OmegaConf.create({"_target_": local}), 6) == 6
-    assert jobs_at_once(OmegaConf.create({"_target_": local.replace("Local", "Slurm")}), 6) == 1
+    slurm = OmegaConf.create({"_target_": local.replace("Local", "Slurm")})
+    assert jobs_at_once(slurm, 6) == 1
+    assert [search_jobs_at_once(slurm, given, 6) for given in ("auto", 4, 9)] == [1, 4, 6]
+    assert search_jobs_at_once(OmegaConf.create({"_target_": local}), "auto", 600) == usable_cores()
 
 
 def test_a_stop_is_noted_and_tells_how_the_whole_sweep_goes_on(tmp_path: Path) -> None:
