@@ -87,12 +87,18 @@ class LargeImage:
         ]
 
     def _reduced(self) -> Samples:
-        height, width = self.size
+        height, _ = self.size
         rows = max(_ROWS // self.step, 1) * self.step
-        parts = [self.samples((0, y, width, min(y + rows, height))) for y in range(0, height, rows)]
-        arrays, step = [part.array[:: self.step, :: self.step].copy() for part in parts], self.step
-        marks = [part.valid[::step, ::step].copy() for part in parts if part.valid is not None]
-        return Samples(np.concatenate(arrays), parts[0].limits, np.concatenate(marks) if marks else None)
+        parts = [self._reduced_rows(y, min(y + rows, height)) for y in range(0, height, rows)]
+        marks = [part.valid for part in parts if part.valid is not None]
+        array = np.concatenate([part.array for part in parts])
+        return Samples(array, parts[0].limits, np.concatenate(marks) if marks else None)
+
+    def _reduced_rows(self, first: int, last: int) -> Samples:
+        """Read some rows of the whole image, and keep no more than is shown of them."""
+        samples, step = self.samples((0, first, self.size[1], last)), self.step
+        valid = None if samples.valid is None else samples.valid[::step, ::step].copy()
+        return Samples(samples.array[::step, ::step].copy(), samples.limits, valid)
 
 
 class Picture(NamedTuple):

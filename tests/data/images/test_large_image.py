@@ -1,5 +1,6 @@
 """Images beyond the limit of pixels in data sets: checked, measured and shown by their windows."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from segtrain.data.images import large_image
 from segtrain.data.images.headers import read_header
 from segtrain.data.images.image_files import ImageError
 from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.images.intensities.intensity import FULL
 from segtrain.data.images.large_image import LargeImage, read_or_open, read_picture
 from segtrain.data.images.pages.tiff_windows import TiffWindows
 from segtrain.data.images.reading import Reading
@@ -56,6 +58,21 @@ def test_the_check_decodes_each_tile_but_never_the_whole(tmp_path: Path, monkeyp
     assert "large.tif" in check_pixels(images, reader).unusable[1]
     with pytest.raises(SegtrainError, match="none of the 1 images can be read"):
         drop_unreadable(split)
+
+
+def test_memory_does_not_grow_with_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_image, "_OVERVIEW", 100)
+    monkeypatch.setattr(large_image, "_ROWS", 64)
+    monkeypatch.setattr("segtrain.data.images.pages.tiff_windows._CACHE", 100_000)
+    peaks = []
+    for height in (512, 512, 4096):  # the first one imports what all use
+        path = tmp_path / f"{height}.tif"
+        tifffile.imwrite(path, np.zeros((height, 1024), np.uint8), tile=(64, 64), compression="zlib")
+        tracemalloc.start()
+        LargeImage(path, None, Reading(), FULL).read((0, 0, 200, 200))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < peaks[1] + 250_000 < 1_000_000 < 4096 * 1024
 
 
 def test_what_training_cannot_read_whole_is_an_error_for_it(tmp_path: Path) -> None:
