@@ -45,10 +45,9 @@ _LOADER = '''def load_model(path=Path(__file__).with_suffix(".pt")):
 '''
 
 
+# The source of these two classes is written into exported files, so that they use imports of `_IMPORTS` alone.
 class FixedScale(GeneralizedRCNNTransform):  # type: ignore[misc]
     """torchvision's transform, with the same factor for all images in place of a length of their shorter side.
-
-    As of `AlignedRoIAlign`, the source is written into exported files, with imports of `_IMPORTS` alone.
 
     Args:
         scale: input pixels per image pixel.
