@@ -14,6 +14,7 @@ PositiveFloat = Annotated[float, Meta(gt=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 ProperFraction = Annotated[float, Meta(gt=0, lt=1)]
 ThresholdSetting = Fraction | dict[str, Fraction]  # of all categories, or of some by name
+Share = Annotated[float, Meta(gt=0, le=1)]
 TileSetting = Literal["auto", "off"] | Annotated[int, Meta(ge=16)]  # or the side of a window in pixels of the image
 Overlap = Annotated[float, Meta(gt=0, lt=0.5)]  # of windows, as a share of their side
 Precision = Literal["fp32", "bf16", "fp16"]  # of matrix products and convolutions

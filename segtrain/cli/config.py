@@ -26,6 +26,7 @@ from segtrain.values import (
     PositiveFloat,
     Precision,
     ProperFraction,
+    Share,
     ThresholdSetting,
     TunedMetric,
     check_value,
@@ -54,6 +55,7 @@ class Data(Struct):
     split_by: str | None
     folds: Annotated[int, Meta(ge=2)] | None
     fold: Natural | None
+    fraction: Share
     max_dets: Positive
     check: Literal["strict", "warn", "off"]
     on_bad_image: Literal["error", "skip"]

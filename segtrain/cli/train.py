@@ -131,6 +131,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
         loader = TrainingLoader(
             dataset, batch_size=batch_size * distributed.size(), workers=settings.workers, seed=seed,
             aspect_grouping=settings.aspect_grouping, repeat_threshold=settings.repeat_threshold,
+            showings=splits["train"].showings,
             pin_memory=device.type == "cuda", part=(distributed.rank(), distributed.size()),
         )  # fmt: skip
         checkpoints = RunCheckpoints(output_dir / "checkpoints", start, schedule_origin=origin)

@@ -137,6 +137,7 @@ class TrainingLoader:
         aspect_grouping: True to fill batches with images of similar aspect ratio, which need little padding.
         repeat_threshold: share of images below which a category is rare, and its images are shown more often; None to
             show each image once an epoch.
+        showings: mean number of times that an epoch shows each image, at least 1; `repeat_threshold` adds to it.
         pin_memory: True to load into pinned memory, from which copies to a GPU are faster.
         start_method: start method of workers, ``fork`` or ``spawn``; None for the system's default.
         part: number of this process, from 0, and the number of processes among which each batch is divided.
@@ -151,6 +152,7 @@ class TrainingLoader:
         seed: int,
         aspect_grouping: bool = False,
         repeat_threshold: float | None = None,
+        showings: float = 1.0,
         pin_memory: bool = False,
         start_method: str | None = None,
         part: tuple[int, int] = (0, 1),
@@ -160,11 +162,12 @@ class TrainingLoader:
         largest = 3 * int((rows["height"].astype(np.int64) * rows["width"]).max(initial=0))
         workers, shares = usable_workers(workers, largest * -(-batch_size // part[1]))
         self.batch_size = batch_size
+        factors = np.ones(len(dataset)) if rare is None else repeat_factors(index.category_counts(), len(dataset), rare)
         self._batches = EpochBatches(
             len(dataset),
             batch_size,
             seed,
-            factors=None if rare is None else repeat_factors(index.category_counts(), len(dataset), rare),
+            factors=showings * factors,
             bins=aspect_bins([image.size for image in index.images]) if aspect_grouping else None,
             part=part,
         )

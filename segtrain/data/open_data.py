@@ -217,6 +217,7 @@ def _open(
         split_by=data["split_by"],
         folds=data["folds"],
         fold=data["fold"],
+        fraction=1.0 if data["fraction"] is None else data["fraction"],
         exif=data["exif"],
         max_image_pixels=data["max_image_pixels"],
         check=check,

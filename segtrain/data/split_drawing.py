@@ -228,7 +228,7 @@ def _units(index: CocoIndex, consequence: str, split_by: str | None, copies: _In
     Raises:
         SegtrainError: there is a single group.
     """
-    groups = copies if split_by is None else _groups(index, split_by)
+    groups = copies if split_by is None else groups_by_field(index, split_by)
     if split_by is not None and copies is not None:
         assert groups is not None
         groups = join_groups([groups.tolist(), copies.tolist()])
@@ -255,8 +255,19 @@ def require_known_ids(index: CocoIndex, ids: Collection[int]) -> set[int]:
     return set(ids)
 
 
-def _groups(index: CocoIndex, field: str) -> npt.NDArray[np.int64]:
-    """Number the groups of images with the same value of a field."""
+def groups_by_field(index: CocoIndex, field: str) -> npt.NDArray[np.int64]:
+    """Number the groups of images with the same value of a field.
+
+    Args:
+        index: the images.
+        field: a key of the entries of the file's ``images``; ``extra.patient`` is the key ``patient`` within ``extra``.
+
+    Returns:
+        (N,), from 0 in the order of the images.
+
+    Raises:
+        SegtrainError: an image lacks the field, or all have the same value.
+    """
     number: dict[str | float, int] = {}
     groups = [
         number.setdefault(as_whole_number(value) or value, len(number))  # 1, 1.0 and "1" are the same patient

@@ -34,6 +34,7 @@ from segtrain.data.storage.image_store import ImageFolder
 from segtrain.data.storage.local_copies import origin
 from segtrain.data.storage.open_folder import open_folder
 from segtrain.data.storage.tar_shards import is_shards
+from segtrain.data.subsets import training_subset
 from segtrain.errors import SegtrainError
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class Split:
         unreadable_annotations: number of annotations of these images.
         entries: positions of the images in the file's ``images``, unreadable ones included, if the split was drawn.
         absent: images whose file was not found.
+        showings: mean number of times that an epoch of training shows each image: more than 1 for a part of the
+            training images, so that an epoch is as long as one of all of them.
     """
 
     name: SplitName
@@ -64,6 +67,7 @@ class Split:
     unreadable_annotations: int = 0
     entries: list[int] | None = None
     absent: AbsentImages = field(default_factory=AbsentImages)
+    showings: float = 1.0
 
     def __repr__(self) -> str:
         counts = self.index.counts
@@ -93,6 +97,7 @@ def open_splits(
     folds: int | None = None,
     fold: int | None = None,
     val_ids: Collection[int] | None = None,
+    fraction: float = 1.0,
     images: ImageUse = "needed",
     cache: DiskCache | None = None,
 ) -> dict[SplitName, Split]:
@@ -119,6 +124,7 @@ def open_splits(
         folds: number of folds that the images of ``train_annotations`` are divided into, in place of ``val_fraction``.
         fold: number of the fold that is validated on, from 0; all others are trained on.
         val_ids: ids of the validation images, if they were drawn before (from a checkpoint); None to draw them.
+        fraction: share of the training images that are used, in (0, 1]; see ``nested_subset``.
         images: "needed" if a missing folder is an error, "welcome" if the split then has no images, "unused" for splits
             without images.
         cache: cache of remote images on the local disk; None without one.
@@ -134,7 +140,7 @@ def open_splits(
         raise SegtrainError(
             "data.val_annotations is null; give a COCO json, or data.val_fraction to split data.train_annotations"
         )
-    if split_by is not None and val_fraction is None and folds is None and val_ids is None:
+    if split_by is not None and val_fraction is None and folds is None and val_ids is None and fraction == 1:
         raise SegtrainError(
             f"data.split_by={split_by} says how to draw a split, but data.val_fraction and data.folds are null; give "
             "one of them, or no data.split_by"
@@ -186,6 +192,10 @@ def open_splits(
     if len(splits) == 2:
         aligned = _with_training_labels(splits["train"].index, splits["val"].index)
         splits["val"] = replace(splits["val"], index=aligned)
+    if "train" in splits:
+        whole = splits["train"].index
+        used = training_subset(whole, fraction, seed, split_by)
+        splits["train"] = replace(splits["train"], index=used, showings=len(whole.images) / max(len(used.images), 1))
     return splits
 
 

@@ -80,9 +80,12 @@ class Resumed:
         """
         known = self.state.contents.get("train")
         if known is not None and not same_contents(known, contents["train"]):
+            same = "the same images and annotations"
+            if self.state.config.get("data", {}).get("fraction") not in (None, 1):
+                same += f", with data.fraction={self.state.config['data']['fraction']} and seed={self.state.seed}"
             raise SegtrainError(
-                f"cannot resume {self.path}: its training data had another content; give the same images and "
-                f"annotations, or begin a new run with its weights: segmenter.weights={self.path}"
+                f"cannot resume {self.path}: its training data had another content; give {same}, or begin a new run "
+                f"with its weights: segmenter.weights={self.path}"
             )
 
     @property

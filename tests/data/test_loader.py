@@ -180,6 +180,14 @@ def test_batches_do_not_depend_on_workers_or_resumption(index: CocoIndex, worker
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_an_epoch_of_a_part_of_the_images_is_as_long_as_one_of_all(index: CocoIndex) -> None:
+    loader = TrainingLoader(dataset(index), batch_size=2, workers=0, seed=5, showings=24 / 7)
+    assert len(loader) == 12
+    shown = [key for keys in loader.upcoming(0, 0, (), 99) for key in keys]
+    assert len(set(shown)) == len(shown) == 24
+    assert set(np.bincount([position for _, position in shown]).tolist()) == {3, 4}
+
+
 def test_an_epoch_may_be_left_early(index: CocoIndex) -> None:
     loader = TrainingLoader(dataset(index), batch_size=2, workers=2, seed=5)
     whole = [flatten(batch) for batch in loader.epoch(1)]

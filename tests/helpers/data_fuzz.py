@@ -117,6 +117,7 @@ def _use(folder: Path, mode: str, skip: bool) -> None:
         "root": str(folder), "train_annotations": "coco.json", "train_images": "images",
         "val_annotations": "good/coco.json", "val_images": "good/images", "val_fraction": None, "split_by": None,
         "folds": None, "fold": None,
+        "fraction": 1.0,
         "max_dets": 3, "check": mode, "on_bad_image": "skip" if skip else "error", "exif": "auto",
         "max_image_pixels": 200_000_000, "min_object_pixels": 4, "cache": "none", "generator": None,
         "pages": "first" if skip else "error", "channels": None,
