@@ -35,8 +35,8 @@ from segtrain.values import (
 # Keys whose values are paths, or lists of paths; `*` stands for any name.
 _PATHS = (
     "output_dir", "resume.path", "reuse", "checkpoint", "data.root", "data.train_annotations", "data.train_images",
-    "data.val_annotations", "data.val_images", "segmenter.weights", "segmenters.*.path", "predictions.*",
-    "predictions.*.file",
+    "data.val_annotations", "data.val_images", "sweep.reference", "segmenter.weights", "segmenters.*.path",
+    "predictions.*", "predictions.*.file",
 )  # fmt: skip
 
 
@@ -94,10 +94,17 @@ class Resume(Struct):
     schedule: Literal["keep", "restart"]
 
 
+class Sweep(Struct):
+    """``sweep``: what the page of a sweep compares with."""
+
+    reference: str | None
+
+
 class Train(Run):
     """Root of ``train``."""
 
     resume: Resume
+    sweep: Sweep
     score_threshold: Literal["auto"] | ThresholdSetting
     logger: list[Literal["tensorboard", "mlflow", "wandb", "trackio"]]
     segmenter: dict[str, Any]

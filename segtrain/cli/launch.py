@@ -303,6 +303,10 @@ def _check_command(config_name: str, arguments: Sequence[str]) -> Path | None:
     folder = Path(values["output_dir"])
     jobs = [path for path in folder.glob("*") if path.name.isdecimal()] if sweep else []
     has_journal = sweep and config_name == "train"
+    if has_journal and (reference := values["sweep"]["reference"]) is not None:
+        from segtrain.report.learning_section import reference_row  # only here: it imports what reports need
+
+        reference_row(Path(reference))
     goes_on_there = has_journal and not values["overwrite"]
     begun = check_repeated(folder, overrides, search=space is not None) if goes_on_there else set()
     for path in (folder, *sorted(jobs)):

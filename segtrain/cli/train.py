@@ -120,14 +120,16 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
             validated_at = -1 if start.training is None else start.training["validated_at"]
             logger = RunLogger(output_dir, start.step, validated_at, config["logger"], page.update)
             logger.log_settings(command.given_settings(), OmegaConf.to_yaml(config))
+            logger.log_data(initial.training_images, initial.training_objects)
             logger.log_samples(*samples, start.class_names)
             describe_run(splits, segmenter, output_dir, check=config["data"]["check"] != "off")
         if settings.max_steps == 0:
             return float("nan")
         show = ValidationCharts(logger, splits["val"], settings.validation_images, settings.validation_categories)
         validation = Validation(
-            splits["val"], start.max_dets, start.score_threshold, show, losses=settings.validation_losses, seed=seed
-        )
+            splits["val"], start.max_dets, start.score_threshold, show, losses=settings.validation_losses, seed=seed,
+            class_agnostic=config["sweep"]["reference"] is not None,
+        )  # fmt: skip
         loader = TrainingLoader(
             dataset, batch_size=batch_size * distributed.size(), workers=settings.workers, seed=seed,
             aspect_grouping=settings.aspect_grouping, repeat_threshold=settings.repeat_threshold,

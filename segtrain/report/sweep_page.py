@@ -7,6 +7,7 @@ from pathlib import Path
 from segtrain.report.blocks import Section
 from segtrain.report.charts import Style, series_styles
 from segtrain.report.html import page_environment
+from segtrain.report.learning_section import learning_section
 from segtrain.report.parallel_axes import ParallelLine, parallel_chart
 from segtrain.report.search_section import search_section
 from segtrain.report.text import number_text
@@ -45,6 +46,7 @@ def sweep_page(folder: Path, jobs: Sequence[SweepJob]) -> str:
             number=number_text,
             parallel=parallel_chart(keys, "mask AP", lines) if keys and len(lines) > 1 else None,
             search=search,
+            labels=learning_section(folder, jobs),
             sections=_curves(folder, {names[id(group)]: group for group in groups[:_CURVES]}),
         )
     )

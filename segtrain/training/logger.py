@@ -13,7 +13,7 @@ from segtrain.arrays import FloatArray
 from segtrain.io import naming, write_atomically
 from segtrain.masks import Rle, encode_crop
 from segtrain.targets import Target
-from segtrain.training.run_history import METRICS, parse_line
+from segtrain.training.run_history import IMAGES, METRICS, OBJECTS, parse_line
 from segtrain.training.run_state import HEADLINE, VALIDATION
 from segtrain.training.trackers.tracker import (
     PrecisionRecall,
@@ -83,6 +83,11 @@ class RunLogger:
             tracker.log_scalars(step, drawn)
         if f"{VALIDATION}{HEADLINE}" in values:
             self._validated()
+
+    def log_data(self, images: int, objects: int) -> None:
+        """Record the number of training images and objects, which are no curve, in ``metrics.jsonl`` alone."""
+        with naming(self._lines), self._lines.open("a") as stream:
+            stream.write(json.dumps({"step": self._start, IMAGES: images, OBJECTS: objects}) + "\n")
 
     def log_settings(self, settings: Mapping[str, Setting], yaml: str) -> None:
         """Record the settings that were given for the run, and its composed configuration as text."""

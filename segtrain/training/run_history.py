@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+CLASS_AGNOSTIC_AP = "mask_ap_class_agnostic"  # of validations that know the reference of a sweep
+IMAGES, OBJECTS = "data/images", "data/objects"  # numbers of the training data
 METRICS = "metrics.jsonl"  # in the folder of a run: a JSON object a line
 Series = Sequence[tuple[int, float]]  # (step, value)
 

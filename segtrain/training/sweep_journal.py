@@ -15,7 +15,7 @@ from segtrain.locks import append_line
 JOURNAL = "sweep.jsonl"
 State = Literal["running", "finished", "pruned", "failed", "interrupted"]
 # Settings of the command, which change nothing of what a job learns.
-_OF_THE_COMMAND = ("output_dir", "overwrite", "resume", "threads", "device", "logger", "hydra")
+_OF_THE_COMMAND = ("sweep.reference", "output_dir", "overwrite", "resume", "threads", "device", "logger", "hydra")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def settings_of(overrides: Sequence[str]) -> dict[str, str]:
     {'optimizer.lr': '1e-3', 'x': 'y'}
     """
     pairs = (override.lstrip("+").partition("=") for override in overrides)
-    return {key: value for key, _, value in pairs if re.split("[./]", key)[0] not in _OF_THE_COMMAND}
+    return {key: value for key, _, value in pairs if not {key, re.split("[./]", key)[0]} & set(_OF_THE_COMMAND)}
 
 
 def note(folder: Path, job: SweepJob) -> None:

@@ -18,6 +18,7 @@ from segtrain.io import printable
 from segtrain.metrics.registry import METRICS, metric_values
 from segtrain.segmenters import Trainable
 from segtrain.segmenters.tiles import tiled
+from segtrain.training.run_history import CLASS_AGNOSTIC_AP
 from segtrain.training.validation_charts import Validated
 from segtrain.training.validation_losses import ValidationLosses, evaluating
 
@@ -37,20 +38,29 @@ class Validation:
         show: function that receives every validation, in the first process.
         losses: True to compute the loss terms as well.
         seed: seed of the draws within the losses.
+        class_agnostic: True to add the mask AP without categories, in which classical methods are measured.
 
     Raises:
         SegtrainError: the split has no images.
     """
 
     def __init__(
-        self, split: Split, max_dets: int, score_threshold: float, show: Show, *, losses: bool = False, seed: int = 0
+        self,
+        split: Split,
+        max_dets: int,
+        score_threshold: float,
+        show: Show,
+        *,
+        losses: bool = False,
+        seed: int = 0,
+        class_agnostic: bool = False,
     ) -> None:
         if split.images is None:
             raise SegtrainError("data.val_images is null; name the folder of the validation images")
         self._index, self._images = split.index, split.images
         self._ground_truth = GroundTruthSet.of(split.index)
         self._max_dets, self._score_threshold, self._show = max_dets, score_threshold, show
-        self._losses, self._seed = losses, seed
+        self._losses, self._seed, self._class_agnostic = losses, seed, class_agnostic
 
     def __call__(self, segmenter: Trainable, step: int) -> dict[str, float]:
         """Return the metrics of a segmenter by their names in ``results.json``; undefined ones are nan.
@@ -70,7 +80,11 @@ class Validation:
         inputs = metric_input(found, self._ground_truth, max_dets, "class_aware")
         scores = metric_values(inputs, [metric for metric in METRICS if metric.validated])
         self._show(Validated(step, found, inputs, scores))
-        return scores.values
+        if not self._class_agnostic:
+            return scores.values
+        inputs = metric_input(found, self._ground_truth, max_dets, "class_agnostic")
+        (mask_ap,) = metric_values(inputs, [metric for metric in METRICS if metric.key == "mask_ap"]).values.values()
+        return {**scores.values, CLASS_AGNOSTIC_AP: mask_ap}
 
 
 def require_windows(segmenter: Trainable, split: Split) -> None:

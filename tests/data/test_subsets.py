@@ -15,7 +15,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.data.subsets import nested_subset, training_subset
 from segtrain.errors import SegtrainError
 from tests.data.test_splits import open_with, patients, root, write  # noqa: F401
-from tests.data.test_stratify import DATA, REAL, counts_of, needs_real_data
+from tests.data.test_stratification import DATA, REAL, counts_of, needs_real_data
 
 
 def taken(index: CocoIndex, fraction: float, seed: int = 0, split_by: str | None = None) -> set[int]:
