@@ -12,6 +12,7 @@ from segtrain.benchmark.comparisons import MIN_IMAGES, draw_resamples, resample
 from segtrain.comparison.changes import Key, paired_change
 from segtrain.comparison.compared_results import Change
 from segtrain.comparison.sides import Side, read_data, same_data
+from segtrain.comparison.stored import BY_CATEGORY, metric_changes
 from segtrain.data.coco.index import CocoIndex
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, metric_input
@@ -20,7 +21,8 @@ from segtrain.metrics.strata import Trait, resampled_by_stratum
 from segtrain.metrics.touching import crowding_of_truths
 from segtrain.report.sections.object_strata import find_traits
 
-BY_CATEGORY = tuple(metric for metric in METRICS if metric.key in ("mask_ap", "box_ap", "f1_50"))
+BOX_AP = "box_ap"
+_TITLES = {metric.key: metric.title for metric in METRICS}
 _MOVED = 0.0005  # difference to a stored number that is worth a note
 _NONE: FloatArray = np.empty(0)
 # Path of a number, see `paired_changes` -> its value, and its values on the resamples; none where it is not resampled.
@@ -84,16 +86,19 @@ class Pair:
             SegtrainError: detections are missing, or do not belong to these images.
         """
         first, second = (self._numbers(side, truth, name) for side, truth in zip(self.sides, self.truths, strict=True))
-        notes = [
-            note for side, own in zip(self.sides, (first, second), strict=True) for note in _moved(side, name, own)
-        ]
-        changes = {}
+        both = list(zip(self.sides, (first, second), strict=True))
+        notes = [note for side, own in both for note in _notes(side, name, own)]
+        changes: dict[Key, Change] = {}
         for path in dict.fromkeys([*first, *second]):
             (before, drawn_before), (after, drawn_after) = first.get(path, (nan, _NONE)), second.get(path, (nan, _NONE))
             if isnan(before) and isnan(after):
                 continue
             values = [None if isnan(value) else value for value in (before, after)]
             changes[path] = paired_change(values[0], values[1], drawn_before, drawn_after)
+        if any(_has_other_boxes(side, name, own) for side, own in both):
+            stored = metric_changes(self.sides[0].results, self.sides[1].results, name)
+            changes = {path: own for path, own in changes.items() if path[-1] != BOX_AP}
+            changes |= {path: own for path, own in stored.items() if path[-1] == BOX_AP}
         return changes, notes
 
     def _numbers(self, side: Side, truth: GroundTruthSet, name: str) -> _Numbers:
@@ -154,14 +159,33 @@ def _once(truth: GroundTruthSet) -> IntArray:
     return np.ones((1, len(truth.sizes)), dtype=np.int64)
 
 
-def _moved(side: Side, name: str, numbers: _Numbers) -> Iterator[str]:
-    """Yield a note on each number of the results to which the detections beside them do not lead."""
+def _moved(side: Side, name: str, numbers: _Numbers) -> dict[str, tuple[float, float]]:
+    """Find the numbers of the results to which the detections beside them do not lead: both values by metric."""
     track = side.results.methods[name].class_agnostic
-    for metric in METRICS:
-        stored = None if track is None else track.metrics.get(metric.key)
-        here = numbers.get(("class_agnostic", metric.key), (nan, _NONE))[0]
-        if stored is not None and not abs(stored - here) <= _MOVED:
-            yield (
-                f"{side.path}: the {metric.title} of {name} is {stored:.3f} there, and {here:.3f} by this version from "
-                "the files beside it, which is compared"
-            )
+    stored = {} if track is None else track.metrics
+    here = {key: numbers.get(("class_agnostic", key), (nan, _NONE))[0] for key in stored}
+    return {
+        key: (value, here[key])
+        for key, value in stored.items()
+        if value is not None and not abs(value - here[key]) <= _MOVED
+    }
+
+
+def _has_other_boxes(side: Side, name: str, numbers: _Numbers) -> bool:
+    """Return True if the files hold the boxes of the masks and not those that the method predicts."""
+    return _moved(side, name, numbers).keys() == {BOX_AP} and side.results.methods[name].has_masks
+
+
+def _notes(side: Side, name: str, numbers: _Numbers) -> Iterator[str]:
+    """Yield notes on the numbers to which the detections do not lead."""
+    if _has_other_boxes(side, name, numbers):
+        yield (
+            f"{side.path}: the files beside it hold the boxes of the masks of {name}, not those that it predicts; its "
+            "box AP is compared by the stored intervals"
+        )
+        return
+    for key, (stored, here) in _moved(side, name, numbers).items():
+        yield (
+            f"{side.path}: the {_TITLES[key]} of {name} is {stored:.3f} there, and {here:.3f} by this version from the "
+            "files beside it, which is compared"
+        )

@@ -133,7 +133,8 @@ def _read(side: Side, annotations: Path | None) -> Split:
         raise SegtrainError(f"its annotations cannot be read again ({error}); {_ADVICE}") from error
     known = side.results.data.contents
     if known is None or not same_contents(known, fingerprint_of(split)):
-        raise SegtrainError(f"{split.index.path}: has changed since {side.path}; {_ADVICE}")
+        how = "has changed since" if annotations is None else "holds other data than"
+        raise SegtrainError(f"{split.index.path}: {how} {side.path}; {_ADVICE}")
     return split
 
 

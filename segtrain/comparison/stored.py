@@ -3,9 +3,10 @@
 from segtrain.benchmark.results import Results
 from segtrain.comparison.changes import Key, unpaired_change
 from segtrain.comparison.compared_results import Change
-from segtrain.comparison.paired import BY_CATEGORY
 from segtrain.evaluation import TRACKS
 from segtrain.metrics.registry import METRICS
+
+BY_CATEGORY = tuple(metric for metric in METRICS if metric.key in ("mask_ap", "box_ap", "f1_50"))
 
 
 def stored_changes(first: Results, second: Results, name: str) -> dict[Key, Change]:
@@ -19,11 +20,22 @@ def stored_changes(first: Results, second: Results, name: str) -> dict[Key, Chan
     Returns:
         The changes by path, see `Pair.changes`.
     """
-    changes = {**_metrics(first, second, name), **_categories(first, second, name), **_strata(first, second, name)}
+    changes = {
+        **metric_changes(first, second, name),
+        **_categories(first, second, name),
+        **_strata(first, second, name),
+    }
     return {path: own for path, own in changes.items() if (own.before, own.after) != (None, None)}
 
 
-def _metrics(first: Results, second: Results, name: str) -> dict[Key, Change]:
+def metric_changes(first: Results, second: Results, name: str) -> dict[Key, Change]:
+    """Compute the changes of the metrics of a method in both tracks.
+
+    Args:
+        first: the earlier evaluation.
+        second: the later evaluation.
+        name: name of a method of both.
+    """
     found: dict[Key, Change] = {}
     for track in TRACKS:
         before, after = (results.methods[name].track(track) for results in (first, second))

@@ -208,3 +208,19 @@ def test_numbers_that_the_predictions_do_not_lead_to_are_noted(folder: Path, tmp
     found = compare_results(first, second)
     assert any("the mask AP of net is" in note for note in found.notes)
     assert found.methods["net"].class_agnostic["mask_ap"].outcome == "same"
+
+
+def test_boxes_of_masks_are_compared_by_the_stored_intervals(folder: Path, tmp_path: Path) -> None:
+    first, second = moved(folder, tmp_path)
+    predictions = tmp_path / "second" / "predictions"
+    masks = json.loads((predictions / "net.json").read_text())
+    boxes = [{key: own[key] for key in ("image_id", "category_id", "score")} | {"bbox": [2, 2, 9, 9]} for own in masks]
+    (predictions / "net.bbox.json").write_text(json.dumps(boxes))
+    found = compare_results(first, second)
+    (note,) = (note for note in found.notes if "net" in note)
+    assert "hold the boxes of the masks of net, not those that it predicts" in note
+    change = found.methods["net"].class_agnostic["box_ap"]
+    stored = (side.results.methods["net"].metric("box_ap") for side in (first, second))
+    assert (change.before, change.after, change.least_p) == (*stored, None)
+    assert found.methods["net"].class_agnostic["mask_ap"].least_p is not None
+    assert not any("box_ap" in changes for changes in found.methods["net"].categories.values())
