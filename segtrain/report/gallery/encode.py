@@ -153,11 +153,10 @@ def _without_dots(crop: npt.NDArray[np.uint8], x: int, y: int, scale: float) -> 
 
 def _placed(pixels: npt.NDArray[np.int32], x: int, y: int, scale: float) -> IntArray:
     """Scale the centres of pixels (N, 2) of a crop at (x, y) to whole units."""
-    places: IntArray = pixels + np.array([x, y])
     if scale == 1:
-        return places
-    # A pixel's centre lies half a pixel from its corner, before and after scaling.
-    places = np.rint((pixels + np.array([x + 0.5, y + 0.5])) * scale - 0.5).astype(np.int64)
+        places: IntArray = pixels + np.array([x, y])
+    else:  # a pixel's centre lies half a pixel from its corner, before and after scaling
+        places = np.rint((pixels + np.array([x + 0.5, y + 0.5])) * scale - 0.5).astype(np.int64)
     return places
 
 
