@@ -153,7 +153,7 @@ class Evaluate(Run):
     trust: list[str]
     reference: str
     tracks: Literal["all", "class_agnostic"]
-    score_threshold: ThresholdSetting | None
+    score_threshold: float | dict[str, float] | None  # scores of result files may be percents, or have no bounds
     precision: Precision | None
     gallery: Natural
     bootstrap: Bootstrap

@@ -13,7 +13,7 @@ import yaml
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from segtrain.cli.config import Data, Evaluate, Train, find_problems, register_schemas
+from segtrain.cli.config import Data, Evaluate, Train, check_values, find_problems, register_schemas
 from segtrain.cli.help import read_comments
 from segtrain.cli.launch import compose_runs
 from segtrain.cli.optuna_sweeper import space_of
@@ -253,7 +253,7 @@ def test_the_whole_configuration_can_be_printed(script: str, tmp_path: Path) -> 
         ("train", ["seed=0,1"], "seed=0,1: several values; write a list as KEY=[A,B], or add --multirun to try each"),
         ("train", ["segmenter.norm=x"], "segmenter.norm=x: choose auto, frozen or batch"),
         ("train", ["seed=abc"], "seed=abc: give a whole number from 0"),
-        ("evaluate", ["score_threshold=auto"], "score_threshold=auto: give a number from 0 to 1, a mapping, or null"),
+        ("evaluate", ["score_threshold=auto"], "score_threshold=auto: give a number, a mapping or null"),
         ("train", ["trainer=null"], "trainer=null: no such option; choose default"),
         ("evaluate", ["methods=foo"], "choose all, classical, mask_rcnn, none, oracle or tuned"),
         ("evaluate", ["+segmenter@segmenters.x=kmean"], "did you mean kmeans?"),
@@ -284,6 +284,12 @@ def test_all_mistakes_are_listed_once(tmp_path: Path) -> None:
         assert text.count(part) == 1, part
 
 
+@pytest.mark.parametrize("value", [50, -1.5, {"person": 0.3}, None])
+def test_score_thresholds_of_an_evaluation_have_no_bounds(value: object) -> None:
+    """Result files may have percents or logits."""
+    assert list(check_values(Evaluate, {"score_threshold": value})) == []
+
+
 @pytest.mark.parametrize(
     ("script", "override"),
     [
@@ -309,7 +315,6 @@ def test_all_mistakes_are_listed_once(tmp_path: Path) -> None:
         ("train", "data.folds=1"),
         ("evaluate", "tracks=foo"),
         ("evaluate", "precision=foo"),
-        ("evaluate", "score_threshold=2"),
         ("evaluate", "score_threshold=auto"),
         ("evaluate", "tune.metric=ap"),
         ("evaluate", "tune.images=0"),

@@ -54,9 +54,12 @@ def find_confusions(
     image = np.where(pairs.truth >= 0, np.append(of_true, 0)[pairs.truth], np.append(of_found, 0)[pairs.detection])
     known = [*ids, None]
     cells = rows * len(known) + columns
+    order = np.argsort(cells, kind="stable")
+    found_cells, starts = np.unique(cells[order], return_index=True)
+    images = np.split(image[order], starts[1:])  # one empty part without any cell
     return [
-        _confusion(known[cell // len(known)], known[cell % len(known)], image[cells == cell], names)
-        for cell in np.unique(cells).tolist()
+        _confusion(known[cell // len(known)], known[cell % len(known)], own, names)
+        for cell, own in zip(found_cells.tolist(), images, strict=False)
     ]
 
 

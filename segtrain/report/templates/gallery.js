@@ -159,7 +159,7 @@ function openGallery() {
       text.textContent = said;
       group.append(text);
       const own = text.getBBox();
-      text.setAttribute("x", Math.max(0, Math.min(x, svg.viewBox.baseVal.width - own.width)));
+      text.setAttribute("x", Math.max(0, Math.min(x, svg.viewBox.baseVal.width - own.width - 0.3 * size)));
       const place = text.getBBox();
       const covers = (other) => place.x < other.x + other.width && other.x < place.x + place.width
         && place.y < other.y + other.height && other.y < place.y + place.height;
