@@ -449,7 +449,7 @@ def test_channels_are_those_that_are_named_or_those_of_the_training(tmp_path: Pa
         (["treshold_otsu", "IMAGES"], "did you mean threshold_otsu?"),
         (["missing/run", "IMAGES"], "missing/run: no such file"),
         (["threshold_otsu", "IMAGES", "--save", "boxes"], "--save boxes: choose of coco, polygons, overlays"),
-        (["threshold_otsu", "IMAGES", "--score", "2"], "--score 2: give auto, or a number from 0 to 1"),
+        (["threshold_otsu", "IMAGES", "--score", "2"], "--score 2: give auto, a number from 0 to 1, or NAME=NUMBER"),
         (["threshold_otsu", "IMAGES", "--intensity", "a,b"], "--intensity a,b: give auto, full, or LOW,HIGH"),
         (["threshold_otsu", "IMAGES", "--workers", "0"], "--workers: 0: give a number above 0"),
         (["threshold_otsu", "IMAGES", "--max-dets", "x"], "--max-dets: x: give a number above 0"),
