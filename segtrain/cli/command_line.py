@@ -85,7 +85,9 @@ class Command:
         {'experiment': 'nuclei', 'optimizer.lr': 0.001, 'seed': 3}
         """
         given = {key: value for key, value in settings_of(self.overrides).items() if not key.startswith("~")}
-        return {"experiment": "demo", **{key: _number(value) for key, value in given.items()}}
+        # A space of a search, sweep=NAME, chooses its experiment.
+        experiment = "demo" if self.hydra is None else self.hydra.runtime.choices.get("experiment", "demo")
+        return {"experiment": experiment, **{key: _number(value) for key, value in given.items()}}
 
     def record(
         self, config: Mapping[str, Any], output_dir: Path, changes: Mapping[str, tuple[Any, Any]] | None = None

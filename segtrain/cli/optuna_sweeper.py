@@ -158,6 +158,9 @@ def find_space(config_name: str, arguments: Sequence[str]) -> Space | None:
         if any(override.key_or_group == "sweep" for override in swept):
             raise SegtrainError("sweep: choose one space")
         if not _is_ours(config.hydra.sweeper):
+            intervals = [override.input_line for override in swept if override.is_interval_sweep()]
+            if intervals and config.hydra.runtime.choices["hydra/sweeper"] == "basic":
+                raise SegtrainError(f"{intervals[0]}: an interval is for a search; add hydra/sweeper=segtrain_optuna")
             return None
         if config_name != "train":
             raise SegtrainError("hydra/sweeper=segtrain_optuna searches the settings of a training; use it with train")

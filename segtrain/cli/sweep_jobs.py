@@ -159,7 +159,7 @@ class SweepCallback(Callback):
         """Say which job of a search is the best, and which command trains as it does."""
         best = best_job(folder)
         if best is None:
-            return ["No job of the search has finished."]
+            return ["No finished job of the search has a value."]
         number, value = best
         job = next(job for job in jobs if job.number == number)
         kept = [override for override in job.overrides if override.partition("=")[0] not in ("output_dir", "overwrite")]

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import pytest
 
 from segtrain.cli.command_line import Command
 from segtrain.cli.optuna_sweeper import judge_of
+from segtrain.cli.sweep_study import best_job
 from segtrain.training.sweep_journal import SweepJob, read_journal
-from tests.helpers.scripts import Finished, message, run
+from tests.conftest import Workplace
+from tests.helpers.processes import start
+from tests.helpers.scripts import SMALL, Finished, data_of, message, run
 
 SPACE = ["--multirun", "hydra/sweeper=segtrain_optuna", "optimizer.lr=tag(log, interval(1e-5, 1e-1))"]
 HERE = ["output_dir=sweep", "trainer.epochs=4", "trainer.max_minutes=null"]
@@ -109,3 +113,46 @@ def test_a_mistake_is_one_line_before_any_job(tmp_path: Path, arguments: list[st
     assert said in message(finished)
     assert begun == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_search_by_the_command_goes_on_after_a_kill(workplace: Workplace, tmp_path: Path) -> None:
+    given = [*SMALL, *data_of(workplace.data), "output_dir=sweep", "hydra.sweeper.n_trials=5", "trainer.epochs=4"]
+    given = ["trainer.max_steps=null" if argument.startswith("trainer.max_steps") else argument for argument in given]
+    process = start("train", *SPACE, *given, folder=tmp_path)
+    until = time.monotonic() + 300
+    while not (tmp_path / "sweep" / "2" / "metrics.jsonl").exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    before = jobs_of(tmp_path)
+    assert [job.state for job in before] == ["finished", "finished", "running"]
+    process = start("train", *SPACE, *given, folder=tmp_path)
+    out = process.communicate(timeout=600)[0]
+    assert process.returncode == 0, out
+    jobs = jobs_of(tmp_path)
+    assert jobs[:2] == before[:2]
+    assert [job.settings for job in jobs[:3]] == [job.settings for job in before]
+    assert [job.number for job in jobs] == list(range(5))
+    assert {job.state for job in jobs} <= {"finished", "pruned"}
+    best = best_job(tmp_path / "sweep")
+    assert best is not None
+    assert best[1] >= (jobs[0].value or 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("launcher", "package"), [("joblib", "joblib"), ("submitit_local", "submitit")])
+def test_a_search_shares_its_study_among_processes(
+    workplace: Workplace, tmp_path: Path, launcher: str, package: str
+) -> None:
+    pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher", reason="needs an extra")
+    given = [*SMALL, *data_of(workplace.data), "output_dir=sweep", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2"]
+    process = start("train", *SPACE, f"hydra/launcher={launcher}", *given, folder=tmp_path)
+    out = process.communicate(timeout=600)[0]
+    assert process.returncode == 0, out
+    jobs = jobs_of(tmp_path)
+    assert [job.number for job in jobs] == list(range(4))
+    assert {job.state for job in jobs} <= {"finished", "pruned"}
+    assert all(job.score is not None and job.score == job.value for job in jobs)

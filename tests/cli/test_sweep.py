@@ -67,6 +67,8 @@ def test_the_same_command_skips_what_is_finished_and_resumes_what_was_killed(
     assert [job.state for job in jobs] == ["finished", "finished"]
     assert [float(row["mask_ap"]) for row in rows(folder)] == [job.value for job in jobs]
     assert {row["mean_of_seeds"] for row in rows(folder)} == {str(sum(job.value or 0 for job in jobs) / 2)}
+    interval = message(run("train", *arguments, "optimizer.lr=interval(0, 1)", folder=tmp_path))
+    assert "optimizer.lr=interval(0, 1): an interval is for a search; add hydra/sweeper=segtrain_optuna" in interval
     other = message(run("train", *arguments, "optimizer.lr=1e-3", folder=tmp_path))
     assert "sweep: job 0 was begun with no optimizer.lr, and now has optimizer.lr=0.001" in other
     with locked_folder(folder):
