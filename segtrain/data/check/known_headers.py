@@ -65,8 +65,9 @@ def to_be_read_whole(headers: KnownHeaders, reader: ImageReader, images: ImageTa
         return headers
     issues = Issues()
     issues.merge(issue for issue in headers.issues if issue.kind != "image-in-windows")
+    why = "too many to be read whole"
     lines = {
-        image.id: f"{printable(image.file_name)} (image {image.id}): {image.height}x{image.width} pixels"
+        image.id: f"{printable(image.file_name)} (image {image.id}): {image.height}x{image.width} pixels, {why}"
         for image in large
     }
     issues.extend("image-too-large-to-train", list(lines.values()), str)

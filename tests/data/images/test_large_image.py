@@ -79,7 +79,10 @@ def test_what_training_cannot_read_whole_is_an_error_for_it(tmp_path: Path) -> N
     split, reader = large_split(write_large_data(tmp_path))
     known = to_be_read_whole(known_headers(reader, list(split.index.images), {}), reader, split.index.images)
     ((kind, example),) = [(issue.kind, issue.examples[0]) for issue in known.issues]
-    assert (kind, example) == ("image-too-large-to-train", "large.tif (image 1): 300x420 pixels")
+    assert (kind, example) == (
+        "image-too-large-to-train",
+        "large.tif (image 1): 300x420 pixels, too many to be read whole",
+    )
     assert list(known.unusable) == [1]
     assert "cut it into smaller images" in known.issues[0].line
     small = known_headers(replace(reader, max_pixels=10**6), list(split.index.images), {})
