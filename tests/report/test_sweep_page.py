@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from segtrain.report.sweep_page import sweep_page
@@ -37,3 +38,16 @@ def test_a_sweep_without_any_value_has_a_page(tmp_path: Path) -> None:
     page = sweep_page(tmp_path, jobs(tmp_path, [None, None]))
     assert "2 failed" in page
     assert 'id="coordinates"' not in page
+
+
+def test_a_search_shows_every_value_and_the_best_finished_one(tmp_path: Path) -> None:
+    found = [replace(job, score=job.value, monitor="mask_ap") for job in jobs(tmp_path, [0.1, 0.4, 0.3, None])]
+    found[1] = replace(found[1], state="pruned")
+    page = sweep_page(tmp_path, found)
+    section = page[page.index('<section id="search">') : page.index('<section id="coordinates">')]
+    assert "Best so far: job 2 with 0.300 (lr=1e-3 seed=0)" in section
+    wide = section[section.index('class="figure wide"') : section.index('class="figure narrow"')]
+    assert (wide.count('class="point"'), wide.count('class="point ring"')) == (2, 1)
+    assert 'id="summary"' not in page  # each job has settings of its own
+    losses = [replace(job, monitor="loss") for job in found]
+    assert "Best so far: job 0 with 0.100" in sweep_page(tmp_path, losses)
