@@ -33,15 +33,6 @@ class Folds:
 
     groups: Sequence[Sequence[EvaluatedCheckpoint]]
 
-    def data_settings(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return data settings by which all images of the folds are evaluated.
-
-        Args:
-            data: the ``data`` node, the checkpoint's values filled in.
-        """
-        whole = {"val_annotations": data["train_annotations"], "val_images": data["train_images"]}
-        return {**data, **dict.fromkeys(DRAWING), **whole}
-
     def check(self, split: Split) -> None:
         """Check that the evaluated images are those that the folds were drawn from.
 
@@ -160,6 +151,33 @@ class FoldedMethod(Method):
         categories = benchmark.ground_truth.categories
         own_thresholds = self.thresholds.by_id(categories) if every.class_aware else {}
         return replace(every, seconds=seconds, score_threshold=self.score_threshold, category_thresholds=own_thresholds)
+
+
+def whole_training(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return data settings by which all training images are evaluated.
+
+    Args:
+        data: the ``data`` node, the checkpoint's values filled in.
+    """
+    whole = {"val_annotations": data["train_annotations"], "val_images": data["train_images"]}
+    return {**data, **dict.fromkeys(DRAWING), **whole}
+
+
+def require_unseen(source: EvaluatedCheckpoint) -> None:
+    """Refuse to look for suspect labels of the training images with a network that has learned from them.
+
+    Args:
+        source: the first of the evaluated checkpoints, which are not those of all folds.
+
+    Raises:
+        SegtrainError: there is a network.
+    """
+    if source.checkpoint is not None:
+        raise SegtrainError(
+            f"suspects=train: {source.path} has learned from the training images, and says little on their labels; "
+            "train folds with python train.py --multirun data.folds=5 'data.fold=range(5)' output_dir=runs/folds and "
+            "the other settings, then name them with checkpoint=runs/folds"
+        )
 
 
 def _own(source: EvaluatedCheckpoint) -> Checkpoint:

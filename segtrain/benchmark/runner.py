@@ -29,6 +29,7 @@ from segtrain.segmenters import MaskGrid
 logger = logging.getLogger(__name__)
 _BLOCK = 2**14  # records that are written at a time; bounds the memory
 REPORT_FILES = ("results.json", "results.csv", "report.md", "report.html")
+SUSPECTS = "suspects.json"
 
 
 class EvaluationFolder:
@@ -62,7 +63,7 @@ class EvaluationFolder:
         Raises:
             SegtrainError: a file that a method was read from would be replaced, or two methods would write one file.
         """
-        reports = [self.path / name for name in REPORT_FILES]
+        reports = [self.path / name for name in (*REPORT_FILES, SUSPECTS)]
         for path in reports:
             self._refuse_given(path, None)
         seen: set[Path] = set()

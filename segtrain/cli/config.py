@@ -156,6 +156,7 @@ class Evaluate(Run):
     score_threshold: float | dict[str, float] | None  # scores of result files may be percents, or have no bounds
     precision: Precision | None
     gallery: Natural
+    suspects: Literal["val", "train"]
     bootstrap: Bootstrap
     tune: Tune
     segmenters: dict[str, Any]

@@ -16,7 +16,7 @@ from segtrain.benchmark.checkpoints import (
     with_all_categories,
 )
 from segtrain.benchmark.fingerprints import digest, of_code, of_data
-from segtrain.benchmark.folds import find_folds
+from segtrain.benchmark.folds import find_folds, require_unseen, whole_training
 from segtrain.benchmark.method_runs import FoundRows, run_methods, timing_notes
 from segtrain.benchmark.methods import build_methods, given_files, reference_row
 from segtrain.benchmark.named_checkpoints import find_named
@@ -24,6 +24,7 @@ from segtrain.benchmark.results import Results
 from segtrain.benchmark.row_files import RowFiles, describe_machine
 from segtrain.benchmark.run_histories import runs_of
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder, MethodResult
+from segtrain.benchmark.suspects import find_suspects, voters, write_suspects
 from segtrain.benchmark.tuning import Tuning
 from segtrain.benchmark.whole_images import with_windows_where_needed
 from segtrain.cli.command_line import Command
@@ -40,6 +41,7 @@ from segtrain.report.build import build_results
 from segtrain.report.gallery.select import select_images
 from segtrain.report.row_analysis import Analyst, RowAnalysis
 from segtrain.report.sections.confusions import confused_images
+from segtrain.report.verdict import is_useful
 from segtrain.report.writer import terminal_table, write_report
 from segtrain.runtime import (
     describe_environment,
@@ -93,8 +95,11 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     for problem in check_values(Data, data, "data."):  # of the checkpoint, since those of the command are checked
         raise SegtrainError(f"{source.path}: {problem}; the file is damaged")
     folds = find_folds(config["data"], checkpoints)
-    if folds is not None:
-        data, val_ids = folds.data_settings(data), None
+    if folds is None and config["suspects"] == "train":
+        require_unseen(source)
+        data = with_layout(data)
+    if folds is not None or config["suspects"] == "train":
+        data, val_ids = whole_training(data), None
     data = with_layout(with_folds(data), "val")
     with distributed.in_turn():
         split = open_data(data, ["val"], source.seed, val_ids, _image_use(config), source.intensity)["val"]
@@ -176,6 +181,11 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
             *tuning.notes,
         ],
     )
+    useful = [name for name in results.contenders if is_useful(results, name)]
+    quality = {name: results.methods[name].metric("f1_50") or 0.0 for name in useful}
+    counting = voters(benchmark.rows, useful, quality)
+    suspects = find_suspects(benchmark.rows, benchmark.ground_truth, counting)
+    write_suspects(output_dir, suspects, split.index, benchmark.ground_truth, counting)
     scores = {name: analyses[name].image_f1 for name in benchmark.rows}
     known = {name: own for name, own in scores.items() if own is not None}
     images = select_images(benchmark, known, config["gallery"], reference, confused_images(results))

@@ -85,6 +85,9 @@ def test_each_image_is_segmented_by_the_network_that_has_not_seen_it(sweep: Path
     assert list(pooled["checkpoints"]) == [f"{name}, fold 0", f"{name}, fold 1"]
     records = json.loads((tmp_path / "report" / "predictions" / f"{name}.json").read_text())
     seen: set[int] = set()
+    assert (tmp_path / "report" / "suspects.json").is_file()
+    refused = run("evaluate", f"checkpoint={paths[0]}", *options, "suspects=train", folder=tmp_path)
+    assert "has learned from the training images" in message(refused)
     for fold, path in enumerate(paths):
         alone = evaluate(tmp_path, f"checkpoint={path}", *options, output=str(fold))
         assert list(alone["methods"]) == ["mask_rcnn"]

@@ -486,6 +486,7 @@ def test_an_evaluation_that_is_stopped_keeps_its_rows(
     names = {path.relative_to(tmp_path / "report").as_posix() for path in (tmp_path / "report").rglob("*.json")}
     assert names == {
         "results.json",
+        "suspects.json",
         "predictions/b.json",
         "predictions/ground_truth.class_agnostic.json",
         "unfinished/predictions/a.json",
