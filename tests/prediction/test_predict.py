@@ -317,19 +317,19 @@ def test_a_network_finds_what_it_finds_from_python(
 
 def test_categories_may_have_scores_of_their_own(workplace: Workplace, tmp_path: Path) -> None:
     """Given on the command line, or kept in the checkpoint."""
-    folder, path = workplace.data / "val", tmp_path / "best.pt"
-    found = st.load(workplace.run).segment(sorted(folder.iterdir()))
+    images, path = sorted((workplace.data / "val").iterdir())[:1], tmp_path / "best.pt"
+    found = st.load(workplace.run).segment(images)
     middle = float(np.median(np.concatenate([one.scores for one in found])))
     kept = sum(int(((one.labels == 1) | (one.scores >= middle)).sum()) for one in found)
-    given = f"bar={middle},square=0"
-    assert run(workplace.run, folder, "--out", tmp_path / "out", "--score", given, "--device", "cpu") == 0
+    given = (*images, "--out", tmp_path / "out", "--save", "coco", "--score", f"bar={middle},square=0")
+    assert run(workplace.run, *given, "--device", "cpu") == 0
     content = predicted(tmp_path / "out")
     assert len(content["annotations"]) == kept
     assert content["info"]["score_threshold"] == 0
     stored = load_checkpoint(checkpoint_file(workplace.run))
     replace(stored, score_threshold=middle, category_thresholds={"square": 0.0}).save(path)
     model = st.load(path)
-    assert sum(map(len, model.predict(folder))) == kept
+    assert sum(map(len, model.predict(images))) == kept
     wrong = module.PredictionSettings(score_threshold={"bra": 0.1})
     with pytest.raises(SegtrainError, match="no category 'bra'; did you mean bar"):
         module.predict_files(load_applied(str(path)), [], tmp_path / "none", wrong)
