@@ -1,7 +1,7 @@
 """COCO's average precision and recall, computed by hotcoco.
 
 ``coco_summary`` computes them from matches that other metrics use as well. ``average_precision`` is for callers that
-need no other metric, such as a search for settings: its backend takes a fifth of the time of this package's matching.
+need no other metric, such as benchmarks: its backend takes a fifth of the time of this package's matching.
 It compares each of the ``max_dets`` best detections with each true object of an image; ``coco_summary`` compares only
 those that overlap, which suits images with thousands of both.
 """
