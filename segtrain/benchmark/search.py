@@ -15,7 +15,7 @@ from segtrain.errors import SegtrainError
 from segtrain.stopping import stop_requested
 from segtrain.values import Positive, PositiveFloat
 
-BATCH = 48  # settings that are compared on the same parts of images
+BATCH = 32  # settings that are compared on the same parts of images
 KEPT = 16  # one of so many goes on to whole images
 PARENTS = 8  # best settings that new ones are varied from
 FINALISTS = 3  # settings that are scored on all images at the end, as they were good on some
