@@ -1,6 +1,6 @@
 """Page of ``segtrain check --html``: the first images, read by the settings of the check or of a network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from segtrain.values import IntensitySetting
 
 if TYPE_CHECKING:
     from segtrain.report.check_page import SheetImage
+    from segtrain.segmenters import Trainable
 
 # What draws, and torch, are imported when a page is written: a check without one starts faster.
 _MARK = b'content="segtrain check"'  # of pages that may be replaced
@@ -29,12 +30,14 @@ class NetworkInput:
     Attributes:
         name: name of the network, for the page.
         settings: settings of the check, with the network's settings of reading images in place of its own.
-        input_scale: function from an image's height and width to the number of input pixels per image pixel.
+        network: the network.
+        max_dets: detections per image, or window, that it returns.
     """
 
     name: str
     settings: CheckSettings
-    input_scale: Callable[[int, int], float]
+    network: "Trainable"
+    max_dets: int
 
 
 def require_writable(path: Path) -> None:
@@ -62,11 +65,7 @@ def write_page(path: Path, checked: CheckedSet, checkpoint: Path | None, experim
     from segtrain.report.check_page import SheetImage, check_page
 
     settings, report, index = checked.settings, checked.report, checked.index
-    network, images = None, list[SheetImage]()
-    if checkpoint is not None:
-        network = _of_checkpoint(settings, checkpoint)
-    elif experiment is not None:
-        network = _of_experiment(settings, experiment)
+    network, images = _network(settings, checkpoint, experiment), list[SheetImage]()
     if index is not None:
         seen = settings if network is None else network.settings
         images = _pictures(report, index, network, settled_reader(seen, index))
@@ -78,6 +77,32 @@ def write_page(path: Path, checked: CheckedSet, checkpoint: Path | None, experim
     title = printable(settings.annotations.name)
     page = check_page(report, title, summary, images, "" if network is None else network.name)
     write_atomically(path, without_controls(page))
+
+
+def advise(checked: CheckedSet, checkpoint: Path | None, experiment: str | None) -> dict[str, Any]:
+    """Compare the data with a network: numbers by name, and ``lines`` that say what is to be done.
+
+    Args:
+        checked: data set and the result of its check; at least one image can be used.
+        checkpoint: a run's folder or a checkpoint; None for none.
+        experiment: name of an experiment; None for none.
+
+    Raises:
+        SegtrainError: there is no such checkpoint or experiment.
+    """
+    from segtrain.training.advice import advise as compare
+
+    network = _network(checked.settings, checkpoint, experiment)
+    assert network is not None
+    assert checked.index is not None
+    return {"model": network.name} | compare(checked.index, network.network, network.max_dets).to_plain()
+
+
+def _network(settings: CheckSettings, checkpoint: Path | None, experiment: str | None) -> NetworkInput | None:
+    """Build the network that the options name; None without one."""
+    if checkpoint is not None:
+        return _of_checkpoint(settings, checkpoint)
+    return None if experiment is None else _of_experiment(settings, experiment)
 
 
 def _pictures(
@@ -95,7 +120,7 @@ def _pictures(
         pixels, objects = read_picture(reader, image, index.objects(place)[1])
         input_size = None
         if network is not None:
-            scale = network.input_scale(image.height, image.width)
+            scale = network.network.input_scale(image.height, image.width)
             input_size = max(1, int(image.height * scale)), max(1, int(image.width * scale))
         pictures.append(SheetImage(printable(image.file_name), pixels, image.size, input_size, objects))
     return pictures
@@ -111,7 +136,7 @@ def _of_checkpoint(settings: CheckSettings, path: Path) -> NetworkInput:
     if intensity.others is None:  # files of types that the training did not have
         intensity = replace(intensity, others="full")
     adapted = _with_settings(settings, checkpoint.config["data"], intensity)
-    return NetworkInput(f"the network of {printable(file)}", adapted, segmenter.input_scale)
+    return NetworkInput(f"the network of {printable(file)}", adapted, segmenter, checkpoint.max_dets)
 
 
 def _of_experiment(settings: CheckSettings, name: str) -> NetworkInput:
@@ -121,7 +146,7 @@ def _of_experiment(settings: CheckSettings, name: str) -> NetworkInput:
     (config,) = compose_runs("train", [f"experiment={name}"])
     segmenter = build_trainable(config["segmenter"], ["object"], initialise=False)
     adapted = _with_settings(settings, config["data"], config["data"]["intensity"])
-    return NetworkInput(f"the network of experiment={name}", adapted, segmenter.input_scale)
+    return NetworkInput(f"the network of experiment={name}", adapted, segmenter, config["data"]["max_dets"])
 
 
 def _with_settings(

@@ -82,7 +82,7 @@ def learning_section(folder: Path, jobs: Sequence[SweepJob]) -> Section | None:
         name: fit_learning_curve([run.images for run in runs], [run.score for run in runs])
         for name, runs in groups.items()
     }
-    agnostic = ", without categories" if reference is not None else ""
+    agnostic = " (without categories)" if reference is not None else ""
     lead = (
         f"Best mask AP{agnostic} of the validation images over the number of training images, and the power law that "
         "agrees with it, with its 95 % interval. Fractions of one seed lie within each other; runs take equal steps, "

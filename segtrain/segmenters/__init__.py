@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from segtrain.masks import Rle
 from segtrain.records import Instances
+from segtrain.segmenters.anchors import AnchorLayout
 from segtrain.segmenters.inputs import KnownInputs
 from segtrain.targets import Target
 from segtrain.values import Precision, TileSetting
@@ -224,6 +225,16 @@ class Trainable(nn.Module, ABC):
     def input_scale(self, height: int, width: int) -> float:
         """Return the factor by which an image of this size is resized before it enters the network."""
         return 1.0
+
+    @property
+    def anchors(self) -> AnchorLayout | None:
+        """Anchors of the network; None for a network without anchors."""
+        return None
+
+    @property
+    def proposals(self) -> int | None:
+        """Largest number of regions of an image that may become detections; None if it is not limited."""
+        return None
 
     @property
     def info(self) -> SegmenterInfo:

@@ -19,6 +19,7 @@ from segtrain.segmenters import Trainable
 from segtrain.segmenters.inputs import KnownInputs
 from segtrain.segmenters.tiles import tiled
 from segtrain.targets import Target
+from segtrain.training.advice import advise
 from segtrain.training.fit_words import describe_fit
 from segtrain.training.run_history import RunHistory
 
@@ -59,14 +60,17 @@ def known_inputs(segmenter: Trainable, dataset: CocoDataset, validation: Split) 
     return KnownInputs.of(segmenter.input_scale, dataset.index.images.sizes, sizes, drawn)
 
 
-def describe_run(splits: Mapping[SplitName, Split], segmenter: Trainable, output_dir: Path, *, check: bool) -> None:
+def describe_run(
+    splits: Mapping[SplitName, Split], segmenter: Trainable, output_dir: Path, max_dets: int, *, check: bool
+) -> None:
     """Log the data, the network and the run's folder before the first step.
 
     Args:
         splits: the splits "train" and "val".
         segmenter: network to train, on its device.
         output_dir: folder of the run.
-        check: also log how many objects are too small for the network to see.
+        max_dets: detections per image, or window, that the network returns.
+        check: also log how many objects are too small for the network to see, and what would suit the data better.
     """
     for name, split in splits.items():
         counts = split.index.counts
@@ -81,6 +85,8 @@ def describe_run(splits: Mapping[SplitName, Split], segmenter: Trainable, output
         factors = [segmenter.input_scale(image.height, image.width) for image in index.images]
         for finding in check_visibility(index, factors, segmenter.stride):
             logger.info(f"train, note: {finding.line}")
+        for line in advise(index, segmenter, max_dets).lines:
+            logger.info(f"train, advice: {line}")
     windows = tiled(segmenter).summarise(splits["val"].index.images.sizes)
     if windows.cut:
         logger.info(f"val: {counted(windows.cut, 'image')} validated in up to {windows.most:,} windows each")

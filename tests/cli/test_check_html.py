@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import subprocess
 import sys
@@ -70,6 +71,15 @@ def test_a_network_sees_them_at_its_own_resolution(data: Path, tmp_path: Path) -
     assert "48x48, input 96x96" in page
 
 
+def test_advice_for_a_network_is_printed(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["check", str(data / "train.json"), str(data / "train"), "--model", "nuclei"]
+    assert main(arguments) == 0
+    assert "Nothing to change for the network of experiment=nuclei." in capsys.readouterr().out
+    assert main([*arguments, "--json"]) == 0
+    advice = json.loads(capsys.readouterr().out)["advice"]
+    assert (advice["lines"], advice["crowded_images"]) == ([], 0)
+
+
 def test_a_checkpoint_sees_them_with_its_settings(workplace: Workplace, data: Path, tmp_path: Path) -> None:
     assert check(data, tmp_path / "page.html", "--checkpoint", str(workplace.run)) == 0
     page = (tmp_path / "page.html").read_text()
@@ -92,14 +102,12 @@ def test_nothing_but_an_earlier_page_is_replaced(
 
 def test_mistakes_are_told(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [str(data / "train.json"), str(data / "train")]
-    assert main(["check", *arguments, "--experiment", "nuclei"]) == 1
-    assert "add --html FILE" in capsys.readouterr().err
     assert check(data, tmp_path / "a.html", "--experiment", "nucleus") == 1
     assert "error:" in capsys.readouterr().err
     assert check(data, tmp_path / "a.html", "--checkpoint", str(tmp_path / "none")) == 1
     assert "no such file" in capsys.readouterr().err
     assert command.main([*arguments, "--html", str(tmp_path / "a.html")]) == 1
-    assert "segtrain check writes the page" in capsys.readouterr().err
+    assert "--html, --model and --checkpoint are options of segtrain check" in capsys.readouterr().err
     assert not (tmp_path / "a.html").exists()
 
 

@@ -9,7 +9,7 @@ import argparse
 import io
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -69,6 +69,9 @@ class Page(Protocol):
     def write_page(self, path: Path, checked: CheckedSet, checkpoint: Path | None, experiment: str | None) -> None:
         """Write the page."""
 
+    def advise(self, checked: CheckedSet, checkpoint: Path | None, experiment: str | None) -> dict[str, Any]:
+        """Compare the data with a network."""
+
 
 def main(arguments: Sequence[str] | None = None, page: Page | None = None) -> int:
     """Run the command and return its exit code.
@@ -91,6 +94,11 @@ def main(arguments: Sequence[str] | None = None, page: Page | None = None) -> in
         report, index = checked.report, checked.index
         if not options.json:
             _show(report, options)
+        advice = None
+        if (options.checkpoint or options.experiment) and index is not None and page is not None:
+            advice = page.advise(checked, options.checkpoint, options.experiment)
+            if not options.json:
+                _show_advice(advice)
         if options.html and page is not None:
             page.write_page(options.html, checked, options.checkpoint, options.experiment)
         fixed = None
@@ -102,7 +110,8 @@ def main(arguments: Sequence[str] | None = None, page: Page | None = None) -> in
         print_error(error)
         return 1
     if options.json:
-        written = {} if fixed is None else {"fixed": asdict(fixed)}
+        written: dict[str, Any] = {} if fixed is None else {"fixed": asdict(fixed)}
+        written |= {} if advice is None else {"advice": advice}
         print(json.dumps(_as_values(report, options) | written, indent=2, default=str))
     elif fixed:
         print(fixed)
@@ -113,10 +122,10 @@ def main(arguments: Sequence[str] | None = None, page: Page | None = None) -> in
 
 def _require_page(options: argparse.Namespace, page: Page | None) -> None:
     """Check the options of the page, before the data are checked."""
-    if (options.checkpoint or options.experiment) and not options.html:
-        raise SegtrainError("--checkpoint and --experiment say whose input --html shows; add --html FILE")
-    if options.html and page is None:
-        raise SegtrainError("--html: segtrain check writes the page; python -m segtrain.data.check does not")
+    if page is None and (options.html or options.checkpoint or options.experiment):
+        raise SegtrainError(
+            "--html, --model and --checkpoint are options of segtrain check; python -m segtrain.data.check lacks them"
+        )
     if options.html and page is not None:
         page.require_writable(options.html)
 
@@ -201,6 +210,15 @@ def _show(report: CheckReport, options: argparse.Namespace) -> None:
     console.print(Text(errors, _COLOURS["error"] if report.errors else "green"))
 
 
+def _show_advice(advice: Mapping[str, Any]) -> None:
+    """Print what is to be done so that data and network suit each other."""
+    console = Console(highlight=False)
+    if not advice["lines"]:
+        console.print(Text(f"Nothing to change for {advice['model']}."), soft_wrap=True)
+    for line in advice["lines"]:
+        console.print(Text(f"advice for {advice['model']}: {line}"), soft_wrap=True)
+
+
 def _show_formats(formats: Sequence[FormatCount], console: Console) -> None:
     table = Table("format", "images", "read", box=box.SIMPLE_HEAD)
     for entry in formats:
@@ -258,10 +276,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--html", type=expand_path, metavar="FILE", help="write a page with the first images as read")
     network = parser.add_mutually_exclusive_group()
     network.add_argument(
-        "--checkpoint", type=expand_path, metavar="RUN", help="with --html: images as its network sees them"
+        "--checkpoint",
+        type=expand_path,
+        metavar="RUN",
+        help="advice for its network; with --html: images as it sees them",
     )
     network.add_argument(
-        "--experiment", metavar="NAME", help="with --html: images as the network of experiment=NAME sees them"
+        *("--model", "--experiment"),
+        dest="experiment",
+        metavar="EXPERIMENT",
+        help="advice for the network of an experiment, such as nuclei; with --html: images as it sees them",
     )
     parser.add_argument("--json", action="store_true", help="print the issues as json")
     parser.add_argument(

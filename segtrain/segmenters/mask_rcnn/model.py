@@ -20,6 +20,7 @@ from segtrain import distributed, masks
 from segtrain.records import Instances
 from segtrain.runtime import copy_to_device
 from segtrain.segmenters import MaskGrid, SegmenterInfo, Trainable
+from segtrain.segmenters.anchors import AnchorLayout
 from segtrain.segmenters.mask_rcnn.backbones import find_backbone
 from segtrain.segmenters.mask_rcnn.frozen_bn import fold_frozen_norms
 from segtrain.segmenters.mask_rcnn.ignored_regions import IgnoredRegions
@@ -206,6 +207,18 @@ class MaskRCNN(Trainable):
         find_backbone(settings["architecture"])
         if settings["weights"] is not None:
             find_published(settings["weights"], settings["architecture"])
+
+    @property
+    def anchors(self) -> AnchorLayout:
+        """Anchors of the proposal network."""
+        generator = self.rpn.anchor_generator
+        return AnchorLayout(generator.sizes, generator.aspect_ratios[0], ANCHOR_STRIDES, self.aligned)
+
+    @property
+    def proposals(self) -> int:
+        """Number of proposals at inference."""
+        limits: Mapping[str, int] = self.rpn._post_nms_top_n  # the method tells that of the present mode only
+        return limits["testing"]
 
     def input_scale(self, height: int, width: int) -> float:
         """See `Trainable`."""

@@ -1,0 +1,98 @@
+"""Advice before a training: anchors, crowded and shrunk images, and nothing where nothing is to be done."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from segtrain.data.check.load import load_index
+from segtrain.data.coco.index import CocoIndex
+from segtrain.records import Instances
+from segtrain.segmenters import Trainable
+from segtrain.segmenters.anchors import AnchorLayout
+from segtrain.training.advice import advise
+
+
+class Network(Trainable):
+    """Network that enlarges images twice, to 400 pixels at the most."""
+
+    title = "Test"
+
+    def __init__(self, sizes: tuple[int, ...] = (16, 32, 64, 128, 256), proposals: int = 500) -> None:
+        super().__init__()
+        self.layout = AnchorLayout([[size] for size in sizes], [0.5, 1.0, 2.0], (4, 8, 16, 32, 64), centred=True)
+        self.limit = proposals
+
+    @property
+    def anchors(self) -> AnchorLayout:
+        return self.layout
+
+    @property
+    def proposals(self) -> int:
+        return self.limit
+
+    def input_scale(self, height: int, width: int) -> float:
+        return min(2.0, 400 / max(height, width))
+
+    def losses(self, images: object, targets: object) -> dict[str, Tensor]:
+        return {"mask": torch.zeros(())}
+
+    def segment_one(self, image: Tensor) -> Instances:
+        return Instances.empty((1, 1))
+
+
+def index_of(folder: Path, side: int, objects: int = 20, image: int = 200) -> CocoIndex:
+    boxes = [[7 * place % (image - side), 13 * place % (image - side), side, side] for place in range(objects)]
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": image, "width": image}],
+        "categories": [{"id": 1, "name": "cell"}],
+        "annotations": [
+            {"id": n, "image_id": 1, "category_id": 1, "bbox": [x, y, w, h], "area": w * h,
+             "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
+            for n, (x, y, w, h) in enumerate(boxes, start=1)
+        ],
+    }  # fmt: skip
+    (folder / "a.json").write_text(json.dumps(content))
+    return load_index(folder / "a.json", "warn")
+
+
+def test_nothing_is_said_where_nothing_is_to_be_done(tmp_path: Path) -> None:
+    advice = advise(index_of(tmp_path, 16), Network(), max_dets=100)
+    assert advice.lines == []
+    assert advice.side == (32.0, 32.0, 32.0)
+    assert advice.recall_at_background == 1.0
+    assert json.loads(json.dumps(advice.to_plain()))["most_objects"] == 20
+
+
+def test_other_anchors_or_larger_inputs_are_suggested_for_small_objects(tmp_path: Path) -> None:
+    advice = advise(index_of(tmp_path, 8), Network((64, 128, 256, 512, 1024)), max_dets=100)
+    (line,) = advice.lines
+    assert line.startswith(
+        "100% of the objects have no anchor with an IoU of 0.3 or more; with 'segmenter.anchor_sizes=[["
+    )
+    assert advice.anchor_sizes is not None
+    better = Network(tuple(int(sizes[0]) for sizes in advice.anchor_sizes))
+    again = advise(index_of(tmp_path, 8), better, max_dets=100)
+    assert again.recall_at_background == advice.anchor_recall == 1.0
+    assert "or with larger inputs: segmenter.scale=" in line
+
+
+def test_crowded_images_are_compared_with_limits(tmp_path: Path) -> None:
+    lines = advise(index_of(tmp_path, 16, objects=120), Network(proposals=130), max_dets=100).lines
+    assert lines == [
+        "1 image with more objects than data.max_dets=100, up to 120: data.max_dets=200 finds them all",
+        "up to 120 objects in an image, and 130 proposals: segmenter.rpn_proposals_test=300 leaves room for those that "
+        "overlap",
+    ]
+
+
+def test_shrunk_images_are_told_and_limits_of_windows_are_not_theirs(tmp_path: Path) -> None:
+    advice = advise(index_of(tmp_path, 32, objects=120, image=800), Network(), max_dets=100)
+    assert (advice.shrunk_images, advice.crowded_images) == (1, 0)
+    (line,) = advice.lines
+    assert line.startswith("1 image trained whole would be shrunk, to 0.25 of the network's scale at the least")
+
+
+def test_data_without_objects_have_no_advice(tmp_path: Path) -> None:
+    assert advise(index_of(tmp_path, 16, objects=0), Network(), max_dets=100).lines == []
