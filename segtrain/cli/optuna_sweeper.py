@@ -24,7 +24,6 @@ from segtrain.cli.command_line import Command
 from segtrain.cli.sweep_launchers import search_jobs_at_once
 from segtrain.cli.sweep_space import Space, read_space
 from segtrain.cli.sweep_study import DrawnJob, SearchSettings, SweepStudy, TrialJudge
-from segtrain.console import print_text
 from segtrain.errors import SegtrainError
 from segtrain.io import one_line
 from segtrain.nodes import config_folder
@@ -66,6 +65,8 @@ class OptunaSweeper(Sweeper):
         Raises:
             SegtrainError: the space cannot be read, or the folder holds another sweep.
         """
+        from segtrain.console import print_text  # not before: help and mistakes need no console
+
         assert self.config is not None
         assert self.launcher is not None
         space = space_of(self.config, arguments)
