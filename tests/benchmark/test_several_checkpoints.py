@@ -99,7 +99,7 @@ def test_what_cannot_be_meant(workplace: Workplace, tmp_path: Path, named: str, 
 
 
 def config(paths: list[Path], **data: Any) -> dict[str, Any]:
-    none = dict.fromkeys(("val_annotations", "val_fraction", "split_by", "folds", "fold"))
+    none = dict.fromkeys(("train_annotations", "val_annotations", "val_fraction", "split_by", "folds", "fold"))
     loader = {"_target_": "segtrain.training.checkpoint.load_segmenter"}
     return {
         "checkpoint": [str(path) for path in paths],
