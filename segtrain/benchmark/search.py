@@ -20,7 +20,7 @@ KEPT = 16  # one of so many goes on to whole images
 PARENTS = 8  # best settings that new ones are varied from
 FINALISTS = 3  # settings that are scored on all images at the end, as they were good on some
 _BLOCK = 8  # images that the candidates' own settings are scored on at a time
-_STANDING = 1 / 3  # share of the time that the candidates' own settings may take, before images are left out
+_STANDING = 1 / 2  # share of the time that the candidates' own settings may take, before images are left out
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def search(
 
     Of several processes, the first one chooses the settings, all segment, and all get the outcome. With
     ``budget.trials`` alone the result depends on the seed, and not on the number of processes; with ``budget.seconds``
-    also on the speed of the machine. Where the candidates' own settings would take more than a third of the time, there
+    also on the speed of the machine. Where the candidates' own settings would take more than half of the time, there
     are fewer images for all settings.
 
     Args:

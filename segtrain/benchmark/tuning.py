@@ -189,9 +189,7 @@ class Tuning:
         known = distributed.from_first(lambda: self._known(one))
         if known is None:
             with finishing_work(), progress(f"tuning {one.name}") as stage:
-                known = self._search(
-                    one, lambda share, trials, best: stage.update(share, f"{trials} settings, best {best:.3f}")
-                )
+                known = self._search(one, lambda share, trials, best: stage.update(share, _progress(trials, best)))
             if distributed.is_first():
                 self._keep(one, known)
         if not known.completed:
@@ -267,6 +265,12 @@ def tried(winner: Winner) -> str:
     if winner.completed == winner.trials:
         return f"{settings} on {images}"
     return f"{settings} on up to {images}, {winner.completed} of them on all"
+
+
+def _progress(trials: int, best: float) -> str:
+    """Say how far a search is."""
+    settings = counted(trials, "setting")
+    return settings if isnan(best) else f"{settings}, best {best:.3f}"
 
 
 def _in_words(value: Any) -> str:
