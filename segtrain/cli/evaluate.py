@@ -23,7 +23,7 @@ from segtrain.benchmark.named_checkpoints import find_named
 from segtrain.benchmark.results import Results
 from segtrain.benchmark.row_files import RowFiles, describe_machine
 from segtrain.benchmark.run_histories import runs_of
-from segtrain.benchmark.runner import Benchmark, EvaluationFolder, MethodResult
+from segtrain.benchmark.runner import SUSPECTS, Benchmark, EvaluationFolder, MethodResult
 from segtrain.benchmark.suspects import find_suspects, voters, write_suspects
 from segtrain.benchmark.tuning import Tuning
 from segtrain.benchmark.whole_images import with_windows_where_needed
@@ -186,6 +186,8 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     counting = voters(benchmark.rows, useful, quality)
     suspects = find_suspects(benchmark.rows, benchmark.ground_truth, counting)
     write_suspects(output_dir, suspects, split.index, benchmark.ground_truth, counting)
+    if suspects:
+        print_text(f"Labels to look at: {len(suspects):,}, in {output_dir / SUSPECTS}")
     scores = {name: analyses[name].image_f1 for name in benchmark.rows}
     known = {name: own for name, own in scores.items() if own is not None}
     images = select_images(benchmark, known, config["gallery"], reference, confused_images(results))
