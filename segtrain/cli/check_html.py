@@ -1,9 +1,11 @@
 """Page of ``segtrain check --html``: the first images, read by the settings of the check or of a network."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from segtrain.data.check.command import CheckedSet
 from segtrain.data.check.run import CheckReport, CheckSettings, settled_reader
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from segtrain.segmenters import Trainable
 
 # What draws, and torch, are imported when a page is written: a check without one starts faster.
+_SELECTED = 8  # images with the most, and with the smallest objects
 _MARK = b'content="segtrain check"'  # of pages that may be replaced
 
 
@@ -63,19 +66,22 @@ def write_page(path: Path, checked: CheckedSet, checkpoint: Path | None, experim
         SegtrainError: there is no such checkpoint or experiment.
     """
     from segtrain.report.check_page import SheetImage, check_page
+    from segtrain.report.data_figures import DataFigures
 
     settings, report, index = checked.settings, checked.report, checked.index
-    network, images = _network(settings, checkpoint, experiment), list[SheetImage]()
+    network, sheets, figures = _network(settings, checkpoint, experiment), dict[str, list[SheetImage]](), None
     if index is not None:
         seen = settings if network is None else network.settings
-        images = _pictures(report, index, network, settled_reader(seen, index))
+        reader = settled_reader(seen, index)
+        sheets = {name: _pictures(index, places, network, reader) for name, places in _sheets(report, index).items()}
+        figures = DataFigures.of(index)
     counts = report.counts
     summary = printable(settings.annotations)
     if counts:
         errors = f"{report.errors:,} error{'s' * (report.errors != 1)}"
         summary += f": {counts['images']:,} images, {counts['annotations']:,} annotations, {errors}"
     title = printable(settings.annotations.name)
-    page = check_page(report, title, summary, images, "" if network is None else network.name)
+    page = check_page(report, title, summary, sheets, "" if network is None else network.name, figures)
     write_atomically(path, without_controls(page))
 
 
@@ -105,18 +111,35 @@ def _network(settings: CheckSettings, checkpoint: Path | None, experiment: str |
     return None if experiment is None else _of_experiment(settings, experiment)
 
 
+def _sheets(report: CheckReport, index: CocoIndex) -> dict[str, list[int]]:
+    """Choose the images of each contact sheet; a set of few images is shown whole, in the first one."""
+    from segtrain.report.check_page import SHEET
+
+    usable = np.array(
+        [place for place, image in enumerate(index.images) if image.id not in report.lost_images], np.int64
+    )
+    sheets = {"First images": usable[:SHEET].tolist()}
+    if len(usable) > SHEET:
+        rows = index.annotations.rows
+        rows = rows[rows["usable"] & ~rows["crowd"] & (rows["area"] > 0)]
+        smallest = np.full(len(index.images), np.inf)
+        np.minimum.at(smallest, rows["image"], rows["area"])
+        crowded = usable[np.argsort(-index.objects_per_image[usable], kind="stable")]
+        small = usable[np.argsort(smallest[usable], kind="stable")]
+        sheets["Most objects"] = crowded[:_SELECTED].tolist()
+        sheets["Smallest objects"] = small[:_SELECTED].tolist()
+    return sheets
+
+
 def _pictures(
-    report: CheckReport, index: CocoIndex, network: NetworkInput | None, reader: ImageReader
+    index: CocoIndex, places: Sequence[int], network: NetworkInput | None, reader: ImageReader
 ) -> "list[SheetImage]":
-    """Read the first images that can be used."""
-    from segtrain.report.check_page import SHEET, SheetImage
+    """Read the images of a contact sheet."""
+    from segtrain.report.check_page import SheetImage
 
     pictures: list[SheetImage] = []
-    for place, image in enumerate(index.images):
-        if len(pictures) == SHEET:
-            break
-        if image.id in report.lost_images:
-            continue
+    for place in places:
+        image = index.images[place]
         pixels, objects = read_picture(reader, image, index.objects(place)[1])
         input_size = None
         if network is not None:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from segtrain.arrays import RgbArray
 from segtrain.data.check.run import CheckReport
 from segtrain.data.coco.issues import ISSUE_TYPES
 from segtrain.masks import Rle
+from segtrain.report.data_figures import DataFigures
 from segtrain.report.html import page_environment
 from segtrain.visualize import draw
 
@@ -64,15 +65,23 @@ class SheetImage:
         return f"{size}; {objects}; values {self.pixels.min()} to {self.pixels.max()}, mean {self.pixels.mean():.0f}"
 
 
-def check_page(report: CheckReport, title: str, summary: str, images: Sequence[SheetImage], seen_by: str) -> str:
+def check_page(
+    report: CheckReport,
+    title: str,
+    summary: str,
+    sheets: Mapping[str, Sequence[SheetImage]],
+    seen_by: str,
+    figures: DataFigures | None,
+) -> str:
     """Write the page of a check as self-contained HTML.
 
     Args:
         report: result of the check.
         title: name of the data set.
         summary: one line of its numbers.
-        images: images of the contact sheet.
+        sheets: images of each contact sheet by its title.
         seen_by: network whose input the images show; "" for images as they are read.
+        figures: figures of the data; None if nothing of them can be used.
     """
     return (
         page_environment()
@@ -83,7 +92,8 @@ def check_page(report: CheckReport, title: str, summary: str, images: Sequence[S
             facts=summary,
             report=report,
             kinds=ISSUE_TYPES,
-            images=images,
+            sheets={name: images for name, images in sheets.items() if images},
+            figures=figures,
             most=max((category.objects for category in report.categories), default=0) or 1,
             seen_by=seen_by,
         )
