@@ -22,6 +22,7 @@ _BAND = "2 3"  # dashes of the ends of the interval
 _MORE = 2.0  # multiple of the labels up to which curves are drawn and told
 _STEPS = 48  # of a curve
 _FAR = 10.0  # multiple of the labels beyond which a crossing is not told as a number
+_LEARNED = 0.05  # mask AP below which a network was hardly trained
 _WEAK_SIZES, _WEAK_RUNS, _WEAK_INTERVAL = 4, 6, 0.05  # fewer numbers of images, fewer runs, a wider interval
 
 
@@ -141,6 +142,8 @@ def _sentences(
     """Tell what twice the labels would bring, where the curve passes the reference, and how far to trust it."""
     start = "" if name == "all jobs" else f"{name}: "
     sizes = {run.images for run in runs}
+    if max(run.score for run in runs) < _LEARNED:
+        return [_sentence(f"{start}no run has learned to segment yet, which says nothing about labels; train longer.")]
     if curve is None:
         why = (
             f"runs on {len(sizes)} numbers of images are too few for a curve; give at least three values of {FRACTION}"

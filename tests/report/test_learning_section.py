@@ -56,6 +56,12 @@ def test_more_labels_help_where_the_curve_rises(tmp_path: Path) -> None:
     assert line.endswith("more labels help.")
 
 
+def test_untrained_networks_say_nothing_about_labels(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, n, fraction, 0, 0.001 * n) for n, fraction in enumerate(FRACTIONS)]
+    (line,) = sentences(tmp_path, jobs)
+    assert line == "No run has learned to segment yet, which says nothing about labels; train longer."
+
+
 def test_they_do_not_where_it_is_flat(tmp_path: Path) -> None:
     (line,) = sentences(tmp_path, sweep(tmp_path, steep=0.0))
     assert line.endswith("more labels would hardly help.")
