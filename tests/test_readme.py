@@ -32,7 +32,7 @@ def test_readme_is_short() -> None:
 
 def test_first_commands() -> None:
     assert "\npip install -e .\n" in README.read_text()
-    assert commands()[:2] == ["python train.py", "python evaluate.py tune.seconds=20"]
+    assert commands()[:2] == ["python train.py", "python evaluate.py"]
 
 
 # Hydra's options are no overrides, and `my_net` is the reader's own.
