@@ -186,8 +186,6 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     counting = voters(benchmark.rows, useful, quality)
     suspects = find_suspects(benchmark.rows, benchmark.ground_truth, counting)
     write_suspects(output_dir, suspects, split.index, benchmark.ground_truth, counting)
-    if suspects:
-        print_text(f"Labels to look at: {len(suspects):,}, in {output_dir / SUSPECTS}")
     scores = {name: analyses[name].image_f1 for name in benchmark.rows}
     known = {name: own for name, own in scores.items() if own is not None}
     images = select_images(benchmark, known, config["gallery"], reference, confused_images(results))
@@ -195,6 +193,8 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     kept.drop_others()
     folder.finish()
     rich.print(terminal_table(results))
+    if suspects:
+        print_text(f"Labels to look at: {len(suspects):,}, in {output_dir / SUSPECTS}")
     print_text(f"Report: {report}")
     return Evaluation(results, report)
 

@@ -149,7 +149,7 @@ def test_a_failed_run_leaves_no_empty_folder(tmp_path: Path) -> None:
         ("train", ["segmenter.weights=null,COCO_V2"], ["segmenter.weights=COCO_V2: "]),
         ("train", ["segmenter=mask_rcnn_resnet18_fpn,foo"], ["segmenter=foo: no such option"]),
         ("train", ["trainer.batch_size=range(1,-1,-1)"], ["trainer.batch_size=0: "]),
-        ("train", ["schedule.warmup_factor=interval(0.5,2)"], ["schedule.warmup_factor=2.0: "]),
+        ("train", ["schedule.warmup_factor=interval(0.5,2)"], ["interval(0.5,2): an interval is for a search"]),
         ("train", ["optimizer=glob(*)", "optimizer.lr=-1"], ["torch.optim.AdamW: ", "torch.optim.SGD: "]),
         ("train", ["optimizer=glob(x*)"], ["optimizer=glob(x*): matches no option"]),
         ("evaluate", ["tune.images=3,0"], ["tune.images=0: "]),

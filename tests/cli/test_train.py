@@ -112,8 +112,9 @@ def test_each_job_of_a_sweep_records_its_command(workplace: Workplace, tmp_path:
 def test_metrics_are_those_of_tensorboard(workplace: Workplace) -> None:
     events = EventAccumulator(str(workplace.run)).Reload()
     told = {(tag, event.step): event.value for tag in events.Tags()["scalars"] for event in events.Scalars(tag)}
-    # Positions on the axis, a setting, and counts of what has not happened are no curves.
-    undrawn = [f"train/{name}" for name in ("epoch", "minutes", "threads", "skipped_images", "steps_left_out")]
+    # Positions on the axis, settings, and counts of the data and of what has not happened are no curves.
+    counts = ("images", "objects", "skipped_images", "steps_left_out")
+    undrawn = [f"train/{name}" for name in ("epoch", "minutes", "threads", *counts)]
     written = {
         (tag_of(name), entry["step"]): value
         for entry in journal(workplace.run)
