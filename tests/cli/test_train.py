@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from segtrain.cli.main import main
 from segtrain.training.checkpoint import load_checkpoint
+from segtrain.training.run_history import IMAGES, OBJECTS
 from segtrain.training.trackers.tensorboard_tracker import tag_of
 from tests.conftest import Workplace
 from tests.helpers.scripts import ROOT, SMALL, SMALL_NETWORK, data_of, run
@@ -113,8 +114,8 @@ def test_metrics_are_those_of_tensorboard(workplace: Workplace) -> None:
     events = EventAccumulator(str(workplace.run)).Reload()
     told = {(tag, event.step): event.value for tag in events.Tags()["scalars"] for event in events.Scalars(tag)}
     # Positions on the axis, settings, and counts of the data and of what has not happened are no curves.
-    counts = ("images", "objects", "skipped_images", "steps_left_out")
-    undrawn = [f"train/{name}" for name in ("epoch", "minutes", "threads", *counts)]
+    undrawn = [f"train/{name}" for name in ("epoch", "minutes", "threads", "skipped_images", "steps_left_out")]
+    undrawn += [IMAGES, OBJECTS]
     written = {
         (tag_of(name), entry["step"]): value
         for entry in journal(workplace.run)
