@@ -6,6 +6,7 @@ A key is defined in two places: here with its type and range, and in its YAML fi
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import field, make_dataclass
+from functools import cache
 from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -174,6 +175,7 @@ def minutes_of_presets() -> dict[str, float]:
     return {name: float(value) for name, value in minutes.items() if value is not None}
 
 
+@cache
 def register_schemas() -> None:
     """Make the schemas known to Hydra as ``train_schema`` and ``evaluate_schema``, and the resolver of paths."""
     OmegaConf.register_new_resolver("expand_path", lambda path: str(expand_path(path)), replace=True)
