@@ -53,7 +53,7 @@ class Spent(NamedTuple):
 
 # Function of each stage, where it is looked up.
 STAGES = {
-    "data": "segtrain.cli.evaluate.open_data",
+    "data": "segtrain.cli.evaluation_inputs.open_data",
     "files": "segtrain.cli.evaluate.build_methods",
     "records": "segtrain.cli.evaluate.run_methods",
     "analysis": "segtrain.cli.evaluate.analyse_rows",

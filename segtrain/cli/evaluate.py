@@ -1,41 +1,28 @@
 """The ``evaluate`` command: benchmark every configured method and write the report."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import rich
 
 from segtrain import distributed
-from segtrain.benchmark.checkpoints import (
-    checkpoint_argument,
-    find_checkpoints,
-    loads_checkpoint,
-    seeds_of_one_configuration,
-    with_all_categories,
-)
+from segtrain.benchmark.checkpoints import checkpoint_argument, seeds_of_one_configuration
 from segtrain.benchmark.fingerprints import digest, of_code, of_data
-from segtrain.benchmark.folds import find_folds, require_unseen, whole_training
 from segtrain.benchmark.method_runs import FoundRows, run_methods, timing_notes
 from segtrain.benchmark.methods import build_methods, given_files, reference_row
-from segtrain.benchmark.named_checkpoints import find_named
 from segtrain.benchmark.results import Results
 from segtrain.benchmark.row_files import RowFiles, describe_machine
 from segtrain.benchmark.run_histories import runs_of
 from segtrain.benchmark.runner import SUSPECTS, Benchmark, EvaluationFolder, MethodResult
-from segtrain.benchmark.suspects import find_suspects, voters, write_suspects
+from segtrain.benchmark.suspects import Suspect, find_suspects, voters, write_suspects
 from segtrain.benchmark.tuning import Tuning
 from segtrain.benchmark.whole_images import with_windows_where_needed
 from segtrain.cli.command_line import Command
-from segtrain.cli.config import Data, check_values
+from segtrain.cli.evaluation_inputs import EvaluationInputs
 from segtrain.cli.overrides import about_data, given_keys
 from segtrain.console import print_text
-from segtrain.data.coco.index import require_instances
-from segtrain.data.layouts import with_folds, with_layout
-from segtrain.data.open_data import open_data
-from segtrain.data.splits import ImageUse
-from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS
 from segtrain.report.build import build_results
 from segtrain.report.gallery.select import select_images
@@ -52,7 +39,6 @@ from segtrain.runtime import (
     thread_count,
 )
 from segtrain.stopping import Stopped
-from segtrain.training.parallel import require_same_data
 
 logger = logging.getLogger(__name__)
 
@@ -88,32 +74,13 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     seed_everything(config["seed"])
 
     # All that can fail is built and checked before the first method runs.
-    named = distributed.from_first(lambda: find_named(config["checkpoint"]))
-    checkpoints = distributed.from_first(lambda: find_checkpoints({**config, "checkpoint": named.paths}))
-    source = checkpoints[0]
-    data, val_ids = source.data_settings(config["data"])
-    for problem in check_values(Data, data, "data."):  # of the checkpoint, since those of the command are checked
-        raise SegtrainError(f"{source.path}: {problem}; the file is damaged")
-    folds = find_folds(config["data"], checkpoints)
-    if folds is None and config["suspects"] == "train":
-        require_unseen(source)
-        data = with_layout(data)
-    if folds is not None or config["suspects"] == "train":
-        data, val_ids = whole_training(data), None
-    data = with_layout(with_folds(data), "val")
-    with distributed.in_turn():
-        split = open_data(data, ["val"], source.seed, val_ids, _image_use(config), source.intensity)["val"]
-    require_same_data({"val": split})
-    require_instances(split.index)
-    if folds is not None:
-        folds.check(split)
-    if any(map(loads_checkpoint, config["segmenters"].values())):
-        split = with_all_categories(split, checkpoints)
+    inputs = EvaluationInputs.open(config)
+    source, split, data = inputs.source, inputs.split, inputs.data
     tracks = TRACKS if config["tracks"] == "all" else TRACKS[:1]
     benchmark = Benchmark(split, max_dets=data["max_dets"], tracks=tracks, seed=config["seed"])
-    methods = build_methods({**config, "data": data}, checkpoints, benchmark, device)
-    if folds is not None:
-        methods = folds.pooled(methods, config["segmenters"])
+    methods = build_methods({**config, "data": data}, inputs.checkpoints, benchmark, device)
+    if inputs.folds is not None:
+        methods = inputs.folds.pooled(methods, config["segmenters"])
     found = checkpoint_argument(source.path, config["checkpoint"])
     start = [*command.program, *about_data(command.overrides), *found]
     precision = source.precision(config["precision"], device)
@@ -127,7 +94,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     methods, left_out = with_windows_where_needed(methods, split)
     for note in left_out:
         logger.warning(note)
-    methods = tuning.open(methods, source.seed, val_ids, split)
+    methods = tuning.open(methods, source.seed, inputs.val_ids, split)
     benchmark.take_windows(max((method.most_windows(benchmark) for method in methods), default=1))
     if not distributed.is_first():
         run_methods(methods, benchmark, tuning, EvaluationFolder(output_dir), rows)
@@ -172,7 +139,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         data_settings=data,
         measured={name: origin.measured for name, origin in rows.origins.items()},
         notes=[
-            *named.notes,
+            *inputs.notes,
             *left_out,
             *rows.notes(),
             *timing_notes(methods, len(split.index.images)),
@@ -181,11 +148,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
             *tuning.notes,
         ],
     )
-    useful = [name for name in results.contenders if is_useful(results, name)]
-    quality = {name: results.methods[name].metric("f1_50") or 0.0 for name in useful}
-    counting = voters(benchmark.rows, useful, quality)
-    suspects = find_suspects(benchmark.rows, benchmark.ground_truth, counting)
-    write_suspects(output_dir, suspects, split.index, benchmark.ground_truth, counting)
+    suspects = _write_suspects(output_dir, benchmark, results)
     scores = {name: analyses[name].image_f1 for name in benchmark.rows}
     known = {name: own for name, own in scores.items() if own is not None}
     images = select_images(benchmark, known, config["gallery"], reference, confused_images(results))
@@ -197,6 +160,16 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         print_text(f"Labels to look at: {len(suspects):,}, in {output_dir / SUSPECTS}")
     print_text(f"Report: {report}")
     return Evaluation(results, report)
+
+
+def _write_suspects(folder: Path, benchmark: Benchmark, results: Results) -> Sequence[Suspect]:
+    """Find the labels that the methods of use contradict, and write them."""
+    useful = [name for name in results.contenders if is_useful(results, name)]
+    quality = {name: results.methods[name].metric("f1_50") or 0.0 for name in useful}
+    counting = voters(benchmark.rows, useful, quality)
+    suspects = find_suspects(benchmark.rows, benchmark.ground_truth, counting)
+    write_suspects(folder, suspects, benchmark.split.index, benchmark.ground_truth, counting)
+    return suspects
 
 
 def analyse_rows(
@@ -240,7 +213,3 @@ def _stopped(stop: Stopped, found: FoundRows, rows: int, folder: Path, again: st
         done += f" and {len(found.analysed)} analysed"
     kept = f"{folder} keeps them, and the settings that were found so far"
     return Stopped(stop.number, f"stopped with {done}; {kept}; go on with: {again}")
-
-
-def _image_use(config: dict[str, Any]) -> ImageUse:
-    return "needed" if config["segmenters"] else "welcome" if config["gallery"] else "unused"
