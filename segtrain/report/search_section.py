@@ -89,9 +89,13 @@ def _by_setting(jobs: Sequence[SweepJob], best: SweepJob, height: Axis, key: str
 
 
 def _short(value: str) -> str:
-    """Write a number with two digits, and shorten another value, for a tick."""
+    """Write a long number with two digits, and shorten another long value, for a tick.
+
+    >>> _short("0.0007294"), _short("128"), _short("default")
+    ('0.00073', '128', 'default')
+    """
     try:
-        return f"{float(value):.2g}"
+        return value if len(value) < 7 else f"{float(value):.2g}"
     except ValueError:
         return fit(value, 60)
 
