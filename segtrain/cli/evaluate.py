@@ -1,7 +1,7 @@
 """The ``evaluate`` command: benchmark every configured method and write the report."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from segtrain.benchmark.results import Results
 from segtrain.benchmark.row_files import RowFiles, describe_machine
 from segtrain.benchmark.run_histories import runs_of
 from segtrain.benchmark.runner import SUSPECTS, Benchmark, EvaluationFolder, MethodResult
-from segtrain.benchmark.suspects import Suspect, find_suspects, voters, write_suspects
+from segtrain.benchmark.suspects import find_suspects, voters, write_suspects
 from segtrain.benchmark.tuning import Tuning
 from segtrain.benchmark.whole_images import with_windows_where_needed
 from segtrain.cli.command_line import Command
@@ -26,6 +26,7 @@ from segtrain.console import print_text
 from segtrain.evaluation import TRACKS
 from segtrain.report.build import build_results
 from segtrain.report.gallery.select import select_images
+from segtrain.report.gallery.suspect_crops import SuspectList, list_suspects
 from segtrain.report.row_analysis import Analyst, RowAnalysis
 from segtrain.report.sections.confusions import confused_images
 from segtrain.report.verdict import is_useful
@@ -148,28 +149,28 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
             *tuning.notes,
         ],
     )
-    suspects = _write_suspects(output_dir, benchmark, results)
+    suspects = _write_suspects(output_dir, benchmark, results, pictures=config["gallery"] > 0)
     scores = {name: analyses[name].image_f1 for name in benchmark.rows}
     known = {name: own for name, own in scores.items() if own is not None}
     images = select_images(benchmark, known, config["gallery"], reference, confused_images(results))
-    report = write_report(output_dir, results, images)
+    report = write_report(output_dir, results, images, suspects)
     kept.drop_others()
     folder.finish()
     rich.print(terminal_table(results))
-    if suspects:
-        print_text(f"Labels to look at: {len(suspects):,}, in {output_dir / SUSPECTS}")
+    if number := sum(suspects.kinds.values()):
+        print_text(f"Labels to look at: {number:,}, in {output_dir / SUSPECTS}")
     print_text(f"Report: {report}")
     return Evaluation(results, report)
 
 
-def _write_suspects(folder: Path, benchmark: Benchmark, results: Results) -> Sequence[Suspect]:
+def _write_suspects(folder: Path, benchmark: Benchmark, results: Results, pictures: bool) -> SuspectList:
     """Find the labels that the methods of use contradict, and write them."""
     useful = [name for name in results.contenders if is_useful(results, name)]
     quality = {name: results.methods[name].metric("f1_50") or 0.0 for name in useful}
     counting = voters(benchmark.rows, useful, quality)
     suspects = find_suspects(benchmark.rows, benchmark.ground_truth, counting)
     write_suspects(folder, suspects, benchmark.split.index, benchmark.ground_truth, counting)
-    return suspects
+    return list_suspects(benchmark, suspects, counting, pictures)
 
 
 def analyse_rows(

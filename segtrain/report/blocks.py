@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from segtrain.report.charts import SMALL, Bar, Chart, Lanes, Style
 from segtrain.report.gallery.encode import EncodedImage
 from segtrain.report.gallery.outcomes import KINDS
+from segtrain.report.gallery.suspect_crops import Crop
 from segtrain.report.tables import Table
 
 
@@ -218,7 +219,44 @@ class Listing:
     label: str
 
 
-Block = Paragraph | Bullets | Heading | Terms | Charts | Table | Listing | Matrix | Folded | Figures | Command | Gallery
+class CropItem(NamedTuple):
+    """A part of an image with its caption: a title, facts, the file name of the image, and methods."""
+
+    crop: Crop
+    title: str
+    facts: Sequence[str]
+    file_name: str
+    methods: str
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Parts of images, side by side.
+
+    Attributes:
+        items: parts in their order.
+        listing: the first ones as a table, for media without images.
+    """
+
+    items: Sequence[CropItem]
+    listing: Listing
+
+
+Block = (
+    Paragraph
+    | Bullets
+    | Heading
+    | Terms
+    | Charts
+    | Table
+    | Listing
+    | Crops
+    | Matrix
+    | Folded
+    | Figures
+    | Command
+    | Gallery
+)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from segtrain.benchmark.results import Results
     from segtrain.report.blocks import Block
     from segtrain.report.gallery.select import GalleryItem
+    from segtrain.report.gallery.suspect_crops import SuspectList
 
 
 @cache
@@ -29,12 +30,13 @@ def page_environment() -> Environment:
     return environment
 
 
-def html_report(results: "Results", images: "Sequence[GalleryItem]" = ()) -> str:
+def html_report(results: "Results", images: "Sequence[GalleryItem]" = (), suspects: "SuspectList | None" = None) -> str:
     """Write ``report.html``, the report as one self-contained HTML page.
 
     Args:
         results: an evaluation.
         images: images of the gallery.
+        suspects: labels to look at; None if they were not looked for.
     """
     # These import torch, which the page of a data check starts faster without.
     from segtrain.metrics.tide import TYPES
@@ -59,7 +61,7 @@ def html_report(results: "Results", images: "Sequence[GalleryItem]" = ()) -> str
             command="report",
             facts=summary(results),
             notes=notes(results),
-            sections=build_sections(results, images),
+            sections=build_sections(results, images, suspects),
         )
     )
 

@@ -9,6 +9,7 @@ from segtrain.report.blocks import (
     Bullets,
     Charts,
     Command,
+    Crops,
     Figures,
     Folded,
     Gallery,
@@ -20,6 +21,7 @@ from segtrain.report.blocks import (
     Term,
     Terms,
 )
+from segtrain.report.gallery.suspect_crops import SuspectList
 from segtrain.report.sections import build_sections
 from segtrain.report.sections.about import data_title, notes, summary
 from segtrain.report.tables import Cell, Table
@@ -27,15 +29,16 @@ from segtrain.report.tables import Cell, Table
 _SPECIAL = re.compile(r"[\\`*\[\]|~#$]|(?<!\w)_|_(?!\w)")  # an underscore inside a word is no markup
 
 
-def markdown_report(results: Results) -> str:
+def markdown_report(results: Results, suspects: SuspectList | None = None) -> str:
     """Write the report as GitHub-flavoured Markdown.
 
     Args:
         results: an evaluation.
+        suspects: labels to look at; None if they were not looked for.
     """
     subject = data_title(results)
     parts = [f"# Segmentation benchmark{f': {text(subject)}' if subject else ''}", f"{text(summary(results))}."]
-    for section in build_sections(results):
+    for section in build_sections(results, suspect=suspects):
         parts += _section(section)
         if section.key == "verdict":
             parts.append("\n>\n".join(f"> {text(note)}" for note in notes(results)))
@@ -84,6 +87,11 @@ def _(block: Charts) -> str:
 def _(block: Listing) -> str:
     lines = [list(map(text, block.heads)), *([code(name), *map(text, words)] for name, *words in block.rows)]
     return _aligned(lines, left=len(block.heads))
+
+
+@block_text.register
+def _(block: Crops) -> str:
+    return block_text(block.listing)
 
 
 @block_text.register

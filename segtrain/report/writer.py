@@ -18,6 +18,7 @@ from segtrain.evaluation import TRACKS
 from segtrain.io import without_controls, write_atomically
 from segtrain.metrics.registry import METRICS
 from segtrain.report.gallery.select import GalleryItem
+from segtrain.report.gallery.suspect_crops import SuspectList
 from segtrain.report.html import html_report
 from segtrain.report.markdown import markdown_report
 from segtrain.report.tables import SPEED, track_table
@@ -27,13 +28,16 @@ _CSV_TIMES = ("data_seconds_median", "data_seconds_p95", "segmentation_seconds_m
 _CSV_COUNTS = ("images", "detections", "images_without_detections")
 
 
-def write_report(output_dir: Path, results: Results, images: Sequence[GalleryItem] = ()) -> Path:
+def write_report(
+    output_dir: Path, results: Results, images: Sequence[GalleryItem] = (), suspects: SuspectList | None = None
+) -> Path:
     """Write the four files of an evaluation, each under a temporary name first.
 
     Args:
         output_dir: the run's folder; made if it is missing.
         results: an evaluation.
         images: images of the gallery.
+        suspects: labels to look at; None if they were not looked for.
 
     Returns:
         The path of ``report.html``.
@@ -41,7 +45,9 @@ def write_report(output_dir: Path, results: Results, images: Sequence[GalleryIte
     Raises:
         SegtrainError: the folder cannot be written.
     """
-    writers = (Results.to_json, csv_text, markdown_report, partial(html_report, images=images))
+    markdown = partial(markdown_report, suspects=suspects)
+    html = partial(html_report, images=images, suspects=suspects)
+    writers = (Results.to_json, csv_text, markdown, html)
     texts = [write(results) for write in with_progress("report", writers)]
     try:
         for name, text in zip(REPORT_FILES, texts, strict=True):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from segtrain.benchmark.results import Results
 from segtrain.report.blocks import Section
 from segtrain.report.gallery.select import GalleryItem
+from segtrain.report.gallery.suspect_crops import SuspectList
 from segtrain.report.glossary import definitions
 from segtrain.report.sections.about import data, environment, methods, reproduce
 from segtrain.report.sections.categories import categories, class_aware, numbers
@@ -18,6 +19,7 @@ from segtrain.report.sections.headline import differences, headline, verdict
 from segtrain.report.sections.limits import limits
 from segtrain.report.sections.object_strata import strata
 from segtrain.report.sections.reasons import reasons
+from segtrain.report.sections.suspects import suspects
 from segtrain.report.sections.training_runs import runs
 
 Maker = Callable[[Results], Section | None]
@@ -32,22 +34,26 @@ DETAILS: tuple[Maker, ...] = (
     categories,
     category_curves,
     confusions,
-    methods,
 )
 ABOUT: tuple[Maker, ...] = (data, environment, reproduce)
 
 
-def build_sections(results: Results, images: Sequence[GalleryItem] = ()) -> list[Section]:
+def build_sections(
+    results: Results, images: Sequence[GalleryItem] = (), suspect: SuspectList | None = None
+) -> list[Section]:
     """Build all sections that have something to show, with the glossary of their terms.
 
     Args:
         results: an evaluation.
         images: images of the gallery.
+        suspect: labels to look at; None if they were not looked for.
     """
     made = [
         *(make(results) for make in FINDINGS),
         gallery(results, images),
         *(make(results) for make in DETAILS),
+        suspects(results, suspect),
+        methods(results),
     ]
     terms = [term for section in made if section for term in section.definitions]
     made += [definitions(results, terms), *(make(results) for make in ABOUT)]
