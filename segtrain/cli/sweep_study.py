@@ -97,6 +97,8 @@ class SweepStudy:
     ) -> None:
         self._space, self._settings = space, settings
         _end_last_line(folder / STUDY)
+        # Optuna's own lock, left by a command that was killed: this one has locked the folder, and its jobs wait.
+        (folder / f"{STUDY}.lock").unlink(missing_ok=True)
         self._study = _open(folder, settings.pruner, "minimize" if monitor == "loss" else "maximize")
         if jobs and not self._study.trials:
             raise SegtrainError(f"{folder}: holds a sweep that is no search; choose another output_dir=")
@@ -265,7 +267,8 @@ def _open(folder: Path, pruner: str, direction: str | None = None) -> Any:
     from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage, rule = JournalStorage(JournalFileBackend(str(folder / STUDY))), _rule(pruner)
+    file = (folder / STUDY).absolute()  # Optuna's lock is a link to it, which would lead nowhere from another folder
+    storage, rule = JournalStorage(JournalFileBackend(str(file))), _rule(pruner)
     if direction is None:
         return optuna.load_study(study_name=_NAME, storage=storage, pruner=rule)
     return optuna.create_study(study_name=_NAME, storage=storage, pruner=rule, direction=direction, load_if_exists=True)

@@ -1,6 +1,7 @@
 """The study of a search: which jobs are drawn, repeated and ended early, whatever ends the command."""
 
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,17 @@ def test_all_jobs_are_drawn_once_and_the_best_is_known(tmp_path: Path) -> None:
     assert outcome_of(tmp_path, 4) == (0.4, None)
     assert open_study(tmp_path, jobs).next_jobs(9) == []
     assert [job.number for job in open_study(tmp_path, jobs, trials=8).next_jobs(9)] == [6, 7]
+
+
+def test_a_lock_of_a_search_that_was_killed_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("sweep")  # as most commands name it
+    folder.mkdir()
+    open_study(folder, []).next_jobs(1)
+    (folder / f"{STUDY}.lock").symlink_to(folder / STUDY)  # Optuna's lock on a path that is relative
+    start = time.monotonic()
+    assert [job.number for job in open_study(folder, []).next_jobs(1)] == [0]
+    assert time.monotonic() - start < 10
 
 
 def test_jobs_that_were_killed_or_failed_are_repeated_with_their_settings(tmp_path: Path) -> None:
