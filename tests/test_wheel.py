@@ -19,6 +19,11 @@ width: 4
 """
 
 
+def clean_environment() -> dict[str, str]:
+    """Environment variables without those that would find the sources."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Environment with the wheel and, from this one, its dependencies; returns its folder of programs."""
@@ -36,13 +41,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (libraries,) = (folder / "venv" / "lib").glob("python*/site-packages")
     # Comes after the environment's own packages, and brings no editable installation with it.
     (libraries / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
-    subprocess.run([*pip, "--python", str(folder / "venv"), "install", "--no-deps", str(wheel)], check=True)
+    install = [*pip, "--python", str(folder / "venv"), "install", "--no-deps", str(wheel)]
+    subprocess.run(install, env=clean_environment(), check=True)
     return folder / "venv" / "bin"
 
 
 def answer(installed: Path, folder: Path, *arguments: str, code: int = 0) -> str:
     """Run the command and return what it prints."""
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    clean = clean_environment()
     finished = subprocess.run(
         [installed / "segtrain", *arguments], cwd=folder, env=clean, capture_output=True, text=True, check=False
     )
@@ -52,7 +58,7 @@ def answer(installed: Path, folder: Path, *arguments: str, code: int = 0) -> str
 
 @pytest.mark.slow
 def test_the_commands_run_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    clean = clean_environment()
     where = [installed / "python", "-c", "import segtrain; print(segtrain.__file__)"]
     origin = subprocess.run(where, cwd=tmp_path, env=clean, capture_output=True, text=True, check=True).stdout
     assert Path(origin.strip()).is_relative_to(installed.parent)

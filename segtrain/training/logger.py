@@ -57,6 +57,8 @@ class RunLogger:
         self._folder, self._start = folder, step
         self._lines = folder / METRICS
         self._told: set[tuple[int, bool]] = set()  # steps of training and of validation that will be repeated
+        self._data: dict[str, int] = {}  # numbers of the data, which the first line holds
+        self._knows_data = False
         if self._lines.exists():
             kept = []
             for line in self._lines.read_text(errors="replace").splitlines():
@@ -66,6 +68,7 @@ class RunLogger:
                 at, validates = parsed[0], any(name.startswith(VALIDATION) for name in parsed[1])
                 if at <= (validated_at if validates else step):
                     kept.append(line)
+                    self._knows_data |= IMAGES in parsed[1]
                 else:
                     self._told.add((at, validates))
             write_atomically(self._lines, "".join(f"{line}\n" for line in kept))
@@ -76,7 +79,8 @@ class RunLogger:
         """Record numbers by name; undefined ones become null in ``metrics.jsonl`` and stay out of the curves."""
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with naming(self._lines), self._lines.open("a") as stream:
-            stream.write(json.dumps({"step": step, **finite}) + "\n")
+            stream.write(json.dumps({"step": step, **self._data, **finite}) + "\n")
+        self._data = {}
         drawn = {name: value for name, value in finite.items() if value is not None}
         validates = any(name.startswith(VALIDATION) for name in values)
         for tracker in self._of(step, validates=validates):
@@ -85,9 +89,9 @@ class RunLogger:
             self._validated()
 
     def log_data(self, images: int, objects: int) -> None:
-        """Record the number of training images and objects, which are no curve, in ``metrics.jsonl`` alone."""
-        with naming(self._lines), self._lines.open("a") as stream:
-            stream.write(json.dumps({"step": self._start, IMAGES: images, OBJECTS: objects}) + "\n")
+        """Record the numbers of training images and objects, which are no curves, in the first line of a run alone."""
+        if not self._knows_data:
+            self._data = {IMAGES: images, OBJECTS: objects}
 
     def log_settings(self, settings: Mapping[str, Setting], yaml: str) -> None:
         """Record the settings that were given for the run, and its composed configuration as text."""
