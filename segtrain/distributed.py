@@ -53,7 +53,7 @@ def joined() -> Iterator[None]:
         return
     with noticing_losses():
         store, rank, size = next(rendezvous("env://"))
-        _store = PrefixStore(f"segtrain/{next(_groups)}", store)
+        _store = PrefixStore(f"segtrain/{_attempt()}/{next(_groups)}", store)
         _meetings = count()
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         dist.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=LOST_AFTER)
@@ -62,6 +62,16 @@ def joined() -> Iterator[None]:
     finally:
         _store = None
         dist.destroy_process_group()
+
+
+def _attempt() -> str:
+    """Return a number of this start, by which it finds nothing that an earlier one has left in the store.
+
+    On a single machine ``torchrun`` keeps its store when it starts the processes again, and addresses of ended ones are
+    in it. On several machines each rendezvous makes a new store, and the machines count restarts differently.
+    """
+    alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if alone else "0"
 
 
 def is_started_by_torchrun() -> bool:

@@ -101,9 +101,11 @@ def test_a_lost_process_is_started_again_from_the_last_state(tmp_path: Path) -> 
     workers_of(process, "train")[1].kill()
     code, out = finished(process)
     assert code == 0, out
-    (line,) = lines_of(out, "error: ")
-    assert line.startswith("error: another process of this run has ended or cannot be reached (killed,")
-    assert line.endswith("torchrun starts all again")
+    # The process that is left notices the loss, or is told to end by torchrun, which has noticed it first.
+    (line,) = [*lines_of(out, "error: "), *lines_of(out, "interrupted")]
+    if line != "interrupted":
+        assert line.startswith("error: another process of this run has ended or cannot be reached (killed,")
+        assert line.endswith("torchrun starts all again")
     assert lines_of(out, "resuming ")
     (folder,) = (tmp_path / "runs" / "train").iterdir()
     whole, again = state(tmp_path / "whole")["model"], state(folder)["model"]
