@@ -238,10 +238,10 @@ def test_relative_paths_start_where_the_command_was_typed(workplace: Workplace, 
 def test_the_synthetic_data_set_is_made_and_learned(tmp_path: Path) -> None:
     size = ["train_images=8", "val_images=4", "size=64", "cells=[3,5]"]
     arguments = [*SMALL_NETWORK, *(f"data.generator.{s}" for s in size), "threads=1", "trainer.workers=0"]
-    limits = ["trainer.max_steps=4", "trainer.batch_size=auto", "trainer.validation_images=0"]
+    limits = ["trainer.max_steps=10", "trainer.batch_size=auto", "trainer.validation_images=0"]
     finished = run("train", *arguments, *limits, folder=tmp_path)
     assert (finished.code, finished.err) == (0, "")
-    for said in ("trainer.batch_size=auto: ", "4 steps of about "):
+    for said in ("trainer.batch_size=auto: ", "10 steps of about "):
         assert sum(line.startswith(said) for line in finished.out.splitlines()) == 1
     assert (tmp_path / "data" / "synthetic" / "annotations" / "instances_val.json").exists()
     (folder,) = (tmp_path / "runs" / "train").iterdir()

@@ -15,7 +15,7 @@ from segtrain.report.gallery import suspect_crops
 from segtrain.report.gallery.suspect_crops import SHOWN, SuspectList, cut_out, list_suspects
 from segtrain.report.html import html_report
 from segtrain.report.markdown import markdown_report
-from segtrain.report.sections.suspects import suspects
+from segtrain.report.sections.suspect_labels import suspects
 from tests.helpers.report_examples import results, typed
 
 SIZE = (60, 80)

@@ -19,7 +19,7 @@ from segtrain.report.sections.headline import differences, headline, verdict
 from segtrain.report.sections.limits import limits
 from segtrain.report.sections.object_strata import strata
 from segtrain.report.sections.reasons import reasons
-from segtrain.report.sections.suspects import suspects
+from segtrain.report.sections.suspect_labels import suspects
 from segtrain.report.sections.training_runs import runs
 
 Maker = Callable[[Results], Section | None]
