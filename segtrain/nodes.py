@@ -272,17 +272,23 @@ def holds_change(path: str, key: str) -> bool:
     return f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}.")
 
 
-def flat_settings(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+def flat_settings(config: Mapping[str, Any], path: str = "", ignored: Collection[str] = ()) -> dict[str, Any]:
     """Return the settings of a configuration by their dotted keys.
 
     Args:
         config: plain values.
         path: dotted key of the configuration itself, with a dot at its end; "" for a whole one.
+        ignored: dotted keys of settings, or of groups of them, to leave out.
 
-    >>> flat_settings({"optimizer": {"lr": 0.1}, "seed": 0})
+    >>> config = {"optimizer": {"lr": 0.1}, "logger": {"every": 5}, "seed": 0}
+    >>> flat_settings(config, ignored=["logger"])
     {'optimizer.lr': 0.1, 'seed': 0}
     """
     found: dict[str, Any] = {}
     for key, value in config.items():
-        found |= flat_settings(value, f"{path}{key}.") if isinstance(value, Mapping) else {f"{path}{key}": value}
+        name = f"{path}{key}"
+        if isinstance(value, Mapping):
+            found |= flat_settings(value, f"{name}.", ignored)
+        elif not any(holds_change(name, other) for other in ignored):
+            found[name] = value
     return found

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-from segtrain.benchmark.fingerprints import PLACES
-from segtrain.benchmark.run_names import SEPARATOR, differing_settings, name_runs
 from segtrain.console import counted
 from segtrain.data.coco.category_names import describe_nearest, learned_categories, with_learned_categories
 from segtrain.data.coco.index import CocoIndex
@@ -22,18 +20,16 @@ from segtrain.data.storage.address import Location, locate
 from segtrain.data.storage.image_store import ImageStore
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD
-from segtrain.nodes import flat_settings, holds_change, quote_override
+from segtrain.nodes import quote_override
 from segtrain.records import Category
 from segtrain.score_thresholds import GivenThreshold, ScoreThresholds
 from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint, newest_checkpoint
-from segtrain.training.settings import WITHOUT_EFFECT
 
 logger = logging.getLogger(__name__)
 _LOADER = "segtrain.training.checkpoint.load_segmenter"
 _DEFAULT_SEED = 0  # as in configs/train.yaml; draws a `val_fraction` split without a checkpoint
 DRAWING = ("val_fraction", "split_by", "folds", "fold")  # keys by which a validation split is drawn
 _OF_A_SPLIT = ("root", "val_annotations", "val_images", *DRAWING)
-_PLACES = [f"data.{key}" for key in PLACES]
 
 
 def loads_checkpoint(node: Mapping[str, Any]) -> bool:
@@ -297,71 +293,6 @@ def _newest(data: Mapping[str, Any], *, loads: bool) -> Path:
     else:
         remedy = "use methods=classical" + (f" {give}" if data["from_checkpoint"] else "")
     return newest_checkpoint(otherwise=f"name one with checkpoint=PATH, or {remedy}")
-
-
-def methods_of(
-    name: str, node: Mapping[str, Any], checkpoints: Sequence[EvaluatedCheckpoint]
-) -> dict[str, EvaluatedCheckpoint]:
-    """Name the methods of a segmenter: ``NAME``, or for each of several checkpoints ``NAME · SETTINGS`` of its run.
-
-    Args:
-        name: name of the segmenter in the configuration.
-        node: configuration of the segmenter.
-        checkpoints: the evaluated checkpoints.
-
-    Returns:
-        The checkpoint of each method by its name.
-    """
-    if len(checkpoints) == 1 or not loads_checkpoint(node):
-        return {name: checkpoints[0]}
-    paths = [own.path for own in checkpoints if own.path is not None]
-    runs = name_runs(paths, settings_of_runs(checkpoints))
-    return {f"{name}{SEPARATOR}{run}": own for run, own in zip(runs, checkpoints, strict=True)}
-
-
-def settings_of_runs(checkpoints: Sequence[EvaluatedCheckpoint]) -> list[dict[str, str]]:
-    """Find the settings in which the runs of checkpoints differ, by run; see `differing_settings`.
-
-    The place of the data does not count where their contents are known to be the same.
-
-    Args:
-        checkpoints: the evaluated checkpoints.
-    """
-    known = [own.checkpoint for own in checkpoints if own.checkpoint is not None]
-    same = all(own.contents for own in known) and len({repr(sorted(own.contents.items())) for own in known}) == 1
-    ignored = [*WITHOUT_EFFECT, *(_PLACES if same else ())]
-    return differing_settings([own.config for own in known], ignored)
-
-
-def seeds_of_one_configuration(checkpoints: Mapping[str, EvaluatedCheckpoint]) -> dict[tuple[str, ...], list[int]]:
-    """Group methods whose runs differ by their seed alone.
-
-    Args:
-        checkpoints: checkpoint of each trained method by its name.
-
-    Returns:
-        The seeds of each group by the names of its methods; of equal seeds the first method.
-    """
-    groups: dict[tuple[str, str], dict[int, str]] = {}
-    for name, own in checkpoints.items():
-        if own.checkpoint is not None:
-            segmenter = name.partition(SEPARATOR)[0] if SEPARATOR in name else ""
-            configuration = segmenter, _configuration(own.checkpoint)
-            groups.setdefault(configuration, {}).setdefault(own.checkpoint.seed, name)
-    return {tuple(group.values()): list(group) for group in groups.values() if len(group) > 1}
-
-
-def _configuration(checkpoint: Checkpoint) -> str:
-    """Return a text that is equal for runs whose results differ by their seed alone."""
-    ignored = ["seed", *WITHOUT_EFFECT]
-    if checkpoint.contents:  # they tell more than the places of files
-        ignored += _PLACES
-    settings = {
-        key: value
-        for key, value in flat_settings(checkpoint.config).items()
-        if not any(holds_change(key, other) for other in ignored)
-    }
-    return repr([sorted(settings.items()), sorted(checkpoint.contents.items())])
 
 
 def checkpoint_argument(path: Path | None, named: str | list[str] | None) -> list[str]:

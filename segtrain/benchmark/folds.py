@@ -6,7 +6,8 @@ from itertools import islice, pairwise
 from statistics import fmean
 from typing import Any
 
-from segtrain.benchmark.checkpoints import DRAWING, EvaluatedCheckpoint, loads_checkpoint, methods_of, pools_folds
+from segtrain.benchmark.checkpoints import DRAWING, EvaluatedCheckpoint, loads_checkpoint, pools_folds
+from segtrain.benchmark.evaluated_runs import methods_of
 from segtrain.benchmark.fingerprints import PLACES, digest
 from segtrain.benchmark.methods import Advance, Method, TrainedMethod
 from segtrain.benchmark.runner import Benchmark
@@ -15,7 +16,7 @@ from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.data.splits import Split, fingerprint_of, same_contents
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Detections, joined
-from segtrain.nodes import flat_settings, holds_change
+from segtrain.nodes import flat_settings
 from segtrain.score_thresholds import ScoreThresholds
 from segtrain.training.checkpoint import Checkpoint
 from segtrain.training.settings import WITHOUT_EFFECT
@@ -232,11 +233,7 @@ def _fold(source: EvaluatedCheckpoint) -> int:
 
 def _settings(source: EvaluatedCheckpoint) -> dict[str, Any]:
     """Return the settings of a run in which the folds of a cross-validation agree."""
-    return {
-        key: value
-        for key, value in flat_settings(_own(source).config).items()
-        if not any(holds_change(key, other) for other in _IGNORED)
-    }
+    return flat_settings(_own(source).config, ignored=_IGNORED)
 
 
 def _require_whole(group: Sequence[EvaluatedCheckpoint], others: Sequence[EvaluatedCheckpoint]) -> None:

@@ -1,17 +1,17 @@
-"""Methods of a benchmark: each is built from the configuration, tuned, and run over the images."""
+"""Methods of a benchmark, and what each does to be tuned, and run over the images."""
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
 
 from segtrain import distributed
-from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, loads_checkpoint, methods_of
-from segtrain.benchmark.fingerprints import digest, of_file, of_node
+from segtrain.benchmark.checkpoints import EvaluatedCheckpoint
+from segtrain.benchmark.fingerprints import digest, of_file
 from segtrain.benchmark.oracle import Oracle
 from segtrain.benchmark.run_names import SEPARATOR
 from segtrain.benchmark.runner import Benchmark, MethodResult
@@ -24,13 +24,10 @@ from segtrain.data.coco.result_ids import AS_WRITTEN, ResultIds
 from segtrain.data.frames.result_frames import check_frame_of_results
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.splits import Split
-from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD, Detections, gathered, predict, reads_windows
 from segtrain.mask_records import column, select
 from segtrain.memory import MemoryAbove
-from segtrain.nodes import build, nearest
 from segtrain.records import Category, group_by_image
-from segtrain.runtime import to_device
 from segtrain.score_thresholds import GivenThreshold, ScoreThresholds
 from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
 from segtrain.segmenters.tiles import tiled
@@ -255,8 +252,13 @@ class TrainedMethod(Method):
     @property
     def remedy_for_windows(self) -> str:
         """See `Method`."""
-        tile = "auto" if self._network.tile == "off" else "SIZE"
-        return f"cut them into windows with segmenters.{self.name.partition('/')[0]}.tile={tile}"
+        return f"cut them into windows with {self._setting_for_windows}"
+
+    @property
+    def _setting_for_windows(self) -> str:
+        """Setting by which the network's images are cut into windows, or into smaller ones."""
+        segmenter, tile = self.name.partition(SEPARATOR)[0], "auto" if self._network.tile == "off" else "SIZE"
+        return f"segmenters.{segmenter}.tile={tile}"
 
     def most_windows(self, benchmark: Benchmark) -> int:
         """See `Method`."""
@@ -267,7 +269,6 @@ class TrainedMethod(Method):
         windows = tiled(self._network).summarise(benchmark.split.index.images.sizes)
         assert self.detections is not None
         full = sum(score >= self.score_threshold for score in self.detections.complete_above.values())
-        key = f"segmenters.{self.name.partition(SEPARATOR)[0]}.tile"
         notes = []
         if windows.cut:
             notes.append(
@@ -281,10 +282,9 @@ class TrainedMethod(Method):
                 "the score threshold, and there may be more; raise data.max_dets"
             )
         if windows.shrunk:
-            remedy = "auto" if self._network.tile == "off" else "SIZE"
             notes.append(
                 f"{counted(windows.shrunk, 'image')} shrunk, which its training did not do, so that small objects may "
-                f"be missed; {key}={remedy} cuts them into windows"
+                f"be missed; {self._setting_for_windows} cuts them into windows"
             )
         return [f"{self.name}: {note}" for note in notes]
 
@@ -456,117 +456,3 @@ class ResultFile(Method):
                 f"{self.score_threshold:g}, for {objects:,} true objects; if its scores only rank, score_threshold=0 "
                 "takes all"
             )
-
-
-def build_methods(
-    config: Mapping[str, Any],
-    checkpoints: Sequence[EvaluatedCheckpoint],
-    benchmark: Benchmark,
-    device: torch.device,
-) -> list[Method]:
-    """Build all methods of an evaluation before the first one runs, so that errors of any method occur at once.
-
-    Args:
-        config: configuration of evaluate.py; its node ``data`` with the checkpoint's values filled in.
-        checkpoints: the evaluated checkpoints; the first one without a checkpoint if there is none.
-        benchmark: the images and their ground truth.
-        device: device of the networks.
-
-    Returns:
-        Result files first, then segmenters, in the order of the configuration. Of several processes, the first alone
-        reads result files.
-
-    Raises:
-        SegtrainError: a file cannot be read, a segmenter cannot be built, or its categories are not those of the data.
-    """
-    given = config["score_threshold"]
-    names = [category.name for category in benchmark.ground_truth.categories]
-    # The threshold of a checkpoint applies to its own scores only.
-    methods: list[Method] = [
-        _result_file(name, given_file, given, benchmark)
-        for name, given_file in config["predictions"].items()
-        if distributed.is_first()
-    ]
-    for name, node in config["segmenters"].items():
-        for row, checkpoint in methods_of(name, node, checkpoints).items():
-            own_node = checkpoint.segmenter_node(node, benchmark.max_dets)
-            others: list[Mapping[str, Any]] = []
-            built = to_device(build(own_node), device)
-            if loads_checkpoint(node):
-                need_names = config["tracks"] == "all"
-                categories = checkpoint.categories(benchmark.split.index, need_names=need_names)
-                intensity = checkpoint.intensity if config["data"]["intensity"] == "auto" else None
-                methods.append(TrainedMethod(row, built, checkpoint, categories, given, names, intensity))
-                if checkpoint.checkpoint is not None:
-                    others = [checkpoint.checkpoint.config["segmenter"]]
-            else:
-                methods.append(_untrained(row, built, checkpoint.thresholds(given, names)))
-            methods[-1].fingerprint = of_node(own_node, *others, seed=config["seed"])
-    return methods
-
-
-def _result_file(
-    name: str, given: str | Mapping[str, Any], threshold: GivenThreshold, benchmark: Benchmark
-) -> ResultFile:
-    """Read a result file, given as its path, or with the meaning of its ids."""
-    stated = {"file": given} if isinstance(given, str) else dict(given)
-    file = Path(stated.pop("file"))
-    return ResultFile(name, file, threshold, benchmark, ResultIds(**stated))
-
-
-def _untrained(name: str, built: object, thresholds: ScoreThresholds) -> Method:
-    """Make the method of an object that the node of a segmenter has built."""
-    if isinstance(built, Oracle):
-        return OracleMethod(name, built)
-    if isinstance(built, Tuned):
-        return TunedMethod(name, built, thresholds)
-    if isinstance(built, Segmenter):
-        return Method(name, built, thresholds)
-    raise SegtrainError(f"segmenters.{name}: {type(built).__name__} has no segment() and scores_are_learned")
-
-
-def given_files(methods: Iterable[Method], config_folders: Iterable[Path]) -> list[tuple[Path, str]]:
-    """List files that methods may have been read from: result files, and winners of earlier searches.
-
-    Args:
-        methods: the methods of the evaluation.
-        config_folders: folders that the configuration was composed from.
-
-    Returns:
-        Each file with the name of a method.
-    """
-    results = [(method.source_file, method.name) for method in methods if method.source_file is not None]
-    winners = [path for folder in config_folders for path in (folder / "segmenter").glob("*_winner.yaml")]
-    return [*results, *((path, path.stem) for path in winners)]
-
-
-def reference_row(reference: str, rows: Sequence[str], trained: Collection[str], *, required: bool) -> str | None:
-    """Find the row that all others are compared with.
-
-    Args:
-        reference: name of the row, or for several checkpoints its part before the settings of the run, or after it.
-        rows: names of all rows, in the order of the report.
-        trained: names of the rows with a trained network.
-        required: a row of that name must be there, since the user asked for it.
-
-    Returns:
-        The first row of that name; otherwise the first trained row; None where there is neither.
-
-    Raises:
-        SegtrainError: there are no rows, or the required one is missing.
-
-    >>> reference_row("mask_rcnn", ["otsu", "mask_rcnn · seed 1", "mask_rcnn · seed 2"], [], required=False)
-    'mask_rcnn · seed 1'
-    >>> reference_row("seed 2", ["otsu", "mask_rcnn · seed 1", "mask_rcnn · seed 2"], [], required=True)
-    'mask_rcnn · seed 2'
-    >>> reference_row("mask_rcnn", ["otsu", "my_net"], ["my_net"], required=False)
-    'my_net'
-    """
-    if not rows:
-        raise SegtrainError("there is no row to evaluate; give predictions.NAME=FILE, or methods=all")
-    start, end = (f"{reference}{SEPARATOR}", f"{reference} ("), f"{SEPARATOR}{reference}"
-    named = [name for name in rows if name == reference or name.startswith(start) or name.endswith(end)]
-    if required and not named:
-        raise SegtrainError(f"reference={reference}: there is no such row; {nearest(reference, rows)}")
-    candidates = named or [name for name in rows if name in trained]
-    return candidates[0] if candidates else None

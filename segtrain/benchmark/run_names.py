@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from segtrain.nodes import flat_settings, holds_change
+from segtrain.nodes import flat_settings
 from segtrain.training.settings import WITHOUT_EFFECT
 from segtrain.training.sweep_journal import short_key
 
@@ -36,8 +36,8 @@ def differing_settings(
     >>> differing_settings(runs)
     [{'optimizer.betas': '[0.9,0]', 'seed': '0'}, {'optimizer.betas': '[0.9,1]', 'seed': '1'}]
     """
-    settings = [flat_settings(config) for config in configs]
-    keys = dict.fromkeys(key for own in settings for key in own if not any(holds_change(key, no) for no in ignored))
+    settings = [flat_settings(config, ignored=ignored) for config in configs]
+    keys = dict.fromkeys(key for own in settings for key in own)
     differing = [key for key in keys if len({repr(own[key]) if key in own else "" for own in settings}) > 1]
     ordered = [key for key in differing if key != "seed"] + ["seed"] * ("seed" in differing)
     return [{key: _text(key, own[key]) if key in own else _ABSENT for key in ordered} for own in settings]

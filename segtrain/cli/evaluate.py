@@ -1,24 +1,26 @@
 """The ``evaluate`` command: benchmark every configured method and write the report."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import rich
+import torch
 
 from segtrain import distributed
-from segtrain.benchmark.checkpoints import checkpoint_argument, seeds_of_one_configuration
+from segtrain.benchmark.checkpoints import checkpoint_argument
+from segtrain.benchmark.evaluated_runs import runs_of, seeds_of_one_configuration
 from segtrain.benchmark.fingerprints import digest, of_code, of_data
+from segtrain.benchmark.method_list import build_methods, given_files, reference_row, with_windows_where_needed
 from segtrain.benchmark.method_runs import FoundRows, run_methods, timing_notes
-from segtrain.benchmark.methods import build_methods, given_files, reference_row
+from segtrain.benchmark.methods import Method
 from segtrain.benchmark.results import Results
 from segtrain.benchmark.row_files import RowFiles, describe_machine
-from segtrain.benchmark.run_histories import runs_of
 from segtrain.benchmark.runner import SUSPECTS, Benchmark, EvaluationFolder, MethodResult
 from segtrain.benchmark.suspects import find_suspects, voters, write_suspects
 from segtrain.benchmark.tuning import Tuning
-from segtrain.benchmark.whole_images import with_windows_where_needed
 from segtrain.cli.command_line import Command
 from segtrain.cli.evaluation_inputs import EvaluationInputs
 from segtrain.cli.overrides import about_data, given_keys
@@ -75,92 +77,169 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     seed_everything(config["seed"])
 
     # All that can fail is built and checked before the first method runs.
-    inputs = EvaluationInputs.open(config)
-    source, split, data = inputs.source, inputs.split, inputs.data
-    tracks = TRACKS if config["tracks"] == "all" else TRACKS[:1]
-    benchmark = Benchmark(split, max_dets=data["max_dets"], tracks=tracks, seed=config["seed"])
-    methods = build_methods({**config, "data": data}, inputs.checkpoints, benchmark, device)
-    if inputs.folds is not None:
-        methods = inputs.folds.pooled(methods, config["segmenters"])
-    found = checkpoint_argument(source.path, config["checkpoint"])
-    start = [*command.program, *about_data(command.overrides), *found]
-    precision = source.precision(config["precision"], device)
-    environment = describe_environment(device, precision)
-    resumes = config["resume"]["path"] == "auto" and not config["overwrite"]
-    given = [config["reuse"]] if isinstance(config["reuse"], str) else config["reuse"] or []
-    sources = [*([output_dir] if resumes else []), *map(Path, given)]
-    kept = RowFiles(output_dir, sources, describe_machine(environment))
-    rows = FoundRows(kept, digest(of_code(), of_data(split, data), device.type, precision))
-    tuning = Tuning(output_dir, data, start, config["seed"], **config["tune"], kept=kept)
-    methods, left_out = with_windows_where_needed(methods, split)
-    for note in left_out:
-        logger.warning(note)
-    methods = tuning.open(methods, source.seed, inputs.val_ids, split)
-    benchmark.take_windows(max((method.most_windows(benchmark) for method in methods), default=1))
+    task = _Task.open(config, output_dir, command, device)
     if not distributed.is_first():
-        run_methods(methods, benchmark, tuning, EvaluationFolder(output_dir), rows)
+        task.run_methods(EvaluationFolder(output_dir))
         return None
-    reference = reference_row(
-        config["reference"],
-        [method.name for method in methods],
-        [method.name for method in methods if method.checkpoint is not None],
-        required="reference" in given_keys(command.overrides),
-    )
-    command.record(config, output_dir, {} if resumes else None)
-    folder = EvaluationFolder(output_dir, given_files(methods, command.config_folders))
-    folder.prepare([method.name for method in methods], config["overwrite"], resumes)
-
-    analyst = Analyst(
-        split, benchmark.ground_truth, benchmark.max_dets, benchmark.tracks, **config["bootstrap"], seed=config["seed"]
-    )
+    reference = task.reference()
+    folder = task.begin()
+    analyst = task.analyst()
     try:
-        run_methods(methods, benchmark, tuning, folder, rows, threads)
-        settings = [benchmark.max_dets, config["tracks"], config["bootstrap"], config["seed"]]
-        parts = {method.name: digest(rows.fingerprint(method), settings) for method in methods}
-        analyses = analyse_rows(analyst, benchmark.rows, threads, rows, parts)
+        task.run_methods(folder, threads)
+        analyses = task.analyse(analyst, threads)
     except Stopped as stop:
         again = command.line_with(output_dir=str(output_dir), resume="auto")
-        raise _stopped(stop, rows, len(methods), folder.path, again) from None
+        raise _stopped(stop, task.rows, len(task.methods), folder.path, again) from None
+    results = task.results(analyses, analyst, reference)
 
-    trained = {method.name: method.checkpoint for method in methods if method.checkpoint is not None}
-    results = build_results(
-        benchmark.rows,
-        analyses,
-        analyst,
-        environment=environment,
-        command=command.line(*found),
-        directory=str(Path.cwd()),
-        checkpoint=source.describe(),
-        checkpoints={name: own.describe() for method in methods for name, own in method.networks.items()},
-        seeds=seeds_of_one_configuration(trained),
-        runs=runs_of(trained),
-        reference=reference,
-        greys=benchmark.greys,
-        windows=benchmark.windows,
-        data_settings=data,
-        measured={name: origin.measured for name, origin in rows.origins.items()},
-        notes=[
-            *inputs.notes,
-            *left_out,
-            *rows.notes(),
-            *timing_notes(methods, len(split.index.images)),
-            *(note for method in methods for note in method.notes),
-            *(note for method in methods for note in method.notes_on_windows(benchmark, data["max_dets"])),
-            *tuning.notes,
-        ],
-    )
-    suspects = _write_suspects(output_dir, benchmark, results, pictures=config["gallery"] > 0)
-    scores = {name: analyses[name].image_f1 for name in benchmark.rows}
-    known = {name: own for name, own in scores.items() if own is not None}
-    images = select_images(benchmark, known, config["gallery"], reference, confused_images(results))
+    suspects = _write_suspects(output_dir, task.benchmark, results, pictures=config["gallery"] > 0)
+    scores = {name: own.image_f1 for name, own in analyses.items() if own.image_f1 is not None}
+    images = select_images(task.benchmark, scores, config["gallery"], reference, confused_images(results))
     report = write_report(output_dir, results, images, suspects)
-    kept.drop_others()
+    task.rows.kept.drop_others()
     folder.finish()
     rich.print(terminal_table(results))
     if number := sum(suspects.kinds.values()):
         print_text(f"Labels to look at: {number:,}, in {output_dir / SUSPECTS}")
     print_text(f"Report: {report}")
     return Evaluation(results, report)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Evaluation whose methods are built.
+
+    Attributes:
+        config: composed, resolved and checked configuration.
+        output_dir: folder of the evaluation.
+        command: the command that started it.
+        inputs: checkpoints and images.
+        benchmark: images and their ground truth; holds the methods that have run.
+        methods: methods that can run.
+        left_out: notes on the methods that need images whole which are too large for that.
+        tuning: budget and training images of the searches.
+        rows: rows of earlier evaluations.
+        environment: versions and hardware.
+        newest: argument that names the checkpoint of the newest run, where the user has named none.
+    """
+
+    config: Mapping[str, Any]
+    output_dir: Path
+    command: Command
+    inputs: EvaluationInputs
+    benchmark: Benchmark
+    methods: Sequence[Method]
+    left_out: Sequence[str]
+    tuning: Tuning
+    rows: FoundRows
+    environment: Mapping[str, str | int | float]
+    newest: Sequence[str]
+
+    @classmethod
+    def open(cls, config: Mapping[str, Any], output_dir: Path, command: Command, device: torch.device) -> "_Task":
+        """Read the checkpoints and the annotations, build the methods, and open the training images of searches."""
+        inputs = EvaluationInputs.open(config)
+        source, split, data = inputs.source, inputs.split, inputs.data
+        tracks = TRACKS if config["tracks"] == "all" else TRACKS[:1]
+        benchmark = Benchmark(split, max_dets=data["max_dets"], tracks=tracks, seed=config["seed"])
+        methods = build_methods({**config, "data": data}, inputs.checkpoints, benchmark, device)
+        if inputs.folds is not None:
+            methods = inputs.folds.pooled(methods, config["segmenters"])
+        precision = source.precision(config["precision"], device)
+        environment = describe_environment(device, precision)
+        reused = [config["reuse"]] if isinstance(config["reuse"], str) else config["reuse"] or []
+        sources = [*([output_dir] if _resumes(config) else []), *map(Path, reused)]
+        kept = RowFiles(output_dir, sources, describe_machine(environment))
+        rows = FoundRows(kept, digest(of_code(), of_data(split, data), device.type, precision))
+        newest = checkpoint_argument(source.path, config["checkpoint"])
+        start = [*command.program, *about_data(command.overrides), *newest]
+        tuning = Tuning(output_dir, data, start, config["seed"], **config["tune"], kept=kept)
+        methods, left_out = with_windows_where_needed(methods, split)
+        for note in left_out:
+            logger.warning(note)
+        methods = tuning.open(methods, source.seed, inputs.val_ids, split)
+        benchmark.take_windows(max((method.most_windows(benchmark) for method in methods), default=1))
+        return cls(
+            config=config,
+            output_dir=output_dir,
+            command=command,
+            inputs=inputs,
+            benchmark=benchmark,
+            methods=methods,
+            left_out=left_out,
+            tuning=tuning,
+            rows=rows,
+            environment=environment,
+            newest=newest,
+        )
+
+    def reference(self) -> str | None:
+        """Find the row that all others are compared with."""
+        return reference_row(
+            self.config["reference"],
+            [method.name for method in self.methods],
+            [method.name for method in self.methods if method.checkpoint is not None],
+            required="reference" in given_keys(self.command.overrides),
+        )
+
+    def begin(self) -> EvaluationFolder:
+        """Record the command in the folder, and make room for the output."""
+        resumes = _resumes(self.config)
+        self.command.record(self.config, self.output_dir, {} if resumes else None)
+        folder = EvaluationFolder(self.output_dir, given_files(self.methods, self.command.config_folders))
+        folder.prepare([method.name for method in self.methods], self.config["overwrite"], resumes)
+        return folder
+
+    def analyst(self) -> Analyst:
+        """Make the analysis of rows."""
+        own, drawing = self.benchmark, {**self.config["bootstrap"], "seed": self.config["seed"]}
+        return Analyst(self.inputs.split, own.ground_truth, own.max_dets, own.tracks, **drawing)
+
+    def run_methods(self, folder: EvaluationFolder, processes: int = 1) -> None:
+        """Tune and run the methods; see `run_methods`."""
+        run_methods(self.methods, self.benchmark, self.tuning, folder, self.rows, processes)
+
+    def analyse(self, analyst: Analyst, processes: int) -> dict[str, RowAnalysis]:
+        """Analyse the rows; see `analyse_rows`."""
+        settings = [self.benchmark.max_dets, *(self.config[key] for key in ("tracks", "bootstrap", "seed"))]
+        fingerprints = {method.name: digest(self.rows.fingerprint(method), settings) for method in self.methods}
+        return analyse_rows(analyst, self.benchmark.rows, processes, self.rows, fingerprints)
+
+    def results(self, analyses: Mapping[str, RowAnalysis], analyst: Analyst, reference: str | None) -> Results:
+        """Compare the methods, and assemble the results."""
+        methods, data = self.methods, self.inputs.data
+        trained = {method.name: method.checkpoint for method in methods if method.checkpoint is not None}
+        return build_results(
+            self.benchmark.rows,
+            analyses,
+            analyst,
+            environment=self.environment,
+            command=self.command.line(*self.newest),
+            directory=str(Path.cwd()),
+            checkpoint=self.inputs.source.describe(),
+            checkpoints={name: own.describe() for method in methods for name, own in method.networks.items()},
+            seeds=seeds_of_one_configuration(trained),
+            runs=runs_of(trained),
+            reference=reference,
+            greys=self.benchmark.greys,
+            windows=self.benchmark.windows,
+            data_settings=data,
+            measured={name: origin.measured for name, origin in self.rows.origins.items()},
+            notes=[
+                *self.inputs.notes,
+                *self.left_out,
+                *self.rows.notes(),
+                *timing_notes(methods, len(self.inputs.split.index.images)),
+                *(note for method in methods for note in method.notes),
+                *(note for method in methods for note in method.notes_on_windows(self.benchmark, data["max_dets"])),
+                *self.tuning.notes,
+            ],
+        )
+
+
+def _resumes(config: Mapping[str, Any]) -> bool:
+    """Return True if an interrupted evaluation in the same folder goes on."""
+    return config["resume"]["path"] == "auto" and not config["overwrite"]
 
 
 def _write_suspects(folder: Path, benchmark: Benchmark, results: Results, pictures: bool) -> SuspectList:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint
+from segtrain.benchmark.evaluated_runs import runs_of
 from segtrain.benchmark.results import Results
-from segtrain.benchmark.run_histories import runs_of
 from segtrain.benchmark.run_ranking import rank_runs
 from segtrain.benchmark.run_results import Run, Runs
 from segtrain.metrics.scores import TrackScores

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, find_checkpoints, seeds_of_one_configuration
+from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, find_checkpoints
 from segtrain.benchmark.comparisons import seed_groups
-from segtrain.benchmark.methods import reference_row
+from segtrain.benchmark.evaluated_runs import seeds_of_one_configuration
+from segtrain.benchmark.method_list import reference_row
 from segtrain.benchmark.run_names import run_names
 from segtrain.cli.launch import compose_runs
 from segtrain.errors import SegtrainError

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import segtrain as st
+from segtrain.benchmark.method_list import with_windows_where_needed
 from segtrain.benchmark.methods import Method, TrainedMethod
 from segtrain.benchmark.runner import Benchmark
-from segtrain.benchmark.whole_images import with_windows_where_needed
 from segtrain.data.images.large_image import LargeImage, read_or_open
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import predict
@@ -82,7 +82,7 @@ def network_of(tile: Any) -> Any:
 def test_a_network_that_does_not_cut_names_its_setting(folder: Path) -> None:
     split, _ = large_split(folder)
     method: Any = TrainedMethod.__new__(TrainedMethod)
-    method.name, method._network = "net/seed1", network_of("off")
+    method.name, method._network = "net · seed 1", network_of("off")
     with pytest.raises(SegtrainError, match=r"cut them into windows with segmenters.net.tile=auto, or read"):
         with_windows_where_needed([method], split)
     method._network.tile = "auto"
