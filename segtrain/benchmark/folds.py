@@ -164,23 +164,6 @@ def whole_training(data: Mapping[str, Any]) -> dict[str, Any]:
     return {**data, **dict.fromkeys(DRAWING), **whole}
 
 
-def require_unseen(source: EvaluatedCheckpoint) -> None:
-    """Refuse to look for suspect labels of the training images with a network that has learned from them.
-
-    Args:
-        source: the first of the evaluated checkpoints, which are not those of all folds.
-
-    Raises:
-        SegtrainError: there is a network.
-    """
-    if source.checkpoint is not None:
-        raise SegtrainError(
-            f"suspects=train: {source.path} has learned from the training images, and says little on their labels; "
-            "train folds with python train.py --multirun data.folds=5 'data.fold=range(5)' output_dir=runs/folds and "
-            "the other settings, then name them with checkpoint=runs/folds"
-        )
-
-
 def _own(source: EvaluatedCheckpoint) -> Checkpoint:
     assert source.checkpoint is not None
     return source.checkpoint

@@ -11,7 +11,7 @@ from segtrain.benchmark.checkpoints import (
     loads_checkpoint,
     with_all_categories,
 )
-from segtrain.benchmark.folds import Folds, find_folds, require_unseen, whole_training
+from segtrain.benchmark.folds import Folds, find_folds, whole_training
 from segtrain.benchmark.named_checkpoints import find_named
 from segtrain.cli.config import Data, check_values
 from segtrain.data.coco.index import require_instances
@@ -64,8 +64,10 @@ class EvaluationInputs:
         for problem in check_values(Data, data, "data."):  # of the checkpoint, since those of the command are checked
             raise SegtrainError(f"{source.path}: {problem}; the file is damaged")
         folds = find_folds(config["data"], checkpoints)
+        has_network = any(map(loads_checkpoint, config["segmenters"].values()))
         if folds is None and config["suspects"] == "train":
-            require_unseen(source)
+            if has_network:
+                raise _learned_from_them(source)
             data = with_layout(data)
         if folds is not None or config["suspects"] == "train":
             data, val_ids = whole_training(data), None
@@ -76,9 +78,18 @@ class EvaluationInputs:
         require_instances(split.index)
         if folds is not None:
             folds.check(split)
-        if any(map(loads_checkpoint, config["segmenters"].values())):
+        if has_network:
             split = with_all_categories(split, checkpoints)
         return cls(checkpoints, named.notes, data, val_ids, folds, split)
+
+
+def _learned_from_them(source: EvaluatedCheckpoint) -> SegtrainError:
+    """Return the error where a network would judge the labels that it has learned from."""
+    return SegtrainError(
+        f"suspects=train: {source.path} has learned from the training images, and says little on their labels; train "
+        "folds with python train.py --multirun data.folds=5 'data.fold=range(5)' output_dir=runs/folds and the other "
+        "settings, then name them with checkpoint=runs/folds; methods=classical needs no network"
+    )
 
 
 def _image_use(config: Mapping[str, Any]) -> ImageUse:

@@ -100,6 +100,16 @@ def test_each_image_is_segmented_by_the_network_that_has_not_seen_it(sweep: Path
     assert pooled["data"]["images"] == len(seen)
 
 
+def test_classical_methods_judge_the_labels_of_the_training_images(workplace: Workplace, tmp_path: Path) -> None:
+    """They have learned from none, whichever checkpoint names the data."""
+    options = ["methods=none", "+segmenter@segmenters.otsu=threshold_otsu", "suspects=train", "gallery=0"]
+    found = evaluate(tmp_path, f"checkpoint={workplace.best}", *options)
+    assert found["data"]["images"] == 5
+    assert found["data"]["name"] == "train.json"
+    written = json.loads((tmp_path / "report" / "suspects.json").read_text())
+    assert written["info"]["description"] == f"Labels of {workplace.data / 'train.json'} that otsu contradict"
+
+
 def test_changed_annotations_are_refused(sweep: Path, workplace: Workplace, tmp_path: Path) -> None:
     content = json.loads((workplace.data / "train.json").read_text())
     content["annotations"].pop()
