@@ -74,12 +74,12 @@ class Damage:
         """Return the damaged label that a suspect is about; None for no damaged one."""
         if suspect.annotation_id in self.kind:
             return suspect.annotation_id
-        if suspect.annotation_id is not None or suspect.found is None:
+        if suspect.annotation_id is not None:
             return None
         for name in self.kind:
             if image_of[name] == suspect.image_id:
                 before = self.before[name]
-                if masks.iou([suspect.found], before, [0] * len(before)).max() >= 0.5:
+                if masks.iou(suspect.found, before, [0] * len(before)).max() >= 0.5:
                     return name
         return None
 

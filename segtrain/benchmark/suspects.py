@@ -42,7 +42,7 @@ class Suspect:
         annotation_id: number of the label among those of the file, from 1; None without one.
         score: 1 minus the rate at which the methods contradict labels so clearly, in [0, 1].
         methods: names of the methods that contradict the label.
-        found: mask that the most reliable of them has found; None where it has found nothing.
+        found: masks that the surest of them has found instead: several for "merged", none for "missed".
         category_id: category of the label; without a label, or for "category", the one that was found.
     """
 
@@ -51,7 +51,7 @@ class Suspect:
     annotation_id: int | None
     score: float
     methods: Sequence[str]
-    found: Rle | None
+    found: Sequence[Rle]
     category_id: int
 
 
@@ -91,7 +91,7 @@ class _Voter:
         parts = np.bincount(inside.truth, minlength=len(crowd))
         covered = np.bincount(inside.truth, shared[shared >= _AGREES * areas], minlength=len(crowd))
         self.covered = np.where(parts > 1, covered / np.maximum(masks.area(true_rles), 1), 0.0)
-        self.crowd = crowd
+        self.crowd, self._inside = crowd, inside
 
     def shape_evidence(self, area: FloatArray) -> dict[Kind, FloatArray]:
         """Return the evidence against the outline of each true object, by kind, (G,); 0 for none.
@@ -113,6 +113,18 @@ class _Voter:
             "outline": _rarity(off),
             "merged": _rarity(several),
         }
+
+    def found_for(self, kind: Kind, number: int) -> list[Rle]:
+        """Return the masks that speak against the outline of a true object.
+
+        Args:
+            kind: kind of the contradiction.
+            number: index of the true object.
+        """
+        if kind == "missed":
+            return []
+        parts = self._inside.detection[self._inside.truth == number].tolist()
+        return [self.rles[part] for part in (parts if kind == "merged" else [self.best_detection[number]])]
 
     def category_doubts(self, category: IntArray) -> tuple[FloatArray, IntArray]:
         """Find how much surer the method is of another category of each true object than of its own.
@@ -216,7 +228,6 @@ def _contradicted(able: Sequence[_Voter], truth: GroundTruthSet) -> Iterator[Sus
     others = [own.category_doubts(category) for own in aware]
     names = [_rarity(doubt) for doubt, _ in others]
     total["category"] = sum(names, np.zeros(len(area)))
-    rle: Rle | None
     doubtful = np.max(list(total.values()), axis=0) >= -np.log(1 - LEAST)
     for number in np.flatnonzero(doubtful).tolist():
         label = truth.truths[number]
@@ -226,18 +237,15 @@ def _contradicted(able: Sequence[_Voter], truth: GroundTruthSet) -> Iterator[Sus
         if kind == "category":
             voices = [own[number] for own in names]
             voter = aware[int(np.argmax(voices))]
-            rle = voter.rles[int(others[aware.index(voter)][1][number])]
-            named = int(voter.category[int(others[aware.index(voter)][1][number])])
+            detection = int(others[aware.index(voter)][1][number])
+            found, named = [voter.rles[detection]], int(voter.category[detection])
             against = [own.name for own, voice in zip(aware, voices, strict=True) if voice > 0]
         else:
             voices = [own[kind][number] for own in shapes]
-            voter = able[int(np.argmax(voices))]
-            found = int(voter.best_detection[number])
-            rle = None if kind == "missed" or found < 0 else voter.rles[found]
-            named = int(label["category_id"])
+            found, named = able[int(np.argmax(voices))].found_for(kind, number), int(label["category_id"])
             against = [own.name for own, voice in zip(able, voices, strict=True) if voice > 0]
         score = 1 - float(np.exp(-total[kind][number]))
-        yield Suspect(kind, int(label["image_id"]), int(label["id"]), score, against, rle, named)
+        yield Suspect(kind, int(label["image_id"]), int(label["id"]), score, against, found, named)
 
 
 def _unlabelled(able: Sequence[_Voter]) -> Iterator[Suspect]:
@@ -264,7 +272,7 @@ def _unlabelled(able: Sequence[_Voter]) -> Iterator[Suspect]:
                 names = [own.name for own, part in zip(able, share, strict=True) if part > 0]
                 denied = sum(own.says_nothing for own, part in zip(able, share, strict=True) if part == 0)
                 score, category = 1 - float(np.exp(denied - share.sum())), int(first.category[detection])
-                yield Suspect("unlabelled", int(first.image[detection]), None, score, names, rles[place], category)
+                yield Suspect("unlabelled", int(first.image[detection]), None, score, names, [rles[place]], category)
 
 
 def file_ids(index: CocoIndex) -> dict[int, int]:
@@ -284,8 +292,8 @@ def write_suspects(
     """Write ``suspects.json``, a COCO file of the suspect labels and of the objects without one.
 
     Besides COCO's keys each annotation has ``kind``, ``score``, ``methods``, and for labels what was found instead:
-    ``found_segmentation``, ``found_category_id``. Labels have the ids of the file, or their numbers where these are not
-    unique whole numbers; objects without a label get new ones.
+    ``found_segmentations``, ``found_category_id``. Labels have the ids of the file, or their numbers where these are
+    not unique whole numbers; objects without a label get new ones.
 
     Args:
         folder: folder of the evaluation.
@@ -302,21 +310,20 @@ def write_suspects(
         entry: dict[str, Any]
         if suspect.annotation_id is not None:
             entry = {**labels[suspect.annotation_id], "id": ids[suspect.annotation_id]}
-            if suspect.found is not None:
-                entry["found_segmentation"] = suspect.found
+            if suspect.found:
+                entry["found_segmentations"] = list(suspect.found)
             if suspect.kind == "category":
                 entry["found_category_id"] = suspect.category_id
         else:
-            assert suspect.found is not None
             # A method without categories says only that there is something.
             named = suspect.category_id if suspect.category_id in known else min(known)
             entry = {
                 "id": next_id,
                 "image_id": suspect.image_id,
                 "category_id": named,
-                "segmentation": suspect.found,
-                "bbox": boxes.xyxy_to_xywh(masks.boxes([suspect.found]))[0].tolist(),
-                "area": float(masks.area([suspect.found])[0]),
+                "segmentation": suspect.found[0],
+                "bbox": boxes.xyxy_to_xywh(masks.boxes(suspect.found))[0].tolist(),
+                "area": float(masks.area(suspect.found)[0]),
                 "iscrowd": 0,
             }
             next_id += 1

@@ -90,7 +90,9 @@ def test_each_kind_of_damage_is_found(index: CocoIndex, names: list[str]) -> Non
     (swapped,) = [own for own in suspects if own.kind == "category"]
     assert swapped.category_id == 1
     (unlabelled,) = [own for own in suspects if own.kind == "unlabelled"]
-    assert unlabelled.found == square(4, 4)
+    assert unlabelled.found == [square(4, 4)]
+    (merged,) = [own for own in suspects if own.kind == "merged"]
+    assert merged.found == [square(4, 4), square(4, 16)]
 
 
 def test_a_method_that_confirms_a_label_speaks_for_it(index: CocoIndex) -> None:
@@ -134,5 +136,7 @@ def test_the_file_is_read_by_pycocotools(index: CocoIndex, tmp_path: Path, capsy
     assert by_kind["unlabelled"]["bbox"] == [4, 4, SIDE, SIDE]
     assert masks.area([coco.annToRLE(by_kind["unlabelled"])]).tolist() == [SIDE**2]
     assert by_kind["merged"]["methods"] == ["net"]
+    assert by_kind["merged"]["found_segmentations"] == [square(4, 4), square(4, 16)]
+    assert "found_segmentations" not in by_kind["missed"]
     write_suspects(tmp_path, [], index, wrong, [])
     assert COCO(str(tmp_path / SUSPECTS)).getAnnIds() == []

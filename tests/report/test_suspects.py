@@ -38,8 +38,8 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Any:
     index = SimpleNamespace(images=[SimpleNamespace(id=5, file_name="<five>.png", size=SIZE)])
     rows = {"mask_rcnn": MethodResult(Detections([], None, True, 0.5))}
     benchmark: Any = SimpleNamespace(split=SimpleNamespace(index=index, images=object()), ground_truth=truth, rows=rows)
-    of_label = Suspect("category", 5, 1, 0.9, ["mask_rcnn"], square(5, 4), 2)
-    without = Suspect("unlabelled", 5, None, 0.95, ["mask_rcnn"], square(60, 40), 2)
+    of_label = Suspect("category", 5, 1, 0.9, ["mask_rcnn"], [square(5, 4)], 2)
+    without = Suspect("unlabelled", 5, None, 0.95, ["mask_rcnn"], [square(60, 40)], 2)
 
     def made(number: int, pictures: bool = True) -> SuspectList:
         return list_suspects(benchmark, [without, *[of_label] * number][: number + 1], ["mask_rcnn"], pictures)
@@ -93,7 +93,7 @@ def test_nothing_to_look_at() -> None:
 def test_outlines_lie_on_their_pixels() -> None:
     pixels = np.zeros((*SIZE, 3), np.uint8)
     pixels[45:55, 65:75] = 255
-    picture, size, (label, other) = cut_out(pixels, square(65, 45), square(60, 45))
+    picture, size, (label, other) = cut_out(pixels, [square(65, 45)], [square(60, 45)])
     assert picture.shape == (size[1], size[0], 3)
     y, x = np.argwhere(picture[..., 0])[0]
     assert label.startswith(f"M{x} {y}l")

@@ -98,11 +98,9 @@ def list_suspects(
     if pictures and reader is not None:
         cut = []
         for suspect in shown:
-            label = None if suspect.annotation_id is None else labels[suspect.annotation_id]["segmentation"]
-            both = [label, suspect.found]
-            picture = read_picture(reader, info[suspect.image_id], [rle for rle in both if rle is not None])
-            left = iter(picture.masks)
-            cut.append(cut_out(picture.pixels, *(None if rle is None else next(left) for rle in both)))
+            label = [] if suspect.annotation_id is None else [labels[suspect.annotation_id]["segmentation"]]
+            picture = read_picture(reader, info[suspect.image_id], [*label, *suspect.found])
+            cut.append(cut_out(picture.pixels, picture.masks[: len(label)], picture.masks[len(label) :]))
         uris = encoded_pixels([pixels for pixels, *_ in cut], BUDGET)
         crops = [Crop(uri, *size, *paths) for uri, (_, size, paths) in zip(uris, cut, strict=True)]
     entries = []
@@ -125,24 +123,27 @@ def list_suspects(
     return SuspectList(methods, Counter(suspect.kind for suspect in suspects), entries)
 
 
-def cut_out(pixels: Pixels, label: Rle | None, found: Rle | None) -> tuple[Pixels, tuple[int, int], tuple[str, str]]:
+def cut_out(
+    pixels: Pixels, label: Sequence[Rle], found: Sequence[Rle]
+) -> tuple[Pixels, tuple[int, int], tuple[str, str]]:
     """Cut out the surroundings of a label and of what was found.
 
     Args:
         pixels: (H, W, 3) uint8.
-        label: mask of the label, of that size; None without one.
-        found: mask that was found; None for nothing.
+        label: mask of the label, of that size, if there is one.
+        found: masks that were found.
 
     Returns:
         (h, w, 3) picture, its width and height in units of the paths, and SVG path data of both; "" where there is no
         mask.
 
     >>> mask = masks.encode_crop(np.ones((4, 6), np.uint8), 20, 10, (50, 60))
-    >>> picture, size, (label, found) = cut_out(np.zeros((50, 60, 3), np.uint8), mask, None)
+    >>> picture, size, (label, found) = cut_out(np.zeros((50, 60, 3), np.uint8), [mask], [])
     >>> picture.shape, size, label, found
     ((28, 32, 3), (32, 28), 'M13 10l0 3 5 0 0-3z', '')
     """
-    known = [rle for rle in (label, found) if rle is not None and masks.area([rle])[0]]
+    groups = [[rle for rle in rles if masks.area([rle])[0]] for rles in (label, found)]
+    known = [rle for rles in groups for rle in rles]
     height, width = pixels.shape[:2]
     corners = masks.boxes(known) if known else np.array([[0, 0, width, height]])
     (left, top), (right, bottom) = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
@@ -153,12 +154,5 @@ def cut_out(pixels: Pixels, label: Rle | None, found: Rle | None) -> tuple[Pixel
     scale = min(1.0, SIDE / max(picture.size))
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     size = max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale))
-    paths = [_path(rle, x0, y0, scale) if rle in known else "" for rle in (label, found)]
+    paths = ["".join(path(crop, x - x0, y - y0, scale) for crop, x, y in masks.decode_crops(rles)) for rles in groups]
     return np.asarray(picture), size, (paths[0], paths[1])
-
-
-def _path(rle: Rle | None, x0: int, y0: int, scale: float) -> str:
-    """Outline a mask that is not empty, seen from (x0, y0)."""
-    assert rle is not None
-    ((crop, x, y),) = masks.decode_crops([rle])
-    return path(crop, x - x0, y - y0, scale)
