@@ -1,4 +1,4 @@
-"""Parser of commands' arguments, lines of text in the terminal, and the progress of long stages.
+"""Parser and types of commands' arguments, lines of text in the terminal, and the progress of long stages.
 
 Progress is a bar in a terminal, and elsewhere a line in the log every 30 seconds.
 """
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from math import inf
 from typing import NoReturn, TypeVar
 
 import rich
@@ -60,6 +61,38 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise an error in place of printing the usage."""
         raise SegtrainError(f"{message}; see {self.prog} --help")
+
+
+def whole_number(text: str) -> int:
+    """Read a whole number from 1 on, as the type of an argument.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is no such number.
+
+    >>> whole_number("12")
+    12
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
+    return int(text)
+
+
+def positive_number(text: str) -> float:
+    """Read a number above 0, as the type of an argument.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is no such number.
+
+    >>> positive_number("0.25")
+    0.25
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
 
 
 class Stage:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich
 
-from segtrain.console import CommandParser, print_text
+from segtrain.console import CommandParser, print_text, whole_number
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path, without_controls, write_atomically
 from segtrain.nodes import nearest
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "--annotations", metavar="FILE", help="annotation file of both, if it lies elsewhere than when they were made"
     )
     parser.add_argument(
-        "--resamples", type=_positive, metavar="N", help="resamples of the images (default: the first's)"
+        "--resamples", type=whole_number, metavar="N", help="resamples of the images (default: the first's)"
     )
     parser.add_argument(
         "--metrics", type=lambda text: text.split(","), default=["mask_ap", "miou", "f1_50"], metavar="KEY,...",
@@ -106,10 +106,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all changes as json")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write all changes as a page")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("give 1 or more")
-    return number

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from segtrain.cli.command_line import logging_to_terminal
-from segtrain.console import print_error
+from segtrain.console import print_error, whole_number
 from segtrain.stopping import Stopped, stop_signals
 
 
@@ -39,33 +39,5 @@ def add_network_arguments(parser: argparse.ArgumentParser, limit: str) -> None:
     parser.add_argument("--trust", type=_names, default=(), metavar="A,B", help=about)
 
 
-def whole_number(text: str) -> int:
-    """Read a whole number from 1 on.
-
-    >>> whole_number("12")
-    12
-    """
-    return int(_positive(int, text))
-
-
-def length(text: str) -> float:
-    """Read a number above 0.
-
-    >>> length("0.25")
-    0.25
-    """
-    return _positive(float, text)
-
-
 def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
-
-
-def _positive(kind: type[int] | type[float], text: str) -> float:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = kind(0)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: give a number above 0")
-    return value

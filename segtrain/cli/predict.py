@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast, get_args
 
-from segtrain.cli.model_arguments import add_network_arguments, exit_code, length, whole_number
-from segtrain.console import CommandParser, counted, print_text
+from segtrain.cli.model_arguments import add_network_arguments, exit_code
+from segtrain.console import CommandParser, counted, positive_number, print_text, whole_number
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.images.opening import PILLOW_LIMIT
 from segtrain.data.images.reading import PAGES, check_channels
@@ -161,7 +161,7 @@ def _tile(text: str) -> TileSetting:
 
 
 def _overlap(text: str) -> float:
-    value = length(text)
+    value = positive_number(text)
     for problem in check_value("--overlap", value, Overlap):
         raise argparse.ArgumentTypeError(problem.partition(": ")[2])
     return value
@@ -195,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     about = "values that become black and white: auto (as trained), full (range of the type), or LOW,HIGH"
     parser.add_argument("--intensity", default="auto", metavar="RANGE", help=about)
     about = "width of a pixel for objects.csv (default: that of ImageJ and OME TIFFs)"
-    parser.add_argument("--pixel-size", type=length, metavar="MICROMETRES", help=about)
+    parser.add_argument("--pixel-size", type=positive_number, metavar="MICROMETRES", help=about)
     about = "largest number of pixels of an image (default: %(default)s)"
     parser.add_argument("--max-pixels", type=whole_number, default=PILLOW_LIMIT, metavar="N", help=about)
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (default: auto)")

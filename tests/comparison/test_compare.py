@@ -129,6 +129,9 @@ def test_a_drop_is_an_exit_code(folder: Path, tmp_path: Path, capsys: pytest.Cap
     assert "No method fell by more than the limits (mask_ap 0.9; whether or not by chance)." in capsys.readouterr().out
     with pytest.raises(SegtrainError, match="is no page of segtrain compare"):
         command(*sides, "--html", folder / "first" / "report.html")
+    for wrong in ("0", "many"):
+        with pytest.raises(SegtrainError, match=f"argument --resamples: {wrong} is not a whole number from 1; see"):
+            command(*sides, "--resamples", wrong)
 
 
 def test_limits_apply_to_what_is_defined_and_may_leave_out_chance(compared: ComparedResults) -> None:

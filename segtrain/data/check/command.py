@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from segtrain.console import CommandParser, Heartbeat, print_error, progress
+from segtrain.console import CommandParser, Heartbeat, positive_number, print_error, progress, whole_number
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.fix import require_free, write_fixed
 from segtrain.data.check.image_checks import FormatCount
@@ -321,11 +321,11 @@ def _parser() -> argparse.ArgumentParser:
     about = "value of data.frame in training (default: %(default)s); --fix applies what it finds"
     parser.add_argument("--frame", type=_frame, default="stored", metavar="{stored,auto,H,W}", help=about)
     about = "value of data.cache_gb in training (default: %(default)s)"
-    parser.add_argument("--cache-gb", type=_gigabytes, default=50, metavar="N", help=about)
+    parser.add_argument("--cache-gb", type=positive_number, default=50, metavar="N", help=about)
     for key, default in (("max_dets", 100), ("max_image_pixels", 200_000_000)):
         about = f"value of data.{key} in training (default: %(default)s)"
         option = f"--{key.replace('_', '-')}"
-        parser.add_argument(option, type=_positive, default=default, metavar="N", help=about)
+        parser.add_argument(option, type=whole_number, default=default, metavar="N", help=about)
     return parser
 
 
@@ -353,20 +353,4 @@ def _frame(text: str) -> str | list[int]:
     sides = text.strip("[]").split(",")
     if len(sides) != 2:
         raise argparse.ArgumentTypeError(f"{text} is neither stored nor auto, nor a size H,W")
-    return [_positive(side.strip()) for side in sides]
-
-
-def _gigabytes(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0.0
-    if not 0 < found < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no number of gigabytes above 0")
-    return found
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
-    return int(text)
+    return [whole_number(side.strip()) for side in sides]
