@@ -39,6 +39,19 @@ def test_true_objects_are_right(mosaic: tiles.Mosaic) -> None:
     assert inner.ap(tiles.inside(found, Window(64, 64, 192, 192))) == 1
 
 
+def test_objects_at_a_border_of_a_tile_are_ignored(mosaic: tiles.Mosaic) -> None:
+    within = mosaic.within_tiles()
+    touching = [
+        bool(np.isin(np.argwhere(masks.decode(truth["segmentation"])) % tiles.TILE, (0, tiles.TILE - 1)).any())
+        for truth in mosaic.truths
+    ]
+    assert 0 < sum(touching) < len(touching)
+    assert [bool(truth["iscrowd"]) for truth in within.truths] == touching
+    others = tiles.Mosaic(mosaic.image, [t for t, own in zip(mosaic.truths, touching, strict=True) if not own], [])
+    assert within.ap(perfect(others)) == 1
+    assert mosaic.ap(perfect(others)) < 1
+
+
 def test_tiles_one_by_one(mosaic: tiles.Mosaic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles, "SIDE", 2)
     whole = perfect(mosaic)
