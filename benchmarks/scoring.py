@@ -8,8 +8,9 @@ the other half lie anywhere. Good ones score higher, and many scores are equal. 
 Python records and end with the twelve numbers, in one process, in turns; the run fails where a number differs by more
 than 1e-12.
 
-- ours: ``segtrain.metrics.average_precision.average_precision(truths, predictions, iou_type="segm", max_dets=100)``,
-  as ``segtrain.evaluation`` calls it; its backend uses all cores.
+- ours: ``segtrain.metrics.average_precision.average_precision(truths, predictions, iou_type="segm", max_dets=100)``;
+  its backend uses all cores. ``evaluate.py`` computes the same numbers from matches that its other metrics use too
+  (``coco_summary``), which takes longer for these numbers alone: see ``evaluation.py``.
 - stock: pycocotools, which uses one: ``COCO().createIndex()``, ``loadRes``, then ``COCOeval``'s ``evaluate``,
   ``accumulate`` and ``summarize``; what it prints is thrown away. Since it writes into the records, each turn of either
   side gets copies of its own, made while the clock stands.

@@ -36,9 +36,10 @@ class Change(Record, frozen=True):
 
     @property
     def outcome(self) -> Outcome:
-        """Whether the number rose or fell beyond chance, is the same, or whether that cannot be said.
+        """Direction of a change beyond chance: p is below 0.05, and the difference is not shown as 0.
 
-        Beyond chance: p is below 0.05, and the difference is not shown as 0.
+        "same" is a number that no resample changes, "undecided" a difference that may be chance, and "untested" one
+        without a p-value.
         """
         if self.low == self.high == self.difference == 0:
             return "same"

@@ -1,7 +1,7 @@
 """Panoptic quality and boundary IoU of all images together: means of the categories, and the categories' own."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from segtrain.arrays import mean_of_defined
 from segtrain.metrics.boundary_iou import boundary_counts
@@ -17,17 +17,12 @@ class PanopticQuality(NamedTuple):
     per_category: dict[int, tuple[float, float, float]]
 
 
-def panoptic_quality(
-    truths: Sequence[GroundTruth],
-    predictions: Sequence[Prediction],
-    *,
-    category_ids: Collection[int],
-    sizes: Mapping[int, tuple[int, int]],
-) -> PanopticQuality:
-    counts = panoptic_counts(truths, predictions, category_ids=category_ids, sizes=sizes)
-    values = qualities(counts.sum(axis=0))
+def panoptic_quality(truths: Sequence[GroundTruth], predictions: Sequence[Prediction], **data: Any) -> PanopticQuality:
+    """Sum and average `panoptic_counts`."""
+    values = qualities(panoptic_counts(truths, predictions, **data).sum(axis=0))
     triples = [(pq, sq, rq) for pq, sq, rq in values.tolist()]
-    return PanopticQuality(*mean_of_defined(values.T).tolist(), dict(zip(sorted(category_ids), triples, strict=True)))
+    per_category = dict(zip(sorted(data["category_ids"]), triples, strict=True))
+    return PanopticQuality(*mean_of_defined(values.T).tolist(), per_category)
 
 
 class BoundaryIou(NamedTuple):
@@ -35,13 +30,8 @@ class BoundaryIou(NamedTuple):
     per_category: dict[int, float]
 
 
-def boundary_iou(
-    truths: Sequence[GroundTruth],
-    predictions: Sequence[Prediction],
-    *,
-    category_ids: Collection[int],
-    sizes: Mapping[int, tuple[int, int]],
-) -> BoundaryIou:
-    counts = boundary_counts(truths, predictions, category_ids=category_ids, sizes=sizes)
-    values = iou_of_sums(counts.sum(axis=0))
-    return BoundaryIou(float(mean_of_defined(values)), dict(zip(sorted(category_ids), values.tolist(), strict=True)))
+def boundary_iou(truths: Sequence[GroundTruth], predictions: Sequence[Prediction], **data: Any) -> BoundaryIou:
+    """Sum and average `boundary_counts`."""
+    values = iou_of_sums(boundary_counts(truths, predictions, **data).sum(axis=0))
+    per_category = dict(zip(sorted(data["category_ids"]), values.tolist(), strict=True))
+    return BoundaryIou(float(mean_of_defined(values)), per_category)
