@@ -15,8 +15,8 @@ from segtrain.errors import SegtrainError
 from segtrain.stopping import stop_requested
 from segtrain.values import Positive, PositiveFloat
 
-BATCH = 32  # settings that are compared on the same parts of images
-KEPT = 16  # one of so many goes on to whole images
+BATCH = 24  # settings that are compared on the same parts of images
+KEPT = 12  # one of so many goes on to whole images
 PARENTS = 8  # best settings that new ones are varied from
 FINALISTS = 3  # settings that are scored on all images at the end, as they were good on some
 _BLOCK = 8  # images that the candidates' own settings are scored on at a time
@@ -122,7 +122,7 @@ def search(
 
     First the candidates with their own settings are scored on all images, so that nothing worse is ever returned. Then
     settings come in batches, some drawn anew, most of them variations of the best ones so far. A batch is tried on
-    parts of a few images, other ones each time; one in sixteen goes on to some whole images, and what is better there
+    parts of a few images, other ones each time; one in twelve goes on to some whole images, and what is better there
     than the best one so far to all images. The best setting on all images wins.
 
     Of several processes, the first one chooses the settings, all segment, and all get the outcome. With

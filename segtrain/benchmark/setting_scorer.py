@@ -22,8 +22,8 @@ from segtrain.segmenters.classical.shared_steps import sharing_steps
 from segtrain.stopping import stop_requested
 from segtrain.values import TunedMetric
 
-FEW = 3  # parts of images on which settings are first scored
-SOME = 15  # images on which those that do well there are scored, and from which the parts are taken
+FEW = 4  # parts of images on which settings are first scored
+SOME = 30  # images on which those that do well there are scored, and from which the parts are taken
 _SHARED = 2**22  # pixels of a view, up to which its settings share intermediate steps
 _BUILT = 128  # segmenters that are kept
 _TASKS = 2  # tasks of each process at least, so that none waits long for the others
