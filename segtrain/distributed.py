@@ -68,7 +68,8 @@ def _attempt() -> str:
     """Return a number of this start, by which it finds nothing that an earlier one has left in the store.
 
     On a single machine ``torchrun`` keeps its store when it starts the processes again, and addresses of ended ones are
-    in it. On several machines each rendezvous makes a new store, and the machines count restarts differently.
+    in it. On several machines, which count restarts differently, each rendezvous makes a new store: with
+    ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1``, without which PyTorch 2.14 does not start them together again.
     """
     alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if alone else "0"
