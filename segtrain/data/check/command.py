@@ -20,7 +20,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from segtrain.console import CommandParser, Heartbeat, positive_number, print_error, progress, whole_number
+from segtrain.console import (
+    CommandParser,
+    Heartbeat,
+    positive_number,
+    print_error,
+    print_text,
+    progress,
+    whole_number,
+)
 from segtrain.data.check.annotation_checks import FINDS_CROSSINGS
 from segtrain.data.check.fix import require_free, write_fixed
 from segtrain.data.check.image_checks import FormatCount
@@ -112,11 +120,11 @@ def main(arguments: Sequence[str] | None = None, page: Page | None = None) -> in
     if options.json:
         written: dict[str, Any] = {} if fixed is None else {"fixed": asdict(fixed)}
         written |= {} if advice is None else {"advice": advice}
-        print(json.dumps(_as_values(report, options) | written, indent=2, default=str))
+        print_text(json.dumps(_as_values(report, options) | written, indent=2, default=str))
     elif fixed:
-        print(fixed)
+        print_text(fixed)
     elif options.fix:
-        print("Nothing of it can be used, so nothing is written.")
+        print_text("Nothing of it can be used, so nothing is written.")
     return 1 if report.errors else 0
 
 
