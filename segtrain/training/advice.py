@@ -1,4 +1,4 @@
-"""Advice before a training: what of the data does not suit the network, and which settings would."""
+"""Advice before a training: parts of the data that do not suit the network, and settings that would suit them."""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _ROOM = 1.25  # proposals for each object of the most crowded image, at least
 
 @dataclass(frozen=True)
 class Advice:
-    """How data and network suit each other.
+    """Comparison of a data set with a network.
 
     Attributes:
         objects: number of objects that were compared with the anchors, those whose boxes the file states.
