@@ -18,6 +18,7 @@ from segtrain.io import naming, one_line, without_controls
 from segtrain.nodes import quote_override
 from segtrain.training.sweep_journal import settings_of
 
+OF_THE_PLACE = ("output_dir", "overwrite")  # settings that say where a command writes
 ERRORS = "segtrain.errors"  # logger of the lines that stderr shows
 
 
@@ -64,7 +65,7 @@ class Command:
         """
         own = self.overrides if is_sweep(self.arguments) else self.arguments
         given = [f"{key}={quote_override(value)}" for key, value in settings.items()]
-        return shlex.join([*self.program, *_without(own, settings), *given])
+        return shlex.join([*self.program, *without_keys(own, settings), *given])
 
     def line_of_sweep(self, folder: Path) -> str:
         """Return the command of the sweep that this job is part of, as it goes on in its folder.
@@ -75,7 +76,7 @@ class Command:
         >>> Command(("python", "train.py"), ["-m", "seed=0,1", "overwrite=true"], []).line_of_sweep(Path("runs/a"))
         'python train.py -m seed=0,1 output_dir=runs/a'
         """
-        kept = _without(self.arguments, ("output_dir", "overwrite"))
+        kept = without_keys(self.arguments, OF_THE_PLACE)
         return shlex.join([*self.program, *kept, f"output_dir={quote_override(str(folder))}"])
 
     def given_settings(self) -> dict[str, str | float]:
@@ -119,8 +120,12 @@ class Command:
         _log_to(output_dir / self.log_name)
 
 
-def _without(arguments: Sequence[str], keys: Collection[str]) -> list[str]:
-    """Leave out the arguments that set some keys, or keys below them."""
+def without_keys(arguments: Sequence[str], keys: Collection[str]) -> list[str]:
+    """Leave out the arguments that set some keys, or keys below them.
+
+    >>> without_keys(["seed=3", "resume.path=auto", "optimizer.lr=1e-3"], ["resume", "seed"])
+    ['optimizer.lr=1e-3']
+    """
     return [argument for argument in arguments if re.split("[.=]", argument.lstrip("+"))[0] not in keys]
 
 

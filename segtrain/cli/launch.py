@@ -295,7 +295,8 @@ def _check_command(config_name: str, arguments: Sequence[str]) -> Path | None:
     space = find_space(config_name, overrides) if sweep else None
     of_hydra = [override for override in overrides if override.startswith("hydra")]
     composed = overrides if space is None else [*of_hydra, *space.given]
-    values = compose_runs(config_name, composed, sweep=sweep)[0]
+    runs = compose_runs(config_name, composed, sweep=sweep)
+    values = runs[0]
     resume = _resumes_in_place(values)
     is_named = any(override.startswith("output_dir=") for override in overrides)
     if resume and not is_named:
@@ -307,6 +308,8 @@ def _check_command(config_name: str, arguments: Sequence[str]) -> Path | None:
         from segtrain.report.learning_section import reference_row  # only here: it imports what reports need
 
         reference_row(Path(reference))
+    if has_journal and len({run["trainer"]["monitor"] for run in runs}) > 1:
+        raise SegtrainError("trainer.monitor: the jobs of a sweep are ranked by one number; give a single value")
     goes_on_there = has_journal and not values["overwrite"]
     begun = check_repeated(folder, overrides, search=space is not None) if goes_on_there else set()
     for path in (folder, *sorted(jobs)):

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.cli.command_line import Command
-from segtrain.cli.sweep_launchers import search_jobs_at_once
+from segtrain.cli.hydra_options import search_jobs_at_once
 from segtrain.cli.sweep_space import Space, read_space
 from segtrain.cli.sweep_study import DrawnJob, SearchSettings, SweepStudy, TrialJudge
 from segtrain.errors import SegtrainError

@@ -18,18 +18,18 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from segtrain.cli.command_line import Command, show_error, start_logging
+from segtrain.cli.command_line import OF_THE_PLACE, Command, show_error, start_logging, without_keys
 from segtrain.cli.failures import describe_failure
+from segtrain.cli.hydra_options import jobs_at_once, search_jobs_at_once
 from segtrain.cli.optuna_sweeper import is_search, space_of
-from segtrain.cli.sweep_launchers import jobs_at_once, search_jobs_at_once
-from segtrain.cli.sweep_study import STUDY, best_job, outcome_of
+from segtrain.cli.sweep_study import STUDY, why_pruned
 from segtrain.errors import SegtrainError
 from segtrain.io import one_line
 from segtrain.stopping import Stopped
 from segtrain.training.sweep_journal import (
     JOURNAL,
-    State,
     SweepJob,
+    best_job,
     differing_keys,
     note,
     read_journal,
@@ -113,16 +113,12 @@ class SweepCallback(Callback):
                 error = f"{type(result).__name__}: {result}"
             error = one_line(error)
             show_error(f"error: job {job.number}{self._told(job)}: {error}")
-            note(folder, SweepJob(job.number, job.overrides, "failed", job.folder, error=error))
+            note(folder, replace(job, state="failed", error=error))
             job_return.status, job_return.return_value = JobStatus.COMPLETED, math.nan
         elif find_finished(folder, job.number, job.overrides) is None:
+            pruned = job.drawn and why_pruned(folder, job.number) is not None
             value = result if isinstance(result, float) else None
-            ended = replace(job, state="finished", value=value)
-            if is_search(config.hydra):
-                outcome = outcome_of(folder, job.number)
-                state: State = "finished" if outcome.pruned is None else "pruned"
-                ended = replace(ended, state=state, score=outcome.score, monitor=config.trainer.monitor)
-            note(folder, ended)
+            note(folder, replace(job, state="pruned" if pruned else "finished", value=value))
         _write(folder, read_journal(folder))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -145,7 +141,7 @@ class SweepCallback(Callback):
                 print_text(f"job {job.number} has failed: {job.error}")
         print_text(f"Sweep: {folder / PAGE}")
         if is_search(config.hydra):
-            for line in self._best(folder, jobs):
+            for line in self._best(jobs):
                 print_text(line)
         if any(job.state not in ("finished", "pruned") for job in jobs):
             raise JobsFailed(1)
@@ -155,20 +151,21 @@ class SweepCallback(Callback):
         settings = " ".join(f"{key}={value}" for key, value in job.settings.items() if key in self._keys)
         return f" ({settings})" if settings else ""
 
-    def _best(self, folder: Path, jobs: Sequence[SweepJob]) -> list[str]:
+    def _best(self, jobs: Sequence[SweepJob]) -> list[str]:
         """Say which job of a search is the best, and which command trains as it does."""
-        best = best_job(folder)
-        if best is None:
+        job = best_job(jobs)
+        if job is None:
             return ["No finished job of the search has a value."]
-        number, value = best
-        job = next(job for job in jobs if job.number == number)
-        kept = [override for override in job.overrides if override.partition("=")[0] not in ("output_dir", "overwrite")]
-        line = f"{self._program} {shlex.join(kept)}".rstrip()
-        return [f"Best: job {number}, {job.monitor} {value:.4f}{self._told(job)}", f"Train with its settings: {line}"]
+        line = f"{self._program} {shlex.join(without_keys(job.overrides, OF_THE_PLACE))}".rstrip()
+        best = f"Best: job {job.number}, {job.monitor} {job.value:.4f}{self._told(job)}"
+        return [best, f"Train with its settings: {line}"]
 
     def _job(self, config: DictConfig) -> SweepJob:
         folder = Path(config.hydra.runtime.output_dir).name
-        return SweepJob(config.hydra.job.num, list(config.hydra.overrides.task), "running", folder)
+        return SweepJob(
+            config.hydra.job.num, list(config.hydra.overrides.task), "running", folder,
+            monitor=config.trainer.monitor, drawn=is_search(config.hydra),
+        )  # fmt: skip
 
 
 def combinations(overrides: Sequence[str]) -> list[list[str]]:
@@ -211,7 +208,7 @@ def find_finished(folder: Path, number: int, overrides: Sequence[str]) -> SweepJ
 
 def tell_of_finished(job: SweepJob) -> float:
     """Log that a job is skipped, and return its value; nan without one."""
-    value = "" if job.value is None else f", mask AP {job.value:.4f}"
+    value = "" if job.value is None else f", {job.monitor} {job.value:.4f}"
     logger.info(f"job {job.number} is finished already{value}")
     return math.nan if job.value is None else job.value
 

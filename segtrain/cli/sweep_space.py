@@ -49,13 +49,13 @@ class Dimension:
             value = min(max(float(f"{value:.{_DIGITS}g}"), self.low), self.high)
         return f"{self.key}={value}"
 
-    def place_of(self, value: Any) -> str | float | None:
-        """Return a value of the configuration as one that could be drawn; None if it lies outside.
+    def as_drawn(self, value: Any) -> str | float | None:
+        """Return a value of the configuration in the type of a drawn one; None if it could not be drawn.
 
         Args:
             value: value of the key, or name of the option that is chosen in the group.
 
-        >>> Dimension("x", "null,0.9", "choice", choices=("null", "0.9")).place_of(None)
+        >>> Dimension("x", "null,0.9", "choice", choices=("null", "0.9")).as_drawn(None)
         'null'
         """
         if self.kind == "choice":
@@ -97,7 +97,7 @@ class Space:
         for dimension in self.dimensions:
             key = dimension.key.lstrip("+")
             own = choices[key] if key in choices else OmegaConf.select(config, key)
-            found[dimension.key] = dimension.place_of(OmegaConf.to_container(own) if OmegaConf.is_config(own) else own)
+            found[dimension.key] = dimension.as_drawn(OmegaConf.to_container(own) if OmegaConf.is_config(own) else own)
         return found
 
     def overrides(self, values: dict[str, Any]) -> list[str]:

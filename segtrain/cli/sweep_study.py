@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, get_type_hints
 
 from segtrain.cli.sweep_space import Space
 from segtrain.errors import SegtrainError
+from segtrain.training.patience import sign_of
 from segtrain.training.sweep_journal import SweepJob, require_equal, settings_of
 from segtrain.values import Natural, Positive, check_value
 
@@ -68,13 +69,6 @@ class DrawnJob(NamedTuple):
     overrides: list[str]
 
 
-class Outcome(NamedTuple):
-    """Best value of the number that a search follows, None without any; and why the job was ended early, if it was."""
-
-    score: float | None
-    pruned: str | None
-
-
 class SweepStudy:
     """Study of a search, which goes on where an earlier command has left it.
 
@@ -99,7 +93,7 @@ class SweepStudy:
         _end_last_line(folder / STUDY)
         # Optuna's own lock, left by a command that was killed: this one has locked the folder, and its jobs wait.
         (folder / f"{STUDY}.lock").unlink(missing_ok=True)
-        self._study = _open(folder, settings.pruner, "minimize" if monitor == "loss" else "maximize")
+        self._study = _open(folder, settings.pruner, "maximize" if sign_of(monitor) > 0 else "minimize")
         if jobs and not self._study.trials:
             raise SegtrainError(f"{folder}: holds a sweep that is no search; choose another output_dir=")
         now = {**settings_of(space.fixed), **{dimension.key: dimension.given for dimension in space.dimensions}}
@@ -144,11 +138,11 @@ class SweepStudy:
         """
         import optuna
 
-        states = {job.number: job.state for job in jobs}
-        for trial in _trials(self._study, optuna.trial.TrialState.RUNNING):
-            state, score = states.get(trial.user_attrs.get(_JOB, -1)), _score(trial)
-            if state == "finished" and score is not None:
-                self._study.tell(trial.number, score)
+        outcomes = {job.number: (job.state, job.value) for job in jobs}
+        for trial in self._under_way():
+            state, value = outcomes.get(trial.user_attrs.get(_JOB, -1), (None, None))
+            if state == "finished" and value is not None:
+                self._study.tell(trial.number, value)
             elif state == "pruned":
                 self._study.tell(trial.number, state=optuna.trial.TrialState.PRUNED)
             elif state in ("finished", "failed") or _JOB not in trial.user_attrs:  # killed while it was drawn
@@ -175,7 +169,7 @@ class SweepStudy:
     def _under_way(self) -> list[Any]:
         import optuna
 
-        return _trials(self._study, optuna.trial.TrialState.RUNNING)
+        return list(self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)))
 
     def _failed(self) -> list[Any]:
         """List the last trials of the jobs that have failed."""
@@ -226,7 +220,7 @@ class TrialJudge:
                 self._storage.set_trial_intermediate_value(identity, between, known[last])
             better = max if self._study.direction is optuna.study.StudyDirection.MAXIMIZE else min
             value = better(value, known[last])
-        if last is None or percent > last:
+        if last is None or percent >= last:
             self._storage.set_trial_intermediate_value(identity, percent, value)
         if progress >= 1 or not self._study.pruner.prune(self._study, self._storage.get_trial(identity)):
             return None
@@ -235,29 +229,15 @@ class TrialJudge:
         return reason
 
 
-def outcome_of(folder: Path, number: int) -> Outcome:
-    """Read what the study knows of a job.
+def why_pruned(folder: Path, number: int) -> str | None:
+    """Return why a job of a search was ended early, in words; None if it was not.
 
     Args:
         folder: folder of the sweep.
         number: number of the job.
     """
-    trial = _trial_of(_open(folder, "none"), number)
-    return Outcome(_score(trial), trial.user_attrs.get(_PRUNED))
-
-
-def best_job(folder: Path) -> tuple[int, float] | None:
-    """Return the number of the best finished job and its value; None without any.
-
-    Args:
-        folder: folder of the sweep.
-    """
-    import optuna
-
-    study = _open(folder, "none")
-    if not _trials(study, optuna.trial.TrialState.COMPLETE):
-        return None
-    return study.best_trial.user_attrs[_JOB], study.best_trial.value
+    reason: str | None = _trial_of(_open(folder, "none"), number).user_attrs.get(_PRUNED)
+    return reason
 
 
 def _open(folder: Path, pruner: str, direction: str | None = None) -> Any:
@@ -311,19 +291,9 @@ def _distribution(dimension: Any) -> Any:
     return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
 
 
-def _trials(study: Any, state: Any) -> list[Any]:
-    return list(study.get_trials(deepcopy=False, states=(state,)))
-
-
 def _trial_of(study: Any, number: int) -> Any:
     """Return the last trial of a job."""
     return [trial for trial in study.trials if trial.user_attrs.get(_JOB) == number][-1]
-
-
-def _score(trial: Any) -> float | None:
-    """Return the best value of a trial, which is its last one."""
-    values = trial.intermediate_values
-    return values[max(values)] if values else None
 
 
 def _end_last_line(path: Path) -> None:

@@ -40,6 +40,7 @@ from segtrain.training.resume import (
     run_directory,
     schedule_origin,
 )
+from segtrain.training.run_history import RunHistory
 from segtrain.training.run_state import RunCheckpoints
 from segtrain.training.schedule import Restarted
 from segtrain.training.score_threshold import select_score_threshold
@@ -62,7 +63,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
         command: command that asked for it; recorded in the folder.
 
     Returns:
-        The best validation mask AP, so that sweepers can maximise it; nan if it is undefined.
+        The best value of ``trainer.monitor`` among the validations, by which sweeps rank their jobs; nan without one.
     """
     config = {**config, "data": with_layout(with_folds(config["data"]))}
     settings, schedule, augmentation = (build(config[part]) for part in ("trainer", "schedule", "augmentation"))
@@ -82,6 +83,10 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
         node = resumed.known_settings(config["segmenter"]) if resumed else config["segmenter"]
         segmenter = build_trainable(node, initial.class_names, initialise=resumed is None)
     require_same_data(splits)
+    if config["sweep"]["reference"] is not None:
+        from segtrain.report.learning_section import require_same_images  # only here: it imports what reports need
+
+        require_same_images(Path(config["sweep"]["reference"]), initial.contents["val"])
     segmenter.to(device).precision = precision
     dataset = training_samples(splits["train"], augmentation, seed, config["data"])
     optimizer = build(config["optimizer"], parameter_groups(segmenter))
@@ -94,7 +99,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     start = initial_state(initial, resumed, segmenter.resume_keys)
     changes: Changes = {}
     if resumed is not None:
-        resumed.require_same_data(initial.contents)
+        resumed.require_same_data(initial)
         changes = changed_settings(resumed.state.config, initial.config)
     origin = schedule_origin(start, restart=resumed is not None and config["resume"]["schedule"] == "restart")
     if origin is not None:
@@ -147,7 +152,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
                     trainer, dataset, splits["val"], presets=minutes_of_presets(),
                     threshold_images=settings.threshold_images if is_chosen else 0,
                 )  # fmt: skip
-            best = trainer.fit()
+            trainer.fit()
             if distributed.is_first() and trainer.pruned is None:
                 say_how_it_fits(output_dir)
             if is_chosen and trainer.pruned is None:
@@ -164,7 +169,8 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
             if logger is not None:
                 logger.close(finished=finished)
                 page.update(last=True)
-        return best
+        best = RunHistory.read(output_dir).best(settings.monitor)
+        return float("nan") if best is None else best
 
 
 def _batch_size(

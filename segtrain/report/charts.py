@@ -235,6 +235,26 @@ def nice_scale(value: float, room: float = math.inf) -> tuple[float, float]:
     return (min(1.0, step * count) if value <= 1 else step * count), step
 
 
+def axis_from_zero(title: str, high: float, least_step: float = 0.0) -> Axis:
+    """Make an axis from 0 to a number, with up to five round steps.
+
+    Args:
+        title: quantity of the axis.
+        high: largest value to show, at least 0.
+        least_step: smallest distance of two ticks, such as 1 for an axis of counts.
+
+    >>> axis = axis_from_zero("images", 1300)
+    >>> axis.high, [label for _, label in axis.ticks]
+    (1500.0, ['0', '500', '1,000', '1,500'])
+    """
+    high = high if high > 0 else 1.0
+    power = 10.0 ** math.floor(math.log10(high))
+    step = next(digit * power for digit in (0.2, 0.5, 1.0, 2.0) if high / (digit * power) <= 5.001)
+    step = max(step, least_step)
+    count = math.ceil(high / step - 1e-9)
+    return Axis(title, 0.0, count * step, [(n * step, f"{n * step:,.6g}") for n in range(count + 1)])
+
+
 def step_ticks(high: float, step: float) -> list[tuple[float, str]]:
     """List every whole step of an axis from 0 to its end, with its label."""
     return [(i * step, f"{i * step:.{_decimals(step)}f}") for i in range(math.floor(high / step + 1e-9) + 1)]

@@ -1,6 +1,5 @@
 """Section of a sweep's page on the number of labels: learning curves, the best classical row, and twice the labels."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from segtrain.benchmark.results import Results
+from segtrain.data.splits import same_contents
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
 from segtrain.metrics.learning_curve import Estimate, LearningCurve, fit_learning_curve
 from segtrain.report.blocks import Block, Bullets, Charts, Paragraph, Section
-from segtrain.report.charts import BOTH, NARROW, WIDE, Axis, Chart, Line, Point, Style, series_styles
+from segtrain.report.charts import BOTH, NARROW, WIDE, Axis, Chart, Line, Point, Style, axis_from_zero, series_styles
 from segtrain.report.text import number_text
 from segtrain.training.run_history import CLASS_AGNOSTIC_AP, IMAGES, OBJECTS, RunHistory
 from segtrain.training.sweep_journal import SweepJob, group_jobs, settings_of
@@ -51,7 +51,7 @@ def reference_row(path: Path) -> ClassicalRow:
     Raises:
         SegtrainError: the file cannot be read, or has no classical row with a mask AP.
     """
-    results = Results.load(path / "results.json" if path.is_dir() else path)
+    results = _results(path)
     for name in results.contenders:
         method = results.methods[name]
         value = method.metric("mask_ap")
@@ -61,6 +61,28 @@ def reference_row(path: Path) -> ClassicalRow:
         f"sweep.reference={path}: has no classical row with a mask AP; give the results.json of evaluate.py with "
         "methods=classical or methods=all"
     )
+
+
+def require_same_images(path: Path, contents: str) -> None:
+    """Check that an evaluation was made on the validation images of a training.
+
+    Args:
+        path: its ``results.json``, or its folder.
+        contents: fingerprint of the validation images and their annotations.
+
+    Raises:
+        SegtrainError: the file cannot be read, or states that it was made on others.
+    """
+    known = _results(path).data.contents
+    if known is not None and not same_contents(known, contents):
+        raise SegtrainError(
+            f"sweep.reference={path}: evaluates other images or annotations than those that this training validates "
+            "on; evaluate the classical methods on these, with methods=classical and the same settings of data"
+        )
+
+
+def _results(path: Path) -> Results:
+    return Results.load(path / "results.json" if path.is_dir() else path)
 
 
 def learning_section(folder: Path, jobs: Sequence[SweepJob]) -> Section | None:
@@ -216,16 +238,8 @@ def _chart(
         lines.append(Line([(0, reference.value), (widest, reference.value)]))
     note = "" if reference is None else f"dotted: {reference.name} {number_text(reference.value)}"
     widths = (WIDE, NARROW) if len(groups) == 1 else (BOTH,)
-    return Chart("Learning curve", _axis(widest), Axis("mask AP"), [*lines, *points], widths, 0.5, note)
-
-
-def _axis(images: float) -> Axis:
-    """Make an axis from 0 to a number of images, with up to five steps."""
-    power = 10.0 ** math.floor(math.log10(images))
-    step = next(digit * power for digit in (0.2, 0.5, 1.0, 2.0) if images / (digit * power) <= 5.001)
-    step = max(step, 1.0)
-    count = math.ceil(images / step - 1e-9)
-    return Axis("training images", 0.0, count * step, [(n * step, f"{n * step:,.0f}") for n in range(count + 1)])
+    images = axis_from_zero("training images", widest, least_step=1.0)
+    return Chart("Learning curve", images, Axis("mask AP"), [*lines, *points], widths, 0.5, note)
 
 
 def _lines(curve: LearningCurve, style: Style, name: str) -> list[Line]:

@@ -3,20 +3,14 @@
 from collections.abc import Sequence
 
 from segtrain.report.blocks import Block, Charts, Paragraph, Section
-from segtrain.report.charts import NARROW, WIDE, Axis, Chart, Line, Point, Style, nice_scale
+from segtrain.report.charts import NARROW, WIDE, Axis, Chart, Line, Point, Style, axis_from_zero, nice_scale
 from segtrain.report.labels import fit
 from segtrain.report.parallel_axes import places_of, some_of
 from segtrain.report.text import number_text
-from segtrain.training.sweep_journal import SweepJob, differing_keys, short_key
+from segtrain.report.training_curves import title_of
+from segtrain.training.patience import sign_of
+from segtrain.training.sweep_journal import SweepJob, best_job, differing_keys, short_key
 
-_NAMES = {
-    "mask_ap": "mask AP",
-    "mask_ap50": "AP50",
-    "mask_ap75": "AP75",
-    "box_ap": "box AP",
-    "miou": "mIoU",
-    "f1_50": "F1",
-}
 _FINISHED, _PRUNED = Style(0), Style(0, "ring")
 _MOST = 12  # settings that are drawn
 _MARGIN = 0.08  # of an axis of settings, at both ends
@@ -28,24 +22,21 @@ def search_section(jobs: Sequence[SweepJob]) -> Section | None:
     Args:
         jobs: jobs of a sweep.
     """
-    valued = [job for job in jobs if job.score is not None and job.state in ("finished", "pruned")]
-    if not any(job.state == "finished" for job in valued):
+    valued = [job for job in jobs if job.drawn and job.value is not None and job.state in ("finished", "pruned")]
+    best = best_job(valued)
+    if best is None:
         return None
-    monitor = valued[0].monitor or ""
-    title, sign = _NAMES.get(monitor, monitor), -1.0 if monitor == "loss" else 1.0
-    best = max((job for job in valued if job.state == "finished"), key=lambda job: sign * _score(job))
-    high, step = nice_scale(max(map(_score, valued)))
-    height = Axis(title, 0.0, high, [(n * step, f"{n * step:.6g}") for n in range(round(high / step) + 1)])
+    height = axis_from_zero(title_of(best.monitor), max(map(_value, valued)))
     settings = " ".join(
         f"{short_key(key, list(best.settings))}={best.settings.get(key, '–')}" for key in differing_keys(jobs)
     )
     lead = (
-        f"Best so far: job {best.number} with {number_text(best.score)} ({settings}). A dot is a finished job, a ring "
+        f"Best so far: job {best.number} with {number_text(best.value)} ({settings}). A dot is a finished job, a ring "
         "one that was ended early, with its value then; the line is the best of the finished ones so far. The best of "
         "many jobs is chosen by its luck as well: train with its settings and another seed before you rely on it."
     )
     keys = [key for key in differing_keys(jobs) if key != "seed"][:_MOST]
-    blocks: list[Block] = [Paragraph(lead), Charts([_by_number(valued, best, height, sign)])]
+    blocks: list[Block] = [Paragraph(lead), Charts([_by_number(valued, best, height)])]
     if keys and len(valued) > 2:
         blocks.append(
             Charts(
@@ -57,18 +48,19 @@ def search_section(jobs: Sequence[SweepJob]) -> Section | None:
     return Section("search", "Search", blocks)
 
 
-def _score(job: SweepJob) -> float:
-    assert job.score is not None
-    return job.score
+def _value(job: SweepJob) -> float:
+    assert job.value is not None
+    return job.value
 
 
-def _by_number(jobs: Sequence[SweepJob], best: SweepJob, height: Axis, sign: float) -> Chart:
+def _by_number(jobs: Sequence[SweepJob], best: SweepJob, height: Axis) -> Chart:
     """Draw the values in the order of the jobs, with the best of the finished ones so far."""
     corners: list[tuple[float, float]] = []
+    sign = sign_of(best.monitor)
     for job in jobs:
-        if job.state == "finished" and (not corners or sign * _score(job) > sign * corners[-1][1]):
+        if job.state == "finished" and (not corners or sign * _value(job) > sign * corners[-1][1]):
             corners += [(job.number, corners[-1][1])] if corners else []
-            corners.append((job.number, _score(job)))
+            corners.append((job.number, _value(job)))
     last = max(job.number for job in jobs)
     _, step = nice_scale(last, NARROW)
     ticks = [(n * max(step, 1.0), f"{n * max(step, 1.0):.0f}") for n in range(int(last / max(step, 1.0)) + 1)]
@@ -102,5 +94,5 @@ def _short(value: str) -> str:
 
 def _point(job: SweepJob, x: float, best: SweepJob) -> Point:
     style = _FINISHED if job.state == "finished" else _PRUNED
-    title = f"job {job.number}: {number_text(job.score)}, {job.state}"
-    return Point(x, _score(job), style, title, radius=6.5 if job == best else 4.0)
+    title = f"job {job.number}: {number_text(job.value)}, {job.state}"
+    return Point(x, _value(job), style, title, radius=6.5 if job == best else 4.0)

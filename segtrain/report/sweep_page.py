@@ -11,9 +11,16 @@ from segtrain.report.learning_section import learning_section
 from segtrain.report.parallel_axes import ParallelLine, parallel_chart
 from segtrain.report.search_section import search_section
 from segtrain.report.text import number_text
-from segtrain.report.training_curves import curve_sections
+from segtrain.report.training_curves import curve_sections, title_of
 from segtrain.training.run_history import RunHistory
-from segtrain.training.sweep_journal import SweepGroup, SweepJob, describe_states, differing_keys, group_jobs
+from segtrain.training.sweep_journal import (
+    SweepGroup,
+    SweepJob,
+    describe_states,
+    differing_keys,
+    group_jobs,
+    monitor_of,
+)
 
 _CURVES = 5  # settings whose best job is drawn
 _SECTIONS = ("quality", "losses")
@@ -30,7 +37,7 @@ def sweep_page(folder: Path, jobs: Sequence[SweepJob]) -> str:
     # The jobs of a search differ in all settings; their names are too long for legends.
     names = {id(group): f"job {group.best.folder}" if search else group.name for group in groups}
     styles = series_styles(list(names.values()))
-    keys = differing_keys(jobs)
+    keys, value_title = differing_keys(jobs), title_of(monitor_of(jobs))
     lines = _lines(groups, names, styles)
     return (
         page_environment()
@@ -40,11 +47,12 @@ def sweep_page(folder: Path, jobs: Sequence[SweepJob]) -> str:
             groups=groups,
             jobs=[(job, styles[names[id(group)]]) for group in groups for job in group.jobs],
             keys=keys,
+            value_title=value_title,
             command="sweep",
             facts=describe_states(jobs),
             styles=styles,
             number=number_text,
-            parallel=parallel_chart(keys, "mask AP", lines) if keys and len(lines) > 1 else None,
+            parallel=parallel_chart(keys, value_title, lines) if keys and len(lines) > 1 else None,
             search=search,
             labels=learning_section(folder, jobs),
             sections=_curves(folder, {names[id(group)]: group for group in groups[:_CURVES]}),

@@ -12,10 +12,18 @@ from rich.text import Text
 from segtrain.io import without_controls, write_atomically
 from segtrain.report.sweep_page import sweep_page
 from segtrain.report.text import number_text
-from segtrain.training.sweep_journal import SweepGroup, SweepJob, describe_states, differing_keys, group_jobs
+from segtrain.report.training_curves import title_of
+from segtrain.training.sweep_journal import (
+    SweepGroup,
+    SweepJob,
+    describe_states,
+    differing_keys,
+    group_jobs,
+    monitor_of,
+)
 
 CSV, PAGE = "sweep.csv", "sweep.html"
-_NUMBERS = ("mask_ap", "mean_of_seeds", "spread_of_seeds", "minutes", "state", "error")
+_NUMBERS = ("mean_of_seeds", "spread_of_seeds", "minutes", "state", "error")
 
 
 def write_sweep(folder: Path, jobs: Sequence[SweepJob]) -> None:
@@ -42,7 +50,7 @@ def csv_text(jobs: Sequence[SweepJob]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     keys = differing_keys(jobs)
-    writer.writerow(["job", *keys, *_NUMBERS])
+    writer.writerow(["job", *keys, monitor_of(jobs), *_NUMBERS])
     for group in group_jobs(jobs):
         for job in group.jobs:
             own = [job.settings.get(key) for key in keys]
@@ -56,14 +64,15 @@ def terminal_table(jobs: Sequence[SweepJob]) -> RichTable:
     groups = group_jobs(jobs)
     keys = list(groups[0].settings) if groups else []
     several = any(len(group.jobs) > 1 for group in groups)
-    caption = "mask AP: mean of the seeds ± standard deviation" if several else None
+    title = title_of(monitor_of(jobs))
+    caption = f"{title}: mean of the seeds ± standard deviation" if several else None
     table = RichTable(
         title=f"Sweep: {describe_states(jobs)}", title_justify="left", caption=caption, caption_justify="left",
         header_style="bold", box=SIMPLE_HEAD,
     )  # fmt: skip
     for key in keys or ["settings"]:
         table.add_column(key, overflow="fold")
-    for name in ("mask AP", "minutes"):
+    for name in (title, "minutes"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("state")
     for place, group in enumerate(groups):

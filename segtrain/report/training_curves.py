@@ -4,19 +4,33 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from segtrain.metrics.registry import METRICS
 from segtrain.report.blocks import Block, Charts, Paragraph, Section
-from segtrain.report.charts import Axis, Chart, Line, Style, series_styles
+from segtrain.report.charts import Axis, Chart, Line, Style, axis_from_zero, series_styles
 from segtrain.training.run_history import RunHistory, Series
 
 MOST_POINTS = 120  # of a line; entries of the log between them are averaged
 _DASHED = "2 3"  # of training losses beside validation losses of several runs
 _PARTS = {"training": Style(0), "validation": Style(1)}  # of the losses of a single run
-_QUALITY = {"mask_ap": "mask AP", "mask_ap50": "AP50", "f1_50": "F1", "miou": "mIoU", "box_ap": "box AP"}
+_QUALITY = ("mask_ap", "mask_ap50", "f1_50", "miou", "box_ap")
+_TITLES = {metric.key: metric.title for metric in METRICS} | {"loss": "validation loss"}
 _TIME = {
     "train/images_per_second": "images per second",
     "train/data_wait_share": "share of time waiting for data",
     "validation/seconds": "seconds of a validation",
 }
+
+
+def title_of(monitor: str) -> str:
+    """Return the title of a number of the validations.
+
+    Args:
+        monitor: its name, as in ``trainer.monitor``.
+
+    >>> title_of("mask_ap50"), title_of("loss")
+    ('AP50', 'validation loss')
+    """
+    return _TITLES[monitor]
 
 
 def curve_sections(runs: Mapping[str, RunHistory], styles: Mapping[str, Style] | None = None) -> list[Section]:
@@ -69,7 +83,7 @@ def _loss_chart(runs: Mapping[str, RunHistory], styles: Mapping[str, Style], nam
 
 def _quality(runs: Mapping[str, RunHistory], styles: Mapping[str, Style]) -> Section | None:
     charts = []
-    for key, title in _QUALITY.items():
+    for key, title in ((key, title_of(key)) for key in _QUALITY):
         charts.append(_of_each(runs, styles, f"validation/{key}", title, title))
         if key == "mask_ap":
             charts.append(_of_each(runs, styles, f"validation/{key}", f"{title} over time", title, by_minutes=True))
@@ -137,11 +151,7 @@ def _axis(title: str, values: Sequence[float]) -> Axis:
     usual = ordered[int(0.9 * (len(ordered) - 1))]
     if len(ordered) > 10 and high > 3 * usual:
         high = 1.5 * usual
-    high = high if high > 0 else 1.0
-    power = 10.0 ** math.floor(math.log10(high))
-    step = next(digit * power for digit in (0.2, 0.5, 1.0, 2.0) if high / (digit * power) <= 5.001)
-    count = math.ceil(high / step - 1e-9)
-    return Axis(title, 0.0, count * step, [(n * step, f"{n * step:.6g}") for n in range(count + 1)])
+    return axis_from_zero(title, high)
 
 
 def _names(runs: Mapping[str, RunHistory], start: str) -> list[str]:

@@ -9,6 +9,15 @@ from typing import Any, Literal
 Monitor = Literal["mask_ap", "mask_ap50", "mask_ap75", "box_ap", "miou", "f1_50", "loss"]
 
 
+def sign_of(monitor: str) -> int:
+    """Return 1 if higher values of a monitored number are better, -1 if lower ones are.
+
+    >>> sign_of("mask_ap"), sign_of("loss")
+    (1, -1)
+    """
+    return -1 if monitor == "loss" else 1
+
+
 @dataclass
 class Patience:
     """Count of the validations in a row without a better value of a number.
@@ -47,7 +56,7 @@ class Patience:
             value: value of the number; nan, which is never better, where it is undefined.
             step: optimizer steps taken.
         """
-        gain = self.best - value if self.monitor == "loss" else value - self.best
+        gain = sign_of(self.monitor) * (value - self.best)
         if gain > self.min_gain or (math.isnan(self.best) and not math.isnan(value)):
             self.best, self.step, self.waited = value, step, 0
         else:
@@ -59,8 +68,9 @@ class Patience:
         >>> Patience(limit=3, monitor="mask_ap", min_gain=0.0, best=0.5, step=120, waited=3).describe()
         'trainer.patience=3: 3 validations without a mask_ap above 0.5000 (step 120)'
         """
-        side, edge = ("below", -self.min_gain) if self.monitor == "loss" else ("above", self.min_gain)
-        than = "that is defined" if math.isnan(self.best) else f"{side} {self.best + edge:.4f} (step {self.step})"
+        sign = sign_of(self.monitor)
+        side, edge = "above" if sign > 0 else "below", self.best + sign * self.min_gain
+        than = "that is defined" if math.isnan(self.best) else f"{side} {edge:.4f} (step {self.step})"
         count = f"{self.waited} validation{'s' * (self.waited != 1)}"
         return f"trainer.patience={self.limit}: {count} without a {self.monitor} {than}"
 

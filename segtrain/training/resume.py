@@ -69,24 +69,26 @@ class Resumed:
                 logger.warning(f"data.{key}={here} draws nothing here: the run keeps its split, drawn with {there}")
         return self.state.val_ids
 
-    def require_same_data(self, contents: Mapping[str, str]) -> None:
+    def require_same_data(self, initial: Checkpoint) -> None:
         """Check that the training data are those of the run to resume, so that its position in the epoch is valid.
 
         Args:
-            contents: fingerprints of this run's splits.
+            initial: this run before its first step.
 
         Raises:
             SegtrainError: the run to resume was trained on other data.
         """
         known = self.state.contents.get("train")
-        if known is not None and not same_contents(known, contents["train"]):
-            same = "the same images and annotations"
-            if self.state.config.get("data", {}).get("fraction") not in (None, 1):
-                same += f", with data.fraction={self.state.config['data']['fraction']} and seed={self.state.seed}"
-            raise SegtrainError(
-                f"cannot resume {self.path}: its training data had another content; give {same}, or begin a new run "
-                f"with its weights: segmenter.weights={self.path}"
-            )
+        if known is None or same_contents(known, initial.contents["train"]):
+            return
+        then, now = (own.config.get("data", {}).get("fraction") or 1.0 for own in (self.state, initial))
+        if then != now or (then < 1 and self.state.seed != initial.seed):
+            reason = f"its training images are those of data.fraction={then:g} and seed={self.state.seed}; give these"
+        else:
+            reason = "its training data had another content; give the same images and annotations"
+        raise SegtrainError(
+            f"cannot resume {self.path}: {reason}, or begin a new run with its weights: segmenter.weights={self.path}"
+        )
 
     @property
     def is_within_epoch(self) -> bool:

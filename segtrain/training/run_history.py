@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segtrain.training.patience import sign_of
+
 CLASS_AGNOSTIC_AP = "mask_ap_class_agnostic"  # of validations that know the reference of a sweep
 IMAGES, OBJECTS = "data/images", "data/objects"  # numbers of the training data
 METRICS = "metrics.jsonl"  # in the folder of a run: a JSON object a line
@@ -50,6 +52,18 @@ class RunHistory:
         place = bisect_right(known, (step, float("inf")))
         (first, start), (last, end) = known[place - 1], known[min(place, len(known) - 1)]
         return start if last == first else start + (end - start) * (step - first) / (last - first)
+
+    def best(self, monitor: str) -> float | None:
+        """Return the best value of a number of the validations; None without any.
+
+        Args:
+            monitor: name of the number, as in ``trainer.monitor``.
+
+        >>> RunHistory({"validation/loss": [(10, 0.75), (20, 0.5), (30, 1.0)]}).best("loss")
+        0.5
+        """
+        values = [value for _, value in self.of(f"validation/{monitor}")]
+        return max(values, key=lambda value: sign_of(monitor) * value, default=None)
 
     def mean(self, name: str, first: float, last: float) -> float | None:
         """Return the mean of a number over the steps above one and up to another; None without a value there."""

@@ -43,8 +43,8 @@ class TrainSettings:
         validation_losses: True to compute the losses of the validation images at each validation.
         patience: validations without a better value of `monitor`, after which the training ends; None to train to the
             limits.
-        monitor: number of the validation that `patience` looks at; of "loss" a lower value is better, of others a
-            higher one.
+        monitor: number of the validation that `patience` looks at, and by which the jobs of a sweep are ranked; of
+            "loss" a lower value is better, of others a higher one.
         min_gain: difference to the best value so far up to which a value is not better.
         checkpoint_minutes: minutes of training between saves within an epoch; None for one an epoch.
         log_every: steps between entries of the log.

@@ -11,6 +11,7 @@ from typing import Literal
 
 from segtrain.errors import SegtrainError
 from segtrain.locks import append_line
+from segtrain.training.patience import sign_of
 
 JOURNAL = "sweep.jsonl"
 State = Literal["running", "finished", "pruned", "failed", "interrupted"]
@@ -27,12 +28,12 @@ class SweepJob:
         overrides: settings that its command gives, as typed.
         state: whether it runs or how it ended.
         folder: name of its folder in that of the sweep.
-        value: best mask AP of its validations; None without one.
+        value: best value of `monitor` among its validations; None without one.
         minutes: minutes that it has taken in all of its attempts.
         error: error line of a failed job.
         time: seconds since 1970 at which it began or ended.
-        score: best value of the number that a search follows; None outside of searches.
-        monitor: name of that number.
+        monitor: number of the validations by which jobs are ranked: ``trainer.monitor``.
+        drawn: True for a job of a search.
     """
 
     number: int
@@ -43,8 +44,8 @@ class SweepJob:
     minutes: float = 0.0
     error: str | None = None
     time: float = 0.0
-    score: float | None = None
-    monitor: str | None = None
+    monitor: str = "mask_ap"
+    drawn: bool = False
 
     @property
     def settings(self) -> dict[str, str]:
@@ -170,9 +171,8 @@ class SweepGroup:
 
     @property
     def best(self) -> SweepJob:
-        """The finished job with the highest value, or else the first job."""
-        finished = [job for job in self.jobs if job.state == "finished" and job.value is not None]
-        return max(finished, key=lambda job: job.value or 0.0, default=self.jobs[0])
+        """The finished job with the best value, or else the first job."""
+        return best_job(self.jobs) or self.jobs[0]
 
     @property
     def minutes(self) -> float:
@@ -189,6 +189,27 @@ class SweepGroup:
         """Its settings in one line, with the last parts of their keys."""
         named = [f"{short_key(key, list(self.settings))}={value}" for key, value in self.settings.items()]
         return " ".join(named) or "all jobs"
+
+
+def monitor_of(jobs: Sequence[SweepJob]) -> str:
+    """Return the number by which the jobs of a sweep are ranked, which is the same for all of them.
+
+    >>> monitor_of([SweepJob(0, [], "finished", "0", 0.5, monitor="miou")])
+    'miou'
+    """
+    return jobs[0].monitor if jobs else SweepJob.monitor
+
+
+def best_job(jobs: Sequence[SweepJob]) -> SweepJob | None:
+    """Return the finished job with the best value; None without any.
+
+    >>> jobs = [SweepJob(n, [], "finished", str(n), n / 10, monitor="loss") for n in (3, 1, 2)]
+    >>> best_job(jobs).number
+    1
+    """
+    sign = sign_of(monitor_of(jobs))
+    finished = [(sign * job.value, job) for job in jobs if job.state == "finished" and job.value is not None]
+    return max(finished, key=lambda entry: entry[0])[1] if finished else None
 
 
 def describe_states(jobs: Sequence[SweepJob]) -> str:
@@ -234,4 +255,5 @@ def group_jobs(jobs: Sequence[SweepJob]) -> list[SweepGroup]:
     for job in jobs:
         found.setdefault(tuple(job.settings.get(key, "") for key in keys), []).append(job)
     groups = [SweepGroup(dict(zip(keys, values, strict=True)), own) for values, own in found.items()]
-    return sorted(groups, key=lambda group: -math.inf if group.mean is None else group.mean, reverse=True)
+    sign = sign_of(monitor_of(jobs))
+    return sorted(groups, key=lambda group: -math.inf if group.mean is None else sign * group.mean, reverse=True)

@@ -13,9 +13,11 @@ import rich
 
 from segtrain.cli.command_line import _Terminal
 from segtrain.cli.failures import describe_failure
+from segtrain.report.learning_section import require_same_images
 from segtrain.training.checkpoint import load_checkpoint
 from segtrain.training.learner import Learner
 from tests.conftest import Workplace
+from tests.helpers.result_file_bench import Bench, perfect
 from tests.helpers.scripts import SMALL, data_of, message, run
 from tests.training.test_trainer import assert_same
 
@@ -119,6 +121,8 @@ def test_other_data_and_a_state_without_its_file_are_refused(workplace: Workplac
     (data / "train.json").write_text(text.replace("[[5", "[[6"))
     assert (data / "train.json").read_text() != text
     assert "its training data had another content" in message(run("train", *arguments, folder=tmp_path))
+    part = message(run("train", *arguments, "data.fraction=0.5", folder=tmp_path))
+    assert "its training images are those of data.fraction=1 and seed=0; give these, or begin a new run" in part
     (data / "train.json").write_text(text.replace(", ", ",\n "))
     checkpoints = tmp_path / "run" / "checkpoints"
     assert run("train", *arguments, folder=tmp_path).code == 0
@@ -126,6 +130,19 @@ def test_other_data_and_a_state_without_its_file_are_refused(workplace: Workplac
     best = (checkpoints / "best.pt").read_bytes()
     assert "last.pt is missing" in message(run("train", *arguments, folder=tmp_path))
     assert (checkpoints / "best.pt").read_bytes() == best
+
+
+def test_a_reference_on_other_images_is_refused_before_the_training(data: Path, tmp_path: Path) -> None:
+    results = Bench(tmp_path).add("own", perfect()).results()
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    arguments = [*SMALL, *data_of(data), "output_dir=run", "sweep.reference=results.json"]
+    said = message(run("train", *arguments, folder=tmp_path))
+    assert "results.json: evaluates other images or annotations than those that this training validates on" in said
+    assert not (tmp_path / "run").exists()
+    require_same_images(tmp_path, results["data"]["contents"])
+    results["data"]["contents"] = None  # an earlier evaluation, which does not state it
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    require_same_images(tmp_path, "others")
 
 
 def test_names_reach_neither_terminal_nor_reports_with_escape_codes(data: Path, tmp_path: Path) -> None:

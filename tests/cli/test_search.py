@@ -10,8 +10,7 @@ import pytest
 
 from segtrain.cli.command_line import Command
 from segtrain.cli.optuna_sweeper import judge_of
-from segtrain.cli.sweep_study import best_job
-from segtrain.training.sweep_journal import SweepJob, read_journal
+from segtrain.training.sweep_journal import SweepJob, best_job, read_journal
 from tests.conftest import Workplace
 from tests.helpers.processes import start
 from tests.helpers.scripts import SMALL, Finished, data_of, message, run
@@ -134,9 +133,9 @@ def test_a_search_by_the_command_goes_on_after_a_kill(workplace: Workplace, tmp_
     assert [job.settings for job in jobs[:3]] == [job.settings for job in before]
     assert [job.number for job in jobs] == list(range(5))
     assert {job.state for job in jobs} <= {"finished", "pruned"}
-    best = best_job(tmp_path / "sweep")
+    best = best_job(jobs)
     assert best is not None
-    assert best[1] >= (jobs[0].value or 0.0)
+    assert (best.value or 0.0) >= (jobs[0].value or 0.0)
 
 
 @pytest.mark.slow
@@ -152,4 +151,4 @@ def test_a_search_shares_its_study_among_processes(
     jobs = jobs_of(tmp_path)
     assert [job.number for job in jobs] == list(range(4))
     assert {job.state for job in jobs} <= {"finished", "pruned"}
-    assert all(job.score is not None and job.score == job.value for job in jobs)
+    assert all(job.drawn and job.value is not None for job in jobs)

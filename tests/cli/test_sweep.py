@@ -9,16 +9,19 @@ import pytest
 from omegaconf import OmegaConf
 
 from segtrain.cli.command_line import Command
+from segtrain.cli.hydra_options import jobs_at_once, search_jobs_at_once
 from segtrain.cli.overrides import _PACKAGES
 from segtrain.cli.sweep_jobs import combinations, interruption_noted
-from segtrain.cli.sweep_launchers import jobs_at_once, search_jobs_at_once
 from segtrain.locks import locked_folder
 from segtrain.runtime import usable_cores
 from segtrain.stopping import Stopped
 from segtrain.training.checkpoint import load_checkpoint
+from segtrain.training.run_history import RunHistory
 from segtrain.training.sweep_journal import JOURNAL, SweepJob, note, read_journal
 from tests.conftest import Workplace
 from tests.helpers.scripts import SMALL, data_of, message, run
+
+FOLLOWS_LOSS = ["trainer.monitor=loss", "trainer.validation_losses=true"]
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -47,7 +50,7 @@ def test_a_failed_job_is_a_row_and_the_others_go_on(workplace: Workplace, tmp_pa
 def test_the_same_command_skips_what_is_finished_and_resumes_what_was_killed(
     workplace: Workplace, tmp_path: Path
 ) -> None:
-    arguments = ["--multirun", *SMALL, *data_of(workplace.data), "output_dir=sweep", "seed=0,1"]
+    arguments = ["--multirun", *SMALL, *data_of(workplace.data), "output_dir=sweep", "seed=0,1", *FOLLOWS_LOSS]
     finished = run("train", *arguments, folder=tmp_path)
     assert (finished.code, finished.err) == (0, "")
     folder = tmp_path / "sweep"
@@ -60,12 +63,14 @@ def test_the_same_command_skips_what_is_finished_and_resumes_what_was_killed(
     (folder / JOURNAL).write_text("\n".join([*lines[:-1], lines[-1][:20]]))  # as a kill would leave it
     again = run("train", *arguments, "threads=2", folder=tmp_path)
     assert (again.code, again.err) == (0, "")
-    assert "job 0 is finished already, mask AP" in again.out
+    assert "job 0 is finished already, loss " in again.out
     assert "resuming" in again.out
     assert (folder / "0" / "metrics.jsonl").read_bytes() == written
     jobs = read_journal(folder)
     assert [job.state for job in jobs] == ["finished", "finished"]
-    assert [float(row["mask_ap"]) for row in rows(folder)] == [job.value for job in jobs]
+    losses = [min(value for _, value in RunHistory.read(folder / job).of("validation/loss")) for job in ("0", "1")]
+    assert [job.value for job in jobs] == losses
+    assert {row["job"]: float(row["loss"]) for row in rows(folder)} == {"0": losses[0], "1": losses[1]}
     assert {row["mean_of_seeds"] for row in rows(folder)} == {str(sum(job.value or 0 for job in jobs) / 2)}
     interval = message(run("train", *arguments, "optimizer.lr=interval(0, 1)", folder=tmp_path))
     assert "optimizer.lr=interval(0, 1): an interval is for a search; add hydra/sweeper=segtrain_optuna" in interval
@@ -78,6 +83,8 @@ def test_the_same_command_skips_what_is_finished_and_resumes_what_was_killed(
 def test_all_combinations_are_checked_before_the_first_job(tmp_path: Path) -> None:
     given = ["optimizer=sgd,adamw", "+optimizer.momentum=0.9", "seed=0,1", "output_dir=sweep"]
     assert "momentum" in message(run("train", "--multirun", *given, folder=tmp_path))
+    ranked = message(run("train", "--multirun", "trainer.monitor=mask_ap,miou", folder=tmp_path))
+    assert "trainer.monitor: the jobs of a sweep are ranked by one number; give a single value" in ranked
     assert not list(tmp_path.iterdir())
 
 

@@ -4,12 +4,16 @@ import math
 import time
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from segtrain.cli.sweep_space import read_space
-from segtrain.cli.sweep_study import STUDY, SearchSettings, SweepStudy, TrialJudge, best_job, outcome_of
+from segtrain.cli.sweep_study import STUDY, SearchSettings, SweepStudy, TrialJudge, why_pruned
 from segtrain.errors import SegtrainError
-from segtrain.training.sweep_journal import State, SweepJob
+from segtrain.training.run_history import RunHistory
+from segtrain.training.sweep_journal import State, SweepJob, best_job
 
 SPACE = ["seed=3", "x=interval(0, 1)", "n=int(interval(1, 8))", "option=a,b"]
 
@@ -22,7 +26,9 @@ def open_study(
     return SweepStudy(folder, read_space(space), SearchSettings.of(settings), monitor, jobs)
 
 
-def train(folder: Path, number: int, values: list[float], pruner: str = "none") -> SweepJob:
+def train(
+    folder: Path, number: int, values: list[float], pruner: str = "none", monitor: str = "mask_ap"
+) -> SweepJob:  # fmt: skip
     """Validate as often as there are values, or until the judge ends the job."""
     judge = TrialJudge(folder, number, pruner)
     state: State = "finished"
@@ -30,7 +36,16 @@ def train(folder: Path, number: int, values: list[float], pruner: str = "none") 
         if judge(place / len(values), value) is not None:
             state = "pruned"
             break
-    return SweepJob(number, [], state, str(number), value)
+    best = RunHistory({f"validation/{monitor}": list(enumerate(filter(math.isfinite, values[:place])))}).best(monitor)
+    return SweepJob(number, [], state, str(number), best, monitor=monitor, drawn=True)
+
+
+def best_of(folder: Path) -> tuple[int, float]:
+    """Number and value of the best trial, as Optuna knows it."""
+    best = optuna.load_study(
+        study_name="sweep", storage=JournalStorage(JournalFileBackend(str(folder / STUDY)))
+    ).best_trial
+    return best.user_attrs["job"], best.value
 
 
 def test_all_jobs_are_drawn_once_and_the_best_is_known(tmp_path: Path) -> None:
@@ -42,8 +57,8 @@ def test_all_jobs_are_drawn_once_and_the_best_is_known(tmp_path: Path) -> None:
             assert drawn[0].overrides == ["seed=3", "x=0.25", "n=2", "option=b"]
         study.settle(jobs)
     assert [job.number for job in jobs] == list(range(6))
-    assert best_job(tmp_path) == (5, 0.5)
-    assert outcome_of(tmp_path, 4) == (0.4, None)
+    assert best_of(tmp_path) == (5, 0.5)
+    assert why_pruned(tmp_path, 4) is None
     assert open_study(tmp_path, jobs).next_jobs(9) == []
     assert [job.number for job in open_study(tmp_path, jobs, trials=8).next_jobs(9)] == [6, 7]
 
@@ -98,7 +113,7 @@ def test_poor_jobs_end_early(tmp_path: Path, pruner: str) -> None:
     jobs.append(train(tmp_path, poor.number, [0.01, 0.02, 0.9, 0.9], pruner))
     assert jobs[-1].state == "pruned"
     assert jobs[-1].value == 0.01
-    assert outcome_of(tmp_path, 4) == (0.01, f"pruned by {pruner} at 25 % of the training")
+    assert why_pruned(tmp_path, 4) == f"pruned by {pruner} at 25 % of the training"
     study.settle(jobs)
     (good,) = study.next_jobs(1)
     assert train(tmp_path, good.number, [0.5, 0.8, 0.9, 0.95], pruner).state == "finished"
@@ -115,11 +130,22 @@ def test_trainings_that_validate_at_other_times_are_compared_at_equal_shares(tmp
     assert judge(0.7, 0.45) is not None  # the others: 0.5
 
 
+def test_of_two_validations_at_the_same_share_the_better_counts(tmp_path: Path) -> None:
+    open_study(tmp_path, [], trials=1).next_jobs(1)
+    judge = TrialJudge(tmp_path, 0, "none")
+    for progress, value in ((0.501, 0.2), (0.504, 0.5), (0.509, 0.4)):
+        assert judge(progress, value) is None
+    assert judge._study.trials[0].intermediate_values == {51: 0.5}
+
+
 def test_low_losses_are_good_and_undefined_values_are_left_out(tmp_path: Path) -> None:
     study = open_study(tmp_path, [], trials=2, monitor="loss")
-    jobs = [train(tmp_path, job.number, [3.0, 2.0 + job.number, math.nan]) for job in study.next_jobs(2)]
+    jobs = [
+        train(tmp_path, job.number, [3.0, 2.0 + job.number, math.nan], monitor="loss") for job in study.next_jobs(2)
+    ]
     study.settle(jobs)
-    assert best_job(tmp_path) == (0, 2.0)
+    assert best_of(tmp_path) == (0, 2.0)
+    assert best_job(jobs) == jobs[0]
 
 
 def test_another_search_or_sweep_in_the_folder_is_refused(tmp_path: Path) -> None:

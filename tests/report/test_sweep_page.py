@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from segtrain.report.sweep_page import sweep_page
+from segtrain.report.sweep_table import csv_text, terminal_table
 from segtrain.training.sweep_journal import SweepJob
 
 
@@ -41,7 +42,7 @@ def test_a_sweep_without_any_value_has_a_page(tmp_path: Path) -> None:
 
 
 def test_a_search_shows_every_value_and_the_best_finished_one(tmp_path: Path) -> None:
-    found = [replace(job, score=job.value, monitor="mask_ap") for job in jobs(tmp_path, [0.1, 0.4, 0.3, None])]
+    found = [replace(job, drawn=True) for job in jobs(tmp_path, [0.1, 0.4, 0.3, None])]
     found[1] = replace(found[1], state="pruned")
     page = sweep_page(tmp_path, found)
     section = page[page.index('<section id="search">') : page.index('<section id="coordinates">')]
@@ -51,3 +52,17 @@ def test_a_search_shows_every_value_and_the_best_finished_one(tmp_path: Path) ->
     assert 'id="summary"' not in page  # each job has settings of its own
     losses = [replace(job, monitor="loss") for job in found]
     assert "Best so far: job 0 with 0.100" in sweep_page(tmp_path, losses)
+
+
+def test_tables_rank_by_the_number_that_the_trainings_follow(tmp_path: Path) -> None:
+    losses = [replace(job, monitor="loss") for job in jobs(tmp_path, [0.1, 0.2, 0.4, 0.3])]
+    page = sweep_page(tmp_path, losses)
+    assert page.index("lr=1e-2</span>") < page.index("lr=1e-3</span>")  # the lowest first
+    assert "mean and standard deviation (n − 1) of the best validation loss" in page
+    assert '<strong class="mark">0.150</strong>' in page
+    drawn = page[page.index('<section id="coordinates">') : page.index('<section id="jobs">')]
+    assert ">validation loss</text>" in drawn
+    assert csv_text(losses).splitlines()[0].split(",")[:4] == ["job", "optimizer.lr", "seed", "loss"]
+    assert [line.split(",")[0] for line in csv_text(losses).splitlines()[1:]] == ["0", "1", "2", "3"]
+    columns = [str(column.header) for column in terminal_table(losses).columns]
+    assert columns == ["optimizer.lr", "validation loss", "minutes", "state"]

@@ -1,6 +1,7 @@
 """The journal of a sweep: states, minutes over several attempts, and groups of seeds."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,5 @@ def test_failed_seeds_do_not_count_in_the_mean() -> None:
     best, other = group_jobs(jobs)
     assert (best.name, best.mean, best.spread, best.best.number) == ("lr=1", 0.4, pytest.approx(0.1414, abs=1e-4), 3)
     assert (other.mean, other.spread, other.state) == (0.1, None, "1 finished, 1 failed")
+    other, best = group_jobs([replace(job, monitor="loss") for job in jobs])
+    assert (other.mean, best.mean, best.best.number) == (0.1, 0.4, 2)
