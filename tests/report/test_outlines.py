@@ -15,15 +15,16 @@ from scipy import ndimage
 
 from segtrain import masks
 from segtrain.masks import Rle
-from segtrain.report.gallery import encode as encoding
-from segtrain.report.gallery.encode import GRID, MOST, Mark, encode, grid, outlines
+from segtrain.report.gallery import outlines as module
+from segtrain.report.gallery.encode import encode
+from segtrain.report.gallery.outlines import GRID, MOST, Mark, grid, outlines
 from tests.helpers.random_instances import scene
 from tests.helpers.report_examples import gallery, prediction, square
 
 
 def path(mask: Rle, scale: float) -> str:
     """The path of a mask in its image."""
-    return encoding.path(*masks.decode_crop(mask), scale)
+    return module.path(*masks.decode_crop(mask), scale)
 
 
 def polygons(data: str) -> list[list[tuple[int, int]]]:
@@ -141,8 +142,8 @@ def test_holes_too_small_to_be_seen_change_nothing_but_themselves(seed: int, sca
     contours, _ = cv2.findContours(crop, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     whole = []
     for contour in contours:
-        corners = cv2.approxPolyDP(contour, encoding._SMOOTH / scale, closed=True)[:, 0]
+        corners = cv2.approxPolyDP(contour, module._SMOOTH / scale, closed=True)[:, 0]
         places = np.rint((corners + np.array([x + 0.5, y + 0.5])) * scale - 0.5)
-        whole.append(encoding._closed(places.astype(np.int64)))
+        whole.append(module._closed(places.astype(np.int64)))
     seen = [part for part in whole if not part.endswith("h1v1h-1z")] or whole[:1]
     assert sorted(path(mask, scale).split("M")) == sorted("".join(seen).split("M"))

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from itertools import accumulate, takewhile
 
 from segtrain.masks import Rle
-from segtrain.report.gallery.encode import BUDGET, IMAGES, EncodedImage, Layer, encoded_pixels, grid, outlines
+from segtrain.report.gallery.encode import BUDGET, IMAGES, EncodedImage, Layer, encoded_pixels
+from segtrain.report.gallery.outlines import grid, outlines
 from segtrain.report.gallery.select import shrunk
 from segtrain.visualize import COLOURS, Pixels
 

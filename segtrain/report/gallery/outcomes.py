@@ -1,4 +1,4 @@
-"""What became of the objects of one image: which detections are right, which errors the others are, what was missed."""
+"""Outcomes of the detections and true objects of one image: hits, errors by their type, and missed objects."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Outcomes:
 
 
 def judge(truths: Sequence[GroundTruth], found: Sequence[Prediction], *, aware: bool) -> Outcomes:
-    """Find what became of the detections and of the true objects of one image.
+    """Find the outcome of each detection and of each true object of one image.
 
     As in class-agnostic numbers and in the confusion matrix, detections are matched to true objects at IoU .50 whatever
     their categories, the highest score first. Those without a match have TIDE's types of error, and those with a match

@@ -12,7 +12,8 @@ from segtrain.benchmark.runner import Benchmark
 from segtrain.benchmark.suspects import Kind, Suspect, file_ids
 from segtrain.data.images.large_image import read_picture
 from segtrain.masks import Rle
-from segtrain.report.gallery.encode import encoded_pixels, path
+from segtrain.report.gallery.encode import encoded_pixels
+from segtrain.report.gallery.outlines import path
 from segtrain.visualize import Pixels
 
 SHOWN = 24
