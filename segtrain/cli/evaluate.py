@@ -249,7 +249,7 @@ def _write_suspects(folder: Path, benchmark: Benchmark, results: Results, pictur
     counting = voters(benchmark.rows, useful, quality)
     suspects = find_suspects(benchmark.rows, benchmark.ground_truth, counting)
     write_suspects(folder, suspects, benchmark.split.index, benchmark.ground_truth, counting)
-    return list_suspects(benchmark, suspects, counting, pictures)
+    return list_suspects(benchmark, suspects, counting, pictures=pictures)
 
 
 def analyse_rows(

@@ -220,9 +220,9 @@ class Listing:
 
 
 class CropItem(NamedTuple):
-    """A part of an image with its caption: a title, facts, the file name of the image, and methods."""
+    """A part of an image, None where it cannot be read, with a title, facts, its file name, and methods."""
 
-    crop: Crop
+    crop: Crop | None
     title: str
     facts: Sequence[str]
     file_name: str
@@ -235,7 +235,7 @@ class Crops:
 
     Attributes:
         items: parts in their order.
-        listing: the first ones as a table, for media without images.
+        listing: the same as a table, for media without images.
     """
 
     items: Sequence[CropItem]

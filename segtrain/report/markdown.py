@@ -38,7 +38,7 @@ def markdown_report(results: Results, suspects: SuspectList | None = None) -> st
     """
     subject = data_title(results)
     parts = [f"# Segmentation benchmark{f': {text(subject)}' if subject else ''}", f"{text(summary(results))}."]
-    for section in build_sections(results, suspect=suspects):
+    for section in build_sections(results, suspects=suspects):
         parts += _section(section)
         if section.key == "verdict":
             parts.append("\n>\n".join(f"> {text(note)}" for note in notes(results)))

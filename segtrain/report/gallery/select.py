@@ -157,10 +157,10 @@ def _places(order: Sequence[int]) -> dict[int, int]:
     return {image_id: place for place, image_id in enumerate(order, 1)}
 
 
-def shrunk(image: Pixels) -> Pixels:
+def shrunk(image: Pixels, longest: int = LONGEST) -> Pixels:
     """Scale an image (H, W, 3) down to what a page shows of it; smaller ones stay as they are."""
     picture = Image.fromarray(image)
-    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS, reducing_gap=3)
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=3)
     return np.asarray(picture)
 
 

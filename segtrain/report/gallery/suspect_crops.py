@@ -1,38 +1,45 @@
-"""Suspect labels for the page: the first ones with a picture of their surroundings, the others as numbers."""
+"""Labels to look at, as a report shows them: their kinds, what contradicts them, and crops of their images."""
 
-from collections import Counter
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from segtrain import masks
 from segtrain.benchmark.runner import Benchmark
 from segtrain.benchmark.suspects import Kind, Suspect, file_ids
-from segtrain.data.images.large_image import read_picture
+from segtrain.data.coco.record_tables import ImageInfo
+from segtrain.data.images.image_files import ImageError
+from segtrain.data.images.image_reader import ImageReader
+from segtrain.data.images.large_image import LargeImage, read_or_open
+from segtrain.data.images.pages.tiff_windows import Box
 from segtrain.masks import Rle
 from segtrain.report.gallery.encode import encoded_pixels
-from segtrain.report.gallery.outlines import path
+from segtrain.report.gallery.outlines import GRID, grid, path
+from segtrain.report.gallery.select import shrunk
 from segtrain.visualize import Pixels
 
-SHOWN = 24
-SIDE = 320  # pixels of the longer side of a picture, at most
-BUDGET = 600_000  # bytes of all pictures
-_MARGIN = 0.6  # on each side of the outlines, as a share of their longer side
-_LEAST_SIDE = 32  # pixels of the image that a picture shows, at least
+logger = logging.getLogger(__name__)
+SHOWN = 24  # largest number of suspects that are shown
+_BUDGET = 600_000  # bytes of all crops
+_OUTLINE = 12_000  # bytes of the outlines of a crop, beyond which boxes are drawn in their place
+_SIDE = 2.2  # of a crop, as a multiple of the longer side of the objects
+_LEAST_SIDE = 32  # pixels of the image that a crop shows, at least
+_DECODED = 2048  # pixels of the longer side of a crop of a large image, beyond which its overview is taken
 
 
 @dataclass(frozen=True)
 class Crop:
-    """Surroundings of a suspect.
+    """Part of an image around a suspect.
 
     Attributes:
-        uri: data URI of the picture.
-        width: width of the picture in units of the paths.
-        height: its height.
+        uri: data URI of the JPEG.
+        width: width in units of the paths.
+        height: height in units of the paths.
         label: SVG path data of the label; "" without one.
-        found: SVG path data of what was found; "" for nothing.
+        found: SVG path data of all that was found; "" for nothing.
     """
 
     uri: str
@@ -53,7 +60,7 @@ class SuspectEntry:
         category_id: category of the label; without one, that which was found; None if methods tell none apart.
         found_category_id: category that was found instead; None for the same one.
         methods: names of the methods that contradict the label.
-        crop: picture; None without images.
+        crop: part of its image; None without images, and of an image that cannot be read.
     """
 
     kind: Kind
@@ -81,7 +88,7 @@ class SuspectList:
 
 
 def list_suspects(
-    benchmark: Benchmark, suspects: Sequence[Suspect], methods: Sequence[str], pictures: bool
+    benchmark: Benchmark, suspects: Sequence[Suspect], methods: Sequence[str], *, pictures: bool
 ) -> SuspectList:
     """Gather what a report shows of the suspects.
 
@@ -92,68 +99,121 @@ def list_suspects(
         pictures: True to show pictures, where the images are at hand.
     """
     shown = suspects[:SHOWN]
-    index, reader = benchmark.split.index, benchmark.split.images
-    info, ids = {image.id: image for image in index.images}, file_ids(index)
-    labels = {own["id"]: own for own in benchmark.ground_truth.truths}
-    crops: list[Crop | None] = [None] * len(shown)
+    index, reader, truth = benchmark.split.index, benchmark.split.images, benchmark.ground_truth
+    places = index.images.places([suspect.image_id for suspect in shown]).tolist()
+    images = [index.images[place] for place in places]
+    numbers = {suspect.annotation_id for suspect in shown}
+    labels = {int(own["id"]): own for own in truth.truths if own["id"] in numbers}
+    own_labels = [None if suspect.annotation_id is None else labels[suspect.annotation_id] for suspect in shown]
+    crops: Sequence[Crop | None] = [None] * len(shown)
     if pictures and reader is not None:
-        cut = []
-        for suspect in shown:
-            label = [] if suspect.annotation_id is None else [labels[suspect.annotation_id]["segmentation"]]
-            picture = read_picture(reader, info[suspect.image_id], [*label, *suspect.found])
-            cut.append(cut_out(picture.pixels, picture.masks[: len(label)], picture.masks[len(label) :]))
-        uris = encoded_pixels([pixels for pixels, *_ in cut], BUDGET)
-        crops = [Crop(uri, *size, *paths) for uri, (_, size, paths) in zip(uris, cut, strict=True)]
-    entries = []
-    for suspect, crop in zip(shown, crops, strict=True):
-        own = None if suspect.annotation_id is None else labels[suspect.annotation_id]
-        # The first method is the one that has found it.
-        aware = own is not None or benchmark.rows[suspect.methods[0]].detections.class_aware
-        category = suspect.category_id if own is None else own["category_id"]
-        entries.append(
-            SuspectEntry(
-                kind=suspect.kind,
-                file_name=info[suspect.image_id].file_name,
-                annotation_id=None if suspect.annotation_id is None else ids[suspect.annotation_id],
-                category_id=category if aware else None,
-                found_category_id=suspect.category_id if suspect.kind == "category" else None,
-                methods=suspect.methods,
-                crop=crop,
-            )
+        label_masks = [[] if label is None else [label["segmentation"]] for label in own_labels]
+        crops = _crops(reader, images, label_masks, [suspect.found for suspect in shown])
+    ids = file_ids(index)
+    entries = [
+        SuspectEntry(
+            kind=suspect.kind,
+            file_name=image.file_name,
+            annotation_id=None if suspect.annotation_id is None else ids[suspect.annotation_id],
+            category_id=_found_category(suspect, benchmark) if label is None else label["category_id"],
+            found_category_id=suspect.category_id if suspect.kind == "category" else None,
+            methods=suspect.methods,
+            crop=crop,
         )
+        for suspect, image, label, crop in zip(shown, images, own_labels, crops, strict=True)
+    ]
     return SuspectList(methods, Counter(suspect.kind for suspect in suspects), entries)
 
 
-def cut_out(
-    pixels: Pixels, label: Sequence[Rle], found: Sequence[Rle]
-) -> tuple[Pixels, tuple[int, int], tuple[str, str]]:
-    """Cut out the surroundings of a label and of what was found.
+def _found_category(suspect: Suspect, benchmark: Benchmark) -> int | None:
+    """Return the category of an object without a label, by the first method, which has found it; None if unknown."""
+    categories = benchmark.ground_truth.categories
+    if len(categories) == 1:
+        return categories[0].id
+    return suspect.category_id if benchmark.rows[suspect.methods[0]].detections.class_aware else None
+
+
+def _crops(
+    reader: ImageReader, images: Sequence[ImageInfo], labels: Sequence[Sequence[Rle]], found: Sequence[Sequence[Rle]]
+) -> list[Crop | None]:
+    """Cut out each suspect, reading each image once.
 
     Args:
-        pixels: (H, W, 3) uint8.
-        label: mask of the label, of that size, if there is one.
-        found: masks that were found.
+        reader: reader of the images.
+        images: image of each suspect.
+        labels: mask of each label, if there is one.
+        found: masks that were found instead.
+    """
+    windows = [crop_window([*label, *own], image.size) for label, own, image in zip(labels, found, images, strict=True)]
+    places = defaultdict[ImageInfo, list[int]](list)
+    for place, image in enumerate(images):
+        places[image].append(place)
+    pixels: dict[int, Pixels] = {}
+    for image, own in places.items():
+        try:
+            pixels |= zip(own, _read(reader, image, [windows[place] for place in own]), strict=True)
+        except ImageError as error:  # a row from a file was scored without it
+            logger.warning(f"{error}; its labels to look at have no picture")
+    uris = dict(zip(pixels, encoded_pixels(list(pixels.values()), _BUDGET), strict=True))
+    return [
+        _crop(uris[place], windows[place], labels[place], found[place]) if place in uris else None
+        for place in range(len(images))
+    ]
+
+
+def crop_window(rles: Sequence[Rle], size: tuple[int, int]) -> Box:
+    """Choose the part of an image that shows some masks and their surroundings: a square, as far as the image allows.
+
+    Args:
+        rles: masks; without a pixel among them the whole image is shown.
+        size: (H, W) of the image.
 
     Returns:
-        (h, w, 3) picture, its width and height in units of the paths, and SVG path data of both; "" where there is no
-        mask.
+        Left, top, right and bottom edge in pixels.
 
-    >>> mask = masks.encode_crop(np.ones((4, 6), np.uint8), 20, 10, (50, 60))
-    >>> picture, size, (label, found) = cut_out(np.zeros((50, 60, 3), np.uint8), [mask], [])
-    >>> picture.shape, size, label, found
-    ((28, 32, 3), (32, 28), 'M13 10l0 3 5 0 0-3z', '')
+    >>> crop_window([masks.encode_crop(np.ones((10, 20)), x=0, y=50, size=(100, 200))], (100, 200))
+    (0, 33, 44, 77)
     """
-    groups = [[rle for rle in rles if masks.area([rle])[0]] for rles in (label, found)]
-    known = [rle for rles in groups for rle in rles]
-    height, width = pixels.shape[:2]
-    corners = masks.boxes(known) if known else np.array([[0, 0, width, height]])
-    (left, top), (right, bottom) = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
-    side = max(_LEAST_SIDE, (1 + 2 * _MARGIN) * max(right - left, bottom - top))
-    x0, x1 = (int(np.clip((left + right + sign * side) // 2, 0, width)) for sign in (-1, 1))
-    y0, y1 = (int(np.clip((top + bottom + sign * side) // 2, 0, height)) for sign in (-1, 1))
-    picture = Image.fromarray(pixels[y0:y1, x0:x1])
-    scale = min(1.0, SIDE / max(picture.size))
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    size = max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale))
-    paths = ["".join(path(crop, x - x0, y - y0, scale) for crop, x, y in masks.decode_crops(rles)) for rles in groups]
-    return np.asarray(picture), size, (paths[0], paths[1])
+    height, width = size
+    boxes = masks.boxes([rle for rle in rles if masks.area([rle])[0]])
+    if not len(boxes):
+        return 0, 0, width, height
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    limits = np.array([width, height])
+    sides = np.minimum(max(_LEAST_SIDE, round(_SIDE * float((high - low).max()))), limits)
+    start = np.clip(np.rint((low + high - sides) / 2), 0, limits - sides).astype(int)
+    (left, top), (right, bottom) = start.tolist(), (start + sides).tolist()
+    return left, top, right, bottom
+
+
+def _read(reader: ImageReader, image: ImageInfo, windows: Sequence[Box]) -> list[Pixels]:
+    """Read windows of an image, reduced to what a page shows of them."""
+    found = read_or_open(reader, image)
+    return [shrunk(_window(found, window), GRID) for window in windows]
+
+
+def _window(image: Pixels | LargeImage, window: Box) -> Pixels:
+    """Return the pixels of a window; a long one of a large image is taken from the overview."""
+    left, top, right, bottom = window
+    if not isinstance(image, LargeImage):
+        return image[top:bottom, left:right]
+    if max(right - left, bottom - top) <= _DECODED:
+        return image.rgb(window)
+    step = image.step
+    return image.picture[top // step : -(-bottom // step), left // step : -(-right // step)]
+
+
+def _crop(uri: str, window: Box, label: Sequence[Rle], found: Sequence[Rle]) -> Crop:
+    left, top, right, bottom = window
+    width, height, scale = grid((bottom - top, right - left))
+    label_path, found_path = (_outlines(rles, left, top, scale) for rles in (label, found))
+    return Crop(uri, width, height, label_path, found_path)
+
+
+def _outlines(rles: Sequence[Rle], left: int, top: int, scale: float) -> str:
+    """Outline masks, seen from a corner, or their boxes where outlines are long; masks without a pixel are left out."""
+    crops = [
+        (crop, x - left, y - top) for crop, x, y in masks.decode_crops([rle for rle in rles if masks.area([rle])[0]])
+    ]
+    drawn = "".join(path(crop, x, y, scale) for crop, x, y in crops)
+    return drawn if len(drawn) <= _OUTLINE else "".join(path(np.ones_like(crop), x, y, scale) for crop, x, y in crops)

@@ -19,7 +19,7 @@ from segtrain.report.sections.headline import differences, headline, verdict
 from segtrain.report.sections.limits import limits
 from segtrain.report.sections.object_strata import strata
 from segtrain.report.sections.reasons import reasons
-from segtrain.report.sections.suspect_labels import suspects
+from segtrain.report.sections.suspect_labels import suspect_labels
 from segtrain.report.sections.training_runs import runs
 
 Maker = Callable[[Results], Section | None]
@@ -39,20 +39,20 @@ ABOUT: tuple[Maker, ...] = (data, environment, reproduce)
 
 
 def build_sections(
-    results: Results, images: Sequence[GalleryItem] = (), suspect: SuspectList | None = None
+    results: Results, images: Sequence[GalleryItem] = (), suspects: SuspectList | None = None
 ) -> list[Section]:
     """Build all sections that have something to show, with the glossary of their terms.
 
     Args:
         results: an evaluation.
         images: images of the gallery.
-        suspect: labels to look at; None if they were not looked for.
+        suspects: labels to look at; None if they were not looked for.
     """
     made = [
         *(make(results) for make in FINDINGS),
         gallery(results, images),
         *(make(results) for make in DETAILS),
-        suspects(results, suspect),
+        suspect_labels(results, suspects),
         methods(results),
     ]
     terms = [term for section in made if section for term in section.definitions]

@@ -6,16 +6,8 @@ from segtrain.report.blocks import Block, CropItem, Crops, Listing, Paragraph, S
 from segtrain.report.gallery.suspect_crops import SuspectEntry, SuspectList
 
 WEAK = 0.75  # F1 at IoU .50 of the best method, below which a reader is warned
-_LISTED = 10  # rows of the table beside pictures, for Markdown
 _WORDS: dict[Kind, str] = {
-    "missed": "label without an object found",
-    "unlabelled": "object without a label",
-    "category": "another category",
-    "outline": "another outline",
-    "merged": "one label, several objects",
-}
-_COUNTED: dict[Kind, str] = {
-    "missed": "missed by the methods",
+    "missed": "not found",
     "unlabelled": "found without a label",
     "category": "found as another category",
     "outline": "found with another outline",
@@ -23,7 +15,7 @@ _COUNTED: dict[Kind, str] = {
 }
 
 
-def suspects(results: Results, found: SuspectList | None) -> Section | None:
+def suspect_labels(results: Results, found: SuspectList | None) -> Section | None:
     """Show the labels that methods contradict; None where no method is of use.
 
     Args:
@@ -37,7 +29,7 @@ def suspects(results: Results, found: SuspectList | None) -> Section | None:
     title = "Labels to look at"
     if not total:
         return Section("suspects", title, [Paragraph(f"No label is clearly contradicted by {names}.")])
-    counts = ", ".join(f"{found.kinds[kind]:,} {words}" for kind, words in _COUNTED.items() if found.kinds.get(kind))
+    counts = ", ".join(f"{found.kinds[kind]:,} {words}" for kind, words in _WORDS.items() if found.kinds.get(kind))
     lead = (
         f"Labels, and places without one, that {names} contradict{'s' if len(found.methods) == 1 else ''}, those first "
         "that would be the rarest mistakes of these methods. These are suspicions, not findings: the methods may be "
@@ -54,7 +46,7 @@ def suspects(results: Results, found: SuspectList | None) -> Section | None:
             )
         )
     rows = _listing(results, found)
-    if found.entries[0].crop is None:
+    if all(entry.crop is None for entry in found.entries):
         blocks.append(rows)
     else:
         items = [
@@ -66,9 +58,8 @@ def suspects(results: Results, found: SuspectList | None) -> Section | None:
                 ", ".join(entry.methods),
             )
             for rank, entry in enumerate(found.entries, 1)
-            if entry.crop is not None
         ]
-        blocks.append(Crops(items, Listing(rows.heads, rows.rows[:_LISTED], rows.label)))
+        blocks.append(Crops(items, rows))
     return Section("suspects", title, blocks)
 
 
