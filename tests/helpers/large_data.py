@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import tifffile
+
+from segtrain.data.images.pages.tiff_windows import TiffWindows
 
 SIZE = (300, 420)
 LIMIT = 10_000  # pixels, a window of which is read at a time
@@ -21,6 +24,19 @@ def large_picture(dtype: type = np.uint8) -> tuple[npt.NDArray[Any], npt.NDArray
         labels[y : y + 8 + number % 7, x : x + 15] = number
     pixels[labels > 0] = 100 + 3 * labels[labels > 0]
     return pixels.astype(dtype), labels
+
+
+def window_samples(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that receives the number of samples of each window of a TIFF that is read."""
+    read, sizes = TiffWindows.read, list[int]()
+
+    def reading(self: TiffWindows, box: Any) -> Any:
+        part = read(self, box)
+        sizes.append(part.array.size)
+        return part
+
+    monkeypatch.setattr(TiffWindows, "read", reading)
+    return sizes
 
 
 def write_large_data(folder: Path, dtype: type = np.uint8, **options: Any) -> Path:

@@ -29,6 +29,7 @@ from segtrain.errors import SegtrainError
 from segtrain.prediction import large_files
 from segtrain.records import Instances, to_label_map
 from segtrain.segmenters.tiles import TiledSegmenter, Tiling
+from tests.helpers.large_data import window_samples
 
 SIZE = (300, 410)
 KINDS: dict[str, tuple[tuple[int, ...], type, dict[str, Any]]] = {
@@ -177,15 +178,7 @@ def test_python_reads_a_large_image_by_windows(large: Path, monkeypatch: pytest.
     (whole,) = model.predict(large)
     assert len(whole) > 20
     monkeypatch.setattr("segtrain.api.Reading", partial(Reading, max_pixels=1000))
-    read = list[int]()
-    windows = TiffWindows.read
-
-    def reading(self: TiffWindows, box: Any) -> Any:
-        part = windows(self, box)
-        read.append(part.array.size)
-        return part
-
-    monkeypatch.setattr(TiffWindows, "read", reading)
+    read = window_samples(monkeypatch)
     (parts,) = model.predict(large)
     assert list(parts.rles) == list(whole.rles)
     assert max(read) < 700 * 1100

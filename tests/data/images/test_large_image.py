@@ -25,7 +25,7 @@ from segtrain.data.images.pages.tiff_windows import TiffWindows
 from segtrain.data.images.reading import Reading
 from segtrain.data.splits import Split, drop_unreadable
 from segtrain.errors import SegtrainError
-from tests.helpers.large_data import LIMIT, SIZE, large_picture, write_large_data
+from tests.helpers.large_data import LIMIT, SIZE, large_picture, window_samples, write_large_data
 
 
 def large_split(folder: Path, limit: int = LIMIT) -> tuple[Split, ImageReader]:
@@ -38,15 +38,7 @@ def large_split(folder: Path, limit: int = LIMIT) -> tuple[Split, ImageReader]:
 def test_the_check_decodes_each_tile_but_never_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large_image, "_ROWS", 64)
     split, reader = large_split(write_large_data(tmp_path))
-    read = list[int]()
-    windows = TiffWindows.read
-
-    def reading(self: TiffWindows, box: Any) -> Any:
-        part = windows(self, box)
-        read.append(part.array.size)
-        return part
-
-    monkeypatch.setattr(TiffWindows, "read", reading)
+    read = window_samples(monkeypatch)
     images = list(split.index.images)
     report = check_headers(images, reader)
     assert [(issue.kind, issue.count) for issue in report.issues] == [("image-in-windows", 1)]
