@@ -96,12 +96,10 @@ def name_runs(paths: Sequence[Path], settings: Sequence[Mapping[str, str]]) -> l
     ['lr 1e-3 · 0', 'lr 1e-3 · 1', 'lr 0.1']
     """
     keys = _naming_keys(settings)
-    shown = [key.removesuffix("._target_") for key in keys]
-    shorts = [_short(key, shown) for key in shown]
     names = [
         SEPARATOR.join(
             f"no {short}" if own[key] == _ABSENT else f"{short} {own[key]}"
-            for key, short in zip(keys, shorts, strict=True)
+            for key, short in zip(keys, short_keys(keys), strict=True)
         )
         for own in settings
     ]
@@ -114,10 +112,17 @@ def name_runs(paths: Sequence[Path], settings: Sequence[Mapping[str, str]]) -> l
     return names
 
 
-def _short(key: str, keys: Sequence[str]) -> str:
-    """Shorten a key to its last part, or its last two where that is a single letter or stands for another key too."""
-    short = short_key(key, keys)
-    return ".".join(key.split(".")[-2:]) if len(short) < 2 else short
+def short_keys(keys: Sequence[str]) -> list[str]:
+    """Shorten keys of settings to their last parts, or the last two of one that is a single letter.
+
+    >>> short_keys(["optimizer.lr", "augmentation.flip.p", "segmenter._target_"])
+    ['lr', 'flip.p', 'segmenter']
+    """
+    shown = [key.removesuffix("._target_") for key in keys]
+    shorts = [short_key(key, shown) for key in shown]
+    return [
+        ".".join(key.split(".")[-2:]) if len(short) < 2 else short for key, short in zip(shown, shorts, strict=True)
+    ]
 
 
 def _naming_keys(settings: Sequence[Mapping[str, str]]) -> list[str]:

@@ -1,7 +1,7 @@
 """Section on several training runs: their settings, a ranking, paired differences, seeds, cost, and curves."""
 
 from segtrain.benchmark.results import Results
-from segtrain.benchmark.run_names import SEPARATOR, common_name
+from segtrain.benchmark.run_names import SEPARATOR, common_name, short_keys
 from segtrain.benchmark.run_results import Configuration, Run, RunDifference, RunPair, Runs
 from segtrain.console import counted
 from segtrain.metrics.bootstrap import CLEAR
@@ -12,7 +12,6 @@ from segtrain.report.tables import Cell, Column, Row, Table, metric_column
 from segtrain.report.text import MISSING, join_words, number_text, p_phrase, p_text, time_text
 from segtrain.report.training_curves import curve_sections
 from segtrain.training.run_history import RunHistory
-from segtrain.training.sweep_journal import short_key
 
 _TITLES = {metric.key: metric.title for metric in METRICS}
 _MOST_SETTINGS = 8  # columns of settings; more are folded
@@ -160,7 +159,7 @@ def _seed_words(found: Runs) -> list[str]:
 def _settings(results: Results, found: Runs) -> list[Block]:
     """List the settings in which the runs differ, and what each has cost."""
     keys = list(found.runs[0].settings)
-    shorts = [short_key(key.removesuffix("._target_"), [k.removesuffix("._target_") for k in keys]) for key in keys]
+    shorts = short_keys(keys)
     few, many = keys[:_MOST_SETTINGS], keys[_MOST_SETTINGS:]
     heads = ["run", *shorts[:_MOST_SETTINGS], "minutes", "steps", "time per image", "folder"]
     rows = [[run.row, *(run.settings[key] for key in few), *_cost(results, run)] for run in found.runs]
