@@ -13,7 +13,7 @@ from segtrain.io import expand_path
 from segtrain.metrics.learning_curve import Estimate, LearningCurve, fit_learning_curve
 from segtrain.report.blocks import Block, Bullets, Charts, Paragraph, Section
 from segtrain.report.charts import BOTH, NARROW, WIDE, Axis, Chart, Line, Point, Style, axis_from_zero, series_styles
-from segtrain.report.text import number_text
+from segtrain.report.text import number_text, sentence
 from segtrain.training.run_history import CLASS_AGNOSTIC_AP, IMAGES, OBJECTS, RunHistory
 from segtrain.training.sweep_journal import SweepJob, group_jobs, settings_of
 
@@ -165,14 +165,14 @@ def _sentences(
     start = "" if name == "all jobs" else f"{name}: "
     sizes = {run.images for run in runs}
     if max(run.score for run in runs) < _LEARNED:
-        return [_sentence(f"{start}no run has learned to segment yet, which says nothing about labels; train longer.")]
+        return [sentence(f"{start}no run has learned to segment yet, which says nothing about labels; train longer.")]
     if curve is None:
         why = (
             f"runs on {len(sizes)} numbers of images are too few for a curve; give at least three values of {FRACTION}"
             if len(sizes) < 3
             else "the scores do not rise with the number of images as a power law does, so that nothing is extrapolated"
         )
-        return [_sentence(f"{start}{why}.")]
+        return [sentence(f"{start}{why}.")]
     largest = max(runs, key=lambda run: run.images)
     gain = curve.gain(_MORE)
     twice = f"{_MORE * largest.images:,.0f} images, about {_MORE * largest.objects:,.0f} objects"
@@ -191,7 +191,7 @@ def _sentences(
         weak.append("a wide interval")
     if weak:
         lines.append(f"{start}the fit is weak ({', '.join(weak)}); more fractions and seeds make it firmer.")
-    return [_sentence(line) for line in lines]
+    return [sentence(line) for line in lines]
 
 
 def _worth(gain: Estimate) -> str:
@@ -253,7 +253,3 @@ def _lines(curve: LearningCurve, style: Style, name: str) -> list[Line]:
 
 def _range(estimate: Estimate) -> str:
     return f"{number_text(estimate.low, signed=True)} to {number_text(estimate.high, signed=True)}"
-
-
-def _sentence(text: str) -> str:
-    return text if "=" in text.partition(":")[0] else text[:1].upper() + text[1:]

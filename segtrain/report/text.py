@@ -45,12 +45,17 @@ def join_words(words: Sequence[str], most: int | None = None) -> str:
 
 
 def sentence(text: str) -> str:
-    """Begin with a capital letter and end with a full stop.
+    """Begin with a capital letter, unless the first word is the name of a row or a setting, and end with a full stop.
 
-    >>> sentence("no pixel is shared")
-    'No pixel is shared.'
+    Args:
+        text: a sentence. A first word with a colon, or with other characters than letters and hyphens, is a name.
+
+    >>> sentence("no pixel is shared"), sentence("kmeans: no score"), sentence("data.exif=ignore helps.")
+    ('No pixel is shared.', 'kmeans: no score.', 'data.exif=ignore helps.')
     """
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+    first = text.partition(" ")[0].replace("-", "").removesuffix(",")
+    begin = text[:1].upper() if first.isalpha() else text[:1]
+    return f"{begin}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
 
 
 def p_text(p: float, least: float | None = None) -> str:
