@@ -10,7 +10,7 @@ from segtrain.metrics.registry import f1_50_counts
 from segtrain.records import GroundTruth, Prediction
 from segtrain.report.gallery.encode import Legend, encode
 from segtrain.report.gallery.outcomes import judge
-from segtrain.report.gallery.outlines import Mark
+from segtrain.report.gallery.outline_paths import Mark
 from tests.helpers.random_scenes import ground_truth_of, scene
 from tests.helpers.report_examples import gallery, prediction, square, truth
 

@@ -8,7 +8,7 @@ import pytest
 from segtrain import masks
 from segtrain.report.gallery.encode import EncodedImage
 from segtrain.report.gallery.found_images import encode_found
-from segtrain.report.gallery.outlines import MOST
+from segtrain.report.gallery.outline_paths import MOST
 from segtrain.report.prediction_page import PagePlace, page_name, prediction_page
 from tests.helpers.report_examples import HOSTILE, square
 

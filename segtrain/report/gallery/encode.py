@@ -15,7 +15,7 @@ from segtrain.console import with_progress
 from segtrain.mask_records import rles_of
 from segtrain.records import Prediction
 from segtrain.report.gallery.outcomes import KINDS, Outcomes, judge
-from segtrain.report.gallery.outlines import Mark, Outlines, grid, outlines
+from segtrain.report.gallery.outline_paths import Mark, Outlines, grid, outlines
 from segtrain.report.gallery.select import LONGEST, GalleryItem
 from segtrain.visualize import COLOURS, Pixels
 

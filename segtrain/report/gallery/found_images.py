@@ -6,7 +6,7 @@ from itertools import accumulate, takewhile
 
 from segtrain.masks import Rle
 from segtrain.report.gallery.encode import BUDGET, IMAGES, EncodedImage, Layer, encoded_pixels
-from segtrain.report.gallery.outlines import grid, outlines
+from segtrain.report.gallery.outline_paths import grid, outlines
 from segtrain.report.gallery.select import shrunk
 from segtrain.visualize import COLOURS, Pixels
 

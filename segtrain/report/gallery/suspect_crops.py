@@ -17,7 +17,7 @@ from segtrain.data.images.large_image import LargeImage, read_or_open
 from segtrain.data.images.pages.tiff_windows import Box
 from segtrain.masks import Rle
 from segtrain.report.gallery.encode import encoded_pixels
-from segtrain.report.gallery.outlines import GRID, grid, path
+from segtrain.report.gallery.outline_paths import GRID, grid, path
 from segtrain.report.gallery.select import shrunk
 from segtrain.visualize import Pixels
 

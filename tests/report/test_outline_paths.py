@@ -15,9 +15,9 @@ from scipy import ndimage
 
 from segtrain import masks
 from segtrain.masks import Rle
-from segtrain.report.gallery import outlines as module
+from segtrain.report.gallery import outline_paths as module
 from segtrain.report.gallery.encode import encode
-from segtrain.report.gallery.outlines import GRID, MOST, Mark, grid, outlines
+from segtrain.report.gallery.outline_paths import GRID, MOST, Mark, grid, outlines
 from tests.helpers.random_instances import scene
 from tests.helpers.report_examples import gallery, prediction, square
 
