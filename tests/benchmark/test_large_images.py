@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import segtrain as st
+from segtrain import masks
 from segtrain.benchmark.method_list import with_windows_where_needed
 from segtrain.benchmark.methods import Method, TrainedMethod
 from segtrain.benchmark.runner import Benchmark
@@ -118,3 +119,15 @@ def test_contrast_by_windows_is_that_of_the_whole(folder: Path, monkeypatch: pyt
     assert isinstance(whole, np.ndarray)
     parts = ks_contrast_by_windows(lambda box: large.rgb(box)[:, :, 0], rles[5:], rles[:5])
     assert np.array_equal(parts, ks_contrast(whole[:, :, 0], rles[5:], rles[:5]))
+
+
+def test_contrast_by_windows_leaves_out_neighbours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segtrain.metrics.strata._WINDOW", 64)
+    split, _ = large_split(folder)
+    rles = [truth["segmentation"] for truth in split.index.truths(1)]
+    corners = np.minimum(masks.boxes(rles)[:, 2:].astype(int), (415, 295)).tolist()
+    beside = [masks.encode_crop(np.ones((5, 5), np.uint8), x, y - 2, (300, 420)) for x, y in corners]
+    grey = np.random.default_rng(0).integers(0, 256, (300, 420), np.uint8)
+    parts = ks_contrast_by_windows(lambda box: grey[box[1] : box[3], box[0] : box[2]], rles, beside)
+    assert np.array_equal(parts, ks_contrast(grey, rles, beside))
+    assert not np.array_equal(parts, ks_contrast(grey, rles))

@@ -6,15 +6,16 @@ import signal
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
-from segtrain.benchmark.search import Budget, Tuned, Winner, search
+from segtrain.benchmark.search import FINALISTS, Budget, Tuned, Winner, search
 from segtrain.benchmark.search_space import build_segmenter
-from segtrain.benchmark.setting_scorer import SettingScorer
+from segtrain.benchmark.setting_scorer import FEW, SOME, SettingScorer
 from segtrain.benchmark.training_images import TrainingImages
 from segtrain.data.splits import Split, open_splits
 from segtrain.errors import SegtrainError
@@ -129,6 +130,38 @@ def test_rows_without_any_values_to_try_are_compared(root: Path) -> None:
     winner, _ = found(root, Tuned({"spoilt": SPOILT, "sound": OTSU, "again": OTSU}, {}, ""))
     assert winner.node == OTSU
     assert winner.trials == 3
+
+
+class KnownScores:
+    """Scores of settings that are the same on every image, in place of segmenting any."""
+
+    def __init__(self, images: int) -> None:
+        self.views = [SimpleNamespace(objects=[1]) for _ in range(images)]
+        self.parts = self.views[:SOME]
+        self.segmented: list[tuple[int, int]] = []  # settings and views of each call
+
+    def segment(self, nodes: list[dict[str, Any]], views: list[Any], deadline: float) -> list[list[float]]:
+        self.segmented.append((len(nodes), len(views)))
+        return [[1 / node["min_area"]] * len(views) for node in nodes]
+
+    def value(self, views: list[Any], parts: list[float]) -> float:
+        assert len(views) == len(parts)
+        return parts[0]
+
+    def end(self) -> None:
+        pass
+
+
+def test_what_is_better_on_some_images_is_scored_on_all_of_them_at_once() -> None:
+    values = list(range(1, 1001))
+    scorer: Any = KnownScores(60)
+    row = tuned({**OTSU, "min_area": 1000}, {"min_area": values})
+    winner = search(row, scorer, budget=Budget(None, 300), seed=0, show=lambda *_: None)
+    on_few, on_rest = (sum(n for n, views in scorer.segmented if views == count) for count in (FEW, 60 - SOME))
+    assert on_few == 299  # all but the candidate's own
+    assert on_rest == winner.completed - 1 > FINALISTS
+    assert (winner.trials, winner.images) == (300, 60)
+    assert winner.value == 1 / winner.node["min_area"] > 10 * winner.standing
 
 
 def test_without_time_the_first_candidate_stays(root: Path) -> None:

@@ -139,7 +139,12 @@ def test_limits_apply_to_what_is_defined_and_may_leave_out_chance(compared: Comp
     assert change.difference is not None
     exact = read_limits([f"mask_ap={-change.difference!r}", "class_aware.f1_50=0"])
     assert [drop.metric for drop in find_drops(compared, exact)] == ["class_aware.f1_50"]
-    assert not find_drops(compared, {"sq": 0.0}, beyond_chance=True)
+    own = msgspec.structs.replace(
+        compared.methods["net"], class_agnostic={"mask_ap": msgspec.structs.replace(change, p=0.2)}
+    )
+    by_chance = msgspec.structs.replace(compared, methods={"net": own})
+    assert [len(find_drops(by_chance, {"mask_ap": 0.0}, beyond_chance=only)) for only in (False, True)] == [1, 0]
+    assert [len(find_drops(compared, {"mask_ap": 0.0}, beyond_chance=only)) for only in (False, True)] == [1, 1]
     rising = msgspec.structs.replace(change, before=change.after, after=change.before, difference=-change.difference)
     methods = {"net": msgspec.structs.replace(compared.methods["net"], class_agnostic={"mask_ap": rising})}
     assert not find_drops(msgspec.structs.replace(compared, methods=methods), {"mask_ap": 0.0})
