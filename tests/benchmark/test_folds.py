@@ -78,7 +78,8 @@ def test_each_image_is_segmented_by_the_network_that_has_not_seen_it(sweep: Path
     paths = [sweep / str(fold) / "checkpoints" / "best.pt" for fold in range(2)]
     options = ["methods=mask_rcnn", "gallery=0", "score_threshold=0.0"]
     named = f"checkpoint=[{','.join(map(str, paths))}]"
-    pooled = evaluate(tmp_path, named, *options, "+segmenter@segmenters.otsu=threshold_otsu")
+    otsu = "+segmenter@segmenters.otsu=threshold_otsu"
+    pooled = evaluate(tmp_path, named, *options, otsu, "bootstrap.resamples=50")
     name = "mask_rcnn (2 folds)"
     assert list(pooled["methods"]) == [name, "otsu"]
     assert (pooled["reference"], list(pooled["comparisons"])) == (name, ["otsu"])
@@ -89,7 +90,7 @@ def test_each_image_is_segmented_by_the_network_that_has_not_seen_it(sweep: Path
     refused = run("evaluate", f"checkpoint={paths[0]}", *options, "suspects=train", folder=tmp_path)
     assert "has learned from the training images" in message(refused)
     for fold, path in enumerate(paths):
-        alone = evaluate(tmp_path, f"checkpoint={path}", *options, output=str(fold))
+        alone = evaluate(tmp_path, f"checkpoint={path}", *options, "bootstrap.resamples=0", output=str(fold))
         assert list(alone["methods"]) == ["mask_rcnn"]
         ids = load_checkpoint(path).val_ids
         assert ids
@@ -102,7 +103,13 @@ def test_each_image_is_segmented_by_the_network_that_has_not_seen_it(sweep: Path
 
 def test_classical_methods_judge_the_labels_of_the_training_images(workplace: Workplace, tmp_path: Path) -> None:
     """They have learned from none, whichever checkpoint names the data."""
-    options = ["methods=none", "+segmenter@segmenters.otsu=threshold_otsu", "suspects=train", "gallery=0"]
+    options = [
+        "methods=none",
+        "+segmenter@segmenters.otsu=threshold_otsu",
+        "suspects=train",
+        "gallery=0",
+        "bootstrap.resamples=0",
+    ]
     found = evaluate(tmp_path, f"checkpoint={workplace.best}", *options)
     assert found["data"]["images"] == 5
     assert found["data"]["name"] == "train.json"

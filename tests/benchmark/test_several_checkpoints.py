@@ -46,7 +46,8 @@ def best(folder: Path) -> Path:
 def test_each_run_has_its_row(workplace: Workplace, runs: Path, tmp_path: Path) -> None:
     paths = [workplace.best, best(runs / "other_seed"), best(runs / "other_rate")]
     named = f"checkpoint=[{','.join(map(str, paths))}]"
-    found = evaluate(tmp_path, named, "methods=mask_rcnn", "+segmenter@segmenters.otsu=threshold_otsu", "gallery=1")
+    methods = ["methods=mask_rcnn", "+segmenter@segmenters.otsu=threshold_otsu"]
+    found = evaluate(tmp_path, named, *methods, "gallery=1", "bootstrap.resamples=50")
     rows = [f"mask_rcnn · lr {run}" for run in ("1e-3 · seed 0", "1e-3 · seed 7", "2e-3 · seed 0")]
     assert list(found["methods"]) == [*rows, "otsu"]
     for row, path in zip(rows, paths, strict=True):
@@ -54,7 +55,14 @@ def test_each_run_has_its_row(workplace: Workplace, runs: Path, tmp_path: Path) 
         assert (tmp_path / "report" / "predictions" / f"{row}.json").is_file()
     alone = (
         results(workplace.report),
-        evaluate(tmp_path, f"checkpoint={paths[1]}", "methods=mask_rcnn", "gallery=0", output="alone"),
+        evaluate(
+            tmp_path,
+            f"checkpoint={paths[1]}",
+            "methods=mask_rcnn",
+            "gallery=0",
+            "bootstrap.resamples=0",
+            output="alone",
+        ),
     )
     for row, other in zip(rows, alone, strict=False):
         for key in NUMBERS:
@@ -79,8 +87,9 @@ def test_each_run_has_its_row(workplace: Workplace, runs: Path, tmp_path: Path) 
 
 def test_overwriting_removes_the_rows_of_runs(workplace: Workplace, runs: Path, tmp_path: Path) -> None:
     named = f"checkpoint=[{workplace.best},{best(runs / 'other_seed')}]"
-    evaluate(tmp_path, named, "methods=mask_rcnn", "gallery=0")
-    evaluate(tmp_path, f"checkpoint={workplace.best}", "methods=mask_rcnn", "gallery=0", "overwrite=true")
+    options = ["methods=mask_rcnn", "gallery=0", "bootstrap.resamples=0"]
+    evaluate(tmp_path, named, *options)
+    evaluate(tmp_path, f"checkpoint={workplace.best}", *options, "overwrite=true")
     folder = tmp_path / "report" / "predictions"
     left = {str(path.relative_to(folder)) for path in folder.rglob("*.json")}
     assert left == {"mask_rcnn.json", "mask_rcnn.bbox.json"}
