@@ -116,6 +116,7 @@ def test_a_new_key_of_the_data_is_two_edits(tmp_path: Path) -> None:
             left = hydra.compose("train", ["data=checkpoint"]).data.tile
             wrong = OmegaConf.to_container(hydra.compose("train", ["data.tile=0"]).data)
     finally:
+        register_schemas.cache_clear()
         register_schemas()
     assert found == {"coco": 512, "synthetic": 512}
     assert left is None
