@@ -154,13 +154,13 @@ class KnownScores:
 
 def test_what_is_better_on_some_images_is_scored_on_all_of_them_at_once() -> None:
     values = list(range(1, 1001))
-    scorer: Any = KnownScores(60)
+    scorer: Any = KnownScores(96)
     row = tuned({**OTSU, "min_area": 1000}, {"min_area": values})
     winner = search(row, scorer, budget=Budget(None, 300), seed=0, show=lambda *_: None)
-    on_few, on_rest = (sum(n for n, views in scorer.segmented if views == count) for count in (FEW, 60 - SOME))
+    on_few, on_rest = (sum(n for n, views in scorer.segmented if views == count) for count in (FEW, 96 - SOME))
     assert on_few == 299  # all but the candidate's own
     assert on_rest == winner.completed - 1 > FINALISTS
-    assert (winner.trials, winner.images) == (300, 60)
+    assert (winner.trials, winner.images) == (300, 96)
     assert winner.value == 1 / winner.node["min_area"] > 10 * winner.standing
 
 
