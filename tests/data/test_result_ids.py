@@ -95,6 +95,37 @@ def test_a_whole_coco_file_is_matched_by_names(ids: tuple[int, int], tmp_path: P
     assert any("file names" in note for note in result.notes) == (ids != (10, 11))
 
 
+def whole_of(*names: str) -> dict[str, Any]:
+    """Write a file of images with ids from 1, and a record of each, whose score tells it apart."""
+    return {
+        "images": [{"id": number, "file_name": name} for number, name in enumerate(names, 1)],
+        "categories": [{"id": 1, "name": "leaf"}],
+        "annotations": [record(number) for number in range(1, len(names) + 1)],
+    }
+
+
+def test_a_prediction_of_more_images_than_are_annotated(tmp_path: Path) -> None:
+    """Its ids count its own images: they fit those of the annotations, and mean others."""
+    images = [ImageInfo(1, "b.png", *SIZE), ImageInfo(2, "d.png", *SIZE), ImageInfo(3, "e.png", *SIZE)]
+    result = load(tmp_path, whole_of("a.png", "b.png", "c.png", "d.png"), images=images)
+    assert found(result) == [(1, 1), (2, 1)]
+    note = "2 records of 2 images that the annotations lack left out ('a.png', 'c.png')"
+    assert note in result.notes
+    assert "images are matched by their file names, not by ids (2, 4)" in result.notes
+    only = load(tmp_path, whole_of("a.png", "b.png") | {"annotations": [record(1)]}, images=images)
+    assert (found(only), only.notes) == ([], ["1 record of 1 image that the annotations lack left out ('a.png')"])
+
+
+def test_images_of_one_name_are_not_mixed(tmp_path: Path) -> None:
+    images = [ImageInfo(1, "a.png", *SIZE), ImageInfo(2, "b.png", *SIZE)]
+    with pytest.raises(SegtrainError, match=r"'train/a\.png', 'val/a\.png' both fit a\.png of the annotations"):
+        load(tmp_path, whole_of("train/a.png", "val/a.png"), images=images)
+    assert found(load(tmp_path, whole_of("b.png", "a.tif", "a.png"), images=images)) == [(2, 1), (1, 1)]
+    result = load(tmp_path, whole_of("a.png", "a.tif"), images=images)  # the same ids, and another name
+    assert found(result) == [(1, 1), (2, 1)]
+    assert result.notes == ["1 image of other names than in the annotations matched by id ('a.tif')"]
+
+
 def test_annotations_without_scores_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SegtrainError, match="no record has a score: these are annotations"):
         load(tmp_path, whole([{"id": 7, "name": "stem"}], score=None))

@@ -20,6 +20,7 @@ from segtrain.data.coco.result_ids import (
     match_record_categories,
     some,
     typed,
+    without_other_images,
 )
 from segtrain.data.coco.result_records import ResultContent, ResultRecord, read_result_file
 from segtrain.errors import SegtrainError
@@ -86,9 +87,14 @@ def load_results(
         SegtrainError: the file is no such list, or a record is broken or has an unknown id.
     """
     content, notes = _with_merged_images(read_result_file(path), images, merged)
+    try:
+        content, left_out = without_other_images(content, images, ids)
+    except SegtrainError as error:
+        raise SegtrainError(f"{path}: {error}") from error
+    notes += left_out
     records = content.records
     if not records:
-        return ResultFile(masks=[], boxes=None, class_aware=True, score_threshold=content.score_threshold)
+        return ResultFile(masks=[], boxes=None, class_aware=True, notes=notes, score_threshold=content.score_threshold)
     try:
         matched_images = match_images(content, images, ids)
         matched_categories = match_record_categories(content, categories, ids)

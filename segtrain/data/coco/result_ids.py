@@ -4,9 +4,11 @@ import json
 import re
 import reprlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
+from segtrain.console import counted
 from segtrain.data.coco.category_names import match_categories
 from segtrain.data.coco.ids import as_whole_number
 from segtrain.data.coco.record_tables import ImageInfo
@@ -75,6 +77,71 @@ class _ImageNames:
         last, stem = PurePosixPath(name).name, PurePosixPath(name).stem
         found = (self._whole.get(name), self._last.get(last), self._stem.get(last), self._stem.get(stem))
         return next((identifier for identifier in found if identifier is not None), None)
+
+
+def without_other_images(
+    content: ResultContent, images: Sequence[ImageInfo], stated: ResultIds
+) -> tuple[ResultContent, list[str]]:
+    """Leave out the records of images that a whole COCO file names, and the annotations do not have.
+
+    A prediction often is of more images than are evaluated, such as those of a folder of which a part is for
+    validation. Its ids count its own images; to take them for those of the annotations would mix images up.
+
+    Args:
+        content: records, and the file names of their images if the file states them.
+        images: images of the annotations.
+        stated: meaning of the ids as the user states it.
+
+    Returns:
+        The records of images that the annotations have, and notes on the others.
+
+    Raises:
+        SegtrainError: several images of the file have the name of one image of the annotations.
+    """
+    if not content.file_names or stated.images_by == "id" or stated.image_id_offset:
+        return content, []
+    found = _images_by_name(content.file_names, images)
+    if set(found.values()) == {None}:
+        return content, []
+    known = {image.id: image.file_name for image in images}
+    same_ids = stated.images_by is None and all(image in (None, own) for own, image in found.items())
+    used = dict.fromkeys(one.image_id for one in content.records if type(one.image_id) in (int, str))
+    names: dict[int, str] = {}
+    by_id, out = dict[int | str, str](), dict[int | str, str]()
+    for own in used.keys() & found.keys():
+        name, image = content.file_names[own], found[own]
+        if image is None:
+            (by_id if same_ids and own in known else out)[own] = name
+        elif (other := names.setdefault(image, name)) != name:
+            both = f"its images {some(sorted([other, name]))} both fit {known[image]} of the annotations"
+            raise SegtrainError(f"{both}; take one of them out")
+    records = [one for one in content.records if type(one.image_id) not in (int, str) or one.image_id not in out]
+    notes = []
+    if by_id:
+        renamed = counted(len(by_id), "image")
+        notes.append(f"{renamed} of other names than in the annotations matched by id ({_names(by_id)})")
+    if out:
+        count = len(content.records) - len(records)
+        records_of = f"{counted(count, 'record')} of {counted(len(out), 'image')}"
+        notes.append(f"{records_of} that the annotations lack left out ({_names(out)})")
+    stated_names = {own: name for own, name in content.file_names.items() if own not in by_id}
+    return replace(content, records=records, file_names=stated_names), notes
+
+
+def _images_by_name(file_names: Mapping[int | str, str], images: Sequence[ImageInfo]) -> dict[int | str, int | None]:
+    """Return the image that each file name means, by its id in the file; None if there is none of this name.
+
+    Where a name fits exactly, others that fit by their last part or their stem alone do not.
+    """
+    names, known = _ImageNames(images), {image.id: _slashes(image.file_name) for image in images}
+    found = {own: names.find(name) for own, name in file_names.items()}
+    exact = {own for own, image in found.items() if image is not None and _slashes(file_names[own]) == known[image]}
+    taken = {found[own] for own in exact}
+    return {own: None if image in taken and own not in exact else image for own, image in found.items()}
+
+
+def _names(file_names: Mapping[int | str, str]) -> str:
+    return some(sorted(file_names.values()))
 
 
 def match_images(content: ResultContent, images: Sequence[ImageInfo], stated: ResultIds) -> Matched:
