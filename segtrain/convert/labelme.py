@@ -1,7 +1,7 @@
 """Reader of labelme's files: a json for each image.
 
-Shapes are polygons, rectangles and circles in pixels, and masks: a PNG in base64 within the box of two points, the
-second of which belongs to it. Shapes of one label and ``group_id`` are one object.
+Shapes are polygons, rectangles (turned ones too) and circles in pixels, and masks: a PNG in base64 within the box of
+two points, the second of which belongs to it. Shapes of one label and ``group_id`` are one object.
 """
 
 import base64
@@ -29,6 +29,9 @@ from segtrain.convert.picture_files import Match, PictureFiles, picture_size, re
 from segtrain.data.images.names.name_forms import plain_path
 from segtrain.errors import SegtrainError
 from segtrain.masks import encode_crop
+
+# Rectangles that may be turned: of labelme since 2026, and of X-AnyLabeling, which writes the same format.
+_OF_CORNERS = ("rectangle", "oriented_rectangle", "rotation")
 
 
 def read_labelme(request: Request) -> Labels:
@@ -112,10 +115,12 @@ def _object(shape: dict[str, Any], origin: str, size: Size, request: Request) ->
     if kind == "polygon":
         return replace(label, polygons=[flat(points)])
     if kind == "mask" and points:
-        left, top = map(int, points[0])
+        left, top = map(round, points[0])  # a mask that was moved may lie between pixels
         return replace(label, mask=encode_crop(bitmap(shape.get("mask")), left, top, size))
-    if kind == "rectangle" and len(points) in (2, 4):
-        return replace(label, polygons=[rectangle(*points[0], *points[1]) if len(points) == 2 else flat(points)])
+    if kind == "rectangle" and len(points) == 2:
+        return replace(label, polygons=[rectangle(*points[0], *points[1])])
+    if kind in _OF_CORNERS and len(points) == 4:
+        return replace(label, polygons=[flat(points)])
     if kind == "circle" and len(points) == 2:
         (x, y), edge = points
         radius = math.dist((x, y), edge)

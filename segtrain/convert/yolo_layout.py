@@ -12,6 +12,8 @@ from segtrain.convert.label_files import number, read_text
 from segtrain.convert.labelled import Tally
 from segtrain.convert.picture_files import PictureFiles, common_end
 from segtrain.data.foreign.source_files import is_file, is_folder, is_hidden, source_files
+from segtrain.data.images.names.name_forms import plain_path
+from segtrain.data.images.names.near_files import leads_out
 from segtrain.data.layouts import part_among, part_of
 from segtrain.errors import SegtrainError
 from segtrain.io import IMAGE_EXTENSIONS
@@ -93,7 +95,7 @@ def images_of_parts(path: Path, settings: Settings, pictures: PictureFiles, tall
     for part in _PARTS:
         stated = settings.get(part) or []
         for entry in stated if isinstance(stated, list) else [stated]:
-            place = _existing(path.parent, base, str(entry))
+            place = _existing(path.parent, base, str(entry)) or _moved(path.parent, str(entry), part)
             if place is None and part in _NEEDED:
                 raise SegtrainError(f"{path}: {part} names {entry}, which does not exist; correct the path in the file")
             if place is None:
@@ -121,6 +123,14 @@ def _existing(folder: Path, base: str, entry: str) -> Path | None:
     shorter = inner.removeprefix("../").removeprefix("./")
     tried = [folder / base / inner, folder / inner, folder / base / shorter, folder / shorter]
     return next((path.resolve() for path in tried if is_file(path) or is_folder(path)), None)
+
+
+def _moved(folder: Path, entry: str, part: str) -> Path | None:
+    """Return the place in a folder of a path on another machine: its end, from the step on that names the part."""
+    steps = plain_path(entry).split("/") if leads_out(entry) else []
+    ends = (steps[place:] for place in range(len(steps)))
+    tried = (folder.joinpath(*end) for end in ends if part_among(end) == part_of(part))
+    return next((path.resolve() for path in tried if is_folder(path)), None)
 
 
 class LabelTexts:

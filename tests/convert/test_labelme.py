@@ -24,6 +24,8 @@ from tests.helpers.conversions import (
     write_json,
 )
 
+TURNED = [[30.0, 20.0], [38.0, 14.0], [41.0, 18.0], [33.0, 24.0]]
+
 
 def png(plane: np.ndarray[Any, Any]) -> str:
     stream = io.BytesIO()
@@ -51,6 +53,8 @@ def test_every_shape_is_an_independent_raster(tmp_path: Path, capsys: pytest.Cap
         shape("mask", [[5.0, 7.0], [24.0, 18.0]], "mask", mask=png(drawn)),
         shape("spot", [[3.0, 3.0]], "point"),
         shape("road", [[3.0, 3.0], [9.0, 9.0]], "line"),
+        shape("turned", TURNED, "oriented_rectangle"),
+        shape("moved", [[4.6, 6.7], [23.6, 17.7]], "mask", mask=png(drawn)),
     ]
     draw_image(tmp_path / "labels" / "a.png")
     write_json(tmp_path / "labels" / "a.json", document("a.png", *shapes))
@@ -61,13 +65,14 @@ def test_every_shape_is_an_independent_raster(tmp_path: Path, capsys: pytest.Cap
     mask[7:19, 5:25] = drawn
     box = polygon_plane([[40.0, 32.25], [50.5, 32.25], [50.5, 35.0], [40.0, 35.0]])
     expected = [("cell", polygon_plane(STAR)), ("box", box), ("disc", disc), ("mask", mask)]
+    expected += [("turned", polygon_plane(TURNED)), ("moved", mask)]
     assert_equal(objects(content)["a.png"], expected)
     assert isinstance(content["annotations"][0]["segmentation"], list)
     assert content["annotations"][0]["attributes"] == {"blurred": True}
     out = capsys.readouterr().out
     assert "left out      1  shapes that are no area: point: a.json, shape 5" in out
     assert "shapes that are no area: line: a.json, shape 6" in out
-    assert "4 objects: 2 as polygons, 2 as run lengths" in out
+    assert "6 objects: 3 as polygons, 3 as run lengths" in out
     assert out.rstrip().endswith("0 errors")
 
 

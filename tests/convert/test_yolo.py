@@ -46,6 +46,11 @@ def write_set(folder: Path, *, yaml: str, parts: tuple[str, str] = ("train", "va
             False,
         ),
         ("train: ../train/images\nval: ../valid/images\nnc: 2\nnames: ['cell', 'wall']\n", ("train", "valid"), True),
+        (
+            "train: /content/cells-3/train/images\nval: C:\\cells\\valid\\images\nnames: [cell, wall]\n",
+            ("train", "valid"),
+            True,
+        ),
     ],
 )
 def test_parts_of_a_data_yaml(yaml: str, parts: tuple[str, str], inside: bool, tmp_path: Path) -> None:
