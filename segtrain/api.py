@@ -49,6 +49,7 @@ from segtrain.evaluation import (
 from segtrain.evaluation import predict as _predict
 from segtrain.evaluation import score as _score
 from segtrain.io import expand_path, printable
+from segtrain.masks import area
 from segtrain.masks.parse import Rings
 from segtrain.metrics.scores import TrackScores
 from segtrain.nodes import build, nearest, read_yaml
@@ -61,7 +62,7 @@ from segtrain.segmenters import Segmenter
 from segtrain.segmenters.classical.regions import LabelMap
 from segtrain.segmenters.classical.segmenter import LabelMapSegmenter, check_setting, check_settings, method_name
 from segtrain.segmenters.tiles import TiledSegmenter
-from segtrain.values import CategoryOrder, IntensitySetting, Natural, Overlap, TileSetting
+from segtrain.values import CategoryOrder, IntensitySetting, Natural, Overlap, Positive, TileSetting
 
 ImageLike = RgbArray | Tensor | Image.Image | str | Path
 _SEED = 0  # of the draw of images that a range is found from, as in configs/train.yaml
@@ -142,6 +143,8 @@ class Model:
     def predict(self, images: ImageLike | Sequence[ImageLike], *, every: int = 1) -> list[Instances]:
         """Segment images and keep the instances above the score thresholds; the command ``segtrain predict`` in Python.
 
+        Instances whose mask has no pixel are left out.
+
         Args:
             images: an image, or a list of images, as of `segment`; or the path of a folder, of which all image files
                 and videos are taken by name, those of folders below included. Each page of a file, and each frame of a
@@ -162,7 +165,7 @@ class Model:
         given: Sequence[Any] = [images] if single else images  # type: ignore[assignment]
         found = (one for image in given for one in self._found(image, every))
         least = self.thresholds.of_labels(self.class_names)
-        return [instances[instances.scores >= least[instances.labels]] for instances in found]
+        return [one[(one.scores >= least[one.labels]) & (area(one.rles) > 0)] for one in found]
 
     def _found(self, image: Any, every: int) -> Iterator[Instances]:
         """Yield the instances of an image, or of each page and frame of files."""
@@ -195,6 +198,7 @@ def load(
     path: str | Path,
     *,
     device: str = "auto",
+    max_dets: int | None = None,
     tile: TileSetting | None = None,
     overlap: float | None = None,
     trust: Sequence[str] = (),
@@ -204,6 +208,7 @@ def load(
     Args:
         path: a run's folder, whose best checkpoint is taken, or a checkpoint.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        max_dets: largest number of instances of an image, or of each window of one; None for that of the training.
         tile: "auto" to cut images larger than those of training and validation into windows, "off" never to, or the
             side of square windows in pixels of the image; None for what the training has set.
         overlap: least share of a window's side that neighbours have in common, in (0, 0.5); None for that of the
@@ -217,9 +222,14 @@ def load(
     >>> st.load("runs/train/cells", device="cpu").class_names
     ['round', 'spindle', 'lobed']
     """
-    for name, value, hint in (("tile", tile, TileSetting | None), ("overlap", overlap, Overlap | None)):
+    for name, value, hint in (
+        ("max_dets", max_dets, Positive | None),
+        ("tile", tile, TileSetting | None),
+        ("overlap", overlap, Overlap | None),
+    ):
         check_setting("load", name, value, hint)
-    model = load_network(path, NetworkSettings(tile=tile, overlap=overlap), device=device, trust=trust)
+    settings = NetworkSettings(max_dets=max_dets, tile=tile, overlap=overlap)
+    model = load_network(path, settings, device=device, trust=trust)
     names, reading = [category.name for category in model.categories], model.reading
     return Model(
         model.segmenter, model.title, names, model.thresholds.overall, model.intensity, reading.channels, reading.exif,

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import segtrain as st
+from segtrain import masks
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint
 from segtrain.data.images.image_reader import as_tensor
 from tests.conftest import Workplace
@@ -196,6 +197,25 @@ def test_a_model_is_described_in_a_line(workplace: Workplace) -> None:
     model = st.load(workplace.best)
     assert repr(model) == "<Mask R-CNN, 2 classes, score threshold 0.50>"
     assert repr(st.classical("edge_canny")) == "<edge_canny, class-agnostic>"
+
+
+class TwoMasks:
+    """Segmenter that finds a square, and an instance without a pixel."""
+
+    scores_are_learned = True
+
+    def segment(self, images: Any) -> list[st.Instances]:
+        rles = [masks.encode_crop(np.full((2, 2), value), 1, 1, (6, 8)) for value in (1, 0)]
+        boxes = np.array([[1, 1, 3, 3]] * 2, np.float32)
+        return [st.Instances((6, 8), boxes, np.array([1, 1]), np.array([0.9, 0.8], np.float32), rles) for _ in images]
+
+
+def test_instances_without_a_pixel_are_no_prediction() -> None:
+    """As in the files of ``segtrain predict``."""
+    model = st.Model(TwoMasks(), "two", ["cell"], 0.5)
+    image = np.zeros((6, 8, 3), np.uint8)
+    assert len(model.segment([image])[0]) == 2
+    assert model.predict(image)[0].scores.tolist() == pytest.approx([0.9])
 
 
 @pytest.mark.parametrize("one", ["cells.png", Path("cells.png"), np.zeros((4, 5, 3), np.uint8), torch.zeros(3, 4, 5)])

@@ -139,7 +139,7 @@ class PredictionFolder:
             file.close()
 
     def is_done(self, path: Path) -> bool:
-        """Return True if the results of an image file are complete.
+        """Return True if the results of an image file are complete; those of a file that is gone stay.
 
         Raises:
             SegtrainError: the file has changed since.
@@ -147,7 +147,10 @@ class PredictionFolder:
         known = self._done.get(str(path))
         if known is None:
             return False
-        status = path.stat()
+        try:
+            status = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
         if known != (status.st_size, status.st_mtime_ns):
             raise SegtrainError(f"{path}: has changed since it was segmented; begin anew with --overwrite")
         return True

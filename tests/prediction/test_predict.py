@@ -236,6 +236,18 @@ def test_later_images_never_replace_results(images: Path, tmp_path: Path, capsys
     assert [path.name for path in (out / "labels").rglob("*.tif")] == ["elsewhere.tif"]
 
 
+def test_results_of_images_that_are_gone_stay(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for again in (False, True):
+        listed = io.TextIOWrapper(io.BytesIO("".join(f"{images}/{n}.png\n" for n in (1, 2, 3)).encode()))
+        monkeypatch.setattr("sys.stdin", listed)
+        assert run("threshold_otsu", "-", "--out", tmp_path / "out", "--save", "coco") == 0
+        (images / "1.png").unlink(missing_ok=again)
+    assert "3 files had been segmented before" in capsys.readouterr().out
+    assert len(predicted(tmp_path / "out")["images"]) == 3
+
+
 def test_pages_of_a_file_that_breaks_off_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = reading_ahead.decode_pages
 
@@ -312,6 +324,7 @@ def test_a_network_finds_what_it_finds_from_python(
     few = tmp_path / "few"
     assert run(workplace.run, folder, "--out", few, "--score", 0, "--max-dets", 2, "--device", "cpu") == 0
     assert len(predicted(few)["annotations"]) == 2 * len(predicted(few)["images"])
+    assert {len(found) for found in st.load(workplace.run, max_dets=2).segment(sorted(folder.iterdir()))} == {2}
     assert "5 images reached the 2 objects" in capsys.readouterr().out
 
 
