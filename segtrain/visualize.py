@@ -170,9 +170,12 @@ def _scaled(mask: Rle, scale: float, size: tuple[int, int]) -> tuple[npt.NDArray
 
 
 def _lettered(canvas: Pixels, labels: Sequence[tuple[int, int, str, Colour]]) -> Pixels:
-    """Write (x, y, text, colour) onto the canvas, with a dark outline that keeps it legible on any background."""
+    """Write (x, y, text, colour) onto the canvas, whole, with a dark outline that is legible on any background."""
     picture = Image.fromarray(canvas)
     pen = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(13)
     for x, y, name, colour in labels:
-        pen.text((x, y), name, fill=colour, font=ImageFont.load_default(13), stroke_width=2, stroke_fill=(0, 0, 0))
+        _, _, right, below = pen.textbbox((0, 0), name, font=font, stroke_width=2)
+        place = max(0, min(x, picture.width - right)), max(0, min(y, picture.height - below))
+        pen.text(place, name, fill=colour, font=font, stroke_width=2, stroke_fill=(0, 0, 0))
     return np.array(picture)

@@ -53,6 +53,18 @@ def test_masks_at_the_border_and_empty_ones() -> None:
         assert drawn.max() > 0
 
 
+@pytest.mark.parametrize("place", [(190, 90), (0, 0), (198, 198), (0, 198)])
+def test_names_are_whole_at_the_border(place: tuple[int, int]) -> None:
+    image = np.zeros((200, 200, 3), np.uint8)
+
+    def lettered(x: int, y: int) -> int:
+        point = [masks.encode_crop(np.ones((2, 2)), x, y, (200, 200))]
+        named, bare = (draw(image, point, names, longest=200) for names in (["nucleus 0.91"], None))
+        return int((named != bare).any(axis=2).sum())
+
+    assert lettered(*place) == pytest.approx(lettered(60, 90), abs=4)
+
+
 def test_neighbours_differ_and_masks_need_as_many_colours() -> None:
     drawn = draw(np.zeros((48, 64, 3), np.uint8), [square(2, 2, 9), square(20, 2, 9)])
     assert not np.array_equal(drawn[6 * 3 - 9, 2 * 3 + 1], drawn[6 * 3 - 9, 20 * 3 + 1])
