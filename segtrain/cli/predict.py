@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SegtrainError: an argument or the input is at fault.
     """
     goes_on = "the same command goes on with the images that remain"
-    return exit_code(lambda: _predict(_parser().parse_args(arguments)), goes_on)
+    given = _with_ranges(sys.argv[1:] if arguments is None else arguments)
+    return exit_code(lambda: _predict(_parser().parse_args(given)), goes_on)
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -135,6 +136,21 @@ def _channels(text: str | None) -> tuple[int, ...] | None:
     except ValueError:
         raise SegtrainError(f"--channels {text}: give numbers from 0 with commas between them") from None
     return check_channels(numbers, "--channels")
+
+
+def _with_ranges(arguments: Sequence[str]) -> list[str]:
+    """Join ``--intensity`` and a range that begins with a minus, which argparse would take for an option.
+
+    >>> _with_ranges(["a.tif", "--intensity", "-1,1", "--out", "found"])
+    ['a.tif', '--intensity=-1,1', '--out', 'found']
+    """
+    joined: list[str] = []
+    for word in arguments:
+        if joined[-1:] == ["--intensity"] and word.startswith("-") and "," in word:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _intensity(text: str) -> Intensity | None:

@@ -52,6 +52,12 @@ DEFAULT_KINDS: tuple[Kind, ...] = ("coco", "overlays", "index")
 _MOST_LABELS = 65_535  # of 16 bits
 _CUT = "--tile SIZE reads it by windows"
 _CONVERT = "raise --max-pixels, or save it as a TIFF in tiles, which is read by windows"
+# What makes files readable, by the kind of their error.
+_REMEDIES = {
+    "image-channels": "give --channels, three numbers or one, from 0",
+    "image-intensity": "give --intensity LOW,HIGH",
+    "image-pages": "give --pages first",
+}
 
 
 @dataclass(frozen=True)
@@ -185,6 +191,8 @@ def _leave_out(file: Unreadable, outcome: Outcome) -> None:
     reason = file.error.reason
     if file.error.kind == "image-too-large":
         reason += f"; {_CUT if file.in_windows else _CONVERT}"
+    elif file.error.kind in _REMEDIES:
+        reason += f"; {_REMEDIES[file.error.kind]}"
     outcome.unreadable[file.source.name] = reason
     logger.warning(f"{file.source.path}: {reason}; left out")
 

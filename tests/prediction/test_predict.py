@@ -180,6 +180,21 @@ def test_bad_files_are_named_and_the_others_done(
     assert [entry["id"] for entry in content["annotations"]] == list(range(1, 11))
 
 
+def test_a_file_that_needs_an_option_is_named_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    tifffile.imwrite(folder / "float.tif", picture(1).astype(np.float32) - 100)
+    two = np.stack([picture(1)] * 2, axis=-1)
+    tifffile.imwrite(folder / "two.tif", two, photometric="minisblack", planarconfig="contig")
+    assert run("threshold_otsu", folder, "--out", tmp_path / "out") == 1
+    out = capsys.readouterr().out
+    assert "float.tif (samples of type float32 have no full range beyond 0 to 1; give --intensity LOW,HIGH)" in out
+    assert "which are red, green and blue; give --channels, three numbers or one, from 0)" in out
+    options = ("--intensity", "-100,155", "--channels", "0")
+    assert run("threshold_otsu", folder, "--out", tmp_path / "read", *options) == 0
+    assert len(predicted(tmp_path / "read")["annotations"]) == 2
+
+
 def test_pages_are_images_of_their_own(tmp_path: Path) -> None:
     stack = np.stack([picture(1), picture(2), picture(3)])
     about = {"unit": "um", "axes": "ZYX"}

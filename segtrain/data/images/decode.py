@@ -1,7 +1,9 @@
 """Decoding of image files to samples as they are stored, upright."""
 
+import logging
 from collections.abc import Iterator
 
+from segtrain.console import counted
 from segtrain.data.images.opening import open_image
 from segtrain.data.images.orientation import stands_upright, stored_size
 from segtrain.data.images.pages.page_files import deep_colour, load_samples, open_stack
@@ -9,6 +11,9 @@ from segtrain.data.images.pages.stacks import choose, choose_page, read_choice
 from segtrain.data.images.reading import Reading
 from segtrain.data.images.samples import Samples
 from segtrain.data.storage.image_store import ImageFile
+from segtrain.io import printable
+
+logger = logging.getLogger(__name__)
 
 
 def decode(path: ImageFile, size: tuple[int, int] | None, reading: Reading) -> Samples:
@@ -40,7 +45,7 @@ def decode(path: ImageFile, size: tuple[int, int] | None, reading: Reading) -> S
 
 
 def decode_pages(path: ImageFile, reading: Reading) -> Iterator[Samples]:
-    """Decode each page or frame of an image file as an image of its own.
+    """Decode each page or frame of an image file as an image of its own; pages of other sizes are left out.
 
     Args:
         path: path of the file.
@@ -55,6 +60,11 @@ def decode_pages(path: ImageFile, reading: Reading) -> Iterator[Samples]:
     with open_image(path, reading.max_pixels) as opened:
         stack = open_stack(opened, None, reading)
         if stack is not None:
+            if stack.unlike:
+                pages = counted(stack.unlike, "page")
+                logger.warning(
+                    f"{printable(path)}: {pages} of other sizes than the first left out; save each size in a file"
+                )
             for page in range(stack.pages):
                 samples = read_choice(stack, choose_page(stack, page, reading))
                 yield samples if reading.exif == "ignore" else samples.turned(stack.orientation)

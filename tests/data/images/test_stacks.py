@@ -47,7 +47,7 @@ def test_pages_that_differ_are_refused_or_projected(tmp_path: Path) -> None:
     assert np.array_equal(array(path, pages="mean"), np.rint(pages.mean(axis=0)))
     assert np.array_equal(array(path, channels=(2, 1, 0)), np.moveaxis(pages[::-1], 0, -1))
     assert np.array_equal(array(path, channels=(1,)), pages[1])
-    assert "3 channels, numbered from 0, and data.channels asks for channel 3" in refusal(path, channels=(3,))[1]
+    assert "3 channels, numbered from 0, and channel 3 is asked for" in refusal(path, channels=(3,))[1]
     each = list(decode_pages(path, Reading()))
     assert [np.array_equal(page.array, pages[k]) for k, page in enumerate(each)] == [True] * 3
 
@@ -162,7 +162,7 @@ def test_channels_without_a_meaning_have_to_be_chosen(tmp_path: Path, number: in
     assert f"{number} channels, and nothing says which are red, green and blue; set data.channels" in message
     assert np.array_equal(array(path, channels=(1, 0, 1)), bands[:, :, [1, 0, 1]])
     assert np.array_equal(array(path, channels=(number - 1,)), bands[:, :, -1])
-    assert f"data.channels asks for channel {number}" in refusal(path, channels=(number,))[1]
+    assert f"channel {number} is asked for" in refusal(path, channels=(number,))[1]
 
 
 def test_three_channels_without_a_name_are_colours(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_channels_of_ordinary_images(tmp_path: Path, suffix: str) -> None:
     assert np.array_equal(array(tmp_path / f"grey.{suffix}", channels=(0,)), pixels[:, :, 0])
     kind, message = refusal(tmp_path / f"grey.{suffix}", channels=(2, 1, 0))
     assert kind == "image-channels"
-    assert "1 channel, numbered from 0, and data.channels asks for channel 2" in message
+    assert "1 channel, numbered from 0, and channel 2 is asked for" in message
 
 
 @pytest.mark.parametrize("suffix", ["png", "ppm", "jp2"])
@@ -295,3 +295,15 @@ def test_cases_of_public_reports(case: str, settings: dict[str, Any], kinds: set
     report = check_headers(entries, ImageReader(folder, "auto", 10**6, **settings))
     assert {issue.kind for issue in report.issues.of("error")} == kinds
     assert len(report.unusable) == (len(entries) if kinds else 0)
+
+
+def test_pages_of_other_sizes_are_left_out_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Levels of a pyramid and thumbnails, which have the shape of the image, are left out without a word."""
+    for name, sizes in (("pyramid", [(40, 60), (20, 30), (10, 15)]), ("mixed", [(40, 60), (50, 30), (40, 60)])):
+        with tifffile.TiffWriter(tmp_path / f"{name}.tif") as file:
+            for size in sizes:
+                file.write(noise(size, "uint8"), metadata=None)
+    assert [page.array.shape for page in decode_pages(tmp_path / "pyramid.tif", Reading())] == [(40, 60)]
+    assert not caplog.messages
+    assert [page.array.shape for page in decode_pages(tmp_path / "mixed.tif", Reading())] == [(40, 60)] * 2
+    assert "mixed.tif: 1 page of other sizes than the first left out" in caplog.text

@@ -199,6 +199,7 @@ def _pillow_stack(opened: OpenedImage, image: Image.Image, frames: int, reading:
         uniform=True,
         single=False,
         others=0,
+        unlike=0,
         deep=deep,
         read=read,
     )
@@ -227,6 +228,7 @@ class TiffFrames:
         frames: pages of each frame, which are its channels.
         axes: axes of the frames in words; "" if nothing is known of them.
         others: number of pages of other sizes.
+        unlike: number of those that are neither thumbnails nor levels of a pyramid, since their shape is another.
     """
 
     main: TiffPage
@@ -234,6 +236,7 @@ class TiffFrames:
     frames: Sequence[Sequence[TiffPage]]
     axes: str
     others: int
+    unlike: int
 
 
 def tiff_frames(stream: BinaryIO, size: tuple[int, int] | None) -> TiffFrames:
@@ -254,7 +257,14 @@ def tiff_frames(stream: BinaryIO, size: tuple[int, int] | None) -> TiffFrames:
             main = page
             break
     same = [page for page in file.pages if page.size == main.size]
-    return TiffFrames(main, same, *arrange(same), len(file.pages) - len(same) + file.more)
+    unlike = sum(not page.reduced and not _has_shape(page.size, main.size) for page in file.pages)
+    return TiffFrames(main, same, *arrange(same), len(file.pages) - len(same) + file.more, unlike)
+
+
+def _has_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Return True for sizes of equal shape, up to the rounding of the smaller one."""
+    (height, width), (large_height, large_width) = sorted([size, other])
+    return abs(height * large_width / large_height - width) <= 1.5 and width <= large_width
 
 
 def _tiff_stack(opened: OpenedImage, size: tuple[int, int] | None, reading: Reading) -> Stack:
@@ -294,6 +304,7 @@ def tiff_stack(path: ImageFile, found: TiffFrames, decode: Callable[[TiffPage], 
         uniform=all(page.alike(main) for page in found.pages),
         single=channels == 1,
         others=found.others,
+        unlike=found.unlike,
         deep=main.bits > 8 or main.kind == "i",
         read=read,
     )

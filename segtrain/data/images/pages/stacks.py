@@ -30,6 +30,7 @@ class Stack:
         uniform: True if the pages hold samples of the same kind.
         single: True if a page is stored as one channel, so that pages may be the channels of one image.
         others: pages of other sizes: thumbnails, and levels of a pyramid.
+        unlike: those of them that are neither, by their shape.
         deep: True for more than 8 bits per channel, and for signed ones.
         read: decodes a page as stored, with all of its channels: (H, W) or (H, W, C).
     """
@@ -46,6 +47,7 @@ class Stack:
     uniform: bool
     single: bool
     others: int
+    unlike: int
     deep: bool
     read: Callable[[int], Samples]
 
@@ -220,7 +222,7 @@ def _page_error(stack: Stack) -> ImageError:
 def _channel_error(stack: Stack, number: int, reading: Reading) -> ImageError:
     counted = f"{number} channel{'s' if number > 1 else ''}"
     if reading.channels is not None:
-        reason = f"{counted}, numbered from 0, and data.channels asks for channel {max(reading.channels)}"
+        reason = f"{counted}, numbered from 0, and channel {max(reading.channels)} is asked for"
         return ImageError("image-channels", stack.path, reason, "correct data.channels")
     example = "[0]" if number == 2 else "[2,1,0]"
     reason = f"{counted}, and nothing says which are red, green and blue"
