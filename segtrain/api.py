@@ -681,8 +681,13 @@ def _image_errors(large: str = "raise max_pixels if you trust it") -> Iterator[N
     try:
         yield
     except ImageError as error:
-        untyped = "give intensity=(low, high)"
-        remedies = {"image-too-large": large, "image-intensity": untyped, "image-not-transferred": "try again later"}
+        remedies = {
+            "image-too-large": large,
+            "image-intensity": "give intensity=(low, high)",
+            "image-channels": "give channels=(a, b, c), or one number, as read_image takes them",
+            "image-pages": "give pages, as read_image takes them",
+            "image-not-transferred": "try again later",
+        }
         remedy = remedies.get(error.kind, "replace the file")
         raise SegtrainError(f"{printable(error.place)}: {error.reason}; {remedy}") from None
 

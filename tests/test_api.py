@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
@@ -237,7 +238,14 @@ def test_messages_name_no_keys_of_the_configuration(tmp_path: Path) -> None:
     Image.new("RGB", (50, 40)).save(tmp_path / "large.png")
     with pytest.raises(st.SegtrainError, match=r"2000 pixels, more than the limit of 1999; raise max_pixels") as large:
         st.read_image(tmp_path / "large.png", max_pixels=1999)
-    for error in (missing, large):
+    two = np.zeros((5, 6, 2), np.uint8)
+    tifffile.imwrite(tmp_path / "two.tif", two, photometric="minisblack", planarconfig="contig")
+    with pytest.raises(st.SegtrainError, match=r"2 channels, .*; give channels=\(a, b, c\)") as channels:
+        st.classical("threshold_otsu").predict(tmp_path / "two.tif")
+    tifffile.imwrite(tmp_path / "pages.tif", np.arange(60, dtype=np.uint8).reshape(2, 5, 6), photometric="minisblack")
+    with pytest.raises(st.SegtrainError, match=r"2 pages that differ.*; give pages") as pages:
+        st.read_image(tmp_path / "pages.tif")
+    for error in (missing, large, channels, pages):
         assert "data." not in str(error.value)
 
 

@@ -135,6 +135,8 @@ def read(path: str) -> npt.NDArray[np.uint8]:
 
 def main() -> None:
     """Segment the image that the command line names."""
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python {Path(__file__).name} IMAGE")
     network = Network(Path(__file__).with_suffix(".onnx"))
     image = read(sys.argv[1])
     boxes, labels, scores, masks = network.detect(image)

@@ -21,6 +21,7 @@ from segtrain.export import agreement, export_files, onnx_file
 from segtrain.export.agreement import Differences, Found, compare
 from segtrain.export.export_files import export_network
 from segtrain.export.facts import FACTORY
+from segtrain.export.onnx_example import main as example_main
 from segtrain.export.onnx_example import mask_shift, paste
 from segtrain.segmenters.mask_rcnn.backbones import BACKBONES, Backbone
 from segtrain.segmenters.mask_rcnn.mask_geometry import MaskGeometry
@@ -207,6 +208,12 @@ def test_mistakes_are_one_line(
     assert "needs onnxruntime: pip install 'segtrain[export]'" in capsys.readouterr().err
     with pytest.raises(SegtrainError, match="'tflite' is no target"):
         export_network(path, out, to="tflite")  # type: ignore[arg-type]
+
+
+def test_the_example_says_how_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["net.py"])
+    with pytest.raises(SystemExit, match=r"usage: python \w+\.py IMAGE"):
+        example_main()
 
 
 @pytest.mark.slow
