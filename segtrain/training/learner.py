@@ -217,7 +217,7 @@ class Learner:
         losses = self.gradients.accumulate(batches, step, lambda: self._seed_draws(step))
         scaler = self.gradients.scaler
         scaler.unscale_(self.optimizer)
-        norm = float(nn.utils.clip_grad_norm_(self.segmenter.parameters(), self._max_grad_norm))
+        norm = self._clip_gradient()
         scale = scaler.get_scale()
         if math.isfinite(norm):
             scaler.step(self.optimizer)
@@ -240,6 +240,16 @@ class Learner:
         for batch, values in zip(batches, losses, strict=True):
             meter.add(values, batch.total, share=1 / len(batches))
         meter.end_step(norm)
+
+    def _clip_gradient(self) -> float:
+        """Shorten a long gradient, and return its norm; one that is not finite stays as it is, and has none (nan)."""
+        parameters = self.segmenter.parameters()
+        try:
+            return float(nn.utils.clip_grad_norm_(parameters, self._max_grad_norm, error_if_nonfinite=True))
+        except RuntimeError as error:  # has no class of its own
+            if "non-finite" not in str(error):
+                raise
+            return math.nan
 
     def leave_step_out(self) -> None:
         """Restore what a step has changed that raised `NotFiniteError`."""
