@@ -18,24 +18,28 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # torch prints in bold
 _CHECKPOINTS = ("best.pt", "last.pt")  # of a run; where one is damaged, the other may not be
 
 
-def read_state(path: Path) -> dict[str, object]:
+def read_state(path: Path, *, finite: bool = True) -> dict[str, object]:
     """Read a dictionary that ``torch.save`` wrote, without running any code of it.
 
     The checksums of the file are compared first, since PyTorch reads over changed bytes.
+
+    Args:
+        path: path of the file.
+        finite: False to allow tensors that are not finite.
 
     Raises:
         SegtrainError: there is no such file, or it is damaged, or not a dictionary of finite tensors and plain values.
             The message names the run's other checkpoint if that one is whole.
     """
     try:
-        return _read_whole(path)
+        return _read_whole(path, finite=finite)
     except FileNotFoundError:
         raise SegtrainError(f"{path}: no such file; give the path of a checkpoint or weights file") from None
     except SegtrainError as error:
         raise SegtrainError(f"{error}{_usable_beside(path)}") from None
 
 
-def _read_whole(path: Path) -> dict[str, object]:
+def _read_whole(path: Path, *, finite: bool = True) -> dict[str, object]:
     """Read a file; `FileNotFoundError` if there is none."""
     try:
         with path.open("rb") as stream, warnings.catch_warnings():
@@ -55,6 +59,8 @@ def _read_whole(path: Path) -> dict[str, object]:
         raise SegtrainError(f"{path}: holds a {type(content).__name__}, not weights by name; save a state_dict")
     for name, tensor in _tensors(content):
         _check_tensor(path, name, tensor)
+        if finite:
+            _check_finite(path, name, tensor)
     return dict(content)
 
 
@@ -79,11 +85,14 @@ def _check_archive(stream: IO[bytes], path: Path) -> None:
 
 
 def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
-    """Refuse a tensor that is larger than its content, or not finite."""
+    """Refuse a tensor that is larger than its content."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
         raise SegtrainError(f"{path}: {name} is no plain tensor; save a state_dict of dense tensors")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise SegtrainError(f"{path}: {name} would inflate to {tensor.numel():,} numbers; do not use this file")
+
+
+def _check_finite(path: Path, name: str, tensor: Tensor) -> None:
     if (tensor.is_floating_point() or tensor.is_complex()) and not bool(tensor.isfinite().all()):
         wrong = int((~tensor.isfinite()).sum())
         raise SegtrainError(f"{path}: {wrong:,} of {tensor.numel():,} numbers of {name} are not finite; use another")

@@ -13,8 +13,9 @@ from segtrain.data.dataset import Sample
 from segtrain.data.loader import Batch, Packed, pack, unpack
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
-from segtrain.segmenters.state_file import summarise_error
-from segtrain.training.checkpoint import Checkpoint, build_trainable, segmenter_node
+from segtrain.segmenters.state_file import read_state, summarise_error
+from segtrain.training.checkpoint import Checkpoint, build_trainable, restore_weights, segmenter_node
+from segtrain.training.checkpoint_fields import check_fields
 from segtrain.training.gradients import Gradients, NotFiniteError, norms_by_part
 
 _STEP, _REPORT = "step.pt", "report.json"
@@ -90,18 +91,21 @@ def replay_bundle(folder: Path, trust: Sequence[str] = ()) -> StepReport:
         SegtrainError: the bundle cannot be read, or asks for foreign code.
     """
     path = folder / _STEP if folder.is_dir() else folder
+    if not path.exists():
+        raise SegtrainError(f"{path}: no such file; give the folder of a bundle, such as RUN/nan/step_120")
+    content: dict[str, Any] = read_state(path, finite=False)
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        check_fields(content["checkpoint"], str(path))
         checkpoint = Checkpoint(**content["checkpoint"])
         batches = [unpack(Packed(**packed)) for packed in content["batches"]]
         seed, step = int(content["seed"]), int(content["step"])
-    except FileNotFoundError:
-        raise SegtrainError(f"{path}: no such file; give the folder of a bundle, such as RUN/nan/step_120") from None
-    except Exception as error:
+    except SegtrainError:
+        raise
+    except Exception as error:  # fields that are missing, or of other types
         raise SegtrainError(f"{path}: not a bundle that can be read ({summarise_error(error)})") from None
     node = segmenter_node(checkpoint, str(path), None, trust)
     segmenter = build_trainable(node, checkpoint.class_names, initialise=False)
-    segmenter.load_state_dict(checkpoint.model)
+    restore_weights(segmenter, checkpoint.model, str(path))
     segmenter.precision = checkpoint.precision
     segmenter.train()
 

@@ -1,8 +1,10 @@
 """Steps that are not finite or do not fit: kept, left out, repeated, or divided."""
 
+import io
 import json
 import logging
 import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from segtrain.segmenters import Trainable
 from segtrain.training.checkpoint import load_checkpoint
 from segtrain.training.gradients import Gradients, OutOfMemoryError
 from segtrain.training.nan_bundle import replay_bundle
-from tests.helpers.tiny_networks import CLASSES, picture, tiny
+from tests.helpers.tiny_networks import CLASSES, picture, settings, tiny
 from tests.helpers.tiny_runs import Run, checkpoint, unet_run, write_data
 from tests.helpers.unet import UNet
 
@@ -70,6 +72,23 @@ def test_a_step_is_left_out_and_counted(index: CocoIndex, tmp_path: Path, monkey
     assert len(report["images"]) == 2
 
 
+def test_norms_tell_which_part_has_an_infinite_gradient(index: CocoIndex, tmp_path: Path) -> None:
+    """The loss is finite: its root has an infinite slope at 0."""
+
+    class Steep(UNet):
+        def losses(self, *arguments: Any) -> dict[str, torch.Tensor]:
+            return super().losses(*arguments) | {"loss_root": (self.down[0].bias * 0).sum().sqrt()}
+
+    run = Run(index, tmp_path / "checkpoints", start=unet_checkpoint(), network=lambda: Steep(CLASSES, width=4))
+    with pytest.raises(SegtrainError, match="the gradient is not finite at step 0"):
+        run.fit()
+    report = json.loads((tmp_path / "nan" / "step_0" / "report.json").read_text())
+    assert report["losses"]["loss_root"] == 0
+    norms = report["gradient_norms"]
+    assert math.isnan(norms.pop("down.0"))
+    assert all(0 < norm < math.inf for norm in norms.values())
+
+
 def test_three_in_a_row_end_a_training(index: CocoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     explode_at(monkeypatch, {2, 3, 4})
     changes = {"on_nan": "skip", "checkpoint_minutes": 1e-9}
@@ -80,7 +99,10 @@ def test_three_in_a_row_end_a_training(index: CocoIndex, tmp_path: Path, monkeyp
 
 
 def test_a_step_is_repeated_to_the_bit(index: CocoIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = Run(index, tmp_path / "checkpoints", changes={"checkpoint_minutes": 1e-9})
+    own = settings(norm="batch", rois_per_image=16)  # those of the run's network
+    node = {**checkpoint().config["segmenter"], **own}
+    start = checkpoint(config={**checkpoint().config, "segmenter": node})
+    run = Run(index, tmp_path / "checkpoints", start=start, changes={"checkpoint_minutes": 1e-9})
     trainer = run.trainer()
     take = trainer._train_step
 
@@ -105,6 +127,33 @@ def test_a_step_is_repeated_to_the_bit(index: CocoIndex, tmp_path: Path, capsys:
     assert "loss_mask: nan" in out
     assert main(["replay", str(tmp_path)]) == 1
     assert "step.pt: no such file" in capsys.readouterr().err
+    assert_damage_is_told(bundle / "step.pt", capsys)
+
+
+def assert_damage_is_told(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Replay damaged copies of a bundle's file: each ends in one line."""
+
+    def told() -> str:
+        assert main(["replay", str(path.parent)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"error: {path}")
+        return line
+
+    content = path.read_bytes()
+    whole = torch.load(io.BytesIO(content))
+    changed = bytearray(content)
+    changed[len(content) // 2] ^= 8
+    path.write_bytes(changed)
+    assert "does not match its checksum" in told()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for entry in source.infolist():
+            target.writestr(entry.filename, source.read(entry))
+    assert "would inflate to" in told()
+    for field, value in {"class_names": 5, "config": {}, "model": {}, "precision": None}.items():
+        torch.save({**whole, "checkpoint": {**whole["checkpoint"], field: value}}, path)
+        told()
+    torch.save({**whole, "batches": 3}, path)
+    assert "not a bundle that can be read" in told()
 
 
 def batch_of(count: int) -> Batch:
