@@ -17,6 +17,7 @@ IMAGE_EXTENSIONS = frozenset(
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 # Of terminals, and those that turn the direction of text around.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_PART = ".part"  # end of the names of files that are being written
 # Longer names are cut in messages: a damaged json can hold a megabyte.
 _LONGEST = 160
 
@@ -64,7 +65,7 @@ def write_atomically(path: Path, content: str | bytes, *, sync: bool = True) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     umask = os.umask(0)
     os.umask(umask)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
     try:
         with naming(path), _unnamed(path.parent, temporary) as stream:
             stream.write(content.encode() if isinstance(content, str) else content)
@@ -79,6 +80,17 @@ def write_atomically(path: Path, content: str | bytes, *, sync: bool = True) -> 
         raise
     if sync:
         _sync_folder(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote a file have left of it in the folder of a run.
+
+    Args:
+        folder: folder that no other process writes to; those below it, two levels deep, are cleaned too.
+    """
+    for below in ("", "*/", "*/*/"):
+        for path in folder.glob(f"{below}.*.*{_PART}"):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """Files are written whole or not at all."""
 
+import multiprocessing
+import os
+import signal
 import stat
 from pathlib import Path
 
 import pytest
 
 from segtrain.errors import SegtrainError
-from segtrain.io import cache_folder, expand_path, write_atomically
+from segtrain.io import cache_folder, expand_path, remove_leftovers, write_atomically
 
 
 @pytest.mark.parametrize("content", ["grün\n", b"\x00\xff"])
@@ -38,6 +41,23 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     monkeypatch.undo()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_leaves_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = [tmp_path / "run" / name for name in (".hidden", ".notes.12", "a.part", "checkpoints/last.pt")]
+    for path in own:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)  # as on network disks
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    for name in ("run/metrics.jsonl", "run/checkpoints/last.pt", "run/nan/step_3/step.pt"):
+        process = multiprocessing.get_context("fork").Process(target=write_atomically, args=(tmp_path / name, "new"))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == len(own) + 3
+    remove_leftovers(tmp_path / "run")
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(own)
 
 
 def test_the_cache_lies_where_the_user_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

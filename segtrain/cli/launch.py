@@ -30,6 +30,7 @@ from segtrain.cli.requeue import failed_jobs_in_one_line, goes_on, requeued
 from segtrain.cli.sweep_jobs import JobsFailed, check_repeated, find_finished, interruption_noted, tell_of_finished
 from segtrain.cli.trial import check_torchvision, find_refusals
 from segtrain.errors import SegtrainError
+from segtrain.io import remove_leftovers
 from segtrain.locks import locked_folder
 from segtrain.nodes import config_folder, import_beside_options, own_folders
 from segtrain.stopping import Stopped, stop_signals
@@ -84,6 +85,7 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
         kept = _removed_if_empty(output_dir, sweep_dir)
         command = _command(config_name, program, arguments)
         with errors, kept, locked_folder(output_dir), interruption_noted(sweep_dir, number, command), requeued():
+            remove_leftovers(output_dir)
             values = {**_checked((cfg, (), ()))[0], "output_dir": str(output_dir)}
             if is_job:
                 assert sweep_dir is not None
@@ -136,6 +138,8 @@ def run(config_name: str, overrides: Sequence[str]) -> Finished[Any]:
         job = processes.agree(partial(_job, config_name, overrides))
         locked = locked_folder(job.output_dir) if leads else nullcontext()
         with logging_of_a_run(), _removed_if_empty(job.output_dir), locked:
+            if leads:
+                remove_leftovers(job.output_dir)
             return Finished(job.output_dir, load_task(config_name)(job.config, job.output_dir, job.command))
 
 
