@@ -162,8 +162,9 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
                 )  # fmt: skip
             finished = True
         except Stopped as stop:
-            folder = output_dir.relative_to(Path.cwd()) if output_dir.is_relative_to(Path.cwd()) else output_dir
-            again = command.line_with(output_dir=str(folder), resume="auto")
+            saved = (checkpoints.folder / "last.pt").exists()  # one that this run replaces lies aside
+            anew = config["resume"]["schedule"] == "restart" and trainer.state.step == start.step
+            again = command.line_with(**_continued(output_dir, saved=saved, restart=anew))
             raise Stopped(stop.number, f"stopped at step {trainer.state.step}; go on with: {again}") from None
         finally:
             if logger is not None:
@@ -171,6 +172,19 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
                 page.update(last=True)
         best = RunHistory.read(output_dir).best(settings.monitor)
         return float("nan") if best is None else best
+
+
+def _continued(output_dir: Path, *, saved: bool, restart: bool) -> dict[str, str]:
+    """Return the settings with which the command of a run that was stopped goes on.
+
+    Args:
+        output_dir: folder of the run.
+        saved: True if it holds a state of this run.
+        restart: True if that state does not yet tell that the schedule begins anew.
+    """
+    folder = output_dir.relative_to(Path.cwd()) if output_dir.is_relative_to(Path.cwd()) else output_dir
+    resume = {"resume": "auto", **({"resume.schedule": "restart"} if restart else {})}
+    return {"output_dir": str(folder), **(resume if saved else {})}
 
 
 def _batch_size(
