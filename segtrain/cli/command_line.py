@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging.handlers import MemoryHandler
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
@@ -17,6 +17,9 @@ from segtrain.cli.hydra_options import is_sweep
 from segtrain.io import naming, one_line, without_controls
 from segtrain.nodes import quote_override
 from segtrain.training.sweep_journal import settings_of
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 OF_THE_PLACE = ("output_dir", "overwrite")  # settings that say where a command writes
 ERRORS = "segtrain.errors"  # logger of the lines that stderr shows
@@ -148,16 +151,28 @@ class _Terminal(logging.Handler):
     """Short messages on stdout, above a progress bar if there is one; stderr is for errors."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        import rich  # only where there is something to say: help and errors come without it
-
         # Warnings of libraries, and errors that are printed on stderr, go to the file only.
-        if record.name in ("py.warnings", ERRORS):
-            return
-        text = without_controls(record.getMessage())
-        try:
-            rich.get_console().print(text, soft_wrap=True, markup=False, highlight=False)
-        except (OSError, SystemExit):  # the reader of a pipe has gone, after which rich is silent; work goes on
-            show_error("stdout is closed: messages go to the log file alone")
+        if record.name not in ("py.warnings", ERRORS):
+            show(record.getMessage())
+
+
+def show(content: "str | RenderableType") -> None:
+    """Print text, or a table, on stdout; work goes on where nobody can read it, which is said once.
+
+    Args:
+        content: text, whose control characters are replaced, or what rich prints.
+    """
+    import rich  # only where there is something to say: help and errors come without it
+
+    console = rich.get_console()
+    try:
+        if isinstance(content, str):
+            console.print(without_controls(content), soft_wrap=True, markup=False, highlight=False)
+        else:
+            console.print(content)
+    except (OSError, SystemExit):  # the latter is rich's, where the reader of a pipe has gone
+        console.quiet = True
+        show_error("stdout is closed: messages go to the log file alone")
 
 
 def show_error(text: str) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import rich
 import torch
 
 from segtrain import distributed
@@ -21,10 +20,9 @@ from segtrain.benchmark.row_files import RowFiles, describe_machine
 from segtrain.benchmark.runner import SUSPECTS, Benchmark, EvaluationFolder, MethodResult
 from segtrain.benchmark.suspects import find_suspects, voters, write_suspects
 from segtrain.benchmark.tuning import Tuning
-from segtrain.cli.command_line import Command
+from segtrain.cli.command_line import Command, show
 from segtrain.cli.evaluation_inputs import EvaluationInputs
 from segtrain.cli.overrides import about_data, given_keys
-from segtrain.console import print_text
 from segtrain.evaluation import TRACKS
 from segtrain.report.build import build_results
 from segtrain.report.gallery.select import select_images
@@ -87,21 +85,20 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     try:
         task.run_methods(folder, threads)
         analyses = task.analyse(analyst, threads)
+        results = task.results(analyses, analyst, reference)
+        suspects = _write_suspects(output_dir, task.benchmark, results, pictures=config["gallery"] > 0)
+        scores = {name: own.image_f1 for name, own in analyses.items() if own.image_f1 is not None}
+        images = select_images(task.benchmark, scores, config["gallery"], reference, confused_images(results))
+        report = write_report(output_dir, results, images, suspects)
     except Stopped as stop:
         again = command.line_with(output_dir=str(output_dir), resume="auto")
         raise _stopped(stop, task.rows, len(task.methods), folder.path, again) from None
-    results = task.results(analyses, analyst, reference)
-
-    suspects = _write_suspects(output_dir, task.benchmark, results, pictures=config["gallery"] > 0)
-    scores = {name: own.image_f1 for name, own in analyses.items() if own.image_f1 is not None}
-    images = select_images(task.benchmark, scores, config["gallery"], reference, confused_images(results))
-    report = write_report(output_dir, results, images, suspects)
     task.rows.kept.drop_others()
     folder.finish()
-    rich.print(terminal_table(results))
+    show(terminal_table(results))
     if number := sum(suspects.kinds.values()):
-        print_text(f"Labels to look at: {number:,}, in {output_dir / SUSPECTS}")
-    print_text(f"Report: {report}")
+        show(f"Labels to look at: {number:,}, in {output_dir / SUSPECTS}")
+    show(f"Report: {report}")
     return Evaluation(results, report)
 
 
@@ -187,7 +184,7 @@ class _Task:
         resumes = _resumes(self.config)
         self.command.record(self.config, self.output_dir, {} if resumes else None)
         folder = EvaluationFolder(self.output_dir, given_files(self.methods, self.command.config_folders))
-        folder.prepare([method.name for method in self.methods], self.config["overwrite"], resumes)
+        folder.prepare([method.name for method in self.methods], self.config["overwrite"] and not resumes, resumes)
         return folder
 
     def analyst(self) -> Analyst:
@@ -238,8 +235,8 @@ class _Task:
 
 
 def _resumes(config: Mapping[str, Any]) -> bool:
-    """Return True if an interrupted evaluation in the same folder goes on."""
-    return config["resume"]["path"] == "auto" and not config["overwrite"]
+    """Return True if an interrupted evaluation in the same folder goes on; ``overwrite`` does not matter then."""
+    return bool(config["resume"]["path"] == "auto")
 
 
 def _write_suspects(folder: Path, benchmark: Benchmark, results: Results, pictures: bool) -> SuspectList:

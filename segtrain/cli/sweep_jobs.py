@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from segtrain.cli.command_line import OF_THE_PLACE, Command, show_error, start_logging, without_keys
+from segtrain.cli.command_line import OF_THE_PLACE, Command, show, show_error, start_logging, without_keys
 from segtrain.cli.failures import describe_failure
 from segtrain.cli.hydra_options import jobs_at_once, search_jobs_at_once
 from segtrain.cli.optuna_sweeper import is_search, space_of
@@ -130,19 +130,16 @@ class SweepCallback(Callback):
         folder = Path(config.hydra.sweep.dir)
         jobs = read_journal(folder, ended=True)
         _write(folder, jobs)
-        import rich
-
-        from segtrain.console import print_text
         from segtrain.report.sweep_table import PAGE, terminal_table
 
-        rich.print(terminal_table(jobs))
+        show(terminal_table(jobs))
         for job in jobs:
             if job.state == "failed":
-                print_text(f"job {job.number} has failed: {job.error}")
-        print_text(f"Sweep: {folder / PAGE}")
+                show(f"job {job.number} has failed: {job.error}")
+        show(f"Sweep: {folder / PAGE}")
         if is_search(config.hydra):
             for line in self._best(jobs):
-                print_text(line)
+                show(line)
         if any(job.state not in ("finished", "pruned") for job in jobs):
             raise JobsFailed(1)
 

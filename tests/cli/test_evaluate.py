@@ -479,6 +479,11 @@ def test_an_evaluation_that_is_stopped_keeps_its_rows(
     assert stopped.code == 143
     assert "stopped with 1 of 2 rows segmented; " in stopped.err
     assert stopped.err.rstrip().endswith("report resume=auto")
+    work: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Method, "_segment", lambda self, *rest: work.append(self.name) or stop(self, *rest))
+        again = run("evaluate", *arguments, "overwrite=true", "resume=auto", folder=tmp_path)
+    assert (again.code, work) == (143, ["b"])  # what is done is kept although the first command was to replace files
     kept = (tmp_path / "report" / "predictions" / "a.json").read_text()
     again = run("evaluate", *[a for a in arguments if ".a=" not in a], folder=tmp_path)
     assert (again.code, again.err) == (0, "")

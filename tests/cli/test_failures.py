@@ -1,17 +1,21 @@
 """What the machine refuses ends in one line with a remedy, and what was saved stays."""
 
 import errno
+import io
 import json
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rich
+from rich.console import Console
+from rich.table import Table
 
-from segtrain.cli.command_line import _Terminal
+from segtrain.cli.command_line import _Terminal, show
 from segtrain.cli.failures import describe_failure
 from segtrain.report.learning_section import require_same_images
 from segtrain.training.checkpoint import load_checkpoint
@@ -65,16 +69,25 @@ def test_want_of_memory(
     assert text.startswith("error: out of memory: set trainer.batch_size lower")
 
 
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.ENOSPC, "No space left on device")])
 def test_work_goes_on_without_a_reader_of_its_messages(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    error: OSError,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def closed(*_: object, **__: object) -> None:
-        raise SystemExit(1)  # as rich does at a broken pipe
+    class Closed(io.StringIO):
+        def write(self, _: str) -> int:
+            raise error
 
-    monkeypatch.setattr(rich.get_console(), "print", closed)
     with caplog.at_level("INFO"):
         logging.getLogger("segtrain.test").info("said to nobody")
-    _Terminal().emit(caplog.records[0])
+    console = Console(file=Closed())
+    monkeypatch.setattr(console, "on_broken_pipe", lambda: sys.exit(1))  # rich's own closes the stdout of the tests
+    monkeypatch.setattr(rich, "get_console", lambda: console)
+    for _ in range(2):
+        _Terminal().emit(caplog.records[0])
+    show(Table("a column"))  # of results, at the end of a command
     assert capsys.readouterr().err == "stdout is closed: messages go to the log file alone\n"
 
 
@@ -112,6 +125,27 @@ def test_a_signal_stops_a_training_that_then_goes_on(
     first = load_checkpoint(tmp_path / "whole" / "checkpoints" / "last.pt")
     with pytest.raises(AssertionError):
         assert_same(first.model, last.model)  # the other decay is used
+
+
+def test_the_command_that_goes_on_where_nothing_was_saved_yet(
+    workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that would replace another one does not go on with that, and a schedule that begins anew still does."""
+    arguments = [*SMALL, *data_of(workplace.data), "output_dir=run"]
+    assert run("train", *arguments, folder=tmp_path).code == 0
+
+    def stop(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("segtrain.cli.train.announce", stop)
+    given = [*arguments, "trainer.forecast=true", "trainer.max_steps=4"]
+    replacing = run("train", *given, "overwrite=true", folder=tmp_path)
+    assert replacing.code == 143
+    assert replacing.err.startswith("stopped at step 0; go on with: python train.py ")
+    assert replacing.err.endswith(" overwrite=true output_dir=run\n")
+    anew = run("train", *given, "resume=auto", "resume.schedule=restart", folder=tmp_path)
+    assert anew.err.startswith("stopped at step 2; go on with: ")
+    assert anew.err.endswith(" output_dir=run resume=auto resume.schedule=restart\n")
 
 
 def test_other_data_and_a_state_without_its_file_are_refused(workplace: Workplace, data: Path, tmp_path: Path) -> None:
