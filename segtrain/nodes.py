@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import re
+import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,16 @@ def quote_override(path: str) -> str:
     text = re.sub(r"(\\*)\$\{", r"\1\1\\${", path)
     text = re.sub(r"(\\*)(?='|$)", r"\1\1", text).replace("'", r"\'")
     return f"'{text}'"
+
+
+def shell_line(words: Sequence[str]) -> str:
+    """Join words to a command as it is typed in a shell; those with Hydra's quotes stand in double ones.
+
+    >>> print(shell_line(["segtrain", "train", "data.root='my cells'", "data.crowd=$X", "optimizer.lr=0.1"]))
+    segtrain train "data.root='my cells'" 'data.crowd=$X' optimizer.lr=0.1
+    """
+    double = (word if "'" in word and not set(word) & set('"$`\\!\n') else "" for word in words)
+    return " ".join(f'"{word}"' if word else shlex.quote(own) for own, word in zip(words, double, strict=True))
 
 
 def target_nodes(config: object, path: str = "") -> Iterator[tuple[str, Node]]:

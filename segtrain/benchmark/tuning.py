@@ -1,7 +1,6 @@
 """Tuning of an evaluation: its budget and training images, and the winners, saved as ordinary segmenters."""
 
 import logging
-import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from math import isnan
@@ -20,7 +19,7 @@ from segtrain.data.open_data import open_data
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
-from segtrain.nodes import as_yaml, quote_override
+from segtrain.nodes import as_yaml, quote_override, shell_line
 from segtrain.segmenters import Segmenter
 from segtrain.stopping import finishing_work, stop_if_asked, stop_requested
 from segtrain.values import TunedMetric
@@ -235,7 +234,7 @@ class Tuning:
         option = f"{name}_winner"
         search_path = quote_override(f"file://{self._folder.absolute()}")
         row = ["methods=none", f"hydra.searchpath=[{search_path}]", f"+segmenter@segmenters.{name}={option}"]
-        command = shlex.join([*self._command, *row])
+        command = shell_line([*self._command, *row])
         head = f"# {command}\n# Found for {name}: {outcome}.\n"
         write_atomically(self._folder / "segmenter" / f"{option}.yaml", head + as_yaml(node))
 

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import shlex
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from omegaconf import OmegaConf
 
 from segtrain.cli.hydra_options import is_sweep
 from segtrain.io import naming, one_line, without_controls
-from segtrain.nodes import quote_override
+from segtrain.nodes import quote_override, shell_line
 from segtrain.training.sweep_journal import settings_of
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Command:
         Args:
             more: further arguments.
         """
-        return shlex.join([*self.program, *self.arguments, *more])
+        return shell_line([*self.program, *self.arguments, *more])
 
     def line_with(self, **settings: str) -> str:
         """Return the command as it is typed in a shell, with some settings replaced; of a sweep, that of this job.
@@ -68,7 +67,7 @@ class Command:
         """
         own = self.overrides if is_sweep(self.arguments) else self.arguments
         given = [f"{key}={quote_override(value)}" for key, value in settings.items()]
-        return shlex.join([*self.program, *without_keys(own, settings), *given])
+        return shell_line([*self.program, *without_keys(own, settings), *given])
 
     def line_of_sweep(self, folder: Path) -> str:
         """Return the command of the sweep that this job is part of, as it goes on in its folder.
@@ -80,7 +79,7 @@ class Command:
         'python train.py -m seed=0,1 output_dir=runs/a'
         """
         kept = without_keys(self.arguments, OF_THE_PLACE)
-        return shlex.join([*self.program, *kept, f"output_dir={quote_override(str(folder))}"])
+        return shell_line([*self.program, *kept, f"output_dir={quote_override(str(folder))}"])
 
     def given_settings(self) -> dict[str, str | float]:
         """Return what the command sets of the experiment, by key: its name, and what differs from its preset.

@@ -4,7 +4,6 @@ import itertools
 import logging
 import math
 import os
-import shlex
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from segtrain.cli.optuna_sweeper import is_search, space_of
 from segtrain.cli.sweep_study import STUDY, why_pruned
 from segtrain.errors import SegtrainError
 from segtrain.io import one_line
+from segtrain.nodes import shell_line
 from segtrain.stopping import Stopped
 from segtrain.training.sweep_journal import (
     JOURNAL,
@@ -153,7 +153,7 @@ class SweepCallback(Callback):
         job = best_job(jobs)
         if job is None:
             return ["No finished job of the search has a value."]
-        line = f"{self._program} {shlex.join(without_keys(job.overrides, OF_THE_PLACE))}".rstrip()
+        line = f"{self._program} {shell_line(without_keys(job.overrides, OF_THE_PLACE))}".rstrip()
         best = f"Best: job {job.number}, {job.monitor} {job.value:.4f}{self._told(job)}"
         return [best, f"Train with its settings: {line}"]
 

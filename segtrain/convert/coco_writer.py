@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 import segtrain
+from segtrain.console import counted
 from segtrain.convert.labelled import LabelledImage, Tally
 from segtrain.convert.preparation import DrawnObject, drawn_objects
 from segtrain.io import write_atomically
@@ -44,8 +45,8 @@ class Written:
         how = ", ".join(f"{count:,} {form}" for count, form in forms if count)
         classes = ", ".join(f"{name} {count:,}" for name, count in self.counts.items())
         empty = f" ({self.empty:,} without objects)" if self.empty else ""
-        objects = f"{total:,} objects" + (f": {how}" if total else "")
-        return f"written: {self.path}, {self.images:,} images{empty}, {objects}; classes: {classes}"
+        objects = counted(total, "object") + (f": {how}" if total else "")
+        return f"written: {self.path}, {counted(self.images, 'image')}{empty}, {objects}; classes: {classes}"
 
 
 def write_coco(

@@ -1,11 +1,10 @@
 """The ``convert`` command: labels of other tools to COCO json."""
 
 import argparse
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from segtrain.console import CommandParser, print_text, with_progress
+from segtrain.console import CommandParser, counted, print_text, with_progress
 from segtrain.convert.coco_writer import write_coco
 from segtrain.convert.formats import FORMATS, WRITERS, choose_format
 from segtrain.convert.label_files import read_text
@@ -16,7 +15,7 @@ from segtrain.data.check.command import main as check
 from segtrain.data.foreign.source_files import is_file
 from segtrain.errors import SegtrainError
 from segtrain.io import common_folder, expand_path
-from segtrain.nodes import quote_override
+from segtrain.nodes import quote_override, shell_line
 
 Parts = Mapping[str, Sequence[LabelledImage]]
 
@@ -57,7 +56,7 @@ def _write_other(to: str, parts: Parts, categories: Sequence[str], out: Path, ta
     _write_held(parts, out)
     write()
     count = sum(map(len, parts.values()))
-    print_text("\n".join([*tally.lines(), f"written: {out}, {count:,} images as {to}"]))
+    print_text("\n".join([*tally.lines(), f"written: {out}, {counted(count, 'image')} as {to}"]))
     return 0
 
 
@@ -84,7 +83,7 @@ def _folder_of_held(out: Path) -> Path:
 
 def _write_held(parts: Parts, out: Path) -> None:
     if count := write_held([image for images in parts.values() for image in images]):
-        print_text(f"written: {_folder_of_held(out)}, {count:,} images that the labels hold")
+        print_text(f"written: {_folder_of_held(out)}, {counted(count, 'image')} that the labels hold")
 
 
 def _classes(given: str | None) -> list[str] | None:
@@ -107,7 +106,7 @@ def _training_command(outs: Mapping[str, Path], folder: Path) -> str:
         settings = {"data.train_annotations": str(_shown_path(next(iter(outs.values())))), "data.val_fraction": "0.2"}
     settings["data.train_images"] = str(_shown_path(folder))
     given = [f"{key}={quote_override(value)}" for key, value in settings.items()]
-    return shlex.join(["segtrain", "train", "experiment=finetune", *given])
+    return shell_line(["segtrain", "train", "experiment=finetune", *given])
 
 
 def _shown(name: str, items: Sequence[object]) -> object:
