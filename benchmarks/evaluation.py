@@ -26,7 +26,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from unittest.mock import patch
@@ -160,7 +159,12 @@ def main(options: argparse.Namespace) -> None:
     ]
     parts = [
         Row(
-            f"evaluation_{stage}", f"part of it; {spent.processor:.1f} s of processor time", "s", spent.clock, None, inf
+            f"evaluation_{stage}",
+            f"part of it; {spent.processor:.1f} s of processor time",
+            "s",
+            spent.clock,
+            None,
+            None,
         )
         for stage, spent in times.items()
     ]

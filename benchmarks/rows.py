@@ -17,7 +17,8 @@ class Row:
         unit: unit of the two medians, such as ``ms``.
         ours: median of our side.
         stock: median of the other side; None where the bound is on ours alone.
-        bound: least ratio by which ours must be better than stock; without a stock side, the largest value of ours.
+        bound: least ratio by which ours must be better than stock; without a stock side, the largest value of ours;
+            None for a figure that is only shown, such as a part of another one.
         greater: True if greater values are better, as with images per second; without a stock side ``bound`` is then
             the least value of ours.
         beside: median of the other side where the bound is on ours alone, for the reader.
@@ -28,7 +29,7 @@ class Row:
     unit: str
     ours: float
     stock: float | None
-    bound: float
+    bound: float | None
     greater: bool = False
     beside: float | None = None
 
@@ -46,8 +47,10 @@ class Row:
         return better / worse if worse > 0 else math.inf
 
     @property
-    def margin(self) -> float:
-        """Ratio by which the row is better than its bound; the bound holds from 1 on."""
+    def margin(self) -> float | None:
+        """Ratio by which the row is better than its bound; the bound holds from 1 on. None without a bound."""
+        if self.bound is None:
+            return None
         if self.stock is not None and self.ratio is not None:
             reached, least = self.ratio, self.bound
         else:
@@ -58,6 +61,8 @@ class Row:
     def miss(self) -> str | None:
         """Description of a missed bound; None if it holds."""
         ratio, bound = self.ratio, self.bound
+        if bound is None:
+            return None
         if self.stock is not None and ratio is not None:
             return None if ratio >= bound else f"{self.name}: {ratio:.2f}x, {bound:g}x is the least"
         held = self.ours >= bound if self.greater else self.ours <= bound
@@ -82,8 +87,13 @@ def cells(row: Row) -> tuple[str, ...]:
         return f"{value:.4g} {row.unit}"
 
     other, ratio = "" if row.other is None else amount(row.other), "" if row.ratio is None else f"{row.ratio:.2f}x"
-    bound = f"≥ {row.bound:g}x" if row.stock is not None else f"{'≥' if row.greater else '≤'} {amount(row.bound)}"
-    return row.name, amount(row.ours), other, ratio, bound, row.what
+    return row.name, amount(row.ours), other, ratio, _bound(row), row.what
+
+
+def _bound(row: Row) -> str:
+    if row.bound is None:
+        return ""
+    return f"≥ {row.bound:g}x" if row.stock is not None else f"{'≥' if row.greater else '≤'} {row.bound:.4g} {row.unit}"
 
 
 def write_json(rows: Iterable[Row], path: Path) -> None:

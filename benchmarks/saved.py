@@ -78,8 +78,10 @@ def _line(row: Row) -> tuple[str, ...]:
 
 
 def _verdict(row: Row) -> str:
-    """State whether the bound holds, and by how much."""
+    """State whether the bound holds, and by how much; nothing without a bound."""
     share = row.margin
+    if share is None:
+        return ""
     if row.miss:
         return f"**missed by {1 - share:.1%}**"
     return f"held by {share - 1:.0%}" if share < 2 else f"held {share:.3g} times over"

@@ -23,7 +23,9 @@ from tests.helpers.scripts import write_data
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
-def row(ours: float, stock: float | None, bound: float, greater: bool = False, beside: float | None = None) -> Row:
+def row(
+    ours: float, stock: float | None, bound: float | None, greater: bool = False, beside: float | None = None
+) -> Row:
     return Row("r", "what", "ms", ours, stock, bound, greater, beside)
 
 
@@ -41,6 +43,7 @@ def row(ours: float, stock: float | None, bound: float, greater: bool = False, b
         (row(29, None, 30, greater=True), None, False),
         (row(0.6, None, 0.54, greater=True, beside=0.15), 4, True),
         (row(0.5, None, 0.54, greater=True, beside=0.1), 5, False),
+        (row(1e9, None, None), None, True),
     ],
 )
 def test_bounds(measured: Row, ratio: float | None, held: bool) -> None:
@@ -113,6 +116,7 @@ SAVED = [
     Row("slow", "a file", "s", 40, None, 30),
     Row("rate", "a\nstream", "images/s", 12, None, 10, greater=True),
     Row("quality", "nuclei", "AP", 0.6, None, 0.54, greater=True, beside=0.15),
+    Row("part", "part of it", "s", 3, None, None),
 ]
 
 
@@ -127,12 +131,13 @@ def test_saved_rows_say_what_was_held(tmp_path: Path) -> None:
     assert f"- measured: {date.today().isoformat()}, medians of 7, torch threads: {torch.get_num_threads()}" in section
     assert f"torch {torch.__version__.partition('+')[0]}" in section
     assert f"{os.cpu_count()} cores" in section
-    assert section.splitlines()[-5:] == [
+    assert section.splitlines()[-6:] == [
         "| `fast` | an image | 2 ms | 10 ms | 5.00x | ≥ 4x | held by 25% |",
         r"| `faster` | files \| folders | 1 ms | 40 ms | 40.00x | ≥ 4x | held 10 times over |",
         "| `slow` | a file | 40 s |  |  | ≤ 30 s | **missed by 25.0%** |",
         "| `rate` | a stream | 12 images/s |  |  | ≥ 10 images/s | held by 20% |",
         "| `quality` | nuclei | 0.6 AP | 0.15 AP | 4.00x | ≥ 0.54 AP | held by 11% |",
+        "| `part` | part of it | 3 s |  |  |  |  |",
     ]
 
 
