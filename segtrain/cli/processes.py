@@ -1,5 +1,6 @@
 """Commands in several processes: the first one composes and checks the configuration, the others follow it."""
 
+import json
 import logging
 import os
 import re
@@ -135,6 +136,8 @@ def remember(folder: Path) -> None:
         from segtrain import distributed
 
         distributed.keep("folder", str(folder))
+        if distributed.kept("earlier") is None:
+            distributed.keep("earlier", json.dumps(_begun(folder)))
 
 
 def continued(arguments: Sequence[str]) -> list[str]:
@@ -150,11 +153,18 @@ def continued(arguments: Sequence[str]) -> list[str]:
     folder = distributed.kept("folder")
     if folder is None:
         return list(arguments)
-    begun = ("checkpoints/last.pt", ".unfinished")
-    own = [path for name in begun for pattern in ("", "*/") for path in Path(folder).glob(f"{pattern}{name}")]
+    # A run that these processes replace is there again if they have ended before they saved anything.
+    own = _begun(Path(folder)).items() - json.loads(distributed.kept("earlier") or "{}").items()
     settings = {"output_dir": quote_override(folder), **({"resume": "auto"} if own else {})}
     kept = [argument for argument in arguments if re.split("[.=]", argument.lstrip("+"))[0] not in settings]
     return [*kept, *(f"{key}={value}" for key, value in settings.items())]
+
+
+def _begun(folder: Path) -> dict[str, int]:
+    """Return the files that tell of a run in a folder, or in those of the jobs of a sweep, with their times."""
+    names = "checkpoints/last.pt", ".unfinished"
+    found = [path for name in names for below in ("", "[!.]*/") for path in folder.glob(f"{below}{name}")]
+    return {str(path): path.stat().st_mtime_ns for path in found}
 
 
 def _nothing() -> Job | None:

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributed import HashStore
 
-from segtrain.cli.processes import program_of
+from segtrain import distributed
+from segtrain.cli.processes import continued, program_of, remember
+from segtrain.io import write_atomically
 from tests.helpers.processes import finished, torchrun, wait_until, workers_of
 from tests.helpers.scripts import SMALL_NETWORK, data_of, run, write_data
 
@@ -42,6 +45,22 @@ def test_the_command_that_goes_on_names_torchrun(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
     words = "torchrun --nproc_per_node=8 --no-python segtrain train"
     assert " ".join(program_of(("segtrain", "train"))) == words
+
+
+def test_a_run_is_not_taken_for_the_one_that_it_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is started again before it has saved anything."""
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(distributed, "_store", HashStore())
+    last = tmp_path / "checkpoints" / "last.pt"
+    write_atomically(last, "of the earlier run")
+    arguments = ["overwrite=true", f"output_dir={tmp_path}"]
+    for _ in range(2):
+        assert continued(arguments) == arguments
+        remember(tmp_path)
+    write_atomically(last, "of this run")
+    remember(tmp_path)
+    assert continued(arguments) == [*arguments, "resume=auto"]
 
 
 @pytest.mark.slow
