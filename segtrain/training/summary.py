@@ -85,7 +85,10 @@ def describe_run(
         factors = [segmenter.input_scale(image.height, image.width) for image in index.images]
         for finding in check_visibility(index, factors, segmenter.stride):
             logger.info(f"train, note: {finding.line}")
-        for line in advise(index, segmenter, max_dets).lines:
+        advice = advise(index, segmenter, max_dets)
+        if advice.facts:
+            logger.info(f"train: {advice.facts}")
+        for line in advice.lines:
             logger.info(f"train, advice: {line}")
     windows = tiled(segmenter).summarise(splits["val"].index.images.sizes)
     if windows.cut:

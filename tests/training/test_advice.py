@@ -62,6 +62,8 @@ def test_nothing_is_said_where_nothing_is_to_be_done(tmp_path: Path) -> None:
     assert advice.lines == []
     assert advice.side == (32.0, 32.0, 32.0)
     assert advice.recall_at_background == 1.0
+    assert advice.tile is None
+    assert advice.facts.startswith("20 objects of 32 to 32 pixels at the network's input (median 32); best possible ")
     assert json.loads(json.dumps(advice.to_plain()))["most_objects"] == 20
 
 
@@ -81,7 +83,8 @@ def test_other_anchors_or_larger_inputs_are_suggested_for_small_objects(tmp_path
 def test_crowded_images_are_compared_with_limits(tmp_path: Path) -> None:
     lines = advise(index_of(tmp_path, 16, objects=120), Network(proposals=130), max_dets=100).lines
     assert lines == [
-        "1 image with more objects than data.max_dets=100, up to 120: data.max_dets=200 finds them all",
+        "1 image with more objects than data.max_dets=100, up to 120: data.max_dets=200 finds them all, and so do "
+        "windows with fewer, segmenter.tile=128",
         "up to 120 objects in an image, and 130 proposals: segmenter.rpn_proposals_test=300 leaves room for those that "
         "overlap",
     ]
@@ -92,6 +95,14 @@ def test_shrunk_images_are_told_and_limits_of_windows_are_not_theirs(tmp_path: P
     assert (advice.shrunk_images, advice.crowded_images) == (1, 0)
     (line,) = advice.lines
     assert line.startswith("1 image trained whole would be shrunk, to 0.25 of the network's scale at the least")
+
+
+def test_windows_are_not_shrunk_hold_the_objects_and_overlap_by_their_size(tmp_path: Path) -> None:
+    advice = advise(index_of(tmp_path, 32, objects=120, image=800), Network(), max_dets=100)
+    assert advice.tile == 192  # of 200 pixels that enter the network at twice their size
+    crop = "augmentation.transforms.crop"
+    assert f"(augmentation=fixed_crop {crop}.height=192 {crop}.width=192 segmenter.tile=192)" in advice.lines[0]
+    assert advise(index_of(tmp_path, 64, image=800), Network(), max_dets=100).tile is None  # overlap of 50 pixels
 
 
 def test_data_without_objects_have_no_advice(tmp_path: Path) -> None:

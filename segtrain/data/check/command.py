@@ -221,6 +221,8 @@ def _show(report: CheckReport, options: argparse.Namespace) -> None:
 def _show_advice(advice: Mapping[str, Any]) -> None:
     """Print what is to be done so that data and network suit each other."""
     console = Console(highlight=False)
+    if advice["facts"]:
+        console.print(Text(f"{advice['model']}: {advice['facts']}"), soft_wrap=True)
     if not advice["lines"]:
         console.print(Text(f"Nothing to change for {advice['model']}."), soft_wrap=True)
     for line in advice["lines"]:
