@@ -498,6 +498,12 @@ def test_an_evaluation_that_is_stopped_keeps_its_rows(
     }
     assert (tmp_path / "report" / "unfinished" / "predictions" / "a.json").read_text() == kept
     assert not (tmp_path / "report" / ".unfinished").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr("segtrain.cli.evaluate.write_report", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        stopped = run("evaluate", *arguments, "overwrite=true", folder=tmp_path)
+    assert stopped.code == 143
+    assert "stopped with 2 of 2 rows segmented and 2 analysed; " in stopped.err
+    assert stopped.err.rstrip().endswith("report resume=auto")
 
 
 def numbers(folder: Path) -> dict[str, Any]:
