@@ -130,9 +130,9 @@ class SweepCallback(Callback):
         folder = Path(config.hydra.sweep.dir)
         jobs = read_journal(folder, ended=True)
         _write(folder, jobs)
-        from segtrain.report.sweep_table import PAGE, terminal_table
+        from segtrain.report.sweep_table import PAGE, SweepTable
 
-        show(terminal_table(jobs))
+        show(SweepTable(jobs))
         for job in jobs:
             if job.state == "failed":
                 show(f"job {job.number} has failed: {job.error}")

@@ -2,10 +2,13 @@
 
 import csv
 import io
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -20,6 +23,7 @@ from segtrain.training.sweep_journal import (
     differing_keys,
     group_jobs,
     monitor_of,
+    short_key,
 )
 
 CSV, PAGE = "sweep.csv", "sweep.html"
@@ -59,28 +63,58 @@ def csv_text(jobs: Sequence[SweepJob]) -> str:
     return stream.getvalue()
 
 
-def terminal_table(jobs: Sequence[SweepJob]) -> RichTable:
-    """Make a table of the settings of a sweep, the best mean first, jobs that differ in their seed in one row."""
-    groups = group_jobs(jobs)
-    keys = list(groups[0].settings) if groups else []
-    several = any(len(group.jobs) > 1 for group in groups)
-    title = title_of(monitor_of(jobs))
-    caption = f"{title}: mean of the seeds ± standard deviation" if several else None
-    table = RichTable(
-        title=f"Sweep: {describe_states(jobs)}", title_justify="left", caption=caption, caption_justify="left",
-        header_style="bold", box=SIMPLE_HEAD,
-    )  # fmt: skip
-    for key in keys or ["settings"]:
-        table.add_column(key, overflow="fold")
-    for name in (title, "minutes"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("state")
-    for place, group in enumerate(groups):
-        best = place == 0 and group.mean is not None and len(groups) > 1
-        settings = [Text(value) for value in group.settings.values()] or [Text("all alike")]
-        value = Text(value_text(group), style="bold green" if best else "")
-        table.add_row(*settings, value, f"{group.minutes:.1f}", Text(group.state))
-    return table
+class SweepTable:
+    """Table of the settings of a sweep, the best mean first, jobs that differ in their seed in one row.
+
+    A terminal that is too narrow for a column of each setting shows them in one column, by their short names.
+
+    Args:
+        jobs: jobs that have begun.
+
+    >>> from rich.console import Console
+    >>> jobs = [SweepJob(n, [f"optimizer.lr={n}e-3"], "finished", str(n), n / 10, 1.0) for n in (1, 2)]
+    >>> Console(width=50).print(SweepTable(jobs))  # doctest: +NORMALIZE_WHITESPACE
+    Sweep: 2 finished
+    <BLANKLINE>
+      lr     mask AP   minutes   state
+     ───────────────────────────────────────
+      2e-3     0.200       1.0   1 finished
+      1e-3     0.100       1.0   1 finished
+    <BLANKLINE>
+    """
+
+    def __init__(self, jobs: Sequence[SweepJob]) -> None:
+        self._groups = group_jobs(jobs)
+        self._title = f"Sweep: {describe_states(jobs)}"
+        self._metric = title_of(monitor_of(jobs))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        keys = list(self._groups[0].settings) if self._groups else []
+        table = self._table({short_key(key, keys): [group.settings[key] for group in self._groups] for key in keys})
+        unlimited = options.update(max_width=sys.maxsize)
+        if not keys or Measurement.get(console, unlimited, table).maximum > options.max_width:
+            table = self._table({"settings": [group.name if keys else "all alike" for group in self._groups]})
+        yield table
+
+    def _table(self, settings: Mapping[str, Sequence[str]]) -> RichTable:
+        """Make a table with a column for each of the settings."""
+        several = any(len(group.jobs) > 1 for group in self._groups)
+        caption = f"{self._metric}: mean of the seeds ± standard deviation" if several else None
+        table = RichTable(
+            title=self._title, title_justify="left", caption=caption, caption_justify="left", header_style="bold",
+            box=SIMPLE_HEAD,
+        )  # fmt: skip
+        for key in settings:
+            table.add_column(key, overflow="fold")
+        for name in (self._metric, "minutes"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("state", no_wrap=True)
+        for place, group in enumerate(self._groups):
+            best = place == 0 and group.mean is not None and len(self._groups) > 1
+            value = Text(value_text(group), style="bold green" if best else "")
+            own = [Text(values[place]) for values in settings.values()]
+            table.add_row(*own, value, f"{group.minutes:.1f}", Text(group.state))
+        return table
 
 
 def value_text(group: SweepGroup) -> str:

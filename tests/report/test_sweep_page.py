@@ -1,12 +1,15 @@
 """The page of a sweep: every job is on it, what failed has its error, and nothing is drawn of what has no value."""
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rich.console import Console
+
 from segtrain.report.sweep_page import sweep_page
-from segtrain.report.sweep_table import csv_text, terminal_table
+from segtrain.report.sweep_table import SweepTable, csv_text
 from segtrain.training.sweep_journal import SweepJob
 
 
@@ -64,5 +67,22 @@ def test_tables_rank_by_the_number_that_the_trainings_follow(tmp_path: Path) -> 
     assert ">validation loss</text>" in drawn
     assert csv_text(losses).splitlines()[0].split(",")[:4] == ["job", "optimizer.lr", "seed", "loss"]
     assert [line.split(",")[0] for line in csv_text(losses).splitlines()[1:]] == ["0", "1", "2", "3"]
-    columns = [str(column.header) for column in terminal_table(losses).columns]
-    assert columns == ["optimizer.lr", "validation loss", "minutes", "state"]
+    assert printed(losses, 80)[2].split("   ") == ["  lr", "  validation loss", "minutes", "state"]
+
+
+def printed(found: Sequence[SweepJob], width: int) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(SweepTable(found))
+    return [line.rstrip() for line in console.export_text().splitlines()]
+
+
+def test_a_narrow_terminal_shows_the_settings_in_one_column() -> None:
+    keys = ["optimizer.weight_decay", "trainer.ema_decay", "segmenter.rois_per_image", "augmentation"]
+    found = [SweepJob(n, [f"{key}=0.{n}123456" for key in keys], "finished", str(n), n / 10) for n in range(2)]
+    lines = printed(found, 80)
+    assert lines[2].split() == ["settings", "mask", "AP", "minutes", "state"]
+    assert "  weight_decay=0.1123456 ema_decay=0.1123456" in lines[4]
+    assert lines[4].split()[-4:] == ["0.100", "0.0", "1", "finished"]
+    assert printed(found, 120)[2].split()[:3] == ["weight_decay", "ema_decay", "rois_per_image"]
+    alike = [SweepJob(n, [f"seed={n}"], "finished", str(n), 0.5) for n in range(2)]
+    assert "  all alike" in printed(alike, 80)[4]
