@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # What draws, and torch, are imported when a page is written: a check without one starts faster.
 _SELECTED = 8  # images with the most, and with the smallest objects
+_DRAWN = 4  # augmented images that tell whether a training sees crops
 _MARK = b'content="segtrain check"'  # of pages that may be replaced
 
 
@@ -53,23 +54,20 @@ def require_writable(path: Path) -> None:
         raise SegtrainError(f"{path}: exists already, and is no page of segtrain check; choose another name")
 
 
-def write_page(path: Path, checked: CheckedSet, checkpoint: Path | None, experiment: str | None) -> None:
+def write_page(path: Path, checked: CheckedSet, network: NetworkInput | None, advice: Mapping[str, Any] | None) -> None:
     """Write the page of a check.
 
     Args:
         path: path of the page.
         checked: data set and the result of its check.
-        checkpoint: a run's folder or a checkpoint, whose network's input the images show; None for none.
-        experiment: name of an experiment, whose network's input the images show; None for none.
-
-    Raises:
-        SegtrainError: there is no such checkpoint or experiment.
+        network: network whose input the images show; None for none.
+        advice: comparison of the data with it, see `advise`; None without one.
     """
     from segtrain.report.check_page import SheetImage, check_page
     from segtrain.report.data_figures import DataFigures
 
     settings, report, index = checked.settings, checked.report, checked.index
-    network, sheets, figures = _network(settings, checkpoint, experiment), dict[str, list[SheetImage]](), None
+    sheets, figures = dict[str, list[SheetImage]](), None
     if index is not None:
         seen = settings if network is None else network.settings
         reader = settled_reader(seen, index)
@@ -81,34 +79,40 @@ def write_page(path: Path, checked: CheckedSet, checkpoint: Path | None, experim
         errors = f"{report.errors:,} error{'s' * (report.errors != 1)}"
         summary += f": {counts['images']:,} images, {counts['annotations']:,} annotations, {errors}"
     title = printable(settings.annotations.name)
-    page = check_page(report, title, summary, sheets, "" if network is None else network.name, figures)
+    page = check_page(report, title, summary, sheets, "" if network is None else network.name, figures, advice)
     write_atomically(path, without_controls(page))
 
 
-def advise(checked: CheckedSet, checkpoint: Path | None, experiment: str | None) -> dict[str, Any]:
+def advise(checked: CheckedSet, network: NetworkInput) -> dict[str, Any]:
     """Compare the data with a network: numbers by name, and ``lines`` that say what is to be done.
 
     Args:
         checked: data set and the result of its check; at least one image can be used.
-        checkpoint: a run's folder or a checkpoint; None for none.
-        experiment: name of an experiment; None for none.
-
-    Raises:
-        SegtrainError: there is no such checkpoint or experiment.
+        network: network that is to be trained, or was trained, on such data.
     """
     from segtrain.training.advice import advise as compare
 
-    network = _network(checked.settings, checkpoint, experiment)
-    assert network is not None
     assert checked.index is not None
     return {"model": network.name} | compare(checked.index, network.network, network.max_dets).to_plain()
 
 
-def _network(settings: CheckSettings, checkpoint: Path | None, experiment: str | None) -> NetworkInput | None:
-    """Build the network that the options name; None without one."""
+def open_network(checked: CheckedSet, checkpoint: Path | None, experiment: str | None) -> NetworkInput | None:
+    """Build the network that the options name.
+
+    Args:
+        checked: data set and the result of its check.
+        checkpoint: a run's folder or a checkpoint; None for none.
+        experiment: name of an experiment; None for none.
+
+    Returns:
+        None without one.
+
+    Raises:
+        SegtrainError: there is no such checkpoint or experiment.
+    """
     if checkpoint is not None:
-        return _of_checkpoint(settings, checkpoint)
-    return None if experiment is None else _of_experiment(settings, experiment)
+        return _of_checkpoint(checked.settings, checkpoint)
+    return None if experiment is None else _of_experiment(checked, experiment)
 
 
 def _sheets(report: CheckReport, index: CocoIndex) -> dict[str, list[int]]:
@@ -162,13 +166,27 @@ def _of_checkpoint(settings: CheckSettings, path: Path) -> NetworkInput:
     return NetworkInput(f"the network of {printable(file)}", adapted, segmenter, checkpoint.max_dets)
 
 
-def _of_experiment(settings: CheckSettings, name: str) -> NetworkInput:
+def _of_experiment(checked: CheckedSet, name: str) -> NetworkInput:
+    """Build the network of an experiment; it knows the images as its training would see them, in crops or whole."""
     from segtrain.cli.launch import compose_runs
+    from segtrain.data.dataset import CocoDataset
+    from segtrain.nodes import build
+    from segtrain.segmenters.inputs import KnownInputs
     from segtrain.training.checkpoint import build_trainable
+    from segtrain.training.summary import first_samples
 
     (config,) = compose_runs("train", [f"experiment={name}"])
     segmenter = build_trainable(config["segmenter"], ["object"], initialise=False)
-    adapted = _with_settings(settings, config["data"], config["data"]["intensity"])
+    adapted, index = _with_settings(checked.settings, config["data"], config["data"]["intensity"]), checked.index
+    if index is not None and len(index.images):
+        dataset = CocoDataset(
+            index, settled_reader(adapted, index), build(config["augmentation"]), seed=0, on_bad_image="skip"
+        )
+
+        def drawn() -> list[tuple[int, int]]:
+            return [(int(image.shape[1]), int(image.shape[2])) for image in first_samples(dataset, _DRAWN)[0]]
+
+        segmenter.inputs = KnownInputs.of(segmenter.input_scale, index.images.sizes, [], drawn)
     return NetworkInput(f"the network of experiment={name}", adapted, segmenter, config["data"]["max_dets"])
 
 

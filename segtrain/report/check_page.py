@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -72,6 +73,7 @@ def check_page(
     sheets: Mapping[str, Sequence[SheetImage]],
     seen_by: str,
     figures: DataFigures | None,
+    advice: Mapping[str, Any] | None = None,
 ) -> str:
     """Write the page of a check as self-contained HTML.
 
@@ -82,6 +84,7 @@ def check_page(
         sheets: images of each contact sheet by its title.
         seen_by: network whose input the images show; "" for images as they are read.
         figures: figures of the data; None if nothing of them can be used.
+        advice: comparison of the data with a network: ``model``, ``facts`` and ``lines``; None without one.
     """
     return (
         page_environment()
@@ -96,5 +99,6 @@ def check_page(
             figures=figures,
             most=max((category.objects for category in report.categories), default=0) or 1,
             seen_by=seen_by,
+            advice=advice,
         )
     )

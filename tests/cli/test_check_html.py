@@ -7,15 +7,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
-from segtrain.cli import check_html
+from segtrain.cli import check_html, launch
 from segtrain.cli.main import main
 from segtrain.data.check import command
+from segtrain.training import checkpoint
 from tests.conftest import Workplace
 from tests.helpers.scripts import write_data
 
@@ -69,6 +71,8 @@ def test_a_network_sees_them_at_its_own_resolution(data: Path, tmp_path: Path) -
     page = (tmp_path / "page.html").read_text()
     assert "As the network of experiment=nuclei sees them" in page
     assert "48x48, input 96x96" in page
+    assert "For the network of experiment=nuclei." in page  # the file states no boxes
+    assert "<p>Nothing to change.</p>" in page
 
 
 def test_advice_for_a_network_is_printed(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,6 +82,32 @@ def test_advice_for_a_network_is_printed(data: Path, capsys: pytest.CaptureFixtu
     assert main([*arguments, "--json"]) == 0
     advice = json.loads(capsys.readouterr().out)["advice"]
     assert (advice["lines"], advice["crowded_images"]) == ([], 0)
+
+
+def test_an_experiment_that_trains_on_crops_is_not_told_to_do_so(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole images would be shrunk to 16 pixels."""
+    built = checkpoint.build_trainable
+    monkeypatch.setattr(
+        checkpoint, "build_trainable", lambda node, *rest, **more: built({**node, "max_size": 16}, *rest, **more)
+    )
+    arguments = ["check", str(data / "train.json"), str(data / "train"), "--json", "--model"]
+    shrunk = []
+    for experiment, height in (("demo", None), ("nuclei", 6)):
+        if height is not None:
+            composed = launch.compose_runs
+
+            def with_small_crops(*given: object, composed: Any = composed) -> object:
+                (config,) = composed(*given)
+                config["augmentation"]["transforms"]["crop"] |= {"height": 6, "width": 6}
+                return [config]
+
+            monkeypatch.setattr(launch, "compose_runs", with_small_crops)
+        main([*arguments, experiment])
+        shrunk.append(json.loads(capsys.readouterr().out)["advice"]["shrunk_images"])
+    assert shrunk[0] > 0
+    assert shrunk[1] == 0
 
 
 def test_a_checkpoint_sees_them_with_its_settings(workplace: Workplace, data: Path, tmp_path: Path) -> None:

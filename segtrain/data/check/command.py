@@ -74,11 +74,14 @@ class Page(Protocol):
     def require_writable(self, path: Path) -> None:
         """Raise an error if the page would replace a file that is not an earlier page."""
 
-    def write_page(self, path: Path, checked: CheckedSet, checkpoint: Path | None, experiment: str | None) -> None:
-        """Write the page."""
+    def open_network(self, checked: CheckedSet, checkpoint: Path | None, experiment: str | None) -> Any:
+        """Load the network that the options name; None without one."""
 
-    def advise(self, checked: CheckedSet, checkpoint: Path | None, experiment: str | None) -> dict[str, Any]:
+    def advise(self, checked: CheckedSet, network: Any) -> dict[str, Any]:
         """Compare the data with a network."""
+
+    def write_page(self, path: Path, checked: CheckedSet, network: Any, advice: Mapping[str, Any] | None) -> None:
+        """Write the page."""
 
 
 def main(arguments: Sequence[str] | None = None, page: Page | None = None) -> int:
@@ -102,13 +105,14 @@ def main(arguments: Sequence[str] | None = None, page: Page | None = None) -> in
         report, index = checked.report, checked.index
         if not options.json:
             _show(report, options)
+        network = None if page is None else page.open_network(checked, options.checkpoint, options.experiment)
         advice = None
-        if (options.checkpoint or options.experiment) and index is not None and page is not None:
-            advice = page.advise(checked, options.checkpoint, options.experiment)
+        if network is not None and index is not None and page is not None:
+            advice = page.advise(checked, network)
             if not options.json:
                 _show_advice(advice)
         if options.html and page is not None:
-            page.write_page(options.html, checked, options.checkpoint, options.experiment)
+            page.write_page(options.html, checked, network, advice)
         fixed = None
         if options.fix and index:
             if index.rules.frame == "stored" and index.issues["frame"].count:  # the table shows the file as it is
