@@ -64,7 +64,7 @@ def csv_text(jobs: Sequence[SweepJob]) -> str:
 
 
 class SweepTable:
-    """Table of the settings of a sweep, the best mean first, jobs that differ in their seed in one row.
+    """Table of the settings of a sweep, the best mean first, jobs that differ in seed or fold in one row.
 
     A terminal that is too narrow for a column of each setting shows them in one column, by their short names.
 
@@ -99,7 +99,7 @@ class SweepTable:
     def _table(self, settings: Mapping[str, Sequence[str]]) -> RichTable:
         """Make a table with a column for each of the settings."""
         several = any(len(group.jobs) > 1 for group in self._groups)
-        caption = f"{self._metric}: mean of the seeds ± standard deviation" if several else None
+        caption = f"{self._metric}: mean of seeds or folds ± standard deviation" if several else None
         table = RichTable(
             title=self._title, title_justify="left", caption=caption, caption_justify="left", header_style="bold",
             box=SIMPLE_HEAD,

@@ -15,6 +15,7 @@ from segtrain.training.patience import sign_of
 
 JOURNAL = "sweep.jsonl"
 State = Literal["running", "finished", "pruned", "failed", "interrupted"]
+_REPEATED = ("seed", "data.fold")  # settings by which a training is repeated: none of their values is the better one
 # Settings of the command, which change nothing of what a job learns.
 _OF_THE_COMMAND = ("sweep.reference", "output_dir", "overwrite", "resume", "threads", "device", "logger", "hydra")
 
@@ -141,10 +142,10 @@ def require_equal(folder: Path, what: str, then: Mapping[str, str], now: Mapping
 
 @dataclass(frozen=True)
 class SweepGroup:
-    """Jobs that differ in their seed alone.
+    """Jobs that differ in their seed, or in the fold of a cross-validation, alone.
 
     Attributes:
-        settings: values of the settings that differ within the sweep, without the seed.
+        settings: values of the settings that differ within the sweep, without the seed and the fold.
         jobs: the jobs, by number.
     """
 
@@ -244,13 +245,13 @@ def differing_keys(jobs: Sequence[SweepJob]) -> list[str]:
 
 
 def group_jobs(jobs: Sequence[SweepJob]) -> list[SweepGroup]:
-    """Group jobs that differ in their seed alone, the best mean first, those without a value last.
+    """Group jobs that differ in their seed or fold alone, the best mean first, those without a value last.
 
     >>> jobs = [SweepJob(n, [f"lr={n // 2}", f"seed={n % 2}"], "finished", str(n), n / 10) for n in range(4)]
     >>> [(group.name, round(group.mean, 2), round(group.spread, 2)) for group in group_jobs(jobs)]
     [('lr=1', 0.25, 0.07), ('lr=0', 0.05, 0.07)]
     """
-    keys = [key for key in differing_keys(jobs) if key != "seed"]
+    keys = [key for key in differing_keys(jobs) if key not in _REPEATED]
     found: dict[tuple[str, ...], list[SweepJob]] = {}
     for job in jobs:
         found.setdefault(tuple(job.settings.get(key, "") for key in keys), []).append(job)

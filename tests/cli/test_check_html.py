@@ -84,6 +84,7 @@ def test_advice_for_a_network_is_printed(data: Path, capsys: pytest.CaptureFixtu
     assert (advice["lines"], advice["crowded_images"]) == ([], 0)
 
 
+@pytest.mark.slow
 def test_an_experiment_that_trains_on_crops_is_not_told_to_do_so(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,17 @@ def test_another_setting_is_refused_and_another_device_is_not(tmp_path: Path) ->
         require_same_settings(tmp_path, job(0, "running"), ["seed=0", "lr=1"])
 
 
+def test_folds_are_no_settings_to_choose_from() -> None:
+    folds = [
+        SweepJob(n, [f"lr={n // 3}", f"data.fold={n % 3}"], "finished", str(n), value)
+        for n, value in enumerate((0.1, 0.2, 0.6, 0.4, 0.4, 0.4))
+    ]
+    assert [(group.name, group.mean, len(group.jobs)) for group in group_jobs(folds)] == [
+        ("lr=1", pytest.approx(0.4), 3),
+        ("lr=0", pytest.approx(0.3), 3),
+    ]
+
+
 def test_failed_seeds_do_not_count_in_the_mean() -> None:
     jobs = [
         job(0, "finished", value=0.1),
