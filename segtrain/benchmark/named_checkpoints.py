@@ -11,11 +11,10 @@ from segtrain.console import counted
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
 from segtrain.training.checkpoint import checkpoint_file
-from segtrain.training.sweep_journal import JOURNAL, SweepJob, differing_keys, read_journal
+from segtrain.training.sweep_journal import SweepJob, differing_keys, is_sweep_folder, job_folders, read_journal
 
 logger = logging.getLogger(__name__)
 _STATES = {"failed": "has failed", "pruned": "was pruned"}
-_MULTIRUN = "multirun.yaml"  # that Hydra writes into the folder of every sweep
 
 
 class NamedCheckpoints(NamedTuple):
@@ -101,16 +100,14 @@ def _matched(path: Path) -> Iterator[_Run]:
 
 
 def _is_sweep(path: Path) -> bool:
-    return (
-        path.is_dir() and not _holds_checkpoint(path) and any((path / name).is_file() for name in (JOURNAL, _MULTIRUN))
-    )
+    return is_sweep_folder(path) and not _holds_checkpoint(path)
 
 
 def _jobs(sweep: Path) -> list[_Run]:
     """List the jobs of a sweep; of one without a journal, its numbered folders."""
     jobs = read_journal(sweep)
     if not jobs:
-        return [_checked(path) for path in _in_order(list(sweep.iterdir())) if path.is_dir() and path.name.isdigit()]
+        return [_checked(path) for path in job_folders(sweep)]
     keys = differing_keys(jobs)
     return [_job(sweep / job.folder, job, keys) for job in jobs]
 

@@ -10,6 +10,7 @@ from segtrain.errors import SegtrainError
 from segtrain.io import without_controls, write_atomically
 from segtrain.report.curves_page import curves_page
 from segtrain.training.run_history import METRICS, RunHistory
+from segtrain.training.sweep_journal import is_sweep_folder, job_folders
 
 PAGE = "curves.html"  # in the folder of a run
 _MARK = b'content="segtrain curves"'  # of pages that may be replaced
@@ -30,18 +31,43 @@ def main(arguments: Sequence[str]) -> int:
         SegtrainError: an argument is wrong, or a run has no numbers.
     """
     parser = CommandParser(prog="segtrain curves", description="Draw the curves of training runs, also while they run.")
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run, such as runs/train/NAME")
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="folder of a run, such as runs/train/NAME, or of a sweep"
+    )
     parser.add_argument("--out", type=Path, default=Path(PAGE), help=f"path of the page, by default ./{PAGE}")
     given = parser.parse_args(arguments)
     if given.out.is_dir() or (given.out.is_file() and _MARK not in given.out.read_bytes()[:1000]):
         raise SegtrainError(f"{given.out}: exists already, and is no page of segtrain curves; choose another --out")
-    folders = _named(given.runs)
-    runs = {name: RunHistory.read(folder) for name, folder in folders.items()}
-    if empty := [folders[name] for name, history in runs.items() if not history.series]:
-        raise SegtrainError(f"{empty[0]}: no numbers in {METRICS}; give the folder of a run, after its first steps")
-    write_atomically(given.out, without_controls(curves_page(runs)))
+    write_atomically(given.out, without_controls(curves_page(_read(given.runs))))
     print_text(f"Curves: {given.out}")
     return 0
+
+
+def _read(folders: Sequence[Path]) -> dict[str, RunHistory]:
+    """Read the numbers of runs by their names; jobs of sweeps without any are told and left out.
+
+    Raises:
+        SegtrainError: a run, or each job of a sweep, has no numbers.
+    """
+    found: dict[Path, RunHistory] = {}
+    for folder in folders:
+        history = RunHistory.read(folder)
+        if history.series:
+            found[folder] = history
+            continue
+        is_sweep = is_sweep_folder(folder)
+        of_jobs = {path: RunHistory.read(path) for path in job_folders(folder)} if is_sweep else {}
+        begun = {path: numbers for path, numbers in of_jobs.items() if numbers.series}
+        if not begun:
+            what = "no job has written numbers yet" if is_sweep else f"no numbers in {METRICS}"
+            raise SegtrainError(f"{folder}: {what}; give the folder of a run or of a sweep, after its first steps")
+        found |= begun
+        if missing := [path.name for path in of_jobs if path not in begun]:
+            print_text(f"{folder}: without numbers, left out: {', '.join(missing)}")
+    # Of a run that is named twice, one name is left.
+    named = _named(list(found))
+    by_path = {path.absolute(): history for path, history in found.items()}
+    return {name: by_path[path] for name, path in named.items()}
 
 
 def _named(folders: Sequence[Path]) -> Mapping[str, Path]:

@@ -14,6 +14,7 @@ from segtrain.locks import append_line
 from segtrain.training.patience import sign_of
 
 JOURNAL = "sweep.jsonl"
+_MULTIRUN = "multirun.yaml"  # that Hydra writes into the folder of every sweep
 State = Literal["running", "finished", "pruned", "failed", "interrupted"]
 _REPEATED = ("seed", "data.fold")  # settings by which a training is repeated: none of their values is the better one
 # Settings of the command, which change nothing of what a job learns.
@@ -103,6 +104,23 @@ def read_journal(folder: Path, *, ended: bool = False) -> list[SweepJob]:
         jobs[job.number] = replace(job, minutes=spent)
     found = [jobs[number] for number in sorted(jobs)]
     return [replace(job, state="interrupted") if ended and job.state == "running" else job for job in found]
+
+
+def is_sweep_folder(path: Path) -> bool:
+    """Return True for the folder of a sweep, with a journal or with Hydra's record alone."""
+    return path.is_dir() and any((path / name).is_file() for name in (JOURNAL, _MULTIRUN))
+
+
+def job_folders(sweep: Path) -> list[Path]:
+    """List the folders of the jobs of a sweep that have begun, by number; of one without a journal, its numbered ones.
+
+    Args:
+        sweep: folder of the sweep.
+    """
+    if jobs := read_journal(sweep):
+        return [sweep / job.folder for job in jobs]
+    numbered = [path for path in sweep.iterdir() if path.is_dir() and path.name.isdecimal()]
+    return sorted(numbered, key=lambda path: int(path.name))
 
 
 def require_same_settings(folder: Path, job: SweepJob, overrides: Sequence[str]) -> None:
