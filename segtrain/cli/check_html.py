@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +37,15 @@ class NetworkInput:
         settings: settings of the check, with the network's settings of reading images in place of its own.
         network: the network.
         max_dets: detections per image, or window, that it returns.
+        augmentation: configuration of the augmentation with which it is to be trained; None if it was trained already,
+            since a checkpoint may name any code.
     """
 
     name: str
     settings: CheckSettings
     network: "Trainable"
     max_dets: int
+    augmentation: Any = None
 
 
 def require_writable(path: Path) -> None:
@@ -90,17 +94,29 @@ def advise(checked: CheckedSet, network: NetworkInput) -> dict[str, Any]:
         checked: data set and the result of its check; at least one image can be used.
         network: network that is to be trained, or was trained, on such data.
     """
+    from segtrain.data.dataset import CocoDataset
+    from segtrain.nodes import build
+    from segtrain.segmenters.inputs import KnownInputs
     from segtrain.training.advice import advise as compare
+    from segtrain.training.summary import drawn_sizes
 
-    assert checked.index is not None
-    return {"model": network.name} | compare(checked.index, network.network, network.max_dets).to_plain()
+    index, segmenter = checked.index, network.network
+    assert index is not None
+    drawn = None
+    if network.augmentation is not None and len(index.images):
+        reader = settled_reader(network.settings, index)
+        dataset = CocoDataset(index, reader, build(network.augmentation), seed=0, on_bad_image="skip")
+        drawn = partial(drawn_sizes, dataset)
+        first = range(min(_DRAWN, len(dataset)))
+        segmenter.inputs = KnownInputs.of(segmenter.input_scale, index.images.sizes, [], partial(drawn, first))
+    return {"model": network.name} | compare(index, segmenter, network.max_dets, drawn).to_plain()
 
 
-def open_network(checked: CheckedSet, checkpoint: Path | None, experiment: str | None) -> NetworkInput | None:
+def open_network(settings: CheckSettings, checkpoint: Path | None, experiment: str | None) -> NetworkInput | None:
     """Build the network that the options name.
 
     Args:
-        checked: data set and the result of its check.
+        settings: settings of the check.
         checkpoint: a run's folder or a checkpoint; None for none.
         experiment: name of an experiment; None for none.
 
@@ -111,8 +127,8 @@ def open_network(checked: CheckedSet, checkpoint: Path | None, experiment: str |
         SegtrainError: there is no such checkpoint or experiment.
     """
     if checkpoint is not None:
-        return _of_checkpoint(checked.settings, checkpoint)
-    return None if experiment is None else _of_experiment(checked, experiment)
+        return _of_checkpoint(settings, checkpoint)
+    return None if experiment is None else _of_experiment(settings, experiment)
 
 
 def _sheets(report: CheckReport, index: CocoIndex) -> dict[str, list[int]]:
@@ -166,28 +182,20 @@ def _of_checkpoint(settings: CheckSettings, path: Path) -> NetworkInput:
     return NetworkInput(f"the network of {printable(file)}", adapted, segmenter, checkpoint.max_dets)
 
 
-def _of_experiment(checked: CheckedSet, name: str) -> NetworkInput:
-    """Build the network of an experiment; it knows the images as its training would see them, in crops or whole."""
+def _of_experiment(settings: CheckSettings, name: str) -> NetworkInput:
     from segtrain.cli.launch import compose_runs
-    from segtrain.data.dataset import CocoDataset
-    from segtrain.nodes import build
-    from segtrain.segmenters.inputs import KnownInputs
     from segtrain.training.checkpoint import build_trainable
-    from segtrain.training.summary import first_samples
 
     (config,) = compose_runs("train", [f"experiment={name}"])
     segmenter = build_trainable(config["segmenter"], ["object"], initialise=False)
-    adapted, index = _with_settings(checked.settings, config["data"], config["data"]["intensity"]), checked.index
-    if index is not None and len(index.images):
-        dataset = CocoDataset(
-            index, settled_reader(adapted, index), build(config["augmentation"]), seed=0, on_bad_image="skip"
-        )
-
-        def drawn() -> list[tuple[int, int]]:
-            return [(int(image.shape[1]), int(image.shape[2])) for image in first_samples(dataset, _DRAWN)[0]]
-
-        segmenter.inputs = KnownInputs.of(segmenter.input_scale, index.images.sizes, [], drawn)
-    return NetworkInput(f"the network of experiment={name}", adapted, segmenter, config["data"]["max_dets"])
+    data = config["data"]
+    return NetworkInput(
+        f"the network of experiment={name}",
+        _with_settings(settings, data, data["intensity"]),
+        segmenter,
+        data["max_dets"],
+        config["augmentation"],
+    )
 
 
 def _with_settings(

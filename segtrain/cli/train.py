@@ -127,7 +127,8 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
             logger.log_settings(command.given_settings(), OmegaConf.to_yaml(config))
             logger.log_data(initial.training_images, initial.training_objects)
             logger.log_samples(*samples, start.class_names)
-            describe_run(splits, segmenter, output_dir, start.max_dets, check=config["data"]["check"] != "off")
+            is_checked = config["data"]["check"] != "off"
+            describe_run(splits, dataset, segmenter, output_dir, start.max_dets, check=is_checked)
         if settings.max_steps == 0:
             return float("nan")
         show = ValidationCharts(logger, splits["val"], settings.validation_images, settings.validation_categories)

@@ -1,7 +1,7 @@
 """Advice before a training: parts of the data that do not suit the network, and settings that would suit them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ _FACTORS = tuple(2.0 ** (power / 2) for power in range(-6, 7))  # of anchors tha
 _IMAGES = 2000  # whose boxes are compared with anchors; those of all images of COCO would take a minute
 _HUGE = 10**6  # pixels of a side that reaches every limit of an input
 _TILE_STEP = 32  # pixels of which the side of suggested windows is a multiple
+_DRAWN = 8  # shrunk images whose augmented samples tell whether the training cuts them into crops
 _ROOM = 1.25  # proposals for each object of the most crowded image, at least
 
 
@@ -65,13 +66,21 @@ class Advice:
         return asdict(self)
 
 
-def advise(index: CocoIndex, network: Trainable, max_dets: int) -> Advice:
+def advise(
+    index: CocoIndex,
+    network: Trainable,
+    max_dets: int,
+    drawn: Callable[[Sequence[int]], Sequence[tuple[int, int]]] | None = None,
+) -> Advice:
     """Compare the objects of a data set with a network.
 
     Args:
         index: training images.
         network: network that is to be trained on them.
         max_dets: detections per image, or window, that the network returns.
+        drawn: function that returns the (H, W) of the augmented samples of some images, by their places in the index;
+            called if images would be shrunk whole. None to presume crops of a network that was mostly trained at its
+            own scale.
     """
     inputs = _input_boxes(index, network)
     sides = np.concatenate([np.sqrt((own[:, 2:] - own[:, :2]).prod(axis=1)) for own, _ in inputs] or [np.zeros(0)])
@@ -87,7 +96,7 @@ def advise(index: CocoIndex, network: Trainable, max_dets: int) -> Advice:
     objects, windows = index.objects_per_image, tiled(network)
     whole = np.array([windows.windows(size) == 1 for size in index.images.sizes], dtype=np.bool_)
     most, crowded = int(objects[whole].max(initial=0)), int((objects[whole] > max_dets).sum())
-    shares = _shares(index, network)
+    shares = _shares(index, network, drawn)
     shrunk = shares[shares < SHRUNK]
     of_large = np.flatnonzero(whole & (objects > max_dets) | (shares < SHRUNK))
     tile = _tile(index, network, of_large, max_dets)
@@ -249,13 +258,22 @@ def _about_anchors(network: Trainable, other: AnchorLayout, recall: float | None
     return line
 
 
-def _shares(index: CocoIndex, network: Trainable) -> FloatArray:
+def _shares(
+    index: CocoIndex, network: Trainable, drawn: Callable[[Sequence[int]], Sequence[tuple[int, int]]] | None
+) -> FloatArray:
     """Return the share of the network's own scale at which each image is trained whole, (images,); 1 on crops."""
     scale = fixed_scale(network.input_scale)
-    if scale is None or (network.inputs is not None and network.inputs.scale >= SHRUNK * scale):
+    if scale is None:
         return np.ones(len(index.images))
     shares: FloatArray = np.array([network.input_scale(*size) / scale for size in index.images.sizes])
-    return shares
+    shrunk = np.flatnonzero(shares < SHRUNK)
+    if drawn is None:
+        is_cropped = network.inputs is not None and network.inputs.scale >= SHRUNK * scale
+    else:
+        some = shrunk[np.linspace(0, len(shrunk) - 1, min(len(shrunk), _DRAWN)).astype(np.int64)].tolist()
+        sampled = [network.input_scale(*size) / scale for size in (drawn(some) if some else ())]
+        is_cropped = bool(sampled) and float(np.median(sampled)) >= SHRUNK
+    return np.ones(len(shares)) if is_cropped else shares
 
 
 def _round_up(number: int) -> int:

@@ -3,7 +3,8 @@
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -37,9 +38,18 @@ def first_samples(dataset: CocoDataset, count: int) -> tuple[list[Tensor], list[
     Returns:
         uint8 RGB images (3, H, W) and their targets; images that cannot be read are left out.
     """
-    records = (dataset[(0, position)] for position in range(min(count, len(dataset))))
-    samples = [record for record in records if isinstance(record, Sample)]
+    samples = _samples(dataset, range(min(count, len(dataset))))
     return [sample.image for sample in samples], [sample.target for sample in samples]
+
+
+def drawn_sizes(dataset: CocoDataset, places: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the (H, W) of the augmented samples of some images, those that cannot be read left out.
+
+    Args:
+        dataset: training images, with their augmentation.
+        places: places of the images in the index.
+    """
+    return [(int(sample.image.shape[1]), int(sample.image.shape[2])) for sample in _samples(dataset, places)]
 
 
 def known_inputs(segmenter: Trainable, dataset: CocoDataset, validation: Split) -> KnownInputs:
@@ -52,21 +62,25 @@ def known_inputs(segmenter: Trainable, dataset: CocoDataset, validation: Split) 
     """
     most = math.inf if validation.images is None else validation.images.max_pixels
     sizes = [size for size in validation.index.images.sizes if size[0] * size[1] <= most]
-
-    def drawn() -> list[tuple[int, int]]:
-        images, _ = first_samples(dataset, _DRAWN)
-        return [(int(image.shape[1]), int(image.shape[2])) for image in images]
-
-    return KnownInputs.of(segmenter.input_scale, dataset.index.images.sizes, sizes, drawn)
+    first = range(min(_DRAWN, len(dataset)))
+    own = dataset.index.images.sizes
+    return KnownInputs.of(segmenter.input_scale, own, sizes, partial(drawn_sizes, dataset, first))
 
 
 def describe_run(
-    splits: Mapping[SplitName, Split], segmenter: Trainable, output_dir: Path, max_dets: int, *, check: bool
+    splits: Mapping[SplitName, Split],
+    dataset: CocoDataset,
+    segmenter: Trainable,
+    output_dir: Path,
+    max_dets: int,
+    *,
+    check: bool,
 ) -> None:
     """Log the data, the network and the run's folder before the first step.
 
     Args:
         splits: the splits "train" and "val".
+        dataset: training images, with their augmentation.
         segmenter: network to train, on its device.
         output_dir: folder of the run.
         max_dets: detections per image, or window, that the network returns.
@@ -85,7 +99,7 @@ def describe_run(
         factors = [segmenter.input_scale(image.height, image.width) for image in index.images]
         for finding in check_visibility(index, factors, segmenter.stride):
             logger.info(f"train, note: {finding.line}")
-        advice = advise(index, segmenter, max_dets)
+        advice = advise(index, segmenter, max_dets, partial(drawn_sizes, dataset))
         if advice.facts:
             logger.info(f"train: {advice.facts}")
         for line in advice.lines:
@@ -116,6 +130,12 @@ def say_how_it_fits(folder: Path) -> None:
     """
     for line in describe_fit(RunHistory.read(folder)):
         logger.info(line)
+
+
+def _samples(dataset: CocoDataset, places: Sequence[int]) -> list[Sample]:
+    """Return the first augmented samples of some images; those that cannot be read are left out."""
+    records = (dataset[(0, place)] for place in places)
+    return [record for record in records if isinstance(record, Sample)]
 
 
 def _in_each_process() -> str:

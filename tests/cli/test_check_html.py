@@ -84,6 +84,22 @@ def test_advice_for_a_network_is_printed(data: Path, capsys: pytest.CaptureFixtu
     assert (advice["lines"], advice["crowded_images"]) == ([], 0)
 
 
+def test_limits_of_detections_are_those_of_the_network(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads((data / "train.json").read_text())
+    image, (known, *_) = content["images"][0]["id"], content["annotations"]
+    more = [known | {"id": 10_000 + n, "image_id": image} for n in range(150)]
+    (data / "train.json").write_text(json.dumps(content | {"annotations": [*content["annotations"], *more]}))
+    arguments = ["check", str(data / "train.json"), str(data / "train"), "--json"]
+    limits = (), ("--model", "nuclei"), ("--model", "nuclei", "--max-dets", "120")
+    found = []
+    for options in limits:
+        main([*arguments, *options])
+        printed = json.loads(capsys.readouterr().out)
+        kinds = [finding["kind"] for finding in printed["findings"]]
+        found.append(("over-max-dets" in kinds, printed.get("advice", {}).get("crowded_images")))
+    assert found == [(True, None), (False, 0), (True, 1)]
+
+
 @pytest.mark.slow
 def test_an_experiment_that_trains_on_crops_is_not_told_to_do_so(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

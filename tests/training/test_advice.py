@@ -1,8 +1,10 @@
 """Advice before a training: anchors, crowded and shrunk images, and nothing where nothing is to be done."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from segtrain.data.coco.index import CocoIndex
 from segtrain.records import Instances
 from segtrain.segmenters import Trainable
 from segtrain.segmenters.anchors import AnchorLayout
+from segtrain.segmenters.inputs import KnownInputs
 from segtrain.training.advice import advise
 
 
@@ -95,6 +98,31 @@ def test_shrunk_images_are_told_and_limits_of_windows_are_not_theirs(tmp_path: P
     assert (advice.shrunk_images, advice.crowded_images) == (1, 0)
     (line,) = advice.lines
     assert line.startswith("1 image trained whole would be shrunk, to 0.25 of the network's scale at the least")
+
+
+@pytest.mark.parametrize(("drawn", "shrunk"), [((800, 800), 1), ((150, 150), 0), (None, 1)])
+def test_a_minority_of_images_that_are_shrunk_is_told_unless_they_are_cropped(
+    tmp_path: Path, drawn: tuple[int, int] | None, shrunk: int
+) -> None:
+    index_of(tmp_path, 16)
+    content = json.loads((tmp_path / "a.json").read_text())
+    sides = (200, 200, 800)
+    content["images"] = [content["images"][0] | {"id": n, "height": side, "width": side, "file_name": f"{n}.png"}
+                         for n, side in enumerate(sides, start=1)]  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    index, network, asked = load_index(tmp_path / "a.json", "warn"), Network(), list[int]()
+    network.inputs = KnownInputs.of(network.input_scale, index.images.sizes, [])
+    assert network.inputs.scale == 2  # most images have the network's own
+
+    def draw(places: Sequence[int]) -> list[tuple[int, int]]:
+        asked.extend(places)
+        return [] if drawn is None else [drawn for _ in places]
+
+    advice = advise(index, network, max_dets=100, drawn=draw)
+    assert asked == [2]
+    assert advice.shrunk_images == shrunk
+    assert len(advice.lines) == shrunk
+    assert advise(index, network, max_dets=100).shrunk_images == 0  # of a trained one, which may have seen crops
 
 
 def test_windows_are_not_shrunk_hold_the_objects_and_overlap_by_their_size(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ from segtrain.masks.parse import Rings
 from segtrain.values import IntensityRule, IntensitySetting
 
 _WIDTH = 140  # characters
+_MAX_DETS = 100  # that of configs/data/coco.yaml
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
@@ -74,8 +75,8 @@ class Page(Protocol):
     def require_writable(self, path: Path) -> None:
         """Raise an error if the page would replace a file that is not an earlier page."""
 
-    def open_network(self, checked: CheckedSet, checkpoint: Path | None, experiment: str | None) -> Any:
-        """Load the network that the options name; None without one."""
+    def open_network(self, settings: CheckSettings, checkpoint: Path | None, experiment: str | None) -> Any:
+        """Load the network that the options name, and take its ``max_dets`` for the check; None without one."""
 
     def advise(self, checked: CheckedSet, network: Any) -> dict[str, Any]:
         """Compare the data with a network."""
@@ -100,12 +101,18 @@ def main(arguments: Sequence[str] | None = None, page: Page | None = None) -> in
         if options.fix:
             require_free(options.fix, options.annotations)
         _require_page(options, page)
-        settings = _settings(options)
+        settings, network = _settings(options), None
+        if page is not None:
+            network = page.open_network(settings, options.checkpoint, options.experiment)
+        if network is not None:
+            if options.max_dets is None:
+                settings = replace(settings, max_dets=network.max_dets)
+            else:
+                network = replace(network, max_dets=options.max_dets)
         checked = _inspect(settings)
         report, index = checked.report, checked.index
         if not options.json:
             _show(report, options)
-        network = None if page is None else page.open_network(checked, options.checkpoint, options.experiment)
         advice = None
         if network is not None and index is not None and page is not None:
             advice = page.advise(checked, network)
@@ -149,7 +156,7 @@ def _settings(options: argparse.Namespace) -> CheckSettings:
         against=None if options.against is None else annotation_file(options.against),
         against_images=None if options.against_images is None else _folder(options.against_images, options),
         exif=options.exif,
-        max_dets=options.max_dets,
+        max_dets=_MAX_DETS if options.max_dets is None else options.max_dets,
         max_pixels=options.max_image_pixels,
         pages=options.pages,
         channels=None if options.channels is None else check_channels(options.channels, "--channels"),
@@ -336,10 +343,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--frame", type=_frame, default="stored", metavar="{stored,auto,H,W}", help=about)
     about = "value of data.cache_gb in training (default: %(default)s)"
     parser.add_argument("--cache-gb", type=positive_number, default=50, metavar="N", help=about)
-    for key, default in (("max_dets", 100), ("max_image_pixels", 200_000_000)):
-        about = f"value of data.{key} in training (default: %(default)s)"
-        option = f"--{key.replace('_', '-')}"
-        parser.add_argument(option, type=whole_number, default=default, metavar="N", help=about)
+    about = f"value of data.max_dets in training (default: that of --model or --checkpoint, or {_MAX_DETS})"
+    parser.add_argument("--max-dets", type=whole_number, metavar="N", help=about)
+    about = "value of data.max_image_pixels in training (default: %(default)s)"
+    parser.add_argument("--max-image-pixels", type=whole_number, default=200_000_000, metavar="N", help=about)
     return parser
 
 
