@@ -3,6 +3,7 @@
 Playwright drives the Chromium that the system has (Debian: apt-get install chromium); without one the tests skip.
 """
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from segtrain import report
 from segtrain.benchmark.results import Results
 from segtrain.report.gallery.found_images import encode_found
 from segtrain.report.prediction_page import PagePlace, prediction_page
@@ -465,6 +467,14 @@ def test_paper_has_no_controls_and_no_cut_tables(load: Any, whole: Path) -> None
     cut = "(boxes) => boxes.filter((b) => b.scrollWidth > b.clientWidth + 1).map((b) => b.ariaLabel)"
     assert page.locator(".scroll").evaluate_all(cut) == []
     assert len(page.pdf(prefer_css_page_size=True)) > 20_000
+
+
+def test_no_picture_waits_until_it_is_scrolled_to(load: Any, whole: Path) -> None:
+    """Pictures that do are blank on paper: a browser prints at once, and loads nothing before."""
+    templates = Path(report.__file__).parent / "templates"
+    assert not [path.name for path in templates.glob("*.jinja") if re.search(r"loading=.lazy", path.read_text())]
+    page = load(whole)
+    assert page.evaluate("[...document.images].every((image) => image.complete && image.loading !== 'lazy')")
 
 
 def test_page_without_anything(load: Any, tmp_path: Path) -> None:
