@@ -19,13 +19,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.cli import processes
-from segtrain.cli.command_line import Command, logging_of_a_run, start_logging
+from segtrain.cli.command_line import Command, logging_of_a_run, show, start_logging
 from segtrain.cli.config import expand_paths, find_problems, register_schemas
 from segtrain.cli.failures import describe_failure
 from segtrain.cli.help import help_text
 from segtrain.cli.hydra_options import check_options, is_sweep, overrides_first, with_search_path
 from segtrain.cli.optuna_sweeper import find_space, register_sweeper
-from segtrain.cli.overrides import accept_shell_paths, compose, expand, expand_shorthand
+from segtrain.cli.overrides import SweptJobs, accept_shell_paths, compose, expand, expand_shorthand
 from segtrain.cli.requeue import failed_jobs_in_one_line, goes_on, requeued
 from segtrain.cli.sweep_jobs import JobsFailed, check_repeated, find_finished, interruption_noted, tell_of_finished
 from segtrain.cli.trial import check_torchvision, find_refusals
@@ -183,7 +183,14 @@ def compose_runs(config_name: str, overrides: Sequence[str], *, sweep: bool = Fa
     register_schemas()
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         overrides = with_search_path(overrides)
-        composed = [compose(config_name, job) for job in (expand(overrides) if sweep else [overrides])]
+        jobs = expand(overrides) if sweep else SweptJobs([overrides], [], 1)
+        composed = [compose(config_name, job) for job in jobs.values]
+        for job in jobs.combinations:
+            if any(mistakes for _, mistakes, _ in composed):  # others would repeat them, and finding them takes long
+                break
+            composed.append(compose(config_name, job))
+        if not jobs.are_all:
+            show(f"{jobs.total} jobs: each value is checked now, and each combination of values as its job starts")
         return _checked(*composed)
 
 

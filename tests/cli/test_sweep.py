@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from segtrain.cli import overrides
 from segtrain.cli.command_line import Command
 from segtrain.cli.hydra_options import jobs_at_once, search_jobs_at_once
+from segtrain.cli.launch import compose_runs
 from segtrain.cli.overrides import _PACKAGES
 from segtrain.cli.sweep_jobs import combinations, interruption_noted
+from segtrain.errors import SegtrainError
 from segtrain.locks import locked_folder
 from segtrain.runtime import usable_cores
 from segtrain.stopping import Stopped
@@ -86,6 +89,20 @@ def test_all_combinations_are_checked_before_the_first_job(tmp_path: Path) -> No
     ranked = message(run("train", "--multirun", "trainer.monitor=mask_ap,miou", folder=tmp_path))
     assert "trainer.monitor: the jobs of a sweep are ranked by one number; give a single value" in ranked
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_checked_of_many_jobs_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each fold is there for the first number of folds; that the last one is not for the other is told."""
+    given = ["data.folds=3,2", "data.fold=0,2"]
+    with pytest.raises(SegtrainError, match=r"data\.fold=2: the 2 folds are numbered from 0 to 1"):
+        compose_runs("train", given, sweep=True)
+    assert "checked now" not in capsys.readouterr().out
+    monkeypatch.setattr(overrides, "_MOST_COMBINATIONS", 3)
+    assert len(compose_runs("train", given, sweep=True)) == 3
+    said = capsys.readouterr().out
+    assert said == "4 jobs: each value is checked now, and each combination of values as its job starts\n"
 
 
 def test_a_launcher_that_is_not_installed_is_named_with_its_package(
