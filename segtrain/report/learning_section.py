@@ -40,6 +40,7 @@ class _Run:
     objects: float
     score: float
     title: str
+    passes: float | None  # how often the run has seen each of its images, on average; None where it is not known
 
 
 def reference_row(path: Path) -> ClassicalRow:
@@ -154,8 +155,18 @@ def _runs(folder: Path, jobs: Sequence[SweepJob], reference: ClassicalRow | None
             score = dict(history.of(f"validation/{CLASS_AGNOSTIC_AP}")).get(step, score)
         count, labels = images[-1][1], objects[-1][1]
         title = f"job {job.number}: {number_text(score)} with {count:,.0f} images, {labels:,.0f} objects"
-        found.append(_Run(count, labels, score, title))
+        epochs, fraction = history.of("train/epoch"), _fraction(job)
+        passes = epochs[-1][1] / fraction if epochs and fraction else None  # an epoch is as long as one of all images
+        found.append(_Run(count, labels, score, title, passes))
     return found
+
+
+def _fraction(job: SweepJob) -> float | None:
+    """Return the fraction of the images that a job has; None for a value that is none."""
+    try:
+        return float(job.settings.get(FRACTION, "1"))
+    except ValueError:
+        return None
 
 
 def _sentences(
@@ -182,6 +193,12 @@ def _sentences(
     ]
     if reference is not None:
         lines.append(f"{start}{_crossing(curve, reference, largest)}")
+    passes = max((run.passes for run in runs if run.images == largest.images and run.passes is not None), default=1.0)
+    if passes < 1:
+        lines.append(
+            f"{start}the runs with most images have seen {passes:.0%} of them: labels that a run never sees cannot "
+            "help it; train longer."
+        )
     weak = []
     if len(sizes) < _WEAK_SIZES:
         weak.append(f"{len(sizes)} numbers of images")

@@ -15,13 +15,21 @@ FRACTIONS = (0.1, 0.25, 0.5, 1)
 
 
 def job(
-    folder: Path, number: int, fraction: float, seed: int, score: float, *more: str, agnostic: float | None = None
+    folder: Path,
+    number: int,
+    fraction: float,
+    seed: int,
+    score: float,
+    *more: str,
+    agnostic: float | None = None,
+    epochs: float = 3.0,
 ) -> SweepJob:
     images = round(400 * fraction)
     lines = [
         {"step": 0, "data/images": images, "data/objects": 10 * images},
+        {"step": 40, "train/epoch": epochs / 2},
         {"step": 50, "validation/mask_ap": score / 2, "validation/mask_ap_class_agnostic": 0.99},
-        {"step": 99, "validation/mask_ap": score, "validation/mask_ap_class_agnostic": agnostic},
+        {"step": 99, "validation/mask_ap": score, "validation/mask_ap_class_agnostic": agnostic, "train/epoch": epochs},
     ]
     (folder / str(number)).mkdir()
     (folder / str(number) / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -60,6 +68,21 @@ def test_untrained_networks_say_nothing_about_labels(tmp_path: Path) -> None:
     jobs = [job(tmp_path, n, fraction, 0, 0.001 * n) for n, fraction in enumerate(FRACTIONS)]
     (line,) = sentences(tmp_path, jobs)
     assert line == "No run has learned to segment yet, which says nothing about labels; train longer."
+
+
+def test_labels_that_no_run_has_seen_are_told(tmp_path: Path) -> None:
+    jobs = [
+        job(tmp_path, number, fraction, number % 2, 0.4 + 0.1 * fraction, epochs=0.54)
+        for number, fraction in enumerate([*FRACTIONS, *FRACTIONS])
+    ]
+    lines = sentences(tmp_path, jobs)
+    assert [line for line in lines if "never sees" in line] == [
+        "The runs with most images have seen 54% of them: labels that a run never sees cannot help it; train longer."
+    ]
+    half = [
+        own for own in jobs if not own.overrides[0].endswith("=1")
+    ]  # each of half of the images was seen, 1.08 times
+    assert not any("never sees" in line for line in sentences(tmp_path, half))
 
 
 def test_they_do_not_where_it_is_flat(tmp_path: Path) -> None:
