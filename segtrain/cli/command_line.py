@@ -158,6 +158,8 @@ class _Terminal(logging.Handler):
 def show(content: "str | RenderableType") -> None:
     """Print text, or a table, on stdout; work goes on where nobody can read it, which is said once.
 
+    A file or a pipe gets tables at their full width.
+
     Args:
         content: text, whose control characters are replaced, or what rich prints.
     """
@@ -167,8 +169,15 @@ def show(content: "str | RenderableType") -> None:
     try:
         if isinstance(content, str):
             console.print(without_controls(content), soft_wrap=True, markup=False, highlight=False)
-        else:
+        elif console.is_terminal:
             console.print(content)
+        else:
+            own, unlimited = console.width, console.options.update(max_width=sys.maxsize)
+            console.width = max(console.measure(content, options=unlimited).maximum, own)
+            try:
+                console.print(content)
+            finally:
+                console.width = own
     except (OSError, SystemExit):  # the latter is rich's, where the reader of a pipe has gone
         console.quiet = True
         show_error("stdout is closed: messages go to the log file alone")

@@ -88,13 +88,24 @@ class SweepTable:
         self._title = f"Sweep: {describe_states(jobs)}"
         self._metric = title_of(monitor_of(jobs))
 
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Measure the table; its largest width is that with a column of each setting."""
+        return Measurement.get(console, options, self._wide())
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        keys = list(self._groups[0].settings) if self._groups else []
-        table = self._table({short_key(key, keys): [group.settings[key] for group in self._groups] for key in keys})
+        """Yield the table with a column of each setting, or with one of all where these do not fit."""
+        wide = self._wide()
         unlimited = options.update(max_width=sys.maxsize)
-        if not keys or Measurement.get(console, unlimited, table).maximum > options.max_width:
-            table = self._table({"settings": [group.name if keys else "all alike" for group in self._groups]})
-        yield table
+        if Measurement.get(console, unlimited, wide).maximum <= options.max_width:
+            yield wide
+        else:
+            yield self._table({"settings": [group.name for group in self._groups]})
+
+    def _wide(self) -> RichTable:
+        """Make the table with a column of each setting."""
+        keys = list(self._groups[0].settings) if self._groups else []
+        own = {short_key(key, keys): [group.settings[key] for group in self._groups] for key in keys}
+        return self._table(own or {"settings": ["all alike"] * len(self._groups)})
 
     def _table(self, settings: Mapping[str, Sequence[str]]) -> RichTable:
         """Make a table with a column for each of the settings."""

@@ -18,8 +18,10 @@ from rich.table import Table
 from segtrain.cli.command_line import _Terminal, show
 from segtrain.cli.failures import describe_failure
 from segtrain.report.learning_section import require_same_images
+from segtrain.report.sweep_table import SweepTable
 from segtrain.training.checkpoint import load_checkpoint
 from segtrain.training.learner import Learner
+from segtrain.training.sweep_journal import SweepJob
 from tests.conftest import Workplace
 from tests.helpers.result_file_bench import Bench, perfect
 from tests.helpers.scripts import SMALL, data_of, message, run
@@ -89,6 +91,21 @@ def test_work_goes_on_without_a_reader_of_its_messages(
         _Terminal().emit(caplog.records[0])
     show(Table("a column"))  # of results, at the end of a command
     assert capsys.readouterr().err == "stdout is closed: messages go to the log file alone\n"
+
+
+def test_a_table_is_whole_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(*(f"column{number:03}" for number in range(30)))
+    table.add_row(*(f"value{number:04}" for number in range(30)))
+    console = Console(file=io.StringIO(), width=80)
+    monkeypatch.setattr(rich, "get_console", lambda: console)
+    show(table)
+    jobs = [SweepJob(n, [f"key{key}=0.{n}23456789" for key in range(20)], "finished", str(n), n / 10) for n in range(2)]
+    show(SweepTable(jobs))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert any("column000" in line and "column029" in line for line in lines)
+    assert any("value0000" in line and "value0029" in line for line in lines)
+    assert any(line.split()[:20] == [f"key{key}" for key in range(20)] for line in lines)
+    assert max(map(len, lines)) < 1000
 
 
 def test_a_signal_stops_a_training_that_then_goes_on(
