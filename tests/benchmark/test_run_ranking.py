@@ -84,6 +84,15 @@ def test_what_the_data_cannot_tell_is_said() -> None:
     assert "without resamples no difference is tested" in ranking_words(found)[0]
 
 
+def test_resamples_that_are_too_few_for_the_pairs_are_told() -> None:
+    found = ranked({"net · a": 0.9, "net · b": 0.4, "net · c": 0.3999} | {f"net · {n}": 0.05 * n for n in range(1, 5)})
+    assert {own.ranks for own in found.configurations} == {(1, 7)}  # 21 pairs, 400 resamples: p >= 0.052
+    said = "\n".join(ranking_words(found))
+    assert "So few resamples cannot tell a from b, c, 4, 3, 2 and 1, however different they are" in said
+    assert "corrected for 21 pairs, no p can be below 0.05. Evaluate again with bootstrap.resamples=1000." in said
+    assert "The data cannot tell" not in said
+
+
 def test_seeds_are_a_mean_and_their_spread_is_considered() -> None:
     values = {"n · lr 1 · seed 0": 0.45, "n · lr 1 · seed 1": 0.55, "n · lr 2 · seed 0": 0.40, "n · lr 3 · seed 0": 0.2}
     found = ranked(values, [list(values)[:2]])

@@ -1,5 +1,7 @@
 """Section on several training runs: their settings, a ranking, paired differences, seeds, cost, and curves."""
 
+import math
+
 from segtrain.benchmark.results import Results
 from segtrain.benchmark.run_names import SEPARATOR, common_name, short_keys
 from segtrain.benchmark.run_results import Configuration, Run, RunDifference, RunPair, Runs
@@ -120,10 +122,18 @@ def ranking_words(found: Runs) -> list[str]:
         for name, own in known.items()
         if own is not None and own.told
     ]
-    alike = [name for name, own in known.items() if own is None or not own.told]
+    unresolved = [name for name, own in known.items() if own is not None and _is_unresolved(own)]
+    alike = [name for name, own in known.items() if name not in unresolved and (own is None or not own.told)]
     words = [f"{best.name} has the highest {title}, {number_text(best.mean)}."]
     if above:
         words.append(f"The data can tell that {best.name} is above {join_words(above, 4)}.")
+    if unresolved:
+        pairs = sum(found.metric in pair.differences for pair in found.pairs)
+        enough = 1000 * math.ceil(pairs / CLEAR / 1000)
+        words.append(
+            f"So few resamples cannot tell {best.name} from {join_words(unresolved, 6)}, however different they are: "
+            f"corrected for {pairs} pairs, no p can be below {CLEAR}. Evaluate again with bootstrap.resamples={enough}."
+        )
     if alike:
         words.append(f"The data cannot tell {best.name} from {join_words(alike, 6)}.")
     lower = [pair for pair in found.pairs if pair.first != best.name and _told(pair, found.metric)]
@@ -131,6 +141,11 @@ def ranking_words(found: Runs) -> list[str]:
         said = [f"{pair.first} above {pair.second}" for pair in lower]
         words.append(f"Further differences that the data can tell: {join_words(said, 4)}.")
     return [*words, *_seed_words(found)]
+
+
+def _is_unresolved(own: RunDifference) -> bool:
+    """Return True if p is as small as the resamples allow, and these are too few for any difference to be told."""
+    return own.least_p >= CLEAR and own.p <= own.least_p
 
 
 def _told(pair: RunPair, metric: str) -> bool:
