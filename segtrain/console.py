@@ -14,7 +14,7 @@ from math import inf
 from typing import NoReturn, TypeVar
 
 import rich
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from segtrain.errors import SegtrainError
@@ -34,6 +34,20 @@ def print_error(message: object) -> None:
 def print_text(text: object, *, flush: bool = False) -> None:
     """Print text that may hold names of files, without the characters by which these would control a terminal."""
     print(without_controls(str(text)), flush=flush)
+
+
+def print_table(table: RenderableType) -> None:
+    """Print a table as wide as the terminal, and into a file or a pipe at its full width."""
+    console = rich.get_console()
+    own = console.width
+    if not console.is_terminal:
+        unlimited = console.options.update(max_width=sys.maxsize)
+        console.width = max(own, console.measure(table, options=unlimited).maximum)
+    try:
+        console.print(table)
+    finally:
+        if not console.is_terminal:
+            console.width = own
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # What draws, and torch, are imported when a page is written: a check without one starts faster.
 _SELECTED = 8  # images with the most, and with the smallest objects
-_DRAWN = 4  # augmented images that tell whether a training sees crops
 _MARK = b'content="segtrain check"'  # of pages that may be replaced
 
 
@@ -96,9 +95,8 @@ def advise(checked: CheckedSet, network: NetworkInput) -> dict[str, Any]:
     """
     from segtrain.data.dataset import CocoDataset
     from segtrain.nodes import build
-    from segtrain.segmenters.inputs import KnownInputs
     from segtrain.training.advice import advise as compare
-    from segtrain.training.summary import drawn_sizes
+    from segtrain.training.summary import drawn_sizes, known_inputs
 
     index, segmenter = checked.index, network.network
     assert index is not None
@@ -107,8 +105,7 @@ def advise(checked: CheckedSet, network: NetworkInput) -> dict[str, Any]:
         reader = settled_reader(network.settings, index)
         dataset = CocoDataset(index, reader, build(network.augmentation), seed=0, on_bad_image="skip")
         drawn = partial(drawn_sizes, dataset)
-        first = range(min(_DRAWN, len(dataset)))
-        segmenter.inputs = KnownInputs.of(segmenter.input_scale, index.images.sizes, [], partial(drawn, first))
+        segmenter.inputs = known_inputs(segmenter, dataset)
     return {"model": network.name} | compare(index, segmenter, network.max_dets, drawn).to_plain()
 
 

@@ -158,26 +158,19 @@ class _Terminal(logging.Handler):
 def show(content: "str | RenderableType") -> None:
     """Print text, or a table, on stdout; work goes on where nobody can read it, which is said once.
 
-    A file or a pipe gets tables at their full width.
-
     Args:
         content: text, whose control characters are replaced, or what rich prints.
     """
     import rich  # only where there is something to say: help and errors come without it
 
+    from segtrain.console import print_table
+
     console = rich.get_console()
     try:
         if isinstance(content, str):
             console.print(without_controls(content), soft_wrap=True, markup=False, highlight=False)
-        elif console.is_terminal:
-            console.print(content)
         else:
-            own, unlimited = console.width, console.options.update(max_width=sys.maxsize)
-            console.width = max(console.measure(content, options=unlimited).maximum, own)
-            try:
-                console.print(content)
-            finally:
-                console.width = own
+            print_table(content)
     except (OSError, SystemExit):  # the latter is rich's, where the reader of a pipe has gone
         console.quiet = True
         show_error("stdout is closed: messages go to the log file alone")

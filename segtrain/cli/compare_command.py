@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from segtrain.console import CommandParser, print_text, whole_number
+from segtrain.console import CommandParser, print_table, print_text, whole_number
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path, without_controls, write_atomically
 from segtrain.nodes import nearest
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     # These import torch, for which help and wrong arguments need not wait.
-    from segtrain.cli.command_line import logging_to_terminal, show
+    from segtrain.cli.command_line import logging_to_terminal
     from segtrain.comparison.compare import compare_results
     from segtrain.comparison.drops import find_drops, read_limits
     from segtrain.comparison.page import compare_page
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
             processes=usable_cores(),
         )
     drops = find_drops(compared, limits, beyond_chance=options.beyond_chance)
-    show(terminal_table(compared, options.metrics))
+    print_table(terminal_table(compared, options.metrics))
     said = [*describe_pairing(compared), *describe_changes(compared), *compared.notes]
     judged = describe_drops(drops, limits, beyond_chance=options.beyond_chance) if limits else []
     for sentence in (*said, *judged):

@@ -52,16 +52,19 @@ def drawn_sizes(dataset: CocoDataset, places: Sequence[int]) -> list[tuple[int, 
     return [(int(sample.image.shape[1]), int(sample.image.shape[2])) for sample in _samples(dataset, places)]
 
 
-def known_inputs(segmenter: Trainable, dataset: CocoDataset, validation: Split) -> KnownInputs:
+def known_inputs(segmenter: Trainable, dataset: CocoDataset, validation: Split | None = None) -> KnownInputs:
     """Find the sizes of the images that a network sees in a training.
 
     Args:
         segmenter: network to train.
         dataset: training images, with their augmentation.
-        validation: validation images; those that are too large to be read whole do not count.
+        validation: validation images; those that are too large to be read whole do not count. None if they are not
+            known.
     """
-    most = math.inf if validation.images is None else validation.images.max_pixels
-    sizes = [size for size in validation.index.images.sizes if size[0] * size[1] <= most]
+    sizes: list[tuple[int, int]] = []
+    if validation is not None:
+        most = math.inf if validation.images is None else validation.images.max_pixels
+        sizes = [size for size in validation.index.images.sizes if size[0] * size[1] <= most]
     first = range(min(_DRAWN, len(dataset)))
     own = dataset.index.images.sizes
     return KnownInputs.of(segmenter.input_scale, own, sizes, partial(drawn_sizes, dataset, first))
