@@ -21,7 +21,7 @@ import rich
 
 from segtrain.errors import SegtrainError
 from segtrain.runtime import limit_threads, quick_collections
-from segtrain.stopping import await_stop, ignore_stop_signals, stop_requested
+from segtrain.stopping import held_signals, ignore_stop_signals, stop_requested
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -199,7 +199,7 @@ def _start(work: Callable[[Any, Advance], Any], count: int) -> list[_Worker]:
     context = multiprocessing.get_context("fork")
     workers: list[_Worker] = []
     # A collection in the processes would write to all objects, which copies the memory that they share.
-    with quick_collections(), warnings.catch_warnings():
+    with quick_collections(), held_signals(), warnings.catch_warnings():
         # Python 3.12 warns of threads, which hold no lock here: those of torch, NumPy and OpenCV wait for work.
         warnings.simplefilter("ignore", DeprecationWarning)
         for _ in range(count):
@@ -217,8 +217,7 @@ def _serve(
 ) -> None:
     """Work on the tasks that come through the connection, until it is closed."""
     _end_with(parent)
-    ignore_stop_signals()
-    await_stop(signal.SIGUSR1)
+    ignore_stop_signals(noted=signal.SIGUSR1)
     for other in others:  # with copies of them here, nobody would notice that the parent has closed its own
         other.close()
     records: list[logging.LogRecord] = []

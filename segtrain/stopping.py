@@ -125,23 +125,30 @@ def stop_if_asked() -> None:
         raise Stopped(_signals.received)
 
 
-def await_stop(number: int) -> None:
-    """Let a signal only be noted in this process, for `stop_requested`.
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """Let `SIGNALS` wait inside, here and in processes that are forked, until each has set what they do."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_stop_signals(noted: int | None = None) -> None:
+    """Ignore `SIGNALS` in this process, which its parent ends, those too that were held when it was forked.
 
     Args:
-        number: number of the signal.
+        noted: number of a signal that is noted for `stop_requested` instead.
     """
 
-    def note(received: int, _: FrameType | None) -> None:
-        _signals.received = received
+    def note(number: int, _: FrameType | None) -> None:
+        _signals.received = number
 
-    signal.signal(number, note)
-
-
-def ignore_stop_signals() -> None:
-    """Ignore `SIGNALS` in this process, which its parent ends."""
     for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, note if number == noted else signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _leave(number: int) -> NoReturn:

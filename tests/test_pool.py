@@ -127,6 +127,19 @@ def test_a_deferred_signal_is_handed_on() -> None:
         assert [found for _, found in in_processes(work, [1, 2], 2, stop)] == [True, True]
 
 
+def test_a_signal_that_meets_a_process_as_it_starts_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(item: int, advance: Advance) -> int:
+        deadline = time.monotonic() + 20
+        while not stop_requested() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return stop_requested()
+
+    monkeypatch.setattr(pool, "_end_with", lambda parent: time.sleep(0.7))  # the first that a process does
+    with stop_signals(), finishing_work():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert all(found for _, found in in_processes(work, [1, 2], 2))
+
+
 def test_what_is_not_asked_for_any_more_ends_at_once(tmp_path: Path) -> None:
     def work(item: int, advance: Advance) -> int:
         time.sleep(item)

@@ -171,9 +171,10 @@ def test_defaults_are_those_of_the_configuration() -> None:
 
     options = command._parser().parse_args(["a.json", "images"])
     settings = OmegaConf.load(ROOT / "configs" / "data" / "coco.yaml")
-    assert (options.exif, options.pages, options.channels, options.max_dets, options.max_image_pixels) == (
+    assert (options.exif, options.pages, options.channels, command._MAX_DETS, options.max_image_pixels) == (
         settings.exif, settings.pages, settings.channels, settings.max_dets, settings.max_image_pixels,
     )  # fmt: skip
+    assert options.max_dets is None  # then that of --model, if it is given
 
 
 def test_fix(data: Path, capsys: Capture) -> None:
