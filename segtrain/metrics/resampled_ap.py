@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +16,7 @@ from segtrain.metrics.matching import Matches
 CountArray = npt.NDArray[np.int32]
 RECALLS: FloatArray = np.linspace(0.0, 1.0, 101)
 _CELLS = 2**18  # largest size of a table of runs by resamples; it stays in a core's cache
-_TABLE = 2**17  # largest size of a table of reached recalls, likewise
+_TABLE = 2**18  # size up to which a table of reached recalls is worth making, as a cell takes a byte
 _DRAWS = 2**24  # largest size of the table of draws
 _NARROW = 64  # columns up to which one call that adds up along them is faster than a call for each row
 
@@ -87,7 +88,17 @@ class _Recalls:
         distinct, number = np.unique(truths, return_inverse=True)
         return cls(np.maximum(hits_needed(distinct), 1), number)
 
-    def sum_of(self, precision: FloatArray, hits: CountArray, before: IntArray) -> FloatArray:
+    @cached_property
+    def least(self) -> IntArray:
+        """Smallest number of hits that reaches each recall of any resample, (101,)."""
+        return self.needed.min(axis=1)  # type: ignore[no-any-return]
+
+    @cached_property
+    def most(self) -> IntArray:
+        """Largest number of hits that reaches each recall of any resample, (101,)."""
+        return self.needed.max(axis=1)  # type: ignore[no-any-return]
+
+    def sum_of(self, precision: FloatArray, hits: CountArray, before: IntArray) -> FloatArray | float:
         """Add up the precision at the first row that reaches each recall, over the recalls that rows reach, (B,).
 
         Args:
@@ -95,23 +106,36 @@ class _Recalls:
             hits: (R, B) number of hits up to each row.
             before: (B,) number of hits before the first row.
         """
-        width = int(hits[-1].max()) + 1
-        if self.needed.shape[1] * width <= _TABLE:
+        low, high = int(before.min()), int(hits[-1].max())
+        reached = slice(np.searchsorted(self.most, low, side="right"), np.searchsorted(self.least, high, side="right"))
+        needed, width = self.needed[reached], high - low + 1
+        if not len(needed):
+            return 0.0
+        if needed.shape[1] * width <= max(_TABLE, precision.size):
             # Few numbers of hits and of true objects: it is faster to look all of them up.
-            number = self._reached(width)[self.number * width + np.concatenate([before[None], hits])]
-            total: FloatArray = np.einsum("rb,rb->b", np.diff(number, axis=0), precision)
+            place = np.empty((len(hits) + 1, len(before)), dtype=np.intp)
+            place[0], place[1:] = before, hits
+            place += self.number * width - low
+            number = _reached(np.clip(needed - low, 0, width), width).take(place)
+            total: FloatArray = np.einsum("rb,rb->b", number[1:] - number[:-1], precision)
             return total
-        needed = self.needed[:, self.number]
+        needed = needed[:, self.number]
         _, column = places = np.nonzero((needed > before) & (needed <= hits[-1]))
         row = _first_row(hits, column, needed[places])
         return np.bincount(column, precision[row, column], minlength=len(before)).astype(np.float64)
 
-    def _reached(self, width: int) -> IntArray:
-        """Count the recalls that 0, 1, ..., ``width`` - 1 hits reach, for each number of true objects, (N * width,)."""
-        numbers = self.needed.shape[1]
-        cells = np.arange(numbers) * (width + 1) + np.minimum(self.needed, width)
-        counts = np.bincount(cells.reshape(-1), minlength=numbers * (width + 1)).reshape(numbers, width + 1)
-        return np.cumsum(counts, axis=1)[:, :width].reshape(-1)
+
+def _reached(needed: IntArray, width: int) -> npt.NDArray[np.uint8]:
+    """Count the recalls that 0, 1, ..., ``width`` - 1 hits reach, for each number of true objects, (N * width,).
+
+    Args:
+        needed: (R, N) number of hits that reaches each of at most 101 recalls, up to ``width``.
+        width: numbers of hits.
+    """
+    numbers = needed.shape[1]
+    cells = np.arange(numbers) * (width + 1) + needed
+    counts = np.bincount(cells.reshape(-1), minlength=numbers * (width + 1)).reshape(numbers, width + 1)
+    return np.cumsum(counts[:, :width], axis=1, dtype=np.uint8).reshape(-1)
 
 
 def _first_row(table: CountArray, column: IntArray, least: IntArray) -> IntArray:
@@ -199,6 +223,8 @@ def resampled_precision(
     [0.505, 1.0]
     """
     chosen = range(matches.areas) if areas is None else areas
+    if false_weight is None and len(draws) == 1 and (draws == 1).all():
+        return _of_all_images(matches, max_dets, chosen)
     pieces = max(1, -(-draws.size // _DRAWS))
     parts = [
         _resample(matches, draws[part], max_dets, chosen, None if false_weight is None else false_weight[:, part])
@@ -224,7 +250,7 @@ def _resample(
         if not any(counts[category].any() for counts in truths):
             continue
         ranked = _Ranking.of(matches, category, max_dets)
-        drawn = np.ascontiguousarray(times[ranked.image_ids])
+        drawn = _Drawn.of(ranked, times)
         for column, area in enumerate(areas):
             own = truths[column][category]
             there = own > 0
@@ -259,24 +285,37 @@ def precision_at_recalls(matches: Matches, *, max_dets: int) -> FloatArray:
     >>> precision_at_recalls(matches, max_dets=100)[0, 0, 49:53].tolist()  # recall .49 to .52
     [1.0, 1.0, 0.0, 0.0]
     """
-    thresholds, categories = matches.thresholds, len(matches.category_ids)
-    curves = np.full((thresholds, categories, len(RECALLS)), np.nan)
-    for category in range(categories):
+    return _precision_curves(matches, max_dets, [0])[0][:, 0]
+
+
+def _of_all_images(matches: Matches, max_dets: int, areas: Sequence[int]) -> ResampledPrecision:
+    """Compute precision and recall where each image is drawn once, all thresholds of a category together."""
+    curves, recall = _precision_curves(matches, max_dets, areas)
+    return ResampledPrecision(curves.mean(axis=-1)[..., None], recall[..., None])
+
+
+def _precision_curves(matches: Matches, max_dets: int, areas: Sequence[int]) -> tuple[FloatArray, FloatArray]:
+    """Compute the precision at recall 0, .01, ..., 1, (T, A, K, 101), and the recall, (T, A, K); nan without truths."""
+    shape = matches.thresholds, len(areas), len(matches.category_ids)
+    curves, recall = np.full((*shape, len(RECALLS)), np.nan), np.full(shape, np.nan)
+    objects = [np.bincount(matches.truth_category[~matches.truth_ignored[area]], minlength=shape[2]) for area in areas]
+    for category in range(shape[2]):
         found = _Ranking.of(matches, category, max_dets).found
-        truths = int(((matches.truth_category == category) & ~matches.truth_ignored[0]).sum())
-        if not truths:
-            continue
-        curves[:, category] = 0
-        needed = hits_needed(np.array([truths]))[:, 0]
-        for t in range(thresholds):
-            hit = matches.truth(t, 0, found[~matches.ignored(t, 0, found)]) >= 0
-            hits = np.cumsum(hit)
-            precision = hits / np.arange(1, len(hits) + 1)
-            highest = np.maximum.accumulate(precision[::-1])[::-1]
-            first = np.searchsorted(hits, needed)
-            reached = first < len(hits)
-            curves[t, category, reached] = highest[first[reached]]
-    return curves
+        near = matches.near[found]
+        for column, area in enumerate(areas):
+            truths = objects[column][category]
+            if not truths:
+                continue
+            matched = matches.near_truth[:, area, near] >= 0
+            ignored = matches.near_ignored[:, area, near] | (~matched & matches.outside[area, found])
+            hits = np.cumsum(matched & ~ignored, axis=1)
+            precision = hits / np.maximum(np.cumsum(~ignored, axis=1), 1)
+            highest = np.append(np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1], np.zeros((shape[0], 1)), 1)
+            needed = hits_needed(np.array([truths]))[:, 0]
+            for t in range(shape[0]):
+                curves[t, column, category] = highest[t, np.searchsorted(hits[t], needed)]
+            recall[:, column, category] = hits[:, -1] / truths if len(found) else 0
+    return curves, recall
 
 
 def _true_objects(matches: Matches, area: int, times: CountArray) -> IntArray:
@@ -313,7 +352,7 @@ class _Ranking:
         return cls(found, image_ids, image, tie)
 
     def curve(
-        self, matches: Matches, t: int, a: int, times: CountArray, truths: IntArray, false_weight: FloatArray | None
+        self, matches: Matches, t: int, a: int, drawn: "_Drawn", truths: IntArray, false_weight: FloatArray | None
     ) -> tuple[IntArray, FloatArray]:
         """Compute the number of hits of each resample, (B,), and the mean precision over all recalls, (B,).
 
@@ -321,22 +360,24 @@ class _Ranking:
             matches: matches of the detections of all images.
             t: index of the IoU threshold.
             a: index of the range of areas.
-            times: (J, B) number of times that each image with detections is drawn.
+            drawn: draws of the images with detections.
             truths: (B,) number of true objects.
             false_weight: (B,) weight of an unmatched detection; None for 1.
         """
         counted = np.flatnonzero(~matches.ignored(t, a, self.found))
         hit, row = matches.truth(t, a, self.found[counted]) >= 0, self.image[counted]
         mixed = _mixed(hit, self.tie[counted])
+        times = drawn.times
         if mixed.any():
-            hit, row, times = _unroll(hit, row, self.tie[counted], mixed, times)
+            hit, row, times = drawn.unroll(hit, row, self.tie[counted], mixed)
         ends = hit & ~np.append(hit[1:], False)
         run = np.cumsum(ends) - ends
         count = int(ends.sum())
         # Rows 2 r and 2 r + 1 count the hits and the misses of run r: one product is faster than two.
         kept = run < count
         table = _table((2 * run + ~hit)[kept], row[kept], 2 * count, len(times))
-        total, false = _table(~hit[kept], row[kept], 2, len(times)) @ times
+        in_all = np.bincount(2 * row[kept] + ~hit[kept], minlength=2 * len(times)).reshape(-1, 2)
+        total, false = csr_array(in_all.T.astype(np.int32)) @ times
         hits, misses = total.astype(np.int64), false if false_weight is None else false * false_weight
 
         def tables() -> Iterator[tuple[CountArray, CountArray | FloatArray]]:
@@ -356,27 +397,54 @@ def _mixed(hit: BoolArray, tie: IntArray) -> BoolArray:
     return of_detections
 
 
-def _unroll(
-    hit: BoolArray, image: IntArray, tie: IntArray, mixed: BoolArray, times: CountArray
-) -> tuple[BoolArray, IntArray, CountArray]:
-    """Repeat the groups of equal scores that hold both hits and misses, where the order matters, once per copy.
+@dataclass(frozen=True)
+class _Drawn:
+    """Draws of the J images that have detections of a category.
 
-    Returns:
-        For each entry, true if it is a hit, and its row in the table that follows: ``times``, then a row of 1 or 0 for
-        each copy of each image with such a group, by whether it is drawn more than 0 times, 1 time, and so on.
+    Attributes:
+        times: (J, B) number of times that each image is drawn.
+        most: largest number of times that an image with detections of equal scores is drawn.
+        rows: (J + more, B) ``times``, and room for a row of each copy of each image with detections of equal scores.
     """
-    torn, number = np.unique(image[mixed], return_inverse=True)
-    most = int(times[torn].max(initial=1))
-    own = np.zeros(len(hit), dtype=np.int64)
-    own[mixed] = number
-    repeats = np.where(mixed, most, 1)
-    place = np.repeat(np.arange(len(hit)), repeats)
-    copy = np.arange(len(place)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    order = np.lexsort((place, copy, tie[place]))
-    place, copy = place[order], copy[order]
-    row = np.where(mixed[place], len(times) + copy * len(torn) + own[place], image[place])
-    more = times[torn] > np.arange(most, dtype=np.int32)[:, None, None]
-    return hit[place], row, np.concatenate([times, more.reshape(-1, times.shape[1])], dtype=np.int32)
+
+    times: CountArray
+    most: int
+    rows: CountArray
+
+    @classmethod
+    def of(cls, ranked: "_Ranking", times: CountArray) -> "_Drawn":
+        tied = np.unique(ranked.image[np.flatnonzero(np.diff(ranked.tie) == 0)])
+        most = int(times[ranked.image_ids[tied]].max(initial=1))
+        images = len(ranked.image_ids)
+        rows = np.empty((images + len(tied) * most, times.shape[1]), dtype=np.int32)
+        own = np.take(times, ranked.image_ids, axis=0, out=rows[:images])
+        return cls(own, most, rows)
+
+    def unroll(
+        self, hit: BoolArray, image: IntArray, tie: IntArray, mixed: BoolArray
+    ) -> tuple[BoolArray, IntArray, CountArray]:
+        """Repeat the groups of equal scores that hold both hits and misses, where the order matters, once per copy.
+
+        Returns:
+            For each entry, true if it is a hit, and its row in the table that follows: ``times``, then a row of 1 or 0
+            for each copy of each image with such a group, by whether it is drawn more than 0 times, 1 time, and so on.
+            The table holds until the next call.
+        """
+        torn, number = np.unique(image[mixed], return_inverse=True)
+        own = np.zeros(len(hit), dtype=np.int64)
+        own[mixed] = number
+        repeats = np.where(mixed, self.most, 1)
+        place = np.repeat(np.arange(len(hit)), repeats)
+        copy = np.arange(len(place)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+        torn_entries = np.flatnonzero(mixed[place])
+        chosen = place[torn_entries]
+        order = torn_entries[np.lexsort((chosen, copy[torn_entries], tie[chosen]))]
+        place[torn_entries], copy[torn_entries] = place[order], copy[order]
+        row = np.where(mixed[place], len(self.times) + copy * len(torn) + own[place], image[place])
+        table = self.rows[: len(self.times) + self.most * len(torn)]
+        more = table[len(self.times) :].reshape(self.most, len(torn), -1)
+        np.greater(self.times[torn], np.arange(self.most, dtype=np.int32)[:, None, None], out=more)
+        return hit[place], row, table
 
 
 def _table(entry: IntArray | BoolArray, row: IntArray, entries: int, rows: int) -> csr_array:
