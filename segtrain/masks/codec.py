@@ -70,14 +70,15 @@ def are_sound(codes: Sequence[str], pixels: IntArray) -> BoolArray:
     characters = np.array([len(code) for code in codes], dtype=np.int64)
     sound = np.zeros(len(codes), dtype=np.bool_)
     for block in blocks(characters, BLOCK):
-        lengths = _run_lengths("".join(codes[block]).encode("ascii"), np.cumsum(characters[block]))
-        own, odd = lengths.pairs, lengths.odd
-        wrong = (own <= 0) | (own > pixels[block][lengths.mask][:, None])
-        # Only the first run of 0s may be empty, and the last run of 1s may be missing.
-        wrong[lengths.first, 0] = own[lengths.first, 0] < 0
-        wrong[lengths.last[odd], 1] = False
-        sound[block] = np.add.reduceat(own.sum(axis=1), lengths.first) == pixels[block]
-        sound[lengths.mask[wrong.any(axis=1)] + block.start] = False
+        lengths, own = _run_lengths("".join(codes[block]).encode("ascii"), np.cumsum(characters[block])), pixels[block]
+        zeros, ones, has_pairs = lengths.zeros, lengths.ones, lengths.pairs > 0
+        most = np.repeat(own, lengths.pairs)
+        empty = zeros == 0
+        empty[lengths.first[has_pairs]] = False  # the first run of 0s may be
+        wrong = empty | (zeros < 0) | (zeros > most) | (ones <= 0) | (ones > most)
+        right = ~lengths.odd | (lengths.last_zeros >= np.where(has_pairs, 1, 0))
+        right[np.repeat(np.arange(len(own)), lengths.pairs)[wrong]] = False
+        sound[block] = right & (lengths.stops_of_masks() + lengths.last_zeros == own)
     return sound
 
 
@@ -85,50 +86,70 @@ class _RunLengths(NamedTuple):
     """Lengths of the runs of N masks, in R pairs of a run of 0s and the following run of 1s.
 
     Attributes:
-        pairs: (R, 2) lengths; 0 for a run of 1s that is missing at the end of a mask.
-        mask: (R,) index of each pair's mask, not decreasing.
-        first: (N,) first pair of each mask.
-        last: (N,) last pair of each mask.
+        zeros: (R,) length of the run of 0s of each pair.
+        ones: (R,) length of its run of 1s.
+        pairs: (N,) number of pairs of each mask.
+        first: (N,) first pair of each mask, or the place where it would be.
         odd: (N,) true for masks that end with a run of 0s.
+        last_zeros: (N,) its length; 0 for other masks.
     """
 
+    zeros: IntArray
+    ones: IntArray
     pairs: IntArray
-    mask: IntArray
     first: IntArray
-    last: IntArray
     odd: BoolArray
+    last_zeros: IntArray
+
+    def stops(self) -> IntArray:
+        """Find the position after each run of 1s in its plane, (R,)."""
+        stops = np.cumsum(self.zeros + self.ones)
+        stops -= np.repeat(np.append(0, stops)[self.first], self.pairs)
+        return stops
+
+    def stops_of_masks(self) -> IntArray:
+        """Find the position after the last run of 1s of each mask, (N,); 0 for masks without pairs."""
+        before = np.append(0, np.cumsum(self.zeros + self.ones))
+        stops: IntArray = before[self.first + self.pairs] - before[self.first]
+        return stops
 
 
 def _run_lengths(text: bytes, ends_of_codes: IntArray) -> _RunLengths:
     """Decode the lengths of all runs of some masks."""
     values, ends = _numbers(text)
-    lengths = np.diff(np.searchsorted(ends, ends_of_codes), prepend=0)
-    rows = (lengths + 1) // 2
-    mask = np.repeat(np.arange(len(rows)), rows)
-    first = np.cumsum(rows) - rows
+    stops = np.searchsorted(ends, ends_of_codes)
+    lengths = np.diff(stops, prepend=0)
     odd = lengths % 2 == 1
-    pairs = np.zeros((len(mask), 2), dtype=np.int64)
-    pairs.reshape(-1)[np.arange(len(values)) + np.repeat(np.cumsum(odd) - odd, lengths)] = values
+    trailing = stops[odd] - 1
+    kept = np.ones(len(values), dtype=np.bool_)
+    kept[trailing] = False
+    table = values[kept].reshape(-1, 2)
+    pairs = lengths // 2
+    first = np.cumsum(pairs) - pairs
+    some = pairs > 0
+    begins, repeats = first[some], pairs[some]
     # The differences are summed for all masks together, then the sums of the preceding masks are subtracted. A mask's
     # first run of 0s is not part of the sums.
-    leading = pairs[first, 0]
-    pairs[first, 0] = 0
-    sums = np.cumsum(pairs, axis=0)
-    sums -= (sums[first] - pairs[first])[mask]
-    sums[first, 0] = leading
-    last = first + rows - 1
-    sums[last[odd], 1] = 0
-    return _RunLengths(sums, mask, first, last, odd)
+    leading = table[begins, 0]
+    table[begins, 0] = 0
+    zeros, ones = np.cumsum(table[:, 0]), np.cumsum(table[:, 1])
+    zeros -= np.repeat(zeros[begins], repeats)
+    ones -= np.repeat(ones[begins] - table[begins, 1], repeats)
+    zeros[begins] = leading
+    last_zeros = np.zeros(len(lengths), dtype=np.int64)
+    last_zeros[odd] = values[trailing]
+    related = odd & (pairs > 1)  # the third number is the first that no sum precedes
+    last_zeros[related] += zeros[(first + pairs - 1)[related]]
+    return _RunLengths(zeros, ones, pairs, first, odd, last_zeros)
 
 
 def _runs(text: bytes, ends_of_codes: IntArray) -> tuple[IntArray, IntArray, IntArray]:
     """Decode the runs of 1s of some masks."""
     lengths = _run_lengths(text, ends_of_codes)
-    mask, ones = lengths.mask, lengths.pairs[:, 1]
-    stops = np.cumsum(lengths.pairs.sum(axis=1))
-    stops -= np.append(0, stops)[lengths.first][mask]
-    kept = ones > 0
-    return mask[kept], (stops - ones)[kept], stops[kept]
+    mask, stops = np.repeat(np.arange(len(lengths.pairs)), lengths.pairs), lengths.stops()
+    starts = stops - lengths.ones
+    kept = lengths.ones > 0
+    return (mask, starts, stops) if kept.all() else (mask[kept], starts[kept], stops[kept])
 
 
 def text_of(
@@ -208,14 +229,16 @@ def _characters(numbers: IntArray, ends: IntArray) -> tuple[bytes, IntArray]:
 def _numbers(code: bytes) -> tuple[IntArray, IntArray]:
     """Decode the numbers of a code, or of several concatenated ones, and the position at which each ends."""
     digits = np.frombuffer(code, dtype=np.uint8) - np.uint8(48)
-    ends = np.flatnonzero(digits < 0x20)
-    lengths = np.diff(ends, prepend=-1)
-    starts = ends - lengths + 1
-    bits = digits & 0x1F
-    values = bits[starts].astype(np.int64)
-    for place in range(1, int(lengths.max(initial=0))):
-        longer = np.flatnonzero(lengths > place)
-        values[longer] |= bits[starts[longer] + place].astype(np.int64) << (5 * place)
-    negative = np.flatnonzero(digits[ends] & 0x10)
-    values[negative] -= np.int64(1) << (5 * lengths[negative])
+    last = digits < 0x20
+    ends = np.flatnonzero(last)
+    # Bit 4 of the last character is the sign: 16..31 stand for -16..-1.
+    values = (((digits & 0x1F) ^ 0x10).astype(np.int8) - np.int8(0x10))[ends].astype(np.int64)
+    # Few numbers have more than one character. Their characters are taken from the last but one to the first.
+    more = np.flatnonzero(~last)
+    owner = more - np.arange(len(more))  # number of last characters before each
+    distance = ends[owner] - more
+    for place in range(1, int(distance.max(initial=0)) + 1):
+        chosen = np.flatnonzero(distance == place)
+        own = owner[chosen]
+        values[own] = values[own] << 5 | digits[more[chosen]] & 0x1F
     return values, ends

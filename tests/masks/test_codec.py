@@ -81,3 +81,32 @@ def test_codes_of_long_runs(lengths: list[int]) -> None:
 def test_no_masks() -> None:
     assert codes(np.zeros(0, np.int64), np.zeros(0, np.int64), 0, 12) == []
     assert [len(part) for part in masks.runs([])] == [0, 0, 0]
+
+
+def code_of(lengths: Sequence[int]) -> str:
+    """Encode run lengths, even impossible ones, digit by digit as pycocotools' ``rleToString`` does."""
+    text = ""
+    for place, length in enumerate(lengths):
+        rest, more = length - (lengths[place - 2] if place > 2 else 0), True
+        while more:
+            digit, rest = rest & 0x1F, rest >> 5
+            more = rest != (-1 if digit & 0x10 else 0)
+            text += chr(digit + 48 + 32 * more)
+    return text
+
+
+@given(st.lists(st.lists(st.sampled_from([0, 1, 2, 3, 15, 16, 17, 40, 600, -1, -2, -17]), min_size=1, max_size=7)))
+def test_sound_codes_are_those_that_need_no_correction(drawn: list[list[int]]) -> None:
+    pixels = [sum(lengths) - (number % 5 == 4) for number, lengths in enumerate(drawn)]
+    for lengths in drawn:
+        assert codec.counts(code_of(lengths)).tolist() == lengths
+    expected = [
+        sum(lengths) == size and lengths[0] >= 0 and all(0 < length <= size for length in lengths[1:])
+        for lengths, size in zip(drawn, pixels, strict=True)
+    ]
+    assert codec.are_sound(list(map(code_of, drawn)), np.array(pixels, dtype=np.int64)).tolist() == expected
+
+
+def test_missing_and_negative_last_runs_are_told_apart() -> None:
+    codes = list(map(code_of, [[2, 4], [2, 4, -1], [2, 4, 0], [2, 3, 1], [6], [0, 6], [5, 2, -1, 0], [-1, 7]]))
+    assert codec.are_sound(codes, np.full(8, 6)).tolist() == [True, False, False, True, True, True, False, False]

@@ -24,7 +24,15 @@ from segtrain.data.frames.bounds import centres_outside
 from segtrain.data.frames.evidence import is_box_area
 from segtrain.io import printable
 from segtrain.masks import Rle
-from segtrain.masks.parse import Rings, SegmentationError, drawable_polygons, from_drawable, from_rings, lacks_mask
+from segtrain.masks.parse import (
+    Rings,
+    SegmentationError,
+    are_compressed,
+    drawable_polygons,
+    from_drawable,
+    from_rings,
+    lacks_mask,
+)
 
 FINDS_CROSSINGS = find_spec("shapely") is not None  # an optional dependency: the issue is a note that changes nothing
 _BATCH = 2_000  # annotations whose masks are held at a time
@@ -165,18 +173,26 @@ class AnnotationChecks:
         batch = _Batch(places[:0], self.rows[:0], sizes[:0])
         kept: list[int] = []
         texts = self._annotations.segmentations(self.rows[places])
-        for number, (place, size, text) in enumerate(
-            zip(places.tolist(), map(tuple, sizes.tolist()), texts, strict=True)
-        ):
+        sizes_of_rows: list[tuple[int, int]] = list(map(tuple, sizes.tolist()))
+        decoded = [
+            (None, None) if row["boxed"] else decode_usual(text, size, self._annotations.box(row))
+            for row, size, text in zip(self.rows[places], sizes_of_rows, texts, strict=True)
+        ]
+        as_written = are_compressed([segmentation for segmentation, _ in decoded], sizes_of_rows).tolist()
+        for number, (place, size) in enumerate(zip(places.tolist(), sizes_of_rows, strict=True)):
             row = self.rows[place]
             if row["boxed"]:
                 self._add("box-ignored" if row["crowd"] else "box-as-mask", row, self._box(row))
                 kept.append(number)
                 batch.rles.append(self._annotations.mask_of_box(row, size))
                 continue
-            segmentation, form = decode_usual(text, size, self._annotations.box(row))
+            segmentation, form = decoded[number]
             try:
-                rle, bad = from_drawable(segmentation, size, self._rules.rings)
+                if as_written[number]:
+                    assert isinstance(segmentation, dict)
+                    rle, bad = Rle(size=[*size], counts=segmentation["counts"]), list[SegmentationError]()
+                else:
+                    rle, bad = from_drawable(segmentation, size, self._rules.rings)
             except SegmentationError as error:
                 if lacks_mask(segmentation) and decode_box(self._annotations.box(row), size) is not None:
                     self._drop(place, "box-without-mask", f"the object has the box {self._box(row)} and no mask")
