@@ -1,6 +1,6 @@
 """Average precision on many resamples of the images, from one matching."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -25,7 +25,7 @@ def interpolated_ap(
     tables: Iterable[tuple[CountArray, CountArray | FloatArray]],
     hits: IntArray,
     misses: IntArray | FloatArray,
-    truths: IntArray,
+    recalls: "Recalls",
 ) -> FloatArray:
     """Compute COCO's interpolated average precision from runs of detections that end with a hit.
 
@@ -35,7 +35,7 @@ def interpolated_ap(
             the first of a table; overwritten.
         hits: (B,) number of correct detections in all runs.
         misses: (B,) number, or weight, of false detections in all runs.
-        truths: (B,) number of true objects.
+        recalls: recalls of the resamples.
 
     Returns:
         (B,) mean over the recalls 0, .01, ..., 1 of the largest precision at that recall or a higher one.
@@ -43,11 +43,10 @@ def interpolated_ap(
     Source: Lin et al., Microsoft COCO (2014), and ``pycocotools.cocoeval.COCOeval.accumulate``.
 
     >>> right, wrong = np.array([[1], [1]], np.int32), np.array([[0], [2]], np.int32)  # right, wrong, wrong, right
-    >>> interpolated_ap([(right, wrong)], np.array([2]), np.array([2]), np.array([2])).round(4).tolist()
+    >>> interpolated_ap([(right, wrong)], np.array([2]), np.array([2]), Recalls.of(np.array([2]))).round(4).tolist()
     [0.7525]
     """
-    recalls = _Recalls.of(truths)
-    best, total = np.zeros(len(truths)), np.zeros(len(truths))
+    best, total = np.zeros(len(hits)), np.zeros(len(hits))
     for right, wrong in tables:
         hits, misses = hits - right.sum(axis=0), misses - wrong.sum(axis=0)
         for counts, before in ((right, hits), (wrong, misses)):
@@ -72,7 +71,7 @@ def _accumulate(function: np.ufunc, table: npt.NDArray[Any]) -> None:
 
 
 @dataclass(frozen=True)
-class _Recalls:
+class Recalls:
     """Recalls 0, .01, ..., 1 of B resamples, as numbers of hits.
 
     Attributes:
@@ -84,7 +83,15 @@ class _Recalls:
     number: IntArray
 
     @classmethod
-    def of(cls, truths: IntArray) -> "_Recalls":
+    def of(cls, truths: IntArray) -> "Recalls":
+        """Find the hits that the recalls of resamples need.
+
+        Args:
+            truths: (B,) number of true objects of each.
+
+        >>> Recalls.of(np.array([2])).needed[[0, 51, 100], 0].tolist()
+        [1, 2, 2]
+        """
         distinct, number = np.unique(truths, return_inverse=True)
         return cls(np.maximum(hits_needed(distinct), 1), number)
 
@@ -256,9 +263,9 @@ def _resample(
             there = own > 0
             if not there.any():
                 continue
-            weight = None if false_weight is None else false_weight[column]
+            recalls, weight = Recalls.of(own), None if false_weight is None else false_weight[column]
             for t in range(len(precision)):
-                hits, mean = ranked.curve(matches, t, area, drawn, own, weight)
+                hits, mean = ranked.curve(matches, t, area, drawn, recalls, weight)
                 precision[t, column, category] = np.where(there, mean, np.nan)
                 recall[t, column, category] = np.where(there, hits / np.maximum(own, 1), np.nan)
     return precision, recall
@@ -352,7 +359,7 @@ class _Ranking:
         return cls(found, image_ids, image, tie)
 
     def curve(
-        self, matches: Matches, t: int, a: int, drawn: "_Drawn", truths: IntArray, false_weight: FloatArray | None
+        self, matches: Matches, t: int, a: int, drawn: "_Drawn", recalls: Recalls, false_weight: FloatArray | None
     ) -> tuple[IntArray, FloatArray]:
         """Compute the number of hits of each resample, (B,), and the mean precision over all recalls, (B,).
 
@@ -361,7 +368,7 @@ class _Ranking:
             t: index of the IoU threshold.
             a: index of the range of areas.
             drawn: draws of the images with detections.
-            truths: (B,) number of true objects.
+            recalls: recalls of the resamples.
             false_weight: (B,) weight of an unmatched detection; None for 1.
         """
         counted = np.flatnonzero(~matches.ignored(t, a, self.found))
@@ -376,16 +383,20 @@ class _Ranking:
         # Rows 2 r and 2 r + 1 count the hits and the misses of run r: one product is faster than two.
         kept = run < count
         table = _table((2 * run + ~hit)[kept], row[kept], 2 * count, len(times))
-        in_all = np.bincount(2 * row[kept] + ~hit[kept], minlength=2 * len(times)).reshape(-1, 2)
-        total, false = csr_array(in_all.T.astype(np.int32)) @ times
+        parts = _parts(count, times.shape[1])
+        if len(parts) == 1:
+            counts = table @ times
+            total, false = counts[::2].sum(axis=0, dtype=np.int32), counts[1::2].sum(axis=0, dtype=np.int32)
+            products = iter([counts])
+        else:
+            in_all = np.bincount(2 * row[kept] + ~hit[kept], minlength=2 * len(times)).reshape(-1, 2)
+            total, false = csr_array(in_all.T.astype(np.int32)) @ times
+            products = (table[2 * part.start : 2 * part.stop] @ times for part in parts)
         hits, misses = total.astype(np.int64), false if false_weight is None else false * false_weight
-
-        def tables() -> Iterator[tuple[CountArray, CountArray | FloatArray]]:
-            for part in _parts(count, len(truths)):
-                counts = table[2 * part.start : 2 * part.stop] @ times
-                yield counts[::2], counts[1::2] if false_weight is None else counts[1::2] * false_weight
-
-        return hits, interpolated_ap(tables(), hits, misses, truths)
+        tables = (
+            (counts[::2], counts[1::2] if false_weight is None else counts[1::2] * false_weight) for counts in products
+        )
+        return hits, interpolated_ap(tables, hits, misses, recalls)
 
 
 def _mixed(hit: BoolArray, tie: IntArray) -> BoolArray:
