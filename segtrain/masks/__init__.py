@@ -284,7 +284,7 @@ def area(rles: Sequence[Rle]) -> IntArray:
     [6, 0]
     """
     if isinstance(rles, PackedRles):
-        return _packed_areas(rles)
+        return rles.areas.copy()
     # In pieces: under NumPy 2 pycocotools 2.0.11 stores the number of masks in 8 bits, and fails at 256.
     pieces = [coco_mask.area(list(rles[start : start + 255])) for start in range(0, len(rles), 255)]
     return np.concatenate([np.zeros(0, np.int64), *pieces]).astype(np.int64)
@@ -305,15 +305,6 @@ def boxes(rles: Sequence[Rle]) -> FloatArray:
         return _packed_boxes(rles)
     xywh = np.asarray(coco_mask.toBbox(list(rles)), dtype=np.float64).reshape(-1, 4)
     return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-
-
-def _packed_areas(rles: PackedRles) -> IntArray:
-    """Count the pixels of each mask, some masks at a time."""
-    found = [np.zeros(0, dtype=np.int64)]
-    for part in rles.parts():
-        mask, starts, stops = part.runs()
-        found.append(np.bincount(mask, weights=stops - starts, minlength=len(part)).astype(np.int64))
-    return np.concatenate(found)
 
 
 def _packed_boxes(rles: PackedRles) -> FloatArray:

@@ -1,6 +1,7 @@
 """Run-length masks: one, and a sequence of many that is kept as one text."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Self, TypedDict, overload
 
@@ -142,7 +143,10 @@ class PackedRles(Sequence[Rle]):
             text = self.text[starts[0] : ends[-1]]
         else:
             text = b"".join([self.text[first:last] for first, last in zip(starts.tolist(), ends.tolist(), strict=True)])
-        return PackedRles(text, np.cumsum(ends - starts), self.sizes, self.size_numbers[places])
+        chosen_masks = PackedRles(text, np.cumsum(ends - starts), self.sizes, self.size_numbers[places])
+        if "areas" in vars(self):
+            vars(chosen_masks)["areas"] = self.areas[places]
+        return chosen_masks
 
     def runs(self) -> tuple[IntArray, IntArray, IntArray]:
         """Decode the runs of 1s of all masks, see `segtrain.masks.codec.runs_of_text`."""
@@ -151,6 +155,19 @@ class PackedRles(Sequence[Rle]):
     def parts(self) -> Iterator["PackedRles"]:
         """Divide the masks into parts whose runs take little memory."""
         return (self[part] for part in blocks(np.diff(self.ends, prepend=0), BLOCK))
+
+    @cached_property
+    def areas(self) -> IntArray:
+        """Pixels of each mask, (N,); those of masks that are selected from these are then known, too.
+
+        >>> PackedRles.of([{"size": [2, 3], "counts": "222"}, {"size": [2, 3], "counts": "06"}]).areas.tolist()
+        [2, 6]
+        """
+        found = [np.zeros(0, dtype=np.int64)]
+        for part in self.parts():
+            mask, starts, stops = part.runs()
+            found.append(np.bincount(mask, weights=stops - starts, minlength=len(part)).astype(np.int64))
+        return np.concatenate(found)
 
     @property
     def heights(self) -> IntArray:

@@ -147,14 +147,14 @@ def find_candidates(
     order = np.lexsort((found, found_image, -score, found_category))
     found, score, image, category = found[order], score[order], found_image[order], found_category[order]
 
-    known, own = select(truths, real), select(predictions, found)
+    known = select(truths, real)
     crowd = np.array([bool(t["iscrowd"]) for t in known], dtype=np.bool_)
     others = NO_PAIRS
     if iou_type == "bbox":
         groups = truth_category * len(images) + truth_image, category * len(images) + image
-        area, pairs = _by_boxes(known, own, *groups, crowd)
+        area, pairs = _by_boxes(known, select(predictions, found), *groups, crowd)
     else:
-        area = masks.area(rles_of(own)).astype(np.float64)
+        area = masks.area(rles_of(predictions))[found].astype(np.float64)
         every = pairs_in_images(truths, predictions) if all_pairs is None else all_pairs
         every = every.renumbered(found, len(predictions), real, len(truths))
         same = category[every.detection] == truth_category[every.truth]

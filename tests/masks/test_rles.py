@@ -55,3 +55,15 @@ def test_many_masks_are_taken_in_blocks(block: int, monkeypatch: pytest.MonkeyPa
 def test_labels_without_regions() -> None:
     assert masks.pack_labels(np.zeros((3, 4), dtype=np.int32)) == []
     assert masks.pack_labels(np.zeros((0, 4), dtype=np.int32)) == []
+
+
+def test_areas_go_along_with_selected_masks() -> None:
+    planes = np.random.default_rng(0).random((6, 5, 7)) < np.arange(6)[:, None, None] / 5
+    packed = PackedRles.of([masks.encode(plane) for plane in planes])
+    chosen = np.array([4, 0, 0, 5])
+    expected = planes.sum(axis=(1, 2))
+    assert packed.where(chosen).areas.tolist() == expected[chosen].tolist()
+    masks.area(packed)[:] = 0  # a copy
+    assert packed.areas.tolist() == expected.tolist()
+    assert packed.where(chosen).areas.tolist() == expected[chosen].tolist()  # now without counting again
+    assert packed[1:].areas.tolist() == expected[1:].tolist()
