@@ -1,8 +1,9 @@
 """Fixtures and settings of all tests."""
 
+import gc
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +43,23 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("full" if _runs_slow(config) else "fast")
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave what was imported out of garbage collections, which would go through a million objects each time."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests as ``unit``: all but slow ones, those that run a script, and those of `LONG`.
 
-    With ``-m slow`` the tests of Hypothesis run once more, with all their examples.
+    With ``-m slow`` the tests of Hypothesis run once more, with all their examples, and so do those cases of a test
+    marked ``few(n)`` that are not among its ``n`` fast ones.
     """
+    for cases in _cases(items).values():
+        if (few := cases[0].get_closest_marker("few")) is not None:
+            fast = {len(cases) * number // few.args[0] for number in range(few.args[0])}  # evenly spread
+            for number in set(range(len(cases))) - fast:
+                cases[number].add_marker("slow")
     if _runs_slow(config):
         for item in items:
             if is_hypothesis_test(getattr(item, "obj", None)):
@@ -56,6 +69,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         scripts = "workplace" in getattr(item, "fixturenames", ())
         if not (scripts or item.get_closest_marker("slow") or long & {item.path, *item.path.parents}):
             item.add_marker("unit")
+
+
+def _cases(items: Iterable[pytest.Item]) -> dict[str, list[pytest.Item]]:
+    """Group tests by their function."""
+    found: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        found.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    return found
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -36,6 +36,7 @@ def test_first_commands() -> None:
 
 
 # Hydra's options are no overrides, and `my_net` is the reader's own.
+@pytest.mark.few(8)
 @pytest.mark.parametrize(
     "command", [command for command in commands() if " --" not in command and "my_net" not in command]
 )

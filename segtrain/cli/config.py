@@ -187,6 +187,7 @@ def register_schemas() -> None:
     store.store(name="evaluate_schema", node=evaluate)
 
 
+@cache
 def schema(record: type[Struct]) -> type:
     """Return the dataclass into which Hydra merges YAML files and overrides; it has types, but no choices or ranges.
 

@@ -74,6 +74,7 @@ def sweep(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
+@pytest.mark.slow
 def test_each_image_is_segmented_by_the_network_that_has_not_seen_it(sweep: Path, tmp_path: Path) -> None:
     paths = [sweep / str(fold) / "checkpoints" / "best.pt" for fold in range(2)]
     options = ["methods=mask_rcnn", "gallery=0", "score_threshold=0.0"]

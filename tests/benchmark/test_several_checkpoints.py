@@ -85,6 +85,7 @@ def test_each_run_has_its_row(workplace: Workplace, runs: Path, tmp_path: Path) 
         assert all(row in text for row in rows)
 
 
+@pytest.mark.slow
 def test_overwriting_removes_the_rows_of_runs(workplace: Workplace, runs: Path, tmp_path: Path) -> None:
     named = f"checkpoint=[{workplace.best},{best(runs / 'other_seed')}]"
     options = ["methods=mask_rcnn", "gallery=0", "bootstrap.resamples=0"]

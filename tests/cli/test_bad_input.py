@@ -72,6 +72,7 @@ BAD_FILES: dict[str, tuple[Callable[[Json], Any], list[str]]] = {
 }
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("case", BAD_FILES)
 def test_bad_annotations(case: str, data: Path, tmp_path: Path) -> None:
     change, expected = BAD_FILES[case]
@@ -96,6 +97,7 @@ def test_unreadable_json(content: str, data: Path, tmp_path: Path) -> None:
     assert "val.json" in message(run("evaluate", "methods=none", *data_of(data), folder=tmp_path))
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
@@ -139,6 +141,7 @@ def test_a_failed_run_leaves_no_empty_folder(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("script", "arguments", "expected"),
     [
@@ -164,6 +167,7 @@ def test_every_value_of_a_sweep_is_checked(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -228,6 +232,7 @@ def test_weights_of_another_shape(workplace: Workplace, tmp_path: Path) -> None:
     assert "(16, " in text
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("content", ["text", "number", "dictionary", "code"])
 def test_what_is_not_weights(content: str, workplace: Workplace, tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
@@ -240,6 +245,7 @@ def test_what_is_not_weights(content: str, workplace: Workplace, tmp_path: Path)
     assert "weights.pt" in message(run("evaluate", f"checkpoint={path}", folder=tmp_path))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("checkpoint", ["no.pt", "[a.pt,b.pt]", "data", None])
 def test_no_checkpoint(checkpoint: str | None, data: Path, tmp_path: Path) -> None:
     named = [] if checkpoint is None else [f"checkpoint={checkpoint}"]
@@ -253,6 +259,7 @@ def test_no_checkpoint(checkpoint: str | None, data: Path, tmp_path: Path) -> No
 GIVE_THE_DATA = "data=coco data.root=DIR data.val_annotations=FILE data.val_images=DIR"
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [
@@ -278,6 +285,7 @@ def test_half_a_checkpoint(workplace: Workplace, tmp_path: Path) -> None:
     assert "segmenter.weights=" in message(run("evaluate", "checkpoint=bare.pt", folder=tmp_path))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("target", ["os.system", "segtrain.masks.np.save", 3])
 def test_a_checkpoint_runs_no_foreign_code(target: object, workplace: Workplace, tmp_path: Path) -> None:
     config = load_checkpoint(workplace.best).config
@@ -300,6 +308,7 @@ def test_a_checkpoint_draws_no_data_with_foreign_code(workplace: Workplace, tmp_
     assert not (tmp_path / "hacked").exists()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("override", "expected"),
     [

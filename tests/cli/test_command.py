@@ -46,6 +46,7 @@ def answer(*arguments: str, folder: Path) -> tuple[str, list[str]]:
     return finished.stdout, finished.stderr.splitlines()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["train", "--help"], ["evaluate", "--cfg", "job"], ["train", "-sc", "install=bash"]]
 )
@@ -56,6 +57,7 @@ def test_questions_are_answered_without_torch(arguments: list[str], tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("override", ["sed=1", "trainer.epoch=3", "experiment=nucle", "data.rot=x"])
 def test_mistakes_are_found_without_torch(override: str, tmp_path: Path) -> None:
     _, (error, end) = answer("train", override, "seed=3", folder=tmp_path)

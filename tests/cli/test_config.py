@@ -44,6 +44,7 @@ def overrides_of(group: str, name: str) -> list[tuple[str, list[str]]]:
     return [(root, [f"{group}={name}"]) for root in (("train", "evaluate") if group == "data" else ("train",))]
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize(
     ("root", "overrides"), [pair for group, name in OPTIONS for pair in overrides_of(group, name)], ids=str
 )
@@ -55,6 +56,7 @@ def test_every_option_composes_and_binds(root: str, overrides: list[str]) -> Non
         build(config[group])
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("experiment", [name for group, name in OPTIONS if group == "experiment"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_experiments_take_every_network(experiment: str, network: str) -> None:
@@ -220,6 +222,7 @@ def test_the_whole_configuration_can_be_printed(script: str, tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     ("script", "arguments", "expected"),
     [
@@ -290,6 +293,7 @@ def test_score_thresholds_of_an_evaluation_have_no_bounds(value: object) -> None
     assert list(check_values(Evaluate, {"score_threshold": value})) == []
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     ("script", "override"),
     [
@@ -340,6 +344,7 @@ def test_wrong_values(script: str, override: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("script", "override", "expected"),
     [

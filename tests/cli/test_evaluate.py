@@ -235,6 +235,7 @@ def test_data_of_the_checkpoint_key_by_key(workplace: Workplace, data: Path) -> 
     assert fewer["methods"]["mask_rcnn"]["counts"]["detections"] <= 2 * 5
 
 
+@pytest.mark.slow
 def test_the_seed_never_changes_a_drawn_split(workplace: Workplace, tmp_path: Path) -> None:
     data = [f"data.root={workplace.data}", "data.train_annotations=train.json", "data.train_images=train"]
     training = [*SMALL, *data, "data.val_fraction=0.4", "seed=3", "trainer.max_steps=1", "output_dir=run"]
@@ -264,6 +265,7 @@ def test_categories_in_another_order_keep_their_meaning(workplace: Workplace, da
     assert found["miou"] == pytest.approx(known["miou"])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_checkpoint_of_other_categories_is_scored_class_agnostically(
     count: int, workplace: Workplace, data: Path
@@ -441,6 +443,7 @@ def test_a_reference_must_be_a_row(workplace: Workplace, tmp_path: Path) -> None
     assert (found["reference"], list(found["comparisons"])) == ("otsu", ["canny"])
 
 
+@pytest.mark.slow
 def test_the_numbers_that_coco_published(tmp_path: Path) -> None:
     root = REAL_DATA / "data" / "evaluator_reference"
     if not root.is_dir():

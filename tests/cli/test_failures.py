@@ -196,6 +196,7 @@ def test_a_reference_on_other_images_is_refused_before_the_training(data: Path, 
     require_same_images(tmp_path, "others")
 
 
+@pytest.mark.slow
 def test_names_reach_neither_terminal_nor_reports_with_escape_codes(data: Path, tmp_path: Path) -> None:
     for split in ("train", "val"):
         text = (data / f"{split}.json").read_text().replace('"square"', '"squ\\u001b[31mare\\u009b"')

@@ -30,6 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("output_dir", ["~/runs/a", "$RUNS/a", "${RUNS}/a"])
 def test_a_run_is_written_below_the_home_folder(home: Path, output_dir: str) -> None:
     here = home.parent / "here"
@@ -82,6 +83,7 @@ def test_from_python(home: Path) -> None:
     assert st.evaluate([*ON_DATA, *rows]).folder == home / "runs" / "c"
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "override",
     ["data.root=$NOWHERE/x", "output_dir=$NOWHERE", "checkpoint=[a,$NOWHERE/b]", "predictions.x=$NOWHERE"],

@@ -50,6 +50,7 @@ def test_a_failed_job_is_a_row_and_the_others_go_on(workplace: Workplace, tmp_pa
     assert "job 1 of 2" in (folder / "1" / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_command_skips_what_is_finished_and_resumes_what_was_killed(
     workplace: Workplace, tmp_path: Path
 ) -> None:

@@ -108,6 +108,7 @@ def test_the_validation_split_is_never_read_while_tuning(workplace: Workplace, t
     assert images == {f"{number}.png" for number in range(1, 6)}
 
 
+@pytest.mark.slow
 def test_the_validation_split_does_not_change_what_is_found(tuned: TunedRows, data: Path) -> None:
     """The same winners with other validation images and labels."""
     rng = np.random.default_rng(0)

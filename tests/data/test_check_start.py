@@ -85,6 +85,7 @@ def counts(data: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("script", ["train", "evaluate"])
 @pytest.mark.parametrize("case", DAMAGES)
 def test_strict_stops(case: str, script: str, data: Path) -> None:
@@ -97,6 +98,7 @@ def test_strict_stops(case: str, script: str, data: Path) -> None:
     assert not list(data.parent.rglob("results.json"))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("case", DAMAGES)
 def test_warn_leaves_out_and_counts(case: str, data: Path) -> None:
     damage = DAMAGES[case]
@@ -119,6 +121,7 @@ def test_warn_trains_on_the_rest(case: str, data: Path) -> None:
     assert [line for line in finished.out.splitlines() if line.startswith("train: ") and DAMAGES[case].told in line]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("script", [pytest.param("train", marks=pytest.mark.slow), "evaluate"])
 @pytest.mark.parametrize("case", DAMAGES)
 def test_off_says_nothing_until_it_matters(case: str, script: str, data: Path) -> None:

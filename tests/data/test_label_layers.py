@@ -79,6 +79,7 @@ def test_one_plane_of_regions_where_later_ones_lie_on_top() -> None:
     assert np.array_equal(flatten(many, (15, 20)).ravel(), np.minimum(np.arange(1, 301), 255))
 
 
+@pytest.mark.slow
 def test_hundreds_of_overlapping_instances() -> None:
     for seed in range(30):
         planes = scene(np.random.default_rng(seed), (40, 50), 400)

@@ -75,6 +75,7 @@ def test_another_process_sees_them(method: str) -> None:
     assert same(shared.array, rows)
 
 
+@pytest.mark.slow
 def test_a_spawned_process_sees_the_same_pages() -> None:
     """Not equal ones: what one of them writes, this process reads."""
     shared = SharedArray(np.arange(10))

@@ -91,6 +91,7 @@ def test_any_samples_are_segmented_like_8_bits(data: Path, kind: str) -> None:
     assert differing == (3 if kind == "a hot pixel" else 0)  # that pixel itself is white in each image
 
 
+@pytest.mark.slow
 def test_train_and_evaluate_use_the_range_of_training(data: Path) -> None:
     store(data, STORED["a part of 12 bits"])
     for path in (data / "val").glob("*.tif"):  # darker, so that their own range would be another

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 from PIL import Image
 
 from segtrain.cli.command_line import Command
@@ -74,6 +77,7 @@ def run(script: str, *overrides: str, folder: Path) -> Finished:
         patch.setenv("HYDRA_FULL_ERROR", "0")
         patch.setattr(torch.cuda, "is_available", lambda: False)  # device=auto: the same numbers on every machine
         patch.setattr(sys, "argv", sys.argv)  # Hydra reads it
+        patch.setattr(Hydra, "get_mode", _mode)  # Hydra composes the whole configuration for it
         patch.setattr("segtrain.cli.launch.load_task", lambda name: task)
         try:
             launch(script, ("python", f"{script}.py"), overrides)
@@ -86,6 +90,12 @@ def run(script: str, *overrides: str, folder: Path) -> Finished:
             logging.captureWarnings(False)
             torch.set_num_threads(threads)
     return Finished(code, out.getvalue(), err.getvalue(), results[-1] if results else None)
+
+
+def _mode(self: Hydra, config_name: str | None, overrides: list[str]) -> RunMode | None:
+    """Return the mode that overrides choose, which no YAML file does."""
+    modes = [o.value() for o in OverridesParser.create().parse_overrides(overrides) if o.key_or_group == "hydra.mode"]
+    return RunMode[modes[-1]] if modes else None
 
 
 def message(finished: Finished) -> str:

@@ -45,6 +45,7 @@ def referee(drawn: Scene, iou_threshold: float) -> dict[tuple[int, int], list[in
     return counts
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("iou_threshold", [0.3, 0.5, 1.0])
 @pytest.mark.parametrize("seed", range(8))
 def test_the_matches_are_cocos(seed: int, iou_threshold: float) -> None:

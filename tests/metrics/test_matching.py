@@ -57,6 +57,7 @@ def assert_same(drawn: Scene, iou_type: IouType, max_dets: int) -> int:
     return total
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("iou_type", ["segm", "bbox"])
 @pytest.mark.parametrize("max_dets", [3, 1000])
 @pytest.mark.parametrize("seed", range(5))

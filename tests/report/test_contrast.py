@@ -48,6 +48,7 @@ def gap(rng: np.random.Generator, contrast: Any, resamples: int = 200) -> Contra
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", [pytest.param("object", marks=pytest.mark.slow), "image"])
 def test_a_contrast_drawn_by_lot_tells_nothing(by: str) -> None:
     """95 % of the intervals hold 0, but for what percentiles lack: 60 draws have 48 or more all but surely."""

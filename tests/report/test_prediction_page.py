@@ -58,6 +58,7 @@ def test_no_image() -> None:
     assert "No image could be read" in page(PagePlace(1, 1, 1, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [200, 1000])
 def test_an_image_keeps_to_its_share_of_the_page(side: int) -> None:
     """However much noise it has, and however ragged its objects are."""

@@ -164,6 +164,7 @@ def test_bfloat16_losses_are_close_and_float32() -> None:
     assert any(rough[name] != exact[name] for name in exact)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("architecture", "norm"),
     [
@@ -325,6 +326,7 @@ def test_weights_that_are_not_numbers_give_losses_that_are_not_numbers() -> None
     assert len(model.segment([BATCH[0][0]])[0]) == 0
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("architecture", ["resnet50_fpn", "resnet50_fpn_v2"])
 @pytest.mark.parametrize("norm", ["frozen", "batch"])
 def test_the_state_fits_the_stock_model_and_back(architecture: str, norm: str) -> None:

@@ -117,6 +117,7 @@ def test_a_mobilenet_with_and_without_its_classifier(tmp_path: Path, norm: str) 
         assert [n for n in report.unused if not n.startswith("classifier.")] == []
 
 
+@pytest.mark.slow
 def test_auto_is_aligned_unless_the_heads_have_learned_otherwise(hub: Path, tmp_path: Path) -> None:
     stock = torchvision.models.detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91)
     save(hub / Path(COCO.url).name, stock.state_dict())

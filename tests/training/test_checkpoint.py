@@ -156,6 +156,7 @@ FOREIGN = [
 ]
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("target", FOREIGN)
 def test_foreign_code_is_refused_by_name(tmp_path: Path, target: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -178,6 +179,7 @@ def test_code_of_a_package_that_the_user_trusts(tmp_path: Path) -> None:
             load_segmenter(path, trust=trust)  # it is looked at, and these are not its settings
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     "target",
     [

@@ -165,6 +165,7 @@ CASES = [
 ]
 
 
+@pytest.mark.few(16)
 @pytest.mark.parametrize("case", CASES)
 def test_frames_and_meanings_of_boxes_are_named(tmp_path: Path, case: Case) -> None:
     index = load(tmp_path, changed(1, case.change, kind=case.kind))

@@ -63,6 +63,7 @@ def expected(array: Array, layout: str) -> Array:
     return array[:, :, :3] if array.ndim == 3 else array
 
 
+@pytest.mark.few(25)
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_type_and_layout_is_read_as_written(tmp_path: Path, dtype: str, layout: str) -> None:
