@@ -127,10 +127,10 @@ def _candidates(
     )
 
 
-def _pieces(shape: tuple[int, int]) -> list[slice]:
-    """Divide the columns of a table, so that copies of it take little memory."""
-    step = max(1, _CELLS // max(shape[0], 1))
-    return [slice(start, start + step) for start in range(0, max(shape[1], 1), step)]
+def _pieces(lines: int, cells: int) -> list[slice]:
+    """Divide the lines of a table, each of so many cells, so that copies of a piece take little memory."""
+    step = max(1, _CELLS // max(cells, 1))
+    return [slice(start, start + step) for start in range(0, max(lines, 1), step)]
 
 
 class Resamples:
@@ -143,8 +143,6 @@ class Resamples:
 
     def __init__(self, inputs: MetricInput, draws: IntArray) -> None:
         self._inputs, self._draws = inputs, draws
-        # Whole numbers are exact in float64, and their products are much faster than those of integers.
-        self._times = draws.astype(np.float64)
         self._sums: dict[Any, FloatArray] = {}
         self._precision: dict[tuple[IouType, int], ResampledPrecision] = {}
 
@@ -153,14 +151,24 @@ class Resamples:
         if counts not in self._sums:
             of_images = self._inputs.once(counts)
             table = of_images.reshape(len(of_images), int(np.prod(of_images.shape[1:])))
-            sums = [self._times @ table[:, part].astype(np.float64) for part in _pieces(table.shape)]
-            self._sums[counts] = np.concatenate(sums, axis=1).reshape(len(self._times), *of_images.shape[1:])
+            sums = np.empty((len(self._draws), table.shape[1]))
+            for columns in _pieces(table.shape[1], len(table)):
+                # Whole numbers are exact in float64, and their products are much faster than those of integers.
+                own = table[:, columns].astype(np.float64)
+                for rows in _pieces(len(sums), len(table)):
+                    sums[rows, columns] = self._draws[rows].astype(np.float64) @ own
+            self._sums[counts] = sums.reshape(len(sums), *of_images.shape[1:])
         return self._sums[counts]
 
     def precision(self, iou_type: IouType, area: int) -> ResampledPrecision:
-        """Compute COCO's precision and recall on each draw, for true objects of one range of areas."""
+        """Compute COCO's precision and recall on each draw, for true objects of one range of areas.
+
+        Of many draws, only the last result is kept: it has a number for each draw, category and threshold.
+        """
         key = iou_type, area
         if key not in self._precision:
+            if len(self._draws) > 1:
+                self._precision.clear()
             self._precision[key] = resampled_precision(
                 self._inputs.matches(iou_type), self._draws, max_dets=self._inputs.max_dets, areas=[area]
             )

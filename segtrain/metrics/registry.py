@@ -352,6 +352,6 @@ def _resampled(
     parts: dict[str, list[FloatArray]] = {metric.key: [] for metric in metrics}
     for chunk in np.array_split(draws, chunks):
         resamples = Resamples(inputs, chunk)
-        for metric in metrics:
+        for metric in sorted(metrics, key=lambda own: (own.iou_type, own.area)):  # those that share a precision
             parts[metric.key].append(take(metric.values(resamples)))
     return {key: np.concatenate(values) for key, values in parts.items()}
