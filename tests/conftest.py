@@ -1,6 +1,5 @@
 """Fixtures and settings of all tests."""
 
-import gc
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -41,12 +40,6 @@ def _runs_slow(config: pytest.Config) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose how many examples Hypothesis draws for a test: all of them with ``-m slow``."""
     settings.load_profile("full" if _runs_slow(config) else "fast")
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave what was imported out of garbage collections, which would go through a million objects each time."""
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
