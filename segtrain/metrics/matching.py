@@ -201,24 +201,24 @@ class Matches:
         reached: BoolArray = self.score >= least
         return reached
 
-    def truth(self, t: int, a: int, chosen: IntArray | BoolArray | None = None) -> PlaceArray:
+    def truth(self, t: int | slice, a: int, chosen: IntArray | BoolArray | None = None) -> PlaceArray:
         """Return the index in the given truths of the object that each detection is matched to; -1 for none.
 
         Args:
-            t: number of the IoU threshold.
+            t: number of the IoU threshold; several, as a slice, are the rows of the result.
             a: number of the range of areas.
             chosen: indices of detections, or true for each that is chosen; None for all.
         """
         truth: PlaceArray = self.near_truth[t, a, self.near if chosen is None else self.near[chosen]]
         return truth
 
-    def ignored(self, t: int, a: int, chosen: IntArray | BoolArray | None = None) -> BoolArray:
+    def ignored(self, t: int | slice, a: int, chosen: IntArray | BoolArray | None = None) -> BoolArray:
         """Find the detections that are neither right nor wrong.
 
         They are matched to an ignored object, or unmatched and of an area outside the range.
 
         Args:
-            t: number of the IoU threshold.
+            t: number of the IoU threshold; several, as a slice, are the rows of the result.
             a: number of the range of areas.
             chosen: indices of detections, or true for each that is chosen; None for all.
         """

@@ -308,20 +308,22 @@ def _precision_curves(matches: Matches, max_dets: int, areas: Sequence[int]) -> 
     objects = [np.bincount(matches.truth_category[~matches.truth_ignored[area]], minlength=shape[2]) for area in areas]
     for category in range(shape[2]):
         found = _Ranking.of(matches, category, max_dets).found
-        near = matches.near[found]
+        step = max(1, _CELLS // max(len(found), 1))  # thresholds at a time; bounds the memory
         for column, area in enumerate(areas):
             truths = objects[column][category]
             if not truths:
                 continue
-            matched = matches.near_truth[:, area, near] >= 0
-            ignored = matches.near_ignored[:, area, near] | (~matched & matches.outside[area, found])
-            hits = np.cumsum(matched & ~ignored, axis=1)
-            precision = hits / np.maximum(np.cumsum(~ignored, axis=1), 1)
-            highest = np.append(np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1], np.zeros((shape[0], 1)), 1)
             needed = hits_needed(np.array([truths]))[:, 0]
-            for t in range(shape[0]):
-                curves[t, column, category] = highest[t, np.searchsorted(hits[t], needed)]
-            recall[:, column, category] = hits[:, -1] / truths if len(found) else 0
+            for first in range(0, shape[0], step):
+                some = slice(first, first + step)
+                kept = ~matches.ignored(some, area, found)
+                hits = np.cumsum(kept & (matches.truth(some, area, found) >= 0), axis=1)
+                precision = hits / np.maximum(np.cumsum(kept, axis=1), 1)
+                highest = np.zeros((len(hits), len(found) + 1))  # 0 where no detection reaches a recall
+                np.maximum.accumulate(precision[:, ::-1], axis=1, out=highest[:, -2::-1])
+                for t, (own_hits, own_highest) in enumerate(zip(hits, highest, strict=True), first):
+                    curves[t, column, category] = own_highest[np.searchsorted(own_hits, needed)]
+                recall[some, column, category] = hits[:, -1] / truths if len(found) else 0
     return curves, recall
 
 

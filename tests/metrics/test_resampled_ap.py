@@ -114,10 +114,13 @@ def test_a_recall_of_hundredths_is_reached_as_the_evaluator_reaches_it() -> None
 def test_memory_is_bounded_and_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = scene(6, predictions=300)
     draws = draws_of(np.random.default_rng(2), len(drawn.sizes), 40)
-    whole = ours(drawn, draws, "segm", 100)
+    once = np.ones((1, len(drawn.sizes)), dtype=np.int64)
+    whole, of_all = ours(drawn, draws, "segm", 100), ours(drawn, once, "segm", 100)
     monkeypatch.setattr(module, "_CELLS", 64)
     monkeypatch.setattr(module, "_DRAWS", 500)
     parts = ours(drawn, draws, "segm", 100)
     # Sums of floating point are taken in another order where a piece has another shape.
     np.testing.assert_allclose(parts.precision, whole.precision, rtol=0, atol=1e-14)
     np.testing.assert_array_equal(parts.recall, whole.recall)
+    for name in ("category_precision", "category_recall"):
+        np.testing.assert_array_equal(getattr(ours(drawn, once, "segm", 100), name), getattr(of_all, name))
