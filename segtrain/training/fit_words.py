@@ -5,6 +5,7 @@ from segtrain.training.run_history import RunHistory
 RISE = 0.05  # share by which the validation loss exceeds its lowest value when a network overfits
 GAIN = 0.01  # mask AP that the last quarter of a training gains if a longer one would probably help
 FALL = 0.03  # share by which the training loss falls from the third quarter to the last one if it still falls
+_FEW = 40  # steps, below which the loss of a quarter is that of a few batches
 _LAST = 0.75  # share of the steps where the last quarter begins
 
 
@@ -12,7 +13,7 @@ def describe_fit(history: RunHistory) -> list[str]:
     """Describe how well a run fits its data, by the rules that docs/training.md states; one sentence each.
 
     Args:
-        history: numbers of the run, with two validations at least; nothing can be said of fewer.
+        history: numbers of the run, with one validation at least.
 
     >>> validations = {"validation/mask_ap": [(10, 0.2), (20, 0.3)], "train/minutes": [(20, 8.0)]}
     >>> describe_fit(RunHistory(validations))
@@ -42,7 +43,7 @@ def _still_rising(history: RunHistory) -> list[str]:
     """Compare the last mask AP with that before the last quarter of the training."""
     values = history.of("validation/mask_ap")
     if len(values) < 2:
-        return []
+        return _of_single_validation(history)
     end, last = values[-1]
     at, before = [entry for entry in values[:-1] if entry[0] <= _LAST * end or entry == values[0]][-1]
     span = history.minutes_at(end) - history.minutes_at(at)
@@ -53,14 +54,39 @@ def _still_rising(history: RunHistory) -> list[str]:
             f"{f'{longer} minutes' if longer > 1 else 'minute'} would probably help."
         ]
     if last < GAIN:
-        return [f"Hardly any object is found well enough yet (mask AP {last:.3f}): this says little; train longer."]
-    third, fourth = history.mean("train/loss", end / 2, _LAST * end), history.mean("train/loss", _LAST * end, end)
-    if third is not None and fourth is not None and fourth < (1 - FALL) * third:
+        return [_nothing_yet(last)]
+    if (fall := _fall_of_loss(history, end)) > FALL:
         return [
-            f"The training loss still falls, by {1 - fourth / third:.0%} in the last quarter, but mask AP rose by no "
+            f"The training loss still falls, by {fall:.0%} in the last quarter, but mask AP rose by no "
             f"more than {GAIN:g}: a longer training may help, or it begins to overfit."
         ]
     return [
         f"Mask AP has not risen by more than {GAIN:g} in the last {span:.1f} min of training, and the training loss "
         "hardly falls: a longer training would probably bring little; more images or a larger network may."
     ]
+
+
+def _of_single_validation(history: RunHistory) -> list[str]:
+    """Judge by the training loss alone, which does not show when a network begins to overfit."""
+    if not (values := history.of("validation/mask_ap")):
+        return []
+    end, last = values[-1]
+    if last < GAIN:
+        return [_nothing_yet(last)]
+    fall = _fall_of_loss(history, end)
+    if end < _FEW or fall <= FALL:
+        return []
+    return [
+        f"The training loss still fell by {fall:.0%} in the last quarter of the steps: a longer training would "
+        "probably help. With a single validation (trainer.validate_every) it is not known whether mask AP still rose."
+    ]
+
+
+def _nothing_yet(mask_ap: float) -> str:
+    return f"Hardly any object is found well enough yet (mask AP {mask_ap:.3f}): this says little; train longer."
+
+
+def _fall_of_loss(history: RunHistory, end: int) -> float:
+    """Return the share by which the training loss falls from the third quarter to the last one; 0 if it is unknown."""
+    third, fourth = history.mean("train/loss", end / 2, _LAST * end), history.mean("train/loss", _LAST * end, end)
+    return 1 - fourth / third if third and fourth is not None else 0.0

@@ -48,8 +48,17 @@ def test_a_network_that_finds_nothing_is_not_judged() -> None:
     assert words.endswith("(mask AP 0.001): this says little; train longer.")
 
 
-def test_nothing_is_said_of_a_single_validation() -> None:
-    assert describe_fit(run(FALLING, [1.0], [0.3])) == []
+def test_a_single_validation_leaves_the_training_loss() -> None:
+    third, fourth = (sum(FALLING[part]) / 25 for part in (slice(50, 75), slice(75, 100)))
+    (words,) = describe_fit(run(FALLING, [1.0], [0.3]))
+    assert words.startswith(f"The training loss still fell by {1 - fourth / third:.0%} in the last quarter")
+    assert words.endswith("it is not known whether mask AP still rose.")
+    assert describe_fit(run([1.0] * 100, [1.0], [0.3])) == []
+    (words,) = describe_fit(run(FALLING, [1.0], [0.004]))
+    assert words.startswith("Hardly any object")
+    assert describe_fit(run(FALLING, [], [])) == []
+    few = RunHistory({"train/loss": [(n, 1 / n) for n in range(1, 13)], "validation/mask_ap": [(12, 0.3)]})
+    assert describe_fit(few) == []  # a quarter is three batches
 
 
 def test_a_history_is_what_a_run_has_written(tmp_path: Path) -> None:
